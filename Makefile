@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+#
+# tiketi. `make help` lists the targets. One variant per compiler and sanitizer, each in
+# its own folder, so that they never mix:
+#
+#   make                          gcc            -> build/tiketi
+#   make CC=clang                 clang          -> build/clang/tiketi
+#   make SAN=address,undefined    ASan + UBSan   -> build/gcc-address-undefined/tiketi
+#   make SAN=thread               TSan           -> build/gcc-thread/tiketi
+#
+# The tests find the binary of the variant in the environment variable TIKETI_BIN.
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+SAN ?=
+FUZZ_SECONDS ?= 30
+
+comma := ,
+variant := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+out := build/$(variant)
+BIN := $(if $(filter gcc,$(variant)),build,$(out))/tiketi
+
+export TIKETI_BIN := $(CURDIR)/$(BIN)
+export TIKETI_OUT := $(out)
+export TIKETI_SAN := $(SAN)
+
+# --- flags -------------------------------------------------------------------------------
+
+PACKAGES := libmicrohttpd hiredis libpq libwebsockets jansson libuv openssl
+
+# Asked once and at first use, not while this file is read: `make install-deps` and
+# `make run` must work where pkg-config is not there yet.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $$(subst -I,-isystem ,$$(shell pkg-config --cflags $(PACKAGES))))$(PKG_CFLAGS)
+PKG_LIBS = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PACKAGES)))$(PKG_LIBS)
+
+SAN_FLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wvla -Werror
+# -iquote, not -I: our headers must never stand in for another library's of the same name.
+ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -O2 -g $(WARNINGS) -iquote include -pthread \
+	$(SAN_FLAGS) $(PKG_CFLAGS) $(CFLAGS)
+ALL_LDFLAGS = -pthread $(SAN_FLAGS) -Wl,--as-needed $(LDFLAGS)
+# The crowd's HTTP and WebSocket client side: neither package has a .pc file that can be relied on.
+ALL_LIBS = $(PKG_LIBS) -lhttp_parser -lwslay -lm
+
+# --- files -------------------------------------------------------------------------------
+
+sources := $(wildcard src/*.c)
+objects := $(patsubst src/%.c,$(out)/src/%.o,$(filter-out src/main.c,$(sources))) $(out)/gen/embed.o
+archive := $(out)/libtiketi.a
+unit_tests := $(patsubst test/unit/%.c,$(out)/unit/%,$(wildcard test/unit/test_*.c))
+fuzz_names := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
+replays := $(fuzz_names:%=$(out)/replay/%)
+c_files := $(wildcard src/*.c include/*.h test/unit/*.[ch] test/fuzz/*.[ch] test/bench/*.[ch])
+
+.PHONY: all run test test-unit test-corpus test-lua test-integration fuzz bench lint format \
+	clean help install-deps FORCE
+.DELETE_ON_ERROR:
+.SECONDARY:
+MAKEFLAGS += --no-builtin-rules
+
+all: $(BIN) ## build the program (CC=clang, SAN=address,undefined, SAN=thread)
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.* ## ' Makefile | sed 's/:.* ## /\t/' | expand -t 18
+
+# --- build -------------------------------------------------------------------------------
+
+$(BIN): $(out)/src/main.o $(archive)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LIBS)
+
+$(archive): $(objects)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(out)/src/%.o: src/%.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(out)/gen/%.o: build/gen/%.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# Generated each time, replaced only when it changed: so a script that was added, edited or
+# taken away is always noticed, and nothing is compiled for nothing.
+build/gen/embed.c: FORCE
+	@mkdir -p $(@D)
+	@src/embed.sh > $@.$$PPID && { cmp -s $@.$$PPID $@ && rm $@.$$PPID || mv $@.$$PPID $@; }
+
+-include $(wildcard $(out)/src/*.d $(out)/gen/*.d $(out)/unit/*.d $(out)/fuzz/*.d)
+
+# --- run ---------------------------------------------------------------------------------
+
+run: ## run everything privately and open a demo sale (CROWD=5000, HTTP_PORT, WS_PORT)
+	@src/run.sh
+
+install-deps: ## install every Debian package for building, running, testing, linting
+	src/deps.sh build run test lint fuzz
+
+# --- tests -------------------------------------------------------------------------------
+
+test: ## install what the tests need, build, run every suite
+	@src/deps.sh build run test
+	@$(MAKE) --no-print-directory all $(unit_tests) $(replays)
+	@test/run.sh unit corpus lua integration
+
+test-unit: $(unit_tests) ## pure modules (cmocka)
+	@test/run.sh unit
+
+test-corpus: $(replays) ## the fuzz corpora, replayed once
+	@test/run.sh corpus
+
+test-lua: ## the Lua scripts on a real Redis
+	@test/run.sh lua
+
+test-integration: all ## the running program (TESTS="test/integration/x.test.mjs …" for some)
+	@test/run.sh integration
+
+$(out)/unit/%: test/unit/%.c $(archive) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -MF $@.d $(ALL_LDFLAGS) -o $@ $< $(archive) -lcmocka $(ALL_LIBS)
+
+$(out)/replay/%: test/fuzz/fuzz_%.c test/fuzz/replay.c $(archive) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ test/fuzz/fuzz_$*.c test/fuzz/replay.c $(archive) $(ALL_LIBS)
+
+# The fuzzers need every object instrumented, so they are a variant of their own.
+fuzz: ## fuzz each target for FUZZ_SECONDS (default 30) with clang's libFuzzer
+	@src/deps.sh build fuzz
+	@$(MAKE) --no-print-directory CC=clang SAN=fuzzer-no-link,address fuzzers
+	@test/fuzz/run.sh build/clang-fuzzer-no-link-address/fuzz $(FUZZ_SECONDS)
+
+.PHONY: fuzzers
+fuzzers: $(fuzz_names:%=$(out)/fuzz/%)
+
+$(out)/fuzz/%: test/fuzz/fuzz_%.c $(archive) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $(ALL_LDFLAGS) -o $@ $< $(archive) $(ALL_LIBS)
+
+bench: all ## measure, beside the raw libraries on the same machine
+	@if [ -x test/bench/run.sh ]; then test/bench/run.sh; \
+	else echo 'bench: test/bench/run.sh is not there' >&2; exit 1; fi
+
+# --- care --------------------------------------------------------------------------------
+
+lint: build/gen/embed.c ## format, clang-tidy, layers, banned functions, source tour, shellcheck, sizes
+	@CFLAGS='$(ALL_CFLAGS)' test/lint/run.sh
+
+format: ## let clang-format rewrite the C files
+	clang-format -i $(c_files)
+
+clean: ## remove build/ (never .run/: that may be running)
+	rm -rf build

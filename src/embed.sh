@@ -1,0 +1,79 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# Writes the C file that carries lua/, sql/ and web/ inside the binary (include/embed.h).
+# Needs nothing but od and awk. Each Lua entry is lua/shared.lua, a newline, and the script
+# itself: scripts cannot call one another inside Redis, so what they share is prepended here.
+
+set -eu
+export LC_ALL=C
+
+cd "$(dirname "$0")/.."
+
+# literal: standard input as the lines of one C string literal. Octal escapes have three
+# digits always, so no following digit can join them; '?' is escaped against trigraphs.
+literal() {
+    od -An -v -tu1 | awk '
+        function flush() { if (line != "") print "    \"" line "\""; line = "" }
+        BEGIN { none = 1 }
+        {
+            for (i = 1; i <= NF; i++) {
+                none = 0
+                c = $i + 0
+                if (c == 10) { line = line "\\n"; flush(); continue }
+                if (c < 32 || c > 126 || c == 34 || c == 63 || c == 92)
+                    line = line sprintf("\\%03o", c)
+                else
+                    line = line sprintf("%c", c)
+                if (length(line) > 90) flush()
+            }
+        }
+        END { flush(); if (none) print "    \"\"" }'
+}
+
+# entry TABLE NAME: one array of bytes from standard input; its table line goes to $table.
+count=0
+entry() {
+    printf 'static const char %s_%d[] =\n' "$1" "$count"
+    literal
+    printf '    ;\n\n'
+    table="$table    {\"$2\", $1_$count, sizeof($1_$count) - 1},
+"
+    count=$((count + 1))
+}
+
+# close_table NAME: the table itself. The last, empty line keeps an empty table legal C.
+close_table() {
+    printf 'const struct embed embed_%s[] = {\n%s    {NULL, NULL, 0},\n};\n' "$1" "$table"
+    printf 'const size_t embed_%s_count = sizeof(embed_%s) / sizeof(embed_%s[0]) - 1;\n\n' "$1" "$1" "$1"
+    table=
+    count=0
+}
+
+table=
+printf '/* Made by src/embed.sh. Do not edit. */\n\n#include <stddef.h>\n\n#include "embed.h"\n\n'
+
+shared=lua/shared.lua
+[ -e "$shared" ] || shared=/dev/null
+for file in lua/*.lua; do
+    [ -e "$file" ] && [ "$file" != lua/shared.lua ] || continue
+    entry lua "$(basename "$file" .lua)" <<END
+$(cat "$shared" && echo && cat "$file")
+END
+done
+close_table lua
+
+for file in sql/*.sql; do
+    [ -e "$file" ] || continue
+    entry sql "$(basename "$file")" <"$file"
+done
+close_table sql
+
+if [ -d web ]; then
+    find web -type f ! -name '.*' | sort >"${TMPDIR:-/tmp}/embed.$$"
+    while read -r file; do
+        entry web "${file#web/}" <"$file"
+    done <"${TMPDIR:-/tmp}/embed.$$"
+    rm "${TMPDIR:-/tmp}/embed.$$"
+fi
+close_table web
