@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * api: the HTTP face of one worker: route table, identity, problem answers (RFC 9457), CORS, rate
+ * limit; the only map from enum status to an HTTP answer. Handlers live in api_*.c.
+ */
+#ifndef TIKETI_API_H
+#define TIKETI_API_H
+
+#include "buf.h"
+#include "catalog.h"
+#include "config.h"
+#include "db.h"
+#include "httpd.h"
+#include "json.h"
+#include "loop.h"
+#include "presence.h"
+#include "queue.h"
+#include "redis.h"
+#include "token.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct client_ip;
+struct rate_limit;
+
+/* Shared by the workers of the process; written by main's thread, read by all. */
+struct api_health {
+    _Atomic bool ready;    /* false while starting and draining */
+    _Atomic bool draining;
+};
+
+struct api {
+    struct loop *loop;
+    const struct config *config;
+    struct redis *redis;
+    struct queue *queue;
+    struct db *db;
+    struct catalog *catalog;
+    struct presence *presence;
+    struct token_keys *keys;
+    const struct api_health *health;
+    struct httpd *httpd;
+    struct client_ip *client_ip;
+    struct rate_limit *limit;
+    struct loop_timer *second;
+    struct buf text;   /* the answer being written */
+    struct buf token;  /* a ticket or pass being written */
+    struct buf header; /* a header value being written */
+    struct api_process *processing; /* `process` requests waiting for their answer */
+    char request_prefix[17];        /* random; the rest of a request id counts up */
+    uint64_t request_seq;
+    unsigned open_calls;
+};
+
+struct api_opts {
+    struct loop *loop;
+    const struct config *config;
+    struct redis *redis;
+    struct queue *queue;
+    struct db *db;
+    struct catalog *catalog;
+    struct token_keys *keys;
+    const struct api_health *health;
+    uint16_t port;
+    unsigned connection_limit;
+};
+
+/* Registers the route table with metrics; once, before threads start. */
+void api_register_routes(void);
+MUST_CHECK enum status api_open(const struct api_opts *opts, struct api **ret_api);
+void api_on_message(struct api *api, const char *data, size_t len); /* QUEUE_CHANNEL */
+void api_on_seen(struct api *api, const char *event, const char *buyer,
+                 const struct queue_place *place);
+void api_quiesce(struct api *api);
+unsigned api_busy(const struct api *api); /* requests not yet answered */
+void api_close(struct api *api, loop_cb cb, void *arg);
+
+/* ---- for api_*.c alone ---- */
+
+enum api_auth {
+    AUTH_NONE,  /* public */
+    AUTH_BUYER, /* a user by JWT, or a guest by cookie (one is made when there is none) */
+    AUTH_STAFF  /* a JWT with one of the route's roles */
+};
+
+struct api_route;
+
+struct api_call {
+    struct api *api;
+    bool answered;
+    struct http_req *req;
+    const struct api_route *route;
+    char param[EVENT_ID_MAX + 1];   /* the {…} of the route */
+    char buyer[BUYER_ID_MAX + 1];   /* "u:…" or "g:…" */
+    bool guest, new_guest;
+    struct user user; /* of AUTH_STAFF, or of a buyer with a JWT */
+    bool has_user;
+    struct queue_proof proof; /* of ticket and pass, verified for this event and buyer */
+    uint64_t ticket_lowest;
+    char request_id[33];
+    uint64_t started_ns;
+    struct json *body; /* parsed when the route takes one; freed with the call */
+    void *state;       /* the handler's own, from http_req_alloc */
+};
+
+/* Answers at once (http_reply) or returns ST_OK with an operation under way. Any other status:
+ * api answers with the mapped problem. */
+typedef enum status (*api_handler)(struct api_call *call);
+
+struct api_route {
+    const char *method;
+    const char *path; /* "/api/queue/check/{eventId}": one parameter at most */
+    enum api_auth auth;
+    unsigned roles; /* AUTH_STAFF: bits 1 << enum user_role */
+    api_handler handler;
+    bool takes_body;
+};
+
+/* Answers with a JSON body made in api->text or elsewhere. */
+void api_answer(struct api_call *call, unsigned code, const char *json, size_t len);
+void api_answer_json(struct api_call *call, unsigned code, const struct json *body);
+/* application/problem+json: type "about:blank#code"-like slug, title, status, detail, field. */
+void api_problem(struct api_call *call, unsigned code, const char *slug, const char *detail,
+                 const char *field);
+/* The problem that stands for a status. Adds Retry-After to 503 and 429. */
+void api_fail(struct api_call *call, enum status status);
+void api_invalid(struct api_call *call, const struct json_error *error);
+
+/* Ticket and pass from header or cookie into call->proof: ST_OK with none; ST_DENIED when one is
+ * of another buyer or event; ST_UNAUTHORIZED when forged (or the pass expired and `need_pass`). */
+MUST_CHECK enum status api_read_proof(struct api_call *call, const char *event);
+/* Appends a pass for an admission and gives its expiry: PASS_TTL_MS from now, or the session's end. */
+MUST_CHECK enum status api_write_pass(struct api_call *call, const struct event *event,
+                                      uint64_t place, uint64_t epoch, int64_t since_ms,
+                                      struct buf *out, int64_t *ret_expires_ms);
+/* Appends the ticket of this buyer. */
+MUST_CHECK enum status api_write_ticket(struct api_call *call, const char *event, uint64_t place,
+                                        uint64_t epoch, uint64_t lowest, struct buf *out);
+/* Sets (or with NULL removes) an HttpOnly cookie "<prefix><event>". */
+void api_set_cookie(struct api_call *call, const char *prefix, const char *event,
+                    const char *value, int64_t max_age_s);
+/* True when this buyer may take part: guests only where the event allows them. Answers 401 else. */
+bool api_admits_buyer(struct api_call *call, const struct event *event);
+
+/* The routes of each file: arrays ended by a NULL method. */
+extern const struct api_route api_queue_routes[];
+extern const struct api_route api_reservation_routes[];
+extern const struct api_route api_admin_routes[];
+extern const struct api_route api_gate_routes[];
+extern const struct api_route api_ops_routes[];
+void api_process_on_message(struct api *api, const struct json *payload);
+
+#endif

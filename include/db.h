@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * db: the only includer of libpq. A small non-blocking pool on one loop: prepared statements,
+ * a deadline for every query, reconnects with jittered back-off. One query is one transaction:
+ * state changes are SQL functions.
+ */
+#ifndef TIKETI_DB_H
+#define TIKETI_DB_H
+
+#include "loop.h"
+#include "status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct db;
+struct db_result; /* borrowed; valid inside the callback only */
+
+/* Static; `name` is unique in the program and names the prepared statement. */
+struct db_stmt {
+    const char *name;
+    const char *sql;
+    int param_count;
+};
+
+/* ST_OK with rows; ST_CONFLICT on serialization failure, deadlock or unique violation; ST_INVALID
+ * on other constraint or data errors; ST_TIMEOUT / ST_UNAVAILABLE (also: read-only server,
+ * shutting down) with NULL; ST_INTERNAL for the rest (logged). */
+typedef void (*db_cb)(void *arg, enum status status, const struct db_result *result);
+
+int db_rows(const struct db_result *result);
+bool db_is_null(const struct db_result *result, int row, int col);
+const char *db_text(const struct db_result *result, int row, int col); /* "" for null */
+size_t db_len(const struct db_result *result, int row, int col);
+int64_t db_int(const struct db_result *result, int row, int col); /* 0 for null */
+bool db_bool(const struct db_result *result, int row, int col);
+
+struct db_opts {
+    struct loop *loop;
+    const char *url; /* copied; host names are resolved off the loop thread */
+    int pool_min, pool_max;
+    int64_t timeout_ms;  /* deadline of one query, waiting for a connection included; also sent as
+                            statement_timeout */
+    unsigned queue_max;  /* queries waiting for a connection before ST_FULL */
+    const char *application_name;
+};
+
+MUST_CHECK enum status db_open(const struct db_opts *opts, struct db **ret_db);
+void db_close(struct db *db, loop_cb cb, void *arg);
+bool db_up(const struct db *db); /* at least one connection works */
+
+/* Params are text or NULL and are copied. A query that fails because its idle connection had died
+ * before anything was sent is retried once on a fresh one. ST_UNAVAILABLE at once while every
+ * connection attempt fails; ST_FULL when the queue is full. Callback promise as in redis.h. */
+MUST_CHECK enum status db_query(struct db *db, const struct db_stmt *stmt,
+                                const char *const *params, db_cb cb, void *arg);
+/* The same with another deadline. */
+MUST_CHECK enum status db_query_within(struct db *db, int64_t timeout_ms,
+                                       const struct db_stmt *stmt, const char *const *params,
+                                       db_cb cb, void *arg);
+
+/* ---- blocking, for the command line alone ---- */
+struct db_migration {
+    const char *name; /* "001_events.sql" */
+    const char *sql;
+};
+/* Applies, in order and each in one transaction, what table schema_migrations does not name yet,
+ * under an advisory lock (safe to run from several pods at once). Calls on_applied for each.
+ * Refuses a database that was migrated by a newer program. */
+MUST_CHECK enum status db_migrate(const char *url, const struct db_migration *list, size_t count,
+                                  void (*on_applied)(const char *name), char *error,
+                                  size_t error_size);
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* embed: the files of lua/, sql/ and web/, built into the binary by src/embed.sh. */
+#ifndef TIKETI_EMBED_H
+#define TIKETI_EMBED_H
+
+#include <stddef.h>
+
+struct embed {
+    const char *name; /* "join"; "001_events.sql"; a path below web/ */
+    const char *data; /* NUL-terminated; len does not count the NUL */
+    size_t len;
+};
+
+extern const struct embed embed_lua[]; /* each with lua/shared.lua in front */
+extern const size_t embed_lua_count;
+extern const struct embed embed_sql[]; /* in order of name */
+extern const size_t embed_sql_count;
+extern const struct embed embed_web[];
+extern const size_t embed_web_count;
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * event: one on-sale event: its fields, their validation, its states and allowed transitions.
+ * Pure. An event is flat in JSON.
+ */
+#ifndef TIKETI_EVENT_H
+#define TIKETI_EVENT_H
+
+#include "config.h"
+#include "json.h"
+#include "status.h"
+#include "token.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum event_status {
+    EVENT_DRAFT,
+    EVENT_SCHEDULED,
+    EVENT_OPEN,
+    EVENT_PAUSED,
+    EVENT_SOLD_OUT,
+    EVENT_CLOSED
+};
+const char *event_status_name(enum event_status status); /* "sold_out" */
+MUST_CHECK enum status event_status_parse(const char *text, enum event_status *ret_status);
+
+#define EVENT_TEXT_MAX 200
+#define EVENT_SURGE_MAX 16
+
+struct surge_rule {
+    int64_t queue_above;
+    int64_t threshold;
+};
+
+struct event {
+    char id[EVENT_ID_MAX + 1];
+    char owner[BUYER_ID_MAX + 1]; /* sub of the organizer */
+    char title[EVENT_TEXT_MAX + 1], artist[EVENT_TEXT_MAX + 1], venue[EVENT_TEXT_MAX + 1];
+    int64_t starts_at_ms, opens_at_ms, closes_at_ms; /* 0: none */
+    enum event_status status;
+    int64_t version, epoch;
+    int64_t threshold, interval_ms, idle_timeout_ms, session_limit_ms, hold_ms;
+    struct surge_rule surge[EVENT_SURGE_MAX];
+    int surge_count;
+    int64_t outflow_per_minute; /* 0: no cap */
+    int64_t auto_hold;          /* seats held for each admitted buyer; 0: off */
+    int64_t max_seats;
+    bool allow_guests;
+    int64_t seats;        /* how many seats the event has; 0: a pure waiting room */
+    uint64_t last_place;  /* highest place PostgreSQL knows of */
+    bool opened;          /* was ever open */
+};
+
+/* All defaults from the configuration; status draft, version 1, epoch 1. */
+void event_init(struct event *event, const struct config *config);
+
+/* Applies the fields of a JSON body that are present; `creating` allows `id` and requires `title`.
+ * ST_INVALID with *error naming the field (unknown fields too); *event is then unchanged. */
+MUST_CHECK enum status event_read_json(struct event *event, const struct json *body, bool creating,
+                                       struct json_error *error);
+/* The row as SQL function event_row() gives it, in JSON (all fields flat, plus owner, seats,
+ * lastPlace, opened, epoch). */
+MUST_CHECK enum status event_read_row(struct event *event, const struct json *row);
+/* New object with the public fields (flat, section 4 of the design). */
+struct json *event_write_json(const struct event *event);
+
+enum event_verb { EVENT_VERB_OPEN, EVENT_VERB_PAUSE, EVENT_VERB_RESUME, EVENT_VERB_CLOSE };
+/* The status after the verb, or ST_CONFLICT. `now_ms` decides scheduled against open. */
+MUST_CHECK enum status event_apply(const struct event *event, enum event_verb verb, int64_t now_ms,
+                                   enum event_status *ret_status);
+
+#endif

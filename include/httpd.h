@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * httpd: the only includer of libmicrohttpd. The life of a request on one loop: accept, bounds
+ * (headers 8 KiB, body 64 KiB), suspend, reply once, resume. Refuses by itself: TE with CL,
+ * duplicate Content-Length or Host, bodies too large (413), bad request lines.
+ */
+#ifndef TIKETI_HTTPD_H
+#define TIKETI_HTTPD_H
+
+#include "loop.h"
+#include "status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HTTPD_BODY_MAX (64 * 1024)
+
+struct httpd;
+struct http_req;
+
+struct httpd_opts {
+    struct loop *loop;
+    const char *host; /* IPv4 or IPv6 literal */
+    uint16_t port;    /* 0: any free port */
+    unsigned connection_limit;
+    unsigned idle_timeout_s; /* keep-alive connections without a request */
+    /* Called once per request, when its body is complete or refused. `refusal` is 0, or the status
+     * with which httpd asks for an error answer (400, 413, 431...): the handler must then reply with
+     * it (so that every error has the same problem body and CORS headers).
+     * The handler replies before it returns, or later: then the request is suspended meanwhile. */
+    void (*on_request)(void *arg, struct http_req *req, unsigned refusal);
+    /* After the answer was sent or the connection died: last look at the request. May be NULL. */
+    void (*on_done)(void *arg, struct http_req *req);
+    void *arg;
+};
+
+MUST_CHECK enum status httpd_open(const struct httpd_opts *opts, struct httpd **ret_httpd);
+uint16_t httpd_port(const struct httpd *httpd);
+unsigned httpd_connections(const struct httpd *httpd);
+/* No new connections; keep-alive connections get `Connection: close` with their next answer. */
+void httpd_quiesce(struct httpd *httpd);
+unsigned httpd_suspended(const struct httpd *httpd); /* requests waiting for http_reply */
+/* All requests must have been answered (httpd answers the rest 503), then frees. */
+void httpd_close(struct httpd *httpd, loop_cb cb, void *arg);
+
+/* ---- the request; everything returned is borrowed and lives as long as the request ---- */
+const char *http_req_method(const struct http_req *req);
+const char *http_req_path(const struct http_req *req); /* percent-decoded? no: raw, before '?' */
+const char *http_req_header(const struct http_req *req, const char *name); /* NULL when absent */
+const char *http_req_query(const struct http_req *req, const char *name);
+/* The value of a cookie (RFC 6265); length in *ret_len; NULL when absent. */
+const char *http_req_cookie(const struct http_req *req, const char *name, size_t *ret_len);
+const char *http_req_body(const struct http_req *req, size_t *ret_len); /* "" when absent */
+const char *http_req_peer(const struct http_req *req); /* the peer's address as text */
+struct httpd *http_req_httpd(const struct http_req *req);
+
+/* Zeroed memory that lives as long as the request (an arena). Aborts only when memory is out. */
+void *http_req_alloc(struct http_req *req, size_t size);
+char *http_req_strdup(struct http_req *req, const char *text, size_t len);
+void http_req_set_user(struct http_req *req, void *user);
+void *http_req_user(const struct http_req *req);
+
+/* Adds a header to the answer to come. Both are copied. Values with CR or LF are refused (dropped
+ * and asserted in test builds). */
+void http_req_add_header(struct http_req *req, const char *name, const char *value);
+
+/* Answers; exactly once per request. The body is copied. Last statement of the caller: the request
+ * may be gone afterwards. */
+void http_reply(struct http_req *req, unsigned code, const char *content_type, const void *body,
+                size_t len);
+/* The same for bytes that outlive the process (embedded pages): not copied. */
+void http_reply_static(struct http_req *req, unsigned code, const char *content_type,
+                       const void *body, size_t len);
+
+#endif

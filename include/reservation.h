@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reservation: seats: hold -> confirm -> release, each one SQL function, one transaction. The JSON
+ * of an answer is made by PostgreSQL and passed on. Does not know who is inside: callers check the
+ * admission first.
+ */
+#ifndef TIKETI_RESERVATION_H
+#define TIKETI_RESERVATION_H
+
+#include "db.h"
+#include "status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* `outcome` is the SQL function's word ("created", "repeated", "seat-taken", "limit",
+ * "not-found", "not-yours", "expired", ...), `json` the body to answer with (an object; for an
+ * error at least {"detail"} and, where it fits, {"seats":[ids]}). Both borrowed; NULL unless
+ * status came from PostgreSQL. Status: ST_OK for created, repeated, cancelled, confirmed...;
+ * ST_CONFLICT, ST_NOT_FOUND, ST_DENIED, ST_INVALID, ST_GONE as the outcome says. */
+typedef void (*reservation_cb)(void *arg, enum status status, const char *outcome, const char *json,
+                               size_t len);
+
+struct reservation_order {
+    const char *event, *buyer;
+    const char *const *seat_ids; /* decimal text; NULL: by quantity */
+    size_t seat_count;           /* or the quantity wanted */
+    const char *section;         /* by quantity: NULL for any */
+    const char *idempotency_key; /* NULL: none */
+    uint64_t place;              /* the admission it belongs to */
+};
+/* Replaces the buyer's held reservation in the same transaction, or changes nothing. */
+MUST_CHECK enum status reservation_hold(struct db *db, const struct reservation_order *order,
+                                        reservation_cb cb, void *arg);
+MUST_CHECK enum status reservation_list(struct db *db, const char *buyer, reservation_cb cb,
+                                        void *arg);
+MUST_CHECK enum status reservation_get(struct db *db, const char *buyer, const char *id,
+                                       reservation_cb cb, void *arg);
+MUST_CHECK enum status reservation_cancel(struct db *db, const char *buyer, const char *id,
+                                          reservation_cb cb, void *arg);
+
+struct payment {
+    const char *reservation; /* id */
+    const char *provider, *reference;
+    int64_t amount; /* minor units */
+    const char *currency;
+};
+/* Sells the seats. body has eventId and buyer, so that the slot can be freed. */
+MUST_CHECK enum status reservation_confirm(struct db *db, const struct payment *payment,
+                                           reservation_cb cb, void *arg);
+
+/* {version, seats:[...]} of an event; ST_NOT_FOUND. */
+MUST_CHECK enum status reservation_seat_map(struct db *db, const char *event, reservation_cb cb,
+                                            void *arg);
+/* Bulk: `json` is the validated body of POST /seats as text. */
+MUST_CHECK enum status reservation_add_seats(struct db *db, const char *event, const char *who,
+                                             const char *json, reservation_cb cb, void *arg);
+/* Tidies expired holds (at most `limit`); body {"expired":n,"events":[ids]}. */
+MUST_CHECK enum status reservation_sweep(struct db *db, int limit, reservation_cb cb, void *arg);
+/* The admission of this buyer has ended: releases an auto-hold neither swapped nor in payment. */
+MUST_CHECK enum status reservation_release(struct db *db, const char *event, const char *buyer,
+                                           uint64_t place, reservation_cb cb, void *arg);
+
+#endif

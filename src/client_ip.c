@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * client_ip: whose address a request counts under.
+ *
+ * Why from the right: each proxy appends the address it saw, so only the entries appended by
+ * proxies we run can be believed; whatever stands left of them was written by the client itself.
+ * Called by: api. Pure.
+ */
+#include "client_ip.h"
+
+#include "buf.h"
+
+#include <arpa/inet.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CIDR_MAX 64
+
+/* IPv4 is kept as ::ffff:a.b.c.d, so that one comparison serves both. */
+struct cidr {
+    uint8_t address[16];
+    unsigned bits;
+};
+
+struct client_ip {
+    struct cidr list[CIDR_MAX];
+    size_t count;
+};
+
+static bool parse_address(const char *text, uint8_t *out, bool *ret_v4)
+{
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    struct in_addr v4;
+    if (inet_pton(AF_INET, text, &v4) == 1) {
+        memcpy(out, mapped, sizeof(mapped));
+        memcpy(out + sizeof(mapped), &v4, sizeof(v4));
+        *ret_v4 = true;
+        return true;
+    }
+    if (inet_pton(AF_INET6, text, out) != 1)
+        return false;
+    *ret_v4 = memcmp(out, mapped, sizeof(mapped)) == 0;
+    return true;
+}
+
+static bool parse_cidr(char *text, struct cidr *out)
+{
+    bool v4;
+    char *slash = strchr(text, '/');
+    if (slash != NULL)
+        *slash++ = '\0';
+    if (!parse_address(text, out->address, &v4))
+        return false;
+    const unsigned max = v4 ? 32 : 128;
+    unsigned bits = max;
+    if (slash != NULL) {
+        char *end;
+        const unsigned long value = strtoul(slash, &end, 10);
+        if (end == slash || *end != '\0' || value > max)
+            return false;
+        bits = (unsigned)value;
+    }
+    out->bits = v4 ? bits + 96 : bits;
+    return true;
+}
+
+static bool cidr_holds(const struct cidr *cidr, const uint8_t *address)
+{
+    const unsigned bytes = cidr->bits / 8, rest = cidr->bits % 8;
+    if (memcmp(cidr->address, address, bytes) != 0)
+        return false;
+    if (rest == 0)
+        return true;
+    const uint8_t mask = (uint8_t)(0xff << (8 - rest));
+    return (cidr->address[bytes] & mask) == (address[bytes] & mask);
+}
+
+/* Copies the next comma-separated item, trimmed, into item[size]. False at the end of the list. */
+static bool next_item(const char **cursor, char *item, size_t size)
+{
+    const char *from = *cursor;
+    while (*from == ' ' || *from == '\t' || *from == ',')
+        from++;
+    if (*from == '\0')
+        return false;
+    size_t len = strcspn(from, ",");
+    *cursor = from + len;
+    while (len > 0 && (from[len - 1] == ' ' || from[len - 1] == '\t'))
+        len--;
+    if (len >= size)
+        len = size - 1;
+    memcpy(item, from, len);
+    item[len] = '\0';
+    return true;
+}
+
+enum status client_ip_new(const char *trusted, struct client_ip **ret, char *error,
+                          size_t error_size)
+{
+    struct client_ip *made = xcalloc(1, sizeof(*made));
+    char item[CLIENT_IP_SIZE + 8];
+    const char *cursor = trusted != NULL ? trusted : "";
+    while (next_item(&cursor, item, sizeof(item))) {
+        if (made->count == CIDR_MAX || !parse_cidr(item, &made->list[made->count])) {
+            (void)snprintf(error, error_size,
+                           "TRUSTED_PROXIES: '%s' is no address or CIDR, or one too many (%d)", item,
+                           CIDR_MAX);
+            client_ip_free(made);
+            return ST_INVALID;
+        }
+        made->count++;
+    }
+    *ret = made;
+    return ST_OK;
+}
+
+void client_ip_free(struct client_ip *client_ip)
+{
+    free(client_ip);
+}
+
+static bool trusts(const struct client_ip *client_ip, const uint8_t *address)
+{
+    for (size_t i = 0; i < client_ip->count; i++) {
+        if (cidr_holds(&client_ip->list[i], address))
+            return true;
+    }
+    return false;
+}
+
+bool client_ip_trusted(const struct client_ip *client_ip, const char *address)
+{
+    uint8_t bytes[16];
+    bool v4;
+    return parse_address(address, bytes, &v4) && trusts(client_ip, bytes);
+}
+
+void client_ip_of(const struct client_ip *client_ip, const char *peer, const char *forwarded_for,
+                  char *out)
+{
+    (void)snprintf(out, CLIENT_IP_SIZE, "%s", peer);
+    if (forwarded_for == NULL || !client_ip_trusted(client_ip, peer))
+        return;
+    /* From the right: the first address that is not ours is the client. */
+    size_t end = strlen(forwarded_for);
+    while (end > 0) {
+        size_t from = end;
+        while (from > 0 && forwarded_for[from - 1] != ',')
+            from--;
+        char item[CLIENT_IP_SIZE];
+        char part[CLIENT_IP_SIZE + 16];
+        (void)snprintf(part, sizeof(part), "%.*s", (int)(end - from < 60 ? end - from : 60),
+                       forwarded_for + from);
+        const char *cursor = part;
+        uint8_t address[16];
+        bool v4;
+        if (!next_item(&cursor, item, sizeof(item)) || !parse_address(item, address, &v4))
+            return; /* nonsense: keep the last address that we know */
+        (void)snprintf(out, CLIENT_IP_SIZE, "%s", item);
+        if (!trusts(client_ip, address))
+            return;
+        end = from > 0 ? from - 1 : 0;
+    }
+}
