@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/* presence: what was heard is found again, ages, and never grows without bound. */
+#include "presence.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+static bool heard(struct presence *presence, const char *event, const char *buyer, uint64_t max_age,
+                  uint64_t now, enum queue_state expected)
+{
+    enum queue_state state = QUEUE_CLOSED;
+    return presence_get(presence, event, buyer, max_age, now, &state) && state == expected;
+}
+
+static void test_finds_what_was_put(void **state)
+{
+    (void)state;
+    struct presence *presence = presence_new();
+    presence_put(presence, "e", "u:1", QUEUE_WAITING, 1000);
+    presence_put(presence, "e", "u:2", QUEUE_ACTIVE, 1000);
+    presence_put(presence, "f", "u:1", QUEUE_PARKED, 1000);
+    assert_true(heard(presence, "e", "u:1", 5000, 1500, QUEUE_WAITING));
+    assert_true(heard(presence, "e", "u:2", 5000, 1500, QUEUE_ACTIVE));
+    assert_true(heard(presence, "f", "u:1", 5000, 1500, QUEUE_PARKED));
+    presence_put(presence, "e", "u:1", QUEUE_GONE, 2000);
+    assert_true(heard(presence, "e", "u:1", 5000, 2500, QUEUE_GONE));
+    presence_free(presence);
+}
+
+static void test_unknown_leaves_the_result_alone(void **state)
+{
+    (void)state;
+    struct presence *presence = presence_new();
+    enum queue_state found = QUEUE_CLOSED;
+    assert_false(presence_get(presence, "e", "u:1", 5000, 0, &found));
+    presence_put(presence, "ab", "c", QUEUE_WAITING, 0);
+    assert_false(presence_get(presence, "a", "bc", 5000, 0, &found));
+    assert_int_equal(found, QUEUE_CLOSED);
+    presence_free(presence);
+}
+
+static void test_age_decides(void **state)
+{
+    (void)state;
+    struct presence *presence = presence_new();
+    presence_put(presence, "e", "u:1", QUEUE_WAITING, 1000);
+    assert_true(heard(presence, "e", "u:1", 500, 1500, QUEUE_WAITING));
+    assert_false(heard(presence, "e", "u:1", 500, 1501, QUEUE_WAITING));
+    presence_free(presence);
+}
+
+static void test_drop(void **state)
+{
+    (void)state;
+    struct presence *presence = presence_new();
+    presence_put(presence, "e", "u:1", QUEUE_WAITING, 1000);
+    presence_drop(presence, "e", "u:1");
+    presence_drop(presence, "e", "u:1");
+    assert_false(heard(presence, "e", "u:1", 5000, 1000, QUEUE_WAITING));
+    presence_free(presence);
+}
+
+static void test_expire_takes_only_the_silent(void **state)
+{
+    (void)state;
+    struct presence *presence = presence_new();
+    presence_put(presence, "e", "old", QUEUE_WAITING, 1000);
+    presence_put(presence, "e", "kept", QUEUE_WAITING, 1000);
+    presence_put(presence, "e", "young", QUEUE_WAITING, 60000);
+    presence_put(presence, "e", "kept", QUEUE_WAITING, 90000);
+    presence_expire(presence, 121001);
+    assert_false(heard(presence, "e", "old", UINT32_MAX, 121001, QUEUE_WAITING));
+    assert_true(heard(presence, "e", "kept", UINT32_MAX, 121001, QUEUE_WAITING));
+    assert_true(heard(presence, "e", "young", UINT32_MAX, 121001, QUEUE_WAITING));
+    presence_free(presence);
+}
+
+/* One more than the table holds: the one silent longest makes room. */
+static void test_is_bounded(void **state)
+{
+    (void)state;
+    struct presence *presence = presence_new();
+    char buyer[32];
+    for (unsigned i = 0; i <= PRESENCE_MAX; i++) {
+        snprintf(buyer, sizeof(buyer), "u:%u", i);
+        presence_put(presence, "e", buyer, i % 2 ? QUEUE_WAITING : QUEUE_ACTIVE, 1000 + i / 1000);
+    }
+    assert_false(heard(presence, "e", "u:0", UINT32_MAX, 3000, QUEUE_ACTIVE));
+    for (unsigned i = 1; i <= PRESENCE_MAX; i += 997) {
+        snprintf(buyer, sizeof(buyer), "u:%u", i);
+        assert_true(
+            heard(presence, "e", buyer, UINT32_MAX, 3000, i % 2 ? QUEUE_WAITING : QUEUE_ACTIVE));
+    }
+    presence_free(presence);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_finds_what_was_put),
+        cmocka_unit_test(test_unknown_leaves_the_result_alone),
+        cmocka_unit_test(test_age_decides),
+        cmocka_unit_test(test_drop),
+        cmocka_unit_test(test_expire_takes_only_the_silent),
+        cmocka_unit_test(test_is_bounded),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
