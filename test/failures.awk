@@ -1,0 +1,13 @@
+#!/usr/bin/awk -f
+# SPDX-License-Identifier: MIT
+#
+# Prints from node's TAP only what failed: each "not ok" line with the block that explains
+# it, and the diagnostics a test wrote itself.
+
+/^ *not ok / { print; explain = 1; next }
+/^ *ok / { explain = 0; next }
+/^ *# (tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) / { next }
+/^ *# Subtest: / { next }
+/^ *# / { print; next }
+explain && /^ *\.\.\.$/ { explain = 0; next }
+explain && !/^ *(---|duration_ms: .*|type: .*|failureType: .*|location: .*)$/ { print }
