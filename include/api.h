@@ -66,8 +66,9 @@ struct api_opts {
     unsigned connection_limit;
 };
 
-/* Registers the route table with metrics; once, before threads start. */
-void api_register_routes(void);
+/* Registers the route table; once, before threads start. ops_only: a process without the api role
+ * still answers its probes and /metrics. */
+void api_register_routes(bool ops_only);
 MUST_CHECK enum status api_open(const struct api_opts *opts, struct api **ret_api);
 void api_on_message(struct api *api, const char *data, size_t len); /* QUEUE_CHANNEL */
 void api_on_seen(struct api *api, const char *event, const char *buyer,
@@ -90,7 +91,8 @@ struct api_call {
     struct api *api;
     bool answered;
     struct http_req *req;
-    const struct api_route *route;
+    const struct api_route *route; /* NULL: none fits */
+    unsigned metric;               /* its id in metrics.h */
     char param[EVENT_ID_MAX + 1];   /* the {…} of the route */
     char buyer[BUYER_ID_MAX + 1];   /* "u:…" or "g:…" */
     bool guest, new_guest;
@@ -119,6 +121,9 @@ struct api_route {
 
 /* Answers with a JSON body made in api->text or elsewhere. */
 void api_answer(struct api_call *call, unsigned code, const char *json, size_t len);
+/* 200 with another content type. */
+void api_answer_text(struct api_call *call, const char *type, const char *body, size_t len);
+/* A DOM; from 400 on it is a problem document. */
 void api_answer_json(struct api_call *call, unsigned code, const struct json *body);
 /* application/problem+json: type "about:blank#code"-like slug, title, status, detail, field. */
 void api_problem(struct api_call *call, unsigned code, const char *slug, const char *detail,
@@ -150,5 +155,6 @@ extern const struct api_route api_admin_routes[];
 extern const struct api_route api_gate_routes[];
 extern const struct api_route api_ops_routes[];
 void api_process_on_message(struct api *api, const struct json *payload);
+void api_process_forget(struct api_call *call); /* the request is over */
 
 #endif

@@ -12,13 +12,12 @@
 struct worker;
 
 struct worker_opts {
-    const char *name; /* "api-0"; borrowed for the life of the worker */
-    unsigned role;    /* one bit of enum role */
+    const char *name; /* "api-0"; copied */
+    enum role role;
     const struct config *config;
     const struct api_health *health;
     unsigned connection_limit;
     int db_pool_min, db_pool_max;
-    /* Called on the worker's thread when it has ended by itself (a failure). */
 };
 
 /* Builds everything and starts the thread; listening when it returns ST_OK. */

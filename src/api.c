@@ -1,0 +1,708 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * api: the HTTP face of one worker.
+ *
+ * A request passes, in this order: route -> CORS -> rate limit -> identity -> body -> handler. The
+ * handler answers at once or starts one operation whose callback answers; whatever it returns other
+ * than ST_OK is answered here, by the only map from enum status to HTTP. Handlers stand in
+ * api_*.c, each with its own part of the route table. Called by: worker.
+ *
+ * Owns: the httpd, the scratch buffers, presence, the rate limit. A backend that is gone becomes
+ * 503 with Retry-After: nobody enters on a guess.
+ */
+#include "api.h"
+
+#include "client_ip.h"
+#include "clock.h"
+#include "log.h"
+#include "metrics.h"
+#include "rate_limit.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROUTES_MAX 64
+#define ANSWER_MAX (8 * 1024 * 1024) /* a seat map of a large hall */
+#define API_TOKEN_MAX 8192
+#define GUEST_COOKIE "tiketi_guest"
+#define GUEST_COOKIE_S (7 * 24 * 3600)
+
+/* ---- the route table ---- */
+
+/* One row per route, with its template cut into what stands before and after the parameter. */
+static struct bound_route {
+    const struct api_route *route;
+    size_t prefix_len;
+    const char *suffix; /* NULL: no parameter */
+    unsigned metric;
+} route_table[ROUTES_MAX];
+static size_t route_count;
+static unsigned unknown_metric;
+
+static void register_routes(const struct api_route *routes)
+{
+    for (; routes->method != NULL && route_count < ROUTES_MAX; routes++) {
+        struct bound_route *bound = &route_table[route_count++];
+        const char *open = strchr(routes->path, '{');
+        bound->route = routes;
+        bound->prefix_len = open != NULL ? (size_t)(open - routes->path) : strlen(routes->path);
+        bound->suffix = open != NULL ? strchr(open, '}') + 1 : NULL;
+        bound->metric = metrics_register_route(routes->method, routes->path);
+    }
+}
+
+void api_register_routes(bool ops_only)
+{
+    static const struct api_route *const parts[] = {api_queue_routes, /* the hot ones first */
+                                                    api_gate_routes, api_reservation_routes,
+                                                    api_admin_routes};
+    for (size_t i = 0; !ops_only && i < sizeof(parts) / sizeof(parts[0]); i++)
+        register_routes(parts[i]);
+    register_routes(api_ops_routes);
+    unknown_metric = metrics_register_route("*", "(unmatched)");
+}
+
+/* Does `path` fit the template? The parameter, if any, is then in *ret_param / *ret_len. */
+static bool route_fits(const struct bound_route *bound, const char *path, const char **ret_param,
+                       size_t *ret_len)
+{
+    if (strncmp(path, bound->route->path, bound->prefix_len) != 0)
+        return false;
+    path += bound->prefix_len;
+    if (bound->suffix == NULL)
+        return *path == '\0';
+    *ret_param = path;
+    *ret_len = strcspn(path, "/");
+    return *ret_len > 0 && strcmp(path + *ret_len, bound->suffix) == 0;
+}
+
+/* The route for a method and path; when only the method is wrong, the methods that would do are
+ * written into `allow`. */
+static const struct bound_route *find_route(const char *method, const char *path,
+                                            const char **ret_param, size_t *ret_len,
+                                            struct buf *allow)
+{
+    if (strcmp(method, "HEAD") == 0)
+        method = "GET";
+    for (size_t i = 0; i < route_count; i++) {
+        const struct bound_route *bound = &route_table[i];
+        if (!route_fits(bound, path, ret_param, ret_len))
+            continue;
+        if (strcmp(method, bound->route->method) == 0)
+            return bound;
+        if (allow->len > 0)
+            buf_add_str(allow, ", ");
+        buf_add_str(allow, bound->route->method);
+    }
+    return NULL;
+}
+
+/* ---- answers ---- */
+
+static void finish(struct api_call *call, unsigned code)
+{
+    const uint64_t took_us = (clock_mono_ns() - call->started_ns) / 1000;
+    metrics_http(call->metric, code, took_us);
+    call->answered = true;
+    if (code >= 500)
+        log_warn("request failed", LOG_TEXT("requestId", call->request_id),
+                 LOG_TEXT("path", http_req_path(call->req)), LOG_NUM("status", code));
+    else
+        log_debug("request", LOG_TEXT("requestId", call->request_id),
+                  LOG_TEXT("path", http_req_path(call->req)), LOG_NUM("status", code),
+                  LOG_NUM("us", took_us));
+}
+
+/* Is `origin` on the comma-separated list? */
+static bool origin_listed(const char *list, const char *origin)
+{
+    const size_t len = strlen(origin);
+    for (const char *at = list; (at = strstr(at, origin)) != NULL; at += len) {
+        const bool starts = at == list || at[-1] == ',' || at[-1] == ' ';
+        const bool ends = at[len] == '\0' || at[len] == ',' || at[len] == ' ';
+        if (starts && ends)
+            return true;
+    }
+    return false;
+}
+
+static void add_cors(struct api_call *call)
+{
+    const char *allowed = call->api->config->allowed_origins;
+    const char *origin = http_req_header(call->req, "Origin");
+    if (allowed == NULL)
+        return;
+    http_req_add_header(call->req, "Vary", "Origin");
+    if (origin == NULL || !origin_listed(allowed, origin))
+        return;
+    http_req_add_header(call->req, "Access-Control-Allow-Origin", origin);
+    http_req_add_header(call->req, "Access-Control-Allow-Credentials", "true");
+    http_req_add_header(call->req, "Access-Control-Expose-Headers",
+                        "ETag, Retry-After, X-Request-Id");
+}
+
+/* Secure cookies when the buyer's own connection is HTTPS, as a proxy of ours says. */
+static bool over_https(const struct api_call *call)
+{
+    const char *proto = http_req_header(call->req, "X-Forwarded-Proto");
+    return proto != NULL && strcmp(proto, "https") == 0 &&
+           client_ip_trusted(call->api->client_ip, http_req_peer(call->req));
+}
+
+static void set_cookie(struct api_call *call, const char *prefix, const char *name,
+                       const char *value, int64_t max_age_s)
+{
+    struct buf *text = &call->api->header;
+    buf_reset(text);
+    buf_printf(text, "%s%s=%s; Path=/; Max-Age=%" PRId64 "; HttpOnly; SameSite=Lax%s", prefix, name,
+               value != NULL ? value : "", value != NULL ? max_age_s : 0,
+               over_https(call) ? "; Secure" : "");
+    http_req_add_header(call->req, "Set-Cookie", buf_str(text));
+}
+
+void api_set_cookie(struct api_call *call, const char *prefix, const char *event, const char *value,
+                    int64_t max_age_s)
+{
+    set_cookie(call, prefix, event, value, max_age_s);
+}
+
+static void add_common_headers(struct api_call *call)
+{
+    http_req_add_header(call->req, "X-Request-Id", call->request_id);
+    http_req_add_header(call->req, "Cache-Control", "no-store");
+    if (call->guest)
+        set_cookie(call, GUEST_COOKIE, "", call->buyer, GUEST_COOKIE_S);
+}
+
+static void answer(struct api_call *call, unsigned code, const char *type, const char *body,
+                   size_t len)
+{
+    add_common_headers(call);
+    finish(call, code);
+    http_reply(call->req, code, type, body, len);
+}
+
+void api_answer(struct api_call *call, unsigned code, const char *json, size_t len)
+{
+    answer(call, code, len > 0 ? "application/json" : NULL, json, len);
+}
+
+void api_answer_json(struct api_call *call, unsigned code, const struct json *body)
+{
+    struct buf *text = &call->api->text;
+    buf_reset(text);
+    json_write(body, text);
+    answer(call, code, code < 400 ? "application/json" : "application/problem+json", buf_str(text),
+           text->len);
+}
+
+void api_answer_text(struct api_call *call, const char *type, const char *body, size_t len)
+{
+    answer(call, 200, type, body, len);
+}
+
+static const char *http_title(unsigned code)
+{
+    switch (code) {
+    case 400:
+        return "Bad Request";
+    case 401:
+        return "Unauthorized";
+    case 403:
+        return "Forbidden";
+    case 404:
+        return "Not Found";
+    case 405:
+        return "Method Not Allowed";
+    case 409:
+        return "Conflict";
+    case 410:
+        return "Gone";
+    case 412:
+        return "Precondition Failed";
+    case 413:
+        return "Content Too Large";
+    case 414:
+        return "URI Too Long";
+    case 429:
+        return "Too Many Requests";
+    case 431:
+        return "Request Header Fields Too Large";
+    case 503:
+        return "Service Unavailable";
+    default:
+        return code < 500 ? "Bad Request" : "Internal Server Error";
+    }
+}
+
+static void add_json_member(struct buf *out, const char *key, const char *value)
+{
+    buf_printf(out, ",\"%s\":", key);
+    buf_add_json_str(out, value, strlen(value));
+}
+
+void api_problem(struct api_call *call, unsigned code, const char *slug, const char *detail,
+                 const char *field)
+{
+    struct buf *out = &call->api->text;
+    buf_reset(out);
+    buf_printf(out, "{\"type\":\"urn:tiketi:problem:%s\"", slug);
+    add_json_member(out, "title", http_title(code));
+    buf_printf(out, ",\"status\":%u,\"code\":\"%s\"", code, slug);
+    if (detail != NULL)
+        add_json_member(out, "detail", detail);
+    if (field != NULL)
+        add_json_member(out, "field", field);
+    add_json_member(out, "requestId", call->request_id);
+    buf_add_char(out, '}');
+    if (code == 503 || code == 429)
+        http_req_add_header(call->req, "Retry-After", "1");
+    if (code == 401)
+        http_req_add_header(call->req, "WWW-Authenticate", "Bearer");
+    answer(call, code, "application/problem+json", buf_str(out), out->len);
+}
+
+void api_fail(struct api_call *call, enum status status)
+{
+    static const struct {
+        unsigned code;
+        const char *slug, *detail;
+    } map[] = {
+        [ST_OK] = {500, "internal", "The request ended without an answer."},
+        [ST_INVALID] = {400, "invalid", "The request is not valid."},
+        [ST_UNAUTHORIZED] = {401, "unauthorized", "No valid credential."},
+        [ST_DENIED] = {403, "forbidden", "This is not yours to do."},
+        [ST_NOT_FOUND] = {404, "not-found", "There is no such thing here."},
+        [ST_CONFLICT] = {409, "conflict", "The present state does not allow this."},
+        [ST_STALE] = {412, "version-changed", "It was changed meanwhile: read it again."},
+        [ST_GONE] = {410, "event-closed", "The event is closed."},
+        [ST_FULL] = {503, "overloaded", "Too much is under way: try again shortly."},
+        [ST_TOO_LARGE] = {413, "too-large", "The request is too large."},
+        [ST_TIMEOUT] = {503, "timeout", "A backend did not answer in time: try again."},
+        [ST_UNAVAILABLE] = {503, "unavailable", "A backend is out of reach: try again."},
+        [ST_INTERNAL] = {500, "internal", "Something went wrong on our side."},
+    };
+    api_problem(call, map[status].code, map[status].slug, map[status].detail, NULL);
+}
+
+void api_invalid(struct api_call *call, const struct json_error *error)
+{
+    api_problem(call, 400, "invalid", error->detail, error->field);
+}
+
+/* ---- identity and proofs ---- */
+
+/* `Authorization: Bearer …`; an invalid one is 401, never a guest. */
+static enum status identify_user(struct api_call *call)
+{
+    const char *header = http_req_header(call->req, "Authorization");
+    if (header == NULL)
+        return ST_NOT_FOUND;
+    if (strncasecmp(header, "Bearer ", 7) != 0)
+        return ST_UNAUTHORIZED;
+    const char *jwt = header + 7;
+    const enum status st = token_read_user(call->api->keys, jwt, strlen(jwt), clock_wall_ms(),
+                                           &call->user);
+    if (st != ST_OK)
+        return st;
+    call->has_user = true;
+    (void)snprintf(call->buyer, sizeof(call->buyer), "u:%s", call->user.sub);
+    return ST_OK;
+}
+
+static void identify_guest(struct api_call *call)
+{
+    size_t len;
+    const char *cookie = http_req_cookie(call->req, GUEST_COOKIE, &len);
+    call->guest = true;
+    if (cookie != NULL && token_is_guest(cookie, len)) {
+        memcpy(call->buyer, cookie, len);
+        call->buyer[len] = '\0';
+        return;
+    }
+    token_new_guest(call->buyer);
+    call->new_guest = true;
+}
+
+/* A page of another site must not spend a guest's cookie. */
+static bool foreign_origin(const struct api_call *call)
+{
+    const char *origin = http_req_header(call->req, "Origin");
+    if (origin == NULL || strcmp(http_req_method(call->req), "GET") == 0)
+        return false;
+    const char *allowed = call->api->config->allowed_origins;
+    if (allowed != NULL)
+        return !origin_listed(allowed, origin);
+    const char *host = http_req_header(call->req, "Host");
+    const char *named = strstr(origin, "://");
+    if (host == NULL || named == NULL)
+        return true;
+    named += 3;
+    const size_t host_len = strcspn(host, ":");
+    return host_len != strcspn(named, ":") || strncasecmp(host, named, host_len) != 0;
+}
+
+/* False: answered. */
+static bool identify(struct api_call *call)
+{
+    if (call->route->auth == AUTH_NONE)
+        return true;
+    const enum status st = identify_user(call);
+    if (st == ST_OK && call->route->auth == AUTH_STAFF &&
+        (call->route->roles & (1u << call->user.role)) == 0) {
+        api_problem(call, 403, "forbidden", "Your role does not allow this.", NULL);
+        return false;
+    }
+    if (st == ST_OK)
+        return true;
+    if (st != ST_NOT_FOUND || call->route->auth == AUTH_STAFF) {
+        api_problem(call, 401, "unauthorized", "A valid bearer token is needed.", NULL);
+        return false;
+    }
+    if (foreign_origin(call)) {
+        api_problem(call, 403, "foreign-origin", "This origin may not act for a guest.", NULL);
+        return false;
+    }
+    identify_guest(call);
+    return true;
+}
+
+bool api_admits_buyer(struct api_call *call, const struct event *event)
+{
+    if (!call->guest || event == NULL || event->allow_guests)
+        return true;
+    call->guest = false; /* no cookie for somebody who must log in */
+    api_problem(call, 401, "login-required", "This event needs you to be logged in.", NULL);
+    return false;
+}
+
+/* The text of a proof: from its header, else from its cookie. */
+static const char *proof_text(struct api_call *call, const char *header, const char *prefix,
+                              const char *event, size_t *ret_len, bool *ret_sent)
+{
+    const char *text = http_req_header(call->req, header);
+    if (text != NULL) {
+        *ret_len = strlen(text);
+        *ret_sent = true;
+        return text;
+    }
+    char name[EVENT_ID_MAX + 32];
+    (void)snprintf(name, sizeof(name), "%s%s", prefix, event);
+    *ret_sent = false;
+    return http_req_cookie(call->req, name, ret_len);
+}
+
+/* A proof sent in a header is a claim and must hold. A cookie is only kept for the buyer: one that
+ * no longer fits (he logged in, the keys were changed, it expired) is passed over. */
+enum status api_read_proof(struct api_call *call, const char *event)
+{
+    bool sent;
+    size_t len;
+    struct ticket ticket;
+    const char *text = proof_text(call, "X-Tiketi-Ticket", "tiketi_ticket_", event, &len, &sent);
+    if (text != NULL && len > 0) {
+        const enum status st = ticket_read(call->api->keys, text, len, &ticket);
+        const bool own = st == ST_OK && strcmp(ticket.event, event) == 0 &&
+                         strcmp(ticket.buyer, call->buyer) == 0;
+        if (sent && !own)
+            return st != ST_OK ? ST_UNAUTHORIZED : ST_DENIED;
+        if (own) {
+            call->proof.ticket_place = ticket.place;
+            call->proof.ticket_epoch = ticket.epoch;
+            call->ticket_lowest = ticket.lowest;
+        }
+    }
+    struct pass pass;
+    text = proof_text(call, "X-Tiketi-Pass", "tiketi_pass_", event, &len, &sent);
+    if (text != NULL && len > 0) {
+        const enum status st = pass_read(call->api->keys, text, len, clock_wall_ms(), &pass);
+        const bool own = st == ST_OK && strcmp(pass.event, event) == 0 &&
+                         strcmp(pass.buyer, call->buyer) == 0;
+        if (sent && !own)
+            return st != ST_OK ? ST_UNAUTHORIZED : ST_DENIED;
+        if (own) {
+            call->proof.pass_place = pass.place;
+            call->proof.pass_epoch = pass.epoch;
+            call->proof.pass_since_ms = pass.iat_s * 1000;
+        }
+    }
+    return ST_OK;
+}
+
+enum status api_write_ticket(struct api_call *call, const char *event, uint64_t place,
+                             uint64_t epoch, uint64_t lowest, struct buf *out)
+{
+    struct ticket ticket = {.place = place, .epoch = epoch, .lowest = lowest};
+    (void)snprintf(ticket.event, sizeof(ticket.event), "%s", event);
+    (void)snprintf(ticket.buyer, sizeof(ticket.buyer), "%s", call->buyer);
+    return ticket_sign(call->api->keys, &ticket, out);
+}
+
+enum status api_write_pass(struct api_call *call, const struct event *event, uint64_t place,
+                           uint64_t epoch, int64_t since_ms, struct buf *out,
+                           int64_t *ret_expires_ms)
+{
+    int64_t expires_ms = clock_wall_ms() + call->api->config->pass_ttl_ms;
+    const int64_t session_end_ms = since_ms + event->session_limit_ms;
+    if (event->session_limit_ms > 0 && session_end_ms < expires_ms)
+        expires_ms = session_end_ms;
+    struct pass pass = {
+        .place = place, .epoch = epoch, .iat_s = since_ms / 1000, .exp_s = expires_ms / 1000};
+    (void)snprintf(pass.event, sizeof(pass.event), "%s", event->id);
+    (void)snprintf(pass.buyer, sizeof(pass.buyer), "%s", call->buyer);
+    *ret_expires_ms = pass.exp_s * 1000;
+    return pass_sign(call->api->keys, &pass, out);
+}
+
+/* ---- one request ---- */
+
+static void begin_call(struct api *api, struct api_call *call, struct http_req *req)
+{
+    call->api = api;
+    call->req = req;
+    call->metric = unknown_metric;
+    call->started_ns = clock_mono_ns();
+    (void)snprintf(call->request_id, sizeof(call->request_id), "%s%" PRIx64, api->request_prefix,
+                   api->request_seq++);
+    api->open_calls++;
+    http_req_set_user(req, call);
+}
+
+/* False: answered. */
+static bool parse_body(struct api_call *call)
+{
+    size_t len;
+    const char *body = http_req_body(call->req, &len);
+    if (len == 0)
+        return true;
+    struct json_error error = {0};
+    call->body = json_parse(body, len, HTTPD_BODY_MAX, &error);
+    if (call->body != NULL && json_is_object(call->body))
+        return true;
+    if (call->body != NULL)
+        (void)snprintf(error.detail, sizeof(error.detail), "The body must be a JSON object.");
+    api_invalid(call, &error);
+    return false;
+}
+
+static void answer_preflight(struct api_call *call)
+{
+    http_req_add_header(call->req, "Access-Control-Allow-Methods", "GET, POST, PATCH, OPTIONS");
+    http_req_add_header(call->req, "Access-Control-Allow-Headers",
+                        "Authorization, Content-Type, Idempotency-Key, If-Match, X-Tiketi-Ticket, "
+                        "X-Tiketi-Pass");
+    http_req_add_header(call->req, "Access-Control-Max-Age", "600");
+    answer(call, 204, NULL, "", 0);
+}
+
+static bool within_rate(struct api_call *call)
+{
+    struct api *api = call->api;
+    if (api->limit == NULL)
+        return true;
+    char address[CLIENT_IP_SIZE];
+    client_ip_of(api->client_ip, http_req_peer(call->req),
+                 http_req_header(call->req, "X-Forwarded-For"), address);
+    return rate_limit_take(api->limit, address, loop_now_ms(api->loop));
+}
+
+static const char *refusal_slug(unsigned code)
+{
+    return code == 413 ? "too-large" : code == 503 ? "overloaded" : "malformed";
+}
+
+/* Finds the route and fills call->param; false: answered. */
+static bool route_call(struct api_call *call)
+{
+    const char *param = NULL;
+    size_t param_len = 0;
+    struct buf allow;
+    buf_init(&allow, 128);
+    const struct bound_route *bound = find_route(
+        http_req_method(call->req), http_req_path(call->req), &param, &param_len, &allow);
+    bool routed = false;
+    if (bound != NULL) {
+        call->route = bound->route;
+        call->metric = bound->metric;
+    }
+    if (bound == NULL && allow.len > 0) {
+        http_req_add_header(call->req, "Allow", buf_str(&allow));
+        if (strcmp(http_req_method(call->req), "OPTIONS") == 0)
+            answer_preflight(call);
+        else
+            api_problem(call, 405, "method-not-allowed", "This route has other methods.", NULL);
+    } else if (bound == NULL) {
+        api_problem(call, 404, "not-found", "There is no such route.", NULL);
+    } else if (param != NULL && !token_is_event_id(param, param_len)) {
+        const char *open = strchr(bound->route->path, '{') + 1;
+        char name[32];
+        (void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(open, "}"), open);
+        api_problem(call, 400, "invalid", "An id is 1 to 64 of A-Z a-z 0-9 _ -.", name);
+    } else {
+        if (param != NULL)
+            memcpy(call->param, param, param_len);
+        routed = true;
+    }
+    buf_clear(&allow);
+    return routed;
+}
+
+static void on_request(void *arg, struct http_req *req, unsigned refusal)
+{
+    struct api *api = arg;
+    struct api_call *call = http_req_alloc(req, sizeof(*call));
+    begin_call(api, call, req);
+    add_cors(call);
+    if (refusal != 0) {
+        api_problem(call, refusal, refusal_slug(refusal),
+                    "The request is malformed or over a limit.", NULL);
+        return;
+    }
+    if (!route_call(call))
+        return;
+    if (!within_rate(call)) {
+        api_problem(call, 429, "too-many-requests", "Too many requests from this address.", NULL);
+        return;
+    }
+    if (!identify(call))
+        return;
+    if (call->route->takes_body && !parse_body(call))
+        return;
+    const enum status st = call->route->handler(call);
+    if (st != ST_OK)
+        api_fail(call, st);
+}
+
+static void on_done(void *arg, struct http_req *req)
+{
+    struct api *api = arg;
+    struct api_call *call = http_req_user(req);
+    if (call == NULL)
+        return;
+    api_process_forget(call);
+    json_free(call->body);
+    call->body = NULL;
+    api->open_calls--;
+}
+
+/* ---- life ---- */
+
+static void every_second(void *arg)
+{
+    struct api *api = arg;
+    presence_expire(api->presence, loop_now_ms(api->loop));
+    loop_timer_set(api->second, 1000);
+}
+
+void api_on_seen(struct api *api, const char *event, const char *buyer,
+                 const struct queue_place *place)
+{
+    presence_put(api->presence, event, buyer, place->state, loop_now_ms(api->loop));
+}
+
+void api_on_message(struct api *api, const char *data, size_t len)
+{
+    struct json_error error;
+    struct json *message = json_parse(data, len, 4 * 1024 * 1024, &error);
+    const char *kind = json_str(message, "event");
+    const struct json *payload = json_get(message, "payload");
+    const char *event = json_str(payload, "eventId");
+    if (kind == NULL || event == NULL)
+        log_warn("a message of the channel makes no sense", LOG_NUM("bytes", len));
+    else if (strcmp(kind, "processed") == 0)
+        api_process_on_message(api, payload);
+    else if (strcmp(kind, "config-changed") == 0 || strcmp(kind, "event-status-changed") == 0 ||
+             strcmp(kind, "queue-cleared") == 0)
+        catalog_hint(api->catalog, event);
+    json_free(message);
+}
+
+static void free_api(struct api *api)
+{
+    loop_timer_close(api->second);
+    presence_free(api->presence);
+    rate_limit_free(api->limit);
+    client_ip_free(api->client_ip);
+    buf_clear(&api->text);
+    buf_clear(&api->token);
+    buf_clear(&api->header);
+    free(api);
+}
+
+enum status api_open(const struct api_opts *opts, struct api **ret_api)
+{
+    struct api *api = xcalloc(1, sizeof(*api));
+    char error[160] = "";
+    char random[33];
+    api->loop = opts->loop;
+    api->config = opts->config;
+    api->redis = opts->redis;
+    api->queue = opts->queue;
+    api->db = opts->db;
+    api->catalog = opts->catalog;
+    api->keys = opts->keys;
+    api->health = opts->health;
+    api->presence = presence_new();
+    api->limit = rate_limit_new(opts->config->rate_limit_per_ip);
+    buf_init(&api->text, ANSWER_MAX);
+    buf_init(&api->token, API_TOKEN_MAX);
+    buf_init(&api->header, 4096);
+    token_random_hex(random);
+    memcpy(api->request_prefix, random, sizeof(api->request_prefix) - 1);
+    enum status st =
+        client_ip_new(opts->config->trusted_proxies, &api->client_ip, error, sizeof(error));
+    if (st != ST_OK)
+        log_error("bad setting", LOG_TEXT("detail", error));
+    if (st == ST_OK)
+        st = httpd_open(&(struct httpd_opts){.loop = opts->loop,
+                                             .host = opts->config->http_host,
+                                             .port = opts->port,
+                                             .connection_limit = opts->connection_limit,
+                                             .idle_timeout_s = 75,
+                                             .on_request = on_request,
+                                             .on_done = on_done,
+                                             .arg = api},
+                        &api->httpd);
+    if (st != ST_OK) {
+        free_api(api);
+        return st;
+    }
+    api->second = loop_timer_new(opts->loop, every_second, api);
+    loop_timer_set(api->second, 1000);
+    *ret_api = api;
+    return ST_OK;
+}
+
+void api_quiesce(struct api *api)
+{
+    httpd_quiesce(api->httpd);
+}
+
+unsigned api_busy(const struct api *api)
+{
+    return api->open_calls;
+}
+
+struct closing {
+    struct api *api;
+    loop_cb cb;
+    void *arg;
+};
+
+static void on_httpd_closed(void *arg)
+{
+    struct closing *closing = arg;
+    free_api(closing->api);
+    if (closing->cb != NULL)
+        closing->cb(closing->arg);
+    free(closing);
+}
+
+void api_close(struct api *api, loop_cb cb, void *arg)
+{
+    struct closing *closing = xcalloc(1, sizeof(*closing));
+    *closing = (struct closing){.api = api, .cb = cb, .arg = arg};
+    httpd_close(api->httpd, on_httpd_closed, closing);
+}

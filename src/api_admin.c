@@ -1,0 +1,513 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * api_admin: the organizer's routes.
+ *
+ * Every change takes the same way, so that a lost race or a dead backend never leaves half of one:
+ *
+ *   fetch (PostgreSQL, the record) -> owner and If-Match -> edit -> update (compare-and-set on the
+ *   version, audited, one transaction) -> configure (Redis, only a greater version applies) ->
+ *   publish config-changed -> answer with the new ETag
+ *
+ * Redis out of reach after the update is no error: the processor carries the stored version over
+ * within five seconds. Called by: api's route table.
+ */
+#include "api.h"
+
+#include "clock.h"
+#include "log.h"
+#include "reservation.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define R(role) (1u << USER_##role)
+#define PROCESS_WAIT_MS 2000
+
+enum change_kind { CHANGE_PATCH, CHANGE_VERB, CHANGE_CLEAR, CHANGE_SEATS };
+
+struct change {
+    enum change_kind kind;
+    enum event_verb verb;
+    const char *verb_name;
+    int64_t if_match; /* the version the caller read; 0: none given */
+    struct event event;
+    struct event before;
+};
+
+/* ---- shared steps ---- */
+
+static bool may_touch(const struct api_call *call, const struct event *event)
+{
+    return call->user.role != USER_ORGANIZER || strcmp(event->owner, call->user.sub) == 0;
+}
+
+static void answer_event(struct api_call *call, unsigned code, const struct event *event)
+{
+    char etag[32];
+    struct json *body = event_write_json(event);
+    json_set_str(body, "owner", event->owner);
+    json_set_int(body, "epoch", event->epoch);
+    json_set_int(body, "seats", event->seats);
+    (void)snprintf(etag, sizeof(etag), "\"%" PRId64 "\"", event->version);
+    http_req_add_header(call->req, "ETag", etag);
+    api_answer_json(call, code, body);
+    json_free(body);
+}
+
+static void publish_event(struct api *api, const char *kind, const struct event *event)
+{
+    char message[EVENT_ID_MAX + 160];
+    const int len = snprintf(message, sizeof(message),
+                             "{\"event\":\"%s\",\"payload\":{\"eventId\":\"%s\",\"version\":%" PRId64
+                             ",\"status\":\"%s\"}}",
+                             kind, event->id, event->version, event_status_name(event->status));
+    if (queue_publish(api->queue, message, (size_t)len) != ST_OK)
+        log_debug("a change was not published", LOG_TEXT("event", event->id));
+}
+
+/* `"12"` or `W/"12"` or `12`; `*` and absence mean any. -1: nonsense. */
+static int64_t read_if_match(const struct api_call *call)
+{
+    const char *text = http_req_header(call->req, "If-Match");
+    char *end;
+    if (text == NULL || strcmp(text, "*") == 0)
+        return 0;
+    if (strncmp(text, "W/", 2) == 0)
+        text += 2;
+    if (*text == '"')
+        text++;
+    const long long version = strtoll(text, &end, 10);
+    if (end == text || version <= 0 || (*end != '\0' && strcmp(end, "\"") != 0))
+        return -1;
+    return version;
+}
+
+/* ---- change: fetch -> edit -> update -> configure -> answer ---- */
+
+static void change_configured(void *arg, enum status status, bool applied)
+{
+    struct api_call *call = arg;
+    const struct change *change = call->state;
+    (void)applied;
+    if (status != ST_OK)
+        log_warn("a change waits for the processor to reach Redis",
+                 LOG_TEXT("event", change->event.id), LOG_TEXT("status", status_name(status)));
+    if (change->kind == CHANGE_CLEAR)
+        publish_event(call->api, "queue-cleared", &change->event);
+    publish_event(call->api, "config-changed", &change->event);
+    if (change->before.status != change->event.status)
+        publish_event(call->api, "event-status-changed", &change->event);
+    catalog_hint(call->api->catalog, change->event.id);
+    answer_event(call, 200, &change->event);
+}
+
+static void change_stored(void *arg, enum status status, const struct event *event)
+{
+    struct api_call *call = arg;
+    struct change *change = call->state;
+    if (status == ST_STALE && change->if_match == 0)
+        status = ST_CONFLICT; /* no version was asked for: a plain lost race */
+    if (status != ST_OK) {
+        api_fail(call, status);
+        return;
+    }
+    change->event = *event;
+    enum status st = ST_OK;
+    if (event->status == EVENT_DRAFT) {
+        answer_event(call, 200, event); /* Redis knows only events that were opened or scheduled */
+        return;
+    }
+    if (change->kind == CHANGE_CLEAR)
+        st = queue_clear(call->api->queue, event->id, (uint64_t)event->epoch, change_configured,
+                         call);
+    else
+        st = queue_configure(call->api->queue, event, change_configured, call);
+    if (st != ST_OK)
+        change_configured(call, st, false);
+}
+
+/* Applies what was asked to the event as it was read. False: answered. */
+static bool edit_event(struct api_call *call, struct change *change)
+{
+    struct json_error error = {0};
+    enum status st;
+    if (change->kind == CHANGE_PATCH) {
+        st = event_read_json(&change->event, call->body, false, &error);
+        if (st != ST_OK)
+            api_invalid(call, &error);
+        return st == ST_OK;
+    }
+    st = event_apply(&change->event, change->verb, clock_wall_ms(), &change->event.status);
+    if (st != ST_OK) {
+        char detail[96];
+        (void)snprintf(detail, sizeof(detail), "An event that is %s cannot %s.",
+                       event_status_name(change->before.status), change->verb_name);
+        api_problem(call, 409, "wrong-state", detail, "status");
+        return false;
+    }
+    if (change->verb == EVENT_VERB_OPEN && change->event.opens_at_ms == 0)
+        change->event.opens_at_ms = clock_wall_ms();
+    return true;
+}
+
+static void seats_done(void *arg, enum status status, const char *outcome, const char *json,
+                       size_t len);
+
+static void change_fetched(void *arg, enum status status, const struct event *event)
+{
+    struct api_call *call = arg;
+    struct change *change = call->state;
+    struct api *api = call->api;
+    if (status != ST_OK) {
+        api_fail(call, status);
+        return;
+    }
+    if (!may_touch(call, event)) {
+        api_problem(call, 403, "not-yours", "This event belongs to another organizer.", NULL);
+        return;
+    }
+    if (change->if_match > 0 && change->if_match != event->version) {
+        api_fail(call, ST_STALE);
+        return;
+    }
+    change->event = change->before = *event;
+    if (change->kind == CHANGE_CLEAR) {
+        status = catalog_bump_epoch(api->db, event->id, call->user.sub, change_stored, call);
+    } else if (change->kind == CHANGE_SEATS) {
+        size_t len;
+        const char *body = http_req_body(call->req, &len);
+        status = reservation_add_seats(api->db, event->id, call->user.sub,
+                                       http_req_strdup(call->req, body, len), seats_done, call);
+    } else if (edit_event(call, change)) {
+        status = catalog_update(api->db, &change->event, change->verb_name, call->user.sub,
+                                change_stored, call);
+    }
+    if (status != ST_OK)
+        api_fail(call, status);
+}
+
+static enum status change_start(struct api_call *call, enum change_kind kind, enum event_verb verb,
+                                const char *verb_name)
+{
+    static const char *const no_keys[] = {NULL};
+    struct change *change = http_req_alloc(call->req, sizeof(*change));
+    struct json_error error = {0};
+    *change = (struct change){.kind = kind, .verb = verb, .verb_name = verb_name};
+    change->if_match = read_if_match(call);
+    call->state = change;
+    if (change->if_match < 0) {
+        api_problem(call, 400, "invalid", "If-Match must be an ETag of this event.", "If-Match");
+        return ST_OK;
+    }
+    const bool wants_body = kind == CHANGE_PATCH || kind == CHANGE_SEATS;
+    if (wants_body && call->body == NULL) {
+        api_problem(call, 400, "invalid", "A JSON body is needed.", "");
+        return ST_OK;
+    }
+    if (!wants_body && call->body != NULL && json_known_keys(call->body, no_keys, &error) != ST_OK) {
+        api_invalid(call, &error);
+        return ST_OK;
+    }
+    return catalog_fetch(call->api->db, call->param, change_fetched, call);
+}
+
+static enum status patch_start(struct api_call *call)
+{
+    return change_start(call, CHANGE_PATCH, EVENT_VERB_OPEN, "patch");
+}
+
+static enum status open_start(struct api_call *call)
+{
+    return change_start(call, CHANGE_VERB, EVENT_VERB_OPEN, "open");
+}
+
+static enum status pause_start(struct api_call *call)
+{
+    return change_start(call, CHANGE_VERB, EVENT_VERB_PAUSE, "pause");
+}
+
+static enum status resume_start(struct api_call *call)
+{
+    return change_start(call, CHANGE_VERB, EVENT_VERB_RESUME, "resume");
+}
+
+static enum status close_start(struct api_call *call)
+{
+    return change_start(call, CHANGE_VERB, EVENT_VERB_CLOSE, "close");
+}
+
+static enum status clear_start(struct api_call *call)
+{
+    return change_start(call, CHANGE_CLEAR, EVENT_VERB_OPEN, "clear");
+}
+
+/* ---- seats ---- */
+
+static void seats_done(void *arg, enum status status, const char *outcome, const char *json,
+                       size_t len)
+{
+    struct api_call *call = arg;
+    struct change *change = call->state;
+    if (status != ST_OK && json != NULL) {
+        struct json_error error = {0};
+        struct json *body = json_parse(json, len, HTTPD_BODY_MAX, &error);
+        api_problem(call, status == ST_CONFLICT ? 409 : 400, outcome, json_str(body, "detail"),
+                    json_str(body, "field"));
+        json_free(body);
+        return;
+    }
+    if (status != ST_OK) {
+        api_fail(call, status);
+        return;
+    }
+    char *copy = http_req_strdup(call->req, json, len);
+    publish_event(call->api, "seats-changed", &change->event);
+    api_answer(call, 201, copy, len);
+}
+
+static enum status seats_start(struct api_call *call)
+{
+    return change_start(call, CHANGE_SEATS, EVENT_VERB_OPEN, "seats");
+}
+
+/* ---- create, list, get ---- */
+
+static void created(void *arg, enum status status, const struct event *event)
+{
+    struct api_call *call = arg;
+    if (status == ST_CONFLICT)
+        api_problem(call, 409, "id-taken", "An event with this id exists.", "id");
+    else if (status != ST_OK)
+        api_fail(call, status);
+    else
+        answer_event(call, 201, event);
+}
+
+static enum status create_start(struct api_call *call)
+{
+    struct json_error error = {0};
+    struct event *event = http_req_alloc(call->req, sizeof(*event));
+    event_init(event, call->api->config);
+    if (call->body == NULL) {
+        api_problem(call, 400, "invalid", "A JSON body is needed.", "");
+        return ST_OK;
+    }
+    if (event_read_json(event, call->body, true, &error) != ST_OK) {
+        api_invalid(call, &error);
+        return ST_OK;
+    }
+    (void)snprintf(event->owner, sizeof(event->owner), "%s", call->user.sub);
+    return catalog_create(call->api->db, event, call->user.sub, created, call);
+}
+
+static void listed(void *arg, enum status status, const char *json, size_t len)
+{
+    if (status == ST_OK)
+        api_answer(arg, 200, json, len);
+    else
+        api_fail(arg, status);
+}
+
+static enum status list_start(struct api_call *call)
+{
+    const char *owner = call->user.role == USER_ORGANIZER ? call->user.sub : NULL;
+    return catalog_list(call->api->db, owner, false, listed, call);
+}
+
+static void got(void *arg, enum status status, const struct event *event)
+{
+    struct api_call *call = arg;
+    if (status != ST_OK)
+        api_fail(call, status);
+    else if (!may_touch(call, event))
+        api_problem(call, 403, "not-yours", "This event belongs to another organizer.", NULL);
+    else
+        answer_event(call, 200, event);
+}
+
+static enum status get_start(struct api_call *call)
+{
+    return catalog_fetch(call->api->db, call->param, got, call);
+}
+
+/* ---- stats ---- */
+
+static void stats_read(void *arg, enum status status, const struct queue_stat *list, size_t count)
+{
+    struct api_call *call = arg;
+    const struct rank_index *index = catalog_index(call->api->catalog, call->param);
+    const struct event *event = catalog_event(call->api->catalog, call->param);
+    if (status != ST_OK) {
+        api_fail(call, status);
+        return;
+    }
+    struct json *body = json_new_object();
+    struct json *counters = json_new_object();
+    json_set_str(body, "eventId", call->param);
+    if (event != NULL)
+        json_set_str(body, "status",
+                     event_status_name(index != NULL ? index->status : event->status));
+    if (index != NULL) {
+        json_set_int(body, "queueSize", (int64_t)index->queue_size);
+        json_set_int(body, "currentUsers", (int64_t)index->active);
+        json_set_int(body, "threshold", (int64_t)index->threshold);
+        json_set_bool(body, "restoring", index->restoring);
+        json_set_real(body, "admissionsPerMinute", index->rate_mean * 60.0);
+        if (index->seats_left != UINT64_MAX)
+            json_set_int(body, "seatsLeft", (int64_t)index->seats_left);
+    }
+    for (size_t i = 0; i < count; i++)
+        json_set_int(counters, list[i].name, list[i].value);
+    json_set(body, "counters", counters);
+    api_answer_json(call, 200, body);
+    json_free(body);
+}
+
+static void stats_loaded(void *arg, enum status status)
+{
+    struct api_call *call = arg;
+    if (status == ST_OK)
+        status = queue_read_stats(call->api->queue, call->param, stats_read, call);
+    if (status != ST_OK)
+        api_fail(call, status);
+}
+
+static void stats_fetched(void *arg, enum status status, const struct event *event)
+{
+    struct api_call *call = arg;
+    if (status == ST_OK && !may_touch(call, event)) {
+        api_problem(call, 403, "not-yours", "This event belongs to another organizer.", NULL);
+        return;
+    }
+    if (status == ST_OK && event->status == EVENT_DRAFT) {
+        stats_read(call, ST_OK, NULL, 0);
+        return;
+    }
+    if (status == ST_OK)
+        status = catalog_load(call->api->catalog, call->param, false, stats_loaded, call);
+    if (status != ST_OK)
+        api_fail(call, status);
+}
+
+static enum status stats_start(struct api_call *call)
+{
+    return catalog_fetch(call->api->db, call->param, stats_fetched, call);
+}
+
+/* ---- process: a request to the lease holder, answered over the channel ---- */
+
+struct api_process {
+    struct api_process *next;
+    struct api_call *call;
+    struct loop_timer *timer;
+    char reply[33];
+};
+
+static void end_process(struct api *api, struct api_process *process)
+{
+    struct api_process **at = &api->processing;
+    while (*at != NULL && *at != process)
+        at = &(*at)->next;
+    if (*at != NULL)
+        *at = process->next;
+    loop_timer_close(process->timer);
+    free(process);
+}
+
+static void process_late(void *arg)
+{
+    struct api_process *process = arg;
+    struct api_call *call = process->call;
+    end_process(call->api, process);
+    api_problem(call, 503, "no-processor", "No processor answered within two seconds.", NULL);
+}
+
+void api_process_forget(struct api_call *call)
+{
+    struct api_process *process = call->api->processing;
+    while (process != NULL && process->call != call)
+        process = process->next;
+    if (process != NULL)
+        end_process(call->api, process);
+}
+
+void api_process_on_message(struct api *api, const struct json *payload)
+{
+    const char *reply = json_str(payload, "reply");
+    struct api_process *process = api->processing;
+    while (process != NULL && (reply == NULL || strcmp(process->reply, reply) != 0))
+        process = process->next;
+    if (process == NULL)
+        return;
+    struct api_call *call = process->call;
+    end_process(api, process);
+    struct json *body = json_new_object();
+    json_set_str(body, "eventId", call->param);
+    json_set_int(body, "promoted", json_int(payload, "promoted", 0));
+    json_set_int(body, "evicted", json_int(payload, "evicted", 0));
+    api_answer_json(call, 200, body);
+    json_free(body);
+}
+
+static void process_fetched(void *arg, enum status status, const struct event *event)
+{
+    struct api_call *call = arg;
+    struct api *api = call->api;
+    char message[EVENT_ID_MAX + 128];
+    if (status == ST_OK && !may_touch(call, event)) {
+        api_problem(call, 403, "not-yours", "This event belongs to another organizer.", NULL);
+        return;
+    }
+    if (status == ST_OK && (event->status == EVENT_DRAFT || event->status == EVENT_CLOSED)) {
+        api_problem(call, 409, "wrong-state", "Only an event on sale is processed.", "status");
+        return;
+    }
+    if (status != ST_OK) {
+        api_fail(call, status);
+        return;
+    }
+    struct api_process *process = xcalloc(1, sizeof(*process));
+    process->call = call;
+    token_random_hex(process->reply);
+    const int len = snprintf(
+        message, sizeof(message),
+        "{\"event\":\"process\",\"payload\":{\"eventId\":\"%s\",\"reply\":\"%s\"}}", call->param,
+        process->reply);
+    status = queue_publish(api->queue, message, (size_t)len);
+    if (status != ST_OK) {
+        free(process);
+        api_fail(call, status);
+        return;
+    }
+    process->timer = loop_timer_new(api->loop, process_late, process);
+    loop_timer_set(process->timer, PROCESS_WAIT_MS);
+    process->next = api->processing;
+    api->processing = process;
+}
+
+static enum status process_start(struct api_call *call)
+{
+    return catalog_fetch(call->api->db, call->param, process_fetched, call);
+}
+
+#define STAFF (R(ADMIN) | R(ORGANIZER))
+#define OPERATORS (STAFF | R(SRE))
+#define READERS (OPERATORS | R(VIEWER))
+
+const struct api_route api_admin_routes[] = {
+    {"GET", "/api/admin/events", AUTH_STAFF, READERS, list_start, false},
+    {"POST", "/api/admin/events", AUTH_STAFF, STAFF, create_start, true},
+    {"GET", "/api/admin/events/{eventId}", AUTH_STAFF, READERS, get_start, false},
+    {"PATCH", "/api/admin/events/{eventId}", AUTH_STAFF, OPERATORS, patch_start, true},
+    {"POST", "/api/admin/events/{eventId}/seats", AUTH_STAFF, STAFF, seats_start, true},
+    {"POST", "/api/admin/events/{eventId}/open", AUTH_STAFF, STAFF, open_start, true},
+    {"POST", "/api/admin/events/{eventId}/pause", AUTH_STAFF, OPERATORS, pause_start, true},
+    {"POST", "/api/admin/events/{eventId}/resume", AUTH_STAFF, OPERATORS, resume_start, true},
+    {"POST", "/api/admin/events/{eventId}/close", AUTH_STAFF, STAFF, close_start, true},
+    {"POST", "/api/admin/events/{eventId}/clear", AUTH_STAFF, STAFF, clear_start, true},
+    {"POST", "/api/admin/events/{eventId}/process", AUTH_STAFF, OPERATORS, process_start, true},
+    {"GET", "/api/admin/events/{eventId}/stats", AUTH_STAFF, READERS, stats_start, false},
+    {0},
+};

@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * api_queue: the buyer's queue routes: check (join), status, heartbeat, leave; and the public list
+ * of events.
+ *
+ *   check      -> queue_join(JOIN)   -> answer with position, estimate, re-issued ticket
+ *   status     -> presence and rank index of this pod, no Redis; else queue_join(RESUME)
+ *   heartbeat  -> the same, a shorter answer
+ *   leave      -> queue_leave
+ *
+ * A script that finds no config of the event makes us load it (Redis, else PostgreSQL) and repeat
+ * the step once, within the request. The position shown is the lowest ever shown to this buyer: the
+ * ticket carries it. Called by: api's route table. With Redis gone every route answers 503.
+ */
+#include "api.h"
+
+#include "admission.h"
+#include "clock.h"
+#include "metrics.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What the pod last heard of a waiting buyer counts for so long. Longer than the longest nextPoll. */
+#define PRESENCE_FRESH_MS 60000
+#define TICKET_COOKIE_S (7 * 24 * 3600)
+
+enum visit_kind { VISIT_CHECK, VISIT_STATUS, VISIT_HEARTBEAT, VISIT_LEAVE };
+
+struct visit {
+    enum visit_kind kind;
+    bool reloaded; /* the event was loaded again after a script missed it */
+};
+
+static void visit_loaded(void *arg, enum status status);
+
+/* ---- writing the answer ---- */
+
+/* What is shown of an event; all zero where this pod has no copy yet. */
+static void write_event_info(struct buf *out, const struct event *event)
+{
+    buf_add_str(out, ",\"eventInfo\":{\"title\":");
+    buf_add_json_str(out, event->title, strlen(event->title));
+    buf_add_str(out, ",\"artist\":");
+    buf_add_json_str(out, event->artist, strlen(event->artist));
+    buf_add_char(out, '}');
+}
+
+static void write_ticket(struct api_call *call, struct buf *out, uint64_t place, uint64_t epoch,
+                         uint64_t lowest)
+{
+    struct buf *token = &call->api->token;
+    buf_reset(token);
+    if (api_write_ticket(call, call->param, place, epoch, lowest, token) != ST_OK)
+        return;
+    api_set_cookie(call, "tiketi_ticket_", call->param, buf_str(token), TICKET_COOKIE_S);
+    buf_printf(out, ",\"ticket\":\"%s\"", buf_str(token));
+}
+
+static void write_pass(struct api_call *call, struct buf *out, const struct event *event,
+                       const struct queue_place *place, uint64_t epoch)
+{
+    struct buf *token = &call->api->token;
+    int64_t expires_ms;
+    char expires[CLOCK_RFC3339_SIZE];
+    buf_reset(token);
+    if (api_write_pass(call, event, place->place, epoch, place->since_ms, token, &expires_ms) !=
+        ST_OK)
+        return;
+    const int64_t left_s = (expires_ms - clock_wall_ms()) / 1000;
+    api_set_cookie(call, "tiketi_pass_", call->param, buf_str(token), left_s > 1 ? left_s : 1);
+    clock_format_rfc3339(expires_ms, expires);
+    buf_printf(out, ",\"pass\":\"%s\",\"passExpiresAt\":\"%s\"", buf_str(token), expires);
+}
+
+static void answer_active(struct api_call *call, const struct event *event,
+                          const struct queue_place *place, const struct queue_numbers *numbers)
+{
+    struct buf *out = &call->api->text;
+    buf_reset(out);
+    buf_printf(out,
+               "{\"queued\":false,\"status\":\"active\",\"currentUsers\":%" PRIu64
+               ",\"threshold\":%" PRIu64,
+               numbers->active, numbers->threshold);
+    write_event_info(out, event);
+    write_ticket(call, out, place->place, numbers->epoch, call->ticket_lowest);
+    write_pass(call, out, event, place, numbers->epoch);
+    buf_add_char(out, '}');
+    api_answer(call, 200, buf_str(out), out->len);
+}
+
+/* The word for a waiting buyer's state. */
+static const char *waiting_word(const struct queue_numbers *numbers)
+{
+    if (numbers->restoring)
+        return "restoring";
+    switch (numbers->status) {
+    case EVENT_DRAFT:
+    case EVENT_SCHEDULED:
+        return "scheduled";
+    case EVENT_PAUSED:
+        return "paused";
+    case EVENT_SOLD_OUT:
+        return "sold_out";
+    default:
+        return "queued";
+    }
+}
+
+static void write_estimate(struct buf *out, const struct wait_estimate *wait)
+{
+    if (wait->known)
+        buf_printf(out,
+                   ",\"estimatedWait\":%" PRId64 ",\"estimatedWaitRange\":[%" PRId64 ",%" PRId64
+                   "]",
+                   wait->seconds, wait->low, wait->high);
+    else
+        buf_add_str(out, ",\"estimatedWait\":null,\"estimatedWaitRange\":null");
+}
+
+/* `position` is what was computed now; shown is the lowest ever shown. */
+static void answer_waiting(struct api_call *call, const struct event *event, uint64_t place,
+                           uint64_t position, const struct queue_numbers *numbers)
+{
+    const struct visit *visit = call->state;
+    const struct rank_index *index = catalog_index(call->api->catalog, call->param);
+    struct buf *out = &call->api->text;
+    struct wait_estimate wait = {0};
+    uint64_t shown = position;
+    if (call->ticket_lowest > 0 && (call->ticket_lowest < shown || shown == 0))
+        shown = call->ticket_lowest;
+    if (shown == 0)
+        shown = 1;
+    if (index != NULL && numbers->status == EVENT_OPEN)
+        wait = admission_wait(index->rate_mean, index->rate_spread, index->rate_ticks, shown);
+    buf_reset(out);
+    buf_printf(out, "{\"queued\":true,\"status\":\"%s\",\"position\":%" PRIu64,
+               waiting_word(numbers), shown);
+    write_estimate(out, &wait);
+    buf_printf(out,
+               ",\"queueSize\":%" PRIu64 ",\"threshold\":%" PRIu64 ",\"currentUsers\":%" PRIu64,
+               numbers->queue_size > shown ? numbers->queue_size : shown, numbers->threshold,
+               numbers->active);
+    write_event_info(out, event);
+    write_ticket(call, out, place, numbers->epoch, shown);
+    if (visit->kind == VISIT_STATUS)
+        buf_printf(out, ",\"nextPoll\":%" PRId64,
+                   admission_next_poll(&wait, shown, (uint32_t)call->api->request_seq * 2654435761u));
+    buf_add_char(out, '}');
+    api_answer(call, 200, buf_str(out), out->len);
+}
+
+static void answer_word(struct api_call *call, const char *word)
+{
+    struct buf *out = &call->api->text;
+    buf_reset(out);
+    buf_printf(out, "{\"status\":\"%s\"}", word);
+    api_answer(call, 200, buf_str(out), out->len);
+}
+
+static void answer_closed(struct api_call *call)
+{
+    api_problem(call, 410, "event-closed", "The sale is closed.", NULL);
+}
+
+static void answer_place(struct api_call *call, const struct queue_place *place,
+                         const struct queue_numbers *numbers)
+{
+    const struct visit *visit = call->state;
+    const struct event *event = catalog_event(call->api->catalog, call->param);
+    if (event == NULL) {
+        api_fail(call, ST_UNAVAILABLE);
+        return;
+    }
+    if (place->state == QUEUE_CLOSED) {
+        answer_closed(call);
+    } else if (place->state == QUEUE_GONE) {
+        if (numbers->status == EVENT_CLOSED)
+            answer_closed(call);
+        else
+            answer_word(call, "not_in_queue");
+    } else if (visit->kind == VISIT_HEARTBEAT) {
+        answer_word(call, place->state == QUEUE_ACTIVE ? "active" : waiting_word(numbers));
+    } else if (place->state == QUEUE_ACTIVE) {
+        answer_active(call, event, place, numbers);
+    } else {
+        answer_waiting(call, event, place->place, place->position, numbers);
+    }
+}
+
+/* ---- through Redis ---- */
+
+static void visit_joined(void *arg, enum status status, const struct queue_place *place,
+                         const struct queue_numbers *numbers)
+{
+    struct api_call *call = arg;
+    struct visit *visit = call->state;
+    struct api *api = call->api;
+    if (status == ST_NOT_FOUND && !visit->reloaded) {
+        visit->reloaded = true;
+        status = catalog_load(api->catalog, call->param, true, visit_loaded, call);
+        if (status == ST_OK)
+            return;
+    }
+    if (status != ST_OK) {
+        api_fail(call, status);
+        return;
+    }
+    if (visit->kind == VISIT_LEAVE) {
+        presence_drop(api->presence, call->param, call->buyer);
+        api_set_cookie(call, "tiketi_ticket_", call->param, NULL, 0);
+        api_set_cookie(call, "tiketi_pass_", call->param, NULL, 0);
+        answer_word(call, place->state == QUEUE_GONE ? "not_in_queue" : "left");
+        return;
+    }
+    presence_put(api->presence, call->param, call->buyer, place->state, loop_now_ms(api->loop));
+    if (visit->kind == VISIT_CHECK)
+        metrics_add(METRIC_JOINS, 1);
+    if (place->straight)
+        metrics_add(METRIC_ADMISSIONS_STRAIGHT, 1);
+    answer_place(call, place, numbers);
+}
+
+static enum status visit_redis(struct api_call *call)
+{
+    const struct visit *visit = call->state;
+    struct queue *queue = call->api->queue;
+    if (visit->kind == VISIT_LEAVE)
+        return queue_leave(queue, call->param, call->buyer, &call->proof, QUEUE_LEFT, visit_joined,
+                           call);
+    return queue_join(queue, visit->kind == VISIT_CHECK ? QUEUE_JOIN : QUEUE_RESUME, call->param,
+                      call->buyer, &call->proof, visit_joined, call);
+}
+
+/* ---- without Redis ---- */
+
+/* A buyer whom the last `seen` called waiting, and whose place the index puts behind the head:
+ * answered here; his sign of life goes with the next second's batch. */
+static bool visit_local(struct api_call *call, const struct event *event)
+{
+    const struct visit *visit = call->state;
+    struct api *api = call->api;
+    const struct rank_index *index = catalog_index(api->catalog, call->param);
+    enum queue_state state;
+    uint64_t position = 0;
+    if (visit->kind != VISIT_STATUS && visit->kind != VISIT_HEARTBEAT)
+        return false;
+    if (index == NULL || call->proof.ticket_place == 0 || call->proof.ticket_epoch != index->epoch)
+        return false;
+    if (!presence_get(api->presence, call->param, call->buyer, PRESENCE_FRESH_MS,
+                      loop_now_ms(api->loop), &state) ||
+        state != QUEUE_WAITING)
+        return false;
+    switch (index_position(index, call->proof.ticket_place, &position)) {
+    case INDEX_AHEAD:
+        return false;
+    case INDEX_BEYOND:
+        position = call->ticket_lowest > 0 ? call->ticket_lowest : index->queue_size + 1;
+        break;
+    default:
+        break;
+    }
+    if (index->restoring && call->ticket_lowest > 0)
+        position = call->ticket_lowest;
+    const struct queue_numbers numbers = {.status = index->status,
+                                          .restoring = index->restoring,
+                                          .version = index->version,
+                                          .epoch = index->epoch,
+                                          .queue_size = index->queue_size,
+                                          .active = index->active,
+                                          .threshold = index->threshold,
+                                          .now_ms = index->time_ms};
+    queue_seen(api->queue, call->param, call->buyer);
+    if (visit->kind == VISIT_HEARTBEAT)
+        answer_word(call, waiting_word(&numbers));
+    else
+        answer_waiting(call, event, call->proof.ticket_place, position, &numbers);
+    return true;
+}
+
+/* ---- the steps ---- */
+
+/* The event is known to this pod: proofs, then the short way or the long one. */
+static enum status visit_known(struct api_call *call, const struct event *event)
+{
+    if (!api_admits_buyer(call, event))
+        return ST_OK;
+    const enum status st = api_read_proof(call, call->param);
+    if (st != ST_OK)
+        return st;
+    if (call->proof.ticket_place > 0)
+        queue_note_place(call->api->queue, call->param, call->proof.ticket_place);
+    if (visit_local(call, event))
+        return ST_OK;
+    return visit_redis(call);
+}
+
+static void visit_loaded(void *arg, enum status status)
+{
+    struct api_call *call = arg;
+    const struct event *event = catalog_event(call->api->catalog, call->param);
+    if (status == ST_OK && event == NULL)
+        status = ST_UNAVAILABLE;
+    if (status == ST_NOT_FOUND) {
+        api_problem(call, 404, "unknown-event", "There is no such event.", "eventId");
+        return;
+    }
+    if (status == ST_OK)
+        status = visit_known(call, event);
+    if (status != ST_OK)
+        api_fail(call, status);
+}
+
+static enum status visit_start(struct api_call *call, enum visit_kind kind)
+{
+    static const char *const no_keys[] = {NULL};
+    struct visit *visit = http_req_alloc(call->req, sizeof(*visit));
+    struct json_error error = {0};
+    visit->kind = kind;
+    call->state = visit;
+    if (call->body != NULL && json_known_keys(call->body, no_keys, &error) != ST_OK) {
+        api_invalid(call, &error);
+        return ST_OK;
+    }
+    const struct event *event = catalog_event(call->api->catalog, call->param);
+    if (event == NULL)
+        return catalog_load(call->api->catalog, call->param, false, visit_loaded, call);
+    return visit_known(call, event);
+}
+
+static enum status check_start(struct api_call *call)
+{
+    return visit_start(call, VISIT_CHECK);
+}
+
+static enum status status_start(struct api_call *call)
+{
+    return visit_start(call, VISIT_STATUS);
+}
+
+static enum status heartbeat_start(struct api_call *call)
+{
+    return visit_start(call, VISIT_HEARTBEAT);
+}
+
+static enum status leave_start(struct api_call *call)
+{
+    return visit_start(call, VISIT_LEAVE);
+}
+
+/* ---- public events ---- */
+
+static void list_done(void *arg, enum status status, const char *json, size_t len)
+{
+    struct api_call *call = arg;
+    if (status == ST_OK)
+        api_answer(call, 200, json, len);
+    else
+        api_fail(call, status);
+}
+
+static enum status list_start(struct api_call *call)
+{
+    return catalog_list(call->api->db, NULL, true, list_done, call);
+}
+
+static void event_loaded(void *arg, enum status status)
+{
+    struct api_call *call = arg;
+    const struct event *event = catalog_event(call->api->catalog, call->param);
+    if (status != ST_OK || event == NULL) {
+        api_fail(call, status != ST_OK ? status : ST_NOT_FOUND);
+        return;
+    }
+    struct json *body = event_write_json(event);
+    api_answer_json(call, 200, body);
+    json_free(body);
+}
+
+static enum status event_start(struct api_call *call)
+{
+    if (catalog_event(call->api->catalog, call->param) == NULL)
+        return catalog_load(call->api->catalog, call->param, false, event_loaded, call);
+    event_loaded(call, ST_OK);
+    return ST_OK;
+}
+
+const struct api_route api_queue_routes[] = {
+    {"POST", "/api/queue/check/{eventId}", AUTH_BUYER, 0, check_start, true},
+    {"GET", "/api/queue/status/{eventId}", AUTH_BUYER, 0, status_start, false},
+    {"POST", "/api/queue/heartbeat/{eventId}", AUTH_BUYER, 0, heartbeat_start, true},
+    {"POST", "/api/queue/leave/{eventId}", AUTH_BUYER, 0, leave_start, true},
+    {"GET", "/api/events", AUTH_NONE, 0, list_start, false},
+    {"GET", "/api/events/{eventId}", AUTH_NONE, 0, event_start, false},
+    {0},
+};

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * main: the command line: serve, migrate, crowd, token.
+ *
+ * serve starts one thread per worker of the roles asked for, waits for a signal and drains. Signals
+ * are blocked everywhere and taken by sigwait here, so no handler runs in the middle of anything.
+ * Exit codes: 0, 1, 64 (usage), 78 (configuration).
+ */
+#include "api.h"
+#include "buf.h"
+#include "clock.h"
+#include "config.h"
+#include "crash.h"
+#include "crowd.h"
+#include "db.h"
+#include "embed.h"
+#include "log.h"
+#include "queue.h"
+#include "token.h"
+#include "worker.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { EXIT_USAGE = 64, EXIT_CONFIG = 78 };
+
+#define WORKERS_MAX 64
+#define FILES_RESERVED 256 /* backends, logs, libraries */
+
+/* ---- serve ---- */
+
+struct fleet {
+    struct worker *workers[WORKERS_MAX];
+    size_t count;
+};
+
+/* To the hard limit: what a process may hold open decides how many sockets it can serve. */
+static unsigned raise_open_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 1024;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 && getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 1024;
+    return limit.rlim_cur > 1000000 ? 1000000 : (unsigned)limit.rlim_cur;
+}
+
+/* Workers share a port among themselves (SO_REUSEPORT), which would also let a second process
+ * slip in beside us: so the port is first tried without it. */
+static bool port_is_free(const char *host, int64_t port)
+{
+    char service[8];
+    struct addrinfo *list = NULL;
+    const struct addrinfo hints = {
+        .ai_flags = AI_NUMERICHOST | AI_PASSIVE, .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    (void)snprintf(service, sizeof(service), "%d", (int)port);
+    if (getaddrinfo(host, service, &hints, &list) != 0)
+        return false;
+    const int on = 1;
+    const int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    const bool is_free = fd >= 0 && bind(fd, list->ai_addr, list->ai_addrlen) == 0 &&
+                         listen(fd, 1) == 0;
+    if (fd >= 0)
+        (void)close(fd);
+    freeaddrinfo(list);
+    return is_free;
+}
+
+static bool check_port(const struct config *config, const char *name, int64_t port)
+{
+    if (port == 0 || port_is_free(config->http_host, port))
+        return true;
+    (void)fprintf(stderr, "tiketi: cannot listen on %s port %d: the port is taken (%s)\n",
+                  config->http_host, (int)port, name);
+    return false;
+}
+
+static int64_t worker_count(int64_t configured)
+{
+    if (configured > 0)
+        return configured < WORKERS_MAX / 2 - 1 ? configured : WORKERS_MAX / 2 - 1;
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    const int64_t wanted = cores >= 4 ? cores / 2 : 1;
+    return wanted < WORKERS_MAX / 2 - 1 ? wanted : WORKERS_MAX / 2 - 1;
+}
+
+struct plan {
+    int64_t http, gateways, processors;
+    unsigned connection_limit; /* per listening worker */
+    int db_min, db_max;        /* per HTTP worker */
+};
+
+/* How many workers of each role, and each one's share of open files and connections. A process
+ * without the api role has one HTTP worker all the same: it answers the probes. */
+static struct plan make_plan(const struct config *config, unsigned open_files)
+{
+    struct plan plan = {0};
+    plan.http = config->roles & ROLE_API ? worker_count(config->api_workers) : 1;
+    plan.gateways = config->roles & ROLE_GATEWAY ? worker_count(config->gateway_workers) : 0;
+    plan.processors = config->roles & ROLE_PROCESSOR ? 1 : 0;
+    const unsigned listeners = (unsigned)(plan.http + plan.gateways);
+    const unsigned usable = open_files > 2 * FILES_RESERVED ? open_files - FILES_RESERVED
+                                                            : open_files / 2;
+    plan.connection_limit = usable / listeners;
+    const int64_t others = plan.gateways + 2 * plan.processors;
+    const int64_t rest = config->db_pool_max > others ? config->db_pool_max - others : 0;
+    plan.db_max = rest / plan.http > 1 ? (int)(rest / plan.http) : 1;
+    plan.db_min = (int)(config->db_pool_min / plan.http);
+    if (plan.db_min < 1)
+        plan.db_min = 1;
+    if (plan.db_min > plan.db_max)
+        plan.db_min = plan.db_max;
+    return plan;
+}
+
+static bool start_workers(struct fleet *fleet, const struct worker_opts *shared, enum role role,
+                          const char *name, int64_t count)
+{
+    for (int64_t i = 0; i < count && fleet->count < WORKERS_MAX; i++) {
+        char label[16];
+        struct worker_opts opts = *shared;
+        (void)snprintf(label, sizeof(label), "%s-%d", name, (int)i);
+        opts.role = role;
+        opts.name = label;
+        const enum status st = worker_start(&opts, &fleet->workers[fleet->count]);
+        if (st != ST_OK) {
+            log_error("a worker did not start", LOG_TEXT("name", label),
+                      LOG_TEXT("status", status_name(st)));
+            return false;
+        }
+        fleet->count++;
+    }
+    return true;
+}
+
+static bool start_fleet(struct fleet *fleet, const struct config *config,
+                        const struct api_health *health)
+{
+    const unsigned open_files = raise_open_files();
+    const struct plan plan = make_plan(config, open_files);
+    struct worker_opts opts = {.config = config,
+                               .health = health,
+                               .connection_limit = plan.connection_limit,
+                               .db_pool_min = plan.db_min,
+                               .db_pool_max = plan.db_max};
+    log_info("starting", LOG_NUM("openFiles", open_files),
+             LOG_NUM("connectionsPerWorker", plan.connection_limit),
+             LOG_NUM("apiWorkers", plan.http), LOG_NUM("gatewayWorkers", plan.gateways),
+             LOG_NUM("processors", plan.processors));
+    if (!start_workers(fleet, &opts, ROLE_API, config->roles & ROLE_API ? "api" : "ops", plan.http))
+        return false;
+    opts.db_pool_min = opts.db_pool_max = 1;
+    if (!start_workers(fleet, &opts, ROLE_GATEWAY, "gateway", plan.gateways))
+        return false;
+    opts.db_pool_max = 2;
+    return start_workers(fleet, &opts, ROLE_PROCESSOR, "processor", plan.processors);
+}
+
+static void drain_fleet(struct fleet *fleet, uint64_t drain_ms)
+{
+    for (size_t i = 0; i < fleet->count; i++)
+        worker_drain(fleet->workers[i], drain_ms);
+    for (size_t i = 0; i < fleet->count; i++)
+        worker_join(fleet->workers[i]);
+}
+
+/* Blocks the signals we wait for; threads inherit the mask. */
+static sigset_t block_signals(void)
+{
+    sigset_t set;
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGALRM);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    return set;
+}
+
+/* A second signal, or the end of the drain time: leave at once. */
+static void *hurry(void *arg)
+{
+    int signal_number = 0;
+    (void)sigwait(arg, &signal_number);
+    log_error("not drained in time: leaving now", LOG_NUM("signal", signal_number));
+    _exit(1);
+}
+
+static int serve(const struct config *config)
+{
+    static struct api_health health;
+    struct fleet fleet = {0};
+    sigset_t signals = block_signals();
+    int signal_number = 0;
+    if (!check_port(config, "HTTP_PORT", config->http_port) ||
+        ((config->roles & ROLE_GATEWAY) != 0 && !check_port(config, "WS_PORT", config->ws_port)))
+        return 1;
+    queue_scripts_init(config->test_hooks);
+    api_register_routes((config->roles & ROLE_API) == 0);
+    const bool started = start_fleet(&fleet, config, &health);
+    if (started) {
+        health.ready = true;
+        log_info("ready", LOG_NUM("httpPort", config->http_port),
+                 LOG_NUM("wsPort", config->ws_port));
+        (void)sigwait(&signals, &signal_number);
+        log_info("draining", LOG_NUM("signal", signal_number));
+    }
+    health.draining = true;
+    pthread_t watchdog;
+    (void)alarm((unsigned)(config->drain_ms / 1000 + 2));
+    if (pthread_create(&watchdog, NULL, hurry, &signals) == 0)
+        (void)pthread_detach(watchdog);
+    drain_fleet(&fleet, (uint64_t)config->drain_ms);
+    log_info("stopped");
+    return started ? 0 : 1;
+}
+
+static int serve_main(struct config *config, int argc, char **argv)
+{
+    static const struct option options[] = {{"roles", required_argument, NULL, 'r'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    char error[200];
+    int option;
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        if (option == 'h') {
+            (void)printf("Usage: tiketi serve [--roles api,gateway,processor]\n\n"
+                         "Serves until SIGTERM or SIGINT, then drains within DRAIN_MS.\n\n"
+                         "Settings are environment variables:\n\n");
+            config_print_help(stdout);
+            return 0;
+        }
+        if (option != 'r' || config_parse_roles(optarg, &config->roles) != ST_OK) {
+            (void)fprintf(stderr, "tiketi serve: bad option; see tiketi serve --help\n");
+            return EXIT_USAGE;
+        }
+    }
+    if (optind != argc) {
+        (void)fprintf(stderr, "tiketi serve: unexpected '%s'\n", argv[optind]);
+        return EXIT_USAGE;
+    }
+    if (config_require(config, CONFIG_NEED_SERVE, error, sizeof(error)) != ST_OK) {
+        (void)fprintf(stderr, "tiketi: %s\n", error);
+        return EXIT_CONFIG;
+    }
+    return serve(config);
+}
+
+/* ---- migrate ---- */
+
+static void say_applied(const char *name)
+{
+    (void)printf("applied %s\n", name);
+}
+
+static int migrate_main(struct config *config, int argc, char **argv)
+{
+    char error[512];
+    if (argc > 1) {
+        const bool help = strcmp(argv[1], "--help") == 0;
+        (void)fprintf(help ? stdout : stderr,
+                      "Usage: tiketi migrate\n\nApplies the migrations that DATABASE_URL lacks. "
+                      "Safe to run from several pods at once.\n");
+        return help ? 0 : EXIT_USAGE;
+    }
+    if (config_require(config, CONFIG_NEED_DATABASE, error, sizeof(error)) != ST_OK) {
+        (void)fprintf(stderr, "tiketi: %s\n", error);
+        return EXIT_CONFIG;
+    }
+    struct db_migration *list = xcalloc(embed_sql_count + 1, sizeof(*list));
+    for (size_t i = 0; i < embed_sql_count; i++)
+        list[i] = (struct db_migration){.name = embed_sql[i].name, .sql = embed_sql[i].data};
+    const enum status st = db_migrate(config->database_url, list, embed_sql_count, say_applied,
+                                      error, sizeof(error));
+    free(list);
+    if (st != ST_OK)
+        (void)fprintf(stderr, "tiketi migrate: %s\n", error);
+    return st == ST_OK ? 0 : 1;
+}
+
+/* ---- token ---- */
+
+static const char token_help[] =
+    "Usage: tiketi token --sub NAME [--role admin|organizer|sre|viewer|buyer] [--ttl SECONDS]\n\n"
+    "Prints a JWT signed with JWT_SECRET, for a terminal. Default role buyer, default ttl 43200.\n";
+
+static int print_token(const struct config *config, const char *sub, const char *role, long ttl_s)
+{
+    char error[200];
+    struct token_keys *keys;
+    struct buf out;
+    if (config_require(config, CONFIG_NEED_TOKEN, error, sizeof(error)) != ST_OK ||
+        token_keys_new(config, &keys, error, sizeof(error)) != ST_OK) {
+        (void)fprintf(stderr, "tiketi: %s\n", error);
+        return EXIT_CONFIG;
+    }
+    buf_init(&out, 4096);
+    const enum status st =
+        token_write_user(keys, sub, role, clock_wall_ms(), (int64_t)ttl_s * 1000, &out);
+    if (st == ST_OK)
+        (void)printf("%s\n", buf_str(&out));
+    else
+        (void)fprintf(stderr, "tiketi token: the name is not a valid sub, or the role is unknown\n");
+    buf_clear(&out);
+    token_keys_free(keys);
+    return st == ST_OK ? 0 : EXIT_USAGE;
+}
+
+static int token_main(struct config *config, int argc, char **argv)
+{
+    static const struct option options[] = {{"sub", required_argument, NULL, 's'},
+                                            {"role", required_argument, NULL, 'r'},
+                                            {"ttl", required_argument, NULL, 't'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    const char *sub = NULL, *role = "buyer";
+    long ttl_s = 43200;
+    int option;
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        if (option == 's') {
+            sub = optarg;
+        } else if (option == 'r') {
+            role = optarg;
+        } else if (option == 't') {
+            char *end;
+            ttl_s = strtol(optarg, &end, 10);
+            if (*end != '\0' || ttl_s <= 0 || ttl_s > 366L * 24 * 3600) {
+                (void)fprintf(stderr, "tiketi token: --ttl is 1 to 31622400 seconds\n");
+                return EXIT_USAGE;
+            }
+        } else {
+            (void)fputs(token_help, option == 'h' ? stdout : stderr);
+            return option == 'h' ? 0 : EXIT_USAGE;
+        }
+    }
+    if (sub == NULL || optind != argc) {
+        (void)fputs(token_help, stderr);
+        return EXIT_USAGE;
+    }
+    return print_token(config, sub, role, ttl_s);
+}
+
+/* ---- the command table ---- */
+
+static int crowd_command(struct config *config, int argc, char **argv)
+{
+    return crowd_main(config, argc, argv);
+}
+
+static const struct command {
+    const char *name, *help;
+    int (*run)(struct config *config, int argc, char **argv);
+} commands[] = {
+    {"serve", "run any of the roles api, gateway, processor", serve_main},
+    {"migrate", "bring the database schema up to date", migrate_main},
+    {"crowd", "rehearse a sale with virtual buyers and check the promises", crowd_command},
+    {"token", "sign a JWT for a terminal", token_main},
+};
+
+static void print_usage(FILE *out)
+{
+    (void)fprintf(out, "Usage: tiketi COMMAND [options]\n\n");
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        (void)fprintf(out, "  %-8s  %s\n", commands[i].name, commands[i].help);
+    (void)fprintf(out, "\ntiketi COMMAND --help says more.\n");
+}
+
+static bool asks_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    }
+    return false;
+}
+
+int main(int argc, char **argv)
+{
+    const struct command *command = NULL;
+    struct config *config = NULL;
+    char error[256];
+    for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(argv[1], commands[i].name) == 0)
+            command = &commands[i];
+    }
+    if (command == NULL) {
+        const bool help = argc > 1 && asks_help(argc, argv);
+        print_usage(help ? stdout : stderr);
+        return help ? 0 : EXIT_USAGE;
+    }
+    crash_init();
+    if (config_load(&config, error, sizeof(error)) != ST_OK && !asks_help(argc, argv)) {
+        (void)fprintf(stderr, "tiketi: %s\n", error);
+        return EXIT_CONFIG;
+    }
+    if (config != NULL)
+        log_set_level(config->log_level);
+    /* Help is given even where the settings are wrong, and then nothing else is looked at. */
+    char help[] = "--help";
+    char *help_only[] = {argv[1], help, NULL};
+    const int code = asks_help(argc, argv) ? command->run(config, 2, help_only)
+                                           : command->run(config, argc - 1, argv + 1);
+    config_free(config);
+    return code;
+}

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * worker: one thread, one loop, one role.
+ *
+ * Why one role a thread: a fan-out to sockets must never delay a join. The objects are built on
+ * the worker's own thread, in the order of the layers, and taken down in reverse by a list of
+ * steps, each of which calls the next when its part is closed. Called by: main.
+ *
+ * Owns: the loop and everything on it. Nothing is shared with other threads but the read-only
+ * config, the health flags and the atomic counters; worker_drain arrives through loop_post.
+ */
+#include "worker.h"
+
+#include "buf.h"
+#include "catalog.h"
+#include "db.h"
+#include "gateway.h"
+#include "log.h"
+#include "loop.h"
+#include "processor.h"
+#include "queue.h"
+#include "redis.h"
+#include "token.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DRAIN_POLL_MS 20
+#define DRAIN_SPREAD_MAX_MS 5000
+
+struct worker {
+    struct worker_opts opts;
+    char name[16];
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t built;
+    bool is_built;
+    enum status build_status;
+
+    struct loop *loop;
+    struct redis *redis;
+    struct redis_sub *sub;
+    struct db *db;
+    struct queue *queue;
+    struct catalog *catalog;
+    struct token_keys *keys;
+    struct api *api;
+    struct gateway *gateway;
+    struct processor *processor;
+
+    struct loop_timer *drain_timer;
+    uint64_t drain_ms;
+    uint64_t drain_deadline_ms;
+    size_t close_step;
+};
+
+/* ---- what arrives, handed to the role ---- */
+
+static void on_redis_state(void *arg, bool up)
+{
+    struct worker *worker = arg;
+    if (worker->gateway != NULL)
+        gateway_on_redis(worker->gateway, up);
+    if (worker->processor != NULL)
+        processor_on_redis(worker->processor, up);
+}
+
+static void on_message(void *arg, const char *data, size_t len)
+{
+    struct worker *worker = arg;
+    if (worker->api != NULL)
+        api_on_message(worker->api, data, len);
+    if (worker->gateway != NULL)
+        gateway_on_message(worker->gateway, data, len);
+    if (worker->processor != NULL)
+        processor_on_message(worker->processor, data, len);
+}
+
+static void on_subscribed(void *arg, bool up)
+{
+    struct worker *worker = arg;
+    if (up && worker->gateway != NULL)
+        gateway_on_subscribed(worker->gateway);
+}
+
+static void on_seen(void *arg, const char *event, const char *buyer,
+                    const struct queue_place *place)
+{
+    struct worker *worker = arg;
+    if (worker->api != NULL)
+        api_on_seen(worker->api, event, buyer, place);
+    if (worker->gateway != NULL)
+        gateway_on_seen(worker->gateway, event, buyer, place);
+}
+
+static void on_refresh(void *arg, const char *event)
+{
+    struct worker *worker = arg;
+    if (worker->gateway != NULL)
+        gateway_on_refresh(worker->gateway, event);
+}
+
+/* ---- build ---- */
+
+static enum status open_backends(struct worker *worker)
+{
+    const struct config *config = worker->opts.config;
+    struct redis_opts redis = {.loop = worker->loop,
+                               .url = config->redis_url,
+                               .timeout_ms = config->redis_timeout_ms,
+                               .on_state = on_redis_state,
+                               .arg = worker};
+    redis.scripts = queue_scripts(&redis.script_count);
+    enum status st = redis_open(&redis, &worker->redis);
+    if (st != ST_OK)
+        return st;
+    st = redis_sub_open(&(struct redis_sub_opts){.loop = worker->loop,
+                                                 .url = config->redis_url,
+                                                 .channel = QUEUE_CHANNEL,
+                                                 .timeout_ms = config->redis_timeout_ms,
+                                                 .on_message = on_message,
+                                                 .on_state = on_subscribed,
+                                                 .arg = worker},
+                        &worker->sub);
+    if (st != ST_OK)
+        return st;
+    return db_open(&(struct db_opts){.loop = worker->loop,
+                                     .url = config->database_url,
+                                     .pool_min = worker->opts.db_pool_min,
+                                     .pool_max = worker->opts.db_pool_max,
+                                     .timeout_ms = config->db_timeout_ms,
+                                     .queue_max = 4096,
+                                     .application_name = worker->name},
+                   &worker->db);
+}
+
+static enum status open_role(struct worker *worker)
+{
+    const struct worker_opts *opts = &worker->opts;
+    const struct config *config = opts->config;
+    if (opts->role == ROLE_API)
+        return api_open(&(struct api_opts){.loop = worker->loop,
+                                           .config = config,
+                                           .redis = worker->redis,
+                                           .queue = worker->queue,
+                                           .db = worker->db,
+                                           .catalog = worker->catalog,
+                                           .keys = worker->keys,
+                                           .health = opts->health,
+                                           .port = (uint16_t)config->http_port,
+                                           .connection_limit = opts->connection_limit},
+                        &worker->api);
+    if (opts->role == ROLE_GATEWAY)
+        return gateway_open(&(struct gateway_opts){.loop = worker->loop,
+                                                   .config = config,
+                                                   .queue = worker->queue,
+                                                   .catalog = worker->catalog,
+                                                   .keys = worker->keys,
+                                                   .port = (uint16_t)config->ws_port,
+                                                   .connection_limit = opts->connection_limit},
+                            &worker->gateway);
+    worker->processor = processor_new(&(struct processor_opts){.loop = worker->loop,
+                                                               .config = config,
+                                                               .queue = worker->queue,
+                                                               .db = worker->db});
+    return ST_OK;
+}
+
+static enum status build(struct worker *worker)
+{
+    const struct config *config = worker->opts.config;
+    char error[160] = "";
+    worker->loop = loop_new();
+    enum status st = token_keys_new(config, &worker->keys, error, sizeof(error));
+    if (st != ST_OK) {
+        log_error("bad key", LOG_TEXT("detail", error));
+        return st;
+    }
+    st = open_backends(worker);
+    if (st != ST_OK)
+        return st;
+    worker->queue = queue_new(worker->loop, worker->redis, config);
+    queue_on_seen(worker->queue, on_seen, worker);
+    worker->catalog = catalog_new(&(struct catalog_opts){.loop = worker->loop,
+                                                         .queue = worker->queue,
+                                                         .db = worker->db,
+                                                         .config = config,
+                                                         .on_refresh = on_refresh,
+                                                         .arg = worker});
+    return open_role(worker);
+}
+
+/* ---- close: each step closes one part and calls close_next when it is gone ---- */
+
+static void close_next(void *arg);
+
+static void close_api(struct worker *worker)
+{
+    struct api *api = worker->api;
+    worker->api = NULL;
+    if (api != NULL)
+        api_close(api, close_next, worker);
+    else
+        close_next(worker);
+}
+
+static void close_gateway(struct worker *worker)
+{
+    struct gateway *gateway = worker->gateway;
+    worker->gateway = NULL;
+    if (gateway != NULL)
+        gateway_close(gateway, close_next, worker);
+    else
+        close_next(worker);
+}
+
+static void close_processor(struct worker *worker)
+{
+    struct processor *processor = worker->processor;
+    worker->processor = NULL;
+    if (processor != NULL)
+        processor_close(processor, close_next, worker);
+    else
+        close_next(worker);
+}
+
+static void close_sub(struct worker *worker)
+{
+    if (worker->sub != NULL)
+        redis_sub_close(worker->sub, close_next, worker);
+    else
+        close_next(worker);
+}
+
+static void close_db(struct worker *worker)
+{
+    if (worker->catalog != NULL)
+        catalog_stop(worker->catalog);
+    if (worker->db != NULL)
+        db_close(worker->db, close_next, worker);
+    else
+        close_next(worker);
+}
+
+static void close_redis(struct worker *worker)
+{
+    if (worker->redis != NULL)
+        redis_close(worker->redis, close_next, worker);
+    else
+        close_next(worker);
+}
+
+static void close_rest(struct worker *worker)
+{
+    catalog_free(worker->catalog);
+    queue_free(worker->queue);
+    token_keys_free(worker->keys);
+    loop_timer_close(worker->drain_timer);
+    loop_stop(worker->loop);
+}
+
+static void close_next(void *arg)
+{
+    static void (*const steps[])(struct worker *) = {close_api,   close_gateway, close_processor,
+                                                     close_sub,   close_db,      close_redis,
+                                                     close_rest};
+    struct worker *worker = arg;
+    if (worker->close_step < sizeof(steps) / sizeof(steps[0]))
+        steps[worker->close_step++](worker);
+}
+
+/* ---- drain ---- */
+
+static bool still_busy(const struct worker *worker)
+{
+    return (worker->api != NULL && api_busy(worker->api) > 0) ||
+           (worker->gateway != NULL && gateway_connections(worker->gateway) > 0);
+}
+
+static void drain_poll(void *arg)
+{
+    struct worker *worker = arg;
+    if (still_busy(worker) && loop_now_ms(worker->loop) < worker->drain_deadline_ms)
+        loop_timer_set(worker->drain_timer, DRAIN_POLL_MS);
+    else
+        close_next(worker);
+}
+
+static void drain_begin(void *arg)
+{
+    struct worker *worker = arg;
+    if (worker->drain_timer != NULL)
+        return;
+    /* What is left when three quarters of the time are gone is cut off, so that closing fits. */
+    const uint64_t grace_ms = worker->drain_ms * 3 / 4;
+    worker->drain_deadline_ms = loop_now_ms(worker->loop) + grace_ms;
+    worker->drain_timer = loop_timer_new(worker->loop, drain_poll, worker);
+    if (worker->api != NULL)
+        api_quiesce(worker->api);
+    if (worker->gateway != NULL)
+        gateway_drain(worker->gateway,
+                      grace_ms / 2 < DRAIN_SPREAD_MAX_MS ? grace_ms / 2 : DRAIN_SPREAD_MAX_MS);
+    loop_timer_set(worker->drain_timer, DRAIN_POLL_MS);
+}
+
+/* ---- the thread ---- */
+
+static void *run(void *arg)
+{
+    struct worker *worker = arg;
+    log_thread_name(worker->name);
+    const enum status st = build(worker);
+    (void)pthread_mutex_lock(&worker->mutex);
+    worker->build_status = st;
+    worker->is_built = true;
+    (void)pthread_cond_signal(&worker->built);
+    (void)pthread_mutex_unlock(&worker->mutex);
+    if (st != ST_OK)
+        close_next(worker);
+    loop_run(worker->loop);
+    loop_free(worker->loop);
+    return NULL;
+}
+
+static void free_worker(struct worker *worker)
+{
+    (void)pthread_mutex_destroy(&worker->mutex);
+    (void)pthread_cond_destroy(&worker->built);
+    free(worker);
+}
+
+enum status worker_start(const struct worker_opts *opts, struct worker **ret_worker)
+{
+    struct worker *worker = xcalloc(1, sizeof(*worker));
+    worker->opts = *opts;
+    (void)snprintf(worker->name, sizeof(worker->name), "%s", opts->name);
+    (void)pthread_mutex_init(&worker->mutex, NULL);
+    (void)pthread_cond_init(&worker->built, NULL);
+    if (pthread_create(&worker->thread, NULL, run, worker) != 0) {
+        free_worker(worker);
+        return ST_FULL;
+    }
+    (void)pthread_mutex_lock(&worker->mutex);
+    while (!worker->is_built)
+        (void)pthread_cond_wait(&worker->built, &worker->mutex);
+    (void)pthread_mutex_unlock(&worker->mutex);
+    if (worker->build_status != ST_OK) {
+        const enum status st = worker->build_status;
+        worker_join(worker);
+        return st;
+    }
+    *ret_worker = worker;
+    return ST_OK;
+}
+
+void worker_drain(struct worker *worker, uint64_t drain_ms)
+{
+    worker->drain_ms = drain_ms; /* seen by the loop's thread through loop_post's lock */
+    loop_post(worker->loop, drain_begin, worker);
+}
+
+void worker_join(struct worker *worker)
+{
+    (void)pthread_join(worker->thread, NULL);
+    free_worker(worker);
+}
