@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/* client_ip: a forged X-Forwarded-For must not choose the address a request counts under. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "client_ip.h"
+
+#include <string.h>
+
+static struct client_ip *make(const char *trusted)
+{
+    struct client_ip *made = NULL;
+    char error[160];
+    assert_int_equal(client_ip_new(trusted, &made, error, sizeof(error)), ST_OK);
+    return made;
+}
+
+static void expect(const char *trusted, const char *peer, const char *forwarded, const char *want)
+{
+    char out[CLIENT_IP_SIZE];
+    struct client_ip *client_ip = make(trusted);
+    client_ip_of(client_ip, peer, forwarded, out);
+    assert_string_equal(out, want);
+    client_ip_free(client_ip);
+}
+
+static void untrusted_peer_cannot_choose(void **state)
+{
+    (void)state;
+    expect(NULL, "203.0.113.9", "1.2.3.4", "203.0.113.9");
+    expect("10.0.0.0/8", "203.0.113.9", "1.2.3.4", "203.0.113.9");
+}
+
+static void rightmost_untrusted_counts(void **state)
+{
+    (void)state;
+    expect("10.0.0.0/8", "10.1.2.3", "198.51.100.7", "198.51.100.7");
+    expect("10.0.0.0/8", "10.1.2.3", "6.6.6.6, 198.51.100.7, 10.9.9.9", "198.51.100.7");
+    expect("10.0.0.0/8", "10.1.2.3", "10.0.0.1", "10.0.0.1");
+    expect("10.0.0.0/8", "10.1.2.3", NULL, "10.1.2.3");
+}
+
+static void nonsense_is_not_believed(void **state)
+{
+    (void)state;
+    expect("10.0.0.0/8", "10.1.2.3", "198.51.100.7, evil", "10.1.2.3");
+    expect("10.0.0.0/8", "10.1.2.3", ",,,", "10.1.2.3");
+    char longer[4096];
+    memset(longer, 'a', sizeof(longer) - 1);
+    longer[sizeof(longer) - 1] = '\0';
+    expect("10.0.0.0/8", "10.1.2.3", longer, "10.1.2.3");
+}
+
+static void ipv6_and_single_addresses(void **state)
+{
+    (void)state;
+    expect("2001:db8::/32", "2001:db8::5", "2001:db9::1", "2001:db9::1");
+    expect("127.0.0.1", "127.0.0.1", "192.0.2.1", "192.0.2.1");
+    expect("127.0.0.1", "127.0.0.2", "192.0.2.1", "127.0.0.2");
+}
+
+static void bad_lists_are_refused(void **state)
+{
+    static const char *const bad[] = {"10.0.0.0/33", "nonsense", "10.0.0.0/", "::1/129", "1.2.3"};
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct client_ip *made = NULL;
+        char error[160] = "";
+        assert_int_equal(client_ip_new(bad[i], &made, error, sizeof(error)), ST_INVALID);
+        assert_non_null(strstr(error, "TRUSTED_PROXIES"));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(untrusted_peer_cannot_choose),
+        cmocka_unit_test(rightmost_untrusted_counts),
+        cmocka_unit_test(nonsense_is_not_believed),
+        cmocka_unit_test(ipv6_and_single_addresses),
+        cmocka_unit_test(bad_lists_are_refused),
+    };
+    return cmocka_run_group_tests_name("client_ip", tests, NULL, NULL);
+}
