@@ -1,0 +1,24 @@
+-- SPDX-License-Identifier: MIT
+--
+-- clear: forgets everybody who waits or is inside.
+--
+-- KEYS  as in shared.lua
+-- ARGV  1  the new epoch, already committed in PostgreSQL
+-- REPLY OK and the numbers, then applied (0: this epoch, or a later one, is already in force)
+--       NOCONFIG
+--
+-- Invariants: the epoch never falls; tickets and passes of older epochs are worthless. seq stays,
+-- so places go on rising. One log entry of kind cleared ends every admission of the old epoch.
+
+if not open() then
+    return {'NOCONFIG'}
+end
+settle()
+local epoch, applied = num(ARGV[1]), 0
+if epoch > ev.epoch then
+    forget(epoch)
+    applied = 1
+end
+local reply = numbers()
+reply[12] = applied
+return reply

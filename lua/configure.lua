@@ -1,0 +1,63 @@
+-- SPDX-License-Identifier: MIT
+--
+-- configure: writes the live copy of an event from its record in PostgreSQL.
+--
+-- KEYS  as in shared.lua
+-- ARGV  1  version   2  epoch
+--       3  opened: 1 when the event was ever opened
+--       4  highest place PostgreSQL knows of; 0: none
+--       5  length of a restore window, ms
+--       then field and value of each setting: status title artist venue startsAt opensAt closesAt
+--       (ms, 0: none) allowGuests (0|1) seats threshold intervalMs idleTimeoutMs sessionLimitMs
+--       holdMs surge ("queueAbove:threshold,…") outflowPerMinute autoHold maxSeats
+-- REPLY OK and the numbers, then applied (1: the settings were written)
+--
+-- Applies only a greater version, or where nothing is stored. A greater epoch forgets everybody,
+-- as clear does. What the scripts keep in config:{id} themselves (surgeAt outflow beatMs gapMs
+-- restoreUntil spentLoaded) is left alone.
+--
+-- Nothing stored, though places of this event were given: Redis has lost its data. Then the
+-- restore window opens.
+--
+-- Invariants: version and epoch never fall. seq is at least every place known.
+
+local version, epoch, known = num(ARGV[1]), num(ARGV[2]), num(ARGV[4])
+
+local function write()
+    local fields = {'version', text(version), 'restoreMs', ARGV[5]}
+    for i = 6, #ARGV do
+        fields[#fields + 1] = ARGV[i]
+    end
+    call('HSET', K_CONFIG, unpack(fields))
+end
+
+local applied = 0
+if not open() then
+    call('HSET', K_CONFIG, 'epoch', text(epoch))
+    write()
+    open()
+    settle()
+    applied = 1
+    if ARGV[3] == '1' and known > 0 then
+        restore(known)
+    end
+else
+    local newer = version > ev.version
+    if newer then
+        write()
+        open()
+        applied = 1
+    end
+    settle()
+    if epoch > ev.epoch then
+        forget(epoch)
+    end
+end
+if known > ev.seq then
+    ev.seq = known
+    call('SET', K_SEQ, text(known))
+end
+
+local reply = numbers()
+reply[12] = applied
+return reply

@@ -1,0 +1,61 @@
+-- SPDX-License-Identifier: MIT
+--
+-- index: takes the rank index of the queue and publishes it as index:{id}: from it every pod
+-- turns any ticket's place into a position without asking Redis.
+--
+-- KEYS  as in shared.lua
+-- ARGV  1  the whole value of lease:{id} that the caller holds
+--       2  mean and 3 spread of the measured admission rate, 4 ticks that went into it: passed on
+-- REPLY OK and the numbers, then the text
+--       LEASE, NOCONFIG
+--
+-- The text has two lines. First, with a space between them: the format's number (1), version,
+-- epoch, status, restoring (0|1), queue size, inside, effective threshold, seq, time (ms), seats
+-- left (-: no limit by seats), admissions so far, mean, spread, ticks, count of samples. Then the
+-- samples, "rank,place" with a space between them: each the difference to the sample before it,
+-- the first one to 0,0. Ranks count from 0.
+--
+-- A queue of up to 1,000 is given whole; a longer one by its first 256 ranks, then geometrically
+-- spaced samples, then its last rank: about a thousand points however long it is.
+
+local WHOLE, EXACT, STEPS, TTL_MS = 1000, 256, 744, 10000
+
+if not open() then
+    return {'NOCONFIG'}
+end
+if not holds_lease(ARGV[1]) then
+    return {'LEASE'}
+end
+settle()
+
+local samples, rank_before, place_before = {}, 0, 0
+
+local function sample(rank, score)
+    local place = tonumber(score)
+    samples[#samples + 1] = format('%d,%.0f', rank - rank_before, place - place_before)
+    rank_before, place_before = rank, place
+end
+
+local exact = ev.size <= WHOLE and ev.size or EXACT
+local head = exact > 0 and call('ZRANGE', K_QUEUE, 0, exact - 1, 'WITHSCORES') or {}
+for i = 2, #head, 2 do
+    sample(i / 2 - 1, head[i])
+end
+if exact < ev.size then
+    local last, ratio, at = ev.size - 1, (ev.size / exact) ^ (1 / STEPS), exact
+    repeat
+        local rank = min(floor(at), last)
+        sample(rank, call('ZRANGE', K_QUEUE, rank, rank, 'WITHSCORES')[2])
+        at = max(at * ratio, rank + 1)
+    until rank == last
+end
+
+local reply = numbers()
+local seats = seats_left()
+local blob = table.concat({'1', text(ev.version), text(ev.epoch), ev.status,
+    ev.restoring and '1' or '0', text(ev.size), text(ev.inside), text(ev.threshold), text(ev.seq),
+    text(ev.now), seats and text(seats) or '-', text(reply[11]), ARGV[2], ARGV[3], ARGV[4],
+    text(#samples)}, ' ') .. '\n' .. table.concat(samples, ' ') .. '\n'
+call('SET', K_INDEX, blob, 'PX', TTL_MS)
+reply[12] = blob
+return reply

@@ -1,0 +1,46 @@
+-- SPDX-License-Identifier: MIT
+--
+-- lease: the processor's lease of one event.
+--
+-- KEYS  as in shared.lua
+-- ARGV  1  take, renew or release
+--       2  owner: random text of the calling process
+--       3  the value held (renew, release); '' for take
+--       4  time to live, ms
+-- REPLY OK, then: held (0|1), the value held ('' when not), need_spent (1: the event is restoring
+--       and waits for what is spent to be loaded)
+--
+-- Works without a config: the holder is who writes it. A renewal is the beat (shared.lua).
+--
+-- Invariants: the value is "fence:owner"; the fence number rises with every new holder, never
+-- falls, never expires. Only the holder of the whole value renews or releases. Taking again what
+-- one already holds (the reply was lost) renews it.
+
+local verb, owner, value, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local current = call('GET', K_LEASE)
+local held = false
+
+if verb == 'take' then
+    if not current then
+        current = text(call('INCR', K_FENCE)) .. ':' .. owner
+        call('SET', K_LEASE, current, 'PX', ttl)
+        held = true
+    elseif current:match('^%d+:(.*)$') == owner then
+        call('PEXPIRE', K_LEASE, ttl)
+        held = true
+    end
+elseif current and current == value then
+    if verb == 'renew' then
+        call('PEXPIRE', K_LEASE, ttl)
+        held = true
+    else
+        call('DEL', K_LEASE)
+    end
+end
+
+local need = 0
+if held and open() then
+    settle()
+    need = ev.restore_until > 0 and not ev.spent_loaded and 1 or 0
+end
+return {'OK', held and 1 or 0, held and current or '', need}

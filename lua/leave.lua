@@ -1,0 +1,88 @@
+-- SPDX-License-Identifier: MIT
+--
+-- leave: buyers give up their place or their slot.
+--
+-- KEYS  as in shared.lua
+-- ARGV  1       reason: left (the buyer's wish: he gives up whatever he has) or completed (he has
+--               bought: his admission ends; a later place he waits at is not touched)
+--       then three per buyer, at most 500 buyers:
+--               buyer id
+--               place he is known to have (of his ticket, his pass or his admission); 0: unknown
+--               epoch of that place
+-- REPLY OK and the numbers, then two per buyer, in the order of ARGV:
+--               what he had: active, waiting, parked, gone
+--               place that is spent by this; 0: none
+--       NOCONFIG
+--
+-- With reason completed and a place of this epoch given, only what he holds at or below that place
+-- ends: a late repeat cannot end the admission that came after it.
+--
+-- Invariants: the place is spent, even where Redis has forgotten it and only the caller knows it:
+-- its ticket brings nobody back. Repeating it changes nothing.
+
+if not open() then
+    return {'NOCONFIG'}
+end
+settle()
+
+local reason = ARGV[1]
+local completed = reason == 'completed'
+
+-- Takes b out of a waiting list. False when he is not on it, or what he holds is not to end.
+local function withdraw(key, b, given)
+    local place = call('ZSCORE', key, b)
+    if not place or (completed and tonumber(place) > given) then
+        return false
+    end
+    call('ZREM', key, b)
+    call('ZREM', K_SEEN, b)
+    call('ZADD', K_SPENT, 'GT', place, b)
+    call('HINCRBY', K_STATS, 'withdrawn', 1)
+    record('withdrawn', b, place, ev.inside, num(call('HGET', K_STATS, 'admitted')))
+    return place
+end
+
+local function give_up(b, given)
+    local place = call('ZSCORE', K_PLACE, b)
+    if place then
+        if completed and given > 0 and tonumber(place) > given then
+            return 'gone', '0'
+        end
+        depart(reason, {b})
+        return 'active', place
+    end
+    place = withdraw(K_QUEUE, b, given)
+    if place then
+        ev.size = ev.size - 1
+        return 'waiting', place
+    end
+    place = withdraw(K_PARKED, b, given)
+    if place then
+        return 'parked', place
+    end
+    return 'gone', '0'
+end
+
+local results = {}
+for i = 2, #ARGV, 3 do
+    local b, given, state, place = ARGV[i], num(ARGV[i + 1]), 'gone', '0'
+    local stale = given > 0 and num(ARGV[i + 2]) ~= ev.epoch
+    if stale then
+        given = 0
+    end
+    if not (stale and completed) then
+        state, place = give_up(b, given)
+    end
+    if given > num(place) then
+        call('ZADD', K_SPENT, 'GT', text(given), b)
+        place = text(given)
+    end
+    results[#results + 1] = state
+    results[#results + 1] = place
+end
+
+local reply = numbers()
+for i = 1, #results do
+    reply[#reply + 1] = results[i]
+end
+return reply

@@ -1,0 +1,122 @@
+-- SPDX-License-Identifier: MIT
+--
+-- promote: one bounded step of the processor's tick: ends the admissions of those idle or inside
+-- for too long, then lets in from the head of the queue as many as there is room for.
+--
+-- KEYS  as in shared.lua
+-- ARGV  1  the whole value of lease:{id} that the caller holds
+--       2  admit so many now: ignores outflowPerMinute, never threshold, seats, pause or
+--          restore window; 0: as the settings say
+--       3  highest place the caller has ever seen of this event; 0: none
+--       4  a waiter whose last sign of life is older than so many ms is parked, not let in
+--       5  moves (ended, parked, let in) this call may make, at most 500
+-- REPLY OK and the numbers, then: let in, ended for idleness, ended for the session limit, parked,
+--       more (1: the bound was reached, call again at once)
+--       LEASE, NOCONFIG
+--
+-- Being let in counts as a sign of life. Announces those let in on the channel, when there are no
+-- seats to be held for them first (then the log consumer does it, after the holds).
+--
+-- Invariants: nothing is done without the lease. After every admission the number inside is at
+-- most the effective threshold. Buyers enter in the order of their places. Everyone taken out of
+-- the queue is inside or parked; everyone taken from inside has his place spent.
+
+local CHANNEL = 'tiketi:queue-events'
+
+if not open() then
+    return {'NOCONFIG'}
+end
+if not holds_lease(ARGV[1]) then
+    return {'LEASE'}
+end
+settle(tonumber(ARGV[3]))
+
+local wanted, silent_ms = num(ARGV[2]), num(ARGV[4])
+local budget = min(num(ARGV[5]), 500)
+
+-- Ends the admissions whose score in `key` is more than `limit` ms ago; 0: no limit.
+local function evict(kind, key, limit)
+    if limit <= 0 or budget <= 0 then
+        return 0
+    end
+    local late = call('ZRANGEBYSCORE', key, '-inf', '(' .. text(ev.service - limit), 'LIMIT', 0,
+        budget)
+    depart(kind, late)
+    budget = budget - #late
+    return #late
+end
+
+local limits = call('HMGET', K_CONFIG, 'idleTimeoutMs', 'sessionLimitMs')
+local idle = evict('idle', K_ACTIVE_SEEN, num(limits[1]))
+local timeout = evict('timeout', K_SINCE, num(limits[2]))
+
+local function park(buyers, places)
+    if #buyers == 0 then
+        return
+    end
+    local moves = {}
+    for i = 1, #buyers do
+        moves[2 * i - 1], moves[2 * i] = places[i], buyers[i]
+    end
+    call('ZADD', K_PARKED, unpack(moves))
+    call('HINCRBY', K_STATS, 'parked', #buyers)
+end
+
+local entered, entered_places, parked = {}, {}, 0
+
+-- Takes up to `count` off the head: the silent are parked, the others let in. Returns how many
+-- were let in, and how many were taken.
+local function take(count)
+    local head = call('ZRANGE', K_QUEUE, 0, count - 1, 'WITHSCORES')
+    if #head == 0 then
+        return 0, 0
+    end
+    local buyers = {}
+    for i = 1, #head, 2 do
+        buyers[#buyers + 1] = head[i]
+    end
+    local seen = call('ZMSCORE', K_SEEN, unpack(buyers))
+    local quiet, quiet_places, live, live_places = {}, {}, {}, {}
+    for i = 1, #buyers do
+        if num(seen[i]) < ev.service - silent_ms then
+            quiet[#quiet + 1], quiet_places[#quiet_places + 1] = buyers[i], head[2 * i]
+        else
+            live[#live + 1], live_places[#live_places + 1] = buyers[i], head[2 * i]
+            entered[#entered + 1], entered_places[#entered_places + 1] = buyers[i], head[2 * i]
+        end
+    end
+    call('ZREM', K_QUEUE, unpack(buyers))
+    call('ZREM', K_SEEN, unpack(buyers))
+    park(quiet, quiet_places)
+    admit('promote', live, live_places)
+    ev.size = ev.size - #buyers
+    parked = parked + #quiet
+    return #live, #buyers
+end
+
+local left = room(wanted == 0)
+if wanted > 0 then
+    left = min(left, wanted)
+end
+while left > 0 and budget > 0 and ev.size > 0 do
+    local live, taken = take(min(left, budget))
+    if taken == 0 then
+        break
+    end
+    left, budget = left - live, budget - taken
+end
+
+if #entered > 0 and not seats_left() then
+    local list, tail = {}, format('","since":%s,"epoch":%s}', text(ev.now), text(ev.epoch))
+    for i = 1, #entered do
+        list[i] = '{"buyer":' .. cjson.encode(entered[i]) .. ',"place":"' .. entered_places[i]
+            .. tail
+    end
+    call('PUBLISH', CHANNEL, '{"event":"admitted","payload":{"eventId":"'
+        .. K_CONFIG:match('{(.*)}') .. '","buyers":[' .. table.concat(list, ',') .. ']}}')
+end
+
+local reply = numbers()
+reply[12], reply[13], reply[14], reply[15] = #entered, idle, timeout, parked
+reply[16] = budget <= 0 and 1 or 0
+return reply

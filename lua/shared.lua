@@ -1,0 +1,291 @@
+-- SPDX-License-Identifier: MIT
+--
+-- shared: what every script of an event needs, put in front of each of them when the binary is
+-- built (scripts cannot call one another inside Redis): the keys, the event as it is now, the
+-- room left, and the two moves that change who is inside: admit and depart. No other code adds
+-- to or removes from active:{id}, so the number inside and the log cannot drift apart.
+--
+-- KEYS, the same sixteen in every script (docs/redis-keys.md tells what each holds). They share
+-- the hash tag {id}, so a script stays on one cluster slot.
+--
+-- Every reply is an array. Its first item is a code:
+--   OK        then the numbers of the event, always these ten: status, restoring (0|1), version,
+--             epoch, queue size, inside, effective threshold, now (ms, Redis' clock), seq (last
+--             place given), admitted (admissions so far, the n of the log);
+--             then what the script's own head says.
+--   NOCONFIG  Redis does not know the event; nothing was changed. Run configure, then repeat.
+--   LEASE     the lease is not the caller's; nothing was changed.
+--
+-- Places are microseconds of Redis' TIME made strictly increasing: 16 digits. Lua would print
+-- them as 1.79e+15, so text() formats every large number that goes back into a command. As items
+-- of a reply, numbers are converted to 64-bit integers by Redis and stay exact.
+--
+-- Time of service is TIME - config.gapMs. Signs of life and times of admission are kept in it,
+-- so that time in which Redis was out of reach makes nobody idle. beat() measures the gap: some
+-- script runs for every event at least once a second (the lease holder's renewal), so when the
+-- last one is over 3 s ago, nobody could reach Redis, and all of that time is added to the gap.
+--
+-- The status in force follows from the stored one and the times; scripts never store a status:
+--   closed    stored closed, or closesAt has come
+--   scheduled stored scheduled or open, and opensAt is still to come (or scheduled without one)
+--   open      stored open, or stored scheduled and opensAt has come
+--   paused, sold_out, draft: as stored
+-- PostgreSQL is the record; the processor writes the change there afterwards.
+
+local call, format, floor, max, min = redis.call, string.format, math.floor, math.max, math.min
+
+local K_CONFIG, K_QUEUE, K_SEEN, K_PARKED = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local K_ACTIVE, K_ACTIVE_SEEN, K_SINCE, K_PLACE = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local K_SPENT, K_SEQ, K_FREE, K_STATS = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+local K_LOG, K_LEASE, K_FENCE, K_INDEX = KEYS[13], KEYS[14], KEYS[15], KEYS[16]
+
+local BEAT_LATE_MS = 3000 -- a beat later than this is a gap
+local BEAT_WRITE_MS = 500 -- beats closer together than this are not written
+
+-- The event as it is now; filled by open() and settle().
+local ev = {}
+
+-- A large number as text, in full.
+local function text(number)
+    return format('%.0f', number)
+end
+
+local function num(value)
+    return tonumber(value) or 0
+end
+
+local function status_in_force(stored, opens, closes, now)
+    if stored == 'draft' then
+        return stored
+    end
+    if stored == 'closed' or (closes > 0 and now >= closes) then
+        return 'closed'
+    end
+    if stored == 'open' and opens > now then
+        return 'scheduled'
+    end
+    if stored == 'scheduled' and opens > 0 and now >= opens then
+        return 'open'
+    end
+    return stored
+end
+
+-- Reads the event. False when Redis has no config of it. Writes nothing.
+local function open()
+    local time = call('TIME')
+    ev.now_us = time[1] * 1000000 + time[2]
+    ev.now = floor(ev.now_us / 1000)
+    local c = call('HMGET', K_CONFIG, 'version', 'epoch', 'status', 'opensAt', 'closesAt',
+        'threshold', 'surge', 'surgeAt', 'beatMs', 'gapMs', 'restoreUntil', 'spentLoaded',
+        'restoreMs', 'autoHold', 'seats', 'outflowPerMinute')
+    if not c[1] then
+        return false
+    end
+    ev.version, ev.epoch = num(c[1]), num(c[2])
+    ev.status = status_in_force(c[3], num(c[4]), num(c[5]), ev.now)
+    ev.base, ev.surge, ev.surge_at = num(c[6]), c[7] or '', num(c[8])
+    ev.beat, ev.gap = num(c[9]), num(c[10])
+    ev.restore_until, ev.spent_loaded = num(c[11]), c[12] ~= '0'
+    ev.restore_ms = num(c[13])
+    ev.auto_hold, ev.seats, ev.outflow = num(c[14]), num(c[15]), num(c[16])
+    ev.seq = num(call('GET', K_SEQ))
+    ev.size, ev.inside = call('ZCARD', K_QUEUE), call('SCARD', K_ACTIVE)
+    ev.service = ev.now - ev.gap
+    -- The window ends when its time is over and the lease holder has loaded what is spent.
+    ev.restoring = ev.restore_until > 0 and (ev.now < ev.restore_until or not ev.spent_loaded)
+    return true
+end
+
+local function beat()
+    local late = ev.now - ev.beat
+    if ev.beat > 0 and late > BEAT_LATE_MS then
+        ev.gap = ev.gap + late
+        ev.service = ev.now - ev.gap
+        call('HSET', K_CONFIG, 'beatMs', ev.now, 'gapMs', text(ev.gap))
+    elseif ev.beat == 0 or late > BEAT_WRITE_MS or late < 0 then
+        call('HSET', K_CONFIG, 'beatMs', ev.now)
+    end
+end
+
+-- Opens the restore window: Redis has lost places that were given. From here on places are above
+-- `known` and above the clock, so that no place can be given twice.
+local function restore(known)
+    ev.seq = max(ev.seq, known, ev.now_us)
+    ev.restore_until = ev.now + ev.restore_ms
+    ev.spent_loaded, ev.restoring = false, true
+    call('SET', K_SEQ, text(ev.seq))
+    call('HSET', K_CONFIG, 'restoreUntil', text(ev.restore_until), 'spentLoaded', 0)
+end
+
+-- The highest rule that applies decides: on above queueAbove, off again below 80 % of it. As a
+-- higher rule being on means that the lower ones are, one number, the queueAbove of the highest
+-- rule that is on, is the whole state.
+local function surge()
+    local level, threshold = 0, ev.base
+    for above, value in ev.surge:gmatch('(%d+):(%d+)') do
+        above = tonumber(above)
+        local on = ev.size > above or (ev.surge_at >= above and ev.size * 10 >= above * 8)
+        if on and above >= level then
+            level, threshold = above, tonumber(value)
+        end
+    end
+    ev.threshold = threshold
+    if level ~= ev.surge_at then
+        ev.surge_at = level
+        call('HSET', K_CONFIG, 'surgeAt', text(level))
+    end
+end
+
+-- After open(): the beat, the effective threshold, and the watch for lost writes: `known` is the
+-- highest place the caller has ever seen, so a seq below it was lost by a failover.
+local function settle(known)
+    beat()
+    if known and known > ev.seq then
+        restore(known)
+    end
+    if ev.surge == '' and ev.surge_at == 0 then
+        ev.threshold = ev.base
+    else
+        surge()
+    end
+end
+
+-- outflowPerMinute: admissions are counted by the second in config.outflow ("second:count …"), so
+-- that no 60 s ever see more of them. Returns the counts that still matter, and their sum.
+local function outflow_used()
+    local second, used, kept = floor(ev.now / 1000), 0, {}
+    for at, count in (call('HGET', K_CONFIG, 'outflow') or ''):gmatch('(%d+):(%d+)') do
+        if second - tonumber(at) <= 60 then
+            used = used + tonumber(count)
+            kept[at] = (kept[at] or 0) + tonumber(count)
+        end
+    end
+    return kept, used
+end
+
+local function outflow_add(count)
+    local kept, second, list = outflow_used(), format('%d', floor(ev.now / 1000)), {}
+    kept[second] = (kept[second] or 0) + count
+    for at, sum in pairs(kept) do
+        list[#list + 1] = at .. ':' .. sum
+    end
+    call('HSET', K_CONFIG, 'outflow', table.concat(list, ' '))
+end
+
+-- Seats that nobody who is inside will be given by auto-hold; nil: no limit by seats. free:{id}
+-- says how many were free when admission number free.admitted had got its seats; those admitted
+-- later are still to get theirs. Not known yet: none.
+local function seats_left()
+    if ev.seats == 0 or ev.auto_hold == 0 then
+        return nil
+    end
+    local free = call('HMGET', K_FREE, 'free', 'admitted')
+    if not free[1] then
+        return 0
+    end
+    local later = max(0, num(call('HGET', K_STATS, 'admitted')) - num(free[2]))
+    return max(0, num(free[1]) - later * ev.auto_hold)
+end
+
+-- How many may enter now: threshold, seats and, when `limited`, outflow.
+local function room(limited)
+    if ev.status ~= 'open' or ev.restoring then
+        return 0
+    end
+    local left = ev.threshold - ev.inside
+    if left > 0 and limited and ev.outflow > 0 then
+        local _, used = outflow_used()
+        left = min(left, ev.outflow - used)
+    end
+    if left > 0 then
+        local seats = seats_left()
+        if seats then
+            left = min(left, floor(seats / ev.auto_hold))
+        end
+    end
+    return max(left, 0)
+end
+
+-- Appends to the log. The order of the fields is part of the contract: readers go by name.
+local function record(kind, buyer, place, inside, n)
+    call('XADD', K_LOG, '*', 'kind', kind, 'buyer', buyer, 'place', place, 'epoch', ev.epoch,
+        'at', ev.now, 'inside', inside, 'threshold', ev.threshold, 'n', n)
+end
+
+-- Lets buyers in, in this order. Caller: has checked the room, and takes them out of where they
+-- waited. places: decimal text. since: times of admission in service time; nil: now.
+local function admit(kind, buyers, places, since)
+    local count, alive, start, place = #buyers, {}, {}, {}
+    if count == 0 then
+        return
+    end
+    local service = text(ev.service)
+    for i = 1, count do
+        local b = buyers[i]
+        alive[2 * i - 1], alive[2 * i] = service, b
+        start[2 * i - 1], start[2 * i] = since and text(since[i]) or service, b
+        place[2 * i - 1], place[2 * i] = places[i], b
+    end
+    call('SADD', K_ACTIVE, unpack(buyers))
+    call('ZADD', K_ACTIVE_SEEN, unpack(alive))
+    call('ZADD', K_SINCE, unpack(start))
+    call('ZADD', K_PLACE, unpack(place))
+    local n = call('HINCRBY', K_STATS, 'admitted', count) - count
+    call('HINCRBY', K_STATS, kind, count)
+    for i = 1, count do
+        record(kind, buyers[i], places[i], ev.inside + i, n + i)
+    end
+    ev.inside = ev.inside + count
+    if ev.outflow > 0 and kind ~= 'restored' then
+        outflow_add(count)
+    end
+end
+
+-- Ends admissions of buyers who are inside, each named once. Their places are spent.
+local function depart(kind, buyers)
+    local count = #buyers
+    if count == 0 then
+        return
+    end
+    local places, spent = call('ZMSCORE', K_PLACE, unpack(buyers)), {}
+    for i = 1, count do
+        places[i] = places[i] or '0'
+        spent[2 * i - 1], spent[2 * i] = places[i], buyers[i]
+    end
+    call('SREM', K_ACTIVE, unpack(buyers))
+    call('ZREM', K_ACTIVE_SEEN, unpack(buyers))
+    call('ZREM', K_SINCE, unpack(buyers))
+    call('ZREM', K_PLACE, unpack(buyers))
+    call('ZADD', K_SPENT, 'GT', unpack(spent))
+    local n = num(call('HGET', K_STATS, 'admitted'))
+    call('HINCRBY', K_STATS, kind, count)
+    for i = 1, count do
+        record(kind, buyers[i], places[i], ev.inside - i, n)
+    end
+    ev.inside = ev.inside - count
+end
+
+-- Forgets everybody: the event begins a new epoch. seq, stats, log, free, lease and fence stay.
+local function forget(epoch)
+    call('UNLINK', K_QUEUE, K_SEEN, K_PARKED, K_ACTIVE, K_ACTIVE_SEEN, K_SINCE, K_PLACE, K_SPENT,
+        K_INDEX)
+    call('HSET', K_CONFIG, 'epoch', text(epoch), 'surgeAt', 0, 'outflow', '', 'restoreUntil', 0,
+        'spentLoaded', 1)
+    ev.epoch, ev.size, ev.inside, ev.surge_at = epoch, 0, 0, 0
+    ev.restore_until, ev.spent_loaded, ev.restoring = 0, true, false
+    ev.threshold = ev.base
+    call('HINCRBY', K_STATS, 'cleared', 1)
+    record('cleared', '', '0', 0, num(call('HGET', K_STATS, 'admitted')))
+end
+
+local function holds_lease(value)
+    return call('GET', K_LEASE) == value
+end
+
+-- The head of every OK reply.
+local function numbers()
+    return {'OK', ev.status, ev.restoring and 1 or 0, ev.version, ev.epoch, ev.size, ev.inside,
+        ev.threshold, ev.now, ev.seq, num(call('HGET', K_STATS, 'admitted'))}
+end
+
+-- end of shared.lua

@@ -1,0 +1,72 @@
+-- SPDX-License-Identifier: MIT
+--
+-- spent: in a restore window, brings back which places are used up, in chunks, from PostgreSQL.
+--
+-- KEYS  as in shared.lua
+-- ARGV  1  epoch the places belong to
+--       2  last: 1 marks everything as loaded, so that the window can end
+--       then two per buyer, at most 500 buyers: buyer id, place
+-- REPLY OK and the numbers, then applied (0: another epoch is in force), taken out (how many held
+--       a place that is used up)
+--       NOCONFIG
+--
+-- Invariants: after it nobody waits, or is inside, at a place at or below his spent one. Spent
+-- places only rise. Repeating it changes nothing.
+
+if not open() then
+    return {'NOCONFIG'}
+end
+settle()
+
+local applied, removed = 0, 0
+
+local function load_spent()
+    local buyers, places = {}, {}
+    for i = 3, #ARGV, 2 do
+        buyers[#buyers + 1] = ARGV[i]
+        places[#places + 1] = ARGV[i + 1]
+        places[#places + 1] = ARGV[i]
+    end
+    if #buyers == 0 then
+        return
+    end
+    call('ZADD', K_SPENT, 'GT', unpack(places))
+    local spent = call('ZMSCORE', K_SPENT, unpack(buyers))
+    -- Of those who hold a place in `key`: the ones whose place is used up.
+    local function used_up(key)
+        local held, list, twice = call('ZMSCORE', key, unpack(buyers)), {}, {}
+        for i = 1, #buyers do
+            if held[i] and tonumber(held[i]) <= tonumber(spent[i]) and not twice[buyers[i]] then
+                list[#list + 1] = buyers[i]
+                twice[buyers[i]] = true
+            end
+        end
+        removed = removed + #list
+        return list
+    end
+    local list = used_up(K_QUEUE)
+    if #list > 0 then
+        call('ZREM', K_QUEUE, unpack(list))
+        call('ZREM', K_SEEN, unpack(list))
+        ev.size = ev.size - #list
+    end
+    list = used_up(K_PARKED)
+    if #list > 0 then
+        call('ZREM', K_PARKED, unpack(list))
+    end
+    -- Inside, though his admission had ended: Redis has lost that he left.
+    depart('left', used_up(K_PLACE))
+end
+
+if num(ARGV[1]) == ev.epoch then
+    applied = 1
+    load_spent()
+    if ARGV[2] == '1' and not ev.spent_loaded then
+        call('HSET', K_CONFIG, 'spentLoaded', 1)
+        ev.spent_loaded = true
+        ev.restoring = ev.restore_until > ev.now
+    end
+end
+local reply = numbers()
+reply[12], reply[13] = applied, removed
+return reply

@@ -1,0 +1,722 @@
+// SPDX-License-Identifier: MIT
+//
+// Each script on a real Redis, case by case. Redis' clock cannot be moved: what depends on time
+// is tested by making the stored times older.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { Redis } from '../fixtures/index.mjs';
+import { KEYS, Room, replay } from './room.mjs';
+
+let redis;
+let count = 0;
+
+before(async () => {
+  redis = await Redis.start({ args: ['--appendonly', 'no'] });
+});
+after(() => redis.stop());
+
+// A room with its lease taken. settings: false leaves it without a config.
+async function make(settings = {}, options = {}) {
+  const room = new Room(redis.client, `e${++count}`);
+  if (settings) await room.configure(settings, options);
+  await room.take();
+  return room;
+}
+
+const names = (n, prefix = 'u:') => Array.from({ length: n }, (_, i) => `${prefix}${i + 1}`);
+const states = (result) => result.buyers.map(({ state }) => state);
+
+async function honest(room) {
+  const { inside, broken } = replay(await room.wholeLog());
+  assert.deepEqual(broken, []);
+  assert.deepEqual([...inside.keys()].sort(), [...(await room.active())].sort());
+}
+
+// ---- no config ----
+
+test('without a config every script but lease changes nothing', async () => {
+  const room = await make(false);
+  const before_ = await redis.client.keys(`*{${room.id}}`);
+  for (const call of [
+    room.join(['u:1']), room.seen(['u:1']), room.leave(['u:1']), room.promote(), room.clear(2),
+    room.spent([['u:1', 5]]), room.index(), room.free(1, 1), room.log(),
+  ]) {
+    assert.equal((await call).code, 'NOCONFIG');
+  }
+  assert.deepEqual((await redis.client.keys(`*{${room.id}}`)).sort(), before_.sort());
+  assert.deepEqual(before_.sort(), [room.key('fence'), room.key('lease')].sort());
+});
+
+// ---- join ----
+
+test('join: straight in up to the threshold, then the tail, in order', async () => {
+  const room = await make({ threshold: 3 });
+  const result = await room.join(names(6));
+  assert.deepEqual(states(result), ['straight', 'straight', 'straight', 'waiting', 'waiting', 'waiting']);
+  assert.deepEqual(result.buyers.map(({ position }) => position), [0, 0, 0, 1, 2, 3]);
+  assert.deepEqual([result.size, result.inside, result.threshold], [3, 3, 3]);
+  const places = result.buyers.map(({ place }) => place);
+  assert.ok(places.every((place, i) => i === 0 || place > places[i - 1]), 'places rise strictly');
+  assert.equal(result.seq, places.at(-1));
+  assert.ok(result.buyers[0].since > 1.7e12);
+  assert.equal((await room.queue())[0].place, places[3]);
+  await honest(room);
+});
+
+test('join: repeats are harmless, in one call and across calls', async () => {
+  const room = await make({ threshold: 2 });
+  const first = await room.join(['u:1', 'u:2', 'u:3', 'u:4', 'u:3', 'u:1', 'u:4']);
+  assert.deepEqual(states(first), ['straight', 'straight', 'waiting', 'waiting', 'waiting', 'straight', 'waiting']);
+  assert.deepEqual(first.buyers[2], first.buyers[4]);
+  assert.deepEqual(first.buyers[3], first.buyers[6]);
+  const again = await room.join(['u:4', 'u:3', 'u:2', 'u:1']);
+  assert.deepEqual(states(again), ['waiting', 'waiting', 'active', 'active']);
+  assert.deepEqual(again.buyers.map(({ place }) => place), [3, 2, 1, 0].map((i) => first.buyers[i].place));
+  assert.deepEqual(again.buyers.map(({ position }) => position), [2, 1, 0, 0]);
+  assert.equal(again.seq, first.seq);
+  assert.equal((await room.wholeLog()).length, 2);
+});
+
+test('join: nobody goes straight in past someone who waits', async () => {
+  const room = await make({ threshold: 1 });
+  await room.join(['u:1', 'u:2']);
+  await room.leave(['u:1']);
+  const result = await room.join(['u:3']);
+  assert.deepEqual(result.buyers[0].state, 'waiting');
+  assert.equal(result.buyers[0].position, 2);
+});
+
+test('join: before the opening, paused, sold out, closed, draft', async () => {
+  const soon = Date.now() + 1e6;
+  const past = Date.now() - 1e6;
+  for (const [settings, status, state] of [
+    [{ status: 'scheduled', opensAt: soon }, 'scheduled', 'waiting'],
+    [{ status: 'scheduled' }, 'scheduled', 'waiting'],
+    [{ status: 'open', opensAt: soon }, 'scheduled', 'waiting'],
+    [{ status: 'scheduled', opensAt: past }, 'open', 'straight'],
+    [{ status: 'open', opensAt: past, closesAt: soon }, 'open', 'straight'],
+    [{ status: 'paused', opensAt: past }, 'paused', 'waiting'],
+    [{ status: 'sold_out' }, 'sold_out', 'waiting'],
+    [{ status: 'open', closesAt: past }, 'closed', 'closed'],
+    [{ status: 'paused', closesAt: past }, 'closed', 'closed'],
+    [{ status: 'closed' }, 'closed', 'closed'],
+    [{ status: 'draft' }, 'draft', 'closed'],
+  ]) {
+    const room = await make(settings);
+    const result = await room.join(['u:1']);
+    assert.equal(result.status, status, JSON.stringify(settings));
+    assert.equal(result.buyers[0].state, state, JSON.stringify(settings));
+    const tick = await room.promote();
+    assert.equal(tick.entered, 0);
+  }
+});
+
+test('join: those inside stay inside when the event closes; those who wait are told', async () => {
+  const room = await make({ threshold: 1 });
+  await room.join(['u:1', 'u:2']);
+  await room.configure({ status: 'closed' });
+  assert.deepEqual(states(await room.join(['u:1', 'u:2', 'u:3'])), ['active', 'closed', 'closed']);
+});
+
+test('join: resume never takes a new place', async () => {
+  const room = await make({ threshold: 5 });
+  const result = await room.join([{ buyer: 'u:1', mode: 'resume' }]);
+  assert.equal(result.buyers[0].state, 'gone');
+  assert.equal(await redis.client.zcard(room.key('queue')), 0);
+  assert.equal((await room.active()).size, 0);
+  // and both in one call: the second one takes it
+  assert.deepEqual(states(await room.join([{ buyer: 'u:2', mode: 'resume' }, 'u:2', { buyer: 'u:2', mode: 'resume' }])),
+    ['straight', 'straight', 'straight']);
+});
+
+test('join: a ticket brings its place back, unless spent, of another epoch, or worse', async () => {
+  const room = await make({ threshold: 0 });
+  const { seq } = await room.join(['u:9']);
+  const place = seq - 1000;
+  const ticket = { place, epoch: 1 };
+  assert.equal((await room.join([{ buyer: 'u:0', ticket: { place, epoch: 2 }, mode: 'resume' }])).buyers[0].state, 'gone');
+  const back = await room.join([{ buyer: 'u:1', ticket, mode: 'resume' }]);
+  assert.deepEqual([back.buyers[0].state, back.buyers[0].place, back.buyers[0].position], ['waiting', place, 1]);
+  // the newcomer who presents his ticket later moves up to it
+  const late = await room.join(['u:2']);
+  const moved = await room.join([{ buyer: 'u:2', ticket: { place: place + 1, epoch: 1 } }]);
+  assert.deepEqual([moved.buyers[0].place, moved.buyers[0].position, moved.size], [place + 1, 2, late.size]);
+  // a worse place than the one he has changes nothing
+  const kept = await room.join([{ buyer: 'u:2', ticket: { place: place + 500, epoch: 1 } }]);
+  assert.equal(kept.buyers[0].place, place + 1);
+  // spent
+  await room.leave(['u:1']);
+  assert.equal((await room.join([{ buyer: 'u:1', ticket, mode: 'resume' }])).buyers[0].state, 'gone');
+  const fresh = await room.join([{ buyer: 'u:1', ticket }]);
+  assert.ok(fresh.buyers[0].place > seq);
+  assert.equal(fresh.buyers[0].position, fresh.size);
+});
+
+test('join: a ticket above seq raises seq; a mix of old and new in one call counts right', async () => {
+  const room = await make({ threshold: 0 });
+  const { seq } = await room.join(names(3));
+  const far = seq + 5e12;
+  const result = await room.join(['u:4', { buyer: 'u:5', ticket: { place: seq - 7, epoch: 1 } }, 'u:6',
+    { buyer: 'u:7', ticket: { place: far, epoch: 1 } }, 'u:8', 'u:1']);
+  const order = (await room.queue()).map(({ buyer }) => buyer);
+  const asked = ['u:4', 'u:5', 'u:6', 'u:7', 'u:8', 'u:1'];
+  assert.deepEqual(result.buyers.map(({ position }) => position), asked.map((b) => order.indexOf(b) + 1));
+  assert.ok(result.seq > far);
+  // the same buyer twice: first without, then with his ticket
+  const twice = await room.join(['u:20', 'u:21', { buyer: 'u:20', ticket: { place: seq - 8, epoch: 1 } }, 'u:22']);
+  const now = (await room.queue()).map(({ buyer }) => buyer);
+  assert.deepEqual(twice.buyers.map(({ position }) => position), ['u:20', 'u:21', 'u:20', 'u:22'].map((b) => now.indexOf(b) + 1));
+});
+
+test('join: a place older than everyone keeps newcomers out even when the queue was empty', async () => {
+  const room = await make({ threshold: 5 });
+  const { seq } = await room.join(['u:1']);
+  const result = await room.join([{ buyer: 'u:2', ticket: { place: seq - 5, epoch: 1 } }, 'u:3']);
+  assert.deepEqual(states(result), ['waiting', 'waiting']);
+  await room.promote();
+  assert.deepEqual((await room.wholeLog()).map(({ buyer }) => buyer), ['u:1', 'u:2', 'u:3']);
+});
+
+// ---- parked ----
+
+test('promote parks the silent, join brings them back at their place', async () => {
+  const room = await make({ threshold: 1 });
+  const first = await room.join(names(5));
+  await room.age('queue:seen', 'u:2', 130000);
+  await room.age('queue:seen', 'u:3', 130000);
+  await room.age('queue:seen', 'u:4', 110000);
+  await room.leave(['u:1']);
+  const tick = await room.promote();
+  assert.deepEqual([tick.parked, tick.entered, tick.size, tick.more], [2, 1, 1, 0]);
+  assert.deepEqual([...(await room.active())], ['u:4']);
+  assert.deepEqual((await room.seen(['u:2', 'u:3', 'u:5', 'u:4', 'u:6'])).buyers.map(({ state, place }) => [state, place]),
+    [['parked', first.buyers[1].place], ['parked', first.buyers[2].place], ['waiting', first.buyers[4].place],
+      ['active', first.buyers[3].place], ['gone', 0]]);
+  const back = await room.join([{ buyer: 'u:3', mode: 'resume' }, 'u:6']);
+  assert.deepEqual(back.buyers.map(({ state, position }) => [state, position]), [['waiting', 1], ['waiting', 3]]);
+  assert.equal(back.buyers[0].place, first.buyers[2].place);
+  assert.deepEqual(await redis.client.zrange(room.key('parked'), 0, -1), ['u:2']);
+  await room.leave(['u:4']);
+  await room.promote();
+  assert.deepEqual([...(await room.active())], ['u:3']);
+});
+
+// ---- seen ----
+
+test('seen refreshes those who are there and creates nobody', async () => {
+  const room = await make({ threshold: 1 });
+  await room.join(['u:1', 'u:2']);
+  await room.age('queue:seen', 'u:2', 99000);
+  await room.age('active:seen', 'u:1', 80000);
+  const result = await room.seen(['u:1', 'u:2', 'u:3']);
+  assert.deepEqual(states(result), ['active', 'waiting', 'gone']);
+  const service = await room.service();
+  for (const [key, buyer] of [['queue:seen', 'u:2'], ['active:seen', 'u:1']]) {
+    assert.ok(service - Number(await redis.client.zscore(room.key(key), buyer)) < 5000);
+  }
+  await room.leave(['u:1', 'u:2']);
+  assert.deepEqual(states(await room.seen(['u:1', 'u:2'])), ['gone', 'gone']);
+  for (const name of ['queue', 'queue:seen', 'active', 'active:seen', 'active:since', 'active:place', 'parked']) {
+    assert.equal(await redis.client.exists(room.key(name)), 0, name);
+  }
+});
+
+// ---- leave ----
+
+test('leave: from inside, from the queue, from parked, from nowhere; then the ticket is worthless', async () => {
+  const room = await make({ threshold: 1 });
+  const joined = await room.join(names(4));
+  const place = (i) => joined.buyers[i].place;
+  await room.age('queue:seen', 'u:2', 130000);
+  await room.leave(['u:1']);
+  await room.promote(); // parks u:2, lets u:3 in
+  const result = await room.leave(['u:3', 'u:4', 'u:2', { buyer: 'u:5', place: place(0), epoch: 1 },
+    { buyer: 'u:6', place: place(0), epoch: 7 }]);
+  assert.deepEqual(result.buyers, [
+    { state: 'active', place: place(2) }, { state: 'waiting', place: place(3) }, { state: 'parked', place: place(1) },
+    { state: 'gone', place: place(0) }, { state: 'gone', place: 0 },
+  ]);
+  assert.deepEqual([result.size, result.inside], [0, 0]);
+  const again = await room.leave(['u:3', 'u:4', 'u:2']);
+  assert.deepEqual(states(again), ['gone', 'gone', 'gone']);
+  const tickets = ['u:1', 'u:2', 'u:3', 'u:4'].map((buyer, i) => ({ buyer, mode: 'resume', ticket: { place: place(i), epoch: 1 } }));
+  tickets.push({ buyer: 'u:5', mode: 'resume', ticket: { place: place(0), epoch: 1 } });
+  assert.deepEqual(states(await room.join(tickets)), ['gone', 'gone', 'gone', 'gone', 'gone']);
+  const passes = ['u:1', 'u:3'].map((buyer, i) => ({ buyer, mode: 'resume', pass: { place: place(2 * i), epoch: 1, since: Date.now() } }));
+  assert.deepEqual(states(await room.join(passes)), ['gone', 'gone']);
+  await honest(room);
+});
+
+test('leave: completed ends the admission it names, and no later one', async () => {
+  const room = await make({ threshold: 1 });
+  const first = (await room.join(['u:1'])).buyers[0].place;
+  assert.deepEqual((await room.leave([{ buyer: 'u:1', place: first, epoch: 1 }], 'completed')).buyers, [{ state: 'active', place: first }]);
+  const second = (await room.join(['u:1'])).buyers[0];
+  assert.equal(second.state, 'straight');
+  const repeat = await room.leave([{ buyer: 'u:1', place: first, epoch: 1 }, { buyer: 'u:1', place: second.place, epoch: 0 }], 'completed');
+  assert.deepEqual(states(repeat), ['gone', 'gone']);
+  assert.equal((await room.active()).size, 1);
+  // waiting again for a second purchase: completed without a place does not touch that
+  await room.leave(['u:1']);
+  await room.join(['u:2', 'u:1']);
+  assert.deepEqual(states(await room.leave(['u:1'], 'completed')), ['gone']);
+  assert.equal(await redis.client.zcard(room.key('queue')), 1);
+  assert.deepEqual((await room.wholeLog()).map(({ kind }) => kind), ['straight', 'completed', 'straight', 'left', 'straight']);
+  await honest(room);
+});
+
+// ---- promote ----
+
+test('promote: nothing without the whole lease value', async () => {
+  const room = await make({ threshold: 1 });
+  await room.join(['u:1', 'u:2']);
+  await room.age('active:seen', 'u:1', 1e7);
+  await room.set('beatMs', 1);
+  for (const lease of ['', '1:', '1:you', '2:me', `${room.lease}x`]) {
+    assert.deepEqual(await room.promote({ lease }), { code: 'LEASE' });
+    assert.deepEqual(await room.index(0, 0, 0, lease), { code: 'LEASE' });
+  }
+  assert.deepEqual(await room.config('beatMs', 'gapMs'), ['1', null]);
+  assert.deepEqual([...(await room.active())], ['u:1']);
+});
+
+test('promote: idle and session limits, and the places are spent', async () => {
+  const room = await make({ threshold: 4, idleTimeoutMs: 60000, sessionLimitMs: 300000 });
+  const { buyers } = await room.join(names(6));
+  await room.age('active:seen', 'u:1', 61000);
+  await room.age('active:seen', 'u:2', 55000);
+  await room.age('active:since', 'u:3', 301000);
+  const tick = await room.promote();
+  assert.deepEqual([tick.idle, tick.timeout, tick.entered, tick.inside], [1, 1, 2, 4]);
+  assert.deepEqual([...(await room.active())].sort(), ['u:2', 'u:4', 'u:5', 'u:6']);
+  assert.equal(Number(await redis.client.zscore(room.key('spent'), 'u:1')), buyers[0].place);
+  const log = await room.wholeLog();
+  assert.deepEqual(log.map(({ kind }) => kind), ['straight', 'straight', 'straight', 'straight', 'idle', 'timeout', 'promote', 'promote']);
+  assert.deepEqual(log.map(({ inside }) => inside), [1, 2, 3, 4, 3, 2, 3, 4]);
+  assert.deepEqual(log.map(({ n }) => n), [1, 2, 3, 4, 4, 4, 5, 6]);
+  // an admission counts as a sign of life
+  const [service, seen] = [await room.service(), Number(await redis.client.zscore(room.key('active:seen'), 'u:5'))];
+  assert.ok(service - seen < 5000);
+  await honest(room);
+});
+
+test('promote: a lowered threshold only lets the number inside fall', async () => {
+  const room = await make({ threshold: 5 });
+  await room.join(names(8));
+  await room.configure({ threshold: 2 });
+  assert.equal((await room.promote()).inside, 5);
+  await room.leave(['u:1', 'u:2', 'u:3']);
+  assert.deepEqual([(await room.promote()).inside, (await room.promote()).entered], [2, 0]);
+  await room.leave(['u:4']);
+  assert.equal((await room.promote()).entered, 1);
+  await honest(room);
+});
+
+test('promote: at most 500 moves a call, and says more', async () => {
+  const room = await make({ status: 'paused', threshold: 1200 });
+  for (let i = 0; i < 3; i++) await room.join(names(500, `u:${i}-`));
+  await room.configure({ threshold: 1200 });
+  const calls = [];
+  for (;;) {
+    const tick = await room.promote({ moves: 9999 });
+    calls.push(tick.entered);
+    if (!tick.more) break;
+  }
+  assert.deepEqual(calls, [500, 500, 200]);
+  assert.equal((await room.promote()).more, 0);
+  await honest(room);
+});
+
+test('promote: admit n ignores outflow, never threshold, pause or restore', async () => {
+  const room = await make({ threshold: 10, outflowPerMinute: 2 });
+  const joined = await room.join(names(20));
+  assert.equal(joined.inside, 2);
+  assert.equal((await room.promote()).entered, 0);
+  assert.equal((await room.promote({ admit: 3 })).entered, 3);
+  assert.equal((await room.promote({ admit: 100 })).entered, 5);
+  await room.configure({ threshold: 15, status: 'paused' });
+  assert.equal((await room.promote({ admit: 1 })).entered, 0);
+  await room.configure({ threshold: 15 });
+  await room.set('restoreUntil', Date.now() + 1e6);
+  assert.equal((await room.promote({ admit: 1 })).entered, 0);
+  await honest(room);
+});
+
+test('outflow: no minute sees more, whoever lets them in', async () => {
+  const room = await make({ threshold: 100, outflowPerMinute: 5 });
+  assert.equal((await room.join(names(3))).inside, 3);
+  assert.equal((await room.join(names(4, 'v:'))).inside, 5);
+  assert.equal((await room.promote()).entered, 0);
+  const [text] = await room.config('outflow');
+  const used = text.split(' ').map((pair) => pair.split(':').map(Number));
+  assert.equal(used.reduce((sum, [, n]) => sum + n, 0), 5);
+  // 3 of them were 61 seconds ago, 2 of them 59
+  const second = Math.floor(Date.now() / 1000);
+  await room.set('outflow', `${second - 62}:3 ${second - 57}:2`);
+  assert.equal((await room.promote()).entered, 2);
+  assert.equal((await room.join(['w:1'])).buyers[0].state, 'straight');
+  assert.equal((await room.join(['w:2'])).buyers[0].state, 'waiting');
+  await honest(room);
+});
+
+test('surge: on above, off below 80 %, the highest that applies', async () => {
+  const room = await make({ threshold: 1, surge: '10:3,20:6' });
+  const seen = [];
+  const look = async () => {
+    const { threshold, size } = await room.seen(['u:0']);
+    seen.push([size, threshold]);
+  };
+  await room.join(names(11)); // 1 in, 10 wait
+  await look();
+  await room.join(['w:1']);
+  await look(); // 11 wait: the first rule
+  await room.join(names(10, 'v:'));
+  await look(); // 21 wait: the second rule
+  await room.leave(names(5, 'v:'));
+  await look(); // 16: still the second
+  await room.leave(['v:6']);
+  await look(); // 15: the first
+  await room.leave(['v:7', 'v:8', 'v:9', 'v:10', 'u:2', 'u:3', 'u:4']);
+  await look(); // 8: still the first
+  await room.leave(['u:5']);
+  await look(); // 7: the base
+  assert.deepEqual(seen, [[10, 1], [11, 3], [21, 6], [16, 6], [15, 3], [8, 3], [7, 1]]);
+  assert.deepEqual(await room.config('surgeAt'), ['0']);
+  await room.join(names(4, 'x:'));
+  assert.equal((await room.promote()).entered, 2); // 11 wait again: three may be inside
+  // rules taken away: the base
+  await room.configure({ threshold: 1 });
+  assert.equal((await room.seen(['u:0'])).threshold, 1);
+  await honest(room);
+});
+
+// ---- seats ----
+
+test('seats: no more enter than auto-hold has seats for; unknown is none', async () => {
+  const room = await make({ threshold: 100, seats: 10, autoHold: 2 });
+  assert.equal((await room.join(['u:1'])).buyers[0].state, 'waiting');
+  assert.equal((await room.promote()).entered, 0);
+  await room.free(7, 0);
+  assert.equal((await room.promote()).entered, 1);
+  assert.deepEqual(states(await room.join(['u:2', 'u:3', 'u:4'])), ['straight', 'straight', 'waiting']);
+  assert.equal((await room.promote({ admit: 5 })).entered, 0);
+  // the consumer has held for the first two, so 3 are free, and one admission is still to come
+  const [first, second] = (await room.log()).entries;
+  await room.free(3, second.n, second.id);
+  assert.equal((await room.promote()).entered, 0);
+  // an older one never replaces a newer
+  assert.equal((await room.free(99, first.n, first.id)).applied, false);
+  assert.equal((await room.promote()).entered, 0);
+  await room.free(5, second.n, second.id);
+  assert.equal((await room.promote()).entered, 1);
+  await honest(room);
+});
+
+test('seats: no limit without auto-hold or without seats', async () => {
+  for (const settings of [{ seats: 10, autoHold: 0 }, { seats: 0, autoHold: 4 }]) {
+    const room = await make({ threshold: 3, ...settings });
+    assert.equal((await room.join(names(5))).inside, 3);
+    assert.equal((await room.index()).blob.seats, '-');
+  }
+});
+
+test('free raises the count of admissions that Redis has lost', async () => {
+  const room = await make({ threshold: 10, seats: 100, autoHold: 1 });
+  await room.free(50, 700, '1700000000000-5');
+  assert.equal((await room.join(['u:1'])).admitted, 701);
+  assert.equal((await room.index()).blob.seats, '49');
+});
+
+test('free trims the log beyond what is kept and consumed, never more', async () => {
+  const room = await make({ threshold: 1 });
+  for (let i = 0; i < 300; i++) {
+    await room.join([`u:${i}`]);
+    await room.leave([`u:${i}`]);
+  }
+  const log = await room.wholeLog();
+  const consumed = log[399].id;
+  await room.free(0, 1, consumed, 350);
+  const left = await room.wholeLog();
+  assert.ok(left.length >= 350 && left.length < 600, `${left.length} left`);
+  await room.free(0, 1, consumed, 0);
+  const rest = await room.wholeLog();
+  assert.ok(rest.length >= 200, 'what is not consumed is kept');
+  assert.deepEqual(rest.at(-1), log.at(-1));
+  assert.ok(rest.some(({ id }) => id === log[400].id));
+});
+
+// ---- configure and clear ----
+
+test('configure applies only a greater version, and keeps the live fields', async () => {
+  const room = await make({ threshold: 5 });
+  await room.set('gapMs', 1234, 'beatMs', Date.now(), 'surgeAt', 0, 'outflow', '5:1');
+  assert.equal((await room.configure({ threshold: 6 }, { version: 1 })).applied, false);
+  assert.equal((await room.configure({ threshold: 7 }, { version: 0 })).applied, false);
+  assert.deepEqual(await room.config('threshold', 'version'), ['5', '1']);
+  const result = await room.configure({ threshold: 8, title: 'Ω "x"' }, { version: 2 });
+  assert.deepEqual([result.applied, result.threshold, result.version], [true, 8, 2]);
+  assert.deepEqual(await room.config('threshold', 'title', 'gapMs', 'outflow', 'epoch'), ['8', 'Ω "x"', '1234', '5:1', '1']);
+});
+
+test('configure raises seq to the mark and never lowers it', async () => {
+  const room = await make();
+  const { seq } = await room.join(['u:1']);
+  assert.equal((await room.configure({}, { known: seq + 5e9 })).seq, seq + 5e9);
+  assert.equal((await room.configure({}, { known: 5 })).seq, seq + 5e9);
+  assert.equal((await room.join(['u:2'])).seq, seq + 5e9 + 1);
+});
+
+test('clear and configure: only a greater epoch, then everybody is gone and places go on', async () => {
+  const room = await make({ threshold: 1 });
+  const { seq, buyers } = await room.join(names(3));
+  assert.equal((await room.clear(1)).applied, false);
+  const cleared = await room.clear(2);
+  assert.deepEqual([cleared.applied, cleared.epoch, cleared.size, cleared.inside, cleared.seq], [true, 2, 0, 0, seq]);
+  assert.equal((await room.clear(2)).applied, false);
+  assert.equal((await room.join([{ buyer: 'u:2', mode: 'resume', ticket: { place: buyers[1].place, epoch: 1 } }])).buyers[0].state, 'gone');
+  const next = await room.join(['u:2']);
+  assert.ok(next.buyers[0].place > seq);
+  assert.equal(next.buyers[0].state, 'straight');
+  // by configure, even when the version is not new; a lower epoch never comes back
+  const by = await room.configure({ threshold: 1 }, { version: 1, epoch: 3 });
+  assert.deepEqual([by.applied, by.epoch, by.inside], [false, 3, 0]);
+  const stale = await room.configure({ threshold: 2 }, { version: 9, epoch: 1 });
+  assert.deepEqual([stale.applied, stale.epoch, stale.threshold], [true, 3, 2]);
+  const log = await room.wholeLog();
+  assert.deepEqual(log.map(({ kind, inside, epoch }) => [kind, inside, epoch]),
+    [['straight', 1, 1], ['cleared', 0, 2], ['straight', 1, 2], ['cleared', 0, 3]]);
+  await honest(room);
+});
+
+// ---- lease ----
+
+test('lease: one holder, fenced, the whole value counts', async () => {
+  const room = await make(false);
+  const mine = room.lease;
+  assert.equal(mine, '1:me');
+  assert.deepEqual(await room.leaseVerb('take', 'you', ''), { held: false, value: '', needSpent: false });
+  assert.equal((await room.leaseVerb('take', 'me', '')).value, mine, 'the reply was lost: still mine');
+  assert.equal((await room.leaseVerb('renew', 'me', mine)).held, true);
+  assert.equal((await room.leaseVerb('renew', 'me', '0:me')).held, false);
+  assert.equal((await room.leaseVerb('release', 'you', '1:you')).held, false);
+  assert.equal(await redis.client.get(room.key('lease')), mine);
+  await room.leaseVerb('release', 'me', mine);
+  assert.equal((await room.leaseVerb('take', 'you', '')).value, '2:you');
+  assert.equal((await room.leaseVerb('renew', 'me', mine)).held, false);
+  await room.leaseVerb('renew', 'you', '2:you', 3000);
+  const ttl = await redis.client.pttl(room.key('lease'));
+  assert.ok(ttl > 0 && ttl <= 3000);
+  assert.equal(await redis.client.pttl(room.key('fence')), -1);
+});
+
+test('a late beat is time nobody could be seen in', async () => {
+  const room = await make({ threshold: 2, idleTimeoutMs: 60000, sessionLimitMs: 600000 });
+  await room.join(['u:1', 'u:2', 'u:3']);
+  // Redis was away for two minutes: everything in it is that much older.
+  for (const name of ['active:seen', 'active:since', 'queue:seen']) {
+    for (const { buyer, place } of await room.queue(name)) await redis.client.zadd(room.key(name), place - 120000, buyer);
+  }
+  await room.set('beatMs', Date.now() - 120000);
+  const tick = await room.promote({ silent: 60000 });
+  assert.deepEqual([tick.idle, tick.timeout, tick.parked], [0, 0, 0]);
+  const [gap] = await room.config('gapMs');
+  assert.ok(Math.abs(Number(gap) - 120000) < 5000, gap);
+  await room.promote();
+  assert.equal((await room.config('gapMs'))[0], gap, 'counted once');
+  // a beat that is a little late is none
+  await room.set('beatMs', Date.now() - 2000);
+  await room.leaseVerb('renew', 'me', room.lease);
+  assert.equal((await room.config('gapMs'))[0], gap);
+  // and by a renewal as well as by promote
+  await room.set('beatMs', Date.now() - 10000);
+  await room.leaseVerb('renew', 'me', room.lease);
+  assert.ok(Number((await room.config('gapMs'))[0]) > Number(gap) + 9000);
+});
+
+// ---- loss of data ----
+
+test('restore: config missing, places were given', async () => {
+  const room = new Room(redis.client, `e${++count}`);
+  const mark = Date.now() * 1000 - 5e6;
+  const first = await room.configure({ threshold: 2 }, { known: mark });
+  await room.take();
+  assert.deepEqual([first.applied, first.restoring], [true, true]);
+  assert.ok(first.seq >= mark);
+  // nobody enters; newcomers to the tail, tickets to their places
+  const joined = await room.join(['n:1', { buyer: 'u:2', ticket: { place: mark - 10, epoch: 1 } }, 'n:2',
+    { buyer: 'u:1', ticket: { place: mark - 20, epoch: 1 }, mode: 'resume' }]);
+  assert.deepEqual(states(joined), ['waiting', 'waiting', 'waiting', 'waiting']);
+  assert.deepEqual((await room.queue()).map(({ buyer }) => buyer), ['u:1', 'u:2', 'n:1', 'n:2']);
+  assert.equal((await room.promote()).entered, 0);
+  // a pass waits at its place until what is spent has been loaded
+  const pass = (buyer, place) => ({ buyer, mode: 'resume', pass: { place, epoch: 1, since: Date.now() - 5000 } });
+  const early = await room.join([pass('p:1', mark - 500)]);
+  assert.deepEqual([early.buyers[0].state, early.buyers[0].position], ['waiting', 1]);
+  const { needSpent } = await room.leaseVerb('renew', 'me', room.lease);
+  assert.equal(needSpent, true);
+  const spent = await room.spent([['u:2', mark - 10], ['p:3', mark - 300]], { last: 0 });
+  assert.deepEqual([spent.applied, spent.removed, spent.restoring], [1, 1, true]);
+  assert.equal((await room.spent([], { epoch: 5, last: 1 })).applied, 0);
+  await room.spent([['x:1', 5]], { last: 1 });
+  assert.equal((await room.leaseVerb('renew', 'me', room.lease)).needSpent, false);
+  const inside = await room.join([pass('p:1', mark - 500), pass('p:2', mark - 400), pass('p:3', mark - 300), pass('p:4', mark - 200)]);
+  assert.deepEqual(states(inside), ['active', 'active', 'gone', 'waiting']);
+  assert.equal(inside.inside, 2);
+  assert.equal(inside.buyers[3].position, 1); // no room: back at his place, ahead of everyone
+  assert.ok(Math.abs(Date.now() - 5000 - inside.buyers[0].since) < 2000, 'inside since his pass was given');
+  assert.deepEqual((await room.wholeLog()).map(({ kind, inside: n }) => [kind, n]), [['restored', 1], ['restored', 2]]);
+  // the window ends with its time
+  await room.leave(['p:1', 'p:2']);
+  assert.equal((await room.promote()).entered, 0);
+  await room.set('restoreUntil', Date.now() - 1);
+  assert.equal((await room.promote()).entered, 2);
+  assert.deepEqual([...(await room.active())].sort(), ['p:4', 'u:1']);
+  await honest(room);
+});
+
+test('restore: not before the spent are loaded, however much time has passed', async () => {
+  const room = await make({ threshold: 2 }, { known: 1e15 });
+  await room.join(['u:1']);
+  await room.set('restoreUntil', Date.now() - 1e6);
+  assert.equal((await room.promote()).restoring, true);
+  await room.spent([], { last: 1 });
+  const tick = await room.promote();
+  assert.deepEqual([tick.restoring, tick.entered], [false, 1]);
+});
+
+test('restore: an event never opened, or without a place given, needs none', async () => {
+  assert.equal((await make({}, { opened: 0, known: 77 })).lease, '1:me');
+  for (const options of [{ opened: 0, known: 77 }, { opened: 1, known: 0 }]) {
+    const room = new Room(redis.client, `e${++count}`);
+    assert.equal((await room.configure({}, options)).restoring, false);
+  }
+});
+
+test('restore: a place above seq has been lost by a failover', async () => {
+  for (const call of ['join', 'promote']) {
+    const room = await make({ threshold: 3 });
+    const { seq } = await room.join(names(5));
+    await room.leave(['u:1']);
+    await redis.client.set(room.key('seq'), seq - 3);
+    const result = call === 'join' ? await room.join(['v:1'], { known: seq }) : await room.promote({ known: seq });
+    assert.equal(result.restoring, true, call);
+    assert.ok(result.seq >= seq);
+    assert.equal((await room.promote()).entered, 0);
+    assert.equal((await room.leaseVerb('renew', 'me', room.lease)).needSpent, true);
+    // those inside whose admission PostgreSQL knows to have ended go
+    const u2 = await redis.client.zscore(room.key('active:place'), 'u:2');
+    assert.equal((await room.spent([['u:2', u2], ['u:2', u2]], { last: 1 })).removed, 1);
+    const [until] = await room.config('restoreUntil');
+    assert.ok(Number(until) > Date.now() + 20000);
+    // the same knowledge does not open it again
+    await room.join(['v:2'], { known: seq });
+    assert.deepEqual(await room.config('spentLoaded'), ['1']);
+    await honest(room);
+  }
+});
+
+test('a pass for a place he has moved past does nothing', async () => {
+  const room = await make({ threshold: 1 });
+  const { buyers: [a] } = await room.join(['u:1']);
+  await room.leave(['u:1']);
+  await room.join(['u:2']);
+  const again = await room.join([{ buyer: 'u:1', pass: { place: a.place, epoch: 1, since: Date.now() } }]);
+  assert.equal(again.buyers[0].state, 'waiting');
+  assert.ok(again.buyers[0].place > a.place);
+  await room.leave(['u:2']);
+  assert.equal((await room.join([{ buyer: 'u:1', pass: { place: a.place, epoch: 1, since: Date.now() } }])).buyers[0].state, 'waiting');
+});
+
+// ---- index ----
+
+test('index: short queues whole, long ones sampled, last rank always there', async () => {
+  const room = await make({ status: 'paused', threshold: 7 });
+  assert.deepEqual((await room.index()).blob.samples, []);
+  let joined = 0;
+  for (const size of [1, 2, 999, 1000, 1001, 5000, 20000]) {
+    while (joined < size) {
+      const n = Math.min(500, size - joined);
+      await room.join(names(n, `u:${joined}-`));
+      joined += n;
+    }
+    const { blob, text } = await room.index('1.5', '0.25', '9');
+    const queue = await room.queue();
+    assert.equal(Number(blob.size), size);
+    assert.equal(Number(blob.count), blob.samples.length);
+    for (const { rank, place } of blob.samples) assert.equal(queue[rank].place, place);
+    assert.ok(blob.samples.every(({ rank }, i, all) => i === 0 ? rank === 0 : rank > all[i - 1].rank));
+    assert.equal(blob.samples.at(-1).rank, size - 1);
+    assert.ok(blob.samples.length <= 1001, `${blob.samples.length} samples`);
+    if (size <= 1000) assert.equal(blob.samples.length, size);
+    else assert.deepEqual(blob.samples.slice(0, 256).map(({ rank }) => rank), Array.from({ length: 256 }, (_, i) => i));
+    assert.deepEqual([blob.format, blob.status, blob.threshold, blob.mean, blob.spread, blob.ticks], ['1', 'paused', '7', '1.5', '0.25', '9']);
+    assert.equal(await redis.client.get(room.key('index')), text);
+    assert.ok(text.length < 20000);
+  }
+});
+
+// ---- log ----
+
+test('log: pages, and tells who is still inside by that admission', async () => {
+  const room = await make({ threshold: 2 });
+  await room.join(['u:1', 'u:2']);
+  await room.leave(['u:1']);
+  await room.join(['u:1']);
+  const { entries } = await room.log();
+  assert.deepEqual(entries.map(({ kind, buyer, active }) => [kind, buyer, active]),
+    [['straight', 'u:1', false], ['straight', 'u:2', true], ['left', 'u:1', false], ['straight', 'u:1', true]]);
+  const page = await room.log(entries[0].id, 2);
+  assert.deepEqual(page.entries.map(({ id }) => id), [entries[1].id, entries[2].id]);
+  assert.deepEqual((await room.log(entries[3].id)).entries, []);
+  await room.clear(2);
+  await room.join(['u:2']);
+  const after_ = (await room.log(entries[3].id)).entries;
+  assert.deepEqual(after_.map(({ kind, active }) => [kind, active]), [['cleared', false], ['straight', true]]);
+});
+
+test('log: one begun anew on a slower clock goes on above what was consumed', async () => {
+  const room = await make({ threshold: 3 });
+  await room.join(names(3));
+  const consumed = `${Date.now() + 1e7}-4`;
+  const { entries } = await room.log(consumed);
+  assert.deepEqual(entries.map(({ buyer }) => buyer), ['u:1', 'u:2', 'u:3']);
+  assert.equal(entries[0].id, `${consumed.split('-')[0]}-5`);
+  assert.deepEqual((await room.log(entries[2].id)).entries, []);
+  await room.leave(['u:1']);
+  assert.equal((await room.log(entries[2].id)).entries.length, 1);
+  await honest(room);
+});
+
+// ---- the channel ----
+
+test('promote announces whom it lets in, unless seats are to be held first', async () => {
+  const room = await make({ threshold: 0 });
+  const held = await make({ threshold: 0, seats: 10 });
+  const listener = redis.connect();
+  await listener.subscribe('tiketi:queue-events');
+  const messages = [];
+  listener.on('message', (_, text) => messages.push(JSON.parse(text)));
+  for (const each of [room, held]) {
+    each.places = (await each.join(['u:1', 'u:"2"', 'u:3'])).buyers.map(({ place }) => String(place));
+    await each.configure({ threshold: 2, seats: each === held ? 10 : 0 });
+    await each.free(10, 0);
+    assert.equal((await each.promote()).entered, 2);
+  }
+  await listener.ping();
+  assert.equal(messages.length, 1);
+  const { event, payload } = messages[0];
+  assert.equal(event, 'admitted');
+  assert.equal(payload.eventId, room.id);
+  assert.deepEqual(payload.buyers.map(({ buyer, place, epoch }) => [buyer, place, epoch]),
+    [['u:1', room.places[0], 1], ['u:"2"', room.places[1], 1]]);
+  assert.equal(payload.buyers[0].since, (await room.seen(['u:1'])).buyers[0].since);
+  listener.disconnect();
+});
+
+test('every script uses the keys it is given and no other', async () => {
+  const known = new Set(KEYS);
+  for (const key of await redis.client.keys('*')) {
+    assert.ok(known.has(key.replace(/:\{e\d+\}$/, '')), key);
+  }
+});
