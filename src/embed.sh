@@ -56,7 +56,7 @@ printf '/* Made by src/embed.sh. Do not edit. */\n\n#include <stddef.h>\n\n#incl
 shared=lua/shared.lua
 [ -e "$shared" ] || shared=/dev/null
 for file in lua/*.lua; do
-    [ -e "$file" ] && [ "$file" != lua/shared.lua ] || continue
+    if [ ! -e "$file" ] || [ "$file" = lua/shared.lua ]; then continue; fi
     entry lua "$(basename "$file" .lua)" <<END
 $(cat "$shared" && echo && cat "$file")
 END

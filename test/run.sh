@@ -11,6 +11,10 @@
 # TESTS="file …" runs only these files of the node suites.
 
 set -u
+# However make ends, this ends with it.
+if [ -n "${MAKELEVEL:-}" ] && [ -z "${TIKETI_GUARDED:-}" ]; then
+    TIKETI_GUARDED=1 exec setpriv --pdeathsig TERM "$0" "$@"
+fi
 cd "$(dirname "$0")/.." || exit 1
 : "${TIKETI_BIN:=$PWD/build/tiketi}" "${TIKETI_OUT:=build/gcc}" "${TIKETI_SAN:=}" "${TESTS:=}"
 export TIKETI_BIN TIKETI_SAN
@@ -126,10 +130,11 @@ suite_corpus() {
 
 # The npm packages the fixtures use, installed when package.json asks for others than are there.
 node_packages() {
-    [ -e node_modules/.package-lock.json ] && [ ! package.json -nt node_modules/.package-lock.json ] && return
+    cmp -s package.json node_modules/.tiketi-package.json && return
     npm=ci
     [ -e package-lock.json ] || npm=install
-    attend "$logs/npm.log" npm "$npm" --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json
+    attend "$logs/npm.log" npm "$npm" --no-audit --no-fund --loglevel=error &&
+        cp package.json node_modules/.tiketi-package.json
     status=$?
     [ "$status" -eq 0 ] || cat "$logs/npm.log"
     return "$status"

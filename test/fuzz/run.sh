@@ -6,7 +6,7 @@
 # replaying for ever (above all: what once crashed).
 
 set -u
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit 1
 folder=$1
 seconds=$2
 failed=0

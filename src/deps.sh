@@ -1,0 +1,68 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# src/deps.sh GROUP...: installs the Debian packages that the groups need and that are not
+# there: build, run, test, lint, fuzz. Nothing is touched, asked or fetched when all are there.
+#
+# An entry is package or package=command; the latter counts as there when the command is,
+# wherever it came from (Node.js above all: mixing two packagings of it breaks both).
+
+set -eu
+
+build='make gcc libc6-dev pkgconf=pkg-config libmicrohttpd-dev libhiredis-dev libpq-dev
+    libwebsockets-dev libwebsockets-evlib-uv libjansson-dev libuv1-dev libssl-dev
+    libhttp-parser-dev libwslay-dev'
+run='redis-server=redis-server postgresql postgresql-client=psql curl=curl'
+test="$run libcmocka-dev nodejs=node npm=npm procps=ps"
+lint='clang-format=clang-format clang-tidy=clang-tidy shellcheck=shellcheck'
+fuzz='clang=clang libclang-rt-dev'
+
+there() {
+    case $1 in
+    *=*) command -v "${1#*=}" >/dev/null && return ;;
+    esac
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "${1%%=*}" 2>/dev/null)" = installed ]
+}
+
+wanted=
+for group in "$@"; do
+    case $group in
+    build) wanted="$wanted $build" ;;
+    run) wanted="$wanted $run" ;;
+    test) wanted="$wanted $test" ;;
+    lint) wanted="$wanted $lint" ;;
+    fuzz) wanted="$wanted $fuzz" ;;
+    *)
+        echo "usage: src/deps.sh build|run|test|lint|fuzz ..." >&2
+        exit 64
+        ;;
+    esac
+done
+
+missing=
+for entry in $wanted; do
+    there "$entry" || missing="$missing ${entry%%=*}"
+done
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+    echo "tiketi: this is not Debian; please install what stands for:$missing" >&2
+    exit 1
+fi
+as_root=
+if [ "$(id -u)" -ne 0 ]; then
+    as_root='sudo'
+    if ! command -v sudo >/dev/null; then
+        echo "tiketi: neither root nor sudo; please install:$missing" >&2
+        exit 1
+    fi
+fi
+
+echo "tiketi: installing$missing" >&2
+apt() {
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 \
+        -o Dpkg::Use-Pty=0 "$@" </dev/null >&2
+}
+apt update || echo "tiketi: apt-get update failed; trying with the lists that are there" >&2
+# shellcheck disable=SC2086  # a list of packages
+apt install -y --no-install-recommends $missing

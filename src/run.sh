@@ -1,0 +1,321 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# Behind `make run`, which installs and builds first: everything a sale needs, private to
+# this checkout, until Ctrl-C.
+#
+# Owns .run/ (lock, secrets, Redis, logs) and, as root, a folder below /tmp, since PostgreSQL
+# refuses root and its user may be unable to reach the checkout. Every run starts with empty
+# databases; only the secrets are kept. Every process started here is stopped here, by its
+# own id, also when this script fails or is told to stop; should it be killed outright, the
+# kernel ends them (setpriv --pdeathsig).
+
+set -euo pipefail
+
+# However make ends, this ends with it (a recipe's shell does not pass signals on).
+if [ -n "${MAKELEVEL:-}" ] && [ -z "${TIKETI_GUARDED:-}" ]; then
+    TIKETI_GUARDED=1 exec setpriv --pdeathsig TERM "$0" "$@"
+fi
+unset TIKETI_GUARDED
+cd "$(dirname "$0")/.."
+
+usage() {
+    cat <<'END'
+make run [CROWD=N] [SETTING=value ...]
+
+Installs what is missing, builds, starts a private Redis and PostgreSQL, opens the event
+"demo" with a hall of 1,000 seats, and serves until Ctrl-C.
+
+  CROWD=N         also run a rehearsal of N virtual buyers; ends with its report and its
+                  exit status
+  CROWD_ARGS=...  further options of `tiketi crowd`
+  HTTP_PORT=8080  WS_PORT=8081  HTTP_HOST=127.0.0.1
+  REDIS_URL=...   DATABASE_URL=...   use these servers instead of private ones
+  QUEUE_THRESHOLD=1000 and every other setting listed by `tiketi serve --help`
+END
+}
+
+say() { printf '\033[1mtiketi:\033[0m %s\n' "$*" >&2; }
+die() {
+    say "$@"
+    exit 1
+}
+
+case ${1:-} in
+-h | --help) usage && exit 0 ;;
+'') ;;
+*) usage >&2 && exit 64 ;;
+esac
+
+run=$PWD/.run
+drain_ms=5000
+bin=${TIKETI_BIN:-$PWD/build/tiketi}
+private=             # the folder of the database
+serve_pid=''
+redis_pid=''
+postgres_pid=''
+job_pid=''
+as_postgres=()       # what makes setpriv run a command as the database's user
+
+# --- stopping ----------------------------------------------------------------------------
+
+# By the shell's own list of children: never by asking for an id that may be another's by now.
+alive() { [ -n "$1" ] && [[ " $(jobs -rp | tr '\n' ' ')" == *" $1 "* ]]; }
+
+# end PID SIGNAL SECONDS: asks, waits, and insists. A second Ctrl-C cuts the waiting short.
+hurry=
+end() {
+    alive "$1" || return 0
+    kill -s "$2" "$1" 2>/dev/null || return 0
+    local tries=$(($3 * 20))
+    while alive "$1" && [ "$tries" -gt 0 ] && [ -z "$hurry" ]; do
+        sleep 0.05
+        tries=$((tries - 1))
+    done
+    if alive "$1"; then kill -s KILL "$1" 2>/dev/null || true; fi
+    wait "$1" 2>/dev/null || true
+}
+
+stop_all() {
+    local status=$?
+    set +e
+    trap 'hurry=1' INT TERM HUP
+    trap - EXIT
+    end "$job_pid" TERM 5
+    end "$serve_pid" TERM $((drain_ms / 1000 + 5))
+    hurry=
+    end "$redis_pid" TERM 10
+    end "$postgres_pid" INT 15
+    [ -z "$private" ] || rm -rf "$private"
+    rm -rf "$run/redis" "$run/tmp"
+    exit "$status"
+}
+# job COMMAND...: runs a command to its end, yet lets signals through meanwhile.
+job() {
+    "$@" 9>&- &
+    job_pid=$!
+    local status=0
+    wait "$job_pid" || status=$?
+    job_pid=
+    return "$status"
+}
+
+# owned SIGNAL COMMAND...: replaces the subshell it is called in. A session of its own, so
+# that the terminal's Ctrl-C reaches this script alone and it can stop things in order.
+owned() {
+    local signal=$1
+    shift
+    exec setsid setpriv --pdeathsig "$signal" "$@" 9>&-
+}
+
+# --- before anything is started ------------------------------------------------------------
+
+[ -x "$bin" ] || die "$bin is not there: start this by \`make run\`"
+umask 077
+mkdir -p "$run"
+exec 9>>"$run/lock"
+if ! flock -n 9; then
+    die "a tiketi of this checkout is running already ($(cat "$run/lock")). Stop it first."
+fi
+
+# From here on .run/ is ours alone. A run that was killed outright left its folder behind.
+if [ -f "$run/tmp" ]; then
+    leftover=$(cat "$run/tmp")
+    case $leftover in /tmp/tiketi-run.* | "$run"/postgres) rm -rf "$leftover" ;; esac
+fi
+rm -rf "$run/redis" "$run/postgres" "$run/tmp"
+trap stop_all EXIT
+# An ordered stop is not an error.
+trap 'exit 0' INT TERM HUP
+
+listening() { # PORT
+    local hex
+    hex=$(printf '%04X' "$1")
+    awk -v port=":$hex\$" '$4 == "0A" && $2 ~ port { found = 1 } END { exit !found }' \
+        /proc/net/tcp /proc/net/tcp6 2>/dev/null
+}
+
+export HTTP_PORT=${HTTP_PORT:-8080} WS_PORT=${WS_PORT:-8081} HTTP_HOST=${HTTP_HOST:-127.0.0.1}
+for name in HTTP_PORT WS_PORT; do
+    port=${!name}
+    if ! [[ $port =~ ^[1-9][0-9]{0,4}$ ]] || [ "$port" -gt 65535 ]; then
+        die "$name=$port is not a port number"
+    fi
+    if listening "$port"; then
+        die "port $port is taken by another program. Choose another: make run $name=$((port + 1000))"
+    fi
+done
+[ "$HTTP_PORT" -ne "$WS_PORT" ] || die "HTTP_PORT and WS_PORT are both $HTTP_PORT; they must differ"
+[[ ${CROWD:-0} =~ ^[0-9]{1,7}$ ]] || die "CROWD=$CROWD is not a number of buyers"
+case $HTTP_HOST in
+127.0.0.1 | 0.0.0.0 | ::) url=http://127.0.0.1:$HTTP_PORT ;;
+*:*) url=http://[$HTTP_HOST]:$HTTP_PORT ;;
+*) url=http://$HTTP_HOST:$HTTP_PORT ;;
+esac
+printf 'process %s, %s' "$$" "$url" >"$run/lock"
+
+# --- secrets -------------------------------------------------------------------------------
+
+random_hex() { od -An -v -tx1 -N "$1" /dev/urandom | tr -d ' \n'; }
+
+secrets=$run/secrets
+if [ ! -s "$secrets" ]; then
+    printf 'JWT_SECRET=%s\nTICKET_KEYS=k1:%s\nPAYMENT_WEBHOOK_SECRET=%s\n' \
+        "$(random_hex 32)" "$(random_hex 32)" "$(random_hex 32)" >"$secrets"
+fi
+# What the caller has set, as a value or as a file, goes before what is stored.
+while IFS='=' read -r name value; do
+    file_name=${name}_FILE
+    [ -n "${!name:-}" ] || [ -n "${!file_name:-}" ] || export "$name=$value"
+done <"$secrets"
+
+# --- the two servers -------------------------------------------------------------------------
+
+free_port() {
+    local port
+    while :; do
+        port=$((20000 + RANDOM % 12000))
+        listening "$port" || break
+    done
+    echo "$port"
+}
+
+# await SECONDS PID WHAT LOG COMMAND...: until the command succeeds; fails when PID ends first.
+await() {
+    local tries=$(($1 * 20)) pid=$2 what=$3 log=$4
+    shift 4
+    until "$@" >/dev/null 2>&1; do
+        if ! alive "$pid"; then
+            [ -z "$log" ] || tail -n 20 "$log" >&2
+            die "$what ended at once${log:+ (see $log)}"
+        fi
+        tries=$((tries - 1))
+        [ "$tries" -gt 0 ] || die "$what did not become ready in time${log:+ (see $log)}"
+        sleep 0.05
+    done
+}
+
+start_redis() {
+    local port password
+    port=$(free_port)
+    password=$(random_hex 16)
+    mkdir -p "$run/redis"
+    # By standard input: a password on the command line would be seen by every user.
+    (owned TERM redis-server - >"$run/redis.log" 2>&1) <<END &
+port $port
+bind 127.0.0.1
+requirepass $password
+dir "$run/redis"
+appendonly yes
+appendfsync everysec
+save ""
+maxclients 10000
+END
+    redis_pid=$!
+    export REDIS_URL="redis://:$password@127.0.0.1:$port"
+    REDISCLI_AUTH=$password await 20 "$redis_pid" Redis "$run/redis.log" \
+        sh -c "redis-cli -p $port ping | grep -q PONG"
+}
+
+postgres_program() {
+    local found
+    found=$(printf '%s\n' /usr/lib/postgresql/*/bin/"$1" | sort -V | tail -n 1)
+    [ -x "$found" ] || die "PostgreSQL's $1 is not below /usr/lib/postgresql"
+    echo "$found"
+}
+
+start_postgres() {
+    local port password initdb server
+    port=$(free_port)
+    password=$(random_hex 16)
+    initdb=$(postgres_program initdb)
+    server=$(postgres_program postgres)
+    if [ "$(id -u)" -eq 0 ]; then
+        private=$(mktemp -d /tmp/tiketi-run.XXXXXX)
+        as_postgres=(--reuid postgres --regid postgres --clear-groups)
+    else
+        private=$run/postgres
+        mkdir "$private"
+    fi
+    echo "$private" >"$run/tmp"
+    printf '%s\n' "$password" >"$private/password"
+    [ "$(id -u)" -ne 0 ] || chown -R postgres:postgres "$private"
+    (cd "$private" && setpriv "${as_postgres[@]}" "$initdb" -D "$private/data" -U tiketi -E UTF8 \
+        --locale=C.UTF-8 -A scram-sha-256 --pwfile="$private/password" >"$run/postgres.log" 2>&1) || {
+        tail -n 20 "$run/postgres.log" >&2
+        die "PostgreSQL could not be set up (see $run/postgres.log)"
+    }
+    (cd "$private" && owned INT "${as_postgres[@]}" "$server" -D "$private/data" -p "$port" \
+        -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=100 \
+        >>"$run/postgres.log" 2>&1) &
+    postgres_pid=$!
+    unset "${!PG@}" # settings for some other server
+    export DATABASE_URL="postgresql://tiketi:$password@127.0.0.1:$port/postgres"
+    # For psql, whose command line every user can see.
+    export PGHOST=127.0.0.1 PGPORT=$port PGUSER=tiketi PGPASSWORD=$password PGDATABASE=postgres
+    await 30 "$postgres_pid" PostgreSQL "$run/postgres.log" psql -qtAc 'SELECT 1'
+}
+
+[ -n "${REDIS_URL:-}${REDIS_HOST:-}" ] || start_redis
+[ -n "${DATABASE_URL:-}" ] || start_postgres
+
+# --- the sale --------------------------------------------------------------------------------
+
+job "$bin" migrate || die "the migration failed"
+if [ -n "$postgres_pid" ]; then target=(); else target=(-d "$DATABASE_URL"); fi
+job psql "${target[@]}" -v ON_ERROR_STOP=1 -qtAc 'SELECT demo_event()' >/dev/null ||
+    die "the demo event could not be made"
+
+[[ ${DRAIN_MS:=$drain_ms} =~ ^[0-9]{1,7}$ ]] || die "DRAIN_MS=$DRAIN_MS is not a number of milliseconds"
+export DRAIN_MS
+drain_ms=$DRAIN_MS
+serve_log=
+if [ "${CROWD:-0}" -gt 0 ]; then
+    serve_log=$run/serve.log
+    (owned TERM "$bin" serve >"$serve_log" 2>&1) &
+else
+    (owned TERM "$bin" serve) &
+fi
+serve_pid=$!
+await 30 "$serve_pid" "tiketi serve" "$serve_log" curl --noproxy '*' -fsS --max-time 2 "$url/readyz"
+
+token=$("$bin" token --role organizer --sub demo)
+cat >&2 <<END
+
+  The sale is open:   $url/
+  Organizer token:    $token
+
+  Try it:
+    curl -c jar -b jar -X POST $url/api/queue/check/demo
+    curl -c jar -b jar $url/api/queue/status/demo
+    curl -c jar -b jar -H 'Content-Type: application/json' -d '{"eventId":"demo","quantity":2}' $url/api/reservations
+    TOKEN=<the organizer token>
+    curl -H "Authorization: Bearer \$TOKEN" $url/api/admin/events/demo/stats
+
+  Ctrl-C stops everything.
+
+END
+
+if [ -n "$serve_log" ]; then
+    say "rehearsal with $CROWD virtual buyers; the service logs to $serve_log"
+    # shellcheck disable=SC2086  # options, to be split
+    (owned TERM "$bin" crowd --users "$CROWD" --event demo --url "$url" ${CROWD_ARGS:-}) &
+    job_pid=$!
+    watched=("$job_pid")
+else
+    watched=()
+fi
+
+# Whatever ends first ends the run.
+status=0
+for pid in "$serve_pid" "$redis_pid" "$postgres_pid"; do [ -z "$pid" ] || watched+=("$pid"); done
+wait -n -p ended "${watched[@]}" || status=$?
+case $ended in
+"$job_pid")
+    job_pid=
+    exit "$status"
+    ;;
+"$serve_pid") die "tiketi serve ended with status $status" ;;
+"$redis_pid") die "Redis ended with status $status (see $run/redis.log)" ;;
+*) die "PostgreSQL ended with status $status (see $run/postgres.log)" ;;
+esac
