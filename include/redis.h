@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * redis: the only includer of hiredis. One pipelined connection per worker that reconnects by
- * itself (jittered back-off 50..500 ms), a script cache, a deadline for every command, and
+ * redis: commands and subscriptions (redis_link.c is the only includer of hiredis). One pipelined
+ * connection per worker that reconnects by itself (jittered back-off 50..500 ms), a script cache, a deadline for every command, and
  * subscriptions on a connection of their own.
  */
 #ifndef TIKETI_REDIS_H
@@ -25,7 +25,9 @@ const char *redis_reply_str(const struct redis_reply *reply, size_t *ret_len); /
 size_t redis_reply_count(const struct redis_reply *reply);
 const struct redis_reply *redis_reply_at(const struct redis_reply *reply, size_t i); /* or NULL */
 
-/* ST_OK with the reply; ST_INTERNAL with an error reply; ST_TIMEOUT or ST_UNAVAILABLE with NULL. */
+/* ST_OK with the reply; ST_INTERNAL with an error reply (already logged); ST_TIMEOUT or
+ * ST_UNAVAILABLE with NULL. Both mean that the outcome is unknown. An error reply by which Redis says
+ * that it cannot serve now (LOADING, BUSY, OOM, READONLY, MASTERDOWN...) is ST_UNAVAILABLE. */
 typedef void (*redis_cb)(void *arg, enum status status, const struct redis_reply *reply);
 
 /* A bounded list of arguments, built without copying the texts it points to: they are borrowed
@@ -58,8 +60,8 @@ void redis_script_init(struct redis_script *script, const char *name, const char
 
 struct redis_opts {
     struct loop *loop;
-    const char *url;         /* see config.redis_url; copied */
-    int64_t timeout_ms;      /* deadline of one command */
+    const char *url;                     /* see config.redis_url; copied */
+    int64_t timeout_ms;                  /* deadline of one command */
     struct redis_script *const *scripts; /* loaded by SCRIPT LOAD at every (re)connect; borrowed */
     size_t script_count;
     void (*on_state)(void *arg, bool up); /* may be NULL */
@@ -68,14 +70,16 @@ struct redis_opts {
 
 /* New; begins to connect. ST_INVALID on a bad URL (host names are resolved off the loop thread). */
 MUST_CHECK enum status redis_open(const struct redis_opts *opts, struct redis **ret_redis);
-/* Pending commands end with ST_UNAVAILABLE from within; then `cb` (may be NULL) runs and the
- * object is gone. */
+/* Pending commands end with ST_UNAVAILABLE (or ST_TIMEOUT) from within; later `cb` (may be NULL)
+ * runs and the object is gone. May be called from any callback of this module. NULL is fine: then cb
+ * runs at once. */
 void redis_close(struct redis *redis, loop_cb cb, void *arg);
 bool redis_up(const struct redis *redis);
 
 /* Contract of every start: a status other than ST_OK means cb never runs; ST_OK means cb runs
  * exactly once, later, at the latest at the deadline. cb may be NULL (fire and forget).
- * ST_UNAVAILABLE while not connected; ST_FULL over 10,000 commands in flight. */
+ * ST_UNAVAILABLE while not connected; ST_FULL over 10,000 commands in flight or 64 MiB unsent;
+ * ST_TOO_LARGE when `args` has failed. */
 MUST_CHECK enum status redis_command(struct redis *redis, const struct redis_args *args,
                                      redis_cb cb, void *arg);
 /* EVALSHA; on NOSCRIPT once more as EVAL. args = keys then the other arguments. */

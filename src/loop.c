@@ -51,6 +51,7 @@ struct loop {
     struct post *posts;
     struct post **post_tail;
     bool running;
+    bool in_timer; /* a timer's callback is running */
 };
 
 /* ---- deferred tasks ---- */
@@ -276,7 +277,10 @@ struct loop_timer {
 static void on_timer(uv_timer_t *uv)
 {
     struct loop_timer *timer = (struct loop_timer *)uv;
+    struct loop *loop = timer->loop;
+    loop->in_timer = true;
     timer->cb(timer->arg);
+    loop->in_timer = false;
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -299,6 +303,9 @@ void loop_timer_set(struct loop_timer *timer, uint64_t delay_ms)
     /* While the loop does not run its clock stands still, and the timer would come too early. */
     if (!timer->loop->running)
         uv_update_time(&timer->loop->uv);
+    /* libuv 1.44 would run a 0 ms timer again before it looks at any socket, for ever. */
+    if (timer->loop->in_timer && delay_ms == 0)
+        delay_ms = 1;
     uv_timer_start(&timer->uv, on_timer, delay_ms, 0);
 }
 
