@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SCRATCH_MAX (1024u * 1024) /* numbers and copies in one list */
+#define SCRATCH_MAX ((size_t)1024 * 1024) /* numbers and copies in one list */
 
 /* ---- lists of arguments ---- */
 

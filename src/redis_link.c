@@ -32,8 +32,8 @@
 #define BACKOFF_MIN_MS    50
 #define BACKOFF_SPAN_MS   450 /* 50..500 ms */
 #define BACKOFF_LOG_EVERY 20  /* failed attempts between two log lines: some ten seconds */
-#define GREETING_MAX      (1024u * 1024) /* bytes of one command: the longest script */
-#define READER_IDLE_MAX   (256u * 1024)  /* hiredis keeps a read buffer of this size */
+#define GREETING_MAX      ((size_t)1024 * 1024) /* bytes of one command: the longest script */
+#define READER_IDLE_MAX   ((size_t)256 * 1024)  /* hiredis keeps a read buffer of this size */
 
 /* ---- replies: struct redis_reply is hiredis' redisReply behind another name ---- */
 
