@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * json: the only includer of jansson. Bounded parsing (64 KiB unless the caller says otherwise,
- * depth 32, duplicate keys refused), typed getters that name the field they refuse, and a DOM
+ * nesting as far as jansson allows, duplicate keys refused), typed getters that name the field they refuse, and a DOM
  * writer for answers off the hot path. (Hot paths write with buf_add_json_str.)
  */
 #ifndef TIKETI_JSON_H
@@ -39,7 +39,7 @@ bool json_has(const struct json *object, const char *key);
 /* Untyped peeks: NULL / the fallback when absent or of another type. */
 const char *json_str(const struct json *object, const char *key);
 int64_t json_int(const struct json *object, const char *key, int64_t fallback);
-double json_real(const struct json *object, const char *key, double fallback);
+double json_double(const struct json *object, const char *key, double fallback);
 bool json_bool(const struct json *object, const char *key, bool fallback);
 const char *json_str_value(const struct json *value);
 size_t json_str_value_len(const struct json *value);
@@ -72,7 +72,7 @@ void json_set_null(struct json *object, const char *key);
 void json_set(struct json *object, const char *key, struct json *value); /* takes `value` */
 void json_append(struct json *array, struct json *value);                /* takes `value` */
 void json_append_str(struct json *array, const char *text);
-struct json *json_copy(const struct json *value); /* new reference */
+struct json *json_share(const struct json *value); /* new reference (jansson owns the name json_copy) */
 void json_write(const struct json *value, struct buf *out); /* compact, keys in insertion order */
 
 #endif

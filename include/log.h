@@ -28,7 +28,10 @@ struct log_field {
     const char *text; /* NULL: the value is `number` */
     int64_t number;
 };
-#define LOG_TEXT(k, v) ((struct log_field){.key = (k), .text = (v) ? (v) : ""})
+static inline struct log_field LOG_TEXT(const char *key, const char *text) /* NULL reads as "" */
+{
+    return (struct log_field){.key = key, .text = text != NULL ? text : ""};
+}
 #define LOG_NUM(k, v) ((struct log_field){.key = (k), .number = (int64_t)(v)})
 
 /* Per-call-site limiter: at most 10 lines a second from one place; the next line that passes says

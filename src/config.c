@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * config: every setting of the process, from the environment.
+ *
+ * One table: name, type, range, default, help, and where the value lives in struct config. --help, the
+ * *_FILE variants of secrets and all error messages come from it. Texts are owned by the config and
+ * wiped when freed, since some are secrets. Called by: main.
+ */
+#include "config.h"
+
+#include "buf.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define VALUE_MAX 16384 /* bytes of one setting */
+
+enum setting_kind { KIND_INT, KIND_TEXT, KIND_SECRET, KIND_ROLES, KIND_LEVEL, KIND_FLAG };
+
+struct setting {
+    const char *name;
+    enum setting_kind kind;
+    size_t offset;
+    int64_t min, max;
+    const char *fallback; /* NULL: unset */
+    const char *help;
+};
+
+#define AT(member) offsetof(struct config, member)
+#define DAY_MS INT64_C(86400000)
+
+static const struct setting settings[] = {
+    {"QUEUE_THRESHOLD", KIND_INT, AT(queue_threshold), 0, 1000000, "1000",
+     "how many may be inside at once"},
+    {"QUEUE_PROCESSOR_INTERVAL", KIND_INT, AT(queue_interval_ms), 100, 600000, "10000",
+     "ms between ticks of the processor"},
+    {"QUEUE_IDLE_TIMEOUT_MS", KIND_INT, AT(queue_idle_timeout_ms), 1000, DAY_MS, "90000",
+     "an active buyer without a sign of life is evicted"},
+    {"QUEUE_SESSION_LIMIT_MS", KIND_INT, AT(queue_session_limit_ms), 1000, DAY_MS, "600000",
+     "how long an admission lasts at most"},
+    {"HOLD_MS", KIND_INT, AT(hold_ms), 1000, DAY_MS, "300000", "how long seats are held"},
+    {"QUEUE_SILENT_MS", KIND_INT, AT(queue_silent_ms), 1000, DAY_MS, "120000",
+     "a waiting buyer silent for longer is parked when his turn comes"},
+    {"RESTORE_MS", KIND_INT, AT(restore_ms), 0, 3600000, "30000",
+     "after Redis lost its data: how long buyers have to return to their places"},
+    {"PASS_TTL_MS", KIND_INT, AT(pass_ttl_ms), 1000, DAY_MS, "600000",
+     "validity of a pass; it also ends with the session"},
+    {"REDIS_URL", KIND_SECRET, AT(redis_url), 0, 0, NULL,
+     "redis://[[user]:password@]host[:port][/db] or unix:///path; or REDIS_HOST and REDIS_PORT"},
+    {"REDIS_TIMEOUT_MS", KIND_INT, AT(redis_timeout_ms), 50, 60000, "2000",
+     "deadline of one Redis command"},
+    {"DATABASE_URL", KIND_SECRET, AT(database_url), 0, 0, NULL, "a libpq URI or keyword string"},
+    {"DATABASE_REPLICA_URL", KIND_SECRET, AT(database_replica_url), 0, 0, NULL,
+     "a replica for reads of the seat map"},
+    {"DB_POOL_MIN", KIND_INT, AT(db_pool_min), 1, 1000, "2", "PostgreSQL connections kept open"},
+    {"DB_POOL_MAX", KIND_INT, AT(db_pool_max), 1, 1000, "20",
+     "at most so many, split over the workers"},
+    {"DB_TIMEOUT_MS", KIND_INT, AT(db_timeout_ms), 50, 60000, "5000",
+     "deadline of one PostgreSQL query, waiting for a connection included"},
+    {"HTTP_HOST", KIND_TEXT, AT(http_host), 0, 0, "0.0.0.0", "address to listen on"},
+    {"HTTP_PORT", KIND_INT, AT(http_port), 0, 65535, "8080", "HTTP port"},
+    {"WS_PORT", KIND_INT, AT(ws_port), 0, 65535, "8081", "WebSocket port"},
+    {"PUBLIC_WS_URL", KIND_TEXT, AT(public_ws_url), 0, 0, NULL,
+     "public address of the WebSocket, where it differs"},
+    {"ROLES", KIND_ROLES, AT(roles), 0, 0, "api,gateway,processor", "roles of this process"},
+    {"API_WORKERS", KIND_INT, AT(api_workers), 0, 31, "0", "API threads; 0: one per two cores"},
+    {"GATEWAY_WORKERS", KIND_INT, AT(gateway_workers), 0, 31, "0",
+     "WebSocket threads; 0: one per two cores"},
+    {"DRAIN_MS", KIND_INT, AT(drain_ms), 100, 600000, "30000", "how long a stop may take"},
+    {"JWT_SECRET", KIND_SECRET, AT(jwt_secret), 0, 0, NULL,
+     "HS256 secret of the shop's JWT, 16 bytes or more"},
+    {"JWT_JWKS_FILE", KIND_TEXT, AT(jwt_jwks_file), 0, 0, NULL,
+     "file with the shop's public keys (JWKS)"},
+    {"TICKET_KEYS", KIND_SECRET, AT(ticket_keys), 0, 0, NULL,
+     "kid:hex,... 32 to 64 bytes each; the first signs, all verify"},
+    {"PASS_KEY", KIND_SECRET, AT(pass_key), 0, 0, NULL,
+     "PEM of a P-256 private key; unset: derived from the first ticket key"},
+    {"PAYMENT_WEBHOOK_SECRET", KIND_SECRET, AT(payment_webhook_secret), 0, 0, NULL,
+     "HMAC secret of the payment provider; unset: the webhook answers 503"},
+    {"ALLOWED_ORIGINS", KIND_TEXT, AT(allowed_origins), 0, 0, NULL,
+     "comma-separated origins for CORS and sockets; unset: the same host"},
+    {"TRUSTED_PROXIES", KIND_TEXT, AT(trusted_proxies), 0, 0, NULL,
+     "comma-separated addresses or CIDRs whose X-Forwarded-For counts"},
+    {"RATE_LIMIT_PER_IP", KIND_INT, AT(rate_limit_per_ip), 0, 1000000, "0",
+     "requests per second, address and API worker; 0: off"},
+    {"LOG_LEVEL", KIND_LEVEL, AT(log_level), 0, 0, "info", "debug, info, warn, error or off"},
+    {"TIKETI_TEST_HOOKS", KIND_FLAG, AT(test_hooks), 0, 0, "0",
+     "1 enables crash points and script overrides; never in production"},
+};
+#define SETTING_COUNT (sizeof(settings) / sizeof(settings[0]))
+
+static bool is_text(const struct setting *setting)
+{
+    return setting->kind == KIND_TEXT || setting->kind == KIND_SECRET;
+}
+
+static const char **text_slot(struct config *config, const struct setting *setting)
+{
+    return (const char **)((char *)config + setting->offset);
+}
+
+static enum status fail(char *error, size_t size, const struct setting *setting, const char *why)
+{
+    (void)snprintf(error, size, "%s: %s", setting->name, why);
+    return ST_INVALID;
+}
+
+/* ---- reading ---- */
+
+/* The content of NAME_FILE without its final newline. *ret is new. */
+static enum status read_file(const char *path, char **ret)
+{
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return ST_NOT_FOUND;
+    char *text = xcalloc(1, VALUE_MAX + 1);
+    size_t len = fread(text, 1, VALUE_MAX, file);
+    const bool whole = ferror(file) == 0 && fgetc(file) == EOF;
+    (void)fclose(file);
+    while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
+        text[--len] = '\0';
+    if (!whole) {
+        free(text);
+        return ST_TOO_LARGE;
+    }
+    *ret = text;
+    return ST_OK;
+}
+
+/* The text of a setting: NAME, for secrets else NAME_FILE, else the default; NULL when unset. An
+ * empty value counts as unset. *ret is new. */
+static enum status find_text(const struct setting *setting, char **ret, char *error, size_t size)
+{
+    char file_name[64];
+    const char *value = getenv(setting->name);
+    *ret = NULL;
+    if (value != NULL && *value != '\0') {
+        if (strlen(value) > VALUE_MAX)
+            return fail(error, size, setting, "longer than 16 KiB");
+        *ret = xstrdup(value);
+        return ST_OK;
+    }
+    (void)snprintf(file_name, sizeof(file_name), "%s_FILE", setting->name);
+    const char *path = setting->kind == KIND_SECRET ? getenv(file_name) : NULL;
+    if (path != NULL && *path != '\0') {
+        if (read_file(path, ret) != ST_OK)
+            return fail(error, size, setting, "its _FILE cannot be read, or is over 16 KiB");
+        return ST_OK;
+    }
+    if (setting->fallback != NULL)
+        *ret = xstrdup(setting->fallback);
+    return ST_OK;
+}
+
+static enum status set_int(struct config *config, const struct setting *setting, const char *text,
+                           char *error, size_t size)
+{
+    char *end;
+    errno = 0;
+    const long long value = strtoll(text, &end, 10);
+    if (end == text || *end != '\0' || errno != 0 || value < setting->min || value > setting->max) {
+        (void)snprintf(error, size, "%s: must be an integer from %" PRId64 " to %" PRId64
+                       ", not '%.40s'", setting->name, setting->min, setting->max, text);
+        return ST_INVALID;
+    }
+    *(int64_t *)((char *)config + setting->offset) = value;
+    return ST_OK;
+}
+
+static enum status set_value(struct config *config, const struct setting *setting, const char *text,
+                             char *error, size_t size)
+{
+    switch (setting->kind) {
+    case KIND_INT:
+        return set_int(config, setting, text, error, size);
+    case KIND_ROLES:
+        if (config_parse_roles(text, &config->roles) != ST_OK)
+            return fail(error, size, setting, "a comma-separated list of api, gateway, processor");
+        return ST_OK;
+    case KIND_LEVEL:
+        if (!log_level_parse(text, &config->log_level))
+            return fail(error, size, setting, "one of debug, info, warn, error, off");
+        return ST_OK;
+    case KIND_FLAG:
+        if (strcmp(text, "0") != 0 && strcmp(text, "1") != 0)
+            return fail(error, size, setting, "0 or 1");
+        config->test_hooks = strcmp(text, "1") == 0;
+        return ST_OK;
+    default:
+        *text_slot(config, setting) = xstrdup(text);
+        return ST_OK;
+    }
+}
+
+enum status config_parse_roles(const char *text, unsigned *ret_roles)
+{
+    static const struct {
+        const char *name;
+        enum role role;
+    } roles[] = {{"api", ROLE_API}, {"gateway", ROLE_GATEWAY}, {"processor", ROLE_PROCESSOR}};
+    unsigned found = 0;
+    while (true) {
+        const size_t len = strcspn(text, ",");
+        size_t i = 0;
+        while (i < 3 && (strlen(roles[i].name) != len || strncmp(text, roles[i].name, len) != 0))
+            i++;
+        if (i == 3)
+            return ST_INVALID;
+        found |= roles[i].role;
+        if (text[len] == '\0')
+            break;
+        text += len + 1;
+    }
+    *ret_roles = found;
+    return ST_OK;
+}
+
+/* REDIS_HOST and REDIS_PORT, where REDIS_URL is unset. */
+static enum status derive_redis_url(struct config *config, char *error, size_t size)
+{
+    const char *host = getenv("REDIS_HOST"), *port = getenv("REDIS_PORT");
+    char url[300];
+    if (config->redis_url != NULL || host == NULL || *host == '\0')
+        return ST_OK;
+    if (port == NULL || *port == '\0')
+        port = "6379";
+    if (strlen(host) > 255 || strlen(port) > 5 || strspn(port, "0123456789") != strlen(port)) {
+        (void)snprintf(error, size, "REDIS_HOST, REDIS_PORT: not a host and a port");
+        return ST_INVALID;
+    }
+    (void)snprintf(url, sizeof(url), "redis://%s:%s", host, port);
+    config->redis_url = xstrdup(url);
+    return ST_OK;
+}
+
+static enum status check_whole(const struct config *config, char *error, size_t size)
+{
+    if (config->db_pool_max < config->db_pool_min) {
+        (void)snprintf(error, size, "DB_POOL_MAX: must not be below DB_POOL_MIN");
+        return ST_INVALID;
+    }
+    if (config->jwt_secret != NULL && strlen(config->jwt_secret) < 16) {
+        (void)snprintf(error, size, "JWT_SECRET: must be 16 bytes or more");
+        return ST_INVALID;
+    }
+    return ST_OK;
+}
+
+enum status config_load(struct config **ret_config, char *error, size_t error_size)
+{
+    struct config *config = xcalloc(1, sizeof(*config));
+    enum status st = ST_OK;
+    for (size_t i = 0; i < SETTING_COUNT && st == ST_OK; i++) {
+        char *text;
+        st = find_text(&settings[i], &text, error, error_size);
+        if (st == ST_OK && text != NULL) {
+            st = set_value(config, &settings[i], text, error, error_size);
+            explicit_bzero(text, strlen(text));
+        }
+        free(text);
+    }
+    if (st == ST_OK)
+        st = derive_redis_url(config, error, error_size);
+    if (st == ST_OK)
+        st = check_whole(config, error, error_size);
+    if (st != ST_OK) {
+        config_free(config);
+        return st;
+    }
+    *ret_config = config;
+    return ST_OK;
+}
+
+void config_free(struct config *config)
+{
+    if (config == NULL)
+        return;
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        if (!is_text(&settings[i]))
+            continue;
+        char *text = (char *)*text_slot(config, &settings[i]);
+        if (text != NULL)
+            explicit_bzero(text, strlen(text));
+        free(text);
+    }
+    free(config);
+}
+
+enum status config_require(const struct config *config, enum config_need need, char *error,
+                           size_t error_size)
+{
+    const char *missing = NULL;
+    if (need != CONFIG_NEED_TOKEN && config->database_url == NULL)
+        missing = "DATABASE_URL";
+    if (need == CONFIG_NEED_SERVE && config->redis_url == NULL)
+        missing = "REDIS_URL (or REDIS_HOST)";
+    if (need == CONFIG_NEED_SERVE && config->ticket_keys == NULL)
+        missing = "TICKET_KEYS";
+    if (need == CONFIG_NEED_TOKEN && config->jwt_secret == NULL)
+        missing = "JWT_SECRET";
+    if (missing == NULL)
+        return ST_OK;
+    (void)snprintf(error, error_size, "%s is not set", missing);
+    return ST_INVALID;
+}
+
+void config_print_help(FILE *out)
+{
+    for (size_t i = 0; i < SETTING_COUNT; i++) {
+        const struct setting *setting = &settings[i];
+        (void)fprintf(out, "  %-26s %s%s%s%s%s\n", setting->name, setting->help,
+                      setting->fallback != NULL ? " (default " : "",
+                      setting->fallback != NULL ? setting->fallback : "",
+                      setting->fallback != NULL ? ")" : "",
+                      setting->kind == KIND_SECRET ? " [or _FILE]" : "");
+    }
+}
