@@ -145,8 +145,16 @@ bench: all ## measure, beside the raw libraries on the same machine
 
 # --- care --------------------------------------------------------------------------------
 
-lint: build/gen/embed.c ## format, clang-tidy, layers, banned functions, source tour, shellcheck, sizes
-	@CFLAGS='$(ALL_CFLAGS)' test/lint/run.sh
+lint: ## format, layers, banned functions, source tour, shellcheck, clang-tidy, sizes
+	@src/deps.sh build lint
+	@C_FILES='$(c_files)' test/lint/run.sh
+
+.PHONY: tidy
+tidy: $(sources:src/%.c=build/tidy/%.ok)
+
+build/tidy/%.ok: src/%.c $(wildcard include/*.h) .clang-tidy
+	@mkdir -p $(@D)
+	@clang-tidy --quiet $< -- $(ALL_CFLAGS) && touch $@
 
 format: ## let clang-format rewrite the C files
 	clang-format -i $(c_files)

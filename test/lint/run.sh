@@ -1,0 +1,46 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+#
+# Behind `make lint`, which names the C files in C_FILES and offers the target tidy. Runs every
+# check, also after one failed, and ends with one line that counts them.
+
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+passed=0
+failed=0
+
+check() {
+    name=$1
+    shift
+    if "$@"; then
+        printf 'lint: %-10s ok\n' "$name"
+        passed=$((passed + 1))
+    else
+        printf 'lint: %-10s FAILED\n' "$name"
+        failed=$((failed + 1))
+    fi
+}
+
+formatted() {
+    status=0
+    for file in $C_FILES; do
+        if ! clang-format "$file" | cmp -s - "$file"; then
+            echo "$file: not as .clang-format has it (make format)"
+            status=1
+        fi
+    done
+    return "$status"
+}
+
+check format formatted
+check layers test/lint/layers.sh
+check banned test/lint/banned.sh
+check tour test/lint/tour.sh
+# shellcheck disable=SC2046  # a list of files
+check shell shellcheck --severity=warning $(git ls-files -co --exclude-standard '*.sh' .ci/run)
+# Two at a time; each file's findings in one piece; what passed is not checked again until it
+# or a header changes.
+check tidy "${MAKE:-make}" --no-print-directory -k -j2 -Otarget tidy
+test/lint/size.sh
+printf '%s passed, %s failed, 0 skipped\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]
