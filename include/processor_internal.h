@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * processor_internal: what the processor's two files share; nobody else includes it.
+ *
+ *   processor.c       which events there are; messages; sweeping of holds and freeing of slots
+ *   processor_sale.c  one event: lease, beat, tick, settling with PostgreSQL
+ */
+#ifndef TIKETI_PROCESSOR_INTERNAL_H
+#define TIKETI_PROCESSOR_INTERNAL_H
+
+#include "admission.h"
+#include "event.h"
+#include "lease.h"
+#include "ledger.h"
+#include "processor.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SALE_REPLIES_MAX 16
+#define SALE_REPLY_SIZE  136 /* the asker's id as JSON text */
+
+struct sale_replies {
+    size_t count;
+    char text[SALE_REPLIES_MAX][SALE_REPLY_SIZE];
+};
+
+enum sale_trouble { TROUBLE_TICK = 1, TROUBLE_INDEX = 2, TROUBLE_CONFIGURE = 4, TROUBLE_SPENT = 8 };
+
+/* One tick: promote is called until there is no more to do. */
+struct sale_tick {
+    bool running;
+    uint64_t started_ms, started_ns;
+    uint64_t admit; /* still to be let in by request; 0: as the settings say */
+    bool by_request;
+    uint64_t promoted, evicted;
+    struct sale_replies replies;
+};
+
+/* One live event. Its chain of work is its own: whatever goes wrong in it stays in it. */
+struct sale {
+    struct sale *next;
+    struct processor *processor;
+    char id[EVENT_ID_MAX + 1];
+    bool wanted;      /* found by the discovery under way */
+    bool held;        /* the lease */
+    bool ready;       /* held, and the live copy was read since */
+    unsigned failing; /* bits of enum sale_trouble: each is logged when it begins and ends */
+    bool closing, lease_closed, ledger_closed;
+    unsigned pending; /* callbacks that will still come */
+
+    struct lease *lease;
+    struct ledger *ledger;
+    struct event config; /* the live copy; valid when ready */
+
+    struct loop_timer *timer; /* the next tick */
+    struct loop_task again;   /* the next step of this tick */
+    struct sale_tick tick;
+    bool due; /* another tick was asked for while one ran */
+    uint64_t due_admit;
+    struct sale_replies due_replies;
+
+    struct admission_rate rate;
+    uint64_t seq; /* last place given, for PostgreSQL */
+    uint64_t told_size, told_active, told_threshold;
+
+    bool reading, read_again, configuring, indexing, settling, loading;
+    uint64_t configure_ms, settle_ms; /* when last tried */
+};
+
+struct processor {
+    struct processor_opts opts;
+    char owner[33];
+    struct sale *sales;
+    struct loop_timer *discover_timer, *second_timer;
+    bool discovering, discover_again;
+    bool sweeping, freeing;
+    unsigned seconds;
+    unsigned pending;
+    bool closing;
+    struct loop_task closed;
+    loop_cb close_cb;
+    void *close_arg;
+};
+
+/* ---- processor.c ---- */
+void processor_settle(struct processor *processor); /* closing: is everything gone? */
+
+/* ---- processor_sale.c ---- */
+struct sale *sale_new(struct processor *processor, const char *id);
+/* Gives the lease back; frees the sale when the last callback has come. */
+void sale_close(struct sale *sale);
+/* A tick now (if held), or right after the one that runs. reply: JSON text to answer, or NULL;
+ * admit: 0, or how many to let in whatever interval and outflow say. */
+void sale_tick_now(struct sale *sale, uint64_t admit, const char *reply);
+void sale_changed(struct sale *sale);       /* the settings may have changed: read them again */
+void sale_seats_changed(struct sale *sale); /* seats may be free again, or all be sold */
+
+#endif
