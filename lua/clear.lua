@@ -20,5 +20,5 @@ if epoch > ev.epoch then
     applied = 1
 end
 local reply = numbers()
-reply[12] = applied
+reply[11] = applied
 return reply

@@ -59,5 +59,5 @@ if known > ev.seq then
 end
 
 local reply = numbers()
-reply[12] = applied
+reply[11] = applied
 return reply

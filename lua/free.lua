@@ -33,10 +33,10 @@ end
 local stored = call('HMGET', K_FREE, 'id', 'admitted')
 local applied = 0
 if not (stored[1] and older(ARGV[3], stored[1])) then
-    local admitted = max(num(ARGV[2]), num(stored[2]))
-    call('HSET', K_FREE, 'free', ARGV[1], 'admitted', text(admitted), 'id', ARGV[3])
-    if num(call('HGET', K_STATS, 'admitted')) < admitted then
-        call('HSET', K_STATS, 'admitted', text(admitted))
+    local count = max(num(ARGV[2]), num(stored[2]))
+    call('HSET', K_FREE, 'free', ARGV[1], 'admitted', text(count), 'id', ARGV[3])
+    if admitted() < count then
+        call('HSET', K_STATS, 'admitted', text(count))
     end
     applied = 1
 end
@@ -46,5 +46,5 @@ if excess > 0 then
 end
 
 local reply = numbers()
-reply[12] = applied
+reply[11] = applied
 return reply

@@ -54,8 +54,8 @@ local reply = numbers()
 local seats = seats_left()
 local blob = table.concat({'1', text(ev.version), text(ev.epoch), ev.status,
     ev.restoring and '1' or '0', text(ev.size), text(ev.inside), text(ev.threshold), text(ev.seq),
-    text(ev.now), seats and text(seats) or '-', text(reply[11]), ARGV[2], ARGV[3], ARGV[4],
+    text(ev.now), seats and text(seats) or '-', text(admitted()), ARGV[2], ARGV[3], ARGV[4],
     text(#samples)}, ' ') .. '\n' .. table.concat(samples, ' ') .. '\n'
 call('SET', K_INDEX, blob, 'PX', TTL_MS)
-reply[12] = blob
+reply[11] = blob
 return reply

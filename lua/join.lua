@@ -44,166 +44,166 @@ local queued = call('ZMSCORE', K_QUEUE, unpack(buyers))
 local parked = call('EXISTS', K_PARKED) == 1 and call('ZMSCORE', K_PARKED, unpack(buyers)) or {}
 
 local closed = ev.status == 'closed' or ev.status == 'draft'
-local seq_before = ev.seq
-local left            -- room for those who come straight in; asked when first needed
-local fresh = 0       -- new places at the tail
-local first_fresh     -- the first of them
-local in_order = true -- fresh places are the last ones of the queue, in this order
-local moves, alive = {}, {}                  -- ZADD arguments not yet sent
-local straight, straight_places = {}, {}     -- admissions not yet made
-local unparked, joined = 0, 0
 local service = text(ev.service)
+local seq_before = ev.seq
 
--- Sends what has been decided so far.
+-- What has been decided: by buyer's first index in the call.
+local first, states, places, since, fresh = {}, {}, {}, {}, {}
+local left            -- room for those who come straight in; asked when first needed
+local new = 0         -- new places at the tail
+local first_new       -- the first of them
+local in_order = true -- new places are the last ones of the queue, in this order
+local joined, unparked = 0, 0
+
+-- What is still to be sent: arguments of ZADD, and admissions.
+local moves, alive, straight, straight_places = {}, {}, {}, {}
+
 local function flush()
     if #moves > 0 then
         call('ZADD', K_QUEUE, unpack(moves))
+        moves = {}
     end
     if #alive > 0 then
         call('ZADD', K_SEEN, unpack(alive))
+        alive = {}
     end
-    admit('straight', straight, straight_places)
-    moves, alive, straight, straight_places = {}, {}, {}, {}
+    if #straight > 0 then
+        admit('straight', straight, straight_places)
+        straight, straight_places = {}, {}
+    end
 end
 
-local function queue_up(who, b, place)
-    who.state, who.place = 'waiting', text(place)
-    moves[#moves + 1] = who.place
-    moves[#moves + 1] = b
+local function queue_up(i, place)
+    states[i], places[i] = 'waiting', text(place)
+    local at = #moves
+    moves[at + 1], moves[at + 2] = places[i], buyers[i]
 end
 
 -- Back to a place he had before.
-local function wait_at(who, b, place)
-    if who.state ~= 'waiting' then
+local function wait_at(i, place)
+    if states[i] ~= 'waiting' then
         ev.size = ev.size + 1
     end
-    if who.fresh or (first_fresh and place > first_fresh) then
-        in_order, who.fresh = false, nil
+    if fresh[i] or (first_new and place > first_new) then
+        in_order, fresh[i] = false, nil
     end
     ev.seq = max(ev.seq, place)
-    queue_up(who, b, place)
+    queue_up(i, place)
 end
 
-local function leave_parked(who, b)
-    if who.state == 'parked' then
-        call('ZREM', K_PARKED, b)
+local function unpark(i)
+    if states[i] == 'parked' then
+        call('ZREM', K_PARKED, buyers[i])
         unparked = unparked + 1
     end
 end
 
--- What his proofs are worth: the best place they give back, and whether the pass gives it.
+-- What proofs are worth: the best place they give back; and the place and time of admission of
+-- the pass, where it is worth something.
 local function proven(b, proof)
-    local tp, te, pp, pe, since = proof:match('^(%d+) (%d+) (%d+) (%d+) (%d+)$')
+    local tp, te, pp, pe, at = proof:match('^(%d+) (%d+) (%d+) (%d+) (%d+)$')
     if not tp then
         return nil
     end
-    tp, pp = tonumber(tp), tonumber(pp)
-    if tp == 0 or tonumber(te) ~= ev.epoch then
-        tp = nil
-    end
-    if pp == 0 or tonumber(pe) ~= ev.epoch then
-        pp = nil
-    end
-    if not tp and not pp then
+    tp = tonumber(te) == ev.epoch and tonumber(tp) or 0
+    pp = tonumber(pe) == ev.epoch and tonumber(pp) or 0
+    if tp == 0 and pp == 0 then
         return nil
     end
     local spent = num(call('ZSCORE', K_SPENT, b))
-    if pp and pp > spent then
-        return min(pp, tp and tp > spent and tp or pp), pp, num(since)
-    end
-    return tp and tp > spent and tp or nil
+    tp, pp = tp > spent and tp or nil, pp > spent and pp or nil
+    return tp and pp and min(tp, pp) or tp or pp, pp, num(at)
 end
 
-local function come_back_in(who, b, place, since)
+local function come_back_in(i, place, admitted_at)
+    local b = buyers[i]
     flush()
-    leave_parked(who, b)
-    if who.state == 'waiting' then
+    unpark(i)
+    if states[i] == 'waiting' then
         call('ZREM', K_QUEUE, b)
         call('ZREM', K_SEEN, b)
         ev.size = ev.size - 1
-        in_order = false
+        in_order, fresh[i] = false, nil
     end
-    who.state, who.place, who.fresh = 'active', text(place), nil
-    who.since = min(since - ev.gap, ev.service)
+    states[i], places[i] = 'active', text(place)
+    since[i] = min(admitted_at - ev.gap, ev.service)
     ev.seq = max(ev.seq, place)
-    admit('restored', {b}, {who.place}, {who.since})
-    if left then
-        left = left - 1
-    end
+    admit('restored', {b}, {places[i]}, {since[i]})
+    left = left and left - 1
 end
 
-local function newcomer(who, b)
+local function newcomer(i)
     ev.seq = max(ev.seq + 1, ev.now_us)
     joined = joined + 1
     if ev.size == 0 then
         left = left or room(true)
         if left > 0 then
             left = left - 1
-            who.state, who.place, who.since = 'straight', text(ev.seq), ev.service
-            straight[#straight + 1] = b
-            straight_places[#straight_places + 1] = who.place
+            states[i], places[i], since[i] = 'straight', text(ev.seq), ev.service
+            straight[#straight + 1] = buyers[i]
+            straight_places[#straight_places + 1] = places[i]
             return
         end
     end
     ev.size = ev.size + 1
-    fresh = fresh + 1
-    first_fresh = first_fresh or ev.seq
-    who.fresh = fresh
-    queue_up(who, b, ev.seq)
+    new = new + 1
+    first_new = first_new or ev.seq
+    fresh[i] = new
+    queue_up(i, ev.seq)
 end
 
-local function advance(who, b, mode, proof)
-    if who.state == 'active' or who.state == 'straight' then
-        return
-    end
-    if closed then
-        return
-    end
-    local best, pass, since
+local function advance(i, mode, proof)
+    local state, best, pass, admitted_at = states[i]
     if proof ~= '' then
-        best, pass, since = proven(b, proof)
+        best, pass, admitted_at = proven(buyers[i], proof)
     end
     if pass and (ev.spent_loaded or not ev.restoring)
         and ev.inside + #straight < ev.threshold then
-        come_back_in(who, b, pass, since)
-    elseif who.state == 'waiting' then
-        if best and best < tonumber(who.place) then
-            wait_at(who, b, best)
-        end
-    elseif who.state == 'parked' then
-        local place = tonumber(who.place)
-        leave_parked(who, b)
-        wait_at(who, b, best and min(best, place) or place)
-    elseif best then
-        wait_at(who, b, best)
-    elseif mode == 'j' then
-        newcomer(who, b)
+        come_back_in(i, pass, admitted_at)
+        return
     end
-    if who.state == 'waiting' then
-        alive[#alive + 1] = service
-        alive[#alive + 1] = b
+    if state == 'waiting' then
+        if best and best < tonumber(places[i]) then
+            wait_at(i, best)
+        end
+    elseif state == 'parked' then
+        local place = tonumber(places[i])
+        unpark(i)
+        wait_at(i, best and min(best, place) or place)
+    elseif best then
+        wait_at(i, best)
+    elseif mode == 'j' then
+        newcomer(i)
+    end
+    if states[i] == 'waiting' then
+        local at = #alive
+        alive[at + 1], alive[at + 2] = service, buyers[i]
     end
 end
 
 -- Decide, buyer by buyer.
-local known, touched = {}, {}
+local touched = {}
 for i = 1, #buyers do
     local b = buyers[i]
-    local who = known[b]
-    if not who then
-        who = {state = 'gone', place = '0'}
+    local me = first[b]
+    if not me then
+        me, first[b] = i, i
         if is_active[i] == 1 then
-            who.state = 'active'
+            states[i] = 'active'
             touched[#touched + 1] = service
             touched[#touched + 1] = b
         elseif queued[i] then
-            who.state, who.place = 'waiting', queued[i]
+            states[i], places[i] = 'waiting', queued[i]
         elseif parked[i] then
-            who.state, who.place = 'parked', parked[i]
+            states[i], places[i] = 'parked', parked[i]
+        else
+            states[i], places[i] = 'gone', '0'
         end
-        known[b] = who
     end
-    advance(who, b, ARGV[3 * i], ARGV[3 * i + 1])
+    local state = states[me]
+    if not closed and state ~= 'active' and state ~= 'straight' then
+        advance(me, ARGV[3 * i], ARGV[3 * i + 1])
+    end
 end
 
 -- Write.
@@ -223,27 +223,25 @@ end
 
 -- Answer. New places are the last ones of the queue, so their positions follow from its length.
 local reply = numbers()
-local at = #reply
-local tail = ev.size - fresh
+local at, tail = #reply, ev.size - new
 for i = 1, #buyers do
-    local who = known[buyers[i]]
-    local state, position, since = who.state, 0, 0
-    if state == 'active' and not who.since then
-        who.place = call('ZSCORE', K_PLACE, buyers[i]) or '0'
-        who.since = num(call('ZSCORE', K_SINCE, buyers[i]))
-    end
-    if who.since then
-        since = who.since + ev.gap
-    elseif closed then
-        state = 'closed'
-    elseif state == 'waiting' then
-        if who.fresh and in_order then
-            position = tail + who.fresh
+    local me = first[buyers[i]]
+    local state, position, start = states[me], 0, 0
+    if state == 'waiting' and not closed then
+        if fresh[me] and in_order then
+            position = tail + fresh[me]
         else
             position = (call('ZRANK', K_QUEUE, buyers[i]) or 0) + 1
         end
+    elseif state == 'active' or state == 'straight' then
+        places[me] = places[me] or call('ZSCORE', K_PLACE, buyers[i]) or '0'
+        since[me] = since[me] or num(call('ZSCORE', K_SINCE, buyers[i]))
+        start = since[me] + ev.gap
     end
-    reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4] = state, who.place, position, since
+    if closed and start == 0 then
+        state = 'closed'
+    end
+    reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4] = state, places[me], position, start
     at = at + 4
 end
 return reply

@@ -38,7 +38,7 @@ local function withdraw(key, b, given)
     call('ZREM', K_SEEN, b)
     call('ZADD', K_SPENT, 'GT', place, b)
     call('HINCRBY', K_STATS, 'withdrawn', 1)
-    record('withdrawn', b, place, ev.inside, num(call('HGET', K_STATS, 'admitted')))
+    record('withdrawn', b, place, ev.inside, admitted())
     return place
 end
 

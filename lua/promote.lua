@@ -11,7 +11,7 @@
 --       4  a waiter whose last sign of life is older than so many ms is parked, not let in
 --       5  moves (ended, parked, let in) this call may make, at most 500
 -- REPLY OK and the numbers, then: let in, ended for idleness, ended for the session limit, parked,
---       more (1: the bound was reached, call again at once)
+--       more (1: the bound was reached, call again at once), admissions so far (n of the log)
 --       LEASE, NOCONFIG
 --
 -- Being let in counts as a sign of life. Announces those let in on the channel, when there are no
@@ -117,6 +117,6 @@ if #entered > 0 and not seats_left() then
 end
 
 local reply = numbers()
-reply[12], reply[13], reply[14], reply[15] = #entered, idle, timeout, parked
-reply[16] = budget <= 0 and 1 or 0
+reply[11], reply[12], reply[13], reply[14] = #entered, idle, timeout, parked
+reply[15], reply[16] = budget <= 0 and 1 or 0, admitted()
 return reply

@@ -68,5 +68,5 @@ if num(ARGV[1]) == ev.epoch then
     end
 end
 local reply = numbers()
-reply[12], reply[13] = applied, removed
+reply[11], reply[12] = applied, removed
 return reply

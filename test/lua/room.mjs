@@ -23,7 +23,7 @@ function load(name, override) {
 export const KEYS = ['config', 'queue', 'queue:seen', 'parked', 'active', 'active:seen', 'active:since',
   'active:place', 'spent', 'seq', 'free', 'stats', 'log', 'lease', 'fence', 'index'];
 
-const NUMBERS = ['status', 'restoring', 'version', 'epoch', 'size', 'inside', 'threshold', 'now', 'seq', 'admitted'];
+const NUMBERS = ['status', 'restoring', 'version', 'epoch', 'size', 'inside', 'threshold', 'now', 'seq'];
 
 export class Room {
   constructor(client, id, { scripts } = {}) {
@@ -99,7 +99,7 @@ export class Room {
   async promote({ lease = this.lease, admit = 0, known = 0, silent = 120000, moves = 500 } = {}) {
     const result = this.decode(await this.run('promote', lease, admit, known, silent, moves));
     if (result.code === 'OK') {
-      [result.entered, result.idle, result.timeout, result.parked, result.more] = result.rest.map(Number);
+      [result.entered, result.idle, result.timeout, result.parked, result.more, result.admitted] = result.rest.map(Number);
     }
     return result;
   }
