@@ -64,22 +64,25 @@ all: $(BIN) ## build the program (CC=clang, SAN=address,undefined, SAN=thread)
 help: ## this list
 	@grep -hE '^[a-z-]+:.* ## ' Makefile | sed 's/:.* ## /\t/' | expand -t 18
 
+# make V=1 shows the commands.
+quiet = $(if $(V),,@echo '  $(1)' '$@';)
+
 # --- build -------------------------------------------------------------------------------
 
 $(BIN): $(out)/src/main.o $(archive)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LIBS)
+	$(call quiet,LINK)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LIBS)
 
 $(archive): $(objects)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call quiet,AR  )ar rcs $@ $^
 
 $(out)/src/%.o: src/%.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call quiet,CC  )$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(out)/gen/%.o: build/gen/%.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call quiet,CC  )$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 # Generated each time, replaced only when it changed: so a script that was added, edited or
 # taken away is always noticed, and nothing is compiled for nothing.
@@ -120,11 +123,11 @@ test-integration: all ## the running program (TESTS="test/integration/x.test.mjs
 
 $(out)/unit/%: test/unit/%.c $(archive) Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -MF $@.d $(ALL_LDFLAGS) -o $@ $< $(archive) -lcmocka $(ALL_LIBS)
+	$(call quiet,CC  )$(CC) $(ALL_CFLAGS) -MMD -MP -MF $@.d $(ALL_LDFLAGS) -o $@ $< $(archive) -lcmocka $(ALL_LIBS)
 
 $(out)/replay/%: test/fuzz/fuzz_%.c test/fuzz/replay.c $(archive) Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ test/fuzz/fuzz_$*.c test/fuzz/replay.c $(archive) $(ALL_LIBS)
+	$(call quiet,CC  )$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ test/fuzz/fuzz_$*.c test/fuzz/replay.c $(archive) $(ALL_LIBS)
 
 # The fuzzers need every object instrumented, so they are a variant of their own.
 fuzz: ## fuzz each target for FUZZ_SECONDS (default 30) with clang's libFuzzer
@@ -137,7 +140,7 @@ fuzzers: $(fuzz_names:%=$(out)/fuzz/%)
 
 $(out)/fuzz/%: test/fuzz/fuzz_%.c $(archive) Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $(ALL_LDFLAGS) -o $@ $< $(archive) $(ALL_LIBS)
+	$(call quiet,CC  )$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $(ALL_LDFLAGS) -o $@ $< $(archive) $(ALL_LIBS)
 
 bench: all ## measure, beside the raw libraries on the same machine
 	@if [ -x test/bench/run.sh ]; then test/bench/run.sh; \
