@@ -14,19 +14,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define DB_PARAMS_MAX (8 << 20) /* bytes of one query's parameters; over it ST_TOO_LARGE */
+
 struct db;
 struct db_result; /* borrowed; valid inside the callback only */
 
-/* Static; `name` is unique in the program and names the prepared statement. */
+/* Static; `name` is unique in the program and names the prepared statement. One statement, no
+ * COPY. */
 struct db_stmt {
     const char *name;
     const char *sql;
     int param_count;
 };
 
-/* ST_OK with rows; ST_CONFLICT on serialization failure, deadlock or unique violation; ST_INVALID
- * on other constraint or data errors; ST_TIMEOUT / ST_UNAVAILABLE (also: read-only server,
- * shutting down) with NULL; ST_INTERNAL for the rest (logged). */
+/* ST_OK with rows; ST_CONFLICT on serialization failure, deadlock, unique or exclusion violation or
+ * a lock not available; ST_INVALID on other constraint or data errors; ST_TIMEOUT; ST_UNAVAILABLE
+ * (also: read-only server, shutting down); ST_INTERNAL for the rest (logged). All but ST_OK come
+ * with NULL. After ST_TIMEOUT and ST_UNAVAILABLE the outcome is unknown, not "did not happen". */
 typedef void (*db_cb)(void *arg, enum status status, const struct db_result *result);
 
 int db_rows(const struct db_result *result);
@@ -38,15 +42,19 @@ bool db_bool(const struct db_result *result, int row, int col);
 
 struct db_opts {
     struct loop *loop;
-    const char *url; /* copied; host names are resolved off the loop thread */
+    const char *url; /* keywords or URI; copied; host names are resolved off the loop thread; a
+                        service file is refused */
     int pool_min, pool_max;
-    int64_t timeout_ms;  /* deadline of one query, waiting for a connection included; also sent as
+    int64_t timeout_ms; /* deadline of one query, waiting for a connection included; also sent as
                             statement_timeout */
-    unsigned queue_max;  /* queries waiting for a connection before ST_FULL */
+    unsigned queue_max; /* queries waiting for a connection before ST_FULL */
     const char *application_name;
 };
 
+/* Begins to connect. ST_INVALID on a bad connection string (logged). */
 MUST_CHECK enum status db_open(const struct db_opts *opts, struct db **ret_db);
+/* Pending queries end with ST_UNAVAILABLE from within; then `cb` (may be NULL) runs, later, and the
+ * object is gone. */
 void db_close(struct db *db, loop_cb cb, void *arg);
 bool db_up(const struct db *db); /* at least one connection works */
 
@@ -65,7 +73,9 @@ struct db_migration {
     const char *name; /* "001_events.sql" */
     const char *sql;
 };
-/* Applies, in order and each in one transaction, what table schema_migrations does not name yet,
+/* ST_INVALID: bad connection string; ST_UNAVAILABLE; ST_CONFLICT: a newer program's database;
+ * ST_INTERNAL: a migration failed, and nothing of it stayed. `error` then says why.
+ * Applies, in order and each in one transaction, what table schema_migrations does not name yet,
  * under an advisory lock (safe to run from several pods at once). Calls on_applied for each.
  * Refuses a database that was migrated by a newer program. */
 MUST_CHECK enum status db_migrate(const char *url, const struct db_migration *list, size_t count,

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * db_link: one connection to PostgreSQL and what it is made from; the ground under db, which alone
+ * uses it. It has no deadlines and never comes back: db gives it up and opens another.
+ */
+#ifndef TIKETI_DB_LINK_H
+#define TIKETI_DB_LINK_H
+
+#include "db.h"
+#include "loop.h"
+
+/* ---- the connection string, parsed once (db_place.c) ---- */
+
+struct db_target {
+    char *host, *port; /* "" is the default */
+};
+
+struct db_place {
+    void *info;                /* libpq's list (PQconninfoOption) of what the string says */
+    struct db_target *targets; /* hosts whose names are ours to resolve; none: libpq has nothing
+                                       to resolve by itself */
+    size_t target_count;
+    char *options, *name;
+    char user_timeout[24];
+};
+
+/* New. ST_INVALID (logged) on a bad string or a service file. */
+MUST_CHECK enum status db_place_parse(const char *url, const char *name, int64_t timeout_ms,
+                                      struct db_place **ret_place);
+void db_place_free(struct db_place *place);
+
+/* What PQconnectStartParams takes; all texts are borrowed. */
+#define DB_KEYWORDS_MAX 64
+struct db_keywords {
+    const char *names[DB_KEYWORDS_MAX + 1], *values[DB_KEYWORDS_MAX + 1]; /* NULL-terminated */
+    size_t count;
+};
+/* The first mention of a keyword counts. */
+void db_keywords_add(struct db_keywords *words, const char *name, const char *value);
+/* What the string says, then what we add where it is silent; no host. Zeroed before. */
+void db_place_keywords(const struct db_place *place, struct db_keywords *words);
+
+/* ---- the connection (db_link.c) ---- */
+
+struct db_link;
+
+/* None of these runs from inside a db_link_* function; each may close the link. */
+struct db_link_user {
+    void (*on_up)(void *arg);
+    /* The query sent is over and the link free for the next. `result` is the receiver's: free it
+     * by db_result_free. `drop`: the connection is of no use any more, close it. */
+    void (*on_result)(void *arg, enum status status, bool drop, struct db_result *result);
+    /* Not connected, or not any more: close it. `error` is borrowed. */
+    void (*on_down)(void *arg, const char *error);
+};
+
+/* New; `place` and `user` are borrowed for its life. */
+struct db_link *db_link_open(struct loop *loop, const struct db_place *place,
+                             const struct db_link_user *user, void *arg);
+void db_link_close(struct db_link *link); /* the memory goes at once */
+/* Looks whether a free link is still there: it may have died unseen. */
+bool db_link_alive(struct db_link *link);
+/* Sends one statement, a transaction of its own, on a free link. limit_ms > 0: a statement_timeout
+ * for it alone. False: the connection is lost and nothing was done: close it. Copies the params. */
+MUST_CHECK bool db_link_send(struct db_link *link, const struct db_stmt *stmt,
+                             const char *const *params, int64_t limit_ms);
+/* Did all of the statement leave? If not, it was not and will not be done. */
+bool db_link_sent(const struct db_link *link);
+/* Why it was lost; "" when unknown. Borrowed. */
+const char *db_link_error(const struct db_link *link);
+
+void db_result_free(struct db_result *result);
+
+#endif

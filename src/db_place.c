@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * db_place: where PostgreSQL is: the connection string, parsed once, and the keywords for libpq.
+ *
+ * Why this way: libpq would look up host names while the loop stands still. So the hosts are taken
+ * out of the string, resolved by loop_resolve, and given back as `hostaddr`; `host` stays beside
+ * it for certificates and messages. Everything else goes through as the operator wrote it.
+ * Called by: db and db_link alone. Owns: libpq's list of options and the texts.
+ */
+#include "db_link.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libpq-fe.h>
+
+#include "buf.h"
+#include "log.h"
+
+#define OPTIONS_MAX 4096
+
+static const char *info_value(const PQconninfoOption *info, const char *keyword)
+{
+    for (; info && info->keyword; info++)
+        if (strcmp(info->keyword, keyword) == 0)
+            return info->val && info->val[0] ? info->val : NULL;
+    return NULL;
+}
+
+/* The i-th of a comma-separated list; a single one counts for all. New. */
+static char *list_item(const char *list, size_t i)
+{
+    bool single = !strchr(list, ',');
+    for (; i > 0 && !single && *list; i--) {
+        list += strcspn(list, ",");
+        list += *list == ',';
+    }
+    char *item = xstrdup(list);
+    item[strcspn(item, ",")] = '\0';
+    return item;
+}
+
+/* The hosts of the string, else of the environment (PGHOST). With `hostaddr` given, or no host at
+ * all, there is no name to resolve. */
+static void targets_parse(struct db_place *place)
+{
+    PQconninfoOption *defaults = PQconndefaults();
+    const char *host = info_value(place->info, "host");
+    const char *port = info_value(place->info, "port");
+    bool known = info_value(place->info, "hostaddr") || info_value(defaults, "hostaddr");
+    if (!host)
+        host = info_value(defaults, "host");
+    if (!port)
+        port = info_value(defaults, "port");
+    if (host && !known) {
+        place->target_count = 1;
+        for (const char *at = host; *at; at++)
+            place->target_count += *at == ',';
+        place->targets = xcalloc(place->target_count, sizeof(*place->targets));
+        for (size_t i = 0; i < place->target_count; i++) {
+            place->targets[i].host = list_item(host, i);
+            place->targets[i].port = list_item(port ? port : "", i);
+        }
+    }
+    PQconninfoFree(defaults);
+}
+
+/* The server's own limits, beside what the string gives it. */
+static void options_build(struct db_place *place, int64_t timeout_ms)
+{
+    const char *given = info_value(place->info, "options");
+    struct buf buf;
+    buf_init(&buf, OPTIONS_MAX);
+    if (given)
+        buf_printf(&buf, "%s ", given);
+    buf_printf(&buf,
+               "-c statement_timeout=%" PRId64
+               " -c timezone=UTC -c datestyle=ISO -c client_min_messages=warning",
+               timeout_ms);
+    place->options = xstrdup(buf_str(&buf));
+    buf_clear(&buf);
+    snprintf(place->user_timeout, sizeof(place->user_timeout), "%" PRId64, timeout_ms);
+}
+
+enum status db_place_parse(const char *url, const char *name, int64_t timeout_ms,
+                           struct db_place **ret_place)
+{
+    PQconninfoOption *info = PQconninfoParse(url, NULL);
+    if (!info) { /* libpq's own text may repeat the password */
+        log_error("postgres: the connection string is not valid");
+        return ST_INVALID;
+    }
+    if (info_value(info, "service")) {
+        PQconninfoFree(info);
+        log_error("postgres: service files are not supported: name the host");
+        return ST_INVALID;
+    }
+    struct db_place *place = xcalloc(1, sizeof(*place));
+    place->info = info;
+    place->name = xstrdup(name);
+    targets_parse(place);
+    options_build(place, timeout_ms);
+    *ret_place = place;
+    return ST_OK;
+}
+
+void db_place_free(struct db_place *place)
+{
+    if (!place)
+        return;
+    for (size_t i = 0; i < place->target_count; i++) {
+        free(place->targets[i].host);
+        free(place->targets[i].port);
+    }
+    free(place->targets);
+    PQconninfoFree(place->info);
+    free(place->options);
+    free(place->name);
+    free(place);
+}
+
+void db_keywords_add(struct db_keywords *words, const char *name, const char *value)
+{
+    for (size_t i = 0; i < words->count; i++)
+        if (strcmp(words->names[i], name) == 0)
+            return;
+    assert(words->count < DB_KEYWORDS_MAX);
+    words->names[words->count] = name;
+    words->values[words->count++] = value;
+}
+
+/* The keywords we write ourselves; the rest of the string goes through as it is. */
+static bool is_ours(const struct db_place *place, const char *keyword)
+{
+    static const char *const always[] = {"options", "client_encoding"};
+    static const char *const target[] = {"host", "hostaddr", "port"};
+    for (size_t i = 0; i < sizeof(always) / sizeof(always[0]); i++)
+        if (strcmp(keyword, always[i]) == 0)
+            return true;
+    for (size_t i = 0; i < sizeof(target) / sizeof(target[0]); i++)
+        if (strcmp(keyword, target[i]) == 0)
+            return place->target_count > 0;
+    return false;
+}
+
+void db_place_keywords(const struct db_place *place, struct db_keywords *words)
+{
+    for (const PQconninfoOption *at = place->info; at->keyword; at++)
+        if (at->val && !is_ours(place, at->keyword))
+            db_keywords_add(words, at->keyword, at->val);
+    db_keywords_add(words, "options", place->options);
+    db_keywords_add(words, "client_encoding", "UTF8");
+    db_keywords_add(words, "fallback_application_name", place->name);
+    db_keywords_add(words, "keepalives_idle", "10");
+    db_keywords_add(words, "keepalives_interval", "5");
+    db_keywords_add(words, "keepalives_count", "3");
+    db_keywords_add(words, "tcp_user_timeout", place->user_timeout);
+    /* Kerberos would look up names by itself, blocking. */
+    db_keywords_add(words, "gssencmode", "disable");
+}
