@@ -1,0 +1,411 @@
+// SPDX-License-Identifier: MIT
+//
+// The gateway: who may connect, what he is told, and that it comes from any process.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import {
+  Client, Organizer, Postgres, Redis, Server, Socket, SLOW, decode, jwt, many, sleep, uniqueId, waitUntil,
+} from '../fixtures/index.mjs';
+
+let redis;
+let postgres;
+let database;
+
+before(async () => {
+  [redis, postgres] = await Promise.all([Redis.start(), Postgres.start()]);
+  database = await postgres.migrated();
+});
+after(() => Promise.all([redis.stop(), postgres.stop()]));
+
+async function serve(t, options = {}) {
+  const server = await Server.start({ redis, database, ...options });
+  t.after(() => (server.running ? server.stop() : undefined));
+  return server;
+}
+
+// A buyer with a place and a socket that has joined.
+async function visitor(t, server, eventId, { sub = uniqueId('fan'), client = new Client(server, { sub }), at = server } = {}) {
+  const { body } = await client.check(eventId);
+  const socket = await Socket.open(at, { cookie: client.cookieHeader });
+  t.after(() => socket.drop());
+  socket.join(client, eventId);
+  return { client, socket, body, sub };
+}
+
+const entry = (socket, timeoutMs) => socket.next('queue-entry-allowed', timeoutMs);
+const position = (socket, timeoutMs) => socket.next('queue-position', timeoutMs);
+const errorCode = async (socket) => (await socket.next('error')).payload.code;
+
+test('a socket on one process is told by the processor of another', async (t) => {
+  const web = await serve(t, { roles: 'api,gateway' });
+  await serve(t, { roles: 'processor' });
+  const { id } = await new Organizer(web).sale({ threshold: 1, autoHold: 0 });
+  const first = await visitor(t, web, id);
+  assert.equal(first.body.queued, false);
+  const second = await visitor(t, web, id);
+  const third = await visitor(t, web, id);
+  const shown = (await position(second.socket)).payload;
+  assert.equal(shown.position, 1);
+  assert.equal(shown.eventId, id);
+  assert.equal(decode(shown.ticket).p, decode(second.client.ticket).p);
+  assert.equal((await position(third.socket)).payload.position, 2);
+
+  await first.client.leave(id);
+  const { payload } = await entry(second.socket);
+  assert.equal(payload.eventId, id);
+  const pass = decode(payload.pass);
+  assert.equal(pass.sub, `u:${second.sub}`);
+  assert.equal(pass.exp * 1000, Date.parse(payload.passExpiresAt));
+  const gate = await web.get(`/api/gate/${id}`, {
+    headers: { authorization: `Bearer ${second.client.token}`, 'x-tiketi-pass': payload.pass },
+  });
+  assert.equal(gate.status, 204);
+  assert.equal((await position(third.socket)).payload.position, 1);
+  assert.equal(third.socket.all('queue-entry-allowed').length, 0);
+});
+
+test('every tab of a buyer is told, once, and nobody hears of anybody else', async (t) => {
+  const server = await serve(t);
+  const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 0 });
+  const first = await visitor(t, server, id);
+  const buyers = [];
+  for (let i = 0; i < 5; i++) buyers.push(await visitor(t, server, id, { sub: `private-${i}-${uniqueId()}` }));
+  const tab = await Socket.open(server, {});
+  t.after(() => tab.drop());
+  tab.join(buyers[0].client, id);
+  await position(tab);
+  for (const { socket } of buyers) await position(socket);
+
+  await first.client.leave(id);
+  await entry(buyers[0].socket);
+  await entry(tab);
+  await buyers[0].client.leave(id);
+  await entry(buyers[1].socket);
+  await sleep(1500);
+  assert.equal(tab.all('queue-entry-allowed').length, 1);
+  for (const [index, { socket, sub }] of buyers.entries()) {
+    assert.equal(socket.all('queue-entry-allowed').length, index < 2 ? 1 : 0);
+    const heard = JSON.stringify(socket.messages.map(({ payload }) => [payload, payload?.ticket && decode(payload.ticket), payload?.pass && decode(payload.pass)]));
+    for (const other of buyers) assert.equal(heard.includes(other.sub), other.sub === sub, `${sub} heard of ${other.sub}`);
+  }
+});
+
+test('a shown position never rises, also after a reload', async (t) => {
+  const server = await serve(t, { env: { QUEUE_PROCESSOR_INTERVAL: 300 } });
+  const organizer = new Organizer(server);
+  const { id } = await organizer.sale({ threshold: 1, autoHold: 0 });
+  const count = 60;
+  await new Client(server, { sub: 'first' }).check(id);
+  const buyers = [];
+  for (let i = 0; i < count; i++) buyers.push(await visitor(t, server, id));
+  for (const buyer of buyers) await position(buyer.socket);
+  for (const threshold of [5, 15, 30, 61]) {
+    await organizer.patch(id, { threshold });
+    // The last one closes his page and comes back.
+    const last = buyers.at(-1);
+    const shown = last.socket.all('queue-position').at(-1).payload;
+    last.client.ticket = shown.ticket;
+    const socket = await Socket.open(server, {});
+    t.after(() => socket.drop());
+    socket.join(last.client, id);
+    if (threshold < 61) assert.ok((await position(socket)).payload.position <= shown.position);
+    await sleep(1200);
+  }
+  for (const { socket } of buyers) {
+    await entry(socket, 10000);
+    const shown = socket.all('queue-position').map(({ payload }) => payload.position);
+    for (let i = 1; i < shown.length; i++) assert.ok(shown[i] <= shown[i - 1], `risen: ${shown}`);
+    const lowest = socket.all('queue-position').map(({ payload }) => decode(payload.ticket).l);
+    assert.deepEqual(lowest, shown);
+  }
+});
+
+test('the entry carries the reservation that was held for the buyer', async (t) => {
+  const server = await serve(t);
+  const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 2, grid: { rows: 2, seatsPerRow: 4 } });
+  const first = await visitor(t, server, id);
+  const second = await visitor(t, server, id);
+  await position(second.socket);
+  await first.client.leave(id);
+  const told = await waitUntil(() => second.socket.all('queue-entry-allowed').find(({ payload }) => payload.reservation), 8000,
+    'an entry with a reservation');
+  assert.equal(told.payload.reservation.seats.length, 2);
+  assert.equal(told.payload.reservation.status, 'held');
+  const { body } = await second.client.get('/api/reservations');
+  assert.equal(body.reservations[0].id, told.payload.reservation.id);
+});
+
+test('another buyer\'s ticket, a forged one, a bad token: refused', async (t) => {
+  const server = await serve(t);
+  const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 0 });
+  await new Client(server, { sub: 'inside' }).check(id);
+  const alice = new Client(server, { sub: uniqueId('alice') });
+  const mallory = new Client(server, { sub: uniqueId('mallory') });
+  await alice.check(id);
+  await mallory.check(id);
+
+  const open = async (options) => {
+    const socket = await Socket.open(server, options);
+    t.after(() => socket.drop());
+    return socket;
+  };
+  const thief = await open();
+  thief.send('join-queue', { eventId: id, ticket: alice.ticket, token: mallory.token });
+  assert.equal(await errorCode(thief), 'not-yours');
+  thief.send('join-queue', { eventId: id, ticket: `${alice.ticket.slice(0, -6)}AAAAAA`, token: alice.token });
+  assert.equal(await errorCode(thief), 'unauthorized');
+  assert.equal(thief.all('queue-position').length, 0);
+  thief.join(mallory, id);
+  assert.equal((await position(thief)).payload.position, 2);
+
+  const { id: other } = await new Organizer(server).sale({ threshold: 1, autoHold: 0 });
+  thief.send('join-queue', { eventId: other, ticket: mallory.ticket, token: mallory.token });
+  assert.equal(await errorCode(thief), 'not-yours');
+
+  for (const token of [jwt({ sub: 'alice' }, { secret: 'x'.repeat(40) }), 'nonsense', undefined, 17]) {
+    const socket = await open();
+    socket.send('join-queue', { eventId: id, token });
+    assert.equal(await errorCode(socket), 'unauthorized');
+    assert.equal((await socket.closed).code, 4401);
+  }
+});
+
+test('a guest is known by the cookie of the handshake', async (t) => {
+  const server = await serve(t);
+  const organizer = new Organizer(server);
+  const { id } = await organizer.sale({ threshold: 1, autoHold: 0 });
+  await new Client(server, { sub: 'inside' }).check(id);
+  const guest = new Client(server);
+  const { socket } = await visitor(t, server, id, { client: guest });
+  assert.match(decode((await position(socket)).payload.ticket).b, /^g:[0-9a-f]{32}$/);
+
+  const { id: closed } = await organizer.sale({ threshold: 1, autoHold: 0, allowGuests: false });
+  socket.send('join-queue', { eventId: closed });
+  assert.equal(await errorCode(socket), 'login-required');
+});
+
+test('a handshake from another origin is refused', async (t) => {
+  const server = await serve(t);
+  const allowed = ['http://127.0.0.1:3000', `http://127.0.0.1:${server.port}`, undefined];
+  for (const origin of allowed) await (await Socket.open(server, { origin })).drop();
+  for (const origin of ['http://evil.example', 'http://127.0.0.1.evil.example', 'null', 'https://127.0.0.2']) {
+    await assert.rejects(Socket.open(server, { origin }), { status: 403 }, origin);
+  }
+  const strict = await serve(t, { env: { ALLOWED_ORIGINS: 'https://shop.example,https://www.shop.example' } });
+  await (await Socket.open(strict, { origin: 'https://www.shop.example' })).drop();
+  for (const origin of [`http://127.0.0.1:${strict.port}`, 'https://shop.example.evil', 'https://hop.example']) {
+    await assert.rejects(Socket.open(strict, { origin }), { status: 403 }, origin);
+  }
+});
+
+test('a socket that does not join in five seconds is closed', async (t) => {
+  const server = await serve(t);
+  const socket = await Socket.open(server);
+  const opened = performance.now();
+  socket.send('heartbeat');
+  await socket.next('heartbeat-ack');
+  assert.equal((await socket.closed).code, 1008);
+  const took = performance.now() - opened;
+  assert.ok(took > 4500 && took < 7000 * SLOW, `closed after ${took} ms`);
+});
+
+test('nonsense and floods are answered, then end the socket', async (t) => {
+  const server = await serve(t);
+  const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 0 });
+  const socket = await Socket.open(server);
+  for (const text of ['{', '[]', '"x"', '{"event":7}', '{"event":"join-queue","payload":[]}', '{"event":"a","event":"a"}']) {
+    socket.raw.send(text);
+    assert.equal(await errorCode(socket), 'invalid');
+  }
+  socket.send('dance');
+  assert.equal(await errorCode(socket), 'unknown-message');
+  for (const eventId of [7, '', '../x', 'x'.repeat(65), undefined]) {
+    socket.send('watch-seats', { eventId });
+    assert.equal(await errorCode(socket), 'invalid');
+  }
+  for (let i = 0; i < 3; i++) socket.send('dance');
+  assert.equal((await socket.closed).code, 1008);
+
+  const flood = await Socket.open(server);
+  flood.send('watch-seats', { eventId: id });
+  for (let i = 0; i < 60; i++) flood.send('heartbeat');
+  assert.equal((await flood.closed).code, 1008);
+  assert.ok(flood.all('heartbeat-ack').length <= 21);
+  assert.equal(flood.all('error')[0].payload.code, 'too-many-messages');
+
+  const stranger = await Socket.open(server);
+  stranger.send('watch-seats', { eventId: 'no-such-event' });
+  assert.equal(await errorCode(stranger), 'unknown-event');
+  await stranger.drop();
+});
+
+test('without a place there is nothing to wait for; leaving tells every tab', async (t) => {
+  const server = await serve(t);
+  const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 0 });
+  await new Client(server, { sub: 'inside' }).check(id);
+  const stranger = new Client(server, { sub: uniqueId() });
+  const socket = await Socket.open(server);
+  t.after(() => socket.drop());
+  socket.join(stranger, id);
+  assert.equal(await errorCode(socket), 'not-in-queue');
+  assert.equal((await stranger.status(id)).body.status, 'not_in_queue');
+
+  const one = await visitor(t, server, id);
+  const two = await Socket.open(server);
+  t.after(() => two.drop());
+  two.join(one.client, id);
+  await position(one.socket);
+  const { ticket } = (await position(two)).payload;
+  one.socket.send('leave-queue');
+  assert.equal(await errorCode(one.socket), 'not-in-queue');
+  assert.equal(await errorCode(two), 'not-in-queue');
+  two.send('join-queue', { eventId: id, ticket, token: one.client.token });
+  assert.equal(await errorCode(two), 'not-in-queue', 'the old ticket does not bring the place back');
+});
+
+test('an active buyer who connects is told at once; his own leaving by HTTP is noticed', async (t) => {
+  const server = await serve(t);
+  const { id } = await new Organizer(server).sale({ threshold: 5, autoHold: 0 });
+  const { client, socket, body } = await visitor(t, server, id);
+  assert.equal(body.queued, false);
+  const { payload } = await entry(socket);
+  assert.equal(decode(payload.pass).place, decode(body.pass).place);
+  await client.leave(id);
+  socket.send('heartbeat');
+  assert.equal(await errorCode(socket), 'not-in-queue');
+});
+
+test('watchers are told of seats, everyone of the status; a clear reaches all', async (t) => {
+  const server = await serve(t);
+  const organizer = new Organizer(server);
+  const { id } = await organizer.sale({ threshold: 1, autoHold: 0, grid: { rows: 1, seatsPerRow: 3 } });
+  const watcher = await Socket.open(server);
+  t.after(() => watcher.drop());
+  watcher.send('watch-seats', { eventId: id });
+  const inside = await visitor(t, server, id);
+  const waiting = await visitor(t, server, id);
+  await position(waiting.socket);
+  const { status } = await inside.client.reserve({ eventId: id, quantity: 2 });
+  assert.equal(status, 201);
+  assert.deepEqual((await watcher.next('seats-changed')).payload, { eventId: id });
+  assert.equal(waiting.socket.all('seats-changed').length, 0);
+
+  await organizer.act(id, 'pause');
+  for (const socket of [watcher, inside.socket, waiting.socket]) {
+    assert.deepEqual((await socket.next('event-status-changed')).payload, { eventId: id, status: 'paused' });
+  }
+  await organizer.act(id, 'resume');
+  for (const socket of [watcher, inside.socket, waiting.socket]) {
+    assert.deepEqual((await socket.next('event-status-changed')).payload, { eventId: id, status: 'open' });
+  }
+  await organizer.act(id, 'clear');
+  for (const socket of [inside.socket, waiting.socket]) await socket.next('queue-cleared');
+  await waiting.client.check(id);
+  waiting.socket.join(waiting.client, id);
+  await entry(waiting.socket);
+  assert.equal(watcher.all('queue-position').length, 0);
+});
+
+test('numbers are sent when they change, at most once a second', async (t) => {
+  const server = await serve(t);
+  const { id } = await new Organizer(server).sale({ threshold: 2, autoHold: 0 });
+  const { socket } = await visitor(t, server, id);
+  await many(Array.from({ length: 40 }, (_, i) => i), 4, async () => {
+    await new Client(server, { sub: uniqueId() }).check(id);
+    await sleep(100);
+  });
+  const last = await waitUntil(() => socket.all('queue-updated').find(({ payload }) => payload.queueSize === 39), 5000, 'the last numbers');
+  assert.deepEqual(last.payload, { eventId: id, queueSize: 39, currentUsers: 2, threshold: 2 });
+  const times = socket.all('queue-updated').map(({ at }) => at);
+  for (let i = 1; i < times.length; i++) assert.ok(times[i] - times[i - 1] > 800, `two within ${times[i] - times[i - 1]} ms`);
+  const before = times.length;
+  await sleep(2500);
+  assert.equal(socket.all('queue-updated').length, before, 'nothing changed, nothing sent');
+});
+
+test('a stopping process tells its sockets when to come back, and another takes them', async (t) => {
+  const leaving = await serve(t, { env: { DRAIN_MS: 4000 } });
+  const { id } = await new Organizer(leaving).sale({ threshold: 1, autoHold: 0 });
+  await new Client(leaving, { sub: 'inside' }).check(id);
+  const buyers = [];
+  for (let i = 0; i < 20; i++) buyers.push(await visitor(t, leaving, id));
+  for (const buyer of buyers) buyer.ticket = (await position(buyer.socket)).payload.ticket;
+  const staying = await serve(t);
+  const stopped = leaving.stop();
+  const delays = new Set();
+  for (const { socket } of buyers) {
+    assert.equal((await socket.closed).code, 1001);
+    const { payload } = socket.all('error').find((message) => message.payload.code === 'draining');
+    assert.ok(payload.retryMs > 0 && payload.retryMs < 60000);
+    delays.add(payload.retryMs);
+  }
+  assert.ok(delays.size > 10, 'the delays are spread');
+  await stopped;
+  for (const [index, buyer] of buyers.entries()) {
+    const socket = await Socket.open(staying);
+    t.after(() => socket.drop());
+    socket.send('join-queue', { eventId: id, ticket: buyer.ticket, token: buyer.client.token });
+    assert.equal((await position(socket)).payload.position, index + 1);
+  }
+});
+
+test('places come back from the open sockets alone when Redis was emptied', async (t) => {
+  const server = await serve(t, { env: { RESTORE_MS: 3000 } });
+  const organizer = new Organizer(server);
+  const { id } = await organizer.sale({ threshold: 1, autoHold: 0 });
+  const inside = await visitor(t, server, id);
+  const buyers = [];
+  for (let i = 0; i < 30; i++) buyers.push(await visitor(t, server, id));
+  for (const { socket } of buyers) await position(socket);
+  const places = await redis.cli('ZRANGE', `queue:{${id}}`, 0, -1, 'WITHSCORES');
+  assert.equal(places.length, 60);
+  await sleep(6000); // PostgreSQL has taken note of the last place
+  await redis.cli('FLUSHALL');
+  await waitUntil(async () => {
+    const now = await redis.cli('ZRANGE', `queue:{${id}}`, 0, -1, 'WITHSCORES');
+    return places.every((item) => now.includes(item));
+  }, 10000, 'every place to be back');
+  await waitUntil(async () => (await redis.cli('SISMEMBER', `active:{${id}}`, `u:${inside.sub}`)) === 1, 10000,
+    'the one inside to be inside again');
+  for (const { socket } of buyers) assert.equal(socket.raw.readyState, 1);
+  await organizer.patch(id, { threshold: 31 });
+  for (const { socket } of buyers) await entry(socket, 10000);
+  for (const { socket } of buyers) {
+    const shown = socket.all('queue-position').map(({ payload }) => payload.position);
+    for (let i = 1; i < shown.length; i++) assert.ok(shown[i] <= shown[i - 1], `risen: ${shown}`);
+  }
+  const log = await redis.client.xrange(`log:{${id}}`, '-', '+');
+  const admitted = log.map(([, fields]) => Object.fromEntries(fields.flatMap((value, i) => (i % 2 ? [] : [[value, fields[i + 1]]]))))
+    .filter(({ kind }) => kind === 'promote').map(({ buyer }) => buyer);
+  assert.deepEqual(admitted, buyers.map(({ sub }) => `u:${sub}`));
+});
+
+test('sockets stay while Redis is away, and entries missed meanwhile are found', async (t) => {
+  const server = await serve(t, { env: { QUEUE_PROCESSOR_INTERVAL: 200 } });
+  const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 0 });
+  const first = await visitor(t, server, id);
+  const second = await visitor(t, server, id);
+  await position(second.socket);
+  await redis.restart();
+  await waitUntil(async () => (await first.client.leave(id)).status === 200, 10000, 'the service to heal');
+  await entry(second.socket, 10000);
+  assert.equal(second.socket.raw.readyState, 1);
+});
+
+test('an entry is pushed without a word on the channel', async (t) => {
+  const server = await serve(t);
+  for (const grid of [undefined, { rows: 1, seatsPerRow: 9 }]) {
+    const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: grid ? 1 : 0, grid });
+    await visitor(t, server, id);
+    const { socket, sub } = await visitor(t, server, id);
+    await position(socket);
+    const buyer = `u:${sub}`;
+    const place = await redis.cli('ZSCORE', `queue:{${id}}`, buyer);
+    await redis.client.multi().zrem(`queue:{${id}}`, buyer).zrem(`queue:seen:{${id}}`, buyer).sadd(`active:{${id}}`, buyer)
+      .zadd(`active:seen:{${id}}`, Date.now(), buyer).zadd(`active:since:{${id}}`, Date.now(), buyer)
+      .zadd(`active:place:{${id}}`, place, buyer).exec();
+    const { payload } = await entry(socket, 10000);
+    assert.equal(decode(payload.pass).place, String(place));
+  }
+});

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MIT
+//
+// The processor: ticks, leases, and that nothing and nobody is lost when one dies.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import {
+  Client, Organizer, Postgres, Redis, Server, SLOW, many, sleep, uniqueId, waitUntil,
+} from '../fixtures/index.mjs';
+
+let redis;
+let postgres;
+let database;
+
+before(async () => {
+  [redis, postgres] = await Promise.all([Redis.start(), Postgres.start()]);
+  database = await postgres.migrated();
+});
+after(() => Promise.all([redis.stop(), postgres.stop()]));
+
+async function serve(t, options = {}) {
+  const server = await Server.start({ redis, database, ...options });
+  t.after(async () => {
+    if (!server.running) return;
+    await server.resume();
+    await server.stop();
+  });
+  return server;
+}
+
+const key = (name, id) => `${name}:{${id}}`;
+const inside = (id) => redis.cli('SCARD', key('active', id));
+const waiting = (id) => redis.cli('ZCARD', key('queue', id));
+const leaseOf = (id) => redis.cli('GET', key('lease', id));
+
+async function joinMany(server, id, count, width = 50) {
+  const clients = Array.from({ length: count }, (_, i) => new Client(server, { sub: `${String(i).padStart(5, '0')}-${id}` }));
+  await many(clients, width, async (client) => {
+    const { status } = await client.check(id);
+    assert.equal(status, 200);
+  });
+  return clients;
+}
+
+async function logOf(id) {
+  const entries = await redis.client.xrange(key('log', id), '-', '+');
+  return entries.map(([, fields]) => Object.fromEntries(fields.flatMap((value, i) => (i % 2 ? [] : [[value, fields[i + 1]]]))));
+}
+
+// Everyone who waited got in once, in the order of the places, never above the threshold.
+async function assertOrderly(id, expected) {
+  const admitted = (await logOf(id)).filter(({ kind }) => kind === 'promote');
+  assert.equal(admitted.length, expected);
+  assert.equal(new Set(admitted.map(({ buyer }) => buyer)).size, expected, 'somebody was admitted twice');
+  for (let i = 1; i < admitted.length; i++) assert.ok(BigInt(admitted[i].place) > BigInt(admitted[i - 1].place), 'out of order');
+  for (const { inside: number, threshold } of admitted) assert.ok(Number(number) <= Number(threshold), 'over the threshold');
+}
+
+test('the lease of a killed holder is taken over within five seconds, whatever the interval', async (t) => {
+  const web = await serve(t, { roles: 'api', env: { QUEUE_PROCESSOR_INTERVAL: 60000 } });
+  const one = await serve(t, { roles: 'processor', env: { QUEUE_PROCESSOR_INTERVAL: 60000 } });
+  const organizer = new Organizer(web);
+  const { id } = await organizer.sale({ threshold: 1, autoHold: 0 });
+  const [first] = await joinMany(web, id, 3, 1);
+  const lease = await waitUntil(() => leaseOf(id), 5000, 'a lease');
+  await serve(t, { roles: 'processor', env: { QUEUE_PROCESSOR_INTERVAL: 60000 } });
+  await sleep(1500);
+  await first.leave(id); // a slot is free, and the next tick is nearly a minute away
+  assert.equal(await leaseOf(id), lease);
+  const killed = performance.now();
+  await one.kill();
+  await waitUntil(async () => (await waiting(id)) === 1, 8000, 'the next one to be let in');
+  const took = performance.now() - killed;
+  assert.ok(took < 5000 * SLOW, `took ${took} ms`);
+  assert.ok(Number((await leaseOf(id)).split(':')[0]) > Number(lease.split(':')[0]), 'the fence number rises');
+});
+
+test('process runs a tick now and says what it did; without a holder it is 503', async (t) => {
+  const web = await serve(t, { roles: 'api', env: { QUEUE_PROCESSOR_INTERVAL: 60000 } });
+  const processor = await serve(t, { roles: 'processor' });
+  const organizer = new Organizer(web);
+  const { id } = await organizer.sale({ threshold: 1, autoHold: 0, intervalMs: 60000 });
+  const [first] = await joinMany(web, id, 4, 1);
+  await waitUntil(() => redis.cli('EXISTS', key('index', id)), 8000, 'the holder at work');
+  await first.leave(id);
+  const done = await organizer.act(id, 'process');
+  assert.deepEqual(done, { eventId: id, promoted: 1, evicted: 0 });
+  assert.equal(await waiting(id), 2);
+  await processor.stop();
+  const { status } = await organizer.post(`/api/admin/events/${id}/process`);
+  assert.equal(status, 503);
+});
+
+test('a changed interval is obeyed at once', async (t) => {
+  const server = await serve(t);
+  const organizer = new Organizer(server);
+  const { id } = await organizer.sale({ threshold: 1, autoHold: 0, intervalMs: 60000 });
+  const [first] = await joinMany(server, id, 3, 1);
+  await waitUntil(() => redis.cli('EXISTS', key('index', id)), 8000, 'the holder at work');
+  await first.leave(id);
+  await sleep(1000);
+  assert.equal(await waiting(id), 2);
+  await organizer.patch(id, { intervalMs: 200 });
+  await waitUntil(async () => (await waiting(id)) === 1, 2500, 'the next tick');
+});
+
+test('one broken event never stops another', async (t) => {
+  const server = await serve(t);
+  const organizer = new Organizer(server);
+  const broken = await organizer.sale({ threshold: 1, autoHold: 0 });
+  const sound = await organizer.sale({ threshold: 1, autoHold: 0 });
+  const [first] = await joinMany(server, sound.id, 3, 1);
+  await redis.cli('DEL', key('queue', broken.id));
+  await redis.cli('SET', key('queue', broken.id), 'not a sorted set');
+  await sleep(1500);
+  await first.leave(sound.id);
+  await waitUntil(async () => (await waiting(sound.id)) === 1, 3000, 'the sound event to go on');
+  const ticks = await server.metric('tiketi_ticks_total');
+  await waitUntil(async () => (await server.metric('tiketi_ticks_total')) > ticks + 5, 5000, 'more ticks');
+  assert.ok(server.logs.some(({ level, event }) => level === 'error' && event === broken.id), 'the trouble is logged');
+  assert.ok(server.logs.filter(({ event }) => event === broken.id).length < 20, 'but not over and over');
+  await redis.cli('DEL', key('queue', broken.id));
+  const buyers = await joinMany(server, broken.id, 2, 1);
+  await buyers[0].leave(broken.id);
+  await waitUntil(async () => (await inside(broken.id)) === 1 && (await waiting(broken.id)) === 0, 5000, 'the broken one to work again');
+});
+
+test('three processors and 3,000 waiting: nobody is lost, nobody enters twice', async (t) => {
+  const web = await serve(t, { roles: 'api' });
+  const organizer = new Organizer(web);
+  const { id } = await organizer.sale({ threshold: 3000, autoHold: 0, intervalMs: 100 });
+  await organizer.act(id, 'pause');
+  await joinMany(web, id, 3000);
+  assert.equal(await waiting(id), 3000);
+  const processors = await Promise.all([1, 2, 3].map(() => serve(t, { roles: 'processor' })));
+  await waitUntil(() => leaseOf(id), 5000, 'a lease');
+  await organizer.act(id, 'resume');
+  await waitUntil(async () => (await waiting(id)) === 0, 20000, 'everyone to be let in');
+  assert.equal(await inside(id), 3000);
+  await assertOrderly(id, 3000);
+  assert.ok(processors.every(({ running }) => running));
+});
+
+test('a holder stopped in mid-tick and continued after the takeover changes nothing', async (t) => {
+  const web = await serve(t, { roles: 'api' });
+  const organizer = new Organizer(web);
+  const { id } = await organizer.sale({ threshold: 1, autoHold: 0, intervalMs: 20 });
+  const one = await serve(t, { roles: 'processor' });
+  await waitUntil(() => leaseOf(id), 5000, 'a lease');
+  const lease = await leaseOf(id);
+  const count = 600;
+  await joinMany(web, id, count);
+  await serve(t, { roles: 'processor' });
+  const changes = organizer.patch(id, { threshold: 300 });
+  await waitUntil(async () => (await inside(id)) > 1, 5000, 'ticks under way');
+  await one.pause();
+  await changes;
+  await organizer.patch(id, { threshold: count });
+  await waitUntil(async () => (await leaseOf(id)) && (await leaseOf(id)) !== lease, 8000, 'the takeover');
+  await one.resume();
+  await waitUntil(async () => (await waiting(id)) === 0, 10000, 'everyone to be let in');
+  await sleep(1500);
+  const now = await leaseOf(id);
+  assert.ok(Number(now.split(':')[0]) > Number(lease.split(':')[0]));
+  await assertOrderly(id, count - 1);
+  await waitUntil(() => one.logs.some(({ msg, message }) => /lease lost/.test(msg ?? message)), 5000, 'the old holder to notice');
+});
+
+for (const point of ['tick-before-promote', 'tick-after-promote']) {
+  test(`a crash at ${point} loses nobody`, async (t) => {
+    const web = await serve(t, { roles: 'api' });
+    const organizer = new Organizer(web);
+    const { id } = await organizer.sale({ threshold: 1, autoHold: 0, intervalMs: 100 });
+    await joinMany(web, id, 200);
+    const doomed = await serve(t, { roles: 'processor', env: { TIKETI_CRASH: `${point}:4` } });
+    await waitUntil(() => leaseOf(id), 5000, 'a lease');
+    await serve(t, { roles: 'processor' });
+    await organizer.patch(id, { threshold: 200 });
+    const { code } = await doomed.child.exited;
+    assert.equal(code, 137);
+    await waitUntil(async () => (await waiting(id)) === 0, 10000, 'everyone to be let in');
+    await assertOrderly(id, 199);
+  });
+}
+
+test('opening and closing times are honoured, and PostgreSQL follows', async (t) => {
+  const server = await serve(t);
+  const organizer = new Organizer(server);
+  const opensAt = new Date(Date.now() + 3000).toISOString();
+  const { id } = await organizer.sale({ threshold: 5, autoHold: 0, opensAt });
+  const clients = await joinMany(server, id, 3, 1);
+  assert.equal((await clients[0].status(id)).body.status, 'scheduled');
+  assert.equal(await inside(id), 0);
+  await waitUntil(async () => (await inside(id)) === 3, 6000, 'the doors to open');
+  assert.ok(Date.now() >= Date.parse(opensAt), 'not before the time');
+  await waitUntil(async () => (await organizer.get(`/api/admin/events/${id}`)).body.status === 'open', 8000, 'the record to follow');
+  await organizer.patch(id, { closesAt: new Date(Date.now() + 1000).toISOString() });
+  await waitUntil(async () => (await new Client(server, { sub: 'late' }).check(id)).status === 410, 6000, 'the doors to close');
+  await waitUntil(async () => (await organizer.get(`/api/admin/events/${id}`)).body.status === 'closed', 8000, 'the record to follow');
+});
+
+test('the idle and those inside for too long make room', async (t) => {
+  const server = await serve(t);
+  const organizer = new Organizer(server);
+  for (const settings of [{ idleTimeoutMs: 1500 }, { sessionLimitMs: 1500 }]) {
+    const { id } = await organizer.sale({ threshold: 1, autoHold: 0, ...settings });
+    await joinMany(server, id, 2, 1);
+    const first = await redis.cli('SMEMBERS', key('active', id));
+    await waitUntil(async () => {
+      const now = await redis.cli('SMEMBERS', key('active', id));
+      return now.length === 1 && now[0] !== first[0];
+    }, 6000, `the slot to go on (${Object.keys(settings)})`);
+  }
+  assert.ok((await server.metric('tiketi_evictions_total')) >= 2);
+});
+
+test('expired holds are swept and the seats are for others', async (t) => {
+  const server = await serve(t);
+  const organizer = new Organizer(server);
+  const { id } = await organizer.sale({ threshold: 2, autoHold: 0, holdMs: 1000, grid: { rows: 1, seatsPerRow: 2 } });
+  const [first, second] = await joinMany(server, id, 2, 1);
+  const { status, body } = await first.reserve({ eventId: id, quantity: 2 });
+  assert.equal(status, 201);
+  await waitUntil(async () => (await database.query('SELECT status FROM reservations WHERE id = $1', [body.id]))[0].status === 'expired',
+    6000, 'the sweep');
+  const seats = await database.query('SELECT status FROM seats WHERE event_id = $1', [id]);
+  assert.deepEqual(seats.map((seat) => seat.status), ['available', 'available']);
+  assert.equal((await second.reserve({ eventId: id, quantity: 2 })).status, 201);
+});
+
+test('the queue goes on while PostgreSQL is down, also on a processor that starts then', async (t) => {
+  const own = await Postgres.start();
+  t.after(() => own.stop());
+  const data = await own.migrated();
+  const server = await serve(t, { database: data, roles: 'api,processor' });
+  const organizer = new Organizer(server);
+  const { id } = await organizer.sale({ threshold: 1, autoHold: 0, intervalMs: 200 });
+  const clients = await joinMany(server, id, 4, 1);
+  await waitUntil(() => redis.cli('SISMEMBER', 'events', id), 8000, 'the cache of live events');
+  await own.halt();
+  await clients[0].leave(id);
+  await waitUntil(async () => (await waiting(id)) === 2, 5000, 'the next one');
+  await server.kill();
+  const other = await serve(t, { database: data, roles: 'api,processor', ready: false });
+  await other.waitReady();
+  await redis.cli('SREM', key('active', id), `u:${clients[1].sub}`);
+  const late = new Client(other, { token: clients[1].token });
+  await waitUntil(async () => (await late.leave(id)).status === 200, 8000, 'an answer');
+  await waitUntil(async () => (await waiting(id)) === 1, 10000, 'the next one');
+});
+
+test('a lost live copy is written again from PostgreSQL', async (t) => {
+  const server = await serve(t);
+  const organizer = new Organizer(server);
+  const { id } = await organizer.sale({ threshold: 7, autoHold: 0 });
+  await waitUntil(() => redis.cli('EXISTS', key('index', id)), 8000, 'the holder at work');
+  await redis.cli('DEL', key('config', id));
+  await waitUntil(async () => (await redis.cli('HGET', key('config', id), 'threshold')) === '7', 8000, 'the live copy');
+});
+
+test('when all seats are sold the event is sold out, and a freed seat reopens it', async (t) => {
+  const server = await serve(t);
+  const organizer = new Organizer(server);
+  const { id } = await organizer.sale({ threshold: 2, autoHold: 1, grid: { rows: 1, seatsPerRow: 1 } });
+  const statusIs = async (status) => (await organizer.get(`/api/admin/events/${id}`)).body.status === status;
+  await database.query(`UPDATE seats SET status = 'sold', holder = gen_random_uuid(), held_until = NULL WHERE event_id = $1`, [id]);
+  await waitUntil(() => statusIs('sold_out'), 10000, 'sold out');
+  await waitUntil(async () => (await redis.cli('HGET', key('config', id), 'status')) === 'sold_out', 8000, 'the live copy');
+  await database.query(`UPDATE seats SET status = 'available', holder = NULL WHERE event_id = $1`, [id]);
+  await waitUntil(() => statusIs('open'), 10000, 'open again');
+});
