@@ -38,13 +38,13 @@ BEGIN {
     # --- the only includers of each library -----------------------------------------------
     library("microhttpd.h", "httpd.c")
     library("hiredis/", "redis_link.c")
-    library("libpq-fe.h", "db.c")
+    library("libpq-fe.h", "db.c db_link.c db_migrate.c db_place.c")
     library("libwebsockets.h", "ws.c")
     library("jansson.h", "json.c")
     library("uv.h", "loop.c ws.c crowd_conn.c")
     library("openssl/", "jws.c token.c")
     library("http_parser.h", "crowd_conn.c")
-    library("wslay/", "crowd_conn.c")
+    library("wslay/", "crowd_frame.c")
 
     while (("ls include/*.h src/*.c 2>/dev/null" | getline file) > 0) check(file)
     exit failed
