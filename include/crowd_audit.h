@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * crowd_audit: checks the promises against Redis and PostgreSQL themselves: the admission log read
+ * along during the sale, and at the end the places of those who still wait and the seats sold.
+ */
+#ifndef TIKETI_CROWD_AUDIT_H
+#define TIKETI_CROWD_AUDIT_H
+
+#include "crowd_buyer.h"
+#include "crowd_check.h"
+#include "crowd_stats.h"
+#include "status.h"
+
+#include <stdint.h>
+
+struct crowd_audit;
+
+struct crowd_findings {
+    uint64_t lost;         /* beside those the buyers noticed themselves */
+    uint64_t double_sales;
+    uint64_t seats_sold;   /* to this crowd, as PostgreSQL says */
+    uint64_t seats_total, seats_free, seats_held; /* of the event, at the end */
+    struct crowd_samples push_ms; /* admission in the log -> told by the socket */
+};
+
+typedef void (*crowd_audit_cb)(void *arg, enum status status);
+
+/* ST_INVALID when REDIS_URL or DATABASE_URL cannot be used, with a sentence in `error`. */
+MUST_CHECK enum status crowd_audit_open(struct crowd *crowd, struct crowd_audit **ret_audit,
+                                        char *error, size_t error_size);
+/* Where the log stands before the first buyer comes. cb runs once, later: ST_OK, or why not. */
+void crowd_audit_begin(struct crowd_audit *audit, crowd_audit_cb cb, void *arg);
+/* Reads on, if it is not reading already: once a second. */
+void crowd_audit_follow(struct crowd_audit *audit);
+/* Reads the rest and judges. cb runs once, later. */
+void crowd_audit_finish(struct crowd_audit *audit, crowd_audit_cb cb, void *arg);
+const struct crowd_check *crowd_audit_check(const struct crowd_audit *audit);
+struct crowd_findings *crowd_audit_findings(struct crowd_audit *audit);
+void crowd_audit_close(struct crowd_audit *audit, loop_cb cb, void *arg); /* NULL: cb at once */
+void crowd_audit_free(struct crowd_audit *audit); /* after it is closed; NULL is fine */
+
+#endif

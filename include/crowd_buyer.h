@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * crowd_buyer: one virtual buyer: what he does, and what he remembers of it. Also struct crowd, what
+ * all buyers of a rehearsal share.
+ */
+#ifndef TIKETI_CROWD_BUYER_H
+#define TIKETI_CROWD_BUYER_H
+
+#include "buf.h"
+#include "config.h"
+#include "crowd_agenda.h"
+#include "crowd_check.h"
+#include "crowd_conn.h"
+#include "crowd_options.h"
+#include "crowd_stats.h"
+#include "loop.h"
+#include "table.h"
+#include "token.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum buyer_state {
+    BUYER_ABSENT,   /* has not arrived yet */
+    BUYER_ARRIVING, /* has asked, no answer yet */
+    BUYER_WAITING,
+    BUYER_INSIDE,
+    BUYER_SILENT, /* inside, gone silent: ends when he is evicted */
+    /* ends */
+    BUYER_BOUGHT,
+    BUYER_LEFT,
+    BUYER_SOLD_OUT,
+    BUYER_CLOSED,
+    BUYER_EVICTED,
+    BUYER_REFUNDED, /* paid too late, and the seats were gone */
+    BUYER_LOST,     /* waited, and was told that he has no place */
+    BUYER_FAILED,   /* a request failed */
+    BUYER_STATE_COUNT
+};
+const char *buyer_state_name(enum buyer_state state); /* for people */
+const char *buyer_state_key(enum buyer_state state);  /* in JSON */
+bool buyer_state_ends(enum buyer_state state);
+
+struct crowd_buyer {
+    struct crowd *crowd;
+    struct table_node node; /* in the crowd's roster, by buyer id */
+    struct crowd_due due;
+    struct crowd_conn *http, *socket;
+    char *guest, *ticket, *pass, *reservation; /* NULL until known */
+
+    uint64_t place, epoch;  /* as his ticket says */
+    uint64_t lowest;        /* position shown */
+    uint64_t first_position;
+    uint64_t asked_ns;      /* when the request under way was made */
+    uint64_t think_until_ms; /* of loop_now_ms; so is heard_ms */
+    uint64_t heard_ms;      /* last word on the socket */
+
+    struct crowd_witness witness;
+    int64_t out_since_ms; /* wall clock; 0: in touch */
+    int64_t told_ms;      /* wall clock of the entry; 0: not told */
+
+    /* what the log says of him */
+    int64_t admitted_ms; /* 0: never admitted */
+    uint64_t admitted_place, admitted_epoch;
+
+    uint64_t seat_sum; /* of the seats he believes to have: see crowd_seat_hash */
+    int64_t amount;
+    char currency[4];
+    uint8_t seat_count;
+
+    uint8_t state; /* enum buyer_state */
+    uint8_t plan, step, waits; /* enums of crowd_buyer.c */
+    uint16_t attempts;         /* in vain, in a row */
+    bool queued;               /* had to wait */
+    bool straight;             /* was let in by his first answer */
+    bool pushed;               /* told of his entry by the socket */
+    bool joined;               /* the socket under way has answered join-queue */
+    bool reused;               /* the connection under way had served before */
+    bool log_inside;           /* as the log says */
+    bool log_departed;
+};
+
+struct crowd {
+    const struct config *config;
+    const struct crowd_options *options;
+    struct loop *loop;
+    struct crowd_net *net;
+    struct crowd_agenda *agenda;
+    struct token_keys *keys;
+    struct crowd_target http, ws;
+    bool users;    /* JWT users, not guests */
+    char tag[9];   /* of this run, in the names of its buyers */
+    uint64_t random;
+    struct buf text, token; /* scratch */
+
+    struct crowd_buyer *buyers;
+    uint32_t count;
+    struct table roster;
+
+    /* what happened */
+    uint32_t states[BUYER_STATE_COUNT]; /* how many buyers are in each */
+    uint32_t allowed, queued;           /* by their first answers */
+    uint64_t requests, retries, errors, sockets, messages;
+    uint64_t risen, lost, answered_ms; /* answered_ms: when the last first answer came, from the start */
+    uint64_t begun_ns;
+    struct crowd_samples join_us, positions;
+    struct crowd_notes failures, breaks;
+};
+
+/* Rolls the buyer's dice; he is ABSENT. */
+void crowd_buyer_init(struct crowd *crowd, uint32_t index);
+/* He will come after so many ms. */
+void crowd_buyer_arrive(struct crowd_buyer *buyer, uint64_t delay_ms);
+/* The agenda's callback: `arg` is the crowd. */
+void crowd_buyer_due(void *arg, struct crowd_due *due);
+/* The log says that his admission has ended. */
+void crowd_buyer_departed(struct crowd_buyer *buyer, enum crowd_kind kind);
+/* Hangs up: no callback of his runs afterwards. Keeps what he remembers. */
+void crowd_buyer_stop(struct crowd_buyer *buyer);
+void crowd_buyer_clear(struct crowd_buyer *buyer);
+
+/* Gaps in touch as they are now. */
+struct crowd_witness crowd_buyer_witness(const struct crowd_buyer *buyer);
+/* Writes his buyer id ("u:…", "g:…") into out[BUYER_ID_MAX + 1]; "" while a guest has none. */
+void crowd_buyer_id(const struct crowd_buyer *buyer, char *out);
+/* NULL for a stranger. */
+struct crowd_buyer *crowd_find_buyer(const struct crowd *crowd, const char *id);
+/* Seats are compared by number and by the sum of these: the order does not matter. */
+uint64_t crowd_seat_hash(const char *id);
+bool crowd_done(const struct crowd *crowd); /* every buyer has ended */
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* crowd_options: what a rehearsal was asked for: one table holds option, kind, default and help. */
+#ifndef TIKETI_CROWD_OPTIONS_H
+#define TIKETI_CROWD_OPTIONS_H
+
+#include "status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define CROWD_USERS_MAX 200000
+
+struct crowd_options {
+    int64_t users;
+    const char *event; /* all texts are borrowed from argv */
+    const char *url;   /* NULL: from the configuration */
+    const char *ws;    /* NULL: the url's host and the configured WS_PORT */
+    int64_t arrive_ms;
+    double buy, abandon; /* shares of those who enter; the rest goes silent */
+    int64_t think_min_ms, think_max_ms;
+    int64_t max_time_ms;
+    int64_t seed;
+    const char *json; /* file, or NULL */
+    bool guests, no_sockets, no_check, allow_remote, strict;
+    bool help;
+};
+
+/* Fills every option, from argv or by default. ST_INVALID with a sentence in `error`. */
+MUST_CHECK enum status crowd_options_parse(int argc, char **argv, struct crowd_options *ret_options,
+                                           char *error, size_t error_size);
+void crowd_options_help(FILE *out);
+
+/* "250ms", "5s", "15m", "1h" or plain seconds ("0.5") -> ms, at most a day. */
+MUST_CHECK enum status crowd_duration_parse(const char *text, int64_t *ret_ms);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* crowd_stats: what a crowd measures: samples with exact percentiles, sentences counted. Pure. */
+#ifndef TIKETI_CROWD_STATS_H
+#define TIKETI_CROWD_STATS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Zeroed means empty. At most a few per buyer, so that all are kept and no percentile is a guess. */
+struct crowd_samples {
+    uint32_t *values;
+    size_t count, cap;
+    uint64_t sum;
+};
+
+void crowd_samples_add(struct crowd_samples *samples, uint64_t value); /* over 2^32-1: cut */
+void crowd_samples_clear(struct crowd_samples *samples);
+
+/* Smallest value at least as large as this share of all (nearest rank); 0 when empty. Sorts. */
+uint32_t crowd_samples_percentile(struct crowd_samples *samples, double percent);
+double crowd_samples_mean(const struct crowd_samples *samples); /* 0 when empty */
+
+/* Different sentences, each with how often it was said; the first CROWD_NOTES_MAX are kept. */
+#define CROWD_NOTES_MAX 20
+struct crowd_notes {
+    struct crowd_note {
+        char text[240];
+        uint64_t times;
+    } list[CROWD_NOTES_MAX];
+    unsigned count;
+    uint64_t others; /* that did not fit */
+};
+void crowd_notes_add(struct crowd_notes *notes, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+#endif

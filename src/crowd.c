@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * crowd: the rehearsal: virtual buyers over real HTTP and WebSocket, and the check of the promises.
+ *
+ *   options -> addresses -> where does the log stand? -> the buyers arrive -> until all have ended,
+ *   or the time is over, or a signal came -> the rest of the log, PostgreSQL -> report
+ *
+ * Why this way: one thread and one loop for all buyers, each a small object (crowd_buyer) with one
+ * item on one agenda, so that ten thousand of them leave the machine to the service. Called by:
+ * main. Owns: everything of the run. Bounded: in buyers by the open files a process may have, in
+ * time by --max-time; a target off the loopback is refused unless it is asked for.
+ */
+#include "crowd.h"
+
+#include "clock.h"
+#include "crowd_audit.h"
+#include "crowd_buyer.h"
+#include "crowd_memory.h"
+#include "crowd_options.h"
+#include "crowd_report.h"
+#include "redis.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+enum { EXIT_USAGE = 64, EXIT_CONFIG = 78 };
+
+#define TICK_MS 200
+#define FILES_RESERVED 128 /* backends, libraries */
+#define PROGRESS_TICKS (1000 / TICK_MS)
+
+/* One rehearsal, from the command line to the exit code. */
+struct run {
+    struct crowd crowd;
+    struct crowd_options options;
+    struct crowd_audit *audit; /* NULL: --no-check */
+    struct loop_timer *tick;
+    struct loop_resolve *resolve;
+    struct crowd_target *resolving; /* the one under way */
+    uint64_t ticks;
+    bool buying; /* between the first arrival and the end */
+    struct crowd_outcome outcome;
+    int code; /* other than 0: it could not begin */
+};
+
+static volatile sig_atomic_t stop_signal;
+
+static void on_signal(int number)
+{
+    stop_signal = number;
+}
+
+void crowd_print_help(void)
+{
+    crowd_options_help(stdout);
+}
+
+static int complain(int code, const char *sentence)
+{
+    (void)fprintf(stderr, "tiketi crowd: %s\n", sentence);
+    return code;
+}
+
+/* ---- the end ---- */
+
+static void run_closed(void *arg)
+{
+    struct run *run = arg;
+    loop_stop(run->crowd.loop);
+}
+
+static void run_close(struct run *run)
+{
+    struct crowd *crowd = &run->crowd;
+    run->buying = false;
+    for (uint32_t i = 0; i < crowd->count; i++)
+        crowd_buyer_stop(&crowd->buyers[i]);
+    crowd_agenda_free(crowd->agenda);
+    loop_timer_close(run->tick);
+    crowd->agenda = NULL;
+    run->tick = NULL;
+    crowd_audit_close(run->audit, run_closed, run);
+}
+
+static void run_audited(void *arg, enum status status)
+{
+    struct run *run = arg;
+    run->outcome.audit = status;
+    run_close(run);
+}
+
+static void run_end(struct run *run)
+{
+    struct crowd *crowd = &run->crowd;
+    run->buying = false;
+    run->outcome.duration_ms = (clock_mono_ns() - crowd->begun_ns) / 1000000;
+    loop_timer_stop(run->tick);
+    for (uint32_t i = 0; i < crowd->count; i++)
+        crowd_buyer_stop(&crowd->buyers[i]);
+    crowd_report_progress(crowd, run->outcome.duration_ms / 1000, true);
+    if (run->audit != NULL)
+        crowd_audit_finish(run->audit, run_audited, run);
+    else
+        run_close(run);
+}
+
+/* ---- while they buy ---- */
+
+static void run_tick(void *arg)
+{
+    struct run *run = arg;
+    const struct crowd *crowd = &run->crowd;
+    const uint64_t elapsed_ms = (clock_mono_ns() - crowd->begun_ns) / 1000000;
+    run->outcome.stopped = stop_signal != 0;
+    run->outcome.timed_out =
+        !crowd_done(crowd) && elapsed_ms >= (uint64_t)run->options.max_time_ms;
+    if (crowd_done(crowd) || run->outcome.stopped || run->outcome.timed_out) {
+        run_end(run);
+        return;
+    }
+    loop_timer_set(run->tick, TICK_MS);
+    if (++run->ticks % PROGRESS_TICKS != 0)
+        return;
+    crowd_report_progress(crowd, elapsed_ms / 1000, false);
+    if (run->audit != NULL)
+        crowd_audit_follow(run->audit);
+}
+
+static void run_buy(struct run *run)
+{
+    struct crowd *crowd = &run->crowd;
+    run->buying = true;
+    crowd->begun_ns = clock_mono_ns();
+    for (uint32_t i = 0; i < crowd->count; i++) {
+        const uint64_t die = crowd_mix(((uint64_t)run->options.seed << 32) + i);
+        crowd_buyer_arrive(&crowd->buyers[i], die % ((uint64_t)run->options.arrive_ms + 1));
+    }
+    loop_timer_set(run->tick, TICK_MS);
+}
+
+static void run_begun(void *arg, enum status status)
+{
+    struct run *run = arg;
+    if (status == ST_OK) {
+        run_buy(run);
+        return;
+    }
+    run->code = complain(1, "Redis cannot be read: is REDIS_URL that of the service? (or --no-check)");
+    run_close(run);
+}
+
+/* ---- addresses ---- */
+
+static void run_resolve(struct run *run);
+
+static void run_resolved(void *arg, enum status status, const char *const *addresses, size_t count)
+{
+    struct run *run = arg;
+    char sentence[200];
+    if (status != ST_OK || count == 0) {
+        (void)snprintf(sentence, sizeof(sentence), "%s: no such host", run->resolving->name);
+        run->code = complain(1, sentence);
+        run_close(run);
+        return;
+    }
+    (void)snprintf(run->resolving->address, sizeof(run->resolving->address), "%s", addresses[0]);
+    run_resolve(run);
+}
+
+static bool run_may_go_there(struct run *run)
+{
+    const struct crowd *crowd = &run->crowd;
+    if (run->options.allow_remote ||
+        (crowd_target_is_loopback(&crowd->http) && crowd_target_is_loopback(&crowd->ws)))
+        return true;
+    run->code = complain(EXIT_USAGE, "the target is not on this machine: a crowd is a load test, "
+                                     "so it needs --allow-remote");
+    return false;
+}
+
+static void run_resolve(struct run *run)
+{
+    struct crowd_target *targets[] = {&run->crowd.http, &run->crowd.ws};
+    for (size_t i = 0; i < 2; i++) {
+        if (targets[i]->address[0] != '\0')
+            continue;
+        run->resolving = targets[i];
+        run->resolve =
+            loop_resolve_start(run->crowd.loop, targets[i]->name, run_resolved, run);
+        return;
+    }
+    if (!run_may_go_there(run))
+        run_close(run);
+    else if (run->audit != NULL)
+        crowd_audit_begin(run->audit, run_begun, run);
+    else
+        run_buy(run);
+}
+
+static int read_targets(struct run *run)
+{
+    struct crowd *crowd = &run->crowd;
+    char url[64];
+    (void)snprintf(url, sizeof(url), "http://127.0.0.1:%d", (int)crowd->config->http_port);
+    if (crowd_target_parse(run->options.url != NULL ? run->options.url : url, "http",
+                           &crowd->http) != ST_OK)
+        return complain(EXIT_USAGE, "--url must be http://host[:port]");
+    if (run->options.ws == NULL) {
+        crowd->ws = crowd->http;
+        crowd->ws.port = (uint16_t)crowd->config->ws_port;
+        (void)snprintf(crowd->ws.path, sizeof(crowd->ws.path), "/ws");
+        crowd_target_name_host(&crowd->ws);
+        return 0;
+    }
+    if (crowd_target_parse(run->options.ws, "ws", &crowd->ws) != ST_OK)
+        return complain(EXIT_USAGE, "--ws must be ws://host[:port]/path");
+    return 0;
+}
+
+/* ---- the beginning ---- */
+
+/* To the hard limit; returns how many connections may be open. */
+static unsigned raise_open_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 1024 - FILES_RESERVED;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        (void)getrlimit(RLIMIT_NOFILE, &limit);
+    const unsigned most = limit.rlim_cur > 1000000 ? 1000000 : (unsigned)limit.rlim_cur;
+    return most > 2 * FILES_RESERVED ? most - FILES_RESERVED : most / 2;
+}
+
+/* A buyer holds one connection, and for a moment, when his socket comes up, two. */
+static int check_size(const struct run *run, unsigned open_max)
+{
+    char sentence[200];
+    const unsigned most = open_max / 4 * 3;
+    if (run->options.users <= (int64_t)most)
+        return 0;
+    (void)snprintf(sentence, sizeof(sentence),
+                   "%lld buyers need more open files than this process may have; at most %u here "
+                   "(raise `ulimit -Hn`, or run several crowds)",
+                   (long long)run->options.users, most);
+    return complain(EXIT_USAGE, sentence);
+}
+
+static int make_keys(struct run *run)
+{
+    struct crowd *crowd = &run->crowd;
+    char error[200];
+    crowd->users = crowd->config->jwt_secret != NULL && !run->options.guests;
+    if (run->options.buy > 0 && crowd->config->payment_webhook_secret == NULL)
+        return complain(EXIT_CONFIG, "paying needs PAYMENT_WEBHOOK_SECRET (or --buy 0)");
+    if (token_keys_new(crowd->config, &crowd->keys, error, sizeof(error)) != ST_OK)
+        return complain(EXIT_CONFIG, error);
+    return 0;
+}
+
+static void make_buyers(struct run *run)
+{
+    struct crowd *crowd = &run->crowd;
+    char random[33];
+    token_random_hex(random);
+    (void)snprintf(crowd->tag, sizeof(crowd->tag), "%.8s", random);
+    crowd->random = (uint64_t)run->options.seed;
+    crowd->options = &run->options;
+    crowd->count = (uint32_t)run->options.users;
+    crowd->buyers = xcalloc(crowd->count, sizeof(*crowd->buyers));
+    table_init(&crowd->roster);
+    buf_init(&crowd->text, 64 * 1024);
+    buf_init(&crowd->token, 64 * 1024);
+    for (uint32_t i = 0; i < crowd->count; i++)
+        crowd_buyer_init(crowd, i);
+}
+
+static void free_buyers(struct crowd *crowd)
+{
+    for (uint32_t i = 0; i < crowd->count; i++)
+        crowd_buyer_clear(&crowd->buyers[i]);
+    table_clear(&crowd->roster);
+    free(crowd->buyers);
+    buf_clear(&crowd->text);
+    buf_clear(&crowd->token);
+    crowd_samples_clear(&crowd->join_us);
+    crowd_samples_clear(&crowd->positions);
+}
+
+static void catch_signals(void)
+{
+    const struct sigaction action = {.sa_handler = on_signal};
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGHUP, &action, NULL);
+    (void)sigaction(SIGPIPE, &ignore, NULL);
+}
+
+static void report(struct run *run)
+{
+    run->outcome.crowd = &run->crowd;
+    if (run->audit != NULL) {
+        run->outcome.check = crowd_audit_check(run->audit);
+        run->outcome.findings = crowd_audit_findings(run->audit);
+    }
+    crowd_report_print(&run->outcome, stdout);
+    (void)fflush(stdout);
+    run->code = crowd_outcome_failed(&run->outcome) ? 1 : 0;
+    if (run->options.json != NULL &&
+        crowd_report_write_json(&run->outcome, run->options.json) != ST_OK)
+        run->code = complain(1, "the JSON report cannot be written");
+}
+
+/* Runs the loop from the first address to the last closed connection. */
+static void run_loop(struct run *run, unsigned open_max)
+{
+    struct crowd *crowd = &run->crowd;
+    const struct crowd_net_opts net_opts = {
+        .loop = crowd->loop, .open_max = open_max, .seed = (uint64_t)run->options.seed};
+    char error[200];
+    crowd->net = crowd_net_new(&net_opts);
+    crowd->agenda = crowd_agenda_new(crowd->loop, crowd->count, crowd_buyer_due, crowd);
+    run->tick = loop_timer_new(crowd->loop, run_tick, run);
+    if (!run->options.no_check &&
+        crowd_audit_open(crowd, &run->audit, error, sizeof(error)) != ST_OK) {
+        run->code = complain(EXIT_CONFIG, error);
+        run_close(run);
+    } else {
+        run_resolve(run);
+    }
+    loop_run(crowd->loop);
+    crowd_net_free(crowd->net);
+}
+
+static int run_all(struct run *run)
+{
+    struct crowd *crowd = &run->crowd;
+    const unsigned open_max = raise_open_files();
+    int code = check_size(run, open_max);
+    if (code == 0)
+        code = read_targets(run);
+    if (code == 0)
+        code = make_keys(run);
+    if (code != 0)
+        return code;
+    crowd->loop = loop_new();
+    if (crowd->loop == NULL) {
+        token_keys_free(crowd->keys);
+        return complain(1, "no event loop: out of open files");
+    }
+    catch_signals();
+    make_buyers(run);
+    run_loop(run, open_max);
+    if (run->code == 0)
+        report(run);
+    crowd_audit_free(run->audit);
+    loop_free(crowd->loop);
+    free_buyers(crowd);
+    token_keys_free(crowd->keys);
+    return run->code;
+}
+
+int crowd_main(const struct config *config, int argc, char **argv)
+{
+    struct run *run = xcalloc(1, sizeof(*run));
+    char error[200] = "";
+    run->crowd.config = config;
+    int code;
+    if (crowd_options_parse(argc - 1, argv + 1, &run->options, error, sizeof(error)) != ST_OK) {
+        code = complain(EXIT_USAGE, error);
+        (void)fputs("see tiketi crowd --help\n", stderr);
+    } else if (run->options.help) {
+        crowd_print_help();
+        code = 0;
+    } else {
+        code = run_all(run);
+    }
+    free(run);
+    return code;
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * crowd_memory: what a virtual buyer remembers, and the first check of it: a ticket for another
+ * place and a position that rises are broken promises, noticed where they happen. Tickets are
+ * read, not verified: they are the buyer's own. Called by: crowd_buyer, crowd_audit. Pure.
+ */
+#include "crowd_memory.h"
+
+#include "clock.h"
+#include "jws.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+uint64_t crowd_mix(uint64_t z)
+{
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+    return z ^ (z >> 31);
+}
+
+void crowd_keep_text(char **field, const char *text)
+{
+    if (text == NULL || (*field != NULL && strcmp(*field, text) == 0))
+        return;
+    free(*field);
+    *field = xstrdup(text);
+}
+
+void crowd_buyer_id(const struct crowd_buyer *buyer, char *out)
+{
+    const struct crowd *crowd = buyer->crowd;
+    if (crowd->users)
+        (void)snprintf(out, BUYER_ID_MAX + 1, "u:crowd-%s-%u", crowd->tag,
+                       (unsigned)(buyer - crowd->buyers));
+    else
+        (void)snprintf(out, BUYER_ID_MAX + 1, "%s", buyer->guest != NULL ? buyer->guest : "");
+}
+
+struct crowd_buyer *crowd_find_buyer(const struct crowd *crowd, const char *id)
+{
+    char own[BUYER_ID_MAX + 1];
+    const uint32_t hash = table_hash(&crowd->roster, id, strlen(id), "", 0);
+    struct table_node *node = table_first(&crowd->roster, hash);
+    for (; node != NULL; node = table_next(node)) {
+        struct crowd_buyer *buyer =
+            (struct crowd_buyer *)((char *)node - offsetof(struct crowd_buyer, node));
+        crowd_buyer_id(buyer, own);
+        if (strcmp(own, id) == 0)
+            return buyer;
+    }
+    return NULL;
+}
+
+/* ---- in touch, or not ---- */
+
+void crowd_out_of_touch(struct crowd_buyer *buyer)
+{
+    if (buyer->out_since_ms == 0)
+        buyer->out_since_ms = clock_wall_ms();
+}
+
+void crowd_in_touch(struct crowd_buyer *buyer)
+{
+    if (buyer->out_since_ms == 0)
+        return;
+    const struct crowd_gap gap = {buyer->out_since_ms, clock_wall_ms()};
+    const struct crowd_gap *longest = &buyer->witness.longest;
+    buyer->out_since_ms = 0;
+    buyer->witness.latest = gap;
+    if (gap.back_ms - gap.gone_ms >= longest->back_ms - longest->gone_ms)
+        buyer->witness.longest = gap;
+}
+
+struct crowd_witness crowd_buyer_witness(const struct crowd_buyer *buyer)
+{
+    struct crowd_witness witness = buyer->witness;
+    if (buyer->out_since_ms != 0)
+        witness.latest = (struct crowd_gap){buyer->out_since_ms, INT64_MAX};
+    return witness;
+}
+
+/* ---- tickets and positions ---- */
+
+static void lose(struct crowd_buyer *buyer, const char *how)
+{
+    char id[BUYER_ID_MAX + 1];
+    crowd_buyer_id(buyer, id);
+    buyer->crowd->lost++;
+    crowd_notes_add(&buyer->crowd->breaks, "%s %s", id, how);
+}
+
+/* What the ticket says, unverified: it is the buyer's own. */
+static struct json *read_ticket(struct crowd *crowd, const char *ticket)
+{
+    struct json_error error;
+    const char *payload = strchr(ticket, '.');
+    const char *stop = payload != NULL ? strchr(payload + 1, '.') : NULL;
+    if (stop == NULL)
+        return NULL;
+    buf_reset(&crowd->token);
+    if (base64url_decode(payload + 1, (size_t)(stop - payload - 1), &crowd->token) != ST_OK)
+        return NULL;
+    return json_parse(buf_str(&crowd->token), crowd->token.len, 4096, &error);
+}
+
+/* A new epoch: the event began anew, and what was before means nothing. */
+static void take_epoch(struct crowd_buyer *buyer, uint64_t epoch)
+{
+    if (epoch == buyer->epoch)
+        return;
+    buyer->epoch = epoch;
+    buyer->place = 0;
+    buyer->lowest = 0;
+}
+
+void crowd_take_ticket(struct crowd_buyer *buyer, const char *ticket)
+{
+    char how[160];
+    if (ticket == NULL || (buyer->ticket != NULL && strcmp(buyer->ticket, ticket) == 0))
+        return;
+    struct json *payload = read_ticket(buyer->crowd, ticket);
+    const char *place_text = json_str(payload, "p");
+    const uint64_t place = place_text != NULL ? strtoull(place_text, NULL, 10) : 0;
+    if (place == 0) {
+        json_free(payload);
+        crowd_notes_add(&buyer->crowd->failures, "a ticket names no place");
+        buyer->crowd->errors++;
+        return;
+    }
+    take_epoch(buyer, (uint64_t)json_int(payload, "x", 0));
+    json_free(payload);
+    if (buyer->place != 0 && buyer->place != place) {
+        (void)snprintf(how, sizeof(how),
+                       "had place %" PRIu64 " and was given a ticket for place %" PRIu64,
+                       buyer->place, place);
+        lose(buyer, how);
+    }
+    buyer->place = place;
+    crowd_keep_text(&buyer->ticket, ticket);
+}
+
+void crowd_take_position(struct crowd_buyer *buyer, int64_t position)
+{
+    char id[BUYER_ID_MAX + 1];
+    if (position <= 0)
+        return;
+    const uint64_t before = buyer->lowest;
+    if (buyer->first_position == 0) {
+        buyer->first_position = (uint64_t)position;
+        crowd_samples_add(&buyer->crowd->positions, (uint64_t)position);
+    }
+    if (crowd_check_position(&buyer->lowest, (uint64_t)position))
+        return;
+    crowd_buyer_id(buyer, id);
+    buyer->crowd->risen++;
+    crowd_notes_add(&buyer->crowd->breaks,
+                    "%s was shown position %" PRId64 " after position %" PRIu64, id, position,
+                    before);
+}
+
+void crowd_take_guest(struct crowd_buyer *buyer, const char *guest)
+{
+    struct crowd *crowd = buyer->crowd;
+    if (guest == NULL || buyer->guest != NULL || crowd->users)
+        return;
+    buyer->guest = xstrdup(guest);
+    table_add(&crowd->roster, &buyer->node,
+              table_hash(&crowd->roster, guest, strlen(guest), "", 0));
+}
+
+/* ---- reservations ---- */
+
+uint64_t crowd_seat_hash(const char *id)
+{
+    uint64_t hash = 0xcbf29ce484222325ULL; /* FNV-1a, then mixed so that sums do not collide */
+    for (; *id != '\0'; id++)
+        hash = (hash ^ (unsigned char)*id) * 0x100000001b3ULL;
+    return crowd_mix(hash);
+}
+
+/* Ids come as text or as numbers. */
+static const char *id_text(const struct json *object, const char *key, char *out, size_t size)
+{
+    const struct json *value = json_get(object, key);
+    if (value == NULL || json_is_null(value))
+        return NULL;
+    if (json_str_value(value) != NULL)
+        return json_str_value(value);
+    (void)snprintf(out, size, "%" PRId64, json_int_value(value, 0));
+    return out;
+}
+
+bool crowd_take_reservation(struct crowd_buyer *buyer, const struct json *reservation)
+{
+    char scratch[32];
+    const char *event = json_str(reservation, "eventId");
+    const char *status = json_str(reservation, "status");
+    const char *id = id_text(reservation, "id", scratch, sizeof(scratch));
+    const struct json *seats = json_get(reservation, "seats");
+    if (id == NULL || status == NULL || strcmp(status, "held") != 0 ||
+        (event != NULL && strcmp(event, buyer->crowd->options->event) != 0))
+        return false;
+    crowd_keep_text(&buyer->reservation, id);
+    buyer->amount = json_int(reservation, "totalAmount", 0);
+    const char *currency = json_str(reservation, "currency");
+    (void)snprintf(buyer->currency, sizeof(buyer->currency), "%s", currency ? currency : "");
+    buyer->seat_count = 0;
+    buyer->seat_sum = 0;
+    for (size_t i = 0; i < json_array_len(seats); i++) {
+        const char *seat = id_text(json_array_at(seats, i), "id", scratch, sizeof(scratch));
+        buyer->seat_count++;
+        buyer->seat_sum += crowd_seat_hash(seat != NULL ? seat : "");
+    }
+    return true;
+}
+

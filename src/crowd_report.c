@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * crowd_report: the progress line and the closing report of a rehearsal. Pure but for the streams
+ * it writes to. Called by: crowd. The JSON has the same numbers under stable names: tests read it.
+ */
+#include "crowd_report.h"
+
+#include "json.h"
+
+#include <inttypes.h>
+#include <unistd.h>
+
+#define PROGRESS_EVERY_S 5
+
+struct promise {
+    const char *text, *key;
+    uint64_t broken;
+};
+enum { PROMISES = 5 };
+
+static void promises_of(const struct crowd_outcome *outcome, struct promise *list)
+{
+    const struct crowd *crowd = outcome->crowd;
+    const bool checked = outcome->check != NULL;
+    list[0] = (struct promise){"over-admissions", "overAdmissions",
+                               checked ? outcome->check->over_admissions : 0};
+    list[1] = (struct promise){"order breaks", "orderBreaks",
+                               checked ? outcome->check->order_breaks : 0};
+    list[2] = (struct promise){"lost places", "lostPlaces",
+                               crowd->lost + (checked ? outcome->findings->lost : 0)};
+    list[3] = (struct promise){"risen positions", "risenPositions", crowd->risen};
+    list[4] = (struct promise){"double sales", "doubleSales",
+                               checked ? outcome->findings->double_sales : 0};
+}
+
+bool crowd_outcome_failed(const struct crowd_outcome *outcome)
+{
+    struct promise promises[PROMISES];
+    promises_of(outcome, promises);
+    for (int i = 0; i < PROMISES; i++) {
+        if (promises[i].broken > 0)
+            return true;
+    }
+    return outcome->crowd->errors > 0 || outcome->audit != ST_OK;
+}
+
+/* ---- for people ---- */
+
+static void print_latency(FILE *out, const char *name, struct crowd_samples *samples, double unit)
+{
+    if (samples->count == 0)
+        (void)fprintf(out, "  %-22s none\n", name);
+    else
+        (void)fprintf(out, "  %-22s p50 %.1f ms, p95 %.1f ms, p99 %.1f ms  (%zu)\n", name,
+                      crowd_samples_percentile(samples, 50) / unit,
+                      crowd_samples_percentile(samples, 95) / unit,
+                      crowd_samples_percentile(samples, 99) / unit, samples->count);
+}
+
+static void print_number(FILE *out, const char *name, uint64_t number)
+{
+    (void)fprintf(out, "  %-22s %" PRIu64 "\n", name, number);
+}
+
+static void print_notes(FILE *out, const char *title, const struct crowd_notes *notes)
+{
+    if (notes->count == 0)
+        return;
+    (void)fprintf(out, "\n%s\n", title);
+    for (unsigned i = 0; i < notes->count; i++)
+        (void)fprintf(out, "  %" PRIu64 " x %s\n", notes->list[i].times, notes->list[i].text);
+    if (notes->others > 0)
+        (void)fprintf(out, "  and %" PRIu64 " of other kinds\n", notes->others);
+}
+
+static void print_ends(const struct crowd *crowd, FILE *out)
+{
+    const char *comma = "";
+    (void)fprintf(out, "  %-22s ", "how they ended");
+    for (int i = 0; i < BUYER_STATE_COUNT; i++) {
+        if (crowd->states[i] == 0)
+            continue;
+        (void)fprintf(out, "%s%" PRIu32 " %s", comma, crowd->states[i],
+                      buyer_state_name((enum buyer_state)i));
+        comma = ", ";
+    }
+    (void)fprintf(out, "\n");
+}
+
+static void print_promises(const struct crowd_outcome *outcome, FILE *out)
+{
+    struct promise promises[PROMISES];
+    promises_of(outcome, promises);
+    (void)fprintf(out, "\npromises broken%s\n",
+                  outcome->check == NULL ? " (Redis and PostgreSQL were not read)" : "");
+    for (int i = 0; i < PROMISES; i++)
+        print_number(out, promises[i].text, promises[i].broken);
+    if (outcome->check == NULL)
+        return;
+    (void)fprintf(out,
+                  "  replayed: %" PRIu64 " log entries, %" PRIu64 " admissions (%" PRIu64
+                  " straight, %" PRIu64 " promoted), at most %" PRIu64 " inside\n",
+                  outcome->check->entries, outcome->check->admissions,
+                  outcome->check->by_kind[CROWD_STRAIGHT], outcome->check->by_kind[CROWD_PROMOTE],
+                  outcome->check->most_inside);
+    if (outcome->check->excused > 0)
+        (void)fprintf(out, "  %" PRIu64 " were passed over while they were out of touch: allowed\n",
+                      outcome->check->excused);
+    if (outcome->check->losses > 0)
+        (void)fprintf(out, "  Redis lost data %" PRIu64 " times\n", outcome->check->losses);
+}
+
+static const char *verdict(const struct crowd_outcome *outcome)
+{
+    if (outcome->audit != ST_OK)
+        return "The check is not complete: Redis or PostgreSQL could not be read.";
+    if (crowd_outcome_failed(outcome))
+        return "FAILED: a promise was broken, or a request failed.";
+    if (outcome->stopped)
+        return "Stopped early. Until then every promise was kept.";
+    if (outcome->timed_out)
+        return "The time was over before every buyer was done. Until then every promise was kept.";
+    return "Every promise was kept.";
+}
+
+void crowd_report_print(const struct crowd_outcome *outcome, FILE *out)
+{
+    struct crowd *crowd = outcome->crowd;
+    (void)fprintf(out, "\nrehearsal of %s\n", crowd->options->event);
+    (void)fprintf(out, "  %-22s %.1f s (all answered after %.1f s)\n", "duration",
+                  (double)outcome->duration_ms / 1000, (double)crowd->answered_ms / 1000);
+    print_number(out, "total users", crowd->count);
+    print_number(out, "allowed immediately", crowd->allowed);
+    print_number(out, "queued", crowd->queued);
+    print_number(out, "errors", crowd->errors);
+    print_number(out, "tried again", crowd->retries);
+    (void)fprintf(out, "  %-22s %.1f\n", "average position", crowd_samples_mean(&crowd->positions));
+    print_latency(out, "join latency", &crowd->join_us, 1000);
+    if (outcome->findings != NULL) {
+        print_latency(out, "push latency", &outcome->findings->push_ms, 1);
+        (void)fprintf(out, "  %-22s %" PRIu64 " (of %" PRIu64 "; %" PRIu64 " free, %" PRIu64
+                           " held)\n",
+                      "seats sold", outcome->findings->seats_sold, outcome->findings->seats_total,
+                      outcome->findings->seats_free, outcome->findings->seats_held);
+    }
+    print_ends(crowd, out);
+    print_promises(outcome, out);
+    print_notes(out, "what broke", &crowd->breaks);
+    print_notes(out, "what failed", &crowd->failures);
+    (void)fprintf(out, "\n%s\n", verdict(outcome));
+}
+
+void crowd_report_progress(const struct crowd *crowd, uint64_t elapsed_s, bool last)
+{
+    const bool terminal = isatty(STDERR_FILENO) != 0;
+    if (!terminal && !last && elapsed_s % PROGRESS_EVERY_S != 0)
+        return;
+    uint32_t others = 0;
+    for (int i = BUYER_CLOSED; i < BUYER_STATE_COUNT; i++)
+        others += crowd->states[i];
+    (void)fprintf(stderr,
+                  "%s%4" PRIu64 " s  arrived %" PRIu32 "  waiting %" PRIu32 "  inside %" PRIu32
+                  "  bought %" PRIu32 "  left %" PRIu32 "  silent %" PRIu32 "  sold out %" PRIu32
+                  "  other %" PRIu32 "  retries %" PRIu64 "  errors %" PRIu64 "%s",
+                  terminal ? "\r\033[K" : "", elapsed_s,
+                  crowd->count - crowd->states[BUYER_ABSENT], crowd->states[BUYER_WAITING],
+                  crowd->states[BUYER_INSIDE], crowd->states[BUYER_BOUGHT],
+                  crowd->states[BUYER_LEFT], crowd->states[BUYER_SILENT],
+                  crowd->states[BUYER_SOLD_OUT], others, crowd->retries, crowd->errors,
+                  terminal && !last ? "" : "\n");
+}
+
+/* ---- as JSON ---- */
+
+static struct json *latency_json(struct crowd_samples *samples, double unit)
+{
+    struct json *object = json_new_object();
+    json_set_int(object, "count", (int64_t)samples->count);
+    json_set_real(object, "p50", crowd_samples_percentile(samples, 50) / unit);
+    json_set_real(object, "p95", crowd_samples_percentile(samples, 95) / unit);
+    json_set_real(object, "p99", crowd_samples_percentile(samples, 99) / unit);
+    json_set_real(object, "max", crowd_samples_percentile(samples, 100) / unit);
+    return object;
+}
+
+static struct json *notes_json(const struct crowd_notes *notes)
+{
+    struct json *array = json_new_array();
+    for (unsigned i = 0; i < notes->count; i++) {
+        struct json *object = json_new_object();
+        json_set_str(object, "text", notes->list[i].text);
+        json_set_int(object, "times", (int64_t)notes->list[i].times);
+        json_append(array, object);
+    }
+    return array;
+}
+
+static struct json *ends_json(const struct crowd *crowd)
+{
+    struct json *object = json_new_object();
+    for (int i = 0; i < BUYER_STATE_COUNT; i++)
+        json_set_int(object, buyer_state_key((enum buyer_state)i), crowd->states[i]);
+    return object;
+}
+
+static struct json *promises_json(const struct crowd_outcome *outcome)
+{
+    struct promise promises[PROMISES];
+    struct json *object = json_new_object();
+    promises_of(outcome, promises);
+    for (int i = 0; i < PROMISES; i++)
+        json_set_int(object, promises[i].key, (int64_t)promises[i].broken);
+    return object;
+}
+
+static struct json *replay_json(const struct crowd_check *check)
+{
+    struct json *object = json_new_object();
+    json_set_int(object, "entries", (int64_t)check->entries);
+    json_set_int(object, "admissions", (int64_t)check->admissions);
+    json_set_int(object, "straight", (int64_t)check->by_kind[CROWD_STRAIGHT]);
+    json_set_int(object, "promoted", (int64_t)check->by_kind[CROWD_PROMOTE]);
+    json_set_int(object, "restored", (int64_t)check->by_kind[CROWD_RESTORED]);
+    json_set_int(object, "mostInside", (int64_t)check->most_inside);
+    json_set_int(object, "excused", (int64_t)check->excused);
+    json_set_int(object, "losses", (int64_t)check->losses);
+    return object;
+}
+
+static struct json *seats_json(const struct crowd_findings *findings)
+{
+    struct json *object = json_new_object();
+    json_set_int(object, "total", (int64_t)findings->seats_total);
+    json_set_int(object, "free", (int64_t)findings->seats_free);
+    json_set_int(object, "held", (int64_t)findings->seats_held);
+    return object;
+}
+
+static struct json *report_json(const struct crowd_outcome *outcome)
+{
+    struct crowd *crowd = outcome->crowd;
+    struct json *report = json_new_object();
+    json_set_str(report, "event", crowd->options->event);
+    json_set_int(report, "users", crowd->count);
+    json_set_int(report, "seed", crowd->options->seed);
+    json_set_bool(report, "failed", crowd_outcome_failed(outcome));
+    json_set_bool(report, "checked", outcome->check != NULL && outcome->audit == ST_OK);
+    json_set_bool(report, "timedOut", outcome->timed_out);
+    json_set_int(report, "durationMs", (int64_t)outcome->duration_ms);
+    json_set_int(report, "answeredMs", (int64_t)crowd->answered_ms);
+    json_set_int(report, "allowedImmediately", crowd->allowed);
+    json_set_int(report, "queued", crowd->queued);
+    json_set_int(report, "errors", (int64_t)crowd->errors);
+    json_set_int(report, "retries", (int64_t)crowd->retries);
+    json_set_int(report, "requests", (int64_t)crowd->requests);
+    json_set_int(report, "sockets", (int64_t)crowd->sockets);
+    json_set_int(report, "messages", (int64_t)crowd->messages);
+    json_set_real(report, "averagePosition", crowd_samples_mean(&crowd->positions));
+    json_set(report, "joinMs", latency_json(&crowd->join_us, 1000));
+    if (outcome->findings != NULL) {
+        json_set(report, "pushMs", latency_json(&outcome->findings->push_ms, 1));
+        json_set_int(report, "seatsSold", (int64_t)outcome->findings->seats_sold);
+        json_set(report, "seats", seats_json(outcome->findings));
+    }
+    json_set(report, "ended", ends_json(crowd));
+    json_set(report, "broken", promises_json(outcome));
+    if (outcome->check != NULL)
+        json_set(report, "replay", replay_json(outcome->check));
+    json_set(report, "breaks", notes_json(&crowd->breaks));
+    json_set(report, "failures", notes_json(&crowd->failures));
+    return report;
+}
+
+enum status crowd_report_write_json(const struct crowd_outcome *outcome, const char *path)
+{
+    struct buf text;
+    struct json *report = report_json(outcome);
+    buf_init(&text, 256 * 1024);
+    json_write(report, &text);
+    buf_add_char(&text, '\n');
+    json_free(report);
+    FILE *file = fopen(path, "w");
+    bool written = file != NULL && buf_status(&text) == ST_OK &&
+                   fwrite(buf_str(&text), 1, text.len, file) == text.len;
+    if (file != NULL && fclose(file) != 0)
+        written = false;
+    buf_clear(&text);
+    return written ? ST_OK : ST_INTERNAL;
+}
