@@ -256,15 +256,20 @@ start_postgres() {
     await 30 "$postgres_pid" PostgreSQL "$run/postgres.log" psql -qtAc 'SELECT 1'
 }
 
-[ -n "${REDIS_URL:-}${REDIS_HOST:-}" ] || start_redis
-[ -n "${DATABASE_URL:-}" ] || start_postgres
+[ -n "${REDIS_URL:-}${REDIS_URL_FILE:-}${REDIS_HOST:-}" ] || start_redis
+[ -n "${DATABASE_URL:-}${DATABASE_URL_FILE:-}" ] || start_postgres
 
 # --- the sale --------------------------------------------------------------------------------
 
 job "$bin" migrate || die "the migration failed"
-if [ -n "$postgres_pid" ]; then target=(); else target=(-d "$DATABASE_URL"); fi
-job psql "${target[@]}" -v ON_ERROR_STOP=1 -qtAc 'SELECT demo_event()' >/dev/null ||
-    die "the demo event could not be made"
+target=()
+[ -n "$postgres_pid" ] || target=(-d "${DATABASE_URL:-$(cat "${DATABASE_URL_FILE:-/dev/null}")}")
+threshold=${QUEUE_THRESHOLD:-1000}
+interval=${QUEUE_PROCESSOR_INTERVAL:-10000}
+[[ $threshold$interval =~ ^[0-9]{1,16}$ ]] ||
+    die "QUEUE_THRESHOLD=$threshold, QUEUE_PROCESSOR_INTERVAL=$interval: not two numbers"
+job psql "${target[@]}" -v ON_ERROR_STOP=1 -qtAc "SELECT demo_event($threshold, $interval)" \
+    >/dev/null || die "the demo event could not be made"
 
 [[ ${DRAIN_MS:=$drain_ms} =~ ^[0-9]{1,7}$ ]] || die "DRAIN_MS=$DRAIN_MS is not a number of milliseconds"
 export DRAIN_MS
@@ -310,8 +315,8 @@ fi
 status=0
 for pid in "$serve_pid" "$redis_pid" "$postgres_pid"; do [ -z "$pid" ] || watched+=("$pid"); done
 wait -n -p ended "${watched[@]}" || status=$?
-case $ended in
-"$job_pid")
+case ${ended:-} in
+"${job_pid:-none}")
     job_pid=
     exit "$status"
     ;;
