@@ -34,11 +34,18 @@ void buf_add_str(struct buf *buf, const char *text);
 void buf_add_char(struct buf *buf, char c);
 void buf_add_uint(struct buf *buf, uint64_t value);
 void buf_add_int(struct buf *buf, int64_t value);
+/* `len` more bytes for the caller to fill at once, all of them; NULL when they do not fit. */
+char *buf_extend(struct buf *buf, size_t len);
+/* Cuts the content back to `len` bytes. `failed` stays as it is. */
+void buf_truncate(struct buf *buf, size_t len);
 void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* JSON writers without a DOM, for the hot paths: a quoted, escaped string; bytes that are not
  * valid UTF-8 become U+FFFD. */
 void buf_add_json_str(struct buf *buf, const char *text, size_t len);
+
+/* Bytes of the valid UTF-8 sequence at `text`, at most `len`: 1..4, or 0 when there is none. */
+size_t buf_utf8_len(const char *text, size_t len);
 
 /* ST_OK, or ST_TOO_LARGE when a write did not fit. */
 MUST_CHECK enum status buf_status(const struct buf *buf);

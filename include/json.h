@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * json: the only includer of jansson. Bounded parsing (64 KiB unless the caller says otherwise,
- * nesting as far as jansson allows, duplicate keys refused), typed getters that name the field they refuse, and a DOM
- * writer for answers off the hot path. (Hot paths write with buf_add_json_str.)
+ * json: the only includer of jansson. Bounded parsing (length as the caller says, nesting at most
+ * 32 deep, duplicate keys refused), typed getters that name the field they refuse, and a DOM writer
+ * for answers off the hot path. (Hot paths write with buf_add_json_str.)
  */
 #ifndef TIKETI_JSON_H
 #define TIKETI_JSON_H
@@ -23,7 +23,10 @@ struct json_error {
     char detail[192];
 };
 
-/* New value or NULL with *error filled. */
+#define JSON_DEPTH_MAX 32
+
+/* New value or NULL with *error filled (NULL: not wanted). Refused: more than `max` bytes, deeper
+ * than JSON_DEPTH_MAX, a duplicate key, bad UTF-8, NUL in a string, integers beyond 64 bits. */
 struct json *json_parse(const char *text, size_t len, size_t max, struct json_error *error);
 void json_free(struct json *value); /* drops one reference; NULL is fine */
 
@@ -72,7 +75,8 @@ void json_set_null(struct json *object, const char *key);
 void json_set(struct json *object, const char *key, struct json *value); /* takes `value` */
 void json_append(struct json *array, struct json *value);                /* takes `value` */
 void json_append_str(struct json *array, const char *text);
-struct json *json_share(const struct json *value); /* new reference (jansson owns the name json_copy) */
+struct json *
+json_share(const struct json *value); /* new reference (jansson owns the name json_copy) */
 void json_write(const struct json *value, struct buf *out); /* compact, keys in insertion order */
 
 #endif

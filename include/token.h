@@ -32,7 +32,8 @@ struct user {
 };
 
 /* Verifies signature, exp and nbf (60 s leeway) and the sub (or userId: text or integer) of 1..128
- * printable bytes without space. ST_UNAUTHORIZED otherwise. */
+ * printable ASCII bytes without space. A token without exp never expires: whether its tokens do is
+ * the shop's choice. ST_UNAUTHORIZED otherwise. */
 MUST_CHECK enum status token_read_user(struct token_keys *keys, const char *jwt, size_t len,
                                        int64_t now_ms, struct user *ret_user);
 /* For `tiketi token` and tests: an HS256 JWT with JWT_SECRET. */
@@ -56,7 +57,8 @@ struct ticket {
 };
 
 /* Payload keys, in this order: {"e":event,"b":buyer,"p":"place","x":epoch,"l":lowest}. Written
- * without allocation beyond `out`. */
+ * without allocation beyond `out`. ST_INVALID when event or buyer is not an id; ST_UNAVAILABLE
+ * without ticket keys. On failure nothing was appended. */
 MUST_CHECK enum status ticket_sign(struct token_keys *keys, const struct ticket *ticket,
                                    struct buf *out);
 MUST_CHECK enum status ticket_read(struct token_keys *keys, const char *text, size_t len,

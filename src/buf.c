@@ -60,14 +60,29 @@ static bool reserve(struct buf *buf, size_t extra)
     return true;
 }
 
-void buf_add(struct buf *buf, const void *data, size_t len)
+char *buf_extend(struct buf *buf, size_t len)
 {
     if (!reserve(buf, len))
-        return;
-    if (len > 0)
-        memcpy(buf->data + buf->len, data, len);
+        return NULL;
+    char *room = buf->data + buf->len;
     buf->len += len;
     buf->data[buf->len] = '\0';
+    return room;
+}
+
+void buf_truncate(struct buf *buf, size_t len)
+{
+    if (len >= buf->len)
+        return;
+    buf->len = len;
+    buf->data[len] = '\0';
+}
+
+void buf_add(struct buf *buf, const void *data, size_t len)
+{
+    char *room = buf_extend(buf, len);
+    if (room != NULL && len > 0)
+        memcpy(room, data, len);
 }
 
 void buf_add_str(struct buf *buf, const char *text)
@@ -122,35 +137,45 @@ void buf_printf(struct buf *buf, const char *format, ...)
     buf->len += (size_t)need;
 }
 
-/* Length of the valid UTF-8 sequence at `s`, 0 when there is none (Unicode 15, table 3-7). */
-static size_t utf8_sequence(const unsigned char *s, size_t len)
+/* Unicode 15, table 3-7: which second bytes may follow which first ones. */
+static const struct utf8_row {
+    unsigned char first, last, second_min, second_max;
+    size_t len;
+} utf8_rows[] = {
+    {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
+    {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
+    {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+};
+
+static bool utf8_follows(const struct utf8_row *row, const unsigned char *s, size_t len)
 {
-    static const struct {
-        unsigned char first, last, second_min, second_max;
-        size_t len;
-    } table[] = {
-        {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
-        {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
-        {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-    };
-    for (size_t row = 0; row < sizeof(table) / sizeof(table[0]); row++) {
-        if (s[0] < table[row].first || s[0] > table[row].last)
-            continue;
-        if (len < table[row].len || s[1] < table[row].second_min || s[1] > table[row].second_max)
-            return 0;
-        for (size_t i = 2; i < table[row].len; i++) {
-            if ((s[i] & 0xc0) != 0x80)
-                return 0;
-        }
-        return table[row].len;
+    if (len < row->len || s[1] < row->second_min || s[1] > row->second_max)
+        return false;
+    for (size_t i = 2; i < row->len; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return false;
+    }
+    return true;
+}
+
+size_t buf_utf8_len(const char *text, size_t len)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    if (len == 0)
+        return 0;
+    if (s[0] < 0x80)
+        return 1;
+    for (size_t i = 0; i < sizeof(utf8_rows) / sizeof(utf8_rows[0]); i++) {
+        if (s[0] >= utf8_rows[i].first && s[0] <= utf8_rows[i].last)
+            return utf8_follows(&utf8_rows[i], s, len) ? utf8_rows[i].len : 0;
     }
     return 0;
 }
 
 static void add_escape(struct buf *buf, unsigned char c)
 {
-    static const char short_form[] = {['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n',
-                                      ['\f'] = 'f', ['\r'] = 'r', ['"'] = '"'};
+    static const char short_form[] = {
+        ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r', ['"'] = '"'};
     if (c == '\\' || (c < sizeof(short_form) && short_form[c] != 0)) {
         buf_add_char(buf, '\\');
         buf_add_char(buf, c == '\\' ? '\\' : short_form[c]);
@@ -171,7 +196,7 @@ void buf_add_json_str(struct buf *buf, const char *text, size_t len)
             i++;
             continue;
         }
-        const size_t sequence = c >= 0x80 ? utf8_sequence(s + i, len - i) : 0;
+        const size_t sequence = c >= 0x80 ? buf_utf8_len(text + i, len - i) : 0;
         if (sequence > 0) {
             i += sequence;
             continue;

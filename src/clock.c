@@ -35,8 +35,8 @@ void clock_format_rfc3339(int64_t ms, char *out)
         memset(&tm, 0, sizeof(tm));
     (void)snprintf(out, CLOCK_RFC3339_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ",
                    (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)(tm.tm_mon + 1) % 100,
-                   (unsigned)tm.tm_mday % 100, (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100,
-                   (unsigned)tm.tm_sec % 100, (unsigned)rest_ms % 1000);
+                   (unsigned)tm.tm_mday % 100, (unsigned)tm.tm_hour % 100,
+                   (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100, (unsigned)rest_ms % 1000);
 }
 
 /* Reads exactly `digits` digits within [min, max] and moves the cursor. */

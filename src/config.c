@@ -31,7 +31,7 @@ struct setting {
 };
 
 #define AT(member) offsetof(struct config, member)
-#define DAY_MS INT64_C(86400000)
+#define DAY_MS     INT64_C(86400000)
 
 static const struct setting settings[] = {
     {"QUEUE_THRESHOLD", KIND_INT, AT(queue_threshold), 0, 1000000, "1000",
@@ -163,8 +163,9 @@ static enum status set_int(struct config *config, const struct setting *setting,
     errno = 0;
     const long long value = strtoll(text, &end, 10);
     if (end == text || *end != '\0' || errno != 0 || value < setting->min || value > setting->max) {
-        (void)snprintf(error, size, "%s: must be an integer from %" PRId64 " to %" PRId64
-                       ", not '%.40s'", setting->name, setting->min, setting->max, text);
+        (void)snprintf(error, size,
+                       "%s: must be an integer from %" PRId64 " to %" PRId64 ", not '%.40s'",
+                       setting->name, setting->min, setting->max, text);
         return ST_INVALID;
     }
     *(int64_t *)((char *)config + setting->offset) = value;

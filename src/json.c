@@ -56,12 +56,38 @@ static void name_duplicate(const char *text, char *field, size_t size)
     (void)snprintf(field, size, "%.*s", (int)strcspn(near, "\""), near);
 }
 
+/* Is nowhere more than JSON_DEPTH_MAX open? Our own count, since jansson's limit (2048 levels of
+ * recursion) is fixed when it is built. What is no JSON at all is left for jansson to refuse. */
+static bool shallow(const char *text, size_t len)
+{
+    bool quoted = false;
+    size_t depth = 0;
+    for (size_t i = 0; i < len; i++) {
+        const char c = text[i];
+        if (quoted && c == '\\')
+            i++;
+        else if (c == '"')
+            quoted = !quoted;
+        else if (!quoted && (c == '{' || c == '['))
+            depth++;
+        else if (!quoted && (c == '}' || c == ']') && depth > 0)
+            depth--;
+        if (depth > JSON_DEPTH_MAX)
+            return false;
+    }
+    return true;
+}
+
 struct json *json_parse(const char *text, size_t len, size_t max, struct json_error *error)
 {
     json_error_t why;
     char field[64] = "";
     if (len > max) {
         (void)refuse(error, "", "The text is longer than %zu bytes.", max);
+        return NULL;
+    }
+    if (!shallow(text, len)) {
+        (void)refuse(error, "", "The text is nested more than %d deep.", JSON_DEPTH_MAX);
         return NULL;
     }
     json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);

@@ -1,610 +1,763 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * jws: compact JSON Web Signatures (RFC 7515) over OpenSSL.
+ * jws: compact JSON Web Signatures over OpenSSL.
  *
- * One pinned algorithm per key: the header of a token may only choose among our keys, never how a
- * key is used. The base64url header of each key is built once, so that signing and verifying our
- * own tickets touches no JSON; HMAC contexts are set up once and only re-initialised. Called by:
- * token. One ring belongs to one thread.
+ * Every key pins one algorithm, and all that can be made ahead is made when the key is added: the
+ * MAC context (re-initialised without its key, which costs a fifth of a new one), the contexts of
+ * the public keys, and the encoded header. So signing and verifying a ticket sets up no key and
+ * parses no header: a header equal to the one this key would write needs no look inside. Any other
+ * header is parsed, and remembered while it stays the same: a shop writes the same one every time.
+ *
+ * Called by: token. Owns: key material, wiped when the ring is freed. One thread per ring.
+ * Invariants: the token's `alg` never chooses the code that checks it; nothing of the payload is
+ * looked at before the signature held; on failure the caller's buffer is as it was.
  */
 #include "jws.h"
 
 #include "json.h"
 
-#include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/ec.h>
-#include <openssl/ecdsa.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
 #include <openssl/param_build.h>
 #include <openssl/pem.h>
-#include <stdio.h>
+#include <openssl/rsa.h>
+#include <openssl/sha.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define KEYS_MAX 16
-#define KID_MAX 64
-#define COORDINATE 32 /* bytes of a P-256 coordinate */
-#define ES256_SIG (2 * COORDINATE)
-#define MAC_LEN 32
+#define KEYS_MAX         64
+#define KID_MAX          128
+#define HEADER_MAX       1024 /* encoded bytes of a header */
+#define HS256_KEY_MIN    16
+#define MAC_LEN          32
+#define POINT_LEN        32 /* one coordinate, or one half of a signature */
+#define ES256_SIG_LEN    (2 * POINT_LEN)
+#define ES256_DER_MAX    72 /* two integers of at most 33 bytes, with their heads */
+#define RSA_BITS_MIN     2048
+#define RSA_BITS_MAX     8192
+#define JWKS_MAX         (256 * 1024)
+#define SIGNATURE_MAX    (RSA_BITS_MAX / 8)
+#define P256_ENCODED_LEN 43 /* base64url of 32 bytes */
 
-enum alg { ALG_HS256, ALG_ES256, ALG_RS256 };
-static const char *const alg_names[] = {"HS256", "ES256", "RS256"};
+enum algorithm { ALG_HS256, ALG_ES256, ALG_RS256 };
+static const char *const algorithm_names[] = {"HS256", "ES256", "RS256"};
 
-struct jws_key {
-    enum alg alg;
-    char kid[KID_MAX + 1]; /* "": any token without a kid of ours */
-    EVP_MAC_CTX *mac;      /* HS256 */
-    EVP_PKEY *pkey;        /* ES256, RS256 */
+struct key {
+    enum algorithm algorithm;
+    char kid[KID_MAX + 1]; /* "": none */
     bool can_sign;
-    char header[192]; /* base64url of the protected header */
-    size_t header_len;
+    EVP_MAC_CTX *mac;     /* HS256: has its key */
+    EVP_PKEY_CTX *signer; /* ES256 with the private key */
+    EVP_PKEY_CTX *verifier;
+    struct buf header;                                     /* encoded, with its dot */
+    char x[P256_ENCODED_LEN + 1], y[P256_ENCODED_LEN + 1]; /* ES256 */
 };
 
 struct jws_ring {
-    struct jws_key keys[KEYS_MAX];
+    struct key keys[KEYS_MAX];
     size_t count;
+    EVP_MD *sha256;
+    EVP_MD_CTX *digest;
+    /* the last foreign header that was understood, and its key */
+    char seen[HEADER_MAX];
+    size_t seen_len;
+    struct key *seen_key;
 };
 
 /* ---- base64url ---- */
 
-static const char digits64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
 void base64url_encode(const void *data, size_t len, struct buf *out)
 {
-    const unsigned char *s = data;
-    char chunk[256];
-    size_t n = 0;
-    for (size_t i = 0; i < len; i += 3) {
-        const size_t have = len - i < 3 ? len - i : 3;
-        const unsigned v = (unsigned)s[i] << 16 | (have > 1 ? (unsigned)s[i + 1] << 8 : 0) |
-                           (have > 2 ? s[i + 2] : 0);
-        for (size_t k = 0; k <= have; k++)
-            chunk[n++] = digits64[(v >> (18 - 6 * k)) & 63];
-        if (n > sizeof(chunk) - 4) {
-            buf_add(out, chunk, n);
-            n = 0;
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    const unsigned char *in = data;
+    char *to = buf_extend(out, len / 3 * 4 + (len % 3 > 0 ? len % 3 + 1 : 0));
+    if (to == NULL)
+        return;
+    for (; len >= 3; len -= 3, in += 3) {
+        *to++ = digits[in[0] >> 2];
+        *to++ = digits[(in[0] & 0x03) << 4 | in[1] >> 4];
+        *to++ = digits[(in[1] & 0x0f) << 2 | in[2] >> 6];
+        *to++ = digits[in[2] & 0x3f];
+    }
+    if (len > 0) {
+        const unsigned char second = len == 2 ? in[1] : 0;
+        *to++ = digits[in[0] >> 2];
+        *to++ = digits[(in[0] & 0x03) << 4 | second >> 4];
+        if (len == 2)
+            *to = digits[(second & 0x0f) << 2];
+    }
+}
+
+/* The value of each digit plus one; 0 for what is none. */
+static const unsigned char base64url_values[256] = {
+    ['A'] = 1,  ['B'] = 2,  ['C'] = 3,  ['D'] = 4,  ['E'] = 5,  ['F'] = 6,  ['G'] = 7,  ['H'] = 8,
+    ['I'] = 9,  ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16,
+    ['Q'] = 17, ['R'] = 18, ['S'] = 19, ['T'] = 20, ['U'] = 21, ['V'] = 22, ['W'] = 23, ['X'] = 24,
+    ['Y'] = 25, ['Z'] = 26, ['a'] = 27, ['b'] = 28, ['c'] = 29, ['d'] = 30, ['e'] = 31, ['f'] = 32,
+    ['g'] = 33, ['h'] = 34, ['i'] = 35, ['j'] = 36, ['k'] = 37, ['l'] = 38, ['m'] = 39, ['n'] = 40,
+    ['o'] = 41, ['p'] = 42, ['q'] = 43, ['r'] = 44, ['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48,
+    ['w'] = 49, ['x'] = 50, ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56,
+    ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['-'] = 63, ['_'] = 64,
+};
+
+static size_t decoded_len(size_t len)
+{
+    return len / 4 * 3 + (len % 4 > 0 ? len % 4 - 1 : 0);
+}
+
+/* Fills decoded_len(len) bytes. False on a byte outside the alphabet, an impossible length, or bits
+ * set that no encoder sets: one value has one text, so a token cannot be altered and still hold. */
+static bool decode(const char *text, size_t len, unsigned char *out)
+{
+    uint32_t bits = 0;
+    if (len % 4 == 1)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        const unsigned char value = base64url_values[(unsigned char)text[i]];
+        if (value == 0)
+            return false;
+        bits = bits << 6 | (value - 1u);
+        if (i % 4 == 3) {
+            *out++ = (unsigned char)(bits >> 16);
+            *out++ = (unsigned char)(bits >> 8);
+            *out++ = (unsigned char)bits;
+            bits = 0;
         }
     }
-    buf_add(out, chunk, n);
+    if (len % 4 == 2)
+        *out = (unsigned char)(bits >> 4);
+    if (len % 4 == 3) {
+        *out++ = (unsigned char)(bits >> 10);
+        *out = (unsigned char)(bits >> 2);
+    }
+    return (len % 4 != 2 || (bits & 0x0f) == 0) && (len % 4 != 3 || (bits & 0x03) == 0);
 }
 
-static int digit_value(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '-' ? 62 : c == '_' ? 63 : -1;
-}
-
-/* Strict: no padding, no other characters, and the unused bits of the last digit are zero, so that
- * a text has exactly one encoding. */
 enum status base64url_decode(const char *text, size_t len, struct buf *out)
 {
-    unsigned v = 0;
-    unsigned bits = 0;
-    if (len % 4 == 1)
-        return ST_INVALID;
-    for (size_t i = 0; i < len; i++) {
-        const int digit = digit_value(text[i]);
-        if (digit < 0)
-            return ST_INVALID;
-        v = (v << 6 | (unsigned)digit) & 0xffff;
-        bits += 6;
-        if (bits >= 8) {
-            bits -= 8;
-            buf_add_char(out, (char)(v >> bits & 0xff));
-        }
-    }
-    if ((v & ((1u << bits) - 1)) != 0)
-        return ST_INVALID;
-    return buf_status(out);
+    const size_t before = out->len;
+    char *room = buf_extend(out, decoded_len(len));
+    if (room == NULL)
+        return ST_TOO_LARGE;
+    if (decode(text, len, (unsigned char *)room))
+        return ST_OK;
+    buf_truncate(out, before);
+    return ST_INVALID;
 }
 
-/* ---- keys ---- */
+/* ---- the ring ---- */
 
 struct jws_ring *jws_ring_new(void)
 {
-    return xcalloc(1, sizeof(struct jws_ring));
+    struct jws_ring *ring = xcalloc(1, sizeof(*ring));
+    ring->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    ring->digest = EVP_MD_CTX_new();
+    if (ring->sha256 != NULL && ring->digest != NULL &&
+        EVP_DigestInit_ex(ring->digest, ring->sha256, NULL) == 1)
+        return ring;
+    jws_ring_free(ring);
+    return NULL;
+}
+
+static void key_clear(struct key *key)
+{
+    EVP_MAC_CTX_free(key->mac);
+    EVP_PKEY_CTX_free(key->signer);
+    EVP_PKEY_CTX_free(key->verifier);
+    buf_clear(&key->header);
+    *key = (struct key){0};
 }
 
 void jws_ring_free(struct jws_ring *ring)
 {
     if (ring == NULL)
         return;
-    for (size_t i = 0; i < ring->count; i++) {
-        EVP_MAC_CTX_free(ring->keys[i].mac); /* OpenSSL wipes key material */
-        EVP_PKEY_free(ring->keys[i].pkey);
-    }
+    for (size_t i = 0; i < ring->count; i++)
+        key_clear(&ring->keys[i]);
+    EVP_MD_CTX_free(ring->digest);
+    EVP_MD_free(ring->sha256);
+    OPENSSL_cleanse(ring, sizeof(*ring));
     free(ring);
 }
 
-static bool kid_fits(const char *kid)
+static bool kid_usable(const char *kid)
 {
     const size_t len = strlen(kid);
-    if (len > KID_MAX)
+    if (len == 0 || len > KID_MAX)
         return false;
     for (size_t i = 0; i < len; i++) {
-        if (kid[i] <= ' ' || kid[i] > '~' || kid[i] == '"' || kid[i] == '\\')
+        if (kid[i] <= 0x20 || kid[i] >= 0x7f || kid[i] == '"' || kid[i] == '\\')
             return false;
     }
     return true;
 }
 
-/* The next free key, named; NULL when the ring is full or the name will not do. */
-static struct jws_key *new_key(struct jws_ring *ring, const char *kid, enum alg alg)
+static struct key *find_key(struct jws_ring *ring, const char *kid, enum algorithm algorithm)
 {
-    struct buf text, encoded;
-    if (kid == NULL)
-        kid = "";
-    if (ring->count == KEYS_MAX || !kid_fits(kid))
+    for (size_t i = 0; i < ring->count; i++) {
+        struct key *key = &ring->keys[i];
+        if (strcmp(key->kid, kid) == 0 && (*kid != '\0' || key->algorithm == algorithm))
+            return key;
+    }
+    return NULL;
+}
+
+/* An empty slot for a key of this id, or NULL: bad id, id taken, or the ring is full. It counts
+ * once key_done() says so. */
+static struct key *key_begin(struct jws_ring *ring, const char *kid, enum algorithm algorithm)
+{
+    if (ring->count == KEYS_MAX || (kid != NULL && !kid_usable(kid)) ||
+        find_key(ring, kid != NULL ? kid : "", algorithm) != NULL)
         return NULL;
-    struct jws_key *key = &ring->keys[ring->count];
-    memset(key, 0, sizeof(*key));
-    key->alg = alg;
-    (void)snprintf(key->kid, sizeof(key->kid), "%s", kid);
-    buf_init(&text, 140);
-    buf_init(&encoded, sizeof(key->header) - 1);
-    if (kid[0] != '\0')
-        buf_printf(&text, "{\"alg\":\"%s\",\"kid\":\"%s\"}", alg_names[alg], kid);
-    else
-        buf_printf(&text, "{\"alg\":\"%s\",\"typ\":\"JWT\"}", alg_names[alg]);
-    base64url_encode(buf_str(&text), text.len, &encoded);
-    memcpy(key->header, buf_str(&encoded), encoded.len);
-    key->header_len = encoded.len;
-    buf_clear(&text);
-    buf_clear(&encoded);
+    struct key *key = &ring->keys[ring->count];
+    key->algorithm = algorithm;
+    if (kid != NULL)
+        memcpy(key->kid, kid, strlen(kid));
+    buf_init(&key->header, HEADER_MAX);
     return key;
 }
 
-enum status jws_ring_add_hs256(struct jws_ring *ring, const char *kid, const void *key,
-                               size_t key_len)
+static void write_header(struct key *key)
 {
-    OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char[]){"SHA256"}, 0),
-                           OSSL_PARAM_construct_end()};
-    struct jws_key *made = new_key(ring, kid, ALG_HS256);
-    if (made == NULL || key_len == 0)
+    struct buf json;
+    buf_init(&json, HEADER_MAX);
+    buf_printf(&json, "{\"alg\":\"%s\"", algorithm_names[key->algorithm]);
+    if (key->kid[0] != '\0')
+        buf_printf(&json, ",\"kid\":\"%s\"}", key->kid);
+    else
+        buf_add_str(&json, ",\"typ\":\"JWT\"}");
+    base64url_encode(buf_str(&json), json.len, &key->header);
+    buf_add_char(&key->header, '.');
+    buf_clear(&json);
+}
+
+static enum status key_done(struct jws_ring *ring, struct key *key, bool ok)
+{
+    if (!ok) {
+        key_clear(key);
         return ST_INVALID;
-    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    made->mac = mac != NULL ? EVP_MAC_CTX_new(mac) : NULL;
-    EVP_MAC_free(mac); /* the context keeps its own reference */
-    if (made->mac == NULL || EVP_MAC_init(made->mac, key, key_len, params) != 1) {
-        EVP_MAC_CTX_free(made->mac);
-        return ST_INTERNAL;
     }
-    made->can_sign = true;
+    write_header(key);
     ring->count++;
     return ST_OK;
 }
 
-static bool is_p256(const EVP_PKEY *pkey)
+enum status jws_ring_add_hs256(struct jws_ring *ring, const char *kid, const void *secret,
+                               size_t len)
 {
-    char group[32];
-    size_t len;
-    return EVP_PKEY_is_a(pkey, "EC") &&
-           EVP_PKEY_get_group_name(pkey, group, sizeof(group), &len) == 1 &&
-           (strcmp(group, "prime256v1") == 0 || strcmp(group, "P-256") == 0);
+    char digest[] = "SHA256";
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+        OSSL_PARAM_construct_end(),
+    };
+    if (len < HS256_KEY_MIN)
+        return ST_INVALID;
+    struct key *key = key_begin(ring, kid, ALG_HS256);
+    if (key == NULL)
+        return ST_INVALID;
+    EVP_MAC *hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    key->mac = hmac != NULL ? EVP_MAC_CTX_new(hmac) : NULL;
+    EVP_MAC_free(hmac); /* the context keeps its own reference */
+    key->can_sign = true;
+    return key_done(ring, key,
+                    key->mac != NULL && EVP_MAC_init(key->mac, secret, len, params) == 1);
 }
 
-/* The key id of a pass key: the RFC 7638 idea, shortened: 16 hex digits of SHA-256 of the point. */
-static bool point_of(const EVP_PKEY *pkey, unsigned char *x, unsigned char *y)
+/* ---- public-key material ---- */
+
+/* Base64url of one coordinate, as JWK wants it: always 32 bytes. */
+static bool encode_coordinate(const EVP_PKEY *pkey, const char *param, char *out)
 {
-    BIGNUM *bx = NULL, *by = NULL;
-    const bool ok = EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_EC_PUB_X, &bx) == 1 &&
-                    EVP_PKEY_get_bn_param(pkey, OSSL_PKEY_PARAM_EC_PUB_Y, &by) == 1 &&
-                    BN_bn2binpad(bx, x, COORDINATE) == COORDINATE &&
-                    BN_bn2binpad(by, y, COORDINATE) == COORDINATE;
-    BN_free(bx);
-    BN_free(by);
+    BIGNUM *number = NULL;
+    unsigned char bytes[POINT_LEN];
+    struct buf text;
+    buf_init(&text, P256_ENCODED_LEN);
+    const bool ok = EVP_PKEY_get_bn_param(pkey, param, &number) == 1 &&
+                    BN_bn2binpad(number, bytes, POINT_LEN) == POINT_LEN;
+    if (ok) {
+        base64url_encode(bytes, POINT_LEN, &text);
+        memcpy(out, buf_str(&text), P256_ENCODED_LEN + 1);
+    }
+    buf_clear(&text);
+    BN_free(number);
     return ok;
 }
 
-static void name_key(const EVP_PKEY *pkey, char *kid)
+/* RFC 7638: the id of a key that was given none is the hash of its public half, so every pod and
+ * every restart finds the same. */
+static bool name_by_thumbprint(struct key *key)
 {
-    unsigned char point[2 * COORDINATE], digest[32];
-    kid[0] = '\0';
-    if (!point_of(pkey, point, point + COORDINATE) ||
-        EVP_Digest(point, sizeof(point), digest, NULL, EVP_sha256(), NULL) != 1)
-        return;
-    for (int i = 0; i < 8; i++)
-        (void)snprintf(kid + 2 * i, 3, "%02x", digest[i]);
+    struct buf text;
+    unsigned char hash[SHA256_DIGEST_LENGTH];
+    buf_init(&text, 256);
+    buf_printf(&text, "{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"%s\",\"y\":\"%s\"}", key->x,
+               key->y);
+    const bool ok = buf_status(&text) == ST_OK &&
+                    EVP_Digest(buf_str(&text), text.len, hash, NULL, EVP_sha256(), NULL) == 1;
+    buf_reset(&text);
+    base64url_encode(hash, sizeof(hash), &text);
+    if (ok)
+        memcpy(key->kid, buf_str(&text), text.len + 1);
+    buf_clear(&text);
+    return ok;
 }
 
-/* Takes `pkey`. */
-static enum status add_pkey(struct jws_ring *ring, const char *kid, enum alg alg, EVP_PKEY *pkey,
-                            bool can_sign)
+static EVP_PKEY_CTX *context(EVP_PKEY *pkey, int (*init)(EVP_PKEY_CTX *))
 {
-    char own[17];
-    if (kid == NULL && alg == ALG_ES256) {
-        name_key(pkey, own);
-        kid = own;
-    }
-    struct jws_key *key = new_key(ring, kid, alg);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
+    if (ctx != NULL && init(ctx) == 1 && EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha256()) == 1)
+        return ctx;
+    EVP_PKEY_CTX_free(ctx);
+    return NULL;
+}
+
+static bool key_set_es256(struct key *key, EVP_PKEY *pkey, bool can_sign)
+{
+    char group[32] = "";
+    if (pkey == NULL || EVP_PKEY_is_a(pkey, "EC") != 1 ||
+        EVP_PKEY_get_utf8_string_param(pkey, OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof(group),
+                                       NULL) != 1 ||
+        strcmp(group, "prime256v1") != 0 ||
+        !encode_coordinate(pkey, OSSL_PKEY_PARAM_EC_PUB_X, key->x) ||
+        !encode_coordinate(pkey, OSSL_PKEY_PARAM_EC_PUB_Y, key->y))
+        return false;
+    key->verifier = context(pkey, EVP_PKEY_verify_init);
+    key->signer = can_sign ? context(pkey, EVP_PKEY_sign_init) : NULL;
+    key->can_sign = can_sign;
+    return key->verifier != NULL && (!can_sign || key->signer != NULL);
+}
+
+/* Takes `pkey` (NULL is a bad key). */
+static enum status add_es256_private(struct jws_ring *ring, const char *kid, EVP_PKEY *pkey)
+{
+    struct key *key = key_begin(ring, kid, ALG_ES256);
     if (key == NULL) {
         EVP_PKEY_free(pkey);
         return ST_INVALID;
     }
-    key->pkey = pkey;
-    key->can_sign = can_sign;
-    ring->count++;
-    return ST_OK;
+    bool ok = key_set_es256(key, pkey, true);
+    if (ok && kid == NULL)
+        ok = name_by_thumbprint(key);
+    EVP_PKEY_free(pkey); /* the contexts keep their own references */
+    /* The slot is not counted yet, so this asks for the same key added before. */
+    ok = ok && find_key(ring, key->kid, ALG_ES256) == NULL;
+    return key_done(ring, key, ok);
+}
+
+/* An encrypted PEM is a bad key; without this OpenSSL would ask the terminal. */
+static int no_password(char *out, int size, int writing, void *arg)
+{
+    (void)out, (void)size, (void)writing, (void)arg;
+    return -1;
 }
 
 enum status jws_ring_add_es256_pem(struct jws_ring *ring, const char *kid, const char *pem)
 {
     BIO *bio = BIO_new_mem_buf(pem, -1);
-    EVP_PKEY *pkey = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : NULL;
-    BIO_free(bio);
-    if (pkey == NULL || !is_p256(pkey)) {
+    EVP_PKEY *pkey = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
+    EVP_PKEY_CTX *check = pkey != NULL ? EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL) : NULL;
+    if (check == NULL || EVP_PKEY_check(check) != 1) { /* the halves must belong together */
         EVP_PKEY_free(pkey);
-        return ST_INVALID;
+        pkey = NULL;
     }
-    return add_pkey(ring, kid, ALG_ES256, pkey, true);
+    EVP_PKEY_CTX_free(check);
+    BIO_free(bio);
+    return add_es256_private(ring, kid, pkey);
 }
 
-/* A P-256 key pair from a private scalar and (or) an uncompressed point. New, or NULL. */
-static EVP_PKEY *ec_key(const BIGNUM *scalar, const unsigned char *point, size_t point_len)
+static bool hkdf(const void *seed, size_t seed_len, unsigned char *out, size_t out_len)
+{
+    char digest[] = "SHA256";
+    char info[] = "tiketi pass key";
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *)seed, seed_len),
+        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info, sizeof(info) - 1),
+        OSSL_PARAM_construct_end(),
+    };
+    EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
+    EVP_KDF_CTX *ctx = kdf != NULL ? EVP_KDF_CTX_new(kdf) : NULL;
+    const bool ok = ctx != NULL && EVP_KDF_derive(ctx, out, out_len, params) == 1;
+    EVP_KDF_CTX_free(ctx);
+    EVP_KDF_free(kdf);
+    return ok;
+}
+
+/* New key from what the builder holds, or NULL. Takes the builder. */
+static EVP_PKEY *build_key(const char *type, int selection, OSSL_PARAM_BLD *builder)
 {
     EVP_PKEY *pkey = NULL;
-    OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
-    OSSL_PARAM *params = NULL;
-    const int selection = scalar != NULL ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY;
-    if (build != NULL && ctx != NULL &&
-        OSSL_PARAM_BLD_push_utf8_string(build, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0) == 1 &&
-        OSSL_PARAM_BLD_push_octet_string(build, OSSL_PKEY_PARAM_PUB_KEY, point, point_len) == 1 &&
-        (scalar == NULL || OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_PRIV_KEY, scalar) == 1))
-        params = OSSL_PARAM_BLD_to_param(build);
-    if (params == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
+    OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(builder);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
+    if (params == NULL || ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
         EVP_PKEY_fromdata(ctx, &pkey, selection, params) != 1)
         pkey = NULL;
-    OSSL_PARAM_free(params);
-    OSSL_PARAM_BLD_free(build);
     EVP_PKEY_CTX_free(ctx);
+    OSSL_PARAM_free(params);
+    OSSL_PARAM_BLD_free(builder);
     return pkey;
 }
 
-/* RFC 5869 with SHA-256. 48 bytes: reducing them modulo the group order leaves no visible bias
- * (FIPS 186-5, A.2.1). */
-static bool derive_bytes(const void *seed, size_t seed_len, unsigned char *out, size_t len)
+/* `secret` NULL: a public key. */
+static EVP_PKEY *build_p256(const unsigned char *point, size_t point_len, const BIGNUM *secret)
 {
-    static const char info[] = "tiketi pass key";
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_id(EVP_PKEY_HKDF, NULL);
-    const bool ok = ctx != NULL && EVP_PKEY_derive_init(ctx) == 1 &&
-                    EVP_PKEY_CTX_set_hkdf_md(ctx, EVP_sha256()) == 1 &&
-                    EVP_PKEY_CTX_set1_hkdf_key(ctx, seed, (int)seed_len) == 1 &&
-                    EVP_PKEY_CTX_add1_hkdf_info(ctx, (const unsigned char *)info,
-                                                sizeof(info) - 1) == 1 &&
-                    EVP_PKEY_derive(ctx, out, &len) == 1;
-    EVP_PKEY_CTX_free(ctx);
+    OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
+    if (builder == NULL ||
+        OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0) !=
+            1 ||
+        OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY, point, point_len) != 1 ||
+        (secret != NULL &&
+         OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_PRIV_KEY, secret) != 1)) {
+        OSSL_PARAM_BLD_free(builder);
+        return NULL;
+    }
+    return build_key("EC", secret != NULL ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY, builder);
+}
+
+/* FIPS 186-5 A.2.1: 128 bits more than the order has, so that the reduction does not show. */
+static bool secret_from_bytes(const EC_GROUP *group, const unsigned char *bytes, size_t len,
+                              BIGNUM *ret_secret)
+{
+    BN_CTX *ctx = BN_CTX_secure_new();
+    BIGNUM *limit = BN_dup(EC_GROUP_get0_order(group));
+    const bool ok = ctx != NULL && limit != NULL &&
+                    BN_bin2bn(bytes, (int)len, ret_secret) != NULL && BN_sub_word(limit, 1) == 1 &&
+                    BN_mod(ret_secret, ret_secret, limit, ctx) == 1 &&
+                    BN_add_word(ret_secret, 1) == 1;
+    BN_free(limit);
+    BN_CTX_free(ctx);
     return ok;
 }
 
 enum status jws_ring_add_es256_derived(struct jws_ring *ring, const void *seed, size_t seed_len)
 {
-    unsigned char bytes[48], point[1 + 2 * COORDINATE];
+    unsigned char bytes[48], encoded[1 + 2 * POINT_LEN];
     EVP_PKEY *pkey = NULL;
     EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
-    EC_POINT *product = group != NULL ? EC_POINT_new(group) : NULL;
-    BN_CTX *ctx = BN_CTX_secure_new();
-    BIGNUM *scalar = BN_secure_new(), *limit = BN_new();
-    if (product != NULL && ctx != NULL && scalar != NULL && limit != NULL &&
-        derive_bytes(seed, seed_len, bytes, sizeof(bytes)) &&
-        BN_bin2bn(bytes, sizeof(bytes), scalar) != NULL &&
-        BN_sub(limit, EC_GROUP_get0_order(group), BN_value_one()) == 1 &&
-        BN_mod(scalar, scalar, limit, ctx) == 1 && BN_add_word(scalar, 1) == 1 && /* 1..n-1 */
-        EC_POINT_mul(group, product, scalar, NULL, NULL, ctx) == 1 &&
-        EC_POINT_point2oct(group, product, POINT_CONVERSION_UNCOMPRESSED, point, sizeof(point),
-                           ctx) == sizeof(point))
-        pkey = ec_key(scalar, point, sizeof(point));
+    EC_POINT *point = group != NULL ? EC_POINT_new(group) : NULL;
+    BIGNUM *secret = BN_secure_new();
+    if (point != NULL && secret != NULL && hkdf(seed, seed_len, bytes, sizeof(bytes)) &&
+        secret_from_bytes(group, bytes, sizeof(bytes), secret) &&
+        EC_POINT_mul(group, point, secret, NULL, NULL, NULL) == 1 &&
+        EC_POINT_point2oct(group, point, POINT_CONVERSION_UNCOMPRESSED, encoded, sizeof(encoded),
+                           NULL) == sizeof(encoded))
+        pkey = build_p256(encoded, sizeof(encoded), secret);
     OPENSSL_cleanse(bytes, sizeof(bytes));
-    BN_clear_free(scalar);
-    BN_free(limit);
-    BN_CTX_free(ctx);
-    EC_POINT_free(product);
+    BN_clear_free(secret);
+    EC_POINT_free(point);
     EC_GROUP_free(group);
-    return pkey != NULL ? add_pkey(ring, NULL, ALG_ES256, pkey, true) : ST_INTERNAL;
+    return add_es256_private(ring, NULL, pkey);
 }
 
 /* ---- JWKS ---- */
 
-static enum status decode_member(const struct json *jwk, const char *name, size_t max,
-                                 struct buf *out)
+/* The bytes of a base64url member of a JWK; their count, or 0 when absent, bad or too long. */
+static size_t jwk_bytes(const struct json *jwk, const char *name, unsigned char *out, size_t cap)
 {
     const char *text = json_str(jwk, name);
-    buf_reset(out);
-    if (text == NULL || strlen(text) > max * 2)
-        return ST_INVALID;
-    return base64url_decode(text, strlen(text), out);
+    const size_t len = text != NULL ? strlen(text) : 0;
+    if (len == 0 || decoded_len(len) > cap || !decode(text, len, out))
+        return 0;
+    return decoded_len(len);
 }
 
-static EVP_PKEY *read_ec_jwk(const struct json *jwk, struct buf *x, struct buf *y)
+static EVP_PKEY *jwk_p256(const struct json *jwk)
 {
-    unsigned char point[1 + 2 * COORDINATE] = {POINT_CONVERSION_UNCOMPRESSED};
-    const char *curve = json_str(jwk, "crv");
-    if (curve == NULL || strcmp(curve, "P-256") != 0 ||
-        decode_member(jwk, "x", COORDINATE, x) != ST_OK ||
-        decode_member(jwk, "y", COORDINATE, y) != ST_OK || x->len != COORDINATE ||
-        y->len != COORDINATE)
+    unsigned char point[1 + 2 * POINT_LEN] = {POINT_CONVERSION_UNCOMPRESSED};
+    if (jwk_bytes(jwk, "x", point + 1, POINT_LEN) != POINT_LEN ||
+        jwk_bytes(jwk, "y", point + 1 + POINT_LEN, POINT_LEN) != POINT_LEN)
         return NULL;
-    memcpy(point + 1, x->data, COORDINATE);
-    memcpy(point + 1 + COORDINATE, y->data, COORDINATE);
-    return ec_key(NULL, point, sizeof(point));
+    return build_p256(point, sizeof(point), NULL); /* refuses a point that is not on the curve */
 }
 
-static EVP_PKEY *read_rsa_jwk(const struct json *jwk, struct buf *n, struct buf *e)
+static EVP_PKEY *jwk_rsa(const struct json *jwk)
 {
+    unsigned char modulus[RSA_BITS_MAX / 8], exponent[8];
+    const size_t n_len = jwk_bytes(jwk, "n", modulus, sizeof(modulus));
+    const size_t e_len = jwk_bytes(jwk, "e", exponent, sizeof(exponent));
+    BIGNUM *n = BN_bin2bn(modulus, (int)n_len, NULL), *e = BN_bin2bn(exponent, (int)e_len, NULL);
+    OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
     EVP_PKEY *pkey = NULL;
-    if (decode_member(jwk, "n", 1024, n) != ST_OK || decode_member(jwk, "e", 8, e) != ST_OK ||
-        n->len < 256 || e->len == 0)
-        return NULL;
-    BIGNUM *modulus = BN_bin2bn((const unsigned char *)n->data, (int)n->len, NULL);
-    BIGNUM *exponent = BN_bin2bn((const unsigned char *)e->data, (int)e->len, NULL);
-    OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
-    OSSL_PARAM *params = NULL;
-    if (OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_N, modulus) == 1 &&
-        OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_E, exponent) == 1)
-        params = OSSL_PARAM_BLD_to_param(build);
-    if (params == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
-        EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1)
-        pkey = NULL;
-    OSSL_PARAM_free(params);
-    OSSL_PARAM_BLD_free(build);
-    EVP_PKEY_CTX_free(ctx);
-    BN_free(modulus);
-    BN_free(exponent);
+    if (n != NULL && e != NULL && builder != NULL && BN_num_bits(n) >= RSA_BITS_MIN &&
+        BN_is_odd(n) && BN_is_odd(e) && !BN_is_one(e) &&
+        OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, n) == 1 &&
+        OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, e) == 1)
+        pkey = build_key("RSA", EVP_PKEY_PUBLIC_KEY, builder);
+    else
+        OSSL_PARAM_BLD_free(builder);
+    BN_free(n);
+    BN_free(e);
     return pkey;
 }
 
-static enum status add_jwk(struct jws_ring *ring, const struct json *jwk)
+static bool key_set_rs256(struct key *key, EVP_PKEY *pkey)
 {
-    struct buf a, b;
-    const char *type = json_str(jwk, "kty");
-    EVP_PKEY *pkey = NULL;
-    if (type == NULL)
-        return ST_INVALID;
-    const bool ec = strcmp(type, "EC") == 0;
-    buf_init(&a, 2048);
-    buf_init(&b, 2048);
-    if (ec)
-        pkey = read_ec_jwk(jwk, &a, &b);
-    else if (strcmp(type, "RSA") == 0)
-        pkey = read_rsa_jwk(jwk, &a, &b);
-    buf_clear(&a);
-    buf_clear(&b);
-    if (pkey == NULL)
-        return ST_INVALID;
-    const char *kid = json_str(jwk, "kid");
-    return add_pkey(ring, kid != NULL ? kid : "", ec ? ALG_ES256 : ALG_RS256, pkey, false);
+    key->verifier = pkey != NULL ? context(pkey, EVP_PKEY_verify_init) : NULL;
+    return key->verifier != NULL &&
+           EVP_PKEY_CTX_set_rsa_padding(key->verifier, RSA_PKCS1_PADDING) == 1;
 }
 
-enum status jws_ring_add_jwks(struct jws_ring *ring, const char *json, size_t len)
+static bool says_or_silent(const struct json *jwk, const char *name, const char *wanted)
 {
-    struct json_error error;
-    struct json *document = json_parse(json, len, 256 * 1024, &error);
-    const struct json *keys = json_get(document, "keys");
-    enum status st = json_array_len(keys) > 0 ? ST_OK : ST_INVALID;
-    for (size_t i = 0; i < json_array_len(keys) && st == ST_OK; i++)
-        st = add_jwk(ring, json_array_at(keys, i));
+    const char *text = json_str(jwk, name);
+    return !json_has(jwk, name) || (text != NULL && strcmp(text, wanted) == 0);
+}
+
+/* Is this key meant for us? RFC 7517 section 5: what is not understood is passed over. */
+static bool jwk_algorithm(const struct json *jwk, enum algorithm *ret_algorithm)
+{
+    const char *kty = json_str(jwk, "kty"), *curve = json_str(jwk, "crv");
+    enum algorithm algorithm;
+    if (kty != NULL && strcmp(kty, "RSA") == 0)
+        algorithm = ALG_RS256;
+    else if (kty != NULL && strcmp(kty, "EC") == 0 && curve != NULL && strcmp(curve, "P-256") == 0)
+        algorithm = ALG_ES256;
+    else
+        return false;
+    *ret_algorithm = algorithm;
+    return says_or_silent(jwk, "use", "sig") &&
+           says_or_silent(jwk, "alg", algorithm_names[algorithm]);
+}
+
+/* ST_NOT_FOUND: a key that is not for us. */
+static enum status add_jwk(struct jws_ring *ring, const struct json *jwk)
+{
+    enum algorithm algorithm;
+    if (!jwk_algorithm(jwk, &algorithm))
+        return ST_NOT_FOUND;
+    if (json_has(jwk, "kid") && json_str(jwk, "kid") == NULL)
+        return ST_INVALID;
+    struct key *key = key_begin(ring, json_str(jwk, "kid"), algorithm);
+    if (key == NULL)
+        return ST_INVALID;
+    EVP_PKEY *pkey = algorithm == ALG_RS256 ? jwk_rsa(jwk) : jwk_p256(jwk);
+    const bool ok =
+        algorithm == ALG_RS256 ? key_set_rs256(key, pkey) : key_set_es256(key, pkey, false);
+    EVP_PKEY_free(pkey);
+    return key_done(ring, key, ok);
+}
+
+enum status jws_ring_add_jwks(struct jws_ring *ring, const char *text, size_t len)
+{
+    struct json *document = json_parse(text, len, JWKS_MAX, NULL);
+    const struct json *list = json_is_object(document) ? json_get(document, "keys") : NULL;
+    const size_t before = ring->count;
+    enum status st = ST_OK;
+    for (size_t i = 0; i < json_array_len(list) && st == ST_OK; i++) {
+        st = add_jwk(ring, json_array_at(list, i));
+        if (st == ST_NOT_FOUND)
+            st = ST_OK;
+    }
+    if (st == ST_OK && ring->count == before)
+        st = ST_INVALID;
+    while (st != ST_OK && ring->count > before)
+        key_clear(&ring->keys[--ring->count]);
     json_free(document);
     return st;
 }
 
 void jws_write_jwks(const struct jws_ring *ring, struct buf *out)
 {
-    unsigned char x[COORDINATE], y[COORDINATE];
-    bool first = true;
+    const char *separator = "";
     buf_add_str(out, "{\"keys\":[");
     for (size_t i = 0; i < ring->count; i++) {
-        const struct jws_key *key = &ring->keys[i];
-        if (key->alg != ALG_ES256 || !point_of(key->pkey, x, y))
+        const struct key *key = &ring->keys[i];
+        if (key->algorithm != ALG_ES256)
             continue;
-        buf_printf(out, "%s{\"kty\":\"EC\",\"crv\":\"P-256\",\"use\":\"sig\",\"alg\":\"ES256\",\"kid\":\"%s\"",
-                   first ? "" : ",", key->kid);
-        buf_add_str(out, ",\"x\":\"");
-        base64url_encode(x, sizeof(x), out);
-        buf_add_str(out, "\",\"y\":\"");
-        base64url_encode(y, sizeof(y), out);
-        buf_add_str(out, "\"}");
-        first = false;
+        buf_printf(out,
+                   "%s{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"%s\",\"y\":\"%s\",\"kid\":\"%s\","
+                   "\"use\":\"sig\",\"alg\":\"ES256\"}",
+                   separator, key->x, key->y, key->kid);
+        separator = ",";
     }
     buf_add_str(out, "]}");
 }
 
-/* ---- signing ---- */
+/* ---- signatures ---- */
 
-static enum status mac_of(const struct jws_key *key, const char *text, size_t len,
-                          unsigned char *out)
+static bool mac_of(struct key *key, const char *data, size_t len, unsigned char *out)
 {
-    size_t out_len;
-    if (EVP_MAC_init(key->mac, NULL, 0, NULL) != 1 || /* keeps the key, starts anew */
-        EVP_MAC_update(key->mac, (const unsigned char *)text, len) != 1 ||
-        EVP_MAC_final(key->mac, out, &out_len, MAC_LEN) != 1)
-        return ST_INTERNAL;
-    return ST_OK;
+    size_t out_len = 0;
+    return EVP_MAC_init(key->mac, NULL, 0, NULL) == 1 && /* the key stays */
+           EVP_MAC_update(key->mac, (const unsigned char *)data, len) == 1 &&
+           EVP_MAC_final(key->mac, out, &out_len, MAC_LEN) == 1 && out_len == MAC_LEN;
 }
 
-/* ECDSA gives DER; JWS wants r and s, each padded to 32 bytes (RFC 7518 section 3.4). */
+static bool hash_of(struct jws_ring *ring, const char *data, size_t len, unsigned char *out)
+{
+    return EVP_DigestInit_ex(ring->digest, NULL, NULL) == 1 &&
+           EVP_DigestUpdate(ring->digest, data, len) == 1 &&
+           EVP_DigestFinal_ex(ring->digest, out, NULL) == 1;
+}
+
+/* One half of a raw signature as a DER INTEGER; its length. */
+static size_t der_integer(const unsigned char *half, unsigned char *out)
+{
+    size_t skip = 0;
+    while (skip < POINT_LEN - 1 && half[skip] == 0)
+        skip++;
+    const size_t pad = half[skip] >= 0x80 ? 1 : 0; /* else it would read as negative */
+    const size_t len = POINT_LEN - skip;
+    out[0] = 0x02;
+    out[1] = (unsigned char)(pad + len);
+    out[2] = 0;
+    memcpy(out + 2 + pad, half + skip, len);
+    return 2 + pad + len;
+}
+
+/* r || s (RFC 7518 section 3.4) to the DER that OpenSSL wants, into out[ES256_DER_MAX]. */
+static size_t raw_to_der(const unsigned char *raw, unsigned char *out)
+{
+    size_t len = 2;
+    len += der_integer(raw, out + len);
+    len += der_integer(raw + POINT_LEN, out + len);
+    out[0] = 0x30;
+    out[1] = (unsigned char)(len - 2);
+    return len;
+}
+
+/* OpenSSL's own output back to r || s. */
 static bool der_to_raw(const unsigned char *der, size_t len, unsigned char *raw)
 {
     ECDSA_SIG *sig = d2i_ECDSA_SIG(NULL, &der, (long)len);
     const bool ok = sig != NULL &&
-                    BN_bn2binpad(ECDSA_SIG_get0_r(sig), raw, COORDINATE) == COORDINATE &&
-                    BN_bn2binpad(ECDSA_SIG_get0_s(sig), raw + COORDINATE, COORDINATE) == COORDINATE;
+                    BN_bn2binpad(ECDSA_SIG_get0_r(sig), raw, POINT_LEN) == POINT_LEN &&
+                    BN_bn2binpad(ECDSA_SIG_get0_s(sig), raw + POINT_LEN, POINT_LEN) == POINT_LEN;
     ECDSA_SIG_free(sig);
     return ok;
 }
 
-/* Length of the DER in out[80], 0 on failure. */
-static size_t raw_to_der(const unsigned char *raw, unsigned char *out)
+/* Fills out[SIGNATURE_MAX]; the signature's length, 0 on failure. */
+static size_t sign(struct jws_ring *ring, struct key *key, const char *data, size_t len,
+                   unsigned char *out)
 {
-    ECDSA_SIG *sig = ECDSA_SIG_new();
-    BIGNUM *r = BN_bin2bn(raw, COORDINATE, NULL), *s = BN_bin2bn(raw + COORDINATE, COORDINATE, NULL);
-    int len = 0;
-    if (sig != NULL && r != NULL && s != NULL && ECDSA_SIG_set0(sig, r, s) == 1)
-        len = i2d_ECDSA_SIG(sig, &out);
-    else {
-        BN_free(r);
-        BN_free(s);
-    }
-    ECDSA_SIG_free(sig);
-    return len > 0 ? (size_t)len : 0;
-}
-
-static enum status ecdsa_of(const struct jws_key *key, const char *text, size_t len,
-                            unsigned char *raw)
-{
-    unsigned char der[80];
+    unsigned char hash[SHA256_DIGEST_LENGTH], der[ES256_DER_MAX];
     size_t der_len = sizeof(der);
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    const bool ok = ctx != NULL &&
-                    EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key->pkey) == 1 &&
-                    EVP_DigestSign(ctx, der, &der_len, (const unsigned char *)text, len) == 1 &&
-                    der_to_raw(der, der_len, raw);
-    EVP_MD_CTX_free(ctx);
-    return ok ? ST_OK : ST_INTERNAL;
+    if (key->algorithm == ALG_HS256)
+        return mac_of(key, data, len, out) ? MAC_LEN : 0;
+    if (!hash_of(ring, data, len, hash) ||
+        EVP_PKEY_sign(key->signer, der, &der_len, hash, sizeof(hash)) != 1 ||
+        !der_to_raw(der, der_len, out))
+        return 0;
+    return ES256_SIG_LEN;
 }
 
-enum status jws_sign(struct jws_ring *ring, const char *payload, size_t len, struct buf *out)
+static bool holds(struct jws_ring *ring, struct key *key, const char *data, size_t len,
+                  const unsigned char *signature, size_t signature_len)
 {
-    const struct jws_key *key = ring->keys;
-    unsigned char signature[ES256_SIG];
-    while (key < ring->keys + ring->count && !key->can_sign)
-        key++;
-    if (key == ring->keys + ring->count)
-        return ST_UNAVAILABLE;
-    const size_t start = out->len;
-    buf_add(out, key->header, key->header_len);
-    buf_add_char(out, '.');
-    base64url_encode(payload, len, out);
-    if (buf_status(out) != ST_OK)
-        return ST_TOO_LARGE;
-    const char *text = buf_str(out) + start;
-    const size_t text_len = out->len - start;
-    const bool hmac = key->alg == ALG_HS256;
-    const enum status st =
-        hmac ? mac_of(key, text, text_len, signature) : ecdsa_of(key, text, text_len, signature);
-    if (st != ST_OK)
-        return st;
-    buf_add_char(out, '.');
-    base64url_encode(signature, hmac ? MAC_LEN : ES256_SIG, out);
-    return buf_status(out);
-}
-
-/* ---- verifying ---- */
-
-struct parts {
-    const char *header, *payload, *signature;
-    size_t header_len, payload_len, signature_len, signed_len;
-};
-
-static bool split(const char *token, size_t len, struct parts *parts)
-{
-    const char *end = token + len;
-    const char *dot1 = memchr(token, '.', len);
-    const char *dot2 = dot1 != NULL ? memchr(dot1 + 1, '.', (size_t)(end - dot1 - 1)) : NULL;
-    if (dot2 == NULL || memchr(dot2 + 1, '.', (size_t)(end - dot2 - 1)) != NULL)
+    unsigned char own[MAC_LEN > SHA256_DIGEST_LENGTH ? MAC_LEN : SHA256_DIGEST_LENGTH];
+    unsigned char der[ES256_DER_MAX];
+    if (key->algorithm == ALG_HS256)
+        return signature_len == MAC_LEN && mac_of(key, data, len, own) &&
+               CRYPTO_memcmp(own, signature, MAC_LEN) == 0;
+    if (!hash_of(ring, data, len, own))
         return false;
-    *parts = (struct parts){.header = token,
-                            .header_len = (size_t)(dot1 - token),
-                            .payload = dot1 + 1,
-                            .payload_len = (size_t)(dot2 - dot1 - 1),
-                            .signature = dot2 + 1,
-                            .signature_len = (size_t)(end - dot2 - 1),
-                            .signed_len = (size_t)(dot2 - token)};
-    return true;
-}
-
-/* The key a foreign header means: its kid, else a key without one; the algorithm must be the
- * key's own. `crit` names extensions that we do not know, so it is refused (RFC 7515 4.1.11). */
-static const struct jws_key *key_of_header(const struct jws_ring *ring, const char *json, size_t len)
-{
-    struct json_error error;
-    const struct jws_key *found = NULL;
-    struct json *header = json_parse(json, len, JWS_MAX, &error);
-    const char *alg = json_str(header, "alg"), *kid = json_str(header, "kid");
-    for (size_t i = 0; alg != NULL && !json_has(header, "crit") && i < ring->count; i++) {
-        const struct jws_key *key = &ring->keys[i];
-        if (strcmp(alg, alg_names[key->alg]) != 0)
-            continue;
-        if (kid != NULL && strcmp(kid, key->kid) == 0) {
-            found = key;
-            break;
-        }
-        if (key->kid[0] == '\0' && found == NULL)
-            found = key;
-    }
-    json_free(header);
-    return found;
-}
-
-static const struct jws_key *find_key(const struct jws_ring *ring, const struct parts *parts)
-{
-    struct buf header;
-    const struct jws_key *key = NULL;
-    for (size_t i = 0; i < ring->count; i++) { /* our own tokens: the header as we write it */
-        if (ring->keys[i].header_len == parts->header_len &&
-            memcmp(ring->keys[i].header, parts->header, parts->header_len) == 0)
-            return &ring->keys[i];
-    }
-    buf_init(&header, JWS_MAX);
-    if (base64url_decode(parts->header, parts->header_len, &header) == ST_OK)
-        key = key_of_header(ring, buf_str(&header), header.len);
-    buf_clear(&header);
-    return key;
-}
-
-static bool pkey_verifies(const struct jws_key *key, const char *text, size_t len,
-                          const unsigned char *signature, size_t signature_len)
-{
-    unsigned char der[80];
-    if (key->alg == ALG_ES256) {
-        if (signature_len != ES256_SIG)
+    if (key->algorithm == ALG_ES256) {
+        if (signature_len != ES256_SIG_LEN)
             return false;
         signature_len = raw_to_der(signature, der);
         signature = der;
     }
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    const bool ok = ctx != NULL && signature_len > 0 &&
-                    EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, key->pkey) == 1 &&
-                    EVP_DigestVerify(ctx, signature, signature_len, (const unsigned char *)text,
-                                     len) == 1;
-    EVP_MD_CTX_free(ctx);
-    return ok;
+    return EVP_PKEY_verify(key->verifier, signature, signature_len, own, SHA256_DIGEST_LENGTH) == 1;
 }
 
-static bool verifies(const struct jws_key *key, const char *text, size_t len,
-                     const unsigned char *signature, size_t signature_len)
+enum status jws_sign(struct jws_ring *ring, const char *payload, size_t len, struct buf *out)
 {
-    unsigned char expected[MAC_LEN];
-    if (key->alg != ALG_HS256)
-        return pkey_verifies(key, text, len, signature, signature_len);
-    return signature_len == MAC_LEN && mac_of(key, text, len, expected) == ST_OK &&
-           CRYPTO_memcmp(expected, signature, MAC_LEN) == 0;
+    unsigned char signature[SIGNATURE_MAX];
+    const size_t before = out->len;
+    struct key *key = ring->keys;
+    while (key < ring->keys + ring->count && !key->can_sign)
+        key++;
+    if (key == ring->keys + ring->count)
+        return ST_UNAVAILABLE;
+    buf_add(out, buf_str(&key->header), key->header.len);
+    base64url_encode(payload, len, out);
+    if (buf_status(out) == ST_OK) {
+        const size_t n = sign(ring, key, out->data + before, out->len - before, signature);
+        if (n == 0) {
+            buf_truncate(out, before);
+            return ST_INTERNAL;
+        }
+        buf_add_char(out, '.');
+        base64url_encode(signature, n, out);
+    }
+    if (buf_status(out) == ST_OK && out->len - before <= JWS_MAX)
+        return ST_OK;
+    buf_truncate(out, before);
+    return ST_TOO_LARGE;
+}
+
+/* ---- verification ---- */
+
+/* The key that a parsed header names, if its algorithm is the one pinned for that key. */
+static struct key *key_of_header(struct jws_ring *ring, const struct json *header)
+{
+    const char *name = json_str(header, "alg"), *kid = json_str(header, "kid");
+    size_t i = 0;
+    if (name == NULL || json_has(header, "crit") || (json_has(header, "kid") && kid == NULL))
+        return NULL; /* crit: extensions that must be understood, and none is */
+    while (i <= ALG_RS256 && strcmp(name, algorithm_names[i]) != 0)
+        i++;
+    if (i > ALG_RS256)
+        return NULL;
+    const enum algorithm algorithm = (enum algorithm)i;
+    struct key *key = find_key(ring, kid != NULL ? kid : "", algorithm);
+    if (key == NULL && kid != NULL)
+        key = find_key(ring, "", algorithm); /* a key without an id serves any unknown id */
+    return key != NULL && key->algorithm == algorithm ? key : NULL;
+}
+
+static struct key *parse_header(struct jws_ring *ring, const char *text, size_t len)
+{
+    unsigned char bytes[HEADER_MAX];
+    if (len > HEADER_MAX || !decode(text, len, bytes))
+        return NULL;
+    struct json *header = json_parse((const char *)bytes, decoded_len(len), sizeof(bytes), NULL);
+    struct key *key = json_is_object(header) ? key_of_header(ring, header) : NULL;
+    json_free(header);
+    if (key != NULL) {
+        memcpy(ring->seen, text, len);
+        ring->seen_len = len;
+        ring->seen_key = key;
+    }
+    return key;
+}
+
+/* `len` counts the dot after the header too. */
+static struct key *select_key(struct jws_ring *ring, const char *token, size_t len)
+{
+    for (size_t i = 0; i < ring->count; i++) {
+        const struct buf *own = &ring->keys[i].header;
+        if (own->len == len && memcmp(own->data, token, len) == 0)
+            return &ring->keys[i];
+    }
+    if (ring->seen_key != NULL && ring->seen_len == len - 1 &&
+        memcmp(ring->seen, token, len - 1) == 0)
+        return ring->seen_key;
+    return parse_header(ring, token, len - 1);
 }
 
 enum status jws_verify(struct jws_ring *ring, const char *token, size_t len, struct buf *out)
 {
-    struct parts parts;
-    if (len > JWS_MAX || !split(token, len, &parts))
+    unsigned char signature[SIGNATURE_MAX];
+    if (len > JWS_MAX)
         return ST_UNAUTHORIZED;
-    const struct jws_key *key = find_key(ring, &parts);
-    if (key == NULL)
+    const char *end = token + len;
+    const char *first = memchr(token, '.', len);
+    const char *second = first != NULL ? memchr(first + 1, '.', (size_t)(end - first - 1)) : NULL;
+    if (second == NULL) /* a third dot is outside the alphabet of the signature */
         return ST_UNAUTHORIZED;
-    struct buf signature;
-    buf_init(&signature, 1024);
-    const bool ok =
-        base64url_decode(parts.signature, parts.signature_len, &signature) == ST_OK &&
-        verifies(key, token, parts.signed_len, (const unsigned char *)buf_str(&signature),
-                 signature.len);
-    buf_clear(&signature);
-    if (!ok || base64url_decode(parts.payload, parts.payload_len, out) != ST_OK)
+    const size_t text_len = (size_t)(end - second - 1);
+    struct key *key = select_key(ring, token, (size_t)(first - token) + 1);
+    if (key == NULL || decoded_len(text_len) > sizeof(signature) ||
+        !decode(second + 1, text_len, signature) ||
+        !holds(ring, key, token, (size_t)(second - token), signature, decoded_len(text_len)))
         return ST_UNAUTHORIZED;
-    return ST_OK;
+    return base64url_decode(first + 1, (size_t)(second - first - 1), out) == ST_OK
+               ? ST_OK
+               : ST_UNAUTHORIZED;
 }

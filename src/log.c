@@ -15,8 +15,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LINE_MAX_BYTES 8192
-#define TEXT_MAX_BYTES 1024
+#define LINE_MAX_BYTES        8192
+#define TEXT_MAX_BYTES        1024
 #define SITE_LINES_PER_SECOND 10
 
 static _Atomic int threshold = LOG_LEVEL_INFO;

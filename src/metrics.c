@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ROUTES_MAX 96
+#define ROUTES_MAX  96
 #define BUCKETS_MAX 14
 
 /* ---- counters ---- */
@@ -25,12 +25,14 @@ static const struct {
     [METRIC_ADMISSIONS_STRAIGHT] = {"tiketi_admissions_total", "{kind=\"straight\"}",
                                     "Admissions."},
     [METRIC_ADMISSIONS_PROMOTED] = {"tiketi_admissions_total", "{kind=\"promoted\"}", NULL},
-    [METRIC_EVICTIONS] = {"tiketi_evictions_total", "", "Buyers evicted: idle or over the session limit."},
+    [METRIC_EVICTIONS] = {"tiketi_evictions_total", "",
+                          "Buyers evicted: idle or over the session limit."},
     [METRIC_TICKS] = {"tiketi_ticks_total", "", "Processor ticks."},
     [METRIC_REDIS_ERRORS] = {"tiketi_redis_errors_total", "", "Failed Redis commands."},
     [METRIC_REDIS_RECONNECTS] = {"tiketi_redis_reconnects_total", "", "New Redis connections."},
     [METRIC_DB_ERRORS] = {"tiketi_postgres_errors_total", "", "Failed PostgreSQL queries."},
-    [METRIC_DB_RECONNECTS] = {"tiketi_postgres_reconnects_total", "", "New PostgreSQL connections."},
+    [METRIC_DB_RECONNECTS] = {"tiketi_postgres_reconnects_total", "",
+                              "New PostgreSQL connections."},
     [METRIC_WS_OPENED] = {"tiketi_websocket_opened_total", "", "Sockets opened."},
     [METRIC_WS_CLOSED] = {"tiketi_websocket_closed_total", "", "Sockets closed."},
     [METRIC_WS_DROPPED] = {"tiketi_websocket_dropped_total", "", "Slow readers dropped."},
@@ -54,9 +56,8 @@ struct histogram {
     atomic_uint_fast64_t sum_millionths;
 };
 
-static const double second_bounds[BUCKETS_MAX] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025,
-                                                  0.005,  0.01,    0.025,  0.05,  0.1,
-                                                  0.25,   0.5,     1,      2.5};
+static const double second_bounds[BUCKETS_MAX] = {
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5};
 static const double size_bounds[BUCKETS_MAX] = {1,  2,  4,   8,   16,  24,   32,
                                                 48, 64, 128, 256, 512, 1024, 4096};
 
@@ -185,10 +186,10 @@ static void write_requests(struct buf *out)
                 continue;
             if (codes[c] != 0)
                 (void)snprintf(code, sizeof(code), "%u", codes[c]);
-            buf_printf(out,
-                       "tiketi_http_requests_total{method=\"%s\",path=\"%s\",status=\"%s\"} %" PRIu64
-                       "\n",
-                       routes[r].method, routes[r].path, code, n);
+            buf_printf(
+                out,
+                "tiketi_http_requests_total{method=\"%s\",path=\"%s\",status=\"%s\"} %" PRIu64 "\n",
+                routes[r].method, routes[r].path, code, n);
         }
     }
 }

@@ -22,7 +22,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define LEEWAY_S 60 /* clocks of shop and pod differ */
+#define LEEWAY_S       60 /* clocks of shop and pod differ */
 #define TICKET_KEY_MIN 32
 #define TICKET_KEY_MAX 64
 
@@ -60,7 +60,8 @@ static size_t decode_hex(const char *text, size_t len, unsigned char *out, size_
     return len / 2;
 }
 
-/* "kid:hex,kid:hex"; the first key also seeds the pass key where PASS_KEY is unset. */
+/* "kid:hex,kid:hex". Where PASS_KEY is unset each key also seeds a pass key, so that passes outlive
+ * a rotation as tickets do: the first signs, all verify. */
 static enum status add_ticket_keys(struct token_keys *keys, const char *list, bool derive_pass)
 {
     bool first = true;
@@ -76,7 +77,7 @@ static enum status add_ticket_keys(struct token_keys *keys, const char *list, bo
         enum status st = len >= TICKET_KEY_MIN ? ST_OK : ST_INVALID;
         if (st == ST_OK)
             st = jws_ring_add_hs256(keys->tickets, kid, bytes, len);
-        if (st == ST_OK && first && derive_pass)
+        if (st == ST_OK && derive_pass)
             st = jws_ring_add_es256_derived(keys->passes, bytes, len);
         OPENSSL_cleanse(bytes, sizeof(bytes));
         if (st != ST_OK)
@@ -136,7 +137,11 @@ enum status token_keys_new(const struct config *config, struct token_keys **ret_
     keys->passes = jws_ring_new();
     keys->webhook_secret = config->payment_webhook_secret;
     buf_init(&keys->payload, JWS_MAX);
-    const enum status st = add_all_keys(keys, config, error, error_size);
+    enum status st = ST_INVALID;
+    if (keys->users == NULL || keys->tickets == NULL || keys->passes == NULL)
+        (void)fail(error, error_size, "OpenSSL: SHA-256 is not available");
+    else
+        st = add_all_keys(keys, config, error, error_size);
     if (st != ST_OK) {
         token_keys_free(keys);
         return st;
@@ -216,6 +221,14 @@ static bool is_sub(const char *text, size_t len)
             return false;
     }
     return true;
+}
+
+/* What every ticket and pass names: ids that are written into JSON as they are, but for \" and \\. */
+static bool is_bound(const char *event, const char *buyer)
+{
+    const size_t len = strlen(buyer);
+    return token_is_event_id(event, strlen(event)) && len > 2 && buyer[1] == ':' &&
+           (buyer[0] == 'u' || buyer[0] == 'g') && is_sub(buyer + 2, len - 2);
 }
 
 bool token_equal(const char *a, size_t a_len, const char *b, size_t b_len)
@@ -310,6 +323,8 @@ enum status token_write_user(struct token_keys *keys, const char *sub, const cha
 enum status ticket_sign(struct token_keys *keys, const struct ticket *ticket, struct buf *out)
 {
     struct buf *payload = &keys->payload;
+    if (!is_bound(ticket->event, ticket->buyer))
+        return ST_INVALID;
     buf_reset(payload);
     buf_add_str(payload, "{\"e\":\"");
     buf_add_str(payload, ticket->event);
@@ -363,11 +378,12 @@ static uint64_t take_uint(struct reader *reader)
     uint64_t value = 0;
     const char *start = reader->at;
     while (reader->at < reader->end && *reader->at >= '0' && *reader->at <= '9') {
-        if (value > (UINT64_MAX - 9) / 10) {
+        const uint64_t digit = (uint64_t)(*reader->at++ - '0');
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, digit, &value)) {
             reader->failed = true;
             return 0;
         }
-        value = value * 10 + (uint64_t)(*reader->at++ - '0');
     }
     if (reader->at == start)
         reader->failed = true;
@@ -405,6 +421,8 @@ enum status ticket_read(struct token_keys *keys, const char *text, size_t len,
 enum status pass_sign(struct token_keys *keys, struct pass *pass, struct buf *out)
 {
     struct buf *payload = &keys->payload;
+    if (!is_bound(pass->event, pass->buyer))
+        return ST_INVALID;
     token_random_hex(pass->jti);
     buf_reset(payload);
     buf_printf(payload, "{\"iss\":\"tiketi\",\"aud\":\"%s\",\"event\":\"%s\",\"sub\":", pass->event,
@@ -427,19 +445,32 @@ static bool read_claim(const struct json *claims, const char *name, char *out, s
     return true;
 }
 
+static bool claims_text(const struct json *claims, const char *name, const char *wanted)
+{
+    const char *text = json_str(claims, name);
+    return text != NULL && strcmp(text, wanted) == 0;
+}
+
+/* The signature holds; still, PASS_KEY may sign other things for its owner: take only a pass. */
 static bool read_pass_claims(const struct json *claims, struct pass *pass)
 {
-    char place[24], *end;
-    if (!read_claim(claims, "event", pass->event, sizeof(pass->event)) ||
+    char place[24];
+    if (!claims_text(claims, "iss", "tiketi") ||
+        !read_claim(claims, "event", pass->event, sizeof(pass->event)) ||
+        !claims_text(claims, "aud", pass->event) ||
         !read_claim(claims, "sub", pass->buyer, sizeof(pass->buyer)) ||
+        !is_bound(pass->event, pass->buyer) ||
         !read_claim(claims, "jti", pass->jti, sizeof(pass->jti)) ||
         !read_claim(claims, "place", place, sizeof(place)))
         return false;
-    pass->place = strtoull(place, &end, 10);
-    pass->epoch = (uint64_t)json_int(claims, "epoch", 0);
-    pass->iat_s = json_int(claims, "iat", 0);
-    pass->exp_s = json_int(claims, "exp", 0);
-    return *end == '\0' && end != place;
+    struct reader reader = {.at = place, .end = place + strlen(place)};
+    pass->place = take_uint(&reader);
+    const int64_t epoch = json_int(claims, "epoch", -1);
+    pass->epoch = (uint64_t)epoch;
+    pass->iat_s = json_int(claims, "iat", -1);
+    pass->exp_s = json_int(claims, "exp", -1);
+    return !reader.failed && reader.at == reader.end && epoch >= 0 && pass->iat_s >= 0 &&
+           pass->exp_s >= 0;
 }
 
 enum status pass_read(struct token_keys *keys, const char *text, size_t len, int64_t now_ms,
