@@ -60,7 +60,11 @@ as_postgres=()       # what makes setpriv run a command as the database's user
 # --- stopping ----------------------------------------------------------------------------
 
 # By the shell's own list of children: never by asking for an id that may be another's by now.
-alive() { [ -n "$1" ] && [[ " $(jobs -rp | tr '\n' ' ')" == *" $1 "* ]]; }
+alive() {
+    local running
+    running=$(jobs -rp)
+    [ -n "$1" ] && [[ $'\n'$running$'\n' == *$'\n'$1$'\n'* ]]
+}
 
 # end PID SIGNAL SECONDS: asks, waits, and insists. A second Ctrl-C cuts the waiting short.
 hurry=
@@ -306,21 +310,25 @@ if [ -n "$serve_log" ]; then
     # shellcheck disable=SC2086  # options, to be split
     (owned TERM "$bin" crowd --users "$CROWD" --event demo --url "$url" ${CROWD_ARGS:-}) &
     job_pid=$!
-    watched=("$job_pid")
-else
-    watched=()
 fi
 
-# Whatever ends first ends the run.
-status=0
-for pid in "$serve_pid" "$redis_pid" "$postgres_pid"; do [ -z "$pid" ] || watched+=("$pid"); done
-wait -n -p ended "${watched[@]}" || status=$?
-case ${ended:-} in
-"${job_pid:-none}")
-    job_pid=
-    exit "$status"
-    ;;
-"$serve_pid") die "tiketi serve ended with status $status" ;;
-"$redis_pid") die "Redis ended with status $status (see $run/redis.log)" ;;
-*) die "PostgreSQL ended with status $status (see $run/postgres.log)" ;;
-esac
+# Whatever ends first ends the run. (Not `wait -n`: it overlooks what has ended already.)
+ended() { [ -n "$1" ] && ! alive "$1"; }
+fail() { # PID NAME HINT
+    local status=0
+    wait "$1" || status=$?
+    die "$2 ended with status $status $3"
+}
+while :; do
+    if ended "$job_pid"; then
+        status=0
+        wait "$job_pid" || status=$?
+        job_pid=
+        exit "$status"
+    fi
+    ended "$serve_pid" && fail "$serve_pid" "tiketi serve" "${serve_log:+(see $serve_log)}"
+    ended "$redis_pid" && fail "$redis_pid" Redis "(see $run/redis.log)"
+    ended "$postgres_pid" && fail "$postgres_pid" PostgreSQL "(see $run/postgres.log)"
+    sleep 0.3 9>&- &
+    wait $!
+done
