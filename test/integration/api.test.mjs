@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: MIT
+//
+// The HTTP face: bad input gets a clear error and changes nothing; who is asking; what a ticket and a
+// pass are worth; the gate; the ops routes.
+
+import assert from 'node:assert/strict';
+import { connect } from 'node:net';
+import { after, before, test } from 'node:test';
+import { Client, Organizer, Postgres, Redis, Server, bearer, decode, jwt, waitUntil } from '../fixtures/index.mjs';
+
+let redis, postgres, database, server, organizer;
+
+before(async () => {
+  [redis, postgres] = await Promise.all([Redis.start(), Postgres.start()]);
+  database = await postgres.migrated();
+  server = await Server.start({ redis, database });
+  organizer = new Organizer(server);
+});
+
+after(async () => {
+  await server?.stop();
+  await redis?.stop();
+  await postgres?.stop();
+});
+
+// raw: what comes back to these exact bytes, until the server closes or `enough` is seen.
+function raw(bytes, enough = /\r\n\r\n[^]*$/) {
+  return new Promise((accept, reject) => {
+    const socket = connect(server.port, '127.0.0.1', () => socket.write(bytes));
+    let text = '';
+    socket.on('data', (chunk) => {
+      text += chunk;
+      if (enough.test(text)) socket.end();
+    });
+    socket.on('error', () => accept(text));
+    socket.on('close', () => accept(text));
+    socket.setTimeout(5000, () => socket.destroy(new Error('no answer')));
+    socket.on('timeout', () => reject(new Error('no answer to raw bytes')));
+  });
+}
+
+const problem = (answer, status, code, field) => {
+  assert.equal(answer.status, status, answer.text);
+  assert.match(answer.headers['content-type'], /application\/problem\+json/);
+  assert.equal(answer.body.status, status);
+  if (code) assert.equal(answer.body.code, code, answer.text);
+  if (field !== undefined) assert.equal(answer.body.field, field, answer.text);
+  assert.ok(answer.headers['x-request-id']);
+};
+
+test('a newcomer walks straight in, the next one waits, and both get a ticket', async () => {
+  const event = await organizer.sale({ threshold: 1, intervalMs: 60000 });
+  const first = new Client(server, { sub: 'first' });
+  const second = new Client(server, { sub: 'second' });
+  const inside = await first.check(event.id);
+  assert.equal(inside.status, 200, inside.text);
+  assert.equal(inside.body.queued, false);
+  assert.equal(inside.body.status, 'active');
+  assert.equal(inside.body.currentUsers, 1);
+  assert.equal(inside.body.threshold, 1);
+  assert.equal(inside.body.eventInfo.title, 'A concert');
+  assert.equal(decode(inside.body.pass).sub, 'u:first');
+  assert.ok(Date.parse(inside.body.passExpiresAt) > Date.now());
+  const waiting = await second.check(event.id);
+  assert.equal(waiting.body.queued, true);
+  assert.equal(waiting.body.status, 'queued');
+  assert.equal(waiting.body.position, 1);
+  assert.equal(waiting.body.queueSize, 1);
+  assert.equal(waiting.body.estimatedWait, null, 'nothing was measured yet');
+  assert.equal(decode(waiting.body.ticket).b, 'u:second');
+  const again = await second.check(event.id);
+  assert.equal(decode(again.body.ticket).p, decode(waiting.body.ticket).p, 'the same place');
+  const status = await second.status(event.id);
+  assert.equal(status.body.position, 1);
+  assert.ok(status.body.nextPoll >= 1);
+  const stranger = await new Client(server, { sub: 'nobody' }).status(event.id);
+  assert.deepEqual(stranger.body, { status: 'not_in_queue' });
+  assert.equal((await redis.cli('ZCARD', `queue:{${event.id}}`)), 1, 'asking for the status takes no place');
+});
+
+test('leaving frees the slot, and an ended admission cannot be had back by its ticket', async () => {
+  const event = await organizer.sale({ threshold: 1, intervalMs: 60000 });
+  const first = new Client(server, { sub: 'first' });
+  const second = new Client(server, { sub: 'second' });
+  const third = new Client(server, { sub: 'third' });
+  await first.check(event.id);
+  const early = (await second.check(event.id)).body;
+  await third.check(event.id);
+  const ticket = second.ticket;
+  assert.equal((await second.leave(event.id)).body.status, 'left');
+  assert.equal((await second.leave(event.id)).body.status, 'not_in_queue', 'idempotent');
+  const back = await second.check(event.id, { headers: { 'x-tiketi-ticket': ticket } });
+  assert.equal(back.body.position, 2, 'he stands behind the third now');
+  assert.notEqual(decode(back.body.ticket).p, decode(early.ticket).p);
+  await first.leave(event.id);
+  await organizer.act(event.id, 'process');
+  assert.equal((await third.status(event.id)).body.status, 'active');
+});
+
+test('guests: a cookie on every answer, one place per browser, none where the event forbids them', async () => {
+  const event = await organizer.sale({ threshold: 0 });
+  const guest = new Client(server);
+  const first = await guest.check(event.id);
+  assert.equal(first.body.position, 1);
+  const cookie = first.headers['set-cookie'].find((line) => line.startsWith('tiketi_guest='));
+  assert.match(cookie, /^tiketi_guest=g:[0-9a-f]{32}; .*HttpOnly; SameSite=Lax/);
+  assert.doesNotMatch(cookie, /Secure/);
+  assert.equal((await guest.check(event.id)).body.queueSize, 1, 'the same browser, the same place');
+  const unknown = await new Client(server).check('no-such-event');
+  problem(unknown, 404, 'unknown-event', 'eventId');
+  assert.ok(unknown.headers['set-cookie'].some((line) => line.startsWith('tiketi_guest=')), 'errors too');
+  const members = await organizer.sale({ threshold: 0, allowGuests: false });
+  problem(await new Client(server).check(members.id), 401, 'login-required');
+  assert.equal((await new Client(server, { sub: 'member' }).check(members.id)).status, 200);
+  const forged = await server.post(`/api/queue/check/${event.id}`, { headers: { cookie: 'tiketi_guest=u:first' } });
+  assert.ok(forged.headers['set-cookie'].some((line) => /^tiketi_guest=g:[0-9a-f]{32}/.test(line)), 'a guest is never a user');
+});
+
+test('an invalid bearer is 401, never a guest', async () => {
+  const event = await organizer.sale({ threshold: 0 });
+  const bad = [
+    'nonsense', jwt({ sub: 'x' }, { secret: 'another-secret-of-enough-bytes' }), jwt({ sub: 'x', exp: 1000 }),
+    jwt({ sub: 'x', nbf: 32503680000 }), jwt({ sub: null }), jwt({ sub: 'with space' }), jwt({ sub: 'x'.repeat(129) }),
+    jwt({ sub: 'x' }).replace(/^[^.]+/, Buffer.from('{"alg":"none"}').toString('base64url')),
+    `${jwt({ sub: 'x' }).split('.').slice(0, 2).join('.')}.`,
+  ];
+  for (const token of bad) problem(await server.post(`/api/queue/check/${event.id}`, { headers: bearer(token) }), 401, 'unauthorized');
+  problem(await server.post(`/api/queue/check/${event.id}`, { headers: { authorization: 'Basic eDp5' } }), 401, 'unauthorized');
+  assert.equal(await redis.cli('ZCARD', `queue:{${event.id}}`), 0, 'nobody joined');
+});
+
+test('tickets and passes of another buyer or event, forged or expired: 401 or 403', async () => {
+  const event = await organizer.sale({ threshold: 1, grid: { rows: 1, seatsPerRow: 4 } });
+  const other = await organizer.sale({ threshold: 1 });
+  const inside = new Client(server, { sub: 'inside' });
+  const elsewhere = new Client(server, { sub: 'elsewhere' });
+  const thief = new Client(server, { sub: 'thief' });
+  await waitUntil(async () => (await inside.check(event.id)).body.status === 'active', 5000, 'an admission');
+  await elsewhere.check(other.id);
+  const order = { eventId: event.id, quantity: 1 };
+  problem(await thief.reserve(order), 403, 'not-admitted');
+  problem(await thief.reserve(order, { 'x-tiketi-pass': inside.pass }), 403);
+  problem(await inside.reserve(order, { 'x-tiketi-pass': elsewhere.pass }), 403);
+  const flipped = inside.pass.slice(0, -2) + (inside.pass.endsWith('AA') ? 'BB' : 'AA');
+  problem(await inside.reserve(order, { 'x-tiketi-pass': flipped }), 401);
+  problem(await thief.check(event.id, { headers: { 'x-tiketi-ticket': inside.ticket } }), 403);
+  problem(await inside.check(event.id, { headers: { 'x-tiketi-ticket': `${inside.ticket}x` } }), 401);
+  problem(await inside.check(other.id, { headers: { 'x-tiketi-ticket': inside.ticket } }), 403);
+  const gate = (headers) => server.get(`/api/gate/${event.id}`, { headers });
+  assert.equal((await gate({ 'x-tiketi-pass': inside.pass })).status, 204);
+  assert.equal((await gate({ cookie: inside.cookieHeader })).status, 204);
+  problem(await gate({ 'x-tiketi-pass': elsewhere.pass }), 401);
+  problem(await gate({ 'x-tiketi-pass': flipped }), 401);
+  problem(await gate({}), 401);
+  problem(await gate(bearer(jwt({ sub: 'thief' }))), 401, 'not-admitted');
+  assert.equal((await inside.reserve(order)).status, 201, 'the real one still may');
+});
+
+test('a pass can be verified by the published key alone', async () => {
+  const { createPublicKey, verify } = await import('node:crypto');
+  const event = await organizer.sale({ threshold: 5 });
+  const buyer = new Client(server, { sub: 'verified' });
+  await buyer.check(event.id);
+  const { keys } = (await server.get('/.well-known/jwks.json')).body;
+  const [header, payload, signature] = buyer.pass.split('.');
+  const { kid, alg } = JSON.parse(Buffer.from(header, 'base64url'));
+  assert.equal(alg, 'ES256');
+  const key = createPublicKey({ key: keys.find((candidate) => candidate.kid === kid), format: 'jwk' });
+  const ok = verify('SHA256', Buffer.from(`${header}.${payload}`), { key, dsaEncoding: 'ieee-p1363' }, Buffer.from(signature, 'base64url'));
+  assert.ok(ok);
+});
+
+test('bad input is a problem that names the field, and changes nothing', async () => {
+  const event = await organizer.sale({ threshold: 5, grid: { rows: 1, seatsPerRow: 4 } });
+  const buyer = new Client(server, { sub: 'clumsy' });
+  await waitUntil(async () => (await buyer.check(event.id)).body.status === 'active', 5000, 'an admission');
+  const reserve = (body) => buyer.post('/api/reservations', { body, headers: { 'content-type': 'application/json' } });
+  const cases = [
+    [`{"eventId":"${event.id}","quantity":-1}`, 'quantity'],
+    [`{"eventId":"${event.id}","quantity":99999999999}`, 'quantity'],
+    [`{"eventId":"${event.id}","quantity":1e400}`, undefined],
+    [`{"eventId":"${event.id}","quantity":"2"}`, 'quantity'],
+    [`{"eventId":"${event.id}","quantity":1.5}`, 'quantity'],
+    [`{"eventId":"${event.id}"}`, 'quantity'],
+    [`{"eventId":"${event.id}","quantity":1,"quantity":2}`, 'quantity'],
+    [`{"eventId":"${event.id}","quantity":1,"colour":"red"}`, 'colour'],
+    [`{"eventId":"${event.id}","seatIds":[]}`, 'seatIds'],
+    [`{"eventId":"${event.id}","seatIds":["1","1"]}`, 'seatIds'],
+    [`{"eventId":"${event.id}","seatIds":["x"]}`, 'seatIds[0]'],
+    [`{"eventId":"${event.id}","seatIds":"1"}`, 'seatIds'],
+    [`{"eventId":"../etc","quantity":1}`, 'eventId'],
+    [`{"eventId":7,"quantity":1}`, 'eventId'],
+    ['[1]', undefined],
+    ['{"eventId":', undefined],
+    ['\xff\xfe', undefined],
+    ['', ''],
+  ];
+  for (const [body, field] of cases) problem(await reserve(body), 400, 'invalid', field);
+  problem(await reserve(`{"eventId":"${event.id}","quantity":1,"pad":"${'x'.repeat(1 << 20)}"}`), 413, 'too-large');
+  problem(await buyer.check('bad*id'), 400, 'invalid', 'eventId');
+  problem(await buyer.check('x'.repeat(65)), 400, 'invalid', 'eventId');
+  problem(await buyer.post(`/api/queue/check/${event.id}`, { json: { surprise: 1 } }), 400, 'invalid', 'surprise');
+  const { rows } = await database.query('SELECT count(*)::int AS n FROM reservations WHERE event_id = $1 AND buyer = $2 AND NOT auto', [event.id, 'u:clumsy'])
+    .catch(() => database.query('SELECT 0 AS n'));
+  assert.equal(rows[0].n, 0);
+});
+
+test('unknown routes are 404, wrong methods 405 with Allow', async () => {
+  problem(await server.get('/nope'), 404, 'not-found');
+  const wrong = await server.get('/api/queue/check/e');
+  problem(wrong, 405, 'method-not-allowed');
+  assert.equal(wrong.headers.allow, 'POST');
+  assert.equal((await server.request('HEAD', '/livez')).status, 200);
+});
+
+test('requests that two servers could read differently are refused', async () => {
+  const head = 'POST /api/queue/check/e HTTP/1.1\r\nHost: x\r\n';
+  const bad = [
+    `${head}Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n`,
+    `${head}Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}`,
+    `${head}Host: y\r\nContent-Length: 2\r\n\r\n{}`,
+    `${head}Content-Length: -1\r\n\r\n`,
+    `${head}Content-Length: 99999999999999999999\r\n\r\n`,
+  ];
+  for (const bytes of bad) assert.match(await raw(bytes), /^HTTP\/1\.1 (400|413)|^$/, JSON.stringify(bytes));
+  assert.match(await raw(`GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: ${'y'.repeat(20000)}\r\n\r\n`), /^HTTP\/1\.1 (431|400)|^$/);
+  assert.match(await raw('NONSENSE\r\n\r\n'), /^HTTP\/1\.[01] 400|^$/);
+  assert.equal((await server.get('/livez')).status, 200, 'still alive');
+});
+
+test('probes and metrics', async () => {
+  const ready = await server.get('/readyz?deep=1');
+  assert.equal(ready.status, 200, ready.text);
+  assert.deepEqual(ready.body, { status: 'ready', redis: 'up', postgres: 'up' });
+  const event = await organizer.sale({ threshold: 0 });
+  await new Client(server, { sub: 'counted' }).check(event.id);
+  await waitUntil(async () => (await server.metric(`tiketi_queue_size{eventId="${event.id}"}`)) === 1, 5000, 'the queue gauge');
+  const { text } = await server.get('/metrics');
+  assert.match(text, /tiketi_http_requests_total\{method="POST",path="\/api\/queue\/check\/\{eventId\}",status="200"\} \d+/);
+  assert.match(text, /tiketi_http_request_duration_seconds_bucket\{method="POST",path="\/api\/queue\/check\/\{eventId\}",le="\+Inf"\} \d+/);
+  assert.match(text, /tiketi_active_users\{eventId="/);
+  assert.match(text, /tiketi_tick_duration_seconds_count \d+/);
+});
+
+test('a forged X-Forwarded-For does not beat the rate limit', async () => {
+  const limited = await Server.start({ redis, database, roles: 'api', env: { RATE_LIMIT_PER_IP: 5, TRUSTED_PROXIES: '10.0.0.0/8' } });
+  const answers = [];
+  for (let i = 0; i < 40; i++) answers.push(await limited.get('/livez', { headers: { 'x-forwarded-for': `192.0.2.${i}` } }));
+  const refused = answers.filter((answer) => answer.status === 429);
+  assert.ok(refused.length > 0, 'over the limit');
+  assert.ok(Number(refused[0].headers['retry-after']) >= 1);
+  await limited.stop();
+});

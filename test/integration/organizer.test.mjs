@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT
+//
+// The organizer's part: create, change with If-Match, open, pause, resume, close, clear, process, stats;
+// who may do what; a change is in force on every pod within a second, with Pub/Sub cut.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { Client, Organizer, Postgres, Redis, Server, waitUntil } from '../fixtures/index.mjs';
+
+let redis, postgres, database, server, organizer;
+
+before(async () => {
+  [redis, postgres] = await Promise.all([Redis.start(), Postgres.start()]);
+  database = await postgres.migrated();
+  server = await Server.start({ redis, database });
+  organizer = new Organizer(server);
+});
+
+after(async () => {
+  await server?.stop();
+  await redis?.stop();
+  await postgres?.stop();
+});
+
+const admin = (path = '') => `/api/admin/events${path}`;
+
+test('an event is created with a title alone, and every bad field is named', async () => {
+  const made = await organizer.post(admin(), { json: { title: 'A concert' } });
+  assert.equal(made.status, 201, made.text);
+  assert.equal(made.body.status, 'draft');
+  assert.equal(made.body.threshold, 1000);
+  assert.equal(made.body.maxSeats, 4);
+  assert.equal(made.headers.etag, `"${made.body.version}"`);
+  const bad = [
+    [{}, 'title'], [{ title: '' }, 'title'], [{ title: 'x'.repeat(201) }, 'title'], [{ title: 7 }, 'title'],
+    [{ title: 'a', threshold: -1 }, 'threshold'], [{ title: 'a', threshold: 1.5 }, 'threshold'], [{ title: 'a', id: 'a b' }, 'id'],
+    [{ title: 'a', opensAt: 'tomorrow' }, 'opensAt'], [{ title: 'a', surge: [{ queueAbove: 5 }] }, undefined], [{ title: 'a', nope: 1 }, 'nope'],
+    [{ title: 'a', allowGuests: 'yes' }, 'allowGuests'], [{ title: 'a', intervalMs: 1 }, 'intervalMs'], [{ title: 'a', status: 'open' }, 'status'],
+  ];
+  for (const [json, field] of bad) {
+    const answer = await organizer.post(admin(), { json });
+    assert.equal(answer.status, 400, `${JSON.stringify(json)}: ${answer.text}`);
+    if (field) assert.equal(answer.body.field, field, answer.text);
+  }
+  const named = { title: 'Named', id: 'my-event_1' };
+  assert.equal((await organizer.post(admin(), { json: named })).status, 201);
+  assert.equal((await organizer.post(admin(), { json: named })).status, 409, 'the id is taken');
+});
+
+test('If-Match: the second of two writers is told that it was changed meanwhile', async () => {
+  const event = await organizer.sale({ threshold: 5, open: false });
+  const { headers } = await organizer.get(admin(`/${event.id}`));
+  const patch = (json, etag) => organizer.request('PATCH', admin(`/${event.id}`), { json, headers: etag ? { 'if-match': etag } : {} });
+  const first = await patch({ threshold: 6 }, headers.etag);
+  assert.equal(first.status, 200, first.text);
+  assert.equal(first.body.threshold, 6);
+  assert.notEqual(first.headers.etag, headers.etag);
+  const late = await patch({ threshold: 7 }, headers.etag);
+  assert.equal(late.status, 412);
+  assert.equal((await organizer.get(admin(`/${event.id}`))).body.threshold, 6);
+  assert.equal((await patch({ threshold: 8 }, first.headers.etag)).status, 200);
+  assert.equal((await patch({ threshold: 9 }, 'rubbish')).status, 400);
+  assert.equal((await patch({ bogus: 9 })).body.field, 'bogus');
+});
+
+test('the states of a sale, as buyers see them', async () => {
+  const event = await organizer.sale({ threshold: 0, open: false });
+  const buyer = new Client(server, { sub: 'patient' });
+  assert.equal((await buyer.check(event.id)).status, 404, 'a draft is not public');
+  await organizer.act(event.id, 'open');
+  assert.equal((await buyer.check(event.id)).body.status, 'queued');
+  await organizer.act(event.id, 'pause');
+  await waitUntil(async () => (await buyer.status(event.id)).body.status === 'paused', 2000, 'paused');
+  await organizer.patch(event.id, { threshold: 5 });
+  await organizer.act(event.id, 'process');
+  assert.equal((await buyer.status(event.id)).body.status, 'paused', 'nobody enters while paused');
+  await organizer.act(event.id, 'resume');
+  await organizer.act(event.id, 'process');
+  await waitUntil(async () => (await buyer.status(event.id)).body.status === 'active', 3000, 'in after the resume');
+  await organizer.act(event.id, 'close');
+  const late = await new Client(server, { sub: 'late' }).check(event.id);
+  assert.equal(late.status, 410, late.text);
+  assert.equal(late.body.code, 'event-closed');
+  const again = await organizer.post(admin(`/${event.id}/open`));
+  assert.ok([200, 409].includes(again.status), again.text);
+});
+
+test('opening and closing times are kept by the clock alone', async () => {
+  const soon = new Date(Date.now() + 2500).toISOString();
+  const end = new Date(Date.now() + 6000).toISOString();
+  const event = await organizer.sale({ threshold: 1, intervalMs: 200, opensAt: soon, closesAt: end });
+  const first = new Client(server, { sub: 'early1' });
+  const second = new Client(server, { sub: 'early2' });
+  assert.equal((await first.check(event.id)).body.status, 'scheduled');
+  assert.equal((await second.check(event.id)).body.position, 2);
+  await waitUntil(async () => (await first.status(event.id)).body.status === 'active', 6000, 'the first is in at the opening');
+  assert.equal((await second.status(event.id)).body.position, 1);
+  await waitUntil(async () => (await new Client(server, { sub: 'late' }).check(event.id)).status === 410, 8000, 'closed by time');
+});
+
+test('clear empties queue and room, and old tickets and passes are worthless', async () => {
+  const event = await organizer.sale({ threshold: 1, intervalMs: 60000 });
+  const inside = new Client(server, { sub: 'inside' });
+  const waiting = new Client(server, { sub: 'waiting' });
+  await inside.check(event.id);
+  await waiting.check(event.id);
+  await organizer.act(event.id, 'clear');
+  assert.equal((await server.get(`/api/gate/${event.id}`, { headers: { 'x-tiketi-pass': inside.pass } })).status, 401);
+  const pass = inside.pass;
+  const newcomer = new Client(server, { sub: 'newcomer' });
+  assert.equal((await newcomer.check(event.id)).body.status, 'active');
+  const back = await waiting.check(event.id, { headers: { 'x-tiketi-ticket': waiting.ticket } });
+  assert.equal(back.body.position, 1);
+  const again = await inside.check(event.id, { headers: { 'x-tiketi-pass': pass } });
+  assert.equal(again.body.queued, true, 'the old pass does not let him in');
+});
+
+test('roles: each may do what is his and nothing more', async () => {
+  const owner = new Organizer(server, { sub: 'owner', role: 'organizer' });
+  const stranger = new Organizer(server, { sub: 'stranger', role: 'organizer' });
+  const sre = new Organizer(server, { sub: 'night', role: 'sre' });
+  const viewer = new Organizer(server, { sub: 'eyes', role: 'viewer' });
+  const buyer = new Organizer(server, { sub: 'fan', role: 'buyer' });
+  const event = await owner.sale({ threshold: 3 });
+  const path = admin(`/${event.id}`);
+  const status = async (who, method, suffix, json) => (await who.request(method, path + suffix, { json })).status;
+  const table = [
+    // method, path, body, owner, stranger, sre, viewer, buyer
+    ['GET', '', undefined, 200, 403, 200, 200, 403],
+    ['GET', '/stats', undefined, 200, 403, 200, 200, 403],
+    ['PATCH', '', { threshold: 4 }, 200, 403, 200, 403, 403],
+    ['POST', '/pause', undefined, 200, 403, 409, 403, 403],
+    ['POST', '/resume', undefined, 200, 403, 409, 403, 403],
+    ['POST', '/process', undefined, 200, 403, 200, 403, 403],
+    ['POST', '/seats', { grid: { section: 'A', rows: 1, seatsPerRow: 1, price: 1, currency: 'EUR' } }, 201, 403, 403, 403, 403],
+    ['POST', '/clear', undefined, 200, 403, 403, 403, 403],
+    ['POST', '/close', undefined, 200, 403, 403, 403, 403],
+  ];
+  for (const [method, suffix, json, ...want] of table) {
+    const who = [owner, stranger, sre, viewer, buyer];
+    for (let i = 0; i < who.length; i++)
+      assert.equal(await status(who[i], method, suffix, json), want[i], `${method} ${suffix} by ${['owner', 'stranger', 'sre', 'viewer', 'buyer'][i]}`);
+  }
+  assert.equal((await server.get(admin())).status, 401);
+  const mine = (await owner.get(admin())).body;
+  assert.ok(Array.isArray(mine) ? mine.every((item) => item.owner === 'owner' || item.owner === undefined) : true);
+  assert.equal((await viewer.post(admin(), { json: { title: 'x' } })).status, 403);
+});
+
+test('every change leaves an audit row with before and after', async () => {
+  const event = await organizer.sale({ threshold: 3 });
+  await organizer.patch(event.id, { threshold: 9 });
+  const { rows } = await database.query('SELECT * FROM audit WHERE event_id = $1 ORDER BY id', [event.id]);
+  const last = rows.at(-1);
+  assert.ok(rows.length >= 3, 'create, open, patch');
+  assert.match(JSON.stringify(last.before), /"threshold":\s*3/);
+  assert.match(JSON.stringify(last.after), /"threshold":\s*9/);
+});
+
+test('process runs a tick now, stats count, and without a processor it is 503 within two seconds', async () => {
+  const event = await organizer.sale({ threshold: 0, intervalMs: 600000 });
+  await new Client(server, { sub: 'waiter' }).check(event.id);
+  await organizer.patch(event.id, { threshold: 2 });
+  const done = await organizer.post(admin(`/${event.id}/process`));
+  assert.equal(done.status, 200, done.text);
+  const stats = await organizer.stats(event.id);
+  assert.equal(stats.counters.admitted, 1, JSON.stringify(stats));
+  await waitUntil(async () => (await organizer.stats(event.id)).currentUsers === 1, 3000, 'the number inside');
+});
+
+test('100 threshold changes on two pods with Pub/Sub cut: each in force on both within a second', { timeout: 120000 }, async () => {
+  // A Redis user without any channel: every PUBLISH and SUBSCRIBE fails.
+  await redis.cli('ACL', 'SETUSER', 'mute', 'on', '>mute', '~*', '+@all', 'resetchannels');
+  const muteUrl = redis.url.replace('redis://', 'redis://mute:mute@');
+  const pods = await Promise.all([1, 2].map(() => Server.start({ redis: { url: muteUrl }, database })));
+  const boss = new Organizer(pods[0]);
+  const event = await boss.sale({ threshold: 1, intervalMs: 600000 });
+  const buyers = pods.map((pod, i) => new Client(pod, { sub: `looker${i}` }));
+  for (const buyer of buyers) await buyer.check(event.id);
+  let slowest = 0;
+  for (let round = 0; round < 100; round++) {
+    const threshold = 1000 + round;
+    await boss.patch(event.id, { threshold });
+    const from = performance.now();
+    for (const buyer of buyers)
+      await waitUntil(async () => (await buyer.check(event.id)).body.threshold === threshold, 1000, `threshold ${threshold} on a pod`);
+    slowest = Math.max(slowest, performance.now() - from);
+  }
+  assert.ok(slowest < 1000, `slowest ${slowest} ms`);
+  await Promise.all(pods.map((pod) => pod.stop()));
+});
