@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT
+//
+// The SQL functions about events and seats: 001_events.sql, 002_seats.sql, 005_demo.sql.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { startSql } from './sql_support.mjs';
+
+let server;
+let sql;
+before(async () => {
+  server = await startSql();
+  sql = await server.fresh(4);
+});
+after(async () => {
+  await sql.close();
+  await server.stop();
+});
+
+const SETTINGS = {
+  threshold: 7, intervalMs: 1000, idleTimeoutMs: 90000, sessionLimitMs: 600000, holdMs: 300000,
+  surge: [{ queueAbove: 10, threshold: 20 }], outflowPerMinute: 0, autoHold: 1, maxSeats: 4, allowGuests: true,
+};
+const audit = (event) => sql.rows('SELECT who, verb, before, after FROM audit WHERE event_id = $1 ORDER BY id', [event]);
+
+test('an event is created as a draft with every field, and audited', async () => {
+  const { outcome, body } = await sql.call('event_create',
+    { id: 'e1', title: 'T', artist: 'A', venue: 'V', startsAt: '2031-05-01T20:00:00.5Z', ...SETTINGS }, 'me', 'u');
+  assert.equal(outcome, 'created');
+  assert.deepEqual(body, {
+    id: 'e1', title: 'T', artist: 'A', venue: 'V', startsAt: '2031-05-01T20:00:00.500Z', opensAt: null, closesAt: null,
+    status: 'draft', version: 1, epoch: 1, lastPlace: 0, seats: 0, opened: false, owner: 'me', ...SETTINGS,
+  });
+  const [entry] = await audit('e1');
+  assert.deepEqual([entry.who, entry.verb, entry.before, entry.after.id], ['u', 'create', null, 'e1']);
+});
+
+test('a missing id becomes a uuid; a taken one is a conflict', async () => {
+  const made = await sql.call('event_create', { title: 'T', ...SETTINGS }, 'me', 'u');
+  assert.match(made.body.id, /^[0-9a-f-]{36}$/);
+  const again = await sql.call('event_create', { id: made.body.id, title: 'X', ...SETTINGS }, 'me', 'u');
+  assert.equal(again.outcome, 'conflict');
+  assert.equal((await sql.call('event_get', made.body.id)).body.title, 'T');
+});
+
+test('an update compares the version, keeps before and after, and refuses the second of two', async () => {
+  const { body: event } = await sql.call('event_create', { id: 'e2', title: 'T', ...SETTINGS }, 'me', 'u');
+  const change = { ...event, title: 'U', threshold: 9, status: 'open' };
+  const results = await Promise.all([sql.call('event_update', change, 'patch', 'a'), sql.call('event_update', change, 'patch', 'b')]);
+  assert.deepEqual(results.map((row) => row.outcome).sort(), ['stale', 'updated']);
+  const { body } = results.find((row) => row.outcome === 'updated');
+  assert.deepEqual([body.title, body.threshold, body.version, body.status], ['U', 9, 2, 'open']);
+  const entry = (await audit('e2'))[1];
+  assert.deepEqual([entry.verb, entry.before.title, entry.after.title], ['patch', 'T', 'U']);
+  assert.equal((await sql.call('event_update', { ...change, id: 'none' }, 'patch', 'a')).outcome, 'not-found');
+});
+
+test('lists: of one owner, of all, and the public one without drafts', async () => {
+  await sql.call('event_create', { id: 'l1', title: 'T', ...SETTINGS }, 'lister', 'u');
+  await sql.event('l2', { rows: 0 });
+  const ids = async (...args) => (await sql.call('event_list', ...args)).body.map((event) => event.id);
+  assert.deepEqual(await ids('lister', false), ['l1']);
+  assert.ok((await ids(null, false)).includes('l1'));
+  const open = await ids(null, true);
+  assert.ok(open.includes('l2') && !open.includes('l1'));
+  assert.equal('owner' in (await sql.call('event_list', 'lister', false)).body[0], false);
+});
+
+test('live events: no drafts, closed ones for a minute', async () => {
+  const db = await server.fresh();
+  for (const status of ['draft', 'scheduled', 'open', 'paused', 'sold_out']) await db.event(status, { rows: 0, status });
+  const { body } = await db.call('event_get', 'open');
+  await db.call('event_update', { ...body, status: 'closed' }, 'close', 'u');
+  const live = async () => (await db.callAll('event_live')).map((row) => row.body.id).sort();
+  assert.deepEqual(await live(), ['open', 'paused', 'scheduled', 'sold_out']);
+  await db.rows(`UPDATE events SET closed_at = now() - interval '2 minutes' WHERE id = 'open'`);
+  assert.deepEqual(await live(), ['paused', 'scheduled', 'sold_out']);
+  await db.close();
+});
+
+test('settling opens and closes in time, and never lowers the last place', async () => {
+  await sql.event('t1', { rows: 0, status: 'scheduled' });
+  await sql.rows(`UPDATE events SET opens_at = now() + interval '1 hour' WHERE id = 't1'`);
+  assert.equal((await sql.call('event_settle', 't1', 5)).body.status, 'scheduled');
+  await sql.rows(`UPDATE events SET opens_at = now() - interval '1 second' WHERE id = 't1'`);
+  const opened = await sql.call('event_settle', 't1', 3);
+  assert.deepEqual([opened.outcome, opened.body.status, opened.body.lastPlace, opened.body.opened, opened.body.version],
+    ['settled', 'open', 5, true, 2]);
+  await sql.rows(`UPDATE events SET closes_at = now(), status = 'paused' WHERE id = 't1'`);
+  assert.equal((await sql.call('event_settle', 't1', 0)).body.status, 'closed');
+  const again = await sql.call('event_settle', 't1', 0);
+  assert.deepEqual([again.outcome, again.body.status, again.body.version], ['unchanged', 'closed', 3]);
+  assert.deepEqual((await audit('t1')).map((entry) => entry.verb), ['create', 'settle', 'settle']);
+  assert.equal((await sql.call('event_settle', 'none', 0)).outcome, 'not-found');
+});
+
+test('sold out only when every seat is sold, and back when one is freed; never without seats', async () => {
+  const [a, b] = await sql.event('s1', { perRow: 2, maxSeats: 2 });
+  const first = (await sql.hold('s1', 'u:1', { seats: [a] })).body;
+  const second = (await sql.hold('s1', 'u:2', { seats: [b] })).body;
+  await sql.call('reservation_confirm', first.id, 'p', 's1-1', 1000, 'EUR');
+  assert.equal((await sql.call('event_settle', 's1', 0)).body.status, 'open', 'a live hold may still lapse');
+  await sql.call('reservation_confirm', second.id, 'p', 's1-2', 1000, 'EUR');
+  assert.equal((await sql.call('event_settle', 's1', 0)).body.status, 'sold_out');
+  await sql.call('seats_add', 's1', 'u', { seats: [{ section: 'S', row: '9', number: 1, price: 5, currency: 'EUR' }] });
+  assert.equal((await sql.call('event_settle', 's1', 0)).body.status, 'open');
+  await sql.event('s2', { rows: 0 });
+  assert.equal((await sql.call('event_settle', 's2', 0)).body.status, 'open');
+});
+
+test('seats: grid and list keep the order they came in; doubles and second currencies are refused', async () => {
+  await sql.event('g1', { rows: 0 });
+  const add = (body) => sql.call('seats_add', 'g1', 'u', body);
+  const seat = (section, row, number, currency = 'EUR') => ({ section, row, number, price: 100, currency });
+  const first = await add({ grid: { section: 'Z', rows: 2, seatsPerRow: 2, price: 100, currency: 'EUR' } });
+  assert.deepEqual([first.outcome, first.body], ['added', { added: 4, seats: 4, version: 2 }]);
+  assert.equal((await add({ seats: [seat('A', 'x', 2), seat('A', 'b', 1), seat('A', 'x', 1), seat('Z', '1', 3)] })).outcome, 'added');
+  const map = await sql.map('g1');
+  assert.deepEqual(map.seats.map((s) => `${s.section}${s.row}${s.number}`),
+    ['Z11', 'Z12', 'Z13', 'Z21', 'Z22', 'Ax1', 'Ax2', 'Ab1']);
+  assert.equal((await add({ seats: [seat('Z', '1', 1)] })).outcome, 'conflict');
+  assert.equal((await add({ seats: [seat('Q', '1', 1), seat('Q', '1', 1)] })).outcome, 'conflict');
+  assert.deepEqual((({ outcome, body }) => [outcome, body.field])(await add({ seats: [seat('Q', '1', 1, 'USD')] })), ['invalid', 'currency']);
+  assert.equal((await add({ seats: [] })).outcome, 'invalid');
+  assert.equal((await add({ grid: { section: 'Q', rows: 1000, seatsPerRow: 1000, price: 1, currency: 'EUR' } })).outcome, 'invalid');
+  assert.equal((await sql.map('g1')).seats.length, 8);
+  assert.equal((await sql.call('seats_add', 'none', 'u', { seats: [] })).outcome, 'not-found');
+  assert.deepEqual((await audit('g1')).at(-1).after, { seats: 8 });
+});
+
+test('the map of a draft or of nothing is not found', async () => {
+  await sql.call('event_create', { id: 'd1', title: 'T', ...SETTINGS }, 'me', 'u');
+  assert.equal((await sql.call('seat_map', 'd1')).outcome, 'not-found');
+  assert.equal((await sql.call('seat_map', 'none')).outcome, 'not-found');
+});
+
+test('a map version never falls, and one version never stands for two maps', async () => {
+  const seats = await sql.event('v1', { perRow: 6, maxSeats: 3 });
+  const seen = new Map();
+  const held = [];
+  let last = 0;
+  const look = async (what) => {
+    const map = await sql.map('v1');
+    assert.ok(map.version >= last, `${what}: ${map.version} after ${last}`);
+    last = map.version;
+    const text = map.seats.map((seat) => seat.status[0]).join('');
+    assert.equal(seen.get(map.version) ?? text, text, what);
+    seen.set(map.version, text);
+  };
+  let random = 12345;
+  const pick = (n) => (random = (random * 1103515245 + 12345) % 2147483648) % n;
+  for (let i = 0; i < 400; i++) {
+    const what = pick(6);
+    const victim = held[pick(Math.max(held.length, 1))];
+    if (what <= 2) {
+      const { outcome, body } = await sql.hold('v1', `u:${pick(4)}`, { seats: [seats[pick(6)]] });
+      if (outcome === 'created') held.push(body);
+    } else if (victim && what === 3) await sql.lapse(victim.id);
+    else if (victim && what === 4) await sql.rows('SELECT reservation_cancel(buyer, id::text) FROM reservations WHERE id = $1', [victim.id]);
+    else if (what === 5) await sql.call('reservation_sweep', 10);
+    if (victim && pick(60) === 0) await sql.call('reservation_confirm', victim.id, 'p', `v1-${i}`, 1000, 'EUR');
+    await look(`step ${i}`);
+  }
+  assert.ok(seen.size > 100, `${seen.size} versions`);
+  await sql.assertSound();
+});
+
+test('clear: the next epoch, and nothing of the auto-holds remains', async () => {
+  const [a, b] = await sql.event('c1');
+  const mine = (await sql.hold('c1', 'u:own', { seats: [a] })).body;
+  const auto = (await sql.hold('c1', 'u:auto', { seats: [b] })).body;
+  await sql.rows('UPDATE reservations SET auto = true WHERE id = $1', [auto.id]);
+  const { outcome, body } = await sql.call('event_clear', 'c1', 'me');
+  assert.deepEqual([outcome, body.epoch, body.version], ['updated', 2, 3]);
+  assert.equal((await sql.call('reservation_get', 'u:own', mine.id)).body.status, 'held');
+  assert.equal((await sql.call('reservation_get', 'u:auto', auto.id)).body.status, 'cancelled');
+  assert.equal((await sql.map('c1')).seats[1].status, 'available');
+  assert.equal((await audit('c1')).at(-1).verb, 'clear');
+  assert.equal((await sql.call('event_clear', 'none', 'me')).outcome, 'not-found');
+  await sql.assertSound();
+});
+
+test('the demo event: made once, by many at a time, and brought to the wanted settings', async () => {
+  const made = await Promise.all([1, 2, 3].map(() => sql.call('demo_event')));
+  assert.deepEqual(made.map((row) => row.outcome).sort(), ['created', 'unchanged', 'unchanged']);
+  const { body } = await sql.call('event_get', 'demo');
+  assert.deepEqual([body.status, body.seats, body.threshold, body.intervalMs, body.allowGuests, body.owner],
+    ['open', 1000, 1000, 10000, true, 'demo']);
+  const map = await sql.map('demo');
+  assert.equal(map.seats.length, 1000);
+  assert.ok(new Set(map.seats.map((seat) => seat.section)).size >= 3);
+  const changed = await sql.call('demo_event', 50, 2000);
+  assert.deepEqual([changed.outcome, changed.body.threshold, changed.body.intervalMs], ['updated', 50, 2000]);
+});

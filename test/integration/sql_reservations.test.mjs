@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: MIT
+//
+// The SQL functions about reservations, one at a time: 003_reservations.sql. Races: sql_races.
+
+import assert from 'node:assert/strict';
+import { after, afterEach, before, test } from 'node:test';
+import { startSql } from './sql_support.mjs';
+
+let server;
+let sql;
+before(async () => {
+  server = await startSql();
+  sql = await server.fresh(2);
+});
+afterEach(() => sql.assertSound());
+after(async () => {
+  await sql.close();
+  await server.stop();
+});
+
+const ids = (body) => body.seats.map((seat) => seat.id);
+const statuses = async (event) => (await sql.map(event)).seats.map((seat) => seat.status[0]).join('');
+let reference = 0;
+const pay = (reservation, { amount = reservation.totalAmount, currency = 'EUR', ref = `ref-${++reference}` } = {}) =>
+  sql.call('reservation_confirm', reservation.id, 'prov', ref, amount, currency);
+
+test('a hold by seats answers with everything the buyer needs', async () => {
+  const [a, b] = await sql.event('h1', { holdMs: 60000 });
+  const { outcome, body } = await sql.hold('h1', 'u:1', { seats: [b, a], place: 17 });
+  assert.equal(outcome, 'created');
+  assert.deepEqual(Object.keys(body),
+    ['id', 'reservationNumber', 'eventId', 'status', 'totalAmount', 'currency', 'expiresAt', 'seats']);
+  assert.deepEqual([body.status, body.totalAmount, body.currency, ids(body)], ['held', 2000, 'EUR', [a, b]]);
+  assert.match(body.reservationNumber, /^[0-9A-HJKMNP-TV-Z]{8}$/);
+  const left = Date.parse(body.expiresAt) - Date.now();
+  assert.ok(left > 55000 && left <= 60100, String(left));
+  assert.deepEqual(body.seats[0], { id: a, section: 'S', row: '1', number: 1, price: 1000, currency: 'EUR' });
+  assert.equal(await statuses('h1'), 'hhaaaaaaaa');
+});
+
+test('a seat that is gone: 409 with the seats, and nothing has changed', async () => {
+  const [a, b, c] = await sql.event('h2');
+  await sql.hold('h2', 'u:1', { seats: [b] });
+  const mine = (await sql.hold('h2', 'u:2', { seats: [c] })).body;
+  const { outcome, body } = await sql.hold('h2', 'u:2', { seats: [a, b] });
+  assert.deepEqual([outcome, body.seats], ['seat-taken', [b]]);
+  assert.equal((await sql.call('reservation_get', 'u:2', mine.id)).body.status, 'held');
+  assert.equal(await statuses('h2'), 'ahhaaaaaaa');
+});
+
+test('orders that make no sense are refused', async () => {
+  const [a, b, c] = await sql.event('h3', { maxSeats: 2 });
+  const [other] = await sql.event('h3b');
+  const outcome = async (order, event = 'h3') => (await sql.hold(event, 'u:1', order)).outcome;
+  assert.equal(await outcome({ seats: [a, other] }), 'unknown-seat');
+  assert.deepEqual((await sql.hold('h3', 'u:1', { seats: ['999999999'] })).body.seats, ['999999999']);
+  assert.equal(await outcome({ seats: [a, a] }), 'invalid');
+  assert.equal(await outcome({ seats: [] }), 'invalid');
+  assert.equal(await outcome({ quantity: 0 }), 'invalid');
+  assert.equal(await outcome({ quantity: -3 }), 'invalid');
+  assert.equal(await outcome({}), 'invalid');
+  assert.equal(await outcome({ quantity: 3 }), 'limit');
+  assert.equal(await outcome({ seats: [a, b, c] }), 'limit');
+  assert.equal(await outcome({ quantity: 1, section: 'nowhere' }), 'invalid');
+  assert.equal(await outcome({ quantity: 1 }, 'none'), 'not-found');
+  for (const [status, expected] of [['draft', 'not-found'], ['scheduled', 'event-not-open'], ['closed', 'event-closed'],
+    ['paused', 'created'], ['sold_out', 'created']]) {
+    await sql.event(`h3-${status}`, { status });
+    assert.equal(await outcome({ quantity: 1 }, `h3-${status}`), expected, status);
+  }
+});
+
+test('a new order replaces the hold, keeping the seats in both', async () => {
+  const [a, b, c] = await sql.event('h4');
+  const first = (await sql.hold('h4', 'u:1', { seats: [a, b] })).body;
+  const second = await sql.hold('h4', 'u:1', { seats: [b, c] });
+  assert.equal(second.outcome, 'created');
+  assert.equal(await statuses('h4'), 'ahhaaaaaaa');
+  assert.equal((await sql.call('reservation_get', 'u:1', first.id)).body.status, 'cancelled');
+  assert.equal((await sql.call('reservation_cancel', 'u:1', first.id)).outcome, 'cancelled', 'and frees nothing');
+  assert.equal(await statuses('h4'), 'ahhaaaaaaa');
+  assert.equal((await pay(first)).outcome, 'refund-due');
+  const best = await sql.hold('h4', 'u:1', { quantity: 3 });
+  assert.deepEqual(ids(best.body), [a, b, c], 'his own seats count as free');
+});
+
+test('best available: section by section, row by row, side by side', async () => {
+  await sql.event('q1', { rows: 0, maxSeats: 3 });
+  const add = (section, rows, seatsPerRow) =>
+    sql.call('seats_add', 'q1', 'me', { grid: { section, rows, seatsPerRow, price: 100, currency: 'EUR' } });
+  await add('Z', 2, 4);
+  await add('A', 1, 4);
+  let buyer = 0;
+  const take = async (quantity, section) => {
+    const { outcome, body } = await sql.hold('q1', `u:${++buyer}`, { quantity, section });
+    return outcome === 'created' ? body.seats.map((s) => `${s.section}${s.row}${s.number}`).join(' ') : outcome;
+  };
+  assert.equal(await take(1), 'Z11');
+  assert.equal(await take(2), 'Z12 Z13');
+  assert.equal(await take(2), 'Z21 Z22', 'not Z14 and Z21: another row');
+  assert.equal(await take(3), 'A11 A12 A13');
+  assert.equal(await take(1, 'A'), 'A14');
+  assert.equal(await take(3), 'no-adjacent');
+  assert.equal(await take(2), 'Z23 Z24');
+  assert.equal(await take(2), 'no-seats');
+  assert.equal(await take(1), 'Z14');
+  assert.equal(await take(1), 'no-seats');
+});
+
+test('a gap in the numbers is not side by side', async () => {
+  await sql.event('q2', { rows: 0 });
+  const seat = (number) => ({ section: 'S', row: '1', number, price: 100, currency: 'EUR' });
+  await sql.call('seats_add', 'q2', 'me', { seats: [seat(1), seat(3), seat(4)] });
+  const { body } = await sql.hold('q2', 'u:1', { quantity: 2 });
+  assert.deepEqual(body.seats.map((s) => s.number), [3, 4]);
+});
+
+test('an idempotency key: the same order the same answer, another order a conflict, per buyer', async () => {
+  const [a, b, c] = await sql.event('i1');
+  await sql.event('i2');
+  const first = await sql.hold('i1', 'u:1', { seats: [a, b], key: 'k' });
+  await sql.call('reservation_cancel', 'u:1', first.body.id);
+  const again = await sql.hold('i1', 'u:1', { seats: [b, a], key: 'k' });
+  assert.equal(again.outcome, 'repeated');
+  assert.deepEqual(again.body, first.body);
+  assert.equal(await statuses('i1'), 'aaaaaaaaaa');
+  for (const [event, order] of [['i1', { seats: [c] }], ['i1', { quantity: 2 }], ['i2', { quantity: 1 }]]) {
+    assert.equal((await sql.hold(event, 'u:1', { ...order, key: 'k' })).outcome, 'idempotency-conflict');
+  }
+  assert.equal((await sql.hold('i1', 'u:2', { seats: [a], key: 'k' })).outcome, 'created');
+  assert.equal((await sql.hold('i1', 'u:1', { seats: [a], key: 'k2' })).outcome, 'seat-taken');
+  assert.equal((await sql.hold('i1', 'u:1', { seats: [b], key: 'k2' })).outcome, 'created', 'a refusal uses no key');
+});
+
+test('no hold after the admission has ended', async () => {
+  await sql.event('a1');
+  await sql.rows(`INSERT INTO admissions VALUES ('a1', 1, 'u:1', 5, 'left', true, now(), 0, 1, 1, '1-0')`);
+  assert.equal((await sql.hold('a1', 'u:1', { quantity: 1, place: 5 })).outcome, 'not-admitted');
+  assert.equal((await sql.hold('a1', 'u:1', { quantity: 1, place: 6 })).outcome, 'created');
+});
+
+test('a lapsed hold is free at once; its buyer can do nothing to the seats of the next', async () => {
+  const [a, b] = await sql.event('x1');
+  const old = (await sql.hold('x1', 'u:1', { seats: [a, b] })).body;
+  await sql.lapse(old.id);
+  assert.equal(await statuses('x1'), 'aaaaaaaaaa');
+  assert.equal((await sql.call('reservation_get', 'u:1', old.id)).body.status, 'expired');
+  const next = (await sql.hold('x1', 'u:2', { seats: [a] })).body;
+  assert.equal((await sql.call('reservation_cancel', 'u:1', old.id)).outcome, 'expired');
+  assert.equal((await pay(old)).outcome, 'refund-due');
+  assert.equal((await sql.call('reservation_sweep', 10)).body.expired, 1);
+  assert.equal(await statuses('x1'), 'haaaaaaaaa');
+  assert.equal((await sql.row('SELECT status FROM seats WHERE id = $1', [b])).status, 'available');
+  assert.equal((await pay(next)).outcome, 'confirmed');
+  const rows = await sql.rows('SELECT status FROM reservations WHERE id = $1', [old.id]);
+  assert.deepEqual(rows, [{ status: 'expired' }]);
+});
+
+test('the owner of a lapsed hold may hold anew', async () => {
+  const [a, b] = await sql.event('x2');
+  const old = (await sql.hold('x2', 'u:1', { seats: [a] })).body;
+  await sql.lapse(old.id);
+  assert.equal((await sql.hold('x2', 'u:1', { seats: [a, b] })).outcome, 'created');
+  await sql.call('reservation_sweep', 10);
+  assert.equal(await statuses('x2'), 'hhaaaaaaaa');
+  assert.deepEqual((await sql.call('reservation_sweep', 10)).body, { expired: 0, events: [] });
+});
+
+test('cancel: by the owner, while held, as often as he likes', async () => {
+  const [a] = await sql.event('c1');
+  const { body } = await sql.hold('c1', 'u:1', { seats: [a] });
+  const cancel = async (buyer, id) => (await sql.call('reservation_cancel', buyer, id)).outcome;
+  assert.equal(await cancel('u:2', body.id), 'not-yours');
+  assert.equal(await cancel('u:1', '00000000-0000-0000-0000-000000000000'), 'not-found');
+  assert.equal(await cancel('u:1', "nonsense' --"), 'not-found');
+  const done = await sql.call('reservation_cancel', 'u:1', body.id);
+  assert.deepEqual([done.outcome, done.body.status, done.body.expiresAt, done.body.eventId], ['cancelled', 'cancelled', null, 'c1']);
+  await sql.hold('c1', 'u:2', { seats: [a] });
+  assert.equal(await cancel('u:1', body.id), 'cancelled');
+  assert.equal(await statuses('c1'), 'haaaaaaaaa');
+  const sold = (await sql.hold('c1', 'u:3', { quantity: 1 })).body;
+  await pay(sold);
+  assert.equal(await cancel('u:3', sold.id), 'not-cancellable');
+});
+
+test('get and list show the buyer only his own', async () => {
+  await sql.event('l1');
+  const { body } = await sql.hold('l1', 'u:lister', { quantity: 1 });
+  const got = await sql.call('reservation_get', 'u:lister', body.id);
+  assert.deepEqual([got.outcome, got.body], ['found', body]);
+  assert.equal((await sql.call('reservation_get', 'u:x', body.id)).outcome, 'not-yours');
+  assert.equal((await sql.call('reservation_get', 'u:x', 'what')).outcome, 'not-found');
+  const list = await sql.call('reservation_list', 'u:lister');
+  assert.deepEqual(list.body, { reservations: [body] });
+  assert.deepEqual((await sql.call('reservation_list', 'u:none')).body, { reservations: [] });
+});
+
+test('confirm sells; its reference again answers the same; anything else is refused', async () => {
+  await sql.event('p1');
+  const { body } = await sql.hold('p1', 'u:1', { quantity: 2, place: 9 });
+  assert.deepEqual((({ outcome, body: b }) => [outcome, b.field])(await pay(body, { amount: 1 })), ['wrong-amount', 'amount']);
+  assert.deepEqual((({ outcome, body: b }) => [outcome, b.field])(await pay(body, { currency: 'USD' })), ['wrong-amount', 'currency']);
+  assert.equal((await pay({ ...body, id: 'none' })).outcome, 'not-found');
+  const sold = await pay(body, { ref: 'p1-a' });
+  assert.deepEqual([sold.outcome, sold.body.status, sold.body.eventId, sold.body.buyer, sold.body.place, sold.body.payment],
+    ['confirmed', 'confirmed', 'p1', 'u:1', '9', 'paid']);
+  const again = await pay(body, { ref: 'p1-a' });
+  assert.deepEqual([again.outcome, again.body], ['repeated', sold.body]);
+  const second = (await sql.hold('p1', 'u:2', { quantity: 2 })).body;
+  assert.equal((await pay(second, { ref: 'p1-a' })).outcome, 'reference-used');
+  assert.equal((await pay(body, { ref: 'p1-b' })).outcome, 'refund-due', 'paid twice');
+  assert.equal(await statuses('p1'), 'sshhaaaaaa');
+});
+
+test('paid after the hold lapsed: sold if the seats are all still free', async () => {
+  await sql.event('p2');
+  for (const swept of [false, true]) {
+    const { body } = await sql.hold('p2', `u:${swept}`, { quantity: 2 });
+    await sql.lapse(body.id);
+    if (swept) await sql.call('reservation_sweep', 10);
+    assert.equal((await pay(body)).outcome, 'confirmed', `swept: ${swept}`);
+  }
+  assert.equal(await statuses('p2'), 'ssssaaaaaa');
+});
+
+test('paid late, also over seats of somebody else\'s lapsed hold', async () => {
+  const [a, b, c] = await sql.event('p3');
+  const first = (await sql.hold('p3', 'u:1', { seats: [a, b] })).body;
+  await sql.lapse(first.id);
+  const second = (await sql.hold('p3', 'u:2', { seats: [b, c] })).body;
+  await sql.lapse(second.id);
+  assert.equal((await pay(first)).outcome, 'confirmed');
+  assert.equal((await pay(second)).outcome, 'refund-due');
+  await sql.call('reservation_sweep', 10);
+  assert.equal(await statuses('p3'), 'ssaaaaaaaa');
+});
+
+test('paid late, but the buyer has his seats already: refund', async () => {
+  const [a, b] = await sql.event('p4', { maxSeats: 1 });
+  const first = (await sql.hold('p4', 'u:1', { seats: [a] })).body;
+  await sql.lapse(first.id);
+  await sql.hold('p4', 'u:1', { seats: [b] });
+  const late = await pay(first, { ref: 'p4-late' });
+  assert.deepEqual([late.outcome, late.body.payment], ['refund-due', 'refund_due']);
+  assert.equal((await pay(first, { ref: 'p4-late' })).outcome, 'repeated');
+  assert.deepEqual(await sql.rows(`SELECT status, amount FROM payments WHERE reference = 'p4-late'`),
+    [{ status: 'refund_due', amount: 1000 }]);
+});
+
+test('maxSeats counts what was bought', async () => {
+  await sql.event('m1', { maxSeats: 3 });
+  await pay((await sql.hold('m1', 'u:1', { quantity: 2 })).body);
+  assert.equal((await sql.hold('m1', 'u:1', { quantity: 2 })).outcome, 'limit');
+  assert.equal((await sql.hold('m1', 'u:1', { quantity: 1 })).outcome, 'created');
+});
+
+test('release gives back only an auto-hold of that admission that is not being paid', async () => {
+  await sql.event('r1');
+  const release = async (buyer, place) => (await sql.call('reservation_release', 'r1', buyer, place)).outcome;
+  const { body } = await sql.hold('r1', 'u:1', { quantity: 1, place: 5 });
+  assert.equal(await release('u:1', 5), 'nothing', 'chosen by himself');
+  await sql.rows('UPDATE reservations SET auto = true WHERE id = $1', [body.id]);
+  assert.equal(await release('u:1', 4), 'nothing');
+  assert.equal(await release('u:2', 5), 'nothing');
+  await sql.rows(`INSERT INTO payments (reservation_id, provider, reference, amount, currency, status)
+    VALUES ($1, 'p', 'r1', 1000, 'EUR', 'pending')`, [body.id]);
+  assert.equal(await release('u:1', 5), 'nothing', 'in payment');
+  await sql.rows('DELETE FROM payments WHERE reservation_id = $1', [body.id]);
+  assert.equal(await release('u:1', 5), 'released');
+  assert.equal(await statuses('r1'), 'aaaaaaaaaa');
+});
+
+test('a pending payment becomes the paid one', async () => {
+  await sql.event('pp');
+  const { body } = await sql.hold('pp', 'u:1', { quantity: 1 });
+  const other = (await sql.hold('pp', 'u:2', { quantity: 1 })).body;
+  await sql.rows(`INSERT INTO payments (reservation_id, provider, reference, amount, currency, status)
+    VALUES ($1, 'prov', 'pp-1', 1000, 'EUR', 'pending')`, [body.id]);
+  assert.equal((await pay(other, { ref: 'pp-1' })).outcome, 'reference-used');
+  assert.equal((await pay(body, { ref: 'pp-1' })).outcome, 'confirmed');
+});
+
+test('slots not yet known to be free are listed until they are', async () => {
+  await sql.event('u1');
+  const sold = async (buyer, place) => {
+    const { body } = await sql.hold('u1', buyer, { quantity: 1, place });
+    await pay(body);
+    await sql.rows(`UPDATE reservations SET ended_at = now() - interval '5 seconds' WHERE id = $1`, [body.id]);
+    return body.id;
+  };
+  const list = async (event = 'u1') => (await sql.call('reservation_unfreed', event, 10)).body.reservations;
+  const id = await sold('u:1', 7);
+  assert.deepEqual(await list(), [{ id, eventId: 'u1', buyer: 'u:1', place: '7', epoch: 1 }]);
+  assert.deepEqual(await list('h1'), []);
+  assert.equal((await list(null)).some((row) => row.id === id), true);
+  assert.equal((await sql.call('reservation_mark_freed', id)).outcome, 'freed');
+  assert.deepEqual(await list(), []);
+  assert.equal((await sql.call('reservation_mark_freed', 'what')).outcome, 'not-found');
+  // Bought by someone who was out already.
+  const late = (await sql.hold('u1', 'u:2', { quantity: 1, place: 8 })).body;
+  await sql.rows(`INSERT INTO admissions VALUES ('u1', 1, 'u:2', 8, 'left', true, now(), 0, 1, 1, '1-0')`);
+  await pay(late);
+  assert.equal((await sql.row('SELECT slot_freed FROM reservations WHERE id = $1', [late.id])).slot_freed, true);
+});
+
+test('reservation numbers never repeat', async () => {
+  const { n } = await sql.row('SELECT count(DISTINCT reservation_code(i)) AS n FROM generate_series(1, 20000) AS i');
+  assert.equal(n, 20000);
+});

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+//
+// What the tests of the SQL functions share: a database with the schema of sql/, short ways to
+// call a function, and the invariants that must hold after whatever was done.
+
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import pg from 'pg';
+import { Postgres } from '../fixtures/postgres.mjs';
+
+pg.types.setTypeParser(20, Number); // bigint
+
+const folder = new URL('../../sql/', import.meta.url);
+
+// A private server with the schema in its template, so that each test has a database of its own.
+export async function startSql() {
+  const postgres = await Postgres.start();
+  const template = await postgres.createDatabase();
+  for (const name of readdirSync(folder).filter((file) => file.endsWith('.sql')).sort()) {
+    await template.query(readFileSync(new URL(name, folder), 'utf8'));
+  }
+  return {
+    fresh: async (connections = 1) => new Sql((await postgres.createDatabase(template.name)).url, connections),
+    stop: () => postgres.stop(),
+  };
+}
+
+export class Sql {
+  constructor(url, connections) {
+    this.pool = new pg.Pool({ connectionString: url, max: connections });
+    this.pool.on('error', () => {});
+  }
+
+  async rows(text, values = []) {
+    return (await this.pool.query(text, values)).rows;
+  }
+
+  async row(text, values = []) {
+    return (await this.rows(text, values))[0];
+  }
+
+  // call('seats_add', 'demo', 'me', {…}): the function's row. Objects go as JSON.
+  async call(name, ...values) {
+    const list = values.map((_, i) => `$${i + 1}`).join(', ');
+    return this.row(`SELECT * FROM ${name}(${list})`, values.map(plain));
+  }
+
+  async callAll(name, ...values) {
+    const list = values.map((_, i) => `$${i + 1}`).join(', ');
+    return this.rows(`SELECT * FROM ${name}(${list})`, values.map(plain));
+  }
+
+  hold(event, buyer, { seats = null, quantity = null, section = null, key = null, place = 0 }) {
+    return this.call('reservation_hold', event, buyer, seats, quantity, section, key, place);
+  }
+
+  // An open event with one section "S" of so many rows and seats.
+  async event(id, { rows = 1, perRow = 10, price = 1000, status = 'open', ...settings } = {}) {
+    await this.call('event_create', {
+      id, title: id, threshold: 100, intervalMs: 1000, idleTimeoutMs: 90000, sessionLimitMs: 600000,
+      holdMs: 300000, surge: [], outflowPerMinute: 0, autoHold: 1, maxSeats: 4, allowGuests: true, ...settings,
+    }, 'owner', 'tester');
+    if (rows > 0) {
+      const added = await this.call('seats_add', id, 'tester',
+        { grid: { section: 'S', rows, seatsPerRow: perRow, price, currency: 'EUR' } });
+      assert.equal(added.outcome, 'added');
+    }
+    await this.rows('UPDATE events SET status = $2 WHERE id = $1', [id, status]);
+    return (await this.rows('SELECT id FROM seats WHERE event_id = $1 ORDER BY section_rank, row_rank, number', [id]))
+      .map((row) => String(row.id));
+  }
+
+  // Lets what this reservation holds lapse.
+  async lapse(reservation) {
+    await this.rows(`UPDATE reservations SET expires_at = now() - interval '1 second' WHERE id = $1`, [reservation]);
+    await this.rows(`UPDATE seats SET held_until = now() - interval '1 second' WHERE holder = $1 AND status = 'held'`,
+      [reservation]);
+  }
+
+  async map(event) {
+    return (await this.call('seat_map', event)).body;
+  }
+
+  close() {
+    return this.pool.end();
+  }
+
+  // Every promise about seats, whatever happened before.
+  async assertSound() {
+    const broken = await this.rows(`
+      SELECT 'two live rows for one seat' AS what, seat_id::text AS which FROM reservation_seats
+      WHERE live GROUP BY seat_id HAVING count(*) > 1
+      UNION ALL
+      SELECT 'a live hold without its seat', r.id::text FROM reservations r JOIN reservation_seats rs
+        ON rs.reservation_id = r.id JOIN seats s ON s.id = rs.seat_id
+      WHERE r.status = 'held' AND r.expires_at > clock_timestamp()
+        AND (s.holder IS DISTINCT FROM r.id OR s.status <> 'held' OR NOT rs.live)
+      UNION ALL
+      SELECT 'bought, but not sold to him', r.id::text FROM reservations r JOIN reservation_seats rs
+        ON rs.reservation_id = r.id JOIN seats s ON s.id = rs.seat_id
+      WHERE r.status = 'confirmed' AND (s.holder IS DISTINCT FROM r.id OR s.status <> 'sold' OR NOT rs.live)
+      UNION ALL
+      SELECT 'a seat without a reservation', s.id::text FROM seats s LEFT JOIN reservations r ON r.id = s.holder
+      WHERE (s.status = 'sold' AND r.status IS DISTINCT FROM 'confirmed')
+         OR (s.status = 'held' AND s.held_until > clock_timestamp() AND r.status IS DISTINCT FROM 'held')
+      UNION ALL
+      SELECT 'wrong number of seats or total', r.id::text FROM reservations r
+      WHERE (r.seat_count, r.total) <> (SELECT count(*), sum(s.price) FROM reservation_seats rs
+             JOIN seats s ON s.id = rs.seat_id WHERE rs.reservation_id = r.id)
+      UNION ALL
+      SELECT 'more than maxSeats', r.buyer FROM reservations r JOIN events e ON e.id = r.event_id
+      WHERE r.status = 'confirmed' OR (r.status = 'held' AND r.expires_at > clock_timestamp())
+      GROUP BY r.event_id, r.buyer, e.settings HAVING sum(r.seat_count) > (e.settings ->> 'maxSeats')::integer
+      UNION ALL
+      SELECT 'two auto-holds for one admission', buyer FROM reservations WHERE auto
+      GROUP BY event_id, epoch, buyer, place HAVING count(*) > 1`);
+    assert.deepEqual(broken, []);
+  }
+}
+
+function plain(value) {
+  return value !== null && typeof value === 'object' && !Array.isArray(value) ? JSON.stringify(value) : value;
+}
