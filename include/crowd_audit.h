@@ -16,11 +16,11 @@
 struct crowd_audit;
 
 struct crowd_findings {
-    uint64_t lost;         /* beside those the buyers noticed themselves */
+    uint64_t lost; /* beside those the buyers noticed themselves */
     uint64_t double_sales;
-    uint64_t seats_sold;   /* to this crowd, as PostgreSQL says */
+    uint64_t seats_sold;                          /* to this crowd, as PostgreSQL says */
     uint64_t seats_total, seats_free, seats_held; /* of the event, at the end */
-    struct crowd_samples push_ms; /* admission in the log -> told by the socket */
+    struct crowd_samples push_ms;                 /* admission in the log -> told by the socket */
 };
 
 typedef void (*crowd_audit_cb)(void *arg, enum status status);

@@ -48,12 +48,12 @@ struct crowd_buyer {
     struct crowd_conn *http, *socket;
     char *guest, *ticket, *pass, *reservation; /* NULL until known */
 
-    uint64_t place, epoch;  /* as his ticket says */
-    uint64_t lowest;        /* position shown */
+    uint64_t place, epoch; /* as his ticket says */
+    uint64_t lowest;       /* position shown */
     uint64_t first_position;
-    uint64_t asked_ns;      /* when the request under way was made */
+    uint64_t asked_ns;       /* when the request under way was made */
     uint64_t think_until_ms; /* of loop_now_ms; so is heard_ms */
-    uint64_t heard_ms;      /* last word on the socket */
+    uint64_t heard_ms;       /* last word on the socket */
 
     struct crowd_witness witness;
     int64_t out_since_ms; /* wall clock; 0: in touch */
@@ -68,7 +68,7 @@ struct crowd_buyer {
     char currency[4];
     uint8_t seat_count;
 
-    uint8_t state; /* enum buyer_state */
+    uint8_t state;             /* enum buyer_state */
     uint8_t plan, step, waits; /* enums of crowd_buyer.c */
     uint16_t attempts;         /* in vain, in a row */
     bool queued;               /* had to wait */
@@ -88,8 +88,8 @@ struct crowd {
     struct crowd_agenda *agenda;
     struct token_keys *keys;
     struct crowd_target http, ws;
-    bool users;    /* JWT users, not guests */
-    char tag[9];   /* of this run, in the names of its buyers */
+    bool users;  /* JWT users, not guests */
+    char tag[9]; /* of this run, in the names of its buyers */
     uint64_t random;
     struct buf text, token; /* scratch */
 
@@ -101,7 +101,8 @@ struct crowd {
     uint32_t states[BUYER_STATE_COUNT]; /* how many buyers are in each */
     uint32_t allowed, queued;           /* by their first answers */
     uint64_t requests, retries, errors, sockets, messages;
-    uint64_t risen, lost, answered_ms; /* answered_ms: when the last first answer came, from the start */
+    uint64_t risen, lost,
+        answered_ms; /* answered_ms: when the last first answer came, from the start */
     uint64_t begun_ns;
     struct crowd_samples join_us, positions;
     struct crowd_notes failures, breaks;

@@ -14,14 +14,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CROWD_BODY_MAX (4 * 1024 * 1024)  /* of an answer; a longer one ends the connection */
-#define CROWD_PER_ADDRESS 10000           /* buyers that share one loopback source address */
+#define CROWD_BODY_MAX    (4 * 1024 * 1024) /* of an answer; a longer one ends the connection */
+#define CROWD_PER_ADDRESS 10000             /* buyers that share one loopback source address */
 
 /* Where to connect. */
 struct crowd_target {
-    char host[128];  /* the Host header: name or address, with the port unless it is 80 */
-    char name[128];  /* what to resolve: name or address alone, without brackets */
-    char path[128];  /* "" or what stands before every route; "/ws" of a socket */
+    char host[128]; /* the Host header: name or address, with the port unless it is 80 */
+    char name[128]; /* what to resolve: name or address alone, without brackets */
+    char path[128]; /* "" or what stands before every route; "/ws" of a socket */
     uint16_t port;
     char address[64]; /* numeric; filled by whoever resolved `name` */
 };

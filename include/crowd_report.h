@@ -13,8 +13,8 @@
 /* All that the report tells; borrowed. */
 struct crowd_outcome {
     struct crowd *crowd;
-    const struct crowd_check *check;  /* NULL: nothing was checked (--no-check) */
-    struct crowd_findings *findings;  /* likewise */
+    const struct crowd_check *check; /* NULL: nothing was checked (--no-check) */
+    struct crowd_findings *findings; /* likewise */
     uint64_t duration_ms;
     enum status audit; /* why the check is not complete, or ST_OK */
     bool stopped;      /* by a signal */

@@ -28,7 +28,7 @@
 
 enum { EXIT_USAGE = 64, EXIT_CONFIG = 78 };
 
-#define TICK_MS 200
+#define TICK_MS        200
 #define FILES_RESERVED 128 /* backends, libraries */
 #define PROGRESS_TICKS (1000 / TICK_MS)
 
@@ -115,8 +115,7 @@ static void run_tick(void *arg)
     const struct crowd *crowd = &run->crowd;
     const uint64_t elapsed_ms = (clock_mono_ns() - crowd->begun_ns) / 1000000;
     run->outcome.stopped = stop_signal != 0;
-    run->outcome.timed_out =
-        !crowd_done(crowd) && elapsed_ms >= (uint64_t)run->options.max_time_ms;
+    run->outcome.timed_out = !crowd_done(crowd) && elapsed_ms >= (uint64_t)run->options.max_time_ms;
     if (crowd_done(crowd) || run->outcome.stopped || run->outcome.timed_out) {
         run_end(run);
         return;
@@ -124,7 +123,7 @@ static void run_tick(void *arg)
     loop_timer_set(run->tick, TICK_MS);
     if (++run->ticks % PROGRESS_TICKS != 0)
         return;
-    crowd_report_progress(crowd, elapsed_ms / 1000, false);
+    crowd_report_progress(crowd, (elapsed_ms + 500) / 1000, false);
     if (run->audit != NULL)
         crowd_audit_follow(run->audit);
 }
@@ -148,7 +147,8 @@ static void run_begun(void *arg, enum status status)
         run_buy(run);
         return;
     }
-    run->code = complain(1, "Redis cannot be read: is REDIS_URL that of the service? (or --no-check)");
+    run->code =
+        complain(1, "Redis cannot be read: is REDIS_URL that of the service? (or --no-check)");
     run_close(run);
 }
 
@@ -188,8 +188,7 @@ static void run_resolve(struct run *run)
         if (targets[i]->address[0] != '\0')
             continue;
         run->resolving = targets[i];
-        run->resolve =
-            loop_resolve_start(run->crowd.loop, targets[i]->name, run_resolved, run);
+        run->resolve = loop_resolve_start(run->crowd.loop, targets[i]->name, run_resolved, run);
         return;
     }
     if (!run_may_go_there(run))

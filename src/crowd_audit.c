@@ -27,12 +27,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE 500
+#define PAGE     500
 #define RETRY_MS 250
 #define FIRST_MS 10000 /* how long the backends may take to answer at first */
-#define LAST_MS 30000  /* and at the end */
-#define TOLD_MS 5000   /* so long after his admission a buyer in touch must have been told */
-#define ID_MAX 48
+#define LAST_MS  30000 /* and at the end */
+#define TOLD_MS  5000  /* so long after his admission a buyer in touch must have been told */
+#define ID_MAX   48
 
 enum audit_goal { GOAL_NONE, GOAL_BEGIN, GOAL_FOLLOW, GOAL_FINISH };
 
@@ -101,8 +101,7 @@ static void command(struct crowd_audit *audit, redis_cb cb)
 static void begin_command(struct crowd_audit *audit, const char *name, const char *key)
 {
     char text[EVENT_ID_MAX + 32];
-    const int len =
-        snprintf(text, sizeof(text), "%s:{%s}", key, audit->crowd->options->event);
+    const int len = snprintf(text, sizeof(text), "%s:{%s}", key, audit->crowd->options->event);
     redis_args_reset(&audit->args);
     redis_args_add(&audit->args, name);
     redis_args_add_copy(&audit->args, text, (size_t)len);
@@ -116,11 +115,11 @@ static uint64_t number(const char *text)
 }
 
 /* Fields go by name. False when it is not an entry of an admission log. */
-static bool read_entry(const struct redis_reply *fields, struct crowd_entry *ret_entry,
-                       char *buyer, size_t buyer_size)
+static bool read_entry(const struct redis_reply *fields, struct crowd_entry *ret_entry, char *buyer,
+                       size_t buyer_size)
 {
-    static const char *const names[] = {"kind",   "buyer",     "place", "epoch", "at",
-                                        "inside", "threshold", "n"};
+    static const char *const names[] = {"kind", "buyer",  "place",     "epoch",
+                                        "at",   "inside", "threshold", "n"};
     enum { KIND, BUYER, PLACE, EPOCH, AT, INSIDE, THRESHOLD, N, NAMES };
     const char *values[NAMES] = {0};
     for (size_t i = 0; i + 1 < redis_reply_count(fields); i += 2) {
@@ -324,10 +323,10 @@ static void judge_admitted(struct crowd_audit *audit, const struct crowd_buyer *
     if (buyer->state == BUYER_WAITING && buyer->out_since_ms == 0 && late)
         lost(audit, buyer, "was let in and never told, though he was there");
     if (buyer->pushed && buyer->told_ms != 0 && buyer->queued)
-        crowd_samples_add(&audit->findings.push_ms, buyer->told_ms > buyer->admitted_ms
-                                                        ? (uint64_t)(buyer->told_ms -
-                                                                     buyer->admitted_ms)
-                                                        : 0);
+        crowd_samples_add(&audit->findings.push_ms,
+                          buyer->told_ms > buyer->admitted_ms
+                              ? (uint64_t)(buyer->told_ms - buyer->admitted_ms)
+                              : 0);
 }
 
 static void judge(struct crowd_audit *audit, const struct crowd_buyer *buyer)

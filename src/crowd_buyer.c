@@ -27,12 +27,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ANSWER_MS 10000     /* a request or handshake without an answer for so long is given up */
-#define QUIET_MS 75000      /* a socket without a word for three pings is dead */
-#define HEARTBEAT_MS 20000  /* while thinking */
-#define BACKOFF_MS 100      /* first retry; doubled each time, up to: */
+#define ANSWER_MS      10000 /* a request or handshake without an answer for so long is given up */
+#define QUIET_MS       75000 /* a socket without a word for three pings is dead */
+#define HEARTBEAT_MS   20000 /* while thinking */
+#define BACKOFF_MS     100   /* first retry; doubled each time, up to: */
 #define BACKOFF_MAX_MS 3000
-#define POLL_MS 5000        /* when the service does not say */
+#define POLL_MS        5000 /* when the service does not say */
 
 enum plan { PLAN_BUY, PLAN_LEAVE, PLAN_SILENT };
 
@@ -325,9 +325,12 @@ static void answered_pay(struct crowd_buyer *buyer, const struct json *body)
 typedef void (*answered_cb)(struct crowd_buyer *buyer, const struct json *body);
 
 static answered_cb const answered[STEP_COUNT] = {
-    [STEP_CHECK] = answered_check,         [STEP_STATUS] = answered_status,
-    [STEP_HEARTBEAT] = answered_heartbeat, [STEP_LEAVE] = answered_leave,
-    [STEP_LIST] = answered_list,           [STEP_RESERVE] = answered_reserve,
+    [STEP_CHECK] = answered_check,
+    [STEP_STATUS] = answered_status,
+    [STEP_HEARTBEAT] = answered_heartbeat,
+    [STEP_LEAVE] = answered_leave,
+    [STEP_LIST] = answered_list,
+    [STEP_RESERVE] = answered_reserve,
     [STEP_PAY] = answered_pay,
 };
 
@@ -361,12 +364,9 @@ static const struct {
     const char *word;
     void (*react)(struct crowd_buyer *buyer);
 } refusals[] = {
-    {STEP_CHECK, 410, "", told_closed},
-    {STEP_STATUS, 410, "", told_closed},
-    {STEP_HEARTBEAT, 410, "", told_closed},
-    {STEP_LEAVE, 410, "", told_closed},
-    {STEP_RESERVE, 403, "not-admitted", doubt},
-    {STEP_RESERVE, 409, "", told_sold_out},
+    {STEP_CHECK, 410, "", told_closed},         {STEP_STATUS, 410, "", told_closed},
+    {STEP_HEARTBEAT, 410, "", told_closed},     {STEP_LEAVE, 410, "", told_closed},
+    {STEP_RESERVE, 403, "not-admitted", doubt}, {STEP_RESERVE, 409, "", told_sold_out},
     {STEP_RESERVE, 410, "", told_closed},
 };
 
@@ -569,8 +569,10 @@ static const struct {
     const char *event;
     void (*react)(struct crowd_buyer *buyer, const struct json *payload);
 } news[] = {
-    {"queue-position", news_position},  {"queue-entry-allowed", news_entry},
-    {"event-status-changed", news_status}, {"queue-cleared", news_cleared},
+    {"queue-position", news_position},
+    {"queue-entry-allowed", news_entry},
+    {"event-status-changed", news_status},
+    {"queue-cleared", news_cleared},
     {"error", news_error},
 };
 
@@ -686,11 +688,11 @@ static void due_thought(struct crowd_buyer *buyer)
 
 void crowd_buyer_due(void *arg, struct crowd_due *due)
 {
-    static void (*const on_due[])(struct crowd_buyer *buyer) = {
-        [WAITS_NOTHING] = due_nothing,     [WAITS_TO_ARRIVE] = due_arrival,
-        [WAITS_FOR_ANSWER] = due_answer,   [WAITS_TO_RETRY] = due_retry,
-        [WAITS_TO_POLL] = due_poll,        [WAITS_FOR_SOCKET] = due_socket,
-        [WAITS_FOR_WORD] = due_word,       [WAITS_TO_RECONNECT] = due_reconnect,
+    static void (*const on_due[])(struct crowd_buyer * buyer) = {
+        [WAITS_NOTHING] = due_nothing,   [WAITS_TO_ARRIVE] = due_arrival,
+        [WAITS_FOR_ANSWER] = due_answer, [WAITS_TO_RETRY] = due_retry,
+        [WAITS_TO_POLL] = due_poll,      [WAITS_FOR_SOCKET] = due_socket,
+        [WAITS_FOR_WORD] = due_word,     [WAITS_TO_RECONNECT] = due_reconnect,
         [WAITS_THINKING] = due_thought,
     };
     struct crowd_buyer *buyer =

@@ -32,9 +32,9 @@ static const struct {
     const char *word;
     bool enters;
 } kinds[CROWD_KIND_COUNT] = {
-    [CROWD_STRAIGHT] = {"straight", true}, [CROWD_PROMOTE] = {"promote", true},
-    [CROWD_RESTORED] = {"restored", true}, [CROWD_LEFT] = {"left", false},
-    [CROWD_IDLE] = {"idle", false},        [CROWD_TIMEOUT] = {"timeout", false},
+    [CROWD_STRAIGHT] = {"straight", true},    [CROWD_PROMOTE] = {"promote", true},
+    [CROWD_RESTORED] = {"restored", true},    [CROWD_LEFT] = {"left", false},
+    [CROWD_IDLE] = {"idle", false},           [CROWD_TIMEOUT] = {"timeout", false},
     [CROWD_COMPLETED] = {"completed", false}, [CROWD_CLEARED] = {"cleared", false},
 };
 

@@ -26,14 +26,14 @@
 #include <http_parser.h>
 #include <uv.h>
 
-#define READ_SIZE (64 * 1024)
-#define REQUEST_MAX (128 * 1024)
-#define FIELD_MAX 512 /* of a header value that matters */
+#define READ_SIZE    (64 * 1024)
+#define REQUEST_MAX  (128 * 1024)
+#define FIELD_MAX    512 /* of a header value that matters */
 #define CLOSE_NORMAL 1000
 
 /* The nonce guards against caches that answer in the service's place; one nonce (RFC 6455's own
  * example) for all sockets does that as well as ten thousand, and its answer is known. */
-#define NONCE "dGhlIHNhbXBsZSBub25jZQ=="
+#define NONCE        "dGhlIHNhbXBsZSBub25jZQ=="
 #define NONCE_ACCEPT "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 struct crowd_net {
@@ -78,7 +78,7 @@ struct crowd_conn {
     struct crowd_conn *next; /* in the waiting list */
     char *request;           /* to be sent once connected */
     size_t request_len;
-    struct answer_parts *parts; /* while an answer arrives */
+    struct answer_parts *parts;  /* while an answer arrives */
     struct crowd_reader *reader; /* while in mid-frame */
 };
 
@@ -109,8 +109,7 @@ void crowd_target_name_host(struct crowd_target *target)
                    target->name, port);
 }
 
-enum status crowd_target_parse(const char *url, const char *scheme,
-                               struct crowd_target *ret_target)
+enum status crowd_target_parse(const char *url, const char *scheme, struct crowd_target *ret_target)
 {
     struct http_parser_url parsed;
     struct crowd_target target = {0};
@@ -274,16 +273,11 @@ static void conn_closed(uv_handle_t *handle)
         loop_defer(net->loop, &net->start_task);
 }
 
+/* Its memory goes when libuv has let go of the socket. */
 static void conn_shut(struct crowd_conn *conn)
 {
-    const bool waiting = conn->state == CONN_WAITING;
     conn->state = CONN_CLOSING;
-    if (waiting) {
-        net_remove_waiting(conn->net, conn);
-        conn_free(conn);
-    } else {
-        uv_close((uv_handle_t *)&conn->tcp, conn_closed);
-    }
+    uv_close((uv_handle_t *)&conn->tcp, conn_closed);
 }
 
 /* It ended by itself: tell the owner, once. */
@@ -301,6 +295,11 @@ void crowd_conn_close(struct crowd_conn *conn)
 {
     if (conn == NULL || conn->state == CONN_CLOSING)
         return;
+    if (conn->state == CONN_WAITING) { /* it has no socket yet */
+        net_remove_waiting(conn->net, conn);
+        conn_free(conn);
+        return;
+    }
     if (conn->state == CONN_SOCKET) {
         const uint8_t code[2] = {CLOSE_NORMAL >> 8, CLOSE_NORMAL & 0xff};
         conn_write_frame(conn, CROWD_CLOSE, code, sizeof(code));
@@ -492,7 +491,8 @@ static void conn_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
     if (n == 0 || conn->state == CONN_CLOSING)
         return;
     if (n == UV_EOF && conn->state != CONN_SOCKET)
-        http_parser_execute(&conn->parser, &answer_settings, "", 0); /* it may be what ends a body */
+        http_parser_execute(&conn->parser, &answer_settings, "",
+                            0); /* it may be what ends a body */
     if (n < 0)
         conn_finish(conn, CROWD_END_CLOSED, conn->state == CONN_SOCKET ? 1006 : 0);
     else if (conn->state == CONN_SOCKET)
@@ -568,8 +568,7 @@ static void conn_start(struct crowd_conn *conn)
 {
     struct crowd_net *net = conn->net;
     const bool is4 = strchr(conn->target->address, ':') == NULL;
-    const int failed =
-        uv_tcp_init_ex(loop_uv(net->loop), &conn->tcp, is4 ? AF_INET : AF_INET6);
+    const int failed = uv_tcp_init_ex(loop_uv(net->loop), &conn->tcp, is4 ? AF_INET : AF_INET6);
     if (failed != 0) { /* no handle then: out of descriptors */
         const struct crowd_conn_ops *ops = conn->ops;
         void *arg = conn->arg;

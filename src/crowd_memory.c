@@ -216,4 +216,3 @@ bool crowd_take_reservation(struct crowd_buyer *buyer, const struct json *reserv
     }
     return true;
 }
-

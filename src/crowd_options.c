@@ -24,38 +24,49 @@ struct option {
 };
 
 #define AT(field) offsetof(struct crowd_options, field)
-#define DAY_MS (24LL * 3600 * 1000)
+#define DAY_MS    (24LL * 3600 * 1000)
 
 static const struct option options[] = {
     {"users", OPT_COUNT, AT(users), 1, CROWD_USERS_MAX, NULL, "N", "how many buyers (required)"},
     {"event", OPT_TEXT, AT(event), 0, 0, NULL, "ID", "the event (required)"},
-    {"url", OPT_TEXT, AT(url), 0, 0, NULL, "URL", "the service; default http://127.0.0.1:HTTP_PORT"},
-    {"ws", OPT_TEXT, AT(ws), 0, 0, NULL, "URL", "its sockets; default ws://(host of the url):WS_PORT/ws"},
-    {"arrive", OPT_DURATION, AT(arrive_ms), 0, DAY_MS, "5s", "TIME", "they arrive spread over this time"},
-    {"buy", OPT_SHARE, AT(buy), 0, 0, "0.8", "SHARE", "of those who enter, this share reserves and pays"},
+    {"url", OPT_TEXT, AT(url), 0, 0, NULL, "URL",
+     "the service; default http://127.0.0.1:HTTP_PORT"},
+    {"ws", OPT_TEXT, AT(ws), 0, 0, NULL, "URL",
+     "its sockets; default ws://(host of the url):WS_PORT/ws"},
+    {"arrive", OPT_DURATION, AT(arrive_ms), 0, DAY_MS, "5s", "TIME",
+     "they arrive spread over this time"},
+    {"buy", OPT_SHARE, AT(buy), 0, 0, "0.8", "SHARE",
+     "of those who enter, this share reserves and pays"},
     {"abandon", OPT_SHARE, AT(abandon), 0, 0, "0.1", "SHARE",
      "this share leaves again; the rest goes silent until it is evicted"},
-    {"think", OPT_RANGE, AT(think_min_ms), 0, DAY_MS, "0.2s..2s", "A..B", "how long they think once inside"},
-    {"max-time", OPT_DURATION, AT(max_time_ms), 1000, DAY_MS, "15m", "TIME", "ends by then, whatever happens"},
+    {"think", OPT_RANGE, AT(think_min_ms), 0, DAY_MS, "0.2s..2s", "A..B",
+     "how long they think once inside"},
+    {"max-time", OPT_DURATION, AT(max_time_ms), 1000, DAY_MS, "15m", "TIME",
+     "ends by then, whatever happens"},
     {"seed", OPT_COUNT, AT(seed), 0, INT64_MAX, "1", "N", "of every choice the buyers make"},
     {"json", OPT_TEXT, AT(json), 0, 0, NULL, "FILE", "writes the report there as JSON too"},
-    {"guests", OPT_FLAG, AT(guests), 0, 0, NULL, NULL, "guests by cookie, even where JWT_SECRET is set"},
-    {"no-sockets", OPT_FLAG, AT(no_sockets), 0, 0, NULL, NULL, "they poll their status and open no WebSocket"},
+    {"guests", OPT_FLAG, AT(guests), 0, 0, NULL, NULL,
+     "guests by cookie, even where JWT_SECRET is set"},
+    {"no-sockets", OPT_FLAG, AT(no_sockets), 0, 0, NULL, NULL,
+     "they poll their status and open no WebSocket"},
     {"no-check", OPT_FLAG, AT(no_check), 0, 0, NULL, NULL,
      "does not read Redis and PostgreSQL (REDIS_URL, DATABASE_URL): fewer promises are checked"},
-    {"allow-remote", OPT_FLAG, AT(allow_remote), 0, 0, NULL, NULL, "the service may be on another machine"},
-    {"strict", OPT_FLAG, AT(strict), 0, 0, NULL, NULL, "what had to be tried again counts as an error"},
+    {"allow-remote", OPT_FLAG, AT(allow_remote), 0, 0, NULL, NULL,
+     "the service may be on another machine"},
+    {"strict", OPT_FLAG, AT(strict), 0, 0, NULL, NULL,
+     "what had to be tried again counts as an error"},
     {"help", OPT_FLAG, AT(help), 0, 0, NULL, NULL, "this text"},
 };
 #define OPTION_COUNT (sizeof(options) / sizeof(options[0]))
 
 void crowd_options_help(FILE *out)
 {
-    fputs("usage: tiketi crowd --users N --event ID [option…]\n\n"
-          "A rehearsal: N virtual buyers arrive over real HTTP and WebSocket, wait, enter, reserve,\n"
-          "and pay or give up. Ends with a report: how long it took, and whether the promises were\n"
-          "kept. Exit code 1 when one was broken or a request failed.\n\n",
-          out);
+    fputs(
+        "usage: tiketi crowd --users N --event ID [option…]\n\n"
+        "A rehearsal: N virtual buyers arrive over real HTTP and WebSocket, wait, enter, reserve,\n"
+        "and pay or give up. Ends with a report: how long it took, and whether the promises were\n"
+        "kept. Exit code 1 when one was broken or a request failed.\n\n",
+        out);
     for (size_t i = 0; i < OPTION_COUNT; i++) {
         char left[40];
         const struct option *option = &options[i];
@@ -207,7 +218,8 @@ enum status crowd_options_parse(int argc, char **argv, struct crowd_options *ret
 {
     struct crowd_options out = {0};
     for (size_t i = 0; i < OPTION_COUNT; i++) {
-        if (options[i].fallback != NULL && set_option(&options[i], options[i].fallback, &out) != ST_OK)
+        if (options[i].fallback != NULL &&
+            set_option(&options[i], options[i].fallback, &out) != ST_OK)
             return ST_INTERNAL;
     }
     for (int i = 0; i < argc; i++) {

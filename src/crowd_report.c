@@ -8,6 +8,7 @@
 #include "json.h"
 
 #include <inttypes.h>
+#include <string.h>
 #include <unistd.h>
 
 #define PROGRESS_EVERY_S 5
@@ -21,16 +22,16 @@ enum { PROMISES = 5 };
 static void promises_of(const struct crowd_outcome *outcome, struct promise *list)
 {
     const struct crowd *crowd = outcome->crowd;
-    const bool checked = outcome->check != NULL;
-    list[0] = (struct promise){"over-admissions", "overAdmissions",
-                               checked ? outcome->check->over_admissions : 0};
-    list[1] = (struct promise){"order breaks", "orderBreaks",
-                               checked ? outcome->check->order_breaks : 0};
-    list[2] = (struct promise){"lost places", "lostPlaces",
-                               crowd->lost + (checked ? outcome->findings->lost : 0)};
-    list[3] = (struct promise){"risen positions", "risenPositions", crowd->risen};
-    list[4] = (struct promise){"double sales", "doubleSales",
-                               checked ? outcome->findings->double_sales : 0};
+    const struct crowd_check *check = outcome->check;
+    const struct crowd_findings *findings = outcome->findings;
+    const struct promise promises[PROMISES] = {
+        {"over-admissions", "overAdmissions", check != NULL ? check->over_admissions : 0},
+        {"order breaks", "orderBreaks", check != NULL ? check->order_breaks : 0},
+        {"lost places", "lostPlaces", crowd->lost + (findings != NULL ? findings->lost : 0)},
+        {"risen positions", "risenPositions", crowd->risen},
+        {"double sales", "doubleSales", findings != NULL ? findings->double_sales : 0},
+    };
+    memcpy(list, promises, sizeof(promises));
 }
 
 bool crowd_outcome_failed(const struct crowd_outcome *outcome)
@@ -138,8 +139,8 @@ void crowd_report_print(const struct crowd_outcome *outcome, FILE *out)
     print_latency(out, "join latency", &crowd->join_us, 1000);
     if (outcome->findings != NULL) {
         print_latency(out, "push latency", &outcome->findings->push_ms, 1);
-        (void)fprintf(out, "  %-22s %" PRIu64 " (of %" PRIu64 "; %" PRIu64 " free, %" PRIu64
-                           " held)\n",
+        (void)fprintf(out,
+                      "  %-22s %" PRIu64 " (of %" PRIu64 "; %" PRIu64 " free, %" PRIu64 " held)\n",
                       "seats sold", outcome->findings->seats_sold, outcome->findings->seats_total,
                       outcome->findings->seats_free, outcome->findings->seats_held);
     }
@@ -162,12 +163,11 @@ void crowd_report_progress(const struct crowd *crowd, uint64_t elapsed_s, bool l
                   "%s%4" PRIu64 " s  arrived %" PRIu32 "  waiting %" PRIu32 "  inside %" PRIu32
                   "  bought %" PRIu32 "  left %" PRIu32 "  silent %" PRIu32 "  sold out %" PRIu32
                   "  other %" PRIu32 "  retries %" PRIu64 "  errors %" PRIu64 "%s",
-                  terminal ? "\r\033[K" : "", elapsed_s,
-                  crowd->count - crowd->states[BUYER_ABSENT], crowd->states[BUYER_WAITING],
-                  crowd->states[BUYER_INSIDE], crowd->states[BUYER_BOUGHT],
-                  crowd->states[BUYER_LEFT], crowd->states[BUYER_SILENT],
-                  crowd->states[BUYER_SOLD_OUT], others, crowd->retries, crowd->errors,
-                  terminal && !last ? "" : "\n");
+                  terminal ? "\r\033[K" : "", elapsed_s, crowd->count - crowd->states[BUYER_ABSENT],
+                  crowd->states[BUYER_WAITING], crowd->states[BUYER_INSIDE],
+                  crowd->states[BUYER_BOUGHT], crowd->states[BUYER_LEFT],
+                  crowd->states[BUYER_SILENT], crowd->states[BUYER_SOLD_OUT], others,
+                  crowd->retries, crowd->errors, terminal && !last ? "" : "\n");
 }
 
 /* ---- as JSON ---- */

@@ -110,8 +110,8 @@ void crowd_write_request(const struct crowd_buyer *buyer, enum crowd_step step)
     buf_init(&body, 1024);
     buf_reset(out);
     buf_printf(out, "%s %s%s%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: tiketi-crowd\r\n",
-               requests[step].method, crowd->http.path, path,
-               of_event ? crowd->options->event : "", crowd->http.host);
+               requests[step].method, crowd->http.path, path, of_event ? crowd->options->event : "",
+               crowd->http.host);
     if (requests[step].body != NULL) {
         requests[step].body(buyer, &body);
         buf_printf(out, "Content-Length: %zu\r\n", body.len);

@@ -15,10 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE 1000
+#define PAGE      1000
 #define PAGE_TEXT "1000"
-#define ID_MAX 64
-#define FIRST_ID "00000000-0000-0000-0000-000000000000"
+#define ID_MAX    64
+#define FIRST_ID  "00000000-0000-0000-0000-000000000000"
 
 struct crowd_sales {
     struct crowd *crowd;

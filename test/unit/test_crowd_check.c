@@ -16,7 +16,7 @@
 #include <cmocka.h>
 
 #define SILENT_MS 120000
-#define T0 1000000000 /* some time, ms */
+#define T0        1000000000 /* some time, ms */
 
 static struct crowd_check check;
 static unsigned sentences;
@@ -334,8 +334,8 @@ static void options_have_defaults(void **state)
     (void)state;
     struct crowd_options options;
     char error[200] = "";
-    const char *const args[] = {"--users", "10", "--event=demo", "--think", "1s..250ms",
-                                "--strict"};
+    const char *const args[] = {"--users", "10",        "--event=demo",
+                                "--think", "1s..250ms", "--strict"};
     assert_int_equal(parse(&options, error, sizeof(error), 3, args), ST_OK);
     assert_int_equal(options.users, 10);
     assert_string_equal(options.event, "demo");
