@@ -172,8 +172,27 @@ static bool frame_done(struct crowd_reader *reader, const struct wslay_frame_ioc
     return go_on;
 }
 
-/* A piece of a frame: nearly always all of it, and then nothing is copied. A control frame between
- * the fragments of a message, which a server of short messages does not send, is refused. */
+/* What wslay leaves to its caller. A continuation belongs to a message begun, and a text frame does
+ * not interrupt one; nor does a control frame, which servers of short messages do not send. */
+static bool frame_is_valid(const struct crowd_reader *reader, const struct wslay_frame_iocb *frame)
+{
+    if (frame->rsv != 0)
+        return false;
+    switch (frame->opcode) {
+    case WSLAY_TEXT_FRAME:
+        return !reader->fragmented;
+    case WSLAY_CONTINUATION_FRAME:
+        return reader->fragmented;
+    case WSLAY_CONNECTION_CLOSE:
+    case WSLAY_PING:
+    case WSLAY_PONG:
+        return !reader->fragmented && frame->fin && frame->payload_length < 126;
+    default:
+        return false;
+    }
+}
+
+/* A piece of a frame: nearly always all of it, and then nothing is copied. */
 static enum status frame_piece(struct crowd_reader *reader, const struct wslay_frame_iocb *frame,
                                crowd_frame_cb cb, void *arg, bool *ret_go_on)
 {
@@ -181,7 +200,7 @@ static enum status frame_piece(struct crowd_reader *reader, const struct wslay_f
     const bool whole = frame->data_length == frame->payload_length;
     const uint8_t *data = frame->data;
     size_t len = frame->data_length;
-    if (control && reader->fragmented)
+    if (!frame_is_valid(reader, frame))
         return ST_INVALID;
     reader->payload += len;
     if (!whole || (!control && (!frame->fin || reader->fragmented))) {
