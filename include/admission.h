@@ -9,14 +9,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Exponentially weighted mean and variance of admissions per second, one sample per tick (West,
- * 1979, incremental form). Straight-in admissions do not count; a tick that admitted nobody
- * counts as a zero once there has been an admission. */
+/* Weighted mean and variance of admissions per second, one sample per tick (West, 1979, incremental
+ * form). A sample weighs what the time it covers does in the time remembered: a plain average over
+ * the first minute, exponential after that; so a tick on request, a moment after another one, does
+ * not upset it. Straight-in admissions do not count; a tick that admitted nobody counts as a zero
+ * once there has been an admission. The first tick that admits fills an empty room, which says
+ * nothing about how fast places come free: it only starts the measuring. */
 struct admission_rate {
     double mean;
     double variance;
     uint64_t ticks; /* ticks that admitted */
     int64_t last_ms;
+    double seconds; /* measured so far, at most what is remembered; 0 with ticks: taken over */
 };
 void admission_rate_add(struct admission_rate *rate, uint64_t admitted, int64_t now_ms);
 

@@ -18,7 +18,7 @@
 -- A queue of up to 1,000 is given whole; a longer one by its first 256 ranks, then geometrically
 -- spaced samples, then its last rank: about a thousand points however long it is.
 
-local WHOLE, EXACT, STEPS, TTL_MS = 1000, 256, 744, 10000
+local WHOLE, EXACT, STEPS, TTL_MS = 1000, 256, 744, 60000
 
 if not open() then
     return {'NOCONFIG'}
