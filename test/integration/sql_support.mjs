@@ -81,6 +81,15 @@ export class Sql {
     return (await this.call('seat_map', event)).body;
   }
 
+  // How many deadlocks there were so far. Connections report theirs when they end.
+  async deadlocks() {
+    const { max, connectionString } = this.pool.options;
+    await this.pool.end();
+    this.pool = new pg.Pool({ connectionString, max });
+    this.pool.on('error', () => {});
+    return (await this.row('SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()')).deadlocks;
+  }
+
   close() {
     return this.pool.end();
   }

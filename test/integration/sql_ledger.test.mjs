@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: MIT
+//
+// The SQL functions of the ledger: 004_ledger.sql.
+
+import assert from 'node:assert/strict';
+import { after, afterEach, before, test } from 'node:test';
+import { startSql } from './sql_support.mjs';
+
+let server;
+let sql;
+before(async () => {
+  server = await startSql();
+  sql = await server.fresh(20);
+});
+afterEach(() => sql.assertSound());
+after(async () => {
+  await sql.close();
+  await server.stop();
+});
+
+// A log of one event: entries as the consumer sends them.
+class Log {
+  constructor(event) {
+    this.event = event;
+    this.ms = 1000;
+    this.n = 0;
+    this.cursor = '0-0';
+  }
+
+  entry(kind, buyer, place, { active = true, epoch = 1 } = {}) {
+    const departed = ['left', 'idle', 'timeout', 'completed'].includes(kind);
+    if (!departed) this.n += 1;
+    return { id: `${++this.ms}-0`, kind, departed, buyer, place, epoch, at: this.ms, inside: 1, threshold: 10, n: this.n,
+      active: active && !departed };
+  }
+
+  async consume(entries, from = this.cursor) {
+    const to = entries.at(-1).id;
+    const rows = await sql.callAll('ledger_consume', this.event, from, to, JSON.stringify(entries));
+    if (rows[0].outcome === 'consumed') this.cursor = rows[0].consumed;
+    return { ...rows[0], rows, buyers: rows.flatMap((row) => row.body?.buyers ?? []) };
+  }
+}
+
+const letters = async (event) => (await sql.map(event)).seats.map((seat) => seat.status[0]).join('');
+const held = (buyers) => buyers.map((b) => [b.buyer, ...(b.reservation?.seats ?? []).map((s) => `${s.row}.${s.number}`)].join(' '));
+
+test('those who came get the best seats in the order they came', async () => {
+  await sql.event('a1', { rows: 2, perRow: 2 });
+  const log = new Log('a1');
+  const out = await log.consume([log.entry('straight', 'u:c', 3), log.entry('promote', 'u:a', 1), log.entry('promote', 'u:b', 2)]);
+  assert.deepEqual([out.outcome, out.consumed, out.admitted, out.free], ['consumed', '1003-0', 3, 1]);
+  assert.deepEqual(held(out.buyers), ['u:c 1.1', 'u:a 1.2', 'u:b 2.1']);
+  const { reservation, ...plain } = out.buyers[0];
+  assert.deepEqual(plain, { buyer: 'u:c', place: '3', since: 1001, epoch: 1 });
+  assert.equal(out.rows[0].body.eventId, 'a1');
+  assert.deepEqual((await sql.call('reservation_get', 'u:c', reservation.id)).body, reservation);
+});
+
+test('exactly once: the same entries again, an old cursor, and two consumers at a time', async () => {
+  await sql.event('a2');
+  const log = new Log('a2');
+  const entries = [log.entry('straight', 'u:1', 1), log.entry('straight', 'u:2', 2)];
+  const outcomes = await Promise.all([1, 2, 3, 4].map(async () => (await log.consume(entries, '0-0')).outcome));
+  assert.deepEqual(outcomes.sort(), ['consumed', 'stale', 'stale', 'stale']);
+  assert.equal(await letters('a2'), 'hhaaaaaaaa');
+  const late = await log.consume(entries, '0-0');
+  assert.deepEqual([late.outcome, late.consumed, late.free, late.body], ['stale', '1002-0', 8, null]);
+  assert.equal((await log.consume(entries, '1002-0')).outcome, 'not-newer');
+  assert.equal((await log.consume([entries[0]], '999999999-0')).outcome, 'not-newer');
+  assert.equal((await sql.row(`SELECT count(*) AS n FROM admissions WHERE event_id = 'a2'`)).n, 2);
+});
+
+test('stream ids are compared as numbers', async () => {
+  await sql.event('a3');
+  const log = new Log('a3');
+  log.ms = 998;
+  await log.consume([log.entry('straight', 'u:1', 1)]);
+  const out = await log.consume([log.entry('straight', 'u:2', 2)]);
+  assert.deepEqual([out.outcome, out.consumed], ['consumed', '1000-0']);
+  const next = { ...log.entry('straight', 'u:3', 3), id: '1000-10' };
+  assert.equal((await log.consume([next])).outcome, 'consumed');
+  assert.equal((await log.consume([{ ...next, id: '1000-9' }])).outcome, 'not-newer');
+});
+
+test('no seats for those who are out again, of another epoch, or hold already', async () => {
+  const [, , third] = await sql.event('b1');
+  const log = new Log('b1');
+  await sql.hold('b1', 'u:own', { seats: [third] });
+  const out = await log.consume([
+    log.entry('promote', 'u:gone', 1, { active: false }),
+    log.entry('promote', 'u:own', 2),
+    log.entry('promote', 'u:old', 3, { epoch: 7 }),
+    log.entry('promote', 'u:left', 4), // back inside by the time the log is read, at a later place
+    log.entry('left', 'u:left', 4),
+    log.entry('promote', 'u:left', 5),
+  ]);
+  assert.deepEqual(held(out.buyers), ['u:own 1.3', 'u:left 1.1']);
+  assert.equal(out.buyers[1].place, '5');
+  assert.equal(out.free, 8);
+});
+
+test('departures give back auto-holds, before the newcomers of the batch get theirs', async () => {
+  await sql.event('b2', { perRow: 2 });
+  const log = new Log('b2');
+  await log.consume([log.entry('promote', 'u:1', 1), log.entry('promote', 'u:2', 2)]);
+  const out = await log.consume([log.entry('promote', 'u:3', 3), log.entry('idle', 'u:1', 1)]);
+  assert.deepEqual(held(out.buyers), ['u:3 1.1']);
+  assert.equal((await sql.call('reservation_list', 'u:1')).body.reservations[0].status, 'cancelled');
+});
+
+test('a departure touches no swapped, paying or bought seats, and tells that a slot is free', async () => {
+  const seats = await sql.event('b3');
+  const log = new Log('b3');
+  const out = await log.consume(['u:swap', 'u:paying', 'u:bought'].map((buyer, i) => log.entry('promote', buyer, i + 1)));
+  const [, paying, bought] = out.buyers.map((b) => b.reservation);
+  await sql.hold('b3', 'u:swap', { seats: [seats[5]], place: 1 });
+  await sql.rows(`INSERT INTO payments (reservation_id, provider, reference, amount, currency, status)
+    VALUES ($1, 'p', 'b3', 1000, 'EUR', 'pending')`, [paying.id]);
+  await sql.call('reservation_confirm', bought.id, 'p', 'b3-2', 1000, 'EUR');
+  await log.consume([log.entry('left', 'u:swap', 1), log.entry('timeout', 'u:paying', 2), log.entry('completed', 'u:bought', 3)]);
+  assert.equal(await letters('b3'), 'ahsaahaaaa');
+  assert.equal((await sql.row('SELECT slot_freed FROM reservations WHERE id = $1', [bought.id])).slot_freed, true);
+});
+
+test('one auto-hold for each admission, whatever is read twice', async () => {
+  await sql.event('b4');
+  const log = new Log('b4');
+  await log.consume([log.entry('promote', 'u:1', 1)]);
+  const again = await log.consume([log.entry('restored', 'u:1', 1)]);
+  assert.deepEqual(held(again.buyers), ['u:1 1.1'], 'the same hold is told again');
+  const { id } = again.buyers[0].reservation;
+  await sql.call('reservation_cancel', 'u:1', id);
+  assert.deepEqual(held((await log.consume([log.entry('restored', 'u:1', 1)])).buyers), ['u:1']);
+  assert.deepEqual(held((await log.consume([log.entry('promote', 'u:1', 2)])).buyers), ['u:1 1.1'], 'another admission');
+});
+
+test('a hold of his own that lapsed makes room for the auto-hold', async () => {
+  await sql.event('b5');
+  const log = new Log('b5');
+  const { body } = await sql.hold('b5', 'u:1', { quantity: 2 });
+  await sql.lapse(body.id);
+  assert.deepEqual(held((await log.consume([log.entry('promote', 'u:1', 1)])).buyers), ['u:1 1.1']);
+});
+
+test('several seats each: side by side first, then scattered, then what is left', async () => {
+  const seats = await sql.event('c1', { rows: 2, perRow: 5, autoHold: 2 });
+  await sql.hold('c1', 'u:x', { seats: [seats[7]] }); // row 2: 1 2 x 4 5
+  const log = new Log('c1');
+  const out = await log.consume(['u:1', 'u:2', 'u:3', 'u:4', 'u:5', 'u:6'].map((buyer, i) => log.entry('promote', buyer, i + 1)));
+  assert.deepEqual(held(out.buyers), ['u:1 1.1 1.2', 'u:2 1.3 1.4', 'u:3 2.1 2.2', 'u:4 2.4 2.5', 'u:5 1.5', 'u:6']);
+  assert.equal(out.free, 0);
+});
+
+test('an auto-hold stays within maxSeats', async () => {
+  await sql.event('c2', { rows: 2, autoHold: 3, maxSeats: 4 });
+  for (const [buyer, quantity] of [['u:1', 2], ['u:2', 4]]) {
+    const { body } = await sql.hold('c2', buyer, { quantity });
+    await sql.call('reservation_confirm', body.id, 'p', `c2-${buyer}`, body.totalAmount, 'EUR');
+  }
+  const log = new Log('c2');
+  const out = await log.consume([log.entry('promote', 'u:1', 1), log.entry('promote', 'u:2', 2), log.entry('promote', 'u:3', 3)]);
+  assert.deepEqual(held(out.buyers), ['u:1 2.1 2.2', 'u:2', 'u:3 1.7 1.8 1.9']);
+});
+
+test('without auto-hold or seats the log is copied and nobody is named', async () => {
+  await sql.event('d1', { autoHold: 0 });
+  await sql.event('d2', { rows: 0 });
+  for (const event of ['d1', 'd2']) {
+    const log = new Log(event);
+    const out = await log.consume([log.entry('promote', 'u:1', 1)]);
+    assert.deepEqual([out.outcome, out.body, out.rows.length, out.admitted], ['consumed', null, 1, 1]);
+  }
+  assert.equal((await new Log('none').consume([new Log('none').entry('left', 'u:1', 1)])).outcome, 'not-found');
+});
+
+test('from the first entry on, a missing live copy counts as lost', async () => {
+  await sql.event('d3');
+  const opened = async () => (await sql.call('event_get', 'd3')).body.opened;
+  assert.equal(await opened(), false);
+  const log = new Log('d3');
+  await log.consume([log.entry('promote', 'u:1', 1790000000000001)]);
+  assert.equal(await opened(), true);
+  assert.equal((await sql.call('event_get', 'd3')).body.lastPlace, 1790000000000001);
+});
+
+test('the state names cursor and free seats, and notices a stream begun again below the cursor', async () => {
+  await sql.event('e1');
+  const state = async (first) => {
+    const row = await sql.call('ledger_state', 'e1', first);
+    return [row.outcome, row.consumed, row.admitted, row.free];
+  };
+  assert.deepEqual(await state(null), ['known', '0-0', 0, 10]);
+  assert.deepEqual(await state('5-0'), ['known', '0-0', 0, 10]);
+  const log = new Log('e1');
+  const entries = [log.entry('promote', 'u:1', 1), log.entry('promote', 'u:2', 2)];
+  await log.consume(entries);
+  assert.deepEqual(await state('1001-0'), ['known', '1002-0', 2, 8]);
+  assert.deepEqual(await state('1002-0'), ['known', '1002-0', 2, 8], 'trimmed');
+  assert.deepEqual(await state('1003-0'), ['known', '1002-0', 2, 8], 'restored, above the cursor');
+  assert.deepEqual(await state('990-0'), ['restarted', '1002-0', 2, 8]);
+  assert.equal((await sql.call('ledger_reset', 'e1', '1-0')).outcome, 'stale');
+  assert.equal((await sql.call('ledger_reset', 'e1', '1002-0')).outcome, 'reset');
+  const again = new Log('e1');
+  again.ms = 989;
+  const out = await again.consume([again.entry('restored', 'u:1', 1), ...entries, again.entry('promote', 'u:3', 3)]);
+  assert.equal(out.outcome, 'consumed');
+  assert.equal(out.free, 7, 'nobody was given seats twice');
+  assert.deepEqual(await state('990-0'), ['known', out.consumed, 1 + 1, 7]);
+});
+
+test('spent places: the highest of each, by departure or purchase, page by page', async () => {
+  await sql.event('f1', { rows: 2 });
+  const log = new Log('f1');
+  await log.consume([
+    log.entry('left', 'u:b', 5), log.entry('idle', 'u:b', 9), log.entry('promote', 'u:c', 4),
+    log.entry('left', 'u:a', 2), log.entry('left', 'u:old', 2, { epoch: 9 }),
+  ]);
+  const { body } = await sql.hold('f1', 'u:Z', { quantity: 1, place: 12 });
+  await sql.call('reservation_confirm', body.id, 'p', 'f1', 1000, 'EUR');
+  const pages = [];
+  for (let after = ''; ;) {
+    const page = await sql.callAll('spent_page', 'f1', 1, after, 2);
+    pages.push(page.map((row) => `${row.buyer} ${row.place}`));
+    if (page.length < 2) break;
+    after = page.at(-1).buyer;
+  }
+  assert.deepEqual(pages, [['u:Z 12', 'u:a 2'], ['u:b 9']]);
+});
+
+test('500 entries at once come in rows of fifty buyers; pages of 20,000 spent places stay quick', async () => {
+  await sql.event('g1', { rows: 20, perRow: 50 });
+  const log = new Log('g1');
+  const out = await log.consume(Array.from({ length: 500 }, (_, i) => log.entry('promote', `u:${i}`, i + 1)));
+  assert.equal(out.rows.length, 10);
+  assert.ok(out.rows.every((row) => row.body.buyers.length === 50 && JSON.stringify(row.body).length < 48 * 1024));
+  assert.equal(new Set(out.buyers.map((b) => b.reservation.seats[0].id)).size, 500);
+  assert.equal(out.buyers[499].reservation.seats[0].row, '10');
+  await sql.rows(`INSERT INTO admissions SELECT 'g1', 1, 'g:' || i, i, 'left', true, now(), 0, 1, 1, i || '-1'
+    FROM generate_series(1, 20000) AS i`);
+  const began = performance.now();
+  let count = 0;
+  for (let after = ''; ;) {
+    const page = await sql.callAll('spent_page', 'g1', 1, after, 500);
+    count += page.length;
+    if (page.length < 500) break;
+    after = page.at(-1).buyer;
+  }
+  assert.equal(count, 20000);
+  assert.ok(performance.now() - began < 10000, 'a page does not read all that follows it');
+});
+
+test('consuming beside buyers who hold, swap, cancel and pay: no deadlock, nothing broken', async () => {
+  await sql.event('h1', { rows: 4, perRow: 25, holdMs: 40, maxSeats: 2 });
+  const seats = (await sql.map('h1')).seats.map((seat) => seat.id);
+  const log = new Log('h1');
+  const buyers = Array.from({ length: 60 }, (_, i) => `u:${i}`);
+  const places = new Map();
+  let place = 0;
+  let stop = false;
+  const seen = {};
+  const note = (outcome) => (seen[outcome] = (seen[outcome] ?? 0) + 1);
+  const any = (list) => list[Math.floor(Math.random() * list.length)];
+  const buyer = async () => {
+    while (!stop) {
+      const who = any(buyers);
+      const order = Math.random() < 0.5 ? { quantity: 1 + Math.floor(Math.random() * 2) }
+        : { seats: [...new Set([any(seats), any(seats)])] };
+      const { outcome, body } = await sql.hold('h1', who, order);
+      note(outcome);
+      if (outcome !== 'created') continue;
+      if (Math.random() < 0.3) note((await sql.call('reservation_cancel', who, body.id)).outcome);
+      else if (Math.random() < 0.05) note((await sql.call('reservation_confirm', body.id, 'p', body.id, body.totalAmount, 'EUR')).outcome);
+      if (Math.random() < 0.2) note((await sql.call('reservation_sweep', 20)).outcome);
+    }
+  };
+  const consumer = async () => {
+    for (let round = 0; round < 30; round++) {
+      const entries = [];
+      for (const who of buyers) {
+        if (Math.random() < 0.5) continue;
+        if (places.has(who)) entries.push(log.entry('left', who, places.get(who)));
+        if (places.has(who)) places.delete(who);
+        else {
+          places.set(who, ++place);
+          entries.push(log.entry('promote', who, place));
+        }
+      }
+      if (entries.length > 0) note((await log.consume(entries)).outcome);
+    }
+    stop = true;
+  };
+  await Promise.all([consumer(), ...Array.from({ length: 12 }, buyer)]);
+  assert.ok(seen.consumed >= 29 && seen.created > 50, JSON.stringify(seen));
+});
+
+// The order of locks, not the retry after a deadlock, is what keeps buyers from waiting a second.
+test('and all that without one deadlock', async () => {
+  assert.equal(await sql.deadlocks(), 0);
+});
