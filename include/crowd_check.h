@@ -52,8 +52,8 @@ struct crowd_peak {
     int64_t at_ms;
 };
 
-/* A sentence about a broken promise, as soon as it is found. */
-typedef void (*crowd_broken_cb)(void *arg, const char *sentence);
+/* A broken promise, as soon as it is found: what kind, and who and how. */
+typedef void (*crowd_broken_cb)(void *arg, const char *kind, const char *example);
 
 struct crowd_check {
     int64_t silent_ms; /* who is silent for so long may be passed over */

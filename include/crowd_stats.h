@@ -20,17 +20,19 @@ void crowd_samples_clear(struct crowd_samples *samples);
 uint32_t crowd_samples_percentile(struct crowd_samples *samples, double percent);
 double crowd_samples_mean(const struct crowd_samples *samples); /* 0 when empty */
 
-/* Different sentences, each with how often it was said; the first CROWD_NOTES_MAX are kept. */
+/* Sentences of different kinds, each with how often it was said and its first example; the first
+ * CROWD_NOTES_MAX kinds are kept. */
 #define CROWD_NOTES_MAX 20
 struct crowd_notes {
     struct crowd_note {
-        char text[240];
+        char kind[120];
+        char example[200];
         uint64_t times;
     } list[CROWD_NOTES_MAX];
     unsigned count;
     uint64_t others; /* that did not fit */
 };
-void crowd_notes_add(struct crowd_notes *notes, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void crowd_notes_add(struct crowd_notes *notes, const char *kind, const char *example, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -143,10 +143,10 @@ static bool read_entry(const struct redis_reply *fields, struct crowd_entry *ret
     return crowd_kind_parse(values[KIND], &ret_entry->kind) == ST_OK;
 }
 
-static void broken(void *arg, const char *sentence)
+static void broken(void *arg, const char *kind, const char *example)
 {
     struct crowd *crowd = arg;
-    crowd_notes_add(&crowd->breaks, "%s", sentence);
+    crowd_notes_add(&crowd->breaks, kind, "%s", example);
 }
 
 static void note_entry(struct crowd_audit *audit, struct crowd_buyer *buyer,
@@ -159,7 +159,7 @@ static void note_entry(struct crowd_audit *audit, struct crowd_buyer *buyer,
     }
     if (buyer->log_inside && buyer->admitted_epoch == entry->epoch) {
         audit->check.over_admissions++;
-        crowd_notes_add(&audit->crowd->breaks, "%s was let in while he was inside", id);
+        crowd_notes_add(&audit->crowd->breaks, "let in while he was inside", "%s", id);
     }
     buyer->log_inside = true;
     buyer->log_departed = false;
@@ -172,10 +172,10 @@ static void take_entry(struct crowd_audit *audit, const struct redis_reply *fiel
 {
     struct crowd *crowd = audit->crowd;
     struct crowd_entry entry;
-    char id[BUYER_ID_MAX + 1];
+    char id[BUYER_ID_MAX + 1] = "";
     if (!read_entry(fields, &entry, id, sizeof(id))) {
         crowd->errors++;
-        crowd_notes_add(&crowd->failures, "the log has an entry that cannot be read");
+        crowd_notes_add(&crowd->failures, "the log has an entry that cannot be read", "%s", id);
         return;
     }
     struct crowd_buyer *buyer = crowd_find_buyer(crowd, id);
@@ -289,7 +289,7 @@ static void lost(struct crowd_audit *audit, const struct crowd_buyer *buyer, con
     char id[BUYER_ID_MAX + 1];
     crowd_buyer_id(buyer, id);
     audit->findings.lost++;
-    crowd_notes_add(&audit->crowd->breaks, "%s with place %" PRIu64 " %s", id, buyer->place, how);
+    crowd_notes_add(&audit->crowd->breaks, how, "%s with place %" PRIu64, id, buyer->place);
 }
 
 static bool was_admitted(const struct crowd_buyer *buyer)
@@ -307,21 +307,17 @@ static void judge_never_admitted(struct crowd_audit *audit, const struct crowd_b
         return;
     crowd_buyer_id(buyer, id);
     audit->check.order_breaks++;
-    crowd_notes_add(&audit->crowd->breaks,
-                    "%s with place %" PRIu64 " never got in, but later places did", id,
-                    buyer->place);
+    crowd_notes_add(&audit->crowd->breaks, "never let in, but later places were",
+                    "%s with place %" PRIu64, id, buyer->place);
 }
 
 static void judge_admitted(struct crowd_audit *audit, const struct crowd_buyer *buyer)
 {
-    char how[120];
-    if (buyer->place != 0 && buyer->admitted_place != buyer->place) {
-        (void)snprintf(how, sizeof(how), "was let in with place %" PRIu64, buyer->admitted_place);
-        lost(audit, buyer, how);
-    }
+    if (buyer->place != 0 && buyer->admitted_place != buyer->place)
+        lost(audit, buyer, "let in with another place than his ticket's");
     const bool late = clock_wall_ms() - buyer->admitted_ms > TOLD_MS;
     if (buyer->state == BUYER_WAITING && buyer->out_since_ms == 0 && late)
-        lost(audit, buyer, "was let in and never told, though he was there");
+        lost(audit, buyer, "let in and never told, though he was there");
     if (buyer->pushed && buyer->told_ms != 0 && buyer->queued)
         crowd_samples_add(&audit->findings.push_ms,
                           buyer->told_ms > buyer->admitted_ms
@@ -333,18 +329,20 @@ static void judge(struct crowd_audit *audit, const struct crowd_buyer *buyer)
 {
     const bool admitted = was_admitted(buyer);
     const bool complete = audit->check.losses == 0; /* the log tells everything */
+    char id[BUYER_ID_MAX + 1];
     if (admitted)
         judge_admitted(audit, buyer);
     else if (buyer->place != 0 && buyer->state != BUYER_LEFT && buyer->told_ms == 0)
         judge_never_admitted(audit, buyer);
     if (!admitted && buyer->told_ms != 0 && complete) {
         audit->check.over_admissions++;
-        crowd_notes_add(&audit->crowd->breaks, "a buyer was let in without an entry in the log");
+        crowd_buyer_id(buyer, id);
+        crowd_notes_add(&audit->crowd->breaks, "let in without an entry in the log", "%s", id);
     }
     if (buyer->state == BUYER_LOST && !(admitted && buyer->log_departed))
-        lost(audit, buyer, "was told that he has no place");
+        lost(audit, buyer, "told that he has no place");
     if (buyer->state == BUYER_EVICTED && !buyer->log_departed && complete)
-        lost(audit, buyer, "was inside and refused, though his admission had not ended");
+        lost(audit, buyer, "refused inside, though his admission had not ended");
 }
 
 static void sales_checked(void *arg, enum status status);

@@ -155,14 +155,20 @@ static uint64_t backoff(struct crowd_buyer *buyer, int64_t at_least_ms)
 }
 
 /* Something that will be tried again; with --strict it counts as an error. */
+static void note_error(struct crowd_buyer *buyer, const char *what, const char *why)
+{
+    char id[BUYER_ID_MAX + 1], kind[120];
+    crowd_buyer_id(buyer, id);
+    (void)snprintf(kind, sizeof(kind), "%s: %s", what, why);
+    buyer->crowd->errors++;
+    crowd_notes_add(&buyer->crowd->failures, kind, "%s", id);
+}
+
 static void note_retry(struct crowd_buyer *buyer, const char *what, const char *why)
 {
-    struct crowd *crowd = buyer->crowd;
-    crowd->retries++;
-    if (!crowd->options->strict)
-        return;
-    crowd->errors++;
-    crowd_notes_add(&crowd->failures, "%s: %s", what, why);
+    buyer->crowd->retries++;
+    if (buyer->crowd->options->strict)
+        note_error(buyer, what, why);
 }
 
 static void retry(struct crowd_buyer *buyer, const char *why, int64_t at_least_ms)
@@ -173,8 +179,7 @@ static void retry(struct crowd_buyer *buyer, const char *why, int64_t at_least_m
 
 static void fail(struct crowd_buyer *buyer, const char *what, const char *why)
 {
-    buyer->crowd->errors++;
-    crowd_notes_add(&buyer->crowd->failures, "%s: %s", what, why);
+    note_error(buyer, what, why);
     end(buyer, BUYER_FAILED);
 }
 

@@ -67,11 +67,12 @@ void crowd_check_clear(struct crowd_check *check)
     check->peak_count = check->peak_cap = 0;
 }
 
-static void check_broken(const struct crowd_check *check, uint64_t *counter, const char *sentence)
+static void check_broken(const struct crowd_check *check, uint64_t *counter, const char *kind,
+                         const char *example)
 {
     (*counter)++;
     if (check->on_broken != NULL)
-        check->on_broken(check->arg, sentence);
+        check->on_broken(check->arg, kind, example);
 }
 
 /* ---- order ---- */
@@ -129,7 +130,7 @@ static void add_peak(struct crowd_check *check, uint64_t place, int64_t at_ms)
 static void check_order(struct crowd_check *check, const struct crowd_entry *entry, const char *who,
                         const struct crowd_witness *witness)
 {
-    char sentence[240];
+    char example[200];
     switch (crowd_check_overtaken(check, entry->place, entry->epoch, witness)) {
     case CROWD_IN_ORDER:
         break;
@@ -137,11 +138,10 @@ static void check_order(struct crowd_check *check, const struct crowd_entry *ent
         check->excused++;
         break;
     case CROWD_OVERTAKEN:
-        (void)snprintf(sentence, sizeof(sentence),
-                       "%s with place %" PRIu64 " was let in after place %" PRIu64
-                       ", though he was there",
+        (void)snprintf(example, sizeof(example), "%s with place %" PRIu64 " after place %" PRIu64,
                        who, entry->place, first_above(check, entry->place)->place);
-        check_broken(check, &check->order_breaks, sentence);
+        check_broken(check, &check->order_breaks, "let in after a later place, though he was there",
+                     example);
         break;
     }
     add_peak(check, entry->place, entry->at_ms);
@@ -152,7 +152,7 @@ static void check_order(struct crowd_check *check, const struct crowd_entry *ent
 static void check_count(struct crowd_check *check, const struct crowd_entry *entry, const char *who)
 {
     const bool enters = crowd_kind_enters(entry->kind);
-    char sentence[240];
+    char example[200];
     if (check->rebase) {
         check->rebase = false;
         check->inside = entry->inside;
@@ -162,17 +162,18 @@ static void check_count(struct crowd_check *check, const struct crowd_entry *ent
         check->n += enters;
     }
     if (check->inside != entry->inside || check->n != entry->n) {
-        (void)snprintf(sentence, sizeof(sentence),
+        (void)snprintf(example, sizeof(example),
                        "%s of %s: the log says %" PRIu64 " inside and admission %" PRIu64
                        ", the replay %" PRIu64 " and %" PRIu64,
                        kinds[entry->kind].word, who, entry->inside, entry->n, check->inside,
                        check->n);
-        check_broken(check, &check->over_admissions, sentence);
+        check_broken(check, &check->over_admissions,
+                     "the log's numbers are not those of the replay", example);
     } else if (enters && check->inside > entry->threshold) {
-        (void)snprintf(sentence, sizeof(sentence),
-                       "%s was let in as number %" PRIu64 " inside, the threshold was %" PRIu64,
-                       who, check->inside, entry->threshold);
-        check_broken(check, &check->over_admissions, sentence);
+        (void)snprintf(example, sizeof(example),
+                       "%s as number %" PRIu64 " inside, threshold %" PRIu64, who, check->inside,
+                       entry->threshold);
+        check_broken(check, &check->over_admissions, "let in over the threshold", example);
     }
     check->inside = entry->inside; /* one mistake is counted once */
     check->n = entry->n;

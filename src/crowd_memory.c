@@ -84,14 +84,6 @@ struct crowd_witness crowd_buyer_witness(const struct crowd_buyer *buyer)
 
 /* ---- tickets and positions ---- */
 
-static void lose(struct crowd_buyer *buyer, const char *how)
-{
-    char id[BUYER_ID_MAX + 1];
-    crowd_buyer_id(buyer, id);
-    buyer->crowd->lost++;
-    crowd_notes_add(&buyer->crowd->breaks, "%s %s", id, how);
-}
-
 /* What the ticket says, unverified: it is the buyer's own. */
 static struct json *read_ticket(struct crowd *crowd, const char *ticket)
 {
@@ -118,7 +110,7 @@ static void take_epoch(struct crowd_buyer *buyer, uint64_t epoch)
 
 void crowd_take_ticket(struct crowd_buyer *buyer, const char *ticket)
 {
-    char how[160];
+    char id[BUYER_ID_MAX + 1];
     if (ticket == NULL || (buyer->ticket != NULL && strcmp(buyer->ticket, ticket) == 0))
         return;
     struct json *payload = read_ticket(buyer->crowd, ticket);
@@ -126,17 +118,17 @@ void crowd_take_ticket(struct crowd_buyer *buyer, const char *ticket)
     const uint64_t place = place_text != NULL ? strtoull(place_text, NULL, 10) : 0;
     if (place == 0) {
         json_free(payload);
-        crowd_notes_add(&buyer->crowd->failures, "a ticket names no place");
+        crowd_notes_add(&buyer->crowd->failures, "a ticket names no place", "%.100s", ticket);
         buyer->crowd->errors++;
         return;
     }
     take_epoch(buyer, (uint64_t)json_int(payload, "x", 0));
     json_free(payload);
     if (buyer->place != 0 && buyer->place != place) {
-        (void)snprintf(how, sizeof(how),
-                       "had place %" PRIu64 " and was given a ticket for place %" PRIu64,
-                       buyer->place, place);
-        lose(buyer, how);
+        crowd_buyer_id(buyer, id);
+        buyer->crowd->lost++;
+        crowd_notes_add(&buyer->crowd->breaks, "given a ticket for another place",
+                        "%s had place %" PRIu64 " and was given %" PRIu64, id, buyer->place, place);
     }
     buyer->place = place;
     crowd_keep_text(&buyer->ticket, ticket);
@@ -156,9 +148,8 @@ void crowd_take_position(struct crowd_buyer *buyer, int64_t position)
         return;
     crowd_buyer_id(buyer, id);
     buyer->crowd->risen++;
-    crowd_notes_add(&buyer->crowd->breaks,
-                    "%s was shown position %" PRId64 " after position %" PRIu64, id, position,
-                    before);
+    crowd_notes_add(&buyer->crowd->breaks, "a position rose",
+                    "%s was shown %" PRId64 " after %" PRIu64, id, position, before);
 }
 
 void crowd_take_guest(struct crowd_buyer *buyer, const char *guest)

@@ -69,7 +69,8 @@ static void print_notes(FILE *out, const char *title, const struct crowd_notes *
         return;
     (void)fprintf(out, "\n%s\n", title);
     for (unsigned i = 0; i < notes->count; i++)
-        (void)fprintf(out, "  %" PRIu64 " x %s\n", notes->list[i].times, notes->list[i].text);
+        (void)fprintf(out, "  %" PRIu64 " x %s (first: %s)\n", notes->list[i].times,
+                      notes->list[i].kind, notes->list[i].example);
     if (notes->others > 0)
         (void)fprintf(out, "  and %" PRIu64 " of other kinds\n", notes->others);
 }
@@ -188,7 +189,8 @@ static struct json *notes_json(const struct crowd_notes *notes)
     struct json *array = json_new_array();
     for (unsigned i = 0; i < notes->count; i++) {
         struct json *object = json_new_object();
-        json_set_str(object, "text", notes->list[i].text);
+        json_set_str(object, "kind", notes->list[i].kind);
+        json_set_str(object, "first", notes->list[i].example);
         json_set_int(object, "times", (int64_t)notes->list[i].times);
         json_append(array, object);
     }

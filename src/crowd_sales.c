@@ -64,7 +64,7 @@ static void double_sale(struct crowd_sales *sales, uint64_t times, const char *w
     if (times == 0)
         return;
     sales->findings->double_sales += times;
-    crowd_notes_add(&sales->crowd->breaks, "%s%s", who, what);
+    crowd_notes_add(&sales->crowd->breaks, what, "%s", who);
 }
 
 static void finished(struct crowd_sales *sales, enum status status)
@@ -103,16 +103,16 @@ static void compare(struct crowd_sales *sales, const char *id, const char *who, 
         return;
     read_seats(seats, &sum, &count);
     bool *confirmed = &sales->confirmed[buyer - sales->crowd->buyers];
-    double_sale(sales, *confirmed, " has bought twice", who);
+    double_sale(sales, *confirmed, "has bought twice", who);
     *confirmed = true;
     sales->findings->seats_sold += count;
     if (may_not_know(buyer))
         return;
     if (buyer->state != BUYER_BOUGHT)
-        double_sale(sales, 1, " has bought seats and does not know it", who);
+        double_sale(sales, 1, "has bought seats and does not know it", who);
     else if (buyer->reservation == NULL || strcmp(buyer->reservation, id) != 0 ||
              buyer->seat_count != count || buyer->seat_sum != sum)
-        double_sale(sales, 1, " has bought other seats than he knows", who);
+        double_sale(sales, 1, "has bought other seats than he knows", who);
 }
 
 static void compare_believers(struct crowd_sales *sales)
@@ -123,7 +123,7 @@ static void compare_believers(struct crowd_sales *sales)
         if (crowd->buyers[i].state != BUYER_BOUGHT || sales->confirmed[i])
             continue;
         crowd_buyer_id(&crowd->buyers[i], id);
-        double_sale(sales, 1, " believes to have bought, but has not", id);
+        double_sale(sales, 1, "believes to have bought, but has not", id);
     }
 }
 

@@ -55,24 +55,31 @@ double crowd_samples_mean(const struct crowd_samples *samples)
     return samples->count > 0 ? (double)samples->sum / (double)samples->count : 0.0;
 }
 
-void crowd_notes_add(struct crowd_notes *notes, const char *format, ...)
+static struct crowd_note *find_note(struct crowd_notes *notes, const char *kind)
 {
-    char text[sizeof(notes->list[0].text)];
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
     for (unsigned i = 0; i < notes->count; i++) {
-        if (strcmp(notes->list[i].text, text) == 0) {
-            notes->list[i].times++;
-            return;
-        }
+        if (strncmp(notes->list[i].kind, kind, sizeof(notes->list[i].kind) - 1) == 0)
+            return &notes->list[i];
+    }
+    return NULL;
+}
+
+void crowd_notes_add(struct crowd_notes *notes, const char *kind, const char *example, ...)
+{
+    struct crowd_note *note = find_note(notes, kind);
+    if (note != NULL) {
+        note->times++;
+        return;
     }
     if (notes->count == CROWD_NOTES_MAX) {
         notes->others++;
         return;
     }
-    struct crowd_note *note = &notes->list[notes->count++];
-    memcpy(note->text, text, sizeof(note->text));
+    va_list args;
+    note = &notes->list[notes->count++];
     note->times = 1;
+    (void)snprintf(note->kind, sizeof(note->kind), "%s", kind);
+    va_start(args, example);
+    (void)vsnprintf(note->example, sizeof(note->example), example, args);
+    va_end(args);
 }

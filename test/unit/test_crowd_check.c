@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -21,10 +22,10 @@
 static struct crowd_check check;
 static unsigned sentences;
 
-static void count_sentence(void *arg, const char *sentence)
+static void count_sentence(void *arg, const char *kind, const char *example)
 {
     (void)arg;
-    assert_true(strlen(sentence) > 0);
+    assert_true(strlen(kind) > 0 && strlen(example) > 0);
     sentences++;
 }
 
@@ -312,10 +313,14 @@ static void sentences_are_counted(void **state)
 {
     (void)state;
     struct crowd_notes notes = {0};
-    for (int i = 0; i < 100; i++)
-        crowd_notes_add(&notes, "kind %d", i % 25);
+    for (int i = 0; i < 100; i++) {
+        char kind[16];
+        (void)snprintf(kind, sizeof(kind), "kind %d", i % 25);
+        crowd_notes_add(&notes, kind, "number %d", i);
+    }
     assert_int_equal(notes.count, CROWD_NOTES_MAX);
-    assert_string_equal(notes.list[3].text, "kind 3");
+    assert_string_equal(notes.list[3].kind, "kind 3");
+    assert_string_equal(notes.list[3].example, "number 3");
     assert_int_equal(notes.list[3].times, 4);
     assert_int_equal(notes.others, 20);
 }
