@@ -26,7 +26,7 @@ struct rate_limit;
 
 /* Shared by the workers of the process; written by main's thread, read by all. */
 struct api_health {
-    _Atomic bool ready;    /* false while starting and draining */
+    _Atomic bool ready; /* false while starting and draining */
     _Atomic bool draining;
 };
 
@@ -44,9 +44,9 @@ struct api {
     struct client_ip *client_ip;
     struct rate_limit *limit;
     struct loop_timer *second;
-    struct buf text;   /* the answer being written */
-    struct buf token;  /* a ticket or pass being written */
-    struct buf header; /* a header value being written */
+    struct buf text;                /* the answer being written */
+    struct buf token;               /* a ticket or pass being written */
+    struct buf header;              /* a header value being written */
     struct api_process *processing; /* `process` requests waiting for their answer */
     char request_prefix[17];        /* random; the rest of a request id counts up */
     uint64_t request_seq;
@@ -93,8 +93,8 @@ struct api_call {
     struct http_req *req;
     const struct api_route *route; /* NULL: none fits */
     unsigned metric;               /* its id in metrics.h */
-    char param[EVENT_ID_MAX + 1];   /* the {…} of the route */
-    char buyer[BUYER_ID_MAX + 1];   /* "u:…" or "g:…" */
+    char param[EVENT_ID_MAX + 1];  /* the {…} of the route */
+    char buyer[BUYER_ID_MAX + 1];  /* "u:…" or "g:…" */
     bool guest, new_guest;
     struct user user; /* of AUTH_STAFF, or of a buyer with a JWT */
     bool has_user;
@@ -137,14 +137,14 @@ void api_invalid(struct api_call *call, const struct json_error *error);
 MUST_CHECK enum status api_read_proof(struct api_call *call, const char *event);
 /* Appends a pass for an admission and gives its expiry: PASS_TTL_MS from now, or the session's end. */
 MUST_CHECK enum status api_write_pass(struct api_call *call, const struct event *event,
-                                      uint64_t place, uint64_t epoch, int64_t since_ms,
+                                      const struct queue_place *place, uint64_t epoch,
                                       struct buf *out, int64_t *ret_expires_ms);
 /* Appends the ticket of this buyer. */
 MUST_CHECK enum status api_write_ticket(struct api_call *call, const char *event, uint64_t place,
                                         uint64_t epoch, uint64_t lowest, struct buf *out);
 /* Sets (or with NULL removes) an HttpOnly cookie "<prefix><event>". */
-void api_set_cookie(struct api_call *call, const char *prefix, const char *event,
-                    const char *value, int64_t max_age_s);
+void api_set_cookie(struct api_call *call, const char *prefix, const char *event, const char *value,
+                    int64_t max_age_s);
 /* True when this buyer may take part: guests only where the event allows them. Answers 401 else. */
 bool api_admits_buyer(struct api_call *call, const struct event *event);
 

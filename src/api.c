@@ -23,10 +23,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROUTES_MAX 64
-#define ANSWER_MAX (8 * 1024 * 1024) /* a seat map of a large hall */
-#define API_TOKEN_MAX 8192
-#define GUEST_COOKIE "tiketi_guest"
+#define ROUTES_MAX     64
+#define ANSWER_MAX     (8 * 1024 * 1024) /* a seat map of a large hall */
+#define API_TOKEN_MAX  8192
+#define GUEST_COOKIE   "tiketi_guest"
 #define GUEST_COOKIE_S (7 * 24 * 3600)
 
 /* ---- the route table ---- */
@@ -303,8 +303,8 @@ static enum status identify_user(struct api_call *call)
     if (strncasecmp(header, "Bearer ", 7) != 0)
         return ST_UNAUTHORIZED;
     const char *jwt = header + 7;
-    const enum status st = token_read_user(call->api->keys, jwt, strlen(jwt), clock_wall_ms(),
-                                           &call->user);
+    const enum status st =
+        token_read_user(call->api->keys, jwt, strlen(jwt), clock_wall_ms(), &call->user);
     if (st != ST_OK)
         return st;
     call->has_user = true;
@@ -418,8 +418,8 @@ enum status api_read_proof(struct api_call *call, const char *event)
     text = proof_text(call, "X-Tiketi-Pass", "tiketi_pass_", event, &len, &sent);
     if (text != NULL && len > 0) {
         const enum status st = pass_read(call->api->keys, text, len, clock_wall_ms(), &pass);
-        const bool own = st == ST_OK && strcmp(pass.event, event) == 0 &&
-                         strcmp(pass.buyer, call->buyer) == 0;
+        const bool own =
+            st == ST_OK && strcmp(pass.event, event) == 0 && strcmp(pass.buyer, call->buyer) == 0;
         if (sent && !own)
             return st != ST_OK ? ST_UNAUTHORIZED : ST_DENIED;
         if (own) {
@@ -440,16 +440,18 @@ enum status api_write_ticket(struct api_call *call, const char *event, uint64_t 
     return ticket_sign(call->api->keys, &ticket, out);
 }
 
-enum status api_write_pass(struct api_call *call, const struct event *event, uint64_t place,
-                           uint64_t epoch, int64_t since_ms, struct buf *out,
+enum status api_write_pass(struct api_call *call, const struct event *event,
+                           const struct queue_place *place, uint64_t epoch, struct buf *out,
                            int64_t *ret_expires_ms)
 {
     int64_t expires_ms = clock_wall_ms() + call->api->config->pass_ttl_ms;
-    const int64_t session_end_ms = since_ms + event->session_limit_ms;
+    const int64_t session_end_ms = place->since_ms + event->session_limit_ms;
     if (event->session_limit_ms > 0 && session_end_ms < expires_ms)
         expires_ms = session_end_ms;
-    struct pass pass = {
-        .place = place, .epoch = epoch, .iat_s = since_ms / 1000, .exp_s = expires_ms / 1000};
+    struct pass pass = {.place = place->place,
+                        .epoch = epoch,
+                        .iat_s = place->since_ms / 1000,
+                        .exp_s = expires_ms / 1000};
     (void)snprintf(pass.event, sizeof(pass.event), "%s", event->id);
     (void)snprintf(pass.buyer, sizeof(pass.buyer), "%s", call->buyer);
     *ret_expires_ms = pass.exp_s * 1000;

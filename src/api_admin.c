@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define R(role) (1u << USER_##role)
+#define R(role)         (1u << USER_##role)
 #define PROCESS_WAIT_MS 2000
 
 enum change_kind { CHANGE_PATCH, CHANGE_VERB, CHANGE_CLEAR, CHANGE_SEATS };
@@ -59,10 +59,11 @@ static void answer_event(struct api_call *call, unsigned code, const struct even
 static void publish_event(struct api *api, const char *kind, const struct event *event)
 {
     char message[EVENT_ID_MAX + 160];
-    const int len = snprintf(message, sizeof(message),
-                             "{\"event\":\"%s\",\"payload\":{\"eventId\":\"%s\",\"version\":%" PRId64
-                             ",\"status\":\"%s\"}}",
-                             kind, event->id, event->version, event_status_name(event->status));
+    const int len =
+        snprintf(message, sizeof(message),
+                 "{\"event\":\"%s\",\"payload\":{\"eventId\":\"%s\",\"version\":%" PRId64
+                 ",\"status\":\"%s\"}}",
+                 kind, event->id, event->version, event_status_name(event->status));
     if (queue_publish(api->queue, message, (size_t)len) != ST_OK)
         log_debug("a change was not published", LOG_TEXT("event", event->id));
 }
@@ -206,7 +207,8 @@ static enum status change_start(struct api_call *call, enum change_kind kind, en
         api_problem(call, 400, "invalid", "A JSON body is needed.", "");
         return ST_OK;
     }
-    if (!wants_body && call->body != NULL && json_known_keys(call->body, no_keys, &error) != ST_OK) {
+    if (!wants_body && call->body != NULL &&
+        json_known_keys(call->body, no_keys, &error) != ST_OK) {
         api_invalid(call, &error);
         return ST_OK;
     }
@@ -471,10 +473,10 @@ static void process_fetched(void *arg, enum status status, const struct event *e
     struct api_process *process = xcalloc(1, sizeof(*process));
     process->call = call;
     token_random_hex(process->reply);
-    const int len = snprintf(
-        message, sizeof(message),
-        "{\"event\":\"process\",\"payload\":{\"eventId\":\"%s\",\"reply\":\"%s\"}}", call->param,
-        process->reply);
+    const int len =
+        snprintf(message, sizeof(message),
+                 "{\"event\":\"process\",\"payload\":{\"eventId\":\"%s\",\"reply\":\"%s\"}}",
+                 call->param, process->reply);
     status = queue_publish(api->queue, message, (size_t)len);
     if (status != ST_OK) {
         free(process);
@@ -492,9 +494,9 @@ static enum status process_start(struct api_call *call)
     return catalog_fetch(call->api->db, call->param, process_fetched, call);
 }
 
-#define STAFF (R(ADMIN) | R(ORGANIZER))
+#define STAFF     (R(ADMIN) | R(ORGANIZER))
 #define OPERATORS (STAFF | R(SRE))
-#define READERS (OPERATORS | R(VIEWER))
+#define READERS   (OPERATORS | R(VIEWER))
 
 const struct api_route api_admin_routes[] = {
     {"GET", "/api/admin/events", AUTH_STAFF, READERS, list_start, false},

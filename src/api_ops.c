@@ -28,8 +28,7 @@ static enum status readyz_start(struct api_call *call)
     const bool ready = api->health->ready && !api->health->draining;
     const bool bad = !ready || (deep != NULL && strcmp(deep, "1") == 0 && !(redis && db));
     struct json *body = json_new_object();
-    json_set_str(body, "status",
-                 api->health->draining ? "draining" : ready ? "ready" : "starting");
+    json_set_str(body, "status", api->health->draining ? "draining" : ready ? "ready" : "starting");
     json_set_str(body, "redis", redis ? "up" : "down");
     json_set_str(body, "postgres", db ? "up" : "down");
     if (bad)

@@ -24,7 +24,7 @@
 
 /* What the pod last heard of a waiting buyer counts for so long. Longer than the longest nextPoll. */
 #define PRESENCE_FRESH_MS 60000
-#define TICKET_COOKIE_S (7 * 24 * 3600)
+#define TICKET_COOKIE_S   (7 * 24 * 3600)
 
 enum visit_kind { VISIT_CHECK, VISIT_STATUS, VISIT_HEARTBEAT, VISIT_LEAVE };
 
@@ -65,8 +65,7 @@ static void write_pass(struct api_call *call, struct buf *out, const struct even
     int64_t expires_ms;
     char expires[CLOCK_RFC3339_SIZE];
     buf_reset(token);
-    if (api_write_pass(call, event, place->place, epoch, place->since_ms, token, &expires_ms) !=
-        ST_OK)
+    if (api_write_pass(call, event, place, epoch, token, &expires_ms) != ST_OK)
         return;
     const int64_t left_s = (expires_ms - clock_wall_ms()) / 1000;
     api_set_cookie(call, "tiketi_pass_", call->param, buf_str(token), left_s > 1 ? left_s : 1);
@@ -111,10 +110,9 @@ static const char *waiting_word(const struct queue_numbers *numbers)
 static void write_estimate(struct buf *out, const struct wait_estimate *wait)
 {
     if (wait->known)
-        buf_printf(out,
-                   ",\"estimatedWait\":%" PRId64 ",\"estimatedWaitRange\":[%" PRId64 ",%" PRId64
-                   "]",
-                   wait->seconds, wait->low, wait->high);
+        buf_printf(
+            out, ",\"estimatedWait\":%" PRId64 ",\"estimatedWaitRange\":[%" PRId64 ",%" PRId64 "]",
+            wait->seconds, wait->low, wait->high);
     else
         buf_add_str(out, ",\"estimatedWait\":null,\"estimatedWaitRange\":null");
 }
@@ -145,8 +143,9 @@ static void answer_waiting(struct api_call *call, const struct event *event, uin
     write_event_info(out, event);
     write_ticket(call, out, place, numbers->epoch, shown);
     if (visit->kind == VISIT_STATUS)
-        buf_printf(out, ",\"nextPoll\":%" PRId64,
-                   admission_next_poll(&wait, shown, (uint32_t)call->api->request_seq * 2654435761u));
+        buf_printf(
+            out, ",\"nextPoll\":%" PRId64,
+            admission_next_poll(&wait, shown, (uint32_t)call->api->request_seq * 2654435761u));
     buf_add_char(out, '}');
     api_answer(call, 200, buf_str(out), out->len);
 }

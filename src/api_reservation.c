@@ -22,7 +22,7 @@
 #include <string.h>
 
 #define SEATS_PER_ORDER_MAX 100
-#define SEAT_ID_MAX 20
+#define SEAT_ID_MAX         20
 #define IDEMPOTENCY_KEY_MAX 128
 /* A signature older or newer than this is refused: a recorded call cannot be played again. */
 #define WEBHOOK_SKEW_S 300
@@ -40,8 +40,8 @@ static void answer_refusal(struct api_call *call, enum status status, const char
                            const char *json, size_t len)
 {
     static const unsigned code_of[] = {
-        [ST_INVALID] = 400, [ST_DENIED] = 403, [ST_NOT_FOUND] = 404,
-        [ST_CONFLICT] = 409, [ST_STALE] = 412, [ST_GONE] = 410,
+        [ST_INVALID] = 400,  [ST_DENIED] = 403, [ST_NOT_FOUND] = 404,
+        [ST_CONFLICT] = 409, [ST_STALE] = 412,  [ST_GONE] = 410,
     };
     struct json_error error;
     struct json *body = json_parse(json, len, HTTPD_BODY_MAX, &error);
@@ -75,8 +75,9 @@ static void answer_outcome(struct api_call *call, enum status status, unsigned o
 static void publish_seats_changed(struct api *api, const char *event)
 {
     char message[EVENT_ID_MAX + 64];
-    const int len = snprintf(message, sizeof(message),
-                             "{\"event\":\"seats-changed\",\"payload\":{\"eventId\":\"%s\"}}", event);
+    const int len =
+        snprintf(message, sizeof(message),
+                 "{\"event\":\"seats-changed\",\"payload\":{\"eventId\":\"%s\"}}", event);
     /* A hint: a lost one is made good by the next read of the map. */
     if (queue_publish(api->queue, message, (size_t)len) != ST_OK)
         log_debug("seats-changed was not published", LOG_TEXT("event", event));
@@ -372,7 +373,8 @@ static enum status read_payment(struct api_call *call, struct payment *payment,
     if (st == ST_OK)
         st = json_read_str(call->body, "status", 16, &word, error);
     if (st == ST_OK)
-        st = json_read_int(call->body, "amount", 0, INT64_C(1000000000000), &payment->amount, error);
+        st =
+            json_read_int(call->body, "amount", 0, INT64_C(1000000000000), &payment->amount, error);
     if (st != ST_OK)
         return st;
     if (payment->reservation == NULL)
@@ -423,8 +425,8 @@ static void webhook_confirmed(void *arg, enum status status, const char *outcome
     webhook->answer_len = len;
     enum status started = ST_INTERNAL;
     if (event != NULL && buyer != NULL && confirmed)
-        started = queue_leave(call->api->queue, event, buyer, NULL, QUEUE_COMPLETED, webhook_freed,
-                              call);
+        started =
+            queue_leave(call->api->queue, event, buyer, NULL, QUEUE_COMPLETED, webhook_freed, call);
     json_free(body);
     if (started != ST_OK)
         api_answer(call, 200, webhook->answer, webhook->answer_len);

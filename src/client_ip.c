@@ -105,8 +105,8 @@ enum status client_ip_new(const char *trusted, struct client_ip **ret, char *err
     while (next_item(&cursor, item, sizeof(item))) {
         if (made->count == CIDR_MAX || !parse_cidr(item, &made->list[made->count])) {
             (void)snprintf(error, error_size,
-                           "TRUSTED_PROXIES: '%s' is no address or CIDR, or one too many (%d)", item,
-                           CIDR_MAX);
+                           "TRUSTED_PROXIES: '%s' is no address or CIDR, or one too many (%d)",
+                           item, CIDR_MAX);
             client_ip_free(made);
             return ST_INVALID;
         }

@@ -33,7 +33,7 @@
 
 enum { EXIT_USAGE = 64, EXIT_CONFIG = 78 };
 
-#define WORKERS_MAX 64
+#define WORKERS_MAX    64
 #define FILES_RESERVED 256 /* backends, logs, libraries */
 
 /* ---- serve ---- */
@@ -61,16 +61,17 @@ static bool port_is_free(const char *host, int64_t port)
 {
     char service[8];
     struct addrinfo *list = NULL;
-    const struct addrinfo hints = {
-        .ai_flags = AI_NUMERICHOST | AI_PASSIVE, .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    const struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_PASSIVE,
+                                   .ai_family = AF_UNSPEC,
+                                   .ai_socktype = SOCK_STREAM};
     (void)snprintf(service, sizeof(service), "%d", (int)port);
     if (getaddrinfo(host, service, &hints, &list) != 0)
         return false;
     const int on = 1;
     const int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    const bool is_free = fd >= 0 && bind(fd, list->ai_addr, list->ai_addrlen) == 0 &&
-                         listen(fd, 1) == 0;
+    const bool is_free =
+        fd >= 0 && bind(fd, list->ai_addr, list->ai_addrlen) == 0 && listen(fd, 1) == 0;
     if (fd >= 0)
         (void)close(fd);
     freeaddrinfo(list);
@@ -110,8 +111,8 @@ static struct plan make_plan(const struct config *config, unsigned open_files)
     plan.gateways = config->roles & ROLE_GATEWAY ? worker_count(config->gateway_workers) : 0;
     plan.processors = config->roles & ROLE_PROCESSOR ? 1 : 0;
     const unsigned listeners = (unsigned)(plan.http + plan.gateways);
-    const unsigned usable = open_files > 2 * FILES_RESERVED ? open_files - FILES_RESERVED
-                                                            : open_files / 2;
+    const unsigned usable =
+        open_files > 2 * FILES_RESERVED ? open_files - FILES_RESERVED : open_files / 2;
     plan.connection_limit = usable / listeners;
     const int64_t others = plan.gateways + 2 * plan.processors;
     const int64_t rest = config->db_pool_max > others ? config->db_pool_max - others : 0;
@@ -124,14 +125,13 @@ static struct plan make_plan(const struct config *config, unsigned open_files)
     return plan;
 }
 
-static bool start_workers(struct fleet *fleet, const struct worker_opts *shared, enum role role,
-                          const char *name, int64_t count)
+/* `count` workers like `shared`, whose name is the part before the number. */
+static bool start_workers(struct fleet *fleet, const struct worker_opts *shared, int64_t count)
 {
     for (int64_t i = 0; i < count && fleet->count < WORKERS_MAX; i++) {
         char label[16];
         struct worker_opts opts = *shared;
-        (void)snprintf(label, sizeof(label), "%s-%d", name, (int)i);
-        opts.role = role;
+        (void)snprintf(label, sizeof(label), "%s-%d", shared->name, (int)i);
         opts.name = label;
         const enum status st = worker_start(&opts, &fleet->workers[fleet->count]);
         if (st != ST_OK) {
@@ -149,7 +149,9 @@ static bool start_fleet(struct fleet *fleet, const struct config *config,
 {
     const unsigned open_files = raise_open_files();
     const struct plan plan = make_plan(config, open_files);
-    struct worker_opts opts = {.config = config,
+    struct worker_opts opts = {.name = config->roles & ROLE_API ? "api" : "ops",
+                               .role = ROLE_API,
+                               .config = config,
                                .health = health,
                                .connection_limit = plan.connection_limit,
                                .db_pool_min = plan.db_min,
@@ -158,13 +160,17 @@ static bool start_fleet(struct fleet *fleet, const struct config *config,
              LOG_NUM("connectionsPerWorker", plan.connection_limit),
              LOG_NUM("apiWorkers", plan.http), LOG_NUM("gatewayWorkers", plan.gateways),
              LOG_NUM("processors", plan.processors));
-    if (!start_workers(fleet, &opts, ROLE_API, config->roles & ROLE_API ? "api" : "ops", plan.http))
+    if (!start_workers(fleet, &opts, plan.http))
         return false;
+    opts.name = "gateway";
+    opts.role = ROLE_GATEWAY;
     opts.db_pool_min = opts.db_pool_max = 1;
-    if (!start_workers(fleet, &opts, ROLE_GATEWAY, "gateway", plan.gateways))
+    if (!start_workers(fleet, &opts, plan.gateways))
         return false;
+    opts.name = "processor";
+    opts.role = ROLE_PROCESSOR;
     opts.db_pool_max = 2;
-    return start_workers(fleet, &opts, ROLE_PROCESSOR, "processor", plan.processors);
+    return start_workers(fleet, &opts, plan.processors);
 }
 
 static void drain_fleet(struct fleet *fleet, uint64_t drain_ms)
@@ -228,11 +234,11 @@ static int serve(const struct config *config)
 
 static int serve_main(struct config *config, int argc, char **argv)
 {
-    static const struct option options[] = {{"roles", required_argument, NULL, 'r'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
+    static const struct option options[] = {
+        {"roles", required_argument, NULL, 'r'}, {"help", no_argument, NULL, 'h'}, {0}};
     char error[200];
     int option;
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): no thread has been started yet */
     while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         if (option == 'h') {
             (void)printf("Usage: tiketi serve [--roles api,gateway,processor]\n\n"
@@ -281,8 +287,8 @@ static int migrate_main(struct config *config, int argc, char **argv)
     struct db_migration *list = xcalloc(embed_sql_count + 1, sizeof(*list));
     for (size_t i = 0; i < embed_sql_count; i++)
         list[i] = (struct db_migration){.name = embed_sql[i].name, .sql = embed_sql[i].data};
-    const enum status st = db_migrate(config->database_url, list, embed_sql_count, say_applied,
-                                      error, sizeof(error));
+    const enum status st =
+        db_migrate(config->database_url, list, embed_sql_count, say_applied, error, sizeof(error));
     free(list);
     if (st != ST_OK)
         (void)fprintf(stderr, "tiketi migrate: %s\n", error);
@@ -311,7 +317,8 @@ static int print_token(const struct config *config, const char *sub, const char 
     if (st == ST_OK)
         (void)printf("%s\n", buf_str(&out));
     else
-        (void)fprintf(stderr, "tiketi token: the name is not a valid sub, or the role is unknown\n");
+        (void)fprintf(stderr,
+                      "tiketi token: the name is not a valid sub, or the role is unknown\n");
     buf_clear(&out);
     token_keys_free(keys);
     return st == ST_OK ? 0 : EXIT_USAGE;
@@ -327,6 +334,7 @@ static int token_main(struct config *config, int argc, char **argv)
     const char *sub = NULL, *role = "buyer";
     long ttl_s = 43200;
     int option;
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): no thread has been started yet */
     while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         if (option == 's') {
             sub = optarg;

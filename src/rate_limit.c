@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKETS 32768 /* a power of two */
+#define BUCKETS    32768 /* a power of two */
 #define NEIGHBOURS 8
 
 struct bucket {

@@ -27,7 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DRAIN_POLL_MS 20
+#define DRAIN_POLL_MS       20
 #define DRAIN_SPREAD_MAX_MS 5000
 
 struct worker {
@@ -161,10 +161,8 @@ static enum status open_role(struct worker *worker)
                                                    .port = (uint16_t)config->ws_port,
                                                    .connection_limit = opts->connection_limit},
                             &worker->gateway);
-    worker->processor = processor_new(&(struct processor_opts){.loop = worker->loop,
-                                                               .config = config,
-                                                               .queue = worker->queue,
-                                                               .db = worker->db});
+    worker->processor = processor_new(&(struct processor_opts){
+        .loop = worker->loop, .config = config, .queue = worker->queue, .db = worker->db});
     return ST_OK;
 }
 
@@ -263,9 +261,8 @@ static void close_rest(struct worker *worker)
 
 static void close_next(void *arg)
 {
-    static void (*const steps[])(struct worker *) = {close_api,   close_gateway, close_processor,
-                                                     close_sub,   close_db,      close_redis,
-                                                     close_rest};
+    static void (*const steps[])(struct worker *) = {
+        close_api, close_gateway, close_processor, close_sub, close_db, close_redis, close_rest};
     struct worker *worker = arg;
     if (worker->close_step < sizeof(steps) / sizeof(steps[0]))
         steps[worker->close_step++](worker);

@@ -11,7 +11,8 @@
 
 #include <stdio.h>
 
-static unsigned taken(struct rate_limit *limit, const char *address, uint64_t now_ms, unsigned tries)
+static unsigned taken(struct rate_limit *limit, const char *address, uint64_t now_ms,
+                      unsigned tries)
 {
     unsigned count = 0;
     for (unsigned i = 0; i < tries; i++)
