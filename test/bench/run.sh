@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# Behind `make bench`: builds the yardstick and runs bench.mjs, which writes docs/performance.md.
+# QUICK=1 takes about two minutes.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+mkdir -p build/bench
+# shellcheck disable=SC2046 # the flags are words
+"${CC:-gcc}" -O2 -o build/bench/hello test/bench/hello.c $(pkg-config --cflags --libs libmicrohttpd libuv)
+BENCH_HELLO=$PWD/build/bench/hello exec node --test --test-reporter=spec test/bench/bench.mjs
