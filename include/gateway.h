@@ -3,6 +3,18 @@
  * gateway: the sockets of one worker: join-queue, heartbeats, watch-seats; pushes entries, own
  * positions and event news. Learns everything from Redis (channel and scripts); keeps ids, not
  * pointers.
+ *
+ * Messages are {"event", "payload"}. Codes of `error`:
+ *   invalid             malformed message or field          unknown-message    no such message
+ *   too-many-messages   over 10 a second (20 at once)       unknown-event      no such event
+ *   unauthorized        no valid token or guest cookie (closes), or a ticket that does not verify
+ *   not-yours           the ticket is of another buyer or event
+ *   login-required      the event takes no guests           other-event        waits for another event
+ *   not-in-queue        holds no place (any more): `check` by HTTP takes a new one
+ *   event-closed        the sale is over                    unavailable        not done, try again
+ *   draining            with retryMs: connect again after so long
+ * Close codes: 1001 draining, 1008 no join-queue or watch-seats within 5 s, or ten pieces of
+ * nonsense, 1009 message too long, 1013 reader too slow, 4401 unauthorized.
  */
 #ifndef TIKETI_GATEWAY_H
 #define TIKETI_GATEWAY_H
