@@ -44,6 +44,7 @@ struct crowd_gap {
 /* What the crowd itself knows of the buyer of an entry. */
 struct crowd_witness {
     struct crowd_gap longest, latest;
+    bool had_turn; /* was let in with this very place before: only lost data brings him back */
 };
 
 /* Someone was let in whose place is the highest so far. */

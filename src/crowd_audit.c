@@ -51,6 +51,7 @@ struct crowd_audit {
     crowd_audit_cb cb;
     void *arg;
     char last_id[ID_MAX]; /* of the last entry read; "": the log was empty */
+    bool last_gone;       /* that entry was lost */
     bool once_more;       /* the read under way began before the end */
     uint32_t at;          /* the buyer up to whom the waiting have been looked up */
     uint32_t batch[PAGE], batch_count;
@@ -180,8 +181,11 @@ static void take_entry(struct crowd_audit *audit, const struct redis_reply *fiel
     }
     struct crowd_buyer *buyer = crowd_find_buyer(crowd, id);
     struct crowd_witness witness;
-    if (buyer != NULL)
+    if (buyer != NULL) {
         witness = crowd_buyer_witness(buyer);
+        witness.had_turn = buyer->admitted_ms != 0 && buyer->admitted_epoch == entry.epoch &&
+                           buyer->admitted_place == entry.place;
+    }
     crowd_check_entry(&audit->check, &entry, id, buyer != NULL ? &witness : NULL);
     if (buyer != NULL)
         note_entry(audit, buyer, &entry, id);
@@ -192,7 +196,7 @@ static void note_loss(struct crowd_audit *audit)
 {
     struct crowd *crowd = audit->crowd;
     crowd_check_loss(&audit->check, clock_wall_ms());
-    audit->last_id[0] = '\0';
+    audit->last_gone = true;
     for (uint32_t i = 0; i < crowd->count; i++) {
         struct crowd_buyer *buyer = &crowd->buyers[i];
         buyer->log_inside = false;
@@ -212,6 +216,7 @@ static const char *entry_id(const struct redis_reply *entry)
 static void keep_last(struct crowd_audit *audit, const struct redis_reply *entry)
 {
     (void)snprintf(audit->last_id, sizeof(audit->last_id), "%s", entry_id(entry));
+    audit->last_gone = false;
 }
 
 static void log_begun(void *arg, enum status status, const struct redis_reply *reply)
@@ -251,7 +256,7 @@ static void log_read(void *arg, enum status status, const struct redis_reply *re
     }
     const size_t count = redis_reply_count(reply);
     size_t first = 0;
-    if (audit->last_id[0] != '\0') {
+    if (audit->last_id[0] != '\0' && !audit->last_gone) {
         if (count > 0 && strcmp(entry_id(redis_reply_at(reply, 0)), audit->last_id) == 0)
             first = 1;
         else
@@ -273,9 +278,11 @@ static void log_read(void *arg, enum status status, const struct redis_reply *re
 
 static void read_log(struct crowd_audit *audit)
 {
+    char from[ID_MAX + 1];
     audit->step = read_log;
+    (void)snprintf(from, sizeof(from), "%s%s", audit->last_gone ? "(" : "", audit->last_id);
     begin_command(audit, "XRANGE", "log");
-    redis_args_add(&audit->args, audit->last_id[0] != '\0' ? audit->last_id : "-");
+    redis_args_add(&audit->args, audit->last_id[0] != '\0' ? from : "-");
     redis_args_add(&audit->args, "+");
     redis_args_add(&audit->args, "COUNT");
     redis_args_add_int(&audit->args, PAGE);
@@ -311,12 +318,19 @@ static void judge_never_admitted(struct crowd_audit *audit, const struct crowd_b
                     "%s with place %" PRIu64, id, buyer->place);
 }
 
+static bool was_out(const struct crowd_buyer *buyer, int64_t at_ms)
+{
+    const struct crowd_witness witness = crowd_buyer_witness(buyer);
+    return (witness.longest.gone_ms <= at_ms && at_ms <= witness.longest.back_ms) ||
+           (witness.latest.gone_ms <= at_ms && at_ms <= witness.latest.back_ms);
+}
+
 static void judge_admitted(struct crowd_audit *audit, const struct crowd_buyer *buyer)
 {
     if (buyer->place != 0 && buyer->admitted_place != buyer->place)
         lost(audit, buyer, "let in with another place than his ticket's");
-    const bool late = clock_wall_ms() - buyer->admitted_ms > TOLD_MS;
-    if (buyer->state == BUYER_WAITING && buyer->out_since_ms == 0 && late)
+    const int64_t in_time_ms = buyer->admitted_ms + TOLD_MS;
+    if (buyer->told_ms == 0 && clock_wall_ms() > in_time_ms && !was_out(buyer, in_time_ms))
         lost(audit, buyer, "let in and never told, though he was there");
     if (buyer->pushed && buyer->told_ms != 0 && buyer->queued)
         crowd_samples_add(&audit->findings.push_ms,

@@ -13,8 +13,8 @@
  * time after Redis lost its data (then it knew nothing of him until he came back). A stranger who
  * is passed over cannot be judged: he counts as excused.
  *
- * After a loss of data nothing is known: the next entry is believed, once. Restored admissions are
- * counted, but have no order: these buyers had their turn before.
+ * After a loss of data nothing is known: the next entry is believed, once. Restored admissions, and
+ * second ones with the same place, are counted but have no order: these buyers had their turn.
  */
 #include "crowd_check.h"
 
@@ -213,7 +213,7 @@ void crowd_check_entry(struct crowd_check *check, const struct crowd_entry *entr
     if (!crowd_kind_enters(entry->kind))
         return;
     check->admissions++;
-    if (entry->kind != CROWD_RESTORED)
+    if (entry->kind != CROWD_RESTORED && (witness == NULL || !witness->had_turn))
         check_order(check, entry, who, witness);
 }
 

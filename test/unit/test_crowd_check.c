@@ -69,7 +69,7 @@ static void departs(uint64_t place)
     crowd_check_entry(&check, &entry, "u:x", NULL);
 }
 
-static const struct crowd_witness present = {{0, 0}, {0, 0}};
+static const struct crowd_witness present = {.had_turn = false};
 
 static void an_honest_sale_breaks_nothing(void **state)
 {
@@ -245,6 +245,18 @@ static void the_restored_are_counted_but_have_no_order(void **state)
     assert_int_equal(check.over_admissions, 1);
 }
 
+/* Redis lost the end of its log, and with it this admission: it is made again. */
+static void a_second_turn_of_the_same_place_has_no_order(void **state)
+{
+    (void)state;
+    const struct crowd_witness again = {.had_turn = true};
+    enters(CROWD_PROMOTE, 50, &present);
+    enters(CROWD_PROMOTE, 49, &again);
+    assert_int_equal(check.order_breaks, 0);
+    enters(CROWD_PROMOTE, 48, &present);
+    assert_int_equal(check.order_breaks, 1);
+}
+
 static void a_new_epoch_begins_anew(void **state)
 {
     (void)state;
@@ -416,6 +428,7 @@ int main(void)
         CHECK(an_absence_long_ago_excuses_nothing),
         CHECK(after_a_loss_any_absence_excuses),
         CHECK(the_restored_are_counted_but_have_no_order),
+        CHECK(a_second_turn_of_the_same_place_has_no_order),
         CHECK(a_new_epoch_begins_anew),
         CHECK(words_of_the_log),
         CHECK(a_rising_position_is_found),
