@@ -30,6 +30,7 @@ struct config {
     /* backends */
     const char *redis_url; /* redis://[[user]:password@]host[:port][/db] or unix:///path[?db=n]; built from
                               REDIS_HOST / REDIS_PORT when REDIS_URL is unset */
+    const char *redis_host, *redis_port; /* use redis_url */
     int64_t redis_timeout_ms;    /* REDIS_TIMEOUT_MS 2000: deadline of one command */
     const char *database_url;    /* a libpq connection string or URI */
     const char *database_replica_url; /* NULL when unset */
@@ -57,7 +58,8 @@ struct config {
     bool test_hooks; /* TIKETI_TEST_HOOKS=1; never in production */
 };
 
-/* Reads the environment. On ST_INVALID a sentence naming the variable is in error[error_size] and
+/* Reads the environment. An empty value counts as unset; NAME and NAME_FILE together are refused. On
+ * ST_INVALID a sentence naming the variable is in error[error_size] and
  * *ret_config is untouched. *ret_config is new: config_free. */
 MUST_CHECK enum status config_load(struct config **ret_config, char *error, size_t error_size);
 void config_free(struct config *config); /* wipes the secrets; NULL is fine */

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* clock: wall and monotonic time; RFC 3339 text. Called by: all layers. */
+/*
+ * clock: wall and monotonic time; RFC 3339 text.
+ *
+ * The reader is our own, since strptime() accepts far more than RFC 3339 does. Called by: all
+ * layers. Owns nothing.
+ */
 #include "clock.h"
 
 #include <ctype.h>
@@ -7,6 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+
+#define LAST_SECOND INT64_C(253402300799) /* 9999-12-31T23:59:59Z */
 
 int64_t clock_wall_ms(void)
 {
@@ -115,9 +122,14 @@ enum status clock_parse_rfc3339(const char *text, int64_t *ret_ms)
 {
     struct tm tm = {0};
     int ms, offset_s;
-    if (!read_date(&text, &tm) || !read_char(&text, "Tt ") || !read_time(&text, &tm, &ms) ||
+    if (!read_date(&text, &tm) || !read_char(&text, "Tt") || !read_time(&text, &tm, &ms) ||
         !read_offset(&text, &offset_s) || *text != '\0')
         return ST_INVALID;
-    *ret_ms = ((int64_t)timegm(&tm) - offset_s) * 1000 + ms;
+    const bool leap = tm.tm_sec == 60; /* timegm carries it into the next minute */
+    const int64_t seconds = (int64_t)timegm(&tm) - offset_s;
+    /* An offset may lead out of the years that have four digits; a leap second ends a UTC day. */
+    if (seconds < 0 || seconds > LAST_SECOND || (leap && seconds % 86400 != 0))
+        return ST_INVALID;
+    *ret_ms = seconds * 1000 + ms;
     return ST_OK;
 }

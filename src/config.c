@@ -10,6 +10,7 @@
 
 #include "buf.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>
@@ -51,6 +52,9 @@ static const struct setting settings[] = {
      "validity of a pass; it also ends with the session"},
     {"REDIS_URL", KIND_SECRET, AT(redis_url), 0, 0, NULL,
      "redis://[[user]:password@]host[:port][/db] or unix:///path; or REDIS_HOST and REDIS_PORT"},
+    {"REDIS_HOST", KIND_TEXT, AT(redis_host), 0, 0, NULL,
+     "host of Redis, where REDIS_URL is unset"},
+    {"REDIS_PORT", KIND_TEXT, AT(redis_port), 0, 0, "6379", "port of Redis, with REDIS_HOST"},
     {"REDIS_TIMEOUT_MS", KIND_INT, AT(redis_timeout_ms), 50, 60000, "2000",
      "deadline of one Redis command"},
     {"DATABASE_URL", KIND_SECRET, AT(database_url), 0, 0, NULL, "a libpq URI or keyword string"},
@@ -123,9 +127,10 @@ static enum status read_file(const char *path, char **ret)
     (void)fclose(file);
     while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
         text[--len] = '\0';
-    if (!whole) {
+    if (!whole || strlen(text) != len) { /* a NUL would silently shorten a secret */
+        explicit_bzero(text, VALUE_MAX);
         free(text);
-        return ST_TOO_LARGE;
+        return ST_INVALID;
     }
     *ret = text;
     return ST_OK;
@@ -138,17 +143,22 @@ static enum status find_text(const struct setting *setting, char **ret, char *er
     char file_name[64];
     const char *value = getenv(setting->name);
     *ret = NULL;
+    (void)snprintf(file_name, sizeof(file_name), "%s_FILE", setting->name);
+    const char *path = setting->kind == KIND_SECRET ? getenv(file_name) : NULL;
+    if (path != NULL && *path == '\0')
+        path = NULL;
     if (value != NULL && *value != '\0') {
+        if (path != NULL)
+            return fail(error, size, setting, "set together with its _FILE: which one counts?");
         if (strlen(value) > VALUE_MAX)
             return fail(error, size, setting, "longer than 16 KiB");
         *ret = xstrdup(value);
         return ST_OK;
     }
-    (void)snprintf(file_name, sizeof(file_name), "%s_FILE", setting->name);
-    const char *path = setting->kind == KIND_SECRET ? getenv(file_name) : NULL;
-    if (path != NULL && *path != '\0') {
+    if (path != NULL) {
         if (read_file(path, ret) != ST_OK)
-            return fail(error, size, setting, "its _FILE cannot be read, or is over 16 KiB");
+            return fail(error, size, setting,
+                        "its _FILE cannot be read, is over 16 KiB, or holds a NUL");
         return ST_OK;
     }
     if (setting->fallback != NULL)
@@ -162,7 +172,8 @@ static enum status set_int(struct config *config, const struct setting *setting,
     char *end;
     errno = 0;
     const long long value = strtoll(text, &end, 10);
-    if (end == text || *end != '\0' || errno != 0 || value < setting->min || value > setting->max) {
+    if (!isdigit((unsigned char)text[*text == '-']) || *end != '\0' || errno != 0 ||
+        value < setting->min || value > setting->max) {
         (void)snprintf(error, size,
                        "%s: must be an integer from %" PRId64 " to %" PRId64 ", not '%.40s'",
                        setting->name, setting->min, setting->max, text);
@@ -220,20 +231,28 @@ enum status config_parse_roles(const char *text, unsigned *ret_roles)
     return ST_OK;
 }
 
-/* REDIS_HOST and REDIS_PORT, where REDIS_URL is unset. */
+/* REDIS_HOST and REDIS_PORT, where REDIS_URL is unset. The port is looked at only here: Kubernetes
+ * sets a REDIS_PORT of its own ("tcp://…") beside a service named redis. */
 static enum status derive_redis_url(struct config *config, char *error, size_t size)
 {
-    const char *host = getenv("REDIS_HOST"), *port = getenv("REDIS_PORT");
+    static const char host_chars[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_:";
+    const char *host = config->redis_host, *port = config->redis_port;
     char url[300];
-    if (config->redis_url != NULL || host == NULL || *host == '\0')
+    if (config->redis_url != NULL || host == NULL)
         return ST_OK;
-    if (port == NULL || *port == '\0')
-        port = "6379";
-    if (strlen(host) > 255 || strlen(port) > 5 || strspn(port, "0123456789") != strlen(port)) {
-        (void)snprintf(error, size, "REDIS_HOST, REDIS_PORT: not a host and a port");
+    if (strlen(host) > 255 || strspn(host, host_chars) != strlen(host)) {
+        (void)snprintf(error, size, "REDIS_HOST: must be a host name or an address");
         return ST_INVALID;
     }
-    (void)snprintf(url, sizeof(url), "redis://%s:%s", host, port);
+    if (strlen(port) > 5 || strspn(port, "0123456789") != strlen(port) ||
+        strtol(port, NULL, 10) < 1 || strtol(port, NULL, 10) > 65535) {
+        (void)snprintf(error, size, "REDIS_PORT: must be an integer from 1 to 65535, not '%.40s'",
+                       port);
+        return ST_INVALID;
+    }
+    const bool v6 = strchr(host, ':') != NULL;
+    (void)snprintf(url, sizeof(url), "redis://%s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "", port);
     config->redis_url = xstrdup(url);
     return ST_OK;
 }

@@ -3,10 +3,12 @@
  * log: one structured line per call on stderr.
  *
  * A line is built on the stack and written by one write(2), so lines of several threads never mix
- * and nothing is allocated. JSON lines for machines, text when a person looks at a terminal.
+ * and nothing is allocated. JSON lines for machines, text when a person looks at a terminal. What
+ * does not fit is cut so that a JSON line stays JSON: texts at 1 KiB, then whole fields.
  */
 #include "log.h"
 
+#include "buf.h"
 #include "clock.h"
 
 #include <errno.h>
@@ -53,16 +55,22 @@ void log_thread_name(const char *name)
 
 /* ---- a line on the stack; what does not fit is cut ---- */
 
+#define LINE_END  ",\"cut\":1}\n"
+#define LINE_ROOM (LINE_MAX_BYTES - sizeof(LINE_END))
+
 struct line {
     char data[LINE_MAX_BYTES];
     size_t len;
+    bool full; /* something did not fit: until the field is taken back, nothing more is added */
+    bool cut;
 };
 
 static void add(struct line *line, const char *text, size_t len)
 {
-    const size_t room = sizeof(line->data) - 2 - line->len; /* '}' and '\n' always fit */
-    if (len > room)
-        len = room;
+    if (line->full || len > LINE_ROOM - line->len) {
+        line->full = true;
+        return;
+    }
     memcpy(line->data + line->len, text, len);
     line->len += len;
 }
@@ -72,21 +80,30 @@ static void add_text(struct line *line, const char *text)
     add(line, text, strlen(text));
 }
 
-/* Escapes for JSON and keeps a terminal safe from control characters. Bytes from 0x80 on pass only
- * as they came: the reader decides what to do with bad UTF-8. */
+/* Escapes for JSON and keeps a terminal safe from control characters (the C1 ones too, which are
+ * valid UTF-8). Bytes that are no UTF-8 become U+FFFD. */
 static void add_escaped(struct line *line, const char *text)
 {
     const size_t len = strnlen(text, TEXT_MAX_BYTES);
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len;) {
         const unsigned char c = (unsigned char)text[i];
+        const size_t sequence = buf_utf8_len(text + i, len - i);
         char escape[8];
-        if (c == '"' || c == '\\')
-            (void)snprintf(escape, sizeof(escape), "\\%c", c);
-        else if (c < 0x20 || c == 0x7f)
+        if (c == '"' || c == '\\') {
+            add(line, "\\", 1);
+            add(line, text + i, 1);
+        } else if (c < 0x20 || c == 0x7f) {
             (void)snprintf(escape, sizeof(escape), "\\u%04x", c);
-        else
-            (void)snprintf(escape, sizeof(escape), "%c", c);
-        add_text(line, escape);
+            add_text(line, escape);
+        } else if (c == 0xc2 && sequence == 2 && (unsigned char)text[i + 1] < 0xa0) {
+            (void)snprintf(escape, sizeof(escape), "\\u%04x", (unsigned char)text[i + 1]);
+            add_text(line, escape);
+        } else if (sequence > 0) {
+            add(line, text + i, sequence);
+        } else {
+            add_text(line, "\xef\xbf\xbd");
+        }
+        i += sequence > 0 ? sequence : 1;
     }
     if (text[len] != '\0')
         add_text(line, "...");
@@ -109,16 +126,23 @@ static void add_pair(struct line *line, bool json, const char *key, const char *
         add_text(line, "\"");
 }
 
+/* The whole field or nothing of it. */
 static void add_field(struct line *line, bool json, const struct log_field *field)
 {
+    const size_t before = line->len;
     if (field->text != NULL) {
         add_pair(line, json, field->key, field->text);
-        return;
+    } else {
+        add_text(line, json ? ",\"" : " ");
+        add_text(line, field->key);
+        add_text(line, json ? "\":" : "=");
+        add_number(line, field->number);
     }
-    add_text(line, json ? ",\"" : " ");
-    add_text(line, field->key);
-    add_text(line, json ? "\":" : "=");
-    add_number(line, field->number);
+    if (!line->full)
+        return;
+    line->len = before;
+    line->full = false;
+    line->cut = true;
 }
 
 static void add_head(struct line *line, bool json, enum log_level level, const char *message)
@@ -142,10 +166,18 @@ static void add_head(struct line *line, bool json, enum log_level level, const c
     add_text(line, "\"");
 }
 
-static void write_line(struct line *line)
+static void end_line(struct line *line, bool json)
+{
+    const char *end = json ? "}\n" : "\n";
+    if (line->cut)
+        end = json ? LINE_END : " cut=1\n";
+    memcpy(line->data + line->len, end, strlen(end)); /* LINE_ROOM has kept its place */
+    line->len += strlen(end);
+}
+
+static void write_line(const struct line *line)
 {
     const char *at = line->data;
-    line->data[line->len++] = '\n';
     size_t left = line->len;
     while (left > 0) {
         const ssize_t n = write(STDERR_FILENO, at, left);
@@ -158,7 +190,7 @@ static void write_line(struct line *line)
     }
 }
 
-/* May this call site write now? *ret_dropped: lines it dropped in the last window. */
+/* May this call site write now? *ret_dropped: lines it dropped since one last said so. */
 static bool site_passes(struct log_site *site, uint32_t *ret_dropped)
 {
     const uint64_t now = clock_mono_ns() / 1000000000u + 1;
@@ -172,7 +204,7 @@ static bool site_passes(struct log_site *site, uint32_t *ret_dropped)
     }
     if (atomic_fetch_add_explicit(&site->count, 1, memory_order_relaxed) < SITE_LINES_PER_SECOND)
         return true;
-    atomic_fetch_add_explicit(&site->dropped, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&site->dropped, 1 + *ret_dropped, memory_order_relaxed);
     return false;
 }
 
@@ -197,14 +229,14 @@ void log_write(enum log_level level, struct log_site *site, const char *message,
         return;
     const bool json = !on_terminal();
     line.len = 0;
+    line.full = line.cut = false;
     add_head(&line, json, level, message);
     if (thread_name != NULL)
-        add_pair(&line, json, "worker", thread_name);
+        add_field(&line, json, &(struct log_field){.key = "worker", .text = thread_name});
     for (size_t i = 0; i < field_count; i++)
         add_field(&line, json, &fields[i]);
     if (dropped > 0)
         add_field(&line, json, &(struct log_field){.key = "suppressed", .number = dropped});
-    if (json)
-        line.data[line.len++] = '}';
+    end_line(&line, json);
     write_line(&line);
 }

@@ -14,7 +14,7 @@
 #include <string.h>
 
 #define ROUTES_MAX  96
-#define BUCKETS_MAX 14
+#define BUCKETS_MAX 16
 
 /* ---- counters ---- */
 
@@ -57,9 +57,11 @@ struct histogram {
 };
 
 static const double second_bounds[BUCKETS_MAX] = {
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5};
-static const double size_bounds[BUCKETS_MAX] = {1,  2,  4,   8,   16,  24,   32,
-                                                48, 64, 128, 256, 512, 1024, 4096};
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+};
+static const double size_bounds[BUCKETS_MAX] = {
+    1, 2, 4, 8, 12, 16, 24, 32, 40, 48, 56, 64, 128, 256, 512, 1024,
+};
 
 static const struct {
     const char *name, *help;
@@ -76,6 +78,8 @@ static struct histogram histograms[HISTOGRAM_COUNT];
 static void observe(struct histogram *histogram, const double *bounds, double value)
 {
     size_t i = 0;
+    if (!(value >= 0)) /* a clock that went back, or NaN: the sum must never fall */
+        value = 0;
     while (i < BUCKETS_MAX && value > bounds[i])
         i++;
     atomic_fetch_add_explicit(&histogram->buckets[i], 1, memory_order_relaxed);
@@ -104,8 +108,12 @@ static unsigned route_count; /* fixed before the threads start */
 
 unsigned metrics_register_route(const char *method, const char *path)
 {
+    for (unsigned r = 0; r < route_count; r++) { /* a series must not appear twice */
+        if (strcmp(routes[r].method, method) == 0 && strcmp(routes[r].path, path) == 0)
+            return r;
+    }
     if (route_count == ROUTES_MAX)
-        return ROUTES_MAX - 1;
+        return ROUTES_MAX; /* counted nowhere */
     routes[route_count].method = method;
     routes[route_count].path = path;
     return route_count++;
@@ -139,9 +147,9 @@ void metrics_write_sample(struct buf *out, const char *name, const char *label, 
 {
     buf_printf(out, "%s{%s=\"", name, label);
     for (; *value != '\0'; value++) {
-        if (*value == '"' || *value == '\\')
+        if (*value == '"' || *value == '\\' || *value == '\n')
             buf_add_char(out, '\\');
-        buf_add_char(out, *value == '\n' ? ' ' : *value);
+        buf_add_char(out, *value == '\n' ? 'n' : *value);
     }
     buf_printf(out, "\"} %.17g\n", number);
 }
@@ -160,7 +168,7 @@ static void write_histogram(struct buf *out, const char *name, const char *label
     const int label_len = (int)strlen(labels);
     const char *open = label_len > 0 ? "{" : "", *close = label_len > 0 ? "}" : "";
     const int kept = label_len > 0 ? label_len - 1 : 0; /* without the comma */
-    buf_printf(out, "%s_sum%s%.*s%s %g\n", name, open, kept, labels, close,
+    buf_printf(out, "%s_sum%s%.*s%s %.6f\n", name, open, kept, labels, close,
                (double)load(&histogram->sum_millionths) / 1e6);
     buf_printf(out, "%s_count%s%.*s%s %" PRIu64 "\n", name, open, kept, labels, close, total);
 }
