@@ -32,18 +32,93 @@ CREATE TABLE seats (
 ) WITH (fillfactor = 60);
 CREATE INDEX seats_best ON seats (event_id, section_rank, row_rank, number) WHERE NOT sold;
 
+-- What is wrong with the fields of an object, as the body of a refusal; NULL: nothing. p_kinds
+-- names the fields, each with "text", "currency", or [least, greatest] of an integer.
+CREATE FUNCTION fields_refusal(p_object jsonb, p_path text, p_kinds jsonb)
+RETURNS json LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    v_key text;
+    v_kind jsonb;
+    v_value jsonb;
+BEGIN
+    IF jsonb_typeof(p_object) IS DISTINCT FROM 'object' THEN
+        RETURN refusal('An object is needed.', rtrim(p_path, '.'));
+    END IF;
+    SELECT k INTO v_key FROM jsonb_object_keys(p_object) AS k WHERE NOT p_kinds ? k LIMIT 1;
+    IF FOUND THEN
+        RETURN refusal('There is no field of this name here.', p_path || v_key);
+    END IF;
+    FOR v_key, v_kind IN SELECT * FROM jsonb_each(p_kinds) LOOP
+        v_value := p_object -> v_key;
+        IF v_value IS NULL THEN
+            RETURN refusal(v_key || ' is needed.', p_path || v_key);
+        ELSIF v_kind = '"text"' THEN
+            IF jsonb_typeof(v_value) <> 'string' OR v_value #>> '{}' !~ '^[^[:cntrl:]]{1,64}$' THEN
+                RETURN refusal(v_key || ' must be a text of 1 to 64 characters.', p_path || v_key);
+            END IF;
+        ELSIF v_kind = '"currency"' THEN
+            IF jsonb_typeof(v_value) <> 'string' OR v_value #>> '{}' !~ '^[A-Z]{3}$' THEN
+                RETURN refusal('currency must be three capital letters, such as EUR.',
+                               p_path || v_key);
+            END IF;
+        ELSIF jsonb_typeof(v_value) <> 'number' OR v_value <> to_jsonb(trunc(v_value::numeric))
+            OR v_value < v_kind -> 0 OR v_value > v_kind -> 1 THEN
+            RETURN refusal(format('%s must be an integer from %s to %s.', v_key, v_kind -> 0,
+                                  v_kind -> 1), p_path || v_key);
+        END IF;
+    END LOOP;
+    RETURN NULL;
+END $$;
+
+-- The seats a body of seats_add means, as one list; or why it is refused.
+CREATE FUNCTION seats_read(p_body jsonb, OUT list jsonb, OUT refused json) LANGUAGE plpgsql
+IMMUTABLE AS $$
+DECLARE
+    v_price CONSTANT jsonb := '{"price": [0, 1000000000000], "currency": "currency"}';
+    v_grid jsonb := p_body -> 'grid';
+BEGIN
+    list := p_body -> 'seats';
+    IF (list IS NULL) = (v_grid IS NULL) THEN
+        refused := refusal('Either seats or grid is needed.', 'seats');
+    ELSIF p_body - 'seats' - 'grid' <> '{}' THEN
+        refused := fields_refusal(p_body - 'seats' - 'grid', '', '{}');
+    ELSIF list IS NOT NULL THEN
+        IF jsonb_typeof(list) <> 'array' OR list = '[]' THEN
+            refused := refusal('seats must be a list of seats.', 'seats');
+            RETURN;
+        END IF;
+        FOR i IN 0 .. jsonb_array_length(list) - 1 LOOP
+            refused := fields_refusal(list -> i, format('seats[%s].', i), v_price ||
+                '{"section": "text", "row": "text", "number": [1, 1000000]}');
+            EXIT WHEN refused IS NOT NULL;
+        END LOOP;
+    ELSE
+        refused := fields_refusal(v_grid, 'grid.', v_price ||
+            '{"section": "text", "rows": [1, 1000], "seatsPerRow": [1, 1000]}');
+        IF refused IS NULL
+            AND (v_grid ->> 'rows')::bigint * (v_grid ->> 'seatsPerRow')::bigint > 100000 THEN
+            refused := refusal('An event has at most 100,000 seats.', 'grid.rows');
+        ELSIF refused IS NULL THEN
+            SELECT jsonb_agg(jsonb_build_object(
+                'section', v_grid -> 'section', 'row', r::text, 'number', n,
+                'price', v_grid -> 'price', 'currency', v_grid -> 'currency') ORDER BY r, n)
+            INTO list FROM generate_series(1, (v_grid ->> 'rows')::integer) AS r,
+                           generate_series(1, (v_grid ->> 'seatsPerRow')::integer) AS n;
+        END IF;
+    END IF;
+END $$;
+
 -- added | not-found | conflict (a seat exists already, the event is closed) | invalid.
 -- p_body: {"seats": [{section, row, number, price, currency}]} or
---         {"grid": {section, rows, seatsPerRow, price, currency}}: rows is a count (rows "1", "2",
---         ...) or a list of row names. One currency per event. Counts as a change of the event:
---         its version rises, so that the live copies learn how many seats there are.
+--         {"grid": {section, rows, seatsPerRow, price, currency}} with rows "1", "2", ...
+-- One currency per event. Counts as a change of the event: its version rises, so that the live
+-- copies learn how many seats there are.
 CREATE FUNCTION seats_add(p_event text, p_who text, p_body jsonb)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 DECLARE
-    v_max CONSTANT integer := 100000;
     v_event events;
-    v_grid jsonb := p_body -> 'grid';
-    v_list jsonb := p_body -> 'seats';
+    v_list jsonb;
+    v_refused json;
     v_bad text;
     v_added bigint;
 BEGIN
@@ -56,29 +131,13 @@ BEGIN
         RETURN QUERY SELECT 'conflict', refusal('The event is closed.');
         RETURN;
     END IF;
-    IF v_grid IS NOT NULL THEN
-        IF jsonb_typeof(v_grid -> 'rows') = 'number' THEN
-            v_grid := jsonb_set(v_grid, '{rows}', coalesce(
-                (SELECT jsonb_agg(n::text)
-                 FROM generate_series(1, least((v_grid ->> 'rows')::integer, v_max)) AS n), '[]'));
-        END IF;
-        IF jsonb_array_length(v_grid -> 'rows') * (v_grid ->> 'seatsPerRow')::bigint > v_max THEN
-            RETURN QUERY SELECT 'invalid', refusal('Too many seats at once.', 'grid.seatsPerRow');
-            RETURN;
-        END IF;
-        SELECT jsonb_agg(jsonb_build_object('section', v_grid -> 'section', 'row', r.row,
-                                            'number', n, 'price', v_grid -> 'price',
-                                            'currency', v_grid -> 'currency') ORDER BY r.o, n)
-        INTO v_list
-        FROM jsonb_array_elements_text(v_grid -> 'rows') WITH ORDINALITY AS r (row, o),
-             generate_series(1, (v_grid ->> 'seatsPerRow')::integer) AS n;
+    SELECT r.list, r.refused INTO v_list, v_refused FROM seats_read(p_body) AS r;
+    IF v_refused IS NULL AND v_event.seats + jsonb_array_length(v_list) > 100000 THEN
+        v_refused := refusal('An event has at most 100,000 seats.',
+                             CASE WHEN p_body ? 'grid' THEN 'grid.rows' ELSE 'seats' END);
     END IF;
-    IF jsonb_array_length(coalesce(v_list, '[]')) = 0 THEN
-        RETURN QUERY SELECT 'invalid', refusal('No seats are given.', 'seats');
-        RETURN;
-    END IF;
-    IF v_event.seats + jsonb_array_length(v_list) > v_max THEN
-        RETURN QUERY SELECT 'invalid', refusal('An event has at most 100,000 seats.', 'seats');
+    IF v_refused IS NOT NULL THEN
+        RETURN QUERY SELECT 'invalid', v_refused;
         RETURN;
     END IF;
     SELECT s.section || ' ' || s.row || ' ' || s.number INTO v_bad

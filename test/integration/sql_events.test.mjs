@@ -128,6 +128,28 @@ test('seats: grid and list keep the order they came in; doubles and second curre
   assert.deepEqual((await audit('g1')).at(-1).after, { seats: 8 });
 });
 
+test('seats that make no sense are refused, and the field is named', async () => {
+  await sql.event('g2', { rows: 0 });
+  const seat = { section: 'A', row: '1', number: 1, price: 100, currency: 'EUR' };
+  const grid = { section: 'A', rows: 1, seatsPerRow: 1, price: 100, currency: 'EUR' };
+  for (const [body, field] of [
+    [{}, 'seats'], [{ seats: [seat], grid }, 'seats'], [{ seats: [seat], more: 1 }, 'more'], [{ seats: 7 }, 'seats'],
+    [{ seats: [seat, 7] }, 'seats[1]'], [{ seats: [seat, { ...seat, color: 'red' }] }, 'seats[1].color'],
+    [{ seats: [{ ...seat, row: 1 }] }, 'seats[0].row'], [{ seats: [{ ...seat, row: 'a\nb' }] }, 'seats[0].row'],
+    [{ seats: [{ ...seat, section: 'x'.repeat(65) }] }, 'seats[0].section'], [{ seats: [{ ...seat, number: 0 }] }, 'seats[0].number'],
+    [{ seats: [{ ...seat, number: '1' }] }, 'seats[0].number'], [{ seats: [{ ...seat, price: -1 }] }, 'seats[0].price'],
+    [{ seats: [{ ...seat, price: 1.5 }] }, 'seats[0].price'], [{ seats: [{ ...seat, price: null }] }, 'seats[0].price'],
+    [{ seats: [{ ...seat, price: 1e30 }] }, 'seats[0].price'], [{ seats: [{ ...seat, currency: 'eur' }] }, 'seats[0].currency'],
+    [{ grid: { ...grid, rows: 0 } }, 'grid.rows'], [{ grid: { ...grid, seatsPerRow: 1001 } }, 'grid.seatsPerRow'],
+    [{ grid: { ...grid, section: undefined } }, 'grid.section'], [{ grid: [] }, 'grid'],
+    [{ grid: { ...grid, rows: 1000, seatsPerRow: 1000 } }, 'grid.rows'],
+  ]) {
+    const { outcome, body: answer } = await sql.call('seats_add', 'g2', 'u', body);
+    assert.deepEqual([outcome, answer.field], ['invalid', field], JSON.stringify(body));
+  }
+  assert.equal((await sql.map('g2')).seats.length, 0);
+});
+
 test('the map of a draft or of nothing is not found', async () => {
   await sql.call('event_create', { id: 'd1', title: 'T', ...SETTINGS }, 'me', 'u');
   assert.equal((await sql.call('seat_map', 'd1')).outcome, 'not-found');

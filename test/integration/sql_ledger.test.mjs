@@ -174,6 +174,15 @@ test('without auto-hold or seats the log is copied and nobody is named', async (
   assert.equal((await new Log('none').consume([new Log('none').entry('left', 'u:1', 1)])).outcome, 'not-found');
 });
 
+test('a clear in the log is copied and holds nothing up', async () => {
+  await sql.event('d4');
+  const log = new Log('d4');
+  const cleared = () => ({ ...log.entry('left', '', 0), kind: 'cleared' });
+  assert.equal((await log.consume([cleared()])).outcome, 'consumed');
+  assert.deepEqual(held((await log.consume([cleared(), log.entry('promote', 'u:1', 1)])).buyers), ['u:1 1.1']);
+  assert.deepEqual(await sql.callAll('spent_page', 'd4', 1, '', 10), []);
+});
+
 test('from the first entry on, a missing live copy counts as lost', async () => {
   await sql.event('d3');
   const opened = async () => (await sql.call('event_get', 'd3')).body.opened;
