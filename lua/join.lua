@@ -129,7 +129,7 @@ local function come_back_in(i, place, admitted_at)
     since[i] = min(admitted_at - ev.gap, ev.service)
     ev.seq = max(ev.seq, place)
     admit('restored', {b}, {places[i]}, {since[i]})
-    left = left and left - 1
+    left = nil
 end
 
 local function newcomer(i)

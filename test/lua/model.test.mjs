@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: MIT
+//
+// Long random histories of one event, run on a real Redis and on the model (model.mjs) side by
+// side: after every call both must agree on every reply and on everyone's place. Each history is
+// made from a seed, which a failure names: SEED=n runs that one alone.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { Redis } from '../fixtures/index.mjs';
+import { Model } from './model.mjs';
+import { KEYS, Room, replay } from './room.mjs';
+
+const STEPS = 700;
+const SEEDS = process.env.SEED ? [Number(process.env.SEED)] : Array.from({ length: 12 }, (_, i) => i + 1);
+
+let redis;
+before(async () => {
+  redis = await Redis.start({ args: ['--appendonly', 'no'] });
+});
+after(() => redis.stop());
+
+// A small, fast, seeded generator (mulberry32).
+function dice(seed) {
+  let a = seed;
+  const next = () => {
+    a = (a + 0x6d2b79f5) | 0;
+    let t = Math.imul(a ^ (a >>> 15), 1 | a);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+  return {
+    below: (n) => Math.floor(next() * n),
+    chance: (p) => next() < p,
+    pick: (list) => list[Math.floor(next() * list.length)],
+  };
+}
+
+class History {
+  constructor(seed, crowd) {
+    this.roll = dice(seed);
+    this.room = new Room(redis.client, `m${seed}-${crowd}`);
+    this.model = new Model();
+    this.crowd = Array.from({ length: crowd }, (_, i) => (i % 2 ? `u:${i}` : `g:"${i}`));
+    this.proofs = new Map(this.crowd.map((buyer) => [buyer, []])); // every place he was ever given
+    this.record = new Map(); // what PostgreSQL knows to be spent, of this epoch
+    this.consumed = 0;
+    this.epoch = 1; // in PostgreSQL
+    this.version = 0;
+    this.highest = 0;
+    this.score = 1e9; // times long past, all different
+    this.trace = [];
+  }
+
+  get surge() {
+    return this.model.settings.surge.map((rule) => rule.join(':')).join(',');
+  }
+
+  someBuyers(max) {
+    return Array.from({ length: 1 + this.roll.below(max) }, () => this.roll.pick(this.crowd));
+  }
+
+  // A place he had once (or one of somebody else's, or none).
+  proof(buyer) {
+    const own = this.proofs.get(buyer);
+    return own.length ? this.roll.pick(own.slice(-4)) : undefined;
+  }
+
+  latest(buyer) {
+    return this.proofs.get(buyer).at(-1);
+  }
+
+  same(actual, expected, what) {
+    assert.deepEqual(actual, expected, what);
+  }
+
+  numbers(result) {
+    const { model } = this;
+    this.same(
+      { status: result.status, restoring: result.restoring, version: result.version, epoch: result.epoch, size: result.size, inside: result.inside, threshold: result.threshold },
+      { status: model.settings.status, restoring: model.restoring, version: model.version, epoch: model.epoch, size: model.queue.size, inside: model.active.size, threshold: model.threshold },
+      'the numbers',
+    );
+    assert.ok(result.seq >= model.seq, 'seq is at least every place given');
+    if (model.seqAtLeast) model.seqAtLeast = false;
+    else assert.equal(result.seq, model.seq, 'seq');
+    model.seq = result.seq;
+    this.highest = Math.max(this.highest, result.seq);
+  }
+
+  // ---- steps ----
+
+  async join() {
+    const buyers = this.someBuyers(this.roll.chance(0.1) ? 60 : 8).map((buyer) => {
+      const item = { buyer, mode: this.roll.chance(0.3) ? 'resume' : 'j' };
+      if (this.roll.chance(0.6)) item.ticket = this.roll.chance(0.8) ? this.latest(buyer) : this.proof(buyer);
+      if (this.roll.chance(0.25)) {
+        const place = this.roll.chance(0.8) ? this.latest(buyer) : this.proof(buyer);
+        if (place?.inside) item.pass = { ...place, since: Date.now() };
+      }
+      return item;
+    });
+    const known = this.roll.chance(0.5) ? this.highest : 0;
+    const result = await this.room.join(buyers, { known });
+    const expected = this.model.join(buyers, known, (i) => result.buyers[i].place);
+    this.numbers(result);
+    result.buyers.forEach((actual, i) => {
+      const { buyer } = buyers[i];
+      const want = expected[i];
+      assert.equal(actual.state, want.state, `${buyer}: state`);
+      if (want.place !== undefined) assert.equal(actual.place, want.place, `${buyer}: place`);
+      assert.equal(actual.position, want.position ?? 0, `${buyer}: position`);
+      assert.equal(actual.since > 0, ['active', 'straight'].includes(actual.state), `${buyer}: since`);
+      this.remember(buyer, actual.place);
+    });
+    for (const [buyer, place] of this.model.active) this.remember(buyer, place, true);
+  }
+
+  // Tickets and passes, as the buyers would keep them.
+  remember(buyer, place, inside = false) {
+    if (place === 0) return;
+    const own = this.proofs.get(buyer);
+    const known = own.find((proof) => proof.place === place && proof.epoch === this.model.epoch);
+    if (known) known.inside ||= inside;
+    else own.push({ place, epoch: this.model.epoch, inside });
+  }
+
+  async seen() {
+    const buyers = this.someBuyers(10);
+    const result = await this.room.seen(buyers);
+    const expected = this.model.seen(buyers);
+    this.numbers(result);
+    this.same(result.buyers.map(({ state, place }) => ({ state, place })), expected, 'seen');
+  }
+
+  async leave() {
+    const reason = this.roll.pick(['left', 'left', 'completed']);
+    const buyers = this.someBuyers(4).map((buyer) => {
+      const proof = this.roll.chance(0.5) ? this.proof(buyer) : undefined;
+      return proof ? { buyer, place: proof.place, epoch: proof.epoch } : { buyer };
+    });
+    const result = await this.room.leave(buyers, reason);
+    this.same(result.buyers, this.model.leave(buyers, reason), `leave (${reason})`);
+    this.numbers(result);
+  }
+
+  async promote() {
+    const options = {
+      admit: this.roll.chance(0.2) ? 1 + this.roll.below(5) : 0,
+      known: this.roll.chance(0.5) ? this.highest : 0,
+      moves: this.roll.pick([1, 3, 10, 500]),
+    };
+    const result = await this.room.promote(options);
+    const { entered, idle, timeout, parked, more } = result;
+    const expected = this.model.promote(options);
+    this.same({ entered, idle, timeout, parked, more }, expected, 'promote');
+    this.numbers(result);
+    assert.ok(entered + idle + timeout + parked <= options.moves, 'bounded');
+    assert.equal(result.admitted, this.model.n);
+    for (const [buyer, place] of this.model.active) this.remember(buyer, place, true);
+  }
+
+  async stalePromote() {
+    const before_ = await this.snapshot();
+    const result = await this.room.promote({ lease: this.roll.pick(['', '0:me', '1:you', `${this.room.lease} `]) });
+    assert.equal(result.code, 'LEASE');
+    assert.deepEqual(await this.snapshot(), before_);
+  }
+
+  // Time passes for some of them.
+  async age() {
+    const { model, room } = this;
+    for (const buyer of this.someBuyers(6)) {
+      const old = ++this.score;
+      if (model.queue.has(buyer)) {
+        await redis.client.zadd(room.key('queue:seen'), old, buyer);
+        model.silent.add(buyer);
+      } else if (model.active.has(buyer)) {
+        const idle = this.roll.chance(0.6);
+        await redis.client.zadd(room.key(idle ? 'active:seen' : 'active:since'), old, buyer);
+        (idle ? model.idle : model.late).set(buyer, old);
+      }
+    }
+  }
+
+  async minutePasses() {
+    await this.room.set('outflow', '');
+    this.model.outflowUsed = 0;
+  }
+
+  settings() {
+    const { roll } = this;
+    const seats = roll.chance(0.3) ? 1000 : 0;
+    return {
+      status: roll.pick(['open', 'open', 'open', 'open', 'paused', 'scheduled', 'sold_out', 'closed']),
+      threshold: roll.pick([0, 1, 3, 5, 10, 20]),
+      surge: roll.chance(0.4) ? [[5, 12], [10, 15], [15, 4]].slice(0, 1 + roll.below(3)) : [],
+      outflow: roll.chance(0.3) ? 1 + roll.below(6) : 0,
+      seats,
+      autoHold: roll.pick([0, 1, 2]),
+    };
+  }
+
+  async write(settings, version, epoch, known) {
+    const { outflow, surge, ...rest } = settings;
+    const fields = { ...rest, outflowPerMinute: outflow, surge: surge.map((rule) => rule.join(':')).join(',') };
+    const result = await this.room.configure(fields, { version, epoch, known });
+    this.model.configure(settings, version, epoch, known);
+    this.numbers(result);
+  }
+
+  async configure() {
+    const version = this.roll.chance(0.8) ? ++this.version : this.roll.below(this.version + 1);
+    const epoch = this.roll.chance(0.9) ? this.epoch : this.roll.below(this.epoch + 1);
+    await this.write(this.settings(), version, epoch, this.roll.chance(0.3) ? this.highest : 0);
+  }
+
+  async open() {
+    await this.write({ ...this.settings(), status: 'open', threshold: 8, outflow: 0, seats: 0 }, ++this.version, this.epoch, 0);
+  }
+
+  async clear() {
+    if (this.roll.chance(0.5)) {
+      this.newEpoch();
+      const result = await this.room.clear(this.epoch);
+      this.model.settle();
+      this.same(result.applied, this.model.clear(this.epoch), 'clear');
+      this.numbers(result);
+    } else {
+      this.newEpoch();
+      await this.write(this.settings(), ++this.version, this.epoch, 0);
+    }
+  }
+
+  newEpoch() {
+    this.consume();
+    this.record.clear();
+    this.epoch++;
+  }
+
+  async freeSeats() {
+    const { model } = this;
+    if (!model.configured) return;
+    const consumed = this.roll.below(model.n + 1);
+    const seats = this.roll.below(12);
+    const id = `${1000 + model.n + (model.free?.id ?? 0)}-0`;
+    const result = await this.room.free(seats, consumed, id);
+    model.settle();
+    assert.equal(result.applied, true);
+    const admitted = Math.max(consumed, model.free?.admitted ?? 0);
+    model.free = { seats, admitted, id: model.n + (model.free?.id ?? 0) };
+    model.n = Math.max(model.n, admitted);
+    this.numbers(result);
+  }
+
+  // The consumer copies the log to PostgreSQL.
+  consume() {
+    for (; this.consumed < this.model.log.length; this.consumed++) {
+      const { kind, buyer, place, epoch } = this.model.log[this.consumed];
+      if (['straight', 'promote', 'restored', 'cleared'].includes(kind) || epoch !== this.epoch) continue;
+      this.record.set(buyer, Math.max(this.record.get(buyer) ?? 0, place));
+    }
+  }
+
+  // Redis loses everything; the next call finds no config, and the pod writes it anew.
+  async lose() {
+    this.consume();
+    this.consumed = 0;
+    await redis.client.del(...KEYS.map((key) => this.room.key(key)));
+    this.model.forgetEverything();
+    assert.equal((await this.room.join([this.crowd[0]])).code, 'NOCONFIG');
+    assert.equal((await this.room.seen([this.crowd[0]])).code, 'NOCONFIG');
+    await this.write(this.settings(), ++this.version, this.epoch, this.highest);
+    await this.room.take();
+  }
+
+  // A failover loses the last writes; only seq tells.
+  async failover() {
+    const { model } = this;
+    if (model.seq < 10) return;
+    model.seq -= 1 + this.roll.below(5);
+    await redis.client.set(this.room.key('seq'), String(model.seq));
+    const result = await this.room.promote({ known: this.highest });
+    model.promote({ admit: 0, known: this.highest, moves: 500 });
+    this.numbers(result);
+    for (const [buyer, place] of model.active) this.remember(buyer, place, true);
+  }
+
+  async loadSpent() {
+    this.consume();
+    const all = [...this.record];
+    const chunk = 1 + this.roll.below(5);
+    const epoch = this.roll.chance(0.9) ? this.epoch : this.epoch - 1;
+    do {
+      const part = all.splice(0, chunk);
+      const last = all.length === 0;
+      const result = await this.room.spent(part, { epoch, last: last ? 1 : 0 });
+      const removed = this.model.loadSpent(part, epoch, last, this.windowOver);
+      assert.equal(result.removed, removed, 'spent places taken out');
+      this.numbers(result);
+    } while (all.length > 0);
+  }
+
+  async windowEnds() {
+    const { model } = this;
+    if (!model.restoring) return;
+    await this.room.set('restoreUntil', 1);
+    if (model.spentLoaded) model.restoring = false;
+    else {
+      this.windowOver = true;
+      await this.loadSpent();
+      if (!model.spentLoaded) await this.room.set('restoreUntil', Date.now() + 1e7); // the epoch was wrong
+      this.windowOver = false;
+    }
+  }
+
+  // ---- the comparison ----
+
+  async snapshot() {
+    const { client } = redis;
+    const pipeline = client.pipeline();
+    for (const name of ['queue', 'parked', 'active:place', 'spent']) pipeline.zrange(this.room.key(name), 0, -1, 'WITHSCORES');
+    for (const name of ['queue:seen', 'active:seen', 'active:since']) pipeline.zrange(this.room.key(name), 0, -1);
+    pipeline.smembers(this.room.key('active'));
+    const replies = (await pipeline.exec()).map(([error, value]) => {
+      if (error) throw error;
+      return value;
+    });
+    const pairs = (flat) => Object.fromEntries(flat.flatMap((value, i) => (i % 2 ? [] : [[value, Number(flat[i + 1])]])));
+    const [queue, parked, places, spent] = replies.slice(0, 4).map(pairs);
+    const [queueSeen, activeSeen, since, active] = replies.slice(4).map((list) => [...list].sort());
+    return { queue, parked, places, spent, queueSeen, activeSeen, since, active };
+  }
+
+  async compare() {
+    const { model } = this;
+    const plain = (map) => Object.fromEntries(map);
+    const names = (map) => [...map.keys()].sort();
+    const actual = await this.snapshot();
+    this.same(actual, {
+      queue: plain(model.queue), parked: plain(model.parked), places: plain(model.active), spent: plain(model.spent),
+      queueSeen: names(model.queue), activeSeen: names(model.active), since: names(model.active), active: names(model.active),
+    }, 'who is where');
+    assert.equal(new Set([...model.queue.keys(), ...model.parked.keys(), ...model.active.keys()]).size,
+      model.queue.size + model.parked.size + model.active.size, 'each buyer is in one state');
+  }
+
+  async compareLog() {
+    const log = (await this.room.wholeLog()).map(({ id, at, ...entry }) => entry);
+    this.same(log, this.model.log, 'the log');
+  }
+
+  async run() {
+    await this.write({ ...this.settings(), status: 'open', threshold: 5 }, ++this.version, this.epoch, 0);
+    await this.room.take();
+    const steps = [['join', 34], ['seen', 8], ['leave', 9], ['promote', 20], ['stalePromote', 2], ['age', 8],
+      ['minutePasses', 2], ['configure', 6], ['open', 4], ['clear', 1], ['freeSeats', 3], ['lose', 1], ['failover', 1],
+      ['loadSpent', 1], ['windowEnds', 6]].flatMap(([name, weight]) => Array(weight).fill(name));
+    for (let i = 0; i < STEPS; i++) {
+      const name = this.roll.pick(steps);
+      this.trace.push(name);
+      await this[name]();
+      await this.compare();
+      if (i % 50 === 0 || name === 'lose' || i === STEPS - 1) await this.compareLog();
+    }
+  }
+}
+
+for (const seed of SEEDS) {
+  for (const crowd of [12, 60]) {
+    test(`a random history: seed ${seed}, ${crowd} buyers`, async () => {
+      const history = new History(seed, crowd);
+      try {
+        await history.run();
+      } catch (error) {
+        error.message = `seed ${seed}, step ${history.trace.length} (${history.trace.slice(-5).join(', ')}): ${error.message}`;
+        throw error;
+      }
+    });
+  }
+}
+
+// The log alone must prove promise 1, also where the event was emptied in between.
+test('random histories replay from the log', async () => {
+  const room = new Room(redis.client, 'replay');
+  const roll = dice(99);
+  await room.configure({ threshold: 6 });
+  await room.take();
+  for (let i = 0; i < 400; i++) {
+    const buyers = Array.from({ length: 1 + roll.below(6) }, () => `u:${roll.below(40)}`);
+    await room.join(buyers);
+    if (roll.chance(0.4)) await room.leave([roll.pick(buyers)]);
+    if (roll.chance(0.4)) await room.promote({ moves: 1 + roll.below(4) });
+    if (roll.chance(0.05)) await room.configure({ threshold: roll.below(12) });
+    if (roll.chance(0.01)) await room.clear(2 + i);
+  }
+  const { broken, inside } = replay(await room.wholeLog());
+  assert.deepEqual(broken, []);
+  assert.deepEqual([...inside.keys()].sort(), [...(await room.active())].sort());
+});

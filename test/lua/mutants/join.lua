@@ -1,0 +1,63 @@
+-- SPDX-License-Identifier: MIT
+--
+-- A join that is wrong on purpose: a test of the tests. Whatever races for the last places must
+-- notice it: with it, more are let in than the threshold allows.
+--
+-- It mimics a service that first asks Redis how many are inside, decides by the answer, and adds
+-- the buyer in a second step. Between the two steps of one caller, other callers do theirs: each
+-- adds by a number that is as old as its round trip. A script is atomic and cannot be torn apart
+-- like that; so the number it decides by is kept, and asked anew only when it is CHECK_MS old.
+-- Everything else is honest: one place per buyer, and the log tells the true number inside.
+--
+-- KEYS, ARGV and REPLY are those of lua/join.lua. Proofs are not looked at.
+
+local CHECK_MS = 40
+
+if not open() then
+    return {'NOCONFIG'}
+end
+settle(tonumber(ARGV[1]))
+
+local check = call('HMGET', K_STATS, 'mutant:at', 'mutant:inside')
+local checked = num(check[2])
+if not check[1] or ev.now - num(check[1]) > CHECK_MS then
+    checked = ev.inside
+    call('HSET', K_STATS, 'mutant:at', text(ev.now), 'mutant:inside', checked)
+end
+
+local rows = {}
+for i = 2, #ARGV, 3 do
+    local b, state, place, position, since = ARGV[i], 'gone', '0', 0, 0
+    local inside = call('ZSCORE', K_PLACE, b)
+    local queued = call('ZSCORE', K_QUEUE, b)
+    if inside then
+        state, place, since = 'active', inside, num(call('ZSCORE', K_SINCE, b)) + ev.gap
+    elseif queued then
+        state, place = 'waiting', queued
+    elseif ARGV[i + 1] == 'j' then
+        ev.seq = max(ev.seq + 1, ev.now_us)
+        place = text(ev.seq)
+        call('SET', K_SEQ, place)
+        if checked < ev.threshold and ev.size == 0 and ev.status == 'open' then
+            admit('straight', {b}, {place})
+            state, since = 'straight', ev.now
+        else
+            call('ZADD', K_QUEUE, place, b)
+            call('ZADD', K_SEEN, text(ev.service), b)
+            ev.size = ev.size + 1
+            state = 'waiting'
+        end
+    end
+    if state == 'waiting' then
+        position = call('ZRANK', K_QUEUE, b) + 1
+    end
+    for _, item in ipairs({state, place, position, since}) do
+        rows[#rows + 1] = item
+    end
+end
+
+local reply = numbers()
+for i = 1, #rows do
+    reply[#reply + 1] = rows[i]
+end
+return reply
