@@ -18,7 +18,8 @@
  * "not-found", "not-yours", "expired", ...), `json` the body to answer with (an object; for an
  * error at least {"detail"} and, where it fits, {"seats":[ids]}). Both borrowed; NULL unless
  * status came from PostgreSQL. Status: ST_OK for created, repeated, cancelled, confirmed...;
- * ST_CONFLICT, ST_NOT_FOUND, ST_DENIED, ST_INVALID, ST_GONE as the outcome says. */
+ * ST_CONFLICT, ST_NOT_FOUND, ST_DENIED, ST_INVALID, ST_GONE as the outcome says (the table in
+ * reservation.c). */
 typedef void (*reservation_cb)(void *arg, enum status status, const char *outcome, const char *json,
                                size_t len);
 
@@ -46,7 +47,9 @@ struct payment {
     int64_t amount; /* minor units */
     const char *currency;
 };
-/* Sells the seats. body has eventId and buyer, so that the slot can be freed. */
+/* Sells the seats. body has eventId, buyer and place (text), so that the slot can be freed. Outcome
+ * confirmed; repeated (this reference was answered before); refund-due (not sold: the money is due
+ * back): all three ST_OK. */
 MUST_CHECK enum status reservation_confirm(struct db *db, const struct payment *payment,
                                            reservation_cb cb, void *arg);
 
@@ -58,6 +61,14 @@ MUST_CHECK enum status reservation_add_seats(struct db *db, const char *event, c
                                              const char *json, reservation_cb cb, void *arg);
 /* Tidies expired holds (at most `limit`); body {"expired":n,"events":[ids]}. */
 MUST_CHECK enum status reservation_sweep(struct db *db, int limit, reservation_cb cb, void *arg);
+/* Confirmed two seconds ago or longer, and the buyer's slot not known to be free: at most `limit`, of
+ * `event` or (NULL) of all; body {"reservations":[{"id","eventId","buyer","place","epoch"}]}. Leave
+ * with QUEUE_COMPLETED and a proof of that very place, then mark. (A departure in the admission log
+ * marks it, too.) */
+MUST_CHECK enum status reservation_unfreed(struct db *db, const char *event, int limit,
+                                           reservation_cb cb, void *arg);
+MUST_CHECK enum status reservation_mark_freed(struct db *db, const char *id, reservation_cb cb,
+                                              void *arg);
 /* The admission of this buyer has ended: releases an auto-hold neither swapped nor in payment. */
 MUST_CHECK enum status reservation_release(struct db *db, const char *event, const char *buyer,
                                            uint64_t place, reservation_cb cb, void *arg);

@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * event: one on-sale event: its fields, their limits, its states and the verbs between them.
+ *
+ * Why this way: one table says which integer setting is which member and what its limits are, for
+ * reading bodies, reading rows and writing, so that none of the three can forget one.
+ * Called by: catalog (rows), api_admin (bodies, verbs), and whoever reads a struct event. Pure.
+ * Invariant: a body is applied as a whole or not at all.
+ */
+#include "event.h"
+
+#include "clock.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- the fields ---- */
+
+struct number_field {
+    const char *name;
+    size_t at;
+    int64_t min, max;
+};
+
+#define NUMBER(name_, member_, min_, max_)                                                         \
+    {                                                                                              \
+        .name = (name_), .at = offsetof(struct event, member_), .min = (min_), .max = (max_)       \
+    }
+#define DAY_MS INT64_C(86400000)
+
+/* In the order they are written in. */
+static const struct number_field numbers[] = {
+    NUMBER("threshold", threshold, 0, 10000000),
+    NUMBER("intervalMs", interval_ms, 10, 3600000),
+    NUMBER("idleTimeoutMs", idle_timeout_ms, 100, DAY_MS),
+    NUMBER("sessionLimitMs", session_limit_ms, 100, 7 * DAY_MS),
+    NUMBER("holdMs", hold_ms, 100, DAY_MS),
+};
+static const struct number_field later_numbers[] = {
+    NUMBER("outflowPerMinute", outflow_per_minute, 0, 100000000),
+    NUMBER("autoHold", auto_hold, 0, 100),
+    NUMBER("maxSeats", max_seats, 1, 100),
+};
+
+struct time_field {
+    const char *name;
+    size_t at;
+};
+
+static const struct time_field times[] = {
+    {"startsAt", offsetof(struct event, starts_at_ms)},
+    {"opensAt", offsetof(struct event, opens_at_ms)},
+    {"closesAt", offsetof(struct event, closes_at_ms)},
+};
+
+static const struct {
+    const char *name;
+    size_t at;
+} texts[] = {
+    {"title", offsetof(struct event, title)},
+    {"artist", offsetof(struct event, artist)},
+    {"venue", offsetof(struct event, venue)},
+};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static int64_t *number_of(struct event *event, size_t at)
+{
+    return (int64_t *)(void *)((char *)event + at);
+}
+
+static int64_t number_in(const struct event *event, size_t at)
+{
+    return *(const int64_t *)(const void *)((const char *)event + at);
+}
+
+/* ---- statuses ---- */
+
+static const char *const status_names[] = {
+    [EVENT_DRAFT] = "draft",   [EVENT_SCHEDULED] = "scheduled", [EVENT_OPEN] = "open",
+    [EVENT_PAUSED] = "paused", [EVENT_SOLD_OUT] = "sold_out",   [EVENT_CLOSED] = "closed",
+};
+
+const char *event_status_name(enum event_status status)
+{
+    return (size_t)status < COUNT(status_names) ? status_names[status] : "?";
+}
+
+enum status event_status_parse(const char *text, enum event_status *ret_status)
+{
+    for (size_t i = 0; i < COUNT(status_names); i++) {
+        if (strcmp(text, status_names[i]) == 0) {
+            *ret_status = (enum event_status)i;
+            return ST_OK;
+        }
+    }
+    return ST_INVALID;
+}
+
+#define FROM(status) (1u << EVENT_##status)
+
+static const unsigned verb_from[] = {
+    [EVENT_VERB_OPEN] = FROM(DRAFT) | FROM(SCHEDULED),
+    [EVENT_VERB_PAUSE] = FROM(SCHEDULED) | FROM(OPEN) | FROM(SOLD_OUT),
+    [EVENT_VERB_RESUME] = FROM(PAUSED),
+    [EVENT_VERB_CLOSE] = FROM(DRAFT) | FROM(SCHEDULED) | FROM(OPEN) | FROM(PAUSED) | FROM(SOLD_OUT),
+};
+
+enum status event_apply(const struct event *event, enum event_verb verb, int64_t now_ms,
+                        enum event_status *ret_status)
+{
+    enum event_status next;
+    if (!(verb_from[verb] & 1u << event->status))
+        return ST_CONFLICT;
+    if (verb == EVENT_VERB_CLOSE)
+        next = EVENT_CLOSED;
+    else if (verb == EVENT_VERB_PAUSE)
+        next = EVENT_PAUSED;
+    else if (event->closes_at_ms != 0 && event->closes_at_ms <= now_ms)
+        return ST_CONFLICT; /* it would be closed again at once */
+    else
+        next = event->opens_at_ms > now_ms ? EVENT_SCHEDULED : EVENT_OPEN;
+    if (next == event->status)
+        return ST_CONFLICT;
+    *ret_status = next;
+    return ST_OK;
+}
+
+/* ---- defaults ---- */
+
+void event_init(struct event *event, const struct config *config)
+{
+    *event = (struct event){
+        .status = EVENT_DRAFT,
+        .version = 1,
+        .epoch = 1,
+        .threshold = config->queue_threshold,
+        .interval_ms = config->queue_interval_ms,
+        .idle_timeout_ms = config->queue_idle_timeout_ms,
+        .session_limit_ms = config->queue_session_limit_ms,
+        .hold_ms = config->hold_ms,
+        .auto_hold = 1,
+        .max_seats = 4,
+        .allow_guests = true,
+    };
+}
+
+/* ---- reading a body ---- */
+
+static enum status refuse(struct json_error *error, const char *field, const char *detail)
+{
+    (void)snprintf(error->field, sizeof(error->field), "%s", field);
+    (void)snprintf(error->detail, sizeof(error->detail), "%s", detail);
+    return ST_INVALID;
+}
+
+static bool is_null_field(const struct json *body, const char *key)
+{
+    return json_has(body, key) && json_is_null(json_get(body, key));
+}
+
+static enum status read_id(struct event *event, const struct json *body, struct json_error *error)
+{
+    const char *id = NULL;
+    enum status st = json_read_str(body, "id", EVENT_ID_MAX, &id, error);
+    if (st != ST_OK || id == NULL)
+        return st;
+    if (!token_is_event_id(id, strlen(id)))
+        return refuse(error, "id", "id is 1 to 64 of A-Z a-z 0-9 _ -.");
+    (void)snprintf(event->id, sizeof(event->id), "%s", id);
+    return ST_OK;
+}
+
+static enum status read_texts(struct event *event, const struct json *body,
+                              struct json_error *error)
+{
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        char *out = (char *)event + texts[i].at;
+        const char *text = is_null_field(body, texts[i].name) ? "" : NULL;
+        enum status st = json_read_str(body, texts[i].name, EVENT_TEXT_MAX, &text, error);
+        if (st != ST_OK)
+            return st;
+        if (text != NULL)
+            (void)snprintf(out, EVENT_TEXT_MAX + 1, "%s", text);
+    }
+    if (event->title[0] == '\0')
+        return refuse(error, "title", "title is needed.");
+    return ST_OK;
+}
+
+/* null takes a time away. */
+static enum status read_times(struct event *event, const struct json *body,
+                              struct json_error *error)
+{
+    for (size_t i = 0; i < COUNT(times); i++) {
+        int64_t *ms = number_of(event, times[i].at);
+        if (is_null_field(body, times[i].name))
+            *ms = 0;
+        enum status st = json_read_time(body, times[i].name, ms, error);
+        if (st != ST_OK)
+            return st;
+    }
+    if (event->closes_at_ms != 0 && event->closes_at_ms <= event->opens_at_ms)
+        return refuse(error, json_has(body, "closesAt") ? "closesAt" : "opensAt",
+                      "closesAt must be after opensAt.");
+    return ST_OK;
+}
+
+static enum status read_numbers(struct event *event, const struct json *body,
+                                const struct number_field *list, size_t count,
+                                struct json_error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct number_field *field = &list[i];
+        if (is_null_field(body, field->name))
+            return refuse(error, field->name, "A number is needed, not null.");
+        enum status st = json_read_int(body, field->name, field->min, field->max,
+                                       number_of(event, field->at), error);
+        if (st != ST_OK)
+            return st;
+    }
+    return ST_OK;
+}
+
+/* Names the rule in front of the field it has refused. */
+static enum status in_rule(struct json_error *error, size_t i)
+{
+    char field[sizeof(error->field)];
+    (void)snprintf(field, sizeof(field), "surge[%zu]%s%.64s", i, error->field[0] ? "." : "",
+                   error->field);
+    memcpy(error->field, field, sizeof(field));
+    return ST_INVALID;
+}
+
+static enum status read_rule(struct surge_rule *rule, const struct json *value,
+                             struct json_error *error)
+{
+    static const char *const keys[] = {"queueAbove", "threshold", NULL};
+    *rule = (struct surge_rule){-1, -1};
+    if (!json_is_object(value))
+        return refuse(error, "", "A rule is {\"queueAbove\", \"threshold\"}.");
+    enum status st = json_known_keys(value, keys, error);
+    if (st == ST_OK)
+        st = json_read_int(value, "queueAbove", 1, 1000000000, &rule->queue_above, error);
+    if (st == ST_OK)
+        st = json_read_int(value, "threshold", 0, 10000000, &rule->threshold, error);
+    if (st != ST_OK)
+        return st;
+    if (rule->queue_above < 0)
+        return refuse(error, "queueAbove", "queueAbove is needed.");
+    if (rule->threshold < 0)
+        return refuse(error, "threshold", "threshold is needed.");
+    return ST_OK;
+}
+
+/* Kept in ascending order: the highest rule that applies is the last one. */
+static enum status insert_rule(struct event *event, struct surge_rule rule,
+                               struct json_error *error)
+{
+    int at = event->surge_count;
+    while (at > 0 && event->surge[at - 1].queue_above > rule.queue_above) {
+        event->surge[at] = event->surge[at - 1];
+        at--;
+    }
+    if (at > 0 && event->surge[at - 1].queue_above == rule.queue_above)
+        return refuse(error, "queueAbove", "Two rules begin at the same number.");
+    event->surge[at] = rule;
+    event->surge_count++;
+    return ST_OK;
+}
+
+static enum status read_surge(struct event *event, const struct json *body,
+                              struct json_error *error)
+{
+    const struct json *list = json_get(body, "surge");
+    if (list == NULL)
+        return ST_OK;
+    if (!json_is_null(list) && !json_is_array(list))
+        return refuse(error, "surge", "surge must be a list of rules.");
+    if (json_array_len(list) > EVENT_SURGE_MAX)
+        return refuse(error, "surge", "surge has at most 16 rules.");
+    event->surge_count = 0;
+    for (size_t i = 0; i < json_array_len(list); i++) {
+        struct surge_rule rule;
+        if (read_rule(&rule, json_array_at(list, i), error) != ST_OK ||
+            insert_rule(event, rule, error) != ST_OK)
+            return in_rule(error, i);
+    }
+    return ST_OK;
+}
+
+static enum status read_rest(struct event *event, const struct json *body, struct json_error *error)
+{
+    if (is_null_field(body, "allowGuests"))
+        return refuse(error, "allowGuests", "true or false is needed, not null.");
+    enum status st = json_read_bool(body, "allowGuests", &event->allow_guests, error);
+    if (st == ST_OK && event->auto_hold > event->max_seats)
+        return refuse(error, json_has(body, "autoHold") ? "autoHold" : "maxSeats",
+                      "autoHold must be at most maxSeats.");
+    return st;
+}
+
+enum status event_read_json(struct event *event, const struct json *body, bool creating,
+                            struct json_error *error)
+{
+    /* The first one only while creating. */
+    static const char *const keys[] = {"id",
+                                       "title",
+                                       "artist",
+                                       "venue",
+                                       "startsAt",
+                                       "opensAt",
+                                       "closesAt",
+                                       "threshold",
+                                       "intervalMs",
+                                       "idleTimeoutMs",
+                                       "sessionLimitMs",
+                                       "holdMs",
+                                       "surge",
+                                       "outflowPerMinute",
+                                       "autoHold",
+                                       "maxSeats",
+                                       "allowGuests",
+                                       NULL};
+    struct event next = *event;
+    if (!json_is_object(body))
+        return refuse(error, "", "A JSON object is needed.");
+    enum status st = json_known_keys(body, creating ? keys : keys + 1, error);
+    if (st == ST_OK && creating)
+        st = read_id(&next, body, error);
+    if (st == ST_OK)
+        st = read_texts(&next, body, error);
+    if (st == ST_OK)
+        st = read_times(&next, body, error);
+    if (st == ST_OK)
+        st = read_numbers(&next, body, numbers, COUNT(numbers), error);
+    if (st == ST_OK)
+        st = read_surge(&next, body, error);
+    if (st == ST_OK)
+        st = read_numbers(&next, body, later_numbers, COUNT(later_numbers), error);
+    if (st == ST_OK)
+        st = read_rest(&next, body, error);
+    if (st == ST_OK)
+        *event = next;
+    return st;
+}
+
+/* ---- reading a row ---- */
+
+static bool copy_text(char *out, size_t size, const struct json *row, const char *key)
+{
+    const char *text = json_str(row, key);
+    if (text == NULL || strlen(text) >= size)
+        return false;
+    memcpy(out, text, strlen(text) + 1);
+    return true;
+}
+
+static void row_surge(struct event *event, const struct json *row)
+{
+    const struct json *list = json_get(row, "surge");
+    for (size_t i = 0; i < json_array_len(list) && event->surge_count < EVENT_SURGE_MAX; i++) {
+        const struct json *rule = json_array_at(list, i);
+        event->surge[event->surge_count++] =
+            (struct surge_rule){json_int(rule, "queueAbove", 0), json_int(rule, "threshold", 0)};
+    }
+}
+
+enum status event_read_row(struct event *event, const struct json *row)
+{
+    struct event next = {.version = json_int(row, "version", 0),
+                         .epoch = json_int(row, "epoch", 0),
+                         .seats = json_int(row, "seats", 0),
+                         .last_place = (uint64_t)json_int(row, "lastPlace", 0),
+                         .opened = json_bool(row, "opened", false),
+                         .allow_guests = json_bool(row, "allowGuests", true)};
+    const char *status = json_str(row, "status");
+    struct json_error error;
+    if (!copy_text(next.id, sizeof(next.id), row, "id") ||
+        !copy_text(next.owner, sizeof(next.owner), row, "owner") || status == NULL ||
+        event_status_parse(status, &next.status) != ST_OK || next.version < 1 || next.epoch < 1)
+        return ST_INVALID;
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        if (!copy_text((char *)&next + texts[i].at, EVENT_TEXT_MAX + 1, row, texts[i].name))
+            return ST_INVALID;
+    }
+    for (size_t i = 0; i < COUNT(times); i++) {
+        if (json_read_time(row, times[i].name, number_of(&next, times[i].at), &error) != ST_OK)
+            return ST_INVALID;
+    }
+    /* A record is taken as it stands, even where limits were others once. */
+    for (size_t i = 0; i < COUNT(numbers); i++)
+        *number_of(&next, numbers[i].at) = json_int(row, numbers[i].name, numbers[i].min);
+    for (size_t i = 0; i < COUNT(later_numbers); i++)
+        *number_of(&next, later_numbers[i].at) =
+            json_int(row, later_numbers[i].name, later_numbers[i].min);
+    row_surge(&next, row);
+    *event = next;
+    return ST_OK;
+}
+
+/* ---- writing ---- */
+
+static void write_numbers(struct json *out, const struct event *event,
+                          const struct number_field *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        json_set_int(out, list[i].name, number_in(event, list[i].at));
+}
+
+static struct json *write_surge(const struct event *event)
+{
+    struct json *list = json_new_array();
+    for (int i = 0; i < event->surge_count; i++) {
+        struct json *rule = json_new_object();
+        json_set_int(rule, "queueAbove", event->surge[i].queue_above);
+        json_set_int(rule, "threshold", event->surge[i].threshold);
+        json_append(list, rule);
+    }
+    return list;
+}
+
+struct json *event_write_json(const struct event *event)
+{
+    struct json *out = json_new_object();
+    json_set_str(out, "id", event->id);
+    for (size_t i = 0; i < COUNT(texts); i++)
+        json_set_str(out, texts[i].name, (const char *)event + texts[i].at);
+    for (size_t i = 0; i < COUNT(times); i++) {
+        char text[CLOCK_RFC3339_SIZE];
+        const int64_t ms = number_in(event, times[i].at);
+        if (ms != 0)
+            clock_format_rfc3339(ms, text);
+        json_set_str(out, times[i].name, ms != 0 ? text : NULL);
+    }
+    json_set_str(out, "status", event_status_name(event->status));
+    json_set_int(out, "version", event->version);
+    write_numbers(out, event, numbers, COUNT(numbers));
+    json_set(out, "surge", write_surge(event));
+    write_numbers(out, event, later_numbers, COUNT(later_numbers));
+    json_set_bool(out, "allowGuests", event->allow_guests);
+    return out;
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reservation: the SQL functions of seats and reservations, called; their outcomes as statuses.
+ *
+ * Why this way: what may happen to a seat is decided in one place, sql/003_reservations.sql, under
+ * row locks. Here is nothing but the way there and back: parameters as text, one row (outcome,
+ * body) in return, one table from outcome to status.
+ * Called by: api_reservation, api_admin (seats), processor (sweep, unfreed). Owns: a small call per
+ * query under way. PostgreSQL gone: ST_UNAVAILABLE or ST_TIMEOUT, and the outcome is unknown; every
+ * function may be called again.
+ */
+#include "reservation.h"
+
+#include "buf.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- outcomes ---- */
+
+static const struct {
+    const char *outcome;
+    enum status status;
+} outcomes[] = {
+    {"created", ST_OK},
+    {"repeated", ST_OK},
+    {"found", ST_OK},
+    {"listed", ST_OK},
+    {"cancelled", ST_OK},
+    {"confirmed", ST_OK},
+    {"refund-due", ST_OK},
+    {"added", ST_OK},
+    {"swept", ST_OK},
+    {"released", ST_OK},
+    {"nothing", ST_OK},
+    {"freed", ST_OK},
+    {"seat-taken", ST_CONFLICT},
+    {"no-adjacent", ST_CONFLICT},
+    {"no-seats", ST_CONFLICT},
+    {"limit", ST_CONFLICT},
+    {"idempotency-conflict", ST_CONFLICT},
+    {"event-not-open", ST_CONFLICT},
+    {"not-cancellable", ST_CONFLICT},
+    {"wrong-amount", ST_CONFLICT},
+    {"reference-used", ST_CONFLICT},
+    {"conflict", ST_CONFLICT},
+    {"event-closed", ST_GONE},
+    {"expired", ST_GONE},
+    {"not-found", ST_NOT_FOUND},
+    {"not-yours", ST_DENIED},
+    {"not-admitted", ST_DENIED},
+    {"unknown-seat", ST_INVALID},
+    {"invalid", ST_INVALID},
+};
+
+static enum status outcome_status(const char *outcome)
+{
+    for (size_t i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++) {
+        if (strcmp(outcomes[i].outcome, outcome) == 0)
+            return outcomes[i].status;
+    }
+    return ST_INTERNAL;
+}
+
+/* ---- the call ---- */
+
+struct call {
+    reservation_cb cb;
+    void *arg;
+};
+
+static void answered(void *arg, enum status status, const struct db_result *result)
+{
+    struct call call = *(struct call *)arg;
+    free(arg);
+    if (status == ST_OK && db_rows(result) != 1)
+        status = ST_INTERNAL;
+    if (status != ST_OK) {
+        call.cb(call.arg, status, NULL, NULL, 0);
+        return;
+    }
+    const char *outcome = db_text(result, 0, 0);
+    call.cb(call.arg, outcome_status(outcome), outcome, db_text(result, 0, 1),
+            db_len(result, 0, 1));
+}
+
+static enum status ask(struct db *db, const struct db_stmt *stmt, const char *const *params,
+                       reservation_cb cb, void *arg)
+{
+    struct call *call = xcalloc(1, sizeof(*call));
+    *call = (struct call){cb, arg};
+    enum status st = db_query(db, stmt, params, answered, call);
+    if (st != ST_OK)
+        free(call);
+    return st;
+}
+
+#define FUNCTION(name_, count_, params_)                                                           \
+    {                                                                                              \
+        .name = (name_), .sql = "SELECT outcome, body FROM " name_ "(" params_ ")",                \
+        .param_count = (count_)                                                                    \
+    }
+
+/* ---- hold ---- */
+
+/* A seat id is digits alone: nothing in it can end the list. */
+static bool plain_id(const char *id)
+{
+    const size_t len = strlen(id);
+    return len > 0 && len <= 18 && strspn(id, "0123456789") == len;
+}
+
+/* The ids as an array literal. */
+static enum status write_ids(const struct reservation_order *order, struct buf *out)
+{
+    buf_add_char(out, '{');
+    for (size_t i = 0; i < order->seat_count; i++) {
+        if (!plain_id(order->seat_ids[i]))
+            return ST_INVALID;
+        if (i > 0)
+            buf_add_char(out, ',');
+        buf_add_str(out, order->seat_ids[i]);
+    }
+    buf_add_char(out, '}');
+    return buf_status(out);
+}
+
+enum status reservation_hold(struct db *db, const struct reservation_order *order,
+                             reservation_cb cb, void *arg)
+{
+    static const struct db_stmt stmt =
+        FUNCTION("reservation_hold", 7, "$1, $2, $3::bigint[], $4::integer, $5, $6, $7::bigint");
+    struct buf ids;
+    char quantity[24], place[24];
+    enum status st = ST_OK;
+    buf_init(&ids, 65536);
+    if (order->seat_ids != NULL)
+        st = write_ids(order, &ids);
+    (void)snprintf(quantity, sizeof(quantity), "%zu", order->seat_count);
+    (void)snprintf(place, sizeof(place), "%" PRIu64, order->place);
+    const char *const params[] = {order->event,
+                                  order->buyer,
+                                  order->seat_ids != NULL ? buf_str(&ids) : NULL,
+                                  order->seat_ids != NULL ? NULL : quantity,
+                                  order->section,
+                                  order->idempotency_key,
+                                  place};
+    if (st == ST_OK)
+        st = ask(db, &stmt, params, cb, arg);
+    buf_clear(&ids);
+    return st;
+}
+
+/* ---- the buyer's own ---- */
+
+enum status reservation_list(struct db *db, const char *buyer, reservation_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("reservation_list", 1, "$1");
+    return ask(db, &stmt, (const char *const[]){buyer}, cb, arg);
+}
+
+enum status reservation_get(struct db *db, const char *buyer, const char *id, reservation_cb cb,
+                            void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("reservation_get", 2, "$1, $2");
+    return ask(db, &stmt, (const char *const[]){buyer, id}, cb, arg);
+}
+
+enum status reservation_cancel(struct db *db, const char *buyer, const char *id, reservation_cb cb,
+                               void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("reservation_cancel", 2, "$1, $2");
+    return ask(db, &stmt, (const char *const[]){buyer, id}, cb, arg);
+}
+
+/* ---- payment ---- */
+
+enum status reservation_confirm(struct db *db, const struct payment *payment, reservation_cb cb,
+                                void *arg)
+{
+    static const struct db_stmt stmt =
+        FUNCTION("reservation_confirm", 5, "$1, $2, $3, $4::bigint, $5");
+    char amount[24];
+    (void)snprintf(amount, sizeof(amount), "%" PRId64, payment->amount);
+    const char *const params[] = {payment->reservation, payment->provider, payment->reference,
+                                  amount, payment->currency};
+    return ask(db, &stmt, params, cb, arg);
+}
+
+/* ---- seats ---- */
+
+enum status reservation_seat_map(struct db *db, const char *event, reservation_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("seat_map", 1, "$1");
+    return ask(db, &stmt, (const char *const[]){event}, cb, arg);
+}
+
+enum status reservation_add_seats(struct db *db, const char *event, const char *who,
+                                  const char *json, reservation_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("seats_add", 3, "$1, $2, $3::jsonb");
+    return ask(db, &stmt, (const char *const[]){event, who, json}, cb, arg);
+}
+
+/* ---- upkeep ---- */
+
+enum status reservation_sweep(struct db *db, int limit, reservation_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("reservation_sweep", 1, "$1::integer");
+    char text[16];
+    (void)snprintf(text, sizeof(text), "%d", limit);
+    return ask(db, &stmt, (const char *const[]){text}, cb, arg);
+}
+
+enum status reservation_release(struct db *db, const char *event, const char *buyer, uint64_t place,
+                                reservation_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("reservation_release", 3, "$1, $2, $3::bigint");
+    char text[24];
+    (void)snprintf(text, sizeof(text), "%" PRIu64, place);
+    return ask(db, &stmt, (const char *const[]){event, buyer, text}, cb, arg);
+}
+
+enum status reservation_unfreed(struct db *db, const char *event, int limit, reservation_cb cb,
+                                void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("reservation_unfreed", 2, "$1, $2::integer");
+    char text[16];
+    (void)snprintf(text, sizeof(text), "%d", limit);
+    return ask(db, &stmt, (const char *const[]){event, text}, cb, arg);
+}
+
+enum status reservation_mark_freed(struct db *db, const char *id, reservation_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("reservation_mark_freed", 1, "$1");
+    return ask(db, &stmt, (const char *const[]){id}, cb, arg);
+}
