@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * httpd: the only includer of libmicrohttpd. The life of a request on one loop: accept, bounds
- * (headers 8 KiB, body 64 KiB), suspend, reply once, resume. Refuses by itself: TE with CL,
- * duplicate Content-Length or Host, bodies too large (413), bad request lines.
+ * (headers 8 KiB, body 64 KiB), suspend, reply once, resume. Refuses: TE with CL, duplicate
+ * Content-Length or Host, bodies too large (413), heads over 8 KiB (431; each header over 30 counts 64
+ * bytes more), and closes the connection then; libmicrohttpd by itself: lines it cannot read, and heads
+ * far too large (400, 414, 431; the handler never sees those). The head of an answer has its limit
+ * too: 2 KiB.
+ * Connections over the limit are accepted, answered 503 and closed.
  */
 #ifndef TIKETI_HTTPD_H
 #define TIKETI_HTTPD_H
@@ -26,28 +30,38 @@ struct httpd_opts {
     unsigned connection_limit;
     unsigned idle_timeout_s; /* keep-alive connections without a request */
     /* Called once per request, when its body is complete or refused. `refusal` is 0, or the status
-     * with which httpd asks for an error answer (400, 413, 431...): the handler must then reply with
-     * it (so that every error has the same problem body and CORS headers).
-     * The handler replies before it returns, or later: then the request is suspended meanwhile. */
+     * with which httpd asks for an error answer (400, 413, 431): the handler must then reply with it before
+     * it returns (so that every error has the same problem body and CORS headers).
+     * Otherwise it replies before it returns, or later: then the request is suspended meanwhile. */
     void (*on_request)(void *arg, struct http_req *req, unsigned refusal);
-    /* After the answer was sent or the connection died: last look at the request. May be NULL. */
+    /* After the answer was sent or the connection died: last look at a request that on_request has
+     * seen, exactly once. May be NULL. */
     void (*on_done)(void *arg, struct http_req *req);
     void *arg;
 };
 
+/* ST_INVALID on a bad address, ST_CONFLICT when the port is taken, else ST_UNAVAILABLE (logged). */
 MUST_CHECK enum status httpd_open(const struct httpd_opts *opts, struct httpd **ret_httpd);
+/* Is nobody listening there? To be asked once, before the first httpd_open: workers share their port
+ * (SO_REUSEPORT), so a second program of the same user would share it as well, without an error.
+ * ST_CONFLICT when it is taken. Good for any TCP port. */
+MUST_CHECK enum status httpd_port_free(const char *host, uint16_t port);
 uint16_t httpd_port(const struct httpd *httpd);
 unsigned httpd_connections(const struct httpd *httpd);
 /* No new connections; keep-alive connections get `Connection: close` with their next answer. */
 void httpd_quiesce(struct httpd *httpd);
 unsigned httpd_suspended(const struct httpd *httpd); /* requests waiting for http_reply */
-/* All requests must have been answered (httpd answers the rest 503), then frees. */
+/* Soon, never from inside: answers 503 to what is still waiting, closes all connections, then runs cb
+ * (may be NULL) and is gone. The waiting requests themselves stay valid until the caller replies to
+ * them (the words go nowhere), so backends may be closed afterwards; on_done comes then. What
+ * http_req_header, _query and _cookie return is NULL by then. NULL is fine: then cb runs at once. */
 void httpd_close(struct httpd *httpd, loop_cb cb, void *arg);
 
 /* ---- the request; everything returned is borrowed and lives as long as the request ---- */
 const char *http_req_method(const struct http_req *req);
 const char *http_req_path(const struct http_req *req); /* percent-decoded? no: raw, before '?' */
-const char *http_req_header(const struct http_req *req, const char *name); /* NULL when absent */
+/* NULL when absent; the first of several. Not for cookies: see http_req_cookie. */
+const char *http_req_header(const struct http_req *req, const char *name);
 const char *http_req_query(const struct http_req *req, const char *name);
 /* The value of a cookie (RFC 6265); length in *ret_len; NULL when absent. */
 const char *http_req_cookie(const struct http_req *req, const char *name, size_t *ret_len);
@@ -61,8 +75,8 @@ char *http_req_strdup(struct http_req *req, const char *text, size_t len);
 void http_req_set_user(struct http_req *req, void *user);
 void *http_req_user(const struct http_req *req);
 
-/* Adds a header to the answer to come. Both are copied. Values with CR or LF are refused (dropped
- * and asserted in test builds). */
+/* Adds a header to the answer to come; the same name may be added again. Both are copied. Names that
+ * are no tokens and values that are empty or have control characters are dropped and logged. */
 void http_req_add_header(struct http_req *req, const char *name, const char *value);
 
 /* Answers; exactly once per request. The body is copied. Last statement of the caller: the request
