@@ -19,7 +19,14 @@ static char error[200];
 static int empty_environment(void **state)
 {
     (void)state;
-    return clearenv();
+    /* cmocka asks for its own variable again before every line it writes */
+    char *output = getenv("CMOCKA_MESSAGE_OUTPUT");
+    output = output != NULL ? strdup(output) : NULL;
+    const int failed = clearenv();
+    if (output != NULL)
+        (void)setenv("CMOCKA_MESSAGE_OUTPUT", output, 1);
+    free(output);
+    return failed;
 }
 
 static struct config *load(void)
