@@ -73,6 +73,12 @@ static void write_pass(struct api_call *call, struct buf *out, const struct even
     buf_printf(out, ",\"pass\":\"%s\",\"passExpiresAt\":\"%s\"", buf_str(token), expires);
 }
 
+/* The lowest position ever shown for this place: that of the ticket, if it is this place's. */
+static uint64_t lowest_shown(const struct api_call *call, uint64_t place)
+{
+    return call->proof.ticket_place == place ? call->ticket_lowest : 0;
+}
+
 static void answer_active(struct api_call *call, const struct event *event,
                           const struct queue_place *place, const struct queue_numbers *numbers)
 {
@@ -83,7 +89,7 @@ static void answer_active(struct api_call *call, const struct event *event,
                ",\"threshold\":%" PRIu64,
                numbers->active, numbers->threshold);
     write_event_info(out, event);
-    write_ticket(call, out, place->place, numbers->epoch, call->ticket_lowest);
+    write_ticket(call, out, place->place, numbers->epoch, lowest_shown(call, place->place));
     write_pass(call, out, event, place, numbers->epoch);
     buf_add_char(out, '}');
     api_answer(call, 200, buf_str(out), out->len);
@@ -125,9 +131,10 @@ static void answer_waiting(struct api_call *call, const struct event *event, uin
     const struct rank_index *index = catalog_index(call->api->catalog, call->param);
     struct buf *out = &call->api->text;
     struct wait_estimate wait = {0};
+    const uint64_t lowest = lowest_shown(call, place);
     uint64_t shown = position;
-    if (call->ticket_lowest > 0 && (call->ticket_lowest < shown || shown == 0))
-        shown = call->ticket_lowest;
+    if (lowest > 0 && (lowest < shown || shown == 0))
+        shown = lowest;
     if (shown == 0)
         shown = 1;
     if (index != NULL && numbers->status == EVENT_OPEN)
