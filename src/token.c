@@ -356,15 +356,15 @@ static void expect(struct reader *reader, const char *text)
         reader->at += len;
 }
 
-/* Text up to the closing quote; a backslash takes the next character as it is (ids have no control
- * characters, so only \" and \\ occur). */
+/* An id up to the closing quote: printable ASCII, in which only \" and \\ are ever escaped. */
 static void take_text(struct reader *reader, char *out, size_t size)
 {
     size_t n = 0;
     while (!reader->failed && reader->at < reader->end && *reader->at != '"') {
-        if (*reader->at == '\\')
-            reader->at++;
-        if (reader->at >= reader->end || n + 1 >= size) {
+        const bool escaped = *reader->at == '\\';
+        reader->at += escaped;
+        if (reader->at == reader->end || n + 1 == size || *reader->at <= ' ' || *reader->at > '~' ||
+            (escaped && *reader->at != '"' && *reader->at != '\\')) {
             reader->failed = true;
             return;
         }
@@ -385,7 +385,7 @@ static uint64_t take_uint(struct reader *reader)
             return 0;
         }
     }
-    if (reader->at == start)
+    if (reader->at == start || (*start == '0' && reader->at != start + 1))
         reader->failed = true;
     return value;
 }
@@ -410,7 +410,7 @@ enum status ticket_read(struct token_keys *keys, const char *text, size_t len,
     expect(&reader, ",\"l\":");
     ticket.lowest = take_uint(&reader);
     expect(&reader, "}");
-    if (reader.failed || reader.at != reader.end)
+    if (reader.failed || reader.at != reader.end || !is_bound(ticket.event, ticket.buyer))
         return ST_UNAUTHORIZED;
     *ret_ticket = ticket;
     return ST_OK;

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * config: lines NAME=value become the environment. Whatever they are, either a config comes out
+ * that keeps its ranges and from which keys can be made or not, or an error that says something.
+ * Only names of the list below are set: none that makes the program read a file.
+ */
+#include "config.h"
+#include "token.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const char *const names[] = {
+    "QUEUE_THRESHOLD",   "QUEUE_PROCESSOR_INTERVAL",
+    "HTTP_PORT",         "REDIS_URL",
+    "REDIS_HOST",        "REDIS_PORT",
+    "DATABASE_URL",      "DB_POOL_MIN",
+    "DB_POOL_MAX",       "ROLES",
+    "LOG_LEVEL",         "JWT_SECRET",
+    "TICKET_KEYS",       "PASS_KEY",
+    "TIKETI_TEST_HOOKS",
+};
+#define NAME_COUNT (sizeof(names) / sizeof(names[0]))
+
+static void check(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+static void set_line(const char *line, size_t len)
+{
+    char value[4096];
+    const char *equals = memchr(line, '=', len);
+    const size_t name_len = equals != NULL ? (size_t)(equals - line) : len;
+    for (size_t i = 0; equals != NULL && i < NAME_COUNT; i++) {
+        const size_t value_len = len - name_len - 1;
+        if (strlen(names[i]) != name_len || memcmp(names[i], line, name_len) != 0 ||
+            value_len >= sizeof(value))
+            continue;
+        memcpy(value, equals + 1, value_len);
+        value[value_len] = '\0';
+        for (char *c = value; *c != '\0'; c++)
+            *c = *c == '|' ? '\n' : *c; /* a PEM has lines */
+        (void)setenv(names[i], value, 1);
+    }
+}
+
+static void use(const struct config *config)
+{
+    char error[200] = "";
+    struct token_keys *keys = NULL;
+    check(config->queue_threshold >= 0 && config->queue_threshold <= 1000000);
+    check(config->http_port >= 0 && config->http_port <= 65535);
+    check(config->db_pool_min >= 1 && config->db_pool_max >= config->db_pool_min);
+    check(config->roles != 0);
+    for (int need = CONFIG_NEED_SERVE; need <= CONFIG_NEED_TOKEN; need++) {
+        if (config_require(config, (enum config_need)need, error, sizeof(error)) != ST_OK)
+            check(error[0] != '\0');
+    }
+    error[0] = '\0';
+    if (token_keys_new(config, &keys, error, sizeof(error)) != ST_OK)
+        check(error[0] != '\0' && keys == NULL);
+    token_keys_free(keys);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char error[200] = "";
+    struct config *config = NULL;
+    const char *at = (const char *)data;
+    for (size_t i = 0; i < NAME_COUNT; i++)
+        (void)unsetenv(names[i]);
+    while (size > 0) {
+        const char *newline = memchr(at, '\n', size);
+        const size_t len = newline != NULL ? (size_t)(newline - at) : size;
+        set_line(at, len);
+        at += len + (newline != NULL);
+        size -= len + (newline != NULL);
+    }
+    if (config_load(&config, error, sizeof(error)) == ST_OK)
+        use(config);
+    else
+        check(error[0] != '\0' && config == NULL);
+    config_free(config);
+    return 0;
+}
