@@ -210,6 +210,85 @@ static void sweep(struct processor *processor)
     processor->pending++;
 }
 
+/* ---- slots of those who have bought ---- */
+
+struct slot {
+    struct processor *processor;
+    char reservation[64];
+    char event[EVENT_ID_MAX + 1];
+};
+
+static void marked(void *arg, enum status status, const char *outcome, const char *body, size_t len)
+{
+    (void)status; /* if it failed, the next round comes back to it */
+    (void)outcome;
+    (void)body;
+    (void)len;
+    (void)arrived(arg);
+}
+
+/* An event that is over and that Redis has forgotten has no slots any more. */
+static void slot_left(void *arg, enum status status, const struct queue_place *place,
+                      const struct queue_numbers *numbers)
+{
+    struct slot *slot = arg;
+    struct processor *processor = slot->processor;
+    (void)place;
+    (void)numbers;
+    if (arrived(processor) &&
+        (status == ST_OK || (status == ST_NOT_FOUND && !find(processor, slot->event))) &&
+        reservation_mark_freed(processor->opts.db, slot->reservation, marked, processor) == ST_OK)
+        processor->pending++;
+    free(slot);
+}
+
+static void free_slot(struct processor *processor, const struct json *item)
+{
+    const char *reservation = json_str(item, "id");
+    const char *event = json_str(item, "eventId");
+    const char *buyer = json_str(item, "buyer");
+    const char *place = json_str(item, "place");
+    if (!reservation || !event || !buyer || !place || strlen(reservation) >= 64 ||
+        !token_is_event_id(event, strlen(event)))
+        return;
+    struct queue_proof proof = {.ticket_place = strtoull(place, NULL, 10),
+                                .ticket_epoch = (uint64_t)json_int(item, "epoch", 0)};
+    struct slot *slot = xcalloc(1, sizeof(*slot));
+    slot->processor = processor;
+    memcpy(slot->reservation, reservation, strlen(reservation) + 1);
+    memcpy(slot->event, event, strlen(event) + 1);
+    if (queue_leave(processor->opts.queue, event, buyer, &proof, QUEUE_COMPLETED, slot_left,
+                    slot) == ST_OK)
+        processor->pending++;
+    else
+        free(slot);
+}
+
+static void listed(void *arg, enum status status, const char *outcome, const char *body, size_t len)
+{
+    struct processor *processor = arg;
+    struct json_error error = {{0}, {0}};
+    (void)outcome;
+    processor->freeing = false;
+    if (!arrived(processor) || status != ST_OK)
+        return;
+    struct json *result = json_parse(body, len, 1 << 20, &error);
+    const struct json *list = result ? json_get(result, "reservations") : NULL;
+    for (size_t i = 0; list && i < json_array_len(list); i++)
+        free_slot(processor, json_array_at(list, i));
+    json_free(result);
+}
+
+static void free_slots(struct processor *processor)
+{
+    if (processor->freeing)
+        return;
+    if (reservation_unfreed(processor->opts.db, NULL, FREE_LIMIT, listed, processor) != ST_OK)
+        return;
+    processor->freeing = true;
+    processor->pending++;
+}
+
 /* ---- every second ---- */
 
 static bool holds_any(const struct processor *processor)
@@ -227,6 +306,8 @@ static void on_second(void *arg)
     processor->seconds++;
     if (holds_any(processor) || processor->seconds % FREE_EVERY_S == 0)
         sweep(processor);
+    if (processor->seconds % FREE_EVERY_S == 0)
+        free_slots(processor);
 }
 
 /* ---- messages ---- */
