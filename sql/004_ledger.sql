@@ -96,10 +96,10 @@ BEGIN
 END $$;
 
 -- Holds up to p_n seats for each of these admissions, in order of preference in their order. The
--- advisory locks are held; none of the buyers has a live hold.
+-- advisory locks are held; none of the buyers has a live hold. Returns how many got any.
 CREATE FUNCTION reservation_auto_hold(p_event events, p_n integer, p_buyers text[],
                                       p_places bigint[])
-RETURNS void LANGUAGE plpgsql AS $$
+RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
     v_until timestamptz := v_now + coalesce((p_event.settings ->> 'holdMs')::bigint, 300000)
@@ -107,11 +107,12 @@ DECLARE
     v_ids uuid[] := ARRAY(SELECT gen_random_uuid() FROM generate_series(1, cardinality(p_buyers)));
     v_groups integer[];
     v_seats bigint[];
+    v_made bigint;
 BEGIN
     SELECT array_agg(p.grp), array_agg(p.seat_id) INTO v_groups, v_seats
     FROM seats_pick_many(p_event.id, p_n, cardinality(p_buyers)) AS p;
     IF v_seats IS NULL THEN
-        RETURN;
+        RETURN 0;
     END IF;
     INSERT INTO reservations (id, number, event_id, buyer, auto, place, epoch, seat_count, total,
                               currency, created_at, expires_at)
@@ -120,22 +121,25 @@ BEGIN
            min(s.currency), v_now, v_until
     FROM unnest(v_groups, v_seats) AS p (grp, seat_id) JOIN seats s ON s.id = p.seat_id
     GROUP BY p.grp;
+    GET DIAGNOSTICS v_made = ROW_COUNT;
     PERFORM seats_take(p_event.id, v_seats,
                        ARRAY(SELECT v_ids[t.grp] FROM unnest(v_groups) WITH ORDINALITY AS t (grp, o)
                              ORDER BY t.o), v_until, v_now);
+    RETURN v_made;
 END $$;
 
 -- p_entries: [{id, kind, departed, buyer, place, epoch, at, inside, threshold, n, active}] of the
 -- log after p_expected and up to p_new, in its order; at most 500. `active`: still inside when the
 -- log was read.
---   consumed    consumed, admitted and free are as of p_new; one row for each fifty buyers who
---               came and are inside: {eventId, buyers: [{buyer, place, since, epoch, reservation}]}
---               (one row without a body when there are none, or without auto-hold)
+--   consumed    consumed, admitted and free are as of p_new; held: how many auto-holds were made.
+--               The buyers who came and are inside, fifty to a row (fewer with many seats each:
+--               a message stays below 64 KiB): {eventId, buyers: [{buyer, place, since, epoch,
+--               reservation}]}; one row without a body when there are none, or without auto-hold
 --   stale       another consumer has moved the cursor: nothing changed; consumed says where it is
 --   not-newer   p_new is not above p_expected: nothing changed
 --   not-found
 CREATE FUNCTION ledger_consume(p_event text, p_expected text, p_new text, p_entries jsonb)
-RETURNS TABLE (outcome text, body json, consumed text, admitted bigint, free bigint)
+RETURNS TABLE (outcome text, body json, consumed text, admitted bigint, free bigint, held bigint)
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     v_event events;
@@ -147,9 +151,11 @@ DECLARE
     v_places bigint[];
     v_wants integer[];
     v_ids uuid[];
+    v_made bigint;
+    v_held bigint := 0;
 BEGIN
     IF stream_order(p_new) <= stream_order(p_expected) THEN
-        RETURN QUERY SELECT 'not-newer', NULL::json, s.consumed, s.admitted, s.free
+        RETURN QUERY SELECT 'not-newer', NULL::json, s.consumed, s.admitted, s.free, 0::bigint
                      FROM ledger_state(p_event, NULL) AS s;
         RETURN;
     END IF;
@@ -158,7 +164,7 @@ BEGIN
     UPDATE ledger_cursors c SET consumed = p_new, admitted = v_admitted
     WHERE c.event_id = p_event AND stream_order(c.consumed) = stream_order(p_expected);
     IF NOT FOUND THEN
-        RETURN QUERY SELECT 'stale', NULL::json, s.consumed, s.admitted, s.free
+        RETURN QUERY SELECT 'stale', NULL::json, s.consumed, s.admitted, s.free, 0::bigint
                      FROM ledger_state(p_event, NULL) AS s;
         RETURN;
     END IF;
@@ -166,7 +172,7 @@ BEGIN
     SELECT * INTO v_event FROM events WHERE id = p_event;
     IF NOT FOUND THEN
         DELETE FROM ledger_cursors WHERE event_id = p_event;
-        RETURN QUERY SELECT 'not-found', NULL::json, '0-0', 0::bigint, 0::bigint;
+        RETURN QUERY SELECT 'not-found', NULL::json, '0-0', 0::bigint, 0::bigint, 0::bigint;
         RETURN;
     END IF;
     IF v_event.last_place = 0 THEN -- from now on a missing live copy is a lost one
@@ -225,7 +231,7 @@ BEGIN
 
     v_n := coalesce((v_event.settings ->> 'autoHold')::integer, 1);
     IF v_n = 0 OR v_event.seats = 0 THEN
-        RETURN QUERY SELECT 'consumed', NULL::json, p_new, v_admitted, seats_free(p_event);
+        RETURN QUERY SELECT 'consumed', NULL::json, p_new, v_admitted, seats_free(p_event), 0::bigint;
         RETURN;
     END IF;
 
@@ -254,16 +260,17 @@ BEGIN
         UPDATE reservations SET status = 'expired' WHERE id = ANY (v_ids);
         -- Nearly always one number is wanted by all; who has bought before may get fewer.
         FOR v_want IN REVERSE v_n..1 LOOP
-            PERFORM reservation_auto_hold(v_event, v_want, array_agg(w.buyer ORDER BY w.o),
-                                          array_agg(w.place ORDER BY w.o))
+            SELECT reservation_auto_hold(v_event, v_want, array_agg(w.buyer ORDER BY w.o),
+                                         array_agg(w.place ORDER BY w.o)) INTO v_made
             FROM unnest(v_buyers, v_places, v_wants) WITH ORDINALITY AS w (buyer, place, want, o)
             WHERE w.want = v_want HAVING count(*) > 0;
+            v_held := v_held + coalesce(v_made, 0);
         END LOOP;
     END IF;
 
     RETURN QUERY
     WITH arrived AS (
-        SELECT e.o, (row_number() OVER (ORDER BY e.o) - 1) / 50 AS chunk,
+        SELECT e.o, (row_number() OVER (ORDER BY e.o) - 1) / greatest(1, 200 / (v_n + 3)) AS chunk,
                json_build_object('buyer', e.buyer, 'place', e.place::text, 'since', e.at,
                                  'epoch', e.epoch) AS plain,
                (SELECT reservation_json(r) FROM reservations r
@@ -277,7 +284,7 @@ BEGIN
                        || '}')::json END ORDER BY o)) AS body
         FROM arrived GROUP BY chunk
     )
-    SELECT 'consumed', c.body, p_new, v_admitted, f.free
+    SELECT 'consumed', c.body, p_new, v_admitted, f.free, v_held
     FROM (SELECT seats_free(p_event) AS free) AS f LEFT JOIN chunks c ON true ORDER BY c.chunk;
 END $$;
 

@@ -149,7 +149,7 @@ test('several seats each: side by side first, then scattered, then what is left'
   const log = new Log('c1');
   const out = await log.consume(['u:1', 'u:2', 'u:3', 'u:4', 'u:5', 'u:6'].map((buyer, i) => log.entry('promote', buyer, i + 1)));
   assert.deepEqual(held(out.buyers), ['u:1 1.1 1.2', 'u:2 1.3 1.4', 'u:3 2.1 2.2', 'u:4 2.4 2.5', 'u:5 1.5', 'u:6']);
-  assert.equal(out.free, 0);
+  assert.deepEqual([out.free, out.held], [0, 5]);
 });
 
 test('an auto-hold stays within maxSeats', async () => {
@@ -235,6 +235,14 @@ test('spent places: the highest of each, by departure or purchase, page by page'
     after = page.at(-1).buyer;
   }
   assert.deepEqual(pages, [['u:Z 12', 'u:a 2'], ['u:b 9']]);
+});
+
+test('many seats each: still no message beyond 64 KiB', async () => {
+  await sql.event('g0', { rows: 20, perRow: 100, autoHold: 40, maxSeats: 40 });
+  const log = new Log('g0');
+  const out = await log.consume(Array.from({ length: 50 }, (_, i) => log.entry('promote', `u:${'x'.repeat(120)}${i}`, i + 1)));
+  assert.deepEqual([out.buyers.length, out.held, out.free], [50, 50, 0]);
+  assert.ok(out.rows.every((row) => JSON.stringify(row.body).length < 48 * 1024));
 });
 
 test('500 entries at once come in rows of fifty buyers; pages of 20,000 spent places stay quick', async () => {
