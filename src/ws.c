@@ -1,0 +1,849 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ws: WebSocket server sockets on one loop; the only includer of libwebsockets.
+ *
+ * Why this way: a waiting buyer costs one socket for hours, so each must be small and quiet: no
+ * timer, no buffer, nothing but a list entry while nothing happens. Messages are written directly
+ * when the socket takes them and queued, bounded, when it does not. libwebsockets frames, masks and
+ * answers pings; handshakes it may see are judged by ws_lobby first.
+ * Called by: gateway. Owns: the lws context, the connections, their queues.
+ * Invariants: a ws_conn is freed only from lws' own callbacks (conn_gone), never from inside a call
+ * of ours; on_close runs exactly once for each on_open(true).
+ *
+ * What libwebsockets 4.1.6 needs (and later versions bear):
+ * - its validity timers are one sorted list, so the retry policy is all zero and pings are ours. An
+ *   answer to an empty ping is not reported: ours carry a byte;
+ * - fd_limit_per_thread below the open-file limit makes every lookup a linear search; an open-file
+ *   limit above ten million is taken for 2,560;
+ * - on libuv it closes without a close frame: we write it, and wait for the other end;
+ * - on a foreign loop a context is destroyed by two calls, the second when its handles are closed.
+ *
+ * A connection:  on_open -> adopted -> open -> (bye: close frame, linger) -> gone
+ */
+#include "ws.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <libwebsockets.h>
+#include <uv.h>
+
+#include "buf.h"
+#include "log.h"
+#include "metrics.h"
+#include "ws_handshake.h"
+#include "ws_lobby.h"
+
+#define LINGER_MS     3000
+#define CLOSE_MS      1000
+#define SWEEP_MS      100
+#define TEARDOWN_MS   5
+#define PING_SLOTS    250 /* a round of pings is spread over so many moments */
+#define PING_TICK_MS  10  /* ... at least so far apart */
+#define SILENT_PINGS  2
+#define WALK_STEP     128
+#define WALKS_MAX     1024
+#define OUTBOX_FIRST  512
+#define OPEN_FILES    (1 << 20)
+#define CLOSE_PAYLOAD 125
+#define REASON_MAX    123
+
+/* Messages that wait for a slow socket: each its length, then its bytes. */
+struct outbox {
+    size_t head, len, cap;
+    char data[];
+};
+
+/* The end of a connection: its close frame, and how long we wait for the other end. */
+struct bye {
+    struct bye *next, *prev;
+    struct ws_conn *conn;
+    uint64_t deadline; /* all linger as long: the list is in the order of deadlines */
+    bool listed, sent;
+    unsigned char len, frame[2 + CLOSE_PAYLOAD];
+};
+
+struct ws_conn {
+    struct ws_server *server;
+    struct lws *wsi;             /* NULL until adopted */
+    struct ws_conn *next, *prev; /* in its ping slot */
+    struct outbox *out;          /* NULL: nothing waits */
+    struct buf *in;              /* NULL: no message has come in part */
+    struct bye *bye;             /* closing */
+    uint16_t slot;
+    uint8_t silent; /* pings since the last sign of life */
+    bool open, dead;
+    max_align_t user[];
+};
+
+struct walk {
+    struct walk *next;
+    void (*visit)(void *arg, struct ws_conn *conn);
+    loop_cb done;
+    void *arg;
+    unsigned slot;
+    struct ws_conn *at; /* the next one of that slot */
+    bool begun;
+};
+
+enum teardown { TEARDOWN_NONE, TEARDOWN_BYES, TEARDOWN_HANDLES };
+
+struct ws_server {
+    struct ws_opts opts;
+    char *path, *subprotocol, *host;
+    struct lws_protocols protocols[2];
+    struct lws_context *context; /* lws sets it to NULL when it is gone */
+    struct lws_vhost *vhost;
+    struct ws_lobby *lobby;
+    unsigned char *tx; /* LWS_PRE bytes of room, then one message */
+
+    struct ws_conn *slots[PING_SLOTS];
+    unsigned slot_count, slot_next, slot_pinged;
+    unsigned conn_count;
+    struct loop_timer *ping;
+    uint64_t ping_tick_ms;
+
+    struct bye *bye_head, *bye_tail;
+    struct loop_timer *sweep;
+    bool sweeping;
+
+    struct walk *walks, **walks_tail;
+    unsigned walk_count;
+    struct loop_idle *walker;
+
+    enum teardown teardown;
+    struct loop_timer *teardown_timer;
+    uint64_t teardown_deadline;
+    loop_cb on_closed;
+    void *closed_arg;
+};
+
+/* ---- the log of lws ---- */
+
+static void on_lws_log(int level, const char *line)
+{
+    char text[256];
+    size_t len = strcspn(line, "\n");
+    len = len < sizeof(text) ? len : sizeof(text) - 1;
+    memcpy(text, line, len);
+    text[len] = '\0';
+    if (level == LLL_ERR)
+        log_error("libwebsockets", LOG_TEXT("text", text));
+    else
+        log_warn("libwebsockets", LOG_TEXT("text", text));
+}
+
+static void log_route(void)
+{
+    lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
+}
+
+/* ---- writing ---- */
+
+static void conn_kill(struct ws_conn *conn);
+
+/* Not while lws is closing by itself (it has a reason then: a frame that is none). */
+static bool can_write(const struct ws_conn *conn)
+{
+    return conn->open && !conn->dead && lws_get_close_length(conn->wsi) == 0 &&
+           !lws_partial_buffered(conn->wsi) && !lws_send_pipe_choked(conn->wsi);
+}
+
+/* One whole frame, on a socket that can take it; lws keeps a rest it does not take. */
+static bool write_frame(struct ws_conn *conn, const char *data, size_t len,
+                        enum lws_write_protocol kind)
+{
+    unsigned char *payload = conn->server->tx + LWS_PRE;
+    memcpy(payload, data, len);
+    if (lws_write(conn->wsi, payload, len, kind) >= 0)
+        return true;
+    conn_kill(conn);
+    return false;
+}
+
+/* False: it would be more than WS_SEND_QUEUE_MAX. */
+static bool outbox_add(struct ws_conn *conn, const char *text, uint32_t len)
+{
+    struct outbox *out = conn->out;
+    size_t used = out ? out->len - out->head : 0;
+    size_t need = used + sizeof(len) + len;
+    if (used + len > WS_SEND_QUEUE_MAX)
+        return false;
+    if (out && out->head > 0) {
+        memmove(out->data, out->data + out->head, used);
+        out->head = 0;
+        out->len = used;
+    }
+    if (!out || need > out->cap) {
+        size_t cap = out ? out->cap * 2 : OUTBOX_FIRST;
+        cap = cap > need ? cap : need;
+        out = xrealloc(out, sizeof(*out) + cap);
+        out->cap = cap;
+        out->head = 0;
+        out->len = used;
+        conn->out = out;
+    }
+    memcpy(out->data + out->len, &len, sizeof(len));
+    memcpy(out->data + out->len + sizeof(len), text, len);
+    out->len = need;
+    return true;
+}
+
+static bool outbox_write(struct ws_conn *conn)
+{
+    struct outbox *out = conn->out;
+    uint32_t len;
+    memcpy(&len, out->data + out->head, sizeof(len));
+    const char *text = out->data + out->head + sizeof(len);
+    bool ok = write_frame(conn, text, len, LWS_WRITE_TEXT);
+    out->head += sizeof(len) + len;
+    if (out->head == out->len) {
+        free(out);
+        conn->out = NULL;
+    }
+    return ok;
+}
+
+/* The close frame goes past lws, which writes none on libuv: so only when it holds nothing back. */
+static void bye_write(struct ws_conn *conn)
+{
+    struct bye *bye = conn->bye;
+    ssize_t sent =
+        send(lws_get_socket_fd(conn->wsi), bye->frame, bye->len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    bye->sent = true;
+    if (sent != bye->len)
+        conn_kill(conn);
+}
+
+/* Writes what waits, as far as the socket takes it. */
+static void conn_flush(struct ws_conn *conn)
+{
+    while (conn->open && !conn->dead && (conn->out || (conn->bye && !conn->bye->sent))) {
+        if (!can_write(conn)) {
+            lws_callback_on_writable(conn->wsi);
+            return;
+        }
+        if (!conn->out)
+            bye_write(conn);
+        else if (!outbox_write(conn))
+            return;
+    }
+}
+
+/* ---- closing ---- */
+
+/* No good-bye any more. lws notices by itself, later. */
+static void conn_kill(struct ws_conn *conn)
+{
+    static const struct linger reset = {.l_onoff = 1, .l_linger = 0};
+    if (conn->dead)
+        return;
+    conn->dead = true;
+    if (!conn->wsi)
+        return; /* not adopted yet: on_established will see it */
+    int fd = lws_get_socket_fd(conn->wsi);
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)); /* drop what is in the kernel */
+    shutdown(fd, SHUT_RDWR);
+}
+
+static void bye_unlist(struct bye *bye)
+{
+    struct ws_server *server = bye->conn->server;
+    if (!bye->listed)
+        return;
+    bye->listed = false;
+    *(bye->prev ? &bye->prev->next : &server->bye_head) = bye->next;
+    *(bye->next ? &bye->next->prev : &server->bye_tail) = bye->prev;
+}
+
+static void bye_list(struct bye *bye)
+{
+    struct ws_server *server = bye->conn->server;
+    bye->listed = true;
+    bye->prev = server->bye_tail;
+    *(server->bye_tail ? &server->bye_tail->next : &server->bye_head) = bye;
+    server->bye_tail = bye;
+    if (server->sweeping)
+        return;
+    server->sweeping = true;
+    loop_timer_set(server->sweep, SWEEP_MS);
+}
+
+static void on_sweep(void *arg)
+{
+    struct ws_server *server = arg;
+    uint64_t now = loop_now_ms(server->opts.loop);
+    struct bye *bye;
+    while ((bye = server->bye_head) && bye->deadline <= now) {
+        bye_unlist(bye);
+        conn_kill(bye->conn);
+    }
+    server->sweeping = server->bye_head != NULL;
+    if (server->sweeping)
+        loop_timer_set(server->sweep, SWEEP_MS);
+}
+
+void ws_conn_close(struct ws_conn *conn, uint16_t code, const char *reason)
+{
+    struct ws_server *server = conn->server;
+    if (conn->bye)
+        return;
+    struct bye *bye = xcalloc(1, sizeof(*bye));
+    size_t len = reason ? strnlen(reason, REASON_MAX) : 0;
+    bye->conn = conn;
+    bye->deadline = loop_now_ms(server->opts.loop) + LINGER_MS;
+    bye->frame[0] = 0x88; /* FIN, close */
+    bye->frame[1] = (unsigned char)(2 + len);
+    bye->frame[2] = (unsigned char)(code >> 8);
+    bye->frame[3] = (unsigned char)(code & 0xff);
+    if (len > 0)
+        memcpy(bye->frame + 4, reason, len);
+    bye->len = (unsigned char)(4 + len);
+    conn->bye = bye;
+    bye_list(bye);
+    conn_flush(conn);
+}
+
+/* The end of a connection, from lws' callbacks. */
+static void conn_gone(struct ws_conn *conn)
+{
+    struct ws_server *server = conn->server;
+    metrics_add(METRIC_WS_CLOSED, 1);
+    if (server->walks && server->walks->at == conn)
+        server->walks->at = conn->next;
+    *(conn->prev ? &conn->prev->next : &server->slots[conn->slot]) = conn->next;
+    if (conn->next)
+        conn->next->prev = conn->prev;
+    server->conn_count--;
+    conn->open = false;
+    conn->dead = true;
+    server->opts.on_close(server->opts.arg, conn);
+    if (conn->bye)
+        bye_unlist(conn->bye);
+    free(conn->bye);
+    free(conn->out);
+    if (conn->in)
+        buf_clear(conn->in);
+    free(conn->in);
+    free(conn);
+}
+
+/* ---- messages in ---- */
+
+/* The length of the character there, 0 when it is none. Strict: no overlong forms, no surrogates,
+ * nothing above U+10FFFF. */
+static size_t utf8_len(const unsigned char *at, size_t left)
+{
+    unsigned char c = at[0];
+    size_t len = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
+    unsigned char low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
+    unsigned char high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
+    if (len == 1)
+        return 1;
+    if (c < 0xc2 || c > 0xf4 || left < len || at[1] < low || at[1] > high)
+        return 0;
+    for (size_t i = 2; i < len; i++)
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+    return len;
+}
+
+static bool is_utf8(const char *text, size_t len)
+{
+    const unsigned char *bytes = (const unsigned char *)text;
+    size_t one;
+    for (size_t at = 0; at < len; at += one)
+        if ((one = utf8_len(bytes + at, len - at)) == 0)
+            return false;
+    return true;
+}
+
+static void deliver(struct ws_conn *conn, const char *text, size_t len)
+{
+    const struct ws_opts *opts = &conn->server->opts;
+    if (is_utf8(text, len))
+        opts->on_message(opts->arg, conn, text, len);
+    else
+        ws_conn_close(conn, 1007, "not UTF-8");
+}
+
+/* A piece of a message; lws gives it out by 128 bytes. */
+static void on_piece(struct ws_conn *conn, const char *data, size_t len)
+{
+    struct lws *wsi = conn->wsi;
+    bool last = lws_is_final_fragment(wsi); /* and no payload remains */
+    conn->silent = 0;
+    if (conn->bye)
+        return;
+    if (lws_frame_is_binary(wsi)) {
+        ws_conn_close(conn, 1003, "text only");
+        return;
+    }
+    if (last && !conn->in) {
+        deliver(conn, len ? data : "", len);
+        return;
+    }
+    if (!conn->in) {
+        conn->in = xcalloc(1, sizeof(*conn->in));
+        buf_init(conn->in, WS_MESSAGE_MAX);
+    }
+    buf_add(conn->in, data, len);
+    if (buf_status(conn->in) != ST_OK ||
+        conn->in->len + lws_remaining_packet_payload(wsi) > WS_MESSAGE_MAX) {
+        ws_conn_close(conn, 1009, "message too long");
+    } else if (last) {
+        struct buf *whole = conn->in;
+        conn->in = NULL;
+        deliver(conn, buf_str(whole), whole->len);
+        buf_clear(whole);
+        free(whole);
+    }
+}
+
+/* ---- what lws tells us ---- */
+
+static int on_adopted(struct ws_conn *conn, struct lws *wsi)
+{
+    conn->wsi = wsi;
+    return 0;
+}
+
+static int on_established(struct ws_conn *conn)
+{
+    if (conn->dead)
+        return -1;
+    conn->open = true;
+    conn_flush(conn);
+    return 0;
+}
+
+/* The answer to our close frame, or the other end begins. Either way it is over. */
+static int on_peer_close(struct ws_conn *conn, const unsigned char *payload, size_t len)
+{
+    uint16_t code = len >= 2 ? (uint16_t)(payload[0] << 8 | payload[1]) : 1000;
+    if (!conn->bye) {
+        free(conn->out); /* nothing may follow what he said */
+        conn->out = NULL;
+        ws_conn_close(conn, code, NULL);
+    }
+    return -1;
+}
+
+static void on_lost(struct ws_conn *conn, struct lws *wsi)
+{
+    lws_set_opaque_user_data(wsi, NULL);
+    conn_gone(conn);
+}
+
+static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
+                  size_t len)
+{
+    struct ws_conn *conn = wsi ? lws_get_opaque_user_data(wsi) : NULL;
+    (void)user;
+    switch (reason) {
+    case LWS_CALLBACK_HTTP: /* ws_lobby lets none of these pass */
+    case LWS_CALLBACK_RAW_ADOPT:
+        return -1;
+    case LWS_CALLBACK_SERVER_NEW_CLIENT_INSTANTIATED:
+        return conn ? on_adopted(conn, wsi) : -1;
+    case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
+        return conn ? 0 : -1;
+    case LWS_CALLBACK_ESTABLISHED:
+        return conn ? on_established(conn) : -1;
+    default:
+        break;
+    }
+    if (!conn)
+        return 0;
+    switch (reason) {
+    case LWS_CALLBACK_RECEIVE:
+        on_piece(conn, in, len);
+        return 0;
+    case LWS_CALLBACK_RECEIVE_PONG:
+        conn->silent = 0;
+        if (conn->server->opts.on_pong && !conn->bye)
+            conn->server->opts.on_pong(conn->server->opts.arg, conn);
+        return 0;
+    case LWS_CALLBACK_SERVER_WRITEABLE:
+        conn_flush(conn);
+        return 0;
+    case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+        return on_peer_close(conn, in, len);
+    case LWS_CALLBACK_CLOSED:
+    case LWS_CALLBACK_WSI_DESTROY: /* alone when it never was established */
+        on_lost(conn, wsi);
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+/* ---- arrivals ---- */
+
+static unsigned taken(void *arg)
+{
+    const struct ws_server *server = arg;
+    return server->conn_count;
+}
+
+/* Each joins the next ping slot, so that the pings of a rush are spread over the whole round. */
+static struct ws_conn *conn_new(struct ws_server *server)
+{
+    struct ws_conn *conn = xcalloc(1, sizeof(*conn) + server->opts.conn_user_size);
+    conn->server = server;
+    conn->slot = (uint16_t)server->slot_next;
+    server->slot_next = (server->slot_next + 1) % server->slot_count;
+    conn->next = server->slots[conn->slot];
+    if (conn->next)
+        conn->next->prev = conn;
+    server->slots[conn->slot] = conn;
+    server->conn_count++;
+    return conn;
+}
+
+static void conn_undo(struct ws_conn *conn)
+{
+    struct ws_server *server = conn->server;
+    if (server->walks && server->walks->at == conn)
+        server->walks->at = conn->next;
+    server->slots[conn->slot] = conn->next;
+    if (conn->next)
+        conn->next->prev = NULL;
+    server->conn_count--;
+    free(conn);
+}
+
+static unsigned on_guest(void *arg, int fd, const struct ws_handshake *handshake)
+{
+    struct ws_server *server = arg;
+    struct ws_conn *conn = conn_new(server);
+    if (!server->opts.on_open(server->opts.arg, conn, handshake)) {
+        conn_undo(conn);
+        return 403;
+    }
+    metrics_add(METRIC_WS_OPENED, 1);
+    lws_adopt_desc_t adopt = {
+        .vh = server->vhost,
+        .type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP,
+        .fd.sockfd = fd,
+        .opaque = conn,
+    };
+    if (!lws_adopt_descriptor_vhost_via_info(&adopt) && !conn->wsi)
+        conn_gone(conn); /* lws has closed the fd and will not tell */
+    return 0;
+}
+
+/* ---- pings ---- */
+
+static void ping(struct ws_conn *conn)
+{
+    if (!conn->open || conn->bye || conn->dead)
+        return;
+    if (conn->silent >= SILENT_PINGS) {
+        log_debug("ws: no sign of life");
+        conn_kill(conn);
+        return;
+    }
+    conn->silent++;
+    if (can_write(conn))
+        write_frame(conn, "t", 1, LWS_WRITE_PING);
+}
+
+static void on_ping(void *arg)
+{
+    struct ws_server *server = arg;
+    for (struct ws_conn *conn = server->slots[server->slot_pinged]; conn; conn = conn->next)
+        ping(conn);
+    server->slot_pinged = (server->slot_pinged + 1) % server->slot_count;
+    loop_timer_set(server->ping, server->ping_tick_ms);
+}
+
+static void ping_plan(struct ws_server *server)
+{
+    uint64_t slots = server->opts.ping_ms / PING_TICK_MS;
+    server->slot_count = slots < 1 ? 1 : slots > PING_SLOTS ? PING_SLOTS : (unsigned)slots;
+    server->ping_tick_ms = server->opts.ping_ms / server->slot_count;
+    if (server->opts.ping_ms == 0)
+        return;
+    server->ping = loop_timer_new(server->opts.loop, on_ping, server);
+    loop_timer_set(server->ping, server->ping_tick_ms);
+}
+
+/* ---- walks ---- */
+
+static void walk_pop(struct ws_server *server)
+{
+    struct walk *walk = server->walks;
+    server->walks = walk->next;
+    if (!server->walks)
+        server->walks_tail = &server->walks;
+    server->walk_count--;
+    if (walk->done)
+        walk->done(walk->arg);
+    free(walk);
+}
+
+/* The next socket of the walk, or NULL at its end. */
+static struct ws_conn *walk_next(struct ws_server *server, struct walk *walk)
+{
+    if (!walk->begun) {
+        walk->begun = true;
+        walk->at = server->slots[0];
+    }
+    while (!walk->at && ++walk->slot < server->slot_count)
+        walk->at = server->slots[walk->slot];
+    struct ws_conn *conn = walk->at;
+    if (conn)
+        walk->at = conn->next;
+    return conn;
+}
+
+static void on_walk(void *arg)
+{
+    struct ws_server *server = arg;
+    struct walk *walk = server->walks;
+    for (int i = 0; i < WALK_STEP; i++) {
+        struct ws_conn *conn = walk_next(server, walk);
+        if (!conn) {
+            if (walk->next == NULL)
+                loop_idle_stop(server->walker);
+            walk_pop(server);
+            return;
+        }
+        if (conn->open && !conn->bye && !conn->dead)
+            walk->visit(walk->arg, conn);
+        if (server->walks != walk)
+            return; /* the visit closed the server */
+    }
+}
+
+enum status ws_walk(struct ws_server *server, void (*visit)(void *arg, struct ws_conn *),
+                    loop_cb done, void *arg)
+{
+    if (server->teardown)
+        return ST_UNAVAILABLE;
+    if (server->walk_count >= WALKS_MAX)
+        return ST_FULL;
+    struct walk *walk = xcalloc(1, sizeof(*walk));
+    walk->visit = visit;
+    walk->done = done;
+    walk->arg = arg;
+    *server->walks_tail = walk;
+    server->walks_tail = &walk->next;
+    server->walk_count++;
+    loop_idle_start(server->walker);
+    return ST_OK;
+}
+
+/* ---- the caller's side of a connection ---- */
+
+void *ws_conn_user(struct ws_conn *conn)
+{
+    return conn->user;
+}
+
+static enum status send_later(struct ws_conn *conn, const char *text, size_t len)
+{
+    if (outbox_add(conn, text, (uint32_t)len)) {
+        if (conn->open)
+            lws_callback_on_writable(conn->wsi);
+        return ST_OK;
+    }
+    metrics_add(METRIC_WS_DROPPED, 1);
+    free(conn->out); /* so that the good-bye is the next to leave */
+    conn->out = NULL;
+    ws_conn_close(conn, 1013, "too slow");
+    return ST_FULL;
+}
+
+enum status ws_send(struct ws_conn *conn, const char *text, size_t len)
+{
+    if (conn->bye || conn->dead)
+        return ST_UNAVAILABLE;
+    if (len > WS_SEND_QUEUE_MAX)
+        return ST_TOO_LARGE;
+    metrics_add(METRIC_WS_MESSAGES, 1);
+    if (conn->out || !can_write(conn))
+        return send_later(conn, text, len);
+    return write_frame(conn, text, len, LWS_WRITE_TEXT) ? ST_OK : ST_UNAVAILABLE;
+}
+
+/* ---- open ---- */
+
+/* lws has a table for each possible descriptor, and gives up on a limit it finds absurd. */
+static unsigned open_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > OPEN_FILES) {
+        limit.rlim_cur = OPEN_FILES;
+        if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
+            log_info("ws: open-file limit lowered", LOG_NUM("limit", OPEN_FILES));
+    }
+    return (unsigned)sysconf(_SC_OPEN_MAX);
+}
+
+static enum status context_open(struct ws_server *server)
+{
+    static const lws_retry_bo_t no_timers = {.secs_since_valid_ping = 0};
+    static pthread_once_t log_once = PTHREAD_ONCE_INIT;
+    void *loops[] = {loop_uv(server->opts.loop)};
+    server->protocols[0] = (struct lws_protocols){
+        .name = server->subprotocol,
+        .callback = on_lws,
+        .rx_buffer_size = 128, /* lives in each connection */
+        .tx_packet_size = 4096,
+    };
+    struct lws_context_creation_info info = {
+        .port = CONTEXT_PORT_NO_LISTEN_SERVER,
+        .protocols = server->protocols,
+        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
+        .foreign_loops = loops,
+        .count_threads = 1,
+        .fd_limit_per_thread = open_file_limit(),
+        .max_http_header_data = WS_HEAD_MAX + 1024,
+        .retry_and_idle_policy = &no_timers,
+        .pcontext = &server->context,
+        .vhost_name = "tiketi",
+    };
+    pthread_once(&log_once, log_route);
+    server->context = lws_create_context(&info);
+    if (server->context)
+        server->vhost = lws_create_vhost(server->context, &info);
+    if (server->vhost)
+        return ST_OK;
+    log_error("ws: libwebsockets does not start");
+    return ST_INTERNAL;
+}
+
+static enum status lobby_open(struct ws_server *server)
+{
+    const struct ws_lobby_opts opts = {
+        .loop = server->opts.loop,
+        .host = server->host,
+        .port = server->opts.port,
+        .path = server->path,
+        .subprotocol = server->subprotocol,
+        .limit = server->opts.connection_limit,
+        .taken = taken,
+        .on_guest = on_guest,
+        .arg = server,
+    };
+    return ws_lobby_open(&opts, &server->lobby);
+}
+
+static void on_teardown(void *arg);
+
+enum status ws_open(const struct ws_opts *opts, struct ws_server **ret_server)
+{
+    struct ws_server *server = xcalloc(1, sizeof(*server));
+    server->opts = *opts;
+    server->host = xstrdup(opts->host);
+    server->path = xstrdup(opts->path);
+    server->subprotocol = xstrdup(opts->subprotocol);
+    server->tx = xcalloc(1, LWS_PRE + WS_SEND_QUEUE_MAX);
+    server->walks_tail = &server->walks;
+    server->walker = loop_idle_new(opts->loop, on_walk, server);
+    server->sweep = loop_timer_new(opts->loop, on_sweep, server);
+    server->teardown_timer = loop_timer_new(opts->loop, on_teardown, server);
+    ping_plan(server);
+    enum status st = context_open(server);
+    if (st == ST_OK)
+        st = lobby_open(server);
+    if (st == ST_OK)
+        *ret_server = server;
+    else
+        ws_close(server, NULL, NULL);
+    return st;
+}
+
+uint16_t ws_port(const struct ws_server *server)
+{
+    return ws_lobby_port(server->lobby);
+}
+
+unsigned ws_connections(const struct ws_server *server)
+{
+    return server->conn_count;
+}
+
+/* ---- close ---- */
+
+void ws_quiesce(struct ws_server *server)
+{
+    ws_lobby_quiesce(server->lobby);
+}
+
+static void count_closing(uv_handle_t *handle, void *arg)
+{
+    unsigned *count = arg;
+    *count += uv_is_closing(handle) != 0;
+}
+
+/* Any handle of the loop that is on its way out may be one of lws'. */
+static bool handles_closing(const struct ws_server *server)
+{
+    unsigned count = 0;
+    uv_walk(loop_uv(server->opts.loop), count_closing, &count);
+    return count > 0;
+}
+
+static void server_free(struct ws_server *server)
+{
+    loop_cb cb = server->on_closed;
+    void *arg = server->closed_arg;
+    assert(server->conn_count == 0);
+    loop_timer_close(server->teardown_timer);
+    loop_timer_close(server->sweep);
+    loop_timer_close(server->ping);
+    loop_idle_close(server->walker);
+    free(server->tx);
+    free(server->subprotocol);
+    free(server->path);
+    free(server->host);
+    free(server);
+    if (cb)
+        cb(arg);
+}
+
+/* Good-byes, then the context, then its handles, then the context again. */
+static void on_teardown(void *arg)
+{
+    struct ws_server *server = arg;
+    bool late = loop_now_ms(server->opts.loop) >= server->teardown_deadline;
+    if (server->teardown == TEARDOWN_BYES && (server->conn_count == 0 || late)) {
+        server->teardown = TEARDOWN_HANDLES;
+        ws_lobby_close(server->lobby);
+        if (server->context)
+            lws_context_destroy(server->context);
+    } else if (server->teardown == TEARDOWN_HANDLES && !handles_closing(server)) {
+        if (server->context)
+            lws_context_destroy(server->context);
+        server_free(server);
+        return;
+    }
+    loop_timer_set(server->teardown_timer, TEARDOWN_MS);
+}
+
+void ws_close(struct ws_server *server, loop_cb cb, void *arg)
+{
+    assert(!server->teardown);
+    server->teardown = TEARDOWN_BYES;
+    server->teardown_deadline = loop_now_ms(server->opts.loop) + CLOSE_MS;
+    server->on_closed = cb;
+    server->closed_arg = arg;
+    if (server->lobby)
+        ws_lobby_quiesce(server->lobby);
+    for (unsigned i = 0; i < server->slot_count; i++)
+        for (struct ws_conn *conn = server->slots[i]; conn; conn = conn->next)
+            ws_conn_close(conn, 1001, "going away");
+    while (server->walks)
+        walk_pop(server);
+    loop_idle_stop(server->walker);
+    loop_timer_set(server->teardown_timer, TEARDOWN_MS);
+}
