@@ -28,27 +28,28 @@ struct config {
     int64_t restore_ms;
     int64_t pass_ttl_ms; /* PASS_TTL_MS, default 600000 */
     /* backends */
-    const char *redis_url; /* redis://[[user]:password@]host[:port][/db] or unix:///path[?db=n]; built from
+    const char
+        *redis_url; /* redis://[[user]:password@]host[:port][/db] or unix:///path[?db=n]; built from
                               REDIS_HOST / REDIS_PORT when REDIS_URL is unset */
     const char *redis_host, *redis_port; /* use redis_url */
-    int64_t redis_timeout_ms;    /* REDIS_TIMEOUT_MS 2000: deadline of one command */
-    const char *database_url;    /* a libpq connection string or URI */
-    const char *database_replica_url; /* NULL when unset */
+    int64_t redis_timeout_ms;            /* REDIS_TIMEOUT_MS 2000: deadline of one command */
+    const char *database_url;            /* a libpq connection string or URI */
+    const char *database_replica_url;    /* NULL when unset */
     int64_t db_pool_min, db_pool_max;
     int64_t db_timeout_ms; /* DB_TIMEOUT_MS 5000 */
     /* listening */
     const char *http_host; /* HTTP_HOST, default "0.0.0.0" */
     int64_t http_port;
     int64_t ws_port;
-    const char *public_ws_url; /* NULL: derived from the request's host and ws_port */
-    unsigned roles;            /* ROLES, bits of enum role */
+    const char *public_ws_url;            /* NULL: derived from the request's host and ws_port */
+    unsigned roles;                       /* ROLES, bits of enum role */
     int64_t api_workers, gateway_workers; /* 0: one of each per two cores, at least one */
     int64_t drain_ms;
     /* secrets */
-    const char *jwt_secret;   /* NULL: no user tokens by HS256 */
+    const char *jwt_secret;    /* NULL: no user tokens by HS256 */
     const char *jwt_jwks_file; /* JWT_JWKS_FILE: public keys of the shop; NULL: none */
-    const char *ticket_keys;  /* "kid:hex,kid:hex" at least one, 32..64 bytes each */
-    const char *pass_key;     /* PEM of a P-256 private key; NULL: derived from the first ticket key */
+    const char *ticket_keys;   /* "kid:hex,kid:hex" at least one, 32..64 bytes each */
+    const char *pass_key; /* PEM of a P-256 private key; NULL: derived from the first ticket key */
     const char *payment_webhook_secret; /* NULL: the webhook route answers 503 */
     /* edge */
     const char *allowed_origins; /* comma-separated; NULL: same host */

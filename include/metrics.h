@@ -12,20 +12,20 @@
 
 /* One row per plain counter, gauge or histogram: see the table in metrics.c. */
 enum metric {
-    METRIC_JOINS,                /* tiketi_joins_total */
-    METRIC_ADMISSIONS_STRAIGHT,  /* tiketi_admissions_total{kind="straight"} */
-    METRIC_ADMISSIONS_PROMOTED,  /* tiketi_admissions_total{kind="promoted"} */
-    METRIC_EVICTIONS,            /* tiketi_evictions_total */
-    METRIC_TICKS,                /* tiketi_ticks_total */
-    METRIC_REDIS_ERRORS,         /* tiketi_redis_errors_total */
+    METRIC_JOINS,               /* tiketi_joins_total */
+    METRIC_ADMISSIONS_STRAIGHT, /* tiketi_admissions_total{kind="straight"} */
+    METRIC_ADMISSIONS_PROMOTED, /* tiketi_admissions_total{kind="promoted"} */
+    METRIC_EVICTIONS,           /* tiketi_evictions_total */
+    METRIC_TICKS,               /* tiketi_ticks_total */
+    METRIC_REDIS_ERRORS,        /* tiketi_redis_errors_total */
     METRIC_REDIS_RECONNECTS,
-    METRIC_DB_ERRORS,            /* tiketi_postgres_errors_total */
+    METRIC_DB_ERRORS, /* tiketi_postgres_errors_total */
     METRIC_DB_RECONNECTS,
-    METRIC_WS_OPENED,            /* tiketi_websocket_opened_total */
+    METRIC_WS_OPENED, /* tiketi_websocket_opened_total */
     METRIC_WS_CLOSED,
-    METRIC_WS_DROPPED,           /* slow readers */
-    METRIC_WS_MESSAGES,          /* pushed */
-    METRIC_HOLDS,                /* reservations made */
+    METRIC_WS_DROPPED,  /* slow readers */
+    METRIC_WS_MESSAGES, /* pushed */
+    METRIC_HOLDS,       /* reservations made */
     METRIC_AUTO_HOLDS,
     METRIC_SEAT_CONFLICTS,
     METRIC_COUNT

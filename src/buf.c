@@ -178,7 +178,7 @@ static void add_escape(struct buf *buf, unsigned char c)
         ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r', ['"'] = '"'};
     if (c == '\\' || (c < sizeof(short_form) && short_form[c] != 0)) {
         buf_add_char(buf, '\\');
-        buf_add_char(buf, c == '\\' ? '\\' : short_form[c]);
+        buf_add(buf, c == '\\' ? "\\" : &short_form[c], 1);
         return;
     }
     buf_printf(buf, "\\u%04x", c);

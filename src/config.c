@@ -136,18 +136,23 @@ static enum status read_file(const char *path, char **ret)
     return ST_OK;
 }
 
-/* The text of a setting: NAME, for secrets else NAME_FILE, else the default; NULL when unset. An
- * empty value counts as unset. *ret is new. */
+/* An empty value counts as unset. */
+static const char *environment(const char *name)
+{
+    const char *value = getenv(name); /* NOLINT(concurrency-mt-unsafe): before any thread starts */
+    return value != NULL && *value != '\0' ? value : NULL;
+}
+
+/* The text of a setting: NAME, for secrets else NAME_FILE, else the default; NULL when unset.
+ * *ret is new. */
 static enum status find_text(const struct setting *setting, char **ret, char *error, size_t size)
 {
     char file_name[64];
-    const char *value = getenv(setting->name);
+    const char *value = environment(setting->name);
     *ret = NULL;
     (void)snprintf(file_name, sizeof(file_name), "%s_FILE", setting->name);
-    const char *path = setting->kind == KIND_SECRET ? getenv(file_name) : NULL;
-    if (path != NULL && *path == '\0')
-        path = NULL;
-    if (value != NULL && *value != '\0') {
+    const char *path = setting->kind == KIND_SECRET ? environment(file_name) : NULL;
+    if (value != NULL) {
         if (path != NULL)
             return fail(error, size, setting, "set together with its _FILE: which one counts?");
         if (strlen(value) > VALUE_MAX)

@@ -33,7 +33,7 @@
 #define KID_MAX          128
 #define HEADER_MAX       1024 /* encoded bytes of a header */
 #define HS256_KEY_MIN    16
-#define MAC_LEN          32
+#define MAC_LEN          SHA256_DIGEST_LENGTH
 #define POINT_LEN        32 /* one coordinate, or one half of a signature */
 #define ES256_SIG_LEN    (2 * POINT_LEN)
 #define ES256_DER_MAX    72 /* two integers of at most 33 bytes, with their heads */
@@ -93,16 +93,13 @@ void base64url_encode(const void *data, size_t len, struct buf *out)
 }
 
 /* The value of each digit plus one; 0 for what is none. */
+/* clang-format off */
 static const unsigned char base64url_values[256] = {
-    ['A'] = 1,  ['B'] = 2,  ['C'] = 3,  ['D'] = 4,  ['E'] = 5,  ['F'] = 6,  ['G'] = 7,  ['H'] = 8,
-    ['I'] = 9,  ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16,
-    ['Q'] = 17, ['R'] = 18, ['S'] = 19, ['T'] = 20, ['U'] = 21, ['V'] = 22, ['W'] = 23, ['X'] = 24,
-    ['Y'] = 25, ['Z'] = 26, ['a'] = 27, ['b'] = 28, ['c'] = 29, ['d'] = 30, ['e'] = 31, ['f'] = 32,
-    ['g'] = 33, ['h'] = 34, ['i'] = 35, ['j'] = 36, ['k'] = 37, ['l'] = 38, ['m'] = 39, ['n'] = 40,
-    ['o'] = 41, ['p'] = 42, ['q'] = 43, ['r'] = 44, ['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48,
-    ['w'] = 49, ['x'] = 50, ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56,
-    ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['-'] = 63, ['_'] = 64,
+    ['A'] =  1,  2,  3,  4,  5,  6,  7,  8,  9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
+    ['a'] = 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52,
+    ['0'] = 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, ['-'] = 63, ['_'] = 64,
 };
+/* clang-format on */
 
 static size_t decoded_len(size_t len)
 {
@@ -243,6 +240,7 @@ static enum status key_done(struct jws_ring *ring, struct key *key, bool ok)
     }
     write_header(key);
     ring->count++;
+    ring->seen_key = NULL; /* the new key may be the one that header means */
     return ST_OK;
 }
 
@@ -348,7 +346,8 @@ static enum status add_es256_private(struct jws_ring *ring, const char *kid, EVP
     return key_done(ring, key, ok);
 }
 
-/* An encrypted PEM is a bad key; without this OpenSSL would ask the terminal. */
+/* An encrypted PEM is a bad key; without this OpenSSL would ask the terminal. The type is OpenSSL's. */
+/* NOLINTNEXTLINE(readability-non-const-parameter) */
 static int no_password(char *out, int size, int writing, void *arg)
 {
     (void)out, (void)size, (void)writing, (void)arg;
@@ -649,7 +648,7 @@ static size_t sign(struct jws_ring *ring, struct key *key, const char *data, siz
 static bool holds(struct jws_ring *ring, struct key *key, const char *data, size_t len,
                   const unsigned char *signature, size_t signature_len)
 {
-    unsigned char own[MAC_LEN > SHA256_DIGEST_LENGTH ? MAC_LEN : SHA256_DIGEST_LENGTH];
+    unsigned char own[SHA256_DIGEST_LENGTH];
     unsigned char der[ES256_DER_MAX];
     if (key->algorithm == ALG_HS256)
         return signature_len == MAC_LEN && mac_of(key, data, len, own) &&

@@ -149,7 +149,7 @@ void metrics_write_sample(struct buf *out, const char *name, const char *label, 
     for (; *value != '\0'; value++) {
         if (*value == '"' || *value == '\\' || *value == '\n')
             buf_add_char(out, '\\');
-        buf_add_char(out, *value == '\n' ? 'n' : *value);
+        buf_add(out, *value == '\n' ? "n" : value, 1);
     }
     buf_printf(out, "\"} %.17g\n", number);
 }

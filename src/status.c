@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* status: the names of the outcomes. */
+/* status: the names of the outcomes. Called by: whoever logs one. */
 #include "status.h"
 
 const char *status_name(enum status st)
@@ -19,5 +19,5 @@ const char *status_name(enum status st)
         [ST_UNAVAILABLE] = "unavailable",
         [ST_INTERNAL] = "internal",
     };
-    return names[st];
+    return (unsigned)st < sizeof(names) / sizeof(names[0]) ? names[st] : "unknown";
 }

@@ -184,7 +184,8 @@ void token_random_hex(char *out)
 
 void token_new_guest(char *out)
 {
-    memcpy(out, "g:", 2);
+    out[0] = 'g';
+    out[1] = ':';
     token_random_hex(out + 2);
 }
 
