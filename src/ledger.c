@@ -68,6 +68,7 @@ struct ledger {
 
     /* the step under way */
     bool renew;        /* this chain renews free:{id} if the log has nothing new */
+    bool batch;        /* entries were consumed in this step */
     bool full;         /* the batch was as long as it may be: there is more */
     uint64_t admitted; /* stats: admissions before the log was read */
     char last[ID_SIZE];
@@ -215,7 +216,8 @@ static void publish_plain(struct ledger *ledger)
 static void batch_done(struct ledger *ledger)
 {
     publish_all(ledger, &ledger->outbox);
-    crash_point("ledger-after-publish");
+    if (ledger->batch)
+        crash_point("ledger-after-publish");
     if (!goes_on(ledger))
         return;
     if (ledger->full && ledger->cursor_known)
@@ -230,7 +232,8 @@ static void freed(void *arg, enum status status, bool applied)
     (void)applied;
     if (status == ST_OK)
         ledger->free_ms = now_ms(ledger);
-    crash_point("ledger-after-free");
+    if (ledger->batch)
+        crash_point("ledger-after-free");
     batch_done(ledger);
 }
 
@@ -274,6 +277,7 @@ static void consumed(void *arg, enum status status, const struct db_result *resu
         return;
     }
     crash_point("ledger-after-commit");
+    ledger->batch = true;
     copy_id(ledger->cursor, ledger->last);
     take_messages(ledger, result);
     metrics_add(METRIC_AUTO_HOLDS, (uint64_t)db_int(result, 0, COL_HELD));
@@ -336,7 +340,7 @@ static void free_counted(void *arg, enum status status, const struct db_result *
     }
     /* All admissions counted before the log was read have been consumed: it had nothing new. */
     buf_reset(&ledger->outbox);
-    ledger->full = false;
+    ledger->batch = ledger->full = false;
     write_free(ledger, db_int(result, 0, COL_FREE), ledger->admitted, ledger->cursor);
 }
 

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+//
+// The consumer of the admission log, in the running program: a crash at each of its points, an
+// outage of PostgreSQL, and a log that Redis has lost. Exactly one auto-hold for each admission,
+// and nobody who was let in stays untold.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { Client, Organizer, Postgres, Redis, Server, Socket, many, waitUntil } from '../fixtures/index.mjs';
+
+let redis, postgres, database;
+
+before(async () => {
+  [redis, postgres] = await Promise.all([Redis.start(), Postgres.start()]);
+  database = await postgres.migrated();
+});
+
+after(async () => {
+  await redis?.stop();
+  await postgres?.stop();
+});
+
+// serve: stopped when the test ends, whatever came of it (a doomed one has ended by then).
+async function serve(t, options) {
+  const server = await Server.start({ redis, database, ...options });
+  t.after(() => (server.child.running ? server.stop() : undefined));
+  return server;
+}
+
+const key = (name, id) => `${name}:{${id}}`;
+const rows = async (text, values) => {
+  const result = await database.query(text, values);
+  return result.rows ?? result;
+};
+const holds = (id) => rows(`SELECT buyer, place::text, status, seat_count::int FROM reservations
+  WHERE event_id = $1 AND auto ORDER BY buyer, place`, [id]);
+const inside = (id) => redis.cli('SCARD', key('active', id));
+
+async function freeNumbers(id) {
+  const [free, admitted] = await redis.cli('HMGET', key('free', id), 'free', 'admitted');
+  return { free: Number(free), admitted: Number(admitted) };
+}
+
+// wait: so many buyers in the queue of a closed door, each with a socket.
+async function wait(server, event, count) {
+  const clients = Array.from({ length: count }, (_, i) => new Client(server, { sub: `${event.id.slice(0, 8)}-${i}` }));
+  await many(clients, 10, async (client) => {
+    assert.equal((await client.check(event.id)).body.queued, true);
+    client.socket = await Socket.open(server);
+    client.socket.join(client, event.id);
+    await client.socket.next('queue-position');
+  });
+  return clients;
+}
+
+async function assertOneHoldEach(id, clients) {
+  await waitUntil(async () => (await holds(id)).length >= clients.length, 10000, 'all holds');
+  const list = await holds(id);
+  assert.equal(list.length, clients.length);
+  assert.equal(new Set(list.map((row) => row.buyer)).size, clients.length);
+  assert.ok(list.every((row) => row.status === 'held' && row.seat_count === 1), JSON.stringify(list));
+}
+
+for (const point of ['ledger-before-commit', 'ledger-after-commit', 'ledger-after-free', 'ledger-after-publish']) {
+  test(`a crash at ${point}: one hold for each admission, everybody is told, seats add up`, async (t) => {
+    const web = await serve(t, { roles: 'api,gateway' });
+    const organizer = new Organizer(web);
+    const event = await organizer.sale({ threshold: 0, intervalMs: 200, grid: { rows: 5, seatsPerRow: 10 } });
+    const clients = await wait(web, event, 30);
+    const doomed = await serve(t, { roles: 'processor', ready: false, env: { TIKETI_CRASH: point } });
+    await waitUntil(() => redis.cli('GET', key('lease', event.id)), 5000, 'a lease');
+    await waitUntil(async () => (await freeNumbers(event.id)).free === 50, 5000, 'the free seats to be known');
+    await serve(t, { roles: 'processor', ready: false });
+    await organizer.patch(event.id, { threshold: 30 });
+    assert.equal((await doomed.child.exited).code, 137);
+    await waitUntil(async () => (await inside(event.id)) === 30, 10000, 'all inside');
+    await assertOneHoldEach(event.id, clients);
+    await Promise.all(clients.map((client) => client.socket.next('queue-entry-allowed', 15000)));
+    await waitUntil(async () => (await freeNumbers(event.id)).free === 20, 5000, 'the free seats to be right');
+    assert.equal((await freeNumbers(event.id)).admitted, 30);
+    for (const client of clients.slice(0, 3)) {
+      const list = (await client.get('/api/reservations')).body.reservations;
+      assert.equal(list.length, 1, 'what the page fetches when the message came without it');
+    }
+    const [{ n }] = await rows(`SELECT count(*)::int AS n FROM admissions WHERE event_id = $1 AND NOT departed`, [event.id]);
+    assert.equal(n, 30);
+    clients.forEach((client) => client.socket.close());
+  });
+}
+
+test('PostgreSQL down: whoever is let in is told without seats, once; the seats follow', async (t) => {
+  const server = await serve(t);
+  const organizer = new Organizer(server);
+  const event = await organizer.sale({ threshold: 0, intervalMs: 200, grid: { rows: 1, seatsPerRow: 20 } });
+  const clients = await wait(server, event, 5);
+  await waitUntil(async () => (await freeNumbers(event.id)).free === 20, 5000, 'the free seats to be known');
+  await postgres.halt('SIGQUIT');
+  // The settings live in PostgreSQL: open the door in the live copy.
+  await redis.cli('HSET', key('config', event.id), 'threshold', 5);
+  const entries = await Promise.all(clients.map((client) => client.socket.next('queue-entry-allowed', 10000)));
+  assert.ok(entries.every(({ payload }) => payload.pass && !payload.reservation));
+  await postgres.start();
+  await assertOneHoldEach(event.id, clients);
+  await waitUntil(async () => (await freeNumbers(event.id)).free === 15, 5000, 'the free seats to be right');
+  clients.forEach((client) => client.socket.close());
+});
+
+test('PostgreSQL stopped dead in mid-sale: entries wait two seconds for it, no longer', async (t) => {
+  const server = await serve(t);
+  const organizer = new Organizer(server);
+  const event = await organizer.sale({ threshold: 0, intervalMs: 200, grid: { rows: 1, seatsPerRow: 20 } });
+  const clients = await wait(server, event, 5);
+  await waitUntil(async () => (await freeNumbers(event.id)).free === 20, 5000, 'the free seats to be known');
+  await postgres.pause();
+  try {
+    await redis.cli('HSET', key('config', event.id), 'threshold', 5);
+    await Promise.all(clients.map((client) => client.socket.next('queue-entry-allowed', 8000)));
+  } finally {
+    await postgres.resume();
+  }
+  await assertOneHoldEach(event.id, clients);
+  clients.forEach((client) => client.socket.close());
+});
+
+test('a seat given back lets the next one in, with that seat', async (t) => {
+  const server = await serve(t);
+  const organizer = new Organizer(server);
+  const event = await organizer.sale({ threshold: 10, intervalMs: 200, grid: { rows: 1, seatsPerRow: 1 } });
+  const [first, second] = ['one', 'two'].map((sub) => new Client(server, { sub: `${sub}-${event.id}` }));
+  await waitUntil(async () => (await first.check(event.id)).body.status === 'active', 5000, 'the first to be in');
+  await waitUntil(async () => (await holds(event.id)).length === 1, 5000, 'his hold');
+  assert.equal((await second.check(event.id)).body.queued, true, 'there is no seat for the second');
+  const { id } = (await first.get('/api/reservations')).body.reservations[0];
+  assert.equal((await first.post(`/api/reservations/${id}/cancel`)).status, 200);
+  await waitUntil(async () => (await second.status(event.id)).body.status === 'active', 6000, 'the second to be in');
+  await waitUntil(async () => (await holds(event.id)).some((row) => row.buyer.startsWith('u:two') && row.status === 'held'), 5000, 'his hold');
+});
+
+test('a log begun again below the cursor is read from its start', async (t) => {
+  const web = await serve(t, { roles: 'api' });
+  const organizer = new Organizer(web);
+  const event = await organizer.sale({ threshold: 5, intervalMs: 200, autoHold: 0 });
+  await new Client(web, { sub: 'before' }).check(event.id);
+  const processor = await serve(t, { roles: 'processor', ready: false });
+  const copied = async () => (await rows('SELECT buyer FROM admissions WHERE event_id = $1 ORDER BY buyer', [event.id])).map((row) => row.buyer);
+  await waitUntil(async () => (await copied()).length === 1, 5000, 'the first entry');
+  await processor.stop();
+  const [{ consumed }] = await rows('SELECT consumed FROM ledger_cursors WHERE event_id = $1', [event.id]);
+  const ms = Number(consumed.split('-')[0]);
+  await redis.cli('DEL', key('log', event.id));
+  for (const [at, buyer] of [[ms - 5000, 'u:lower'], [ms + 5000, 'u:higher']])
+    await redis.cli('XADD', key('log', event.id), `${at}-0`, 'kind', 'left', 'buyer', buyer, 'place', 7, 'epoch', 1, 'at', at,
+      'inside', 0, 'threshold', 5, 'n', 1);
+  await serve(t, { roles: 'processor', ready: false });
+  await waitUntil(async () => (await copied()).length === 3, 10000, 'both entries');
+  assert.deepEqual(await copied(), ['u:before', 'u:higher', 'u:lower']);
+});
+
+test('two thousand at once: every admission has its hold, in the order of the log', async (t) => {
+  const server = await serve(t);
+  const organizer = new Organizer(server);
+  const event = await organizer.sale({ threshold: 0, intervalMs: 200, grid: { rows: 40, seatsPerRow: 50 } });
+  const clients = Array.from({ length: 2000 }, (_, i) => new Client(server, { sub: `bulk-${i}` }));
+  await many(clients, 50, (client) => client.check(event.id));
+  await waitUntil(async () => (await freeNumbers(event.id)).free === 2000, 5000, 'the free seats to be known');
+  await organizer.patch(event.id, { threshold: 2000 });
+  await waitUntil(async () => (await inside(event.id)) === 2000, 20000, 'all inside');
+  await waitUntil(async () => (await freeNumbers(event.id)).free === 0, 20000, 'all seats held');
+  const list = await rows(`SELECT r.place::text, rs.seat_id::int AS seat FROM reservations r JOIN reservation_seats rs ON rs.reservation_id = r.id
+    WHERE r.event_id = $1 AND r.auto ORDER BY r.place`, [event.id]);
+  assert.equal(list.length, 2000);
+  assert.equal(new Set(list.map((row) => row.seat)).size, 2000);
+  assert.ok(list.every((row, i) => i === 0 || row.seat > list[i - 1].seat), 'the best seats to those who came first');
+});
