@@ -239,6 +239,21 @@ static void every_cut_is_refused(void **state)
     jws_ring_free(ring);
 }
 
+/* Each time after a signature that held, whose bytes may still lie about in memory. */
+static void cut_public_key_signatures_are_refused(void **state)
+{
+    const char *const jwks[] = {A3_JWK, A2_JWK}, *const tokens[] = {A3, A2};
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        struct jws_ring *ring = ring_of_jwks(jwks[k]);
+        for (size_t cut = 1; cut < 80; cut++) {
+            assert_non_null(verify(ring, tokens[k]));
+            assert_null(verify_len(ring, tokens[k], strlen(tokens[k]) - cut));
+        }
+        jws_ring_free(ring);
+    }
+}
+
 static void alg_none_is_refused(void **state)
 {
     static const char *const headers[] = {"{\"alg\":\"none\"}",
@@ -465,6 +480,13 @@ static const char pem_p384[] = "-----BEGIN PRIVATE KEY-----\n"
                                "P+4u65J2SzeM2jUoptMNApzCNARb5InpAAopzj/+rVoDbxKqdzWUS1zrLOouKFHB\n"
                                "rdMZ/xljswBUraUq85IkE6QTlmM5bYQcmVpy3URewTmMEBpTSCkXUgQ=\n"
                                "-----END PRIVATE KEY-----\n";
+/* As long as P-256, and another curve. */
+static const char pem_secp256k1[] =
+    "-----BEGIN PRIVATE KEY-----\n"
+    "MIGEAgEAMBAGByqGSM49AgEGBSuBBAAKBG0wawIBAQQgoYpUVK9bGeVlrBYVukZL\n"
+    "fqvY/VceWfT7IihttzWRh3+hRANCAATPVky2TCOIc91kcB7AS03WN+rrT0+fQdfR\n"
+    "EVOkF88qGh1LL53YeNo7swoCFQ4vZstUEEkIjfzby9jEEa8OVXwY\n"
+    "-----END PRIVATE KEY-----\n";
 static const char pem_locked[] =
     "-----BEGIN ENCRYPTED PRIVATE KEY-----\n"
     "MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAhxUfbhwUVmAAICCAAw\n"
@@ -483,6 +505,7 @@ static void pem_keys(void **state)
     assert_int_equal(jws_ring_add_es256_pem(ring, NULL, ""), ST_INVALID);
     assert_int_equal(jws_ring_add_es256_pem(ring, NULL, "-----BEGIN PRIVATE KEY-----"), ST_INVALID);
     assert_int_equal(jws_ring_add_es256_pem(ring, NULL, pem_p384), ST_INVALID);
+    assert_int_equal(jws_ring_add_es256_pem(ring, NULL, pem_secp256k1), ST_INVALID);
     assert_int_equal(jws_ring_add_es256_pem(ring, NULL, pem_locked), ST_INVALID); /* asks nobody */
     assert_int_equal(jws_ring_add_es256_pem(ring, NULL, pem_p256), ST_OK);
     assert_int_equal(jws_ring_add_es256_pem(ring, NULL, pem_p256), ST_INVALID); /* id taken */
@@ -592,6 +615,7 @@ int main(void)
         cmocka_unit_test(rfc7515_a3_es256),
         cmocka_unit_test(every_altered_character_is_refused),
         cmocka_unit_test(every_cut_is_refused),
+        cmocka_unit_test(cut_public_key_signatures_are_refused),
         cmocka_unit_test(alg_none_is_refused),
         cmocka_unit_test(the_header_must_be_strict_json),
         cmocka_unit_test(a_public_key_is_never_an_hmac_secret),

@@ -586,6 +586,8 @@ static void bad_keys_are_named(void **state)
         {{.ticket_keys = ":" KEY_1}, "TICKET_KEYS"},
         {{.ticket_keys = KEY_1}, "TICKET_KEYS"},
         {{.ticket_keys = "k1:0011"}, "TICKET_KEYS"},
+        {{.ticket_keys = "k1:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e"},
+         "TICKET_KEYS"}, /* 31 bytes */
         {{.ticket_keys = "k1:" KEY_1 "0"}, "TICKET_KEYS"},
         {{.ticket_keys = "k1:" KEY_1 KEY_1 "00"}, "TICKET_KEYS"},
         {{.ticket_keys = "k1:" KEY_1 ",k1:" KEY_2}, "TICKET_KEYS"},
