@@ -32,7 +32,7 @@ struct httpd_opts {
     /* Called once per request, when its body is complete or refused. `refusal` is 0, or the status
      * with which httpd asks for an error answer (400, 413, 431): the handler must then reply with it before
      * it returns (so that every error has the same problem body and CORS headers).
-     * Otherwise it replies before it returns, or later: then the request is suspended meanwhile. */
+     * Otherwise it replies before it returns, or later: then the connection waits. */
     void (*on_request)(void *arg, struct http_req *req, unsigned refusal);
     /* After the answer was sent or the connection died: last look at a request that on_request has
      * seen, exactly once. May be NULL. */
@@ -53,17 +53,21 @@ void httpd_quiesce(struct httpd *httpd);
 unsigned httpd_suspended(const struct httpd *httpd); /* requests waiting for http_reply */
 /* Soon, never from inside: answers 503 to what is still waiting, closes all connections, then runs cb
  * (may be NULL) and is gone. The waiting requests themselves stay valid until the caller replies to
- * them (the words go nowhere), so backends may be closed afterwards; on_done comes then. What
- * http_req_header, _query and _cookie return is NULL by then. NULL is fine: then cb runs at once. */
+ * them, so backends may be closed afterwards. NULL is fine: then cb runs at once. */
 void httpd_close(struct httpd *httpd, loop_cb cb, void *arg);
 
-/* ---- the request; everything returned is borrowed and lives as long as the request ---- */
+/* ---- the request ----
+ * It lives until on_done, and so does everything returned here; all of it is borrowed. A request that
+ * waits may lose its connection (reset by the peer, or httpd_close): then the reply is still owed, the
+ * words go nowhere, and on_done comes within http_reply. From then on http_req_header, _query and
+ * _cookie find nothing any more; what they returned before stays. */
 const char *http_req_method(const struct http_req *req);
 const char *http_req_path(const struct http_req *req); /* percent-decoded? no: raw, before '?' */
 /* NULL when absent; the first of several. Not for cookies: see http_req_cookie. */
 const char *http_req_header(const struct http_req *req, const char *name);
+/* Decoded; NULL when absent, without '=', or badly escaped. */
 const char *http_req_query(const struct http_req *req, const char *name);
-/* The value of a cookie (RFC 6265); length in *ret_len; NULL when absent. */
+/* The value of a cookie (RFC 6265), NUL-terminated; its length in *ret_len; NULL when absent. */
 const char *http_req_cookie(const struct http_req *req, const char *name, size_t *ret_len);
 const char *http_req_body(const struct http_req *req, size_t *ret_len); /* "" when absent */
 const char *http_req_peer(const struct http_req *req); /* the peer's address as text */

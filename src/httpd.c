@@ -8,6 +8,11 @@
  *     while MHD_get_timeout says 0, since its epoll is edge-triggered and knows nothing of resumes;
  *   - a request is answered or suspended in the handler's last call only: an answer in the first call
  *     closes the connection. That is wanted for requests whose framing is ambiguous, and used there;
+ *   - suspending costs three system calls (out of the epoll set, one read for nothing, in again): half
+ *     as much as the whole request. But a handler that neither answers nor suspends is called again
+ *     in each run. So a request is held that way first: at most HELD_MAX of them, as each run looks at
+ *     all, and for HELD_MS, after which it is suspended. While any is held MHD_get_timeout always says
+ *     0 and is not asked: instead there is a run in each millisecond;
  *   - a suspended connection has no timeout and its end goes unseen: every handler must reply in time;
  *   - stopping it with suspended connections aborts the process: close answers and resumes them all.
  * Listening is done by httpd_listen.c, because the library would let those over its limit hang.
@@ -44,7 +49,9 @@
 #define REQ_SIZE          4096              /* a request with its first piece of arena */
 #define CHUNK_SIZE        4096
 #define FREE_MAX          512 /* requests kept for the next */
-#define CLOSE_RUNS_MAX    64  /* turns of the daemon for the last answers to leave */
+#define HELD_MAX          128
+#define HELD_MS           20
+#define CLOSE_RUNS_MAX    64 /* turns of the daemon for the last answers to leave */
 #define BEAT_MS           1000
 
 /* Recycled memory would hide a use after free from the sanitizer. */
@@ -73,7 +80,7 @@ struct http_req {
     struct httpd *httpd;
     struct MHD_Connection *connection; /* NULL: the connection is gone, the reply is still owed */
     const char *method, *path;
-    struct http_req *next, *prev; /* among the suspended; next: among the free */
+    struct http_req *next, *prev; /* among the waiting; next: among the free */
     void *user;
     const char *peer;
     struct header *headers, **headers_tail; /* of the answer */
@@ -85,8 +92,9 @@ struct http_req {
     bool delivered; /* on_request has seen it */
     bool replied;   /* by the caller */
     bool queued;    /* the library has an answer */
+    bool waiting;   /* for the caller's reply, suspended or held */
     bool suspended;
-    bool in_handler;
+    uint64_t held_until_ms;
     struct chunk *chunks;
     char *at, *end; /* the arena's free part */
 };
@@ -97,10 +105,11 @@ struct httpd {
     struct httpd_listen *listener;
     struct loop_watch *watch;
     struct loop_timer *beat; /* for the library's timeouts */
+    struct loop_timer *nap;  /* the next run while a request is held */
     struct loop_task run, close;
-    struct http_req *waiting; /* suspended */
+    struct http_req *waiting;
     struct http_req *free;
-    unsigned free_count, connections, suspended;
+    unsigned free_count, connections, waiting_count, held_count;
     unsigned owed; /* requests without connection that wait for their reply */
     bool quiesced, closed;
     loop_cb on_closed;
@@ -186,7 +195,12 @@ void *http_req_user(const struct http_req *req)
     return req->user;
 }
 
-/* ---- looking at a request ---- */
+/* ---- looking at a request: what is returned is a copy, as the connection's memory may go first ---- */
+
+static char *own_copy(const struct http_req *req, const char *text, size_t len)
+{
+    return http_req_strdup((struct http_req *)req, text, len); /* its arena, not its meaning */
+}
 
 const char *http_req_method(const struct http_req *req)
 {
@@ -205,8 +219,10 @@ struct httpd *http_req_httpd(const struct http_req *req)
 
 const char *http_req_header(const struct http_req *req, const char *name)
 {
-    return req->connection ? MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND, name)
-                           : NULL;
+    if (!req->connection)
+        return NULL;
+    const char *value = MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND, name);
+    return value ? own_copy(req, value, strlen(value)) : NULL;
 }
 
 /* The library has split the query and made its '+' blanks; it is not yet percent-decoded. */
@@ -215,10 +231,10 @@ const char *http_req_query(const struct http_req *req, const char *name)
     if (!req->connection)
         return NULL;
     const char *raw = MHD_lookup_connection_value(req->connection, MHD_GET_ARGUMENT_KIND, name);
-    if (!raw || !strchr(raw, '%'))
-        return raw;
+    if (!raw)
+        return NULL;
     size_t len = strlen(raw);
-    char *text = req_memory((struct http_req *)req, len + 1); /* its arena, not its meaning */
+    char *text = own_copy(req, raw, len);
     return http_percent_decode(raw, len, text) ? text : NULL;
 }
 
@@ -243,7 +259,7 @@ const char *http_req_cookie(const struct http_req *req, const char *name, size_t
     struct cookie_search search = {.name = name, .len = ret_len};
     if (req->connection)
         MHD_get_connection_values(req->connection, MHD_HEADER_KIND, on_cookie_header, &search);
-    return search.value;
+    return search.value ? own_copy(req, search.value, *ret_len) : NULL;
 }
 
 const char *http_req_body(const struct http_req *req, size_t *ret_len)
@@ -272,7 +288,7 @@ static const char *peer_text(struct http_req *req, const struct sockaddr *addr)
 
 const char *http_req_peer(const struct http_req *req)
 {
-    struct http_req *own = (struct http_req *)req; /* remembers the text */
+    struct http_req *own = (struct http_req *)req; /* it remembers the text */
     if (!req->peer && req->connection) {
         const union MHD_ConnectionInfo *info =
             MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
@@ -315,7 +331,39 @@ static void httpd_run_soon(struct httpd *httpd)
     loop_defer(httpd->opts.loop, &httpd->run);
 }
 
-static void waiting_remove(struct http_req *req)
+static void req_suspend(struct http_req *req)
+{
+    req->suspended = true;
+    MHD_suspend_connection(req->connection);
+}
+
+static void req_wait(struct http_req *req)
+{
+    struct httpd *httpd = req->httpd;
+    req->next = httpd->waiting;
+    if (req->next)
+        req->next->prev = req;
+    httpd->waiting = req;
+    httpd->waiting_count++;
+    req->waiting = true;
+    if (httpd->held_count == HELD_MAX) {
+        req_suspend(req);
+        return;
+    }
+    httpd->held_count++;
+    req->held_until_ms = loop_now_ms(httpd->opts.loop) + HELD_MS;
+}
+
+/* The library asks again for the answer of a held request. */
+static void req_held(struct http_req *req)
+{
+    if (loop_now_ms(req->httpd->opts.loop) < req->held_until_ms)
+        return;
+    req->httpd->held_count--;
+    req_suspend(req);
+}
+
+static void req_wait_end(struct http_req *req)
 {
     struct httpd *httpd = req->httpd;
     if (req->prev)
@@ -325,28 +373,18 @@ static void waiting_remove(struct http_req *req)
     if (req->next)
         req->next->prev = req->prev;
     req->next = req->prev = NULL;
-    req->suspended = false;
-    httpd->suspended--;
-}
-
-static void req_suspend(struct http_req *req)
-{
-    struct httpd *httpd = req->httpd;
-    req->next = httpd->waiting;
-    if (req->next)
-        req->next->prev = req;
-    httpd->waiting = req;
-    req->suspended = true;
-    httpd->suspended++;
-    MHD_suspend_connection(req->connection);
+    httpd->waiting_count--;
+    if (!req->suspended)
+        httpd->held_count--;
+    req->waiting = req->suspended = false;
 }
 
 static struct MHD_Response *response_new(struct http_req *req, const char *content_type,
                                          const void *body, size_t len)
 {
     static char nothing[1];
-    struct MHD_Response *response = MHD_create_response_from_buffer(
-        len, len ? (void *)body : nothing, MHD_RESPMEM_PERSISTENT);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(len, len ? (void *)body : nothing, MHD_RESPMEM_PERSISTENT);
     if (!response)
         return NULL;
     if (content_type)
@@ -358,21 +396,27 @@ static struct MHD_Response *response_new(struct http_req *req, const char *conte
     return response;
 }
 
-/* The body must live until the request is completed. */
+/* The body must live until the request is completed, which may be before this returns. */
 static void req_answer(struct http_req *req, unsigned code, const char *content_type,
                        const void *body, size_t len)
 {
+    struct httpd *httpd = req->httpd;
+    struct MHD_Connection *connection = req->connection;
     struct MHD_Response *response = response_new(req, content_type, body, len);
-    req->queued = response && MHD_queue_response(req->connection, code, response) == MHD_YES;
+    bool waiting = req->waiting, suspended = req->suspended;
+    if (waiting)
+        req_wait_end(req);
+    req->queued = true;
+    if (!response || MHD_queue_response(connection, code, response) != MHD_YES) {
+        log_error("httpd: an answer was refused", LOG_NUM("code", code));
+        req->queued = false; /* when it is asked for again, the connection ends */
+    }
     if (response)
         MHD_destroy_response(response); /* the library has counted its own use */
-    if (!req->queued)
-        log_error("httpd: an answer was refused", LOG_NUM("code", code));
-    if (!req->suspended)
-        return;
-    waiting_remove(req);
-    MHD_resume_connection(req->connection);
-    httpd_run_soon(req->httpd);
+    if (suspended)
+        MHD_resume_connection(connection);
+    if (waiting)
+        httpd_run_soon(httpd);
 }
 
 static void httpd_release(struct httpd *httpd)
@@ -461,14 +505,12 @@ static unsigned head_refusal(struct http_req *req, struct http_framing *ret_fram
 static bool req_deliver(struct http_req *req)
 {
     req->delivered = true;
-    req->in_handler = true;
     req->httpd->opts.on_request(req->httpd->opts.arg, req, req->refusal);
-    req->in_handler = false;
     if (!req->replied && req->refusal)
         http_reply_static(req, req->refusal, NULL, NULL, 0);
     if (!req->replied)
-        req_suspend(req);
-    return req->suspended || req->queued;
+        req_wait(req);
+    return req->waiting || req->queued;
 }
 
 static bool first_call(struct http_req *req)
@@ -521,23 +563,26 @@ static enum MHD_Result on_access(void *arg, struct MHD_Connection *connection, c
     if (!req) {
         *state = req = req_new(arg);
         req->connection = connection;
-        req->method = method;
-        req->path = url;
+        req->method = http_req_strdup(req, method, strlen(method));
+        req->path = http_req_strdup(req, url, strlen(url));
         req->http11 = strcmp(version, "HTTP/1.0") != 0;
         good = first_call(req);
     } else if (*len) {
         good = body_call(req, data, *len);
         *len = 0;
+        httpd_run_soon(arg); /* there may be more */
     } else if (!req->delivered) {
         good = req_deliver(req);
     } else {
-        good = req->queued; /* resumed without an answer: it was refused */
+        good = req->waiting; /* else its answer was refused */
+        if (good)
+            req_held(req);
     }
     return good ? MHD_YES : MHD_NO;
 }
 
-/* The library is done with the request. While closing, its reply may still be owed: then it lives on
- * without a connection. */
+/* The library is done with the request. Its reply may still be owed, when its connection broke or we
+ * are closing: then it lives on without one. */
 static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode code)
 {
@@ -551,9 +596,9 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
     } else if (req->replied) {
         req_done(req);
     } else {
+        if (req->waiting)
+            req_wait_end(req);
         http_req_peer(req);
-        req->method = http_req_strdup(req, req->method, strlen(req->method));
-        req->path = http_req_strdup(req, req->path, strlen(req->path));
         req->connection = NULL;
         req->httpd->owed++;
     }
@@ -566,8 +611,15 @@ static void on_run(void *arg)
     struct httpd *httpd = arg;
     MHD_UNSIGNED_LONG_LONG timeout = 1;
     MHD_run(httpd->daemon);
-    if (MHD_get_timeout(httpd->daemon, &timeout) == MHD_YES && timeout == 0)
+    if (httpd->held_count)
+        loop_timer_set(httpd->nap, 1);
+    else if (MHD_get_timeout(httpd->daemon, &timeout) == MHD_YES && timeout == 0)
         httpd_run_soon(httpd);
+}
+
+static void on_nap(void *arg)
+{
+    httpd_run_soon(arg);
 }
 
 static void on_epoll(void *arg, int events)
@@ -657,6 +709,7 @@ enum status httpd_open(const struct httpd_opts *opts, struct httpd **ret_httpd)
         return st;
     }
     httpd->run = (struct loop_task){.cb = on_run, .arg = httpd};
+    httpd->nap = loop_timer_new(opts->loop, on_nap, httpd);
     httpd->beat = loop_timer_new(opts->loop, on_beat, httpd);
     loop_timer_set(httpd->beat, BEAT_MS);
     httpd->watch = loop_watch_new(opts->loop, info->epoll_fd, on_epoll, httpd);
@@ -677,7 +730,7 @@ unsigned httpd_connections(const struct httpd *httpd)
 
 unsigned httpd_suspended(const struct httpd *httpd)
 {
-    return httpd->suspended;
+    return httpd->waiting_count;
 }
 
 void httpd_quiesce(struct httpd *httpd)
@@ -718,6 +771,7 @@ static void on_close(void *arg)
     close_answer_waiting(httpd);
     loop_watch_close(httpd->watch);
     loop_timer_close(httpd->beat);
+    loop_timer_close(httpd->nap);
     loop_undefer(httpd->opts.loop, &httpd->run);
     MHD_stop_daemon(httpd->daemon); /* resumes first what was resumed and not run yet */
     while (httpd->free) {

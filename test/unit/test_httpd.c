@@ -34,6 +34,7 @@ struct world {
     unsigned refusal;   /* of the last request */
     size_t body_len;    /* of the last request */
     uint32_t body_hash; /* likewise */
+    const char *host;   /* of the last request held: must live as long as it */
     char seen[256];     /* what the handler noted of the last request */
     void (*handler)(struct world *w, struct http_req *req);
 };
@@ -65,6 +66,7 @@ static void on_request(void *arg, struct http_req *req, unsigned refusal)
         http_reply(req, refusal, "application/problem+json", "{\"refused\":1}", 13);
     } else if (w->hold) {
         assert_true(w->held_count < HELD_MAX);
+        w->host = http_req_header(req, "Host");
         w->held[w->held_count++] = req;
     } else if (w->handler) {
         w->handler(w, req);
@@ -751,6 +753,77 @@ static void test_client_leaves_while_suspended(void **state)
     world_close(&w);
 }
 
+/* Some requests wait held, some suspended; a reset is seen for the first at once. */
+static void test_connections_reset_while_waiting(void **state)
+{
+    (void)state;
+    static struct client clients[300];
+    struct world w;
+    struct linger linger = {.l_onoff = 1};
+    world_open(&w);
+    w.hold = true;
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 300; i++) {
+            client_open(&clients[i], &w);
+            client_send(&w, &clients[i], GET("/x"));
+        }
+        EXPECT(&w, w.held_count == 300, 2000);
+        if (round) /* all of them suspended by now */
+            PUMP_UNTIL(&w, false, 50);
+        for (int i = 0; i < 300; i++) {
+            setsockopt(clients[i].fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+            client_close(&clients[i]);
+        }
+        PUMP_UNTIL(&w, false, 30);
+        for (int i = 0; i < 300; i++) {
+            assert_string_equal(http_req_path(w.held[i]), "/x");
+            assert_string_equal(http_req_method(w.held[i]), "GET");
+            http_req_header(w.held[i], "Host");
+        }
+        assert_string_equal(w.host, "x");
+        release(&w);
+        assert_true(httpd_suspended(w.httpd) == 0);
+        EXPECT(&w, w.done == 300u * (unsigned)(round + 1), 1000);
+        EXPECT(&w, httpd_connections(w.httpd) == 0, 1000);
+    }
+    world_close(&w);
+}
+
+/* One that waits must not slow down the others, whatever they do. */
+static void test_others_go_on_beside_a_waiting_request(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client held, c;
+    struct answer a;
+    world_open(&w);
+    client_open(&held, &w);
+    client_open(&c, &w);
+    for (int i = 0; i < 5; i++) {
+        w.hold = true;
+        client_send(&w, &held, GET("/held"));
+        EXPECT(&w, w.held_count == 1, 1000);
+        w.hold = false;
+        uint64_t start = now_ms(&w);
+        assert_int_equal(post(&w, &c, 60000, 0, &a), 200);
+        assert_int_equal(post(&w, &c, 60000, 5000, &a), 200);
+        assert_true(now_ms(&w) - start < 500);
+        client_send(&w, &c, GET("/1") GET("/2") GET("/3"));
+        for (int k = 0; k < 3; k++) {
+            client_answer(&w, &c, &a, false);
+            assert_int_equal(a.code, 200);
+        }
+        if (i % 2)
+            PUMP_UNTIL(&w, false, 40); /* from held to suspended */
+        release(&w);
+        client_answer(&w, &held, &a, false);
+        assert_string_equal(a.body, "/held");
+    }
+    client_close(&held);
+    client_close(&c);
+    world_close(&w);
+}
+
 static void test_client_leaves_in_the_middle(void **state)
 {
     (void)state;
@@ -1061,6 +1134,8 @@ int main(void)
         cmocka_unit_test(test_any_size_of_head_is_answered),
         cmocka_unit_test(test_suspended_replies),
         cmocka_unit_test(test_client_leaves_while_suspended),
+        cmocka_unit_test(test_connections_reset_while_waiting),
+        cmocka_unit_test(test_others_go_on_beside_a_waiting_request),
         cmocka_unit_test(test_client_leaves_in_the_middle),
         cmocka_unit_test(test_second_reply_is_dropped),
         cmocka_unit_test(test_large_answer_in_pieces),
