@@ -36,6 +36,7 @@ static const char *const names[QUEUE_SCRIPT_COUNT] = {
 
 static struct redis_script scripts[QUEUE_SCRIPT_COUNT];
 static struct redis_script *list[QUEUE_SCRIPT_COUNT];
+static struct buf replaced[QUEUE_SCRIPT_COUNT]; /* texts that do not come from the binary */
 
 static const struct embed *find(const char *name)
 {
@@ -46,8 +47,7 @@ static const struct embed *find(const char *name)
     abort();
 }
 
-/* dir/name.lua behind the shared fragment of the embedded one; false when there is no such file.
- * What it adds to `out` stays for the life of the process. */
+/* dir/name.lua behind the shared fragment of the embedded one; false when there is no such file. */
 static bool replace(const char *dir, const struct embed *embed, struct buf *out)
 {
     char path[512];
@@ -73,9 +73,9 @@ void queue_scripts_init(bool test_hooks)
         test_hooks ? getenv("TIKETI_LUA_DIR") : NULL; /* NOLINT(concurrency-mt-unsafe) */
     for (size_t i = 0; i < QUEUE_SCRIPT_COUNT; i++) {
         const struct embed *embed = find(names[i]);
-        struct buf own = {0};
-        if (dir && *dir && replace(dir, embed, &own))
-            redis_script_init(&scripts[i], embed->name, own.data, own.len);
+        buf_clear(&replaced[i]);
+        if (dir && *dir && replace(dir, embed, &replaced[i]))
+            redis_script_init(&scripts[i], embed->name, replaced[i].data, replaced[i].len);
         else
             redis_script_init(&scripts[i], embed->name, embed->data, embed->len);
         list[i] = &scripts[i];
