@@ -286,12 +286,25 @@ else
     (owned TERM "$bin" serve) &
 fi
 serve_pid=$!
-await 30 "$serve_pid" "tiketi serve" "$serve_log" curl --noproxy '*' -fsS --max-time 2 "$url/readyz"
+ask() { curl --noproxy '*' -fsS --max-time 2 "$@" 2>/dev/null; }
+await 30 "$serve_pid" "tiketi serve" "$serve_log" ask "$url/readyz"
 
 token=$("$bin" token --role organizer --sub demo)
+# Its seats are counted a moment after the start; until then everybody would have to queue.
+for ((tries = 100; tries > 0; tries--)); do
+    ask -H @- "$url/api/admin/events/demo/stats" <<<"Authorization: Bearer $token" |
+        grep -q '"seatsLeft":[1-9]' && break
+    alive "$serve_pid" || break
+    sleep 0.1
+done
+ws_url=${url#http}
+ws_url=${PUBLIC_WS_URL:-ws${ws_url%:*}:$WS_PORT/ws}
 cat >&2 <<END
 
-  The sale is open:   $url/
+  The sale is open:   $url/api/events/demo
+  The hall:           $url/api/seats/demo
+  Metrics:            $url/metrics
+  Sockets:            $ws_url
   Organizer token:    $token
 
   Try it:
