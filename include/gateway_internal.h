@@ -38,7 +38,8 @@ enum visitor_flag {
     FLAG_TOLD_ENTRY = 8,        /* for the admission in `place` */
     FLAG_TOLD_RESERVATION = 16, /* with its reservation */
     FLAG_TOLD_ESTIMATE = 32,
-    FLAG_GUEST = 64
+    FLAG_GUEST = 64,
+    FLAG_RESTORED = 128 /* gave his place back in the restore window that is open now */
 };
 
 struct gateway;

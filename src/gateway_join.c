@@ -205,6 +205,10 @@ static void place_learned(struct visitor *visitor, const struct queue_place *pla
                                        .since_ms = place->since_ms});
         break;
     case QUEUE_GONE:
+        if (visitor->epoch && visitor->epoch < numbers->epoch && !(visitor->flags & FLAG_ASKED)) {
+            visitor_cleared(room->gateway, visitor);
+            break;
+        }
         if (numbers->status != EVENT_CLOSED) {
             tell_gone(visitor, "not-in-queue", "You hold no place in this queue.");
             break;

@@ -199,7 +199,9 @@ static void refresh_position(struct room *room, struct visitor *visitor,
     switch (index_position(index, visitor->place, &position)) {
     case INDEX_AHEAD:
         ask(room, visitor);
-        return;
+        if (!index->count || index->samples[0].place != visitor->place)
+            return;
+        break; /* the head itself: first, as of the index */
     case INDEX_BEYOND:
         return;
     default:
@@ -220,6 +222,18 @@ struct view {
     uint64_t epoch;
 };
 
+/* Redis has lost what it knew, and this socket can give his place back. Once is enough, but for one
+ * who was inside: his pass counts only when what is spent is known again. */
+static void restore(struct room *room, struct visitor *visitor)
+{
+    bool returned = visitor->flags & FLAG_RESTORED;
+    if (visitor->state == VISITOR_WAITING && visitor->since_ms)
+        returned = false;
+    visitor->flags |= FLAG_RESTORED;
+    if (!returned)
+        visitor_resume(room->gateway, visitor);
+}
+
 static void refresh(struct room *room, struct visitor *visitor, const struct view *view)
 {
     if (visitor->state < VISITOR_PENDING)
@@ -228,12 +242,15 @@ static void refresh(struct room *room, struct visitor *visitor, const struct vie
         visitor_cleared(room->gateway, visitor);
         return;
     }
-    if (visitor->state != VISITOR_WAITING || !view->index || view->index->epoch != visitor->epoch)
+    if (!view->index || view->index->epoch != visitor->epoch)
         return;
-    if (!view->index->restoring)
+    if (view->index->restoring) {
+        restore(room, visitor);
+        return;
+    }
+    visitor->flags &= (uint8_t)~FLAG_RESTORED;
+    if (visitor->state == VISITOR_WAITING)
         refresh_position(room, visitor, view->index);
-    else if (visitor->since_ms)
-        visitor_resume(room->gateway, visitor); /* his pass may bring him back in by now */
 }
 
 /* ---- entry ---- */

@@ -3,7 +3,7 @@
 // The gateway: who may connect, what he is told, and that it comes from any process.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before, beforeEach, test } from 'node:test';
 import {
   Client, Organizer, Postgres, Redis, Server, Socket, SLOW, decode, jwt, many, sleep, uniqueId, waitUntil,
 } from '../fixtures/index.mjs';
@@ -14,6 +14,9 @@ let database;
 
 before(async () => {
   [redis, postgres] = await Promise.all([Redis.start(), Postgres.start()]);
+});
+beforeEach(async () => {
+  await redis.cli('FLUSHALL');
   database = await postgres.migrated();
 });
 after(() => Promise.all([redis.stop(), postgres.stop()]));
@@ -397,7 +400,7 @@ test('an entry is pushed without a word on the channel', async (t) => {
   const server = await serve(t);
   for (const grid of [undefined, { rows: 1, seatsPerRow: 9 }]) {
     const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: grid ? 1 : 0, grid });
-    await visitor(t, server, id);
+    await entry((await visitor(t, server, id)).socket);
     const { socket, sub } = await visitor(t, server, id);
     await position(socket);
     const buyer = `u:${sub}`;

@@ -3,7 +3,7 @@
 // The processor: ticks, leases, and that nothing and nobody is lost when one dies.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before, beforeEach, test } from 'node:test';
 import {
   Client, Organizer, Postgres, Redis, Server, SLOW, many, sleep, uniqueId, waitUntil,
 } from '../fixtures/index.mjs';
@@ -14,6 +14,9 @@ let database;
 
 before(async () => {
   [redis, postgres] = await Promise.all([Redis.start(), Postgres.start()]);
+});
+beforeEach(async () => {
+  await redis.cli('FLUSHALL');
   database = await postgres.migrated();
 });
 after(() => Promise.all([redis.stop(), postgres.stop()]));
@@ -172,7 +175,7 @@ for (const point of ['tick-before-promote', 'tick-after-promote']) {
     const organizer = new Organizer(web);
     const { id } = await organizer.sale({ threshold: 1, autoHold: 0, intervalMs: 100 });
     await joinMany(web, id, 200);
-    const doomed = await serve(t, { roles: 'processor', env: { TIKETI_CRASH: `${point}:4` } });
+    const doomed = await serve(t, { roles: 'processor', ready: false, env: { TIKETI_CRASH: `${point}:20` } });
     await waitUntil(() => leaseOf(id), 5000, 'a lease');
     await serve(t, { roles: 'processor' });
     await organizer.patch(id, { threshold: 200 });
@@ -195,7 +198,7 @@ test('opening and closing times are honoured, and PostgreSQL follows', async (t)
   assert.ok(Date.now() >= Date.parse(opensAt), 'not before the time');
   await waitUntil(async () => (await organizer.get(`/api/admin/events/${id}`)).body.status === 'open', 8000, 'the record to follow');
   await organizer.patch(id, { closesAt: new Date(Date.now() + 1000).toISOString() });
-  await waitUntil(async () => (await new Client(server, { sub: 'late' }).check(id)).status === 410, 6000, 'the doors to close');
+  await waitUntil(async () => (await new Client(server, { sub: uniqueId('late') }).check(id)).status === 410, 6000, 'the doors to close');
   await waitUntil(async () => (await organizer.get(`/api/admin/events/${id}`)).body.status === 'closed', 8000, 'the record to follow');
 });
 
