@@ -140,7 +140,7 @@ static void server_close(struct world *w)
 {
     httpd_close(w->httpd, on_closed, w);
     assert_false(w->closed); /* never from inside */
-    EXPECT(w, w->closed, 2000);
+    EXPECT(w, w->closed, 5000);
 }
 
 static void world_close(struct world *w)
@@ -315,7 +315,7 @@ static void test_keep_alive_stays_open(void **state)
     assert_int_equal(
         exchange(&w, &c, "GET /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &a), 200);
     expect_eof(&w, &c);
-    EXPECT(&w, httpd_connections(w.httpd) == 0, 1000);
+    EXPECT(&w, httpd_connections(w.httpd) == 0, 5000);
     client_close(&c);
     world_close(&w);
 }
@@ -711,7 +711,7 @@ static void test_suspended_replies(void **state)
         client_send(&w, &c,
                     i % 2 ? GET("/x")
                           : "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab");
-        EXPECT(&w, w.held_count == 1, 1000);
+        EXPECT(&w, w.held_count == 1, 5000);
         assert_int_equal(httpd_suspended(w.httpd), 1);
         PUMP_UNTIL(&w, false, 20);
         client_read(&c);
@@ -725,7 +725,7 @@ static void test_suspended_replies(void **state)
     }
     client_send(&w, &c, GET("/1") GET("/2"));
     for (int i = 0; i < 2; i++) {
-        EXPECT(&w, w.held_count == 1, 1000); /* one after the other */
+        EXPECT(&w, w.held_count == 1, 5000); /* one after the other */
         release(&w);
         client_answer(&w, &c, &a, false);
         assert_string_equal(a.body, i ? "/2" : "/1");
@@ -743,13 +743,13 @@ static void test_client_leaves_while_suspended(void **state)
     w.hold = true;
     client_open(&c, &w);
     client_send(&w, &c, GET("/x"));
-    EXPECT(&w, w.held_count == 1, 1000);
+    EXPECT(&w, w.held_count == 1, 5000);
     client_close(&c);
     PUMP_UNTIL(&w, false, 30);
     assert_int_equal(w.done, 0); /* unseen until the reply */
     release(&w);
-    EXPECT(&w, w.done == 1, 1000);
-    EXPECT(&w, httpd_connections(w.httpd) == 0, 1000);
+    EXPECT(&w, w.done == 1, 5000);
+    EXPECT(&w, httpd_connections(w.httpd) == 0, 5000);
     world_close(&w);
 }
 
@@ -767,7 +767,7 @@ static void test_connections_reset_while_waiting(void **state)
             client_open(&clients[i], &w);
             client_send(&w, &clients[i], GET("/x"));
         }
-        EXPECT(&w, w.held_count == 300, 2000);
+        EXPECT(&w, w.held_count == 300, 5000);
         if (round) /* all of them suspended by now */
             PUMP_UNTIL(&w, false, 50);
         for (int i = 0; i < 300; i++) {
@@ -783,8 +783,8 @@ static void test_connections_reset_while_waiting(void **state)
         assert_string_equal(w.host, "x");
         release(&w);
         assert_true(httpd_suspended(w.httpd) == 0);
-        EXPECT(&w, w.done == 300u * (unsigned)(round + 1), 1000);
-        EXPECT(&w, httpd_connections(w.httpd) == 0, 1000);
+        EXPECT(&w, w.done == 300u * (unsigned)(round + 1), 5000);
+        EXPECT(&w, httpd_connections(w.httpd) == 0, 5000);
     }
     world_close(&w);
 }
@@ -802,12 +802,12 @@ static void test_others_go_on_beside_a_waiting_request(void **state)
     for (int i = 0; i < 5; i++) {
         w.hold = true;
         client_send(&w, &held, GET("/held"));
-        EXPECT(&w, w.held_count == 1, 1000);
+        EXPECT(&w, w.held_count == 1, 5000);
         w.hold = false;
         uint64_t start = now_ms(&w);
         assert_int_equal(post(&w, &c, 60000, 0, &a), 200);
         assert_int_equal(post(&w, &c, 60000, 5000, &a), 200);
-        assert_true(now_ms(&w) - start < 500);
+        assert_true(now_ms(&w) - start < 3000);
         client_send(&w, &c, GET("/1") GET("/2") GET("/3"));
         for (int k = 0; k < 3; k++) {
             client_answer(&w, &c, &a, false);
@@ -835,7 +835,7 @@ static void test_client_leaves_in_the_middle(void **state)
     PUMP_UNTIL(&w, false, 20);
     assert_int_equal(httpd_connections(w.httpd), 1);
     client_close(&c);
-    EXPECT(&w, httpd_connections(w.httpd) == 0, 1000);
+    EXPECT(&w, httpd_connections(w.httpd) == 0, 5000);
     assert_int_equal(w.requests, 0);
     world_close(&w);
 }
@@ -924,7 +924,7 @@ static void test_500_connections(void **state)
     world_open(&w);
     for (int i = 0; i < 500; i++)
         client_open(&clients[i], &w);
-    EXPECT(&w, httpd_connections(w.httpd) == 500, 2000);
+    EXPECT(&w, httpd_connections(w.httpd) == 500, 5000);
     for (int round = 0; round < 3; round++) {
         many(&w, clients, 500, false);
         many(&w, clients, 500, true);
@@ -932,7 +932,7 @@ static void test_500_connections(void **state)
     assert_int_equal(w.requests, 3000);
     for (int i = 0; i < 500; i++)
         client_close(&clients[i]);
-    EXPECT(&w, httpd_connections(w.httpd) == 0, 2000);
+    EXPECT(&w, httpd_connections(w.httpd) == 0, 5000);
     world_close(&w);
 }
 
@@ -960,7 +960,7 @@ static void test_no_room_is_said_politely(void **state)
     }
     assert_int_equal(exchange(&w, &clients[3], GET("/"), &a), 200);
     client_close(&clients[0]);
-    EXPECT(&w, httpd_connections(w.httpd) == 9, 1000);
+    EXPECT(&w, httpd_connections(w.httpd) == 9, 5000);
     client_open(&clients[0], &w);
     assert_int_equal(exchange(&w, &clients[0], GET("/"), &a), 200);
     for (int i = 0; i < 60; i++)
@@ -982,7 +982,7 @@ static void test_idle_connections_are_closed(void **state)
     assert_int_equal(exchange(&w, &c, GET("/"), &a), 200);
     w.hold = true;
     client_send(&w, &held, GET("/"));
-    EXPECT(&w, w.held_count == 1, 1000);
+    EXPECT(&w, w.held_count == 1, 5000);
     expect_eof(&w, &c); /* within two seconds and a bit */
     client_read(&held);
     assert_false(held.eof); /* who waits for us is not idle */
@@ -1073,7 +1073,7 @@ static void test_close_with_suspended_requests(void **state)
         client_open(&clients[i], &w);
         client_send(&w, &clients[i], GET("/held") GET("/behind"));
     }
-    EXPECT(&w, w.held_count == 50, 2000);
+    EXPECT(&w, w.held_count == 50, 5000);
     server_close(&w);
     for (int i = 0; i < 50; i++) {
         client_answer(&w, &clients[i], &a, false);
@@ -1108,7 +1108,7 @@ static void test_close_with_everything_at_once(void **state)
     PUMP_UNTIL(&w, w.requests >= 1, 1000);
     w.hold = true;
     client_send(&w, &held, GET("/"));
-    EXPECT(&w, w.held_count >= 1, 1000);
+    EXPECT(&w, w.held_count >= 1, 5000);
     server_close(&w);
     release(&w);
     client_close(&idle);
