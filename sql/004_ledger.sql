@@ -314,7 +314,7 @@ RETURNS TABLE (buyer text, place bigint) LANGUAGE sql STABLE SET enable_seqscan 
         UNION ALL
         SELECT r.buyer, r.place FROM reservations r
         WHERE r.event_id = p_event AND r.epoch = p_epoch AND r.status = 'confirmed'
-          AND r.buyer > p_after
+          AND r.place > 0 AND r.buyer > p_after
     ) AS s
     GROUP BY s.buyer ORDER BY s.buyer LIMIT p_limit
 $$;
