@@ -40,12 +40,9 @@ struct httpd_opts {
     void *arg;
 };
 
-/* ST_INVALID on a bad address, ST_CONFLICT when the port is taken, else ST_UNAVAILABLE (logged). */
+/* Workers share a port (SO_REUSEPORT). ST_INVALID on a bad address, ST_CONFLICT when somebody else has
+ * the port, else ST_UNAVAILABLE (logged). */
 MUST_CHECK enum status httpd_open(const struct httpd_opts *opts, struct httpd **ret_httpd);
-/* Is nobody listening there? To be asked once, before the first httpd_open: workers share their port
- * (SO_REUSEPORT), so a second program of the same user would share it as well, without an error.
- * ST_CONFLICT when it is taken. Good for any TCP port. */
-MUST_CHECK enum status httpd_port_free(const char *host, uint16_t port);
 uint16_t httpd_port(const struct httpd *httpd);
 unsigned httpd_connections(const struct httpd *httpd);
 /* No new connections; keep-alive connections get `Connection: close` with their next answer. */

@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #include "buf.h"
-#include "httpd.h"
 #include "log.h"
 
 #define BACKLOG         4096 /* the kernel cuts it to net.core.somaxconn */
@@ -153,8 +152,8 @@ static socklen_t address_parse(const char *host, uint16_t port, union address *o
     return 0;
 }
 
-/* A listening socket, or -1 with errno. `share`: SO_REUSEPORT. */
-static int listen_fd(const union address *addr, socklen_t len, bool share)
+/* A listening socket, or -1 with errno. */
+static int listen_fd(const union address *addr, socklen_t len)
 {
     int one = 1, zero = 0;
     int fd = socket(addr->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -163,7 +162,7 @@ static int listen_fd(const union address *addr, socklen_t len, bool share)
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     if (addr->any.sa_family == AF_INET6) /* "::" takes IPv4 as well */
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
-    if ((share && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) < 0) ||
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) < 0 ||
         bind(fd, &addr->any, len) < 0 || listen(fd, BACKLOG) < 0) {
         int error = errno;
         close(fd);
@@ -181,19 +180,6 @@ static enum status listen_failed(const char *host, uint16_t port)
     return error == EADDRINUSE ? ST_CONFLICT : ST_UNAVAILABLE;
 }
 
-enum status httpd_port_free(const char *host, uint16_t port)
-{
-    union address addr;
-    socklen_t len = address_parse(host, port, &addr);
-    if (!len)
-        return ST_INVALID;
-    int fd = listen_fd(&addr, len, false);
-    if (fd < 0)
-        return listen_failed(host, port);
-    close(fd);
-    return ST_OK;
-}
-
 enum status httpd_listen_open(struct loop *loop, const char *host, uint16_t port,
                               httpd_accept_cb cb, void *arg, struct httpd_listen **ret_listen)
 {
@@ -201,7 +187,7 @@ enum status httpd_listen_open(struct loop *loop, const char *host, uint16_t port
     socklen_t len = address_parse(host, port, &addr);
     if (!len)
         return ST_INVALID;
-    int fd = listen_fd(&addr, len, true);
+    int fd = listen_fd(&addr, len);
     if (fd < 0 || getsockname(fd, &addr.any, &len) < 0)
         return listen_failed(host, port);
     struct httpd_listen *listener = xcalloc(1, sizeof(*listener));
