@@ -25,8 +25,9 @@ enum event_status {
 const char *event_status_name(enum event_status status); /* "sold_out" */
 MUST_CHECK enum status event_status_parse(const char *text, enum event_status *ret_status);
 
-#define EVENT_TEXT_MAX 200
-#define EVENT_SURGE_MAX 16
+#define EVENT_TEXT_MAX      200
+#define EVENT_SURGE_MAX     16
+#define EVENT_STREAM_ID_MAX 41 /* two 64-bit numbers and a dash */
 
 struct surge_rule {
     int64_t queue_above;
@@ -47,9 +48,12 @@ struct event {
     int64_t auto_hold;          /* seats held for each admitted buyer; 0: off */
     int64_t max_seats;
     bool allow_guests;
-    int64_t seats;        /* how many seats the event has; 0: a pure waiting room */
-    uint64_t last_place;  /* highest place PostgreSQL knows of */
-    bool opened;          /* was ever open */
+    int64_t seats;       /* how many seats the event has; 0: a pure waiting room */
+    uint64_t last_place; /* highest place PostgreSQL knows of */
+    int64_t free_seats;  /* free as of admission number free_admitted, log entry free_id */
+    uint64_t free_admitted;
+    char free_id[EVENT_STREAM_ID_MAX + 1];
+    bool opened; /* was ever open */
 };
 
 /* All defaults from the configuration; status draft, version 1, epoch 1. */
@@ -60,7 +64,7 @@ void event_init(struct event *event, const struct config *config);
 MUST_CHECK enum status event_read_json(struct event *event, const struct json *body, bool creating,
                                        struct json_error *error);
 /* The row as SQL function event_row() gives it, in JSON (all fields flat, plus owner, seats,
- * lastPlace, opened, epoch). */
+ * lastPlace, opened, epoch, freeSeats, freeAdmitted, freeId). */
 MUST_CHECK enum status event_read_row(struct event *event, const struct json *row);
 /* New object with the public fields (flat, section 4 of the design). */
 struct json *event_write_json(const struct event *event);

@@ -27,7 +27,8 @@ struct ledger_opts {
 struct ledger *ledger_new(const struct ledger_opts *opts);
 /* The lease was gained: read the cursor from PostgreSQL again. */
 void ledger_start(struct ledger *ledger);
-void ledger_stop(struct ledger *ledger); /* the lease was lost: what is under way is abandoned safely */
+void ledger_stop(
+    struct ledger *ledger); /* the lease was lost: what is under way is abandoned safely */
 /* There may be news in the log; runs one chain until the log is consumed. */
 void ledger_poke(struct ledger *ledger, const struct event *config);
 void ledger_close(struct ledger *ledger, loop_cb cb, void *arg);

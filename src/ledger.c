@@ -69,6 +69,7 @@ struct ledger {
     /* the step under way */
     bool renew;        /* this chain renews free:{id} if the log has nothing new */
     bool batch;        /* entries were consumed in this step */
+    bool departures;   /* some of them: seats may have been given back */
     bool full;         /* the batch was as long as it may be: there is more */
     uint64_t admitted; /* stats: admissions before the log was read */
     char last[ID_SIZE];
@@ -253,6 +254,11 @@ enum { COL_OUTCOME, COL_BODY, COL_CONSUMED, COL_ADMITTED, COL_FREE, COL_HELD };
 static void take_messages(struct ledger *ledger, const struct db_result *result)
 {
     buf_reset(&ledger->outbox);
+    if (ledger->departures || db_int(result, 0, COL_HELD) > 0) {
+        buf_printf(&ledger->outbox,
+                   "{\"event\":\"seats-changed\",\"payload\":{\"eventId\":\"%s\"}}", ledger->event);
+        buf_add_char(&ledger->outbox, '\0');
+    }
     for (int row = 0; row < db_rows(result); row++) {
         if (db_is_null(result, row, COL_BODY))
             continue;
