@@ -7,6 +7,7 @@
 --       3  opened: 1 when the event was ever opened
 --       4  highest place PostgreSQL knows of; 0: none
 --       5  length of a restore window, ms
+--       6  seats free   7  as of this admission   8  and this entry of the log; '': unknown, 0-0: none yet
 --       then field and value of each setting: status title artist venue startsAt opensAt closesAt
 --       (ms, 0: none) allowGuests (0|1) seats threshold intervalMs idleTimeoutMs sessionLimitMs
 --       holdMs surge ("queueAbove:threshold,…") outflowPerMinute autoHold maxSeats
@@ -19,13 +20,16 @@
 -- Nothing stored, though places of this event were given: Redis has lost its data. Then the
 -- restore window opens.
 --
+-- The seats free are written only where the log consumer has not yet said how many there are: the
+-- first buyers need not wait for it.
+--
 -- Invariants: version and epoch never fall. seq is at least every place known.
 
 local version, epoch, known = num(ARGV[1]), num(ARGV[2]), num(ARGV[4])
 
 local function write()
     local fields = {'version', text(version), 'restoreMs', ARGV[5]}
-    for i = 6, #ARGV do
+    for i = 9, #ARGV do
         fields[#fields + 1] = ARGV[i]
     end
     call('HSET', K_CONFIG, unpack(fields))
@@ -56,6 +60,12 @@ end
 if known > ev.seq then
     ev.seq = known
     call('SET', K_SEQ, text(known))
+end
+if ARGV[8] ~= '' and ev.seats > 0 and call('EXISTS', K_FREE) == 0 then
+    call('HSET', K_FREE, 'free', ARGV[6], 'admitted', ARGV[7], 'id', ARGV[8])
+    if admitted() < num(ARGV[7]) then
+        call('HSET', K_STATS, 'admitted', ARGV[7])
+    end
 end
 
 local reply = numbers()

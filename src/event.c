@@ -374,11 +374,15 @@ enum status event_read_row(struct event *event, const struct json *row)
                          .seats = json_int(row, "seats", 0),
                          .last_place = (uint64_t)json_int(row, "lastPlace", 0),
                          .opened = json_bool(row, "opened", false),
+                         .free_seats = json_int(row, "freeSeats", 0),
+                         .free_admitted = (uint64_t)json_int(row, "freeAdmitted", 0),
                          .allow_guests = json_bool(row, "allowGuests", true)};
     const char *status = json_str(row, "status");
     struct json_error error;
     if (!copy_text(next.id, sizeof(next.id), row, "id") ||
         !copy_text(next.owner, sizeof(next.owner), row, "owner") || status == NULL ||
+        (json_has(row, "freeId") &&
+         !copy_text(next.free_id, sizeof(next.free_id), row, "freeId")) ||
         event_status_parse(status, &next.status) != ST_OK || next.version < 1 || next.epoch < 1)
         return ST_INVALID;
     for (size_t i = 0; i < COUNT(texts); i++) {

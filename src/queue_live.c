@@ -176,6 +176,9 @@ enum status queue_configure(struct queue *queue, const struct event *event, queu
     redis_args_add_int(args, event->opened ? 1 : 0);
     redis_args_add_uint(args, event->last_place);
     redis_args_add_int(args, queue->config->restore_ms);
+    redis_args_add_int(args, event->free_seats);
+    redis_args_add_uint(args, event->free_admitted);
+    redis_args_add(args, event->free_id);
     for (size_t i = 0; i < COUNT(fields); i++)
         add_field(args, event, &fields[i]);
     return queue_run(op, QUEUE_SCRIPT_CONFIGURE, queue_on_applied);

@@ -116,13 +116,13 @@ export class Room {
     }
   }
 
-  async configure(settings = {}, { version = ++this.version, epoch = 1, opened = 1, known = 0, restoreMs = 30000 } = {}) {
+  async configure(settings = {}, { version = ++this.version, epoch = 1, opened = 1, known = 0, restoreMs = 30000, free = '', freeAdmitted = 0, freeId = '' } = {}) {
     const fields = {
       status: 'open', title: 'Show', artist: '', venue: '', startsAt: 0, opensAt: 0, closesAt: 0, allowGuests: 1,
       seats: 0, threshold: 10, intervalMs: 1000, idleTimeoutMs: 90000, sessionLimitMs: 600000, holdMs: 300000,
       surge: '', outflowPerMinute: 0, autoHold: 1, maxSeats: 4, ...settings,
     };
-    const result = this.decode(await this.run('configure', version, epoch, opened, known, restoreMs, ...Object.entries(fields).flat()));
+    const result = this.decode(await this.run('configure', version, epoch, opened, known, restoreMs, free, freeAdmitted, freeId, ...Object.entries(fields).flat()));
     result.applied = result.rest?.[0] === 1;
     return result;
   }
