@@ -106,7 +106,7 @@ install-deps: ## install every Debian package for building, running, testing, li
 
 test: ## install what the tests need, build, run every suite
 	@src/deps.sh build run test
-	@$(MAKE) --no-print-directory all $(unit_tests) $(replays)
+	@$(MAKE) --no-print-directory --silent all $(unit_tests) $(replays)
 	@test/run.sh unit corpus lua integration
 
 test-unit: $(unit_tests) ## pure modules (cmocka)
@@ -132,7 +132,7 @@ $(out)/replay/%: test/fuzz/fuzz_%.c test/fuzz/replay.c $(archive) Makefile
 # The fuzzers need every object instrumented, so they are a variant of their own.
 fuzz: ## fuzz each target for FUZZ_SECONDS (default 30) with clang's libFuzzer
 	@src/deps.sh build fuzz
-	@$(MAKE) --no-print-directory CC=clang SAN=fuzzer-no-link,address fuzzers
+	@$(MAKE) --no-print-directory --silent CC=clang SAN=fuzzer-no-link,address fuzzers
 	@test/fuzz/run.sh build/clang-fuzzer-no-link-address/fuzz $(FUZZ_SECONDS)
 
 .PHONY: fuzzers
