@@ -261,8 +261,10 @@ static void close_rest(struct worker *worker)
 
 static void close_next(void *arg)
 {
+    /* The backends before the api: closing them ends every operation, so that no callback is left
+     * to reach for a request or its api. */
     static void (*const steps[])(struct worker *) = {
-        close_api, close_gateway, close_processor, close_sub, close_db, close_redis, close_rest};
+        close_gateway, close_processor, close_sub, close_db, close_redis, close_api, close_rest};
     struct worker *worker = arg;
     if (worker->close_step < sizeof(steps) / sizeof(steps[0]))
         steps[worker->close_step++](worker);
