@@ -413,6 +413,20 @@ test('seats: no more enter than auto-hold has seats for; unknown is none', async
   await honest(room);
 });
 
+test('seats: the live copy starts with those free, and never overrules the log consumer', async () => {
+  const seats = { threshold: 100, seats: 10, autoHold: 2 };
+  const room = await make(seats, { free: 7, freeAdmitted: 40, freeId: '0-0' });
+  assert.deepEqual(states(await room.join(names(5))), ['straight', 'straight', 'straight', 'waiting', 'waiting']);
+  assert.equal((await room.promote()).admitted, 43, 'the count goes on where PostgreSQL knows it');
+  await room.configure(seats, { free: 10, freeAdmitted: 43, freeId: '5-0' });
+  assert.equal((await room.promote()).entered, 0);
+  // not known to PostgreSQL yet, or an event without seats: nothing is written
+  for (const [settings, freeId] of [[seats, ''], [{ ...seats, seats: 0 }, '0-0']]) {
+    const other = await make(settings, { free: 7, freeAdmitted: 0, freeId });
+    assert.equal(await redis.client.exists(other.key('free')), 0);
+  }
+});
+
 test('seats: no limit without auto-hold or without seats', async () => {
   for (const settings of [{ seats: 10, autoHold: 0 }, { seats: 0, autoHold: 4 }]) {
     const room = await make({ threshold: 3, ...settings });
