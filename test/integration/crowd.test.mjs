@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+//
+// The rehearsal: a whole sale with virtual buyers, also over a server that dies; and that the
+// rehearsal notices a broken promise when there is one.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, beforeEach, test } from 'node:test';
+import {
+  Organizer, Postgres, Redis, SECRETS, SLOW, Server, privateFolder, removeFolder, runTiketi, sleep, waitUntil,
+} from '../fixtures/index.mjs';
+
+const KEPT = { overAdmissions: 0, orderBreaks: 0, lostPlaces: 0, risenPositions: 0, doubleSales: 0 };
+
+let redis;
+let postgres;
+let database;
+let folder;
+
+before(async () => {
+  folder = privateFolder('crowd');
+  [redis, postgres] = await Promise.all([Redis.start(), Postgres.start()]);
+});
+beforeEach(async () => {
+  await redis.cli('FLUSHALL');
+  database = await postgres.migrated();
+});
+after(async () => {
+  await Promise.all([redis.stop(), postgres.stop()]);
+  removeFolder(folder);
+});
+
+async function serve(t) {
+  const server = await Server.start({ redis, database });
+  t.after(() => server.stop());
+  return server;
+}
+
+// An event that is open and knows its seats, so that the first buyers go straight in.
+async function openSale(server, settings) {
+  const event = await new Organizer(server).sale(settings);
+  await waitUntil(() => redis.cli('EXISTS', `free:{${event.id}}`).then(Number), 5000, 'the count of free seats');
+  return event.id;
+}
+
+const environment = (server) => ({
+  ...SECRETS, HTTP_PORT: server.port, WS_PORT: server.wsPort, REDIS_URL: redis.url, DATABASE_URL: database.url, LOG_LEVEL: 'warn',
+});
+
+async function rehearse(server, args, { env = {}, expect = 0 } = {}) {
+  const file = join(folder, `${Math.random()}.json`);
+  const run = await runTiketi(['crowd', '--json', file, '--max-time', `${60 * SLOW}s`, ...args], { ...environment(server), ...env },
+    { timeoutMs: 90000 * SLOW, expect: null });
+  const report = JSON.parse(readFileSync(file, 'utf8'));
+  assert.equal(run.code, expect, run.stdout);
+  return { ...run, report };
+}
+
+const ended = ({ ended: counts }) => Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
+
+test('a sale: everybody is answered, told by the socket, and every seat is sold once', async (t) => {
+  const server = await serve(t);
+  const id = await openSale(server, { threshold: 20, grid: { rows: 4, seatsPerRow: 15 } });
+  const { report, stdout } = await rehearse(server, [
+    '--event', id, '--users', '150', '--arrive', '1s', '--buy', '0.9', '--abandon', '0.1', '--think', '100ms..300ms', '--strict',
+  ]);
+  assert.deepEqual(report.broken, KEPT, stdout);
+  assert.equal(report.errors, 0, stdout);
+  assert.equal(report.checked, true);
+  assert.equal(report.allowedImmediately + report.queued, 150);
+  assert.equal(report.allowedImmediately, report.replay.straight);
+  assert.equal(report.seatsSold, 60);
+  assert.equal(report.ended.bought, 60);
+  assert.equal(report.ended.bought + report.ended.left + report.ended.soldOut, 150, stdout);
+  assert.equal(report.pushMs.count, report.replay.promoted);
+  assert.ok(report.replay.mostInside <= 20);
+  assert.match(stdout, /Every promise was kept\.\n$/);
+});
+
+test('guests who poll, and some who go silent and are evicted', async (t) => {
+  const server = await serve(t);
+  const id = await openSale(server, { threshold: 10, idleTimeoutMs: 4000, grid: { rows: 2, seatsPerRow: 10 } });
+  const { report, stdout } = await rehearse(server, [
+    '--event', id, '--users', '40', '--arrive', '0.5s', '--buy', '0.7', '--abandon', '0', '--think', '50ms', '--guests', '--no-sockets',
+  ]);
+  assert.deepEqual(report.broken, KEPT, stdout);
+  assert.equal(report.sockets, 0);
+  assert.equal(report.seatsSold, 20);
+  assert.ok(report.ended.evicted > 0, stdout);
+  assert.equal(report.ended.bought + report.ended.evicted + report.ended.soldOut, 40, stdout);
+});
+
+test('the server is killed three times: nobody loses his place', async (t) => {
+  const server = await serve(t);
+  const id = await openSale(server, { threshold: 10, grid: { rows: 3, seatsPerRow: 20 } });
+  let selling = true;
+  const killing = (async () => {
+    for (let i = 0; i < 3 && selling; i++) {
+      await sleep(1000);
+      await server.kill();
+      await server.start();
+    }
+  })();
+  const { report, stdout } = await rehearse(server, [
+    '--event', id, '--users', '120', '--arrive', '2s', '--buy', '1', '--abandon', '0', '--think', '100ms..1s',
+  ]).finally(() => {
+    selling = false;
+  });
+  await killing;
+  assert.deepEqual(report.broken, KEPT, stdout);
+  assert.equal(report.errors, 0, stdout);
+  assert.ok(report.retries > 0);
+  assert.deepEqual(ended(report), { bought: 60, soldOut: 60 });
+});
+
+test('Redis is emptied: the order holds', async (t) => {
+  const server = await Server.start({ redis, database, env: { RESTORE_MS: 30000 } });
+  t.after(() => server.stop());
+  const id = await openSale(server, { threshold: 5, grid: { rows: 2, seatsPerRow: 20 } });
+  const emptied = sleep(2500).then(() => redis.cli('FLUSHALL'));
+  const { report, stdout } = await rehearse(server, [
+    '--event', id, '--users', '80', '--arrive', '1s', '--buy', '1', '--abandon', '0', '--think', '300ms..1s', '--max-time', '90s',
+  ]);
+  await emptied;
+  assert.equal(report.replay.losses, 1, 'the sale was over too early');
+  assert.deepEqual(report.broken, KEPT, stdout);
+  assert.deepEqual(ended(report), { bought: 40, soldOut: 40 });
+});
+
+test('what is broken behind its back is noticed', async (t) => {
+  const server = await serve(t);
+  const id = await openSale(server, { threshold: 3, intervalMs: 60000, grid: { rows: 1, seatsPerRow: 50 } });
+  const tampering = (async () => {
+    await waitUntil(async () => (await database.query("SELECT FROM reservations WHERE status = 'confirmed'")).length === 3, 10000, 'sales');
+    await database.query("UPDATE seats SET status = 'available', holder = NULL WHERE status = 'sold' AND number = 2");
+    await redis.cli('XADD', `log:{${id}}`, '*', 'kind', 'promote', 'buyer', 'u:nobody', 'place', '9999999999999999', 'epoch', '1',
+      'at', String(Date.now()), 'inside', '4', 'threshold', '3', 'n', '77');
+  })();
+  const { report, stdout } = await rehearse(server, [
+    '--event', id, '--users', '10', '--arrive', '0.2s', '--buy', '1', '--abandon', '0', '--think', '1s', '--max-time', `${8 * SLOW}s`,
+  ], { expect: 1 });
+  await tampering;
+  assert.equal(report.timedOut, true);
+  assert.ok(report.broken.overAdmissions >= 1, stdout);
+  assert.ok(report.broken.doubleSales >= 1, stdout);
+  assert.equal(report.broken.orderBreaks, 7, stdout); // all who wait were passed by
+  assert.match(stdout, /FAILED/);
+});
+
+test('it refuses what it must not do', async () => {
+  const server = { port: 1, wsPort: 2 };
+  const env = environment(server);
+  const refuse = async (code, pattern, args, changes = {}) => {
+    const { stderr } = await runTiketi(['crowd', ...args], { ...env, ...changes }, { expect: code });
+    assert.match(stderr, pattern);
+  };
+  const base = ['--event', 'x', '--users', '5'];
+  await refuse(64, /--allow-remote/, [...base, '--url', 'http://192.0.2.1:80']);
+  await refuse(64, /--url/, [...base, '--url', 'https://127.0.0.1']);
+  await refuse(64, /--users/, ['--event', 'x', '--users', '200001']);
+  await refuse(64, /--event/, ['--users', '5']);
+  await refuse(78, /PAYMENT_WEBHOOK_SECRET/, base, { PAYMENT_WEBHOOK_SECRET: null });
+  await refuse(78, /DATABASE_URL/, base, { DATABASE_URL: null });
+});
