@@ -148,6 +148,12 @@ static inline uint32_t gateway_now(const struct gateway *gateway)
 uint32_t gateway_random(struct gateway *gateway);
 /* A callback has come: when the gateway was closed meanwhile, frees it after the last one. */
 void gateway_call_ended(struct gateway *gateway);
+/* Nonsense: an error, and after ten of them the end. */
+void visitor_strike(struct gateway *gateway, struct visitor *visitor, const char *code,
+                    const char *message);
+/* Last statement about the visitor. */
+void visitor_close(struct gateway *gateway, struct visitor *visitor, uint16_t code,
+                   const char *reason);
 
 /* ---- gateway_room.c ---- */
 
@@ -210,7 +216,7 @@ void room_note(struct room *room, enum note_audience audience, const struct buf 
 void room_status_news(struct room *room, enum event_status status, int64_t version,
                       int64_t time_ms);
 void room_seats_news(struct room *room);
-void room_message_news(struct room *room, const char *text);
+void room_message_news(struct room *room, const char *message);
 /* New numbers and positions are there: a walk when the last one is a second ago. */
 void room_refresh(struct room *room);
 /* Begins the walk that is due, if any. */

@@ -118,8 +118,8 @@ static void on_close(void *arg, struct ws_conn *conn)
     visitor->buyer = NULL;
 }
 
-static void visitor_close(struct gateway *gateway, struct visitor *visitor, uint16_t code,
-                          const char *reason)
+void visitor_close(struct gateway *gateway, struct visitor *visitor, uint16_t code,
+                   const char *reason)
 {
     struct ws_conn *conn = visitor->conn;
     visitor_detach(gateway, visitor);
@@ -146,8 +146,8 @@ static const struct {
     {"watch-seats", gateway_watch_seats},
 };
 
-static void strike(struct gateway *gateway, struct visitor *visitor, const char *code,
-                   const char *message)
+void visitor_strike(struct gateway *gateway, struct visitor *visitor, const char *code,
+                    const char *message)
 {
     visitor_error(gateway, visitor, code, message);
     if (++visitor->strikes >= STRIKES_MAX)
@@ -171,7 +171,8 @@ static void dispatch(struct gateway *gateway, struct visitor *visitor, const str
     const char *event = json_str(message, "event");
     const struct json *payload = json_get(message, "payload");
     if (!event || (payload && !json_is_object(payload) && !json_is_null(payload))) {
-        strike(gateway, visitor, "invalid", "A message is {\"event\": text, \"payload\": object}.");
+        visitor_strike(gateway, visitor, "invalid",
+                       "A message is {\"event\": text, \"payload\": object}.");
         return;
     }
     for (size_t i = 0; i < sizeof(client_messages) / sizeof(client_messages[0]); i++) {
@@ -180,7 +181,7 @@ static void dispatch(struct gateway *gateway, struct visitor *visitor, const str
             return;
         }
     }
-    strike(gateway, visitor, "unknown-message", "There is no such message.");
+    visitor_strike(gateway, visitor, "unknown-message", "There is no such message.");
 }
 
 static void on_message(void *arg, struct ws_conn *conn, const char *text, size_t len)
@@ -191,14 +192,15 @@ static void on_message(void *arg, struct ws_conn *conn, const char *text, size_t
     if (visitor->state == VISITOR_NOWHERE)
         return;
     if (!within_rate(gateway, visitor)) {
-        strike(gateway, visitor, "too-many-messages", "At most 10 messages a second.");
+        visitor_strike(gateway, visitor, "too-many-messages", "At most 10 messages a second.");
         return;
     }
     struct json *message = json_parse(text, len, WS_MESSAGE_MAX, &error);
     if (message && json_is_object(message))
         dispatch(gateway, visitor, message);
     else
-        strike(gateway, visitor, "invalid", error.detail[0] ? error.detail : "Not a JSON object.");
+        visitor_strike(gateway, visitor, "invalid",
+                       error.detail[0] ? error.detail : "Not a JSON object.");
     json_free(message);
 }
 

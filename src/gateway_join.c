@@ -94,8 +94,8 @@ static void refuse_all(struct gateway *gateway, struct room *room)
 {
     for (struct visitor *next, *visitor = room->visitors; visitor; visitor = next) {
         next = visitor->next;
-        visitor_error(gateway, visitor, "unknown-event", "There is no such event.");
         visitor_to_fresh(gateway, visitor); /* with the last one the room is gone */
+        visitor_strike(gateway, visitor, "unknown-event", "There is no such event.");
     }
 }
 
@@ -353,8 +353,7 @@ static bool identify(struct gateway *gateway, struct visitor *visitor, const cha
         return true;
     }
     visitor_error(gateway, visitor, "unauthorized", "A valid token or guest cookie is needed.");
-    visitor_detach(gateway, visitor);
-    ws_conn_close(visitor->conn, CLOSE_UNAUTHORIZED, "unauthorized");
+    visitor_close(gateway, visitor, CLOSE_UNAUTHORIZED, "unauthorized");
     return false;
 }
 

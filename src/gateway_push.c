@@ -323,18 +323,18 @@ static bool take_admission(struct visitor *visitor, const struct admission *admi
 
 void room_admit(struct room *room, const char *buyer, const struct admission *admission)
 {
-    bool written = false; /* signing costs more than the rest together: once for all his sockets */
+    enum status written = ST_NOT_FOUND; /* signing costs more than all else: once for all sockets */
     struct visitor *visitor = room_first(room, buyer);
     for (; visitor; visitor = room_next(visitor)) {
         if (!take_admission(visitor, admission))
             continue;
-        if (!written && write_entry(room, buyer, admission) != ST_OK) {
-            log_error("no pass could be signed", LOG_TEXT("event", room->id));
-            return;
-        }
-        written = true;
-        send_buf(visitor, &room->gateway->text);
+        if (written == ST_NOT_FOUND)
+            written = write_entry(room, buyer, admission);
+        if (written == ST_OK)
+            send_buf(visitor, &room->gateway->text);
     }
+    if (written != ST_OK && written != ST_NOT_FOUND)
+        log_error("no pass could be signed", LOG_TEXT("event", room->id));
 }
 
 /* ---- news ---- */

@@ -240,7 +240,11 @@ test('nonsense and floods are answered, then end the socket', async (t) => {
   const stranger = await Socket.open(server);
   stranger.send('watch-seats', { eventId: 'no-such-event' });
   assert.equal(await errorCode(stranger), 'unknown-event');
-  await stranger.drop();
+  for (let i = 0; i < 9; i++) {
+    stranger.send('watch-seats', { eventId: `no-such-event-${i}` });
+    assert.equal(await errorCode(stranger), 'unknown-event');
+  }
+  assert.equal((await stranger.closed).code, 1008);
 });
 
 test('without a place there is nothing to wait for; leaving tells every tab', async (t) => {

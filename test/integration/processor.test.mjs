@@ -231,6 +231,18 @@ test('expired holds are swept and the seats are for others', async (t) => {
   assert.equal((await second.reserve({ eventId: id, quantity: 2 })).status, 201);
 });
 
+test('the slot of one who has bought is freed, even if nobody told Redis', async (t) => {
+  const server = await serve(t);
+  const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 0, grid: { rows: 1, seatsPerRow: 2, price: 100 } });
+  const [buyer] = await joinMany(server, id, 2, 1);
+  const { body } = await buyer.reserve({ eventId: id, quantity: 1 });
+  const [{ outcome }] = await database.query('SELECT outcome FROM reservation_confirm($1, $2, $3, $4, $5)', [body.id, 'test', 'r1', 100, 'EUR']);
+  assert.equal(outcome, 'confirmed');
+  await waitUntil(async () => (await waiting(id)) === 0, 15000, 'the next one to be let in');
+  await waitUntil(async () => (await database.query('SELECT slot_freed FROM reservations WHERE id = $1', [body.id]))[0].slot_freed, 8000, 'the mark');
+  assert.ok((await logOf(id)).some(({ kind, buyer: who }) => kind === 'completed' && who === `u:${buyer.sub ?? `00000-${id}`}`));
+});
+
 test('the queue goes on while PostgreSQL is down, also on a processor that starts then', async (t) => {
   const own = await Postgres.start();
   t.after(() => own.stop());
@@ -246,7 +258,6 @@ test('the queue goes on while PostgreSQL is down, also on a processor that start
   await server.kill();
   const other = await serve(t, { database: data, roles: 'api,processor', ready: false });
   await other.waitReady();
-  await redis.cli('SREM', key('active', id), `u:${clients[1].sub}`);
   const late = new Client(other, { token: clients[1].token });
   await waitUntil(async () => (await late.leave(id)).status === 200, 8000, 'an answer');
   await waitUntil(async () => (await waiting(id)) === 1, 10000, 'the next one');
