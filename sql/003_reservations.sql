@@ -32,6 +32,7 @@ CREATE TABLE reservations (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at timestamptz NOT NULL,
     ended_at   timestamptz, -- confirmed or cancelled
+    entered    boolean NOT NULL DEFAULT true,  -- the log of his admission has been copied
     swept      boolean NOT NULL DEFAULT false, -- nothing left for the sweeper
     slot_freed boolean NOT NULL DEFAULT false  -- of a confirmed one: the buyer's slot is free again
 );
@@ -45,6 +46,7 @@ CREATE INDEX reservations_buyer ON reservations (buyer, created_at);
 CREATE INDEX reservations_spent ON reservations (event_id, epoch, buyer, place)
     WHERE status = 'confirmed' AND place > 0;
 CREATE INDEX reservations_unswept ON reservations (expires_at) WHERE NOT swept;
+CREATE INDEX reservations_unentered ON reservations (event_id, buyer) WHERE NOT entered;
 CREATE INDEX reservations_unfreed ON reservations (ended_at)
     WHERE status = 'confirmed' AND NOT slot_freed;
 CREATE SEQUENCE reservation_number;
@@ -382,10 +384,13 @@ BEGIN
         WHERE id = v_old.id;
         PERFORM seats_release(ARRAY[v_old.id], p_seats);
     END IF;
-    INSERT INTO reservations (number, event_id, buyer, place, epoch, seat_count, total, currency,
-                              created_at, expires_at)
+    INSERT INTO reservations (number, event_id, buyer, place, epoch, entered, seat_count, total,
+                              currency, created_at, expires_at)
     SELECT reservation_code(nextval('reservation_number')), p_event, p_buyer, coalesce(p_place, 0),
-           v_event.epoch, v_n, sum(price), min(s.currency), v_now,
+           v_event.epoch, coalesce(p_place, 0) = 0 OR EXISTS (
+               SELECT FROM admissions a WHERE a.event_id = p_event AND a.epoch = v_event.epoch
+                  AND a.buyer = p_buyer AND a.place = p_place),
+           v_n, sum(price), min(s.currency), v_now,
            v_now + coalesce((v_event.settings ->> 'holdMs')::bigint, 300000)
                    * interval '1 millisecond'
     FROM seats s WHERE id = ANY (p_seats)

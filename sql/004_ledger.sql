@@ -20,7 +20,21 @@ CREATE FUNCTION stream_order(p_id text) RETURNS bigint[] LANGUAGE sql IMMUTABLE 
                  coalesce(nullif(split_part(p_id, '-', 2), ''), '0')::bigint]
 $$;
 
--- Cursor and free seats in one snapshot. p_first: the first id of the stream, or NULL. `restarted`:
+-- The seats there are for admissions after the cursor. A buyer who holds seats before the log of
+-- his admission has been copied is one of those, so what he was to be given is still theirs: else
+-- he would be counted twice, and others kept waiting before seats that are free. (Only for ten
+-- seconds: an entry that is still not copied then was lost with Redis.)
+CREATE FUNCTION seats_room(p_event text) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT seats_free(p_event) + coalesce((
+        SELECT sum(least(r.seat_count, coalesce((e.settings ->> 'autoHold')::integer, 1)))
+        FROM reservations r JOIN events e ON e.id = r.event_id
+        WHERE r.event_id = p_event AND NOT r.entered
+          AND r.created_at > clock_timestamp() - interval '10 seconds'
+          AND (r.status = 'confirmed'
+               OR (r.status = 'held' AND r.expires_at > clock_timestamp()))), 0)
+$$;
+
+-- Cursor and free seats (seats_room) in one snapshot. p_first: the first id of the stream, or NULL. `restarted`:
 -- that entry is at or below the cursor and yet was never copied: Redis lost the stream, its clock
 -- went back, and what stands in the new one would be passed over. known otherwise.
 CREATE FUNCTION ledger_state(p_event text, p_first text)
@@ -31,7 +45,7 @@ LANGUAGE sql STABLE AS $$
                  AND NOT EXISTS (SELECT FROM admissions a
                                  WHERE a.event_id = p_event AND a.stream_id = p_first)
                 THEN 'restarted' ELSE 'known' END,
-           NULL::json, coalesce(c.consumed, '0-0'), coalesce(c.admitted, 0), seats_free(p_event)
+           NULL::json, coalesce(c.consumed, '0-0'), coalesce(c.admitted, 0), seats_room(p_event)
     FROM (VALUES (p_event)) AS e (id) LEFT JOIN ledger_cursors c ON c.event_id = e.id
 $$;
 
@@ -201,6 +215,17 @@ BEGIN
     PERFORM FROM reservations r WHERE r.id = ANY (v_ids) ORDER BY r.id FOR UPDATE;
     v_now := clock_timestamp();
 
+    v_ids := ARRAY(SELECT h.id
+        FROM jsonb_to_recordset(p_entries)
+             AS e (departed boolean, buyer text, place bigint, epoch bigint)
+        CROSS JOIN LATERAL (
+            SELECT r.id FROM reservations r
+            WHERE r.event_id = p_event AND r.buyer = e.buyer AND r.place = e.place
+              AND r.epoch = e.epoch AND NOT r.entered
+            OFFSET 0) AS h
+        WHERE NOT e.departed);
+    UPDATE reservations SET entered = true WHERE id = ANY (v_ids);
+
     -- Those who went: what was held for them is given back; who has bought is known to be out.
     v_ids := ARRAY(SELECT h.id
         FROM jsonb_to_recordset(p_entries)
@@ -231,7 +256,7 @@ BEGIN
 
     v_n := coalesce((v_event.settings ->> 'autoHold')::integer, 1);
     IF v_n = 0 OR v_event.seats = 0 THEN
-        RETURN QUERY SELECT 'consumed', NULL::json, p_new, v_admitted, seats_free(p_event), 0::bigint;
+        RETURN QUERY SELECT 'consumed', NULL::json, p_new, v_admitted, seats_room(p_event), 0::bigint;
         RETURN;
     END IF;
 
@@ -250,6 +275,9 @@ BEGIN
             AND (SELECT true FROM reservations r
                  WHERE r.event_id = p_event AND r.epoch = v_event.epoch AND r.buyer = e.buyer
                    AND r.place = e.place AND r.auto) IS NULL
+            AND (SELECT true FROM reservations r -- he has bought, and is on his way out
+                 WHERE r.event_id = p_event AND r.epoch = v_event.epoch AND r.buyer = e.buyer
+                   AND r.place = e.place AND r.status = 'confirmed' LIMIT 1) IS NULL
           ORDER BY e.buyer, e.o DESC) AS c
     WHERE c.want > 0;
     IF v_buyers IS NOT NULL THEN
@@ -285,7 +313,7 @@ BEGIN
         FROM arrived GROUP BY chunk
     )
     SELECT 'consumed', c.body, p_new, v_admitted, f.free, v_held
-    FROM (SELECT seats_free(p_event) AS free) AS f LEFT JOIN chunks c ON true ORDER BY c.chunk;
+    FROM (SELECT seats_room(p_event) AS free) AS f LEFT JOIN chunks c ON true ORDER BY c.chunk;
 END $$;
 
 -- The admissions among these entries that are not over: still inside when the log was read, of

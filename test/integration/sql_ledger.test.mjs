@@ -218,6 +218,26 @@ test('the state names cursor and free seats, and notices a stream begun again be
   assert.deepEqual(await state('990-0'), ['known', out.consumed, 1 + 1, 7]);
 });
 
+test('who holds seats before his admission was copied is not counted twice', async () => {
+  await sql.event('e2');
+  const log = new Log('e2');
+  const entries = [log.entry('straight', 'u:fast', 5), log.entry('straight', 'u:slow', 6)];
+  const room = async () => (await sql.call('ledger_state', 'e2', null)).free;
+  const { body } = await sql.hold('e2', 'u:fast', { quantity: 1, place: 5 });
+  assert.equal(await room(), 10, 'his admission is still to be subtracted');
+  await sql.call('reservation_confirm', body.id, 'p', 'e2', 1000, 'EUR');
+  assert.equal(await room(), 10);
+  await sql.hold('e2', 'u:slow', { quantity: 3, place: 6 });
+  assert.equal(await room(), 8, 'what he holds beyond an auto-hold is gone');
+  assert.equal((await log.consume(entries)).free, 6);
+  await sql.hold('e2', 'u:slow', { quantity: 2, place: 6 });
+  assert.equal(await room(), 7);
+  await sql.hold('e2', 'u:lost', { quantity: 1, place: 7 });
+  assert.equal(await room(), 7);
+  await sql.rows(`UPDATE reservations SET created_at = now() - interval '11 seconds' WHERE buyer = 'u:lost'`);
+  assert.equal(await room(), 6, 'an entry that never came was lost with Redis');
+});
+
 test('spent places: the highest of each, by departure or purchase, page by page', async () => {
   await sql.event('f1', { rows: 2 });
   const log = new Log('f1');
