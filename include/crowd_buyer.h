@@ -115,7 +115,7 @@ void crowd_buyer_arrive(struct crowd_buyer *buyer, uint64_t delay_ms);
 /* The agenda's callback: `arg` is the crowd. */
 void crowd_buyer_due(void *arg, struct crowd_due *due);
 /* The log says that his admission has ended. */
-void crowd_buyer_departed(struct crowd_buyer *buyer, enum crowd_kind kind);
+void crowd_buyer_departed(struct crowd_buyer *buyer);
 /* Hangs up: no callback of his runs afterwards. Keeps what he remembers. */
 void crowd_buyer_stop(struct crowd_buyer *buyer);
 void crowd_buyer_clear(struct crowd_buyer *buyer);

@@ -155,7 +155,7 @@ static void note_entry(struct crowd_audit *audit, struct crowd_buyer *buyer,
 {
     if (!crowd_kind_enters(entry->kind)) {
         buyer->log_inside = false;
-        crowd_buyer_departed(buyer, entry->kind);
+        crowd_buyer_departed(buyer);
         return;
     }
     if (buyer->log_inside && buyer->admitted_epoch == entry->epoch) {
@@ -169,10 +169,23 @@ static void note_entry(struct crowd_audit *audit, struct crowd_buyer *buyer,
     buyer->admitted_epoch = entry->epoch;
 }
 
+/* All admissions so far have ended, without a departure each: Redis has lost its data, or the event
+ * began anew. */
+static void note_all_departed(struct crowd *crowd)
+{
+    for (uint32_t i = 0; i < crowd->count; i++) {
+        struct crowd_buyer *buyer = &crowd->buyers[i];
+        buyer->log_inside = false;
+        if (buyer->admitted_ms != 0)
+            crowd_buyer_departed(buyer);
+    }
+}
+
 static void take_entry(struct crowd_audit *audit, const struct redis_reply *fields)
 {
     struct crowd *crowd = audit->crowd;
     struct crowd_entry entry;
+    struct crowd_witness witness;
     char id[BUYER_ID_MAX + 1] = "";
     if (!read_entry(fields, &entry, id, sizeof(id))) {
         crowd->errors++;
@@ -180,7 +193,6 @@ static void take_entry(struct crowd_audit *audit, const struct redis_reply *fiel
         return;
     }
     struct crowd_buyer *buyer = crowd_find_buyer(crowd, id);
-    struct crowd_witness witness;
     if (buyer != NULL) {
         witness = crowd_buyer_witness(buyer);
         witness.had_turn = buyer->admitted_ms != 0 && buyer->admitted_epoch == entry.epoch &&
@@ -189,19 +201,20 @@ static void take_entry(struct crowd_audit *audit, const struct redis_reply *fiel
     crowd_check_entry(&audit->check, &entry, id, buyer != NULL ? &witness : NULL);
     if (buyer != NULL)
         note_entry(audit, buyer, &entry, id);
+    if (entry.kind == CROWD_CLEARED)
+        note_all_departed(crowd);
 }
 
-/* Redis has lost data: nobody is known to be inside, and no departure of the silent will come. */
+/* Also those are gone whose admission was lost before it was read. */
 static void note_loss(struct crowd_audit *audit)
 {
     struct crowd *crowd = audit->crowd;
     crowd_check_loss(&audit->check, clock_wall_ms());
     audit->last_gone = true;
+    note_all_departed(crowd);
     for (uint32_t i = 0; i < crowd->count; i++) {
-        struct crowd_buyer *buyer = &crowd->buyers[i];
-        buyer->log_inside = false;
-        if (buyer->state == BUYER_SILENT)
-            crowd_buyer_departed(buyer, CROWD_LEFT);
+        if (crowd->buyers[i].state == BUYER_SILENT)
+            crowd_buyer_departed(&crowd->buyers[i]);
     }
 }
 

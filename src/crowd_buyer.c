@@ -231,12 +231,11 @@ static void enter(struct crowd_buyer *buyer, const struct json *news)
     think(buyer);
 }
 
-void crowd_buyer_departed(struct crowd_buyer *buyer, enum crowd_kind kind)
+void crowd_buyer_departed(struct crowd_buyer *buyer)
 {
     buyer->log_departed = true;
     if (buyer->state == BUYER_SILENT)
         end(buyer, BUYER_EVICTED);
-    (void)kind;
 }
 
 /* ---- answers ---- */
