@@ -20,17 +20,17 @@ struct index_sample {
 
 struct rank_index {
     /* numbers of the moment it was taken */
-    uint64_t version, epoch;      /* of the live config */
-    enum event_status status;     /* as it is in force now (times applied) */
+    uint64_t version, epoch;  /* of the live config */
+    enum event_status status; /* as it is in force now (times applied) */
     bool restoring;
     uint64_t queue_size, active, threshold; /* threshold: effective */
-    uint64_t seq;                 /* last place given */
-    int64_t time_ms;              /* Redis' clock */
-    uint64_t seats_left;          /* UINT64_MAX: no limit by seats */
-    uint64_t admitted;            /* admissions so far, straight ones included */
-    double rate_mean;             /* admissions per second by promotion; see admission.h */
-    double rate_spread;           /* its standard deviation */
-    uint64_t rate_ticks;          /* ticks that went into it */
+    uint64_t seq;                           /* last place given */
+    int64_t time_ms;                        /* Redis' clock */
+    uint64_t seats_left;                    /* UINT64_MAX: no limit by seats */
+    uint64_t admitted;                      /* admissions so far, straight ones included */
+    double rate_mean;    /* admissions per second by promotion; see admission.h */
+    double rate_spread;  /* its standard deviation */
+    uint64_t rate_ticks; /* ticks that went into it */
     size_t count;
     struct index_sample *samples; /* ascending in both fields */
 };

@@ -17,9 +17,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define QUEUE_CHANNEL "tiketi:queue-events"
+#define QUEUE_CHANNEL    "tiketi:queue-events"
 #define QUEUE_JOIN_BATCH 64
-#define QUEUE_CALL_MAX 500
+#define QUEUE_CALL_MAX   500
 
 struct queue;
 
@@ -33,11 +33,11 @@ struct queue *queue_new(struct loop *loop, struct redis *redis, const struct con
 void queue_free(struct queue *queue); /* after redis is closed: every callback has run */
 
 enum queue_state {
-    QUEUE_GONE,    /* holds no place here */
+    QUEUE_GONE, /* holds no place here */
     QUEUE_WAITING,
     QUEUE_PARKED,
     QUEUE_ACTIVE,
-    QUEUE_CLOSED   /* the event is closed: nobody joins */
+    QUEUE_CLOSED /* the event is closed: nobody joins */
 };
 
 /* Numbers of the event at the time of the call, in every reply. */
@@ -170,7 +170,8 @@ enum log_kind { LOG_KIND_STRAIGHT, LOG_KIND_PROMOTE, LOG_KIND_RESTORED, LOG_KIND
 struct log_entry {
     char id[48]; /* stream id */
     enum log_kind kind;
-    const char *kind_name; /* "straight", "promote", "restored", "left", "idle", "timeout", "completed" */
+    const char
+        *kind_name; /* "straight", "promote", "restored", "left", "idle", "timeout", "completed" */
     const char *buyer;
     uint64_t place, epoch;
     int64_t at_ms;

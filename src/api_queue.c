@@ -133,7 +133,8 @@ static void answer_waiting(struct api_call *call, const struct event *event, uin
     struct wait_estimate wait = {0};
     const uint64_t lowest = lowest_shown(call, place);
     uint64_t shown = position;
-    if (lowest > 0 && (lowest < shown || shown == 0))
+    /* While others are still coming back, a rank says little: the ticket's position stands. */
+    if (lowest > 0 && (numbers->restoring || lowest < shown || shown == 0))
         shown = lowest;
     if (shown == 0)
         shown = 1;
@@ -267,8 +268,6 @@ static bool visit_local(struct api_call *call, const struct event *event)
     default:
         break;
     }
-    if (index->restoring && call->ticket_lowest > 0)
-        position = call->ticket_lowest;
     const struct queue_numbers numbers = {.status = index->status,
                                           .restoring = index->restoring,
                                           .version = index->version,
