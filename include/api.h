@@ -100,7 +100,8 @@ struct api_call {
     bool has_user;
     struct queue_proof proof; /* of ticket and pass, verified for this event and buyer */
     uint64_t ticket_lowest;
-    char request_id[33];
+    uint64_t request_number;
+    char request_id[33]; /* made when asked for: api_request_id */
     uint64_t started_ns;
     struct json *body; /* parsed when the route takes one; freed with the call */
     void *state;       /* the handler's own, from http_req_alloc */
@@ -118,6 +119,9 @@ struct api_route {
     api_handler handler;
     bool takes_body;
 };
+
+/* For logs and errors. Borrowed; lives as long as the request. */
+const char *api_request_id(struct api_call *call);
 
 /* Answers with a JSON body made in api->text or elsewhere. */
 void api_answer(struct api_call *call, unsigned code, const char *json, size_t len);

@@ -56,7 +56,7 @@ static void answer_refusal(struct api_call *call, enum status status, const char
     json_set_str(body, "type", type);
     json_set_str(body, "code", outcome);
     json_set_int(body, "status", code);
-    json_set_str(body, "requestId", call->request_id);
+    json_set_str(body, "requestId", api_request_id(call));
     api_answer_json(call, code, body);
     json_free(body);
 }
@@ -400,7 +400,7 @@ static void webhook_freed(void *arg, enum status status, const struct queue_plac
     (void)place;
     (void)numbers;
     if (status != ST_OK) /* the processor frees it later */
-        log_warn("a slot is not yet free", LOG_TEXT("requestId", call->request_id),
+        log_warn("a slot is not yet free", LOG_TEXT("requestId", api_request_id(call)),
                  LOG_TEXT("status", status_name(status)));
     api_answer(call, 200, webhook->answer, webhook->answer_len);
 }
