@@ -53,7 +53,10 @@ struct db_opts {
 
 /* Begins to connect. ST_INVALID on a bad connection string (logged). */
 MUST_CHECK enum status db_open(const struct db_opts *opts, struct db **ret_db);
-/* Pending queries end with ST_UNAVAILABLE from within; then `cb` (may be NULL) runs, later, and the
+/* Pending queries end with ST_UNAVAILABLE from within, later ones are refused with it: for a stop, while
+ * those who use it are taken down. Not from a callback of this module. Only db_close may follow. */
+void db_stop(struct db *db);
+/* Does the same; then `cb` (may be NULL) runs, later, and the
  * object is gone. */
 void db_close(struct db *db, loop_cb cb, void *arg);
 bool db_up(const struct db *db); /* at least one connection works */

@@ -70,7 +70,10 @@ struct redis_opts {
 
 /* New; begins to connect. ST_INVALID on a bad URL (host names are resolved off the loop thread). */
 MUST_CHECK enum status redis_open(const struct redis_opts *opts, struct redis **ret_redis);
-/* Pending commands end with ST_UNAVAILABLE (or ST_TIMEOUT) from within; later `cb` (may be NULL)
+/* Pending commands end with ST_UNAVAILABLE (or ST_TIMEOUT) from within, later ones are refused with
+ * ST_UNAVAILABLE: for a stop, while those who use it are taken down. Only redis_close may follow. */
+void redis_stop(struct redis *redis);
+/* Does the same; later `cb` (may be NULL)
  * runs and the object is gone. May be called from any callback of this module. NULL is fine: then cb
  * runs at once. */
 void redis_close(struct redis *redis, loop_cb cb, void *arg);

@@ -543,12 +543,11 @@ static void on_gone(void *arg)
         cb(cb_arg);
 }
 
-void db_close(struct db *db, loop_cb cb, void *arg)
+void db_stop(struct db *db)
 {
-    assert(!db->closing);
+    if (db->closing)
+        return;
     db->closing = true;
-    db->on_closed = cb;
-    db->closed_arg = arg;
     struct conn *after;
     for (struct conn *conn = db->conns; conn; conn = after) {
         after = conn->next;
@@ -558,7 +557,15 @@ void db_close(struct db *db, loop_cb cb, void *arg)
     loop_timer_close(db->timer);
     loop_timer_close(db->retry);
     loop_undefer(db->loop, &db->pump);
+    done_run(db);
+}
+
+void db_close(struct db *db, loop_cb cb, void *arg)
+{
+    assert(!db->gone.cb);
+    db->on_closed = cb;
+    db->closed_arg = arg;
     db->gone = (struct loop_task){.cb = on_gone, .arg = db};
     loop_defer(db->loop, &db->gone);
-    done_run(db);
+    db_stop(db); /* last: its callbacks may be long */
 }

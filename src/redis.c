@@ -84,6 +84,7 @@ struct redis {
     struct loop_timer *timer; /* while up always armed, at the latest for the head's deadline */
     bool late;                /* the deadline has passed; one more look at the socket */
     struct buf out;           /* the command being formatted */
+    bool stopped;             /* what still arrives belongs to nobody */
     bool closing;
     loop_cb on_closed;
     void *on_closed_arg;
@@ -167,7 +168,8 @@ static void on_redis_reply(void *arg, const struct redis_reply *reply)
     struct redis *redis = arg;
     struct op *op = redis->head;
     if (!op) {
-        redis_link_fail(redis->link, "a reply to nothing");
+        if (!redis->stopped)
+            redis_link_fail(redis->link, "a reply to nothing");
         return;
     }
     bool error = redis_reply_type(reply) == REDIS_ERROR;
@@ -189,7 +191,7 @@ static enum status can_start(const struct redis *redis, const struct redis_args 
 {
     if (args->failed)
         return ST_TOO_LARGE;
-    if (!redis_link_up(redis->link))
+    if (redis->stopped || !redis_link_up(redis->link))
         return ST_UNAVAILABLE;
     if (redis->in_flight >= IN_FLIGHT_MAX || redis_link_unsent(redis->link) > OUT_MAX)
         return ST_FULL;
@@ -352,6 +354,12 @@ enum status redis_open(const struct redis_opts *opts, struct redis **ret_redis)
     return ST_OK;
 }
 
+void redis_stop(struct redis *redis)
+{
+    redis->stopped = true;
+    ops_fail(redis);
+}
+
 void redis_close(struct redis *redis, loop_cb cb, void *arg)
 {
     if (!redis) {
@@ -364,7 +372,7 @@ void redis_close(struct redis *redis, loop_cb cb, void *arg)
     redis->closing = true;
     redis_link_close(redis->link, on_redis_gone, redis);
     loop_timer_close(redis->timer);
-    ops_fail(redis);
+    redis_stop(redis);
 }
 
 bool redis_up(const struct redis *redis)

@@ -224,6 +224,24 @@ static void close_processor(struct worker *worker)
         close_next(worker);
 }
 
+/* Ends every operation and refuses new ones, while both objects still stand: so the api can close with
+ * no callback left to reach for it, and what still comes over a kept connection is told 503. */
+static void stop_backends(struct worker *worker)
+{
+    if (worker->catalog != NULL)
+        catalog_stop(worker->catalog);
+    if (worker->db != NULL)
+        db_stop(worker->db);
+    if (worker->redis != NULL)
+        redis_stop(worker->redis);
+}
+
+static void close_backends(struct worker *worker)
+{
+    stop_backends(worker);
+    close_next(worker);
+}
+
 static void close_sub(struct worker *worker)
 {
     if (worker->sub != NULL)
@@ -234,18 +252,20 @@ static void close_sub(struct worker *worker)
 
 static void close_db(struct worker *worker)
 {
-    if (worker->catalog != NULL)
-        catalog_stop(worker->catalog);
-    if (worker->db != NULL)
-        db_close(worker->db, close_next, worker);
+    struct db *db = worker->db;
+    worker->db = NULL; /* the deadline may still come */
+    if (db != NULL)
+        db_close(db, close_next, worker);
     else
         close_next(worker);
 }
 
 static void close_redis(struct worker *worker)
 {
-    if (worker->redis != NULL)
-        redis_close(worker->redis, close_next, worker);
+    struct redis *redis = worker->redis;
+    worker->redis = NULL;
+    if (redis != NULL)
+        redis_close(redis, close_next, worker);
     else
         close_next(worker);
 }
@@ -261,10 +281,9 @@ static void close_rest(struct worker *worker)
 
 static void close_next(void *arg)
 {
-    /* The backends before the api: closing them ends every operation, so that no callback is left
-     * to reach for a request or its api. */
-    static void (*const steps[])(struct worker *) = {
-        close_gateway, close_processor, close_sub, close_db, close_redis, close_api, close_rest};
+    static void (*const steps[])(struct worker *) = {close_gateway, close_processor, close_backends,
+                                                     close_api,     close_sub,       close_db,
+                                                     close_redis,   close_rest};
     struct worker *worker = arg;
     if (worker->close_step < sizeof(steps) / sizeof(steps[0]))
         steps[worker->close_step++](worker);
@@ -278,12 +297,17 @@ static bool still_busy(const struct worker *worker)
            (worker->gateway != NULL && gateway_connections(worker->gateway) > 0);
 }
 
+/* Waits for what is under way; then closes, which may wait for a backend too (a lease is given back).
+ * At the deadline nothing waits for a backend any more. */
 static void drain_poll(void *arg)
 {
     struct worker *worker = arg;
-    if (still_busy(worker) && loop_now_ms(worker->loop) < worker->drain_deadline_ms)
+    const bool late = loop_now_ms(worker->loop) >= worker->drain_deadline_ms;
+    if (!late)
         loop_timer_set(worker->drain_timer, DRAIN_POLL_MS);
     else
+        stop_backends(worker);
+    if (worker->close_step == 0 && (late || !still_busy(worker)))
         close_next(worker);
 }
 
