@@ -265,6 +265,8 @@ static bool visit_local(struct api_call *call, const struct event *event)
         return false;
     if (index == NULL || call->proof.ticket_place == 0 || call->proof.ticket_epoch != index->epoch)
         return false;
+    if (index->status == EVENT_CLOSED)
+        return false; /* nobody waits any more, whatever was last seen */
     if (!presence_get(api->presence, call->param, call->buyer, PRESENCE_FRESH_MS,
                       loop_now_ms(api->loop), &state) ||
         state != QUEUE_WAITING)

@@ -116,6 +116,22 @@ test('guests: a cookie on every answer, one place per browser, none where the ev
   assert.ok(forged.headers['set-cookie'].some((line) => /^tiketi_guest=g:[0-9a-f]{32}/.test(line)), 'a guest is never a user');
 });
 
+test('once the sale is closed, those who waited behind the head are told so, too', async () => {
+  const event = await organizer.sale({ threshold: 0 });
+  const clients = ['a', 'b', 'c'].map((sub) => new Client(server, { sub }));
+  for (const client of clients) await client.check(event.id);
+  const last = clients[2];
+  await waitUntil(async () => (await server.get('/metrics')).text.includes(`tiketi_queue_size{eventId="${event.id}"} 3`), 5000);
+  assert.equal((await last.status(event.id)).body.status, 'queued');
+  await organizer.act(event.id, 'close');
+  await waitUntil(async () => (await last.status(event.id)).status === 410, 3000);
+  problem(await last.heartbeat(event.id), 410, 'event-closed');
+});
+
+test('the gate knows nothing of an event that is not there', async () => {
+  problem(await server.get('/api/gate/no-such-event', { headers: bearer(jwt({ sub: 'x' })) }), 401, 'not-admitted');
+});
+
 test('an invalid bearer is 401, never a guest', async () => {
   const event = await organizer.sale({ threshold: 0 });
   const bad = [
