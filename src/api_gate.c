@@ -26,6 +26,16 @@ static void gate_checked(void *arg, enum status status, const struct queue_place
         api_problem(call, 401, "not-admitted", "Not inside: take a place in the queue.", NULL);
 }
 
+/* An id that nobody knows ends here: it must cost no memory. */
+static void gate_loaded(void *arg, enum status status)
+{
+    struct api_call *call = arg;
+    if (status == ST_OK)
+        status = queue_check(call->api->queue, call->param, call->buyer, gate_checked, call);
+    if (status != ST_OK)
+        gate_checked(call, status, NULL, NULL);
+}
+
 /* The pass of the request, from header or cookie; NULL when there is none. */
 static const char *sent_pass(struct api_call *call, size_t *ret_len)
 {
@@ -56,6 +66,8 @@ static enum status gate_start(struct api_call *call)
         call->guest = false;
         return ST_UNAUTHORIZED;
     }
+    if (catalog_event(call->api->catalog, call->param) == NULL)
+        return catalog_load(call->api->catalog, call->param, false, gate_loaded, call);
     return queue_check(call->api->queue, call->param, call->buyer, gate_checked, call);
 }
 
