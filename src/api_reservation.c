@@ -337,7 +337,7 @@ static enum status verify_webhook(struct api_call *call)
         return ST_UNAUTHORIZED;
     const long long at_s = strtoll(header + 2, &end, 10);
     const long long now_s = clock_wall_ms() / 1000;
-    if (strncmp(end, ",v1=", 4) != 0 || llabs(now_s - at_s) > WEBHOOK_SKEW_S)
+    if (at_s <= 0 || strncmp(end, ",v1=", 4) != 0 || llabs(now_s - at_s) > WEBHOOK_SKEW_S)
         return ST_UNAUTHORIZED;
     struct buf signed_text;
     buf_init(&signed_text, HTTPD_BODY_MAX + 32);
