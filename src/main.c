@@ -41,6 +41,7 @@ enum { EXIT_USAGE = 64, EXIT_CONFIG = 78 };
 struct fleet {
     struct worker *workers[WORKERS_MAX];
     size_t count;
+    bool misconfigured; /* a worker could make nothing of a setting */
 };
 
 /* To the hard limit: what a process may hold open decides how many sockets it can serve. */
@@ -137,6 +138,7 @@ static bool start_workers(struct fleet *fleet, const struct worker_opts *shared,
         if (st != ST_OK) {
             log_error("a worker did not start", LOG_TEXT("name", label),
                       LOG_TEXT("status", status_name(st)));
+            fleet->misconfigured = st == ST_INVALID;
             return false;
         }
         fleet->count++;
@@ -229,7 +231,7 @@ static int serve(const struct config *config)
         (void)pthread_detach(watchdog);
     drain_fleet(&fleet, (uint64_t)config->drain_ms);
     log_info("stopped");
-    return started ? 0 : 1;
+    return started ? 0 : fleet.misconfigured ? EXIT_CONFIG : 1;
 }
 
 static int serve_main(struct config *config, int argc, char **argv)
