@@ -51,7 +51,7 @@ static inline int pg_free_port(void)
 }
 
 /* The child becomes user postgres when we are root, and dies when we do. */
-static inline pid_t pg_spawn(const struct pg_server *server, char *const *argv)
+static inline pid_t pg_spawn(const struct pg_server *server, char **argv)
 {
     pid_t parent = getpid();
     pid_t pid = fork();
@@ -67,6 +67,7 @@ static inline pid_t pg_spawn(const struct pg_server *server, char *const *argv)
     if (getppid() != parent || !freopen("/dev/null", "r", stdin) || chdir(server->dir) ||
         !freopen("log", "a", stdout) || dup2(1, 2) < 0)
         _exit(126);
+    argv[0] = path; /* initdb looks for postgres beside itself, and else in a PATH without it */
     execv(path, argv);
     _exit(127);
 }
