@@ -9,8 +9,8 @@ import {
   Client, Organizer, Postgres, Redis, Server, Socket, jwt, many, uniqueId, waitUntil,
 } from '../fixtures/index.mjs';
 
-const BUYERS = 60;
-const THRESHOLD = 10;
+const BUYERS = 300;
+const THRESHOLD = 40;
 
 let redis;
 let postgres;
@@ -29,7 +29,7 @@ test('three API and three gateway workers share a process without a race', async
   t.after(() => server.kill());
   const organizer = new Organizer(server);
   const { id } = await organizer.sale({
-    threshold: THRESHOLD, intervalMs: 100, grid: { rows: 10, seatsPerRow: 20 },
+    threshold: THRESHOLD, intervalMs: 100, grid: { rows: 20, seatsPerRow: 20 },
   });
 
   // Everybody at once; every connection may land on any worker.
