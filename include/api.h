@@ -51,6 +51,7 @@ struct api {
     char request_prefix[17];        /* random; the rest of a request id counts up */
     uint64_t request_seq;
     unsigned open_calls;
+    uint64_t seconds;
 };
 
 struct api_opts {
@@ -149,6 +150,10 @@ MUST_CHECK enum status api_write_ticket(struct api_call *call, const char *event
 /* Sets (or with NULL removes) an HttpOnly cookie "<prefix><event>". */
 void api_set_cookie(struct api_call *call, const char *prefix, const char *event, const char *value,
                     int64_t max_age_s);
+/* Is the buyer inside? With a verified pass he also comes back in, where Redis has lost him. */
+MUST_CHECK enum status api_ask_inside(struct api_call *call, const char *event, queue_join_cb cb);
+/* The reason phrase of a code, as problem documents carry it. Static. */
+const char *api_title(unsigned code);
 /* True when this buyer may take part: guests only where the event allows them. Answers 401 else. */
 bool api_admits_buyer(struct api_call *call, const struct event *event);
 

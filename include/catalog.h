@@ -54,7 +54,8 @@ void catalog_each(struct catalog *catalog,
 /* ---- the stored events: PostgreSQL is the record ---- */
 typedef void (*catalog_event_cb)(void *arg, enum status status, const struct event *event);
 MUST_CHECK enum status catalog_fetch(struct db *db, const char *id, catalog_event_cb cb, void *arg);
-/* Every event not draft and not closed for longer than a minute, one cb per event, then NULL. */
+/* Every event not draft, and those closed whose sessions may not all be over (a session limit and a
+ * minute), one cb per event, then NULL. */
 MUST_CHECK enum status catalog_fetch_live(struct db *db, catalog_event_cb cb, void *arg);
 MUST_CHECK enum status catalog_create(struct db *db, const struct event *event, const char *who,
                                       catalog_event_cb cb, void *arg); /* ST_CONFLICT: id taken */

@@ -151,13 +151,14 @@ RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
     WHERE NOT EXISTS (SELECT FROM events e WHERE e.id = p_id)
 $$;
 
--- One row per event a processor has to look after: closed ones for one more minute, so that
--- every pod learns of it.
+-- One row per event a processor has to look after: closed ones until every session in them must be
+-- over (somebody has to end it) and one more minute, so that every pod learns of it.
 CREATE FUNCTION event_live()
 RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
     SELECT 'found', event_row(e) FROM events e
     WHERE e.status NOT IN ('draft', 'closed')
-       OR (e.status = 'closed' AND e.closed_at > clock_timestamp() - interval '1 minute')
+       OR (e.status = 'closed' AND e.closed_at > clock_timestamp() - interval '1 minute'
+             - coalesce((e.settings ->> 'sessionLimitMs')::bigint, 0) * interval '1 millisecond')
     ORDER BY e.id
 $$;
 

@@ -595,7 +595,7 @@ END $$;
 
 CREATE FUNCTION payment_json(r reservations, p_status text) RETURNS json LANGUAGE sql STABLE AS $$
     SELECT (reservation_json(r)::jsonb || jsonb_build_object(
-        'buyer', r.buyer, 'place', r.place::text, 'payment', p_status))::json
+        'buyer', r.buyer, 'place', r.place::text, 'epoch', r.epoch, 'payment', p_status))::json
 $$;
 
 -- ---- upkeep ----

@@ -54,6 +54,7 @@ static void answer_refusal(struct api_call *call, enum status status, const char
     char type[96];
     (void)snprintf(type, sizeof(type), "urn:tiketi:problem:%s", outcome);
     json_set_str(body, "type", type);
+    json_set_str(body, "title", api_title(code));
     json_set_str(body, "code", outcome);
     json_set_int(body, "status", code);
     json_set_str(body, "requestId", api_request_id(call));
@@ -110,7 +111,7 @@ static void hold_loaded(void *arg, enum status status)
     if (status == ST_OK && !api_admits_buyer(call, catalog_event(call->api->catalog, order->event)))
         return;
     if (status == ST_OK)
-        status = queue_check(call->api->queue, order->event, call->buyer, hold_checked, call);
+        status = api_ask_inside(call, order->event, hold_checked);
     if (status != ST_OK)
         api_fail(call, status);
 }
@@ -120,12 +121,16 @@ static void hold_checked(void *arg, enum status status, const struct queue_place
 {
     struct api_call *call = arg;
     struct order_call *order = call->state;
-    (void)numbers;
     if (status == ST_NOT_FOUND && !order->reloaded) {
         order->reloaded = true;
         status = catalog_load(call->api->catalog, order->event, true, hold_loaded, call);
         if (status == ST_OK)
             return;
+    }
+    if (status == ST_OK && place->state != QUEUE_ACTIVE && numbers->restoring &&
+        call->proof.pass_place > 0) {
+        api_fail(call, ST_UNAVAILABLE); /* his pass counts as soon as what is spent is known */
+        return;
     }
     if (status == ST_OK && place->state != QUEUE_ACTIVE) {
         api_problem(call, 403, "not-admitted", "You are not inside: wait for your turn.", NULL);

@@ -181,7 +181,11 @@ enum status queue_configure(struct queue *queue, const struct event *event, queu
     redis_args_add(args, event->free_id);
     for (size_t i = 0; i < COUNT(fields); i++)
         add_field(args, event, &fields[i]);
-    return queue_run(op, QUEUE_SCRIPT_CONFIGURE, queue_on_applied);
+    const enum status st = queue_run(op, QUEUE_SCRIPT_CONFIGURE, queue_on_applied);
+    /* From now on a processor finds the event here, even if PostgreSQL goes away this moment. */
+    if (st == ST_OK)
+        queue_note_event(queue, event->id, event->status != EVENT_CLOSED);
+    return st;
 }
 
 enum status queue_clear(struct queue *queue, const char *event, uint64_t epoch, queue_done_cb cb,

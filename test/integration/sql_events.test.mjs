@@ -67,14 +67,17 @@ test('lists: of one owner, of all, and the public one without drafts', async () 
   assert.equal('owner' in (await sql.call('event_list', 'lister', false)).body[0], false);
 });
 
-test('live events: no drafts, closed ones for a minute', async () => {
+test('live events: no drafts, closed ones until every session is over and a minute more', async () => {
   const db = await server.fresh();
   for (const status of ['draft', 'scheduled', 'open', 'paused', 'sold_out']) await db.event(status, { rows: 0, status });
   const { body } = await db.call('event_get', 'open');
   await db.call('event_update', { ...body, status: 'closed' }, 'close', 'u');
   const live = async () => (await db.callAll('event_live')).map((row) => row.body.id).sort();
   assert.deepEqual(await live(), ['open', 'paused', 'scheduled', 'sold_out']);
-  await db.rows(`UPDATE events SET closed_at = now() - interval '2 minutes' WHERE id = 'open'`);
+  const { sessionLimitMs = 0 } = body;
+  await db.rows(`UPDATE events SET closed_at = now() - interval '1 millisecond' * ${sessionLimitMs + 30000} WHERE id = 'open'`);
+  assert.deepEqual(await live(), ['open', 'paused', 'scheduled', 'sold_out'], 'who was inside may still be');
+  await db.rows(`UPDATE events SET closed_at = now() - interval '1 millisecond' * ${sessionLimitMs + 90000} WHERE id = 'open'`);
   assert.deepEqual(await live(), ['paused', 'scheduled', 'sold_out']);
   await db.close();
 });
