@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT
+//
+// A sale in which everything dies: at least ten kill -9 of each role, in a seeded order, and Redis
+// restarted with its append-only file, twice. By the crowd's own record every buyer ends with a seat or
+// sold out, no place is lost, no order broken, nobody is over the limit, no seat is sold twice.
+//
+// CHAOS_KILLS (10) and CHAOS_SEED (1) make it longer, or another one.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import {
+  Organizer, Postgres, Redis, SECRETS, SLOW, Server, privateFolder, removeFolder, runTiketi, sleep, waitUntil,
+} from '../fixtures/index.mjs';
+
+const KILLS = Number(process.env.CHAOS_KILLS ?? 10);
+const SEED = Number(process.env.CHAOS_SEED ?? 1);
+// A killed process leaves no sanitizer's report, so nothing would be learned for the time it takes.
+const skip = process.env.TIKETI_SAN ? 'kill -9 leaves no report of a sanitizer' : false;
+const KEPT = { overAdmissions: 0, orderBreaks: 0, lostPlaces: 0, risenPositions: 0, doubleSales: 0 };
+
+let redis;
+let postgres;
+let folder;
+
+before(async () => {
+  folder = privateFolder('chaos');
+  [redis, postgres] = await Promise.all([Redis.start(), Postgres.start()]);
+});
+after(async () => {
+  await Promise.all([redis?.stop(), postgres?.stop()]);
+  removeFolder(folder);
+});
+
+// Park and Miller's minimal standard generator: the same order of deaths for the same seed.
+function* numbers(seed) {
+  for (let state = seed; ; yield state) state = (state * 48271) % 2147483647;
+}
+
+// The roles as processes of their own: one api, one gateway, two processors.
+async function pods(t, env = {}) {
+  const database = await postgres.migrated();
+  const start = (roles) => Server.start({ redis, database, roles, env: { RESTORE_MS: 5000, ...env } });
+  const [api, gateway, processor, second] = await Promise.all([start('api'), start('gateway'), start('processor'), start('processor')]);
+  const all = { api: [api], gateway: [gateway], processor: [processor, second] };
+  t.after(() => Promise.all(Object.values(all).flat().map((server) => server.stop())));
+  return { all, database };
+}
+
+async function openSale(api, settings) {
+  const event = await new Organizer(api).sale(settings);
+  await waitUntil(() => redis.cli('EXISTS', `free:{${event.id}}`).then(Number), 5000, 'the count of free seats');
+  return event.id;
+}
+
+async function rehearse({ all: { api: [api], gateway: [gateway] }, database }, args) {
+  const file = join(folder, `${Math.random()}.json`);
+  const env = { ...SECRETS, HTTP_PORT: api.port, WS_PORT: gateway.wsPort, REDIS_URL: redis.url, DATABASE_URL: database.url, LOG_LEVEL: 'warn' };
+  const run = await runTiketi(['crowd', '--json', file, '--max-time', `${240 * SLOW}s`, '--url', api.url, '--ws', gateway.wsUrl, ...args], env,
+    { timeoutMs: 300000 * SLOW, expect: null });
+  return { ...run, report: JSON.parse(readFileSync(file, 'utf8')) };
+}
+
+const ended = ({ ended: counts }) => Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
+
+test(`each role is killed ${KILLS} times or more during a sale: nobody loses anything`, { timeout: 400000, skip }, async (t) => {
+  const fleet = await pods(t);
+  const seats = 30 * KILLS;
+  const id = await openSale(fleet.all.api[0], { threshold: 8, grid: { rows: KILLS, seatsPerRow: 30 } });
+  const random = numbers(SEED);
+  const kills = { api: 0, gateway: 0, processor: 0 };
+  let selling = true;
+  const killing = (async () => {
+    await sleep(1500);
+    while (selling) {
+      // Of the roles that died least often, one by lot.
+      const least = Math.min(...Object.values(kills));
+      const candidates = Object.keys(kills).filter((role) => kills[role] === least);
+      const role = candidates[random.next().value % candidates.length];
+      const server = fleet.all[role][random.next().value % fleet.all[role].length];
+      await server.kill();
+      kills[role] += 1;
+      await sleep(random.next().value % 200);
+      await server.start();
+      await sleep(200 + (random.next().value % 300));
+    }
+  })();
+  const { report, stdout, code } = await rehearse(fleet, [
+    '--event', id, '--users', String(seats + 100), '--arrive', '3s', '--buy', '1', '--abandon', '0', '--think', '300ms..1s',
+  ]).finally(() => {
+    selling = false;
+  });
+  await killing;
+  t.diagnostic(`killed ${JSON.stringify(kills)}; ${seats + 100} buyers, ${report.retries} retries`);
+  assert.deepEqual(report.broken, KEPT, stdout);
+  assert.equal(code, 0, stdout);
+  assert.equal(report.errors, 0, stdout);
+  assert.deepEqual(ended(report), { bought: seats, soldOut: 100 });
+  assert.ok(Math.min(...Object.values(kills)) >= KILLS, JSON.stringify(kills));
+});
+
+test('Redis is restarted with its append-only file in mid-sale, once asked and once killed', { timeout: 400000, skip }, async (t) => {
+  const fleet = await pods(t);
+  const id = await openSale(fleet.all.api[0], { threshold: 8, grid: { rows: 5, seatsPerRow: 20 } });
+  const restarting = (async () => {
+    await sleep(3000);
+    await redis.restart('SIGTERM');
+    await sleep(3000);
+    await redis.restart('SIGKILL');
+  })();
+  const { report, stdout, code } = await rehearse(fleet, [
+    '--event', id, '--users', '160', '--arrive', '2s', '--buy', '1', '--abandon', '0', '--think', '300ms..1500ms',
+  ]);
+  await restarting;
+  assert.deepEqual(report.broken, KEPT, stdout);
+  assert.equal(code, 0, stdout);
+  assert.equal(report.errors, 0, stdout);
+  assert.deepEqual(ended(report), { bought: 100, soldOut: 60 });
+});

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+//
+// Positions for everyone, almost free: 10,000 status polls of waiting buyers are answered from the pod's
+// rank index and add no Redis command beyond one `seen` batch per second.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { Client, Organizer, Postgres, Redis, Server, sleep, waitUntil } from '../fixtures/index.mjs';
+
+let redis;
+let postgres;
+let server;
+
+before(async () => {
+  [redis, postgres] = await Promise.all([Redis.start(), Postgres.start()]);
+  const database = await postgres.migrated();
+  server = await Server.start({ redis, database, env: { QUEUE_PROCESSOR_INTERVAL: 60000 } });
+});
+after(async () => {
+  await server?.stop();
+  await redis?.stop();
+  await postgres?.stop();
+});
+
+// Commands sent by clients per second while `work` runs: scripts count once, not what they call inside.
+async function commands(work) {
+  await redis.cli('CONFIG', 'RESETSTAT');
+  const from = performance.now();
+  await work();
+  const seconds = (performance.now() - from) / 1000;
+  const stats = await redis.commandStats();
+  const calls = (name) => Number(stats[name]?.calls ?? stats[name] ?? 0);
+  return { seconds, evalsha: calls('evalsha'), get: calls('get'), eval: calls('eval') };
+}
+
+test('10,000 polls add no Redis command beyond one seen batch a second', { timeout: 180000 }, async (t) => {
+  const event = await new Organizer(server).sale({ threshold: 0 });
+  await new Client(server, { sub: 'head' }).check(event.id); // the head itself is always asked for in Redis
+  const buyers = Array.from({ length: 100 }, (_, i) => new Client(server, { sub: `poller${i}` }));
+  for (const buyer of buyers) await buyer.check(event.id);
+  await waitUntil(async () => (await server.metric(`tiketi_queue_size{eventId="${event.id}"}`)) === 101, 10000, 'the index');
+  const poll = (buyer) => buyer.status(event.id, { headers: { 'x-tiketi-ticket': buyer.ticket } });
+  for (const buyer of buyers) assert.equal((await poll(buyer)).body.status, 'queued');
+
+  const idle = await commands(() => sleep(3000));
+  let position = 0;
+  const busy = await commands(async () => {
+    for (let round = 0; round < 100; round++) {
+      const answers = await Promise.all(buyers.map(poll));
+      for (const answer of answers) assert.equal(answer.status, 200);
+      position = answers[49].body.position;
+    }
+  });
+  assert.equal(position, 51);
+  const allowed = (name) => Math.ceil((idle[name] / idle.seconds) * busy.seconds);
+  t.diagnostic(`${busy.seconds.toFixed(1)} s: ${busy.evalsha} script calls, idle ${(idle.evalsha / idle.seconds).toFixed(1)} a second`);
+  assert.ok(busy.evalsha <= allowed('evalsha') + Math.ceil(busy.seconds) + 3, `${busy.evalsha} script calls; idle ${idle.evalsha} in ${idle.seconds} s`);
+  assert.equal(busy.eval, 0);
+});
