@@ -21,9 +21,11 @@ void presence_free(struct presence *presence);
 /* Records a state heard from Redis now. */
 void presence_put(struct presence *presence, const char *event, const char *buyer,
                   enum queue_state state, uint64_t now_ms);
-/* The state heard at most `max_age_ms` ago; false when unknown or older. */
+/* The state heard at most `max_age_ms` ago; false when unknown or older. *ret_sign_due: Redis is to be
+ * told of this sign of life; true once a second at most, however often the buyer asks. */
 bool presence_get(struct presence *presence, const char *event, const char *buyer,
-                  uint64_t max_age_ms, uint64_t now_ms, enum queue_state *ret_state);
+                  uint64_t max_age_ms, uint64_t now_ms, enum queue_state *ret_state,
+                  bool *ret_sign_due);
 void presence_drop(struct presence *presence, const char *event, const char *buyer);
 /* Drops old entries; cheap, amortised: call once a second. */
 void presence_expire(struct presence *presence, uint64_t now_ms);

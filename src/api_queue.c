@@ -260,6 +260,7 @@ static bool visit_local(struct api_call *call, const struct event *event)
     struct api *api = call->api;
     const struct rank_index *index = catalog_index(api->catalog, call->param);
     enum queue_state state;
+    bool sign_due;
     uint64_t position = 0;
     if (visit->kind != VISIT_STATUS && visit->kind != VISIT_HEARTBEAT)
         return false;
@@ -268,7 +269,7 @@ static bool visit_local(struct api_call *call, const struct event *event)
     if (index->status == EVENT_CLOSED)
         return false; /* nobody waits any more, whatever was last seen */
     if (!presence_get(api->presence, call->param, call->buyer, PRESENCE_FRESH_MS,
-                      loop_now_ms(api->loop), &state) ||
+                      loop_now_ms(api->loop), &state, &sign_due) ||
         state != QUEUE_WAITING)
         return false;
     switch (index_position(index, call->proof.ticket_place, &position)) {
@@ -288,7 +289,8 @@ static bool visit_local(struct api_call *call, const struct event *event)
                                           .active = index->active,
                                           .threshold = index->threshold,
                                           .now_ms = index->time_ms};
-    queue_seen(api->queue, call->param, call->buyer);
+    if (sign_due)
+        queue_seen(api->queue, call->param, call->buyer);
     if (visit->kind == VISIT_HEARTBEAT)
         answer_word(call, waiting_word(&numbers));
     else

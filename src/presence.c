@@ -19,12 +19,14 @@
 #include "table.h"
 
 #define SILENT_MS      120000
+#define SIGN_EVERY_MS  1000
 #define DROPS_PER_CALL 20000 /* one presence_expire takes a few ms at most */
 
 struct entry {
     struct table_node node; /* first */
     struct entry *older, *younger;
     uint64_t at_ms;
+    uint64_t sign_ms; /* when a sign of life was last due */
     uint8_t state;
     char key[]; /* event, NUL, buyer, NUL */
 };
@@ -118,12 +120,16 @@ void presence_put(struct presence *presence, const char *event, const char *buye
 }
 
 bool presence_get(struct presence *presence, const char *event, const char *buyer,
-                  uint64_t max_age_ms, uint64_t now_ms, enum queue_state *ret_state)
+                  uint64_t max_age_ms, uint64_t now_ms, enum queue_state *ret_state,
+                  bool *ret_sign_due)
 {
     struct entry *entry = find(presence, hash_of(presence, event, buyer), event, buyer);
     if (!entry || entry->at_ms + max_age_ms < now_ms)
         return false;
     *ret_state = (enum queue_state)entry->state;
+    *ret_sign_due = now_ms - entry->sign_ms >= SIGN_EVERY_MS;
+    if (*ret_sign_due)
+        entry->sign_ms = now_ms;
     return true;
 }
 

@@ -14,7 +14,8 @@ static bool heard(struct presence *presence, const char *event, const char *buye
                   uint64_t now, enum queue_state expected)
 {
     enum queue_state state = QUEUE_CLOSED;
-    return presence_get(presence, event, buyer, max_age, now, &state) && state == expected;
+    bool due;
+    return presence_get(presence, event, buyer, max_age, now, &state, &due) && state == expected;
 }
 
 static void test_finds_what_was_put(void **state)
@@ -37,10 +38,27 @@ static void test_unknown_leaves_the_result_alone(void **state)
     (void)state;
     struct presence *presence = presence_new();
     enum queue_state found = QUEUE_CLOSED;
-    assert_false(presence_get(presence, "e", "u:1", 5000, 0, &found));
+    bool due;
+    assert_false(presence_get(presence, "e", "u:1", 5000, 0, &found, &due));
     presence_put(presence, "ab", "c", QUEUE_WAITING, 0);
-    assert_false(presence_get(presence, "a", "bc", 5000, 0, &found));
+    assert_false(presence_get(presence, "a", "bc", 5000, 0, &found, &due));
     assert_int_equal(found, QUEUE_CLOSED);
+    presence_free(presence);
+}
+
+static void test_a_sign_of_life_is_due_once_a_second(void **state)
+{
+    (void)state;
+    struct presence *presence = presence_new();
+    enum queue_state found;
+    bool due = false;
+    presence_put(presence, "e", "u:1", QUEUE_WAITING, 5000);
+    assert_true(presence_get(presence, "e", "u:1", 60000, 5000, &found, &due));
+    assert_true(due);
+    assert_true(presence_get(presence, "e", "u:1", 60000, 5999, &found, &due));
+    assert_false(due);
+    assert_true(presence_get(presence, "e", "u:1", 60000, 6000, &found, &due));
+    assert_true(due);
     presence_free(presence);
 }
 
@@ -104,6 +122,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_finds_what_was_put),
         cmocka_unit_test(test_unknown_leaves_the_result_alone),
+        cmocka_unit_test(test_a_sign_of_life_is_due_once_a_second),
         cmocka_unit_test(test_age_decides),
         cmocka_unit_test(test_drop),
         cmocka_unit_test(test_expire_takes_only_the_silent),
