@@ -10,7 +10,7 @@
 --               proof: '' or five numbers with a space between them: place and epoch of his
 --               ticket; place, epoch and time of admission (ms) of his pass. 0 0 stands for no
 --               ticket, 0 0 0 for no pass. The caller has verified both.
--- REPLY OK and the numbers, then four per buyer, in the order of ARGV:
+-- REPLY OK and the numbers, then one text with four words per buyer, in the order of ARGV:
 --               state: waiting, active, straight (active, let in by this very call), closed (he
 --               is not inside and the event is over), gone (resume found nothing to return to)
 --               place; 0 when he has none
@@ -222,8 +222,8 @@ if unparked > 0 then
 end
 
 -- Answer. New places are the last ones of the queue, so their positions follow from its length.
-local reply = numbers()
-local at, tail = #reply, ev.size - new
+local words = {}
+local at, tail = 0, ev.size - new
 for i = 1, #buyers do
     local me = first[buyers[i]]
     local state, position, start = states[me], 0, 0
@@ -241,7 +241,7 @@ for i = 1, #buyers do
     if closed and start == 0 then
         state = 'closed'
     end
-    reply[at + 1], reply[at + 2], reply[at + 3], reply[at + 4] = state, places[me], position, start
+    words[at + 1], words[at + 2], words[at + 3], words[at + 4] = state, places[me], position, start
     at = at + 4
 end
-return reply
+return answer(words)

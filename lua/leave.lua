@@ -9,9 +9,10 @@
 --               buyer id
 --               place he is known to have (of his ticket, his pass or his admission); 0: unknown
 --               epoch of that place
--- REPLY OK and the numbers, then two per buyer, in the order of ARGV:
+-- REPLY OK and the numbers, then one text with four words per buyer, in the order of ARGV:
 --               what he had: active, waiting, parked, gone
 --               place that is spent by this; 0: none
+--               0, 0
 --       NOCONFIG
 --
 -- With reason completed and a place of this epoch given, only what he holds at or below that place
@@ -63,7 +64,7 @@ local function give_up(b, given)
     return 'gone', '0'
 end
 
-local results = {}
+local words = {}
 for i = 2, #ARGV, 3 do
     local b, given, state, place = ARGV[i], num(ARGV[i + 1]), 'gone', '0'
     local stale = given > 0 and num(ARGV[i + 2]) ~= ev.epoch
@@ -77,12 +78,7 @@ for i = 2, #ARGV, 3 do
         call('ZADD', K_SPENT, 'GT', text(given), b)
         place = text(given)
     end
-    results[#results + 1] = state
-    results[#results + 1] = place
+    local at = #words
+    words[at + 1], words[at + 2], words[at + 3], words[at + 4] = state, place, 0, 0
 end
-
-local reply = numbers()
-for i = 1, #results do
-    reply[#reply + 1] = results[i]
-end
-return reply
+return answer(words)

@@ -4,9 +4,10 @@
 --
 -- KEYS  as in shared.lua
 -- ARGV  buyer ids, at most 500
--- REPLY OK and the numbers, then three per buyer, in the order of ARGV:
+-- REPLY OK and the numbers, then one text with four words per buyer, in the order of ARGV:
 --               state: waiting, active, parked, gone
 --               place; 0 when he has none
+--               0
 --               time of admission, ms, of those inside; else 0
 --       NOCONFIG
 --
@@ -37,7 +38,7 @@ if #active > 0 then
 end
 local parked = #others > 0 and call('ZMSCORE', K_PARKED, unpack(ARGV)) or {}
 
-local reply = numbers()
+local words = {}
 for i = 1, #ARGV do
     local state, place, start = 'gone', '0', 0
     if places[i] then
@@ -47,7 +48,7 @@ for i = 1, #ARGV do
     elseif parked[i] then
         state, place = 'parked', parked[i]
     end
-    local at = #reply
-    reply[at + 1], reply[at + 2], reply[at + 3] = state, place, start
+    local at = 4 * i - 4
+    words[at + 1], words[at + 2], words[at + 3], words[at + 4] = state, place, 0, start
 end
-return reply
+return answer(words)

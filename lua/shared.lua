@@ -293,4 +293,13 @@ local function numbers()
         ev.threshold, ev.now, ev.seq}
 end
 
+-- The reply of a call of many buyers: the numbers, and one text of four words for each: state,
+-- place, position, time of admission; 0 where a word has no meaning. One text, since each item of a
+-- reply by itself costs Redis, and the caller, as much as deciding about a buyer does.
+local function answer(words)
+    local reply = numbers()
+    reply[#reply + 1] = table.concat(words, ' ')
+    return reply
+end
+
 -- end of shared.lua

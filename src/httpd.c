@@ -10,9 +10,9 @@
  *     closes the connection. That is wanted for requests whose framing is ambiguous, and used there;
  *   - suspending costs three system calls (out of the epoll set, one read for nothing, in again): half
  *     as much as the whole request. But a handler that neither answers nor suspends is called again
- *     in each run. So a request is held that way first: at most HELD_MAX of them, as each run looks at
- *     all, and for HELD_MS, after which it is suspended. While any is held MHD_get_timeout always says
- *     0 and is not asked: instead there is a run in each millisecond;
+ *     in each run, for 50 ns or so. So a request is held that way first: at most HELD_MAX of them, as
+ *     each run looks at all, and for HELD_MS, after which it is suspended. While any is held
+ *     MHD_get_timeout always says 0 and is not asked: instead there is a run in each millisecond;
  *   - a suspended connection has no timeout and its end goes unseen: every handler must reply in time;
  *   - stopping it with suspended connections aborts the process: close answers and resumes them all.
  * Listening is done by httpd_listen.c, because the library would let those over its limit hang.
@@ -49,7 +49,7 @@
 #define REQ_SIZE          4096              /* a request with its first piece of arena */
 #define CHUNK_SIZE        4096
 #define FREE_MAX          2048 /* requests kept for the next */
-#define HELD_MAX          128
+#define HELD_MAX          1024
 #define HELD_MS           20
 #define CLOSE_RUNS_MAX    64 /* turns of the daemon for the last answers to leave */
 #define BEAT_MS           1000

@@ -162,85 +162,94 @@ static void items_fail(struct queue_items *items, enum status status)
     items_init(items);
 }
 
-static const struct state_name {
-    const char *name;
-    enum queue_state state;
-    bool straight;
-} state_names[] = {
-    {"waiting", QUEUE_WAITING, false}, {"active", QUEUE_ACTIVE, false},
-    {"gone", QUEUE_GONE, false},       {"straight", QUEUE_ACTIVE, true},
-    {"parked", QUEUE_PARKED, false},   {"closed", QUEUE_CLOSED, false},
+/* Words of a reply, one blank between them; not terminated. */
+struct words {
+    const char *at, *end;
 };
 
-static void place_state(struct queue_place *place, const struct redis_reply *reply)
+static size_t word_next(struct words *words, const char **ret_word)
 {
-    for (size_t i = 0; i < sizeof(state_names) / sizeof(state_names[0]); i++)
-        if (queue_is(reply, state_names[i].name)) {
-            place->state = state_names[i].state;
-            place->straight = state_names[i].straight;
+    const char *word = words->at;
+    const char *blank = memchr(word, ' ', (size_t)(words->end - word));
+    words->at = blank ? blank + 1 : words->end;
+    *ret_word = word;
+    return (size_t)((blank ? blank : words->end) - word);
+}
+
+static uint64_t word_uint(struct words *words)
+{
+    const char *word;
+    uint64_t value = 0;
+    size_t len = word_next(words, &word);
+    for (size_t i = 0; i < len && word[i] >= '0' && word[i] <= '9'; i++)
+        value = 10 * value + (uint64_t)(word[i] - '0');
+    return value;
+}
+
+/* False: no word, or one this build does not know. */
+static bool word_state(struct words *words, struct queue_place *place)
+{
+    static const struct {
+        const char *name;
+        enum queue_state state;
+        bool straight;
+    } states[] = {
+        {"waiting", QUEUE_WAITING, false}, {"active", QUEUE_ACTIVE, false},
+        {"gone", QUEUE_GONE, false},       {"straight", QUEUE_ACTIVE, true},
+        {"parked", QUEUE_PARKED, false},   {"closed", QUEUE_CLOSED, false},
+    };
+    const char *word;
+    size_t len = word_next(words, &word);
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+        if (strlen(states[i].name) == len && memcmp(states[i].name, word, len) == 0) {
+            place->state = states[i].state;
+            place->straight = states[i].straight;
+            return true;
         }
+    return false;
 }
 
-/* The i-th buyer in a reply of join: state, place, position, since. */
-static struct queue_place decode_join(const struct redis_reply *reply, size_t i)
+static void words_of(struct words *words, const struct redis_reply *reply)
 {
-    struct queue_place place = {.place = queue_uint_at(reply, 4 * i + 1),
-                                .position = queue_uint_at(reply, 4 * i + 2),
-                                .since_ms = redis_reply_int(queue_item_at(reply, 4 * i + 3))};
-    place_state(&place, queue_item_at(reply, 4 * i));
-    return place;
+    size_t len = 0;
+    words->at = redis_reply_str(queue_item_at(reply, 0), &len);
+    if (!words->at)
+        words->at = "";
+    words->end = words->at + len;
 }
 
-/* In a reply of seen: state, place, since. */
-static struct queue_place decode_seen(const struct redis_reply *reply, size_t i)
+/* The next buyer in the answer of join, seen or leave. */
+static enum status read_place(struct words *words, struct queue_place *ret_place)
 {
-    struct queue_place place = {.place = queue_uint_at(reply, 3 * i + 1),
-                                .since_ms = redis_reply_int(queue_item_at(reply, 3 * i + 2))};
-    place_state(&place, queue_item_at(reply, 3 * i));
-    return place;
+    struct queue_place place = {0};
+    if (!word_state(words, &place))
+        return ST_INTERNAL;
+    place.place = word_uint(words);
+    place.position = word_uint(words);
+    place.since_ms = (int64_t)word_uint(words);
+    *ret_place = place;
+    return ST_OK;
 }
 
-/* In a reply of leave: state, place. */
-static struct queue_place decode_leave(const struct redis_reply *reply, size_t i)
+static void on_answer(void *arg, enum status status, const struct redis_reply *reply)
 {
-    struct queue_place place = {.place = queue_uint_at(reply, 2 * i + 1)};
-    place_state(&place, queue_item_at(reply, 2 * i));
-    return place;
-}
-
-static void batch_done(struct queue_op *op, enum status status, const struct redis_reply *reply,
-                       size_t width,
-                       struct queue_place (*decode)(const struct redis_reply *, size_t))
-{
+    struct queue_op *op = arg;
     struct queue_numbers numbers;
-    enum status st = queue_decode(op->room, status, reply, width * op->items.count, &numbers);
+    enum status st = queue_decode(op->room, status, reply, 1, &numbers);
     if (st == ST_OK) {
-        size_t i = 0;
+        struct words words;
+        words_of(&words, reply);
         for (struct queue_item *item = op->items.head, *next; item; item = next) {
+            struct queue_place place;
             next = item->next;
-            struct queue_place place = decode(reply, i++);
-            item->cb(item->arg, ST_OK, &place, &numbers);
+            st = read_place(&words, &place);
+            item->cb(item->arg, st, st == ST_OK ? &place : NULL, &numbers);
             free(item);
         }
     } else {
         items_fail(&op->items, st);
     }
     queue_op_free(op);
-}
-
-static void on_joined(void *arg, enum status status, const struct redis_reply *reply)
-{
-    batch_done(arg, status, reply, 4, decode_join);
-}
-
-static void on_checked(void *arg, enum status status, const struct redis_reply *reply)
-{
-    batch_done(arg, status, reply, 3, decode_seen);
-}
-
-static void on_left(void *arg, enum status status, const struct redis_reply *reply)
-{
-    batch_done(arg, status, reply, 2, decode_leave);
 }
 
 static void add_proof(struct redis_args *args, const struct queue_proof *proof)
@@ -257,10 +266,10 @@ static void add_proof(struct redis_args *args, const struct queue_proof *proof)
 }
 
 /* Runs a script on a batch; what was not even sent ends here. */
-static void batch_run(struct queue_op *op, enum queue_script script, redis_cb cb)
+static void batch_run(struct queue_op *op, enum queue_script script)
 {
     struct queue_items items = op->items;
-    enum status st = queue_run(op, script, cb);
+    enum status st = queue_run(op, script, on_answer);
     if (st != ST_OK)
         items_fail(&items, st);
 }
@@ -277,7 +286,7 @@ static void send_joins(struct queue *queue, struct queue_room *room)
         redis_args_add_len(args, item->mode == QUEUE_JOIN ? "j" : "r", 1);
         add_proof(args, &item->proof);
     }
-    batch_run(op, QUEUE_SCRIPT_JOIN, on_joined);
+    batch_run(op, QUEUE_SCRIPT_JOIN);
 }
 
 static void send_checks(struct queue *queue, struct queue_room *room)
@@ -287,7 +296,7 @@ static void send_checks(struct queue *queue, struct queue_room *room)
     struct redis_args *args = queue_args(queue, room);
     for (struct queue_item *item = op->items.head; item; item = item->next)
         redis_args_add_len(args, item->buyer, item->len);
-    batch_run(op, QUEUE_SCRIPT_SEEN, on_checked);
+    batch_run(op, QUEUE_SCRIPT_SEEN);
 }
 
 /* A callback may call again; that goes out in the next turn, so a turn always ends. */
@@ -382,7 +391,7 @@ enum status queue_leave(struct queue *queue, const char *event, const char *buye
     redis_args_add(args, reason == QUEUE_COMPLETED ? "completed" : "left");
     redis_args_add_len(args, item->buyer, item->len);
     add_known(args, proof);
-    enum status st = queue_run(op, QUEUE_SCRIPT_LEAVE, on_left);
+    enum status st = queue_run(op, QUEUE_SCRIPT_LEAVE, on_answer);
     if (st != ST_OK)
         free(item);
     return st;
@@ -420,10 +429,15 @@ static void on_seen_reply(void *arg, enum status status, const struct redis_repl
 {
     struct queue_op *op = arg;
     struct queue *queue = op->queue;
-    enum status st = queue_decode(op->room, status, reply, 3 * op->signs->count, NULL);
+    enum status st = queue_decode(op->room, status, reply, 1, NULL);
     const char *buyer = op->signs->text;
+    struct words words;
+    words_of(&words, reply);
     for (size_t i = 0; st == ST_OK && queue->on_seen && i < op->signs->count; i++) {
-        struct queue_place place = decode_seen(reply, i);
+        struct queue_place place;
+        st = read_place(&words, &place);
+        if (st != ST_OK)
+            break;
         queue->on_seen(queue->on_seen_arg, op->room->id, buyer, &place);
         buyer += strlen(buyer) + 1;
     }

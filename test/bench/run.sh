@@ -6,6 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 mkdir -p build/bench
+# With the allocator the service has.
 # shellcheck disable=SC2046 # the flags are words
-"${CC:-gcc}" -O2 -o build/bench/hello test/bench/hello.c $(pkg-config --cflags --libs libmicrohttpd libuv)
+"${CC:-gcc}" -O2 -o build/bench/hello test/bench/hello.c $(pkg-config --cflags --libs libmicrohttpd libuv) -Wl,--no-as-needed -ljemalloc
 BENCH_HELLO=$PWD/build/bench/hello exec node --test --test-reporter=spec test/bench/bench.mjs

@@ -61,6 +61,19 @@ export class Room {
     return result;
   }
 
+  // The one text of a call of many buyers; of its words those that have a meaning there.
+  decodeBuyers(reply, fields) {
+    const result = this.decode(reply);
+    const words = result.rest?.[0].split(' ') ?? [];
+    result.buyers = [];
+    for (let i = 0; i < words.length; i += 4) {
+      const [place, position, since] = words.slice(i + 1, i + 4).map(Number);
+      const all = { state: words[i], place, position, since };
+      result.buyers.push(Object.fromEntries(fields.map((name) => [name, all[name]])));
+    }
+    return result;
+  }
+
   // buyers: ids, or { buyer, mode, ticket: {place, epoch}, pass: {place, epoch, since} }.
   async join(buyers, { known = 0 } = {}) {
     const args = [known];
@@ -71,17 +84,11 @@ export class Room {
         : '';
       args.push(buyer, mode === 'resume' ? 'r' : mode, proof);
     }
-    const result = this.decode(await this.run('join', ...args), 4);
-    result.buyers = result.rows?.map(([state, place, position, since]) => ({
-      state, place: Number(place), position: Number(position), since: Number(since),
-    }));
-    return result;
+    return this.decodeBuyers(await this.run('join', ...args), ['state', 'place', 'position', 'since']);
   }
 
   async seen(buyers) {
-    const result = this.decode(await this.run('seen', ...buyers), 3);
-    result.buyers = result.rows?.map(([state, place, since]) => ({ state, place: Number(place), since: Number(since) }));
-    return result;
+    return this.decodeBuyers(await this.run('seen', ...buyers), ['state', 'place', 'since']);
   }
 
   // buyers: ids, or { buyer, place, epoch }.
@@ -91,9 +98,7 @@ export class Room {
       const { buyer, place = 0, epoch = 0 } = typeof item === 'string' ? { buyer: item } : item;
       args.push(buyer, place, epoch);
     }
-    const result = this.decode(await this.run('leave', ...args), 2);
-    result.buyers = result.rows?.map(([state, place]) => ({ state, place: Number(place) }));
-    return result;
+    return this.decodeBuyers(await this.run('leave', ...args), ['state', 'place']);
   }
 
   async promote({ lease = this.lease, admit = 0, known = 0, silent = 120000, moves = 500 } = {}) {

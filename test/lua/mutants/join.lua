@@ -25,7 +25,7 @@ if not check[1] or ev.now - num(check[1]) > CHECK_MS then
     call('HSET', K_STATS, 'mutant:at', text(ev.now), 'mutant:inside', checked)
 end
 
-local rows = {}
+local words = {}
 for i = 2, #ARGV, 3 do
     local b, state, place, position, since = ARGV[i], 'gone', '0', 0, 0
     local inside = call('ZSCORE', K_PLACE, b)
@@ -52,12 +52,8 @@ for i = 2, #ARGV, 3 do
         position = call('ZRANK', K_QUEUE, b) + 1
     end
     for _, item in ipairs({state, place, position, since}) do
-        rows[#rows + 1] = item
+        words[#words + 1] = item
     end
 end
 
-local reply = numbers()
-for i = 1, #rows do
-    reply[#reply + 1] = rows[i]
-end
-return reply
+return answer(words)
