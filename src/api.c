@@ -2,7 +2,7 @@
 /*
  * api: the HTTP face of one worker.
  *
- * A request passes, in this order: route -> CORS -> rate limit -> identity -> body -> handler. The
+ * A request passes, in this order: CORS -> route -> rate limit -> identity -> body -> handler. The
  * handler answers at once or starts one operation whose callback answers; whatever it returns other
  * than ST_OK is answered here, by the only map from enum status to HTTP. Handlers stand in
  * api_*.c, each with its own part of the route table. Called by: worker.
@@ -393,6 +393,15 @@ static bool identify(struct api_call *call)
     return true;
 }
 
+/* A guest is given his cookie even with an answer that comes before anybody asks who he is: his
+ * next request is then the same buyer's. */
+static void greet_guest(struct api_call *call)
+{
+    if (call->route != NULL && call->route->auth == AUTH_BUYER &&
+        http_req_header(call->req, "Authorization") == NULL && !foreign_origin(call))
+        identify_guest(call);
+}
+
 bool api_admits_buyer(struct api_call *call, const struct event *event)
 {
     if (!call->guest || event == NULL || event->allow_guests)
@@ -557,62 +566,85 @@ static const char *refusal_slug(unsigned code)
     return code == 413 ? "too-large" : code == 503 ? "overloaded" : "malformed";
 }
 
-/* Finds the route and fills call->param; false: answered. */
-static bool route_call(struct api_call *call)
-{
-    const char *param = NULL;
-    size_t param_len = 0;
+/* Where a path leads. */
+struct destination {
+    const struct bound_route *bound; /* NULL: nowhere, or `allow` says with which other methods */
+    const char *param;               /* NULL: the route has none */
+    size_t param_len;
     struct buf allow;
-    buf_init(&allow, 128);
-    const struct bound_route *bound = find_route(
-        http_req_method(call->req), http_req_path(call->req), &param, &param_len, &allow);
-    bool routed = false;
-    if (bound != NULL) {
-        call->route = bound->route;
-        call->metric = bound->metric;
+};
+
+static void find_destination(struct api_call *call, struct destination *to)
+{
+    *to = (struct destination){0};
+    buf_init(&to->allow, 128);
+    to->bound = find_route(http_req_method(call->req), http_req_path(call->req), &to->param,
+                           &to->param_len, &to->allow);
+    if (to->bound == NULL)
+        return;
+    call->route = to->bound->route;
+    call->metric = to->bound->metric;
+}
+
+/* Fills call->param; false: answered. */
+static bool take_param(struct api_call *call, const struct destination *to)
+{
+    if (to->param == NULL)
+        return true;
+    if (token_is_event_id(to->param, to->param_len)) {
+        memcpy(call->param, to->param, to->param_len);
+        return true;
     }
-    if (bound == NULL && allow.len > 0) {
-        http_req_add_header(call->req, "Allow", buf_str(&allow));
-        if (strcmp(http_req_method(call->req), "OPTIONS") == 0)
-            answer_preflight(call);
-        else
-            api_problem(call, 405, "method-not-allowed", "This route has other methods.", NULL);
-    } else if (bound == NULL) {
+    const char *open = strchr(call->route->path, '{') + 1;
+    char name[32];
+    (void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(open, "}"), open);
+    greet_guest(call);
+    api_problem(call, 400, "invalid", "An id is 1 to 64 of A-Z a-z 0-9 _ -.", name);
+    return false;
+}
+
+static void answer_unrouted(struct api_call *call, const struct destination *to)
+{
+    if (to->allow.len == 0) {
         api_problem(call, 404, "not-found", "There is no such route.", NULL);
-    } else if (param != NULL && !token_is_event_id(param, param_len)) {
-        const char *open = strchr(bound->route->path, '{') + 1;
-        char name[32];
-        (void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(open, "}"), open);
-        api_problem(call, 400, "invalid", "An id is 1 to 64 of A-Z a-z 0-9 _ -.", name);
-    } else {
-        if (param != NULL)
-            memcpy(call->param, param, param_len);
-        routed = true;
+        return;
     }
-    buf_clear(&allow);
-    return routed;
+    http_req_add_header(call->req, "Allow", buf_str(&to->allow));
+    if (strcmp(http_req_method(call->req), "OPTIONS") == 0)
+        answer_preflight(call);
+    else
+        api_problem(call, 405, "method-not-allowed", "This route has other methods.", NULL);
+}
+
+/* False: answered. */
+static bool admit_request(struct api_call *call, const struct destination *to, unsigned refusal)
+{
+    if (refusal != 0) {
+        greet_guest(call);
+        api_problem(call, refusal, refusal_slug(refusal),
+                    "The request is malformed or over a limit.", NULL);
+    } else if (!within_rate(call)) {
+        greet_guest(call);
+        api_problem(call, 429, "too-many-requests", "Too many requests from this address.", NULL);
+    } else if (to->bound == NULL) {
+        answer_unrouted(call, to);
+    } else {
+        return take_param(call, to);
+    }
+    return false;
 }
 
 static void on_request(void *arg, struct http_req *req, unsigned refusal)
 {
     struct api *api = arg;
     struct api_call *call = http_req_alloc(req, sizeof(*call));
+    struct destination to;
     begin_call(api, call, req);
     add_cors(call);
-    if (refusal != 0) {
-        api_problem(call, refusal, refusal_slug(refusal),
-                    "The request is malformed or over a limit.", NULL);
-        return;
-    }
-    if (!within_rate(call)) {
-        api_problem(call, 429, "too-many-requests", "Too many requests from this address.", NULL);
-        return;
-    }
-    if (!route_call(call))
-        return;
-    if (!identify(call))
-        return;
-    if (call->route->takes_body && !parse_body(call))
+    find_destination(call, &to);
+    const bool admitted = admit_request(call, &to, refusal);
+    buf_clear(&to.allow);
+    if (!admitted || !identify(call) || (call->route->takes_body && !parse_body(call)))
         return;
     const enum status st = call->route->handler(call);
     if (st != ST_OK)

@@ -257,6 +257,31 @@ test('probes and metrics', async () => {
   assert.match(text, /tiketi_tick_duration_seconds_count \d+/);
 });
 
+test("a guest's cookie comes with every answer, errors included", async () => {
+  const limited = await Server.start({ redis, database, roles: 'api', env: { RATE_LIMIT_PER_IP: 5 } });
+  const event = await organizer.sale({ threshold: 0 });
+  const path = `/api/queue/check/${event.id}`;
+  const cookieOf = (answer) => [answer.headers['set-cookie'] ?? []].flat().find((cookie) => cookie.startsWith('tiketi_guest='));
+  for (const [status, answer] of [
+    [200, await server.post(path)],
+    [400, await server.post('/api/queue/check/bad*id')],
+    [400, await server.post(path, { json: { surprise: 1 } })],
+    [404, await server.post('/api/queue/check/nobody-knows-it')],
+    [413, await server.post(path, { body: 'x'.repeat(1 << 17) })],
+    [431, await server.post(path, { headers: { 'x-long': 'y'.repeat(8200) } })],
+  ]) {
+    assert.equal(answer.status, status, answer.text);
+    assert.match(cookieOf(answer) ?? 'none', /^tiketi_guest=g:[0-9a-f]{32}; /, `with ${status}`);
+  }
+  let refused;
+  for (let i = 0; i < 40 && refused?.status !== 429; i++) refused = await limited.post(path);
+  assert.equal(refused.status, 429);
+  assert.match(cookieOf(refused) ?? 'none', /^tiketi_guest=/);
+  assert.equal(cookieOf(await server.post(path, { headers: { authorization: 'Bearer x' } })), undefined, 'an invalid bearer is no guest');
+  assert.equal(cookieOf(await server.get('/nope')), undefined);
+  await limited.stop();
+});
+
 test('a forged X-Forwarded-For does not beat the rate limit', async () => {
   const limited = await Server.start({ redis, database, roles: 'api', env: { RATE_LIMIT_PER_IP: 5, TRUSTED_PROXIES: '10.0.0.0/8' } });
   const answers = [];
