@@ -11,7 +11,7 @@ set -eu
 
 build='make gcc libc6-dev pkgconf=pkg-config libmicrohttpd-dev libhiredis-dev libpq-dev
     libwebsockets-dev libwebsockets-evlib-uv libjansson-dev libuv1-dev libssl-dev
-    libhttp-parser-dev libwslay-dev libjemalloc-dev'
+    libhttp-parser-dev libwslay-dev libjemalloc-dev libxxhash-dev'
 run='redis-server=redis-server postgresql postgresql-client=psql curl=curl jq=jq'
 test="$run libcmocka-dev nodejs=node npm=npm procps=ps"
 lint='clang-format=clang-format clang-tidy=clang-tidy shellcheck=shellcheck'

@@ -5,13 +5,17 @@
  * Why this way: a doubling table moves all its nodes at once, which at a million entries is a
  * pause of tens of milliseconds in the middle of a sale. Here each insertion splits one bucket:
  * with n buckets in use and `low` the greatest power of two <= n, a hash belongs to
- * hash % (2 * low) when that bucket exists, else to hash % low.
+ * hash % (2 * low) when that bucket exists, else to hash % low. The hash is XXH3: a
+ * byte at a time, the ids of a join took as long to hash as its ticket to encode.
  * Called by: presence, gateway. Owns: the array of buckets. No failure but no memory (aborts).
  */
 #include "table.h"
 
 #include <stdlib.h>
 #include <sys/random.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "buf.h"
 
@@ -31,19 +35,13 @@ void table_clear(struct table *table)
     *table = (struct table){.seed = table->seed};
 }
 
-static uint64_t mix(uint64_t hash, const char *text, size_t len)
-{
-    for (size_t i = 0; i < len; i++)
-        hash = (hash ^ (uint8_t)text[i]) * 0x100000001b3u;
-    /* FNV's low bits are its weakest: fold the high ones in, and set the two texts apart. */
-    hash ^= hash >> 32;
-    return hash * 0x9e3779b97f4a7c15u;
-}
-
 uint32_t table_hash(const struct table *table, const char *a, size_t a_len, const char *b,
                     size_t b_len)
 {
-    return (uint32_t)(mix(mix(table->seed, a, a_len), b, b_len) >> 32);
+    uint64_t hash = XXH3_64bits_withSeed(a, a_len, table->seed);
+    if (b_len)
+        hash = XXH3_64bits_withSeed(b, b_len, hash);
+    return (uint32_t)(hash >> 32);
 }
 
 static size_t power_below(size_t count)
