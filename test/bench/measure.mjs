@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+//
+// How a figure is taken: CPU of a process as the kernel counts it, load by wrk, and a service and
+// its yardstick in turns, so that what disturbs the machine disturbs both.
+
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { promisify } from 'node:util';
+import { ROOT } from '../fixtures/index.mjs';
+
+export const quick = process.env.QUICK === '1';
+export const ROUNDS = quick ? 3 : 5;
+export const SECONDS = quick ? 2 : 5;
+const TICK_US = 1e6 / 100; // USER_HZ
+const run = promisify(execFile);
+
+export const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
+
+// CPU time of a process so far, user and system, all its threads, µs.
+export function cpuOf(pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * TICK_US;
+}
+
+// CPU time of Redis' own thread so far, µs.
+export async function redisCpu(redis) {
+  const info = await redis.cli('INFO', 'cpu');
+  const field = (name) => Number(new RegExp(`${name}:([0-9.]+)`).exec(info)[1]);
+  return (field('used_cpu_user_main_thread') + field('used_cpu_sys_main_thread')) * 1e6;
+}
+
+let salt = 1;
+
+// request: { method, path, lines } as in requests.lua.
+async function load(port, connections, { method = 'POST', path, lines = '' }) {
+  const { stdout } = await run('wrk', ['-t1', `-c${connections}`, `-d${SECONDS}s`, '-s', `${ROOT}/test/bench/requests.lua`, `http://127.0.0.1:${port}`],
+    { env: { ...process.env, WRK_METHOD: method, WRK_PATH: path, WRK_LINES: lines, WRK_SALT: String(salt++) }, maxBuffer: 1 << 24 });
+  const result = JSON.parse(stdout.split('\n').find((line) => line.startsWith('{')));
+  if (result.errors + result.bad > 0) throw new Error(`the load failed: ${JSON.stringify(result)}`);
+  return result;
+}
+
+// target: { pid, port }. CPU per request, and requests per second.
+export async function cost(target, connections, request) {
+  const before = cpuOf(target.pid);
+  const result = await load(target.port, connections, request);
+  return { cpu: (cpuOf(target.pid) - before) / result.requests, rate: result.requests / (result.us / 1e6), requests: result.requests };
+}
+
+// The same requests to both, in turns; medians. `around` may watch each round of the service.
+export async function beside(service, yardstick, connections, request, around = (round) => round()) {
+  const own = [];
+  const other = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    other.push(await cost(yardstick, connections, request));
+    own.push(await around(() => cost(service, connections, request)));
+  }
+  const of = (list, name) => median(list.map((one) => one[name]));
+  return { cpu: of(own, 'cpu'), rate: of(own, 'rate'), besideCpu: of(other, 'cpu'), besideRate: of(other, 'rate') };
+}
