@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * db: the only includer of libpq. A small non-blocking pool on one loop: prepared statements,
- * a deadline for every query, reconnects with jittered back-off. One query is one transaction:
- * state changes are SQL functions.
+ * db: the only includer of libpq. A small non-blocking pool on one loop: prepared statements, several
+ * under way on one connection, a deadline for every query, reconnects with jittered back-off. One
+ * query is one transaction: state changes are SQL functions.
  */
 #ifndef TIKETI_DB_H
 #define TIKETI_DB_H
@@ -43,11 +43,12 @@ bool db_bool(const struct db_result *result, int row, int col);
 struct db_opts {
     struct loop *loop;
     const char *url; /* keywords or URI; copied; host names are resolved off the loop thread; a
-                        service file is refused */
+                        service file is refused. Of several hosts, the first that fits
+                        target_session_attrs is taken, and one that hangs is passed over */
     int pool_min, pool_max;
     int64_t timeout_ms; /* deadline of one query, waiting for a connection included; also sent as
                             statement_timeout */
-    unsigned queue_max; /* queries waiting for a connection before ST_FULL */
+    unsigned queue_max; /* queries waiting in line before ST_FULL */
     const char *application_name;
 };
 
@@ -59,14 +60,20 @@ void db_stop(struct db *db);
 /* Does the same; then `cb` (may be NULL) runs, later, and the
  * object is gone. */
 void db_close(struct db *db, loop_cb cb, void *arg);
-bool db_up(const struct db *db); /* at least one connection works */
+/* At least one connection works: each has shown a sign of life within the last four seconds, or is
+ * being given up. */
+bool db_up(const struct db *db);
 
-/* Params are text or NULL and are copied. A query that fails because its idle connection had died
- * before anything was sent is retried once on a fresh one. ST_UNAVAILABLE at once while every
- * connection attempt fails; ST_FULL when the queue is full. Callback promise as in redis.h. */
+/* Params are text or NULL and are copied. A query of which certainly nothing was done (its idle
+ * connection had died before anything was sent, the server is read-only, its plan is out of date)
+ * is tried once more on another connection. ST_UNAVAILABLE at once while every connection attempt
+ * fails; ST_FULL when the queue is full. Callback promise as in redis.h.
+ * When the pool is at its limit, several queries are under way on one connection, each a transaction
+ * of its own: they are done in order, so a slow one holds up those behind it (a few, and none once
+ * it has been running for a while). */
 MUST_CHECK enum status db_query(struct db *db, const struct db_stmt *stmt,
                                 const char *const *params, db_cb cb, void *arg);
-/* The same with another deadline. */
+/* The same with another deadline; such a query has a connection for itself. */
 MUST_CHECK enum status db_query_within(struct db *db, int64_t timeout_ms,
                                        const struct db_stmt *stmt, const char *const *params,
                                        db_cb cb, void *arg);

@@ -3,18 +3,24 @@
  * db: PostgreSQL: a small pool of connections on one loop, a deadline for every query, reconnects
  * with jittered back-off.
  *
- * Why this way: a query waits in line for a free connection and has it for itself; its deadline
- * counts from the call. At the deadline it is given up by closing its connection: PQcancel would
- * block, and statement_timeout stops the server too.
+ * Why this way: a query goes to a free connection; when the pool cannot grow, behind others (libpq's
+ * pipeline): to where the fewest are, but never behind one that has been running for long, nor
+ * behind or before one with a limit of its own: those wait in line. A deadline counts from the
+ * call. At the deadline a query is given up by closing its connection: PQcancel would block, and
+ * statement_timeout stops the server too. Whatever else is under way on that connection ends with
+ * it, unknown; so as much as must be is put behind others, and not more.
+ * A connection without work is asked every second whether it is still there: a server that hangs,
+ * or a host that is gone, says nothing by itself.
  * Called by: domain and role files, on the loop's thread.
  * Owns: the connections (db_link), the queries in line, a timer for all deadlines, one for retries.
  * Invariants: user callbacks run only from done_run, which ends every entry point: so nothing below
  * them is in use when they call db_query or db_close. `db` itself lives until on_gone.
  * PostgreSQL gone: waiting queries end with ST_UNAVAILABLE, new ones are refused at once, and one
- * probe at a time tries again every 50..500 ms.
+ * attempt at a time is made every 50..500 ms. Of several hosts, one that does not answer in time is
+ * passed over at the next attempt: libpq itself would wait for it for ever.
  *
- * A connection:  CONNECTING -> IDLE <-> BUSY;  each may end in conn_free.
- * A query:       waiting -> on a connection -> done;  back to waiting once, if it had not left.
+ * A connection:  CONNECTING -> UP (-> RETIRING: takes no more);  each may end in conn_free.
+ * A query:       waiting -> on a connection -> done;  back to waiting once, if nothing of it was done.
  */
 #include "db.h"
 
@@ -30,11 +36,15 @@
 #include "metrics.h"
 
 #define CONNECT_TIMEOUT_MS 5000
+#define CONNECT_ANY_MS     2000 /* where there is another host to try */
+#define STALL_MS           50   /* nothing is put behind a query that has run for so long */
+#define LOOK_MS            1000 /* a connection idle for so long is asked for a sign of life */
+#define LOOK_TIMEOUT_MS    2500
 #define BACKOFF_MIN_MS     50
 #define BACKOFF_MAX_MS     500
 #define LIVED_MS           1000  /* a connection that died younger counts as a failed attempt */
 #define SPARE_MS           60000 /* a connection above pool_min, unused for so long, is closed */
-#define LOOK_MS            3600000
+#define SLEEP_MS           3600000
 
 struct query {
     struct query *next;
@@ -44,6 +54,7 @@ struct query {
     uint64_t began_ns, deadline;
     int64_t timeout_ms;
     bool retried;
+    bool probe;         /* ours: a sign of life, not somebody's query */
     enum status status; /* when done */
     struct db_result *result;
     const char *params[]; /* then their texts */
@@ -54,17 +65,20 @@ struct query_list {
     unsigned count;
 };
 
-enum conn_state { CONN_CONNECTING, CONN_IDLE, CONN_BUSY };
+enum conn_state { CONN_CONNECTING, CONN_UP, CONN_RETIRING };
 
 struct conn {
     struct db *db;
     struct conn *next;
     struct db_link *link;
     enum conn_state state;
-    struct query *query; /* while BUSY */
-    uint64_t deadline;   /* of the attempt to connect */
-    uint64_t since;      /* connected */
-    uint64_t used;       /* the last query ended */
+    struct query_list flight; /* under way, in order */
+    uint64_t deadline;        /* of the attempt to connect */
+    uint64_t since;           /* connected */
+    uint64_t used;            /* the last query ended */
+    uint64_t heard;           /* anything came */
+    uint64_t head_at;         /* the oldest under way became that */
+    unsigned skip;            /* as db had it at the attempt to connect */
 };
 
 struct db {
@@ -79,6 +93,7 @@ struct db {
     struct loop_timer *retry;
     bool retry_pending;
     uint64_t backoff_ms;
+    unsigned skip; /* addresses passed over at the next attempt to connect */
     uint32_t random;
     struct loop_task pump;
     bool failing; /* no connection, and the last attempt failed */
@@ -139,10 +154,12 @@ static void done_run(struct db *db)
     struct query *query;
     while ((query = list_pop(&db->done))) {
         enum status st = query->status;
-        metrics_observe(HISTOGRAM_DB, (double)(clock_mono_ns() - query->began_ns) / 1e9);
-        if (st == ST_TIMEOUT || st == ST_UNAVAILABLE || st == ST_INTERNAL)
-            metrics_add(METRIC_DB_ERRORS, 1);
-        query->cb(query->arg, st, st == ST_OK ? query->result : NULL);
+        if (!query->probe) {
+            metrics_observe(HISTOGRAM_DB, (double)(clock_mono_ns() - query->began_ns) / 1e9);
+            if (st == ST_TIMEOUT || st == ST_UNAVAILABLE || st == ST_INTERNAL)
+                metrics_add(METRIC_DB_ERRORS, 1);
+            query->cb(query->arg, st, st == ST_OK ? query->result : NULL);
+        }
         db_result_free(query->result);
         free(query);
     }
@@ -209,7 +226,7 @@ static void conn_free(struct conn *conn)
     while (*at != conn)
         at = &(*at)->next;
     *at = conn->next;
-    assert(!conn->query);
+    assert(!conn->flight.head);
     db_link_close(conn->link);
     free(conn);
 }
@@ -228,7 +245,7 @@ static void log_trouble(const char *message, const char *error)
 static void conn_refused(struct conn *conn, const char *error)
 {
     struct db *db = conn->db;
-    bool none = conns_in(db, CONN_IDLE, CONN_BUSY) == 0;
+    bool none = conns_in(db, CONN_UP, CONN_RETIRING) == 0;
     if (!none || !db->failing)
         log_trouble(none ? "postgres: out of reach" : "postgres: cannot add a connection", error);
     conn_free(conn);
@@ -239,21 +256,31 @@ static void conn_refused(struct conn *conn, const char *error)
     retry_later(db);
 }
 
-/* Gives up a working connection. `status` is for its query, if that cannot be tried again. */
-static void conn_lost(struct conn *conn, enum status status)
+/* Nothing of this query was done, so it may be done elsewhere: once. */
+static bool query_again(struct db *db, struct query *query)
+{
+    if (db->closing || query->retried || query->probe)
+        return false;
+    query->retried = true;
+    list_push_front(&db->waiting, query);
+    return true;
+}
+
+/* Gives up a working connection. What is under way on it is unknown; ST_TIMEOUT for what is
+ * overdue. Only what was sent last is certain not to have left, if not all has. */
+static void conn_lost(struct conn *conn)
 {
     struct db *db = conn->db;
-    struct query *query = conn->query;
-    conn->query = NULL;
-    if (query && status == ST_UNAVAILABLE && !db->closing && !query->retried &&
-        !db_link_sent(conn->link)) {
-        query->retried = true;
-        list_push_front(&db->waiting, query);
-    } else if (query) {
-        query_finish(db, query, status, NULL);
+    uint64_t now = loop_now_ms(db->loop);
+    bool sent = db_link_sent(conn->link);
+    struct query *query;
+    while ((query = list_pop(&conn->flight))) {
+        bool overdue = query->deadline <= now;
+        if (overdue || sent || conn->flight.head || !query_again(db, query))
+            query_finish(db, query, overdue ? ST_TIMEOUT : ST_UNAVAILABLE, NULL);
     }
     db->lost = true;
-    if (loop_now_ms(db->loop) - conn->since < LIVED_MS)
+    if (now - conn->since < LIVED_MS)
         retry_later(db);
     conn_free(conn);
     pump_later(db);
@@ -262,39 +289,42 @@ static void conn_lost(struct conn *conn, enum status status)
 static void conn_broken(struct conn *conn, const char *error)
 {
     log_trouble("postgres: connection lost", error[0] ? error : "closed by the server");
-    conn_lost(conn, ST_UNAVAILABLE);
+    conn_lost(conn);
 }
 
 static void on_up(void *arg)
 {
     struct conn *conn = arg;
     struct db *db = conn->db;
-    conn->state = CONN_IDLE;
-    conn->since = conn->used = loop_now_ms(db->loop);
+    conn->state = CONN_UP;
+    conn->since = conn->used = conn->heard = loop_now_ms(db->loop);
     db->backoff_ms = 0;
     if (db->lost)
         metrics_add(METRIC_DB_RECONNECTS, 1);
     if (db->failing)
         log_info("postgres: back in reach");
     db->failing = db->lost = false;
-    timer_need(db, conn->used + SPARE_MS);
+    timer_need(db, conn->heard + LOOK_MS);
     pump_later(db);
-    done_run(db);
 }
 
-static void on_result(void *arg, enum status status, bool drop, struct db_result *result)
+/* The callback runs later in this turn, from on_pump: more results may follow at once. */
+static void on_result(void *arg, struct db_outcome outcome, struct db_result *result)
 {
     struct conn *conn = arg;
     struct db *db = conn->db;
-    struct query *query = conn->query;
-    conn->query = NULL;
-    conn->state = CONN_IDLE;
-    conn->used = loop_now_ms(db->loop);
-    query_finish(db, query, status, result);
-    if (drop)
-        conn_lost(conn, ST_UNAVAILABLE);
+    struct query *query = list_pop(&conn->flight);
+    conn->head_at = conn->heard = loop_now_ms(db->loop);
+    if (!query->probe)
+        conn->used = conn->heard;
+    if (outcome.drop)
+        conn->state = CONN_RETIRING;
+    if (outcome.again && query_again(db, query))
+        db_result_free(result);
+    else
+        query_finish(db, query, outcome.status, result);
+    timer_need(db, conn->heard + LOOK_MS);
     pump_later(db);
-    done_run(db);
 }
 
 static void on_down(void *arg, const char *error)
@@ -314,19 +344,29 @@ static void conn_open(struct db *db)
         .on_up = on_up, .on_result = on_result, .on_down = on_down};
     struct conn *conn = xcalloc(1, sizeof(*conn));
     conn->db = db;
+    conn->skip = db->skip;
     conn->next = db->conns;
     db->conns = conn;
-    conn->deadline = loop_now_ms(db->loop) + CONNECT_TIMEOUT_MS;
-    conn->link = db_link_open(db->loop, db->place, &user, conn);
+    conn->deadline =
+        loop_now_ms(db->loop) + (db->place->target_count > 1 ? CONNECT_ANY_MS : CONNECT_TIMEOUT_MS);
+    conn->link = db_link_open(db->loop, db->place, db->skip, &user, conn);
     timer_need(db, conn->deadline);
+}
+
+/* Has it a limit of its own? Then it has its connection for itself: whatever is behind a query with
+ * more time would wait too long, and one with less would end what is before it. */
+static bool is_alone(const struct db *db, const struct query *query)
+{
+    return query->timeout_ms != db->timeout_ms && !query->probe;
 }
 
 static void conn_run(struct conn *conn, struct query *query)
 {
     struct db *db = conn->db;
-    int64_t limit_ms = query->timeout_ms == db->timeout_ms ? 0 : query->timeout_ms;
-    conn->state = CONN_BUSY;
-    conn->query = query;
+    int64_t limit_ms = is_alone(db, query) ? query->timeout_ms : 0;
+    if (!conn->flight.head)
+        conn->head_at = loop_now_ms(db->loop);
+    list_push(&conn->flight, query);
     timer_need(db, query->deadline);
     if (!db_link_send(conn->link, query->stmt, query->params, limit_ms))
         conn_broken(conn, db_link_error(conn->link));
@@ -334,23 +374,55 @@ static void conn_run(struct conn *conn, struct query *query)
 
 /* ---- the pool ---- */
 
-/* The one used last, so that connections above pool_min become old and can go. */
-static struct conn *conn_idle(const struct db *db)
+static bool is_stalled(const struct conn *conn)
+{
+    return conn->flight.head && loop_now_ms(conn->db->loop) - conn->head_at >= STALL_MS;
+}
+
+/* A probe alone does not count: it is over at once, or never. */
+static bool is_free(const struct conn *conn)
+{
+    const struct query *head = conn->flight.head;
+    return conn->state == CONN_UP && (!head || (head->probe && !head->next && !is_stalled(conn)));
+}
+
+/* Of the free ones the one used last, so that connections above pool_min become old and can go. */
+static struct conn *conn_free_one(const struct db *db)
 {
     struct conn *best = NULL;
     for (struct conn *conn = db->conns; conn; conn = conn->next)
-        if (conn->state == CONN_IDLE && (!best || conn->used > best->used))
+        if (is_free(conn) && (!best || conn->used > best->used))
+            best = conn;
+    return best;
+}
+
+/* May a query be put behind those under way here? */
+static bool has_room(const struct conn *conn)
+{
+    return conn->state == CONN_UP && conn->flight.head && conn->flight.count < DB_LINK_DEPTH &&
+           !is_stalled(conn) && !is_alone(conn->db, conn->flight.head);
+}
+
+/* Where the fewest are under way; for the head of the line, when no connection is free and none is
+ * to come. */
+static struct conn *conn_least(const struct db *db)
+{
+    struct conn *best = NULL;
+    if (is_alone(db, db->waiting.head) || conns_in(db, CONN_CONNECTING, CONN_CONNECTING) > 0)
+        return NULL;
+    for (struct conn *conn = db->conns; conn; conn = conn->next)
+        if (has_room(conn) && (!best || conn->flight.count < best->flight.count))
             best = conn;
     return best;
 }
 
 /* As many connections as the pool's minimum and the waiting queries need; while none can be had,
- * one probe at a time. */
+ * one attempt at a time. */
 static void pool_fill(struct db *db)
 {
     while (!db->retry_pending) {
         unsigned coming = conns_in(db, CONN_CONNECTING, CONN_CONNECTING);
-        unsigned all = conns_in(db, CONN_CONNECTING, CONN_BUSY);
+        unsigned all = conns_in(db, CONN_CONNECTING, CONN_RETIRING);
         bool wanted = all < db->pool_min || coming < db->waiting.count;
         if (!wanted || all >= db->pool_max || (db->failing && coming > 0))
             return;
@@ -358,17 +430,31 @@ static void pool_fill(struct db *db)
     }
 }
 
+/* Connections of no use any more go as soon as everything on them is answered. */
+static void pool_retire(struct db *db)
+{
+    struct conn *after;
+    for (struct conn *conn = db->conns; conn; conn = after) {
+        after = conn->next;
+        if (conn->state == CONN_RETIRING && !conn->flight.head)
+            conn_lost(conn);
+    }
+}
+
 static void on_pump(void *arg)
 {
     struct db *db = arg;
     struct conn *conn;
-    while (db->waiting.head && (conn = conn_idle(db))) {
-        if (db_link_alive(conn->link))
+    pool_retire(db);
+    while (db->waiting.head && (conn = conn_free_one(db))) {
+        if (conn->flight.head || db_link_alive(conn->link))
             conn_run(conn, list_pop(&db->waiting));
         else
             conn_broken(conn, db_link_error(conn->link));
     }
     pool_fill(db);
+    while (db->waiting.head && (conn = conn_least(db)))
+        conn_run(conn, list_pop(&db->waiting));
     done_run(db);
 }
 
@@ -400,24 +486,57 @@ static void expire_waiting(struct db *db, uint64_t now, uint64_t *next)
 /* When this connection has to be looked at again. */
 static uint64_t conn_due(const struct conn *conn)
 {
-    if (conn->state == CONN_BUSY)
-        return conn->query->deadline;
-    return conn->state == CONN_IDLE ? conn->used + SPARE_MS : conn->deadline;
+    uint64_t due = conn->deadline;
+    if (conn->state == CONN_CONNECTING)
+        return due;
+    if (!conn->flight.head)
+        return conn->heard + LOOK_MS < conn->used + SPARE_MS ? conn->heard + LOOK_MS
+                                                             : conn->used + SPARE_MS;
+    due = UINT64_MAX;
+    for (const struct query *query = conn->flight.head; query; query = query->next)
+        due = query->deadline < due ? query->deadline : due;
+    return due;
+}
+
+/* Asks a connection without work for a sign of life. */
+static void conn_probe(struct conn *conn)
+{
+    static const struct db_stmt stmt = {.name = "db_probe", .sql = "SELECT 1"};
+    struct db *db = conn->db;
+    struct query *query = xcalloc(1, sizeof(*query));
+    query->stmt = &stmt;
+    query->probe = true;
+    query->timeout_ms = LOOK_TIMEOUT_MS;
+    query->deadline = loop_now_ms(db->loop) + LOOK_TIMEOUT_MS;
+    conn_run(conn, query);
+}
+
+static void conn_overdue(struct conn *conn)
+{
+    const struct query *query = conn->flight.head;
+    while (query->deadline > loop_now_ms(conn->db->loop))
+        query = query->next;
+    log_warn("postgres: deadline passed", LOG_TEXT("statement", query->stmt->name),
+             LOG_NUM("timeoutMs", query->timeout_ms), LOG_NUM("underWay", conn->flight.count));
+    conn_lost(conn);
 }
 
 static void conn_expire(struct conn *conn)
 {
     struct db *db = conn->db;
-    if (conn->state == CONN_BUSY) {
-        log_warn("postgres: deadline passed", LOG_TEXT("statement", conn->query->stmt->name),
-                 LOG_NUM("timeoutMs", conn->query->timeout_ms));
-        conn_lost(conn, ST_TIMEOUT);
-    } else if (conn->state == CONN_CONNECTING) {
+    uint64_t now = loop_now_ms(db->loop);
+    if (conn->state == CONN_CONNECTING) {
+        if (db->skip == conn->skip) /* several may have been at it */
+            db->skip++;             /* begin with the next one */
         conn_refused(conn, "no answer in time");
-    } else if (conns_in(db, CONN_CONNECTING, CONN_BUSY) > db->pool_min) {
+    } else if (conn->flight.head) {
+        conn_overdue(conn);
+    } else if (conn->used + SPARE_MS > now) {
+        conn_probe(conn);
+    } else if (conns_in(db, CONN_CONNECTING, CONN_RETIRING) > db->pool_min) {
         conn_free(conn);
     } else {
-        conn->used = loop_now_ms(db->loop); /* belongs to the minimum: look again later */
+        conn->used = now; /* belongs to the minimum: look again later */
     }
 }
 
@@ -425,7 +544,7 @@ static void on_timer(void *arg)
 {
     struct db *db = arg;
     uint64_t now = loop_now_ms(db->loop);
-    uint64_t next = now + LOOK_MS;
+    uint64_t next = now + SLEEP_MS;
     struct conn *after;
     expire_waiting(db, now, &next);
     for (struct conn *conn = db->conns; conn; conn = after) {
@@ -474,7 +593,7 @@ enum status db_query_within(struct db *db, int64_t timeout_ms, const struct db_s
 {
     if (db->closing || db->failing)
         return ST_UNAVAILABLE;
-    if (db->waiting.count >= db->queue_max + conns_in(db, CONN_IDLE, CONN_IDLE))
+    if (db->waiting.count >= db->queue_max + conns_in(db, CONN_UP, CONN_UP))
         return ST_FULL;
     struct query *query;
     enum status st = query_new(stmt, params, &query);
@@ -499,7 +618,7 @@ enum status db_query(struct db *db, const struct db_stmt *stmt, const char *cons
 
 bool db_up(const struct db *db)
 {
-    return conns_in(db, CONN_IDLE, CONN_BUSY) > 0;
+    return conns_in(db, CONN_UP, CONN_RETIRING) > 0;
 }
 
 /* ---- open, close ---- */
@@ -551,7 +670,7 @@ void db_stop(struct db *db)
     struct conn *after;
     for (struct conn *conn = db->conns; conn; conn = after) {
         after = conn->next;
-        conn_lost(conn, ST_UNAVAILABLE);
+        conn_lost(conn);
     }
     fail_waiting(db);
     loop_timer_close(db->timer);

@@ -3,15 +3,18 @@
  * db_link: one non-blocking connection to PostgreSQL in libpq's pipeline mode, and its results.
  *
  * Why this way: a statement is one implicit transaction: Parse (the first time on this connection),
- * Bind, Execute and Sync leave in one write. Its answer counts only when the Sync's is there,
- * because the commit happens at the Sync and may still fail (a deferred constraint).
+ * Bind, Execute and a Sync of its own leave in one write, so that one that fails aborts nothing but
+ * itself, however many are under way. Its answer counts only when the Sync's is there, because the
+ * commit happens at the Sync and may still fail (a deferred constraint).
  * Called by: db alone, which adds the pool, deadlines and retries.
  * Owns: the PGconn, its watch, the names being looked up, the list of what it has prepared.
- * Invariants: one statement at a time (several would each get their own Sync: a bad one aborts
- * everything up to it). The watch is closed before libpq may close its descriptor.
+ * Invariants: answers come in the order of the statements, so `flights` is a ring and its oldest
+ * is the one being answered. A statement is parsed once, by the first that needs it: those right
+ * behind it trust in that, and if it fails they get 26000, with nothing done, and may go elsewhere.
+ * The watch is closed before libpq may close its descriptor.
  * PostgreSQL gone: on_down; the link stays as it is until db closes it.
  *
- * Steps:  begin -> look up each host -> connect_poll... -> up -> send -> take... -> on_result
+ * Steps:  begin -> look up each host -> connect_poll... -> up -> send... -> take... -> on_result
  */
 #include "db_link.h"
 
@@ -26,10 +29,24 @@
 #include "buf.h"
 #include "log.h"
 
-#define ADDRESSES_MAX 4096 /* bytes of all hosts, or addresses, of one connection string */
+#define LIST_MAX      4096 /* bytes of all hosts, or addresses, of one connection string */
+#define ADDRESSES_MAX 64
 
 /* What each answer of a pipeline belongs to. A prepare is followed by what it prepares. */
 enum step { STEP_PREPARE_LIMIT, STEP_LIMIT, STEP_PREPARE, STEP_EXECUTE, STEP_MAX };
+
+/* A statement under way. */
+struct flight {
+    const struct db_stmt *stmt;
+    PGresult *result; /* what counts of its answers so far */
+    enum step steps[STEP_MAX];
+    size_t step, step_count;
+};
+
+struct address {
+    const struct db_target *target;
+    char *text; /* "" : the target needs none */
+};
 
 struct db_link {
     struct loop *loop;
@@ -39,6 +56,8 @@ struct db_link {
     struct loop_task begin;
     struct loop_resolve *resolve;
     size_t target; /* the host being looked up */
+    unsigned skip;
+    struct address addresses[ADDRESSES_MAX];
     size_t address_count;
     struct buf host, hostaddr, port; /* lists for libpq, one entry an address */
     PGconn *pg;
@@ -47,11 +66,9 @@ struct db_link {
     const struct db_stmt **prepared;
     size_t prepared_count, prepared_cap;
 
-    const struct db_stmt *stmt; /* under way; NULL: the link is free */
-    PGresult *result;           /* what counts of its answers so far */
-    enum step steps[STEP_MAX];
-    size_t step, step_count;
-    bool sent;
+    struct flight flights[DB_LINK_DEPTH]; /* a ring */
+    size_t oldest, flying;
+    bool sent;     /* all of it */
     unsigned ends; /* of answers, without an answer between */
 };
 
@@ -108,24 +125,23 @@ void db_result_free(struct db_result *result)
 /* The first row whose prefix fits counts. */
 static const struct sqlstate {
     const char *prefix;
-    enum status status;
-    bool drop; /* the connection is of no use any more */
+    struct db_outcome outcome;
 } sqlstates[] = {
-    {"23505", ST_CONFLICT, false},   /* unique_violation */
-    {"23P01", ST_CONFLICT, false},   /* exclusion_violation */
-    {"40", ST_CONFLICT, false},      /* serialization_failure, deadlock_detected */
-    {"55P03", ST_CONFLICT, false},   /* lock_not_available */
-    {"22", ST_INVALID, false},       /* data exception */
-    {"23", ST_INVALID, false},       /* the other constraints */
-    {"57014", ST_TIMEOUT, false},    /* query_canceled: statement_timeout */
-    {"25006", ST_UNAVAILABLE, true}, /* read_only_sql_transaction: a standby after a failover */
-    {"0A000", ST_UNAVAILABLE, true}, /* "cached plan must not change result type": migrated */
-    {"26000", ST_UNAVAILABLE, true}, /* our prepared statements are gone */
-    {"57", ST_UNAVAILABLE, true},    /* shutting down, crashed, starting up */
-    {"08", ST_UNAVAILABLE, true},    /* connection exception */
-    {"25P0", ST_UNAVAILABLE, true},  /* a session or transaction timeout */
-    {"53", ST_UNAVAILABLE, false},   /* out of memory, disk, connections */
-    {"", ST_INTERNAL, false},
+    {"23505", {ST_CONFLICT, false, false}},  /* unique_violation */
+    {"23P01", {ST_CONFLICT, false, false}},  /* exclusion_violation */
+    {"40", {ST_CONFLICT, false, false}},     /* serialization_failure, deadlock_detected */
+    {"55P03", {ST_CONFLICT, false, false}},  /* lock_not_available */
+    {"22", {ST_INVALID, false, false}},      /* data exception */
+    {"23", {ST_INVALID, false, false}},      /* the other constraints */
+    {"57014", {ST_TIMEOUT, false, false}},   /* query_canceled: statement_timeout */
+    {"25006", {ST_UNAVAILABLE, true, true}}, /* read_only_sql_transaction: a standby */
+    {"0A000", {ST_UNAVAILABLE, true, true}}, /* "cached plan must not change result type" */
+    {"26000", {ST_UNAVAILABLE, true, true}}, /* our prepared statements are gone */
+    {"57", {ST_UNAVAILABLE, true, false}},   /* shutting down, crashed, starting up */
+    {"08", {ST_UNAVAILABLE, true, false}},   /* connection exception */
+    {"25P0", {ST_UNAVAILABLE, true, false}}, /* a session or transaction timeout */
+    {"53", {ST_UNAVAILABLE, false, false}},  /* out of memory, disk, connections */
+    {"", {ST_INTERNAL, false, false}},
 };
 
 static const struct sqlstate *sqlstate_find(const PGresult *result)
@@ -170,6 +186,18 @@ static bool is_prepared(const struct db_link *link, const struct db_stmt *stmt)
     return false;
 }
 
+static struct flight *oldest(struct db_link *link)
+{
+    return &link->flights[link->oldest];
+}
+
+static void forget_prepared(struct db_link *link, const struct db_stmt *stmt)
+{
+    for (size_t i = 0; i < link->prepared_count; i++)
+        if (link->prepared[i] == stmt)
+            link->prepared[i--] = link->prepared[--link->prepared_count];
+}
+
 static void remember_prepared(struct db_link *link, const struct db_stmt *stmt)
 {
     if (link->prepared_count == link->prepared_cap) {
@@ -180,15 +208,17 @@ static void remember_prepared(struct db_link *link, const struct db_stmt *stmt)
     link->prepared[link->prepared_count++] = stmt;
 }
 
-static bool send_stmt(struct db_link *link, const struct db_stmt *stmt, const char *const *params,
-                      enum step prepare)
+static bool send_stmt(struct db_link *link, struct flight *flight, const struct db_stmt *stmt,
+                      const char *const *params)
 {
+    enum step prepare = stmt == &stmt_limit ? STEP_PREPARE_LIMIT : STEP_PREPARE;
     if (!is_prepared(link, stmt)) {
         if (!PQsendPrepare(link->pg, stmt->name, stmt->sql, 0, NULL))
             return false;
-        link->steps[link->step_count++] = prepare;
+        remember_prepared(link, stmt); /* for those behind it; keep() takes it back if it fails */
+        flight->steps[flight->step_count++] = prepare;
     }
-    link->steps[link->step_count++] = prepare + 1;
+    flight->steps[flight->step_count++] = prepare + 1;
     return PQsendQueryPrepared(link->pg, stmt->name, stmt->param_count, params, NULL, NULL, 0);
 }
 
@@ -207,13 +237,13 @@ bool db_link_send(struct db_link *link, const struct db_stmt *stmt, const char *
 {
     char limit[24];
     const char *limit_param[] = {limit};
-    assert(link->up && !link->stmt);
-    link->stmt = stmt;
-    link->step = link->step_count = link->ends = 0;
+    assert(link->up && link->flying < DB_LINK_DEPTH);
+    struct flight *flight = &link->flights[(link->oldest + link->flying++) % DB_LINK_DEPTH];
+    *flight = (struct flight){.stmt = stmt};
     link->sent = false;
     snprintf(limit, sizeof(limit), "%" PRId64, limit_ms);
-    return (limit_ms <= 0 || send_stmt(link, &stmt_limit, limit_param, STEP_PREPARE_LIMIT)) &&
-           send_stmt(link, stmt, params, STEP_PREPARE) && PQpipelineSync(link->pg) && flush(link);
+    return (limit_ms <= 0 || send_stmt(link, flight, &stmt_limit, limit_param)) &&
+           send_stmt(link, flight, stmt, params) && PQpipelineSync(link->pg) && flush(link);
 }
 
 bool db_link_sent(const struct db_link *link)
@@ -236,75 +266,80 @@ const char *db_link_error(const struct db_link *link)
 /* The Sync is answered: the transaction is committed, or nothing happened. */
 static void finish(struct db_link *link)
 {
-    const struct db_stmt *stmt = link->stmt;
-    PGresult *result = link->result;
-    enum status status = ST_OK;
-    bool drop = false;
-    link->stmt = NULL;
-    link->result = NULL;
-    if (is_error(result)) {
-        const struct sqlstate *row = sqlstate_find(result);
-        status = row->status;
-        drop = row->drop;
-        log_refusal(stmt, result, status);
+    struct flight flight = *oldest(link);
+    struct db_outcome outcome = {.status = ST_OK};
+    link->oldest = (link->oldest + 1) % DB_LINK_DEPTH;
+    link->flying--;
+    if (is_error(flight.result)) {
+        outcome = sqlstate_find(flight.result)->outcome;
+        log_refusal(flight.stmt, flight.result, outcome.status);
     }
-    link->user->on_result(link->arg, status, drop, (struct db_result *)result);
+    link->user->on_result(link->arg, outcome, (struct db_result *)flight.result);
 }
 
 /* Keeps what counts: the first error, else the rows of the statement itself. */
 static void keep(struct db_link *link, PGresult *result)
 {
-    enum step step = link->step < link->step_count ? link->steps[link->step] : STEP_MAX;
-    bool error = is_error(result);
-    if (!error && step == STEP_PREPARE_LIMIT)
-        remember_prepared(link, &stmt_limit);
-    if (!error && step == STEP_PREPARE)
-        remember_prepared(link, link->stmt);
-    bool had_error = link->result && is_error(link->result);
+    struct flight *flight = oldest(link);
+    enum step step = flight->step < flight->step_count ? flight->steps[flight->step] : STEP_MAX;
+    bool error = is_error(result); /* aborted by an earlier step counts as one */
+    if (error && step == STEP_PREPARE_LIMIT)
+        forget_prepared(link, &stmt_limit);
+    if (error && step == STEP_PREPARE)
+        forget_prepared(link, flight->stmt);
+    bool had_error = flight->result && is_error(flight->result);
     if (had_error || PQresultStatus(result) == PGRES_PIPELINE_ABORTED ||
         (!error && step != STEP_EXECUTE)) {
         PQclear(result);
         return;
     }
-    PQclear(link->result);
-    link->result = result;
+    PQclear(flight->result);
+    flight->result = result;
 }
 
-/* One answer. False: it was the last (and the link may be gone), or the connection is lost. */
+/* libpq's own word, not the server's: the connection is lost. */
+static bool is_loss(const PGconn *pg, const PGresult *result)
+{
+    return PQstatus(pg) != CONNECTION_OK && is_error(result) &&
+           PQresultStatus(result) != PGRES_PIPELINE_ABORTED &&
+           !PQresultErrorField(result, PG_DIAG_SQLSTATE);
+}
+
+/* One answer. False: there are no more. */
 static bool take(struct db_link *link)
 {
     PGresult *result = PQgetResult(link->pg);
     if (!result) { /* the end of one answer's results */
-        link->step++;
-        if (++link->ends <= 2)
-            return true;
-        link->user->on_down(link->arg, "out of step with the server");
-        return false;
+        oldest(link)->step++;
+        return ++link->ends <= 2;
     }
     link->ends = 0;
     if (PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
         PQclear(result);
         finish(link);
+    } else if (is_loss(link->pg, result)) {
+        PQclear(result);
         return false;
+    } else {
+        keep(link, result);
     }
-    keep(link, result);
-    if (PQstatus(link->pg) == CONNECTION_OK)
-        return true;
-    link->user->on_down(link->arg, db_link_error(link));
-    return false;
+    return true;
 }
 
 static void receive(struct db_link *link)
 {
     /* Without a statement under way it is a notice, a changed setting, or a good-bye. */
-    bool ok = link->stmt ? PQconsumeInput(link->pg) : db_link_alive(link);
-    if (!ok) {
-        link->user->on_down(link->arg, db_link_error(link));
-        return;
+    bool ok = link->flying > 0 ? PQconsumeInput(link->pg) : db_link_alive(link);
+    /* A server that goes may have answered before: what has come still counts. */
+    while (link->flying > 0 && !PQisBusy(link->pg)) {
+        if (!take(link)) {
+            ok = false;
+            break;
+        }
     }
-    while (link->stmt && !PQisBusy(link->pg))
-        if (!take(link))
-            return;
+    if (!ok || PQstatus(link->pg) != CONNECTION_OK)
+        link->user->on_down(link->arg,
+                            link->ends > 2 ? "out of step with the server" : db_link_error(link));
 }
 
 /* ---- connecting ---- */
@@ -371,9 +406,35 @@ static void on_event(void *arg, int events)
         link->user->on_down(link->arg, db_link_error(link));
 }
 
+/* The lists for libpq, begun where it was told to. */
+static enum status addresses_write(struct db_link *link)
+{
+    for (size_t i = 0; i < link->address_count; i++) {
+        const struct address *address = &link->addresses[(i + link->skip) % link->address_count];
+        const struct {
+            struct buf *out;
+            const char *text;
+        } lists[] = {{&link->host, address->target->host},
+                     {&link->hostaddr, address->text},
+                     {&link->port, address->target->port}};
+        for (size_t j = 0; j < sizeof(lists) / sizeof(lists[0]); j++) {
+            if (i > 0)
+                buf_add_char(lists[j].out, ',');
+            buf_add_str(lists[j].out, lists[j].text);
+            if (buf_status(lists[j].out) != ST_OK)
+                return ST_TOO_LARGE;
+        }
+    }
+    return ST_OK;
+}
+
 static void connect_start(struct db_link *link)
 {
     struct db_keywords words = {.count = 0};
+    if (addresses_write(link) != ST_OK) {
+        link->user->on_down(link->arg, "too many addresses");
+        return;
+    }
     db_place_keywords(link->place, &words);
     if (link->address_count > 0) {
         db_keywords_add(&words, "host", buf_str(&link->host));
@@ -394,18 +455,9 @@ static void connect_start(struct db_link *link)
 
 static void add_address(struct db_link *link, const char *address)
 {
-    const struct db_target *target = &link->place->targets[link->target];
-    const struct {
-        struct buf *out;
-        const char *text;
-    } lists[] = {
-        {&link->host, target->host}, {&link->hostaddr, address}, {&link->port, target->port}};
-    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
-        if (link->address_count > 0)
-            buf_add_char(lists[i].out, ',');
-        buf_add_str(lists[i].out, lists[i].text);
-    }
-    link->address_count++;
+    if (link->address_count < ADDRESSES_MAX)
+        link->addresses[link->address_count++] =
+            (struct address){&link->place->targets[link->target], xstrdup(address)};
 }
 
 /* A path is a Unix socket, nothing the default one. */
@@ -419,18 +471,15 @@ static void on_resolved(void *arg, enum status status, const char *const *list, 
 static void resolve_next(struct db_link *link)
 {
     for (; link->target < link->place->target_count; link->target++) {
-        const char *host = link->place->targets[link->target].host;
-        if (is_name(host)) {
-            link->resolve = loop_resolve_start(link->loop, host, on_resolved, link);
+        const struct db_target *target = &link->place->targets[link->target];
+        if (!target->hostaddr[0] && is_name(target->host)) {
+            link->resolve = loop_resolve_start(link->loop, target->host, on_resolved, link);
             return;
         }
-        add_address(link, "");
+        add_address(link, target->hostaddr);
     }
     if (link->place->target_count > 0 && link->address_count == 0)
         link->user->on_down(link->arg, "the host name cannot be resolved");
-    else if (buf_status(&link->host) != ST_OK || buf_status(&link->hostaddr) != ST_OK ||
-             buf_status(&link->port) != ST_OK)
-        link->user->on_down(link->arg, "too many addresses");
     else
         connect_start(link);
 }
@@ -452,17 +501,18 @@ static void on_begin(void *arg)
     resolve_next(arg);
 }
 
-struct db_link *db_link_open(struct loop *loop, const struct db_place *place,
+struct db_link *db_link_open(struct loop *loop, const struct db_place *place, unsigned skip,
                              const struct db_link_user *user, void *arg)
 {
     struct db_link *link = xcalloc(1, sizeof(*link));
     link->loop = loop;
     link->place = place;
+    link->skip = skip;
     link->user = user;
     link->arg = arg;
-    buf_init(&link->host, ADDRESSES_MAX);
-    buf_init(&link->hostaddr, ADDRESSES_MAX);
-    buf_init(&link->port, ADDRESSES_MAX);
+    buf_init(&link->host, LIST_MAX);
+    buf_init(&link->hostaddr, LIST_MAX);
+    buf_init(&link->port, LIST_MAX);
     link->begin = (struct loop_task){.cb = on_begin, .arg = link};
     loop_defer(loop, &link->begin);
     return link;
@@ -473,8 +523,11 @@ void db_link_close(struct db_link *link)
     loop_undefer(link->loop, &link->begin);
     loop_resolve_cancel(link->resolve);
     loop_watch_close(link->watch); /* before libpq closes the descriptor */
-    PQclear(link->result);
+    for (; link->flying > 0; link->flying--, link->oldest = (link->oldest + 1) % DB_LINK_DEPTH)
+        PQclear(oldest(link)->result);
     PQfinish(link->pg);
+    for (size_t i = 0; i < link->address_count; i++)
+        free(link->addresses[i].text);
     buf_clear(&link->host);
     buf_clear(&link->hostaddr);
     buf_clear(&link->port);

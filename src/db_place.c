@@ -4,7 +4,9 @@
  *
  * Why this way: libpq would look up host names while the loop stands still. So the hosts are taken
  * out of the string, resolved by loop_resolve, and given back as `hostaddr`; `host` stays beside
- * it for certificates and messages. Everything else goes through as the operator wrote it.
+ * it for certificates and messages. Everything else goes through as the operator wrote it; so
+ * with several hosts `target_session_attrs` says which of them is wanted, and libpq goes on to the
+ * next one until it has found it.
  * Called by: db and db_link alone. Owns: libpq's list of options and the texts.
  */
 #include "db_link.h"
@@ -43,27 +45,33 @@ static char *list_item(const char *list, size_t i)
     return item;
 }
 
-/* The hosts of the string, else of the environment (PGHOST). With `hostaddr` given, or no host at
- * all, there is no name to resolve. */
+static size_t list_count(const char *list)
+{
+    size_t count = list != NULL;
+    for (; list && *list; list++)
+        count += *list == ',';
+    return count;
+}
+
+/* The hosts of the string, else of the environment (PGHOST). */
 static void targets_parse(struct db_place *place)
 {
     PQconninfoOption *defaults = PQconndefaults();
-    const char *host = info_value(place->info, "host");
-    const char *port = info_value(place->info, "port");
-    bool known = info_value(place->info, "hostaddr") || info_value(defaults, "hostaddr");
-    if (!host)
-        host = info_value(defaults, "host");
-    if (!port)
-        port = info_value(defaults, "port");
-    if (host && !known) {
-        place->target_count = 1;
-        for (const char *at = host; *at; at++)
-            place->target_count += *at == ',';
-        place->targets = xcalloc(place->target_count, sizeof(*place->targets));
-        for (size_t i = 0; i < place->target_count; i++) {
-            place->targets[i].host = list_item(host, i);
-            place->targets[i].port = list_item(port ? port : "", i);
-        }
+    const char *words[] = {"host", "hostaddr", "port"};
+    const char *lists[3];
+    for (size_t i = 0; i < 3; i++) {
+        lists[i] = info_value(place->info, words[i]);
+        if (!lists[i])
+            lists[i] = info_value(defaults, words[i]);
+    }
+    size_t hosts = list_count(lists[0]), known = list_count(lists[1]);
+    place->target_count = known > 0 ? known : hosts;
+    place->targets = xcalloc(place->target_count + 1, sizeof(*place->targets));
+    for (size_t i = 0; i < place->target_count; i++) {
+        struct db_target *target = &place->targets[i];
+        target->host = list_item(lists[0] ? lists[0] : "", i);
+        target->hostaddr = list_item(lists[1] ? lists[1] : "", i);
+        target->port = list_item(lists[2] ? lists[2] : "", i);
     }
     PQconninfoFree(defaults);
 }
@@ -113,6 +121,7 @@ void db_place_free(struct db_place *place)
         return;
     for (size_t i = 0; i < place->target_count; i++) {
         free(place->targets[i].host);
+        free(place->targets[i].hostaddr);
         free(place->targets[i].port);
     }
     free(place->targets);

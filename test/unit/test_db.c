@@ -312,7 +312,7 @@ static void test_changed_table(void **state)
     assert_true(pg_exec(&server, "CREATE TABLE star (a int)"));
     assert_int_equal(ask(&w, &stmt, NULL), ST_OK);
     assert_true(pg_exec(&server, "ALTER TABLE star ADD b int"));
-    assert_int_equal(ask(&w, &stmt, NULL), ST_UNAVAILABLE);
+    assert_int_equal(ask(&w, &stmt, NULL), ST_OK); /* on another connection: nothing was done */
     assert_int_equal(ask(&w, &stmt, NULL), ST_OK);
     world_close(&w);
 }
@@ -374,12 +374,16 @@ static void test_queue_full(void **state)
     struct answer answers[4] = {{0}};
     const char *params[] = {"0.3"};
     assert_int_equal(ask(&w, &stmt_one, NULL), ST_OK);
+    /* with limits of their own, so that they are not put behind one another */
     for (int i = 0; i < 3; i++)
-        assert_int_equal(db_query(w.db, &stmt_sleep, params, on_answer, &answers[i]), ST_OK);
+        assert_int_equal(db_query_within(w.db, 15000, &stmt_sleep, params, on_answer, &answers[i]),
+                         ST_OK);
     assert_int_equal(db_query(w.db, &stmt_sleep, params, on_answer, &answers[3]), ST_FULL);
     turn_for(&w, 20);
+    struct answer late = {0};
+    assert_int_equal(db_query(w.db, &stmt_one, NULL, on_answer, &late), ST_OK);
     assert_int_equal(db_query(w.db, &stmt_sleep, params, on_answer, &answers[3]), ST_FULL);
-    assert_true(turn_until(&w, &answers[2].done, 10000));
+    assert_true(turn_until(&w, &late.done, 10000));
     for (int i = 0; i < 3; i++)
         assert_int_equal(answers[i].status, ST_OK);
     assert_int_equal(answers[3].calls, 0);
@@ -418,18 +422,26 @@ static void test_pool_grows(void **state)
     world_close(&w);
 }
 
-/* Nobody answers at that address: the deadline holds while connecting. */
-static void test_deadline_while_connecting(void **state)
+/* A port that takes connections and says nothing. */
+static int silent_port(int *ret_fd)
 {
-    (void)state;
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(addr);
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&addr, len), 0);
     assert_int_equal(listen(fd, 8), 0);
     assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
+    *ret_fd = fd;
+    return ntohs(addr.sin_port);
+}
+
+/* Nobody answers at that address: the deadline holds while connecting. */
+static void test_deadline_while_connecting(void **state)
+{
+    (void)state;
+    int fd;
     char url[96];
-    snprintf(url, sizeof(url), "postgresql://x@127.0.0.1:%d/x", ntohs(addr.sin_port));
+    snprintf(url, sizeof(url), "postgresql://x@127.0.0.1:%d/x", silent_port(&fd));
     WORLD(w, .url = url, .timeout_ms = 200);
     assert_int_equal(ask(&w, &stmt_one, NULL), ST_TIMEOUT);
     assert_false(db_up(w.db));
@@ -437,7 +449,218 @@ static void test_deadline_while_connecting(void **state)
     close(fd);
 }
 
+/* ---- several under way on one connection ---- */
+
+/* One connection, known to be up and with nothing to do. */
+#define ONE_CONNECTION(w, ...)                                                                     \
+    WORLD(w, .pool_max = 1, __VA_ARGS__);                                                          \
+    assert_int_equal(ask(&w, &stmt_one, NULL), ST_OK)
+
+static enum status statuses_of(const struct answer *answers, int count)
+{
+    for (int i = 1; i < count; i++)
+        if (answers[i].status != answers[0].status || answers[i].calls != 1)
+            return ST_INTERNAL;
+    return answers[0].status;
+}
+
+static void all_done(struct world *w, const struct answer *answers, int count)
+{
+    for (int i = 0; i < count; i++)
+        assert_true(turn_until(w, &answers[i].done, 20000));
+}
+
+/* Those under way when the connection dies are unknown; those in line go to the next connection. */
+static void test_many_under_way(void **state)
+{
+    (void)state;
+    struct answer answers[12] = {{0}};
+    ONE_CONNECTION(w, .timeout_ms = 20000);
+    assert_int_equal(db_query(w.db, &stmt_sleep, (const char *[]){"60"}, on_answer, &answers[0]),
+                     ST_OK);
+    for (int i = 1; i < 12; i++)
+        assert_int_equal(db_query(w.db, &stmt_pid, NULL, on_answer, &answers[i]), ST_OK);
+    turn_for(&w, 100);
+    assert_true(pg_exec(&server, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                                 "WHERE application_name = 'test_db'"));
+    all_done(&w, answers, 12);
+    assert_int_equal(statuses_of(answers, 8), ST_UNAVAILABLE);
+    assert_int_equal(statuses_of(answers + 8, 4), ST_OK);
+    for (int i = 0; i < 12; i++)
+        assert_int_equal(answers[i].calls, 1);
+    world_close(&w);
+}
+
+/* Each has a Sync of its own: what one does wrong is no concern of the others. */
+static void test_failures_apart(void **state)
+{
+    (void)state;
+    static const struct db_stmt insert = {"ins", "INSERT INTO apart VALUES ($1::int)", 1};
+    static const struct db_stmt bad = {"bad", "SELECT nothing FROM nowhere", 0};
+    static const struct db_stmt late = {"late", "INSERT INTO apart_late VALUES (1)", 0};
+    struct answer answers[8] = {{0}};
+    const char *two[] = {"2"}, *three[] = {"3"}, *word[] = {"word"};
+    const struct {
+        const struct db_stmt *stmt;
+        const char *const *params;
+        enum status status;
+    } rows[8] = {
+        {&insert, two, ST_OK},       {&insert, two, ST_CONFLICT}, {&bad, NULL, ST_INTERNAL},
+        {&bad, NULL, ST_INTERNAL}, /* trusts in the first one's Parse */
+        {&insert, word, ST_INVALID}, {&late, NULL, ST_CONFLICT}, /* at the commit */
+        {&insert, three, ST_OK},     {&stmt_one, NULL, ST_OK},
+    };
+    assert_true(pg_exec(&server, "CREATE TABLE apart (id int PRIMARY KEY)"));
+    assert_true(pg_exec(&server, "CREATE TABLE apart_late (id int UNIQUE DEFERRABLE INITIALLY "
+                                 "DEFERRED); INSERT INTO apart_late VALUES (1)"));
+    ONE_CONNECTION(w, 0);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(db_query(w.db, rows[i].stmt, rows[i].params, on_answer, &answers[i]),
+                         ST_OK);
+    all_done(&w, answers, 8);
+    for (int i = 0; i < 8; i++) {
+        if (answers[i].status != rows[i].status || answers[i].calls != 1)
+            fail_msg("%d: %s", i, status_name(answers[i].status));
+    }
+    assert_int_equal(pg_number(&server, "SELECT sum(id) FROM apart"), 5);
+    assert_int_equal(pg_number(&server, "SELECT count(*) FROM apart_late"), 1);
+    world_close(&w);
+}
+
+/* An overdue query takes the connection and all that is under way on it with it. */
+static void test_overdue_among_others(void **state)
+{
+    (void)state;
+    struct answer answers[5] = {{0}};
+    ONE_CONNECTION(w, .timeout_ms = 400);
+    pid_t pid = (pid_t)ask_number(&w, &stmt_pid, NULL);
+    kill(pid, SIGSTOP); /* else statement_timeout would be the first to act */
+    assert_int_equal(db_query(w.db, &stmt_one, NULL, on_answer, &answers[0]), ST_OK);
+    turn_for(&w, 20);
+    for (int i = 1; i < 5; i++)
+        assert_int_equal(db_query(w.db, &stmt_one, NULL, on_answer, &answers[i]), ST_OK);
+    all_done(&w, answers, 5);
+    assert_int_equal(answers[0].status, ST_TIMEOUT);
+    for (int i = 1; i < 5; i++) /* the machine may have been too busy for the difference */
+        assert_true(answers[i].status == ST_UNAVAILABLE || answers[i].status == ST_TIMEOUT);
+    assert_true(heals(&w));
+    kill(pid, SIGCONT);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(answers[i].calls, 1);
+    world_close(&w);
+}
+
+/* A slow query holds nobody up who comes later, as long as another connection is left. */
+static void test_slow_one_apart(void **state)
+{
+    (void)state;
+    struct answer slow = {0}, answers[20] = {{0}};
+    WORLD(w, .pool_min = 2, .pool_max = 2);
+    assert_int_equal(ask(&w, &stmt_one, NULL), ST_OK);
+    assert_int_equal(db_query(w.db, &stmt_sleep, (const char *[]){"2"}, on_answer, &slow), ST_OK);
+    turn_for(&w, 200);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(db_query(w.db, &stmt_one, NULL, on_answer, &answers[i]), ST_OK);
+    all_done(&w, answers, 20);
+    assert_false(slow.done);
+    assert_int_equal(statuses_of(answers, 20), ST_OK);
+    assert_true(turn_until(&w, &slow.done, 20000)); /* its connection is gone for the next test */
+    assert_int_equal(slow.status, ST_OK);
+    world_close(&w);
+}
+
+/* Big ones both ways at once: neither side may wait for the other to read. */
+static void test_big_both_ways(void **state)
+{
+    (void)state;
+    static const struct db_stmt echo = {"echo", "SELECT $1::text", 1};
+    static const struct db_stmt len = {"len", "SELECT length($1::text)", 1};
+    static char big[4 << 20];
+    struct answer answers[8] = {{0}};
+    memset(big, 'x', sizeof(big) - 1);
+    ONE_CONNECTION(w, 0);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(
+            db_query(w.db, i % 2 ? &len : &echo, (const char *[]){big}, on_answer, &answers[i]),
+            ST_OK);
+    all_done(&w, answers, 8);
+    assert_int_equal(statuses_of(answers, 8), ST_OK);
+    assert_int_equal(answers[7].number, sizeof(big) - 1);
+    world_close(&w);
+}
+
+/* ---- a sign of life ---- */
+
+/* The server is there and says nothing: known within five seconds, without any query. */
+static void test_frozen_server(void **state)
+{
+    (void)state;
+    pid_t pids[8];
+    int count = 0;
+    WORLD(w, .pool_min = 2, .pool_max = 2);
+    assert_int_equal(ask(&w, &stmt_one, NULL), ST_OK);
+    turn_for(&w, 300);
+    pids[count++] = server.pid;
+    for (; count < 3; count++) {
+        char sql[160];
+        snprintf(sql, sizeof(sql),
+                 "SELECT pid FROM pg_stat_activity WHERE application_name = 'test_db' "
+                 "ORDER BY backend_start DESC OFFSET %d LIMIT 1",
+                 count - 1);
+        pids[count] = (pid_t)pg_number(&server, sql);
+        assert_true(pids[count] > 0);
+    }
+    assert_true(db_up(w.db));
+    for (int i = 0; i < count; i++)
+        kill(pids[i], SIGSTOP);
+    uint64_t began = loop_now_ms(w.loop);
+    while (db_up(w.db) && loop_now_ms(w.loop) - began < 9000)
+        turn_for(&w, 50);
+    uint64_t took = loop_now_ms(w.loop) - began;
+    for (int i = 0; i < count; i++)
+        kill(pids[i], SIGCONT);
+    assert_in_range(took, 1000, 5000);
+    assert_true(heals(&w));
+    assert_true(db_up(w.db));
+    world_close(&w);
+}
+
+/* Idle connections that answer stay: no reconnection, no growth. */
+static void test_probe_is_quiet(void **state)
+{
+    (void)state;
+    ONE_CONNECTION(w, 0);
+    int64_t pid = ask_number(&w, &stmt_pid, NULL);
+    turn_for(&w, 2500);
+    assert_int_equal(ask_number(&w, &stmt_pid, NULL), pid);
+    assert_int_equal(
+        pg_number(&server,
+                  "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'test_db'"),
+        1);
+    world_close(&w);
+}
+
 /* ---- connecting ---- */
+
+/* libpq alone would wait for the first host for ever. */
+static void test_hanging_host(void **state)
+{
+    (void)state;
+    static const char *const forms[] = {
+        "host=127.0.0.1,localhost port=%d,%d user=tester dbname=postgres",
+        "hostaddr=127.0.0.1,127.0.0.1 port=%d,%d user=tester dbname=postgres",
+        "postgresql://tester@127.0.0.1:%d,localhost:%d/postgres?target_session_attrs=read-write",
+    };
+    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+        int fd;
+        char url[160];
+        snprintf(url, sizeof(url), forms[i], silent_port(&fd), server.port);
+        WORLD(w, .url = url, .pool_min = 2);
+        assert_true(heals(&w));
+        world_close(&w);
+        close(fd);
+    }
+}
 
 static void test_host_names(void **state)
 {
@@ -719,7 +942,15 @@ int main(void)
         cmocka_unit_test(test_queue_full),
         cmocka_unit_test(test_deadline_in_queue),
         cmocka_unit_test(test_pool_grows),
+        cmocka_unit_test(test_many_under_way),
+        cmocka_unit_test(test_failures_apart),
+        cmocka_unit_test(test_overdue_among_others),
+        cmocka_unit_test(test_slow_one_apart),
+        cmocka_unit_test(test_big_both_ways),
+        cmocka_unit_test(test_frozen_server),
+        cmocka_unit_test(test_probe_is_quiet),
         cmocka_unit_test(test_deadline_while_connecting),
+        cmocka_unit_test(test_hanging_host),
         cmocka_unit_test(test_host_names),
         cmocka_unit_test(test_bad_url),
         cmocka_unit_test(test_refused),
