@@ -21,6 +21,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define API_GUEST_COOKIE "tiketi_guest"
+
 struct client_ip;
 struct rate_limit;
 
@@ -136,6 +138,12 @@ void api_problem(struct api_call *call, unsigned code, const char *slug, const c
 /* The problem that stands for a status. Adds Retry-After to 503 and 429. */
 void api_fail(struct api_call *call, enum status status);
 void api_invalid(struct api_call *call, const struct json_error *error);
+/* What an SQL function said: its body with `ok_code`; or the problem its outcome stands for, with the
+ * body's detail, field and seats; or api_fail where it said nothing. */
+void api_answer_outcome(struct api_call *call, enum status status, unsigned ok_code,
+                        const char *outcome, const char *json, size_t len);
+/* Tells the pods that the seat map of an event is another: a hint. */
+void api_publish_seats_changed(struct api *api, const char *event);
 
 /* Ticket and pass from header or cookie into call->proof: ST_OK with none; ST_DENIED when one is
  * of another buyer or event; ST_UNAUTHORIZED when forged (or the pass expired and `need_pass`). */
@@ -160,9 +168,12 @@ bool api_admits_buyer(struct api_call *call, const struct event *event);
 /* The routes of each file: arrays ended by a NULL method. */
 extern const struct api_route api_queue_routes[];
 extern const struct api_route api_reservation_routes[];
+extern const struct api_route api_payment_routes[];
 extern const struct api_route api_admin_routes[];
 extern const struct api_route api_gate_routes[];
 extern const struct api_route api_ops_routes[];
+/* May this member of staff act on the event? An organizer only on his own. False: answered 403. */
+bool api_staff_may(struct api_call *call, const struct event *event);
 void api_process_on_message(struct api *api, const struct json *payload);
 void api_process_forget(struct api_call *call); /* the request is over */
 

@@ -50,7 +50,9 @@ struct config {
     const char *jwt_jwks_file; /* JWT_JWKS_FILE: public keys of the shop; NULL: none */
     const char *ticket_keys;   /* "kid:hex,kid:hex" at least one, 32..64 bytes each */
     const char *pass_key; /* PEM of a P-256 private key; NULL: derived from the first ticket key */
-    const char *payment_webhook_secret; /* NULL: the webhook route answers 503 */
+    const char *payment_webhook_secret; /* NULL: paying and the webhook answer 503 */
+    const char *payment_provider;
+    const char *payment_url; /* NULL: none to tell */
     /* edge */
     const char *allowed_origins; /* comma-separated; NULL: same host */
     const char *trusted_proxies; /* comma-separated CIDRs; NULL: none */

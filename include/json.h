@@ -64,6 +64,10 @@ MUST_CHECK enum status json_read_time(const struct json *object, const char *key
 MUST_CHECK enum status json_known_keys(const struct json *object, const char *const *known,
                                        struct json_error *error);
 
+/* ST_INVALID with *error (may be NULL) filled: for what a caller checks itself. */
+enum status json_refuse(struct json_error *error, const char *field, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* ---- writing ---- */
 struct json *json_new_object(void);
 struct json *json_new_array(void);
@@ -71,6 +75,7 @@ void json_set_str(struct json *object, const char *key, const char *text); /* NU
 void json_set_int(struct json *object, const char *key, int64_t value);
 void json_set_real(struct json *object, const char *key, double value);
 void json_set_bool(struct json *object, const char *key, bool value);
+void json_remove(struct json *object, const char *key);
 void json_set_null(struct json *object, const char *key);
 void json_set(struct json *object, const char *key, struct json *value); /* takes `value` */
 void json_append(struct json *array, struct json *value);                /* takes `value` */

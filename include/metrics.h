@@ -28,6 +28,9 @@ enum metric {
     METRIC_HOLDS,       /* reservations made */
     METRIC_AUTO_HOLDS,
     METRIC_SEAT_CONFLICTS,
+    METRIC_SALES, /* reservations bought */
+    METRIC_REFUNDS_DUE,
+    METRIC_REFUNDS,
     METRIC_COUNT
 };
 

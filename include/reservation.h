@@ -41,17 +41,31 @@ MUST_CHECK enum status reservation_get(struct db *db, const char *buyer, const c
 MUST_CHECK enum status reservation_cancel(struct db *db, const char *buyer, const char *id,
                                           reservation_cb cb, void *arg);
 
-struct payment {
+/* Begins a payment, once: outcome pending, with what the payment page needs; confirmed, when there is
+ * nothing to pay; repeated (the latter before). The body has also eventId, buyer, place (text) and
+ * epoch, so that the slot can be freed. `provider` NULL: payment is off, ST_UNAVAILABLE unless nothing
+ * is to pay. */
+MUST_CHECK enum status reservation_pay(struct db *db, const char *buyer, const char *id,
+                                       const char *provider, reservation_cb cb, void *arg);
+struct payment { /* what the provider says about one */
     const char *reservation; /* id */
     const char *provider, *reference;
     int64_t amount; /* minor units */
     const char *currency;
+    const char *status; /* paid, failed or refunded */
 };
-/* Sells the seats. body has eventId, buyer and place (text), so that the slot can be freed. Outcome
- * confirmed; repeated (this reference was answered before); refund-due (not sold: the money is due
- * back): all three ST_OK. */
-MUST_CHECK enum status reservation_confirm(struct db *db, const struct payment *payment,
-                                           reservation_cb cb, void *arg);
+/* Outcome confirmed (sold); refund-due (not sold: the money is due back); failed; refunded (the seats
+ * are free again); repeated (nothing new): all ST_OK. The body has also eventId, buyer, place (text)
+ * and epoch. */
+MUST_CHECK enum status reservation_paid(struct db *db, const struct payment *payment,
+                                        reservation_cb cb, void *arg);
+/* The organizer takes a sale of his event back: outcome refunded or repeated. */
+MUST_CHECK enum status reservation_refund(struct db *db, const char *event, const char *id,
+                                          const char *who, reservation_cb cb, void *arg);
+/* {"payments":[...],"next"}: newest first; `payment_status` NULL: all; `before`: digits or NULL. */
+MUST_CHECK enum status reservation_payments(struct db *db, const char *event,
+                                            const char *payment_status, const char *before,
+                                            int limit, reservation_cb cb, void *arg);
 
 /* {version, seats:[...]} of an event; ST_NOT_FOUND. */
 MUST_CHECK enum status reservation_seat_map(struct db *db, const char *event, reservation_cb cb,

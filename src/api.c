@@ -26,8 +26,6 @@
 #define ROUTES_MAX          64
 #define ANSWER_MAX          (8 * 1024 * 1024) /* a seat map of a large hall */
 #define API_TOKEN_MAX       8192
-#define GUEST_COOKIE        "tiketi_guest"
-#define GUEST_COOKIE_S      (7 * 24 * 3600)
 #define LIVE_EVENTS_EVERY_S 5
 
 /* ---- the route table ---- */
@@ -58,7 +56,7 @@ void api_register_routes(bool ops_only)
 {
     static const struct api_route *const parts[] = {api_queue_routes, /* the hot ones first */
                                                     api_gate_routes, api_reservation_routes,
-                                                    api_admin_routes};
+                                                    api_payment_routes, api_admin_routes};
     for (size_t i = 0; !ops_only && i < sizeof(parts) / sizeof(parts[0]); i++)
         register_routes(parts[i]);
     register_routes(api_ops_routes);
@@ -100,29 +98,7 @@ static const struct bound_route *find_route(const char *method, const char *path
     return NULL;
 }
 
-/* ---- answers ---- */
-
-const char *api_request_id(struct api_call *call)
-{
-    if (call->request_id[0] == '\0')
-        (void)snprintf(call->request_id, sizeof(call->request_id), "%s%" PRIx64,
-                       call->api->request_prefix, call->request_number);
-    return call->request_id;
-}
-
-static void finish(struct api_call *call, unsigned code)
-{
-    const uint64_t took_us = (clock_mono_ns() - call->started_ns) / 1000;
-    metrics_http(call->metric, code, took_us);
-    call->answered = true;
-    if (code >= 500)
-        log_warn("request failed", LOG_TEXT("requestId", api_request_id(call)),
-                 LOG_TEXT("path", http_req_path(call->req)), LOG_NUM("status", code));
-    else
-        log_debug("request", LOG_TEXT("requestId", api_request_id(call)),
-                  LOG_TEXT("path", http_req_path(call->req)), LOG_NUM("status", code),
-                  LOG_NUM("us", took_us));
-}
+/* ---- other origins ---- */
 
 /* Is `origin` on the comma-separated list? */
 static bool origin_listed(const char *list, const char *origin)
@@ -152,168 +128,6 @@ static void add_cors(struct api_call *call)
                         "ETag, Retry-After, X-Request-Id");
 }
 
-/* Secure cookies when the buyer's own connection is HTTPS, as a proxy of ours says. */
-static bool over_https(const struct api_call *call)
-{
-    if (call->api->config->trusted_proxies == NULL)
-        return false;
-    const char *proto = http_req_header(call->req, "X-Forwarded-Proto");
-    return proto != NULL && strcmp(proto, "https") == 0 &&
-           client_ip_trusted(call->api->client_ip, http_req_peer(call->req));
-}
-
-/* On the way of every join: written without printf. */
-static void set_cookie(struct api_call *call, const char *prefix, const char *name,
-                       const char *value, int64_t max_age_s)
-{
-    struct buf *text = &call->api->header;
-    buf_reset(text);
-    buf_add_str(text, prefix);
-    buf_add_str(text, name);
-    buf_add_char(text, '=');
-    buf_add_str(text, value != NULL ? value : "");
-    buf_add_str(text, "; Path=/; Max-Age=");
-    buf_add_int(text, value != NULL ? max_age_s : 0);
-    buf_add_str(text, "; HttpOnly; SameSite=Lax");
-    if (over_https(call))
-        buf_add_str(text, "; Secure");
-    http_req_add_header(call->req, "Set-Cookie", buf_str(text));
-}
-
-void api_set_cookie(struct api_call *call, const char *prefix, const char *event, const char *value,
-                    int64_t max_age_s)
-{
-    set_cookie(call, prefix, event, value, max_age_s);
-}
-
-/* The request's id goes with what went wrong, for whoever looks for it in the logs. An answer to a
- * POST is not stored by anybody as it is. Each header costs what a tenth of a bare answer does. */
-static void add_common_headers(struct api_call *call, unsigned code)
-{
-    if (code >= 400)
-        http_req_add_header(call->req, "X-Request-Id", api_request_id(call));
-    if (strcmp(http_req_method(call->req), "POST") != 0)
-        http_req_add_header(call->req, "Cache-Control", "no-store");
-    if (call->guest)
-        set_cookie(call, GUEST_COOKIE, "", call->buyer, GUEST_COOKIE_S);
-}
-
-static void answer(struct api_call *call, unsigned code, const char *type, const char *body,
-                   size_t len)
-{
-    add_common_headers(call, code);
-    finish(call, code);
-    http_reply(call->req, code, type, body, len);
-}
-
-void api_answer(struct api_call *call, unsigned code, const char *json, size_t len)
-{
-    answer(call, code, len > 0 ? "application/json" : NULL, json, len);
-}
-
-void api_answer_json(struct api_call *call, unsigned code, const struct json *body)
-{
-    struct buf *text = &call->api->text;
-    buf_reset(text);
-    json_write(body, text);
-    answer(call, code, code < 400 ? "application/json" : "application/problem+json", buf_str(text),
-           text->len);
-}
-
-void api_answer_text(struct api_call *call, const char *type, const char *body, size_t len)
-{
-    answer(call, 200, type, body, len);
-}
-
-const char *api_title(unsigned code)
-{
-    switch (code) {
-    case 400:
-        return "Bad Request";
-    case 401:
-        return "Unauthorized";
-    case 403:
-        return "Forbidden";
-    case 404:
-        return "Not Found";
-    case 405:
-        return "Method Not Allowed";
-    case 409:
-        return "Conflict";
-    case 410:
-        return "Gone";
-    case 412:
-        return "Precondition Failed";
-    case 413:
-        return "Content Too Large";
-    case 414:
-        return "URI Too Long";
-    case 429:
-        return "Too Many Requests";
-    case 431:
-        return "Request Header Fields Too Large";
-    case 503:
-        return "Service Unavailable";
-    default:
-        return code < 500 ? "Bad Request" : "Internal Server Error";
-    }
-}
-
-static void add_json_member(struct buf *out, const char *key, const char *value)
-{
-    buf_printf(out, ",\"%s\":", key);
-    buf_add_json_str(out, value, strlen(value));
-}
-
-void api_problem(struct api_call *call, unsigned code, const char *slug, const char *detail,
-                 const char *field)
-{
-    struct buf *out = &call->api->text;
-    buf_reset(out);
-    buf_printf(out, "{\"type\":\"urn:tiketi:problem:%s\"", slug);
-    add_json_member(out, "title", api_title(code));
-    buf_printf(out, ",\"status\":%u,\"code\":\"%s\"", code, slug);
-    if (detail != NULL)
-        add_json_member(out, "detail", detail);
-    if (field != NULL)
-        add_json_member(out, "field", field);
-    add_json_member(out, "requestId", api_request_id(call));
-    buf_add_char(out, '}');
-    if (code == 503 || code == 429)
-        http_req_add_header(call->req, "Retry-After", "1");
-    if (code == 401)
-        http_req_add_header(call->req, "WWW-Authenticate", "Bearer");
-    answer(call, code, "application/problem+json", buf_str(out), out->len);
-}
-
-void api_fail(struct api_call *call, enum status status)
-{
-    static const struct {
-        unsigned code;
-        const char *slug, *detail;
-    } map[] = {
-        [ST_OK] = {500, "internal", "The request ended without an answer."},
-        [ST_INVALID] = {400, "invalid", "The request is not valid."},
-        [ST_UNAUTHORIZED] = {401, "unauthorized", "No valid credential."},
-        [ST_DENIED] = {403, "forbidden", "This is not yours to do."},
-        [ST_NOT_FOUND] = {404, "not-found", "There is no such thing here."},
-        [ST_CONFLICT] = {409, "conflict", "The present state does not allow this."},
-        [ST_STALE] = {412, "version-changed", "It was changed meanwhile: read it again."},
-        [ST_GONE] = {410, "event-closed", "The event is closed."},
-        [ST_FULL] = {503, "overloaded", "Too much is under way: try again shortly."},
-        [ST_TOO_LARGE] = {413, "too-large", "The request is too large."},
-        [ST_TIMEOUT] = {503, "timeout", "A backend did not answer in time: try again."},
-        [ST_UNAVAILABLE] = {503, "unavailable", "A backend is out of reach: try again."},
-        [ST_INTERNAL] = {500, "internal", "Something went wrong on our side."},
-    };
-    api_problem(call, map[status].code, map[status].slug, map[status].detail, NULL);
-}
-
-void api_invalid(struct api_call *call, const struct json_error *error)
-{
-    api_problem(call, 400, "invalid", error->detail, error->field);
-}
-
 /* ---- identity and proofs ---- */
 
 /* `Authorization: Bearer …`; an invalid one is 401, never a guest. */
@@ -339,7 +153,7 @@ static enum status identify_user(struct api_call *call)
 static void identify_guest(struct api_call *call)
 {
     size_t len;
-    const char *cookie = http_req_cookie(call->req, GUEST_COOKIE, &len);
+    const char *cookie = http_req_cookie(call->req, API_GUEST_COOKIE, &len);
     call->guest = true;
     if (cookie != NULL && token_is_guest(cookie, len)) {
         memcpy(call->buyer, cookie, len);
@@ -536,7 +350,7 @@ static void answer_preflight(struct api_call *call)
                         "Authorization, Content-Type, Idempotency-Key, If-Match, X-Tiketi-Ticket, "
                         "X-Tiketi-Pass");
     http_req_add_header(call->req, "Access-Control-Max-Age", "600");
-    answer(call, 204, NULL, "", 0);
+    api_answer(call, 204, "", 0);
 }
 
 /* An orchestrator that is told 429 would kill the pod. */

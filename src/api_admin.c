@@ -38,9 +38,12 @@ struct change {
 
 /* ---- shared steps ---- */
 
-static bool may_touch(const struct api_call *call, const struct event *event)
+bool api_staff_may(struct api_call *call, const struct event *event)
 {
-    return call->user.role != USER_ORGANIZER || strcmp(event->owner, call->user.sub) == 0;
+    if (call->user.role != USER_ORGANIZER || strcmp(event->owner, call->user.sub) == 0)
+        return true;
+    api_problem(call, 403, "not-yours", "This event belongs to another organizer.", NULL);
+    return false;
 }
 
 static void answer_event(struct api_call *call, unsigned code, const struct event *event)
@@ -165,10 +168,8 @@ static void change_fetched(void *arg, enum status status, const struct event *ev
         api_fail(call, status);
         return;
     }
-    if (!may_touch(call, event)) {
-        api_problem(call, 403, "not-yours", "This event belongs to another organizer.", NULL);
+    if (!api_staff_may(call, event))
         return;
-    }
     if (change->if_match > 0 && change->if_match != event->version) {
         api_fail(call, ST_STALE);
         return;
@@ -323,9 +324,7 @@ static void got(void *arg, enum status status, const struct event *event)
     struct api_call *call = arg;
     if (status != ST_OK)
         api_fail(call, status);
-    else if (!may_touch(call, event))
-        api_problem(call, 403, "not-yours", "This event belongs to another organizer.", NULL);
-    else
+    else if (api_staff_may(call, event))
         answer_event(call, 200, event);
 }
 
@@ -379,10 +378,8 @@ static void stats_loaded(void *arg, enum status status)
 static void stats_fetched(void *arg, enum status status, const struct event *event)
 {
     struct api_call *call = arg;
-    if (status == ST_OK && !may_touch(call, event)) {
-        api_problem(call, 403, "not-yours", "This event belongs to another organizer.", NULL);
+    if (status == ST_OK && !api_staff_may(call, event))
         return;
-    }
     if (status == ST_OK && event->status == EVENT_DRAFT) {
         stats_read(call, ST_OK, NULL, 0);
         return;
@@ -458,10 +455,8 @@ static void process_fetched(void *arg, enum status status, const struct event *e
     struct api_call *call = arg;
     struct api *api = call->api;
     char message[EVENT_ID_MAX + 128];
-    if (status == ST_OK && !may_touch(call, event)) {
-        api_problem(call, 403, "not-yours", "This event belongs to another organizer.", NULL);
+    if (status == ST_OK && !api_staff_may(call, event))
         return;
-    }
     if (status == ST_OK && (event->status == EVENT_DRAFT || event->status == EVENT_CLOSED)) {
         api_problem(call, 409, "wrong-state", "Only an event on sale is processed.", "status");
         return;

@@ -28,10 +28,7 @@ static struct json *out_of(json_t *value)
     return (struct json *)value;
 }
 
-static enum status refuse(struct json_error *error, const char *field, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static enum status refuse(struct json_error *error, const char *field, const char *format, ...)
+enum status json_refuse(struct json_error *error, const char *field, const char *format, ...)
 {
     va_list args;
     if (error == NULL)
@@ -83,11 +80,11 @@ struct json *json_parse(const char *text, size_t len, size_t max, struct json_er
     json_error_t why;
     char field[64] = "";
     if (len > max) {
-        (void)refuse(error, "", "The text is longer than %zu bytes.", max);
+        (void)json_refuse(error, "", "The text is longer than %zu bytes.", max);
         return NULL;
     }
     if (!shallow(text, len)) {
-        (void)refuse(error, "", "The text is nested more than %d deep.", JSON_DEPTH_MAX);
+        (void)json_refuse(error, "", "The text is nested more than %d deep.", JSON_DEPTH_MAX);
         return NULL;
     }
     json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
@@ -95,8 +92,8 @@ struct json *json_parse(const char *text, size_t len, size_t max, struct json_er
         return out_of(value);
     if (json_error_code(&why) == json_error_duplicate_key)
         name_duplicate(why.text, field, sizeof(field));
-    (void)refuse(error, field, "Not valid JSON at line %d, column %d: %.120s", why.line, why.column,
-                 why.text);
+    (void)json_refuse(error, field, "Not valid JSON at line %d, column %d: %.120s", why.line,
+                      why.column, why.text);
     return NULL;
 }
 
@@ -201,14 +198,14 @@ enum status json_read_str(const struct json *object, const char *key, size_t max
     if (value == NULL)
         return ST_OK;
     if (!is(value, JSON_STRING))
-        return refuse(error, key, "%s must be a string.", key);
+        return json_refuse(error, key, "%s must be a string.", key);
     const char *text = json_str_value(value);
     const size_t len = json_str_value_len(value);
     if (len > max)
-        return refuse(error, key, "%s must be at most %zu bytes long.", key, max);
+        return json_refuse(error, key, "%s must be at most %zu bytes long.", key, max);
     for (size_t i = 0; i < len; i++) {
         if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-            return refuse(error, key, "%s must not contain control characters.", key);
+            return json_refuse(error, key, "%s must not contain control characters.", key);
     }
     *ret = text;
     return ST_OK;
@@ -222,8 +219,8 @@ enum status json_read_int(const struct json *object, const char *key, int64_t mi
         return ST_OK;
     const int64_t number = json_int_value(value, 0);
     if (!is(value, JSON_INTEGER) || number < min || number > max)
-        return refuse(error, key, "%s must be an integer from %lld to %lld.", key, (long long)min,
-                      (long long)max);
+        return json_refuse(error, key, "%s must be an integer from %lld to %lld.", key,
+                           (long long)min, (long long)max);
     *ret = number;
     return ST_OK;
 }
@@ -235,7 +232,7 @@ enum status json_read_bool(const struct json *object, const char *key, bool *ret
     if (value == NULL)
         return ST_OK;
     if (!is(value, JSON_TRUE) && !is(value, JSON_FALSE))
-        return refuse(error, key, "%s must be true or false.", key);
+        return json_refuse(error, key, "%s must be true or false.", key);
     *ret = is(value, JSON_TRUE);
     return ST_OK;
 }
@@ -250,7 +247,7 @@ enum status json_read_time(const struct json *object, const char *key, int64_t *
     if (json_read_str(object, key, 40, &text, error) != ST_OK)
         return ST_INVALID;
     if (clock_parse_rfc3339(text, &ms) != ST_OK)
-        return refuse(error, key, "%s must be a time such as 2026-11-21T20:00:00Z.", key);
+        return json_refuse(error, key, "%s must be a time such as 2026-11-21T20:00:00Z.", key);
     *ret_ms = ms;
     return ST_OK;
 }
@@ -266,7 +263,7 @@ enum status json_known_keys(const struct json *object, const char *const *known,
         while (*k != NULL && strcmp(*k, key) != 0)
             k++;
         if (*k == NULL)
-            return refuse(error, key, "There is no field of this name here.");
+            return json_refuse(error, key, "There is no field of this name here.");
     }
     return ST_OK;
 }
@@ -321,6 +318,11 @@ void json_set_real(struct json *object, const char *key, double value)
 void json_set_bool(struct json *object, const char *key, bool value)
 {
     json_set(object, key, made(json_boolean(value)));
+}
+
+void json_remove(struct json *object, const char *key)
+{
+    (void)json_object_del((json_t *)object, key);
 }
 
 void json_set_null(struct json *object, const char *key)

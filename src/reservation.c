@@ -29,8 +29,11 @@ static const struct {
     {"found", ST_OK},
     {"listed", ST_OK},
     {"cancelled", ST_OK},
+    {"pending", ST_OK},
     {"confirmed", ST_OK},
     {"refund-due", ST_OK},
+    {"failed", ST_OK},
+    {"refunded", ST_OK},
     {"added", ST_OK},
     {"swept", ST_OK},
     {"released", ST_OK},
@@ -43,11 +46,15 @@ static const struct {
     {"idempotency-conflict", ST_CONFLICT},
     {"event-not-open", ST_CONFLICT},
     {"not-cancellable", ST_CONFLICT},
+    {"already-paid", ST_CONFLICT},
+    {"not-payable", ST_CONFLICT},
+    {"not-refundable", ST_CONFLICT},
     {"wrong-amount", ST_CONFLICT},
     {"reference-used", ST_CONFLICT},
     {"conflict", ST_CONFLICT},
     {"event-closed", ST_GONE},
     {"expired", ST_GONE},
+    {"payment-off", ST_UNAVAILABLE},
     {"not-found", ST_NOT_FOUND},
     {"not-yours", ST_DENIED},
     {"not-admitted", ST_DENIED},
@@ -177,16 +184,41 @@ enum status reservation_cancel(struct db *db, const char *buyer, const char *id,
 
 /* ---- payment ---- */
 
-enum status reservation_confirm(struct db *db, const struct payment *payment, reservation_cb cb,
-                                void *arg)
+enum status reservation_pay(struct db *db, const char *buyer, const char *id, const char *provider,
+                            reservation_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("payment_begin", 3, "$1, $2, $3");
+    return ask(db, &stmt, (const char *const[]){buyer, id, provider}, cb, arg);
+}
+
+enum status reservation_paid(struct db *db, const struct payment *payment, reservation_cb cb,
+                             void *arg)
 {
     static const struct db_stmt stmt =
-        FUNCTION("reservation_confirm", 5, "$1, $2, $3, $4::bigint, $5");
+        FUNCTION("payment_report", 6, "$1, $2, $3, $4::bigint, $5, $6");
     char amount[24];
     (void)snprintf(amount, sizeof(amount), "%" PRId64, payment->amount);
-    const char *const params[] = {payment->reservation, payment->provider, payment->reference,
-                                  amount, payment->currency};
+    const char *const params[] = {payment->reservation, payment->provider,
+                                  payment->reference,   amount,
+                                  payment->currency,    payment->status};
     return ask(db, &stmt, params, cb, arg);
+}
+
+enum status reservation_refund(struct db *db, const char *event, const char *id, const char *who,
+                               reservation_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("payment_refund", 3, "$1, $2, $3");
+    return ask(db, &stmt, (const char *const[]){event, id, who}, cb, arg);
+}
+
+enum status reservation_payments(struct db *db, const char *event, const char *payment_status,
+                                 const char *before, int limit, reservation_cb cb, void *arg)
+{
+    static const struct db_stmt stmt =
+        FUNCTION("payment_list", 4, "$1, $2, $3::bigint, $4::integer");
+    char text[16];
+    (void)snprintf(text, sizeof(text), "%d", limit);
+    return ask(db, &stmt, (const char *const[]){event, payment_status, before, text}, cb, arg);
 }
 
 /* ---- seats ---- */

@@ -236,7 +236,7 @@ test('the slot of one who has bought is freed, even if nobody told Redis', async
   const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 0, grid: { rows: 1, seatsPerRow: 2, price: 100 } });
   const [buyer] = await joinMany(server, id, 2, 1);
   const { body } = await buyer.reserve({ eventId: id, quantity: 1 });
-  const [{ outcome }] = await database.query('SELECT outcome FROM reservation_confirm($1, $2, $3, $4, $5)', [body.id, 'test', 'r1', 100, 'EUR']);
+  const [{ outcome }] = await database.query('SELECT outcome FROM payment_report($1, $2, $3, $4, $5, $6)', [body.id, 'test', 'r1', 100, 'EUR', 'paid']);
   assert.equal(outcome, 'confirmed');
   await waitUntil(async () => (await waiting(id)) === 0, 15000, 'the next one to be let in');
   await waitUntil(async () => (await database.query('SELECT slot_freed FROM reservations WHERE id = $1', [body.id]))[0].slot_freed, 8000, 'the mark');

@@ -102,9 +102,9 @@ test('sold out only when every seat is sold, and back when one is freed; never w
   const [a, b] = await sql.event('s1', { perRow: 2, maxSeats: 2 });
   const first = (await sql.hold('s1', 'u:1', { seats: [a] })).body;
   const second = (await sql.hold('s1', 'u:2', { seats: [b] })).body;
-  await sql.call('reservation_confirm', first.id, 'p', 's1-1', 1000, 'EUR');
+  await sql.paid(first.id, 'p', 's1-1', 1000, 'EUR');
   assert.equal((await sql.call('event_settle', 's1', 0)).body.status, 'open', 'a live hold may still lapse');
-  await sql.call('reservation_confirm', second.id, 'p', 's1-2', 1000, 'EUR');
+  await sql.paid(second.id, 'p', 's1-2', 1000, 'EUR');
   assert.equal((await sql.call('event_settle', 's1', 0)).body.status, 'sold_out');
   await sql.call('seats_add', 's1', 'u', { seats: [{ section: 'S', row: '9', number: 1, price: 5, currency: 'EUR' }] });
   assert.equal((await sql.call('event_settle', 's1', 0)).body.status, 'open');
@@ -184,7 +184,7 @@ test('a map version never falls, and one version never stands for two maps', asy
     } else if (victim && what === 3) await sql.lapse(victim.id);
     else if (victim && what === 4) await sql.rows('SELECT reservation_cancel(buyer, id::text) FROM reservations WHERE id = $1', [victim.id]);
     else if (what === 5) await sql.call('reservation_sweep', 10);
-    if (victim && pick(60) === 0) await sql.call('reservation_confirm', victim.id, 'p', `v1-${i}`, 1000, 'EUR');
+    if (victim && pick(60) === 0) await sql.paid(victim.id, 'p', `v1-${i}`, 1000, 'EUR');
     await look(`step ${i}`);
   }
   assert.ok(seen.size > 100, `${seen.size} versions`);

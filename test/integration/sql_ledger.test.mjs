@@ -117,7 +117,7 @@ test('a departure touches no swapped, paying or bought seats, and tells that a s
   await sql.hold('b3', 'u:swap', { seats: [seats[5]], place: 1 });
   await sql.rows(`INSERT INTO payments (reservation_id, provider, reference, amount, currency, status)
     VALUES ($1, 'p', 'b3', 1000, 'EUR', 'pending')`, [paying.id]);
-  await sql.call('reservation_confirm', bought.id, 'p', 'b3-2', 1000, 'EUR');
+  await sql.paid(bought.id, 'p', 'b3-2', 1000, 'EUR');
   await log.consume([log.entry('left', 'u:swap', 1), log.entry('timeout', 'u:paying', 2), log.entry('completed', 'u:bought', 3)]);
   assert.equal(await letters('b3'), 'ahsaahaaaa');
   assert.equal((await sql.row('SELECT slot_freed FROM reservations WHERE id = $1', [bought.id])).slot_freed, true);
@@ -156,7 +156,7 @@ test('an auto-hold stays within maxSeats', async () => {
   await sql.event('c2', { rows: 2, autoHold: 3, maxSeats: 4 });
   for (const [buyer, quantity] of [['u:1', 2], ['u:2', 4]]) {
     const { body } = await sql.hold('c2', buyer, { quantity });
-    await sql.call('reservation_confirm', body.id, 'p', `c2-${buyer}`, body.totalAmount, 'EUR');
+    await sql.paid(body.id, 'p', `c2-${buyer}`, body.totalAmount, 'EUR');
   }
   const log = new Log('c2');
   const out = await log.consume([log.entry('promote', 'u:1', 1), log.entry('promote', 'u:2', 2), log.entry('promote', 'u:3', 3)]);
@@ -225,7 +225,7 @@ test('who holds seats before his admission was copied is not counted twice', asy
   const room = async () => (await sql.call('ledger_state', 'e2', null)).free;
   const { body } = await sql.hold('e2', 'u:fast', { quantity: 1, place: 5 });
   assert.equal(await room(), 10, 'his admission is still to be subtracted');
-  await sql.call('reservation_confirm', body.id, 'p', 'e2', 1000, 'EUR');
+  await sql.paid(body.id, 'p', 'e2', 1000, 'EUR');
   assert.equal(await room(), 10);
   await sql.hold('e2', 'u:slow', { quantity: 3, place: 6 });
   assert.equal(await room(), 8, 'what he holds beyond an auto-hold is gone');
@@ -246,7 +246,7 @@ test('spent places: the highest of each, by departure or purchase, page by page'
     log.entry('left', 'u:a', 2), log.entry('left', 'u:old', 2, { epoch: 9 }),
   ]);
   const { body } = await sql.hold('f1', 'u:Z', { quantity: 1, place: 12 });
-  await sql.call('reservation_confirm', body.id, 'p', 'f1', 1000, 'EUR');
+  await sql.paid(body.id, 'p', 'f1', 1000, 'EUR');
   const pages = [];
   for (let after = ''; ;) {
     const page = await sql.callAll('spent_page', 'f1', 1, after, 2);
@@ -307,7 +307,7 @@ test('consuming beside buyers who hold, swap, cancel and pay: no deadlock, nothi
       note(outcome);
       if (outcome !== 'created') continue;
       if (Math.random() < 0.3) note((await sql.call('reservation_cancel', who, body.id)).outcome);
-      else if (Math.random() < 0.05) note((await sql.call('reservation_confirm', body.id, 'p', body.id, body.totalAmount, 'EUR')).outcome);
+      else if (Math.random() < 0.05) note((await sql.paid(body.id, 'p', body.id, body.totalAmount, 'EUR')).outcome);
       if (Math.random() < 0.2) note((await sql.call('reservation_sweep', 20)).outcome);
     }
   };

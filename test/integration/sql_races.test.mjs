@@ -69,7 +69,7 @@ test('one buyer in twenty tabs: one hold, and never more than maxSeats', async (
       WHERE event_id = 'tabs' AND buyer = 'u:1' AND status = 'held'`);
     assert.equal(n, bodies.length > 0 ? 1 : 0);
     await sql.assertSound();
-    await Promise.all(bodies.map((body) => sql.call('reservation_confirm', body.id, 'p', body.id, body.totalAmount, 'EUR')));
+    await Promise.all(bodies.map((body) => sql.paid(body.id, 'p', body.id, body.totalAmount, 'EUR')));
     await sql.assertSound();
   }
 });
@@ -85,7 +85,7 @@ test('one payment, told twenty times at once, and for two reservations', async (
   await sql.event('pay');
   const one = (await sql.hold('pay', 'u:1', { quantity: 1 })).body;
   const two = (await sql.hold('pay', 'u:2', { quantity: 1 })).body;
-  const rows = await crowd(20, (i) => sql.call('reservation_confirm', (i % 2 ? one : two).id, 'p', 'same', 1000, 'EUR'));
+  const rows = await crowd(20, (i) => sql.paid((i % 2 ? one : two).id, 'p', 'same', 1000, 'EUR'));
   assert.deepEqual(count(rows), { confirmed: 1, repeated: 9, 'reference-used': 10 });
 });
 
@@ -96,7 +96,7 @@ test('confirm, cancel and swap of one hold at once: one of them wins', async () 
     const { body } = await sql.hold('trio', who, { quantity: 1 });
     if (!body.id) break;
     await Promise.all([
-      sql.call('reservation_confirm', body.id, 'p', body.id, 1000, 'EUR'),
+      sql.paid(body.id, 'p', body.id, 1000, 'EUR'),
       sql.call('reservation_cancel', who, body.id),
       sql.hold('trio', who, { seats: [any(seats)] }),
       sql.call('reservation_sweep', 5),
@@ -115,7 +115,7 @@ test('a lapsing hold, wanted by others while its owner pays, swaps and cancels',
       note(row);
       if (row.outcome !== 'created') continue;
       if (Math.random() < 0.3) note(await sql.call('reservation_cancel', `u:${i}`, row.body.id));
-      else if (Math.random() < 0.005) note(await sql.call('reservation_confirm', row.body.id, 'p', row.body.id, row.body.totalAmount, 'EUR'));
+      else if (Math.random() < 0.005) note(await sql.paid(row.body.id, 'p', row.body.id, row.body.totalAmount, 'EUR'));
       if (Math.random() < 0.1) note(await sql.call('reservation_sweep', 3));
     }
   });

@@ -54,6 +54,11 @@ export class Sql {
     return this.call('reservation_hold', event, buyer, seats, quantity, section, key, place);
   }
 
+  // The provider says that a reservation is paid.
+  paid(id, provider, reference, amount, currency) {
+    return this.call('payment_report', id, provider, reference, amount, currency, 'paid');
+  }
+
   // An open event with one section "S" of so many rows and seats.
   async event(id, { rows = 1, perRow = 10, price = 1000, status = 'open', ...settings } = {}) {
     await this.call('event_create', {
