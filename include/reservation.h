@@ -47,7 +47,7 @@ MUST_CHECK enum status reservation_cancel(struct db *db, const char *buyer, cons
  * is to pay. */
 MUST_CHECK enum status reservation_pay(struct db *db, const char *buyer, const char *id,
                                        const char *provider, reservation_cb cb, void *arg);
-struct payment { /* what the provider says about one */
+struct payment {             /* what the provider says about one */
     const char *reservation; /* id */
     const char *provider, *reference;
     int64_t amount; /* minor units */
