@@ -151,7 +151,7 @@ bench: all ## measure, beside the raw libraries on the same machine
 
 # --- care --------------------------------------------------------------------------------
 
-lint: ## format, layers, banned functions, source tour, shellcheck, clang-tidy, sizes
+lint: ## format, layers, banned functions, source tour, OpenAPI, shellcheck, clang-tidy, sizes
 	@src/deps.sh build lint
 	@C_FILES='$(c_files)' test/lint/run.sh
 

@@ -72,6 +72,9 @@ struct api_opts {
 /* Registers the route table; once, before threads start. ops_only: a process without the api role
  * still answers its probes and /metrics. */
 void api_register_routes(bool ops_only);
+/* For `tiketi routes`: one line per registered route: method, path, who may (`none`, `buyer`, or the
+ * roles). */
+void api_print_routes(FILE *out);
 MUST_CHECK enum status api_open(const struct api_opts *opts, struct api **ret_api);
 void api_on_message(struct api *api, const char *data, size_t len); /* QUEUE_CHANNEL */
 void api_on_seen(struct api *api, const char *event, const char *buyer,
@@ -99,6 +102,7 @@ struct api_call {
     char param[EVENT_ID_MAX + 1];  /* the {…} of the route */
     char buyer[BUYER_ID_MAX + 1];  /* "u:…" or "g:…" */
     bool guest, new_guest;
+    bool cacheable;   /* the handler has said for how long: no "no-store" */
     struct user user; /* of AUTH_STAFF, or of a buyer with a JWT */
     bool has_user;
     struct queue_proof proof; /* of ticket and pass, verified for this event and buyer */
@@ -138,6 +142,8 @@ void api_problem(struct api_call *call, unsigned code, const char *slug, const c
 /* The problem that stands for a status. Adds Retry-After to 503 and 429. */
 void api_fail(struct api_call *call, enum status status);
 void api_invalid(struct api_call *call, const struct json_error *error);
+/* For routes whose body may be absent or empty. False: it has fields, and that was answered. */
+bool api_takes_nothing(struct api_call *call);
 /* What an SQL function said: its body with `ok_code`; or the problem its outcome stands for, with the
  * body's detail, field and seats; or api_fail where it said nothing. */
 void api_answer_outcome(struct api_call *call, enum status status, unsigned ok_code,

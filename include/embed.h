@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* embed: the files of lua/, sql/ and web/, built into the binary by src/embed.sh. */
+/* embed: the files of lua/, sql/ and web/, and docs/openapi.json, built into the binary by
+ * src/embed.sh. */
 #ifndef TIKETI_EMBED_H
 #define TIKETI_EMBED_H
 
@@ -9,6 +10,7 @@ struct embed {
     const char *name; /* "join"; "001_events.sql"; a path below web/ */
     const char *data; /* NUL-terminated; len does not count the NUL */
     size_t len;
+    const char *hash; /* sixteen hex digits of its SHA-256: an ETag for what is served as it is */
 };
 
 extern const struct embed embed_lua[]; /* each with lua/shared.lua in front */
@@ -17,5 +19,7 @@ extern const struct embed embed_sql[]; /* in order of name */
 extern const size_t embed_sql_count;
 extern const struct embed embed_web[];
 extern const size_t embed_web_count;
+extern const struct embed embed_docs[]; /* openapi.json alone */
+extern const size_t embed_docs_count;
 
 #endif

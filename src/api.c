@@ -63,6 +63,26 @@ void api_register_routes(bool ops_only)
     unknown_metric = metrics_register_route("*", "(unmatched)");
 }
 
+void api_print_routes(FILE *out)
+{
+    static const char *const roles[] = {[USER_BUYER] = NULL,
+                                        [USER_VIEWER] = "viewer",
+                                        [USER_SRE] = "sre",
+                                        [USER_ORGANIZER] = "organizer",
+                                        [USER_ADMIN] = "admin"};
+    for (size_t i = 0; i < route_count; i++) {
+        const struct api_route *route = route_table[i].route;
+        (void)fprintf(out, "%s %s", route->method, route->path);
+        if (route->auth != AUTH_STAFF)
+            (void)fputs(route->auth == AUTH_BUYER ? " buyer" : " none", out);
+        for (size_t r = USER_VIEWER; route->auth == AUTH_STAFF && r <= USER_ADMIN; r++) {
+            if ((route->roles & (1u << r)) != 0)
+                (void)fprintf(out, " %s", roles[r]);
+        }
+        (void)fputc('\n', out);
+    }
+}
+
 /* Does `path` fit the template? The parameter, if any, is then in *ret_param / *ret_len. */
 static bool route_fits(const struct bound_route *bound, const char *path, const char **ret_param,
                        size_t *ret_len)
@@ -339,6 +359,16 @@ static bool parse_body(struct api_call *call)
         return true;
     if (call->body != NULL)
         (void)snprintf(error.detail, sizeof(error.detail), "The body must be a JSON object.");
+    api_invalid(call, &error);
+    return false;
+}
+
+bool api_takes_nothing(struct api_call *call)
+{
+    static const char *const no_keys[] = {NULL};
+    struct json_error error = {0};
+    if (call->body == NULL || json_known_keys(call->body, no_keys, &error) == ST_OK)
+        return true;
     api_invalid(call, &error);
     return false;
 }

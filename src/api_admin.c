@@ -193,9 +193,7 @@ static void change_fetched(void *arg, enum status status, const struct event *ev
 static enum status change_start(struct api_call *call, enum change_kind kind, enum event_verb verb,
                                 const char *verb_name)
 {
-    static const char *const no_keys[] = {NULL};
     struct change *change = http_req_alloc(call->req, sizeof(*change));
-    struct json_error error = {0};
     *change = (struct change){.kind = kind, .verb = verb, .verb_name = verb_name};
     change->if_match = read_if_match(call);
     call->state = change;
@@ -208,11 +206,8 @@ static enum status change_start(struct api_call *call, enum change_kind kind, en
         api_problem(call, 400, "invalid", "A JSON body is needed.", "");
         return ST_OK;
     }
-    if (!wants_body && call->body != NULL &&
-        json_known_keys(call->body, no_keys, &error) != ST_OK) {
-        api_invalid(call, &error);
+    if (!wants_body && !api_takes_nothing(call))
         return ST_OK;
-    }
     return catalog_fetch(call->api->db, call->param, change_fetched, call);
 }
 
@@ -486,6 +481,8 @@ static void process_fetched(void *arg, enum status status, const struct event *e
 
 static enum status process_start(struct api_call *call)
 {
+    if (!api_takes_nothing(call))
+        return ST_OK;
     return catalog_fetch(call->api->db, call->param, process_fetched, call);
 }
 

@@ -82,7 +82,7 @@ static void add_common_headers(struct api_call *call, unsigned code)
 {
     if (code >= 400)
         http_req_add_header(call->req, "X-Request-Id", api_request_id(call));
-    if (strcmp(http_req_method(call->req), "POST") != 0)
+    if (!call->cacheable && strcmp(http_req_method(call->req), "POST") != 0)
         http_req_add_header(call->req, "Cache-Control", "no-store");
     if (call->guest)
         set_cookie(call, API_GUEST_COOKIE, "", call->buyer, GUEST_COOKIE_S);

@@ -5,12 +5,15 @@
  * /livez touches nothing. /readyz is 200 unless the process is starting or draining, whatever the
  * backends do: a dead Redis must not take every pod out of the load balancer, because buyers need
  * our 503 with Retry-After. The state of the backends is in the body; ?deep=1 makes it count.
+ * /openapi.json is docs/openapi.json as it was built in, so it fits this very binary.
  * Called by: api's route table.
  */
 #include "api.h"
 
+#include "embed.h"
 #include "metrics.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static enum status livez_start(struct api_call *call)
@@ -94,10 +97,29 @@ static enum status metrics_start(struct api_call *call)
     return ST_OK;
 }
 
+/* ---- the description of all routes ---- */
+
+static enum status openapi_start(struct api_call *call)
+{
+    const struct embed *document = &embed_docs[0];
+    const char *known = http_req_header(call->req, "If-None-Match");
+    char etag[24];
+    (void)snprintf(etag, sizeof(etag), "\"%s\"", document->hash);
+    call->cacheable = true;
+    http_req_add_header(call->req, "Cache-Control", "public, max-age=300");
+    http_req_add_header(call->req, "ETag", etag);
+    if (known != NULL && (strcmp(known, "*") == 0 || strstr(known, etag) != NULL))
+        api_answer(call, 304, "", 0);
+    else
+        api_answer(call, 200, document->data, document->len);
+    return ST_OK;
+}
+
 const struct api_route api_ops_routes[] = {
     {"GET", "/livez", AUTH_NONE, 0, livez_start, false},
     {"GET", "/readyz", AUTH_NONE, 0, readyz_start, false},
     {"GET", "/health", AUTH_NONE, 0, readyz_start, false},
     {"GET", "/metrics", AUTH_NONE, 0, metrics_start, false},
+    {"GET", "/openapi.json", AUTH_NONE, 0, openapi_start, false},
     {0},
 };

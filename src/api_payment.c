@@ -150,13 +150,9 @@ static void pay_done(void *arg, enum status status, const char *outcome, const c
 
 static enum status pay_start(struct api_call *call)
 {
-    static const char *const no_keys[] = {NULL};
     const struct config *config = call->api->config;
-    struct json_error error = {0};
-    if (call->body != NULL && json_known_keys(call->body, no_keys, &error) != ST_OK) {
-        api_invalid(call, &error);
+    if (!api_takes_nothing(call))
         return ST_OK;
-    }
     call->state = http_req_alloc(call->req, sizeof(struct payment_call));
     return reservation_pay(call->api->db, call->buyer, call->param,
                            config->payment_webhook_secret ? config->payment_provider : NULL,

@@ -333,15 +333,11 @@ static void visit_loaded(void *arg, enum status status)
 
 static enum status visit_start(struct api_call *call, enum visit_kind kind)
 {
-    static const char *const no_keys[] = {NULL};
     struct visit *visit = http_req_alloc(call->req, sizeof(*visit));
-    struct json_error error = {0};
     visit->kind = kind;
     call->state = visit;
-    if (call->body != NULL && json_known_keys(call->body, no_keys, &error) != ST_OK) {
-        api_invalid(call, &error);
+    if (!api_takes_nothing(call))
         return ST_OK;
-    }
     const struct event *event = catalog_event(call->api->catalog, call->param);
     if (event == NULL)
         return catalog_load(call->api->catalog, call->param, false, visit_loaded, call);

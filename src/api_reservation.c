@@ -241,6 +241,8 @@ static void cancel_done(void *arg, enum status status, const char *outcome, cons
 
 static enum status cancel_start(struct api_call *call)
 {
+    if (!api_takes_nothing(call))
+        return ST_OK;
     return reservation_cancel(call->api->db, call->buyer, call->param, cancel_done, call);
 }
 

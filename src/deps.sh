@@ -14,7 +14,8 @@ build='make gcc libc6-dev pkgconf=pkg-config libmicrohttpd-dev libhiredis-dev li
     libhttp-parser-dev libwslay-dev libjemalloc-dev libxxhash-dev'
 run='redis-server=redis-server postgresql postgresql-client=psql curl=curl jq=jq'
 test="$run libcmocka-dev nodejs=node npm=npm procps=ps"
-lint='clang-format=clang-format clang-tidy=clang-tidy shellcheck=shellcheck'
+lint='clang-format=clang-format clang-tidy=clang-tidy shellcheck=shellcheck
+    nodejs=node npm=npm'
 fuzz='clang=clang libclang-rt-dev'
 
 there() {

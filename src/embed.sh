@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Writes the C file that carries lua/, sql/ and web/ inside the binary (include/embed.h).
-# Needs nothing but od and awk. Each Lua entry is lua/shared.lua, a newline, and the script
+# Writes the C file that carries lua/, sql/, web/ and docs/openapi.json inside the binary
+# (include/embed.h). Needs nothing but od, awk and sha256sum. Each Lua entry is lua/shared.lua, a newline, and the script
 # itself: scripts cannot call one another inside Redis, so what they share is prepended here.
 
 set -eu
@@ -31,20 +31,25 @@ literal() {
         END { flush(); if (none) print "    \"\"" }'
 }
 
+scratch=${TMPDIR:-/tmp}/embed.$$
+trap 'rm -f "$scratch" "$scratch.list"' EXIT
+
 # entry TABLE NAME: one array of bytes from standard input; its table line goes to $table.
 count=0
 entry() {
+    cat >"$scratch"
     printf 'static const char %s_%d[] =\n' "$1" "$count"
-    literal
+    literal <"$scratch"
     printf '    ;\n\n'
-    table="$table    {\"$2\", $1_$count, sizeof($1_$count) - 1},
+    hash=$(sha256sum <"$scratch" | cut -c1-16)
+    table="$table    {\"$2\", $1_$count, sizeof($1_$count) - 1, \"$hash\"},
 "
     count=$((count + 1))
 }
 
 # close_table NAME: the table itself. The last, empty line keeps an empty table legal C.
 close_table() {
-    printf 'const struct embed embed_%s[] = {\n%s    {NULL, NULL, 0},\n};\n' "$1" "$table"
+    printf 'const struct embed embed_%s[] = {\n%s    {NULL, NULL, 0, NULL},\n};\n' "$1" "$table"
     printf 'const size_t embed_%s_count = sizeof(embed_%s) / sizeof(embed_%s[0]) - 1;\n\n' "$1" "$1" "$1"
     table=
     count=0
@@ -70,10 +75,12 @@ done
 close_table sql
 
 if [ -d web ]; then
-    find web -type f ! -name '.*' | sort >"${TMPDIR:-/tmp}/embed.$$"
+    find web -type f ! -name '.*' | sort >"$scratch.list"
     while read -r file; do
         entry web "${file#web/}" <"$file"
-    done <"${TMPDIR:-/tmp}/embed.$$"
-    rm "${TMPDIR:-/tmp}/embed.$$"
+    done <"$scratch.list"
 fi
 close_table web
+
+entry docs openapi.json <docs/openapi.json
+close_table docs

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * main: the command line: serve, migrate, crowd, token.
+ * main: the command line: serve, migrate, crowd, token, routes.
  *
  * serve starts one thread per worker of the roles asked for, waits for a signal and drains. Signals
  * are blocked everywhere and taken by sigwait here, so no handler runs in the middle of anything.
@@ -361,6 +361,23 @@ static int token_main(struct config *config, int argc, char **argv)
     return print_token(config, sub, role, ttl_s);
 }
 
+/* ---- routes ---- */
+
+static int routes_main(struct config *config, int argc, char **argv)
+{
+    (void)config;
+    if (argc > 1) {
+        const bool help = strcmp(argv[1], "--help") == 0;
+        (void)fprintf(help ? stdout : stderr,
+                      "Usage: tiketi routes\n\nPrints every HTTP route: method, path, and who may: "
+                      "anybody (none), a buyer, or\nthe roles. /openapi.json says the rest.\n");
+        return help ? 0 : EXIT_USAGE;
+    }
+    api_register_routes(false);
+    api_print_routes(stdout);
+    return 0;
+}
+
 /* ---- the command table ---- */
 
 static int crowd_command(struct config *config, int argc, char **argv)
@@ -376,6 +393,7 @@ static const struct command {
     {"migrate", "bring the database schema up to date", migrate_main},
     {"crowd", "rehearse a sale with virtual buyers and check the promises", crowd_command},
     {"token", "sign a JWT for a terminal", token_main},
+    {"routes", "list the HTTP routes", routes_main},
 };
 
 static void print_usage(FILE *out)

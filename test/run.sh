@@ -128,18 +128,6 @@ suite_corpus() {
     done
 }
 
-# The npm packages the fixtures use, installed when package.json asks for others than are there.
-node_packages() {
-    cmp -s package.json node_modules/.tiketi-package.json && return
-    npm=ci
-    [ -e package-lock.json ] || npm=install
-    attend "$logs/npm.log" npm "$npm" --no-audit --no-fund --loglevel=error &&
-        cp package.json node_modules/.tiketi-package.json
-    status=$?
-    [ "$status" -eq 0 ] || cat "$logs/npm.log"
-    return "$status"
-}
-
 # suite_node SUITE CONCURRENCY
 suite_node() {
     if [ -n "$TESTS" ]; then
@@ -149,7 +137,8 @@ suite_node() {
         set -- "$1" "$2" "test/$1"/*.test.mjs
     fi
     [ -e "$3" ] || return 0
-    node_packages || {
+    attend "$logs/npm.log" test/packages.sh || {
+        cat "$logs/npm.log"
         add 0 1 0
         return
     }

@@ -216,6 +216,8 @@ test('bad input is a problem that names the field, and changes nothing', async (
   problem(await buyer.check('bad*id'), 400, 'invalid', 'eventId');
   problem(await buyer.check('x'.repeat(65)), 400, 'invalid', 'eventId');
   problem(await buyer.post(`/api/queue/check/${event.id}`, { json: { surprise: 1 } }), 400, 'invalid', 'surprise');
+  problem(await buyer.post('/api/reservations/r/cancel', { json: { surprise: 1 } }), 400, 'invalid', 'surprise');
+  problem(await organizer.post(`/api/admin/events/${event.id}/process`, { json: { surprise: 1 } }), 400, 'invalid', 'surprise');
   const rows = await database.query('SELECT count(*)::int AS n FROM reservations WHERE event_id = $1 AND buyer = $2 AND NOT auto', [event.id, 'u:clumsy']);
   assert.equal(rows[0].n, 0);
 });

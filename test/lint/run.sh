@@ -32,10 +32,15 @@ formatted() {
     return "$status"
 }
 
+openapi() {
+    test/packages.sh && node test/lint/openapi.mjs
+}
+
 check format formatted
 check layers test/lint/layers.sh
 check banned test/lint/banned.sh
 check tour test/lint/tour.sh
+check openapi openapi
 check shell shellcheck --severity=warning .ci/run src/*.sh test/*.sh test/*/*.sh
 # Two at a time; each file's findings in one piece; what passed is not checked again until it
 # or a header changes.
