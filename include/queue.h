@@ -111,9 +111,6 @@ typedef void (*queue_live_cb)(void *arg, enum status status, const struct event 
                               const char *index, size_t index_len);
 MUST_CHECK enum status queue_read_live(struct queue *queue, const char *event, queue_live_cb cb,
                                        void *arg);
-/* index:{id} alone: what pods do once a second. */
-MUST_CHECK enum status queue_read_index(struct queue *queue, const char *event, queue_live_cb cb,
-                                        void *arg);
 
 /* Ids of the `events` set (a cache): cb per id, then once with NULL id and the status. */
 typedef void (*queue_events_cb)(void *arg, enum status status, const char *id);

@@ -251,14 +251,6 @@ enum status queue_read_live(struct queue *queue, const char *event, queue_live_c
     return ST_OK;
 }
 
-enum status queue_read_index(struct queue *queue, const char *event, queue_live_cb cb, void *arg)
-{
-    struct queue_op *op = queue_op_new(queue, NULL, arg);
-    op->cb.live = cb;
-    command(queue, "GET", QUEUE_KEY_INDEX, event);
-    return queue_send(op, on_index);
-}
-
 /* A command on what belongs to no event; `more` may be NULL. */
 static void plain(struct queue *queue, const char *name, const char *key, const char *more,
                   size_t len)
