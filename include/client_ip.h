@@ -26,4 +26,8 @@ bool client_ip_trusted(const struct client_ip *client_ip, const char *address);
 void client_ip_of(const struct client_ip *client_ip, const char *peer, const char *forwarded_for,
                   char *out);
 
+/* Do two authorities ("host", "host:port", "[::1]:port") name the same host, whatever the port?
+ * False when either names none. */
+bool client_ip_same_host(const char *one, const char *other);
+
 #endif

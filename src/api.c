@@ -197,9 +197,7 @@ static bool foreign_origin(const struct api_call *call)
     const char *named = strstr(origin, "://");
     if (host == NULL || named == NULL)
         return true;
-    named += 3;
-    const size_t host_len = strcspn(host, ":");
-    return host_len != strcspn(named, ":") || strncasecmp(host, named, host_len) != 0;
+    return !client_ip_same_host(named + 3, host);
 }
 
 /* False: answered. */

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define CIDR_MAX 64
 
@@ -163,4 +164,17 @@ void client_ip_of(const struct client_ip *client_ip, const char *peer, const cha
             return;
         end = from > 0 ? from - 1 : 0;
     }
+}
+
+/* Length of the host in an authority; a colon within brackets belongs to it. */
+static size_t host_len(const char *authority)
+{
+    const size_t bracket = *authority == '[' ? strcspn(authority, "]") : 0;
+    return bracket + strcspn(authority + bracket, ":/");
+}
+
+bool client_ip_same_host(const char *one, const char *other)
+{
+    const size_t len = host_len(one);
+    return len > 0 && len == host_len(other) && strncasecmp(one, other, len) == 0;
 }

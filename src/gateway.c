@@ -15,6 +15,7 @@
  */
 #include "gateway_internal.h"
 
+#include "client_ip.h"
 #include "clock.h"
 #include "log.h"
 
@@ -59,13 +60,6 @@ static bool origin_listed(const char *list, const char *origin)
     return false;
 }
 
-/* Length of the host in "host", "host:port", "[::1]:port". */
-static size_t host_len(const char *authority)
-{
-    size_t bracket = *authority == '[' ? strcspn(authority, "]") : 0;
-    return bracket + strcspn(authority + bracket, ":/");
-}
-
 static bool origin_allowed(const struct config *config, const char *origin, const char *host)
 {
     if (!*origin)
@@ -75,9 +69,7 @@ static bool origin_allowed(const struct config *config, const char *origin, cons
     const char *named = strstr(origin, "://");
     if (!named)
         return false; /* "null": a sandboxed page */
-    named += 3;
-    size_t len = host_len(named);
-    return len && len == host_len(host) && strncasecmp(named, host, len) == 0;
+    return client_ip_same_host(named + 3, host);
 }
 
 static void take_guest(struct visitor *visitor, const char *cookie)

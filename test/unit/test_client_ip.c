@@ -75,6 +75,21 @@ static void bad_lists_are_refused(void **state)
     }
 }
 
+static void a_host_is_the_same_at_any_port(void **state)
+{
+    static const struct {
+        const char *one, *other;
+        bool same;
+    } cases[] = {
+        {"shop.example", "SHOP.example:8080", true},  {"[::1]:8080", "[::1]", true},
+        {"[::1]:8080", "[::2]:8080", false},          {"[2001:db8::1]", "[2001:db8::2]", false},
+        {"shop.example", "shop.example.evil", false}, {"", "", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_int_equal(client_ip_same_host(cases[i].one, cases[i].other), cases[i].same);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -83,6 +98,7 @@ int main(void)
         cmocka_unit_test(nonsense_is_not_believed),
         cmocka_unit_test(ipv6_and_single_addresses),
         cmocka_unit_test(bad_lists_are_refused),
+        cmocka_unit_test(a_host_is_the_same_at_any_port),
     };
     return cmocka_run_group_tests_name("client_ip", tests, NULL, NULL);
 }
