@@ -16,6 +16,14 @@
 
 enum role { ROLE_API = 1, ROLE_GATEWAY = 2, ROLE_PROCESSOR = 4 };
 
+/* Least and greatest value of the settings an event may set for itself: the same for the event and
+ * for the default in the environment. */
+#define LIMITS_THRESHOLD        0, 10000000
+#define LIMITS_INTERVAL_MS      10, 3600000
+#define LIMITS_IDLE_TIMEOUT_MS  100, 86400000
+#define LIMITS_SESSION_LIMIT_MS 100, 604800000
+#define LIMITS_HOLD_MS          100, 86400000
+
 struct config {
     /* defaults of events that set none */
     int64_t queue_threshold;

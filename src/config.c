@@ -35,15 +35,15 @@ struct setting {
 #define DAY_MS     INT64_C(86400000)
 
 static const struct setting settings[] = {
-    {"QUEUE_THRESHOLD", KIND_INT, AT(queue_threshold), 0, 1000000, "1000",
+    {"QUEUE_THRESHOLD", KIND_INT, AT(queue_threshold), LIMITS_THRESHOLD, "1000",
      "how many may be inside at once"},
-    {"QUEUE_PROCESSOR_INTERVAL", KIND_INT, AT(queue_interval_ms), 100, 600000, "10000",
+    {"QUEUE_PROCESSOR_INTERVAL", KIND_INT, AT(queue_interval_ms), LIMITS_INTERVAL_MS, "10000",
      "ms between ticks of the processor"},
-    {"QUEUE_IDLE_TIMEOUT_MS", KIND_INT, AT(queue_idle_timeout_ms), 1000, DAY_MS, "90000",
+    {"QUEUE_IDLE_TIMEOUT_MS", KIND_INT, AT(queue_idle_timeout_ms), LIMITS_IDLE_TIMEOUT_MS, "90000",
      "an active buyer without a sign of life is evicted"},
-    {"QUEUE_SESSION_LIMIT_MS", KIND_INT, AT(queue_session_limit_ms), 1000, DAY_MS, "600000",
-     "how long an admission lasts at most"},
-    {"HOLD_MS", KIND_INT, AT(hold_ms), 1000, DAY_MS, "300000", "how long seats are held"},
+    {"QUEUE_SESSION_LIMIT_MS", KIND_INT, AT(queue_session_limit_ms), LIMITS_SESSION_LIMIT_MS,
+     "600000", "how long an admission lasts at most"},
+    {"HOLD_MS", KIND_INT, AT(hold_ms), LIMITS_HOLD_MS, "300000", "how long seats are held"},
     {"QUEUE_SILENT_MS", KIND_INT, AT(queue_silent_ms), 1000, DAY_MS, "120000",
      "a waiting buyer silent for longer is parked when his turn comes"},
     {"RESTORE_MS", KIND_INT, AT(restore_ms), 0, 3600000, "30000",

@@ -23,19 +23,18 @@ struct number_field {
     int64_t min, max;
 };
 
-#define NUMBER(name_, member_, min_, max_)                                                         \
+#define NUMBER(name_, member_, ...)                                                                \
     {                                                                                              \
-        .name = (name_), .at = offsetof(struct event, member_), .min = (min_), .max = (max_)       \
+        (name_), offsetof(struct event, member_), __VA_ARGS__                                      \
     }
-#define DAY_MS INT64_C(86400000)
 
 /* In the order they are written in. */
 static const struct number_field numbers[] = {
-    NUMBER("threshold", threshold, 0, 10000000),
-    NUMBER("intervalMs", interval_ms, 10, 3600000),
-    NUMBER("idleTimeoutMs", idle_timeout_ms, 100, DAY_MS),
-    NUMBER("sessionLimitMs", session_limit_ms, 100, 7 * DAY_MS),
-    NUMBER("holdMs", hold_ms, 100, DAY_MS),
+    NUMBER("threshold", threshold, LIMITS_THRESHOLD),
+    NUMBER("intervalMs", interval_ms, LIMITS_INTERVAL_MS),
+    NUMBER("idleTimeoutMs", idle_timeout_ms, LIMITS_IDLE_TIMEOUT_MS),
+    NUMBER("sessionLimitMs", session_limit_ms, LIMITS_SESSION_LIMIT_MS),
+    NUMBER("holdMs", hold_ms, LIMITS_HOLD_MS),
 };
 static const struct number_field later_numbers[] = {
     NUMBER("outflowPerMinute", outflow_per_minute, 0, 100000000),

@@ -109,6 +109,20 @@ static void defaults(void **state)
     config_free(NULL);
 }
 
+/* What an event may set for itself may also be the default of all events. */
+static void defaults_have_the_limits_of_an_event(void **state)
+{
+    (void)state;
+    (void)setenv("QUEUE_THRESHOLD", "10000000", 1);
+    (void)setenv("QUEUE_PROCESSOR_INTERVAL", "10", 1);
+    (void)setenv("QUEUE_SESSION_LIMIT_MS", "604800000", 1);
+    struct config *c = load();
+    assert_int_equal(c->queue_threshold, 10000000);
+    assert_int_equal(c->queue_interval_ms, 10);
+    assert_int_equal(c->queue_session_limit_ms, 604800000);
+    config_free(c);
+}
+
 static void values_are_taken(void **state)
 {
     (void)state;
@@ -368,6 +382,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(defaults, empty_environment),
+        cmocka_unit_test_setup(defaults_have_the_limits_of_an_event, empty_environment),
         cmocka_unit_test_setup(values_are_taken, empty_environment),
         cmocka_unit_test_setup(bad_integers_are_named, empty_environment),
         cmocka_unit_test_setup(bad_words_are_named, empty_environment),
