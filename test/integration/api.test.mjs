@@ -172,6 +172,29 @@ test('tickets and passes of another buyer or event, forged or expired: 401 or 40
   assert.equal((await inside.reserve(order)).status, 201, 'the real one still may');
 });
 
+test('the gate: a pass counts for its own admission only; a cookie that no longer fits is passed over', async () => {
+  const event = await organizer.sale({ threshold: 5, autoHold: 0 });
+  const buyer = new Client(server, { sub: 'returning' });
+  assert.equal((await buyer.check(event.id)).body.status, 'active');
+  const old = buyer.pass;
+  const gate = (headers) => server.get(`/api/gate/${event.id}`, { headers });
+  const cookie = `tiketi_pass_${event.id}`;
+  const token = bearer(jwt({ sub: 'returning' }));
+  assert.equal((await gate({ 'x-tiketi-pass': old })).status, 204);
+  assert.equal((await gate({ ...token, cookie: `${cookie}=nonsense` })).status, 204, 'a broken cookie is passed over');
+  problem(await gate({ cookie: `${cookie}=nonsense` }), 401);
+  problem(await gate({ ...token, 'x-tiketi-pass': 'nonsense' }), 401);
+
+  await buyer.leave(event.id);
+  const again = new Client(server, { sub: 'returning' });
+  assert.equal((await again.check(event.id)).body.status, 'active');
+  assert.notEqual(again.pass, old);
+  problem(await gate({ 'x-tiketi-pass': old }), 401, 'not-admitted');
+  problem(await gate({ cookie: `${cookie}=${old}` }), 401, 'not-admitted');
+  assert.equal((await gate({ ...token, cookie: `${cookie}=${old}` })).status, 204, 'he is inside, by his token');
+  assert.equal((await gate({ 'x-tiketi-pass': again.pass })).status, 204);
+});
+
 test('a pass can be verified by the published key alone', async () => {
   const { createPublicKey, verify } = await import('node:crypto');
   const event = await organizer.sale({ threshold: 5 });
