@@ -14,6 +14,11 @@ before(async () => {
 });
 
 afterEach(async () => {
+  // A test that failed midway must not fail those after it: both are brought back first.
+  await Promise.all([redis, postgres].map(async (store) => {
+    if (store.child.running) await store.resume();
+    else await store.start();
+  }));
   await Promise.all(servers.splice(0).map((server) => server.stop()));
 });
 
