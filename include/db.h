@@ -65,7 +65,8 @@ void db_close(struct db *db, loop_cb cb, void *arg);
 bool db_up(const struct db *db);
 
 /* Params are text or NULL and are copied. A query of which certainly nothing was done (its idle
- * connection had died before anything was sent, the server is read-only, its plan is out of date)
+ * connection had died before anything was sent, the server is read-only, its plan is out of date,
+ * it lost a deadlock)
  * is tried once more on another connection. ST_UNAVAILABLE at once while every connection attempt
  * fails; ST_FULL when the queue is full. Callback promise as in redis.h.
  * When the pool is at its limit, several queries are under way on one connection, each a transaction

@@ -74,7 +74,7 @@ struct processor {
     struct sale *sales;
     struct loop_timer *discover_timer, *second_timer;
     bool discovering, discover_again;
-    bool sweeping, freeing;
+    bool sweeping, freeing, pruning;
     unsigned seconds;
     unsigned pending;
     bool closing;

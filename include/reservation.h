@@ -75,6 +75,9 @@ MUST_CHECK enum status reservation_add_seats(struct db *db, const char *event, c
                                              const char *json, reservation_cb cb, void *arg);
 /* Tidies expired holds (at most `limit`); body {"expired":n,"events":[ids]}. */
 MUST_CHECK enum status reservation_sweep(struct db *db, int limit, reservation_cb cb, void *arg);
+/* Forgets idempotency keys older than a day (at most `limit`); body {"keys":n}. */
+MUST_CHECK enum status reservation_prune_keys(struct db *db, int limit, reservation_cb cb,
+                                              void *arg);
 /* Confirmed two seconds ago or longer, and the buyer's slot not known to be free: at most `limit`, of
  * `event` or (NULL) of all; body {"reservations":[{"id","eventId","buyer","place","epoch"}]}. Leave
  * with QUEUE_COMPLETED and a proof of that very place, then mark. (A departure in the admission log

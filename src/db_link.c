@@ -129,7 +129,7 @@ static const struct sqlstate {
 } sqlstates[] = {
     {"23505", {ST_CONFLICT, false, false}},  /* unique_violation */
     {"23P01", {ST_CONFLICT, false, false}},  /* exclusion_violation */
-    {"40", {ST_CONFLICT, false, false}},     /* serialization_failure, deadlock_detected */
+    {"40", {ST_CONFLICT, false, true}},      /* serialization_failure, deadlock_detected */
     {"55P03", {ST_CONFLICT, false, false}},  /* lock_not_available */
     {"22", {ST_INVALID, false, false}},      /* data exception */
     {"23", {ST_INVALID, false, false}},      /* the other constraints */

@@ -4,6 +4,7 @@
  *
  *   discover  every 5 s, and on a hint: PostgreSQL (Redis' set `events` when it is down) -> sales
  *   sweep     every second: expired holds -> seats-changed
+ *   prune     every 10 s: keys of orders older than a day are forgotten
  *   free      every 5 s: confirmed reservations whose slot is not free yet -> leave(completed)
  *
  * Why this way: any number of processors run the same program; each tries for the lease of every
@@ -27,6 +28,8 @@
 #define SWEEP_LIMIT       200
 #define FREE_EVERY_S      5
 #define FREE_LIMIT        100
+#define PRUNE_EVERY_S     10
+#define PRUNE_LIMIT       500
 #define MESSAGE_MAX       4096 /* longer ones are the ledger's entries: not for us */
 
 /* ---- sales ---- */
@@ -289,6 +292,33 @@ static void free_slots(struct processor *processor)
     processor->pending++;
 }
 
+/* ---- keys of old orders ---- */
+
+static void prune(struct processor *processor);
+
+static void pruned(void *arg, enum status status, const char *outcome, const char *body, size_t len)
+{
+    struct processor *processor = arg;
+    struct json_error error = {{0}, {0}};
+    (void)outcome;
+    processor->pruning = false;
+    if (!arrived(processor) || status != ST_OK)
+        return;
+    struct json *result = json_parse(body, len, 4096, &error);
+    if (result && json_int(result, "keys", 0) >= PRUNE_LIMIT)
+        prune(processor);
+    json_free(result);
+}
+
+static void prune(struct processor *processor)
+{
+    if (processor->pruning ||
+        reservation_prune_keys(processor->opts.db, PRUNE_LIMIT, pruned, processor) != ST_OK)
+        return;
+    processor->pruning = true;
+    processor->pending++;
+}
+
 /* ---- every second ---- */
 
 static bool holds_any(const struct processor *processor)
@@ -308,6 +338,8 @@ static void on_second(void *arg)
         sweep(processor);
     if (processor->seconds % FREE_EVERY_S == 0)
         free_slots(processor);
+    if (processor->seconds % PRUNE_EVERY_S == 0)
+        prune(processor);
 }
 
 /* ---- messages ---- */

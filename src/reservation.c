@@ -36,6 +36,7 @@ static const struct {
     {"refunded", ST_OK},
     {"added", ST_OK},
     {"swept", ST_OK},
+    {"pruned", ST_OK},
     {"released", ST_OK},
     {"nothing", ST_OK},
     {"freed", ST_OK},
@@ -241,6 +242,14 @@ enum status reservation_add_seats(struct db *db, const char *event, const char *
 enum status reservation_sweep(struct db *db, int limit, reservation_cb cb, void *arg)
 {
     static const struct db_stmt stmt = FUNCTION("reservation_sweep", 1, "$1::integer");
+    char text[16];
+    (void)snprintf(text, sizeof(text), "%d", limit);
+    return ask(db, &stmt, (const char *const[]){text}, cb, arg);
+}
+
+enum status reservation_prune_keys(struct db *db, int limit, reservation_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("idempotency_prune", 1, "$1::integer");
     char text[16];
     (void)snprintf(text, sizeof(text), "%d", limit);
     return ask(db, &stmt, (const char *const[]){text}, cb, arg);

@@ -11,11 +11,12 @@ import { cpus } from 'node:os';
 import { after, test } from 'node:test';
 import { promisify } from 'node:util';
 import { Postgres, Redis, ROOT, Server, privateFolder, removeFolder } from '../fixtures/index.mjs';
+import { holds } from './holds.mjs';
 import { joins } from './joins.mjs';
 import { ROUNDS, SECONDS, quick } from './measure.mjs';
 import { polls } from './polls.mjs';
 
-const sections = { joins, polls };
+const sections = { joins, polls, holds };
 const chosen = process.env.BENCH?.split(/[ ,]+/) ?? Object.keys(sections);
 const parts = { servers: [] };
 
@@ -42,7 +43,7 @@ const number = (value) => (value >= 1000 ? Math.round(value).toLocaleString('en'
 
 function line({ what, unit, own, beside, other, bar }) {
   const cells = [what, `${number(own)} ${unit}`, other === undefined ? '' : `${beside} ${number(other)} ${unit}`,
-    other === undefined ? '' : (own / other).toFixed(2), bar === undefined ? '' : `≤ ${bar}`];
+    other === undefined ? '' : (own / other).toFixed(2), bar === undefined ? '' : typeof bar === 'number' ? `≤ ${bar}` : bar];
   return `| ${cells.join(' | ')} |`;
 }
 

@@ -307,3 +307,32 @@ test('reservation numbers never repeat', async () => {
   const { n } = await sql.row('SELECT count(DISTINCT reservation_code(i)) AS n FROM generate_series(1, 20000) AS i');
   assert.equal(n, 20000);
 });
+
+test('keys of orders are forgotten after a day, a bounded number at a time', async () => {
+  await sql.event('old-keys');
+  const first = await sql.hold('old-keys', 'u:key', { quantity: 1, key: 'fresh' });
+  await sql.rows(`INSERT INTO idempotency_keys (buyer, key, wanted, answer, created_at)
+    SELECT 'u:old', i::text, 'x', '{}', now() - interval '25 hours' FROM generate_series(1, 25) AS i`);
+  assert.deepEqual((await sql.call('idempotency_prune', 10)).body, { keys: 10 });
+  assert.deepEqual((await sql.call('idempotency_prune', 100)).body, { keys: 15 });
+  assert.deepEqual((await sql.call('idempotency_prune', 100)).body, { keys: 0 });
+  const again = await sql.hold('old-keys', 'u:key', { quantity: 1, key: 'fresh' });
+  assert.deepEqual([again.outcome, again.body], ['repeated', first.body]);
+});
+
+test('best available in a big hall: past what is held, with what was freed, and never worse than his own', async () => {
+  const seats = await sql.event('big', { rows: 40, perRow: 25, holdMs: 3600000 });
+  const at = (row) => seats.indexOf(row.body.seats[0].id);
+  for (let i = 0; i < 300; i++) assert.equal(at(await sql.hold('big', `u:big${i}`, { quantity: 1 })), i);
+  // Where the free seats begin is looked up once a second: what is freed before that counts by then.
+  await sql.call('reservation_cancel', 'u:big7', (await sql.row(`SELECT id FROM reservations WHERE buyer = 'u:big7'`)).id);
+  const swap = await sql.hold('big', 'u:big3', { quantity: 1 });
+  assert.equal(at(swap), 3, 'his own seat is the best he can have');
+  await sql.rows(`UPDATE seats_first SET at = at - interval '1 second'`);
+  assert.equal(at(await sql.hold('big', 'u:late1', { quantity: 1 })), 7, 'the freed seat');
+  assert.equal(at(await sql.hold('big', 'u:late2', { quantity: 2 })), 300);
+  assert.equal(at(await sql.hold('big', 'u:late3', { quantity: 1, section: 'S' })), 302);
+  // Whatever it says, a seat that is free is found.
+  await sql.rows(`UPDATE seats_first SET row_rank = 1000, at = clock_timestamp()`);
+  for (const quantity of [1, 2]) assert.equal((await sql.hold('big', `u:end${quantity}`, { quantity })).outcome, 'created');
+});
