@@ -58,7 +58,7 @@ static unsigned raise_open_files(void)
 
 /* Workers share a port among themselves (SO_REUSEPORT), which would also let a second process
  * slip in beside us: so the port is first tried without it. */
-static bool port_is_free(const char *host, int64_t port)
+static enum status try_port(const char *host, int64_t port)
 {
     char service[8];
     struct addrinfo *list = NULL;
@@ -67,25 +67,34 @@ static bool port_is_free(const char *host, int64_t port)
                                    .ai_socktype = SOCK_STREAM};
     (void)snprintf(service, sizeof(service), "%d", (int)port);
     if (getaddrinfo(host, service, &hints, &list) != 0)
-        return false;
+        return ST_INVALID;
     const int on = 1;
     const int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    const bool is_free =
-        fd >= 0 && bind(fd, list->ai_addr, list->ai_addrlen) == 0 && listen(fd, 1) == 0;
+    enum status st = ST_OK;
+    if (fd < 0 || bind(fd, list->ai_addr, list->ai_addrlen) != 0 || listen(fd, 1) != 0)
+        st = errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT ? ST_INVALID : ST_CONFLICT;
     if (fd >= 0)
         (void)close(fd);
     freeaddrinfo(list);
-    return is_free;
+    return st;
 }
 
-static bool check_port(const struct config *config, const char *name, int64_t port)
+/* The exit code; 0: the port can be listened on. */
+static int check_port(const struct config *config, const char *name, int64_t port)
 {
-    if (port == 0 || port_is_free(config->http_host, port))
-        return true;
+    const enum status st = try_port(config->http_host, port);
+    if (st == ST_OK)
+        return 0;
+    if (st == ST_INVALID) {
+        (void)fprintf(stderr,
+                      "tiketi: HTTP_HOST: \"%s\" is not an address of this machine, in numbers\n",
+                      config->http_host);
+        return EXIT_CONFIG;
+    }
     (void)fprintf(stderr, "tiketi: cannot listen on %s port %d: the port is taken (%s)\n",
                   config->http_host, (int)port, name);
-    return false;
+    return 1;
 }
 
 static int64_t worker_count(int64_t configured)
@@ -211,9 +220,11 @@ static int serve(const struct config *config)
     struct fleet fleet = {0};
     sigset_t signals = block_signals();
     int signal_number = 0;
-    if (!check_port(config, "HTTP_PORT", config->http_port) ||
-        ((config->roles & ROLE_GATEWAY) != 0 && !check_port(config, "WS_PORT", config->ws_port)))
-        return 1;
+    int code = check_port(config, "HTTP_PORT", config->http_port);
+    if (code == 0 && (config->roles & ROLE_GATEWAY) != 0)
+        code = check_port(config, "WS_PORT", config->ws_port);
+    if (code != 0)
+        return code;
     queue_scripts_init(config->test_hooks);
     api_register_routes((config->roles & ROLE_API) == 0);
     const bool started = start_fleet(&fleet, config, &health);

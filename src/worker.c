@@ -114,8 +114,10 @@ static enum status open_backends(struct worker *worker)
                                .arg = worker};
     redis.scripts = queue_scripts(&redis.script_count);
     enum status st = redis_open(&redis, &worker->redis);
-    if (st != ST_OK)
+    if (st != ST_OK) {
+        log_error("REDIS_URL cannot be used: redis://host:port or unix:///path is needed");
         return st;
+    }
     st = redis_sub_open(&(struct redis_sub_opts){.loop = worker->loop,
                                                  .url = config->redis_url,
                                                  .channel = QUEUE_CHANNEL,

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
-import { Client, Organizer, Postgres, Redis, Server, bearer, decode, jwt, waitUntil } from '../fixtures/index.mjs';
+import { Client, Organizer, Postgres, Redis, SECRETS, Server, bearer, decode, jwt, runTiketi, waitUntil } from '../fixtures/index.mjs';
 
 let redis, postgres, database, server, organizer;
 
@@ -193,6 +193,17 @@ test('the gate: a pass counts for its own admission only; a cookie that no longe
   problem(await gate({ cookie: `${cookie}=${old}` }), 401, 'not-admitted');
   assert.equal((await gate({ ...token, cookie: `${cookie}=${old}` })).status, 204, 'he is inside, by his token');
   assert.equal((await gate({ 'x-tiketi-pass': again.pass })).status, 204);
+});
+
+test('a setting that serve can make nothing of is named, and ends it with 78', async () => {
+  const env = { ...SECRETS, HTTP_PORT: 0, WS_PORT: 0, REDIS_URL: redis.url, DATABASE_URL: database.url };
+  const refuse = async (pattern, changes) => {
+    const { stderr } = await runTiketi(['serve'], { ...env, ...changes }, { expect: 78 });
+    assert.match(stderr, pattern);
+    assert.doesNotMatch(stderr, /taken/);
+  };
+  await refuse(/HTTP_HOST/, { HTTP_HOST: 'no.such.host.invalid' });
+  await refuse(/REDIS_URL/, { REDIS_URL: 'http://127.0.0.1' });
 });
 
 test('a pass can be verified by the published key alone', async () => {
