@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * crowd_audit: checks the promises against Redis and PostgreSQL themselves: the admission log read
- * along during the sale, and at the end the places of those who still wait and the seats sold.
+ * along during the sale, and at the end the places of those who still wait, the seats sold and the money.
  */
 #ifndef TIKETI_CROWD_AUDIT_H
 #define TIKETI_CROWD_AUDIT_H
@@ -20,7 +20,11 @@ struct crowd_findings {
     uint64_t double_sales;
     uint64_t seats_sold;                          /* to this crowd, as PostgreSQL says */
     uint64_t seats_total, seats_free, seats_held; /* of the event, at the end */
-    struct crowd_samples push_ms;                 /* admission in the log -> told by the socket */
+    uint64_t unmatched_money;                     /* between the provider and PostgreSQL */
+    uint64_t charged_idle;                        /* paid for, but no seats and no refund */
+    uint64_t charges, charges_paid, charges_due, charges_refunded; /* as PostgreSQL has them */
+    int64_t money_taken, money_paid;
+    struct crowd_samples push_ms; /* admission in the log -> told by the socket */
 };
 
 typedef void (*crowd_audit_cb)(void *arg, enum status status);

@@ -6,13 +6,13 @@
 #ifndef TIKETI_CROWD_BUYER_H
 #define TIKETI_CROWD_BUYER_H
 
+#include "agenda.h"
 #include "buf.h"
 #include "config.h"
-#include "crowd_agenda.h"
 #include "crowd_check.h"
-#include "crowd_conn.h"
 #include "crowd_options.h"
 #include "crowd_stats.h"
+#include "dial.h"
 #include "loop.h"
 #include "table.h"
 #include "token.h"
@@ -32,7 +32,8 @@ enum buyer_state {
     BUYER_SOLD_OUT,
     BUYER_CLOSED,
     BUYER_EVICTED,
-    BUYER_REFUNDED, /* paid too late, and the seats were gone */
+    BUYER_EXPIRED,  /* did not pay in time, and was not charged */
+    BUYER_REFUNDED, /* paid, but the seats were gone: the money is due back */
     BUYER_LOST,     /* waited, and was told that he has no place */
     BUYER_FAILED,   /* a request failed */
     BUYER_STATE_COUNT
@@ -44,9 +45,11 @@ bool buyer_state_ends(enum buyer_state state);
 struct crowd_buyer {
     struct crowd *crowd;
     struct table_node node; /* in the crowd's roster, by buyer id */
-    struct crowd_due due;
-    struct crowd_conn *http, *socket;
+    struct agenda_item due;
+    struct dial *http, *socket;
+    const struct dial_target *asked;           /* whom http reaches */
     char *guest, *ticket, *pass, *reservation; /* NULL until known */
+    char *order, *reference;                   /* of his payment; the order until he is charged */
 
     uint64_t place, epoch; /* as his ticket says */
     uint64_t lowest;       /* position shown */
@@ -64,8 +67,6 @@ struct crowd_buyer {
     uint64_t admitted_place, admitted_epoch;
 
     uint64_t seat_sum; /* of the seats he believes to have: see crowd_seat_hash */
-    int64_t amount;
-    char currency[4];
     uint8_t seat_count;
 
     uint8_t state;             /* enum buyer_state */
@@ -84,10 +85,10 @@ struct crowd {
     const struct config *config;
     const struct crowd_options *options;
     struct loop *loop;
-    struct crowd_net *net;
-    struct crowd_agenda *agenda;
+    struct dial_net *net;
+    struct agenda *agenda;
     struct token_keys *keys;
-    struct crowd_target http, ws;
+    struct dial_target http, ws, provider;
     bool users;  /* JWT users, not guests */
     char tag[9]; /* of this run, in the names of its buyers */
     uint64_t random;
@@ -105,6 +106,7 @@ struct crowd {
         answered_ms; /* answered_ms: when the last first answer came, from the start */
     uint64_t begun_ns;
     struct crowd_samples join_us, positions;
+    uint64_t charged; /* buyers whose money the provider has taken */
     struct crowd_notes failures, breaks;
 };
 
@@ -113,7 +115,7 @@ void crowd_buyer_init(struct crowd *crowd, uint32_t index);
 /* He will come after so many ms. */
 void crowd_buyer_arrive(struct crowd_buyer *buyer, uint64_t delay_ms);
 /* The agenda's callback: `arg` is the crowd. */
-void crowd_buyer_due(void *arg, struct crowd_due *due);
+void crowd_buyer_due(void *arg, struct agenda_item *due);
 /* The log says that his admission has ended. */
 void crowd_buyer_departed(struct crowd_buyer *buyer);
 /* Hangs up: no callback of his runs afterwards. Keeps what he remembers. */

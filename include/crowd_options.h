@@ -16,7 +16,8 @@ struct crowd_options {
     int64_t users;
     const char *event; /* all texts are borrowed from argv */
     const char *url;   /* NULL: from the configuration */
-    const char *ws;    /* NULL: the url's host and the configured WS_PORT */
+    const char *provider;
+    const char *ws; /* NULL: the url's host and the configured WS_PORT */
     int64_t arrive_ms;
     double buy, abandon; /* shares of those who enter; the rest goes silent */
     int64_t think_min_ms, think_max_ms;
@@ -31,8 +32,5 @@ struct crowd_options {
 MUST_CHECK enum status crowd_options_parse(int argc, char **argv, struct crowd_options *ret_options,
                                            char *error, size_t error_size);
 void crowd_options_help(FILE *out);
-
-/* "250ms", "5s", "15m", "1h" or plain seconds ("0.5") -> ms, at most a day. */
-MUST_CHECK enum status crowd_duration_parse(const char *text, int64_t *ret_ms);
 
 #endif

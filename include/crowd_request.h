@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* crowd_request: the texts a virtual buyer sends: HTTP requests, the payment, join-queue. */
+/* crowd_request: the texts a virtual buyer sends: HTTP requests, join-queue. */
 #ifndef TIKETI_CROWD_REQUEST_H
 #define TIKETI_CROWD_REQUEST_H
 
@@ -12,10 +12,15 @@ enum crowd_step {
     STEP_LEAVE,
     STEP_LIST,    /* is there a reservation that was made for him? */
     STEP_RESERVE, /* one seat, whichever is best */
-    STEP_PAY,     /* as the payment provider: the webhook */
+    STEP_PAY,     /* begins the payment */
+    STEP_CHARGE,  /* at the provider: pays */
+    STEP_OUTCOME, /* has it been sold to him? */
+    STEP_CHARGED, /* at the provider: what did the service say? */
     STEP_COUNT
 };
 
+/* Where it is asked. */
+const struct dial_target *crowd_step_target(const struct crowd *crowd, enum crowd_step step);
 /* "POST /api/queue/check/{eventId}", for reports. */
 const char *crowd_step_name(enum crowd_step step);
 

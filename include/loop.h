@@ -29,7 +29,7 @@ void loop_stop(struct loop *loop);
 /* Runs what is left to close, then frees. Asserts that no handle is left open (the leak check). */
 void loop_free(struct loop *loop);
 uint64_t loop_now_ms(const struct loop *loop); /* monotonic, cached per turn */
-void *loop_uv(struct loop *loop);              /* the uv_loop_t, for ws.c and crowd_conn.c alone */
+void *loop_uv(struct loop *loop);              /* the uv_loop_t, for ws.c and dial.c alone */
 
 /* One-shot timer; loop_timer_set re-arms it (from its own callback too: that makes it periodic). */
 struct loop_timer *loop_timer_new(struct loop *loop, loop_cb cb, void *arg);

@@ -39,7 +39,7 @@ struct run {
     struct crowd_audit *audit; /* NULL: --no-check */
     struct loop_timer *tick;
     struct loop_resolve *resolve;
-    struct crowd_target *resolving; /* the one under way */
+    struct dial_target *resolving; /* the one under way */
     uint64_t ticks;
     bool buying; /* between the first arrival and the end */
     struct crowd_outcome outcome;
@@ -78,7 +78,7 @@ static void run_close(struct run *run)
     run->buying = false;
     for (uint32_t i = 0; i < crowd->count; i++)
         crowd_buyer_stop(&crowd->buyers[i]);
-    crowd_agenda_free(crowd->agenda);
+    agenda_free(crowd->agenda);
     loop_timer_close(run->tick);
     crowd->agenda = NULL;
     run->tick = NULL;
@@ -174,7 +174,8 @@ static bool run_may_go_there(struct run *run)
 {
     const struct crowd *crowd = &run->crowd;
     if (run->options.allow_remote ||
-        (crowd_target_is_loopback(&crowd->http) && crowd_target_is_loopback(&crowd->ws)))
+        (dial_target_is_loopback(&crowd->http) && dial_target_is_loopback(&crowd->ws) &&
+         (crowd->provider.name[0] == '\0' || dial_target_is_loopback(&crowd->provider))))
         return true;
     run->code = complain(EXIT_USAGE, "the target is not on this machine: a crowd is a load test, "
                                      "so it needs --allow-remote");
@@ -183,9 +184,9 @@ static bool run_may_go_there(struct run *run)
 
 static void run_resolve(struct run *run)
 {
-    struct crowd_target *targets[] = {&run->crowd.http, &run->crowd.ws};
-    for (size_t i = 0; i < 2; i++) {
-        if (targets[i]->address[0] != '\0')
+    struct dial_target *targets[] = {&run->crowd.http, &run->crowd.ws, &run->crowd.provider};
+    for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
+        if (targets[i]->name[0] == '\0' || targets[i]->address[0] != '\0')
             continue;
         run->resolving = targets[i];
         run->resolve = loop_resolve_start(run->crowd.loop, targets[i]->name, run_resolved, run);
@@ -204,17 +205,20 @@ static int read_targets(struct run *run)
     struct crowd *crowd = &run->crowd;
     char url[64];
     (void)snprintf(url, sizeof(url), "http://127.0.0.1:%d", (int)crowd->config->http_port);
-    if (crowd_target_parse(run->options.url != NULL ? run->options.url : url, "http",
-                           &crowd->http) != ST_OK)
+    if (dial_target_parse(run->options.url != NULL ? run->options.url : url, "http",
+                          &crowd->http) != ST_OK)
         return complain(EXIT_USAGE, "--url must be http://host[:port]");
+    if (run->options.provider != NULL &&
+        dial_target_parse(run->options.provider, "http", &crowd->provider) != ST_OK)
+        return complain(EXIT_USAGE, "--provider must be http://host[:port]");
     if (run->options.ws == NULL) {
         crowd->ws = crowd->http;
         crowd->ws.port = (uint16_t)crowd->config->ws_port;
         (void)snprintf(crowd->ws.path, sizeof(crowd->ws.path), "/ws");
-        crowd_target_name_host(&crowd->ws);
+        dial_target_name_host(&crowd->ws);
         return 0;
     }
-    if (crowd_target_parse(run->options.ws, "ws", &crowd->ws) != ST_OK)
+    if (dial_target_parse(run->options.ws, "ws", &crowd->ws) != ST_OK)
         return complain(EXIT_USAGE, "--ws must be ws://host[:port]/path");
     return 0;
 }
@@ -253,8 +257,6 @@ static int make_keys(struct run *run)
     struct crowd *crowd = &run->crowd;
     char error[200];
     crowd->users = crowd->config->jwt_secret != NULL && !run->options.guests;
-    if (run->options.buy > 0 && crowd->config->payment_webhook_secret == NULL)
-        return complain(EXIT_CONFIG, "paying needs PAYMENT_WEBHOOK_SECRET (or --buy 0)");
     if (token_keys_new(crowd->config, &crowd->keys, error, sizeof(error)) != ST_OK)
         return complain(EXIT_CONFIG, error);
     return 0;
@@ -318,11 +320,11 @@ static void report(struct run *run)
 static void run_loop(struct run *run, unsigned open_max)
 {
     struct crowd *crowd = &run->crowd;
-    const struct crowd_net_opts net_opts = {
+    const struct dial_net_opts net_opts = {
         .loop = crowd->loop, .open_max = open_max, .seed = (uint64_t)run->options.seed};
     char error[200];
-    crowd->net = crowd_net_new(&net_opts);
-    crowd->agenda = crowd_agenda_new(crowd->loop, crowd->count, crowd_buyer_due, crowd);
+    crowd->net = dial_net_new(&net_opts);
+    crowd->agenda = agenda_new(crowd->loop, crowd->count, crowd_buyer_due, crowd);
     run->tick = loop_timer_new(crowd->loop, run_tick, run);
     if (!run->options.no_check &&
         crowd_audit_open(crowd, &run->audit, error, sizeof(error)) != ST_OK) {
@@ -332,7 +334,7 @@ static void run_loop(struct run *run, unsigned open_max)
         run_resolve(run);
     }
     loop_run(crowd->loop);
-    crowd_net_free(crowd->net);
+    dial_net_free(crowd->net);
 }
 
 static int run_all(struct run *run)

@@ -6,7 +6,7 @@
  *   follow  each second: what the log has more -> crowd_check, and each buyer's admission and
  *           departure
  *   finish  the rest of the log -> who still waits must be waiting in Redis too -> each buyer is
- *           judged by his own memory -> crowd_sales
+ *           judged by his own memory -> crowd_sales -> crowd_money
  *
  * Why this way: the log is read along, not at the end, so that a log that is lost halfway was seen,
  * and silent buyers learn that they were evicted. Each read begins with the entry that ended the
@@ -18,6 +18,7 @@
 #include "crowd_audit.h"
 
 #include "clock.h"
+#include "crowd_money.h"
 #include "crowd_sales.h"
 #include "db.h"
 #include "redis.h"
@@ -41,7 +42,8 @@ struct crowd_audit {
     struct redis *redis;
     struct db *db;
     struct crowd_sales *sales;
-    struct loop_timer *timer; /* to try the step again */
+    struct crowd_money *money; /* NULL: nobody pays */
+    struct loop_timer *timer;  /* to try the step again */
     struct redis_args args;
     struct crowd_check check;
     struct crowd_findings findings;
@@ -380,13 +382,32 @@ static void check_sales(struct crowd_audit *audit)
     crowd_sales_check(audit->sales, sales_checked, audit);
 }
 
-static void sales_checked(void *arg, enum status status)
+static void money_checked(void *arg, enum status status)
 {
     struct crowd_audit *audit = arg;
     if (status != ST_OK)
         step_failed(audit, status);
     else
         finished(audit, ST_OK);
+}
+
+static void check_money(struct crowd_audit *audit)
+{
+    audit->step = check_money;
+    crowd_money_check(audit->money, money_checked, audit);
+}
+
+static void sales_checked(void *arg, enum status status)
+{
+    struct crowd_audit *audit = arg;
+    audit->give_up_ms =
+        status == ST_OK ? loop_now_ms(audit->crowd->loop) + 2 * LAST_MS : audit->give_up_ms;
+    if (status != ST_OK)
+        step_failed(audit, status);
+    else if (audit->money == NULL)
+        finished(audit, ST_OK);
+    else
+        check_money(audit);
 }
 
 static void judge_all(struct crowd_audit *audit)
@@ -489,6 +510,8 @@ enum status crowd_audit_open(struct crowd *crowd, struct crowd_audit **ret_audit
     }
     audit->timer = loop_timer_new(crowd->loop, step_again, audit);
     audit->sales = crowd_sales_new(crowd, audit->db, &audit->findings);
+    if (crowd->options->provider != NULL)
+        audit->money = crowd_money_new(crowd, audit->db, &audit->findings);
     crowd_check_init(&audit->check, config->queue_silent_ms, broken, crowd);
     *ret_audit = audit;
     return ST_OK;
@@ -567,6 +590,7 @@ void crowd_audit_close(struct crowd_audit *audit, loop_cb cb, void *arg)
     audit->closed_arg = arg;
     loop_timer_close(audit->timer);
     audit->timer = NULL;
+    crowd_money_close(audit->money);
     audit->closed_db = audit->db == NULL;
     if (audit->db != NULL)
         db_close(audit->db, db_closed, audit);
@@ -578,6 +602,7 @@ void crowd_audit_free(struct crowd_audit *audit)
     if (audit == NULL)
         return;
     crowd_sales_free(audit->sales);
+    crowd_money_free(audit->money);
     crowd_check_clear(&audit->check);
     crowd_samples_clear(&audit->findings.push_ms);
     redis_args_clear(&audit->args);

@@ -4,7 +4,8 @@
  *
  *   arrives -> check -> let in at once -----------------------------> inside
  *                    -> queued: socket, join-queue, positions, entry -> inside
- *   inside  -> thinks -> (looks for his reservation, else makes one) -> pays -> bought
+ *   inside  -> thinks -> (looks for his reservation, else makes one) -> begins the payment
+ *           -> pays at the provider -> asks until the seats are his: bought
  *           -> thinks -> leaves
  *           -> goes silent -> evicted
  *   a socket that is lost comes back with the last ticket; a request that got no answer, or "not
@@ -33,6 +34,7 @@
 #define BACKOFF_MS     100   /* first retry; doubled each time, up to: */
 #define BACKOFF_MAX_MS 3000
 #define POLL_MS        5000 /* when the service does not say */
+#define OUTCOME_MS     300  /* between two looks whether the payment has arrived */
 
 enum plan { PLAN_BUY, PLAN_LEAVE, PLAN_SILENT };
 
@@ -63,6 +65,7 @@ static const struct {
     [BUYER_SOLD_OUT] = {"sold out", "soldOut", true},
     [BUYER_CLOSED] = {"closed", "closed", true},
     [BUYER_EVICTED] = {"evicted", "evicted", true},
+    [BUYER_EXPIRED] = {"expired", "expired", true},
     [BUYER_REFUNDED] = {"refunded", "refunded", true},
     [BUYER_LOST] = {"lost", "lost", true},
     [BUYER_FAILED] = {"failed", "failed", true},
@@ -105,7 +108,7 @@ static uint64_t random_up_to(struct crowd *crowd, uint64_t max)
 static void wait_for(struct crowd_buyer *buyer, enum waits what, uint64_t at_most_ms)
 {
     buyer->waits = what;
-    crowd_agenda_set(buyer->crowd->agenda, &buyer->due, at_most_ms);
+    agenda_set(buyer->crowd->agenda, &buyer->due, at_most_ms);
 }
 
 static void become(struct crowd_buyer *buyer, enum buyer_state state)
@@ -115,9 +118,9 @@ static void become(struct crowd_buyer *buyer, enum buyer_state state)
     buyer->state = state;
 }
 
-static void hang_up(struct crowd_conn **conn)
+static void hang_up(struct dial **conn)
 {
-    crowd_conn_close(*conn);
+    dial_close(*conn);
     *conn = NULL;
 }
 
@@ -221,7 +224,7 @@ static void enter(struct crowd_buyer *buyer, const struct json *news)
         hang_up(&buyer->http);
         crowd_out_of_touch(buyer);
         buyer->waits = WAITS_NOTHING;
-        crowd_agenda_drop(buyer->crowd->agenda, &buyer->due);
+        agenda_drop(buyer->crowd->agenda, &buyer->due);
         become(buyer, options->no_check || buyer->log_departed ? BUYER_EVICTED : BUYER_SILENT);
         return;
     }
@@ -239,6 +242,12 @@ void crowd_buyer_departed(struct crowd_buyer *buyer)
 }
 
 /* ---- answers ---- */
+
+static bool word_is(const struct json *body, const char *key, const char *word)
+{
+    const char *found = json_str(body, key);
+    return found != NULL && strcmp(found, word) == 0;
+}
 
 static void answer_waiting(struct crowd_buyer *buyer, const struct json *body)
 {
@@ -317,13 +326,56 @@ static void answered_reserve(struct crowd_buyer *buyer, const struct json *body)
         fail(buyer, crowd_step_name(STEP_RESERVE), "the answer is not a held reservation");
 }
 
+/* He takes the order to the provider as it is. */
 static void answered_pay(struct crowd_buyer *buyer, const struct json *body)
 {
-    const char *status = json_str(body, "status");
-    if (status != NULL && strcmp(status, "confirmed") == 0)
+    struct buf text;
+    if (word_is(body, "status", "confirmed")) { /* it cost nothing */
         end(buyer, BUYER_BOUGHT);
+        return;
+    }
+    buf_init(&text, 4096);
+    json_write(body, &text);
+    crowd_keep_text(&buyer->order, buf_str(&text));
+    buf_clear(&text);
+    crowd_keep_text(&buyer->reference, json_str(body, "reference"));
+    ask(buyer, STEP_CHARGE);
+}
+
+static void answered_charge(struct crowd_buyer *buyer, const struct json *body)
+{
+    (void)body;
+    free(buyer->order);
+    buyer->order = NULL;
+    buyer->attempts = 0;
+    buyer->crowd->charged++;
+    ask(buyer, STEP_OUTCOME);
+}
+
+/* Not decided yet: he asks again. */
+static void ask_later(struct crowd_buyer *buyer)
+{
+    buyer->step = STEP_OUTCOME;
+    wait_for(buyer, WAITS_TO_RETRY, OUTCOME_MS + backoff(buyer, 0));
+}
+
+static void answered_outcome(struct crowd_buyer *buyer, const struct json *body)
+{
+    if (word_is(body, "status", "confirmed"))
+        end(buyer, BUYER_BOUGHT);
+    else if (word_is(body, "status", "held") || buyer->reference == NULL)
+        ask_later(buyer);
     else
+        ask(buyer, STEP_CHARGED);
+}
+
+/* The hold is over: a late word may still have sold the seats, else his money is due back. */
+static void answered_charged(struct crowd_buyer *buyer, const struct json *body)
+{
+    if (word_is(body, "payment", "refund_due") || word_is(body, "payment", "refunded"))
         end(buyer, BUYER_REFUNDED);
+    else
+        ask_later(buyer);
 }
 
 typedef void (*answered_cb)(struct crowd_buyer *buyer, const struct json *body);
@@ -336,6 +388,9 @@ static answered_cb const answered[STEP_COUNT] = {
     [STEP_LIST] = answered_list,
     [STEP_RESERVE] = answered_reserve,
     [STEP_PAY] = answered_pay,
+    [STEP_CHARGE] = answered_charge,
+    [STEP_OUTCOME] = answered_outcome,
+    [STEP_CHARGED] = answered_charged,
 };
 
 /* The word of a problem document: what follows the last colon of its type. */
@@ -361,6 +416,17 @@ static void told_closed(struct crowd_buyer *buyer)
     end(buyer, BUYER_CLOSED);
 }
 
+/* The hold has lapsed, or went with his admission. */
+static void told_expired(struct crowd_buyer *buyer)
+{
+    end(buyer, BUYER_EXPIRED);
+}
+
+static void told_paid(struct crowd_buyer *buyer)
+{
+    ask(buyer, STEP_OUTCOME);
+}
+
 /* Refusals that are part of a sale; all others are errors. An empty word stands for any. */
 static const struct {
     enum crowd_step step;
@@ -368,10 +434,12 @@ static const struct {
     const char *word;
     void (*react)(struct crowd_buyer *buyer);
 } refusals[] = {
-    {STEP_CHECK, 410, "", told_closed},         {STEP_STATUS, 410, "", told_closed},
-    {STEP_HEARTBEAT, 410, "", told_closed},     {STEP_LEAVE, 410, "", told_closed},
-    {STEP_RESERVE, 403, "not-admitted", doubt}, {STEP_RESERVE, 409, "", told_sold_out},
-    {STEP_RESERVE, 410, "", told_closed},
+    {STEP_CHECK, 410, "", told_closed},           {STEP_STATUS, 410, "", told_closed},
+    {STEP_HEARTBEAT, 410, "", told_closed},       {STEP_LEAVE, 410, "", told_closed},
+    {STEP_RESERVE, 403, "not-admitted", doubt},   {STEP_RESERVE, 409, "", told_sold_out},
+    {STEP_RESERVE, 410, "", told_closed},         {STEP_PAY, 410, "expired", told_expired},
+    {STEP_PAY, 409, "not-payable", told_expired}, {STEP_PAY, 409, "already-paid", told_paid},
+    {STEP_CHARGE, 410, "", told_expired},
 };
 
 static void refused(struct crowd_buyer *buyer, unsigned code, const struct json *body)
@@ -395,16 +463,16 @@ static bool is_not_now(unsigned code)
     return code == 503 || code == 429 || code == 502 || code == 504;
 }
 
-static void on_answer(void *arg, const struct crowd_answer *answer)
+static void on_answer(void *arg, const struct dial_answer *answer)
 {
     struct crowd_buyer *buyer = arg;
     struct crowd *crowd = buyer->crowd;
     struct json_error error;
     char why[32];
     crowd->requests++;
-    crowd_agenda_drop(crowd->agenda, &buyer->due);
+    agenda_drop(crowd->agenda, &buyer->due);
     crowd_take_guest(buyer, answer->guest);
-    if (!crowd_conn_reusable(buyer->http))
+    if (!dial_reusable(buyer->http))
         hang_up(&buyer->http);
     if (is_not_now(answer->code)) {
         crowd_out_of_touch(buyer);
@@ -414,7 +482,7 @@ static void on_answer(void *arg, const struct crowd_answer *answer)
     }
     if (buyer->step == STEP_CHECK)
         crowd_samples_add(&crowd->join_us, (clock_mono_ns() - buyer->asked_ns) / 1000);
-    struct json *body = json_parse(answer->body, answer->len, CROWD_BODY_MAX, &error);
+    struct json *body = json_parse(answer->body, answer->len, DIAL_BODY_MAX, &error);
     if (answer->code < 200 || answer->code >= 300)
         refused(buyer, answer->code, body);
     else if (body == NULL)
@@ -424,7 +492,7 @@ static void on_answer(void *arg, const struct crowd_answer *answer)
     json_free(body);
 }
 
-static void on_http_end(void *arg, enum crowd_end how, unsigned code)
+static void on_http_end(void *arg, enum dial_end how, unsigned code)
 {
     static const char *const words[] = {"refused", "closed without an answer", "not HTTP"};
     struct crowd_buyer *buyer = arg;
@@ -432,7 +500,7 @@ static void on_http_end(void *arg, enum crowd_end how, unsigned code)
     buyer->http = NULL;
     if (buyer->waits != WAITS_FOR_ANSWER)
         return; /* an idle connection was closed: his right */
-    if (buyer->reused && how == CROWD_END_CLOSED) {
+    if (buyer->reused && how == DIAL_END_CLOSED) {
         ask(buyer, buyer->step); /* it was being closed when he asked: that is nobody's fault */
         return;
     }
@@ -440,20 +508,24 @@ static void on_http_end(void *arg, enum crowd_end how, unsigned code)
     retry(buyer, words[how], 0);
 }
 
-static const struct crowd_conn_ops http_ops = {.on_answer = on_answer, .on_end = on_http_end};
+static const struct dial_ops http_ops = {.on_answer = on_answer, .on_end = on_http_end};
 
 static void ask(struct crowd_buyer *buyer, enum crowd_step step)
 {
     struct crowd *crowd = buyer->crowd;
+    const struct dial_target *target = crowd_step_target(crowd, step);
+    if (target != buyer->asked)
+        hang_up(&buyer->http);
+    buyer->asked = target;
     buyer->step = step;
     buyer->reused = buyer->http != NULL;
     buyer->asked_ns = clock_mono_ns();
     if (buyer->http == NULL)
-        buyer->http = crowd_conn_open(crowd->net, &crowd->http, (uint32_t)(buyer - crowd->buyers),
-                                      &http_ops, buyer);
+        buyer->http =
+            dial_open(crowd->net, target, (uint32_t)(buyer - crowd->buyers), &http_ops, buyer);
     crowd_write_request(buyer, step);
     wait_for(buyer, WAITS_FOR_ANSWER, ANSWER_MS);
-    crowd_conn_request(buyer->http, buf_str(&crowd->text), crowd->text.len);
+    dial_request(buyer->http, buf_str(&crowd->text), crowd->text.len);
 }
 
 /* ---- the socket ---- */
@@ -474,11 +546,11 @@ static void on_socket_open(void *arg)
     hang_up(&buyer->http);
     crowd_write_join(buyer);
     wait_for(buyer, WAITS_FOR_SOCKET, ANSWER_MS);
-    crowd_conn_send(buyer->socket, buf_str(&crowd->text), crowd->text.len);
+    dial_send(buyer->socket, buf_str(&crowd->text), crowd->text.len);
 }
 
 /* The handshake was answered with something else. */
-static void on_socket_answer(void *arg, const struct crowd_answer *answer)
+static void on_socket_answer(void *arg, const struct dial_answer *answer)
 {
     struct crowd_buyer *buyer = arg;
     char why[32];
@@ -489,7 +561,7 @@ static void on_socket_answer(void *arg, const struct crowd_answer *answer)
         fail(buyer, "socket", why);
 }
 
-static void on_socket_end(void *arg, enum crowd_end how, unsigned code)
+static void on_socket_end(void *arg, enum dial_end how, unsigned code)
 {
     static const char *const words[] = {"refused", "closed", "not a WebSocket"};
     struct crowd_buyer *buyer = arg;
@@ -589,7 +661,7 @@ static void on_socket_text(void *arg, const char *text, size_t len)
     heard(buyer);
     if (len >= sizeof(numbers) - 1 && memcmp(text, numbers, sizeof(numbers) - 1) == 0)
         return; /* the most frequent one is for the eye alone */
-    struct json *message = json_parse(text, len, CROWD_MESSAGE_MAX, &error);
+    struct json *message = json_parse(text, len, DIAL_MESSAGE_MAX, &error);
     const char *event = json_str(message, "event");
     if (event == NULL)
         fail(buyer, "socket", "a message is not JSON");
@@ -602,21 +674,21 @@ static void on_socket_text(void *arg, const char *text, size_t len)
     json_free(message);
 }
 
-static const struct crowd_conn_ops socket_ops = {.on_answer = on_socket_answer,
-                                                 .on_open = on_socket_open,
-                                                 .on_text = on_socket_text,
-                                                 .on_sign = on_socket_sign,
-                                                 .on_end = on_socket_end};
+static const struct dial_ops socket_ops = {.on_answer = on_socket_answer,
+                                           .on_open = on_socket_open,
+                                           .on_text = on_socket_text,
+                                           .on_sign = on_socket_sign,
+                                           .on_end = on_socket_end};
 
 static void open_socket(struct crowd_buyer *buyer)
 {
     struct crowd *crowd = buyer->crowd;
     buyer->joined = false;
-    buyer->socket = crowd_conn_open(crowd->net, &crowd->ws, (uint32_t)(buyer - crowd->buyers),
-                                    &socket_ops, buyer);
+    buyer->socket =
+        dial_open(crowd->net, &crowd->ws, (uint32_t)(buyer - crowd->buyers), &socket_ops, buyer);
     crowd_write_handshake(buyer);
     wait_for(buyer, WAITS_FOR_SOCKET, ANSWER_MS);
-    crowd_conn_upgrade(buyer->socket, buf_str(&crowd->text));
+    dial_upgrade(buyer->socket, buf_str(&crowd->text));
 }
 
 static void go_on_waiting(struct crowd_buyer *buyer, int64_t poll_ms)
@@ -690,7 +762,7 @@ static void due_thought(struct crowd_buyer *buyer)
         act(buyer);
 }
 
-void crowd_buyer_due(void *arg, struct crowd_due *due)
+void crowd_buyer_due(void *arg, struct agenda_item *due)
 {
     static void (*const on_due[])(struct crowd_buyer * buyer) = {
         [WAITS_NOTHING] = due_nothing,   [WAITS_TO_ARRIVE] = due_arrival,
@@ -736,7 +808,7 @@ void crowd_buyer_stop(struct crowd_buyer *buyer)
     hang_up(&buyer->http);
     hang_up(&buyer->socket);
     buyer->waits = WAITS_NOTHING;
-    crowd_agenda_drop(buyer->crowd->agenda, &buyer->due);
+    agenda_drop(buyer->crowd->agenda, &buyer->due);
 }
 
 void crowd_buyer_clear(struct crowd_buyer *buyer)
@@ -745,4 +817,6 @@ void crowd_buyer_clear(struct crowd_buyer *buyer)
     free(buyer->ticket);
     free(buyer->pass);
     free(buyer->reservation);
+    free(buyer->order);
+    free(buyer->reference);
 }

@@ -195,9 +195,6 @@ bool crowd_take_reservation(struct crowd_buyer *buyer, const struct json *reserv
         (event != NULL && strcmp(event, buyer->crowd->options->event) != 0))
         return false;
     crowd_keep_text(&buyer->reservation, id);
-    buyer->amount = json_int(reservation, "totalAmount", 0);
-    const char *currency = json_str(reservation, "currency");
-    (void)snprintf(buyer->currency, sizeof(buyer->currency), "%s", currency ? currency : "");
     buyer->seat_count = 0;
     buyer->seat_sum = 0;
     for (size_t i = 0; i < json_array_len(seats); i++) {

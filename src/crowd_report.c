@@ -17,7 +17,7 @@ struct promise {
     const char *text, *key;
     uint64_t broken;
 };
-enum { PROMISES = 5 };
+enum { PROMISES = 7 };
 
 static void promises_of(const struct crowd_outcome *outcome, struct promise *list)
 {
@@ -30,6 +30,8 @@ static void promises_of(const struct crowd_outcome *outcome, struct promise *lis
         {"lost places", "lostPlaces", crowd->lost + (findings != NULL ? findings->lost : 0)},
         {"risen positions", "risenPositions", crowd->risen},
         {"double sales", "doubleSales", findings != NULL ? findings->double_sales : 0},
+        {"unmatched money", "unmatchedMoney", findings != NULL ? findings->unmatched_money : 0},
+        {"charged for nothing", "chargedForNothing", findings != NULL ? findings->charged_idle : 0},
     };
     memcpy(list, promises, sizeof(promises));
 }
@@ -75,6 +77,15 @@ static void print_notes(FILE *out, const char *title, const struct crowd_notes *
         (void)fprintf(out, "  and %" PRIu64 " of other kinds\n", notes->others);
 }
 
+static void print_money(const struct crowd_findings *findings, FILE *out)
+{
+    (void)fprintf(out,
+                  "  %-22s %" PRId64 " in %" PRIu64 " charges (%" PRIu64 " for seats: %" PRId64
+                  "; %" PRIu64 " due back, %" PRIu64 " given back)\n",
+                  "money taken", findings->money_taken, findings->charges, findings->charges_paid,
+                  findings->money_paid, findings->charges_due, findings->charges_refunded);
+}
+
 static void print_ends(const struct crowd *crowd, FILE *out)
 {
     const char *comma = "";
@@ -115,7 +126,7 @@ static void print_promises(const struct crowd_outcome *outcome, FILE *out)
 static const char *verdict(const struct crowd_outcome *outcome)
 {
     if (outcome->audit != ST_OK)
-        return "The check is not complete: Redis or PostgreSQL could not be read.";
+        return "The check is not complete: Redis, PostgreSQL or the provider could not be read.";
     if (crowd_outcome_failed(outcome))
         return "FAILED: a promise was broken, or a request failed.";
     if (outcome->stopped)
@@ -144,6 +155,7 @@ void crowd_report_print(const struct crowd_outcome *outcome, FILE *out)
                       "  %-22s %" PRIu64 " (of %" PRIu64 "; %" PRIu64 " free, %" PRIu64 " held)\n",
                       "seats sold", outcome->findings->seats_sold, outcome->findings->seats_total,
                       outcome->findings->seats_free, outcome->findings->seats_held);
+        print_money(outcome->findings, out);
     }
     print_ends(crowd, out);
     print_promises(outcome, out);
@@ -238,6 +250,18 @@ static struct json *seats_json(const struct crowd_findings *findings)
     return object;
 }
 
+static struct json *money_json(const struct crowd_findings *findings)
+{
+    struct json *object = json_new_object();
+    json_set_int(object, "taken", findings->money_taken);
+    json_set_int(object, "paid", findings->money_paid);
+    json_set_int(object, "charges", (int64_t)findings->charges);
+    json_set_int(object, "chargesPaid", (int64_t)findings->charges_paid);
+    json_set_int(object, "chargesDue", (int64_t)findings->charges_due);
+    json_set_int(object, "chargesRefunded", (int64_t)findings->charges_refunded);
+    return object;
+}
+
 static struct json *report_json(const struct crowd_outcome *outcome)
 {
     struct crowd *crowd = outcome->crowd;
@@ -263,6 +287,7 @@ static struct json *report_json(const struct crowd_outcome *outcome)
         json_set(report, "pushMs", latency_json(&outcome->findings->push_ms, 1));
         json_set_int(report, "seatsSold", (int64_t)outcome->findings->seats_sold);
         json_set(report, "seats", seats_json(outcome->findings));
+        json_set(report, "money", money_json(outcome->findings));
     }
     json_set(report, "ended", ends_json(crowd));
     json_set(report, "broken", promises_json(outcome));

@@ -10,32 +10,49 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #define JWT_TTL_MS (24LL * 3600 * 1000)
 
 static void write_no_body(const struct crowd_buyer *buyer, struct buf *out);
 static void write_order(const struct crowd_buyer *buyer, struct buf *out);
-static void write_payment(const struct crowd_buyer *buyer, struct buf *out);
+static void write_charge(const struct crowd_buyer *buyer, struct buf *out);
+
+enum tail { TAIL_NONE, TAIL_EVENT, TAIL_RESERVATION, TAIL_PAY, TAIL_REFERENCE };
 
 static const struct {
-    const char *method, *path; /* the event's id goes after a path that ends with a slash */
+    const char *method, *path;
     void (*body)(const struct crowd_buyer *buyer, struct buf *out);
     const char *name;
+    enum tail tail;   /* what goes after the path */
+    bool at_provider; /* who gets no credentials */
 } requests[STEP_COUNT] = {
-    [STEP_CHECK] = {"POST", "/api/queue/check/", write_no_body, "POST /api/queue/check/{eventId}"},
-    [STEP_STATUS] = {"GET", "/api/queue/status/", NULL, "GET /api/queue/status/{eventId}"},
+    [STEP_CHECK] = {"POST", "/api/queue/check/", write_no_body, "POST /api/queue/check/{eventId}",
+                    TAIL_EVENT, false},
+    [STEP_STATUS] = {"GET", "/api/queue/status/", NULL, "GET /api/queue/status/{eventId}",
+                     TAIL_EVENT, false},
     [STEP_HEARTBEAT] = {"POST", "/api/queue/heartbeat/", write_no_body,
-                        "POST /api/queue/heartbeat/{eventId}"},
-    [STEP_LEAVE] = {"POST", "/api/queue/leave/", write_no_body, "POST /api/queue/leave/{eventId}"},
-    [STEP_LIST] = {"GET", "/api/reservations", NULL, "GET /api/reservations"},
-    [STEP_RESERVE] = {"POST", "/api/reservations", write_order, "POST /api/reservations"},
-    [STEP_PAY] = {"POST", "/api/payments/webhook", write_payment, "POST /api/payments/webhook"},
+                        "POST /api/queue/heartbeat/{eventId}", TAIL_EVENT, false},
+    [STEP_LEAVE] = {"POST", "/api/queue/leave/", write_no_body, "POST /api/queue/leave/{eventId}",
+                    TAIL_EVENT, false},
+    [STEP_LIST] = {"GET", "/api/reservations", NULL, "GET /api/reservations", TAIL_NONE, false},
+    [STEP_RESERVE] = {"POST", "/api/reservations", write_order, "POST /api/reservations", TAIL_NONE,
+                      false},
+    [STEP_PAY] = {"POST", "/api/reservations/", write_no_body, "POST /api/reservations/{id}/pay",
+                  TAIL_PAY, false},
+    [STEP_CHARGE] = {"POST", "/charges", write_charge, "POST /charges", TAIL_NONE, true},
+    [STEP_OUTCOME] = {"GET", "/api/reservations/", NULL, "GET /api/reservations/{id}",
+                      TAIL_RESERVATION, false},
+    [STEP_CHARGED] = {"GET", "/charges/", NULL, "GET /charges/{reference}", TAIL_REFERENCE, true},
 };
 
 const char *crowd_step_name(enum crowd_step step)
 {
     return requests[step].name;
+}
+
+const struct dial_target *crowd_step_target(const struct crowd *crowd, enum crowd_step step)
+{
+    return requests[step].at_provider ? &crowd->provider : &crowd->http;
 }
 
 /* ---- bodies ---- */
@@ -51,14 +68,10 @@ static void write_order(const struct crowd_buyer *buyer, struct buf *out)
     buf_printf(out, "{\"eventId\":\"%s\",\"quantity\":1}", buyer->crowd->options->event);
 }
 
-/* The reference is the same at each repetition: a payment whose answer was lost is not paid twice. */
-static void write_payment(const struct crowd_buyer *buyer, struct buf *out)
+/* What the service has signed, as it is. */
+static void write_charge(const struct crowd_buyer *buyer, struct buf *out)
 {
-    buf_printf(out,
-               "{\"reservationId\":\"%s\",\"provider\":\"crowd\",\"reference\":\"%s-%s\","
-               "\"amount\":%" PRId64 ",\"currency\":\"%s\",\"status\":\"paid\"}",
-               buyer->reservation, buyer->crowd->tag, buyer->reservation, buyer->amount,
-               buyer->currency);
+    buf_add_str(out, buyer->order);
 }
 
 /* ---- headers ---- */
@@ -87,40 +100,36 @@ static void write_proofs(const struct crowd_buyer *buyer, struct buf *out)
         buf_printf(out, "X-Tiketi-Pass: %s\r\n", buyer->pass);
 }
 
-static void write_signature(const struct crowd_buyer *buyer, const struct buf *body,
-                            struct buf *out)
+static void write_path(const struct crowd_buyer *buyer, enum crowd_step step, struct buf *out)
 {
-    struct crowd *crowd = buyer->crowd;
-    const int64_t now_s = clock_wall_ms() / 1000;
-    char mac[65] = "";
-    buf_reset(&crowd->token);
-    buf_printf(&crowd->token, "%" PRId64 ".", now_s);
-    buf_add(&crowd->token, buf_str(body), body->len);
-    if (token_webhook_mac(crowd->keys, buf_str(&crowd->token), crowd->token.len, mac) == ST_OK)
-        buf_printf(out, "X-Tiketi-Signature: t=%" PRId64 ",v1=%s\r\n", now_s, mac);
+    const char *const tails[] = {[TAIL_NONE] = "",
+                                 [TAIL_EVENT] = buyer->crowd->options->event,
+                                 [TAIL_RESERVATION] = buyer->reservation,
+                                 [TAIL_PAY] = buyer->reservation,
+                                 [TAIL_REFERENCE] = buyer->reference};
+    const enum tail tail = requests[step].tail;
+    buf_printf(out, "%s%s%s%s", crowd_step_target(buyer->crowd, step)->path, requests[step].path,
+               tails[tail] != NULL ? tails[tail] : "", tail == TAIL_PAY ? "/pay" : "");
 }
 
 void crowd_write_request(const struct crowd_buyer *buyer, enum crowd_step step)
 {
     struct crowd *crowd = buyer->crowd;
     struct buf *out = &crowd->text;
-    const char *path = requests[step].path;
-    const bool of_event = path[strlen(path) - 1] == '/';
     struct buf body;
-    buf_init(&body, 1024);
+    buf_init(&body, 4096);
     buf_reset(out);
-    buf_printf(out, "%s %s%s%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: tiketi-crowd\r\n",
-               requests[step].method, crowd->http.path, path, of_event ? crowd->options->event : "",
-               crowd->http.host);
+    buf_printf(out, "%s ", requests[step].method);
+    write_path(buyer, step, out);
+    buf_printf(out, " HTTP/1.1\r\nHost: %s\r\nUser-Agent: tiketi-crowd\r\n",
+               crowd_step_target(crowd, step)->host);
     if (requests[step].body != NULL) {
         requests[step].body(buyer, &body);
         buf_printf(out, "Content-Length: %zu\r\n", body.len);
         if (body.len > 0)
             buf_add_str(out, "Content-Type: application/json\r\n");
     }
-    if (step == STEP_PAY) {
-        write_signature(buyer, &body, out); /* the provider has no other credential */
-    } else {
+    if (!requests[step].at_provider) {
         write_credentials(buyer, out);
         write_proofs(buyer, out);
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * main: the command line: serve, migrate, crowd, token, routes.
+ * main: the command line: serve, migrate, crowd, provider, token, routes.
  *
  * serve starts one thread per worker of the roles asked for, waits for a signal and drains. Signals
  * are blocked everywhere and taken by sigwait here, so no handler runs in the middle of anything.
@@ -15,6 +15,7 @@
 #include "db.h"
 #include "embed.h"
 #include "log.h"
+#include "provider.h"
 #include "queue.h"
 #include "token.h"
 #include "worker.h"
@@ -396,6 +397,11 @@ static int crowd_command(struct config *config, int argc, char **argv)
     return crowd_main(config, argc, argv);
 }
 
+static int provider_command(struct config *config, int argc, char **argv)
+{
+    return provider_main(config, argc, argv);
+}
+
 static const struct command {
     const char *name, *help;
     int (*run)(struct config *config, int argc, char **argv);
@@ -403,6 +409,7 @@ static const struct command {
     {"serve", "run any of the roles api, gateway, processor", serve_main},
     {"migrate", "bring the database schema up to date", migrate_main},
     {"crowd", "rehearse a sale with virtual buyers and check the promises", crowd_command},
+    {"provider", "a payment provider for tests and demos", provider_command},
     {"token", "sign a JWT for a terminal", token_main},
     {"routes", "list the HTTP routes", routes_main},
 };

@@ -23,14 +23,18 @@ usage() {
     cat <<'END'
 make run [CROWD=N] [SETTING=value ...]
 
-Installs what is missing, builds, starts a private Redis and PostgreSQL, opens the event
-"demo" with a hall of 1,000 seats, and serves until Ctrl-C.
+Installs what is missing, builds, starts a private Redis, PostgreSQL and payment provider,
+opens the event "demo" with a hall of 1,000 seats, and serves until Ctrl-C.
 
   CROWD=N         also run a rehearsal of N virtual buyers; ends with its report and its
                   exit status
   CROWD_ARGS=...  further options of `tiketi crowd`
+  PROVIDER_ARGS=...
+                  further options of `tiketi provider`, such as
+                  "--late 0.1 --repeat 0.1 --lose 0.05"
   HTTP_PORT=8080  WS_PORT=8081  HTTP_HOST=127.0.0.1
   REDIS_URL=...   DATABASE_URL=...   use these servers instead of private ones
+  PAYMENT_URL=... the payment page, and then no provider is started
   QUEUE_THRESHOLD=1000 and every other setting listed by `tiketi serve --help`
 END
 }
@@ -52,6 +56,7 @@ drain_ms=5000
 bin=${TIKETI_BIN:-$PWD/build/tiketi}
 private=             # the folder of the database
 serve_pid=''
+provider_pid=''
 redis_pid=''
 postgres_pid=''
 job_pid=''
@@ -87,6 +92,7 @@ stop_all() {
     trap - EXIT
     end "$job_pid" TERM 5
     end "$serve_pid" TERM $((drain_ms / 1000 + 5))
+    end "$provider_pid" TERM 5
     hurry=
     end "$redis_pid" TERM 10
     end "$postgres_pid" INT 15
@@ -278,6 +284,21 @@ job psql "${target[@]}" -v ON_ERROR_STOP=1 -qtAc "SELECT demo_event($threshold, 
 [[ ${DRAIN_MS:=$drain_ms} =~ ^[0-9]{1,7}$ ]] || die "DRAIN_MS=$DRAIN_MS is not a number of milliseconds"
 export DRAIN_MS
 drain_ms=$DRAIN_MS
+ask() { curl --noproxy '*' -fsS --max-time 2 "$@" 2>/dev/null; }
+
+# The payment provider, who calls us: a port of its own, open on the loopback alone.
+provider_url=${PAYMENT_URL:-}
+provider_url=${provider_url%/charges}
+if [ -z "$provider_url" ]; then
+    provider_port=$(free_port)
+    provider_url=http://127.0.0.1:$provider_port
+    export PAYMENT_URL=$provider_url/charges
+    # shellcheck disable=SC2086  # options, to be split
+    (owned TERM "$bin" provider --port "$provider_port" \
+        --webhook-url "$url/api/payments/webhook" ${PROVIDER_ARGS:-} >"$run/provider.log" 2>&1) &
+    provider_pid=$!
+    await 20 "$provider_pid" "tiketi provider" "$run/provider.log" ask "$provider_url/livez"
+fi
 serve_log=
 if [ "${CROWD:-0}" -gt 0 ]; then
     serve_log=$run/serve.log
@@ -286,7 +307,6 @@ else
     (owned TERM "$bin" serve) &
 fi
 serve_pid=$!
-ask() { curl --noproxy '*' -fsS --max-time 2 "$@" 2>/dev/null; }
 await 30 "$serve_pid" "tiketi serve" "$serve_log" ask "$url/readyz"
 
 token=$("$bin" token --role organizer --sub demo)
@@ -305,12 +325,14 @@ cat >&2 <<END
   The hall:           $url/api/seats/demo
   Metrics:            $url/metrics
   Sockets:            $ws_url
+  Payment provider:   $provider_url/charges
   Organizer token:    $token
 
   Try it:
     curl -c jar -b jar -X POST $url/api/queue/check/demo
     curl -c jar -b jar $url/api/queue/status/demo
     curl -c jar -b jar -H 'Content-Type: application/json' -d '{"eventId":"demo","quantity":2}' $url/api/reservations
+    curl -b jar -X POST $url/api/reservations/<its id>/pay | curl -d @- $provider_url/charges
     TOKEN=<the organizer token>
     curl -H "Authorization: Bearer \$TOKEN" $url/api/admin/events/demo/stats
 
@@ -321,7 +343,8 @@ END
 if [ -n "$serve_log" ]; then
     say "rehearsal with $CROWD virtual buyers; the service logs to $serve_log"
     # shellcheck disable=SC2086  # options, to be split
-    (owned TERM "$bin" crowd --users "$CROWD" --event demo --url "$url" ${CROWD_ARGS:-}) &
+    (owned TERM "$bin" crowd --users "$CROWD" --event demo --url "$url" \
+        --provider "$provider_url" ${CROWD_ARGS:-}) &
     job_pid=$!
 fi
 
@@ -340,6 +363,7 @@ while :; do
         exit "$status"
     fi
     ended "$serve_pid" && fail "$serve_pid" "tiketi serve" "${serve_log:+(see $serve_log)}"
+    ended "$provider_pid" && fail "$provider_pid" "tiketi provider" "(see $run/provider.log)"
     ended "$redis_pid" && fail "$redis_pid" Redis "(see $run/redis.log)"
     ended "$postgres_pid" && fail "$postgres_pid" PostgreSQL "(see $run/postgres.log)"
     sleep 0.3 9>&- &

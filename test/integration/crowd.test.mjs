@@ -8,10 +8,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 import {
-  Organizer, Postgres, Redis, SECRETS, SLOW, Server, privateFolder, removeFolder, runTiketi, sleep, waitUntil,
+  Organizer, Postgres, Provider, Redis, SECRETS, SLOW, Server, privateFolder, removeFolder, runTiketi, sleep, waitUntil,
 } from '../fixtures/index.mjs';
 
-const KEPT = { overAdmissions: 0, orderBreaks: 0, lostPlaces: 0, risenPositions: 0, doubleSales: 0 };
+const KEPT = { overAdmissions: 0, orderBreaks: 0, lostPlaces: 0, risenPositions: 0, doubleSales: 0, unmatchedMoney: 0, chargedForNothing: 0 };
 
 let redis;
 let postgres;
@@ -48,10 +48,11 @@ const environment = (server) => ({
   ...SECRETS, HTTP_PORT: server.port, WS_PORT: server.wsPort, REDIS_URL: redis.url, DATABASE_URL: database.url, LOG_LEVEL: 'warn',
 });
 
-async function rehearse(server, args, { env = {}, expect = 0 } = {}) {
+async function rehearse(server, args, { env = {}, expect = 0, unreliable = [] } = {}) {
   const file = join(folder, `${Math.random()}.json`);
-  const run = await runTiketi(['crowd', '--json', file, '--max-time', `${60 * SLOW}s`, ...args], { ...environment(server), ...env },
-    { timeoutMs: 90000 * SLOW, expect: null });
+  const provider = await Provider.start({ server, args: unreliable });
+  const run = await runTiketi(['crowd', '--json', file, '--provider', provider.url, '--max-time', `${60 * SLOW}s`, ...args], { ...environment(server), ...env },
+    { timeoutMs: 90000 * SLOW, expect: null }).finally(() => provider.stop());
   const report = JSON.parse(readFileSync(file, 'utf8'));
   assert.equal(run.code, expect, run.stdout);
   return { ...run, report };
@@ -75,6 +76,7 @@ test('a sale: everybody is answered, told by the socket, and every seat is sold 
   assert.equal(report.ended.bought + report.ended.left + report.ended.soldOut, 150, stdout);
   assert.equal(report.pushMs.count, report.replay.promoted);
   assert.ok(report.replay.mostInside <= 20);
+  assert.deepEqual(report.money, { taken: 300000, paid: 300000, charges: 60, chargesPaid: 60, chargesDue: 0, chargesRefunded: 0 });
   assert.match(stdout, /Every promise was kept\.\n$/);
 });
 
@@ -114,6 +116,33 @@ test('the server is killed three times: nobody loses his place', async (t) => {
   assert.deepEqual(ended(report), { bought: 60, soldOut: 60 });
 });
 
+test('the provider\'s calls come late, twice, never, and in any order, and the server is killed: the money adds up', async (t) => {
+  const server = await serve(t);
+  const id = await openSale(server, { threshold: 30, holdMs: 4000, grid: { rows: 3, seatsPerRow: 20 } });
+  let selling = true;
+  const killing = (async () => {
+    for (let i = 0; i < 3 && selling; i++) {
+      await sleep(1500);
+      await server.kill();
+      await server.start();
+    }
+  })();
+  const { report, stdout } = await rehearse(server, [
+    '--event', id, '--users', '150', '--arrive', '2s', '--buy', '1', '--abandon', '0', '--think', '100ms..1s',
+  ], { unreliable: ['--late', 0.3, '--late-by', '3s..7s', '--repeat', 0.3, '--lose', 0.2, '--reorder', 0.2] }).finally(() => {
+    selling = false;
+  });
+  await killing;
+  assert.deepEqual(report.broken, KEPT, stdout);
+  assert.equal(report.errors, 0, stdout);
+  assert.equal(report.seatsSold, 60, stdout);
+  assert.equal(report.money.paid, report.seatsSold * 5000);
+  assert.equal(report.money.charges, report.money.chargesPaid + report.money.chargesDue);
+  assert.equal(report.ended.bought, report.money.chargesPaid, stdout);
+  assert.equal(report.ended.refunded, report.money.chargesDue, stdout);
+  assert.equal(report.ended.bought + report.ended.refunded + report.ended.expired + report.ended.soldOut + report.ended.evicted, 150, stdout);
+});
+
 test('Redis is emptied: the order holds', async (t) => {
   const server = await Server.start({ redis, database, env: { RESTORE_MS: 30000 } });
   t.after(() => server.stop());
@@ -134,6 +163,7 @@ test('what is broken behind its back is noticed', async (t) => {
   const tampering = (async () => {
     await waitUntil(async () => (await database.query("SELECT FROM reservations WHERE status = 'confirmed'")).length === 3, 10000, 'sales');
     await database.query("UPDATE seats SET status = 'available', holder = NULL WHERE status = 'sold' AND number = 2");
+    await database.query("UPDATE payments SET reference = 'another' WHERE id = (SELECT max(id) FROM payments)");
     await redis.cli('XADD', `log:{${id}}`, '*', 'kind', 'promote', 'buyer', 'u:nobody', 'place', '9999999999999999', 'epoch', '1',
       'at', String(Date.now()), 'inside', '4', 'threshold', '3', 'n', '77');
   })();
@@ -144,6 +174,7 @@ test('what is broken behind its back is noticed', async (t) => {
   assert.equal(report.timedOut, true);
   assert.ok(report.broken.overAdmissions >= 1, stdout);
   assert.ok(report.broken.doubleSales >= 1, stdout);
+  assert.ok(report.broken.unmatchedMoney >= 3, stdout); // a charge unknown, a payment not taken, a sum that is not that of the seats
   assert.equal(report.broken.orderBreaks, 7, stdout); // all who wait were passed by
   assert.match(stdout, /FAILED/);
 });
@@ -155,11 +186,12 @@ test('it refuses what it must not do', async () => {
     const { stderr } = await runTiketi(['crowd', ...args], { ...env, ...changes }, { expect: code });
     assert.match(stderr, pattern);
   };
-  const base = ['--event', 'x', '--users', '5'];
+  const base = ['--event', 'x', '--users', '5', '--provider', 'http://127.0.0.1:1'];
   await refuse(64, /--allow-remote/, [...base, '--url', 'http://192.0.2.1:80']);
   await refuse(64, /--url/, [...base, '--url', 'https://127.0.0.1']);
   await refuse(64, /--users/, ['--event', 'x', '--users', '200001']);
   await refuse(64, /--event/, ['--users', '5']);
-  await refuse(78, /PAYMENT_WEBHOOK_SECRET/, base, { PAYMENT_WEBHOOK_SECRET: null });
+  await refuse(64, /--provider/, ['--event', 'x', '--users', '5']);
+  await refuse(64, /--allow-remote/, [...base, '--provider', 'http://192.0.2.1']);
   await refuse(78, /DATABASE_URL/, base, { DATABASE_URL: null });
 });

@@ -15,11 +15,11 @@ cd "$(dirname "$0")/../.." || exit 1
 awk '
 BEGIN {
     # --- the layers, bottom first ---------------------------------------------------------
-    layer(0, "status log clock buf config token jws metrics json crash embed table client rate")
-    layer(1, "loop httpd redis db ws")
+    layer(0, "status log clock buf config token jws metrics json crash embed table client rate options")
+    layer(1, "loop httpd redis db ws dial agenda")
     layer(2, "event admission catalog queue index lease reservation ledger presence")
     layer(3, "api gateway processor")
-    layer(4, "worker crowd main")
+    layer(4, "worker crowd provider main")
 
     # --- same-layer includes that are allowed ---------------------------------------------
     everyone(0, "status log clock buf")     # the words the rest of the base is written in
@@ -33,7 +33,7 @@ BEGIN {
     allow("lease", "queue")                 # ask queue for Redis keys and scripts
     allow("ledger", "queue reservation")
     allow("presence", "queue")
-    allow("main", "worker crowd")
+    allow("main", "worker crowd provider")
 
     # --- the only includers of each library -----------------------------------------------
     library("microhttpd.h", "httpd.c")
@@ -41,10 +41,10 @@ BEGIN {
     library("libpq-fe.h", "db.c db_link.c db_migrate.c db_place.c")
     library("libwebsockets.h", "ws.c")
     library("jansson.h", "json.c")
-    library("uv.h", "loop.c ws.c crowd_conn.c")
+    library("uv.h", "loop.c ws.c dial.c")
     library("openssl/", "jws.c token.c")
-    library("http_parser.h", "crowd_conn.c")
-    library("wslay/", "crowd_frame.c")
+    library("http_parser.h", "dial.c")
+    library("wslay/", "dial_frame.c")
 
     while (("ls include/*.h src/*.c 2>/dev/null" | getline file) > 0) check(file)
     exit failed

@@ -6,6 +6,7 @@
 #include "crowd_check.h"
 #include "crowd_options.h"
 #include "crowd_stats.h"
+#include "options.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -351,9 +352,10 @@ static void options_have_defaults(void **state)
     (void)state;
     struct crowd_options options;
     char error[200] = "";
-    const char *const args[] = {"--users", "10",        "--event=demo",
-                                "--think", "1s..250ms", "--strict"};
-    assert_int_equal(parse(&options, error, sizeof(error), 3, args), ST_OK);
+    const char *const args[] = {
+        "--users", "10",        "--event=demo", "--provider=http://127.0.0.1:1",
+        "--think", "1s..250ms", "--strict"};
+    assert_int_equal(parse(&options, error, sizeof(error), 4, args), ST_OK);
     assert_int_equal(options.users, 10);
     assert_string_equal(options.event, "demo");
     assert_int_equal(options.arrive_ms, 5000);
@@ -361,7 +363,7 @@ static void options_have_defaults(void **state)
     assert_int_equal(options.think_min_ms, 200);
     assert_int_equal(options.think_max_ms, 2000);
     assert_int_equal(options.max_time_ms, 15 * 60 * 1000);
-    assert_int_equal(parse(&options, error, sizeof(error), 6, args), ST_INVALID);
+    assert_int_equal(parse(&options, error, sizeof(error), 7, args), ST_INVALID);
     assert_non_null(strstr(error, "--think"));
 }
 
@@ -383,6 +385,7 @@ static void wrong_options_are_named(void **state)
         {{"--event", "x", "--users=5", "--wrong"}, 4, "--wrong"},
         {{"--event", "x", "--users=5", "--json"}, 4, "--json"},
         {{"--event", "x", "--users=5", "--strict=1"}, 4, "--strict"},
+        {{"--event", "x", "--users=5"}, 3, "--provider"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct crowd_options options;
@@ -398,14 +401,14 @@ static void durations(void **state)
     (void)state;
     static const char *const wrong[] = {"", "s", "-1s", "5x", "1 s", "25h", "1e999", "5ss"};
     int64_t ms = 0;
-    assert_int_equal(crowd_duration_parse("250ms", &ms), ST_OK);
+    assert_int_equal(options_duration("250ms", &ms), ST_OK);
     assert_int_equal(ms, 250);
-    assert_int_equal(crowd_duration_parse("0.5", &ms), ST_OK);
+    assert_int_equal(options_duration("0.5", &ms), ST_OK);
     assert_int_equal(ms, 500);
-    assert_int_equal(crowd_duration_parse("15m", &ms), ST_OK);
+    assert_int_equal(options_duration("15m", &ms), ST_OK);
     assert_int_equal(ms, 900000);
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
-        assert_int_equal(crowd_duration_parse(wrong[i], &ms), ST_INVALID);
+        assert_int_equal(options_duration(wrong[i], &ms), ST_INVALID);
     assert_int_equal(ms, 900000);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Frames as a client reads and writes them: whole, cut anywhere, fragmented, too large, broken. */
-#include "crowd_frame.h"
+#include "dial_frame.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,7 +19,7 @@ struct heard {
     unsigned count;
 };
 
-static bool hear(void *arg, enum crowd_opcode opcode, const char *data, size_t len)
+static bool hear(void *arg, enum dial_opcode opcode, const char *data, size_t len)
 {
     struct heard *heard = arg;
     heard->len += (size_t)snprintf(heard->text + heard->len, sizeof(heard->text) - heard->len,
@@ -27,19 +27,19 @@ static bool hear(void *arg, enum crowd_opcode opcode, const char *data, size_t l
     return ++heard->count != heard->stop_after;
 }
 
-static struct crowd_frames *frames;
+static struct dial_frames *frames;
 
 static int set_up(void **state)
 {
     (void)state;
-    frames = crowd_frames_new(7);
+    frames = dial_frames_new(7);
     return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    crowd_frames_free(frames);
+    dial_frames_free(frames);
     return 0;
 }
 
@@ -92,11 +92,11 @@ static void frames_cut_anywhere_read_the_same(void **state)
     char wire[1024];
     const size_t len = conversation(wire);
     for (size_t step = 1; step <= len; step++) {
-        struct crowd_reader *reader = NULL;
+        struct dial_reader *reader = NULL;
         struct heard heard = {0};
         for (size_t at = 0; at < len; at += step) {
             const size_t part = len - at < step ? len - at : step;
-            assert_int_equal(crowd_frame_read(frames, &reader, wire + at, part, hear, &heard),
+            assert_int_equal(dial_frame_read(frames, &reader, wire + at, part, hear, &heard),
                              ST_OK);
         }
         assert_string_equal(heard.text, expected());
@@ -107,16 +107,16 @@ static void frames_cut_anywhere_read_the_same(void **state)
 static void a_reader_is_kept_only_in_mid_frame(void **state)
 {
     (void)state;
-    struct crowd_reader *reader = NULL;
+    struct dial_reader *reader = NULL;
     struct heard heard = {0};
     char wire[64];
     const size_t len = put(wire, FIN | 1, "abc", 3);
-    assert_int_equal(crowd_frame_read(frames, &reader, wire, len, hear, &heard), ST_OK);
+    assert_int_equal(dial_frame_read(frames, &reader, wire, len, hear, &heard), ST_OK);
     assert_null(reader);
-    assert_int_equal(crowd_frame_read(frames, &reader, wire, len - 1, hear, &heard), ST_OK);
+    assert_int_equal(dial_frame_read(frames, &reader, wire, len - 1, hear, &heard), ST_OK);
     assert_non_null(reader);
     assert_int_equal(heard.count, 1);
-    assert_int_equal(crowd_frame_read(frames, &reader, wire + len - 1, 1, hear, &heard), ST_OK);
+    assert_int_equal(dial_frame_read(frames, &reader, wire + len - 1, 1, hear, &heard), ST_OK);
     assert_null(reader);
     assert_int_equal(heard.count, 2);
 }
@@ -124,67 +124,67 @@ static void a_reader_is_kept_only_in_mid_frame(void **state)
 static void the_owner_may_stop_in_between(void **state)
 {
     (void)state;
-    struct crowd_reader *reader = NULL;
+    struct dial_reader *reader = NULL;
     struct heard heard = {.stop_after = 1};
     char wire[64];
     size_t len = put(wire, FIN | 1, "a", 1);
     len += put(wire + len, FIN | 1, "b", 1);
-    assert_int_equal(crowd_frame_read(frames, &reader, wire, len, hear, &heard), ST_OK);
+    assert_int_equal(dial_frame_read(frames, &reader, wire, len, hear, &heard), ST_OK);
     assert_string_equal(heard.text, "1:a;");
     assert_non_null(reader);
-    crowd_reader_free(reader);
+    dial_reader_free(reader);
 }
 
 static void a_control_frame_between_fragments_is_refused(void **state)
 {
     (void)state;
-    struct crowd_reader *reader = NULL;
+    struct dial_reader *reader = NULL;
     struct heard heard = {0};
     char wire[64];
     size_t len = put(wire, 1, "a", 1);
     len += put(wire + len, FIN | 9, "", 0);
-    assert_int_equal(crowd_frame_read(frames, &reader, wire, len, hear, &heard), ST_INVALID);
-    crowd_reader_free(reader);
+    assert_int_equal(dial_frame_read(frames, &reader, wire, len, hear, &heard), ST_INVALID);
+    dial_reader_free(reader);
 }
 
 static void a_message_has_a_limit(void **state)
 {
     (void)state;
-    struct crowd_reader *reader = NULL;
+    struct dial_reader *reader = NULL;
     struct heard heard = {0};
     const char huge[] = {(char)(FIN | 1), 127, 0, 0, 0, 0, 0, 2, 0, 0, 'x'};
-    assert_int_equal(crowd_frame_read(frames, &reader, huge, sizeof(huge), hear, &heard),
+    assert_int_equal(dial_frame_read(frames, &reader, huge, sizeof(huge), hear, &heard),
                      ST_TOO_LARGE);
-    crowd_reader_free(reader);
+    dial_reader_free(reader);
 }
 
 static void nonsense_is_refused(void **state)
 {
     (void)state;
-    struct crowd_reader *reader = NULL;
+    struct dial_reader *reader = NULL;
     struct heard heard = {0};
     const char nonsense[] = "\xf3\x05HTTP/1.1 200 OK";
     assert_int_not_equal(
-        crowd_frame_read(frames, &reader, nonsense, sizeof(nonsense) - 1, hear, &heard), ST_OK);
-    crowd_reader_free(reader);
+        dial_frame_read(frames, &reader, nonsense, sizeof(nonsense) - 1, hear, &heard), ST_OK);
+    dial_reader_free(reader);
 }
 
 static void what_is_written_can_be_read(void **state)
 {
     (void)state;
-    static const size_t sizes[] = {0, 1, 125, 126, 1000, CROWD_MESSAGE_MAX};
-    char *text = calloc(1, CROWD_MESSAGE_MAX + 1);
-    memset(text, 'y', CROWD_MESSAGE_MAX);
+    static const size_t sizes[] = {0, 1, 125, 126, 1000, DIAL_MESSAGE_MAX};
+    char *text = calloc(1, DIAL_MESSAGE_MAX + 1);
+    memset(text, 'y', DIAL_MESSAGE_MAX);
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-        struct crowd_reader *reader = NULL;
+        struct dial_reader *reader = NULL;
         struct heard heard = {0};
         size_t len = 0;
-        const char *frame = crowd_frame_write(frames, CROWD_TEXT, text, sizes[i], &len);
+        const char *frame = dial_frame_write(frames, DIAL_TEXT, text, sizes[i], &len);
         assert_true(len > sizes[i] + 5);
         assert_true((unsigned char)frame[1] & 0x80); /* a client masks */
         char *copy = malloc(len);
         memcpy(copy, frame, len);
-        assert_int_equal(crowd_frame_read(frames, &reader, copy, len, hear, &heard), ST_OK);
+        assert_int_equal(dial_frame_read(frames, &reader, copy, len, hear, &heard), ST_OK);
         assert_int_equal(heard.count, 1);
         assert_null(reader);
         free(copy);

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * crowd_conn: the client side of the rehearsal: HTTP/1.1 requests and one WebSocket on libuv
- * streams; the only includer of http_parser.
+ * dial: connections we open: HTTP/1.1 requests and one WebSocket on libuv streams; the only includer
+ * of http_parser.
  *
  * Why this way: ten thousand of these share one thread, so that a connection is one small object:
  * the read buffer is the net's, a body exists only while it arrives, a frame parser only in
- * mid-frame. Called by: crowd_buyer, crowd.
+ * mid-frame. Called by: crowd_buyer, crowd, provider.
  *
  * Owns: its sockets. A connection over the net's limit waits in a list, so that the process never
  * runs out of descriptors. A connection that ends says so once and is gone; one that was closed
- * says nothing more. No deadlines here: the buyer has one timer for whatever he waits for.
+ * says nothing more. No deadlines here: the caller has one timer for whatever he waits for.
  */
-#include "crowd_conn.h"
+#include "dial.h"
 
 #include "buf.h"
-#include "crowd_frame.h"
+#include "dial_frame.h"
 
 #include <assert.h>
 #include <netinet/in.h>
@@ -36,12 +36,12 @@
 #define NONCE        "dGhlIHNhbXBsZSBub25jZQ=="
 #define NONCE_ACCEPT "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
-struct crowd_net {
+struct dial_net {
     struct loop *loop;
     unsigned open, open_max;
-    struct crowd_conn *waiting_head, *waiting_tail;
-    struct loop_task start_task; /* connections are started from here, never from crowd_conn_open */
-    struct crowd_frames *frames;
+    struct dial *waiting_head, *waiting_tail;
+    struct loop_task start_task; /* connections are started from here, never from dial_open */
+    struct dial_frames *frames;
     char read_buffer[READ_SIZE];
 };
 
@@ -64,25 +64,25 @@ struct answer_parts {
     bool accepted;
 };
 
-struct crowd_conn {
+struct dial {
     uv_tcp_t tcp;
     uv_connect_t connect;
     http_parser parser;
-    struct crowd_net *net;
-    const struct crowd_target *target;
-    const struct crowd_conn_ops *ops;
+    struct dial_net *net;
+    const struct dial_target *target;
+    const struct dial_ops *ops;
     void *arg;
     uint32_t source;
     uint8_t state;
     bool keep_alive, upgrade;
-    struct crowd_conn *next; /* in the waiting list */
-    char *request;           /* to be sent once connected */
+    struct dial *next; /* in the waiting list */
+    char *request;     /* to be sent once connected */
     size_t request_len;
-    struct answer_parts *parts;  /* while an answer arrives */
-    struct crowd_reader *reader; /* while in mid-frame */
+    struct answer_parts *parts; /* while an answer arrives */
+    struct dial_reader *reader; /* while in mid-frame */
 };
 
-static void conn_finish(struct crowd_conn *conn, enum crowd_end end, unsigned code);
+static void conn_finish(struct dial *conn, enum dial_end end, unsigned code);
 
 /* ---- targets ---- */
 
@@ -99,7 +99,7 @@ static bool url_part(const struct http_parser_url *parsed, enum http_parser_url_
     return true;
 }
 
-void crowd_target_name_host(struct crowd_target *target)
+void dial_target_name_host(struct dial_target *target)
 {
     const bool is6 = strchr(target->name, ':') != NULL;
     char port[8] = "";
@@ -109,10 +109,10 @@ void crowd_target_name_host(struct crowd_target *target)
                    target->name, port);
 }
 
-enum status crowd_target_parse(const char *url, const char *scheme, struct crowd_target *ret_target)
+enum status dial_target_parse(const char *url, const char *scheme, struct dial_target *ret_target)
 {
     struct http_parser_url parsed;
-    struct crowd_target target = {0};
+    struct dial_target target = {0};
     struct sockaddr_in6 address6;
     struct sockaddr_in address4;
     char found[16] = "";
@@ -129,12 +129,12 @@ enum status crowd_target_parse(const char *url, const char *scheme, struct crowd
         target.path[path_len - 1] = '\0';
     if (uv_ip6_addr(target.name, 0, &address6) == 0 || uv_ip4_addr(target.name, 0, &address4) == 0)
         (void)snprintf(target.address, sizeof(target.address), "%.63s", target.name);
-    crowd_target_name_host(&target);
+    dial_target_name_host(&target);
     *ret_target = target;
     return ST_OK;
 }
 
-bool crowd_target_is_loopback(const struct crowd_target *target)
+bool dial_target_is_loopback(const struct dial_target *target)
 {
     struct sockaddr_in6 address6;
     struct sockaddr_in address4;
@@ -146,13 +146,13 @@ bool crowd_target_is_loopback(const struct crowd_target *target)
 
 /* ---- the net ---- */
 
-static void conn_start(struct crowd_conn *conn);
+static void conn_start(struct dial *conn);
 
 static void net_start_waiting(void *arg)
 {
-    struct crowd_net *net = arg;
+    struct dial_net *net = arg;
     while (net->waiting_head != NULL && net->open < net->open_max) {
-        struct crowd_conn *conn = net->waiting_head;
+        struct dial *conn = net->waiting_head;
         net->waiting_head = conn->next;
         if (net->waiting_head == NULL)
             net->waiting_tail = NULL;
@@ -161,10 +161,10 @@ static void net_start_waiting(void *arg)
     }
 }
 
-static void net_remove_waiting(struct crowd_net *net, struct crowd_conn *conn)
+static void net_remove_waiting(struct dial_net *net, struct dial *conn)
 {
-    struct crowd_conn *before = NULL;
-    for (struct crowd_conn *at = net->waiting_head; at != NULL; before = at, at = at->next) {
+    struct dial *before = NULL;
+    for (struct dial *at = net->waiting_head; at != NULL; before = at, at = at->next) {
         if (at != conn)
             continue;
         if (before != NULL)
@@ -177,28 +177,28 @@ static void net_remove_waiting(struct crowd_net *net, struct crowd_conn *conn)
     }
 }
 
-struct crowd_net *crowd_net_new(const struct crowd_net_opts *opts)
+struct dial_net *dial_net_new(const struct dial_net_opts *opts)
 {
-    struct crowd_net *net = xcalloc(1, sizeof(*net));
+    struct dial_net *net = xcalloc(1, sizeof(*net));
     net->loop = opts->loop;
     net->open_max = opts->open_max;
-    net->frames = crowd_frames_new(opts->seed);
+    net->frames = dial_frames_new(opts->seed);
     net->start_task = (struct loop_task){.cb = net_start_waiting, .arg = net};
     return net;
 }
 
-unsigned crowd_net_open_count(const struct crowd_net *net)
+unsigned dial_net_open_count(const struct dial_net *net)
 {
     return net->open;
 }
 
-void crowd_net_free(struct crowd_net *net)
+void dial_net_free(struct dial_net *net)
 {
     if (net == NULL)
         return;
     assert(net->open == 0);
     loop_undefer(net->loop, &net->start_task);
-    crowd_frames_free(net->frames);
+    dial_frames_free(net->frames);
     free(net);
 }
 
@@ -212,14 +212,14 @@ struct write_call {
 static void write_done(uv_write_t *write, int failed)
 {
     struct write_call *call = write->data;
-    struct crowd_conn *conn = write->handle->data;
+    struct dial *conn = write->handle->data;
     free(call);
     if (failed != 0)
-        conn_finish(conn, CROWD_END_CLOSED, 0);
+        conn_finish(conn, DIAL_END_CLOSED, 0);
 }
 
 /* Nearly always the socket takes all at once; only the rest is copied. */
-static void conn_write(struct crowd_conn *conn, const char *data, size_t len)
+static void conn_write(struct dial *conn, const char *data, size_t len)
 {
     uv_stream_t *stream = (uv_stream_t *)&conn->tcp;
     uv_buf_t part = uv_buf_init((char *)data, (unsigned)len);
@@ -235,11 +235,11 @@ static void conn_write(struct crowd_conn *conn, const char *data, size_t len)
         free(call); /* the read side reports the end */
 }
 
-static void conn_write_frame(struct crowd_conn *conn, enum crowd_opcode opcode, const void *data,
+static void conn_write_frame(struct dial *conn, enum dial_opcode opcode, const void *data,
                              size_t len)
 {
     size_t frame_len;
-    const char *frame = crowd_frame_write(conn->net->frames, opcode, data, len, &frame_len);
+    const char *frame = dial_frame_write(conn->net->frames, opcode, data, len, &frame_len);
     conn_write(conn, frame, frame_len);
 }
 
@@ -255,18 +255,18 @@ static void parts_free(struct answer_parts *parts)
     free(parts);
 }
 
-static void conn_free(struct crowd_conn *conn)
+static void conn_free(struct dial *conn)
 {
     parts_free(conn->parts);
-    crowd_reader_free(conn->reader);
+    dial_reader_free(conn->reader);
     free(conn->request);
     free(conn);
 }
 
 static void conn_closed(uv_handle_t *handle)
 {
-    struct crowd_conn *conn = handle->data;
-    struct crowd_net *net = conn->net;
+    struct dial *conn = handle->data;
+    struct dial_net *net = conn->net;
     net->open--;
     conn_free(conn);
     if (net->waiting_head != NULL)
@@ -274,24 +274,24 @@ static void conn_closed(uv_handle_t *handle)
 }
 
 /* Its memory goes when libuv has let go of the socket. */
-static void conn_shut(struct crowd_conn *conn)
+static void conn_shut(struct dial *conn)
 {
     conn->state = CONN_CLOSING;
     uv_close((uv_handle_t *)&conn->tcp, conn_closed);
 }
 
 /* It ended by itself: tell the owner, once. */
-static void conn_finish(struct crowd_conn *conn, enum crowd_end end, unsigned code)
+static void conn_finish(struct dial *conn, enum dial_end end, unsigned code)
 {
     if (conn->state == CONN_CLOSING)
         return;
-    const struct crowd_conn_ops *ops = conn->ops;
+    const struct dial_ops *ops = conn->ops;
     void *arg = conn->arg;
     conn_shut(conn);
     ops->on_end(arg, end, code);
 }
 
-void crowd_conn_close(struct crowd_conn *conn)
+void dial_close(struct dial *conn)
 {
     if (conn == NULL || conn->state == CONN_CLOSING)
         return;
@@ -302,49 +302,49 @@ void crowd_conn_close(struct crowd_conn *conn)
     }
     if (conn->state == CONN_SOCKET) {
         const uint8_t code[2] = {CLOSE_NORMAL >> 8, CLOSE_NORMAL & 0xff};
-        conn_write_frame(conn, CROWD_CLOSE, code, sizeof(code));
+        conn_write_frame(conn, DIAL_CLOSE, code, sizeof(code));
     }
     conn_shut(conn);
 }
 
 /* ---- frames ---- */
 
-static bool on_frame(void *arg, enum crowd_opcode opcode, const char *data, size_t len)
+static bool on_frame(void *arg, enum dial_opcode opcode, const char *data, size_t len)
 {
-    struct crowd_conn *conn = arg;
+    struct dial *conn = arg;
     switch (opcode) {
-    case CROWD_TEXT:
+    case DIAL_TEXT:
         conn->ops->on_text(conn->arg, data, len);
         break;
-    case CROWD_PING:
-        conn_write_frame(conn, CROWD_PONG, data, len);
+    case DIAL_PING:
+        conn_write_frame(conn, DIAL_PONG, data, len);
         conn->ops->on_sign(conn->arg);
         break;
-    case CROWD_PONG:
+    case DIAL_PONG:
         break;
-    case CROWD_CLOSE: {
+    case DIAL_CLOSE: {
         const uint8_t *code = (const uint8_t *)data;
-        conn_write_frame(conn, CROWD_CLOSE, data, len >= 2 ? 2 : 0);
-        conn_finish(conn, CROWD_END_CLOSED, len >= 2 ? (unsigned)code[0] << 8 | code[1] : 1005);
+        conn_write_frame(conn, DIAL_CLOSE, data, len >= 2 ? 2 : 0);
+        conn_finish(conn, DIAL_END_CLOSED, len >= 2 ? (unsigned)code[0] << 8 | code[1] : 1005);
         break;
     }
     }
     return conn->state == CONN_SOCKET;
 }
 
-static void conn_read_frames(struct crowd_conn *conn, const char *data, size_t len)
+static void conn_read_frames(struct dial *conn, const char *data, size_t len)
 {
-    if (crowd_frame_read(conn->net->frames, &conn->reader, data, len, on_frame, conn) != ST_OK)
-        conn_finish(conn, CROWD_END_BROKEN, 0);
+    if (dial_frame_read(conn->net->frames, &conn->reader, data, len, on_frame, conn) != ST_OK)
+        conn_finish(conn, DIAL_END_BROKEN, 0);
 }
 
 /* ---- answers ---- */
 
-static struct answer_parts *conn_parts(struct crowd_conn *conn)
+static struct answer_parts *conn_parts(struct dial *conn)
 {
     if (conn->parts == NULL) {
         conn->parts = xcalloc(1, sizeof(*conn->parts));
-        buf_init(&conn->parts->body, CROWD_BODY_MAX);
+        buf_init(&conn->parts->body, DIAL_BODY_MAX);
         buf_init(&conn->parts->field, FIELD_MAX);
         buf_init(&conn->parts->value, FIELD_MAX);
         conn->parts->retry_after_ms = -1;
@@ -428,7 +428,7 @@ static int on_body(http_parser *parser, const char *at, size_t len)
 /* The owner may close the connection, or send the next request, from inside on_answer. */
 static int on_message_complete(http_parser *parser)
 {
-    struct crowd_conn *conn = parser->data;
+    struct dial *conn = parser->data;
     struct answer_parts *parts = conn_parts(conn);
     const unsigned code = parser->status_code;
     if (code < 200 && code != 101) { /* an interim answer: the real one follows */
@@ -446,11 +446,11 @@ static int on_message_complete(http_parser *parser)
     }
     if (conn->state == CONN_UPGRADING)
         conn->state = CONN_HTTP;
-    const struct crowd_answer answer = {.code = code,
-                                        .body = buf_str(&parts->body),
-                                        .len = parts->body.len,
-                                        .guest = parts->guest[0] != '\0' ? parts->guest : NULL,
-                                        .retry_after_ms = parts->retry_after_ms};
+    const struct dial_answer answer = {.code = code,
+                                       .body = buf_str(&parts->body),
+                                       .len = parts->body.len,
+                                       .guest = parts->guest[0] != '\0' ? parts->guest : NULL,
+                                       .retry_after_ms = parts->retry_after_ms};
     conn->ops->on_answer(conn->arg, &answer);
     parts_free(parts);
     return 0;
@@ -462,7 +462,7 @@ static const http_parser_settings answer_settings = {.on_header_field = on_heade
                                                      .on_body = on_body,
                                                      .on_message_complete = on_message_complete};
 
-static void conn_read_http(struct crowd_conn *conn, const char *data, size_t len)
+static void conn_read_http(struct dial *conn, const char *data, size_t len)
 {
     const size_t used = http_parser_execute(&conn->parser, &answer_settings, data, len);
     if (conn->state == CONN_CLOSING)
@@ -473,35 +473,35 @@ static void conn_read_http(struct crowd_conn *conn, const char *data, size_t len
         return;
     }
     if (HTTP_PARSER_ERRNO(&conn->parser) != HPE_OK || conn->parser.upgrade)
-        conn_finish(conn, CROWD_END_BROKEN, 0);
+        conn_finish(conn, DIAL_END_BROKEN, 0);
 }
 
 /* ---- the stream ---- */
 
 static void conn_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 {
-    struct crowd_conn *conn = handle->data;
+    struct dial *conn = handle->data;
     (void)suggested;
     *ret = uv_buf_init(conn->net->read_buffer, READ_SIZE);
 }
 
 static void conn_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
 {
-    struct crowd_conn *conn = stream->data;
+    struct dial *conn = stream->data;
     if (n == 0 || conn->state == CONN_CLOSING)
         return;
     if (n == UV_EOF && conn->state != CONN_SOCKET)
         http_parser_execute(&conn->parser, &answer_settings, "",
                             0); /* it may be what ends a body */
     if (n < 0)
-        conn_finish(conn, CROWD_END_CLOSED, conn->state == CONN_SOCKET ? 1006 : 0);
+        conn_finish(conn, DIAL_END_CLOSED, conn->state == CONN_SOCKET ? 1006 : 0);
     else if (conn->state == CONN_SOCKET)
         conn_read_frames(conn, buffer->base, (size_t)n);
     else
         conn_read_http(conn, buffer->base, (size_t)n);
 }
 
-static void conn_send_request(struct crowd_conn *conn)
+static void conn_send_request(struct dial *conn)
 {
     char *request = conn->request;
     if (request == NULL)
@@ -514,11 +514,11 @@ static void conn_send_request(struct crowd_conn *conn)
 
 static void conn_connected(uv_connect_t *connect, int failed)
 {
-    struct crowd_conn *conn = connect->data;
+    struct dial *conn = connect->data;
     if (conn->state == CONN_CLOSING)
         return;
     if (failed != 0 || uv_read_start((uv_stream_t *)&conn->tcp, conn_alloc, conn_read) != 0) {
-        conn_finish(conn, CROWD_END_REFUSED, 0);
+        conn_finish(conn, DIAL_END_REFUSED, 0);
         return;
     }
     uv_tcp_nodelay(&conn->tcp, 1);
@@ -526,10 +526,10 @@ static void conn_connected(uv_connect_t *connect, int failed)
     conn_send_request(conn);
 }
 
-/* On the loopback: one source address per CROWD_PER_ADDRESS buyers. The port is chosen at connect
+/* On the loopback: one source address per DIAL_PER_ADDRESS buyers. The port is chosen at connect
  * time, when the kernel knows the whole pair of addresses and may use a port again that is free for
  * this pair: otherwise 28,000 ports would be the end of it. */
-static int conn_bind(struct crowd_conn *conn)
+static int conn_bind(struct dial *conn)
 {
     const int on = 1;
     struct sockaddr_in source;
@@ -537,8 +537,7 @@ static int conn_bind(struct crowd_conn *conn)
     if (strncmp(conn->target->address, "127.", 4) != 0)
         return 0;
     uv_ip4_addr("127.0.0.1", 0, &source);
-    source.sin_addr.s_addr =
-        htonl(ntohl(source.sin_addr.s_addr) + conn->source / CROWD_PER_ADDRESS);
+    source.sin_addr.s_addr = htonl(ntohl(source.sin_addr.s_addr) + conn->source / DIAL_PER_ADDRESS);
     const int failed = uv_fileno((uv_handle_t *)&conn->tcp, &fd);
     if (failed != 0)
         return failed;
@@ -546,14 +545,14 @@ static int conn_bind(struct crowd_conn *conn)
     return uv_tcp_bind(&conn->tcp, (const struct sockaddr *)&source, 0);
 }
 
-static int conn_connect(struct crowd_conn *conn)
+static int conn_connect(struct dial *conn)
 {
     union {
         struct sockaddr any;
         struct sockaddr_in v4;
         struct sockaddr_in6 v6;
     } to;
-    const struct crowd_target *target = conn->target;
+    const struct dial_target *target = conn->target;
     if (uv_ip4_addr(target->address, target->port, &to.v4) != 0 &&
         uv_ip6_addr(target->address, target->port, &to.v6) != 0)
         return UV_EINVAL;
@@ -564,29 +563,29 @@ static int conn_connect(struct crowd_conn *conn)
     return uv_tcp_connect(&conn->connect, &conn->tcp, &to.any, conn_connected);
 }
 
-static void conn_start(struct crowd_conn *conn)
+static void conn_start(struct dial *conn)
 {
-    struct crowd_net *net = conn->net;
+    struct dial_net *net = conn->net;
     const bool is4 = strchr(conn->target->address, ':') == NULL;
     const int failed = uv_tcp_init_ex(loop_uv(net->loop), &conn->tcp, is4 ? AF_INET : AF_INET6);
     if (failed != 0) { /* no handle then: out of descriptors */
-        const struct crowd_conn_ops *ops = conn->ops;
+        const struct dial_ops *ops = conn->ops;
         void *arg = conn->arg;
         conn_free(conn);
-        ops->on_end(arg, CROWD_END_REFUSED, 0);
+        ops->on_end(arg, DIAL_END_REFUSED, 0);
         return;
     }
     net->open++;
     conn->tcp.data = conn;
     conn->state = CONN_CONNECTING;
     if (conn_connect(conn) != 0)
-        conn_finish(conn, CROWD_END_REFUSED, 0);
+        conn_finish(conn, DIAL_END_REFUSED, 0);
 }
 
-struct crowd_conn *crowd_conn_open(struct crowd_net *net, const struct crowd_target *target,
-                                   uint32_t source, const struct crowd_conn_ops *ops, void *arg)
+struct dial *dial_open(struct dial_net *net, const struct dial_target *target, uint32_t source,
+                       const struct dial_ops *ops, void *arg)
 {
-    struct crowd_conn *conn = xcalloc(1, sizeof(*conn));
+    struct dial *conn = xcalloc(1, sizeof(*conn));
     conn->net = net;
     conn->target = target;
     conn->source = source;
@@ -604,7 +603,7 @@ struct crowd_conn *crowd_conn_open(struct crowd_net *net, const struct crowd_tar
     return conn;
 }
 
-void crowd_conn_request(struct crowd_conn *conn, const char *text, size_t len)
+void dial_request(struct dial *conn, const char *text, size_t len)
 {
     assert(len <= REQUEST_MAX);
     if (conn->state == CONN_HTTP) {
@@ -617,7 +616,7 @@ void crowd_conn_request(struct crowd_conn *conn, const char *text, size_t len)
     memcpy(conn->request, text, len);
 }
 
-void crowd_conn_upgrade(struct crowd_conn *conn, const char *extra)
+void dial_upgrade(struct dial *conn, const char *extra)
 {
     struct buf request;
     buf_init(&request, REQUEST_MAX);
@@ -627,17 +626,17 @@ void crowd_conn_upgrade(struct crowd_conn *conn, const char *extra)
                "Sec-WebSocket-Protocol: tiketi.v1\r\nUser-Agent: tiketi-crowd\r\n%s\r\n",
                conn->target->path[0] != '\0' ? conn->target->path : "/", conn->target->host, extra);
     conn->upgrade = true;
-    crowd_conn_request(conn, buf_str(&request), request.len);
+    dial_request(conn, buf_str(&request), request.len);
     buf_clear(&request);
 }
 
-void crowd_conn_send(struct crowd_conn *conn, const char *text, size_t len)
+void dial_send(struct dial *conn, const char *text, size_t len)
 {
     if (conn->state == CONN_SOCKET)
-        conn_write_frame(conn, CROWD_TEXT, text, len);
+        conn_write_frame(conn, DIAL_TEXT, text, len);
 }
 
-bool crowd_conn_reusable(const struct crowd_conn *conn)
+bool dial_reusable(const struct dial *conn)
 {
     return conn->keep_alive && conn->state != CONN_CLOSING;
 }

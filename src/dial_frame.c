@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * crowd_frame: WebSocket frames as a client writes and reads them; the only includer of wslay.
+ * dial_frame: WebSocket frames as a client writes and reads them; the only includer of wslay.
  *
  * Why this way: a parser of wslay holds 4 kB. Messages nearly always come whole, so a parser is
  * lent to a socket only while a frame or message is unfinished; what it was given is compared with
- * the length of the frames it has completed to know. Called by: crowd_conn. Owns: the parsers.
+ * the length of the frames it has completed to know. Called by: dial. Owns: the parsers.
  */
-#include "crowd_frame.h"
+#include "dial_frame.h"
 
 #include "buf.h"
 
@@ -16,7 +16,7 @@
 
 #include <wslay/wslay.h>
 
-struct crowd_reader {
+struct dial_reader {
     wslay_frame_context_ptr parser;
     const uint8_t *data; /* not yet given to the parser */
     size_t len;
@@ -24,11 +24,11 @@ struct crowd_reader {
     uint64_t payload;       /* of the frame at hand, so far */
     bool fragmented;        /* between the frames of one message */
     struct buf message;
-    struct crowd_reader *next; /* in the pool */
+    struct dial_reader *next; /* in the pool */
 };
 
-struct crowd_frames {
-    struct crowd_reader *pool;
+struct dial_frames {
+    struct dial_reader *pool;
     wslay_frame_context_ptr writer; /* writes whole frames into `frame` */
     struct buf frame;
     uint64_t mask_state;
@@ -38,7 +38,7 @@ struct crowd_frames {
 
 static ssize_t writer_send(const uint8_t *data, size_t len, int flags, void *arg)
 {
-    struct crowd_frames *frames = arg;
+    struct dial_frames *frames = arg;
     (void)flags;
     buf_add(&frames->frame, data, len);
     return frames->frame.failed ? -1 : (ssize_t)len;
@@ -47,7 +47,7 @@ static ssize_t writer_send(const uint8_t *data, size_t len, int flags, void *arg
 /* splitmix64: masks need not be secret in a rehearsal, only differ. */
 static int writer_mask(uint8_t *mask, size_t len, void *arg)
 {
-    struct crowd_frames *frames = arg;
+    struct dial_frames *frames = arg;
     uint64_t z = (frames->mask_state += 0x9e3779b97f4a7c15ULL);
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
     z ^= z >> 27;
@@ -55,8 +55,8 @@ static int writer_mask(uint8_t *mask, size_t len, void *arg)
     return 0;
 }
 
-const char *crowd_frame_write(struct crowd_frames *frames, enum crowd_opcode opcode,
-                              const void *data, size_t len, size_t *ret_len)
+const char *dial_frame_write(struct dial_frames *frames, enum dial_opcode opcode, const void *data,
+                             size_t len, size_t *ret_len)
 {
     struct wslay_frame_iocb frame = {.fin = 1,
                                      .opcode = (uint8_t)opcode,
@@ -64,7 +64,7 @@ const char *crowd_frame_write(struct crowd_frames *frames, enum crowd_opcode opc
                                      .payload_length = len,
                                      .data = data,
                                      .data_length = len};
-    assert(len <= CROWD_MESSAGE_MAX);
+    assert(len <= DIAL_MESSAGE_MAX);
     buf_reset(&frames->frame);
     const ssize_t sent = wslay_frame_send(frames->writer, &frame);
     assert(sent == (ssize_t)len);
@@ -77,7 +77,7 @@ const char *crowd_frame_write(struct crowd_frames *frames, enum crowd_opcode opc
 
 static ssize_t reader_recv(uint8_t *out, size_t len, int flags, void *arg)
 {
-    struct crowd_reader *reader = arg;
+    struct dial_reader *reader = arg;
     (void)flags;
     const size_t n = reader->len < len ? reader->len : len;
     if (n == 0)
@@ -89,23 +89,23 @@ static ssize_t reader_recv(uint8_t *out, size_t len, int flags, void *arg)
     return (ssize_t)n;
 }
 
-static struct crowd_reader *reader_take(struct crowd_frames *frames)
+static struct dial_reader *reader_take(struct dial_frames *frames)
 {
     static const struct wslay_frame_callbacks callbacks = {.recv_callback = reader_recv};
-    struct crowd_reader *reader = frames->pool;
+    struct dial_reader *reader = frames->pool;
     if (reader != NULL) {
         frames->pool = reader->next;
         return reader;
     }
     reader = xcalloc(1, sizeof(*reader));
-    buf_init(&reader->message, CROWD_MESSAGE_MAX);
+    buf_init(&reader->message, DIAL_MESSAGE_MAX);
     const int failed = wslay_frame_context_init(&reader->parser, &callbacks, reader);
     assert(failed == 0);
     (void)failed;
     return reader;
 }
 
-void crowd_reader_free(struct crowd_reader *reader)
+void dial_reader_free(struct dial_reader *reader)
 {
     if (reader == NULL)
         return;
@@ -114,32 +114,32 @@ void crowd_reader_free(struct crowd_reader *reader)
     free(reader);
 }
 
-static bool reader_is_idle(const struct crowd_reader *reader)
+static bool reader_is_idle(const struct dial_reader *reader)
 {
     return reader->given == reader->parsed && reader->payload == 0 && !reader->fragmented;
 }
 
-struct crowd_frames *crowd_frames_new(uint64_t seed)
+struct dial_frames *dial_frames_new(uint64_t seed)
 {
     static const struct wslay_frame_callbacks callbacks = {.send_callback = writer_send,
                                                            .genmask_callback = writer_mask};
-    struct crowd_frames *frames = xcalloc(1, sizeof(*frames));
+    struct dial_frames *frames = xcalloc(1, sizeof(*frames));
     frames->mask_state = seed;
-    buf_init(&frames->frame, CROWD_MESSAGE_MAX + 64);
+    buf_init(&frames->frame, DIAL_MESSAGE_MAX + 64);
     const int failed = wslay_frame_context_init(&frames->writer, &callbacks, frames);
     assert(failed == 0);
     (void)failed;
     return frames;
 }
 
-void crowd_frames_free(struct crowd_frames *frames)
+void dial_frames_free(struct dial_frames *frames)
 {
     if (frames == NULL)
         return;
     while (frames->pool != NULL) {
-        struct crowd_reader *reader = frames->pool;
+        struct dial_reader *reader = frames->pool;
         frames->pool = reader->next;
-        crowd_reader_free(reader);
+        dial_reader_free(reader);
     }
     wslay_frame_context_free(frames->writer);
     buf_clear(&frames->frame);
@@ -155,8 +155,8 @@ static uint64_t frame_size(const struct wslay_frame_iocb *frame)
 }
 
 /* The frame is complete. False: stop reading. */
-static bool frame_done(struct crowd_reader *reader, const struct wslay_frame_iocb *frame,
-                       const uint8_t *data, size_t len, crowd_frame_cb cb, void *arg)
+static bool frame_done(struct dial_reader *reader, const struct wslay_frame_iocb *frame,
+                       const uint8_t *data, size_t len, dial_frame_cb cb, void *arg)
 {
     const bool control = wslay_is_ctrl_frame(frame->opcode);
     reader->parsed += frame_size(frame);
@@ -167,14 +167,14 @@ static bool frame_done(struct crowd_reader *reader, const struct wslay_frame_ioc
     }
     reader->fragmented = false;
     const bool go_on =
-        cb(arg, control ? (enum crowd_opcode)frame->opcode : CROWD_TEXT, (const char *)data, len);
+        cb(arg, control ? (enum dial_opcode)frame->opcode : DIAL_TEXT, (const char *)data, len);
     buf_reset(&reader->message);
     return go_on;
 }
 
 /* What wslay leaves to its caller. A continuation belongs to a message begun, and a text frame does
  * not interrupt one; nor does a control frame, which servers of short messages do not send. */
-static bool frame_is_valid(const struct crowd_reader *reader, const struct wslay_frame_iocb *frame)
+static bool frame_is_valid(const struct dial_reader *reader, const struct wslay_frame_iocb *frame)
 {
     if (frame->rsv != 0)
         return false;
@@ -193,8 +193,8 @@ static bool frame_is_valid(const struct crowd_reader *reader, const struct wslay
 }
 
 /* A piece of a frame: nearly always all of it, and then nothing is copied. */
-static enum status frame_piece(struct crowd_reader *reader, const struct wslay_frame_iocb *frame,
-                               crowd_frame_cb cb, void *arg, bool *ret_go_on)
+static enum status frame_piece(struct dial_reader *reader, const struct wslay_frame_iocb *frame,
+                               dial_frame_cb cb, void *arg, bool *ret_go_on)
 {
     const bool control = wslay_is_ctrl_frame(frame->opcode);
     const bool whole = frame->data_length == frame->payload_length;
@@ -208,17 +208,17 @@ static enum status frame_piece(struct crowd_reader *reader, const struct wslay_f
         data = (const uint8_t *)buf_str(&reader->message);
         len = reader->message.len;
     }
-    if (reader->message.failed || frame->payload_length > CROWD_MESSAGE_MAX)
+    if (reader->message.failed || frame->payload_length > DIAL_MESSAGE_MAX)
         return ST_TOO_LARGE;
     if (reader->payload == frame->payload_length)
         *ret_go_on = frame_done(reader, frame, data, len, cb, arg);
     return ST_OK;
 }
 
-enum status crowd_frame_read(struct crowd_frames *frames, struct crowd_reader **reader,
-                             const char *data, size_t len, crowd_frame_cb cb, void *arg)
+enum status dial_frame_read(struct dial_frames *frames, struct dial_reader **reader,
+                            const char *data, size_t len, dial_frame_cb cb, void *arg)
 {
-    struct crowd_reader *mine = *reader != NULL ? *reader : reader_take(frames);
+    struct dial_reader *mine = *reader != NULL ? *reader : reader_take(frames);
     bool go_on = true;
     *reader = mine;
     mine->data = (const uint8_t *)data;

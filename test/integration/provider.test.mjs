@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT
+//
+// The payment provider: what it charges and what not; and that every word of it is heard in the end,
+// however late, repeated, lost or overtaken.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { Client, Organizer, Postgres, Provider, Redis, Server, pay, runTiketi, waitUntil } from '../fixtures/index.mjs';
+
+let redis, postgres, database, server, organizer;
+
+before(async () => {
+  [redis, postgres] = await Promise.all([Redis.start(), Postgres.start()]);
+  database = await postgres.migrated();
+  server = await Server.start({ redis, database });
+  organizer = new Organizer(server);
+});
+
+after(async () => {
+  await server?.stop();
+  await redis?.stop();
+  await postgres?.stop();
+});
+
+const settings = { threshold: 100, autoHold: 0, grid: { rows: 1, seatsPerRow: 4 } };
+
+async function provide(t, ...args) {
+  const provider = await Provider.start({ server, args });
+  t.after(() => provider.stop());
+  return provider;
+}
+
+// A buyer who holds one seat, and the order for it.
+async function ordered(event, sub) {
+  const buyer = new Client(server, { sub });
+  await waitUntil(async () => (await buyer.check(event.id)).body.status === 'active', 10000, `${sub} to be inside`);
+  const { body: reservation, text } = await buyer.reserve({ eventId: event.id, quantity: 1 });
+  assert.ok(reservation.id, text);
+  return { buyer, reservation, order: (await buyer.post(`/api/reservations/${reservation.id}/pay`)).body };
+}
+
+const statusOf = async ({ buyer, reservation }) => (await buyer.get(`/api/reservations/${reservation.id}`)).body.status;
+const payments = (event) => database.query(
+  'SELECT p.reference, p.status, p.amount::int FROM payments p JOIN reservations r ON r.id = p.reservation_id WHERE r.event_id = $1 ORDER BY p.id', [event.id]);
+
+test('it charges what the service has signed, once, and tells the service', async (t) => {
+  const event = await organizer.sale(settings);
+  const provider = await provide(t);
+  const one = await ordered(event, 'charged');
+  const first = await provider.charge(one.order);
+  assert.equal(first.status, 201, first.text);
+  assert.equal(first.body.amount, one.order.amount);
+  const again = await provider.charge(one.order);
+  assert.equal(again.status, 200);
+  assert.equal(again.body.number, first.body.number);
+  await waitUntil(async () => (await statusOf(one)) === 'confirmed', 10000, 'the sale');
+  await provider.settled();
+  assert.equal((await provider.charged(one.order.reference)).payment, 'paid');
+  assert.deepEqual(await payments(event), [{ reference: one.order.reference, status: 'paid', amount: one.order.amount }]);
+
+  assert.equal((await provider.refund(one.order.reference)).body.status, 'refunded');
+  await waitUntil(async () => (await statusOf(one)) === 'refunded', 10000, 'the refund');
+  assert.equal((await provider.refund(one.order.reference)).status, 200, 'again: the same');
+  await provider.settled();
+  const [charge, ...others] = await provider.books();
+  assert.deepEqual(others, []);
+  assert.equal(charge.payment, 'refunded');
+});
+
+test('what was altered, has expired or is no order is not charged', async (t) => {
+  const event = await organizer.sale({ ...settings, holdMs: 1500 });
+  const provider = await provide(t);
+  const { order } = await ordered(event, 'crook');
+  for (const change of [{ amount: 1 }, { currency: 'USD' }, { reference: 'other' }, { reservationId: 'other' },
+    { expiresAt: '2199-01-01T00:00:00.000Z' }, { signature: '0'.repeat(64) }])
+    assert.equal((await provider.charge({ ...order, ...change })).status, 403, JSON.stringify(change));
+  for (const wrong of [{}, [], 'text', { ...order, amount: '1' }, { ...order, reference: null }])
+    assert.equal((await provider.charge(wrong)).status, 400, JSON.stringify(wrong));
+  assert.equal((await provider.request('POST', '/charges', { body: '{' })).status, 400);
+  assert.equal((await provider.refund('unknown')).status, 404);
+  assert.equal((await provider.request('GET', '/other')).status, 404);
+  await waitUntil(() => Date.parse(order.expiresAt) < Date.now(), 5000, 'the order to lapse');
+  assert.equal((await provider.charge(order)).status, 410);
+  assert.deepEqual(await provider.books(), []);
+});
+
+test('lost, repeated, late and overtaken: each sale is made once', async (t) => {
+  const event = await organizer.sale({ ...settings, grid: { rows: 4, seatsPerRow: 10 } });
+  const provider = await provide(t, '--lose', 0.4, '--repeat', 0.5, '--late', 0.3, '--late-by', '100ms..1s', '--reorder', 0.3, '--seed', 7);
+  const all = await Promise.all(Array.from({ length: 24 }, (_, i) => ordered(event, `storm${i}`)));
+  for (const { status } of await Promise.all(all.map(({ order }) => provider.charge(order)))) assert.equal(status, 201);
+  await provider.settled(40000);
+  for (const one of all) assert.equal(await statusOf(one), 'confirmed');
+  const rows = await payments(event);
+  assert.equal(rows.length, 24);
+  assert.ok(rows.every((row) => row.status === 'paid'));
+  assert.ok((await provider.books()).every((charge) => charge.payment === 'paid'));
+  const [{ sold }] = await database.query("SELECT sum(price)::int AS sold FROM seats WHERE event_id = $1 AND status = 'sold'", [event.id]);
+  assert.equal(rows.reduce((sum, row) => sum + row.amount, 0), sold);
+});
+
+test('too late: the hold has lapsed and the seat is another\'s, so the money is due back', async (t) => {
+  const event = await organizer.sale({ ...settings, holdMs: 2000, grid: { rows: 1, seatsPerRow: 1 } });
+  const provider = await provide(t, '--late', 1, '--late-by', '6s');
+  const one = await ordered(event, 'toolate');
+  assert.equal((await provider.charge(one.order)).status, 201);
+  const other = new Client(server, { sub: 'faster' });
+  await waitUntil(async () => (await other.check(event.id)).body.status === 'active', 10000, 'the other to be inside');
+  const taken = await waitUntil(async () => {
+    const { status, body } = await other.reserve({ eventId: event.id, quantity: 1 });
+    return status === 201 && body;
+  }, 5000, 'the seat to be free again');
+  assert.equal((await pay(server, taken)).body.payment, 'paid');
+  await provider.settled();
+  assert.equal((await provider.charged(one.order.reference)).payment, 'refund_due');
+  assert.equal(await statusOf(one), 'expired');
+  await provider.refund(one.order.reference);
+  await provider.settled();
+  assert.equal((await payments(event)).find((row) => row.reference === one.order.reference).status, 'refunded');
+});
+
+test('"refunded" overtakes "paid": nothing is sold', async (t) => {
+  const event = await organizer.sale(settings);
+  const provider = await provide(t, '--reorder', 1);
+  const one = await ordered(event, 'overtaken');
+  await provider.charge(one.order);
+  await provider.refund(one.order.reference);
+  await provider.settled();
+  assert.deepEqual((await payments(event)).map((row) => row.status), ['refunded']);
+  assert.equal(await statusOf(one), 'held');
+  assert.equal((await provider.charged(one.order.reference)).payment, 'refunded');
+});
+
+test('while the service is down the word waits', async (t) => {
+  const event = await organizer.sale(settings);
+  const provider = await provide(t);
+  const one = await ordered(event, 'patient');
+  await server.kill();
+  assert.equal((await provider.charge(one.order)).status, 201);
+  await server.start();
+  await waitUntil(async () => (await statusOf(one)) === 'confirmed', 20000, 'the sale');
+});
+
+test('it says what it lacks', async () => {
+  const refuse = async (code, pattern, args, env = {}) => {
+    const { stderr } = await runTiketi(['provider', ...args], { PAYMENT_WEBHOOK_SECRET: 'x'.repeat(40), ...env }, { expect: code });
+    assert.match(stderr, pattern);
+  };
+  await refuse(64, /--webhook-url/, []);
+  await refuse(64, /--webhook-url/, ['--webhook-url', 'https://127.0.0.1/']);
+  await refuse(64, /--lose/, ['--webhook-url', 'http://127.0.0.1:1/', '--lose', '2']);
+  await refuse(78, /PAYMENT_WEBHOOK_SECRET/, ['--webhook-url', 'http://127.0.0.1:1/'], { PAYMENT_WEBHOOK_SECRET: null });
+  const { stdout } = await runTiketi(['provider', '--help']);
+  assert.match(stdout, /--reorder/);
+});
