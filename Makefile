@@ -56,7 +56,7 @@ fuzz_names := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 replays := $(fuzz_names:%=$(out)/replay/%)
 c_files := $(wildcard src/*.c include/*.h test/unit/*.[ch] test/fuzz/*.[ch] test/bench/*.[ch])
 
-.PHONY: all run test test-unit test-corpus test-lua test-integration fuzz bench lint format \
+.PHONY: all run test test-unit test-corpus test-lua test-integration test-property test-nightly fuzz bench lint format \
 	clean help install-deps FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -110,7 +110,7 @@ install-deps: ## install every Debian package for building, running, testing, li
 test: ## install what the tests need, build, run every suite
 	@src/deps.sh build run test
 	@$(MAKE) --no-print-directory --silent all $(unit_tests) $(replays)
-	@test/run.sh unit corpus lua integration
+	@test/run.sh unit corpus lua integration property
 
 test-unit: $(unit_tests) ## pure modules (cmocka)
 	@test/run.sh unit
@@ -123,6 +123,12 @@ test-lua: ## the Lua scripts on a real Redis
 
 test-integration: all ## the running program (TESTS="test/integration/x.test.mjs …" for some)
 	@test/run.sh integration
+
+test-property: all ## random sales against a plain model (PROPERTY_SEED, PROPERTY_SEQUENCES=300)
+	@test/run.sh property
+
+test-nightly: all ## the same, 10,000 sequences
+	@PROPERTY_SEQUENCES=$${PROPERTY_SEQUENCES:-10000} test/run.sh property
 
 $(out)/unit/%: test/unit/%.c $(archive) Makefile
 	@mkdir -p $(@D)

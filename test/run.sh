@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# test/run.sh SUITE...: runs suites (unit, corpus, lua, integration), shows what each counted,
+# test/run.sh SUITE...: runs suites (unit, corpus, lua, integration, property), shows what each counted,
 # and ends with one line: N passed, N failed, N skipped. All suites speak TAP to it.
 #
 # Exit 1 when anything failed, when a suite ran no test at all, or when a program stopped
@@ -164,6 +164,7 @@ for suite in "$@"; do
     corpus) suite_corpus ;;
     lua) suite_node lua 2 ;;
     integration) suite_node integration 1 ;;
+    property) suite_node property 1 ;;
     *)
         echo "no such suite: $suite" >&2
         exit 64

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+//
+// Random sequences of hold, swap, cancel, expire, pay, webhook, refund and crash, against a plain
+// model: after every step the same state, and every promise about seats and money.
+//
+// PROPERTY_SEQUENCES (300) how many by SQL, and a tenth of it over HTTP; PROPERTY_SEED the first seed. A failure says both, and the
+// shortest sequence that still fails.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { Postgres, Redis, Server } from '../fixtures/index.mjs';
+import { HttpDriver, PROVIDER, SqlDriver, stopClock } from './drivers.mjs';
+import { makeSequence, runSequence, shrink } from './sequence.mjs';
+
+const SEQUENCES = Number(process.env.PROPERTY_SEQUENCES ?? 300);
+const SEED = Number(process.env.PROPERTY_SEED ?? Math.floor(Math.random() * 2 ** 32));
+const WORKERS = 4;
+
+let postgres;
+let redis;
+before(async () => {
+  [postgres, redis] = await Promise.all([Postgres.start(), Redis.start()]);
+});
+after(() => Promise.all([postgres?.stop(), redis?.stop()]));
+
+async function stopped() {
+  const database = await postgres.migrated();
+  await stopClock(database);
+  return database;
+}
+
+// Each driver takes the next sequence until `count` are through or one has failed.
+async function runMany(drivers, count, options, seen, first = SEED) {
+  let next = 0;
+  let found;
+  await Promise.all(drivers.map(async (driver) => {
+    while (next < count && !found) {
+      const sequence = makeSequence((first + next++) >>> 0, options);
+      const failure = await runSequence(driver, sequence, seen);
+      if (failure && !found) found = { driver, sequence, failure };
+    }
+  }));
+  return found && { ...found, ran: next };
+}
+
+async function agree(t, drivers, count, options) {
+  const seen = {};
+  const found = await runMany(drivers, count, options, seen);
+  t.diagnostic(`${count} sequences from seed ${SEED}: ${Object.entries(seen).sort().map(([what, times]) => `${what} ${times}`).join(', ')}`);
+  if (!found) return seen;
+  const { seed, sale } = found.sequence;
+  const { steps, failure } = await shrink(found.driver, found.sequence, found.failure);
+  assert.fail(`again: PROPERTY_SEED=${seed} PROPERTY_SEQUENCES=1\n${JSON.stringify(sale)}\n${steps.map((step, i) => `${i} ${JSON.stringify(step)}`).join('\n')}
+${failure.message}\nfirst seen: ${found.failure.message}`);
+}
+
+// That they agree says something only of what has happened.
+const COMES_UP = ['hold created', 'hold repeated', 'hold idempotency-conflict', 'hold limit', 'hold seat-taken', 'hold no-adjacent', 'hold no-seats',
+  'hold unknown-seat', 'hold invalid', 'cancel cancelled', 'cancel expired', 'cancel not-cancellable', 'cancel not-yours', 'pay pending', 'pay confirmed',
+  'pay already-paid', 'pay not-payable', 'pay expired', 'webhook confirmed', 'webhook refund-due', 'webhook failed', 'webhook refunded', 'webhook repeated',
+  'webhook wrong-amount', 'webhook reference-used', 'refund refunded', 'refund repeated', 'refund not-refundable', 'crash rollback', 'crash cut', 'crash lost',
+  'crash kill'];
+
+test('the SQL functions agree with the model, whatever is cut off or killed', { timeout: 3600000 }, async (t) => {
+  const drivers = [];
+  for (let i = 0; i < WORKERS; i++) drivers.push(new SqlDriver((await stopped()).url));
+  t.after(() => drivers.forEach((driver) => driver.close()));
+  const seen = await agree(t, drivers, SEQUENCES, { kill: true });
+  if (SEQUENCES >= 300) assert.deepEqual(COMES_UP.filter((what) => !seen[what]), [], 'never came up');
+});
+
+test('so does the service, over HTTP, with its connections to the database ended', { timeout: 3600000 }, async (t) => {
+  const database = await stopped();
+  const server = await Server.start({ redis, database, env: { PAYMENT_PROVIDER: PROVIDER } });
+  const driver = new HttpDriver(server, database.url);
+  t.after(async () => {
+    driver.close();
+    await server.stop();
+  });
+  // More seats than all buyers may have: a hall that is sold out lets nobody in.
+  await agree(t, [driver], Math.ceil(SEQUENCES / 10), { hall: { rows: 3, perRow: 4 }, crash: 0.04 });
+});
+
+// ---- what is broken is found ----
+
+for (const [what, name, from, to] of [
+  ['a late payment sells seats that somebody else has', 'reservation_sell', 'sold := v_free = r.seat_count', 'sold := true'],
+  ['a late payment passes over maxSeats', 'reservation_sell', 'IF sold AND (r.status', 'IF false AND (r.status'],
+  ['a hold passes over what was bought', 'reservation_hold_locked', 'v_owned + v_n > v_max', 'v_n > v_max'],
+  ['a hold takes seats that are held', 'reservation_hold_locked', 'AND (sold OR held_until > v_now)', 'AND sold'],
+  ['a swap keeps the old seats', 'reservation_hold_locked', 'PERFORM seats_release(ARRAY[v_old.id], p_seats);', ''],
+  ['an expired hold can be cancelled', 'reservation_cancel', 'v_reservation.expires_at <= v_now', 'false'],
+  ['any amount will do', 'payment_report', 'p_amount <> v_r.total OR', ''],
+  ['a payment sells that was refunded before', 'payment_report', `IN ('pending', 'failed')`, `IN ('pending', 'failed', 'refunded')`],
+  ['a refund keeps the seats', 'payment_refund', 'PERFORM seats_unsell(v_before.id);', ''],
+  ['a refund by the provider keeps the seats', 'payment_refunded', 'PERFORM seats_unsell(v_r.id);', ''],
+  ['a refund is not recorded as due', 'payment_refund', `SET status = 'refund_due'`, `SET status = 'paid'`],
+]) {
+  test(`noticed: ${what}`, { timeout: 600000 }, async (t) => {
+    const driver = new SqlDriver((await stopped()).url);
+    t.after(() => driver.close());
+    await driver.mutate(name, from, to);
+    const found = await runMany([driver], 400, { crash: 0 }, {}, 1); // always the same ones
+    assert.ok(found, 'no sequence noticed it');
+    const { steps } = await shrink(driver, found.sequence, found.failure);
+    t.diagnostic(`after ${found.ran} sequences; ${steps.length} of ${found.sequence.steps.length} steps: ${steps.map(({ kind }) => kind).join(', ')}`);
+    assert.ok(steps.length <= found.sequence.steps.length);
+  });
+}

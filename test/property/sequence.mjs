@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT
+//
+// One random sequence: made from a seed, run against a sale and the model beside it, compared after
+// every step; and cut down to its shortest failing form when they differ.
+//
+// A step names what it is about by large random numbers, which are taken modulo what there is when
+// it is run: so any part of a sequence is a sequence, too.
+
+import assert from 'node:assert/strict';
+import { Model } from './model.mjs';
+
+// mulberry32: small, and the same everywhere.
+export function random(seed) {
+  let state = seed >>> 0;
+  const next = () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return (t ^ (t >>> 14)) >>> 0;
+  };
+  const below = (n) => next() % n;
+  const weighted = (table) => {
+    let at = below(Object.values(table).reduce((sum, weight) => sum + weight, 0));
+    for (const [name, weight] of Object.entries(table)) if ((at -= weight) < 0) return name;
+    return undefined;
+  };
+  return { next, below, weighted, any: (list) => list[below(list.length)], chance: (p) => next() / 2 ** 32 < p };
+}
+
+const WEIGHTS = { hold: 26, swap: 10, cancel: 10, expire: 16, sweep: 5, pay: 14, webhook: 34, refund: 7 };
+const HOLD_MS = 1000;
+
+// What goes wrong around a step: rolled back, its connection ended in the middle of the transaction or
+// at some moment of the statement, the process behind it killed.
+const CRASHES = { rollback: 3, cut: 3, lost: 4 };
+
+// kill: in every hundredth, the process behind a step's connection is killed -9 (PostgreSQL restarts).
+export function makeSequence(seed, { hall, buyers = 3, crash = 0.08, kill = false } = {}) {
+  const dice = random(seed);
+  const { rows, perRow } = hall ?? { rows: 1 + dice.below(2), perRow: 3 };
+  const sale = { rows, perRow, price: dice.chance(0.15) ? 0 : 1000, maxSeats: 1 + dice.below(3), holdMs: HOLD_MS };
+  const buyer = () => dice.below(buyers);
+  const make = {
+    hold: () => ({
+      buyer: buyer(), key: dice.chance(0.3) ? dice.below(2) : null, again: dice.chance(0.1) ? dice.next() : null,
+      ...(dice.chance(0.5)
+        ? { seats: [...new Set(Array.from({ length: 1 + dice.below(3) }, () => dice.below(dice.chance(0.03) ? 1000 : rows * perRow)))] }
+        : { quantity: 1 + dice.below(3), section: dice.any([null, null, null, 'S', 'S', dice.chance(0.2) ? 'nowhere' : null]) }),
+    }),
+    swap: () => ({ ...make.hold(), key: null, again: null, swap: dice.next() }),
+    cancel: () => ({ r: dice.next(), stranger: dice.chance(0.1) }),
+    expire: () => ({ ms: dice.any([1, HOLD_MS / 2, HOLD_MS - 1, HOLD_MS, HOLD_MS, HOLD_MS + 1]) }),
+    sweep: () => ({ limit: 1 + dice.below(20) }),
+    pay: () => ({ r: dice.next(), stranger: dice.chance(0.1) }),
+    // Of a payment begun here, else of one the provider alone knows (of four names: they come again).
+    webhook: () => ({
+      r: dice.next(), payment: dice.chance(0.6) ? dice.next() : null, name: dice.below(4), other: dice.chance(0.05),
+      late: dice.chance(0.3), // of a hold that has expired, if there is one
+      word: dice.weighted({ paid: 6, failed: 2, refunded: 2 }), wrong: dice.chance(0.08) ? dice.any(['amount', 'currency']) : null,
+    }),
+    refund: () => ({ r: dice.next() }),
+  };
+  const steps = Array.from({ length: 10 + dice.below(30) }, () => {
+    const kind = dice.weighted(WEIGHTS);
+    const step = { kind, ...make[kind]() };
+    if ('r' in step && dice.chance(0.02)) step.nobody = true;
+    if (dice.chance(crash)) step.crash = dice.weighted(CRASHES);
+    return step;
+  });
+  if (kill && seed % 100 === 0) dice.any(steps.filter(({ kind }) => kind !== 'expire')).crash = 'kill';
+  return { seed, sale, steps };
+}
+
+// The newest reservations matter most: half of the time one of the last three.
+function pick(number, list) {
+  if (list.length === 0) return null;
+  return number & 1 ? Math.max(0, list.length - 1 - ((number >>> 1) % 3)) : (number >>> 1) % list.length;
+}
+
+// What the step means now; undefined: there is nothing to do it with.
+function resolve(model, step) {
+  const args = { ...step };
+  if (step.kind === 'swap') {
+    const holders = [0, 1, 2, 3, 4, 5].filter((buyer) => model.heldBy(buyer) !== null);
+    if (holders.length === 0) return undefined;
+    args.buyer = holders[step.swap % holders.length];
+  }
+  // The same order under the same key, as a browser sends it that heard no answer.
+  const orders = Object.values(model.keys).map(({ order }) => order);
+  if (step.kind === 'hold' && step.again !== null && orders.length > 0) return { method: 'hold', args: orders[step.again % orders.length] };
+  if (step.kind === 'hold' || step.kind === 'swap') return { method: 'hold', args };
+  if ('r' in step) {
+    args.r = pick(step.r, model.reservations);
+    if (step.nobody) args.r = null;
+    else if (args.r === null) return undefined;
+  }
+  if (args.r !== null && args.r !== undefined) {
+    const { buyer } = model.reservations[args.r];
+    args.buyer = step.stranger ? buyer + 1 : buyer;
+  } else {
+    args.buyer = 0;
+  }
+  if (step.kind === 'webhook') {
+    args.payment = step.payment === null ? null : pick(step.payment, model.payments);
+    if (args.payment !== null && !step.other) args.r = model.payments[args.payment].r;
+    const late = step.late ? model.reservations.map((_, i) => i).filter((i) => model.status(i) === 'expired') : [];
+    if (late.length > 0) {
+      args.r = late[step.r % late.length];
+      const begun = model.payments.findIndex(({ r, status }) => r === args.r && status === 'pending');
+      args.payment = begun < 0 ? null : begun;
+    }
+    args.amount = args.r === null ? 1 : model.total(args.r) + (step.wrong === 'amount' ? 1 : 0);
+    args.currency = step.wrong === 'currency' ? 'USD' : 'EUR';
+  }
+  return { method: step.kind, args };
+}
+
+const short = (value) => JSON.stringify(value);
+
+// Runs it on a new sale of this driver. Undefined when all agreed, else { at, message }. seen counts
+// what came of the steps.
+export async function runSequence(driver, { sale, steps }, seen = {}) {
+  let model = new Model(sale);
+  const real = await driver.open(sale);
+  for (const [at, step] of steps.entries()) {
+    const resolved = resolve(model, step);
+    if (!resolved) continue;
+    const before = model.copy();
+    const expected = model[resolved.method](resolved.args);
+    for (const what of [`${resolved.method} ${expected.outcome}`, ...(step.crash ? [`crash ${step.crash}`] : [])]) seen[what] = (seen[what] ?? 0) + 1;
+    try {
+      const answer = await real.step(resolved.method, resolved.args, step.crash);
+      // undefined: nobody knows whether it was done. Either is right, but nothing in between.
+      const outcomes = answer === 'undone' ? [before] : answer === undefined ? [before, model] : [model];
+      if (answer !== undefined && answer !== 'undone') real.compare(answer, expected);
+      model = await settle(real, outcomes);
+    } catch (error) {
+      if (!(error instanceof assert.AssertionError)) throw error;
+      return { at, message: `step ${at} ${short(step)}, that is ${resolved.method} ${short(resolved.args)}:\n${error.message}` };
+    }
+  }
+  return undefined;
+}
+
+async function settle(real, models) {
+  const raw = await real.read();
+  let error;
+  for (const model of models) {
+    try {
+      assert.deepEqual(real.state(raw, model), model.state());
+      error = undefined;
+      real.adopt(raw);
+      checkSound(raw, model);
+      return model;
+    } catch (thrown) {
+      error = thrown;
+    }
+  }
+  throw error;
+}
+
+// ---- what must be so whatever was done, of the rows as they are ----
+
+function checkSound({ now, seats, reservations, links, payments }, { maxSeats }) {
+  const reservation = new Map(reservations.map((row) => [row.id, row]));
+  const seat = new Map(seats.map((row) => [row.id, row]));
+  const live = links.filter((link) => link.live);
+  assert.equal(new Set(live.map((link) => link.seat)).size, live.length, 'a seat has two live rows');
+  for (const { id, status, holder, until } of seats) {
+    const owner = reservation.get(holder);
+    const linked = live.some((link) => link.seat === id && link.reservation === holder);
+    if (status === 'sold') assert.ok(owner?.status === 'confirmed' && linked, `seat ${id} is sold to nobody who bought it`);
+    if (status === 'held' && until > now) assert.ok(owner?.status === 'held' && linked, `seat ${id} is held by nobody`);
+  }
+  for (const { id, status, until, total, count } of reservations) {
+    const own = links.filter((link) => link.reservation === id);
+    const wanted = status === 'confirmed' ? 'sold' : status === 'held' && until > now ? 'held' : null;
+    if (wanted) {
+      assert.ok(own.every((link) => link.live && seat.get(link.seat).holder === id && seat.get(link.seat).status === wanted),
+        `not every seat of ${id} is ${wanted} by it`);
+    }
+    if (status === 'cancelled' || status === 'refunded') assert.ok(own.every((link) => !link.live), `${id} is over and has live rows`);
+    assert.deepEqual([count, total], [own.length, own.reduce((sum, link) => sum + seat.get(link.seat).price, 0)], `seats and total of ${id}`);
+    const paid = payments.filter((payment) => payment.reservation === id && payment.status === 'paid');
+    assert.ok(paid.length <= (status === 'confirmed' ? 1 : 0), `${id} is ${status} and was paid ${paid.length} times`);
+  }
+  for (const buyer of new Set(reservations.map((row) => row.buyer))) {
+    const own = reservations.filter((row) => row.buyer === buyer && (row.status === 'confirmed' || (row.status === 'held' && row.until > now)));
+    assert.ok(own.reduce((sum, row) => sum + row.count, 0) <= maxSeats, `${buyer} has more than ${maxSeats} seats`);
+    assert.ok(reservations.filter((row) => row.buyer === buyer && row.status === 'held').length <= 1, `${buyer} has two holds`);
+  }
+  const sum = (list) => list.reduce((total, { amount, price }) => total + (amount ?? price), 0);
+  assert.equal(sum(payments.filter(({ status }) => status === 'paid')), sum(seats.filter(({ status }) => status === 'sold')),
+    'money taken and kept is not what was sold');
+}
+
+// ---- shorter ----
+
+// Leaves out what is not needed to fail: halves first, then smaller parts.
+export async function shrink(driver, sequence, failure) {
+  let best = { steps: sequence.steps.slice(0, failure.at + 1), failure };
+  for (let size = Math.ceil(best.steps.length / 2); size >= 1; size = size === 1 ? 0 : Math.ceil(size / 2)) {
+    for (let at = 0; at < best.steps.length; ) {
+      const steps = [...best.steps.slice(0, at), ...best.steps.slice(at + size)];
+      // Failing in another way, such as a wait that timed out, is not what is looked for.
+      const again = steps.length > 0 ? await runSequence(driver, { ...sequence, steps }).catch(() => undefined) : undefined;
+      if (again) best = { steps: steps.slice(0, again.at + 1), failure: again };
+      else at += size;
+    }
+  }
+  return best;
+}
