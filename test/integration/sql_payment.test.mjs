@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+//
+// Payments on the bare SQL functions: what becomes of money for a hold that was swapped, cancelled or
+// ended meanwhile; refunds; and everything at once.
+
+import assert from 'node:assert/strict';
+import { after, afterEach, before, beforeEach, test } from 'node:test';
+import { startSql } from './sql_support.mjs';
+
+let server;
+let sql;
+before(async () => (server = await startSql()));
+after(() => server.stop());
+beforeEach(async () => (sql = await server.fresh(16)));
+afterEach(async () => {
+  await sql.assertSound();
+  await assertMoney();
+  await sql.close();
+});
+
+// What was paid is what the sold seats cost, and who has paid has seats; whatever happened before.
+async function assertMoney() {
+  const broken = await sql.rows(`
+    SELECT 'paid for nothing' AS what, p.reference AS which FROM payments p JOIN reservations r ON r.id = p.reservation_id
+    WHERE p.status = 'paid' AND r.status <> 'confirmed'
+    UNION ALL
+    SELECT 'not paid once', r.id::text FROM reservations r WHERE r.status = 'confirmed' AND r.total > 0
+      AND 1 <> (SELECT count(*) FROM payments p WHERE p.reservation_id = r.id AND p.status = 'paid')
+    UNION ALL
+    SELECT 'another sum', e.id FROM events e
+    WHERE (SELECT coalesce(sum(amount), 0) FROM payments p JOIN reservations r ON r.id = p.reservation_id
+           WHERE r.event_id = e.id AND p.status = 'paid')
+       <> (SELECT coalesce(sum(price), 0) FROM seats s WHERE s.event_id = e.id AND s.status = 'sold')
+    UNION ALL
+    SELECT 'settled without a time', p.reference FROM payments p WHERE (p.status = 'pending') <> (p.settled_at IS NULL)`);
+  assert.deepEqual(broken, []);
+}
+
+const held = async (event, buyer, order) => {
+  const row = await sql.hold(event, buyer, order);
+  assert.equal(row.outcome, 'created', JSON.stringify(row.body));
+  return row.body;
+};
+const begin = async (buyer, reservation) => (await sql.call('payment_begin', buyer, reservation.id, 'demo')).body;
+const told = (reservation, { provider, reference }, status = 'paid', amount = reservation.totalAmount) =>
+  sql.call('payment_report', reservation.id, provider, reference, amount, 'EUR', status);
+const payment = async ({ reference }) => (await sql.row('SELECT status FROM payments WHERE reference = $1', [reference])).status;
+
+test('the hold that is being paid is swapped: the money for the old one is due back, the new one stands', async () => {
+  const seats = await sql.event('swap');
+  const old = await held('swap', 'u:1', { seats: [seats[0]] });
+  const order = await begin('u:1', old);
+  const next = await held('swap', 'u:1', { seats: [seats[1]] });
+  assert.equal((await told(old, order)).outcome, 'refund-due');
+  assert.equal(await payment(order), 'refund_due');
+  const second = await begin('u:1', next);
+  assert.notEqual(second.reference, order.reference);
+  assert.equal((await told(next, second)).outcome, 'confirmed');
+  assert.equal((await told(old, order, 'refunded')).outcome, 'refunded');
+  assert.equal(await payment(second), 'paid');
+});
+
+test('cancelled while the money was on its way: due back, and the seat is free', async () => {
+  const [seat] = await sql.event('cancel', { perRow: 1 });
+  const first = await held('cancel', 'u:1', { seats: [seat] });
+  const order = await begin('u:1', first);
+  await sql.call('reservation_cancel', 'u:1', first.id);
+  await held('cancel', 'u:2', { seats: [seat] });
+  assert.equal((await told(first, order)).outcome, 'refund-due');
+  assert.equal((await told(first, order)).outcome, 'repeated');
+});
+
+test('late, before and after the sweep: sold if the seats are free, else due back', async () => {
+  for (const [event, sweep, taken] of [['a', false, false], ['b', true, false], ['c', false, true], ['d', true, true]]) {
+    const seats = await sql.event(event, { perRow: 2 });
+    const first = await held(event, 'u:1', { seats });
+    const order = await begin('u:1', first);
+    await sql.lapse(first.id);
+    if (sweep) await sql.call('reservation_sweep', 10);
+    if (taken) await held(event, 'u:2', { seats: [seats[1]] });
+    assert.equal((await told(first, order)).outcome, taken ? 'refund-due' : 'confirmed', event);
+    assert.equal((await sql.call('payment_begin', 'u:1', first.id, 'demo')).outcome, taken ? 'expired' : 'already-paid');
+  }
+});
+
+test('an auto-hold whose payment has begun is kept when the admission ends', async () => {
+  await sql.event('auto');
+  const one = await held('auto', 'u:1', { quantity: 1, place: 0 });
+  await sql.rows('UPDATE reservations SET auto = true, place = 7 WHERE id = $1', [one.id]);
+  const order = await begin('u:1', one);
+  assert.equal((await sql.call('reservation_release', 'auto', 'u:1', 7)).outcome, 'nothing');
+  assert.equal((await told(one, order, 'failed')).outcome, 'failed');
+  assert.equal((await sql.call('reservation_release', 'auto', 'u:1', 7)).outcome, 'released');
+});
+
+test('a refund makes room: for the buyer below maxSeats, and for others; its repetition takes nothing from them', async () => {
+  const seats = await sql.event('room', { perRow: 4, maxSeats: 4 });
+  const first = await held('room', 'u:1', { seats });
+  const order = await begin('u:1', first);
+  await told(first, order);
+  assert.equal((await sql.hold('room', 'u:1', { quantity: 1 })).outcome, 'limit');
+  assert.equal((await sql.call('payment_refund', 'room', first.id, 'owner')).outcome, 'refunded');
+  const again = await held('room', 'u:1', { seats: seats.slice(0, 2) });
+  const next = await held('room', 'u:2', { seats: seats.slice(2) });
+  await told(again, await begin('u:1', again));
+  await told(next, await begin('u:2', next));
+  assert.equal((await sql.call('payment_refund', 'room', first.id, 'owner')).outcome, 'repeated');
+  assert.equal((await told(first, order, 'refunded')).outcome, 'refunded');
+  assert.equal((await told(first, order, 'refunded')).outcome, 'repeated');
+  assert.deepEqual(await sql.rows("SELECT DISTINCT status FROM seats WHERE event_id = 'room'"), [{ status: 'sold' }]);
+  assert.equal((await sql.row("SELECT count(*) AS n FROM audit WHERE event_id = 'room' AND verb = 'refund'")).n, 1);
+});
+
+test('the slot of a buyer is freed, though his sale was taken back before anybody got to it', async () => {
+  await sql.event('slot');
+  const one = await held('slot', 'u:1', { quantity: 1 });
+  await told(one, await begin('u:1', one));
+  await sql.call('payment_refund', 'slot', one.id, 'owner');
+  await sql.rows("UPDATE reservations SET ended_at = now() - interval '3 seconds' WHERE id = $1", [one.id]);
+  const { reservations } = (await sql.call('reservation_unfreed', 'slot', 10)).body;
+  assert.deepEqual(reservations.map(({ id }) => id), [one.id]);
+  assert.equal((await sql.call('reservation_mark_freed', one.id)).outcome, 'freed');
+  assert.deepEqual((await sql.call('reservation_unfreed', 'slot', 10)).body.reservations, []);
+});
+
+test('paid, refunded, failed, cancelled, swapped, swept and taken back, all at once', async () => {
+  const seats = await sql.event('storm', { rows: 4, perRow: 10, holdMs: 30, maxSeats: 3 });
+  const seen = {};
+  const words = ['paid', 'paid', 'paid', 'failed', 'refunded'];
+  const any = (list) => list[Math.floor(Math.random() * list.length)];
+  const note = (row) => (seen[row.outcome] = (seen[row.outcome] ?? 0) + 1);
+  await Promise.all(Array.from({ length: 16 }, async (_, i) => {
+    const buyer = `u:${i}`;
+    for (let round = 0; round < 40; round++) {
+      const { body, outcome } = await sql.hold('storm', buyer, Math.random() < 0.5 ? { seats: [any(seats)] } : { quantity: 1 + round % 3 });
+      if (outcome !== 'created') continue;
+      const order = await begin(buyer, body);
+      if (!order.reference) continue;
+      const steps = [
+        () => told(body, order, any(words)), () => told(body, order, any(words)), () => told(body, order, any(words)),
+        () => sql.call('reservation_cancel', buyer, body.id), () => sql.call('reservation_sweep', 5),
+        () => sql.hold('storm', buyer, { seats: [any(seats)] }), () => sql.call('payment_begin', buyer, body.id, 'demo'),
+        () => sql.call('payment_refund', 'storm', body.id, 'owner'), () => sql.call('payment_refund', 'storm', body.id, 'owner'),
+      ].filter(() => Math.random() < 0.5);
+      for (const row of await Promise.all(steps.map((step) => step()))) note(row);
+    }
+  }));
+  for (const outcome of ['confirmed', 'refund-due', 'refunded', 'repeated']) assert.ok(seen[outcome] > 5, JSON.stringify(seen));
+  assert.equal(await sql.deadlocks(), 0);
+});
