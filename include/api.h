@@ -176,8 +176,18 @@ extern const struct api_route api_queue_routes[];
 extern const struct api_route api_reservation_routes[];
 extern const struct api_route api_payment_routes[];
 extern const struct api_route api_admin_routes[];
+extern const struct api_route api_operate_routes[];
 extern const struct api_route api_gate_routes[];
 extern const struct api_route api_ops_routes[];
+/* Roles of AUTH_STAFF routes. */
+#define API_ROLE(role) (1u << USER_##role)
+#define API_STAFF      (API_ROLE(ADMIN) | API_ROLE(ORGANIZER))
+#define API_OPERATORS  (API_STAFF | API_ROLE(SRE))
+#define API_READERS    (API_OPERATORS | API_ROLE(VIEWER))
+/* Reads ?before=&limit= of a paged list: an id, and 1 to `most` (which is the default). False with
+ * *error filled. */
+bool api_read_page(struct api_call *call, int64_t most, int64_t *ret_limit,
+                   struct json_error *error);
 /* May this member of staff act on the event? An organizer only on his own. False: answered 403. */
 bool api_staff_may(struct api_call *call, const struct event *event);
 void api_process_on_message(struct api *api, const struct json *payload);

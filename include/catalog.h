@@ -74,5 +74,12 @@ MUST_CHECK enum status catalog_settle(struct db *db, const char *id, uint64_t la
 typedef void (*catalog_json_cb)(void *arg, enum status status, const char *json, size_t len);
 MUST_CHECK enum status catalog_list(struct db *db, const char *owner, bool public_only,
                                     catalog_json_cb cb, void *arg);
+/* What was done to the event, newest first, below entry `before` (digits, or NULL): {"entries","next"}. */
+MUST_CHECK enum status catalog_audit(struct db *db, const char *id, const char *before, int limit,
+                                     catalog_json_cb cb, void *arg);
+/* Adds to it what PostgreSQL does not see by itself; `after`: a JSON text. */
+MUST_CHECK enum status catalog_audit_note(struct db *db, const char *id, const char *who,
+                                          const char *verb, const char *after, catalog_json_cb cb,
+                                          void *arg);
 
 #endif

@@ -26,6 +26,7 @@ const char *event_status_name(enum event_status status); /* "sold_out" */
 MUST_CHECK enum status event_status_parse(const char *text, enum event_status *ret_status);
 
 #define EVENT_TEXT_MAX      200
+#define EVENT_MESSAGE_MAX   2000 /* bytes: 500 characters */
 #define EVENT_SURGE_MAX     16
 #define EVENT_STREAM_ID_MAX 41 /* two 64-bit numbers and a dash */
 
@@ -38,6 +39,7 @@ struct event {
     char id[EVENT_ID_MAX + 1];
     char owner[BUYER_ID_MAX + 1]; /* sub of the organizer */
     char title[EVENT_TEXT_MAX + 1], artist[EVENT_TEXT_MAX + 1], venue[EVENT_TEXT_MAX + 1];
+    char message[EVENT_MESSAGE_MAX + 1]; /* to those who wait; "": none */
     int64_t starts_at_ms, opens_at_ms, closes_at_ms; /* 0: none */
     enum event_status status;
     int64_t version, epoch;
@@ -63,6 +65,9 @@ void event_init(struct event *event, const struct config *config);
  * ST_INVALID with *error naming the field (unknown fields too); *event is then unchanged. */
 MUST_CHECK enum status event_read_json(struct event *event, const struct json *body, bool creating,
                                        struct json_error *error);
+/* {"text"}: 1 to 500 characters, or null or "" for none. */
+MUST_CHECK enum status event_read_message(struct event *event, const struct json *body,
+                                          struct json_error *error);
 /* The row as SQL function event_row() gives it, in JSON (all fields flat, plus owner, seats,
  * lastPlace, opened, epoch, freeSeats, freeAdmitted, freeId). */
 MUST_CHECK enum status event_read_row(struct event *event, const struct json *row);

@@ -59,6 +59,7 @@ struct sale {
     bool due; /* another tick was asked for while one ran */
     uint64_t due_admit;
     struct sale_replies due_replies;
+    uint64_t due_until_ms; /* what was asked before the sale was ready counts until then */
 
     struct admission_rate rate;
     uint64_t seq; /* last place given, for PostgreSQL */

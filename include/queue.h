@@ -192,6 +192,7 @@ MUST_CHECK enum status queue_write_free(struct queue *queue, const char *event, 
 struct queue_stat {
     const char *name;
     int64_t value;
+    const char *text; /* of a minute: see lua/index.lua */
 };
 typedef void (*queue_stats_cb)(void *arg, enum status status, const struct queue_stat *list,
                                size_t count);

@@ -8,7 +8,7 @@
 --       4  highest place PostgreSQL knows of; 0: none
 --       5  length of a restore window, ms
 --       6  seats free   7  as of this admission   8  and this entry of the log; '': unknown, 0-0: none yet
---       then field and value of each setting: status title artist venue startsAt opensAt closesAt
+--       then field and value of each setting: status title artist venue message startsAt opensAt closesAt
 --       (ms, 0: none) allowGuests (0|1) seats threshold intervalMs idleTimeoutMs sessionLimitMs
 --       holdMs surge ("queueAbove:threshold,…") outflowPerMinute autoHold maxSeats
 -- REPLY OK and the numbers, then applied (1: the settings were written)

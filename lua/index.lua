@@ -15,10 +15,15 @@
 -- samples, "rank,place" with a space between them: each the difference to the sample before it,
 -- the first one to 0,0. Ranks count from 0.
 --
+-- With it goes the diary of the last hour: at each new minute the counters as they stand, with the
+-- numbers inside and waiting, are written to field "m<minute>" of stats:{id}; what is older than
+-- an hour is dropped. `minute` is the newest one.
+--
 -- A queue of up to 1,000 is given whole; a longer one by its first 256 ranks, then geometrically
 -- spaced samples, then its last rank: about a thousand points however long it is.
 
 local WHOLE, EXACT, STEPS, TTL_MS = 1000, 256, 744, 60000
+local DIARY = 60 -- minutes
 
 if not open() then
     return {'NOCONFIG'}
@@ -49,6 +54,24 @@ if exact < ev.size then
         at = max(at * ratio, rank + 1)
     until rank == last
 end
+
+local function diary()
+    local minute, last = floor(ev.now / 60000), num(call('HGET', K_STATS, 'minute'))
+    if minute <= last then
+        return
+    end
+    local counts = call('HMGET', K_STATS, 'joined', 'admitted', 'left', 'withdrawn', 'idle',
+        'timeout', 'completed', 'parked')
+    for i = 1, 8 do -- the first minute has everything since the beginning
+        counts[i] = last > 0 and counts[i] or '0'
+    end
+    counts[9], counts[10] = ev.inside, ev.size
+    call('HSET', K_STATS, 'minute', minute, 'm' .. minute, table.concat(counts, ' '))
+    for old = max(last - DIARY, 0), min(last, minute - DIARY - 1) do
+        call('HDEL', K_STATS, 'm' .. old)
+    end
+end
+diary()
 
 local reply = numbers()
 local seats = seats_left()

@@ -55,8 +55,9 @@ static void register_routes(const struct api_route *routes)
 void api_register_routes(bool ops_only)
 {
     static const struct api_route *const parts[] = {api_queue_routes, /* the hot ones first */
-                                                    api_gate_routes, api_reservation_routes,
-                                                    api_payment_routes, api_admin_routes};
+                                                    api_gate_routes,    api_reservation_routes,
+                                                    api_payment_routes, api_admin_routes,
+                                                    api_operate_routes};
     for (size_t i = 0; !ops_only && i < sizeof(parts) / sizeof(parts[0]); i++)
         register_routes(parts[i]);
     register_routes(api_ops_routes);
@@ -241,6 +242,37 @@ bool api_admits_buyer(struct api_call *call, const struct event *event)
     call->guest = false; /* no cookie for somebody who must log in */
     api_problem(call, 401, "login-required", "This event needs you to be logged in.", NULL);
     return false;
+}
+
+bool api_staff_may(struct api_call *call, const struct event *event)
+{
+    if (call->user.role != USER_ORGANIZER || strcmp(event->owner, call->user.sub) == 0)
+        return true;
+    api_problem(call, 403, "not-yours", "This event belongs to another organizer.", NULL);
+    return false;
+}
+
+static bool plain_number(const char *text)
+{
+    const size_t len = strlen(text);
+    return len > 0 && len <= 18 && strspn(text, "0123456789") == len;
+}
+
+bool api_read_page(struct api_call *call, int64_t most, int64_t *ret_limit,
+                   struct json_error *error)
+{
+    const char *before = http_req_query(call->req, "before");
+    const char *limit = http_req_query(call->req, "limit");
+    const int64_t wanted = limit == NULL         ? most
+                           : plain_number(limit) ? strtoll(limit, NULL, 10)
+                                                 : 0;
+    if (before != NULL && !plain_number(before))
+        return json_refuse(error, "before", "before must be an id of this list.") == ST_OK;
+    if (wanted < 1 || wanted > most)
+        return json_refuse(error, "limit", "limit must be from 1 to %lld.", (long long)most) ==
+               ST_OK;
+    *ret_limit = wanted;
+    return true;
 }
 
 /* The text of a proof: from its header, else from its cookie. */

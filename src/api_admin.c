@@ -22,10 +22,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define R(role)         (1u << USER_##role)
-#define PROCESS_WAIT_MS 2000
+#define AUDIT_PAGE 100
 
-enum change_kind { CHANGE_PATCH, CHANGE_VERB, CHANGE_CLEAR, CHANGE_SEATS };
+enum change_kind { CHANGE_PATCH, CHANGE_MESSAGE, CHANGE_VERB, CHANGE_CLEAR, CHANGE_SEATS };
 
 struct change {
     enum change_kind kind;
@@ -37,14 +36,6 @@ struct change {
 };
 
 /* ---- shared steps ---- */
-
-bool api_staff_may(struct api_call *call, const struct event *event)
-{
-    if (call->user.role != USER_ORGANIZER || strcmp(event->owner, call->user.sub) == 0)
-        return true;
-    api_problem(call, 403, "not-yours", "This event belongs to another organizer.", NULL);
-    return false;
-}
 
 static void answer_event(struct api_call *call, unsigned code, const struct event *event)
 {
@@ -69,6 +60,19 @@ static void publish_event(struct api *api, const char *kind, const struct event 
                  kind, event->id, event->version, event_status_name(event->status));
     if (queue_publish(api->queue, message, (size_t)len) != ST_OK)
         log_debug("a change was not published", LOG_TEXT("event", event->id));
+}
+
+static void publish_message(struct api *api, const struct event *event)
+{
+    struct buf text;
+    buf_init(&text, 4 * EVENT_MESSAGE_MAX);
+    buf_printf(&text,
+               "{\"event\":\"message\",\"payload\":{\"eventId\":\"%s\",\"text\":", event->id);
+    buf_add_json_str(&text, event->message, strlen(event->message));
+    buf_add_str(&text, "}}");
+    if (buf_status(&text) != ST_OK || queue_publish(api->queue, buf_str(&text), text.len) != ST_OK)
+        log_debug("a message was not published", LOG_TEXT("event", event->id));
+    buf_clear(&text);
 }
 
 /* `"12"` or `W/"12"` or `12`; `*` and absence mean any. -1: nonsense. */
@@ -103,6 +107,8 @@ static void change_configured(void *arg, enum status status, bool applied)
     publish_event(call->api, "config-changed", &change->event);
     if (change->before.status != change->event.status)
         publish_event(call->api, "event-status-changed", &change->event);
+    if (change->kind == CHANGE_MESSAGE)
+        publish_message(call->api, &change->event);
     catalog_hint(call->api->catalog, change->event.id);
     answer_event(call, 200, &change->event);
 }
@@ -137,8 +143,10 @@ static bool edit_event(struct api_call *call, struct change *change)
 {
     struct json_error error = {0};
     enum status st;
-    if (change->kind == CHANGE_PATCH) {
-        st = event_read_json(&change->event, call->body, false, &error);
+    if (change->kind == CHANGE_PATCH || change->kind == CHANGE_MESSAGE) {
+        st = change->kind == CHANGE_PATCH
+                 ? event_read_json(&change->event, call->body, false, &error)
+                 : event_read_message(&change->event, call->body, &error);
         if (st != ST_OK)
             api_invalid(call, &error);
         return st == ST_OK;
@@ -201,7 +209,7 @@ static enum status change_start(struct api_call *call, enum change_kind kind, en
         api_problem(call, 400, "invalid", "If-Match must be an ETag of this event.", "If-Match");
         return ST_OK;
     }
-    const bool wants_body = kind == CHANGE_PATCH || kind == CHANGE_SEATS;
+    const bool wants_body = kind == CHANGE_PATCH || kind == CHANGE_MESSAGE || kind == CHANGE_SEATS;
     if (wants_body && call->body == NULL) {
         api_problem(call, 400, "invalid", "A JSON body is needed.", "");
         return ST_OK;
@@ -214,6 +222,11 @@ static enum status change_start(struct api_call *call, enum change_kind kind, en
 static enum status patch_start(struct api_call *call)
 {
     return change_start(call, CHANGE_PATCH, EVENT_VERB_OPEN, "patch");
+}
+
+static enum status message_start(struct api_call *call)
+{
+    return change_start(call, CHANGE_MESSAGE, EVENT_VERB_OPEN, "message");
 }
 
 static enum status open_start(struct api_call *call)
@@ -328,180 +341,44 @@ static enum status get_start(struct api_call *call)
     return catalog_fetch(call->api->db, call->param, got, call);
 }
 
-/* ---- stats ---- */
+/* ---- audit ---- */
 
-static void stats_read(void *arg, enum status status, const struct queue_stat *list, size_t count)
-{
-    struct api_call *call = arg;
-    const struct rank_index *index = catalog_index(call->api->catalog, call->param);
-    const struct event *event = catalog_event(call->api->catalog, call->param);
-    if (status != ST_OK) {
-        api_fail(call, status);
-        return;
-    }
-    struct json *body = json_new_object();
-    struct json *counters = json_new_object();
-    json_set_str(body, "eventId", call->param);
-    if (event != NULL)
-        json_set_str(body, "status",
-                     event_status_name(index != NULL ? index->status : event->status));
-    if (index != NULL) {
-        json_set_int(body, "queueSize", (int64_t)index->queue_size);
-        json_set_int(body, "currentUsers", (int64_t)index->active);
-        json_set_int(body, "threshold", (int64_t)index->threshold);
-        json_set_bool(body, "restoring", index->restoring);
-        json_set_real(body, "admissionsPerMinute", index->rate_mean * 60.0);
-        if (index->seats_left != UINT64_MAX)
-            json_set_int(body, "seatsLeft", (int64_t)index->seats_left);
-    }
-    for (size_t i = 0; i < count; i++)
-        json_set_int(counters, list[i].name, list[i].value);
-    json_set(body, "counters", counters);
-    api_answer_json(call, 200, body);
-    json_free(body);
-}
-
-static void stats_loaded(void *arg, enum status status)
-{
-    struct api_call *call = arg;
-    if (status == ST_OK)
-        status = queue_read_stats(call->api->queue, call->param, stats_read, call);
-    if (status != ST_OK)
-        api_fail(call, status);
-}
-
-static void stats_fetched(void *arg, enum status status, const struct event *event)
+static void audit_fetched(void *arg, enum status status, const struct event *event)
 {
     struct api_call *call = arg;
     if (status == ST_OK && !api_staff_may(call, event))
         return;
-    if (status == ST_OK && event->status == EVENT_DRAFT) {
-        stats_read(call, ST_OK, NULL, 0);
-        return;
-    }
     if (status == ST_OK)
-        status = catalog_load(call->api->catalog, call->param, false, stats_loaded, call);
+        status = catalog_audit(call->api->db, event->id, http_req_query(call->req, "before"),
+                               (int)*(const int64_t *)call->state, listed, call);
     if (status != ST_OK)
         api_fail(call, status);
 }
 
-static enum status stats_start(struct api_call *call)
+static enum status audit_start(struct api_call *call)
 {
-    return catalog_fetch(call->api->db, call->param, stats_fetched, call);
-}
-
-/* ---- process: a request to the lease holder, answered over the channel ---- */
-
-struct api_process {
-    struct api_process *next;
-    struct api_call *call;
-    struct loop_timer *timer;
-    char reply[33];
-};
-
-static void end_process(struct api *api, struct api_process *process)
-{
-    struct api_process **at = &api->processing;
-    while (*at != NULL && *at != process)
-        at = &(*at)->next;
-    if (*at != NULL)
-        *at = process->next;
-    loop_timer_close(process->timer);
-    free(process);
-}
-
-static void process_late(void *arg)
-{
-    struct api_process *process = arg;
-    struct api_call *call = process->call;
-    end_process(call->api, process);
-    api_problem(call, 503, "no-processor", "No processor answered within two seconds.", NULL);
-}
-
-void api_process_forget(struct api_call *call)
-{
-    struct api_process *process = call->api->processing;
-    while (process != NULL && process->call != call)
-        process = process->next;
-    if (process != NULL)
-        end_process(call->api, process);
-}
-
-void api_process_on_message(struct api *api, const struct json *payload)
-{
-    const char *reply = json_str(payload, "reply");
-    struct api_process *process = api->processing;
-    while (process != NULL && (reply == NULL || strcmp(process->reply, reply) != 0))
-        process = process->next;
-    if (process == NULL)
-        return;
-    struct api_call *call = process->call;
-    end_process(api, process);
-    struct json *body = json_new_object();
-    json_set_str(body, "eventId", call->param);
-    json_set_int(body, "promoted", json_int(payload, "promoted", 0));
-    json_set_int(body, "evicted", json_int(payload, "evicted", 0));
-    api_answer_json(call, 200, body);
-    json_free(body);
-}
-
-static void process_fetched(void *arg, enum status status, const struct event *event)
-{
-    struct api_call *call = arg;
-    struct api *api = call->api;
-    char message[EVENT_ID_MAX + 128];
-    if (status == ST_OK && !api_staff_may(call, event))
-        return;
-    if (status == ST_OK && (event->status == EVENT_DRAFT || event->status == EVENT_CLOSED)) {
-        api_problem(call, 409, "wrong-state", "Only an event on sale is processed.", "status");
-        return;
-    }
-    if (status != ST_OK) {
-        api_fail(call, status);
-        return;
-    }
-    struct api_process *process = xcalloc(1, sizeof(*process));
-    process->call = call;
-    token_random_hex(process->reply);
-    const int len =
-        snprintf(message, sizeof(message),
-                 "{\"event\":\"process\",\"payload\":{\"eventId\":\"%s\",\"reply\":\"%s\"}}",
-                 call->param, process->reply);
-    status = queue_publish(api->queue, message, (size_t)len);
-    if (status != ST_OK) {
-        free(process);
-        api_fail(call, status);
-        return;
-    }
-    process->timer = loop_timer_new(api->loop, process_late, process);
-    loop_timer_set(process->timer, PROCESS_WAIT_MS);
-    process->next = api->processing;
-    api->processing = process;
-}
-
-static enum status process_start(struct api_call *call)
-{
-    if (!api_takes_nothing(call))
+    struct json_error error = {0};
+    int64_t *limit = http_req_alloc(call->req, sizeof(*limit));
+    call->state = limit;
+    if (!api_read_page(call, AUDIT_PAGE, limit, &error)) {
+        api_invalid(call, &error);
         return ST_OK;
-    return catalog_fetch(call->api->db, call->param, process_fetched, call);
+    }
+    return catalog_fetch(call->api->db, call->param, audit_fetched, call);
 }
-
-#define STAFF     (R(ADMIN) | R(ORGANIZER))
-#define OPERATORS (STAFF | R(SRE))
-#define READERS   (OPERATORS | R(VIEWER))
 
 const struct api_route api_admin_routes[] = {
-    {"GET", "/api/admin/events", AUTH_STAFF, READERS, list_start, false},
-    {"POST", "/api/admin/events", AUTH_STAFF, STAFF, create_start, true},
-    {"GET", "/api/admin/events/{eventId}", AUTH_STAFF, READERS, get_start, false},
-    {"PATCH", "/api/admin/events/{eventId}", AUTH_STAFF, OPERATORS, patch_start, true},
-    {"POST", "/api/admin/events/{eventId}/seats", AUTH_STAFF, STAFF, seats_start, true},
-    {"POST", "/api/admin/events/{eventId}/open", AUTH_STAFF, STAFF, open_start, true},
-    {"POST", "/api/admin/events/{eventId}/pause", AUTH_STAFF, OPERATORS, pause_start, true},
-    {"POST", "/api/admin/events/{eventId}/resume", AUTH_STAFF, OPERATORS, resume_start, true},
-    {"POST", "/api/admin/events/{eventId}/close", AUTH_STAFF, STAFF, close_start, true},
-    {"POST", "/api/admin/events/{eventId}/clear", AUTH_STAFF, STAFF, clear_start, true},
-    {"POST", "/api/admin/events/{eventId}/process", AUTH_STAFF, OPERATORS, process_start, true},
-    {"GET", "/api/admin/events/{eventId}/stats", AUTH_STAFF, READERS, stats_start, false},
+    {"GET", "/api/admin/events", AUTH_STAFF, API_READERS, list_start, false},
+    {"POST", "/api/admin/events", AUTH_STAFF, API_STAFF, create_start, true},
+    {"GET", "/api/admin/events/{eventId}", AUTH_STAFF, API_READERS, get_start, false},
+    {"PATCH", "/api/admin/events/{eventId}", AUTH_STAFF, API_OPERATORS, patch_start, true},
+    {"POST", "/api/admin/events/{eventId}/seats", AUTH_STAFF, API_STAFF, seats_start, true},
+    {"POST", "/api/admin/events/{eventId}/open", AUTH_STAFF, API_STAFF, open_start, true},
+    {"POST", "/api/admin/events/{eventId}/pause", AUTH_STAFF, API_OPERATORS, pause_start, true},
+    {"POST", "/api/admin/events/{eventId}/resume", AUTH_STAFF, API_OPERATORS, resume_start, true},
+    {"POST", "/api/admin/events/{eventId}/close", AUTH_STAFF, API_STAFF, close_start, true},
+    {"POST", "/api/admin/events/{eventId}/clear", AUTH_STAFF, API_STAFF, clear_start, true},
+    {"POST", "/api/admin/events/{eventId}/message", AUTH_STAFF, API_STAFF, message_start, true},
+    {"GET", "/api/admin/events/{eventId}/audit", AUTH_STAFF, API_READERS, audit_start, false},
     {0},
 };

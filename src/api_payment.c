@@ -313,8 +313,8 @@ static void payments_fetched(void *arg, enum status status, const struct event *
         return;
     if (status == ST_OK)
         status = reservation_payments(call->api->db, event->id, http_req_query(call->req, "status"),
-                                      http_req_query(call->req, "before"), PAYMENTS_PAGE,
-                                      payments_done, call);
+                                      http_req_query(call->req, "before"),
+                                      (int)*(const int64_t *)call->state, payments_done, call);
     if (status != ST_OK)
         api_fail(call, status);
 }
@@ -323,13 +323,11 @@ static enum status payments_start(struct api_call *call)
 {
     struct json_error error = {0};
     const char *word = http_req_query(call->req, "status");
-    const char *before = http_req_query(call->req, "before");
-    enum status st = ST_OK;
-    if (word != NULL && !known_status(word, true))
+    int64_t *limit = http_req_alloc(call->req, sizeof(*limit));
+    call->state = limit;
+    enum status st = api_read_page(call, PAYMENTS_PAGE, limit, &error) ? ST_OK : ST_INVALID;
+    if (st == ST_OK && word != NULL && !known_status(word, true))
         st = json_refuse(&error, "status", "No payment has this status.");
-    else if (before != NULL && (strlen(before) > 18 || before[0] == '\0' ||
-                                strspn(before, "0123456789") != strlen(before)))
-        st = json_refuse(&error, "before", "before must be the id of a payment.");
     if (st != ST_OK) {
         api_invalid(call, &error);
         return ST_OK;
@@ -337,12 +335,10 @@ static enum status payments_start(struct api_call *call)
     return catalog_fetch(call->api->db, call->param, payments_fetched, call);
 }
 
-#define STAFF ((1u << USER_ADMIN) | (1u << USER_ORGANIZER))
-
 const struct api_route api_payment_routes[] = {
     {"POST", "/api/reservations/{id}/pay", AUTH_BUYER, 0, pay_start, true},
     {"POST", "/api/payments/webhook", AUTH_NONE, 0, webhook_start, true},
-    {"POST", "/api/admin/events/{eventId}/refund", AUTH_STAFF, STAFF, refund_start, true},
-    {"GET", "/api/admin/events/{eventId}/payments", AUTH_STAFF, STAFF, payments_start, false},
+    {"POST", "/api/admin/events/{eventId}/refund", AUTH_STAFF, API_STAFF, refund_start, true},
+    {"GET", "/api/admin/events/{eventId}/payments", AUTH_STAFF, API_STAFF, payments_start, false},
     {0},
 };

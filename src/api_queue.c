@@ -50,6 +50,10 @@ static void write_event_info(struct buf *out, const struct event *event)
     buf_add_json_str(out, event->title, strlen(event->title));
     buf_add_str(out, ",\"artist\":");
     buf_add_json_str(out, event->artist, strlen(event->artist));
+    if (event->message[0] != '\0') {
+        buf_add_str(out, ",\"message\":");
+        buf_add_json_str(out, event->message, strlen(event->message));
+    }
     buf_add_char(out, '}');
 }
 

@@ -174,15 +174,37 @@ static void listed(void *arg, enum status status, const struct db_result *result
             status == ST_OK ? db_len(result, 0, 1) : 0);
 }
 
+static enum status ask_json(struct db *db, const struct db_stmt *stmt, const char *const *params,
+                            catalog_json_cb cb, void *arg)
+{
+    struct list_call *call = xcalloc(1, sizeof(*call));
+    *call = (struct list_call){cb, arg};
+    enum status st = db_query(db, stmt, params, listed, call);
+    if (st != ST_OK)
+        free(call);
+    return st;
+}
+
 enum status catalog_list(struct db *db, const char *owner, bool public_only, catalog_json_cb cb,
                          void *arg)
 {
     static const struct db_stmt stmt = FUNCTION("event_list", 2, "$1, $2::boolean");
-    struct list_call *call = xcalloc(1, sizeof(*call));
-    *call = (struct list_call){cb, arg};
-    const char *const params[] = {owner, public_only ? "true" : "false"};
-    enum status st = db_query(db, &stmt, params, listed, call);
-    if (st != ST_OK)
-        free(call);
-    return st;
+    return ask_json(db, &stmt, (const char *const[]){owner, public_only ? "true" : "false"}, cb,
+                    arg);
+}
+
+enum status catalog_audit(struct db *db, const char *id, const char *before, int limit,
+                          catalog_json_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("audit_list", 3, "$1, $2::bigint, $3::integer");
+    char text[16];
+    (void)snprintf(text, sizeof(text), "%d", limit);
+    return ask_json(db, &stmt, (const char *const[]){id, before, text}, cb, arg);
+}
+
+enum status catalog_audit_note(struct db *db, const char *id, const char *who, const char *verb,
+                               const char *after, catalog_json_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("audit_note", 4, "$1, $2, $3, $4::jsonb");
+    return ask_json(db, &stmt, (const char *const[]){id, who, verb, after}, cb, arg);
 }

@@ -147,13 +147,6 @@ void event_init(struct event *event, const struct config *config)
 
 /* ---- reading a body ---- */
 
-static enum status refuse(struct json_error *error, const char *field, const char *detail)
-{
-    (void)snprintf(error->field, sizeof(error->field), "%s", field);
-    (void)snprintf(error->detail, sizeof(error->detail), "%s", detail);
-    return ST_INVALID;
-}
-
 static bool is_null_field(const struct json *body, const char *key)
 {
     return json_has(body, key) && json_is_null(json_get(body, key));
@@ -166,7 +159,7 @@ static enum status read_id(struct event *event, const struct json *body, struct 
     if (st != ST_OK || id == NULL)
         return st;
     if (!token_is_event_id(id, strlen(id)))
-        return refuse(error, "id", "id is 1 to 64 of A-Z a-z 0-9 _ -.");
+        return json_refuse(error, "id", "id is 1 to 64 of A-Z a-z 0-9 _ -.");
     (void)snprintf(event->id, sizeof(event->id), "%s", id);
     return ST_OK;
 }
@@ -184,7 +177,7 @@ static enum status read_texts(struct event *event, const struct json *body,
             (void)snprintf(out, EVENT_TEXT_MAX + 1, "%s", text);
     }
     if (event->title[0] == '\0')
-        return refuse(error, "title", "title is needed.");
+        return json_refuse(error, "title", "title is needed.");
     return ST_OK;
 }
 
@@ -201,8 +194,8 @@ static enum status read_times(struct event *event, const struct json *body,
             return st;
     }
     if (event->closes_at_ms != 0 && event->closes_at_ms <= event->opens_at_ms)
-        return refuse(error, json_has(body, "closesAt") ? "closesAt" : "opensAt",
-                      "closesAt must be after opensAt.");
+        return json_refuse(error, json_has(body, "closesAt") ? "closesAt" : "opensAt",
+                           "closesAt must be after opensAt.");
     return ST_OK;
 }
 
@@ -213,7 +206,7 @@ static enum status read_numbers(struct event *event, const struct json *body,
     for (size_t i = 0; i < count; i++) {
         const struct number_field *field = &list[i];
         if (is_null_field(body, field->name))
-            return refuse(error, field->name, "A number is needed, not null.");
+            return json_refuse(error, field->name, "A number is needed, not null.");
         enum status st = json_read_int(body, field->name, field->min, field->max,
                                        number_of(event, field->at), error);
         if (st != ST_OK)
@@ -238,7 +231,7 @@ static enum status read_rule(struct surge_rule *rule, const struct json *value,
     static const char *const keys[] = {"queueAbove", "threshold", NULL};
     *rule = (struct surge_rule){-1, -1};
     if (!json_is_object(value))
-        return refuse(error, "", "A rule is {\"queueAbove\", \"threshold\"}.");
+        return json_refuse(error, "", "A rule is {\"queueAbove\", \"threshold\"}.");
     enum status st = json_known_keys(value, keys, error);
     if (st == ST_OK)
         st = json_read_int(value, "queueAbove", 1, 1000000000, &rule->queue_above, error);
@@ -247,9 +240,9 @@ static enum status read_rule(struct surge_rule *rule, const struct json *value,
     if (st != ST_OK)
         return st;
     if (rule->queue_above < 0)
-        return refuse(error, "queueAbove", "queueAbove is needed.");
+        return json_refuse(error, "queueAbove", "queueAbove is needed.");
     if (rule->threshold < 0)
-        return refuse(error, "threshold", "threshold is needed.");
+        return json_refuse(error, "threshold", "threshold is needed.");
     return ST_OK;
 }
 
@@ -263,7 +256,7 @@ static enum status insert_rule(struct event *event, struct surge_rule rule,
         at--;
     }
     if (at > 0 && event->surge[at - 1].queue_above == rule.queue_above)
-        return refuse(error, "queueAbove", "Two rules begin at the same number.");
+        return json_refuse(error, "queueAbove", "Two rules begin at the same number.");
     event->surge[at] = rule;
     event->surge_count++;
     return ST_OK;
@@ -276,9 +269,9 @@ static enum status read_surge(struct event *event, const struct json *body,
     if (list == NULL)
         return ST_OK;
     if (!json_is_null(list) && !json_is_array(list))
-        return refuse(error, "surge", "surge must be a list of rules.");
+        return json_refuse(error, "surge", "surge must be a list of rules.");
     if (json_array_len(list) > EVENT_SURGE_MAX)
-        return refuse(error, "surge", "surge has at most 16 rules.");
+        return json_refuse(error, "surge", "surge has at most 16 rules.");
     event->surge_count = 0;
     for (size_t i = 0; i < json_array_len(list); i++) {
         struct surge_rule rule;
@@ -292,11 +285,11 @@ static enum status read_surge(struct event *event, const struct json *body,
 static enum status read_rest(struct event *event, const struct json *body, struct json_error *error)
 {
     if (is_null_field(body, "allowGuests"))
-        return refuse(error, "allowGuests", "true or false is needed, not null.");
+        return json_refuse(error, "allowGuests", "true or false is needed, not null.");
     enum status st = json_read_bool(body, "allowGuests", &event->allow_guests, error);
     if (st == ST_OK && event->auto_hold > event->max_seats)
-        return refuse(error, json_has(body, "autoHold") ? "autoHold" : "maxSeats",
-                      "autoHold must be at most maxSeats.");
+        return json_refuse(error, json_has(body, "autoHold") ? "autoHold" : "maxSeats",
+                           "autoHold must be at most maxSeats.");
     return st;
 }
 
@@ -324,7 +317,7 @@ enum status event_read_json(struct event *event, const struct json *body, bool c
                                        NULL};
     struct event next = *event;
     if (!json_is_object(body))
-        return refuse(error, "", "A JSON object is needed.");
+        return json_refuse(error, "", "A JSON object is needed.");
     enum status st = json_known_keys(body, creating ? keys : keys + 1, error);
     if (st == ST_OK && creating)
         st = read_id(&next, body, error);
@@ -342,6 +335,31 @@ enum status event_read_json(struct event *event, const struct json *body, bool c
         st = read_rest(&next, body, error);
     if (st == ST_OK)
         *event = next;
+    return st;
+}
+
+static size_t characters(const char *utf8)
+{
+    size_t count = 0;
+    for (; *utf8; utf8++)
+        count += (*utf8 & 0xc0) != 0x80;
+    return count;
+}
+
+enum status event_read_message(struct event *event, const struct json *body,
+                               struct json_error *error)
+{
+    static const char *const keys[] = {"text", NULL};
+    const char *text = NULL;
+    if (!json_is_object(body) || !json_has(body, "text"))
+        return json_refuse(error, "text", "text is needed: a message, or null for none.");
+    enum status st = json_known_keys(body, keys, error);
+    if (st == ST_OK)
+        st = json_read_str(body, "text", EVENT_MESSAGE_MAX, &text, error);
+    if (st == ST_OK && text != NULL && characters(text) > 500)
+        st = json_refuse(error, "text", "text must be at most 500 characters long.");
+    if (st == ST_OK)
+        (void)snprintf(event->message, sizeof(event->message), "%s", text != NULL ? text : "");
     return st;
 }
 
@@ -378,7 +396,9 @@ enum status event_read_row(struct event *event, const struct json *row)
                          .allow_guests = json_bool(row, "allowGuests", true)};
     const char *status = json_str(row, "status");
     struct json_error error;
-    if (!copy_text(next.id, sizeof(next.id), row, "id") ||
+    if ((json_str(row, "message") != NULL &&
+         !copy_text(next.message, sizeof(next.message), row, "message")) ||
+        !copy_text(next.id, sizeof(next.id), row, "id") ||
         !copy_text(next.owner, sizeof(next.owner), row, "owner") || status == NULL ||
         (json_has(row, "freeId") &&
          !copy_text(next.free_id, sizeof(next.free_id), row, "freeId")) ||
@@ -438,6 +458,7 @@ struct json *event_write_json(const struct event *event)
         json_set_str(out, times[i].name, ms != 0 ? text : NULL);
     }
     json_set_str(out, "status", event_status_name(event->status));
+    json_set_str(out, "message", event->message[0] != '\0' ? event->message : NULL);
     json_set_int(out, "version", event->version);
     write_numbers(out, event, numbers, COUNT(numbers));
     json_set(out, "surge", write_surge(event));

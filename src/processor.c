@@ -350,8 +350,10 @@ static void on_process(struct processor *processor, const struct json *payload, 
     const struct json *asked = json_get(payload, "reply");
     struct buf reply;
     int64_t admit = json_int(payload, "admit", 0);
-    if (!sale)
-        return;
+    if (!sale) { /* the sale has just begun, and was not yet discovered */
+        want(processor, id);
+        sale = find(processor, id);
+    }
     buf_init(&reply, SALE_REPLY_SIZE - 1);
     if (asked && json_str_value(asked))
         buf_add_json_str(&reply, json_str_value(asked), strlen(json_str_value(asked)));

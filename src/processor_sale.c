@@ -27,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define REQUEST_KEEP_MS    1800 /* the asker waits for two seconds */
 #define SETTLE_MS          5000
 #define CONFIGURE_RETRY_MS 1000
 
@@ -239,6 +240,13 @@ static void tick_step(void *arg)
         tick_failed(sale, st);
 }
 
+static void forget_due(struct sale *sale)
+{
+    sale->due = false;
+    sale->due_admit = 0;
+    sale->due_replies.count = 0;
+}
+
 static void tick_begin(struct sale *sale)
 {
     struct sale_tick *tick = &sale->tick;
@@ -249,9 +257,7 @@ static void tick_begin(struct sale *sale)
                                .admit = sale->due_admit,
                                .by_request = sale->due_admit > 0};
     tick->replies = sale->due_replies;
-    sale->due = false;
-    sale->due_admit = 0;
-    sale->due_replies.count = 0;
+    forget_due(sale);
     loop_defer(sale->processor->opts.loop, &sale->again); /* never from inside a caller */
 }
 
@@ -265,15 +271,20 @@ static void on_timer(void *arg)
 void sale_tick_now(struct sale *sale, uint64_t admit, const char *reply)
 {
     struct sale_replies *replies = &sale->due_replies;
-    if (!sale->ready || sale->closing)
-        return; /* the holder answers; without one nobody does, and the asker is told 503 */
+    if (sale->closing || (!sale->ready && !reply))
+        return;
+    if (!sale->ready && now_ms(sale) >= sale->due_until_ms) {
+        /* The holder answers. If that will be us, before the asker gives up, so will we. */
+        forget_due(sale);
+        sale->due_until_ms = now_ms(sale) + REQUEST_KEEP_MS;
+    }
     if (reply && (replies->count == SALE_REPLIES_MAX || strlen(reply) >= SALE_REPLY_SIZE))
         return;
     if (reply)
         memcpy(replies->text[replies->count++], reply, strlen(reply) + 1);
     sale->due = true;
     sale->due_admit += admit;
-    if (!sale->tick.running)
+    if (sale->ready && !sale->tick.running)
         tick_begin(sale);
 }
 
@@ -310,6 +321,8 @@ static void read_done(void *arg, enum status status, const struct event *config,
         if (text && index_decode(text, len, &index) == ST_OK)
             take_rate(sale, index); /* go on where the last holder stopped */
         index_free(index);
+        if (now_ms(sale) >= sale->due_until_ms)
+            forget_due(sale); /* whoever asked has been told 503 */
         sale_tick_now(sale, 0, NULL);
     }
     arm(sale);

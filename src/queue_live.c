@@ -32,6 +32,7 @@ static const struct field {
     FIELD("title", FIELD_TEXT, title),
     FIELD("artist", FIELD_TEXT, artist),
     FIELD("venue", FIELD_TEXT, venue),
+    FIELD("message", FIELD_TEXT, message),
     FIELD("startsAt", FIELD_INT, starts_at_ms),
     FIELD("opensAt", FIELD_INT, opens_at_ms),
     FIELD("closesAt", FIELD_INT, closes_at_ms),
@@ -299,6 +300,7 @@ static void on_stats(void *arg, enum status status, const struct redis_reply *re
         size_t len;
         list[i].name = redis_reply_str(redis_reply_at(reply, 2 * i), &len);
         list[i].value = redis_reply_int(redis_reply_at(reply, 2 * i + 1));
+        list[i].text = redis_reply_str(redis_reply_at(reply, 2 * i + 1), &len);
         if (!list[i].name)
             list[i].name = "";
     }

@@ -667,6 +667,31 @@ test('a pass for a place he has moved past does nothing', async () => {
 
 // ---- index ----
 
+test('index: a diary of the last hour, one entry a minute, bounded', async () => {
+  const room = await make({ threshold: 1 });
+  const diary = async () => Object.fromEntries(Object.entries(await redis.client.hgetall(room.key('stats'))).filter(([name]) => /^m\d/.test(name)));
+  await room.index();
+  const minute = Number(await redis.client.hget(room.key('stats'), 'minute'));
+  assert.ok(Math.abs(minute - Date.now() / 60000) < 1.5);
+  assert.deepEqual(await diary(), { [`m${minute}`]: '0 0 0 0 0 0 0 0 0 0' });
+  await room.join(['u:1', 'u:2', 'u:3']);
+  await room.leave(['u:3']);
+  await room.index();
+  assert.equal(Object.keys(await diary()).length, 1, 'the minute has been written');
+  // As if the last entry were two hours old, and an hour of others before it.
+  const stats = { minute: minute - 120 };
+  for (let m = minute - 180; m <= minute - 120; m++) stats[`m${m}`] = '0 0 0 0 0 0 0 0 0 0';
+  await redis.client.hset(room.key('stats'), stats);
+  await redis.client.hdel(room.key('stats'), `m${minute}`);
+  await room.index();
+  const now = Number(await redis.client.hget(room.key('stats'), 'minute'));
+  assert.deepEqual(await diary(), { [`m${now}`]: '3 1 0 1 0 0 0 0 1 1' });
+  // A gap of three minutes keeps what is younger than an hour.
+  await redis.client.hset(room.key('stats'), { minute: now - 3, [`m${now - 3}`]: 'x', [`m${now - 60}`]: 'x', [`m${now - 61}`]: 'x', [`m${now - 62}`]: 'x' });
+  await room.index();
+  assert.deepEqual(Object.keys(await diary()).sort(), [`m${now - 60}`, `m${now - 3}`, `m${now}`].sort());
+});
+
 test('index: short queues whole, long ones sampled, last rank always there', async () => {
   const room = await make({ status: 'paused', threshold: 7 });
   assert.deepEqual((await room.index()).blob.samples, []);
