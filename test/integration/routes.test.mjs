@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+//
+// Every route of docs/openapi.json, asked wrongly in every way that holds for all of them: who may,
+// ids, bodies, versions. The document names the routes, so a new one is asked, too; the fixtures hold
+// each answer against it.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { document } from '../fixtures/contract.mjs';
+import { Organizer, Postgres, Redis, Server, bearer, jwt, many } from '../fixtures/index.mjs';
+
+let redis, postgres, server, organizer, event;
+
+before(async () => {
+  [redis, postgres] = await Promise.all([Redis.start(), Postgres.start()]);
+  server = await Server.start({ redis, database: await postgres.migrated() });
+  organizer = new Organizer(server);
+  event = await organizer.sale();
+});
+
+after(async () => {
+  await server?.stop();
+  await redis?.stop();
+  await postgres?.stop();
+});
+
+const follow = (value) => (value?.$ref ? value.$ref.slice(2).split('/').reduce((at, key) => at[key], document) : value);
+
+const operations = Object.entries(document.paths).flatMap(([path, item]) => ['get', 'post', 'patch'].filter((method) => item[method])
+  .map((method) => {
+    const operation = item[method];
+    const ways = operation.security.flatMap((way) => Object.keys(way));
+    const schema = follow(operation.requestBody?.content['application/json']?.schema);
+    return { name: `${method.toUpperCase()} ${path}`, method: method.toUpperCase(), path, operation, ways, body: schema?.examples?.[0] };
+  })).filter(({ operation }) => !operation['x-planned']);
+
+const fill = (path, id) => path.replace(/\{[^}]+\}/, id);
+const admin = () => bearer(jwt({ sub: 'root', role: 'admin' }));
+// Somebody who may, with a body that would do.
+const ask = ({ method, path, ways, body }, { id = event.id, headers = {}, ...rest } = {}) => server.request(method, fill(path, id), {
+  headers: { ...(ways.includes('staffToken') ? admin() : ways.includes('shopToken') ? bearer(jwt({ sub: 'buyer' })) : {}), ...headers },
+  ...(method === 'GET' ? {} : { json: body ?? {} }), ...rest,
+});
+const each = (list, step) => many(list, 4, step);
+
+test('a bearer that is not valid is 401 wherever one counts; staff need one', async () => {
+  await each(operations.filter(({ ways }) => ways.includes('shopToken') || ways.includes('staffToken')), async (operation) => {
+    assert.equal((await ask(operation, { headers: bearer('nonsense') })).status, 401, operation.name);
+  });
+  await each(operations.filter(({ ways }) => ways.includes('staffToken')), async (operation) => {
+    assert.equal((await server.request(operation.method, fill(operation.path, event.id))).status, 401, operation.name);
+  });
+});
+
+test('roles: who is not named is 403, also a buyer; who is named is not', async () => {
+  for (const operation of operations.filter(({ ways }) => ways.includes('staffToken'))) {
+    for (const role of ['viewer', 'sre', 'organizer', 'buyer', undefined]) {
+      const { status, body } = await ask(operation, { id: 'no-such-event', headers: bearer(jwt({ sub: 'x', role })) });
+      const may = operation.operation['x-roles'].includes(role);
+      assert.equal(status === 403 && body.code === 'forbidden', !may, `${operation.name} as ${role}: ${status}`);
+    }
+  }
+});
+
+test('an organizer is refused the events of another', async () => {
+  for (const operation of operations.filter(({ path, ways }) => ways.includes('staffToken') && path.includes('{'))) {
+    if (!operation.operation['x-roles'].includes('organizer')) continue;
+    const answer = await ask(operation, { headers: bearer(jwt({ sub: 'rival', role: 'organizer' })) });
+    assert.equal(answer.status, 403, `${operation.name}: ${answer.text}`);
+    assert.equal(answer.body.code, 'not-yours', operation.name);
+  }
+});
+
+test('ids: what cannot be one is 400 and names it, what is none of ours 404', async () => {
+  await each(operations.filter(({ path }) => path.includes('{')), async (operation) => {
+    const bad = await ask(operation, { id: 'bad*id' });
+    assert.equal(bad.status, 400, operation.name);
+    assert.equal(bad.body.field, /\{([^}]+)\}/.exec(operation.path)[1], operation.name);
+    const unknown = await ask(operation, { id: 'nobody-knows-it' });
+    // The gate says no more than that he is not inside.
+    assert.equal(unknown.status, operation.operation.responses[404] ? 404 : 401, `${operation.name}: ${unknown.text}`);
+  });
+});
+
+test('bodies: no object, no JSON, an unknown field, too much', async () => {
+  await each(operations.filter(({ operation }) => operation.requestBody), async (operation) => {
+    // The provider's calls are looked at only when they are signed.
+    const wrong = operation.ways.includes('webhookSignature') ? [400, 401] : [400];
+    const send = (body) => ask(operation, { json: undefined, body, headers: { 'content-type': 'application/json' } });
+    for (const body of ['[1]', '{"a":', '{"surprise":1}', '{"a":1,"a":2}']) {
+      const answer = await send(body);
+      assert.ok(wrong.includes(answer.status), `${operation.name} ${body}: ${answer.status} ${answer.text}`);
+    }
+    assert.equal((await send(`{"pad":"${'x'.repeat(1 << 17)}"}`)).status, 413, operation.name);
+    if (operation.operation.requestBody.required) {
+      const { status } = await ask(operation, { json: undefined });
+      assert.ok(wrong.includes(status), `${operation.name} without a body: ${status}`);
+    }
+  });
+});
+
+test('a version that has passed is 412 wherever one may be named', async () => {
+  const named = operations.filter(({ operation }) => operation.responses[412]);
+  assert.ok(named.length >= 6);
+  await each(named, async (operation) => {
+    assert.equal((await ask(operation, { headers: { 'if-match': '"999999"' } })).status, 412, operation.name);
+    assert.equal((await ask(operation, { headers: { 'if-match': 'nonsense' } })).status, 400, operation.name);
+  });
+});
+
+test('methods: the others are 405, and OPTIONS says which', async () => {
+  for (const path of new Set(operations.map((operation) => operation.path))) {
+    const here = operations.filter((operation) => operation.path === path).map(({ method }) => method);
+    const answer = await server.request('DELETE', fill(path, event.id));
+    assert.equal(answer.status, 405, path);
+    assert.deepEqual(answer.headers.allow.split(', ').sort(), here.sort(), path);
+    const asked = await server.request('OPTIONS', fill(path, event.id));
+    assert.equal(asked.status, 204, path);
+    assert.equal(asked.headers.allow, answer.headers.allow);
+  }
+});
+
+test('HEAD goes wherever GET does', async () => {
+  await each(operations.filter(({ method, path }) => method === 'GET' && !/gate|reservations\/\{/.test(path)), async (operation) => {
+    const answer = await ask({ ...operation, method: 'HEAD' }, { json: undefined });
+    assert.equal(answer.status, 200, operation.name);
+    assert.equal(answer.text, '', operation.name);
+  });
+});
