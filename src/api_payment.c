@@ -139,6 +139,7 @@ static void pay_done(void *arg, enum status status, const char *outcome, const c
         api_answer_outcome(call, status, 200, outcome, json, len);
         return;
     }
+    crash_point("payment-begun");
     struct json_error error;
     struct json *body = json_parse(json, len, HTTPD_BODY_MAX, &error);
     struct json *order = json_parse(json, len, HTTPD_BODY_MAX, &error);

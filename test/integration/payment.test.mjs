@@ -251,3 +251,20 @@ for (const point of ['payment-received', 'payment-committed'])
     assert.equal(await statusOf(buyer, reservation), 'confirmed');
     await waitUntil(async () => (await buyer.status(event.id)).body.status === 'not_in_queue', 15000, 'the slot to be freed');
   });
+
+for (const price of [5000, 0])
+  test(`a process that dies with its answer to pay (${price}) begins nothing twice`, async () => {
+    const dying = await Server.start({ redis, database, roles: 'api', env: { TIKETI_CRASH: 'payment-begun' } });
+    const event = await organizer.sale({ ...settings, grid: { rows: 1, seatsPerRow: 2, price } });
+    const { buyer, reservation } = await holder(event, `begun-${price}`);
+    await assert.rejects(payWith(new Client(dying, { sub: `begun-${price}` }), reservation));
+    assert.equal((await dying.child.exited).code, 137);
+    const before = await payments(reservation);
+    const { status, body, text } = await payWith(buyer, reservation);
+    assert.equal(status, 200, text);
+    assert.equal(body.status, price > 0 ? 'pending' : 'confirmed');
+    assert.equal(body.reference, price > 0 ? before[0].reference : null);
+    assert.deepEqual(await payments(reservation), before);
+    if (price === 0)
+      await waitUntil(async () => (await buyer.status(event.id)).body.status === 'not_in_queue', 15000, 'the slot to be freed');
+  });
