@@ -60,8 +60,8 @@ void db_stop(struct db *db);
 /* Does the same; then `cb` (may be NULL) runs, later, and the
  * object is gone. */
 void db_close(struct db *db, loop_cb cb, void *arg);
-/* At least one connection works: each has shown a sign of life within the last four seconds, or is
- * being given up. */
+/* At least one connection works. Without work it has shown a sign of life within the last four
+ * seconds; with work, within the deadline of that. */
 bool db_up(const struct db *db);
 
 /* Params are text or NULL and are copied. A query of which certainly nothing was done (its idle
