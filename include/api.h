@@ -16,6 +16,7 @@
 #include "presence.h"
 #include "queue.h"
 #include "redis.h"
+#include "seat_map.h"
 #include "token.h"
 
 #include <stdbool.h>
@@ -39,6 +40,7 @@ struct api {
     struct queue *queue;
     struct db *db;
     struct catalog *catalog;
+    struct seat_maps *seat_maps;
     struct presence *presence;
     struct token_keys *keys;
     const struct api_health *health;
@@ -63,6 +65,7 @@ struct api_opts {
     struct queue *queue;
     struct db *db;
     struct catalog *catalog;
+    struct seat_maps *seat_maps;
     struct token_keys *keys;
     const struct api_health *health;
     uint16_t port;
@@ -134,6 +137,11 @@ const char *api_request_id(struct api_call *call);
 void api_answer(struct api_call *call, unsigned code, const char *json, size_t len);
 /* 200 with another content type. */
 void api_answer_text(struct api_call *call, const char *type, const char *body, size_t len);
+/* 200 with JSON that is shared: see http_reply_shared. */
+void api_answer_shared(struct api_call *call, const char *json, size_t len,
+                       void (*release)(void *owner), void *owner);
+/* Adds ETag and Cache-Control. True: the caller has this very version, and was answered 304. */
+bool api_not_modified(struct api_call *call, const char *etag, const char *cache_control);
 /* A DOM; from 400 on it is a problem document. */
 void api_answer_json(struct api_call *call, unsigned code, const struct json *body);
 /* application/problem+json: type "about:blank#code"-like slug, title, status, detail, field. */
@@ -175,6 +183,7 @@ bool api_admits_buyer(struct api_call *call, const struct event *event);
 extern const struct api_route api_queue_routes[];
 extern const struct api_route api_reservation_routes[];
 extern const struct api_route api_payment_routes[];
+extern const struct api_route api_seats_routes[];
 extern const struct api_route api_admin_routes[];
 extern const struct api_route api_operate_routes[];
 extern const struct api_route api_gate_routes[];

@@ -39,7 +39,7 @@ struct event {
     char id[EVENT_ID_MAX + 1];
     char owner[BUYER_ID_MAX + 1]; /* sub of the organizer */
     char title[EVENT_TEXT_MAX + 1], artist[EVENT_TEXT_MAX + 1], venue[EVENT_TEXT_MAX + 1];
-    char message[EVENT_MESSAGE_MAX + 1]; /* to those who wait; "": none */
+    char message[EVENT_MESSAGE_MAX + 1];             /* to those who wait; "": none */
     int64_t starts_at_ms, opens_at_ms, closes_at_ms; /* 0: none */
     enum event_status status;
     int64_t version, epoch;

@@ -23,6 +23,7 @@
 #include "config.h"
 #include "loop.h"
 #include "queue.h"
+#include "seat_map.h"
 #include "token.h"
 
 #include <stdint.h>
@@ -34,6 +35,7 @@ struct gateway_opts {
     const struct config *config;
     struct queue *queue;
     struct catalog *catalog;
+    struct seat_maps *seat_maps;
     struct token_keys *keys;
     uint16_t port;
     unsigned connection_limit;

@@ -14,6 +14,7 @@
 #include "gateway.h"
 #include "index.h"
 #include "json.h"
+#include "seat_delta.h"
 #include "table.h"
 #include "ws.h"
 
@@ -114,9 +115,10 @@ struct room {
     bool status_known;
     int64_t status_version, status_time_ms; /* of the config; by Redis' clock */
     uint64_t queue_size, active, threshold;
-    unsigned asked; /* `seen` questions of this second */
-    bool seats_due;
-    uint64_t seats_ms;
+    unsigned asked;         /* `seen` questions of this second */
+    struct seat_list seats; /* as the watchers were told; see gateway_seats.c */
+    bool seats_known;
+    uint64_t seats_version, seats_ms;
 
     char id[EVENT_ID_MAX + 1];
 };
@@ -215,7 +217,11 @@ void room_note(struct room *room, enum note_audience audience, const struct buf 
 /* The status as of this config version and time (Redis' clock, 0: unknown); older news is dropped. */
 void room_status_news(struct room *room, enum event_status status, int64_t version,
                       int64_t time_ms);
-void room_seats_news(struct room *room);
+/* Each pulse: a look at the seat map, once a second, where anybody watches. */
+void room_seats_look(struct room *room);
+/* To a new watcher: the version from which he is kept up to date. */
+void visitor_seats_start(struct visitor *visitor);
+void visitor_send(struct visitor *visitor, const struct buf *text);
 void room_message_news(struct room *room, const char *message);
 /* New numbers and positions are there: a walk when the last one is a second ago. */
 void room_refresh(struct room *room);

@@ -84,6 +84,10 @@ void http_req_add_header(struct http_req *req, const char *name, const char *val
  * may be gone afterwards. */
 void http_reply(struct http_req *req, unsigned code, const char *content_type, const void *body,
                 size_t len);
+/* The same for bytes that somebody else counts the users of: not copied; `release(owner)` runs once,
+ * when the request is over. */
+void http_reply_shared(struct http_req *req, unsigned code, const char *content_type,
+                       const void *body, size_t len, void (*release)(void *owner), void *owner);
 /* The same for bytes that outlive the process (embedded pages): not copied. */
 void http_reply_static(struct http_req *req, unsigned code, const char *content_type,
                        const void *body, size_t len);

@@ -28,7 +28,8 @@ enum metric {
     METRIC_HOLDS,       /* reservations made */
     METRIC_AUTO_HOLDS,
     METRIC_SEAT_CONFLICTS,
-    METRIC_SALES, /* reservations bought */
+    METRIC_SEAT_MAPS, /* built by PostgreSQL */
+    METRIC_SALES,     /* reservations bought */
     METRIC_REFUNDS_DUE,
     METRIC_REFUNDS,
     METRIC_COUNT

@@ -199,6 +199,23 @@ typedef void (*queue_stats_cb)(void *arg, enum status status, const struct queue
 MUST_CHECK enum status queue_read_stats(struct queue *queue, const char *event, queue_stats_cb cb,
                                         void *arg);
 
+/* ---- the cached seat map: see lua/seats.lua ---- */
+struct queue_seats {
+    bool cached;
+    uint64_t version;
+    int64_t age_ms;  /* of the word that it is true */
+    const char *map; /* borrowed; "" when the caller's version is as new */
+    size_t len;
+};
+typedef void (*queue_seats_cb)(void *arg, enum status status, const struct queue_seats *seats);
+/* `known`: the version the caller has; -1: none. */
+MUST_CHECK enum status queue_read_seats(struct queue *queue, const char *event, int64_t known,
+                                        queue_seats_cb cb, void *arg);
+/* Stores a map, unless a newer one is there; says that this version is true. No word comes back. */
+MUST_CHECK enum status queue_put_seats(struct queue *queue, const char *event, uint64_t version,
+                                       const char *map, size_t len);
+MUST_CHECK enum status queue_true_seats(struct queue *queue, const char *event, uint64_t version);
+
 /* ---- channel messages ---- */
 MUST_CHECK enum status queue_publish(struct queue *queue, const char *json, size_t len);
 

@@ -35,6 +35,7 @@ enum queue_script {
     QUEUE_SCRIPT_SPENT,
     QUEUE_SCRIPT_FREE,
     QUEUE_SCRIPT_LOG,
+    QUEUE_SCRIPT_SEATS,
     QUEUE_SCRIPT_COUNT
 };
 
@@ -102,6 +103,7 @@ struct queue_op {
         queue_lease_cb lease;
         queue_log_cb log;
         queue_stats_cb stats;
+        queue_seats_cb seats;
     } cb;
     void *arg;
     struct queue_items items;  /* of a batch */
@@ -123,6 +125,9 @@ void queue_op_free(struct queue_op *op);
  * other than ST_OK `op` is freed and the callback never runs. */
 struct redis_args *queue_args(struct queue *queue, const struct queue_room *room);
 MUST_CHECK enum status queue_run(struct queue_op *op, enum queue_script script, redis_cb cb);
+/* The same for a script with other keys than a room's: they stand in queue->args already. */
+MUST_CHECK enum status queue_run_keys(struct queue_op *op, enum queue_script script, size_t keys,
+                                      redis_cb cb);
 /* The same for a plain command that is already in queue->args. */
 MUST_CHECK enum status queue_send(struct queue_op *op, redis_cb cb);
 

@@ -67,9 +67,6 @@ MUST_CHECK enum status reservation_payments(struct db *db, const char *event,
                                             const char *payment_status, const char *before,
                                             int limit, reservation_cb cb, void *arg);
 
-/* {version, seats:[...]} of an event; ST_NOT_FOUND. */
-MUST_CHECK enum status reservation_seat_map(struct db *db, const char *event, reservation_cb cb,
-                                            void *arg);
 /* Bulk: `json` is the validated body of POST /seats as text. */
 MUST_CHECK enum status reservation_add_seats(struct db *db, const char *event, const char *who,
                                              const char *json, reservation_cb cb, void *arg);

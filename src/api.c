@@ -55,9 +55,9 @@ static void register_routes(const struct api_route *routes)
 void api_register_routes(bool ops_only)
 {
     static const struct api_route *const parts[] = {api_queue_routes, /* the hot ones first */
-                                                    api_gate_routes,    api_reservation_routes,
-                                                    api_payment_routes, api_admin_routes,
-                                                    api_operate_routes};
+                                                    api_gate_routes,  api_reservation_routes,
+                                                    api_seats_routes, api_payment_routes,
+                                                    api_admin_routes, api_operate_routes};
     for (size_t i = 0; !ops_only && i < sizeof(parts) / sizeof(parts[0]); i++)
         register_routes(parts[i]);
     register_routes(api_ops_routes);
@@ -609,6 +609,7 @@ enum status api_open(const struct api_opts *opts, struct api **ret_api)
     api->queue = opts->queue;
     api->db = opts->db;
     api->catalog = opts->catalog;
+    api->seat_maps = opts->seat_maps;
     api->keys = opts->keys;
     api->health = opts->health;
     api->presence = presence_new();

@@ -101,6 +101,26 @@ void api_answer(struct api_call *call, unsigned code, const char *json, size_t l
     answer(call, code, len > 0 ? "application/json" : NULL, json, len);
 }
 
+void api_answer_shared(struct api_call *call, const char *json, size_t len,
+                       void (*release)(void *owner), void *owner)
+{
+    add_common_headers(call, 200);
+    finish(call, 200);
+    http_reply_shared(call->req, 200, "application/json", json, len, release, owner);
+}
+
+bool api_not_modified(struct api_call *call, const char *etag, const char *cache_control)
+{
+    const char *known = http_req_header(call->req, "If-None-Match");
+    call->cacheable = true;
+    http_req_add_header(call->req, "Cache-Control", cache_control);
+    http_req_add_header(call->req, "ETag", etag);
+    if (known == NULL || (strcmp(known, "*") != 0 && strstr(known, etag) == NULL))
+        return false;
+    api_answer(call, 304, "", 0);
+    return true;
+}
+
 void api_answer_json(struct api_call *call, unsigned code, const struct json *body)
 {
     struct buf *text = &call->api->text;

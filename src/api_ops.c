@@ -102,15 +102,9 @@ static enum status metrics_start(struct api_call *call)
 static enum status openapi_start(struct api_call *call)
 {
     const struct embed *document = &embed_docs[0];
-    const char *known = http_req_header(call->req, "If-None-Match");
     char etag[24];
     (void)snprintf(etag, sizeof(etag), "\"%s\"", document->hash);
-    call->cacheable = true;
-    http_req_add_header(call->req, "Cache-Control", "public, max-age=300");
-    http_req_add_header(call->req, "ETag", etag);
-    if (known != NULL && (strcmp(known, "*") == 0 || strstr(known, etag) != NULL))
-        api_answer(call, 304, "", 0);
-    else
+    if (!api_not_modified(call, etag, "public, max-age=300"))
         api_answer(call, 200, document->data, document->len);
     return ST_OK;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * api_reservation: seats and reservations over HTTP.
+ * api_reservation: reservations over HTTP.
  *
  *   hold   POST /api/reservations: queue_check (inside now?) -> reservation_hold
  *
@@ -246,21 +246,7 @@ static enum status cancel_start(struct api_call *call)
     return reservation_cancel(call->api->db, call->buyer, call->param, cancel_done, call);
 }
 
-/* ---- the seat map ---- */
-
-static void map_done(void *arg, enum status status, const char *outcome, const char *json,
-                     size_t len)
-{
-    api_answer_outcome(arg, status, 200, outcome, json, len);
-}
-
-static enum status map_start(struct api_call *call)
-{
-    return reservation_seat_map(call->api->db, call->param, map_done, call);
-}
-
 const struct api_route api_reservation_routes[] = {
-    {"GET", "/api/seats/{eventId}", AUTH_NONE, 0, map_start, false},
     {"POST", "/api/reservations", AUTH_BUYER, 0, hold_start, true},
     {"GET", "/api/reservations", AUTH_BUYER, 0, list_start, false},
     {"GET", "/api/reservations/{id}", AUTH_BUYER, 0, get_start, false},

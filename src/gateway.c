@@ -241,13 +241,6 @@ static void on_status_changed(struct gateway *gateway, struct room *room,
         room_status_news(room, status, json_int(payload, "version", 0), 0);
 }
 
-static void on_seats_changed(struct gateway *gateway, struct room *room, const struct json *payload)
-{
-    (void)gateway;
-    (void)payload;
-    room_seats_news(room);
-}
-
 static void on_text(struct gateway *gateway, struct room *room, const struct json *payload)
 {
     const char *text = json_str(payload, "text");
@@ -267,9 +260,11 @@ static const struct {
     const char *event;
     void (*handle)(struct gateway *gateway, struct room *room, const struct json *payload);
 } channel_messages[] = {
-    {"admitted", on_admitted},   {"seats-changed", on_seats_changed},
-    {"queue-updated", on_hint},  {"event-status-changed", on_status_changed},
-    {"config-changed", on_hint}, {"queue-cleared", on_hint},
+    {"admitted", on_admitted},
+    {"queue-updated", on_hint},
+    {"event-status-changed", on_status_changed},
+    {"config-changed", on_hint},
+    {"queue-cleared", on_hint},
     {"message", on_text},
 };
 
@@ -372,8 +367,7 @@ static void on_pulse(void *arg)
         every_second(gateway);
     }
     for (struct room *room = gateway->rooms; room; room = room->next) {
-        if (room->seats_due)
-            room_seats_news(room);
+        room_seats_look(room);
         room_walk(room);
     }
     gateway_resume_some(gateway);

@@ -482,6 +482,7 @@ void gateway_watch_seats(struct gateway *gateway, struct visitor *visitor,
     }
     visitor_enter(gateway, visitor, event);
     visitor_watch(visitor);
+    visitor_seats_start(visitor);
     if (!visitor->room->known)
         room_load(visitor->room);
 }

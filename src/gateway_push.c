@@ -25,7 +25,6 @@
 #define WALK_STEP         128
 #define WALK_STEP_MIN     4     /* of each room, however many others walk */
 #define WALK_PERIOD_MS    950   /* walks with positions: about one a second */
-#define SEATS_PERIOD_MS   500   /* seats-changed: at most two a second */
 #define QUIET_MAX_MS      15000 /* a position that changed at all is sent after so long */
 #define ASKED_PER_SECOND  2000  /* `seen` questions of one room */
 #define GOODBYE_SPREAD_MS 5000  /* clients come back to other pods over so long */
@@ -44,6 +43,11 @@ static void send_buf(struct visitor *visitor, const struct buf *text)
         log_error("a message is too long to be sent", LOG_NUM("bytes", text->len));
     else
         send_text(visitor, buf_str(text), text->len);
+}
+
+void visitor_send(struct visitor *visitor, const struct buf *text)
+{
+    send_buf(visitor, text);
 }
 
 static struct buf *begin(struct gateway *gateway, const char *event)
@@ -382,20 +386,6 @@ void room_message_news(struct room *room, const char *message)
     add_member(text, "text", message);
     buf_add_str(text, "}}");
     room_note(room, NOTE_ALL, text);
-}
-
-void room_seats_news(struct room *room)
-{
-    uint64_t now = loop_now_ms(room->gateway->opts.loop);
-    room->seats_due = true;
-    if (!room->watchers || now - room->seats_ms < SEATS_PERIOD_MS)
-        return; /* the pulse comes back to it */
-    room->seats_due = false;
-    room->seats_ms = now;
-    struct buf *text = begin(room->gateway, "seats-changed");
-    add_member(text, "eventId", room->id);
-    buf_add_str(text, "}}");
-    room_note(room, NOTE_WATCHERS, text);
 }
 
 static void numbers_news(struct room *room, const struct rank_index *index)

@@ -71,6 +71,7 @@ static void room_free(struct gateway *gateway, struct room *room)
     table_clear(&room->buyers);
     notes_free(&room->walk_notes);
     notes_free(&room->due_notes);
+    seat_list_clear(&room->seats);
     free(room);
 }
 

@@ -95,6 +95,8 @@ struct http_req {
     bool waiting;   /* for the caller's reply, suspended or held */
     bool suspended;
     uint64_t held_until_ms;
+    void (*release)(void *owner); /* of an answer that is shared */
+    void *owner;
     struct chunk *chunks;
     char *at, *end; /* the arena's free part */
 };
@@ -430,6 +432,8 @@ static void req_done(struct http_req *req)
     struct httpd *httpd = req->httpd;
     if (httpd->opts.on_done)
         httpd->opts.on_done(httpd->opts.arg, req);
+    if (req->release)
+        req->release(req->owner);
     req_free(req);
 }
 
@@ -450,6 +454,19 @@ void http_reply_static(struct http_req *req, unsigned code, const char *content_
     httpd->owed--;
     req_done(req);
     httpd_release(httpd);
+}
+
+void http_reply_shared(struct http_req *req, unsigned code, const char *content_type,
+                       const void *body, size_t len, void (*release)(void *owner), void *owner)
+{
+    if (req->replied) {
+        log_error("httpd: a second reply was dropped", LOG_TEXT("path", req->path));
+        release(owner);
+        return;
+    }
+    req->release = release;
+    req->owner = owner;
+    http_reply_static(req, code, content_type, body, len);
 }
 
 void http_reply(struct http_req *req, unsigned code, const char *content_type, const void *body,

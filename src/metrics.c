@@ -40,6 +40,7 @@ static const struct {
     [METRIC_HOLDS] = {"tiketi_holds_total", "{kind=\"buyer\"}", "Reservations made."},
     [METRIC_AUTO_HOLDS] = {"tiketi_holds_total", "{kind=\"auto\"}", NULL},
     [METRIC_SEAT_CONFLICTS] = {"tiketi_seat_conflicts_total", "", "Holds refused by a lost race."},
+    [METRIC_SEAT_MAPS] = {"tiketi_seat_map_rebuilds_total", "", "Seat maps built."},
     [METRIC_SALES] = {"tiketi_sales_total", "", "Reservations bought."},
     [METRIC_REFUNDS_DUE] = {"tiketi_refunds_total", "{state=\"due\"}", "Payments to give back."},
     [METRIC_REFUNDS] = {"tiketi_refunds_total", "{state=\"done\"}", NULL},

@@ -317,6 +317,65 @@ enum status queue_read_stats(struct queue *queue, const char *event, queue_stats
     return queue_send(op, on_stats);
 }
 
+/* ---- the cached seat map ---- */
+
+static void on_seats(void *arg, enum status status, const struct redis_reply *reply)
+{
+    struct queue_op *op = arg;
+    struct queue_seats seats = {.map = ""};
+    if (status == ST_OK && redis_reply_count(reply) != 3)
+        status = ST_INTERNAL;
+    if (status == ST_OK) {
+        const int64_t version = redis_reply_int(redis_reply_at(reply, 0));
+        seats.cached = version >= 0;
+        seats.version = seats.cached ? (uint64_t)version : 0;
+        seats.age_ms = redis_reply_int(redis_reply_at(reply, 1));
+        seats.map = redis_reply_str(redis_reply_at(reply, 2), &seats.len);
+        if (!seats.map)
+            seats.map = "";
+    }
+    if (op->cb.seats)
+        op->cb.seats(op->arg, status, &seats);
+    queue_op_free(op);
+}
+
+static enum status run_seats(struct queue *queue, const char *event, const char *verb,
+                             int64_t version, const char *map, size_t len, struct queue_op *op)
+{
+    char key[QUEUE_KEY_SIZE];
+    (void)snprintf(key, sizeof(key), "seats:{%s}", event);
+    redis_args_reset(&queue->args);
+    redis_args_add_copy(&queue->args, key, strlen(key));
+    redis_args_add(&queue->args, verb);
+    redis_args_add_int(&queue->args, version);
+    if (map)
+        redis_args_add_len(&queue->args, map, len);
+    return queue_run_keys(op, QUEUE_SCRIPT_SEATS, 1, on_seats);
+}
+
+enum status queue_read_seats(struct queue *queue, const char *event, int64_t known,
+                             queue_seats_cb cb, void *arg)
+{
+    struct queue_op *op = queue_op_new(queue, NULL, arg);
+    op->cb.seats = cb;
+    return run_seats(queue, event, "get", known, NULL, 0, op);
+}
+
+enum status queue_put_seats(struct queue *queue, const char *event, uint64_t version,
+                            const char *map, size_t len)
+{
+    return run_seats(queue, event, "put", (int64_t)version, map, len,
+                     queue_op_new(queue, NULL, NULL));
+}
+
+enum status queue_true_seats(struct queue *queue, const char *event, uint64_t version)
+{
+    return run_seats(queue, event, "true", (int64_t)version, NULL, 0,
+                     queue_op_new(queue, NULL, NULL));
+}
+
+/* ---- the channel ---- */
+
 enum status queue_publish(struct queue *queue, const char *json, size_t len)
 {
     plain(queue, "PUBLISH", QUEUE_CHANNEL, json, len);

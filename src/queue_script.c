@@ -32,6 +32,7 @@ static const char *const names[QUEUE_SCRIPT_COUNT] = {
     [QUEUE_SCRIPT_SPENT] = "spent",
     [QUEUE_SCRIPT_FREE] = "free",
     [QUEUE_SCRIPT_LOG] = "log",
+    [QUEUE_SCRIPT_SEATS] = "seats",
 };
 
 static struct redis_script scripts[QUEUE_SCRIPT_COUNT];
@@ -98,14 +99,18 @@ struct redis_args *queue_args(struct queue *queue, const struct queue_room *room
     return &queue->args;
 }
 
-enum status queue_run(struct queue_op *op, enum queue_script script, redis_cb cb)
+enum status queue_run_keys(struct queue_op *op, enum queue_script script, size_t keys, redis_cb cb)
 {
     struct queue *queue = op->queue;
-    enum status st =
-        redis_eval(queue->redis, &scripts[script], QUEUE_KEY_COUNT, &queue->args, cb, op);
+    enum status st = redis_eval(queue->redis, &scripts[script], keys, &queue->args, cb, op);
     if (st != ST_OK)
         queue_op_free(op);
     return st;
+}
+
+enum status queue_run(struct queue_op *op, enum queue_script script, redis_cb cb)
+{
+    return queue_run_keys(op, script, QUEUE_KEY_COUNT, cb);
 }
 
 enum status queue_send(struct queue_op *op, redis_cb cb)

@@ -224,12 +224,6 @@ enum status reservation_payments(struct db *db, const char *event, const char *p
 
 /* ---- seats ---- */
 
-enum status reservation_seat_map(struct db *db, const char *event, reservation_cb cb, void *arg)
-{
-    static const struct db_stmt stmt = FUNCTION("seat_map", 1, "$1");
-    return ask(db, &stmt, (const char *const[]){event}, cb, arg);
-}
-
 enum status reservation_add_seats(struct db *db, const char *event, const char *who,
                                   const char *json, reservation_cb cb, void *arg)
 {

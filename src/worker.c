@@ -42,7 +42,8 @@ struct worker {
     struct loop *loop;
     struct redis *redis;
     struct redis_sub *sub;
-    struct db *db;
+    struct db *db, *replica; /* replica: NULL without one */
+    struct seat_maps *seat_maps;
     struct queue *queue;
     struct catalog *catalog;
     struct token_keys *keys;
@@ -128,14 +129,19 @@ static enum status open_backends(struct worker *worker)
                         &worker->sub);
     if (st != ST_OK)
         return st;
-    return db_open(&(struct db_opts){.loop = worker->loop,
-                                     .url = config->database_url,
-                                     .pool_min = worker->opts.db_pool_min,
-                                     .pool_max = worker->opts.db_pool_max,
-                                     .timeout_ms = config->db_timeout_ms,
-                                     .queue_max = 4096,
-                                     .application_name = worker->name},
-                   &worker->db);
+    struct db_opts db = {.loop = worker->loop,
+                         .url = config->database_url,
+                         .pool_min = worker->opts.db_pool_min,
+                         .pool_max = worker->opts.db_pool_max,
+                         .timeout_ms = config->db_timeout_ms,
+                         .queue_max = 4096,
+                         .application_name = worker->name};
+    st = db_open(&db, &worker->db);
+    if (st != ST_OK || config->database_replica_url == NULL || worker->opts.role == ROLE_PROCESSOR)
+        return st;
+    db.url = config->database_replica_url;
+    db.pool_min = db.pool_max = 1; /* a seat map a second */
+    return db_open(&db, &worker->replica);
 }
 
 static enum status open_role(struct worker *worker)
@@ -149,6 +155,7 @@ static enum status open_role(struct worker *worker)
                                            .queue = worker->queue,
                                            .db = worker->db,
                                            .catalog = worker->catalog,
+                                           .seat_maps = worker->seat_maps,
                                            .keys = worker->keys,
                                            .health = opts->health,
                                            .port = (uint16_t)config->http_port,
@@ -159,6 +166,7 @@ static enum status open_role(struct worker *worker)
                                                    .config = config,
                                                    .queue = worker->queue,
                                                    .catalog = worker->catalog,
+                                                   .seat_maps = worker->seat_maps,
                                                    .keys = worker->keys,
                                                    .port = (uint16_t)config->ws_port,
                                                    .connection_limit = opts->connection_limit},
@@ -189,6 +197,10 @@ static enum status build(struct worker *worker)
                                                          .config = config,
                                                          .on_refresh = on_refresh,
                                                          .arg = worker});
+    worker->seat_maps = seat_maps_new(&(struct seat_maps_opts){.loop = worker->loop,
+                                                               .queue = worker->queue,
+                                                               .db = worker->db,
+                                                               .replica = worker->replica});
     return open_role(worker);
 }
 
@@ -232,6 +244,8 @@ static void stop_backends(struct worker *worker)
 {
     if (worker->catalog != NULL)
         catalog_stop(worker->catalog);
+    if (worker->replica != NULL)
+        db_stop(worker->replica);
     if (worker->db != NULL)
         db_stop(worker->db);
     if (worker->redis != NULL)
@@ -262,6 +276,16 @@ static void close_db(struct worker *worker)
         close_next(worker);
 }
 
+static void close_replica(struct worker *worker)
+{
+    struct db *replica = worker->replica;
+    worker->replica = NULL;
+    if (replica != NULL)
+        db_close(replica, close_next, worker);
+    else
+        close_next(worker);
+}
+
 static void close_redis(struct worker *worker)
 {
     struct redis *redis = worker->redis;
@@ -274,6 +298,7 @@ static void close_redis(struct worker *worker)
 
 static void close_rest(struct worker *worker)
 {
+    seat_maps_free(worker->seat_maps);
     catalog_free(worker->catalog);
     queue_free(worker->queue);
     token_keys_free(worker->keys);
@@ -284,8 +309,8 @@ static void close_rest(struct worker *worker)
 static void close_next(void *arg)
 {
     static void (*const steps[])(struct worker *) = {close_gateway, close_processor, close_backends,
-                                                     close_api,     close_sub,       close_db,
-                                                     close_redis,   close_rest};
+                                                     close_api,     close_sub,       close_replica,
+                                                     close_db,      close_redis,     close_rest};
     struct worker *worker = arg;
     if (worker->close_step < sizeof(steps) / sizeof(steps[0]))
         steps[worker->close_step++](worker);

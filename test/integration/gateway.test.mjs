@@ -295,7 +295,7 @@ test('watchers are told of seats, everyone of the status; a clear reaches all', 
   await position(waiting.socket);
   const { status } = await inside.client.reserve({ eventId: id, quantity: 2 });
   assert.equal(status, 201);
-  assert.deepEqual((await watcher.next('seats-changed')).payload, { eventId: id });
+  await waitUntil(() => watcher.all('seats-changed').some(({ payload }) => payload.seats.length === 2), 5000, 'the two seats');
   assert.equal(waiting.socket.all('seats-changed').length, 0);
 
   await organizer.act(id, 'pause');

@@ -17,7 +17,7 @@ BEGIN {
     # --- the layers, bottom first ---------------------------------------------------------
     layer(0, "status log clock buf config token jws metrics json crash embed table client rate options")
     layer(1, "loop httpd redis db ws dial agenda")
-    layer(2, "event admission catalog queue index lease reservation ledger presence")
+    layer(2, "event admission catalog queue index lease reservation ledger presence seat")
     layer(3, "api gateway processor")
     layer(4, "worker crowd provider main")
 
@@ -33,6 +33,7 @@ BEGIN {
     allow("lease", "queue")                 # ask queue for Redis keys and scripts
     allow("ledger", "queue reservation")
     allow("presence", "queue")
+    allow("seat", "queue")
     allow("main", "worker crowd provider")
 
     # --- the only includers of each library -----------------------------------------------

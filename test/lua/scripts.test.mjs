@@ -4,10 +4,13 @@
 // is tested by making the stored times older.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { Redis } from '../fixtures/index.mjs';
 import { KEYS, Room, replay } from './room.mjs';
 
+const folder = fileURLToPath(new URL('../../lua', import.meta.url));
 let redis;
 let count = 0;
 
@@ -781,4 +784,37 @@ test('every script uses the keys it is given and no other', async () => {
   for (const key of await redis.client.keys('*')) {
     assert.ok(known.has(key.replace(/:\{e\d+\}$/, '')), key);
   }
+});
+
+// ---- seats ----
+
+test('seats: the newest map stays, one asker a second, forgotten after a minute', async () => {
+  const key = `seats:{hall${++count}}`;
+  const body = `${readFileSync(`${folder}/shared.lua`, 'utf8')}\n${readFileSync(`${folder}/seats.lua`, 'utf8')}`;
+  const run = (...args) => redis.client.call('EVAL', body, 1, key, ...args.map(String));
+  const older = (ms) => redis.client.hset(key, 'at', Date.now() - ms);
+  assert.deepEqual(await run('get', -1), [-1, 0, '']);
+  assert.deepEqual(await run('true', 7), [-1, 0, ''], 'nothing to be true');
+  assert.equal(await redis.client.exists(key), 0);
+  assert.deepEqual(await run('put', 0, 'empty'), [0, 0, '']);
+  assert.equal((await run('get', -1))[2], 'empty');
+  assert.deepEqual(await run('put', 10, 'ten'), [10, 0, '']);
+  const [version, , map] = await run('put', 9, 'nine');
+  assert.deepEqual([version, map], [10, 'ten'], 'who comes with an older one is given the newer');
+  assert.deepEqual((await run('get', 10)).slice(0, 1).concat((await run('get', 10))[2]), [10, '']);
+  assert.equal((await run('get', 8))[2], 'ten');
+
+  await older(5000);
+  assert.ok((await run('get', 10))[1] >= 5000, 'the first asker of the second has to look again');
+  assert.ok((await run('get', 10))[1] < 1000, 'the next ones need not');
+  await older(5000);
+  assert.ok((await run('true', 9))[1] >= 5000, 'an older version says nothing about this one');
+  assert.equal((await run('true', 10))[1], 0);
+  assert.ok((await run('get', 10))[1] < 1000);
+
+  await redis.client.pexpire(key, 500);
+  await run('get', 10);
+  assert.ok((await redis.client.pttl(key)) <= 500, 'looking does not keep it');
+  await run('true', 10);
+  assert.ok((await redis.client.pttl(key)) > 59000);
 });

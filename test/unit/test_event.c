@@ -271,7 +271,8 @@ static void json_goes_out_flat_and_comes_back(void **state)
         buf_str(&text),
         "{\"id\":\"demo\",\"title\":\"T\",\"artist\":\"A\",\"venue\":\"\",\"startsAt\":null,"
         "\"opensAt\":null,\"closesAt\":\"2031-01-01T00:00:00.000Z\",\"status\":\"sold_out\","
-        "\"message\":null,\"version\":4,\"threshold\":1000,\"intervalMs\":10000,\"idleTimeoutMs\":90000,"
+        "\"message\":null,\"version\":4,\"threshold\":1000,\"intervalMs\":10000,\"idleTimeoutMs\":"
+        "90000,"
         "\"sessionLimitMs\":600000,\"holdMs\":300000,\"surge\":[{\"queueAbove\":5,\"threshold\":6}]"
         ",\"outflowPerMinute\":0,\"autoHold\":0,\"maxSeats\":4,\"allowGuests\":false}");
     json_set_str(out, "owner", "me");

@@ -1,0 +1,42 @@
+-- SPDX-License-Identifier: MIT
+--
+-- seats: the cached seat map of an event, and who may build it anew.
+--
+-- KEYS  1  seats:{id}: HASH of version, at (when it was last found to be true, ms) and map
+-- ARGV  1  get   2  version the caller has; 0: none
+--       1  put   2  version               3  the map
+--       1  true  2  version: PostgreSQL has this very one
+-- REPLY version; -1: nothing is cached
+--       age, ms, of the word that it is true
+--       the map, if the caller's is older; else ''
+--
+-- Whoever finds a map that is a second old is the one to look again, and the next second begins: so
+-- PostgreSQL is asked once a second, however many pods and buyers there are.
+--
+-- Invariant: an older version never takes the place of a newer one, so a replica that lags behind, or a
+-- pod that was stopped, takes nothing back. What nobody finds true for a minute is forgotten.
+
+local FRESH_MS, TTL_MS = 1000, 60000
+local key, verb, given = KEYS[1], ARGV[1], num(ARGV[2])
+local time = call('TIME')
+local now = time[1] * 1000 + floor(time[2] / 1000)
+local kept = call('HMGET', key, 'version', 'at')
+local version = tonumber(kept[1]) or -1
+
+if verb == 'put' and given >= version then
+    call('HSET', key, 'version', ARGV[2], 'at', text(now), 'map', ARGV[3])
+    call('PEXPIRE', key, TTL_MS)
+    return {given, 0, ''}
+end
+if version < 0 then
+    return {-1, 0, ''}
+end
+local age = max(0, now - num(kept[2]))
+if verb == 'true' and given == version then
+    call('HSET', key, 'at', text(now))
+    call('PEXPIRE', key, TTL_MS)
+    age = 0
+elseif verb == 'get' and age >= FRESH_MS then
+    call('HSET', key, 'at', text(now))
+end
+return {version, age, version > given and call('HGET', key, 'map') or ''}
