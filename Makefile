@@ -127,8 +127,8 @@ test-integration: all ## the running program (TESTS="test/integration/x.test.mjs
 test-property: all ## random sales against a plain model (PROPERTY_SEED, PROPERTY_SEQUENCES=300)
 	@test/run.sh property
 
-test-nightly: all ## the same, 10,000 sequences
-	@PROPERTY_SEQUENCES=$${PROPERTY_SEQUENCES:-10000} test/run.sh property
+test-nightly: all ## the same, 10,000 sequences; and 10,000 buyers through an unreliable provider, with kills
+	@PROPERTY_SEQUENCES=$${PROPERTY_SEQUENCES:-10000} test/run.sh property night
 
 $(out)/unit/%: test/unit/%.c $(archive) Makefile
 	@mkdir -p $(@D)
