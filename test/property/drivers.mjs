@@ -8,7 +8,8 @@ import assert from 'node:assert/strict';
 import pg from 'pg';
 import { Client, Organizer, SECRETS, exchange, sleep, waitUntil, webhookHeaders } from '../fixtures/index.mjs';
 
-const START = Date.UTC(2030, 0, 1);
+// Not far from the real time, which what is only for tidying up still goes by.
+const START = Date.now();
 export const PROVIDER = 'test';
 
 // Makes the functions of this database see a clock of ours: a schema before pg_catalog on the way.

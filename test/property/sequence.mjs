@@ -67,7 +67,11 @@ export function makeSequence(seed, { hall, buyers = 3, crash = 0.08, kill = fals
     if (dice.chance(crash)) step.crash = dice.weighted(CRASHES);
     return step;
   });
-  if (kill && seed % 100 === 0) dice.any(steps.filter(({ kind }) => kind !== 'expire')).crash = 'kill';
+  if (kill && seed % 100 === 0) { // a hold always means something
+    const holds = steps.filter(({ kind }) => kind === 'hold');
+    if (holds.length > 0) dice.any(holds).crash = 'kill';
+    else steps.push({ kind: 'hold', ...make.hold(), crash: 'kill' });
+  }
   return { seed, sale, steps };
 }
 
