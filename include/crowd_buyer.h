@@ -106,7 +106,6 @@ struct crowd {
         answered_ms; /* answered_ms: when the last first answer came, from the start */
     uint64_t begun_ns;
     struct crowd_samples join_us, positions;
-    uint64_t charged; /* buyers whose money the provider has taken */
     struct crowd_notes failures, breaks;
 };
 

@@ -348,7 +348,6 @@ static void answered_charge(struct crowd_buyer *buyer, const struct json *body)
     free(buyer->order);
     buyer->order = NULL;
     buyer->attempts = 0;
-    buyer->crowd->charged++;
     ask(buyer, STEP_OUTCOME);
 }
 
