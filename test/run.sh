@@ -163,7 +163,7 @@ for suite in "$@"; do
     unit) suite_unit ;;
     corpus) suite_corpus ;;
     lua) suite_node lua 2 ;;
-    integration) suite_node integration 1 ;;
+    integration) suite_node integration 2 ;; # they wait more than they work
     property) suite_node property 1 ;;
     night) suite_node night 1 ;;
     *)
