@@ -29,14 +29,20 @@ async function enter(event, sub) {
   return buyer;
 }
 
-const seatsOf = async (event) => (await server.get(`/api/seats/${event.id}`)).body.seats;
+// The seats as they are; the public map may be a second old.
+async function seatsOf(event) {
+  const [{ body }] = await database.query('SELECT body FROM seat_map_text($1, -1)', [event.id]);
+  return JSON.parse(body).seats;
+}
+
+const mapOf = async (event) => (await server.get(`/api/seats/${event.id}`)).body.seats;
 const seat = (seats, number) => seats.find((candidate) => String(candidate.number) === String(number));
 const soldOrHeld = async (event) => (await seatsOf(event)).filter((candidate) => candidate.status !== 'available').length;
 
 test('hold by seat: one wins, the other is told which seat is gone', async () => {
   const event = await organizer.sale({ threshold: 10, autoHold: 0, grid: { rows: 1, seatsPerRow: 6 } });
   const [a, b] = [await enter(event, 'a'), await enter(event, 'b')];
-  const seats = await seatsOf(event);
+  const seats = await mapOf(event);
   assert.equal(seats.length, 6);
   const wanted = seat(seats, 3).id;
   const answers = await Promise.all([a, b].map((buyer) => buyer.reserve({ eventId: event.id, seatIds: [wanted] })));
@@ -51,6 +57,7 @@ test('hold by seat: one wins, the other is told which seat is gone', async () =>
   assert.ok(won.reservationNumber);
   assert.ok(Date.parse(won.expiresAt) > Date.now());
   assert.equal(seat(await seatsOf(event), 3).status, 'held');
+  await waitUntil(async () => seat(await mapOf(event), 3).status === 'held', 5000, 'the public map to show it');
 });
 
 test('by quantity: the best adjacent seats; a swap is atomic; the limit holds against parallel requests', async () => {
