@@ -40,7 +40,6 @@ enum buyer_state {
 };
 const char *buyer_state_name(enum buyer_state state); /* for people */
 const char *buyer_state_key(enum buyer_state state);  /* in JSON */
-bool buyer_state_ends(enum buyer_state state);
 
 struct crowd_buyer {
     struct crowd *crowd;

@@ -38,7 +38,6 @@ bool db_is_null(const struct db_result *result, int row, int col);
 const char *db_text(const struct db_result *result, int row, int col); /* "" for null */
 size_t db_len(const struct db_result *result, int row, int col);
 int64_t db_int(const struct db_result *result, int row, int col); /* 0 for null */
-bool db_bool(const struct db_result *result, int row, int col);
 
 struct db_opts {
     struct loop *loop;

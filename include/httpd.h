@@ -59,7 +59,7 @@ void httpd_close(struct httpd *httpd, loop_cb cb, void *arg);
  * words go nowhere, and on_done comes within http_reply. From then on http_req_header, _query and
  * _cookie find nothing any more; what they returned before stays. */
 const char *http_req_method(const struct http_req *req);
-const char *http_req_path(const struct http_req *req); /* percent-decoded? no: raw, before '?' */
+const char *http_req_path(const struct http_req *req); /* as sent: not decoded; up to '?' */
 /* NULL when absent; the first of several. Not for cookies: see http_req_cookie. */
 const char *http_req_header(const struct http_req *req, const char *name);
 /* Decoded; NULL when absent, without '=', or badly escaped. */
@@ -68,7 +68,6 @@ const char *http_req_query(const struct http_req *req, const char *name);
 const char *http_req_cookie(const struct http_req *req, const char *name, size_t *ret_len);
 const char *http_req_body(const struct http_req *req, size_t *ret_len); /* "" when absent */
 const char *http_req_peer(const struct http_req *req); /* the peer's address as text */
-struct httpd *http_req_httpd(const struct http_req *req);
 
 /* Zeroed memory that lives as long as the request (an arena). Aborts only when memory is out. */
 void *http_req_alloc(struct http_req *req, size_t size);

@@ -79,9 +79,6 @@ void json_remove(struct json *object, const char *key);
 void json_set_null(struct json *object, const char *key);
 void json_set(struct json *object, const char *key, struct json *value); /* takes `value` */
 void json_append(struct json *array, struct json *value);                /* takes `value` */
-void json_append_str(struct json *array, const char *text);
-struct json *
-json_share(const struct json *value); /* new reference (jansson owns the name json_copy) */
 void json_write(const struct json *value, struct buf *out); /* compact, keys in insertion order */
 
 #endif

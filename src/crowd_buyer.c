@@ -84,11 +84,6 @@ const char *buyer_state_key(enum buyer_state state)
     return states[state].key;
 }
 
-bool buyer_state_ends(enum buyer_state state)
-{
-    return states[state].ends;
-}
-
 bool crowd_done(const struct crowd *crowd)
 {
     uint32_t ended = 0;

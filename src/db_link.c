@@ -112,11 +112,6 @@ int64_t db_int(const struct db_result *result, int row, int col)
     return strtoll(db_text(result, row, col), NULL, 10);
 }
 
-bool db_bool(const struct db_result *result, int row, int col)
-{
-    return db_text(result, row, col)[0] == 't';
-}
-
 void db_result_free(struct db_result *result)
 {
     PQclear((PGresult *)result);

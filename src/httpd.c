@@ -214,11 +214,6 @@ const char *http_req_path(const struct http_req *req)
     return req->path;
 }
 
-struct httpd *http_req_httpd(const struct http_req *req)
-{
-    return req->httpd;
-}
-
 const char *http_req_header(const struct http_req *req, const char *name)
 {
     if (!req->connection)

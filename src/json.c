@@ -335,16 +335,6 @@ void json_append(struct json *array, struct json *value)
     (void)json_array_append_new(in(array), in(value));
 }
 
-void json_append_str(struct json *array, const char *text)
-{
-    json_append(array, text_value(text));
-}
-
-struct json *json_share(const struct json *value)
-{
-    return out_of(json_incref(in(value)));
-}
-
 static int write_piece(const char *data, size_t len, void *arg)
 {
     buf_add(arg, data, len);

@@ -39,7 +39,9 @@ opens the event "demo" with a hall of 1,000 seats, and serves until Ctrl-C.
 END
 }
 
-say() { printf '\033[1mtiketi:\033[0m %s\n' "$*" >&2; }
+bold='' plain=''
+if [ -t 2 ]; then bold=$(printf '\033[1m') plain=$(printf '\033[0m'); fi
+say() { printf '%s\n' "${bold}tiketi:$plain $*" >&2; }
 die() {
     say "$@"
     exit 1

@@ -165,10 +165,7 @@ static void on_rows(void *arg, enum status status, const struct db_result *resul
     assert_true(db_is_null(result, 1, 1));
     assert_string_equal(db_text(result, 1, 1), "");
     assert_int_equal(db_len(result, 1, 1), 0);
-    assert_true(db_bool(result, 0, 2));
-    assert_false(db_bool(result, 1, 2));
     assert_false(db_is_null(result, 1, 2));
-    assert_false(db_bool(result, 2, 2));
     assert_int_equal(db_int(result, 2, 2), 0);
     *done = true;
 }

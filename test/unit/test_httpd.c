@@ -61,7 +61,6 @@ static void on_request(void *arg, struct http_req *req, unsigned refusal)
     w->refusal = refusal;
     w->body_hash = hash_of(body, w->body_len);
     http_req_set_user(req, http_req_alloc(req, 64));
-    assert_ptr_equal(http_req_httpd(req), w->httpd);
     if (refusal) {
         http_reply(req, refusal, "application/problem+json", "{\"refused\":1}", 13);
     } else if (w->hold) {
