@@ -42,19 +42,24 @@ static uint64_t read_id(const char **at, const char *end)
     return id;
 }
 
+/* What follows the next `word`, which may be the end; NULL: there is none. */
+static const char *after(const char *at, const char *end, const char *word, size_t len)
+{
+    const char *found = at < end ? memmem(at, (size_t)(end - at), word, len) : NULL;
+    return found != NULL ? found + len : NULL;
+}
+
 bool seat_list_read(struct seat_list *list, const char *map, size_t len)
 {
     const char *at = map, *end = map + len;
     *list = (struct seat_list){0};
-    while ((at = memmem(at, (size_t)(end - at), begins, sizeof(begins) - 1)) != NULL) {
-        at += sizeof(begins) - 1;
+    while ((at = after(at, end, begins, sizeof(begins) - 1)) != NULL) {
         const uint64_t id = read_id(&at, end);
-        at = memmem(at, (size_t)(end - at), states, sizeof(states) - 1);
-        if (id == 0 || at == NULL || at + sizeof(states) > end) {
+        at = after(at, end, states, sizeof(states) - 1);
+        if (id == 0 || at == NULL || at == end) {
             seat_list_clear(list);
             return false;
         }
-        at += sizeof(states) - 1;
         list_add(list, id, *at);
     }
     return true;
