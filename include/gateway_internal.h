@@ -111,14 +111,13 @@ struct room {
     uint64_t resume_ms; /* when the last pass began; 0: begin at once */
 
     /* what the room was told last */
-    enum event_status status;
-    bool status_known;
     int64_t status_version, status_time_ms; /* of the config; by Redis' clock */
     uint64_t queue_size, active, threshold;
-    unsigned asked;         /* `seen` questions of this second */
     struct seat_list seats; /* as the watchers were told; see gateway_seats.c */
-    bool seats_known;
     uint64_t seats_version, seats_ms;
+    enum event_status status;
+    unsigned asked; /* `seen` questions of this second */
+    bool status_known, seats_known;
 
     char id[EVENT_ID_MAX + 1];
 };

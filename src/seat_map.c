@@ -144,21 +144,23 @@ static bool is_fresh(const struct entry *entry, uint64_t now_ms)
     return entry->map != NULL && now_ms - entry->true_ms < FRESH_MS;
 }
 
-/* What may still be given when nobody can be asked; and whose version still counts. */
-static bool is_kept(const struct entry *entry)
+/* What may still be given when nobody can be asked, and whose version still counts; NULL: nothing. */
+static const struct seat_map *kept(const struct entry *entry)
 {
-    return entry->map != NULL && loop_now_ms(entry->maps->opts.loop) - entry->true_ms < KEEP_MS;
+    return loop_now_ms(entry->maps->opts.loop) - entry->true_ms < KEEP_MS ? entry->map : NULL;
 }
 
 /* -1: none. */
 static int64_t known_version(const struct entry *entry)
 {
-    return is_kept(entry) ? (int64_t)entry->map->version : -1;
+    const struct seat_map *map = kept(entry);
+    return map != NULL ? (int64_t)map->version : -1;
 }
 
 static void take(struct entry *entry, uint64_t version, const char *json, size_t len)
 {
-    if (is_kept(entry) && version <= entry->map->version)
+    const struct seat_map *map = kept(entry);
+    if (map != NULL && version <= map->version)
         return; /* of a replica that lags */
     seat_map_release(entry->map);
     entry->map = map_new(version, json, len);
@@ -172,7 +174,7 @@ static void finish(struct entry *entry, enum status status)
     entry->loading = false;
     entry->waiters = NULL;
     entry->tail = &entry->waiters;
-    if (status != ST_OK && status != ST_NOT_FOUND && is_kept(entry))
+    if (status != ST_OK && status != ST_NOT_FOUND && kept(entry) != NULL)
         status = ST_OK;
     struct seat_map *map = status == ST_OK ? seat_map_hold(entry->map) : NULL;
     char id[EVENT_ID_MAX + 1];
