@@ -5,23 +5,10 @@
 
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
-import { after, before, test } from 'node:test';
-import { Client, Organizer, Postgres, Redis, SECRETS, Server, bearer, decode, jwt, runTiketi, waitUntil } from '../fixtures/index.mjs';
+import { test } from 'node:test';
+import { Client, SECRETS, Server, bearer, decode, jwt, runTiketi, stage, waitUntil } from '../fixtures/index.mjs';
 
-let redis, postgres, database, server, organizer;
-
-before(async () => {
-  [redis, postgres] = await Promise.all([Redis.start(), Postgres.start()]);
-  database = await postgres.migrated();
-  server = await Server.start({ redis, database });
-  organizer = new Organizer(server);
-});
-
-after(async () => {
-  await server?.stop();
-  await redis?.stop();
-  await postgres?.stop();
-});
+const { redis, database, server, organizer } = await stage();
 
 // raw: what comes back to these exact bytes, until the server closes or `enough` is seen.
 function raw(bytes, enough = /\r\n\r\n[^]*$/) {

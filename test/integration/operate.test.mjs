@@ -4,23 +4,10 @@
 // message to those who wait, admissions by hand, the diary of the last hour.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { Client, Organizer, Postgres, Redis, Server, Socket, jwt, many, waitUntil } from '../fixtures/index.mjs';
+import { test } from 'node:test';
+import { Client, Organizer, Socket, jwt, many, stage, waitUntil } from '../fixtures/index.mjs';
 
-let redis, postgres, database, server, organizer;
-
-before(async () => {
-  [redis, postgres] = await Promise.all([Redis.start(), Postgres.start()]);
-  database = await postgres.migrated();
-  server = await Server.start({ redis, database });
-  organizer = new Organizer(server);
-});
-
-after(async () => {
-  await server?.stop();
-  await redis?.stop();
-  await postgres?.stop();
-});
+const { redis, database, server, organizer } = await stage();
 
 const admin = (id, rest = '') => `/api/admin/events/${id}${rest}`;
 

@@ -4,23 +4,10 @@
 // who may do what; a change is in force on every pod within a second, with Pub/Sub cut.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { Client, Organizer, Postgres, Redis, Server, waitUntil } from '../fixtures/index.mjs';
+import { test } from 'node:test';
+import { Client, Organizer, Server, stage, waitUntil } from '../fixtures/index.mjs';
 
-let redis, postgres, database, server, organizer;
-
-before(async () => {
-  [redis, postgres] = await Promise.all([Redis.start(), Postgres.start()]);
-  database = await postgres.migrated();
-  server = await Server.start({ redis, database });
-  organizer = new Organizer(server);
-});
-
-after(async () => {
-  await server?.stop();
-  await redis?.stop();
-  await postgres?.stop();
-});
+const { redis, database, server, organizer } = await stage();
 
 const admin = (path = '') => `/api/admin/events${path}`;
 

@@ -5,23 +5,10 @@
 
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
-import { after, before, test } from 'node:test';
-import { Client, Organizer, Postgres, Redis, SECRETS, Server, jwt, pay, waitUntil } from '../fixtures/index.mjs';
+import { test } from 'node:test';
+import { Client, Organizer, SECRETS, Server, jwt, pay, stage, waitUntil } from '../fixtures/index.mjs';
 
-let redis, postgres, database, server, organizer;
-
-before(async () => {
-  [redis, postgres] = await Promise.all([Redis.start(), Postgres.start()]);
-  database = await postgres.migrated();
-  server = await Server.start({ redis, database, env: { PAYMENT_URL: 'https://pay.example/page', QUEUE_PROCESSOR_INTERVAL: 500 } });
-  organizer = new Organizer(server);
-});
-
-after(async () => {
-  await server?.stop();
-  await redis?.stop();
-  await postgres?.stop();
-});
+const { redis, database, server, organizer } = await stage({ env: { PAYMENT_URL: 'https://pay.example/page', QUEUE_PROCESSOR_INTERVAL: 500 } });
 
 const settings = { threshold: 10, autoHold: 0, grid: { rows: 1, seatsPerRow: 4 } };
 

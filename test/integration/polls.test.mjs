@@ -4,23 +4,10 @@
 // rank index and add no Redis command beyond one `seen` batch per second.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { Client, Organizer, Postgres, Redis, Server, sleep, waitUntil } from '../fixtures/index.mjs';
+import { test } from 'node:test';
+import { Client, sleep, stage, waitUntil } from '../fixtures/index.mjs';
 
-let redis;
-let postgres;
-let server;
-
-before(async () => {
-  [redis, postgres] = await Promise.all([Redis.start(), Postgres.start()]);
-  const database = await postgres.migrated();
-  server = await Server.start({ redis, database, env: { QUEUE_PROCESSOR_INTERVAL: 60000 } });
-});
-after(async () => {
-  await server?.stop();
-  await redis?.stop();
-  await postgres?.stop();
-});
+const { redis, server, organizer } = await stage({ env: { QUEUE_PROCESSOR_INTERVAL: 60000 } });
 
 // Commands sent by clients per second while `work` runs: scripts count once, not what they call inside.
 async function commands(work) {
@@ -34,7 +21,7 @@ async function commands(work) {
 }
 
 test('10,000 polls add no Redis command beyond one seen batch a second', { timeout: 180000 }, async (t) => {
-  const event = await new Organizer(server).sale({ threshold: 0 });
+  const event = await organizer.sale({ threshold: 0 });
   await new Client(server, { sub: 'head' }).check(event.id); // the head itself is always asked for in Redis
   const buyers = Array.from({ length: 100 }, (_, i) => new Client(server, { sub: `poller${i}` }));
   for (const buyer of buyers) await buyer.check(event.id);

@@ -4,23 +4,10 @@
 // however late, repeated, lost or overtaken.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { Client, Organizer, Postgres, Provider, Redis, Server, pay, runTiketi, waitUntil } from '../fixtures/index.mjs';
+import { test } from 'node:test';
+import { Client, Provider, pay, runTiketi, stage, waitUntil } from '../fixtures/index.mjs';
 
-let redis, postgres, database, server, organizer;
-
-before(async () => {
-  [redis, postgres] = await Promise.all([Redis.start(), Postgres.start()]);
-  database = await postgres.migrated();
-  server = await Server.start({ redis, database });
-  organizer = new Organizer(server);
-});
-
-after(async () => {
-  await server?.stop();
-  await redis?.stop();
-  await postgres?.stop();
-});
+const { database, server, organizer } = await stage();
 
 const settings = { threshold: 100, autoHold: 0, grid: { rows: 1, seatsPerRow: 4 } };
 

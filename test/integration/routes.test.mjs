@@ -5,24 +5,12 @@
 // each answer against it.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { document } from '../fixtures/contract.mjs';
-import { Organizer, Postgres, Redis, Server, bearer, jwt, many } from '../fixtures/index.mjs';
+import { bearer, jwt, many, stage } from '../fixtures/index.mjs';
 
-let redis, postgres, server, organizer, event;
-
-before(async () => {
-  [redis, postgres] = await Promise.all([Redis.start(), Postgres.start()]);
-  server = await Server.start({ redis, database: await postgres.migrated() });
-  organizer = new Organizer(server);
-  event = await organizer.sale();
-});
-
-after(async () => {
-  await server?.stop();
-  await redis?.stop();
-  await postgres?.stop();
-});
+const { server, organizer } = await stage();
+const event = await organizer.sale();
 
 const follow = (value) => (value?.$ref ? value.$ref.slice(2).split('/').reduce((at, key) => at[key], document) : value);
 

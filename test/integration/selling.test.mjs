@@ -4,23 +4,10 @@
 // webhook, sold out and back.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { Client, Organizer, Postgres, Redis, Server, Socket, pay, waitUntil } from '../fixtures/index.mjs';
+import { test } from 'node:test';
+import { Client, Socket, pay, stage, waitUntil } from '../fixtures/index.mjs';
 
-let redis, postgres, database, server, organizer;
-
-before(async () => {
-  [redis, postgres] = await Promise.all([Redis.start(), Postgres.start()]);
-  database = await postgres.migrated();
-  server = await Server.start({ redis, database });
-  organizer = new Organizer(server);
-});
-
-after(async () => {
-  await server?.stop();
-  await redis?.stop();
-  await postgres?.stop();
-});
+const { redis, database, server, organizer } = await stage();
 
 // enter: joins until inside (the first tick writes how many seats are free).
 async function enter(event, sub) {
