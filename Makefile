@@ -56,7 +56,7 @@ fuzz_names := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 replays := $(fuzz_names:%=$(out)/replay/%)
 c_files := $(wildcard src/*.c include/*.h test/unit/*.[ch] test/fuzz/*.[ch] test/bench/*.[ch])
 
-.PHONY: all run test test-unit test-corpus test-lua test-integration test-property test-nightly fuzz bench lint format \
+.PHONY: all run test test-unit test-corpus test-lua test-integration test-property test-browser test-nightly fuzz bench lint format \
 	clean help install-deps FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -103,14 +103,14 @@ run: ## run everything privately and open a demo sale (CROWD=5000, HTTP_PORT, WS
 	@src/run.sh
 
 install-deps: ## install every Debian package for building, running, testing, linting
-	src/deps.sh build run test lint fuzz
+	src/deps.sh build run test browser lint fuzz
 
 # --- tests -------------------------------------------------------------------------------
 
 test: ## install what the tests need, build, run every suite
-	@src/deps.sh build run test
+	@src/deps.sh build run test browser
 	@$(MAKE) --no-print-directory --silent all $(unit_tests) $(replays)
-	@test/run.sh unit corpus lua integration property
+	@test/run.sh unit corpus lua integration property browser
 
 test-unit: $(unit_tests) ## pure modules (cmocka)
 	@test/run.sh unit
@@ -126,6 +126,10 @@ test-integration: all ## the running program (TESTS="test/integration/x.test.mjs
 
 test-property: all ## random sales against a plain model (PROPERTY_SEED, PROPERTY_SEQUENCES=300)
 	@test/run.sh property
+
+test-browser: all ## the pages in a real browser (TESTS="test/browser/x.test.mjs …" for some)
+	@src/deps.sh browser
+	@test/run.sh browser
 
 test-nightly: all ## the same, 10,000 sequences; and 10,000 buyers through an unreliable provider, with kills
 	@PROPERTY_SEQUENCES=$${PROPERTY_SEQUENCES:-10000} test/run.sh property night

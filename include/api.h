@@ -51,6 +51,7 @@ struct api {
     struct buf text;                /* the answer being written */
     struct buf token;               /* a ticket or pass being written */
     struct buf header;              /* a header value being written */
+    struct buf page;                /* the page being written */
     struct api_process *processing; /* `process` requests waiting for their answer */
     char request_prefix[17];        /* random; the rest of a request id counts up */
     uint64_t request_seq;
@@ -95,10 +96,16 @@ enum api_auth {
 };
 
 struct api_route;
+struct api_call;
+
+/* Shows as a page what would have been answered as JSON: the answer of a handler, or the problem that
+ * came before one. Answers, at once (api_page.h). */
+typedef void (*api_presenter)(struct api_call *call, unsigned code, const char *json, size_t len);
 
 struct api_call {
     struct api *api;
     bool answered;
+    api_presenter present; /* of a page, until it has run */
     struct http_req *req;
     const struct api_route *route; /* NULL: none fits */
     unsigned metric;               /* its id in metrics.h */
@@ -123,7 +130,8 @@ typedef enum status (*api_handler)(struct api_call *call);
 
 struct api_route {
     const char *method;
-    const char *path; /* "/api/queue/check/{eventId}": one parameter at most */
+    const char *path; /* "/api/queue/check/{eventId}": one parameter at most; {path*} takes all that
+                         is left, and the handler reads it by itself */
     enum api_auth auth;
     unsigned roles; /* AUTH_STAFF: bits 1 << enum user_role */
     api_handler handler;
@@ -135,8 +143,14 @@ const char *api_request_id(struct api_call *call);
 
 /* Answers with a JSON body made in api->text or elsewhere. */
 void api_answer(struct api_call *call, unsigned code, const char *json, size_t len);
+/* Bytes that outlive the process, such as what is embedded; not copied. */
+void api_answer_static(struct api_call *call, const char *type, const char *body, size_t len);
+/* A cookie of no secret, for a year. */
+void api_set_preference(struct api_call *call, const char *name, const char *value);
 /* 200 with another content type. */
 void api_answer_text(struct api_call *call, const char *type, const char *body, size_t len);
+/* The same with any code: a page, which no presenter looks at again. */
+void api_answer_page(struct api_call *call, unsigned code, const char *html, size_t len);
 /* 200 with JSON that is shared: see http_reply_shared. */
 void api_answer_shared(struct api_call *call, const char *json, size_t len,
                        void (*release)(void *owner), void *owner);
@@ -174,6 +188,13 @@ void api_set_cookie(struct api_call *call, const char *prefix, const char *event
                     int64_t max_age_s);
 /* Is the buyer inside? With a verified pass he also comes back in, where Redis has lost him. */
 MUST_CHECK enum status api_ask_inside(struct api_call *call, const char *event, queue_join_cb cb);
+/* The queue's answer as `check` gives it to a newcomer and `status` to whoever has a ticket of this
+ * epoch; with `join`, as `check` to everybody. For pages. */
+MUST_CHECK enum status api_visit(struct api_call *call, bool join);
+/* The same for `leave`. */
+MUST_CHECK enum status api_leave(struct api_call *call);
+/* The buyer's own connection is HTTPS, as a proxy of ours says. */
+bool api_over_https(const struct api_call *call);
 /* The reason phrase of a code, as problem documents carry it. Static. */
 const char *api_title(unsigned code);
 /* True when this buyer may take part: guests only where the event allows them. Answers 401 else. */
@@ -188,6 +209,12 @@ extern const struct api_route api_admin_routes[];
 extern const struct api_route api_operate_routes[];
 extern const struct api_route api_gate_routes[];
 extern const struct api_route api_ops_routes[];
+extern const struct api_route api_asset_routes[];
+extern const struct api_route api_home_routes[];
+extern const struct api_route api_wait_routes[];
+/* How the answers on their routes look as pages. */
+void api_home_present(struct api_call *call, unsigned code, const char *json, size_t len);
+void api_wait_present(struct api_call *call, unsigned code, const char *json, size_t len);
 /* Roles of AUTH_STAFF routes. */
 #define API_ROLE(role) (1u << USER_##role)
 #define API_STAFF      (API_ROLE(ADMIN) | API_ROLE(ORGANIZER))

@@ -11,6 +11,8 @@ struct embed {
     const char *data; /* NUL-terminated; len does not count the NUL */
     size_t len;
     const char *hash; /* sixteen hex digits of its SHA-256: an ETag for what is served as it is */
+    const char *gz;   /* of embed_web: compressed, where that is smaller; else NULL */
+    size_t gz_len;
 };
 
 extern const struct embed embed_lua[]; /* each with lua/shared.lua in front */
@@ -19,6 +21,7 @@ extern const struct embed embed_sql[]; /* in order of name */
 extern const size_t embed_sql_count;
 extern const struct embed embed_web[];
 extern const size_t embed_web_count;
+extern const char embed_web_hash[];     /* of all of web/ together */
 extern const struct embed embed_docs[]; /* openapi.json alone */
 extern const size_t embed_docs_count;
 

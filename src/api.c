@@ -15,6 +15,7 @@
 #include "client_ip.h"
 #include "clock.h"
 #include "log.h"
+#include "messages.h"
 #include "metrics.h"
 #include "rate_limit.h"
 
@@ -26,6 +27,7 @@
 #define ROUTES_MAX          64
 #define ANSWER_MAX          (8 * 1024 * 1024) /* a seat map of a large hall */
 #define API_TOKEN_MAX       8192
+#define PAGE_MAX            (1024 * 1024)
 #define LIVE_EVENTS_EVERY_S 5
 
 /* ---- the route table ---- */
@@ -33,34 +35,51 @@
 /* One row per route, with its template cut into what stands before and after the parameter. */
 static struct bound_route {
     const struct api_route *route;
+    api_presenter present; /* NULL: an answer is JSON */
     size_t prefix_len;
     const char *suffix; /* NULL: no parameter */
+    bool rest;          /* the parameter is all that is left, slashes and all */
     unsigned metric;
 } route_table[ROUTES_MAX];
 static size_t route_count;
 static unsigned unknown_metric;
 
-static void register_routes(const struct api_route *routes)
+static void register_routes(const struct api_route *routes, api_presenter present)
 {
     for (; routes->method != NULL && route_count < ROUTES_MAX; routes++) {
         struct bound_route *bound = &route_table[route_count++];
         const char *open = strchr(routes->path, '{');
         bound->route = routes;
+        bound->present = present;
         bound->prefix_len = open != NULL ? (size_t)(open - routes->path) : strlen(routes->path);
         bound->suffix = open != NULL ? strchr(open, '}') + 1 : NULL;
+        bound->rest = bound->suffix != NULL && bound->suffix[-2] == '*';
         bound->metric = metrics_register_route(routes->method, routes->path);
     }
 }
 
 void api_register_routes(bool ops_only)
 {
-    static const struct api_route *const parts[] = {api_queue_routes, /* the hot ones first */
-                                                    api_gate_routes,  api_reservation_routes,
-                                                    api_seats_routes, api_payment_routes,
-                                                    api_admin_routes, api_operate_routes};
+    static const struct {
+        const struct api_route *routes;
+        api_presenter present;
+    } parts[] = {
+        {api_queue_routes, NULL}, /* the hot ones first */
+        {api_gate_routes, NULL},
+        {api_wait_routes, api_wait_present},
+        {api_asset_routes, NULL},
+        {api_reservation_routes, NULL},
+        {api_seats_routes, NULL},
+        {api_payment_routes, NULL},
+        {api_home_routes, api_home_present},
+        {api_admin_routes, NULL},
+        {api_operate_routes, NULL},
+    };
     for (size_t i = 0; !ops_only && i < sizeof(parts) / sizeof(parts[0]); i++)
-        register_routes(parts[i]);
-    register_routes(api_ops_routes);
+        register_routes(parts[i].routes, parts[i].present);
+    if (!ops_only)
+        messages_load();
+    register_routes(api_ops_routes, NULL);
     unknown_metric = metrics_register_route("*", "(unmatched)");
 }
 
@@ -73,6 +92,8 @@ void api_print_routes(FILE *out)
                                         [USER_ADMIN] = "admin"};
     for (size_t i = 0; i < route_count; i++) {
         const struct api_route *route = route_table[i].route;
+        if (route_table[i].present != NULL || route_table[i].rest)
+            continue; /* pages and what they load are no part of the API */
         (void)fprintf(out, "%s %s", route->method, route->path);
         if (route->auth != AUTH_STAFF)
             (void)fputs(route->auth == AUTH_BUYER ? " buyer" : " none", out);
@@ -93,9 +114,12 @@ static bool route_fits(const struct bound_route *bound, const char *path, const 
     path += bound->prefix_len;
     if (bound->suffix == NULL)
         return *path == '\0';
+    const size_t len = strlen(path), suffix_len = strlen(bound->suffix);
+    if (len <= suffix_len || strcmp(path + len - suffix_len, bound->suffix) != 0)
+        return false;
     *ret_param = path;
-    *ret_len = strcspn(path, "/");
-    return *ret_len > 0 && strcmp(path + *ret_len, bound->suffix) == 0;
+    *ret_len = len - suffix_len;
+    return bound->rest || memchr(path, '/', *ret_len) == NULL;
 }
 
 /* The route for a method and path; when only the method is wrong, the methods that would do are
@@ -192,13 +216,12 @@ static bool foreign_origin(const struct api_call *call)
     if (origin == NULL || strcmp(http_req_method(call->req), "GET") == 0)
         return false;
     const char *allowed = call->api->config->allowed_origins;
-    if (allowed != NULL)
-        return !origin_listed(allowed, origin);
     const char *host = http_req_header(call->req, "Host");
     const char *named = strstr(origin, "://");
-    if (host == NULL || named == NULL)
-        return true;
-    return !client_ip_same_host(named + 3, host);
+    const bool plain = host != NULL && named != NULL;
+    if (allowed != NULL) /* our own pages need not be on the list */
+        return !origin_listed(allowed, origin) && !(plain && strcasecmp(named + 3, host) == 0);
+    return !plain || !client_ip_same_host(named + 3, host);
 }
 
 /* False: answered. */
@@ -457,13 +480,14 @@ static void find_destination(struct api_call *call, struct destination *to)
     if (to->bound == NULL)
         return;
     call->route = to->bound->route;
+    call->present = to->bound->present;
     call->metric = to->bound->metric;
 }
 
 /* Fills call->param; false: answered. */
 static bool take_param(struct api_call *call, const struct destination *to)
 {
-    if (to->param == NULL)
+    if (to->param == NULL || to->bound->rest)
         return true;
     if (token_is_event_id(to->param, to->param_len)) {
         memcpy(call->param, to->param, to->param_len);
@@ -595,6 +619,7 @@ static void free_api(struct api *api)
     buf_clear(&api->text);
     buf_clear(&api->token);
     buf_clear(&api->header);
+    buf_clear(&api->page);
     free(api);
 }
 
@@ -617,6 +642,7 @@ enum status api_open(const struct api_opts *opts, struct api **ret_api)
     buf_init(&api->text, ANSWER_MAX);
     buf_init(&api->token, API_TOKEN_MAX);
     buf_init(&api->header, 4096);
+    buf_init(&api->page, PAGE_MAX);
     token_random_hex(random);
     memcpy(api->request_prefix, random, sizeof(api->request_prefix) - 1);
     enum status st =

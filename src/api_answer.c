@@ -19,6 +19,7 @@
 #include <string.h>
 
 #define GUEST_COOKIE_S (7 * 24 * 3600)
+#define PREFERENCE_S   (365 * 24 * 3600)
 
 const char *api_request_id(struct api_call *call)
 {
@@ -43,7 +44,7 @@ static void finish(struct api_call *call, unsigned code)
 }
 
 /* Secure cookies when the buyer's own connection is HTTPS, as a proxy of ours says. */
-static bool over_https(const struct api_call *call)
+bool api_over_https(const struct api_call *call)
 {
     if (call->api->config->trusted_proxies == NULL)
         return false;
@@ -65,7 +66,7 @@ static void set_cookie(struct api_call *call, const char *prefix, const char *na
     buf_add_str(text, "; Path=/; Max-Age=");
     buf_add_int(text, value != NULL ? max_age_s : 0);
     buf_add_str(text, "; HttpOnly; SameSite=Lax");
-    if (over_https(call))
+    if (api_over_https(call))
         buf_add_str(text, "; Secure");
     http_req_add_header(call->req, "Set-Cookie", buf_str(text));
 }
@@ -74,6 +75,11 @@ void api_set_cookie(struct api_call *call, const char *prefix, const char *event
                     int64_t max_age_s)
 {
     set_cookie(call, prefix, event, value, max_age_s);
+}
+
+void api_set_preference(struct api_call *call, const char *name, const char *value)
+{
+    set_cookie(call, name, "", value, PREFERENCE_S);
 }
 
 /* The request's id goes with what went wrong, for whoever looks for it in the logs. An answer to a
@@ -91,6 +97,12 @@ static void add_common_headers(struct api_call *call, unsigned code)
 static void answer(struct api_call *call, unsigned code, const char *type, const char *body,
                    size_t len)
 {
+    const api_presenter present = call->present;
+    if (present != NULL) {
+        call->present = NULL;
+        present(call, code, body, len);
+        return;
+    }
     add_common_headers(call, code);
     finish(call, code);
     http_reply(call->req, code, type, body, len);
@@ -99,6 +111,19 @@ static void answer(struct api_call *call, unsigned code, const char *type, const
 void api_answer(struct api_call *call, unsigned code, const char *json, size_t len)
 {
     answer(call, code, len > 0 ? "application/json" : NULL, json, len);
+}
+
+void api_answer_page(struct api_call *call, unsigned code, const char *html, size_t len)
+{
+    call->present = NULL;
+    answer(call, code, "text/html; charset=utf-8", html, len);
+}
+
+void api_answer_static(struct api_call *call, const char *type, const char *body, size_t len)
+{
+    add_common_headers(call, 200);
+    finish(call, 200);
+    http_reply_static(call->req, 200, type, body, len);
 }
 
 void api_answer_shared(struct api_call *call, const char *json, size_t len,

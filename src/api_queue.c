@@ -26,7 +26,8 @@
 #define PRESENCE_FRESH_MS 60000
 #define TICKET_COOKIE_S   (7 * 24 * 3600)
 
-enum visit_kind { VISIT_CHECK, VISIT_STATUS, VISIT_HEARTBEAT, VISIT_LEAVE };
+/* VISIT_PAGE becomes a check or a status as soon as the ticket is read. */
+enum visit_kind { VISIT_CHECK, VISIT_STATUS, VISIT_HEARTBEAT, VISIT_LEAVE, VISIT_PAGE };
 
 struct visit {
     enum visit_kind kind;
@@ -307,11 +308,17 @@ static bool visit_local(struct api_call *call, const struct event *event)
 /* The event is known to this pod: proofs, then the short way or the long one. */
 static enum status visit_known(struct api_call *call, const struct event *event)
 {
+    struct visit *visit = call->state;
     if (!api_admits_buyer(call, event))
         return ST_OK;
     const enum status st = api_read_proof(call, call->param);
     if (st != ST_OK)
         return st;
+    if (visit->kind == VISIT_PAGE)
+        visit->kind =
+            call->proof.ticket_place > 0 && call->proof.ticket_epoch == (uint64_t)event->epoch
+                ? VISIT_STATUS
+                : VISIT_CHECK;
     if (call->proof.ticket_place > 0)
         queue_note_place(call->api->queue, call->param, call->proof.ticket_place);
     if (visit_local(call, event))
@@ -363,7 +370,12 @@ static enum status heartbeat_start(struct api_call *call)
     return visit_start(call, VISIT_HEARTBEAT);
 }
 
-static enum status leave_start(struct api_call *call)
+enum status api_visit(struct api_call *call, bool join)
+{
+    return visit_start(call, join ? VISIT_CHECK : VISIT_PAGE);
+}
+
+enum status api_leave(struct api_call *call)
 {
     return visit_start(call, VISIT_LEAVE);
 }
@@ -409,7 +421,7 @@ const struct api_route api_queue_routes[] = {
     {"POST", "/api/queue/check/{eventId}", AUTH_BUYER, 0, check_start, true},
     {"GET", "/api/queue/status/{eventId}", AUTH_BUYER, 0, status_start, false},
     {"POST", "/api/queue/heartbeat/{eventId}", AUTH_BUYER, 0, heartbeat_start, true},
-    {"POST", "/api/queue/leave/{eventId}", AUTH_BUYER, 0, leave_start, true},
+    {"POST", "/api/queue/leave/{eventId}", AUTH_BUYER, 0, api_leave, true},
     {"GET", "/api/events", AUTH_NONE, 0, list_start, false},
     {"GET", "/api/events/{eventId}", AUTH_NONE, 0, event_start, false},
     {0},

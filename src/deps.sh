@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # src/deps.sh GROUP...: installs the Debian packages that the groups need and that are not
-# there: build, run, test, lint, fuzz. Nothing is touched, asked or fetched when all are there.
+# there: build, run, test, browser, lint, fuzz. Nothing is touched, asked or fetched when all are there.
 #
 # An entry is package or package=command; the latter counts as there when the command is,
 # wherever it came from (Node.js above all: mixing two packagings of it breaks both).
@@ -14,6 +14,7 @@ build='make gcc libc6-dev pkgconf=pkg-config libmicrohttpd-dev libhiredis-dev li
     libhttp-parser-dev libwslay-dev libjemalloc-dev libxxhash-dev'
 run='redis-server=redis-server postgresql postgresql-client=psql curl=curl jq=jq'
 test="$run libcmocka-dev nodejs=node npm=npm procps=ps"
+browser='nodejs=node npm=npm chromium=chromium'
 lint='clang-format=clang-format clang-tidy=clang-tidy shellcheck=shellcheck
     nodejs=node npm=npm'
 fuzz='clang=clang libclang-rt-dev'
@@ -31,10 +32,11 @@ for group in "$@"; do
     build) wanted="$wanted $build" ;;
     run) wanted="$wanted $run" ;;
     test) wanted="$wanted $test" ;;
+    browser) wanted="$wanted $browser" ;;
     lint) wanted="$wanted $lint" ;;
     fuzz) wanted="$wanted $fuzz" ;;
     *)
-        echo "usage: src/deps.sh build|run|test|lint|fuzz ..." >&2
+        echo "usage: src/deps.sh build|run|test|browser|lint|fuzz ..." >&2
         exit 64
         ;;
     esac

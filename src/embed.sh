@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # Writes the C file that carries lua/, sql/, web/ and docs/openapi.json inside the binary
-# (include/embed.h). Needs nothing but od, awk and sha256sum. Each Lua entry is lua/shared.lua, a newline, and the script
+# (include/embed.h). Needs nothing but od, awk, gzip and sha256sum. Each Lua entry is lua/shared.lua, a newline, and the script
 # itself: scripts cannot call one another inside Redis, so what they share is prepended here.
 
 set -eu
@@ -32,7 +32,7 @@ literal() {
 }
 
 scratch=${TMPDIR:-/tmp}/embed.$$
-trap 'rm -f "$scratch" "$scratch.list"' EXIT
+trap 'rm -f "$scratch" "$scratch.gz" "$scratch.list"' EXIT
 
 # entry TABLE NAME: one array of bytes from standard input; its table line goes to $table.
 count=0
@@ -42,14 +42,26 @@ entry() {
     literal <"$scratch"
     printf '    ;\n\n'
     hash=$(sha256sum <"$scratch" | cut -c1-16)
-    table="$table    {\"$2\", $1_$count, sizeof($1_$count) - 1, \"$hash\"},
+    packed='NULL, 0'
+    [ "$1" != web ] || pack
+    table="$table    {\"$2\", $1_$count, sizeof($1_$count) - 1, \"$hash\", $packed},
 "
     count=$((count + 1))
 }
 
+# pack: the compressed copy of what goes to browsers, where it is the smaller one.
+pack() {
+    gzip -9n <"$scratch" >"$scratch.gz"
+    [ "$(wc -c <"$scratch.gz")" -lt "$(wc -c <"$scratch")" ] || return 0
+    printf 'static const char web_%d_gz[] =\n' "$count"
+    literal <"$scratch.gz"
+    printf '    ;\n\n'
+    packed="web_${count}_gz, sizeof(web_${count}_gz) - 1"
+}
+
 # close_table NAME: the table itself. The last, empty line keeps an empty table legal C.
 close_table() {
-    printf 'const struct embed embed_%s[] = {\n%s    {NULL, NULL, 0, NULL},\n};\n' "$1" "$table"
+    printf 'const struct embed embed_%s[] = {\n%s    {NULL, NULL, 0, NULL, NULL, 0},\n};\n' "$1" "$table"
     printf 'const size_t embed_%s_count = sizeof(embed_%s) / sizeof(embed_%s[0]) - 1;\n\n' "$1" "$1" "$1"
     table=
     count=0
@@ -74,13 +86,14 @@ for file in sql/*.sql; do
 done
 close_table sql
 
-if [ -d web ]; then
-    find web -type f ! -name '.*' | sort >"$scratch.list"
-    while read -r file; do
-        entry web "${file#web/}" <"$file"
-    done <"$scratch.list"
-fi
+find web -type f ! -name '.*' | sort >"$scratch.list"
+while read -r file; do
+    entry web "${file#web/}" <"$file"
+done <"$scratch.list"
 close_table web
+# One name for all of web/: what the pages load is addressed below it, and never changes there.
+printf 'const char embed_web_hash[] = "%s";\n\n' \
+    "$(xargs -d '\n' sha256sum <"$scratch.list" | sha256sum | cut -c1-12)"
 
 entry docs openapi.json <docs/openapi.json
 close_table docs

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# test/run.sh SUITE...: runs suites (unit, corpus, lua, integration, property, night), shows what each counted,
+# test/run.sh SUITE...: runs suites (unit, corpus, lua, integration, property, browser, night), shows what each counted,
 # and ends with one line: N passed, N failed, N skipped. All suites speak TAP to it.
 #
 # Exit 1 when anything failed, when a suite ran no test at all, or when a program stopped
@@ -165,6 +165,7 @@ for suite in "$@"; do
     lua) suite_node lua 2 ;;
     integration) suite_node integration 2 ;; # they wait more than they work
     property) suite_node property 1 ;;
+    browser) suite_node browser 1 ;;
     night) suite_node night 1 ;;
     *)
         echo "no such suite: $suite" >&2

@@ -15,7 +15,7 @@ cd "$(dirname "$0")/../.." || exit 1
 awk '
 BEGIN {
     # --- the layers, bottom first ---------------------------------------------------------
-    layer(0, "status log clock buf config token jws metrics json crash embed table client rate options")
+    layer(0, "status log clock buf config token jws metrics json crash embed table client rate options language messages page")
     layer(1, "loop httpd redis db ws dial agenda")
     layer(2, "event admission catalog queue index lease reservation ledger presence seat")
     layer(3, "api gateway processor")
@@ -28,6 +28,7 @@ BEGIN {
     allow("config", "token")                # keys are checked where they are read
     allow("token", "config jws json crash") # keys come from the settings; tickets are JWS of JSON
     allow("jws", "json")
+    allow("messages", "language json embed") # the words, by language, from the embedded files
     allow("catalog", "queue index")         # the live copy of an event, and its rank index
     allow("queue", "index")                 # decodes what lua/index.lua publishes
     allow("lease", "queue")                 # ask queue for Redis keys and scripts

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+//
+// api: one request to the service. What went wrong is an ApiError that says what to do about it.
+
+import { correct } from './clock.js';
+
+const TIMEOUT_MS = 15000;
+
+export class ApiError extends Error {
+  // status 0: no answer at all. code: the problem's, or 'offline'.
+  constructor(status, problem = {}, retryAfter = 0) {
+    super(problem.detail ?? problem.title ?? `HTTP ${status}`);
+    this.status = status;
+    this.code = problem.code ?? (status === 0 ? 'offline' : 'unavailable');
+    this.field = problem.field;
+    this.problem = problem;
+    this.retryAfter = retryAfter; // seconds
+  }
+
+  // Worth the same request again, later: nothing is wrong with it.
+  get passing() {
+    return this.status === 0 || this.status === 429 || this.status >= 500;
+  }
+}
+
+async function answerOf(response) {
+  const type = response.headers.get('content-type') ?? '';
+  try {
+    return type.includes('json') ? await response.json() : undefined;
+  } catch {
+    return undefined; // cut off on the way: told by the status
+  }
+}
+
+// api('POST', '/api/reservations', { json: {…}, headers: {…} }) -> the body; null for 204 and 304.
+export async function api(method, path, { json, headers = {}, timeoutMs = TIMEOUT_MS } = {}) {
+  let response;
+  try {
+    response = await fetch(path, {
+      method,
+      headers: json === undefined ? headers : { 'Content-Type': 'application/json', ...headers },
+      body: json === undefined ? undefined : JSON.stringify(json),
+      credentials: 'same-origin',
+      signal: AbortSignal.timeout(timeoutMs),
+    });
+  } catch {
+    throw new ApiError(0);
+  }
+  correct(response.headers.get('date'));
+  if (response.status === 204 || response.status === 304) return null;
+  const body = await answerOf(response);
+  if (!response.ok) throw new ApiError(response.status, body, Number(response.headers.get('retry-after')) || 0);
+  return body;
+}

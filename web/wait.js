@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: MIT
+//
+// wait: keeps the waiting page up to date. The server has written the page as it stood; what comes
+// after is the same answer, by socket or by polling, shown in the same places. The server is always
+// right: this page remembers only what was on it.
+
+import { ApiError, api } from './api.js';
+import { begin, now } from './clock.js';
+import { countdown, dateTime, duration, durationRange, load, number, percent, plural, t } from './i18n.js';
+import { Live } from './live.js';
+import { chime, notify, offerNotices } from './notices.js';
+
+const $ = (id) => document.getElementById(id);
+const { event: eventId, assets, ws, title, opens, json } = document.body.dataset;
+const main = $('main');
+const api_path = (verb) => `/api/queue/${verb}/${eventId}`;
+
+const SAY_EVERY_MS = 30000;
+const CLEARED_SPREAD_MS = 4000;
+
+// The API's word -> the state of the page.
+const STATES = {
+  queued: 'waiting', scheduled: 'scheduled', paused: 'paused', restoring: 'restoring', sold_out: 'sold_out', active: 'admitted',
+};
+// Nothing that could come changes these: the page is at its end.
+const FINAL = new Set(['expired', 'left', 'closed', 'unknown', 'login']);
+const PROBLEMS = { 'event-closed': 'closed', 'unknown-event': 'unknown', 'login-required': 'login', invalid: 'unknown' };
+// Who has no place yet asks for one.
+const PLACELESS = new Set(['unavailable', 'busy']);
+
+const seen = { state: main.dataset.state, position: Infinity, ticket: undefined, endsAt: undefined, opensAt: Number(opens) };
+const tabs = typeof BroadcastChannel === 'function' ? new BroadcastChannel(`tiketi:${eventId}`) : undefined;
+let live;
+let updatedAt = performance.now();
+let saidAt = -SAY_EVERY_MS;
+let saidPosition;
+
+// ---- showing ----
+
+function write(id, text) {
+  const element = $(id);
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function say(id, text) {
+  $(id).textContent = '';
+  setTimeout(() => write(id, text), 50); // an equal text is said again only when it was gone
+}
+
+function showTitle() {
+  const heading = $('heading').textContent;
+  const waiting = (seen.state === 'waiting' || seen.state === 'paused') && Number.isFinite(seen.position);
+  if (seen.state === 'admitted') document.title = t('title_admitted', { title });
+  else if (waiting) document.title = t('title_waiting', { position: number(seen.position), title });
+  else if (title) document.title = t('title_other', { heading, title });
+}
+
+function enterState(state) {
+  if (state === seen.state) return;
+  const before = seen.state;
+  seen.state = state;
+  main.dataset.state = state;
+  write('heading', t(`wait_${state}_title`));
+  write('lead', t(`wait_${state}_lead`));
+  showTitle();
+  if (state === 'admitted') admit();
+  else say('polite', `${t(`wait_${state}_title`)}. ${t(`wait_${state}_lead`)}`);
+  if (before === 'admitted') document.title = t('title_other', { heading: $('heading').textContent, title });
+  if (FINAL.has(state)) live?.stop();
+  everySecond();
+}
+
+function admit() {
+  say('assertive', `${t('wait_admitted_title')}. ${t('wait_admitted_lead')}`);
+  chime();
+  notify(t('notification_title'), t('notification_body', { title }));
+  if (document.activeElement === document.body) $('enter').focus({ preventScroll: true });
+}
+
+// The first position of this place, so that a bar can show the way since then.
+function firstPosition() {
+  const key = `tiketi:first:${eventId}`;
+  const place = $('reference').textContent;
+  try {
+    const kept = JSON.parse(localStorage.getItem(key) ?? 'null');
+    if (kept?.place === place && kept.first >= seen.position) return kept.first;
+    localStorage.setItem(key, JSON.stringify({ place, first: seen.position }));
+  } catch {
+    // no storage: the bar begins with this visit
+  }
+  return (seen.first = Math.max(seen.first ?? 0, seen.position));
+}
+
+function showPosition() {
+  const { position } = seen;
+  if (!Number.isFinite(position)) return;
+  const ahead = position - 1;
+  const first = firstPosition();
+  $('place').hidden = false;
+  write('position', number(position));
+  $('position').dataset.digits = String(position).length;
+  write('ahead', ahead > 0 ? plural('ahead', ahead) : t('ahead_none.other'));
+  const fraction = (first - position) / first;
+  $('progress').hidden = !(first > 1);
+  $('progress').value = Math.round(fraction * 100);
+  $('progress').setAttribute('aria-valuetext', t('progress_text', { percent: percent(fraction) }));
+  sayPosition(ahead);
+  showTitle();
+}
+
+// Politely, and not more often than every half minute.
+function sayPosition(ahead) {
+  if (saidPosition === ahead || performance.now() - saidAt < SAY_EVERY_MS || seen.state === 'scheduled') return;
+  if (saidPosition !== undefined) say('polite', ahead > 0 ? plural('say_position', ahead, { ahead: number(ahead) }) : t('ahead_none.other'));
+  saidPosition = ahead;
+  saidAt = performance.now();
+}
+
+function showEstimate(range) {
+  if (!Array.isArray(range)) write('estimate', t('estimate_none'));
+  else if (range[1] < 10) write('estimate', t('estimate_soon'));
+  else write('estimate', durationRange(...range));
+}
+
+function showMessage(text) {
+  $('organizer').hidden = !text;
+  write('message', text ?? '');
+}
+
+const ago = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: 'always' });
+
+function showFreshness() {
+  const seconds = Math.floor((performance.now() - updatedAt) / 1000);
+  const [n, unit] = seconds < 60 ? [seconds, 'second'] : [Math.floor(seconds / 60), 'minute'];
+  write('updated', seconds < 3 ? t('updated_now') : ago.format(-n, unit));
+}
+
+// One place that counts down: to the opening, or to the end of the turn.
+function showCountdown() {
+  const until = seen.state === 'scheduled' ? seen.opensAt : seen.state === 'admitted' ? seen.endsAt : 0;
+  $('countdown').hidden = !until;
+  if (!until) return;
+  const left = until - now();
+  write('countdown_label', seen.state === 'admitted' ? t('turn_ends_in') : left > 0 ? t('opens_in') : t('opening'));
+  write('countdown_number', countdown(left));
+  if (left > 0 || seen.overAt === until) return;
+  seen.overAt = until; // once for each end
+  if (seen.state === 'admitted') enterState('expired');
+  else live.refresh();
+}
+
+function everySecond() {
+  showCountdown();
+  showFreshness();
+}
+
+// ---- what the server says ----
+
+// An answer of check or status. Returns the seconds until the next question, or null.
+function take(answer) {
+  updatedAt = performance.now();
+  if (answer.ticket) seen.ticket = answer.ticket;
+  if (answer.status === 'not_in_queue') {
+    enterState(seen.left ? 'left' : 'expired');
+    return null;
+  }
+  const state = STATES[answer.status] ?? seen.state;
+  if (answer.passExpiresAt) seen.endsAt = Date.parse(answer.passExpiresAt);
+  if (state === 'admitted' && seen.endsAt <= now()) return null; // it is over; the queue has yet to notice
+  if (answer.eventInfo) showMessage(answer.eventInfo.message);
+  if (answer.position) takePosition(answer);
+  enterState(state);
+  everySecond();
+  return answer.nextPoll ?? (state === 'admitted' ? 20 : 10);
+}
+
+function takePosition({ position, estimatedWaitRange }) {
+  seen.position = Math.min(seen.position, position);
+  showPosition();
+  showEstimate(estimatedWaitRange);
+}
+
+async function poll() {
+  try {
+    if (!PLACELESS.has(seen.state)) return take(await api('GET', api_path('status')));
+    await api('POST', api_path('check'));
+    location.replace(location.pathname); // the page as it is now
+    return null;
+  } catch (error) {
+    const state = error instanceof ApiError && PROBLEMS[error.code];
+    if (!state) throw error;
+    enterState(state);
+    return null;
+  }
+}
+
+const NEWS = {
+  'queue-position': (payload) => {
+    if (payload.ticket) seen.ticket = payload.ticket;
+    takePosition(payload);
+    if (seen.state === 'restoring') live.refresh();
+  },
+  'queue-entry-allowed': (payload) => {
+    seen.endsAt = Date.parse(payload.passExpiresAt);
+    enterState('admitted');
+    everySecond();
+  },
+  'event-status-changed': ({ status }) => {
+    if (status === 'closed' && seen.state !== 'admitted') enterState('closed');
+    else live.refresh();
+  },
+  'queue-cleared': () => {
+    // Everybody at once would be too many.
+    setTimeout(() => location.replace(location.pathname), Math.random() * CLEARED_SPREAD_MS);
+  },
+  message: ({ text }) => showMessage(text),
+  error: ({ code }) => code !== 'draining' && live.refresh(),
+};
+
+// ---- the connection ----
+
+let lostSince;
+
+function showLink(link) {
+  const broken = link === 'lost' || link === 'unavailable';
+  main.dataset.live = link;
+  $('live').hidden = false;
+  write('live_text', t(`live_${link}`));
+  $('lost').hidden = !broken || PLACELESS.has(seen.state);
+  write('lost_title', t(link === 'lost' ? 'lost_title' : 'out_title'));
+  write('lost_lead', t(link === 'lost' ? 'lost_lead' : 'out_lead'));
+  if (broken && lostSince === undefined) say('polite', t('say_lost'));
+  if (!broken && lostSince !== undefined) say('polite', t('say_back'));
+  lostSince = broken ? (lostSince ?? performance.now()) : undefined;
+}
+
+// ---- leaving ----
+
+async function leave() {
+  try {
+    await api('POST', api_path('leave'));
+  } catch {
+    location.assign($('leave').href); // the page that needs no script says what is wrong
+    return;
+  }
+  tabs?.postMessage('left');
+  left();
+}
+
+function left() {
+  seen.left = true;
+  history.replaceState(null, '', `${location.pathname}?left=1`);
+  enterState('left');
+}
+
+function offerLeaving() {
+  const dialog = $('leave_dialog');
+  $('leave').addEventListener('click', (click) => {
+    click.preventDefault();
+    dialog.returnValue = '';
+    dialog.showModal();
+  });
+  dialog.addEventListener('close', () => dialog.returnValue === 'yes' && leave());
+  tabs?.addEventListener('message', ({ data }) => data === 'left' && !FINAL.has(seen.state) && left());
+}
+
+// ---- begin ----
+
+async function start() {
+  begin(Number(document.body.dataset.now));
+  await load(assets);
+  const starts = $('starts');
+  if (starts) starts.textContent = dateTime(Date.parse(starts.dateTime));
+  if (/[?&](lang|join)=/.test(location.search)) history.replaceState(null, '', location.pathname);
+  if (FINAL.has(seen.state)) return;
+  live = new Live({
+    url: PLACELESS.has(seen.state) ? undefined : ws, eventId, ticket: () => seen.ticket, poll, onLink: showLink,
+    onMessage: (event, payload) => {
+      updatedAt = performance.now();
+      NEWS[event]?.(payload);
+      showFreshness();
+    },
+  });
+  if (!PLACELESS.has(seen.state)) {
+    take(JSON.parse(json));
+    offerLeaving();
+    offerNotices({ denied: () => ($('popup_denied').hidden = false) });
+    setInterval(everySecond, 1000);
+  }
+  live.start();
+}
+
+start();
