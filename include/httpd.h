@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * httpd: the only includer of libmicrohttpd. The life of a request on one loop: accept, bounds
- * (headers 8 KiB, body 64 KiB), suspend, reply once, resume. Refuses: TE with CL, duplicate
+ * (headers 8 KiB, body 64 KiB unless it is poured), suspend, reply once or in pieces, resume. Refuses: TE with CL, duplicate
  * Content-Length or Host, bodies too large (413), heads over 8 KiB (431; each header over 30 counts 64
  * bytes more), and closes the connection then; libmicrohttpd by itself: lines it cannot read, and heads
  * far too large (400, 414, 431; the handler never sees those). The head of an answer has its limit
@@ -23,6 +23,16 @@
 struct httpd;
 struct http_req;
 
+/* A piece of body, borrowed. False: nothing more of it is wanted, the rest is read and thrown away. */
+typedef bool (*http_body_cb)(void *arg, struct http_req *req, const char *data, size_t len);
+/* All that was given has left: the next piece is wanted, by http_reply_piece, now or later. */
+typedef void (*http_more_cb)(void *arg, struct http_req *req);
+enum http_piece {
+    HTTP_PIECE_MORE,  /* and others follow */
+    HTTP_PIECE_LAST,  /* may be empty */
+    HTTP_PIECE_BROKEN /* there is no more, and it is not all: the connection is cut */
+};
+
 struct httpd_opts {
     struct loop *loop;
     const char *host; /* IPv4 or IPv6 literal */
@@ -34,8 +44,11 @@ struct httpd_opts {
      * it returns (so that every error has the same problem body and CORS headers).
      * Otherwise it replies before it returns, or later: then the connection waits. */
     void (*on_request)(void *arg, struct http_req *req, unsigned refusal);
+    /* A request with a body to come: its head has passed, on_request follows when the body is complete.
+     * The only place for http_req_pour_body. May be NULL. */
+    void (*on_head)(void *arg, struct http_req *req);
     /* After the answer was sent or the connection died: last look at a request that on_request has
-     * seen, exactly once. May be NULL. */
+     * seen, or whose body was poured, exactly once. May be NULL. */
     void (*on_done)(void *arg, struct http_req *req);
     void *arg;
 };
@@ -69,6 +82,10 @@ const char *http_req_cookie(const struct http_req *req, const char *name, size_t
 const char *http_req_body(const struct http_req *req, size_t *ret_len); /* "" when absent */
 const char *http_req_peer(const struct http_req *req); /* the peer's address as text */
 
+/* From on_head: the body, at most `max` bytes, goes to on_body as it arrives (NULL: nowhere) instead of
+ * being kept; http_req_body is then "". One that is larger is refused with 413. */
+void http_req_pour_body(struct http_req *req, uint64_t max, http_body_cb on_body, void *arg);
+
 /* Zeroed memory that lives as long as the request (an arena). Aborts only when memory is out. */
 void *http_req_alloc(struct http_req *req, size_t size);
 char *http_req_strdup(struct http_req *req, const char *text, size_t len);
@@ -90,5 +107,15 @@ void http_reply_shared(struct http_req *req, unsigned code, const char *content_
 /* The same for bytes that outlive the process (embedded pages): not copied. */
 void http_reply_static(struct http_req *req, unsigned code, const char *content_type,
                        const void *body, size_t len);
+
+/* Answers in pieces (chunked: so a client sees whether it got all; one of HTTP/1.0 does not). `more`
+ * asks for each, from the first on, when the one before has left; never for HEAD. No piece is asked
+ * for once the connection is gone; but one that was asked for is owed, whatever became of the
+ * connection: on_done comes no sooner. Of a slow reader, one piece is kept. */
+void http_reply_stream(struct http_req *req, unsigned code, const char *content_type,
+                       http_more_cb more, void *arg);
+/* The next piece; exactly once each time it was asked for. Copied; an empty one asks again. Last
+ * statement of the caller: the request may be gone afterwards. */
+void http_reply_piece(struct http_req *req, const void *data, size_t len, enum http_piece kind);
 
 #endif

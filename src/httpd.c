@@ -14,12 +14,17 @@
  *     each run looks at all, and for HELD_MS, after which it is suspended. While any is held
  *     MHD_get_timeout always says 0 and is not asked: instead there is a run in each millisecond;
  *   - a suspended connection has no timeout and its end goes unseen: every handler must reply in time;
- *   - stopping it with suspended connections aborts the process: close answers and resumes them all.
+ *   - stopping it with suspended connections aborts the process: close answers and resumes them all;
+ *   - an answer in pieces is asked for from inside MHD_run, by a callback that copies what is there.
+ *     When nothing is, it suspends the connection (the one other place where that is allowed) and says
+ *     0: without suspending it would be asked for ever. Not asked at all for HEAD, and never again once
+ *     the connection is gone: on_completed says so.
  * Listening is done by httpd_listen.c, because the library would let those over its limit hang.
  * Called by: api. Owns: connections and requests; a request's memory is an arena that goes back to a
  * free list when the library reports it completed.
  * Invariants: on_request runs once per request and is answered once; refused framing and bodies
- * too large close the connection; no more than HTTPD_BODY_MAX of a body is ever kept.
+ * too large close the connection; no more than HTTPD_BODY_MAX of a body is ever kept, and of an answer
+ * in pieces no more than one piece.
  */
 #include "httpd.h"
 
@@ -48,7 +53,8 @@
 #define DISCARD_MAX       (4 * 1024 * 1024) /* of a body too large, read to deliver the 413 */
 #define REQ_SIZE          4096              /* a request with its first piece of arena */
 #define CHUNK_SIZE        4096
-#define FREE_MAX          2048 /* requests kept for the next */
+#define STREAM_BLOCK      16384 /* asked for at a time; the library takes what its memory allows */
+#define FREE_MAX          2048  /* requests kept for the next */
 #define HELD_MAX          1024
 #define HELD_MS           20
 #define CLOSE_RUNS_MAX    64 /* turns of the daemon for the last answers to leave */
@@ -76,6 +82,16 @@ struct chunk {
     _Alignas(16) char data[];
 };
 
+/* An answer in pieces. `asked`: the caller owes the next one. */
+struct stream {
+    http_more_cb more;
+    void *arg;
+    char *piece; /* what is to be sent, sent up to `at` */
+    size_t len, at;
+    enum http_piece kind; /* of the piece in hand: whether more come after it */
+    bool begun, asked;
+};
+
 struct http_req {
     struct httpd *httpd;
     struct MHD_Connection *connection; /* NULL: the connection is gone, the reply is still owed */
@@ -87,8 +103,13 @@ struct http_req {
     char *body;
     size_t body_len, body_cap;
     uint64_t body_seen; /* kept or not */
+    uint64_t body_max;
+    http_body_cb on_body; /* takes the body instead of its being kept */
+    void *on_body_arg;
+    struct stream stream;
     unsigned refusal;
     bool http11;
+    bool poured;    /* on_head wanted the body: on_done is due */
     bool delivered; /* on_request has seen it */
     bool replied;   /* by the caller */
     bool queued;    /* the library has an answer */
@@ -113,7 +134,7 @@ struct httpd {
     struct http_req *free;
     unsigned free_count, connections, waiting_count, held_count;
     unsigned owed; /* requests without connection that wait for their reply */
-    bool quiesced, closed;
+    bool quiesced, closing, closed;
     loop_cb on_closed;
     void *on_closed_arg;
 };
@@ -131,6 +152,7 @@ static struct http_req *req_new(struct httpd *httpd)
     }
     memset(req, 0, sizeof(*req));
     req->httpd = httpd;
+    req->body_max = HTTPD_BODY_MAX;
     req->headers_tail = &req->headers;
     req->at = (char *)req + (sizeof(*req) + 15) / 16 * 16;
     req->end = (char *)req + REQ_SIZE;
@@ -146,6 +168,7 @@ static void req_free(struct http_req *req)
         free(chunk);
     }
     free(req->body);
+    free(req->stream.piece);
     if (!RECYCLE || httpd->free_count >= FREE_MAX || httpd->closed) {
         free(req);
         return;
@@ -333,7 +356,7 @@ static void req_suspend(struct http_req *req)
     MHD_suspend_connection(req->connection);
 }
 
-static void req_wait(struct http_req *req)
+static void req_wait_begin(struct http_req *req)
 {
     struct httpd *httpd = req->httpd;
     req->next = httpd->waiting;
@@ -342,6 +365,12 @@ static void req_wait(struct http_req *req)
     httpd->waiting = req;
     httpd->waiting_count++;
     req->waiting = true;
+}
+
+static void req_wait(struct http_req *req)
+{
+    struct httpd *httpd = req->httpd;
+    req_wait_begin(req);
     if (httpd->held_count == HELD_MAX) {
         req_suspend(req);
         return;
@@ -375,14 +404,22 @@ static void req_wait_end(struct http_req *req)
     req->waiting = req->suspended = false;
 }
 
+static ssize_t on_more(void *arg, uint64_t at, char *out, size_t room);
+
 static struct MHD_Response *response_new(struct http_req *req, const char *content_type,
                                          const void *body, size_t len)
 {
     static char nothing[1];
     struct MHD_Response *response =
-        MHD_create_response_from_buffer(len, len ? (void *)body : nothing, MHD_RESPMEM_PERSISTENT);
+        req->stream.begun
+            ? MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, on_more, req, NULL)
+            : MHD_create_response_from_buffer(len, len ? (void *)body : nothing,
+                                              MHD_RESPMEM_PERSISTENT);
     if (!response)
         return NULL;
+    /* The library would end the body that HEAD does not have with a last chunk. */
+    if (req->stream.begun && strcmp(req->method, "HEAD") == 0)
+        MHD_set_response_options(response, MHD_RF_HTTP_VERSION_1_0_ONLY, MHD_RO_END);
     if (content_type)
         MHD_add_response_header(response, "Content-Type", content_type);
     for (struct header *header = req->headers; header; header = header->next)
@@ -475,6 +512,83 @@ void http_reply(struct http_req *req, unsigned code, const char *content_type, c
     http_reply_static(req, code, content_type, copy, len);
 }
 
+/* ---- an answer in pieces ----
+ *
+ *   reply_stream -> on_more, as long as something is left of the piece -> more() -> (suspended until)
+ *   http_reply_piece -> on_more -> … -> the last piece, or the connection is cut */
+
+void http_reply_stream(struct http_req *req, unsigned code, const char *content_type,
+                       http_more_cb more, void *arg)
+{
+    if (!req->replied) {
+        req->stream.more = more;
+        req->stream.arg = arg;
+        req->stream.begun = true;
+    }
+    http_reply_static(req, code, content_type, NULL, 0);
+}
+
+/* The library has a buffer to fill. */
+static ssize_t on_more(void *arg, uint64_t at, char *out, size_t room)
+{
+    struct http_req *req = arg;
+    struct stream *stream = &req->stream;
+    (void)at;
+    while (stream->at == stream->len && stream->kind == HTTP_PIECE_MORE && !stream->asked) {
+        stream->asked = true;
+        stream->more(stream->arg, req); /* may give it at once */
+    }
+    if (stream->at < stream->len) {
+        const size_t len = stream->len - stream->at < room ? stream->len - stream->at : room;
+        memcpy(out, stream->piece + stream->at, len);
+        stream->at += len;
+        return (ssize_t)len;
+    }
+    if (stream->kind == HTTP_PIECE_LAST)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    if (stream->kind == HTTP_PIECE_BROKEN || req->httpd->closing)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    req_wait_begin(req);
+    req_suspend(req);
+    return 0;
+}
+
+/* Something is there for on_more: it is called again. */
+static void stream_wake(struct http_req *req)
+{
+    if (!req->waiting)
+        return; /* it is being called */
+    req_wait_end(req);
+    MHD_resume_connection(req->connection);
+    httpd_run_soon(req->httpd);
+}
+
+void http_reply_piece(struct http_req *req, const void *data, size_t len, enum http_piece kind)
+{
+    struct stream *stream = &req->stream;
+    if (!stream->asked) {
+        log_error("httpd: a piece nobody asked for was dropped", LOG_TEXT("path", req->path));
+        return;
+    }
+    stream->asked = false;
+    if (!req->connection) {
+        struct httpd *httpd = req->httpd;
+        httpd->owed--;
+        req_done(req);
+        httpd_release(httpd);
+        return;
+    }
+    if (kind == HTTP_PIECE_BROKEN)
+        len = 0;
+    stream->piece = xrealloc(stream->piece, len + 1);
+    if (len > 0)
+        memcpy(stream->piece, data, len);
+    stream->len = len;
+    stream->at = 0;
+    stream->kind = kind;
+    stream_wake(req);
+}
+
 /* ---- the handler: a first call with the headers, one per piece of body, and a last ---- */
 
 struct head {
@@ -530,30 +644,45 @@ static bool first_call(struct http_req *req)
     req->refusal = head_refusal(req, &framing);
     if (req->refusal)
         return req_deliver(req);
-    if (framing.length > HTTPD_BODY_MAX) {
+    if (req->httpd->opts.on_head && (framing.length || framing.encodings))
+        req->httpd->opts.on_head(req->httpd->opts.arg, req);
+    if (framing.length > req->body_max) {
         req->refusal = 413;
         /* Who waits for a word before sending gets it now; others would be cut off in mid-sentence
          * and might never read it: their body is read and thrown away first. */
         if (framing.expects || framing.length > DISCARD_MAX)
             return req_deliver(req);
-    } else if (framing.length) {
+    } else if (framing.length && !req->poured) {
         req->body_cap = framing.length;
         req->body = xrealloc(NULL, req->body_cap + 1);
     }
     return true;
 }
 
+void http_req_pour_body(struct http_req *req, uint64_t max, http_body_cb on_body, void *arg)
+{
+    req->poured = true;
+    req->body_max = max;
+    req->on_body = on_body;
+    req->on_body_arg = arg;
+}
+
 /* False: far too much; the connection is cut. */
 static bool body_call(struct http_req *req, const char *data, size_t len)
 {
     req->body_seen += len;
-    if (req->body_seen > HTTPD_BODY_MAX)
+    if (req->body_seen > req->body_max)
         req->refusal = 413;
     if (req->refusal) {
         free(req->body);
         req->body = NULL;
         req->body_len = req->body_cap = 0;
-        return req->body_seen <= DISCARD_MAX;
+        return req->body_seen <= DISCARD_MAX || req->body_seen - req->body_max <= DISCARD_MAX;
+    }
+    if (req->poured) {
+        if (req->on_body && !req->on_body(req->on_body_arg, req, data, len))
+            req->on_body = NULL;
+        return true;
     }
     if (req->body_len + len > req->body_cap) {
         req->body_cap = req->body_len + len > 1024 ? HTTPD_BODY_MAX : 1024;
@@ -602,9 +731,9 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
     *state = NULL;
     if (!req)
         return;
-    if (!req->delivered) {
+    if (!req->delivered && !req->poured) {
         req_free(req);
-    } else if (req->replied) {
+    } else if (!req->delivered || (req->replied && !req->stream.asked)) {
         req_done(req);
     } else {
         if (req->waiting)
@@ -755,6 +884,10 @@ void httpd_quiesce(struct httpd *httpd)
 static void close_answer_waiting(struct httpd *httpd)
 {
     while (httpd->waiting) {
+        if (httpd->waiting->stream.begun) {
+            stream_wake(httpd->waiting);
+            continue;
+        }
         http_req_add_header(httpd->waiting, "Retry-After", "1");
         req_answer(httpd->waiting, 503, NULL, NULL, 0);
     }
@@ -777,6 +910,7 @@ static void on_close(void *arg)
     struct httpd *httpd = arg;
     loop_cb cb = httpd->on_closed;
     void *cb_arg = httpd->on_closed_arg;
+    httpd->closing = true;
     httpd_listen_close(httpd->listener);
     close_flush(httpd);
     close_answer_waiting(httpd);

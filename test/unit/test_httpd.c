@@ -1126,6 +1126,374 @@ static void test_close_with_everything_at_once(void **state)
     world_close(&w);
 }
 
+/* ---- answers in pieces, bodies that are poured ---- */
+
+/* The answer of a test: what is given when a piece is asked for. */
+struct pieces {
+    struct http_req *asking; /* it asked and was not answered yet */
+    unsigned asked, given;
+    unsigned count; /* pieces of `size` bytes, then the last, an empty one */
+    size_t size;
+    bool at_once;
+    enum http_piece end;
+};
+
+static struct pieces pieces;
+
+static void piece_give(void)
+{
+    static char data[200000];
+    struct http_req *req = pieces.asking;
+    pieces.asking = NULL;
+    memset(data, 'a' + (int)(pieces.given % 26), sizeof(data));
+    if (pieces.given < pieces.count) {
+        pieces.given++;
+        http_reply_piece(req, data, pieces.size, HTTP_PIECE_MORE);
+    } else {
+        http_reply_piece(req, NULL, 0, pieces.end);
+    }
+}
+
+static void on_more(void *arg, struct http_req *req)
+{
+    assert_ptr_equal(arg, &pieces);
+    assert_null(pieces.asking);
+    pieces.asking = req;
+    pieces.asked++;
+    if (pieces.at_once)
+        piece_give();
+}
+
+static void answer_in_pieces(struct world *w, struct http_req *req)
+{
+    (void)w;
+    http_req_add_header(req, "X-Kind", "pieces");
+    http_reply_stream(req, 200, "text/csv", on_more, &pieces);
+}
+
+/* Removes the framing of a chunked answer in c: its length, or -1 while the last chunk is missing. */
+static long chunks_join(struct client *c)
+{
+    char *at = strstr(c->data, "\r\n\r\n");
+    long total = 0;
+    if (!at)
+        return -1;
+    at += 4;
+    for (;;) {
+        char *end;
+        const unsigned long len = strtoul(at, &end, 16);
+        if (end == at || strncmp(end, "\r\n", 2) != 0 || end + 4 + len > c->data + c->len)
+            return -1;
+        if (len == 0)
+            return total;
+        total += (long)len;
+        at = end + 2 + len + 2;
+    }
+}
+
+static void stream_open(struct world *w, struct client *c, unsigned count, size_t size)
+{
+    world_open(w);
+    w->handler = answer_in_pieces;
+    pieces = (struct pieces){.count = count, .size = size, .end = HTTP_PIECE_LAST};
+    client_open(c, w);
+}
+
+static void pump_pieces(struct world *w, struct client *c)
+{
+    turn(w);
+    if (pieces.asking)
+        piece_give();
+    client_read(c);
+}
+
+static void test_pieces(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned count;
+        size_t size;
+        bool at_once;
+    } cases[] = {{0, 0, false}, {0, 0, true},  {3, 0, false},      {3, 0, true},
+                 {1, 1, false}, {50, 7, true}, {5, 200000, false}, {5, 200000, true}};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct world w;
+        struct client c;
+        struct answer a;
+        stream_open(&w, &c, cases[i].count, cases[i].size);
+        pieces.at_once = cases[i].at_once;
+        client_send(&w, &c, GET("/csv"));
+        const uint64_t end = now_ms(&w) + 10000;
+        while (chunks_join(&c) < 0 && now_ms(&w) < end)
+            pump_pieces(&w, &c);
+        assert_int_equal(chunks_join(&c), cases[i].count * cases[i].size);
+        assert_non_null(strcasestr(c.data, "\r\ntransfer-encoding: chunked\r\n"));
+        assert_non_null(strstr(c.data, "\r\nX-Kind: pieces\r\n"));
+        assert_int_equal(pieces.asked, cases[i].count + 1);
+        assert_int_equal(w.done, 1);
+        /* The connection goes on. */
+        w.handler = NULL;
+        c.at = c.len;
+        assert_int_equal(exchange(&w, &c, GET("/next"), &a), 200);
+        assert_string_equal(a.body, "/next");
+        client_close(&c);
+        world_close(&w);
+    }
+}
+
+static void test_pieces_of_a_waiting_request(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    stream_open(&w, &c, 2, 1000);
+    w.hold = true;
+    client_send(&w, &c, GET("/csv"));
+    EXPECT(&w, w.held_count == 1, 5000);
+    for (uint64_t end = now_ms(&w) + 50; now_ms(&w) < end;) /* long enough to be suspended */
+        turn(&w);
+    answer_in_pieces(&w, w.held[0]);
+    EXPECT(&w, (pump_pieces(&w, &c), chunks_join(&c) == 2000), 5000);
+    client_close(&c);
+    world_close(&w);
+}
+
+static void test_pieces_head(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    struct answer a;
+    stream_open(&w, &c, 2, 1000);
+    client_send(&w, &c, "HEAD /csv HTTP/1.1\r\nHost: x\r\n\r\n");
+    client_answer(&w, &c, &a, true);
+    assert_int_equal(a.code, 200);
+    assert_false(has(&a, "content-length") || has(&a, "transfer-encoding"));
+    expect_eof(&w, &c);
+    assert_int_equal(c.len, c.at); /* the head and nothing else */
+    assert_int_equal(pieces.asked, 0);
+    client_close(&c);
+    world_close(&w);
+}
+
+static void test_pieces_broken_off(void **state)
+{
+    (void)state;
+    for (int at_once = 0; at_once < 2; at_once++) {
+        struct world w;
+        struct client c;
+        stream_open(&w, &c, 2, 30000);
+        pieces.at_once = at_once;
+        pieces.end = HTTP_PIECE_BROKEN;
+        client_send(&w, &c, GET("/csv"));
+        const uint64_t end = now_ms(&w) + 5000;
+        while (!c.eof && now_ms(&w) < end)
+            pump_pieces(&w, &c);
+        assert_true(c.eof);
+        assert_int_equal(chunks_join(&c), -1); /* it does not look like all */
+        assert_non_null(strstr(c.data, "bbbbb"));
+        EXPECT(&w, w.done == 1, 5000);
+        client_close(&c);
+        world_close(&w);
+    }
+}
+
+/* One that reads nothing: no more is asked for than fits on the way to it; when it goes, no more at
+ * all. */
+static void test_pieces_slow_reader_leaves(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    unsigned asked = 0;
+    stream_open(&w, &c, 10000, 200000);
+    pieces.at_once = true;
+    client_send(&w, &c, GET("/csv"));
+    EXPECT(&w, pieces.asked > 0, 5000);
+    for (uint64_t quiet = now_ms(&w) + 100; now_ms(&w) < quiet; turn(&w)) {
+        if (asked != pieces.asked)
+            quiet = now_ms(&w) + 100;
+        asked = pieces.asked;
+    }
+    assert_true(asked < 200);
+    assert_int_equal(w.done, 0);
+    client_close(&c);
+    EXPECT(&w, w.done == 1, 5000);
+    assert_int_equal(asked, pieces.asked);
+    world_close(&w);
+}
+
+/* The piece that was asked for stays owed when the server closes; and so while one is not. */
+static void test_pieces_close(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c, slow;
+    stream_open(&w, &c, 100, 200000);
+    pieces.at_once = true;
+    client_open(&slow, &w);
+    client_send(&w, &slow, GET("/csv"));
+    EXPECT(&w, pieces.asked > 2, 5000);
+    for (int i = 0; i < 50; i++)
+        turn(&w);
+    pieces.at_once = false; /* the first is stuck in the middle of a piece */
+    const unsigned asked = pieces.asked;
+    client_send(&w, &c, GET("/csv"));
+    EXPECT(&w, pieces.asking && pieces.asked == asked + 1, 5000);
+    assert_int_equal(httpd_suspended(w.httpd), 1);
+    server_close(&w);
+    expect_eof(&w, &c);
+    assert_int_equal(chunks_join(&c), -1);
+    assert_int_equal(w.done, 1);
+    piece_give();
+    assert_int_equal(w.done, 2);
+    client_close(&c);
+    client_close(&slow);
+    world_close(&w);
+}
+
+static size_t poured;
+static bool pour_enough;
+
+static bool on_body(void *arg, struct http_req *req, const char *data, size_t len)
+{
+    struct world *w = arg;
+    assert_true(data[0] == 'x' && len > 0);
+    assert_string_equal(http_req_path(req), "/pour");
+    assert_int_equal(w->done, 0);
+    poured += len;
+    return !pour_enough;
+}
+
+static void on_head(void *arg, struct http_req *req)
+{
+    http_req_set_user(req, http_req_alloc(req, 8));
+    if (strcmp(http_req_path(req), "/pour") == 0)
+        http_req_pour_body(req, 1000000, on_body, arg);
+    else if (strcmp(http_req_path(req), "/away") == 0)
+        http_req_pour_body(req, 1000000, NULL, NULL);
+}
+
+static void pour_open(struct world *w, struct client *c)
+{
+    poured = 0;
+    pour_enough = false;
+    world_open(w);
+    server_close(w);
+    w->closed = false;
+    struct httpd_opts opts = {.loop = w->loop,
+                              .host = "127.0.0.1",
+                              .connection_limit = 10,
+                              .idle_timeout_s = 60,
+                              .on_request = on_request,
+                              .on_head = on_head,
+                              .on_done = on_done,
+                              .arg = w};
+    assert_int_equal(httpd_open(&opts, &w->httpd), ST_OK);
+    w->port = httpd_port(w->httpd);
+    client_open(c, w);
+}
+
+/* Sends a request whose head names `len` bytes of body, and `sent` of them. */
+static void send_body(struct world *w, struct client *c, const char *path, size_t len, size_t sent)
+{
+    static char body[1 << 20];
+    char head[128];
+    memset(body, 'x', sizeof(body));
+    snprintf(head, sizeof(head), "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n", path,
+             len);
+    client_send(w, c, head);
+    for (size_t n; sent > 0; sent -= n) {
+        n = sent < sizeof(body) ? sent : sizeof(body);
+        client_send_len(w, c, body, n);
+    }
+}
+
+static void test_poured_body(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    struct answer a;
+    pour_open(&w, &c);
+    send_body(&w, &c, "/pour", 1000000, 1000000);
+    client_answer(&w, &c, &a, false);
+    assert_int_equal(a.code, 200);
+    assert_int_equal(poured, 1000000);
+    assert_int_equal(w.body_len, 0); /* nothing was kept */
+    send_body(&w, &c, "/away", 1000000, 1000000);
+    client_answer(&w, &c, &a, false);
+    assert_int_equal(a.code, 200);
+    assert_int_equal(w.body_len, 0);
+    send_body(&w, &c, "/plain", 10, 10);
+    client_answer(&w, &c, &a, false);
+    assert_int_equal(w.body_len, 10);
+    send_body(&w, &c, "/plain", 100000, 100000); /* others keep their limit */
+    client_answer(&w, &c, &a, false);
+    assert_int_equal(a.code, 413);
+    client_close(&c);
+    w.done = w.requests;
+    world_close(&w);
+}
+
+static void test_poured_body_refused(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    struct answer a;
+    pour_open(&w, &c);
+    send_body(&w, &c, "/pour", 1000001, 1000001);
+    client_answer(&w, &c, &a, false);
+    assert_int_equal(a.code, 413);
+    assert_int_equal(poured, 0);
+    client_close(&c);
+    client_open(&c, &w); /* the same when its size is not told */
+    w.done = 0;
+    client_send(&w, &c, "POST /pour HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (int i = 0; i < 11; i++) {
+        static char chunk[100000 + 9 + 1];
+        memcpy(chunk, "186a0\r\n", 7);
+        memset(chunk + 7, 'x', 100000);
+        memcpy(chunk + 7 + 100000, "\r\n", 3);
+        client_send_len(&w, &c, chunk, 7 + 100000 + 2);
+    }
+    client_send(&w, &c, "0\r\n\r\n");
+    client_answer(&w, &c, &a, false);
+    assert_int_equal(a.code, 413);
+    assert_true(poured <= 1000000);
+    client_close(&c);
+    w.done = w.requests;
+    world_close(&w);
+}
+
+/* Enough is enough, but the answer comes when all has been said; and who leaves in the middle is done
+ * with, once. */
+static void test_poured_body_cut(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    struct answer a;
+    pour_open(&w, &c);
+    pour_enough = true;
+    send_body(&w, &c, "/pour", 500000, 500000);
+    client_answer(&w, &c, &a, false);
+    assert_int_equal(a.code, 200);
+    assert_true(poured > 0 && poured < 100000);
+    EXPECT(&w, w.done == 1, 5000);
+    w.done = 0;
+    pour_enough = false;
+    poured = 0;
+    send_body(&w, &c, "/pour", 500000, 300000);
+    EXPECT(&w, poured == 300000, 5000);
+    client_close(&c);
+    EXPECT(&w, w.done == 1, 5000);
+    assert_int_equal(w.requests, 1); /* on_request never saw it */
+    w.done = w.requests;
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1154,6 +1522,15 @@ int main(void)
         cmocka_unit_test(test_quiesce),
         cmocka_unit_test(test_close_with_suspended_requests),
         cmocka_unit_test(test_close_with_everything_at_once),
+        cmocka_unit_test(test_pieces),
+        cmocka_unit_test(test_pieces_of_a_waiting_request),
+        cmocka_unit_test(test_pieces_head),
+        cmocka_unit_test(test_pieces_broken_off),
+        cmocka_unit_test(test_pieces_slow_reader_leaves),
+        cmocka_unit_test(test_pieces_close),
+        cmocka_unit_test(test_poured_body),
+        cmocka_unit_test(test_poured_body_refused),
+        cmocka_unit_test(test_poured_body_cut),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests_name("httpd", tests, NULL, NULL);
