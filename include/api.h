@@ -16,6 +16,7 @@
 #include "presence.h"
 #include "queue.h"
 #include "redis.h"
+#include "reservation.h"
 #include "seat_map.h"
 #include "token.h"
 
@@ -52,6 +53,7 @@ struct api {
     struct buf token;               /* a ticket or pass being written */
     struct buf header;              /* a header value being written */
     struct buf page;                /* the page being written */
+    unsigned imports;               /* seats being uploaded as CSV */
     struct api_process *processing; /* `process` requests waiting for their answer */
     char request_prefix[17];        /* random; the rest of a request id counts up */
     uint64_t request_seq;
@@ -120,13 +122,17 @@ struct api_call {
     uint64_t request_number;
     char request_id[33]; /* made when asked for: api_request_id */
     uint64_t started_ns;
-    struct json *body; /* parsed when the route takes one; freed with the call */
-    void *state;       /* the handler's own, from http_req_alloc */
+    struct json *body;         /* parsed when the route takes one; freed with the call */
+    struct api_import *import; /* a body of CSV: api_csv's */
+    void *state;               /* the handler's own, from http_req_alloc */
 };
 
 /* Answers at once (http_reply) or returns ST_OK with an operation under way. Any other status:
  * api answers with the mapped problem. */
 typedef enum status (*api_handler)(struct api_call *call);
+
+/* JSON is parsed into call->body, whole; CSV goes to call->import while it arrives. */
+enum api_body { API_BODY_NONE, API_BODY_JSON, API_BODY_JSON_OR_CSV };
 
 struct api_route {
     const char *method;
@@ -135,7 +141,7 @@ struct api_route {
     enum api_auth auth;
     unsigned roles; /* AUTH_STAFF: bits 1 << enum user_role */
     api_handler handler;
-    bool takes_body;
+    enum api_body takes_body;
 };
 
 /* For logs and errors. Borrowed; lives as long as the request. */
@@ -156,6 +162,8 @@ void api_answer_shared(struct api_call *call, const char *json, size_t len,
                        void (*release)(void *owner), void *owner);
 /* Adds ETag and Cache-Control. True: the caller has this very version, and was answered 304. */
 bool api_not_modified(struct api_call *call, const char *etag, const char *cache_control);
+/* 200 in pieces: http_reply_stream, with the call as `arg`. */
+void api_answer_stream(struct api_call *call, const char *type, http_more_cb more);
 /* A DOM; from 400 on it is a problem document. */
 void api_answer_json(struct api_call *call, unsigned code, const struct json *body);
 /* application/problem+json: type "about:blank#code"-like slug, title, status, detail, field. */
@@ -207,6 +215,7 @@ extern const struct api_route api_payment_routes[];
 extern const struct api_route api_seats_routes[];
 extern const struct api_route api_admin_routes[];
 extern const struct api_route api_operate_routes[];
+extern const struct api_route api_csv_routes[];
 extern const struct api_route api_gate_routes[];
 extern const struct api_route api_ops_routes[];
 extern const struct api_route api_asset_routes[];
@@ -226,6 +235,15 @@ bool api_read_page(struct api_call *call, int64_t most, int64_t *ret_limit,
                    struct json_error *error);
 /* May this member of staff act on the event? An organizer only on his own. False: answered 403. */
 bool api_staff_may(struct api_call *call, const struct event *event);
+/* Is its body CSV, as far as it says? */
+bool api_sends_csv(const struct http_req *req);
+/* From on_head: reads the body as seats; of one who is not allowed to, it is thrown away. */
+void api_import_begin(struct api_call *call, bool allowed);
+/* The body is complete: stores its seats, if they are good and `version` (when not 0) is the event's
+ * still; else answers which line is not. ST_FULL: too many at once, nothing was read. */
+MUST_CHECK enum status api_import_store(struct api_call *call, const char *event, int64_t version,
+                                        reservation_cb cb);
+void api_import_end(struct api_call *call); /* the request is over */
 void api_process_on_message(struct api *api, const struct json *payload);
 void api_process_forget(struct api_call *call); /* the request is over */
 

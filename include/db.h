@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DB_PARAMS_MAX (8 << 20) /* bytes of one query's parameters; over it ST_TOO_LARGE */
+#define DB_PARAMS_MAX (20 << 20) /* bytes of one query's parameters; over it ST_TOO_LARGE */
 
 struct db;
 struct db_result; /* borrowed; valid inside the callback only */

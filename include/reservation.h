@@ -70,6 +70,29 @@ MUST_CHECK enum status reservation_payments(struct db *db, const char *event,
 /* Bulk: `json` is the validated body of POST /seats as text. */
 MUST_CHECK enum status reservation_add_seats(struct db *db, const char *event, const char *who,
                                              const char *json, reservation_cb cb, void *arg);
+/* The seats of a file, column by column: array literals. Outcome as of add_seats, or stale (`version`, when
+ * not 0, is no longer the event's); a refusal's body has the line, the first seat being in line 2. All
+ * is copied. It has thirty seconds, for a hall of 100,000 seats. */
+struct reservation_seats {
+    const char *event, *who;
+    int64_t version;
+    const char *sections, *rows, *numbers, *prices, *currency;
+};
+MUST_CHECK enum status reservation_import_seats(struct db *db,
+                                                const struct reservation_seats *seats,
+                                                reservation_cb cb, void *arg);
+
+/* The last seat of a page, in the order of the hall; all zero: before the first. */
+struct reservation_page {
+    int64_t section_rank, row_rank, number;
+};
+/* CSV lines, borrowed, and where they end; no more seats: ST_OK with len 0 and NULL. */
+typedef void (*reservation_page_cb)(void *arg, enum status status, const char *lines, size_t len,
+                                    const struct reservation_page *page);
+/* The seats after `after`, a page of them. */
+MUST_CHECK enum status reservation_export_seats(struct db *db, const char *event,
+                                                const struct reservation_page *after,
+                                                reservation_page_cb cb, void *arg);
 /* Tidies expired holds (at most `limit`); body {"expired":n,"events":[ids]}. */
 MUST_CHECK enum status reservation_sweep(struct db *db, int limit, reservation_cb cb, void *arg);
 /* Forgets idempotency keys older than a day (at most `limit`); body {"keys":n}. */

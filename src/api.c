@@ -74,6 +74,7 @@ void api_register_routes(bool ops_only)
         {api_home_routes, api_home_present},
         {api_admin_routes, NULL},
         {api_operate_routes, NULL},
+        {api_csv_routes, NULL},
     };
     for (size_t i = 0; !ops_only && i < sizeof(parts) / sizeof(parts[0]); i++)
         register_routes(parts[i].routes, parts[i].present);
@@ -532,12 +533,36 @@ static bool admit_request(struct api_call *call, const struct destination *to, u
     return false;
 }
 
+/* A body that is read while it arrives: the call begins with the head, and who it is matters before he
+ * is answered. Everything is asked again when the body is complete. */
+static void on_head(void *arg, struct http_req *req)
+{
+    const char *param;
+    size_t param_len;
+    struct buf allow;
+    if (!api_sends_csv(req))
+        return;
+    buf_init(&allow, 128);
+    const struct bound_route *bound =
+        find_route(http_req_method(req), http_req_path(req), &param, &param_len, &allow);
+    buf_clear(&allow);
+    if (bound == NULL || bound->route->takes_body != API_BODY_JSON_OR_CSV)
+        return;
+    struct api_call *call = http_req_alloc(req, sizeof(*call));
+    begin_call(arg, call, req);
+    api_import_begin(call, identify_user(call) == ST_OK &&
+                               (bound->route->roles & (1u << call->user.role)) != 0);
+}
+
 static void on_request(void *arg, struct http_req *req, unsigned refusal)
 {
     struct api *api = arg;
-    struct api_call *call = http_req_alloc(req, sizeof(*call));
+    struct api_call *call = http_req_user(req);
     struct destination to;
-    begin_call(api, call, req);
+    if (call == NULL) {
+        call = http_req_alloc(req, sizeof(*call));
+        begin_call(api, call, req);
+    }
     add_cors(call);
     find_destination(call, &to);
     const bool admitted = admit_request(call, &to, refusal);
@@ -556,6 +581,7 @@ static void on_done(void *arg, struct http_req *req)
     if (call == NULL)
         return;
     api_process_forget(call);
+    api_import_end(call);
     json_free(call->body);
     call->body = NULL;
     api->open_calls--;
@@ -656,6 +682,7 @@ enum status api_open(const struct api_opts *opts, struct api **ret_api)
                                              .connection_limit = opts->connection_limit,
                                              .idle_timeout_s = 75,
                                              .on_request = on_request,
+                                             .on_head = on_head,
                                              .on_done = on_done,
                                              .arg = api},
                         &api->httpd);

@@ -24,7 +24,14 @@
 
 #define AUDIT_PAGE 100
 
-enum change_kind { CHANGE_PATCH, CHANGE_MESSAGE, CHANGE_VERB, CHANGE_CLEAR, CHANGE_SEATS };
+enum change_kind {
+    CHANGE_PATCH,
+    CHANGE_MESSAGE,
+    CHANGE_VERB,
+    CHANGE_CLEAR,
+    CHANGE_SEATS,
+    CHANGE_IMPORT
+};
 
 struct change {
     enum change_kind kind;
@@ -190,6 +197,8 @@ static void change_fetched(void *arg, enum status status, const struct event *ev
         const char *body = http_req_body(call->req, &len);
         status = reservation_add_seats(api->db, event->id, call->user.sub,
                                        http_req_strdup(call->req, body, len), seats_done, call);
+    } else if (change->kind == CHANGE_IMPORT) {
+        status = api_import_store(call, event->id, change->if_match, seats_done);
     } else if (edit_event(call, change)) {
         status = catalog_update(api->db, &change->event, change->verb_name, call->user.sub,
                                 change_stored, call);
@@ -214,7 +223,7 @@ static enum status change_start(struct api_call *call, enum change_kind kind, en
         api_problem(call, 400, "invalid", "A JSON body is needed.", "");
         return ST_OK;
     }
-    if (!wants_body && !api_takes_nothing(call))
+    if (!wants_body && kind != CHANGE_IMPORT && !api_takes_nothing(call))
         return ST_OK;
     return catalog_fetch(call->api->db, call->param, change_fetched, call);
 }
@@ -262,11 +271,7 @@ static void seats_done(void *arg, enum status status, const char *outcome, const
     struct api_call *call = arg;
     struct change *change = call->state;
     if (status != ST_OK && json != NULL) {
-        struct json_error error = {0};
-        struct json *body = json_parse(json, len, HTTPD_BODY_MAX, &error);
-        api_problem(call, status == ST_CONFLICT ? 409 : 400, outcome, json_str(body, "detail"),
-                    json_str(body, "field"));
-        json_free(body);
+        api_answer_outcome(call, status, 0, outcome, json, len);
         return;
     }
     if (status != ST_OK) {
@@ -280,7 +285,8 @@ static void seats_done(void *arg, enum status status, const char *outcome, const
 
 static enum status seats_start(struct api_call *call)
 {
-    return change_start(call, CHANGE_SEATS, EVENT_VERB_OPEN, "seats");
+    const enum change_kind kind = call->import != NULL ? CHANGE_IMPORT : CHANGE_SEATS;
+    return change_start(call, kind, EVENT_VERB_OPEN, "seats");
 }
 
 /* ---- create, list, get ---- */
@@ -372,7 +378,8 @@ const struct api_route api_admin_routes[] = {
     {"POST", "/api/admin/events", AUTH_STAFF, API_STAFF, create_start, true},
     {"GET", "/api/admin/events/{eventId}", AUTH_STAFF, API_READERS, get_start, false},
     {"PATCH", "/api/admin/events/{eventId}", AUTH_STAFF, API_OPERATORS, patch_start, true},
-    {"POST", "/api/admin/events/{eventId}/seats", AUTH_STAFF, API_STAFF, seats_start, true},
+    {"POST", "/api/admin/events/{eventId}/seats", AUTH_STAFF, API_STAFF, seats_start,
+     API_BODY_JSON_OR_CSV},
     {"POST", "/api/admin/events/{eventId}/open", AUTH_STAFF, API_STAFF, open_start, true},
     {"POST", "/api/admin/events/{eventId}/pause", AUTH_STAFF, API_OPERATORS, pause_start, true},
     {"POST", "/api/admin/events/{eventId}/resume", AUTH_STAFF, API_OPERATORS, resume_start, true},

@@ -160,6 +160,13 @@ void api_answer_text(struct api_call *call, const char *type, const char *body, 
     answer(call, 200, type, body, len);
 }
 
+void api_answer_stream(struct api_call *call, const char *type, http_more_cb more)
+{
+    add_common_headers(call, 200);
+    finish(call, 200);
+    http_reply_stream(call->req, 200, type, more, call);
+}
+
 const char *api_title(unsigned code)
 {
     switch (code) {

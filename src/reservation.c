@@ -18,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define IMPORT_MS 30000 /* of 100,000 seats */
+
 /* ---- outcomes ---- */
 
 static const struct {
@@ -61,6 +63,7 @@ static const struct {
     {"not-admitted", ST_DENIED},
     {"unknown-seat", ST_INVALID},
     {"invalid", ST_INVALID},
+    {"stale", ST_STALE},
 };
 
 static enum status outcome_status(const char *outcome)
@@ -229,6 +232,69 @@ enum status reservation_add_seats(struct db *db, const char *event, const char *
 {
     static const struct db_stmt stmt = FUNCTION("seats_add", 3, "$1, $2, $3::jsonb");
     return ask(db, &stmt, (const char *const[]){event, who, json}, cb, arg);
+}
+
+enum status reservation_import_seats(struct db *db, const struct reservation_seats *seats,
+                                     reservation_cb cb, void *arg)
+{
+    static const struct db_stmt stmt =
+        FUNCTION("seats_import", 8,
+                 "$1, $2, $3::bigint, $4::text[], $5::text[], $6::integer[], $7::bigint[], $8");
+    char version[24];
+    (void)snprintf(version, sizeof(version), "%" PRId64, seats->version);
+    const char *const params[] = {
+        seats->event,    seats->who,     seats->version > 0 ? version : NULL,
+        seats->sections, seats->rows,    seats->numbers,
+        seats->prices,   seats->currency};
+    struct call *call = xcalloc(1, sizeof(*call));
+    *call = (struct call){cb, arg};
+    const enum status st = db_query_within(db, IMPORT_MS, &stmt, params, answered, call);
+    if (st != ST_OK)
+        free(call);
+    return st;
+}
+
+struct page_call {
+    reservation_page_cb cb;
+    void *arg;
+};
+
+static void paged(void *arg, enum status status, const struct db_result *result)
+{
+    const struct page_call call = *(struct page_call *)arg;
+    free(arg);
+    if (status == ST_OK && db_rows(result) != 1)
+        status = ST_INTERNAL;
+    if (status != ST_OK || db_is_null(result, 0, 0)) {
+        call.cb(call.arg, status, "", 0, NULL);
+        return;
+    }
+    const struct reservation_page page = {.section_rank = db_int(result, 0, 1),
+                                          .row_rank = db_int(result, 0, 2),
+                                          .number = db_int(result, 0, 3)};
+    call.cb(call.arg, ST_OK, db_text(result, 0, 0), db_len(result, 0, 0), &page);
+}
+
+enum status reservation_export_seats(struct db *db, const char *event,
+                                     const struct reservation_page *after, reservation_page_cb cb,
+                                     void *arg)
+{
+    static const struct db_stmt stmt = {
+        .name = "seats_csv",
+        .sql = "SELECT lines, section_rank, row_rank, number "
+               "FROM seats_csv($1, $2::integer, $3::integer, $4::integer, 2000)",
+        .param_count = 4};
+    char ranks[3][24];
+    (void)snprintf(ranks[0], sizeof(ranks[0]), "%" PRId64, after->section_rank);
+    (void)snprintf(ranks[1], sizeof(ranks[1]), "%" PRId64, after->row_rank);
+    (void)snprintf(ranks[2], sizeof(ranks[2]), "%" PRId64, after->number);
+    struct page_call *call = xcalloc(1, sizeof(*call));
+    *call = (struct page_call){cb, arg};
+    const char *const params[] = {event, ranks[0], ranks[1], ranks[2]};
+    const enum status st = db_query(db, &stmt, params, paged, call);
+    if (st != ST_OK)
+        free(call);
+    return st;
 }
 
 /* ---- upkeep ---- */

@@ -33,6 +33,7 @@ const ROUTES = [
   ['GET', '/stats', 'vsoa'],
   ['GET', '/audit', 'vsoa'],
   ['GET', '/payments', 'oa'],
+  ['GET', '/export.csv', 'oa'],
   ['PATCH', '', 'soa', { threshold: 4 }],
   ['POST', '/pause', 'soa'],
   ['POST', '/resume', 'soa'],
