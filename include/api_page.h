@@ -47,8 +47,5 @@ void api_page_answer(struct page *page, unsigned code, const char *name);
 MUST_CHECK enum status api_page_fill(struct page *page, const char *name, struct buf *out);
 /* 303 to an address of ours: after a form. */
 void api_page_redirect(struct api_call *call, const char *location);
-/* A field of the urlencoded form that was sent; NULL where it is not there. Lives as long as the
- * request. */
-const char *api_form_value(struct api_call *call, const char *name);
 
 #endif

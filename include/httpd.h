@@ -80,6 +80,8 @@ const char *http_req_query(const struct http_req *req, const char *name);
 /* The value of a cookie (RFC 6265), NUL-terminated; its length in *ret_len; NULL when absent. */
 const char *http_req_cookie(const struct http_req *req, const char *name, size_t *ret_len);
 const char *http_req_body(const struct http_req *req, size_t *ret_len); /* "" when absent */
+/* A field of the urlencoded form that is the body; NULL when absent or badly escaped. */
+const char *http_req_form(struct http_req *req, const char *name);
 const char *http_req_peer(const struct http_req *req); /* the peer's address as text */
 
 /* From on_head: the body, at most `max` bytes, goes to on_body as it arrives (NULL: nowhere) instead of

@@ -27,6 +27,10 @@ bool http_framing_ambiguous(const struct http_framing *framing, bool http11);
  * of several. Borrowed from `header`. */
 const char *http_cookie_find(const char *header, const char *name, size_t *ret_len);
 
+/* The value of a field of an urlencoded form, as sent; NULL when absent. The first of several. Borrowed
+ * from `form`. */
+const char *http_form_find(const char *form, size_t len, const char *name, size_t *ret_len);
+
 /* Percent-decodes into out[0..len] and adds a NUL. False on a bad escape or on %00. */
 bool http_percent_decode(const char *text, size_t len, char *out);
 

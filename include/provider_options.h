@@ -8,6 +8,7 @@
 struct provider_options {
     int64_t port; /* 0: any free one */
     const char *webhook_url;
+    const char *shop_url;               /* NULL: none */
     double late, repeat, lose, reorder; /* shares of the calls */
     int64_t late_min_ms, late_max_ms;
     int64_t seed;

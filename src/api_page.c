@@ -13,7 +13,6 @@
 
 #include "clock.h"
 #include "embed.h"
-#include "httpd_text.h"
 #include "log.h"
 #include "page.h"
 
@@ -244,37 +243,4 @@ void api_page_redirect(struct api_call *call, const char *location)
 {
     http_req_add_header(call->req, "Location", location);
     api_answer_page(call, 303, "", 0);
-}
-
-/* ---- forms ---- */
-
-/* "a=1&b=2": the value's place in `body`. */
-static const char *find_field(const char *body, const char *name, size_t *ret_len)
-{
-    const size_t name_len = strlen(name);
-    while (*body != '\0') {
-        const size_t len = strcspn(body, "&");
-        if (len > name_len && body[name_len] == '=' && memcmp(body, name, name_len) == 0) {
-            *ret_len = len - name_len - 1;
-            return body + name_len + 1;
-        }
-        body += len + (body[len] == '&');
-    }
-    return NULL;
-}
-
-const char *api_form_value(struct api_call *call, const char *name)
-{
-    size_t body_len, len;
-    const char *body = http_req_body(call->req, &body_len);
-    if (strlen(body) != body_len)
-        return NULL;
-    const char *raw = find_field(body, name, &len);
-    if (raw == NULL)
-        return NULL;
-    char *text = http_req_strdup(call->req, raw, len);
-    for (char *plus = text; (plus = strchr(plus, '+')) != NULL;)
-        *plus = ' ';
-    char *decoded = http_req_alloc(call->req, len + 1);
-    return http_percent_decode(text, len, decoded) ? decoded : NULL;
 }

@@ -306,6 +306,20 @@ static const char *peer_text(struct http_req *req, const struct sockaddr *addr)
     return ip && inet_ntop(family, ip, text, INET6_ADDRSTRLEN) ? text : "";
 }
 
+const char *http_req_form(struct http_req *req, const char *name)
+{
+    size_t body_len, len;
+    const char *body = http_req_body(req, &body_len);
+    const char *raw = http_form_find(body, body_len, name, &len);
+    if (!raw)
+        return NULL;
+    char *text = own_copy(req, raw, len);
+    for (char *plus = text; (plus = strchr(plus, '+')) != NULL;)
+        *plus = ' ';
+    char *decoded = own_copy(req, text, len);
+    return http_percent_decode(text, len, decoded) ? decoded : NULL;
+}
+
 const char *http_req_peer(const struct http_req *req)
 {
     struct http_req *own = (struct http_req *)req; /* it remembers the text */

@@ -109,6 +109,23 @@ const char *http_cookie_find(const char *header, const char *name, size_t *ret_l
     }
 }
 
+/* "a=1&b=2" */
+const char *http_form_find(const char *form, size_t len, const char *name, size_t *ret_len)
+{
+    const size_t name_len = strlen(name);
+    const char *end = form + len;
+    while (form < end) {
+        const char *stop = memchr(form, '&', (size_t)(end - form));
+        const size_t pair_len = (size_t)((stop != NULL ? stop : end) - form);
+        if (pair_len > name_len && form[name_len] == '=' && memcmp(form, name, name_len) == 0) {
+            *ret_len = pair_len - name_len - 1;
+            return form + name_len + 1;
+        }
+        form += pair_len + 1;
+    }
+    return NULL;
+}
+
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9')

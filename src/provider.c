@@ -5,6 +5,7 @@
  *   POST /charges   the order that `pay` gave the buyer -> signature -> books -> answer -> webhook
  *   GET /charges    the books, page by page; GET /charges/{reference}: one entry
  *   POST /refunds   {"reference"}: the money goes back -> books -> answer -> webhook
+ *   GET, POST /pay  the same for people: provider_page, which ends in POST /charges' own way
  *
  * Why this way: it shares nothing with the service but the secret, so its books are a second
  * witness of the money. It believes the signature, not the buyer. Called by: main. Owns: everything
@@ -16,9 +17,11 @@
 #include "clock.h"
 #include "httpd.h"
 #include "json.h"
+#include "messages.h"
 #include "provider_books.h"
 #include "provider_calls.h"
 #include "provider_options.h"
+#include "provider_page.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -157,26 +160,34 @@ static bool is_over(const struct provider_order *order)
            expires_ms <= clock_wall_ms();
 }
 
-static void charge_order(struct provider *provider, struct http_req *req,
-                         const struct provider_order *order)
+/* ST_OK: charged now; ST_CONFLICT: before (also *ret_charge); ST_DENIED: not what was signed;
+ * ST_GONE: expired; ST_FULL: the books are. */
+static enum status charge_order(struct provider *provider, const struct provider_order *order,
+                                struct provider_charge **ret_charge)
 {
-    struct provider_charge *charge = provider_books_find(provider->books, order->reference);
-    if (!is_signed(provider, order)) {
-        refuse(provider, req, 403, "the order is not signed, or was altered");
-        return;
-    }
-    if (charge == NULL && is_over(order)) {
-        refuse(provider, req, 410, "the order has expired: nothing was charged");
-        return;
-    }
-    const enum status st = provider_books_take(provider->books, order, clock_wall_ms(), &charge);
-    if (st == ST_FULL) {
-        refuse(provider, req, 503, "the books are full");
-        return;
-    }
+    if (!is_signed(provider, order))
+        return ST_DENIED;
+    if (provider_books_find(provider->books, order->reference) == NULL && is_over(order))
+        return ST_GONE;
+    const enum status st = provider_books_take(provider->books, order, clock_wall_ms(), ret_charge);
     if (st == ST_OK)
-        provider_calls_announce(provider->calls, charge, false);
-    reply_charge(provider, req, st == ST_OK ? 201 : 200, charge);
+        provider_calls_announce(provider->calls, *ret_charge, false);
+    return st;
+}
+
+static void answer_charge(struct provider *provider, struct http_req *req,
+                          const struct provider_order *order)
+{
+    struct provider_charge *charge = NULL;
+    const enum status st = charge_order(provider, order, &charge);
+    if (st == ST_DENIED)
+        refuse(provider, req, 403, "the order is not signed, or was altered");
+    else if (st == ST_GONE)
+        refuse(provider, req, 410, "the order has expired: nothing was charged");
+    else if (st == ST_FULL)
+        refuse(provider, req, 503, "the books are full");
+    else
+        reply_charge(provider, req, st == ST_OK ? 201 : 200, charge);
 }
 
 static void post_charges(struct provider *provider, struct http_req *req)
@@ -186,8 +197,48 @@ static void post_charges(struct provider *provider, struct http_req *req)
     if (body == NULL || read_order(body, &order) != ST_OK)
         refuse(provider, req, 400, "this is not an order: send what `pay` has answered");
     else
-        charge_order(provider, req, &order);
+        answer_charge(provider, req, &order);
     json_free(body);
+}
+
+/* ---- /pay: for people ---- */
+
+static void get_pay(struct provider *provider, struct http_req *req)
+{
+    struct provider_visit visit;
+    enum provider_view view = PROVIDER_ASK;
+    if (provider_page_read(req, provider->options.shop_url, &visit) != ST_OK)
+        view = PROVIDER_NONSENSE;
+    else if (!is_signed(provider, &visit.order))
+        view = PROVIDER_FORGED;
+    else if (provider_books_find(provider->books, visit.order.reference) != NULL)
+        view = PROVIDER_DONE;
+    else if (is_over(&visit.order))
+        view = PROVIDER_OVER;
+    provider_page_show(req, &visit, view);
+}
+
+static void post_pay(struct provider *provider, struct http_req *req)
+{
+    struct provider_visit visit;
+    struct provider_charge *charge = NULL;
+    const enum status read = provider_page_read(req, provider->options.shop_url, &visit);
+    if (visit.cancels) {
+        provider_page_return(req, &visit, "cancelled");
+        return;
+    }
+    if (read != ST_OK || !visit.pays) {
+        provider_page_show(req, &visit, PROVIDER_NONSENSE);
+        return;
+    }
+    const enum status st = charge_order(provider, &visit.order, &charge);
+    if (st == ST_OK || st == ST_CONFLICT)
+        provider_page_return(req, &visit, "paid");
+    else
+        provider_page_show(req, &visit,
+                           st == ST_DENIED ? PROVIDER_FORGED
+                           : st == ST_GONE ? PROVIDER_OVER
+                                           : PROVIDER_FULL);
 }
 
 /* ---- GET /charges ---- */
@@ -271,10 +322,9 @@ static void on_request(void *arg, struct http_req *req, unsigned refusal)
     static const struct {
         const char *method, *path;
         void (*answer)(struct provider *provider, struct http_req *req);
-    } routes[] = {{"POST", "/charges", post_charges},
-                  {"GET", "/charges", get_charges},
-                  {"POST", "/refunds", post_refunds},
-                  {"GET", "/livez", get_alive}};
+    } routes[] = {{"POST", "/charges", post_charges}, {"GET", "/charges", get_charges},
+                  {"POST", "/refunds", post_refunds}, {"GET", "/pay", get_pay},
+                  {"POST", "/pay", post_pay},         {"GET", "/livez", get_alive}};
     static const char one[] = "/charges/";
     struct provider *provider = arg;
     const char *method = http_req_method(req), *path = http_req_path(req);
@@ -292,6 +342,8 @@ static void on_request(void *arg, struct http_req *req, unsigned refusal)
             return;
         }
     }
+    if (strcmp(method, "GET") == 0 && provider_page_asset(req, path))
+        return;
     if (strcmp(method, "GET") == 0 && strncmp(path, one, sizeof(one) - 1) == 0)
         get_charge(provider, req, path + sizeof(one) - 1);
     else
@@ -399,6 +451,7 @@ static int run(struct provider *provider)
     }
     catch_signals();
     raise_open_files();
+    messages_load();
     buf_init(&provider->text, ANSWER_MAX);
     provider->books = provider_books_new();
     provider->tick = loop_timer_new(provider->loop, provider_tick, provider);

@@ -9,6 +9,8 @@ static const struct option_row options[] = {
      "to listen on, at 127.0.0.1; 0: any free one"},
     {"webhook-url", OPT_TEXT, AT(webhook_url), 0, 0, NULL, "URL",
      "http://…/api/payments/webhook (required)"},
+    {"shop-url", OPT_TEXT, AT(shop_url), 0, 0, NULL, "URL",
+     "of the shop, where buyers may be sent back to; the loopback needs none"},
     {"late", OPT_SHARE, AT(late), 0, 0, "0", "SHARE", "of the calls are made late"},
     {"late-by", OPT_RANGE, AT(late_min_ms), 0, OPTIONS_DAY_MS, "2s..10s", "A..B", "by so much"},
     {"repeat", OPT_SHARE, AT(repeat), 0, 0, "0", "SHARE",
@@ -26,6 +28,7 @@ void provider_options_help(FILE *out)
         "usage: tiketi provider --webhook-url URL [option…]\n\n"
         "A payment provider for tests and demos; no real money. POST /charges takes what\n"
         "POST /api/reservations/{id}/pay answered, then calls the webhook until it is heard;\n"
+        "GET /pay is the same for people: the order in its query, with &return=<the shop's page>;\n"
         "GET /charges are its books; POST /refunds {\"reference\"} gives the money back. The "
         "secret is\n"
         "PAYMENT_WEBHOOK_SECRET, as the service's.\n\n",

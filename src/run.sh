@@ -290,11 +290,11 @@ ask() { curl --noproxy '*' -fsS --max-time 2 "$@" 2>/dev/null; }
 
 # The payment provider, who calls us: a port of its own, open on the loopback alone.
 provider_url=${PAYMENT_URL:-}
-provider_url=${provider_url%/charges}
+provider_url=${provider_url%/pay}
 if [ -z "$provider_url" ]; then
     provider_port=$(free_port)
     provider_url=http://127.0.0.1:$provider_port
-    export PAYMENT_URL=$provider_url/charges
+    export PAYMENT_URL=$provider_url/pay
     # shellcheck disable=SC2086  # options, to be split
     (owned TERM "$bin" provider --port "$provider_port" \
         --webhook-url "$url/api/payments/webhook" ${PROVIDER_ARGS:-} >"$run/provider.log" 2>&1) &

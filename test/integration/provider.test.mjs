@@ -140,3 +140,72 @@ test('it says what it lacks', async () => {
   const { stdout } = await runTiketi(['provider', '--help']);
   assert.match(stdout, /--reorder/);
 });
+
+// ---- the page ----
+
+// What is in the form of the payment page, as its button would send it.
+const formOf = (html) => Object.fromEntries([...html.matchAll(/<input type="hidden" name="(\w+)" value="([^"]*)">/g)]
+  .map(([, name, value]) => [name, value.replaceAll('&amp;', '&')]));
+const press = (provider, form, action) => provider.request('POST', '/pay', {
+  body: new URLSearchParams({ ...form, action }).toString(), headers: { 'content-type': 'application/x-www-form-urlencoded' },
+});
+
+test('a person pays on its page, is charged once and sent back; or goes back without paying', async (t) => {
+  const event = await organizer.sale(settings);
+  const provider = await provide(t);
+  const one = await ordered(event, 'person');
+  const back = `${server.url}/buy/${event.id}?lang=en`;
+  const page = await provider.request('GET', provider.payAddress(one.order, back), { headers: { 'accept-language': 'ja' } });
+  assert.equal(page.status, 200, page.text);
+  assert.match(page.headers['content-type'], /^text\/html/);
+  assert.match(page.headers['content-security-policy'], new RegExp(`^default-src 'none'; .*form-action 'self' ${server.url};`));
+  assert.match(page.text, /<html lang="ja">/);
+  assert.match(page.text, /50\.00 EUR/);
+  const form = formOf(page.text);
+  assert.equal(form.return, back);
+
+  const cancelled = await press(provider, form, 'cancel');
+  assert.equal(cancelled.status, 303);
+  assert.equal(cancelled.headers.location, `${back}&payment=cancelled`);
+  assert.deepEqual(await provider.books(), []);
+
+  for (let i = 0; i < 2; i++) {
+    const paid = await press(provider, form, 'pay');
+    assert.equal(paid.status, 303, paid.text);
+    assert.equal(paid.headers.location, `${back}&payment=paid`);
+  }
+  await waitUntil(async () => (await statusOf(one)) === 'confirmed', 10000, 'the sale');
+  assert.equal((await provider.books()).length, 1);
+  const again = await provider.request('GET', provider.payAddress(one.order, back, { lang: 'ko' }));
+  assert.match(again.text, /결제 완료/);
+  assert.doesNotMatch(again.text, /<form/);
+});
+
+test('its page charges nothing that was altered, and sends nobody to a stranger', async (t) => {
+  const event = await organizer.sale({ ...settings, holdMs: 1500 });
+  const provider = await provide(t, '--shop-url', 'https://shop.example/');
+  const { order } = await ordered(event, 'tamperer');
+  const show = (change, back) => provider.request('GET', provider.payAddress({ ...order, ...change }, back));
+  assert.equal((await show({ amount: 1 })).status, 403);
+  assert.equal((await show({ reservationId: 'other' })).status, 403);
+  assert.equal((await show({ amount: '5000x' })).status, 400);
+  assert.equal((await show({ signature: '' })).status, 400);
+  assert.equal((await provider.request('GET', '/pay')).status, 400);
+  assert.equal((await press(provider, {}, 'pay')).status, 400);
+
+  for (const good of ['http://localhost:8080/buy/e', 'http://127.0.0.1/', 'http://[::1]:8080/buy/e', 'https://shop.example/buy/e?x=1', 'http://localhost'])
+    assert.equal(formOf((await show({}, good)).text).return, good);
+  for (const bad of ['https://evil.example/', '//evil.example/', 'javascript:alert(1)', 'http://127.0.0.1.evil.example/', 'https://shop.example.evil.example/',
+    'http://127.0.0.1@evil.example/', 'http://localhost:8080\\@evil.example/', 'https://shop.example/#x', 'https://shop.example/ x', 'x'])
+    assert.equal(formOf((await show({}, bad)).text).return, '', bad);
+  const form = formOf((await show({}, 'https://shop.example/')).text);
+  assert.equal((await press(provider, { ...form, return: 'https://evil.example/' }, 'cancel')).status, 200);
+  assert.equal((await press(provider, { ...form, amount: '1' }, 'pay')).status, 403);
+  assert.match((await show({}, 'http://localhost/"><script>')).text, /<input type="hidden" name="return" value="">/);
+
+  await waitUntil(() => Date.parse(order.expiresAt) < Date.now(), 5000, 'the order to lapse');
+  assert.equal((await show({})).status, 410);
+  assert.equal((await press(provider, form, 'pay')).status, 410);
+  assert.deepEqual(await provider.books(), []);
+  assert.match((await provider.request('GET', '/pay.css')).headers['content-type'], /^text\/css/);
+});

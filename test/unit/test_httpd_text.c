@@ -46,6 +46,30 @@ static void test_cookies(void **state)
     }
 }
 
+static void test_forms(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *form, *name, *value; /* NULL: absent */
+    } cases[] = {
+        {"a=1", "a", "1"},      {"a=1&b=2", "b", "2"}, {"a=1&b=2", "a", "1"},
+        {"a=", "a", ""},        {"a", "a", NULL},      {"", "a", NULL},
+        {"aa=1&a=2", "a", "2"}, {"a=1&a=2", "a", "1"}, {"&&a=b%3Dc&", "a", "b%3Dc"},
+        {"b=a=1", "a", NULL},   {"A=1", "a", NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        size_t len = 0;
+        const char *value =
+            http_form_find(cases[i].form, strlen(cases[i].form), cases[i].name, &len);
+        if (!value != !cases[i].value)
+            fail_msg("%s in %s", cases[i].name, cases[i].form);
+        if (!value)
+            continue;
+        assert_int_equal(len, strlen(cases[i].value));
+        assert_memory_equal(value, cases[i].value, len);
+    }
+}
+
 static void test_escapes(void **state)
 {
     (void)state;
@@ -108,6 +132,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cookies),
+        cmocka_unit_test(test_forms),
         cmocka_unit_test(test_escapes),
         cmocka_unit_test(test_framing),
     };
