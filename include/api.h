@@ -26,6 +26,7 @@
 #define API_GUEST_COOKIE "tiketi_guest"
 
 struct client_ip;
+struct logos;
 struct rate_limit;
 
 /* Shared by the workers of the process; written by main's thread, read by all. */
@@ -43,6 +44,7 @@ struct api {
     struct catalog *catalog;
     struct seat_maps *seat_maps;
     struct presence *presence;
+    struct logos *logos;
     struct token_keys *keys;
     const struct api_health *health;
     struct httpd *httpd;
@@ -219,6 +221,7 @@ extern const struct api_route api_csv_routes[];
 extern const struct api_route api_gate_routes[];
 extern const struct api_route api_ops_routes[];
 extern const struct api_route api_asset_routes[];
+extern const struct api_route api_brand_routes[];
 extern const struct api_route api_home_routes[];
 extern const struct api_route api_wait_routes[];
 /* How the answers on their routes look as pages. */

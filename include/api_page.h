@@ -38,8 +38,8 @@ void api_page_set_message(struct page *page, const char *name, const char *key,
                           const struct message_value *values);
 /* Takes the content of `text` as the value, and frees it. */
 void api_page_set_buf(struct page *page, const char *name, struct buf *text);
-/* title, artist, venue, starts_at, starts_text, opens_ms, starts_ms, session_ms, interval_ms,
- * hold_ms, has_seats, auto_hold, brand_name. NULL: none of them. */
+/* title, artist, venue, starts_at, starts_text, version, opens_ms, session_ms, interval_ms, hold_ms,
+ * max_seats, has_seats, auto_hold, brand_name, logo. NULL: none of them. */
 void api_page_event(struct page *page, const struct event *event);
 /* Fills a template of web/ and answers with it. */
 void api_page_answer(struct page *page, unsigned code, const char *name);

@@ -74,6 +74,8 @@ MUST_CHECK enum status catalog_settle(struct db *db, const char *id, uint64_t la
 typedef void (*catalog_json_cb)(void *arg, enum status status, const char *json, size_t len);
 MUST_CHECK enum status catalog_list(struct db *db, const char *owner, bool public_only,
                                     catalog_json_cb cb, void *arg);
+/* {"data"}: the logo of the event as a data: URL; {"detail"} where it has none. */
+MUST_CHECK enum status catalog_logo(struct db *db, const char *id, catalog_json_cb cb, void *arg);
 /* What was done to the event, newest first, below entry `before` (digits, or NULL): {"entries","next"}. */
 MUST_CHECK enum status catalog_audit(struct db *db, const char *id, const char *before, int limit,
                                      catalog_json_cb cb, void *arg);

@@ -28,11 +28,21 @@ MUST_CHECK enum status event_status_parse(const char *text, enum event_status *r
 #define EVENT_TEXT_MAX      200
 #define EVENT_MESSAGE_MAX   2000 /* bytes: 500 characters */
 #define EVENT_SURGE_MAX     16
+#define EVENT_BRAND_MAX     80 /* bytes of the seller's name */
+#define EVENT_COLOUR_SIZE   8  /* "#a0b1c2" */
+#define EVENT_LOGO_MAX      (32 * 1024)
 #define EVENT_STREAM_ID_MAX 41 /* two 64-bit numbers and a dash */
 
 struct surge_rule {
     int64_t queue_above;
     int64_t threshold;
+};
+
+/* How the pages look; "" and 0: as they come. */
+struct event_brand {
+    char name[EVENT_BRAND_MAX + 1];
+    char primary[EVENT_COLOUR_SIZE], background[EVENT_COLOUR_SIZE];
+    int64_t logo; /* the version that brought it */
 };
 
 struct event {
@@ -50,7 +60,11 @@ struct event {
     int64_t auto_hold;          /* seats held for each admitted buyer; 0: off */
     int64_t max_seats;
     bool allow_guests;
-    int64_t seats;       /* how many seats the event has; 0: a pure waiting room */
+    struct event_brand brand;
+    const char
+        *new_logo; /* of a change under way: a data: URL, or "" for none; NULL: it stays. Borrowed
+                             from the body */
+    int64_t seats; /* how many seats the event has; 0: a pure waiting room */
     uint64_t last_place; /* highest place PostgreSQL knows of */
     int64_t free_seats;  /* free as of admission number free_admitted, log entry free_id */
     uint64_t free_admitted;
@@ -68,6 +82,8 @@ MUST_CHECK enum status event_read_json(struct event *event, const struct json *b
 /* {"text"}: 1 to 500 characters, or null or "" for none. */
 MUST_CHECK enum status event_read_message(struct event *event, const struct json *body,
                                           struct json_error *error);
+/* "data:image/png;base64,…": its image type, and where its base64 begins; NULL: not what a logo is. */
+const char *event_logo_type(const char *logo, const char **ret_base64);
 /* The row as SQL function event_row() gives it, in JSON (all fields flat, plus owner, seats,
  * lastPlace, opened, epoch, freeSeats, freeAdmitted, freeId). */
 MUST_CHECK enum status event_read_row(struct event *event, const struct json *row);

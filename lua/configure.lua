@@ -11,6 +11,7 @@
 --       then field and value of each setting: status title artist venue message startsAt opensAt closesAt
 --       (ms, 0: none) allowGuests (0|1) seats threshold intervalMs idleTimeoutMs sessionLimitMs
 --       holdMs surge ("queueAbove:threshold,…") outflowPerMinute autoHold maxSeats
+--       brandName brandPrimary brandBackground brandLogo
 -- REPLY OK and the numbers, then applied (1: the settings were written)
 --
 -- Applies only a greater version, or where nothing is stored. A greater epoch forgets everybody,

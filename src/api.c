@@ -15,6 +15,7 @@
 #include "client_ip.h"
 #include "clock.h"
 #include "log.h"
+#include "logos.h"
 #include "messages.h"
 #include "metrics.h"
 #include "rate_limit.h"
@@ -65,14 +66,9 @@ void api_register_routes(bool ops_only)
         api_presenter present;
     } parts[] = {
         {api_queue_routes, NULL}, /* the hot ones first */
-        {api_gate_routes, NULL},
-        {api_wait_routes, api_wait_present},
-        {api_asset_routes, NULL},
-        {api_reservation_routes, NULL},
-        {api_seats_routes, NULL},
-        {api_payment_routes, NULL},
-        {api_home_routes, api_home_present},
-        {api_admin_routes, NULL},
+        {api_gate_routes, NULL},    {api_wait_routes, api_wait_present}, {api_asset_routes, NULL},
+        {api_brand_routes, NULL},   {api_reservation_routes, NULL},      {api_seats_routes, NULL},
+        {api_payment_routes, NULL}, {api_home_routes, api_home_present}, {api_admin_routes, NULL},
         {api_operate_routes, NULL},
         {api_csv_routes, NULL},
     };
@@ -84,6 +80,13 @@ void api_register_routes(bool ops_only)
     unknown_metric = metrics_register_route("*", "(unmatched)");
 }
 
+/* Pages and what they load are no part of the API. */
+static bool is_page(const struct bound_route *bound)
+{
+    return bound->present != NULL || strncmp(bound->route->path, "/assets/", 8) == 0 ||
+           strncmp(bound->route->path, "/brand/", 7) == 0;
+}
+
 void api_print_routes(FILE *out)
 {
     static const char *const roles[] = {[USER_BUYER] = NULL,
@@ -93,8 +96,8 @@ void api_print_routes(FILE *out)
                                         [USER_ADMIN] = "admin"};
     for (size_t i = 0; i < route_count; i++) {
         const struct api_route *route = route_table[i].route;
-        if (route_table[i].present != NULL || route_table[i].rest)
-            continue; /* pages and what they load are no part of the API */
+        if (is_page(&route_table[i]))
+            continue;
         (void)fprintf(out, "%s %s", route->method, route->path);
         if (route->auth != AUTH_STAFF)
             (void)fputs(route->auth == AUTH_BUYER ? " buyer" : " none", out);
@@ -640,6 +643,7 @@ static void free_api(struct api *api)
 {
     loop_timer_close(api->second);
     presence_free(api->presence);
+    logos_free(api->logos);
     rate_limit_free(api->limit);
     client_ip_free(api->client_ip);
     buf_clear(&api->text);
@@ -664,6 +668,7 @@ enum status api_open(const struct api_opts *opts, struct api **ret_api)
     api->keys = opts->keys;
     api->health = opts->health;
     api->presence = presence_new();
+    api->logos = logos_new(opts->db);
     api->limit = rate_limit_new(opts->config->rate_limit_per_ip);
     buf_init(&api->text, ANSWER_MAX);
     buf_init(&api->token, API_TOKEN_MAX);

@@ -191,6 +191,18 @@ static void set_time(struct page *page, const char *name, const char *text_name,
     api_page_set(page, text_name, http_req_strdup(page->call->req, plain, (size_t)len));
 }
 
+static void set_brand(struct page *page, const struct event *event)
+{
+    struct api_call *call = page->call;
+    const struct event_brand *brand = &event->brand;
+    char logo[EVENT_ID_MAX + 48];
+    const int len =
+        snprintf(logo, sizeof(logo), "/brand/%s/logo?v=%" PRId64, event->id, brand->logo);
+    if (brand->logo > 0)
+        api_page_set(page, "logo", http_req_strdup(call->req, logo, (size_t)len));
+    api_page_set(page, "brand_name", http_req_strdup(call->req, brand->name, strlen(brand->name)));
+}
+
 void api_page_event(struct page *page, const struct event *event)
 {
     if (event == NULL)
@@ -206,6 +218,8 @@ void api_page_event(struct page *page, const struct event *event)
     api_page_set_number(page, "interval_ms", event->interval_ms);
     api_page_set_number(page, "hold_ms", event->hold_ms);
     api_page_set_number(page, "max_seats", event->max_seats);
+    api_page_set_number(page, "version", event->version);
+    set_brand(page, event);
     api_page_set(page, "has_seats", event->seats > 0 ? "1" : "");
     api_page_set(page, "auto_hold", event->seats > 0 && event->auto_hold > 0 ? "1" : "");
 }

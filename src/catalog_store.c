@@ -19,6 +19,7 @@
 #include <string.h>
 
 #define EVENT_JSON_MAX 16384
+#define EVENT_EDIT_MAX (EVENT_JSON_MAX + 2 * EVENT_LOGO_MAX) /* with a logo, as base64 */
 
 static const struct {
     const char *outcome;
@@ -98,7 +99,9 @@ static enum status ask_with(struct db *db, const struct db_stmt *stmt, const str
 {
     struct buf text;
     struct json *body = event_write_json(event);
-    buf_init(&text, EVENT_JSON_MAX);
+    if (event->new_logo != NULL)
+        json_set_str(body, "newLogo", event->new_logo);
+    buf_init(&text, EVENT_EDIT_MAX);
     json_write(body, &text);
     json_free(body);
     enum status st = buf_status(&text);
@@ -191,6 +194,12 @@ enum status catalog_list(struct db *db, const char *owner, bool public_only, cat
     static const struct db_stmt stmt = FUNCTION("event_list", 2, "$1, $2::boolean");
     return ask_json(db, &stmt, (const char *const[]){owner, public_only ? "true" : "false"}, cb,
                     arg);
+}
+
+enum status catalog_logo(struct db *db, const char *id, catalog_json_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("logo_get", 1, "$1");
+    return ask_json(db, &stmt, (const char *const[]){id}, cb, arg);
 }
 
 enum status catalog_audit(struct db *db, const char *id, const char *before, int limit,

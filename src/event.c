@@ -13,7 +13,11 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* 32 KiB as base64, and what stands before it. */
+#define LOGO_TEXT_MAX (EVENT_LOGO_MAX / 3 * 4 + 64)
 
 /* ---- the fields ---- */
 
@@ -282,6 +286,109 @@ static enum status read_surge(struct event *event, const struct json *body,
     return ST_OK;
 }
 
+/* ---- branding ---- */
+
+static bool is_colour(const char *text)
+{
+    return text[0] == '#' && strlen(text) == EVENT_COLOUR_SIZE - 1 &&
+           strspn(text + 1, "0123456789abcdefABCDEF") == EVENT_COLOUR_SIZE - 2;
+}
+
+const char *event_logo_type(const char *logo, const char **ret_base64)
+{
+    static const char *const types[] = {"image/png", "image/svg+xml", "image/jpeg", "image/webp"};
+    if (strncmp(logo, "data:", 5) != 0)
+        return NULL;
+    for (size_t i = 0; i < COUNT(types); i++) {
+        const size_t len = strlen(types[i]);
+        if (strncmp(logo + 5, types[i], len) != 0 || strncmp(logo + 5 + len, ";base64,", 8) != 0)
+            continue;
+        *ret_base64 = logo + 5 + len + 8;
+        return types[i];
+    }
+    return NULL;
+}
+
+static bool is_base64(const char *text)
+{
+    const size_t len = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                    "0123456789+/");
+    const size_t padding = strspn(text + len, "=");
+    return len > 0 && padding <= 2 && (len + padding) % 4 == 0 && text[len + padding] == '\0';
+}
+
+static enum status read_colour(char out[EVENT_COLOUR_SIZE], const struct json *brand,
+                               const char *key, struct json_error *error)
+{
+    const char *text = is_null_field(brand, key) ? "" : NULL;
+    enum status st = json_read_str(brand, key, 64, &text, error);
+    if (st != ST_OK || text == NULL)
+        return st;
+    if (*text != '\0' && !is_colour(text))
+        return json_refuse(error, key, "A colour is # and six hex digits.");
+    (void)snprintf(out, EVENT_COLOUR_SIZE, "%s", text);
+    return ST_OK;
+}
+
+static enum status read_logo(struct event *event, const struct json *brand,
+                             struct json_error *error)
+{
+    const char *base64;
+    const char *logo = is_null_field(brand, "logo") ? "" : NULL;
+    enum status st = json_read_str(brand, "logo", LOGO_TEXT_MAX, &logo, error);
+    if (st != ST_OK || logo == NULL)
+        return st;
+    if (*logo != '\0' && (event_logo_type(logo, &base64) == NULL || !is_base64(base64)))
+        return json_refuse(error, "logo",
+                           "A logo is data:image/png, svg+xml, jpeg or webp;base64,…");
+    if (*logo != '\0' && strlen(base64) / 4 * 3 > EVENT_LOGO_MAX + 2)
+        return json_refuse(error, "logo", "A logo has at most 32 KiB.");
+    event->new_logo = logo;
+    return ST_OK;
+}
+
+static enum status read_brand_fields(struct event *event, const struct json *brand,
+                                     struct json_error *error)
+{
+    static const char *const keys[] = {"name", "primary", "background", "logo", NULL};
+    const char *name = is_null_field(brand, "name") ? "" : NULL;
+    enum status st = json_known_keys(brand, keys, error);
+    if (st == ST_OK)
+        st = json_read_str(brand, "name", EVENT_BRAND_MAX, &name, error);
+    if (st == ST_OK && name != NULL)
+        (void)snprintf(event->brand.name, sizeof(event->brand.name), "%s", name);
+    if (st == ST_OK)
+        st = read_colour(event->brand.primary, brand, "primary", error);
+    if (st == ST_OK)
+        st = read_colour(event->brand.background, brand, "background", error);
+    if (st == ST_OK)
+        st = read_logo(event, brand, error);
+    return st;
+}
+
+/* What is named is changed; null takes a part away, and as the whole, all of it. */
+static enum status read_brand(struct event *event, const struct json *body,
+                              struct json_error *error)
+{
+    const struct json *brand = json_get(body, "branding");
+    if (brand == NULL)
+        return ST_OK;
+    if (json_is_null(brand)) {
+        event->brand = (struct event_brand){.logo = event->brand.logo};
+        event->new_logo = "";
+        return ST_OK;
+    }
+    if (!json_is_object(brand))
+        return json_refuse(error, "branding", "branding must be an object.");
+    const enum status st = read_brand_fields(event, brand, error);
+    if (st != ST_OK && error->field[0] != '\0') {
+        char field[sizeof(error->field)];
+        (void)snprintf(field, sizeof(field), "branding.%.64s", error->field);
+        memcpy(error->field, field, sizeof(field));
+    }
+    return st;
+}
+
 static enum status read_rest(struct event *event, const struct json *body, struct json_error *error)
 {
     if (is_null_field(body, "allowGuests"))
@@ -314,6 +421,7 @@ enum status event_read_json(struct event *event, const struct json *body, bool c
                                        "autoHold",
                                        "maxSeats",
                                        "allowGuests",
+                                       "branding",
                                        NULL};
     struct event next = *event;
     if (!json_is_object(body))
@@ -333,6 +441,8 @@ enum status event_read_json(struct event *event, const struct json *body, bool c
         st = read_numbers(&next, body, later_numbers, COUNT(later_numbers), error);
     if (st == ST_OK)
         st = read_rest(&next, body, error);
+    if (st == ST_OK)
+        st = read_brand(&next, body, error);
     if (st == ST_OK)
         *event = next;
     return st;
@@ -384,6 +494,22 @@ static void row_surge(struct event *event, const struct json *row)
     }
 }
 
+static bool row_brand(struct event *event, const struct json *row)
+{
+    const struct json *brand = json_get(row, "branding");
+    const char *logo = json_str(brand, "logo");
+    const char *version = logo != NULL ? strstr(logo, "?v=") : NULL;
+    if (brand == NULL)
+        return true;
+    if (version != NULL)
+        event->brand.logo = strtoll(version + 3, NULL, 10);
+    return copy_text(event->brand.name, sizeof(event->brand.name), brand, "name") &&
+           (json_str(brand, "primary") == NULL ||
+            copy_text(event->brand.primary, EVENT_COLOUR_SIZE, brand, "primary")) &&
+           (json_str(brand, "background") == NULL ||
+            copy_text(event->brand.background, EVENT_COLOUR_SIZE, brand, "background"));
+}
+
 enum status event_read_row(struct event *event, const struct json *row)
 {
     struct event next = {.version = json_int(row, "version", 0),
@@ -419,6 +545,8 @@ enum status event_read_row(struct event *event, const struct json *row)
         *number_of(&next, later_numbers[i].at) =
             json_int(row, later_numbers[i].name, later_numbers[i].min);
     row_surge(&next, row);
+    if (!row_brand(&next, row))
+        return ST_INVALID;
     *event = next;
     return ST_OK;
 }
@@ -444,6 +572,19 @@ static struct json *write_surge(const struct event *event)
     return list;
 }
 
+static struct json *write_brand(const struct event *event)
+{
+    const struct event_brand *brand = &event->brand;
+    struct json *out = json_new_object();
+    char logo[EVENT_ID_MAX + 48];
+    (void)snprintf(logo, sizeof(logo), "/brand/%s/logo?v=%lld", event->id, (long long)brand->logo);
+    json_set_str(out, "name", brand->name);
+    json_set_str(out, "primary", brand->primary[0] != '\0' ? brand->primary : NULL);
+    json_set_str(out, "background", brand->background[0] != '\0' ? brand->background : NULL);
+    json_set_str(out, "logo", brand->logo > 0 ? logo : NULL);
+    return out;
+}
+
 struct json *event_write_json(const struct event *event)
 {
     struct json *out = json_new_object();
@@ -464,5 +605,6 @@ struct json *event_write_json(const struct event *event)
     json_set(out, "surge", write_surge(event));
     write_numbers(out, event, later_numbers, COUNT(later_numbers));
     json_set_bool(out, "allowGuests", event->allow_guests);
+    json_set(out, "branding", write_brand(event));
     return out;
 }

@@ -48,6 +48,10 @@ static const struct field {
     FIELD("outflowPerMinute", FIELD_INT, outflow_per_minute),
     FIELD("autoHold", FIELD_INT, auto_hold),
     FIELD("maxSeats", FIELD_INT, max_seats),
+    FIELD("brandName", FIELD_TEXT, brand.name),
+    FIELD("brandPrimary", FIELD_TEXT, brand.primary),
+    FIELD("brandBackground", FIELD_TEXT, brand.background),
+    FIELD("brandLogo", FIELD_INT, brand.logo),
 };
 /* Read, but written by the script itself. */
 static const struct field read_only[] = {

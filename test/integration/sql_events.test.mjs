@@ -31,6 +31,7 @@ test('an event is created as a draft with every field, and audited', async () =>
     id: 'e1', title: 'T', artist: 'A', venue: 'V', startsAt: '2031-05-01T20:00:00.500Z', opensAt: null, closesAt: null,
     status: 'draft', version: 1, epoch: 1, lastPlace: 0, seats: 0, opened: false, owner: 'me',
     freeSeats: 0, freeAdmitted: 0, freeId: '0-0', message: null, ...SETTINGS,
+    branding: { name: '', primary: null, background: null, logo: null },
   });
   const [entry] = await audit('e1');
   assert.deepEqual([entry.who, entry.verb, entry.before, entry.after.id], ['u', 'create', null, 'e1']);
@@ -217,4 +218,21 @@ test('the demo event: made once, by many at a time, and brought to the wanted se
   assert.ok(new Set(map.seats.map((seat) => seat.section)).size >= 3);
   const changed = await sql.call('demo_event', 50, 2000);
   assert.deepEqual([changed.outcome, changed.body.threshold, changed.body.intervalMs], ['updated', 50, 2000]);
+});
+
+test('branding: parts stay until they are changed; a logo bears the version that brought it', async () => {
+  const event = { id: 'branded', title: 'T', ...SETTINGS, branding: { name: 'Arena', primary: '#102030', background: null } };
+  const stored = async () => (await sql.rows('SELECT data FROM logos WHERE event_id = $1', ['branded'])).map(({ data }) => data);
+  const made = await sql.call('event_create', event, 'me', 'u');
+  assert.deepEqual(made.body.branding, { name: 'Arena', primary: '#102030', background: null, logo: null });
+  const update = (version, changes) => sql.call('event_update', { ...event, status: 'draft', version, ...changes }, 'patch', 'u');
+  assert.equal((await update(1, { newLogo: 'data:image/png;base64,AAAA' })).body.branding.logo, '/brand/branded/logo?v=2');
+  assert.deepEqual(await stored(), ['data:image/png;base64,AAAA']);
+  const kept = await update(2, { branding: { name: '', primary: null, background: '#ffffff' } });
+  assert.deepEqual(kept.body.branding, { name: '', primary: null, background: '#ffffff', logo: '/brand/branded/logo?v=2' });
+  assert.deepEqual((await sql.call('logo_get', 'branded')), { outcome: 'found', body: { data: 'data:image/png;base64,AAAA' } });
+  assert.equal((await update(3, { newLogo: '' })).body.branding.logo, null);
+  assert.deepEqual(await stored(), []);
+  assert.equal((await sql.call('logo_get', 'branded')).outcome, 'not-found');
+  for (const entry of await audit('branded')) assert.doesNotMatch(JSON.stringify(entry), /AAAA/);
 });

@@ -17,7 +17,7 @@ BEGIN {
     # --- the layers, bottom first ---------------------------------------------------------
     layer(0, "status log clock buf config token jws metrics json crash embed table client rate options csv language messages page money")
     layer(1, "loop httpd redis db ws dial agenda")
-    layer(2, "event admission catalog queue index lease reservation ledger presence seat")
+    layer(2, "event admission catalog queue index lease reservation ledger presence seat brand logos")
     layer(3, "api gateway processor")
     layer(4, "worker crowd provider main")
 
@@ -35,6 +35,7 @@ BEGIN {
     allow("ledger", "queue reservation")
     allow("presence", "queue")
     allow("seat", "queue")
+    allow("logos", "catalog")               # the stored events
     allow("main", "worker crowd provider")
 
     # --- the only includers of each library -----------------------------------------------

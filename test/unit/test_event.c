@@ -150,6 +150,18 @@ static void every_bad_field_is_named(void **state)
         {"{\"outflowPerMinute\":-1}", "outflowPerMinute"},
         {"{\"allowGuests\":\"yes\"}", "allowGuests"},
         {"{\"allowGuests\":null}", "allowGuests"},
+        {"{\"branding\":[]}", "branding"},
+        {"{\"branding\":{\"colour\":\"#000000\"}}", "branding.colour"},
+        {"{\"branding\":{\"name\":7}}", "branding.name"},
+        {"{\"branding\":{\"primary\":\"red\"}}", "branding.primary"},
+        {"{\"branding\":{\"primary\":\"#12345\"}}", "branding.primary"},
+        {"{\"branding\":{\"primary\":\"#12345g\"}}", "branding.primary"},
+        {"{\"branding\":{\"background\":\"#1234567\"}}", "branding.background"},
+        {"{\"branding\":{\"logo\":\"https://elsewhere/a.png\"}}", "branding.logo"},
+        {"{\"branding\":{\"logo\":\"data:text/html;base64,AAAA\"}}", "branding.logo"},
+        {"{\"branding\":{\"logo\":\"data:image/png;base64,\"}}", "branding.logo"},
+        {"{\"branding\":{\"logo\":\"data:image/png;base64,AAA\"}}", "branding.logo"},
+        {"{\"branding\":{\"logo\":\"data:image/png;base64,A)A=\"}}", "branding.logo"},
         {"{\"title\":\"\"}", "title"},
         {"{\"title\":null}", "title"},
         {"{\"title\":7}", "title"},
@@ -218,7 +230,8 @@ static const char row_text[] =
     "\"closesAt\":\"2031-01-01T00:00:00.000Z\",\"maxSeats\":4,\"startsAt\":null,"
     "\"lastPlace\":1790000000000001,\"threshold\":1000,\"intervalMs\":10000,"
     "\"allowGuests\":false,\"idleTimeoutMs\":90000,\"sessionLimitMs\":600000,"
-    "\"outflowPerMinute\":0}";
+    "\"outflowPerMinute\":0,\"branding\":{\"name\":\"N\",\"primary\":\"#7a1fa2\","
+    "\"background\":null,\"logo\":\"/brand/demo/logo?v=3\"}}";
 
 static void a_row_is_read_whole(void **state)
 {
@@ -240,6 +253,10 @@ static void a_row_is_read_whole(void **state)
     assert_int_equal(event.auto_hold, 0);
     assert_int_equal(event.surge[0].threshold, 6);
     assert_false(event.allow_guests);
+    assert_string_equal(event.brand.name, "N");
+    assert_string_equal(event.brand.primary, "#7a1fa2");
+    assert_string_equal(event.brand.background, "");
+    assert_int_equal(event.brand.logo, 3);
 }
 
 static void a_broken_row_is_refused(void **state)
@@ -255,6 +272,34 @@ static void a_broken_row_is_refused(void **state)
         assert_string_equal(event.title, "T");
         json_free(row);
     }
+}
+
+static void branding_changes_by_parts(void **state)
+{
+    (void)state;
+    struct event event = titled();
+    struct json_error error;
+    const char *base64;
+    struct json *body = parse("{\"branding\":{\"name\":\"N\",\"primary\":\"#7A1fa2\","
+                              "\"logo\":\"data:image/svg+xml;base64,PHN2Zy8+\"}}");
+    assert_int_equal(event_read_json(&event, body, false, &error), ST_OK);
+    assert_string_equal(event.brand.primary, "#7A1fa2");
+    assert_string_equal(event_logo_type(event.new_logo, &base64), "image/svg+xml");
+    assert_string_equal(base64, "PHN2Zy8+");
+    json_free(body);
+    event.new_logo = NULL;
+    assert_int_equal(
+        read_body(&event, "{\"branding\":{\"background\":\"#101010\"}}", false, &error), ST_OK);
+    assert_string_equal(event.brand.name, "N");
+    assert_string_equal(event.brand.background, "#101010");
+    assert_null(event.new_logo);
+    assert_int_equal(
+        read_body(&event, "{\"branding\":{\"primary\":null,\"logo\":null}}", false, &error), ST_OK);
+    assert_string_equal(event.brand.primary, "");
+    assert_string_equal(event.new_logo, "");
+    assert_int_equal(read_body(&event, "{\"branding\":null}", false, &error), ST_OK);
+    assert_string_equal(event.brand.name, "");
+    assert_string_equal(event.brand.background, "");
 }
 
 static void json_goes_out_flat_and_comes_back(void **state)
@@ -274,7 +319,9 @@ static void json_goes_out_flat_and_comes_back(void **state)
         "\"message\":null,\"version\":4,\"threshold\":1000,\"intervalMs\":10000,\"idleTimeoutMs\":"
         "90000,"
         "\"sessionLimitMs\":600000,\"holdMs\":300000,\"surge\":[{\"queueAbove\":5,\"threshold\":6}]"
-        ",\"outflowPerMinute\":0,\"autoHold\":0,\"maxSeats\":4,\"allowGuests\":false}");
+        ",\"outflowPerMinute\":0,\"autoHold\":0,\"maxSeats\":4,\"allowGuests\":false,"
+        "\"branding\":{\"name\":\"N\",\"primary\":\"#7a1fa2\",\"background\":null,"
+        "\"logo\":\"/brand/demo/logo?v=3\"}}");
     json_set_str(out, "owner", "me");
     json_set_int(out, "epoch", 2);
     assert_int_equal(event_read_row(&again, out), ST_OK);
@@ -342,6 +389,7 @@ int main(void)
         cmocka_unit_test(long_titles_are_refused),
         cmocka_unit_test(a_row_is_read_whole),
         cmocka_unit_test(a_broken_row_is_refused),
+        cmocka_unit_test(branding_changes_by_parts),
         cmocka_unit_test(json_goes_out_flat_and_comes_back),
         cmocka_unit_test(verbs_lead_where_they_may),
         cmocka_unit_test(times_decide_what_open_means),

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: MIT
+//
+// The pages as they are sent: headers, languages, errors, assets, branding, and no JavaScript.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { Client, Organizer, Postgres, Redis, Server, uniqueId, waitUntil } from '../fixtures/index.mjs';
+
+let redis, postgres, server, organizer;
+before(async () => {
+  [redis, postgres] = await Promise.all([Redis.start(), Postgres.start()]);
+  server = await Server.start({ redis, database: await postgres.migrated() });
+  organizer = new Organizer(server);
+});
+after(() => server?.stop());
+
+const sale = (settings = {}) => organizer.sale({ id: uniqueId('p'), title: 'A <night> & more', threshold: 1, grid: { rows: 2, seatsPerRow: 10 }, ...settings });
+const state = (text) => /<main id="main" data-state="(\w+)"/.exec(text)?.[1];
+const assets = (text) => /href="(\/assets\/[0-9a-f]+)\/base.css"/.exec(text)[1];
+
+test('the page joins, shows the place and keeps it; what an organizer wrote is text', async () => {
+  const { id } = await sale();
+  const [first, second] = [new Client(server), new Client(server)];
+  assert.equal(state((await first.get(`/wait/${id}`)).text), 'admitted');
+  const page = await second.get(`/wait/${id}`);
+  assert.equal(page.status, 200);
+  assert.equal(page.headers['content-type'], 'text/html; charset=utf-8');
+  assert.equal(page.headers['cache-control'], 'no-store');
+  assert.equal(state(page.text), 'waiting');
+  assert.match(page.text, /<p class="number" id="position">1<\/p>/);
+  assert.match(page.text, /<h1 class="event-title">A &lt;night&gt; &amp; more<\/h1>/);
+  assert.doesNotMatch(page.text, /<night>/);
+  assert.match(page.text, /<noscript><meta http-equiv="refresh" content="\d+; url=\/wait\/[^"]+"><\/noscript>/);
+  const reference = /id="reference">([0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{3})</.exec(page.text)[1];
+  const again = await second.get(`/wait/${id}`);
+  assert.equal(state(again.text), 'waiting');
+  assert.ok(again.text.includes(reference));
+  assert.equal((await second.status(id)).body.position, 1);
+});
+
+test('the policy names our own origin and the socket, and nothing else', async () => {
+  const { id } = await sale();
+  const { headers } = await new Client(server).get(`/wait/${id}`);
+  const policy = Object.fromEntries(headers['content-security-policy'].split('; ').map((part) => [part.split(' ')[0], part.split(' ').slice(1).join(' ')]));
+  assert.deepEqual(policy, {
+    'default-src': "'none'", 'script-src': "'self'", 'style-src': "'self'", 'img-src': "'self' data:", 'font-src': "'self'",
+    'connect-src': `'self' ws://127.0.0.1:${server.wsPort}/ws`, 'form-action': "'self'", 'base-uri': "'none'", 'frame-ancestors': "'none'",
+  });
+  assert.equal(headers['x-content-type-options'], 'nosniff');
+  assert.equal(headers['referrer-policy'], 'same-origin');
+  assert.ok(headers['permissions-policy']);
+  // A Host that is none cannot end the policy.
+  const odd = await server.get(`/wait/${id}`, { headers: { host: "x; script-src *" } });
+  assert.doesNotMatch(odd.headers['content-security-policy'] ?? '', /script-src \*/);
+});
+
+test('nothing inline in any page', async () => {
+  const { id } = await sale();
+  for (const path of ['/', `/wait/${id}`, `/wait/${id}/leave`, '/wait/nowhere']) {
+    const { text } = await new Client(server).get(path);
+    assert.doesNotMatch(text, / style=| on[a-z]+="|<style|<script(?![^>]* src=)|javascript:/, path);
+  }
+});
+
+test('languages: asked for, remembered, accepted', async () => {
+  const { id } = await sale();
+  const language = (answer) => [/<html lang="(\w+)">/.exec(answer.text)[1], answer.headers['content-language']];
+  const client = new Client(server);
+  assert.deepEqual(language(await client.get(`/wait/${id}`)), ['en', 'en']);
+  assert.deepEqual(language(await client.get(`/wait/${id}`, { headers: { 'accept-language': 'fr, ja;q=0.8, ko;q=0.9' } })), ['ko', 'ko']);
+  assert.deepEqual(language(await client.get(`/wait/${id}?lang=ja`)), ['ja', 'ja']);
+  assert.deepEqual(language(await client.get(`/wait/${id}`, { headers: { 'accept-language': 'ko' } })), ['ja', 'ja']);
+  assert.deepEqual(language(await client.get(`/wait/${id}?lang=xx`)), ['ja', 'ja']);
+});
+
+test('errors are pages too', async () => {
+  const unknown = await new Client(server).get('/wait/nowhere');
+  assert.deepEqual([unknown.status, state(unknown.text)], [404, 'unknown']);
+  const odd = await new Client(server).get('/wait/not%2Fan%2Fid');
+  assert.deepEqual([odd.status, state(odd.text)], [400, 'unknown']);
+  const { id: members } = await sale({ allowGuests: false });
+  const login = await new Client(server).get(`/wait/${members}`);
+  assert.deepEqual([login.status, state(login.text)], [401, 'login']);
+  const { id } = await sale();
+  await organizer.act(id, 'close');
+  const closed = await waitUntil(async () => {
+    const answer = await new Client(server).get(`/wait/${id}`);
+    return answer.status === 410 && answer;
+  }, 10000, 'the end');
+  assert.equal(state(closed.text), 'closed');
+  assert.match(closed.text, /<h1 class="event-title">/);
+});
+
+
+test('leaving without JavaScript: asked, done, told; the next visit joins again', async () => {
+  const { id } = await sale();
+  const [first, second] = [new Client(server), new Client(server)];
+  await first.get(`/wait/${id}`);
+  await second.get(`/wait/${id}`);
+  const asked = await second.get(`/wait/${id}/leave`);
+  assert.match(asked.text, new RegExp(`<form class="actions" method="post" action="/wait/${id}/leave">`));
+  const foreign = await second.post(`/wait/${id}/leave`, { headers: { origin: 'https://elsewhere.example' } });
+  assert.equal(foreign.status, 403);
+  const form = { headers: { origin: server.url, 'content-type': 'application/x-www-form-urlencoded' }, body: '' };
+  const left = await second.post(`/wait/${id}/leave`, form);
+  assert.deepEqual([left.status, left.headers.location], [303, `/wait/${id}?left=1`]);
+  assert.equal(state((await second.get(left.headers.location)).text), 'left');
+  assert.equal((await second.status(id)).body.status, 'not_in_queue');
+  assert.equal(state((await second.get(`/wait/${id}`)).text), 'waiting');
+});
+
+test('HEAD and the page of someone who has left take no place', async () => {
+  const { id } = await sale();
+  await new Client(server).get(`/wait/${id}`);
+  assert.equal((await new Client(server).request('HEAD', `/wait/${id}`)).status, 200);
+  assert.equal((await new Client(server).get(`/wait/${id}?left=1`)).status, 200);
+  assert.equal((await organizer.stats(id)).queueSize ?? 0, 0);
+});
+
+test('assets: for ever, compressed where asked, of this version alone', async () => {
+  const { id } = await sale();
+  const root = assets((await new Client(server).get(`/wait/${id}`)).text);
+  const plain = await server.get(`${root}/base.css`);
+  assert.equal(plain.headers['cache-control'], 'public, max-age=31536000, immutable');
+  assert.equal(plain.headers['content-type'], 'text/css; charset=utf-8');
+  assert.equal(plain.headers['content-encoding'], undefined);
+  assert.match(plain.headers.vary, /Accept-Encoding/);
+  const packed = await fetch(`${server.url}${root}/base.css`, { headers: { 'accept-encoding': 'gzip' } });
+  assert.equal(packed.headers.get('content-encoding'), 'gzip');
+  assert.ok(Number(packed.headers.get('content-length')) < plain.text.length / 2);
+  assert.equal(await packed.text(), plain.text);
+  assert.equal((await server.get(`${root}/base.css`, { headers: { 'accept-encoding': 'br, gzip;q=0' } })).headers['content-encoding'], undefined);
+  assert.equal((await server.get(`${root}/base.css`, { headers: { 'if-none-match': plain.headers.etag } })).status, 304);
+  assert.equal((await server.get(`${root}/messages/ko.json`)).headers['content-type'], 'application/json');
+  assert.equal((await server.request('HEAD', `${root}/wait.js`)).status, 200);
+  for (const wrong of [`${root}/wait.html`, `${root}/../base.css`, `${root}/nothing.js`, '/assets/000000000000/base.css', `${root}`, `${root}/`]) {
+    const answer = await server.get(wrong);
+    assert.equal(answer.status, 404, wrong);
+    assert.equal(answer.headers['cache-control'], 'no-store', wrong);
+  }
+});
+
+const PIXEL = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
+
+test('branding: name, colours and logo reach the page; a logo can do nothing else', async () => {
+  const { id } = await sale();
+  const changed = await organizer.patch(id, { branding: { name: 'Arena & Co', primary: '#7a1fa2', background: '#101040', logo: `data:image/png;base64,${PIXEL}` } });
+  assert.equal(changed.branding.name, 'Arena & Co');
+  assert.match(changed.branding.logo, /^\/brand\/.+\/logo\?v=\d+$/);
+  const text = await waitUntil(async () => {
+    const answer = await new Client(server).get(`/wait/${id}`);
+    return answer.text.includes(changed.branding.logo) && answer.text;
+  }, 10000, 'the logo');
+  assert.match(text, /alt="Arena &amp; Co"/);
+  const css = await server.get(/href="(\/brand\/[^"]+\.css\?v=\d+)"/.exec(text)[1]);
+  assert.equal(css.headers['content-type'], 'text/css; charset=utf-8');
+  assert.match(css.text, /--primary:#7a1fa2;/);
+  assert.match(css.text, /--ground:#101040;--ground-ink:#ffffff;/);
+  const logos = await Promise.all(Array.from({ length: 20 }, () => fetch(`${server.url}${changed.branding.logo}`)));
+  for (const logo of logos) {
+    assert.equal(logo.status, 200);
+    assert.equal(logo.headers.get('content-type'), 'image/png');
+    assert.match(logo.headers.get('content-security-policy'), /^default-src 'none'.*sandbox$/);
+    assert.deepEqual(Buffer.from(await logo.arrayBuffer()), Buffer.from(PIXEL, 'base64'));
+  }
+  await organizer.patch(id, { branding: null });
+  await waitUntil(async () => (await server.get(`/brand/${id}/logo`)).status === 404, 10000, 'no logo');
+  assert.equal((await server.get('/brand/nowhere.css')).status, 404);
+});
+
+test('the way in: the open sales, without those that are over', async () => {
+  const { id } = await sale({ title: 'Open & shown' });
+  const { id: over } = await sale({ title: 'Over' });
+  await organizer.act(over, 'close');
+  const { text, status } = await server.get('/');
+  assert.equal(status, 200);
+  assert.match(text, new RegExp(`<a href="/wait/${id}">Open &amp; shown</a>`));
+  assert.doesNotMatch(text, new RegExp(`/wait/${over}`));
+});
+
+test('with Redis gone the page says so, and is asked again', async () => {
+  const { id } = await sale();
+  await new Client(server).get(`/wait/${id}`);
+  await redis.pause();
+  try {
+    const answer = await new Client(server).get(`/wait/${id}`);
+    assert.deepEqual([answer.status, state(answer.text)], [503, 'unavailable']);
+    assert.ok(answer.headers['retry-after']);
+    assert.match(answer.text, /http-equiv="refresh"/);
+  } finally {
+    await redis.resume();
+  }
+  await waitUntil(async () => (await new Client(server).get(`/wait/${id}`)).status === 200, 10000, 'its return');
+});
