@@ -7,25 +7,11 @@
 #define TIKETI_CROWD_AUDIT_H
 
 #include "crowd_buyer.h"
-#include "crowd_check.h"
-#include "crowd_stats.h"
 #include "status.h"
 
 #include <stdint.h>
 
 struct crowd_audit;
-
-struct crowd_findings {
-    uint64_t lost; /* beside those the buyers noticed themselves */
-    uint64_t double_sales;
-    uint64_t seats_sold;                          /* to this crowd, as PostgreSQL says */
-    uint64_t seats_total, seats_free, seats_held; /* of the event, at the end */
-    uint64_t unmatched_money;                     /* between the provider and PostgreSQL */
-    uint64_t charged_idle;                        /* paid for, but no seats and no refund */
-    uint64_t charges, charges_paid, charges_due, charges_refunded; /* as PostgreSQL has them */
-    int64_t money_taken, money_paid;
-    struct crowd_samples push_ms; /* admission in the log -> told by the socket */
-};
 
 typedef void (*crowd_audit_cb)(void *arg, enum status status);
 

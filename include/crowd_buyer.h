@@ -9,9 +9,8 @@
 #include "agenda.h"
 #include "buf.h"
 #include "config.h"
-#include "crowd_check.h"
 #include "crowd_options.h"
-#include "crowd_stats.h"
+#include "crowd_tally.h"
 #include "dial.h"
 #include "loop.h"
 #include "table.h"
@@ -19,27 +18,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-
-enum buyer_state {
-    BUYER_ABSENT,   /* has not arrived yet */
-    BUYER_ARRIVING, /* has asked, no answer yet */
-    BUYER_WAITING,
-    BUYER_INSIDE,
-    BUYER_SILENT, /* inside, gone silent: ends when he is evicted */
-    /* ends */
-    BUYER_BOUGHT,
-    BUYER_LEFT,
-    BUYER_SOLD_OUT,
-    BUYER_CLOSED,
-    BUYER_EVICTED,
-    BUYER_EXPIRED,  /* did not pay in time, and was not charged */
-    BUYER_REFUNDED, /* paid, but the seats were gone: the money is due back */
-    BUYER_LOST,     /* waited, and was told that he has no place */
-    BUYER_FAILED,   /* a request failed */
-    BUYER_STATE_COUNT
-};
-const char *buyer_state_name(enum buyer_state state); /* for people */
-const char *buyer_state_key(enum buyer_state state);  /* in JSON */
 
 struct crowd_buyer {
     struct crowd *crowd;
@@ -75,10 +53,13 @@ struct crowd_buyer {
     bool straight;             /* was let in by his first answer */
     bool pushed;               /* told of his entry by the socket */
     bool joined;               /* the socket under way has answered join-queue */
+    bool settled;              /* has been on a socket */
     bool reused;               /* the connection under way had served before */
     bool log_inside;           /* as the log says */
     bool log_departed;
 };
+
+#define CROWD_TARGETS_MAX 16
 
 struct crowd {
     const struct config *config;
@@ -87,9 +68,12 @@ struct crowd {
     struct dial_net *net;
     struct agenda *agenda;
     struct token_keys *keys;
-    struct dial_target http, ws, provider;
-    bool users;  /* JWT users, not guests */
-    char tag[9]; /* of this run, in the names of its buyers */
+    struct dial_target http[CROWD_TARGETS_MAX], ws[CROWD_TARGETS_MAX], provider;
+    unsigned http_count, ws_count; /* pods: a buyer's number, and his failures, say which is his */
+    uint32_t first;                /* number of buyers[0] in the whole crowd */
+    unsigned part, parts;          /* which of how many processes this is */
+    bool users;                    /* JWT users, not guests */
+    char tag[9];                   /* of this run, in the names of its buyers */
     uint64_t random;
     struct buf text, token; /* scratch */
 
@@ -97,15 +81,8 @@ struct crowd {
     uint32_t count;
     struct table roster;
 
-    /* what happened */
-    uint32_t states[BUYER_STATE_COUNT]; /* how many buyers are in each */
-    uint32_t allowed, queued;           /* by their first answers */
-    uint64_t requests, retries, errors, sockets, messages;
-    uint64_t risen, lost,
-        answered_ms; /* answered_ms: when the last first answer came, from the start */
     uint64_t begun_ns;
-    struct crowd_samples join_us, positions;
-    struct crowd_notes failures, breaks;
+    struct crowd_tally tally; /* what happened */
 };
 
 /* Rolls the buyer's dice; he is ABSENT. */
@@ -120,6 +97,10 @@ void crowd_buyer_departed(struct crowd_buyer *buyer);
 void crowd_buyer_stop(struct crowd_buyer *buyer);
 void crowd_buyer_clear(struct crowd_buyer *buyer);
 
+uint32_t crowd_buyer_number(const struct crowd_buyer *buyer); /* in the whole crowd */
+/* The pod he turns to now. */
+const struct dial_target *crowd_buyer_http(const struct crowd_buyer *buyer);
+const struct dial_target *crowd_buyer_ws(const struct crowd_buyer *buyer);
 /* Gaps in touch as they are now. */
 struct crowd_witness crowd_buyer_witness(const struct crowd_buyer *buyer);
 /* Writes his buyer id ("u:…", "g:…") into out[BUYER_ID_MAX + 1]; "" while a guest has none. */

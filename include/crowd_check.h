@@ -61,6 +61,9 @@ struct crowd_check {
     crowd_broken_cb on_broken;
     void *arg;
 
+    /* one of several processes: buyers of the others are judged there; the log's numbers by the first */
+    bool strangers_elsewhere, numbers_elsewhere;
+
     bool rebase; /* the next entry gives inside and n: nothing before it is known */
     uint64_t inside, n, epoch;
     int64_t loss_ms; /* when the log last lost entries; 0: never */

@@ -10,15 +10,17 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define CROWD_USERS_MAX 200000
+#define CROWD_USERS_MAX     200000
+#define CROWD_PROCESSES_MAX 32
 
 struct crowd_options {
     int64_t users;
+    int64_t processes; /* 0: as many as the open files ask for */
     const char *event; /* all texts are borrowed from argv */
-    const char *url;   /* NULL: from the configuration */
+    const char *url;   /* NULL: from the configuration; else one or more, comma-separated */
     const char *provider;
     const char *ws; /* NULL: the url's host and the configured WS_PORT */
-    int64_t arrive_ms;
+    int64_t arrive_ms, settle_ms;
     double buy, abandon; /* shares of those who enter; the rest goes silent */
     int64_t think_min_ms, think_max_ms;
     int64_t max_time_ms;

@@ -3,8 +3,8 @@
 #ifndef TIKETI_CROWD_REPORT_H
 #define TIKETI_CROWD_REPORT_H
 
-#include "crowd_audit.h"
-#include "crowd_buyer.h"
+#include "crowd_options.h"
+#include "crowd_tally.h"
 #include "status.h"
 
 #include <stdbool.h>
@@ -12,13 +12,9 @@
 
 /* All that the report tells; borrowed. */
 struct crowd_outcome {
-    struct crowd *crowd;
-    const struct crowd_check *check; /* NULL: nothing was checked (--no-check) */
-    struct crowd_findings *findings; /* likewise */
-    uint64_t duration_ms;
-    enum status audit; /* why the check is not complete, or ST_OK */
-    bool stopped;      /* by a signal */
-    bool timed_out;
+    const struct crowd_options *options;
+    struct crowd_sum *sum;
+    bool checked; /* Redis and PostgreSQL were read (not with --no-check) */
 };
 
 /* A promise was broken, a request failed, or the check could not be completed. */
@@ -28,6 +24,6 @@ void crowd_report_print(const struct crowd_outcome *outcome, FILE *out);
 MUST_CHECK enum status crowd_report_write_json(const struct crowd_outcome *outcome,
                                                const char *path);
 /* One line on stderr: rewritten in place on a terminal, else every fifth call. */
-void crowd_report_progress(const struct crowd *crowd, uint64_t elapsed_s, bool last);
+void crowd_report_progress(const struct crowd_tally *tally, uint64_t elapsed_s, bool last);
 
 #endif

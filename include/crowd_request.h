@@ -20,7 +20,7 @@ enum crowd_step {
 };
 
 /* Where it is asked. */
-const struct dial_target *crowd_step_target(const struct crowd *crowd, enum crowd_step step);
+const struct dial_target *crowd_step_target(const struct crowd_buyer *buyer, enum crowd_step step);
 /* "POST /api/queue/check/{eventId}", for reports. */
 const char *crowd_step_name(enum crowd_step step);
 

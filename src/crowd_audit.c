@@ -149,7 +149,7 @@ static bool read_entry(const struct redis_reply *fields, struct crowd_entry *ret
 static void broken(void *arg, const char *kind, const char *example)
 {
     struct crowd *crowd = arg;
-    crowd_notes_add(&crowd->breaks, kind, "%s", example);
+    crowd_notes_add(&crowd->tally.breaks, kind, "%s", example);
 }
 
 static void note_entry(struct crowd_audit *audit, struct crowd_buyer *buyer,
@@ -162,7 +162,7 @@ static void note_entry(struct crowd_audit *audit, struct crowd_buyer *buyer,
     }
     if (buyer->log_inside && buyer->admitted_epoch == entry->epoch) {
         audit->check.over_admissions++;
-        crowd_notes_add(&audit->crowd->breaks, "let in while he was inside", "%s", id);
+        crowd_notes_add(&audit->crowd->tally.breaks, "let in while he was inside", "%s", id);
     }
     buyer->log_inside = true;
     buyer->log_departed = false;
@@ -190,8 +190,9 @@ static void take_entry(struct crowd_audit *audit, const struct redis_reply *fiel
     struct crowd_witness witness;
     char id[BUYER_ID_MAX + 1] = "";
     if (!read_entry(fields, &entry, id, sizeof(id))) {
-        crowd->errors++;
-        crowd_notes_add(&crowd->failures, "the log has an entry that cannot be read", "%s", id);
+        crowd->tally.errors++;
+        crowd_notes_add(&crowd->tally.failures, "the log has an entry that cannot be read", "%s",
+                        id);
         return;
     }
     struct crowd_buyer *buyer = crowd_find_buyer(crowd, id);
@@ -311,7 +312,7 @@ static void lost(struct crowd_audit *audit, const struct crowd_buyer *buyer, con
     char id[BUYER_ID_MAX + 1];
     crowd_buyer_id(buyer, id);
     audit->findings.lost++;
-    crowd_notes_add(&audit->crowd->breaks, how, "%s with place %" PRIu64, id, buyer->place);
+    crowd_notes_add(&audit->crowd->tally.breaks, how, "%s with place %" PRIu64, id, buyer->place);
 }
 
 static bool was_admitted(const struct crowd_buyer *buyer)
@@ -329,7 +330,7 @@ static void judge_never_admitted(struct crowd_audit *audit, const struct crowd_b
         return;
     crowd_buyer_id(buyer, id);
     audit->check.order_breaks++;
-    crowd_notes_add(&audit->crowd->breaks, "never let in, but later places were",
+    crowd_notes_add(&audit->crowd->tally.breaks, "never let in, but later places were",
                     "%s with place %" PRIu64, id, buyer->place);
 }
 
@@ -366,7 +367,8 @@ static void judge(struct crowd_audit *audit, const struct crowd_buyer *buyer)
     if (!admitted && buyer->told_ms != 0 && complete) {
         audit->check.over_admissions++;
         crowd_buyer_id(buyer, id);
-        crowd_notes_add(&audit->crowd->breaks, "let in without an entry in the log", "%s", id);
+        crowd_notes_add(&audit->crowd->tally.breaks, "let in without an entry in the log", "%s",
+                        id);
     }
     if (buyer->state == BUYER_LOST && !(admitted && buyer->log_departed))
         lost(audit, buyer, "told that he has no place");
@@ -510,9 +512,11 @@ enum status crowd_audit_open(struct crowd *crowd, struct crowd_audit **ret_audit
     }
     audit->timer = loop_timer_new(crowd->loop, step_again, audit);
     audit->sales = crowd_sales_new(crowd, audit->db, &audit->findings);
-    if (crowd->options->provider != NULL)
+    if (crowd->options->provider != NULL && crowd->part == 0)
         audit->money = crowd_money_new(crowd, audit->db, &audit->findings);
     crowd_check_init(&audit->check, config->queue_silent_ms, broken, crowd);
+    audit->check.strangers_elsewhere = crowd->parts > 1;
+    audit->check.numbers_elsewhere = crowd->part > 0;
     *ret_audit = audit;
     return ST_OK;
 }

@@ -48,47 +48,18 @@ enum waits {
     WAITS_FOR_SOCKET, /* handshake, or the answer to join-queue */
     WAITS_FOR_WORD,   /* on the socket */
     WAITS_TO_RECONNECT,
+    WAITS_TO_SETTLE, /* before he opens his first socket */
     WAITS_THINKING,
-};
-
-static const struct {
-    const char *name, *key;
-    bool ends;
-} states[BUYER_STATE_COUNT] = {
-    [BUYER_ABSENT] = {"absent", "absent", false},
-    [BUYER_ARRIVING] = {"arriving", "arriving", false},
-    [BUYER_WAITING] = {"waiting", "waiting", false},
-    [BUYER_INSIDE] = {"inside", "inside", false},
-    [BUYER_SILENT] = {"silent", "silent", false},
-    [BUYER_BOUGHT] = {"bought", "bought", true},
-    [BUYER_LEFT] = {"left", "left", true},
-    [BUYER_SOLD_OUT] = {"sold out", "soldOut", true},
-    [BUYER_CLOSED] = {"closed", "closed", true},
-    [BUYER_EVICTED] = {"evicted", "evicted", true},
-    [BUYER_EXPIRED] = {"expired", "expired", true},
-    [BUYER_REFUNDED] = {"refunded", "refunded", true},
-    [BUYER_LOST] = {"lost", "lost", true},
-    [BUYER_FAILED] = {"failed", "failed", true},
 };
 
 static void ask(struct crowd_buyer *buyer, enum crowd_step step);
 static void go_on_waiting(struct crowd_buyer *buyer, int64_t poll_ms);
 
-const char *buyer_state_name(enum buyer_state state)
-{
-    return states[state].name;
-}
-
-const char *buyer_state_key(enum buyer_state state)
-{
-    return states[state].key;
-}
-
 bool crowd_done(const struct crowd *crowd)
 {
     uint32_t ended = 0;
     for (int i = 0; i < BUYER_STATE_COUNT; i++)
-        ended += states[i].ends ? crowd->states[i] : 0;
+        ended += buyer_state_ends((enum buyer_state)i) ? crowd->tally.states[i] : 0;
     return ended == crowd->count;
 }
 
@@ -108,8 +79,8 @@ static void wait_for(struct crowd_buyer *buyer, enum waits what, uint64_t at_mos
 
 static void become(struct crowd_buyer *buyer, enum buyer_state state)
 {
-    buyer->crowd->states[buyer->state]--;
-    buyer->crowd->states[state]++;
+    buyer->crowd->tally.states[buyer->state]--;
+    buyer->crowd->tally.states[state]++;
     buyer->state = state;
 }
 
@@ -127,9 +98,9 @@ static void note_first_answer(struct crowd_buyer *buyer, bool queued)
         return;
     buyer->queued = queued;
     buyer->straight = !queued;
-    crowd->queued += queued;
-    crowd->allowed += !queued;
-    crowd->answered_ms = (clock_mono_ns() - crowd->begun_ns) / 1000000;
+    crowd->tally.queued += queued;
+    crowd->tally.allowed += !queued;
+    crowd->tally.answered_ms = (clock_mono_ns() - crowd->begun_ns) / 1000000;
 }
 
 static void end(struct crowd_buyer *buyer, enum buyer_state state)
@@ -158,13 +129,13 @@ static void note_error(struct crowd_buyer *buyer, const char *what, const char *
     char id[BUYER_ID_MAX + 1], kind[120];
     crowd_buyer_id(buyer, id);
     (void)snprintf(kind, sizeof(kind), "%s: %s", what, why);
-    buyer->crowd->errors++;
-    crowd_notes_add(&buyer->crowd->failures, kind, "%s", id);
+    buyer->crowd->tally.errors++;
+    crowd_notes_add(&buyer->crowd->tally.failures, kind, "%s", id);
 }
 
 static void note_retry(struct crowd_buyer *buyer, const char *what, const char *why)
 {
-    buyer->crowd->retries++;
+    buyer->crowd->tally.retries++;
     if (buyer->crowd->options->strict)
         note_error(buyer, what, why);
 }
@@ -463,7 +434,7 @@ static void on_answer(void *arg, const struct dial_answer *answer)
     struct crowd *crowd = buyer->crowd;
     struct json_error error;
     char why[32];
-    crowd->requests++;
+    crowd->tally.requests++;
     agenda_drop(crowd->agenda, &buyer->due);
     crowd_take_guest(buyer, answer->guest);
     if (!dial_reusable(buyer->http))
@@ -475,7 +446,7 @@ static void on_answer(void *arg, const struct dial_answer *answer)
         return;
     }
     if (buyer->step == STEP_CHECK)
-        crowd_samples_add(&crowd->join_us, (clock_mono_ns() - buyer->asked_ns) / 1000);
+        crowd_samples_add(&crowd->tally.join_us, (clock_mono_ns() - buyer->asked_ns) / 1000);
     struct json *body = json_parse(answer->body, answer->len, DIAL_BODY_MAX, &error);
     if (answer->code < 200 || answer->code >= 300)
         refused(buyer, answer->code, body);
@@ -507,7 +478,7 @@ static const struct dial_ops http_ops = {.on_answer = on_answer, .on_end = on_ht
 static void ask(struct crowd_buyer *buyer, enum crowd_step step)
 {
     struct crowd *crowd = buyer->crowd;
-    const struct dial_target *target = crowd_step_target(crowd, step);
+    const struct dial_target *target = crowd_step_target(buyer, step);
     if (target != buyer->asked)
         hang_up(&buyer->http);
     buyer->asked = target;
@@ -515,8 +486,7 @@ static void ask(struct crowd_buyer *buyer, enum crowd_step step)
     buyer->reused = buyer->http != NULL;
     buyer->asked_ns = clock_mono_ns();
     if (buyer->http == NULL)
-        buyer->http =
-            dial_open(crowd->net, target, (uint32_t)(buyer - crowd->buyers), &http_ops, buyer);
+        buyer->http = dial_open(crowd->net, target, crowd_buyer_number(buyer), &http_ops, buyer);
     crowd_write_request(buyer, step);
     wait_for(buyer, WAITS_FOR_ANSWER, ANSWER_MS);
     dial_request(buyer->http, buf_str(&crowd->text), crowd->text.len);
@@ -536,7 +506,7 @@ static void on_socket_open(void *arg)
 {
     struct crowd_buyer *buyer = arg;
     struct crowd *crowd = buyer->crowd;
-    crowd->sockets++;
+    crowd->tally.sockets++;
     hang_up(&buyer->http);
     crowd_write_join(buyer);
     wait_for(buyer, WAITS_FOR_SOCKET, ANSWER_MS);
@@ -575,12 +545,24 @@ static void on_socket_sign(void *arg)
     heard(arg);
 }
 
+/* The last of all tells how long it took until everybody had a socket. */
+static void note_joined(struct crowd_buyer *buyer)
+{
+    struct crowd *crowd = buyer->crowd;
+    if (buyer->settled)
+        return;
+    buyer->settled = true;
+    crowd->tally.joined++;
+    crowd->tally.joined_ms = (clock_mono_ns() - crowd->begun_ns) / 1000000;
+}
+
 static void news_position(struct crowd_buyer *buyer, const struct json *payload)
 {
     crowd_in_touch(buyer);
     buyer->attempts = 0;
     if (!buyer->joined) {
         buyer->joined = true;
+        note_joined(buyer);
         wait_for(buyer, WAITS_FOR_WORD, QUIET_MS);
     }
     crowd_take_ticket(buyer, json_str(payload, "ticket"));
@@ -651,7 +633,7 @@ static void on_socket_text(void *arg, const char *text, size_t len)
     static const char numbers[] = "{\"event\":\"queue-updated\"";
     struct crowd_buyer *buyer = arg;
     struct json_error error;
-    buyer->crowd->messages++;
+    buyer->crowd->tally.messages++;
     heard(buyer);
     if (len >= sizeof(numbers) - 1 && memcmp(text, numbers, sizeof(numbers) - 1) == 0)
         return; /* the most frequent one is for the eye alone */
@@ -679,7 +661,7 @@ static void open_socket(struct crowd_buyer *buyer)
     struct crowd *crowd = buyer->crowd;
     buyer->joined = false;
     buyer->socket =
-        dial_open(crowd->net, &crowd->ws, (uint32_t)(buyer - crowd->buyers), &socket_ops, buyer);
+        dial_open(crowd->net, crowd_buyer_ws(buyer), crowd_buyer_number(buyer), &socket_ops, buyer);
     crowd_write_handshake(buyer);
     wait_for(buyer, WAITS_FOR_SOCKET, ANSWER_MS);
     dial_upgrade(buyer->socket, buf_str(&crowd->text));
@@ -687,10 +669,16 @@ static void open_socket(struct crowd_buyer *buyer)
 
 static void go_on_waiting(struct crowd_buyer *buyer, int64_t poll_ms)
 {
-    if (!buyer->crowd->options->no_sockets)
+    const int64_t settle_ms = buyer->crowd->options->settle_ms;
+    if (!buyer->crowd->options->no_sockets && (buyer->settled || settle_ms == 0)) {
         open_socket(buyer);
-    else
+    } else if (!buyer->crowd->options->no_sockets) {
+        hang_up(&buyer->http); /* he cannot be told anything until then */
+        crowd_out_of_touch(buyer);
+        wait_for(buyer, WAITS_TO_SETTLE, random_up_to(buyer->crowd, (uint64_t)settle_ms));
+    } else {
         wait_for(buyer, WAITS_TO_POLL, poll_ms > 0 ? (uint64_t)poll_ms : POLL_MS);
+    }
 }
 
 /* ---- what is due ---- */
@@ -748,6 +736,11 @@ static void due_reconnect(struct crowd_buyer *buyer)
         open_socket(buyer);
 }
 
+static void due_settling(struct crowd_buyer *buyer)
+{
+    open_socket(buyer);
+}
+
 static void due_thought(struct crowd_buyer *buyer)
 {
     if (buyer->think_until_ms > loop_now_ms(buyer->crowd->loop))
@@ -759,11 +752,11 @@ static void due_thought(struct crowd_buyer *buyer)
 void crowd_buyer_due(void *arg, struct agenda_item *due)
 {
     static void (*const on_due[])(struct crowd_buyer * buyer) = {
-        [WAITS_NOTHING] = due_nothing,   [WAITS_TO_ARRIVE] = due_arrival,
-        [WAITS_FOR_ANSWER] = due_answer, [WAITS_TO_RETRY] = due_retry,
-        [WAITS_TO_POLL] = due_poll,      [WAITS_FOR_SOCKET] = due_socket,
-        [WAITS_FOR_WORD] = due_word,     [WAITS_TO_RECONNECT] = due_reconnect,
-        [WAITS_THINKING] = due_thought,
+        [WAITS_NOTHING] = due_nothing,    [WAITS_TO_ARRIVE] = due_arrival,
+        [WAITS_FOR_ANSWER] = due_answer,  [WAITS_TO_RETRY] = due_retry,
+        [WAITS_TO_POLL] = due_poll,       [WAITS_FOR_SOCKET] = due_socket,
+        [WAITS_FOR_WORD] = due_word,      [WAITS_TO_RECONNECT] = due_reconnect,
+        [WAITS_TO_SETTLE] = due_settling, [WAITS_THINKING] = due_thought,
     };
     struct crowd_buyer *buyer =
         (struct crowd_buyer *)((char *)due - offsetof(struct crowd_buyer, due));
@@ -777,7 +770,8 @@ void crowd_buyer_init(struct crowd *crowd, uint32_t index)
 {
     struct crowd_buyer *buyer = &crowd->buyers[index];
     char id[BUYER_ID_MAX + 1];
-    const uint64_t die = crowd_mix((uint64_t)crowd->options->seed * 0x9e3779b97f4a7c15ULL + index);
+    const uint64_t die =
+        crowd_mix((uint64_t)crowd->options->seed * 0x9e3779b97f4a7c15ULL + crowd->first + index);
     const double share = (double)(die >> 11) / 9007199254740992.0;
     buyer->crowd = crowd;
     buyer->plan = PLAN_SILENT;
@@ -785,7 +779,7 @@ void crowd_buyer_init(struct crowd *crowd, uint32_t index)
         buyer->plan = PLAN_BUY;
     else if (share < crowd->options->buy + crowd->options->abandon)
         buyer->plan = PLAN_LEAVE;
-    crowd->states[BUYER_ABSENT]++;
+    crowd->tally.states[BUYER_ABSENT]++;
     if (!crowd->users)
         return;
     crowd_buyer_id(buyer, id);

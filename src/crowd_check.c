@@ -135,7 +135,7 @@ static void check_order(struct crowd_check *check, const struct crowd_entry *ent
     case CROWD_IN_ORDER:
         break;
     case CROWD_EXCUSED:
-        check->excused++;
+        check->excused += witness != NULL || !check->strangers_elsewhere;
         break;
     case CROWD_OVERTAKEN:
         (void)snprintf(example, sizeof(example), "%s with place %" PRIu64 " after place %" PRIu64,
@@ -209,7 +209,8 @@ void crowd_check_entry(struct crowd_check *check, const struct crowd_entry *entr
         check->n = entry->n;
         return;
     }
-    check_count(check, entry, who);
+    if (!check->numbers_elsewhere)
+        check_count(check, entry, who);
     if (!crowd_kind_enters(entry->kind))
         return;
     check->admissions++;

@@ -39,6 +39,24 @@ void crowd_buyer_id(const struct crowd_buyer *buyer, char *out)
         (void)snprintf(out, BUYER_ID_MAX + 1, "%s", buyer->guest != NULL ? buyer->guest : "");
 }
 
+uint32_t crowd_buyer_number(const struct crowd_buyer *buyer)
+{
+    return buyer->crowd->first + (uint32_t)(buyer - buyer->crowd->buyers);
+}
+
+/* As behind a load balancer: another one when one has failed him. */
+const struct dial_target *crowd_buyer_http(const struct crowd_buyer *buyer)
+{
+    const struct crowd *crowd = buyer->crowd;
+    return &crowd->http[(crowd_buyer_number(buyer) + buyer->attempts) % crowd->http_count];
+}
+
+const struct dial_target *crowd_buyer_ws(const struct crowd_buyer *buyer)
+{
+    const struct crowd *crowd = buyer->crowd;
+    return &crowd->ws[(crowd_buyer_number(buyer) + buyer->attempts) % crowd->ws_count];
+}
+
 struct crowd_buyer *crowd_find_buyer(const struct crowd *crowd, const char *id)
 {
     char own[BUYER_ID_MAX + 1];
@@ -118,16 +136,16 @@ void crowd_take_ticket(struct crowd_buyer *buyer, const char *ticket)
     const uint64_t place = place_text != NULL ? strtoull(place_text, NULL, 10) : 0;
     if (place == 0) {
         json_free(payload);
-        crowd_notes_add(&buyer->crowd->failures, "a ticket names no place", "%.100s", ticket);
-        buyer->crowd->errors++;
+        crowd_notes_add(&buyer->crowd->tally.failures, "a ticket names no place", "%.100s", ticket);
+        buyer->crowd->tally.errors++;
         return;
     }
     take_epoch(buyer, (uint64_t)json_int(payload, "x", 0));
     json_free(payload);
     if (buyer->place != 0 && buyer->place != place) {
         crowd_buyer_id(buyer, id);
-        buyer->crowd->lost++;
-        crowd_notes_add(&buyer->crowd->breaks, "given a ticket for another place",
+        buyer->crowd->tally.lost++;
+        crowd_notes_add(&buyer->crowd->tally.breaks, "given a ticket for another place",
                         "%s had place %" PRIu64 " and was given %" PRIu64, id, buyer->place, place);
     }
     buyer->place = place;
@@ -142,13 +160,13 @@ void crowd_take_position(struct crowd_buyer *buyer, int64_t position)
     const uint64_t before = buyer->lowest;
     if (buyer->first_position == 0) {
         buyer->first_position = (uint64_t)position;
-        crowd_samples_add(&buyer->crowd->positions, (uint64_t)position);
+        crowd_samples_add(&buyer->crowd->tally.positions, (uint64_t)position);
     }
     if (crowd_check_position(&buyer->lowest, (uint64_t)position))
         return;
     crowd_buyer_id(buyer, id);
-    buyer->crowd->risen++;
-    crowd_notes_add(&buyer->crowd->breaks, "a position rose",
+    buyer->crowd->tally.risen++;
+    crowd_notes_add(&buyer->crowd->tally.breaks, "a position rose",
                     "%s was shown %" PRId64 " after %" PRIu64, id, position, before);
 }
 

@@ -95,7 +95,7 @@ static void unmatched(struct crowd_money *money, uint64_t times, const char *wha
     if (times == 0)
         return;
     money->findings->unmatched_money += times;
-    crowd_notes_add(&money->crowd->breaks, what, "%s", example);
+    crowd_notes_add(&money->crowd->tally.breaks, what, "%s", example);
 }
 
 /* ---- PostgreSQL ---- */
@@ -120,7 +120,7 @@ static void totals_read(void *arg, enum status status, const struct db_result *r
               "");
     findings->charged_idle = (uint64_t)idle;
     if (idle > 0)
-        crowd_notes_add(&money->crowd->breaks, "have paid and have no seats", "%s", sums);
+        crowd_notes_add(&money->crowd->tally.breaks, "have paid and have no seats", "%s", sums);
     finished(money, ST_OK);
 }
 

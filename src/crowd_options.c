@@ -12,15 +12,20 @@
 
 static const struct option_row options[] = {
     {"users", OPT_COUNT, AT(users), 1, CROWD_USERS_MAX, NULL, "N", "how many buyers (required)"},
+    {"processes", OPT_COUNT, AT(processes), 1, CROWD_PROCESSES_MAX, NULL, "N",
+     "share them among so many processes; by default as many as the limit of open files asks for"},
     {"event", OPT_TEXT, AT(event), 0, 0, NULL, "ID", "the event (required)"},
     {"url", OPT_TEXT, AT(url), 0, 0, NULL, "URL",
-     "the service; default http://127.0.0.1:HTTP_PORT"},
+     "the service; default http://127.0.0.1:HTTP_PORT; several, comma-separated: pods, taken in "
+     "turns"},
     {"provider", OPT_TEXT, AT(provider), 0, 0, NULL, "URL",
      "the payment provider (`tiketi provider`); needed unless --buy 0"},
     {"ws", OPT_TEXT, AT(ws), 0, 0, NULL, "URL",
-     "its sockets; default ws://(host of the url):WS_PORT/ws"},
+     "its sockets, likewise; default ws://(host of the url):WS_PORT/ws"},
     {"arrive", OPT_DURATION, AT(arrive_ms), 0, DAY_MS, "5s", "TIME",
      "they arrive spread over this time"},
+    {"settle", OPT_DURATION, AT(settle_ms), 0, DAY_MS, "0", "TIME",
+     "who has to wait opens his socket within this time; by default at once"},
     {"buy", OPT_SHARE, AT(buy), 0, 0, "0.8", "SHARE",
      "of those who enter, this share reserves and pays"},
     {"abandon", OPT_SHARE, AT(abandon), 0, 0, "0.1", "SHARE",

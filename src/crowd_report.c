@@ -5,6 +5,7 @@
  */
 #include "crowd_report.h"
 
+#include "crowd_load.h"
 #include "json.h"
 
 #include <inttypes.h>
@@ -21,17 +22,17 @@ enum { PROMISES = 7 };
 
 static void promises_of(const struct crowd_outcome *outcome, struct promise *list)
 {
-    const struct crowd *crowd = outcome->crowd;
-    const struct crowd_check *check = outcome->check;
-    const struct crowd_findings *findings = outcome->findings;
+    const struct crowd_tally *tally = &outcome->sum->tally;
+    const struct crowd_check *check = &outcome->sum->check;
+    const struct crowd_findings *findings = &outcome->sum->findings;
     const struct promise promises[PROMISES] = {
-        {"over-admissions", "overAdmissions", check != NULL ? check->over_admissions : 0},
-        {"order breaks", "orderBreaks", check != NULL ? check->order_breaks : 0},
-        {"lost places", "lostPlaces", crowd->lost + (findings != NULL ? findings->lost : 0)},
-        {"risen positions", "risenPositions", crowd->risen},
-        {"double sales", "doubleSales", findings != NULL ? findings->double_sales : 0},
-        {"unmatched money", "unmatchedMoney", findings != NULL ? findings->unmatched_money : 0},
-        {"charged for nothing", "chargedForNothing", findings != NULL ? findings->charged_idle : 0},
+        {"over-admissions", "overAdmissions", check->over_admissions},
+        {"order breaks", "orderBreaks", check->order_breaks},
+        {"lost places", "lostPlaces", tally->lost + findings->lost},
+        {"risen positions", "risenPositions", tally->risen},
+        {"double sales", "doubleSales", findings->double_sales},
+        {"unmatched money", "unmatchedMoney", findings->unmatched_money},
+        {"charged for nothing", "chargedForNothing", findings->charged_idle},
     };
     memcpy(list, promises, sizeof(promises));
 }
@@ -44,7 +45,7 @@ bool crowd_outcome_failed(const struct crowd_outcome *outcome)
         if (promises[i].broken > 0)
             return true;
     }
-    return outcome->crowd->errors > 0 || outcome->audit != ST_OK;
+    return outcome->sum->tally.errors > 0 || outcome->sum->audit != ST_OK;
 }
 
 /* ---- for people ---- */
@@ -86,14 +87,14 @@ static void print_money(const struct crowd_findings *findings, FILE *out)
                   findings->money_paid, findings->charges_due, findings->charges_refunded);
 }
 
-static void print_ends(const struct crowd *crowd, FILE *out)
+static void print_ends(const struct crowd_tally *tally, FILE *out)
 {
     const char *comma = "";
     (void)fprintf(out, "  %-22s ", "how they ended");
     for (int i = 0; i < BUYER_STATE_COUNT; i++) {
-        if (crowd->states[i] == 0)
+        if (tally->states[i] == 0)
             continue;
-        (void)fprintf(out, "%s%" PRIu32 " %s", comma, crowd->states[i],
+        (void)fprintf(out, "%s%" PRIu32 " %s", comma, tally->states[i],
                       buyer_state_name((enum buyer_state)i));
         comma = ", ";
     }
@@ -105,82 +106,105 @@ static void print_promises(const struct crowd_outcome *outcome, FILE *out)
     struct promise promises[PROMISES];
     promises_of(outcome, promises);
     (void)fprintf(out, "\npromises broken%s\n",
-                  outcome->check == NULL ? " (Redis and PostgreSQL were not read)" : "");
+                  !outcome->checked ? " (Redis and PostgreSQL were not read)" : "");
     for (int i = 0; i < PROMISES; i++)
         print_number(out, promises[i].text, promises[i].broken);
-    if (outcome->check == NULL)
+    if (!outcome->checked)
         return;
     (void)fprintf(out,
                   "  replayed: %" PRIu64 " log entries, %" PRIu64 " admissions (%" PRIu64
                   " straight, %" PRIu64 " promoted), at most %" PRIu64 " inside\n",
-                  outcome->check->entries, outcome->check->admissions,
-                  outcome->check->by_kind[CROWD_STRAIGHT], outcome->check->by_kind[CROWD_PROMOTE],
-                  outcome->check->most_inside);
-    if (outcome->check->excused > 0)
+                  outcome->sum->check.entries, outcome->sum->check.admissions,
+                  outcome->sum->check.by_kind[CROWD_STRAIGHT],
+                  outcome->sum->check.by_kind[CROWD_PROMOTE], outcome->sum->check.most_inside);
+    if (outcome->sum->check.excused > 0)
         (void)fprintf(out, "  %" PRIu64 " were passed over while they were out of touch: allowed\n",
-                      outcome->check->excused);
-    if (outcome->check->losses > 0)
-        (void)fprintf(out, "  Redis lost data %" PRIu64 " times\n", outcome->check->losses);
+                      outcome->sum->check.excused);
+    if (outcome->sum->check.losses > 0)
+        (void)fprintf(out, "  Redis lost data %" PRIu64 " times\n", outcome->sum->check.losses);
+}
+
+static void print_load(struct crowd_tally *tally, uint64_t users, FILE *out)
+{
+    (void)fprintf(out,
+                  "  %-22s %.1f s CPU in %" PRIu32
+                  " process%s, the busiest at most %.0f %% of a core; "
+                  "%.1f kB a buyer\n",
+                  "the crowd itself", (double)tally->cpu_us / 1e6, tally->processes,
+                  tally->processes == 1 ? "" : "es", (double)tally->busiest_permille / 10,
+                  (double)tally->memory_kb / (double)users);
+    print_latency(out, "its loop was late by", &tally->late_ms, 1);
+    if (crowd_load_was_bottleneck(tally))
+        (void)fprintf(
+            out, "  %-22s the crowd itself was the bottleneck: the latencies are also its own\n",
+            "");
 }
 
 static const char *verdict(const struct crowd_outcome *outcome)
 {
-    if (outcome->audit != ST_OK)
+    if (outcome->sum->audit != ST_OK)
         return "The check is not complete: Redis, PostgreSQL or the provider could not be read.";
     if (crowd_outcome_failed(outcome))
         return "FAILED: a promise was broken, or a request failed.";
-    if (outcome->stopped)
+    if (outcome->sum->stopped)
         return "Stopped early. Until then every promise was kept.";
-    if (outcome->timed_out)
+    if (outcome->sum->timed_out)
         return "The time was over before every buyer was done. Until then every promise was kept.";
     return "Every promise was kept.";
 }
 
 void crowd_report_print(const struct crowd_outcome *outcome, FILE *out)
 {
-    struct crowd *crowd = outcome->crowd;
-    (void)fprintf(out, "\nrehearsal of %s\n", crowd->options->event);
+    struct crowd_tally *tally = &outcome->sum->tally;
+    (void)fprintf(out, "\nrehearsal of %s\n", outcome->options->event);
     (void)fprintf(out, "  %-22s %.1f s (all answered after %.1f s)\n", "duration",
-                  (double)outcome->duration_ms / 1000, (double)crowd->answered_ms / 1000);
-    print_number(out, "total users", crowd->count);
-    print_number(out, "allowed immediately", crowd->allowed);
-    print_number(out, "queued", crowd->queued);
-    print_number(out, "errors", crowd->errors);
-    print_number(out, "tried again", crowd->retries);
-    (void)fprintf(out, "  %-22s %.1f\n", "average position", crowd_samples_mean(&crowd->positions));
-    print_latency(out, "join latency", &crowd->join_us, 1000);
-    if (outcome->findings != NULL) {
-        print_latency(out, "push latency", &outcome->findings->push_ms, 1);
-        (void)fprintf(out,
-                      "  %-22s %" PRIu64 " (of %" PRIu64 "; %" PRIu64 " free, %" PRIu64 " held)\n",
-                      "seats sold", outcome->findings->seats_sold, outcome->findings->seats_total,
-                      outcome->findings->seats_free, outcome->findings->seats_held);
-        print_money(outcome->findings, out);
+                  (double)outcome->sum->duration_ms / 1000, (double)tally->answered_ms / 1000);
+    print_number(out, "total users", (uint64_t)outcome->options->users);
+    print_number(out, "allowed immediately", tally->allowed);
+    print_number(out, "queued", tally->queued);
+    print_number(out, "errors", tally->errors);
+    print_number(out, "tried again", tally->retries);
+    (void)fprintf(out, "  %-22s %.1f\n", "average position", crowd_samples_mean(&tally->positions));
+    print_latency(out, "join latency", &tally->join_us, 1000);
+    if (outcome->checked) {
+        print_latency(out, "push latency", &outcome->sum->findings.push_ms, 1);
+        (void)fprintf(
+            out, "  %-22s %" PRIu64 " (of %" PRIu64 "; %" PRIu64 " free, %" PRIu64 " held)\n",
+            "seats sold", outcome->sum->findings.seats_sold, outcome->sum->findings.seats_total,
+            outcome->sum->findings.seats_free, outcome->sum->findings.seats_held);
+        print_money(&outcome->sum->findings, out);
     }
-    print_ends(crowd, out);
+    if (tally->joined > 0)
+        (void)fprintf(out, "  %-22s %" PRIu32 ", the last after %.1f s\n", "on sockets",
+                      tally->joined, (double)tally->joined_ms / 1000);
+    print_load(tally, (uint64_t)outcome->options->users, out);
+    print_ends(tally, out);
     print_promises(outcome, out);
-    print_notes(out, "what broke", &crowd->breaks);
-    print_notes(out, "what failed", &crowd->failures);
+    print_notes(out, "what broke", &tally->breaks);
+    print_notes(out, "what failed", &tally->failures);
     (void)fprintf(out, "\n%s\n", verdict(outcome));
 }
 
-void crowd_report_progress(const struct crowd *crowd, uint64_t elapsed_s, bool last)
+void crowd_report_progress(const struct crowd_tally *tally, uint64_t elapsed_s, bool last)
 {
     const bool terminal = isatty(STDERR_FILENO) != 0;
     if (!terminal && !last && elapsed_s % PROGRESS_EVERY_S != 0)
         return;
-    uint32_t others = 0;
+    uint32_t others = 0, all = 0;
+    for (int i = 0; i < BUYER_STATE_COUNT; i++)
+        all += tally->states[i];
     for (int i = BUYER_CLOSED; i < BUYER_STATE_COUNT; i++)
-        others += crowd->states[i];
+        others += tally->states[i];
     (void)fprintf(stderr,
-                  "%s%4" PRIu64 " s  arrived %" PRIu32 "  waiting %" PRIu32 "  inside %" PRIu32
-                  "  bought %" PRIu32 "  left %" PRIu32 "  silent %" PRIu32 "  sold out %" PRIu32
-                  "  other %" PRIu32 "  retries %" PRIu64 "  errors %" PRIu64 "%s",
-                  terminal ? "\r\033[K" : "", elapsed_s, crowd->count - crowd->states[BUYER_ABSENT],
-                  crowd->states[BUYER_WAITING], crowd->states[BUYER_INSIDE],
-                  crowd->states[BUYER_BOUGHT], crowd->states[BUYER_LEFT],
-                  crowd->states[BUYER_SILENT], crowd->states[BUYER_SOLD_OUT], others,
-                  crowd->retries, crowd->errors, terminal && !last ? "" : "\n");
+                  "%s%4" PRIu64 " s  arrived %" PRIu32 "  waiting %" PRIu32 "  on sockets %" PRIu32
+                  "  inside %" PRIu32 "  bought %" PRIu32 "  left %" PRIu32 "  silent %" PRIu32
+                  "  sold out %" PRIu32 "  other %" PRIu32 "  retries %" PRIu64 "  errors %" PRIu64
+                  "%s",
+                  terminal ? "\r\033[K" : "", elapsed_s, all - tally->states[BUYER_ABSENT],
+                  tally->states[BUYER_WAITING], tally->joined, tally->states[BUYER_INSIDE],
+                  tally->states[BUYER_BOUGHT], tally->states[BUYER_LEFT],
+                  tally->states[BUYER_SILENT], tally->states[BUYER_SOLD_OUT], others,
+                  tally->retries, tally->errors, terminal && !last ? "" : "\n");
 }
 
 /* ---- as JSON ---- */
@@ -209,11 +233,11 @@ static struct json *notes_json(const struct crowd_notes *notes)
     return array;
 }
 
-static struct json *ends_json(const struct crowd *crowd)
+static struct json *ends_json(const struct crowd_tally *tally)
 {
     struct json *object = json_new_object();
     for (int i = 0; i < BUYER_STATE_COUNT; i++)
-        json_set_int(object, buyer_state_key((enum buyer_state)i), crowd->states[i]);
+        json_set_int(object, buyer_state_key((enum buyer_state)i), tally->states[i]);
     return object;
 }
 
@@ -241,6 +265,18 @@ static struct json *replay_json(const struct crowd_check *check)
     return object;
 }
 
+static struct json *load_json(struct crowd_tally *tally)
+{
+    struct json *object = json_new_object();
+    json_set_int(object, "processes", tally->processes);
+    json_set_int(object, "cpuMs", (int64_t)tally->cpu_us / 1000);
+    json_set_int(object, "memoryKb", (int64_t)tally->memory_kb);
+    json_set_real(object, "busiestShare", (double)tally->busiest_permille / 1000);
+    json_set(object, "lateMs", latency_json(&tally->late_ms, 1));
+    json_set_bool(object, "bottleneck", crowd_load_was_bottleneck(tally));
+    return object;
+}
+
 static struct json *seats_json(const struct crowd_findings *findings)
 {
     struct json *object = json_new_object();
@@ -264,37 +300,40 @@ static struct json *money_json(const struct crowd_findings *findings)
 
 static struct json *report_json(const struct crowd_outcome *outcome)
 {
-    struct crowd *crowd = outcome->crowd;
+    struct crowd_tally *tally = &outcome->sum->tally;
     struct json *report = json_new_object();
-    json_set_str(report, "event", crowd->options->event);
-    json_set_int(report, "users", crowd->count);
-    json_set_int(report, "seed", crowd->options->seed);
+    json_set_str(report, "event", outcome->options->event);
+    json_set_int(report, "users", outcome->options->users);
+    json_set_int(report, "seed", outcome->options->seed);
     json_set_bool(report, "failed", crowd_outcome_failed(outcome));
-    json_set_bool(report, "checked", outcome->check != NULL && outcome->audit == ST_OK);
-    json_set_bool(report, "timedOut", outcome->timed_out);
-    json_set_int(report, "durationMs", (int64_t)outcome->duration_ms);
-    json_set_int(report, "answeredMs", (int64_t)crowd->answered_ms);
-    json_set_int(report, "allowedImmediately", crowd->allowed);
-    json_set_int(report, "queued", crowd->queued);
-    json_set_int(report, "errors", (int64_t)crowd->errors);
-    json_set_int(report, "retries", (int64_t)crowd->retries);
-    json_set_int(report, "requests", (int64_t)crowd->requests);
-    json_set_int(report, "sockets", (int64_t)crowd->sockets);
-    json_set_int(report, "messages", (int64_t)crowd->messages);
-    json_set_real(report, "averagePosition", crowd_samples_mean(&crowd->positions));
-    json_set(report, "joinMs", latency_json(&crowd->join_us, 1000));
-    if (outcome->findings != NULL) {
-        json_set(report, "pushMs", latency_json(&outcome->findings->push_ms, 1));
-        json_set_int(report, "seatsSold", (int64_t)outcome->findings->seats_sold);
-        json_set(report, "seats", seats_json(outcome->findings));
-        json_set(report, "money", money_json(outcome->findings));
+    json_set_bool(report, "checked", outcome->checked && outcome->sum->audit == ST_OK);
+    json_set_bool(report, "timedOut", outcome->sum->timed_out);
+    json_set_int(report, "durationMs", (int64_t)outcome->sum->duration_ms);
+    json_set_int(report, "answeredMs", (int64_t)tally->answered_ms);
+    json_set_int(report, "allowedImmediately", tally->allowed);
+    json_set_int(report, "queued", tally->queued);
+    json_set_int(report, "errors", (int64_t)tally->errors);
+    json_set_int(report, "retries", (int64_t)tally->retries);
+    json_set_int(report, "requests", (int64_t)tally->requests);
+    json_set_int(report, "sockets", (int64_t)tally->sockets);
+    json_set_int(report, "messages", (int64_t)tally->messages);
+    json_set_real(report, "averagePosition", crowd_samples_mean(&tally->positions));
+    json_set(report, "joinMs", latency_json(&tally->join_us, 1000));
+    if (outcome->checked) {
+        json_set(report, "pushMs", latency_json(&outcome->sum->findings.push_ms, 1));
+        json_set_int(report, "seatsSold", (int64_t)outcome->sum->findings.seats_sold);
+        json_set(report, "seats", seats_json(&outcome->sum->findings));
+        json_set(report, "money", money_json(&outcome->sum->findings));
     }
-    json_set(report, "ended", ends_json(crowd));
+    json_set_int(report, "joined", tally->joined);
+    json_set_int(report, "joinedMs", (int64_t)tally->joined_ms);
+    json_set(report, "crowd", load_json(tally));
+    json_set(report, "ended", ends_json(tally));
     json_set(report, "broken", promises_json(outcome));
-    if (outcome->check != NULL)
-        json_set(report, "replay", replay_json(outcome->check));
-    json_set(report, "breaks", notes_json(&crowd->breaks));
-    json_set(report, "failures", notes_json(&crowd->failures));
+    if (outcome->checked)
+        json_set(report, "replay", replay_json(&outcome->sum->check));
+    json_set(report, "breaks", notes_json(&tally->breaks));
+    json_set(report, "failures", notes_json(&tally->failures));
     return report;
 }
 

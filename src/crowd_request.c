@@ -50,9 +50,9 @@ const char *crowd_step_name(enum crowd_step step)
     return requests[step].name;
 }
 
-const struct dial_target *crowd_step_target(const struct crowd *crowd, enum crowd_step step)
+const struct dial_target *crowd_step_target(const struct crowd_buyer *buyer, enum crowd_step step)
 {
-    return requests[step].at_provider ? &crowd->provider : &crowd->http;
+    return requests[step].at_provider ? &buyer->crowd->provider : crowd_buyer_http(buyer);
 }
 
 /* ---- bodies ---- */
@@ -108,7 +108,7 @@ static void write_path(const struct crowd_buyer *buyer, enum crowd_step step, st
                                  [TAIL_PAY] = buyer->reservation,
                                  [TAIL_REFERENCE] = buyer->reference};
     const enum tail tail = requests[step].tail;
-    buf_printf(out, "%s%s%s%s", crowd_step_target(buyer->crowd, step)->path, requests[step].path,
+    buf_printf(out, "%s%s%s%s", crowd_step_target(buyer, step)->path, requests[step].path,
                tails[tail] != NULL ? tails[tail] : "", tail == TAIL_PAY ? "/pay" : "");
 }
 
@@ -122,7 +122,7 @@ void crowd_write_request(const struct crowd_buyer *buyer, enum crowd_step step)
     buf_printf(out, "%s ", requests[step].method);
     write_path(buyer, step, out);
     buf_printf(out, " HTTP/1.1\r\nHost: %s\r\nUser-Agent: tiketi-crowd\r\n",
-               crowd_step_target(crowd, step)->host);
+               crowd_step_target(buyer, step)->host);
     if (requests[step].body != NULL) {
         requests[step].body(buyer, &body);
         buf_printf(out, "Content-Length: %zu\r\n", body.len);

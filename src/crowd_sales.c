@@ -64,7 +64,7 @@ static void double_sale(struct crowd_sales *sales, uint64_t times, const char *w
     if (times == 0)
         return;
     sales->findings->double_sales += times;
-    crowd_notes_add(&sales->crowd->breaks, what, "%s", who);
+    crowd_notes_add(&sales->crowd->tally.breaks, what, "%s", who);
 }
 
 static void finished(struct crowd_sales *sales, enum status status)
@@ -167,6 +167,10 @@ static void totals_read(void *arg, enum status status, const struct db_result *r
     findings->seats_total = (uint64_t)db_int(result, 0, 0);
     findings->seats_free = (uint64_t)db_int(result, 0, 1);
     findings->seats_held = (uint64_t)db_int(result, 0, 2);
+    if (sales->crowd->part > 0) { /* the first one speaks of the tables */
+        ask_page(sales);
+        return;
+    }
     double_sale(sales, (uint64_t)db_int(result, 0, 3), "seats are live in two reservations", "");
     double_sale(sales, (uint64_t)db_int(result, 0, 4),
                 "seats are sold without exactly one confirmed reservation", "");

@@ -35,7 +35,9 @@
 enum { EXIT_USAGE = 64, EXIT_CONFIG = 78 };
 
 #define WORKERS_MAX    64
-#define FILES_RESERVED 256 /* backends, logs, libraries */
+#define FILES_RESERVED 512 /* backends, logs, libraries, those who are being turned away */
+#define PROBES_MAX     256 /* connections of an HTTP worker that only answers probes */
+#define BACKLOG        4096
 
 /* ---- serve ---- */
 
@@ -109,9 +111,23 @@ static int64_t worker_count(int64_t configured)
 
 struct plan {
     int64_t http, gateways, processors;
-    unsigned connection_limit; /* per listening worker */
-    int db_min, db_max;        /* per HTTP worker */
+    unsigned http_limit, gateway_limit; /* connections of each such worker */
+    int db_min, db_max;                 /* per HTTP worker */
 };
+
+/* Buyers share the open files; probes need few. */
+static void plan_connections(struct plan *plan, const struct config *config, unsigned open_files)
+{
+    unsigned usable =
+        open_files > 2 * FILES_RESERVED ? open_files - FILES_RESERVED : open_files / 2;
+    if (config->roles & ROLE_API) {
+        plan->http_limit = plan->gateway_limit = usable / (unsigned)(plan->http + plan->gateways);
+        return;
+    }
+    plan->http_limit = usable > 2 * PROBES_MAX ? PROBES_MAX : usable / 2;
+    if (plan->gateways > 0)
+        plan->gateway_limit = (usable - plan->http_limit) / (unsigned)plan->gateways;
+}
 
 /* How many workers of each role, and each one's share of open files and connections. A process
  * without the api role has one HTTP worker all the same: it answers the probes. */
@@ -121,10 +137,7 @@ static struct plan make_plan(const struct config *config, unsigned open_files)
     plan.http = config->roles & ROLE_API ? worker_count(config->api_workers) : 1;
     plan.gateways = config->roles & ROLE_GATEWAY ? worker_count(config->gateway_workers) : 0;
     plan.processors = config->roles & ROLE_PROCESSOR ? 1 : 0;
-    const unsigned listeners = (unsigned)(plan.http + plan.gateways);
-    const unsigned usable =
-        open_files > 2 * FILES_RESERVED ? open_files - FILES_RESERVED : open_files / 2;
-    plan.connection_limit = usable / listeners;
+    plan_connections(&plan, config, open_files);
     const int64_t others = plan.gateways + 2 * plan.processors;
     const int64_t rest = config->db_pool_max > others ? config->db_pool_max - others : 0;
     plan.db_max = rest / plan.http > 1 ? (int)(rest / plan.http) : 1;
@@ -156,6 +169,18 @@ static bool start_workers(struct fleet *fleet, const struct worker_opts *shared,
     return true;
 }
 
+/* The kernel cuts what we ask for without a word; then a rush is refused before we see it. */
+static void report_backlog(void)
+{
+    FILE *file = fopen("/proc/sys/net/core/somaxconn", "r");
+    int limit;
+    if (file != NULL && fscanf(file, "%d", &limit) == 1 && limit < BACKLOG)
+        log_warn("the kernel's queue of new connections is short: raise net.core.somaxconn",
+                 LOG_NUM("limit", limit), LOG_NUM("wanted", BACKLOG));
+    if (file != NULL)
+        (void)fclose(file);
+}
+
 static bool start_fleet(struct fleet *fleet, const struct config *config,
                         const struct api_health *health)
 {
@@ -165,17 +190,19 @@ static bool start_fleet(struct fleet *fleet, const struct config *config,
                                .role = ROLE_API,
                                .config = config,
                                .health = health,
-                               .connection_limit = plan.connection_limit,
+                               .connection_limit = plan.http_limit,
                                .db_pool_min = plan.db_min,
                                .db_pool_max = plan.db_max};
     log_info("starting", LOG_NUM("openFiles", open_files),
-             LOG_NUM("connectionsPerWorker", plan.connection_limit),
+             LOG_NUM("httpConnections", plan.http_limit), LOG_NUM("sockets", plan.gateway_limit),
              LOG_NUM("apiWorkers", plan.http), LOG_NUM("gatewayWorkers", plan.gateways),
              LOG_NUM("processors", plan.processors));
+    report_backlog();
     if (!start_workers(fleet, &opts, plan.http))
         return false;
     opts.name = "gateway";
     opts.role = ROLE_GATEWAY;
+    opts.connection_limit = plan.gateway_limit;
     opts.db_pool_min = opts.db_pool_max = 1;
     if (!start_workers(fleet, &opts, plan.gateways))
         return false;

@@ -80,6 +80,30 @@ test('a sale: everybody is answered, told by the socket, and every seat is sold 
   assert.match(stdout, /Every promise was kept\.\n$/);
 });
 
+test('three processes at two pods: one crowd, one report', async (t) => {
+  const servers = [await serve(t), await serve(t)];
+  const id = await openSale(servers[0], { threshold: 20, grid: { rows: 4, seatsPerRow: 15 } });
+  const { report, stdout } = await rehearse(servers[0], [
+    '--event', id, '--users', '151', '--arrive', '1s', '--settle', '500ms', '--buy', '0.9', '--abandon', '0.1', '--think', '100ms..300ms', '--strict',
+    '--processes', '3', '--url', servers.map((server) => server.url).join(), '--ws', servers.map((server) => server.wsUrl).join(),
+  ]);
+  assert.deepEqual(report.broken, KEPT, stdout);
+  assert.equal(report.errors, 0, stdout);
+  assert.equal(report.checked, true);
+  assert.equal(report.crowd.processes, 3);
+  assert.ok(report.crowd.cpuMs > 0 && report.crowd.lateMs.count > 0);
+  assert.match(stdout, /the crowd itself +\d+\.\d s CPU in 3 processes/);
+  assert.equal(report.joinMs.count, 151);
+  assert.equal(report.allowedImmediately + report.queued, 151);
+  assert.equal(report.allowedImmediately, report.replay.straight);
+  assert.ok(report.joined <= report.queued && report.joined > 100, stdout);
+  assert.equal(report.replay.excused, 0);
+  assert.equal(report.seatsSold, 60);
+  assert.equal(report.ended.bought + report.ended.left + report.ended.soldOut, 151, stdout);
+  assert.deepEqual(report.money, { taken: 300000, paid: 300000, charges: 60, chargesPaid: 60, chargesDue: 0, chargesRefunded: 0 });
+  for (const server of servers) assert.ok((await server.metric('tiketi_websocket_opened_total')) > 30, 'both pods had their share');
+});
+
 test('guests who poll, and some who go silent and are evicted', async (t) => {
   const server = await serve(t);
   const id = await openSale(server, { threshold: 10, idleTimeoutMs: 4000, grid: { rows: 2, seatsPerRow: 10 } });
@@ -157,7 +181,7 @@ test('Redis is emptied: the order holds', async (t) => {
   assert.deepEqual(ended(report), { bought: 40, soldOut: 40 });
 });
 
-test('what is broken behind its back is noticed', async (t) => {
+for (const processes of [1, 2]) test(`what is broken behind its back is noticed, ${processes} at work`, async (t) => {
   const server = await serve(t);
   const id = await openSale(server, { threshold: 3, intervalMs: 60000, grid: { rows: 1, seatsPerRow: 50 } });
   const tampering = (async () => {
@@ -168,7 +192,7 @@ test('what is broken behind its back is noticed', async (t) => {
       'at', String(Date.now()), 'inside', '4', 'threshold', '3', 'n', '77');
   })();
   const { report, stdout } = await rehearse(server, [
-    '--event', id, '--users', '10', '--arrive', '0.2s', '--buy', '1', '--abandon', '0', '--think', '1s', '--max-time', `${8 * SLOW}s`,
+    '--event', id, '--users', '10', '--arrive', '0.2s', '--buy', '1', '--abandon', '0', '--think', '1s', '--max-time', `${8 * SLOW}s`, '--processes', String(processes),
   ], { expect: 1 });
   await tampering;
   assert.equal(report.timedOut, true);
@@ -188,10 +212,13 @@ test('it refuses what it must not do', async () => {
   };
   const base = ['--event', 'x', '--users', '5', '--provider', 'http://127.0.0.1:1'];
   await refuse(64, /--allow-remote/, [...base, '--url', 'http://192.0.2.1:80']);
+  await refuse(64, /--allow-remote/, [...base, '--ws', 'ws://127.0.0.1:2/ws,ws://192.0.2.1:2/ws', '--processes', '2']);
   await refuse(64, /--url/, [...base, '--url', 'https://127.0.0.1']);
+  await refuse(64, /--url/, [...base, '--url', Array(17).fill('http://127.0.0.1').join()]);
   await refuse(64, /--users/, ['--event', 'x', '--users', '200001']);
   await refuse(64, /--event/, ['--users', '5']);
   await refuse(64, /--provider/, ['--event', 'x', '--users', '5']);
   await refuse(64, /--allow-remote/, [...base, '--provider', 'http://192.0.2.1']);
   await refuse(78, /DATABASE_URL/, base, { DATABASE_URL: null });
+  await refuse(78, /DATABASE_URL/, [...base, '--processes', '3'], { DATABASE_URL: null });
 });
