@@ -173,10 +173,10 @@ static bool start_workers(struct fleet *fleet, const struct worker_opts *shared,
 static void report_backlog(void)
 {
     FILE *file = fopen("/proc/sys/net/core/somaxconn", "r");
-    int limit;
-    if (file != NULL && fscanf(file, "%d", &limit) == 1 && limit < BACKLOG)
+    char line[32];
+    if (file != NULL && fgets(line, sizeof(line), file) != NULL && strtol(line, NULL, 10) < BACKLOG)
         log_warn("the kernel's queue of new connections is short: raise net.core.somaxconn",
-                 LOG_NUM("limit", limit), LOG_NUM("wanted", BACKLOG));
+                 LOG_NUM("limit", strtol(line, NULL, 10)), LOG_NUM("wanted", BACKLOG));
     if (file != NULL)
         (void)fclose(file);
 }
