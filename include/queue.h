@@ -51,7 +51,7 @@ struct queue_numbers {
 
 struct queue_place {
     enum queue_state state;
-    uint64_t place;    /* waiting, parked, active */
+    uint64_t place;    /* waiting (but 0 as `seen` says it), parked, active */
     uint64_t position; /* 1-based, of the waiting; 0 otherwise */
     int64_t since_ms;  /* of the active: time of admission */
     bool straight;     /* admitted by this very call without waiting */

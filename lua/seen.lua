@@ -6,7 +6,7 @@
 -- ARGV  buyer ids, at most 500
 -- REPLY OK and the numbers, then one text with four words per buyer, in the order of ARGV:
 --               state: waiting, active, parked, gone
---               place; 0 when he has none
+--               place; 0 when he has none, and of the waiting
 --               0
 --               time of admission, ms, of those inside; else 0
 --       NOCONFIG
@@ -19,17 +19,27 @@ if not open() then
 end
 settle()
 
+local service, signs = text(ev.service), {}
+for i = 1, #ARGV do
+    signs[2 * i - 1], signs[2 * i] = service, ARGV[i]
+end
+
+-- Who is in queue:seen waits: when all of them were found there to be refreshed, that is the answer,
+-- at a quarter of the cost of asking after each. One refreshed already in this very millisecond does
+-- not count as changed: then the long way finds the same.
+if call('ZADD', K_SEEN, 'XX', 'CH', unpack(signs)) == #ARGV then
+    return answer({(('waiting 0 0 0 '):rep(#ARGV):sub(1, -2))})
+end
+
 local queued = call('ZMSCORE', K_QUEUE, unpack(ARGV))
 local places = call('ZMSCORE', K_PLACE, unpack(ARGV))
-local waiting, active, others = {}, {}, {}
-local service = text(ev.service)
+local active, others = {}, {}
 for i = 1, #ARGV do
-    local list = places[i] and active or queued[i] and waiting or others
-    list[#list + 1] = service
-    list[#list + 1] = ARGV[i]
-end
-if #waiting > 0 then
-    call('ZADD', K_SEEN, 'XX', unpack(waiting))
+    local list = places[i] and active or not queued[i] and others
+    if list then
+        list[#list + 1] = service
+        list[#list + 1] = ARGV[i]
+    end
 end
 local since = {}
 if #active > 0 then
@@ -44,7 +54,7 @@ for i = 1, #ARGV do
     if places[i] then
         state, place, start = 'active', places[i], num(since[i]) + ev.gap
     elseif queued[i] then
-        state, place = 'waiting', queued[i]
+        state = 'waiting'
     elseif parked[i] then
         state, place = 'parked', parked[i]
     end

@@ -4,22 +4,25 @@
 // its yardstick in turns, so that what disturbs the machine disturbs both.
 
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { ROOT } from '../fixtures/index.mjs';
 
 export const quick = process.env.QUICK === '1';
 export const ROUNDS = quick ? 3 : 5;
-export const SECONDS = quick ? 2 : 5;
-const TICK_US = 1e6 / 100; // USER_HZ
+export const SECONDS = quick ? 1 : 4;
 const run = promisify(execFile);
+
+// A script as the binary has it.
+export const scriptText = (name) => `${readFileSync(`${ROOT}/lua/shared.lua`, 'utf8')}\n${readFileSync(`${ROOT}/lua/${name}.lua`, 'utf8')}`;
 
 export const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 
-// CPU time of a process so far, user and system, all its threads, µs.
+// CPU time of a process so far, user and system, all its threads, µs: to the nanosecond, as the
+// scheduler counts it.
 export function cpuOf(pid) {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ');
-  return (Number(fields[11]) + Number(fields[12])) * TICK_US;
+  const spent = (thread) => Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]);
+  return readdirSync(`/proc/${pid}/task`).reduce((sum, thread) => sum + spent(thread), 0) / 1000;
 }
 
 // CPU time of Redis' own thread so far, µs.
@@ -32,12 +35,19 @@ export async function redisCpu(redis) {
 let salt = 1;
 
 // request: { method, path, lines } as in requests.lua.
-async function load(port, connections, { method = 'POST', path, lines = '' }) {
-  const { stdout } = await run('wrk', ['-t1', `-c${connections}`, `-d${SECONDS}s`, '-s', `${ROOT}/test/bench/requests.lua`, `http://127.0.0.1:${port}`],
+export async function load(port, connections, { method = 'POST', path, lines = '', seconds = SECONDS }) {
+  const { stdout } = await run('wrk', ['-t1', `-c${connections}`, `-d${seconds}s`, '-s', `${ROOT}/test/bench/requests.lua`, `http://127.0.0.1:${port}`],
     { env: { ...process.env, WRK_METHOD: method, WRK_PATH: path, WRK_LINES: lines, WRK_SALT: String(salt++) }, maxBuffer: 1 << 24 });
   const result = JSON.parse(stdout.split('\n').find((line) => line.startsWith('{')));
   if (result.errors + result.bad > 0) throw new Error(`the load failed: ${JSON.stringify(result)}`);
   return result;
+}
+
+// Redis' CPU for what `work` does, µs, and what it returned.
+export async function redisSpent(redis, work) {
+  const before = await redisCpu(redis);
+  const result = await work();
+  return { us: (await redisCpu(redis)) - before, result };
 }
 
 // target: { pid, port }. CPU per request, and requests per second.

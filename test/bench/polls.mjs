@@ -1,38 +1,58 @@
 // SPDX-License-Identifier: MIT
 //
 // What a status poll of a waiting buyer costs, beside a bare hello with the very same requests; and
-// what ten thousand of them cost Redis.
+// what a hundred thousand of them cost Redis, counted by its own MONITOR.
 
+import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
-import { Client, Organizer, waitUntil } from '../fixtures/index.mjs';
-import { beside } from './measure.mjs';
+import { Client, Organizer, many, sleep, waitUntil } from '../fixtures/index.mjs';
+import { beside, load, quick, scriptText } from './measure.mjs';
 
 const BUYERS = 200;
+const LONGER = 3; // the idle time that says what comes without a poll
+const POLLS = quick ? 20000 : 100000;
+const SEEN = createHash('sha1').update(scriptText('seen')).digest('hex');
 
-// Commands of the scripts and of the pods' own seconds, by name.
-const shown = (stats) => Object.entries(stats).map(([name, value]) => `${name} ${value.calls ?? value}`).join(', ');
+// Every command that Redis was sent while `work` ran, those inside scripts aside: by kind, a second.
+async function watched(redis, work) {
+  const kinds = new Map();
+  const monitor = await redis.connect().monitor();
+  monitor.on('monitor', (time, [name, first], source) => {
+    if (source === 'lua') return;
+    const kind = name.toLowerCase() === 'evalsha' ? `script ${first === SEEN ? 'seen' : first.slice(0, 6)}` : name.toLowerCase();
+    kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+  });
+  const began = performance.now();
+  await work();
+  const seconds = (performance.now() - began) / 1000;
+  monitor.disconnect();
+  return { kinds, seconds };
+}
 
 export async function polls({ api, hello, redis, folder }) {
   const event = await new Organizer(api).sale({ threshold: 0 });
   const buyers = Array.from({ length: BUYERS }, () => new Client(api));
-  for (let i = 0; i < 5; i++) await new Client(api).check(event.id);
-  for (const buyer of buyers) await buyer.check(event.id);
+  await many(Array.from({ length: 5 }), 1, () => new Client(api).check(event.id));
+  await many(buyers, 1, (buyer) => buyer.check(event.id));
   await waitUntil(async () => (await api.metric(`tiketi_queue_size{eventId="${event.id}"}`)) === BUYERS + 5, 10000, 'the index');
-  for (const buyer of buyers) await buyer.status(event.id);
+  await many(buyers, 8, (buyer) => buyer.status(event.id));
   const lines = `${folder}/polls`;
   writeFileSync(lines, buyers.map((buyer) => `Cookie: ${buyer.cookieHeader}\n`).join(''));
+  const request = { method: 'GET', path: `/api/queue/status/${event.id}`, lines };
+  const figures = await beside(api, hello, 64, request);
 
-  let calls;
-  const figures = await beside(api, hello, 64, { method: 'GET', path: `/api/queue/status/${event.id}`, lines }, async (round) => {
-    await redis.cli('CONFIG', 'RESETSTAT');
-    const result = await round();
-    const stats = await redis.commandStats();
-    calls = { requests: result.requests, evalsha: stats.evalsha?.calls ?? stats.evalsha ?? 0, stats };
-    return result;
+  let done = 0;
+  const busy = await watched(redis, async () => {
+    while (done < POLLS) done += (await load(api.port, 64, { ...request, seconds: 1 })).requests;
   });
+  const idle = await watched(redis, () => sleep(LONGER * busy.seconds * 1000));
+  let more = 0; // than as many seconds have without a poll; one of a kind may fall into them by chance
+  for (const [kind, count] of busy.kinds) if (kind !== 'script seen') more += Math.max(0, count - Math.ceil((idle.kinds.get(kind) ?? 0) / LONGER) - 1);
+  const batches = busy.kinds.get('script seen') ?? 0;
   return [
     { what: 'service CPU per status poll, guest, 64 connections', unit: 'µs', own: figures.cpu, beside: 'bare libmicrohttpd hello', other: figures.besideCpu, bar: 1.4 },
     { what: 'status polls a second', unit: '/s', own: figures.rate, beside: 'bare libmicrohttpd hello', other: figures.besideRate },
-    { what: `Redis commands in a round of ${calls.requests} polls, all roles and scripts: ${shown(calls.stats)}`, unit: 'script calls', own: calls.evalsha },
+    { what: `Redis commands that ${done.toLocaleString('en')} polls of ${BUYERS} waiting buyers add in ${busy.seconds.toFixed(1)} s, beside ${batches} \`seen\` batches`, unit: 'commands', own: more, bar: '≤ 0' },
+    { what: '`seen` batches a second meanwhile', unit: '/s', own: batches / busy.seconds, bar: '≤ 1.3' },
   ];
 }

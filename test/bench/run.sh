@@ -2,11 +2,16 @@
 # SPDX-License-Identifier: MIT
 #
 # Behind `make bench`: builds the yardstick and runs bench.mjs, which writes docs/performance.md.
-# QUICK=1 takes about two minutes.
+# QUICK=1 takes two minutes and leaves that page alone.
+# BENCH="joins polls" runs these sections only.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 mkdir -p build/bench
 # With the allocator the service has.
 # shellcheck disable=SC2046 # the flags are words
 "${CC:-gcc}" -O2 -o build/bench/hello test/bench/hello.c $(pkg-config --cflags --libs libmicrohttpd libuv) -Wl,--no-as-needed -ljemalloc
+# What a pod computes from the rank index, for places that come one to a line.
+lib=build/$(basename "${CC:-gcc}")/libtiketi.a
+"${CC:-gcc}" -O2 -iquote include -o build/bench/position test/bench/position.c "$lib" -ljansson -lcrypto -lm
+export BENCH_POSITION=$PWD/build/bench/position
 BENCH_HELLO=$PWD/build/bench/hello exec node --test --test-reporter=spec test/bench/bench.mjs

@@ -174,7 +174,8 @@ export class Model {
     return buyers.map((buyer) => {
       if (this.active.has(buyer)) this.idle.delete(buyer);
       else if (this.queue.has(buyer)) this.silent.delete(buyer);
-      return this.state(buyer);
+      const state = this.state(buyer);
+      return state.state === 'waiting' ? { state: 'waiting', place: 0 } : state;
     });
   }
 

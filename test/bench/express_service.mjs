@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+//
+// The comparison: the same join by a small service of the usual make, Express and ioredis. It runs
+// the very same script, signs a ticket of the same kind and sets the same two cookies. ioredis
+// pipelines by itself whatever is asked for in one turn of the loop. Prints its port.
+//   node test/bench/express_service.mjs REDIS_PORT SCRIPT_FILE EVENT KEYS
+
+import { createHmac, randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import express from 'express';
+import Redis from 'ioredis';
+
+const [port, script, event, keys] = process.argv.slice(2);
+const KEY = Buffer.alloc(32, 7);
+const HEADER = Buffer.from(JSON.stringify({ alg: 'HS256', typ: 'JWT', kid: 'k1' })).toString('base64url');
+const COOKIE = { httpOnly: true, sameSite: 'lax', maxAge: 86400000, encode: String };
+
+function ticket(buyer, place, epoch, position) {
+  const payload = Buffer.from(JSON.stringify({ e: event, b: buyer, p: place, x: epoch, l: Number(position) })).toString('base64url');
+  return `${HEADER}.${payload}.${createHmac('sha256', KEY).update(`${HEADER}.${payload}`).digest('base64url')}`;
+}
+
+const redis = new Redis({ port: Number(port), enableAutoPipelining: true });
+const sha = await redis.script('LOAD', readFileSync(script, 'utf8'));
+const names = keys.split(' ');
+const app = express();
+app.disable('x-powered-by');
+app.set('etag', false);
+
+app.post('/api/queue/check/:id', async (request, response) => {
+  const buyer = /tiketi_guest=(g:[0-9a-f]{32})/.exec(request.headers.cookie ?? '')?.[1] ?? `g:${randomBytes(16).toString('hex')}`;
+  const [, status, , , epoch, queueSize, currentUsers, threshold, , , words] = await redis.evalsha(sha, names.length, ...names, '0', buyer, 'j', '');
+  const [, place, position] = words.split(' ');
+  const signed = ticket(buyer, place, epoch, position);
+  response.cookie('tiketi_guest', buyer, COOKIE).cookie(`tiketi_ticket_${event}`, signed, COOKIE);
+  response.json({
+    queued: true, status: status === 'open' ? 'queued' : status, position: Number(position), estimatedWait: null, estimatedWaitRange: null,
+    queueSize, threshold, currentUsers, eventInfo: { title: 'A concert', artist: '' }, ticket: signed,
+  });
+});
+
+const server = app.listen(0, '127.0.0.1', () => console.log(server.address().port));
+server.keepAliveTimeout = 75000;

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+//
+// A queue of any length without a request: written into Redis by a script, as `join` would leave it.
+
+const FILL = `
+local from, count, start, seen, salt = ARGV[1] + 0, ARGV[2] + 0, ARGV[3] + 0, ARGV[4], ARGV[5]
+for at = from, from + count - 1, 500 do
+  local places, signs = {}, {}
+  for i = at, math.min(at + 499, from + count - 1) do
+    local buyer = string.format('g:%s%024x', salt, i)
+    local n = #places
+    places[n + 1], places[n + 2] = string.format('%d', start + 5 * i), buyer
+    signs[n + 1], signs[n + 2] = seen, buyer
+  end
+  redis.call('ZADD', KEYS[1], unpack(places))
+  redis.call('ZADD', KEYS[2], unpack(signs))
+end
+redis.call('SET', KEYS[3], string.format('%d', start + 5 * (from + count - 1)))
+`;
+const STEP = 50000;
+export const EVERY_US = 5; // between two places
+
+// Guest number i of this filling, and his place: i × EVERY_US after that of number 0.
+export const filler = (i, salt = 'f0000000') => `g:${salt}${i.toString(16).padStart(24, '0')}`;
+
+// fill: whoever waits for event `id` is forgotten, and `count` others wait there. Their places are in
+// the past, and they were seen just now. Returns the place of number 0.
+export async function fill(client, id, count, salt = 'f0000000') {
+  const [queue, seen, seq] = ['queue', 'queue:seen', 'seq'].map((name) => `${name}:{${id}}`);
+  const [s, us] = (await client.time()).map(Number);
+  const start = s * 1e6 + us - EVERY_US * (count + 1);
+  const gap = Number((await client.hget(`config:{${id}}`, 'gapMs')) ?? 0);
+  await client.unlink(queue, seen);
+  for (let from = 0; from < count; from += STEP) {
+    await client.eval(FILL, 3, queue, seen, seq, from, Math.min(STEP, count - from), start, s * 1000 - gap, salt);
+  }
+  return start;
+}
+
+// Leaves nothing of the waiting behind; what is logged of the event stays.
+export const drain = (client, id) => client.unlink(`queue:{${id}}`, `queue:seen:{${id}}`);

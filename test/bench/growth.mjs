@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+//
+// How costs grow with the queue: 10 k, 100 k and 1 M waiting, filled by a script. A join by HTTP, a
+// poll, a tick that lets in 100, the rank index, and a position pushed to a socket. Rounds of all
+// sizes, in turns; medians; and the curve as a picture.
+
+import { writeFileSync } from 'node:fs';
+import WebSocket from 'ws';
+import { Client, Organizer, ROOT, Server, many, sleep, waitUntil } from '../fixtures/index.mjs';
+import { drain, fill, filler } from './fill.mjs';
+import { cost, cpuOf, median, quick, redisSpent } from './measure.mjs';
+import { growthPlot, short } from './plot.mjs';
+import { ownRoom } from './redis.mjs';
+
+const SIZES = quick ? [10000, 100000] : [10000, 100000, 1000000];
+const ROUNDS = quick ? 1 : 5;
+const POLLERS = 200;
+const [SOCKETS, AHEAD, STEP, PUSH_S] = [500, 2000, 25, quick ? 2 : 5];
+const [TICKS, ADMIT] = [quick ? 20 : 50, 100];
+
+const SERIES = [
+  { name: 'join, service', unit: 'µs', key: 'join' },
+  { name: 'join, service and Redis', unit: 'µs', key: 'whole', bar: 2.5 },
+  { name: 'poll', unit: 'µs', key: 'poll', bar: 1.1 },
+  { name: 'tick that lets in 100, Redis', unit: 'µs', key: 'tick', bar: 2 },
+  { name: 'rank index, Redis', unit: 'µs', key: 'index', bar: 2 },
+  { name: 'pushed position', unit: 'µs', key: 'push', bar: 1.2 },
+];
+
+const known = (api, id, size) => waitUntil(async () => (await api.metric(`tiketi_queue_size{eventId="${id}"}`)) === size, 20000, 'the index');
+
+async function pollCost(api, folder, id, size) {
+  const buyers = Array.from({ length: POLLERS }, () => new Client(api));
+  await many(buyers, 16, (buyer) => buyer.check(id));
+  await known(api, id, size + POLLERS);
+  await many(buyers, 16, (buyer) => buyer.status(id));
+  const lines = `${folder}/growth-polls`;
+  writeFileSync(lines, buyers.map((buyer) => `Cookie: ${buyer.cookieHeader}\n`).join(''));
+  return (await cost(api, 64, { method: 'GET', path: `/api/queue/status/${id}`, lines, seconds: 1 })).cpu;
+}
+
+async function joinCost(api, redis, id) {
+  const { us, result } = await redisSpent(redis, () => cost(api, 1000, { path: `/api/queue/check/${id}`, seconds: 1 }));
+  return { join: result.cpu, whole: result.cpu + us / result.requests };
+}
+
+// Sockets some way behind the head, which loses a few each second: all are told a new position.
+async function pushCost(gateway, redis, id) {
+  let pushes = 0;
+  const sockets = await many(Array.from({ length: SOCKETS }, (_, i) => filler(AHEAD + i)), 32, (buyer) => new Promise((accept, reject) => {
+    const socket = new WebSocket(gateway.wsUrl, 'tiketi.v1', { headers: { cookie: `tiketi_guest=${buyer}` }, perMessageDeflate: false });
+    socket.once('error', reject);
+    socket.on('open', () => socket.send(JSON.stringify({ event: 'join-queue', payload: { eventId: id } })));
+    socket.once('message', () => accept(socket));
+    socket.on('message', (data) => {
+      pushes += data.includes('"queue-position"') ? 1 : 0;
+    });
+  }));
+  await sleep(quick ? 1000 : 2000); // until all have been told where they stand
+  const step = setInterval(() => redis.client.zremrangebyrank(`queue:{${id}}`, 0, STEP - 1), 1000);
+  await sleep(1500);
+  pushes = 0;
+  const before = cpuOf(gateway.pid);
+  await sleep(PUSH_S * 1000);
+  const spent = (cpuOf(gateway.pid) - before) / pushes;
+  if (pushes < SOCKETS) throw new Error(`${pushes} positions were pushed to ${SOCKETS} sockets in ${PUSH_S} s`);
+  clearInterval(step);
+  for (const socket of sockets) socket.terminate();
+  return spent;
+}
+
+async function tickCost(redis, size, round) {
+  const room = await ownRoom(redis, `tick-${size}-${round}`, { threshold: 1000000 });
+  await fill(redis.client, room.id, size);
+  const tick = await redisSpent(redis, async () => {
+    for (let i = 0; i < TICKS; i++) await room.promote({ admit: ADMIT });
+  });
+  const index = await redisSpent(redis, async () => {
+    for (let i = 0; i < TICKS; i++) await room.index();
+  });
+  await drain(redis.client, room.id);
+  return { tick: tick.us / TICKS, index: index.us / TICKS };
+}
+
+async function oneSize({ api, redis, folder, gateway }, size, round) {
+  const { id } = await new Organizer(api).sale({ threshold: 0 });
+  const { client } = redis;
+  const figures = {};
+  await fill(client, id, size);
+  await known(api, id, size);
+  figures.push = await pushCost(gateway, redis, id);
+  await fill(client, id, size);
+  figures.poll = await pollCost(api, folder, id, size);
+  await fill(client, id, size);
+  Object.assign(figures, await joinCost(api, redis, id));
+  await drain(client, id);
+  await new Organizer(api).act(id, 'close');
+  return Object.assign(figures, await tickCost(redis, size, round));
+}
+
+export async function growth(parts) {
+  const { redis, database, servers } = parts;
+  const gateway = await Server.start({ redis, database, roles: 'gateway' });
+  servers.push(gateway);
+  const taken = SIZES.map(() => []);
+  for (let round = 0; round < ROUNDS; round++)
+    for (const [i, size] of SIZES.entries()) taken[i].push(await oneSize({ ...parts, gateway }, size, round));
+  const values = (key) => taken.map((rounds) => median(rounds.map((figures) => figures[key])));
+  const series = SERIES.map(({ key, ...rest }) => ({ ...rest, values: values(key) }));
+  if (!quick) writeFileSync(`${ROOT}/docs/growth.svg`, growthPlot('Cost beside the length of the queue; 1 × is the cost at the shortest', SIZES, series));
+  return series.map(({ name, unit, bar, values: [first, ...others] }) => ({
+    what: `growth: ${name}, at ${SIZES.slice(1).map(short).join(' and ')} waiting (${others.map((value) => value.toFixed(1)).join(' and ')} ${unit})`,
+    unit, own: others.at(-1), beside: `at ${short(SIZES[0])}`, other: first, bar,
+  }));
+}

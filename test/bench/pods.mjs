@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+//
+// One, two and four serve processes on one Redis, with as many connections in all: what a join costs
+// them together.
+
+import { Organizer, Server } from '../fixtures/index.mjs';
+import { ROUNDS, cpuOf, load, median, quick, redisSpent } from './measure.mjs';
+
+const CONNECTIONS = 1024;
+const COUNTS = quick ? [1, 2] : [1, 2, 4];
+
+async function joinCost(pods, redis, path) {
+  const before = pods.map(({ pid }) => cpuOf(pid));
+  const { us, result } = await redisSpent(redis, () => Promise.all(pods.map(({ port }) => load(port, CONNECTIONS / pods.length, { path }))));
+  const spent = pods.reduce((sum, { pid }, i) => sum + cpuOf(pid) - before[i], 0);
+  const requests = result.reduce((sum, one) => sum + one.requests, 0);
+  return { own: spent / requests, redis: us / requests };
+}
+
+export async function pods({ api, redis, database, servers }) {
+  const others = await Promise.all(Array.from({ length: COUNTS.at(-1) - 1 }, () => Server.start({ redis, database, roles: 'api' })));
+  servers.push(...others);
+  const all = [api, ...others];
+  const { id } = await new Organizer(api).sale({ threshold: 0 });
+  const taken = COUNTS.map(() => []);
+  for (let round = 0; round < ROUNDS; round++)
+    for (const [i, count] of COUNTS.entries()) taken[i].push(await joinCost(all.slice(0, count), redis, `/api/queue/check/${id}`));
+  const [one, ...more] = taken.map((rounds) => ({ own: median(rounds.map(({ own }) => own)), redis: median(rounds.map((round) => round.redis)) }));
+  return more.flatMap(({ own, redis: spent }, i) => [
+    { what: `CPU per join of ${COUNTS[i + 1]} serve processes together, ${CONNECTIONS} connections in all`, unit: 'µs', own, beside: 'one process', other: one.own, bar: 1.2 },
+    { what: `Redis CPU per join from ${COUNTS[i + 1]} serve processes`, unit: 'µs', own: spent, beside: 'one process', other: one.redis },
+  ]);
+}

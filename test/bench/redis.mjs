@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+//
+// What Redis spends: on a join in the batches that come at full load, beside two raw ZADD; on letting
+// one in, beside the bare commands; on index and presence a second; and how right the index is.
+
+import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { Organizer } from '../fixtures/index.mjs';
+import { Room } from '../lua/room.mjs';
+import { drain, fill, filler } from './fill.mjs';
+import { ROUNDS, load, median, quick, redisSpent } from './measure.mjs';
+import { short } from './plot.mjs';
+
+const WAITING = 100000;
+const MILLION = quick ? 200000 : 1000000;
+const CONNECTIONS = 1000;
+const ADMIT = 100; // a tick
+const [SOCKETS, PODS, PING_S] = [100000, 6, 25]; // each socket answers a ping so often
+
+// Pairs of commands for `count` buyers, as many buyers in one write as a batch of the service has.
+async function rawPairs(redis, id, count, batch) {
+  const now = Date.now();
+  for (let done = 0; done < count;) {
+    const pipeline = redis.client.pipeline();
+    for (let i = 0; i < batch && done < count; i++, done++) {
+      const buyer = filler(done, 'fa000000');
+      pipeline.zadd(`queue:{${id}}`, now * 1000 + done, buyer);
+      pipeline.zadd(`queue:seen:{${id}}`, now, buyer);
+    }
+    await pipeline.exec();
+  }
+}
+
+async function joinCost({ api, redis }) {
+  const event = await new Organizer(api).sale({ threshold: 0 });
+  const own = [];
+  const other = [];
+  let batch = 0;
+  for (let round = 0; round < ROUNDS; round++) {
+    await fill(redis.client, event.id, WAITING);
+    const before = await api.metric('tiketi_join_batch_size_count');
+    const spent = await redisSpent(redis, () => load(api.port, CONNECTIONS, { path: `/api/queue/check/${event.id}` }));
+    const { requests } = spent.result;
+    own.push(spent.us / requests);
+    batch = requests / ((await api.metric('tiketi_join_batch_size_count')) - before);
+    await fill(redis.client, 'raw', WAITING);
+    const raw = await redisSpent(redis, () => rawPairs(redis, 'raw', requests, Math.round(batch)));
+    other.push(raw.us / requests);
+    await drain(redis.client, event.id);
+    await drain(redis.client, 'raw');
+  }
+  return { what: `Redis CPU per join, batches of ${batch.toFixed(1)} as they come at full load, 100 k waiting before each round`, unit: 'µs',
+    own: median(own), beside: 'two raw pipelined ZADD on such sets', other: median(other), bar: 1.5 };
+}
+
+// An event of which no processor knows, with its lease in our hand.
+export async function ownRoom(redis, id, settings) {
+  const room = new Room(redis.client, id);
+  await room.configure({ autoHold: 0, ...settings });
+  await room.take('bench');
+  return room;
+}
+
+async function rawAdmissions(redis, id, count) {
+  const now = Date.now();
+  for (let done = 0; done < count;) {
+    const pipeline = redis.client.pipeline();
+    for (let i = 0; i < ADMIT; i++, done++) {
+      const buyer = filler(done);
+      pipeline.zpopmin(`queue:{${id}}`);
+      pipeline.sadd(`active:{${id}}`, buyer);
+      pipeline.zadd(`active:seen:{${id}}`, now, buyer);
+      pipeline.zadd(`active:since:{${id}}`, now, buyer);
+    }
+    await pipeline.exec();
+  }
+}
+
+async function admissionCost({ redis }) {
+  const ticks = quick ? 50 : 200;
+  const own = [];
+  const other = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const room = await ownRoom(redis, `admit-${round}`, { threshold: MILLION });
+    await fill(redis.client, room.id, WAITING);
+    const spent = await redisSpent(redis, async () => {
+      for (let tick = 0; tick < ticks; tick++) await room.promote({ admit: ADMIT });
+    });
+    own.push(spent.us / (ticks * ADMIT));
+    await fill(redis.client, 'rawadmit', WAITING);
+    const raw = await redisSpent(redis, () => rawAdmissions(redis, 'rawadmit', ticks * ADMIT));
+    other.push(raw.us / (ticks * ADMIT));
+    await redis.client.unlink('active:{rawadmit}', 'active:seen:{rawadmit}', 'active:since:{rawadmit}');
+    await drain(redis.client, 'rawadmit');
+    await drain(redis.client, room.id);
+  }
+  return { what: `Redis CPU per admission, ${ADMIT} a tick, 100 k waiting`, unit: 'µs', own: median(own),
+    beside: 'ZPOPMIN + SADD + 2 ZADD, pipelined', other: median(other), bar: 4 };
+}
+
+// Seconds as they are with a million waiting, 100,000 of them on sockets of six pods, one after the
+// other: the index is written once and read by each pod, and who answered a ping is told to Redis.
+async function backgroundCost(redis, room) {
+  const seconds = quick ? 5 : 20;
+  const perPod = Math.round(SOCKETS / PING_S / PODS);
+  let at = 0;
+  const signs = () => Array.from({ length: perPod }, () => filler((at = (at + 7919) % MILLION)));
+  const spent = await redisSpent(redis, async () => {
+    for (let second = 0; second < seconds; second++) {
+      await room.index();
+      await Promise.all(Array.from({ length: PODS }, async () => {
+        await redis.client.get(room.key('index'));
+        const buyers = signs();
+        for (let from = 0; from < buyers.length; from += 500) await room.seen(buyers.slice(from, from + 500));
+      }));
+    }
+  });
+  return { what: `Redis CPU a second for index and presence, ${short(MILLION)} waiting, 100 k of them on sockets of ${PODS} pods, in % of a core`, unit: '%',
+    own: (spent.us / seconds / 1e6) * 100, bar: '≤ 3' };
+}
+
+// 30 of 100 leave, not evenly: of each 10,000 in a row anything from none to 60 of 100.
+const LEAVE = `
+local random, left = math.random, 0
+math.randomseed(7)
+for at = 0, ARGV[1] - 1, 10000 do
+  local share, gone = random() * 0.6, {}
+  for i = at, at + 9999 do
+    if random() < share then gone[#gone + 1] = string.format('g:f0000000%024x', i) end
+  end
+  for i = 1, #gone, 5000 do
+    left = left + redis.call('ZREM', KEYS[1], unpack(gone, i, math.min(i + 4999, #gone)))
+  end
+end
+return left`;
+
+const positions = (file, places) => new Promise((accept, reject) => {
+  const child = execFile(process.env.BENCH_POSITION, [file], { maxBuffer: 1 << 26 }, (error, stdout) => (error ? reject(error) : accept(stdout.trim().split('\n').map(Number))));
+  child.stdin.end(`${places.join('\n')}\n`);
+});
+
+async function indexError(redis, room, folder) {
+  const left = await redis.client.eval(LEAVE, 1, room.key('queue'), MILLION);
+  const { text } = await room.index();
+  const file = `${folder}/index`;
+  writeFileSync(file, text);
+  const flat = await redis.client.zrange(room.key('queue'), 0, -1, 'WITHSCORES');
+  const places = flat.filter((_, i) => i % 2 === 1);
+  const shown = await positions(file, places);
+  let [head, far, away] = [0, 0, 0];
+  shown.forEach((position, rank) => {
+    const error = Math.abs(position - rank - 1);
+    if (rank < 1000) head = Math.max(head, error);
+    else if (error > 20) far = Math.max(far, error / (rank + 1));
+    if (rank >= 1000) away = Math.max(away, error / (rank + 1));
+  });
+  return [
+    { what: `position by the index, the first 1,000 of ${places.length.toLocaleString('en')} after ${((100 * left) / MILLION).toFixed(0)} % have left unevenly: worst error`, unit: 'places', own: head, bar: '≤ 0' },
+    { what: 'the same, all others: worst error of more than 20 places, in % of the position', unit: '%', own: far * 100, bar: '≤ 1' },
+    { what: 'the same, worst error however small', unit: '%', own: away * 100 },
+  ];
+}
+
+export async function redisside(parts) {
+  const { redis, folder } = parts;
+  const rows = [await joinCost(parts), await admissionCost(parts)];
+  const room = await ownRoom(redis, 'million', { threshold: 0 });
+  await fill(redis.client, room.id, MILLION);
+  rows.push(await backgroundCost(redis, room), ...(await indexError(redis, room, folder)));
+  await drain(redis.client, room.id);
+  return rows;
+}
