@@ -56,7 +56,7 @@ fuzz_names := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 replays := $(fuzz_names:%=$(out)/replay/%)
 c_files := $(wildcard src/*.c include/*.h test/unit/*.[ch] test/fuzz/*.[ch] test/bench/*.[ch])
 
-.PHONY: all run test test-unit test-corpus test-lua test-integration test-property test-browser test-nightly fuzz bench lint format \
+.PHONY: all run test test-unit test-corpus test-lua test-integration test-property test-browser screenshots test-nightly fuzz bench lint format \
 	clean help install-deps FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -130,6 +130,11 @@ test-property: all ## random sales against a plain model (PROPERTY_SEED, PROPERT
 test-browser: all ## the pages in a real browser (TESTS="test/browser/x.test.mjs …" for some)
 	@src/deps.sh browser
 	@test/run.sh browser
+
+screenshots: all ## every state of the pages into docs/screenshots (SCENES="waiting admitted" for some)
+	@src/deps.sh browser screenshots
+	@test/packages.sh
+	@node test/browser/screenshots.mjs
 
 test-nightly: all ## the same, 10,000 sequences; and 10,000 buyers through an unreliable provider, with kills
 	@PROPERTY_SEQUENCES=$${PROPERTY_SEQUENCES:-10000} test/run.sh property night

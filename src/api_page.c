@@ -213,6 +213,7 @@ void api_page_event(struct page *page, const struct event *event)
     api_page_set(page, "artist", http_req_strdup(call->req, event->artist, strlen(event->artist)));
     api_page_set(page, "venue", http_req_strdup(call->req, event->venue, strlen(event->venue)));
     set_time(page, "starts_at", "starts_text", event->starts_at_ms);
+    set_time(page, "opens_at", "opens_text", event->opens_at_ms);
     api_page_set_number(page, "opens_ms", event->opens_at_ms);
     api_page_set_number(page, "session_ms", event->session_limit_ms);
     api_page_set_number(page, "interval_ms", event->interval_ms);

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # src/deps.sh GROUP...: installs the Debian packages that the groups need and that are not
-# there: build, run, test, browser, lint, fuzz. Nothing is touched, asked or fetched when all are there.
+# there: build, run, test, browser, screenshots, lint, fuzz. Nothing is touched, asked or fetched when
+# all are there.
 #
 # An entry is package or package=command; the latter counts as there when the command is,
 # wherever it came from (Node.js above all: mixing two packagings of it breaks both).
@@ -15,6 +16,7 @@ build='make gcc libc6-dev pkgconf=pkg-config libmicrohttpd-dev libhiredis-dev li
 run='redis-server=redis-server postgresql postgresql-client=psql curl=curl jq=jq'
 test="$run libcmocka-dev nodejs=node npm=npm procps=ps"
 browser='nodejs=node npm=npm chromium=chromium'
+screenshots='fonts-inter fonts-noto-cjk'
 lint='clang-format=clang-format clang-tidy=clang-tidy shellcheck=shellcheck
     nodejs=node npm=npm'
 fuzz='clang=clang libclang-rt-dev'
@@ -33,10 +35,11 @@ for group in "$@"; do
     run) wanted="$wanted $run" ;;
     test) wanted="$wanted $test" ;;
     browser) wanted="$wanted $browser" ;;
+    screenshots) wanted="$wanted $screenshots" ;;
     lint) wanted="$wanted $lint" ;;
     fuzz) wanted="$wanted $fuzz" ;;
     *)
-        echo "usage: src/deps.sh build|run|test|browser|lint|fuzz ..." >&2
+        echo "usage: src/deps.sh build|run|test|browser|screenshots|lint|fuzz ..." >&2
         exit 64
         ;;
     esac

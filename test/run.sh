@@ -165,7 +165,7 @@ for suite in "$@"; do
     lua) suite_node lua 2 ;;
     integration) suite_node integration 2 ;; # they wait more than they work
     property) suite_node property 1 ;;
-    browser) suite_node browser 1 ;;
+    browser) suite_node browser 2 ;;
     night) suite_node night 1 ;;
     *)
         echo "no such suite: $suite" >&2

@@ -143,7 +143,7 @@ export class Live {
     const wait = this.retryMs ?? Math.random() * most;
     this.retryMs = undefined;
     this.connectTimer = setTimeout(() => this.#connect(), wait);
-    if (this.link === 'socket') this.#pollIn(0); // is it the socket alone?
+    if (this.link === 'socket' || this.link === undefined) this.#pollIn(0); // is it the socket alone?
   }
 
   // ---- polling ----

@@ -34,6 +34,7 @@ let live;
 let updatedAt = performance.now();
 let saidAt = -SAY_EVERY_MS;
 let saidPosition;
+let lostSince; // the connection, by performance.now()
 
 // ---- showing ----
 
@@ -74,7 +75,9 @@ function admit() {
   say('assertive', `${t('wait_admitted_title')}. ${t('wait_admitted_lead')}`);
   chime();
   notify(t('notification_title'), t('notification_body', { title }));
-  if (document.activeElement === document.body) $('enter').focus({ preventScroll: true });
+  // Who was nowhere, or on something that is gone now, is at the door.
+  const at = document.activeElement;
+  if (at === document.body || !at.checkVisibility()) $('enter').focus({ preventScroll: true });
 }
 
 // The first position of this place, so that a bar can show the way since then.
@@ -132,7 +135,8 @@ const ago = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric
 function showFreshness() {
   const seconds = Math.floor((performance.now() - updatedAt) / 1000);
   const [n, unit] = seconds < 60 ? [seconds, 'second'] : [Math.floor(seconds / 60), 'minute'];
-  write('updated', seconds < 3 ? t('updated_now') : ago.format(-n, unit));
+  const when = seconds < 3 ? t('updated_now') : ago.format(-n, unit);
+  write('updated', lostSince === undefined ? when : `${t('updated')}: ${when}`);
 }
 
 // One place that counts down: to the opening, or to the end of the turn.
@@ -219,8 +223,6 @@ const NEWS = {
 
 // ---- the connection ----
 
-let lostSince;
-
 function showLink(link) {
   const broken = link === 'lost' || link === 'unavailable';
   main.dataset.live = link;
@@ -232,6 +234,7 @@ function showLink(link) {
   if (broken && lostSince === undefined) say('polite', t('say_lost'));
   if (!broken && lostSince !== undefined) say('polite', t('say_back'));
   lostSince = broken ? (lostSince ?? performance.now()) : undefined;
+  showFreshness();
 }
 
 // ---- leaving ----
@@ -269,8 +272,7 @@ function offerLeaving() {
 async function start() {
   begin(Number(document.body.dataset.now));
   await load(assets);
-  const starts = $('starts');
-  if (starts) starts.textContent = dateTime(Date.parse(starts.dateTime));
+  for (const time of document.querySelectorAll('main time')) time.textContent = dateTime(Date.parse(time.dateTime));
   if (/[?&](lang|join)=/.test(location.search)) history.replaceState(null, '', location.pathname);
   if (FINAL.has(seen.state)) return;
   live = new Live({

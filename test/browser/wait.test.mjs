@@ -1,40 +1,432 @@
 // SPDX-License-Identifier: MIT
 //
-// The waiting page, in a real browser: from the queue to the door.
+// The waiting page, in a real browser, on a real server: what may happen to somebody who waits.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Browser } from '../fixtures/browser.mjs';
-import { Client, Organizer, Postgres, Redis, Server, uniqueId, waitUntil } from '../fixtures/index.mjs';
+import { Browser, DESKTOP } from '../fixtures/browser.mjs';
+import { many, waitUntil } from '../fixtures/index.mjs';
+import { World, live, showing } from './wait_scenes.mjs';
 
-let redis, postgres, database, server, organizer, browser;
+let world, browser;
 before(async () => {
-  [redis, postgres, browser] = await Promise.all([Redis.start(), Postgres.start(), Browser.start()]);
-  database = await postgres.migrated();
-  server = await Server.start({ redis, database });
-  organizer = new Organizer(server);
+  [world, browser] = await Promise.all([World.start(), Browser.start()]);
 });
-after(() => server?.stop());
+after(() => world?.stop());
 
-// A sale with nobody let in but those who are there first.
-async function sale(settings = {}) {
-  const event = await organizer.sale({ id: uniqueId('wait'), title: 'One Night Only', threshold: 1, intervalMs: 200, grid: { rows: 4, seatsPerRow: 10 }, ...settings });
-  const url = `${server.url}/wait/${event.id}`;
-  return { id: event.id, url };
+const number = async (reader, page) => Number((await reader.seen('#position', page)).replaceAll(',', ''));
+
+// Keeps every position that the page shows, from the first on.
+const watchPositions = (page) => page.evaluate(() => {
+  const element = document.getElementById('position');
+  globalThis.shown = [element.textContent];
+  new MutationObserver(() => globalThis.shown.push(element.textContent)).observe(element, { childList: true, characterData: true, subtree: true });
+});
+const positions = async (page) => (await page.evaluate(() => globalThis.shown)).map((text) => Number(text.replaceAll(',', '')));
+const neverRises = (list) => list.every((position, i) => i === 0 || position <= list[i - 1]);
+
+// Keeps what is said to those who listen.
+const listen = (page) => page.evaluate(() => {
+  globalThis.said = [];
+  for (const id of ['polite', 'assertive']) {
+    const element = document.getElementById(id);
+    new MutationObserver(() => element.textContent && globalThis.said.push([id, element.textContent, performance.now()]))
+      .observe(element, { childList: true, characterData: true, subtree: true });
+  }
+});
+const heard = (page) => page.evaluate(() => globalThis.said);
+
+// They are a second old at most.
+const stats = (id, expected) => waitUntil(async () => {
+  const found = await world.organizer.stats(id);
+  return Object.entries(expected).every(([name, value]) => found[name] === value);
+}, 10000, `stats of ${JSON.stringify(expected)}`);
+
+async function waiting(settings, options) {
+  const id = await world.full(settings);
+  const inside = world.inside;
+  const reader = await browser.reader(options);
+  await reader.open(world.url(id));
+  await live(reader);
+  return { id, inside, reader };
 }
 
-test('waits, and is let in', async () => {
-  const { id, url } = await sale();
-  const inside = new Client(server);
-  await inside.check(id);
-  const reader = await browser.reader();
-  await reader.open(url);
-  await waitUntil(async () => (await reader.seen('#live_text')) === 'Live', 10000, 'the socket');
-  assert.equal(await reader.seen('#position'), '1');
+test('waits, is let in, and is told so in every way he asked for', async () => {
+  const { inside, id, reader } = await waiting({}, { permissions: ['notifications'] });
+  assert.equal(await number(reader), 1);
   assert.equal(await reader.seen('#heading'), 'You are in the queue');
+  assert.equal(await reader.seen('#ahead'), 'You are next');
+  assert.match(await reader.page.title(), /^1 · One Night Only$/);
+  await listen(reader.page);
+  await reader.page.evaluate(() => {
+    globalThis.notified = [];
+    globalThis.tones = 0;
+    const real = AudioContext.prototype.createOscillator;
+    AudioContext.prototype.createOscillator = function create() {
+      globalThis.tones++;
+      return real.call(this);
+    };
+    globalThis.Notification = class {
+      static permission = 'granted';
+
+      static requestPermission = async () => 'granted';
+
+      constructor(title, options) {
+        globalThis.notified.push([title, options.body]);
+      }
+    };
+  });
+  await reader.page.locator('#sound').check();
+  await reader.page.locator('#popup').check();
+  const preview = await reader.page.evaluate(() => globalThis.tones);
+  assert.equal(preview, 3);
   await inside.leave(id);
-  await waitUntil(async () => (await reader.seen('#heading')) === 'It’s your turn', 10000, 'the turn');
-  assert.match(await reader.seen('#countdown_number'), /^\d+:\d\d$/);
+  await showing(reader, 'admitted');
+  assert.equal(await reader.seen('#heading'), 'It’s your turn');
+  assert.match(await reader.seen('#countdown_number'), /^(10:00|9:5\d)$/);
   assert.match(await reader.page.title(), /^Your turn!/);
+  assert.equal(await reader.page.locator('#enter').getAttribute('href'), `/buy/${id}`);
+  assert.equal(await reader.page.evaluate(() => document.activeElement.id), 'enter', 'what had the focus is gone');
+  await waitUntil(async () => (await heard(reader.page)).some(([how]) => how === 'assertive'), 5000, 'the announcement');
+  assert.deepEqual(await reader.page.evaluate(() => globalThis.notified), [['It’s your turn', 'One Night Only: come in before the countdown ends.']]);
+  assert.equal(await reader.page.evaluate(() => globalThis.tones), 6);
+  await reader.close();
+});
+
+test('nobody is notified who has not asked for it', async () => {
+  const { inside, id, reader } = await waiting();
+  await reader.page.evaluate(() => {
+    globalThis.asked = 0;
+    globalThis.Notification = class {
+      static permission = 'granted';
+
+      constructor() {
+        globalThis.asked++;
+      }
+    };
+    globalThis.AudioContext = class {
+      constructor() {
+        globalThis.asked++;
+      }
+    };
+  });
+  await inside.leave(id);
+  await showing(reader, 'admitted');
+  assert.equal(await reader.page.evaluate(() => globalThis.asked), 0);
+  await reader.close();
+});
+
+test('a reload, and a page that was closed and opened again, keep the place', async () => {
+  const { id, reader } = await waiting();
+  const reference = await reader.seen('#reference');
+  await world.crowd(id, 5);
+  await reader.page.reload();
+  await live(reader);
+  assert.equal(await number(reader), 1);
+  assert.equal(await reader.seen('#reference'), reference);
+  await reader.page.close();
+  reader.page = undefined;
+  await reader.tab();
+  await reader.open(world.url(id));
+  await live(reader);
+  assert.equal(await number(reader), 1);
+  assert.equal(await reader.seen('#reference'), reference);
+  await reader.close();
+});
+
+test('two tabs are one place; both are let in; leaving in one is leaving in both', async () => {
+  const { id, inside, reader } = await waiting();
+  const other = await reader.tab();
+  await other.goto(world.url(id));
+  await live(reader, 'socket', other);
+  assert.equal(await number(reader, other), 1);
+  await stats(id, { queueSize: 1 });
+  await inside.leave(id);
+  await Promise.all([showing(reader, 'admitted'), showing(reader, 'admitted', other)]);
+  await stats(id, { currentUsers: 1 });
+  await reader.close();
+
+  const second = await waiting();
+  const beside = await second.reader.tab();
+  await beside.goto(world.url(second.id));
+  await live(second.reader, 'socket', beside);
+  await second.reader.page.locator('#leave').click();
+  await second.reader.page.locator('#leave_dialog button[value="yes"]').click();
+  await Promise.all([showing(second.reader, 'left'), showing(second.reader, 'left', beside)]);
+  await second.reader.close();
+});
+
+test('leaving is asked about first; keeping the place keeps it', async () => {
+  const { id, reader } = await waiting();
+  await reader.page.locator('#leave').click();
+  await reader.page.locator('#leave_dialog button[value="no"]').click();
+  assert.equal(await reader.page.locator('#leave_dialog').isVisible(), false);
+  await stats(id, { queueSize: 1 });
+  await reader.page.locator('#leave').click();
+  await reader.page.keyboard.press('Escape');
+  await stats(id, { queueSize: 1 });
+  await reader.page.locator('#leave').click();
+  await reader.page.locator('#leave_dialog button[value="yes"]').click();
+  await showing(reader, 'left');
+  await stats(id, { queueSize: 0 });
+  assert.match(reader.page.url(), /\?left=1$/);
+  await reader.page.getByRole('link', { name: 'Join the queue again' }).click();
+  await showing(reader, 'waiting');
+  assert.equal(await number(reader), 1);
+  await reader.close();
+});
+
+test('offline and back: told, kept, and live again', async () => {
+  const { id, inside, reader } = await waiting();
+  reader.expects(/ERR_INTERNET_DISCONNECTED|WebSocket connection/);
+  await world.crowd(id, 3);
+  await watchPositions(reader.page);
+  await reader.context.setOffline(true);
+  await live(reader, 'lost');
+  assert.match(await reader.seen('#lost'), /Your place is kept/);
+  assert.equal(await number(reader), 1);
+  await reader.context.setOffline(false);
+  await live(reader);
+  assert.equal(await reader.seen('#lost'), '');
+  assert.ok(neverRises(await positions(reader.page)));
+  await inside.leave(id);
+  await showing(reader, 'admitted');
+  await reader.close();
+});
+
+test('where sockets are blocked it polls, and is let in all the same', async () => {
+  const id = await world.full({ intervalMs: 300 });
+  const inside = world.inside;
+  const reader = await browser.reader();
+  await reader.context.addInitScript(() => {
+    globalThis.WebSocket = class {
+      static OPEN = 1;
+
+      static CONNECTING = 0;
+
+      readyState = 3;
+
+      constructor() {
+        setTimeout(() => this.onclose?.({}), 10);
+      }
+
+      close() {}
+    };
+  });
+  await reader.open(world.url(id));
+  await live(reader, 'polling');
+  assert.equal(await reader.seen('#live_text'), 'Connected');
+  await inside.leave(id);
+  await reader.page.locator('main[data-state="admitted"]').waitFor({ timeout: 40000 });
+  await reader.close();
+});
+
+test('the server is restarted: the page comes back by itself, the place is the same', async () => {
+  const { id, inside, reader } = await waiting();
+  reader.expects(/ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|WebSocket connection|status of 503/);
+  await world.crowd(id, 4);
+  await watchPositions(reader.page);
+  await world.server.stop();
+  await live(reader, 'lost');
+  await world.server.start();
+  await reader.page.locator('main[data-live="socket"]').waitFor({ timeout: 60000 });
+  assert.equal(await number(reader), 1);
+  assert.ok(neverRises(await positions(reader.page)));
+  await inside.leave(id);
+  await showing(reader, 'admitted');
+  await reader.close();
+});
+
+for (const hours of [-1, 1]) {
+  test(`a browser whose clock is ${hours} hour wrong counts down by the server's time`, async () => {
+    const opensAt = Date.now() + 25 * 60 * 1000;
+    const id = await world.sale({ open: false, opensAt: new Date(opensAt).toISOString() });
+    await world.organizer.act(id, 'open');
+    const reader = await browser.reader();
+    await reader.context.addInitScript((ms) => {
+      const real = Date.now.bind(Date);
+      Date.now = () => real() + ms;
+    }, hours * 3600 * 1000);
+    await reader.open(world.url(id));
+    await showing(reader, 'scheduled');
+    await live(reader);
+    const [minutes, seconds] = (await reader.seen('#countdown_number')).split(':').map(Number);
+    const shown = minutes * 60 + seconds;
+    const left = (opensAt - Date.now()) / 1000;
+    assert.ok(Math.abs(shown - left) < 5, `${shown} s shown, ${left} s left`);
+    await reader.close();
+  });
+}
+
+test('the sale opens while the page counts down: it goes on by itself', async () => {
+  const id = await world.sale({ open: false, opensAt: new Date(Date.now() + 6000).toISOString(), intervalMs: 300 });
+  await world.organizer.act(id, 'open');
+  const reader = await browser.reader();
+  await reader.open(world.url(id));
+  await showing(reader, 'scheduled');
+  assert.match(await reader.seen('#countdown_number'), /^0:0\d$/);
+  await reader.page.locator('main[data-state="admitted"]').waitFor({ timeout: 40000 });
+  await reader.close();
+});
+
+test('a threshold that is raised lets them in; a position never rises, whatever happens', async () => {
+  const { id, reader } = await waiting();
+  const behind = await world.crowd(id, 30);
+  const far = await browser.reader({ ...DESKTOP });
+  await far.open(world.url(id));
+  await live(far);
+  await watchPositions(far.page);
+  assert.equal(await number(far), 32);
+  await many(behind.slice(0, 10), 10, (client) => client.leave(id));
+  await waitUntil(async () => (await number(far)) === 22, 10000, 'the places of those who left');
+  assert.match(await far.seen('#ahead'), /^21 people ahead of you$/);
+  await waitUntil(async () => Number(await far.page.locator('#progress').getAttribute('value')) === 31, 5000, 'the bar');
+  await world.organizer.patch(id, { threshold: 8 });
+  await showing(reader, 'admitted');
+  await waitUntil(async () => (await number(far)) <= 15, 10000, 'a shorter queue');
+  await world.organizer.patch(id, { threshold: 2 });
+  await world.organizer.patch(id, { threshold: 100 });
+  await showing(far, 'admitted');
+  const shown = await positions(far.page);
+  assert.ok(neverRises(shown), shown.join());
+  await Promise.all([reader.close(), far.close()]);
+});
+
+test('pause, message, resume, close: as the organizer does it', async () => {
+  const { id, reader } = await waiting();
+  await listen(reader.page);
+  await world.organizer.act(id, 'message', { text: 'Ten minutes more. Thank you <b>all</b>.' });
+  await waitUntil(async () => (await reader.seen('#message')) === 'Ten minutes more. Thank you <b>all</b>.', 5000, 'the message');
+  await world.organizer.act(id, 'pause');
+  await showing(reader, 'paused');
+  assert.equal(await number(reader), 1);
+  await world.organizer.act(id, 'message', { text: null });
+  await waitUntil(async () => (await reader.seen('#organizer')) === '', 5000, 'no message');
+  await world.organizer.act(id, 'resume');
+  await showing(reader, 'waiting');
+  await world.organizer.act(id, 'close');
+  await showing(reader, 'closed');
+  assert.ok((await heard(reader.page)).some(([how, what]) => how === 'polite' && what.startsWith('The queue is paused.')));
+  await reader.close();
+});
+
+test('the queue is cleared: everybody joins again', async () => {
+  const { id, reader } = await waiting();
+  const reference = await reader.seen('#reference');
+  await world.organizer.act(id, 'pause');
+  await showing(reader, 'paused');
+  await world.organizer.act(id, 'clear');
+  await waitUntil(async () => ![reference, ''].includes(await reader.seen('#reference')), 15000, 'another place');
+  await reader.close();
+});
+
+test('a turn that ends is told when it ends; joining again is a new place', async () => {
+  const id = await world.sale({ sessionLimitMs: 3000 });
+  const reader = await browser.reader();
+  await reader.open(world.url(id));
+  await showing(reader, 'admitted');
+  assert.match(await reader.seen('#countdown_number'), /^0:0\d$/);
+  await showing(reader, 'expired');
+  await stats(id, { currentUsers: 0 });
+  await reader.page.reload();
+  await showing(reader, 'expired');
+  await reader.page.getByRole('link', { name: 'Join the queue again' }).click();
+  await showing(reader, 'admitted');
+  assert.equal(new URL(reader.page.url()).search, '', 'a reload does not join once more');
+  await reader.close();
+});
+
+test('a service that was out of reach when the page was opened: it gets in as soon as it is back', async () => {
+  const id = await world.full();
+  const reader = await browser.reader();
+  reader.expects(/status of 503/);
+  await world.redis.pause();
+  try {
+    await reader.open(world.url(id));
+    await showing(reader, 'unavailable');
+  } finally {
+    await world.redis.resume();
+  }
+  await reader.page.locator('main[data-state="waiting"]').waitFor({ timeout: 40000 });
+  assert.equal(await number(reader), 1);
+  await reader.close();
+});
+
+test('positions are said politely, and not more often than every half minute', async () => {
+  const id = await world.full();
+  const people = await world.crowd(id, 12);
+  const reader = await browser.reader();
+  await reader.context.addInitScript(() => {
+    // Time runs ten times as fast for the page, so that half a minute is three seconds.
+    const real = performance.now.bind(performance);
+    performance.now = () => real() * 10;
+  });
+  await reader.open(world.url(id));
+  await live(reader);
+  await listen(reader.page);
+  for (const client of people) {
+    await client.leave(id);
+    await waitUntil(async () => (await number(reader)) <= people.length - people.indexOf(client), 10000, 'a step');
+  }
+  const said = (await heard(reader.page)).filter(([, what]) => /ahead|next/.test(what));
+  assert.ok(said.length >= 1, JSON.stringify(said));
+  for (const [i, [how, , at]] of said.entries()) {
+    assert.equal(how, 'polite');
+    if (i > 0) assert.ok(at - said[i - 1][2] >= 29000, JSON.stringify(said));
+  }
+  await reader.close();
+});
+
+test('without JavaScript: a place, a refresh, the way in, the way out', async () => {
+  const id = await world.full();
+  const { inside } = world;
+  const reader = await browser.reader({ javaScriptEnabled: false });
+  await reader.open(world.url(id));
+  assert.equal(await reader.page.locator('#heading').innerText(), 'You are in the queue');
+  assert.equal(await reader.page.locator('#position').innerText(), '1');
+  assert.ok(await reader.page.locator('noscript meta[http-equiv="refresh"], meta[http-equiv="refresh"]').count() > 0);
+  await reader.page.locator('#leave').click();
+  await reader.page.getByRole('button', { name: 'Leave the queue' }).click();
+  assert.equal(await reader.page.locator('#heading').innerText(), 'You have left the queue');
+  await reader.page.getByRole('link', { name: 'Join the queue again' }).click();
+  assert.equal(await reader.page.locator('#position').innerText(), '1');
+  await inside.leave(id);
+  await waitUntil(async () => {
+    await reader.open(world.url(id));
+    return (await reader.page.locator('#heading').innerText()) === 'It’s your turn';
+  }, 15000, 'the turn');
+  assert.equal(await reader.page.locator('#enter').getAttribute('href'), `/buy/${id}`);
+  await reader.close();
+});
+
+test('the language is switched on the page, and kept', async () => {
+  const { id, reader } = await waiting();
+  await reader.page.getByRole('link', { name: '한국어' }).click();
+  await live(reader);
+  assert.equal(await reader.seen('#heading'), '대기 중입니다');
+  assert.equal(await number(reader), 1);
+  assert.equal(new URL(reader.page.url()).search, '');
+  await reader.page.reload();
+  assert.equal(await reader.seen('#heading'), '대기 중입니다');
+  await reader.open(world.url(id));
+  assert.equal(await reader.page.locator('html').getAttribute('lang'), 'ko');
+  await reader.close();
+});
+
+test('by keyboard alone: to the way out and back', async () => {
+  const { reader } = await waiting();
+  await reader.page.keyboard.press('Tab');
+  assert.equal(await reader.page.evaluate(() => document.activeElement.className), 'skip');
+  const order = [];
+  for (let i = 0; i < 8; i++) {
+    await reader.page.keyboard.press('Tab');
+    order.push(await reader.page.evaluate(() => document.activeElement.id || document.activeElement.lang));
+  }
+  assert.deepEqual(order.slice(0, 6), ['en', 'ko', 'ja', 'sound', 'popup', 'leave']);
+  await reader.page.locator('#leave').focus();
+  await reader.page.keyboard.press('Enter');
+  assert.equal(await reader.page.evaluate(() => document.activeElement.value), 'no', 'the safe answer first');
+  await reader.page.keyboard.press('Enter');
+  assert.equal(await reader.page.evaluate(() => document.activeElement.id), 'leave');
   await reader.close();
 });
