@@ -30,8 +30,8 @@ MUST_CHECK enum status crowd_part_hand_over(struct crowd_part *part, const struc
 
 /* Runs work(arg, part) in `parts` processes, shows the progress and waits for them. 0: all have handed
  * over, and the sum is in *ret_sum. Else an exit code: that of the process that gave up. When
- * *stop becomes other than 0 they are told to. */
+ * a signal to stop was noted (process.h), they are told. */
 int crowd_fleet_run(unsigned parts, int (*work)(void *arg, struct crowd_part *part), void *arg,
-                    const volatile int *stop, struct crowd_sum *ret_sum);
+                    struct crowd_sum *ret_sum);
 
 #endif

@@ -66,10 +66,11 @@ void api_register_routes(bool ops_only)
         api_presenter present;
     } parts[] = {
         {api_queue_routes, NULL}, /* the hot ones first */
-        {api_gate_routes, NULL},    {api_wait_routes, api_wait_present}, {api_asset_routes, NULL},
-        {api_brand_routes, NULL},   {api_reservation_routes, NULL},      {api_seats_routes, NULL},
-        {api_payment_routes, NULL}, {api_home_routes, api_home_present}, {api_admin_routes, NULL},
-        {api_operate_routes, NULL},
+        {api_gate_routes, NULL},        {api_wait_routes, api_wait_present},
+        {api_asset_routes, NULL},       {api_brand_routes, NULL},
+        {api_reservation_routes, NULL}, {api_seats_routes, NULL},
+        {api_payment_routes, NULL},     {api_home_routes, api_home_present},
+        {api_admin_routes, NULL},       {api_operate_routes, NULL},
         {api_csv_routes, NULL},
     };
     for (size_t i = 0; !ops_only && i < sizeof(parts) / sizeof(parts[0]); i++)

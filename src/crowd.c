@@ -20,13 +20,12 @@
 #include "crowd_memory.h"
 #include "crowd_options.h"
 #include "crowd_report.h"
+#include "process.h"
 #include "redis.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 enum { EXIT_USAGE = 64, EXIT_CONFIG = 78 };
 
@@ -50,13 +49,6 @@ struct run {
     struct crowd_sum sum;
     int code; /* other than 0: it could not begin */
 };
-
-static volatile sig_atomic_t stop_signal;
-
-static void on_signal(int number)
-{
-    stop_signal = number;
-}
 
 void crowd_print_help(void)
 {
@@ -154,7 +146,7 @@ static void run_wait(struct run *run)
     run->crowd.begun_ns = crowd_part_begin_ns(run->part);
     if (run->crowd.begun_ns != 0)
         run_buy(run);
-    else if (stop_signal != 0)
+    else if (process_noted_signal() != 0)
         run_stop_early(run);
 }
 
@@ -167,7 +159,7 @@ static void run_tick(void *arg)
         return;
     }
     const uint64_t elapsed_ms = (clock_mono_ns() - crowd->begun_ns) / 1000000;
-    run->sum.stopped = stop_signal != 0;
+    run->sum.stopped = process_noted_signal() != 0;
     run->sum.timed_out = !crowd_done(crowd) && elapsed_ms >= (uint64_t)run->options.max_time_ms;
     if (crowd_done(crowd) || run->sum.stopped || run->sum.timed_out) {
         run_end(run);
@@ -326,16 +318,10 @@ static int read_targets(struct run *run)
 
 /* ---- the beginning ---- */
 
-/* To the hard limit; returns how many connections may be open. */
-static unsigned raise_open_files(void)
+/* How many connections may be open. */
+static unsigned connections_max(void)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return 1024 - FILES_RESERVED;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
-        (void)getrlimit(RLIMIT_NOFILE, &limit);
-    const unsigned most = limit.rlim_cur > 1000000 ? 1000000 : (unsigned)limit.rlim_cur;
+    const unsigned most = process_raise_open_files();
     return most > 2 * FILES_RESERVED ? most - FILES_RESERVED : most / 2;
 }
 
@@ -383,16 +369,6 @@ static void free_buyers(struct crowd *crowd)
     buf_clear(&crowd->text);
     buf_clear(&crowd->token);
     crowd_tally_clear(&crowd->tally);
-}
-
-static void catch_signals(void)
-{
-    const struct sigaction action = {.sa_handler = on_signal};
-    const struct sigaction ignore = {.sa_handler = SIG_IGN};
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
-    (void)sigaction(SIGHUP, &action, NULL);
-    (void)sigaction(SIGPIPE, &ignore, NULL);
 }
 
 static void report(struct run *run, struct crowd_sum *sum)
@@ -477,18 +453,18 @@ static int run_share(void *arg, struct crowd_part *part)
     crowd->part = index;
     crowd->first = (uint32_t)(users * index / crowd->parts);
     crowd->count = (uint32_t)(users * (index + 1) / crowd->parts) - crowd->first;
-    return run_part(run, raise_open_files());
+    return run_part(run, connections_max());
 }
 
 static int run_all(struct run *run)
 {
     struct crowd *crowd = &run->crowd;
     struct crowd_sum sum;
-    const unsigned open_max = raise_open_files();
+    const unsigned open_max = connections_max();
     const int code = read_targets(run);
     if (code != 0)
         return code;
-    catch_signals();
+    process_note_signals();
     crowd->parts = count_processes(&run->options, open_max);
     crowd->count = (uint32_t)run->options.users;
     if (crowd->parts > CROWD_PROCESSES_MAX)
@@ -497,7 +473,7 @@ static int run_all(struct run *run)
     if (crowd->parts <= 1)
         return run_part(run, open_max);
     memset(&sum, 0, sizeof(sum));
-    run->code = crowd_fleet_run(crowd->parts, run_share, run, &stop_signal, &sum);
+    run->code = crowd_fleet_run(crowd->parts, run_share, run, &sum);
     if (run->code == 0)
         report(run, &sum);
     crowd_sum_clear(&sum);

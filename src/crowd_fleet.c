@@ -15,6 +15,7 @@
 #include "buf.h"
 #include "clock.h"
 #include "crowd_report.h"
+#include "process.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -170,13 +171,14 @@ static void show_progress(const struct fleet *fleet, bool last)
 }
 
 /* Until the last process has ended. */
-static void watch(struct fleet *fleet, const volatile int *stop)
+static void watch(struct fleet *fleet)
 {
     bool told = false;
     for (uint64_t shown_ns = 0; any_left(fleet);) {
-        if (*stop && !told)
+        const bool stop = process_noted_signal() != 0;
+        if (stop && !told)
             tell(fleet, SIGTERM);
-        told = *stop;
+        told = stop;
         if (atomic_load(&fleet->board->begin_ns) == 0 && all_are(fleet, PART_READY))
             atomic_store(&fleet->board->begin_ns, clock_mono_ns());
         if (!atomic_load(&fleet->board->all_done) && all_are(fleet, PART_DONE)) {
@@ -237,7 +239,7 @@ static void add_up(struct fleet *fleet, struct crowd_sum *ret_sum)
 }
 
 int crowd_fleet_run(unsigned parts, int (*work)(void *arg, struct crowd_part *part), void *arg,
-                    const volatile int *stop, struct crowd_sum *ret_sum)
+                    struct crowd_sum *ret_sum)
 {
     const size_t size = sizeof(struct board) + parts * sizeof(struct notice);
     struct fleet fleet = {.count = parts};
@@ -249,7 +251,7 @@ int crowd_fleet_run(unsigned parts, int (*work)(void *arg, struct crowd_part *pa
         fleet.parts[i].file = -1;
     (void)fflush(stdout);
     start(&fleet, work, arg);
-    watch(&fleet, stop);
+    watch(&fleet);
     add_up(&fleet, ret_sum);
     for (unsigned i = 0; i < parts; i++) {
         if (fleet.parts[i].file >= 0)

@@ -15,6 +15,7 @@
 #include "db.h"
 #include "embed.h"
 #include "log.h"
+#include "process.h"
 #include "provider.h"
 #include "queue.h"
 #include "token.h"
@@ -28,7 +29,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -46,18 +46,6 @@ struct fleet {
     size_t count;
     bool misconfigured; /* a worker could make nothing of a setting */
 };
-
-/* To the hard limit: what a process may hold open decides how many sockets it can serve. */
-static unsigned raise_open_files(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return 1024;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 && getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return 1024;
-    return limit.rlim_cur > 1000000 ? 1000000 : (unsigned)limit.rlim_cur;
-}
 
 /* Workers share a port among themselves (SO_REUSEPORT), which would also let a second process
  * slip in beside us: so the port is first tried without it. */
@@ -184,7 +172,7 @@ static void report_backlog(void)
 static bool start_fleet(struct fleet *fleet, const struct config *config,
                         const struct api_health *health)
 {
-    const unsigned open_files = raise_open_files();
+    const unsigned open_files = process_raise_open_files();
     const struct plan plan = make_plan(config, open_files);
     struct worker_opts opts = {.name = config->roles & ROLE_API ? "api" : "ops",
                                .role = ROLE_API,

@@ -18,17 +18,16 @@
 #include "httpd.h"
 #include "json.h"
 #include "messages.h"
+#include "process.h"
 #include "provider_books.h"
 #include "provider_calls.h"
 #include "provider_options.h"
 #include "provider_page.h"
 
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 enum { EXIT_USAGE = 64, EXIT_CONFIG = 78 };
 
@@ -52,13 +51,6 @@ struct provider {
     struct buf text;
     int code;
 };
-
-static volatile sig_atomic_t stop_signal;
-
-static void on_signal(int number)
-{
-    stop_signal = number;
-}
 
 static int complain(int code, const char *sentence)
 {
@@ -372,7 +364,7 @@ static void provider_close(struct provider *provider, int code)
 static void provider_tick(void *arg)
 {
     struct provider *provider = arg;
-    if (stop_signal != 0)
+    if (process_noted_signal() != 0)
         provider_close(provider, 0);
     else
         loop_timer_set(provider->tick, TICK_MS);
@@ -415,26 +407,6 @@ static void webhook_resolved(void *arg, enum status status, const char *const *a
     provider_open(provider);
 }
 
-/* Each buyer who pays and each call is an open file. */
-static void raise_open_files(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-static void catch_signals(void)
-{
-    const struct sigaction action = {.sa_handler = on_signal};
-    const struct sigaction ignore = {.sa_handler = SIG_IGN};
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
-    (void)sigaction(SIGHUP, &action, NULL);
-    (void)sigaction(SIGPIPE, &ignore, NULL);
-}
-
 static int run(struct provider *provider)
 {
     char error[200];
@@ -449,8 +421,8 @@ static int run(struct provider *provider)
         token_keys_free(provider->keys);
         return complain(1, "no event loop: out of open files");
     }
-    catch_signals();
-    raise_open_files();
+    process_note_signals();
+    (void)process_raise_open_files(); /* each buyer who pays and each call is one */
     messages_load();
     buf_init(&provider->text, ANSWER_MAX);
     provider->books = provider_books_new();
