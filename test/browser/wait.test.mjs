@@ -87,7 +87,7 @@ test('waits, is let in, and is told so in every way he asked for', async () => {
   assert.match(await reader.page.title(), /^Your turn!/);
   assert.equal(await reader.page.locator('#enter').getAttribute('href'), `/buy/${id}`);
   assert.equal(await reader.page.evaluate(() => document.activeElement.id), 'enter', 'what had the focus is gone');
-  await waitUntil(async () => (await heard(reader.page)).some(([how]) => how === 'assertive'), 5000, 'the announcement');
+  await waitUntil(async () => (await heard(reader.page)).some(([how]) => how === 'assertive'), 15000, 'the announcement');
   assert.deepEqual(await reader.page.evaluate(() => globalThis.notified), [['It’s your turn', 'One Night Only: come in before the countdown ends.']]);
   assert.equal(await reader.page.evaluate(() => globalThis.tones), 6);
   await reader.close();
@@ -280,7 +280,7 @@ test('a threshold that is raised lets them in; a position never rises, whatever 
   await many(behind.slice(0, 10), 10, (client) => client.leave(id));
   await waitUntil(async () => (await number(far)) === 22, 10000, 'the places of those who left');
   assert.match(await far.seen('#ahead'), /^21 people ahead of you$/);
-  await waitUntil(async () => Number(await far.page.locator('#progress').getAttribute('value')) === 31, 5000, 'the bar');
+  await waitUntil(async () => Number(await far.page.locator('#progress').getAttribute('value')) === 31, 15000, 'the bar');
   await world.organizer.patch(id, { threshold: 8 });
   await showing(reader, 'admitted');
   await waitUntil(async () => (await number(far)) <= 15, 10000, 'a shorter queue');
@@ -296,12 +296,12 @@ test('pause, message, resume, close: as the organizer does it', async () => {
   const { id, reader } = await waiting();
   await listen(reader.page);
   await world.organizer.act(id, 'message', { text: 'Ten minutes more. Thank you <b>all</b>.' });
-  await waitUntil(async () => (await reader.seen('#message')) === 'Ten minutes more. Thank you <b>all</b>.', 5000, 'the message');
+  await waitUntil(async () => (await reader.seen('#message')) === 'Ten minutes more. Thank you <b>all</b>.', 15000, 'the message');
   await world.organizer.act(id, 'pause');
   await showing(reader, 'paused');
   assert.equal(await number(reader), 1);
   await world.organizer.act(id, 'message', { text: null });
-  await waitUntil(async () => (await reader.seen('#organizer')) === '', 5000, 'no message');
+  await waitUntil(async () => (await reader.seen('#organizer')) === '', 15000, 'no message');
   await world.organizer.act(id, 'resume');
   await showing(reader, 'waiting');
   await world.organizer.act(id, 'close');

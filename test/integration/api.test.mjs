@@ -80,7 +80,7 @@ test('leaving frees the slot, and an ended admission cannot be had back by its t
   assert.equal(back.body.position, 2, 'he stands behind the third now');
   assert.notEqual(decode(back.body.ticket).p, decode(early.ticket).p);
   await first.leave(event.id);
-  await waitUntil(() => organizer.act(event.id, 'process'), 5000, 'a processor');
+  await waitUntil(() => organizer.act(event.id, 'process'), 15000, 'a processor');
   assert.equal((await third.status(event.id)).body.status, 'active');
 });
 
@@ -138,7 +138,7 @@ test('tickets and passes of another buyer or event, forged or expired: 401 or 40
   const inside = new Client(server, { sub: 'inside' });
   const elsewhere = new Client(server, { sub: 'elsewhere' });
   const thief = new Client(server, { sub: 'thief' });
-  await waitUntil(async () => (await inside.check(event.id)).body.status === 'active', 5000, 'an admission');
+  await waitUntil(async () => (await inside.check(event.id)).body.status === 'active', 15000, 'an admission');
   await elsewhere.check(other.id);
   const order = { eventId: event.id, quantity: 1 };
   problem(await thief.reserve(order), 403, 'not-admitted');
@@ -210,7 +210,7 @@ test('a pass can be verified by the published key alone', async () => {
 test('bad input is a problem that names the field, and changes nothing', async () => {
   const event = await organizer.sale({ threshold: 5, grid: { rows: 1, seatsPerRow: 4 } });
   const buyer = new Client(server, { sub: 'clumsy' });
-  await waitUntil(async () => (await buyer.check(event.id)).body.status === 'active', 5000, 'an admission');
+  await waitUntil(async () => (await buyer.check(event.id)).body.status === 'active', 15000, 'an admission');
   const reserve = (body) => buyer.post('/api/reservations', { body, headers: { 'content-type': 'application/json' } });
   const cases = [
     [`{"eventId":"${event.id}","quantity":-1}`, 'quantity'],
@@ -272,7 +272,7 @@ test('probes and metrics', async () => {
   assert.deepEqual(ready.body, { status: 'ready', redis: 'up', postgres: 'up' });
   const event = await organizer.sale({ threshold: 0 });
   await new Client(server, { sub: 'counted' }).check(event.id);
-  await waitUntil(async () => (await server.metric(`tiketi_queue_size{eventId="${event.id}"}`)) === 1, 5000, 'the queue gauge');
+  await waitUntil(async () => (await server.metric(`tiketi_queue_size{eventId="${event.id}"}`)) === 1, 15000, 'the queue gauge');
   const { text } = await server.get('/metrics');
   assert.match(text, /tiketi_http_requests_total\{method="POST",path="\/api\/queue\/check\/\{eventId\}",status="200"\} \d+/);
   assert.match(text, /tiketi_http_request_duration_seconds_bucket\{method="POST",path="\/api\/queue\/check\/\{eventId\}",le="\+Inf"\} \d+/);

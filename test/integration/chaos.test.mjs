@@ -51,7 +51,7 @@ async function pods(t, env = {}) {
 
 async function openSale(api, settings) {
   const event = await new Organizer(api).sale(settings);
-  await waitUntil(() => redis.cli('EXISTS', `free:{${event.id}}`).then(Number), 5000, 'the count of free seats');
+  await waitUntil(() => redis.cli('EXISTS', `free:{${event.id}}`).then(Number), 15000, 'the count of free seats');
   return event.id;
 }
 

@@ -40,7 +40,7 @@ async function serve(t) {
 // An event that is open and knows its seats, so that the first buyers go straight in.
 async function openSale(server, settings) {
   const event = await new Organizer(server).sale(settings);
-  await waitUntil(() => redis.cli('EXISTS', `free:{${event.id}}`).then(Number), 5000, 'the count of free seats');
+  await waitUntil(() => redis.cli('EXISTS', `free:{${event.id}}`).then(Number), 15000, 'the count of free seats');
   return event.id;
 }
 

@@ -101,7 +101,7 @@ test('kept connections that never cease to ask are answered or cut, exit 0 in ti
       }
     }
   });
-  await waitUntil(() => codes.size > 0, 5000, 'the first answers');
+  await waitUntil(() => codes.size > 0, 15000, 'the first answers');
   await stopInTime();
   going = false;
   await Promise.all(load);

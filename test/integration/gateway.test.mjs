@@ -295,7 +295,7 @@ test('watchers are told of seats, everyone of the status; a clear reaches all', 
   await position(waiting.socket);
   const { status } = await inside.client.reserve({ eventId: id, quantity: 2 });
   assert.equal(status, 201);
-  await waitUntil(() => watcher.all('seats-changed').some(({ payload }) => payload.seats.length === 2), 5000, 'the two seats');
+  await waitUntil(() => watcher.all('seats-changed').some(({ payload }) => payload.seats.length === 2), 15000, 'the two seats');
   assert.equal(waiting.socket.all('seats-changed').length, 0);
 
   await organizer.act(id, 'pause');
@@ -322,7 +322,7 @@ test('numbers are sent when they change, at most once a second', async (t) => {
     await new Client(server, { sub: uniqueId() }).check(id);
     await sleep(100);
   });
-  const last = await waitUntil(() => socket.all('queue-updated').find(({ payload }) => payload.queueSize === 39), 5000, 'the last numbers');
+  const last = await waitUntil(() => socket.all('queue-updated').find(({ payload }) => payload.queueSize === 39), 15000, 'the last numbers');
   assert.deepEqual(last.payload, { eventId: id, queueSize: 39, currentUsers: 2, threshold: 2 });
   const times = socket.all('queue-updated').map(({ at }) => at);
   for (let i = 1; i < times.length; i++) assert.ok(times[i] - times[i - 1] > 800, `two within ${times[i] - times[i - 1]} ms`);

@@ -313,7 +313,7 @@ test('a frozen PostgreSQL is "down" within five seconds though nobody asks for a
   try {
     const [server] = await pods(await own.migrated());
     const state = async () => (await server.get('/readyz')).body.postgres;
-    await waitUntil(async () => (await state()) === 'up', 5000, 'up');
+    await waitUntil(async () => (await state()) === 'up', 15000, 'up');
     await own.pause();
     const from = Date.now();
     await waitUntil(async () => (await state()) === 'down', 15000, 'down');

@@ -68,15 +68,15 @@ for (const point of ['ledger-before-commit', 'ledger-after-commit', 'ledger-afte
     const event = await organizer.sale({ threshold: 0, intervalMs: 200, grid: { rows: 5, seatsPerRow: 10 } });
     const clients = await wait(web, event, 30);
     const doomed = await serve(t, { roles: 'processor', ready: false, env: { TIKETI_CRASH: point } });
-    await waitUntil(() => redis.cli('GET', key('lease', event.id)), 5000, 'a lease');
-    await waitUntil(async () => (await freeNumbers(event.id)).free === 50, 5000, 'the free seats to be known');
+    await waitUntil(() => redis.cli('GET', key('lease', event.id)), 15000, 'a lease');
+    await waitUntil(async () => (await freeNumbers(event.id)).free === 50, 15000, 'the free seats to be known');
     await serve(t, { roles: 'processor', ready: false });
     await organizer.patch(event.id, { threshold: 30 });
     assert.equal((await doomed.child.exited).code, 137);
     await waitUntil(async () => (await inside(event.id)) === 30, 10000, 'all inside');
     await assertOneHoldEach(event.id, clients);
     await Promise.all(clients.map((client) => client.socket.next('queue-entry-allowed', 15000)));
-    await waitUntil(async () => (await freeNumbers(event.id)).free === 20, 5000, 'the free seats to be right');
+    await waitUntil(async () => (await freeNumbers(event.id)).free === 20, 15000, 'the free seats to be right');
     assert.equal((await freeNumbers(event.id)).admitted, 30);
     for (const client of clients.slice(0, 3)) {
       const list = (await client.get('/api/reservations')).body.reservations;
@@ -93,7 +93,7 @@ test('PostgreSQL down: whoever is let in is told without seats, once; the seats 
   const organizer = new Organizer(server);
   const event = await organizer.sale({ threshold: 0, intervalMs: 200, grid: { rows: 1, seatsPerRow: 20 } });
   const clients = await wait(server, event, 5);
-  await waitUntil(async () => (await freeNumbers(event.id)).free === 20, 5000, 'the free seats to be known');
+  await waitUntil(async () => (await freeNumbers(event.id)).free === 20, 15000, 'the free seats to be known');
   await postgres.halt('SIGQUIT');
   // The settings live in PostgreSQL: open the door in the live copy.
   await redis.cli('HSET', key('config', event.id), 'threshold', 5);
@@ -101,7 +101,7 @@ test('PostgreSQL down: whoever is let in is told without seats, once; the seats 
   assert.ok(entries.every(({ payload }) => payload.pass && !payload.reservation));
   await postgres.start();
   await assertOneHoldEach(event.id, clients);
-  await waitUntil(async () => (await freeNumbers(event.id)).free === 15, 5000, 'the free seats to be right');
+  await waitUntil(async () => (await freeNumbers(event.id)).free === 15, 15000, 'the free seats to be right');
   clients.forEach((client) => client.socket.close());
 });
 
@@ -110,7 +110,7 @@ test('PostgreSQL stopped dead in mid-sale: entries wait two seconds for it, no l
   const organizer = new Organizer(server);
   const event = await organizer.sale({ threshold: 0, intervalMs: 200, grid: { rows: 1, seatsPerRow: 20 } });
   const clients = await wait(server, event, 5);
-  await waitUntil(async () => (await freeNumbers(event.id)).free === 20, 5000, 'the free seats to be known');
+  await waitUntil(async () => (await freeNumbers(event.id)).free === 20, 15000, 'the free seats to be known');
   await postgres.pause();
   try {
     await redis.cli('HSET', key('config', event.id), 'threshold', 5);
@@ -127,13 +127,13 @@ test('a seat given back lets the next one in, with that seat', async (t) => {
   const organizer = new Organizer(server);
   const event = await organizer.sale({ threshold: 10, intervalMs: 200, grid: { rows: 1, seatsPerRow: 1 } });
   const [first, second] = ['one', 'two'].map((sub) => new Client(server, { sub: `${sub}-${event.id}` }));
-  await waitUntil(async () => (await first.check(event.id)).body.status === 'active', 5000, 'the first to be in');
-  await waitUntil(async () => (await holds(event.id)).length === 1, 5000, 'his hold');
+  await waitUntil(async () => (await first.check(event.id)).body.status === 'active', 15000, 'the first to be in');
+  await waitUntil(async () => (await holds(event.id)).length === 1, 15000, 'his hold');
   assert.equal((await second.check(event.id)).body.queued, true, 'there is no seat for the second');
   const { id } = (await first.get('/api/reservations')).body.reservations[0];
   assert.equal((await first.post(`/api/reservations/${id}/cancel`)).status, 200);
-  await waitUntil(async () => (await second.status(event.id)).body.status === 'active', 6000, 'the second to be in');
-  await waitUntil(async () => (await holds(event.id)).some((row) => row.buyer.startsWith('u:two') && row.status === 'held'), 5000, 'his hold');
+  await waitUntil(async () => (await second.status(event.id)).body.status === 'active', 15000, 'the second to be in');
+  await waitUntil(async () => (await holds(event.id)).some((row) => row.buyer.startsWith('u:two') && row.status === 'held'), 15000, 'his hold');
 });
 
 test('a log begun again below the cursor is read from its start', async (t) => {
@@ -143,7 +143,7 @@ test('a log begun again below the cursor is read from its start', async (t) => {
   await new Client(web, { sub: 'before' }).check(event.id);
   const processor = await serve(t, { roles: 'processor', ready: false });
   const copied = async () => (await rows('SELECT buyer FROM admissions WHERE event_id = $1 ORDER BY buyer', [event.id])).map((row) => row.buyer);
-  await waitUntil(async () => (await copied()).length === 1, 5000, 'the first entry');
+  await waitUntil(async () => (await copied()).length === 1, 15000, 'the first entry');
   await processor.stop();
   const [{ consumed }] = await rows('SELECT consumed FROM ledger_cursors WHERE event_id = $1', [event.id]);
   const ms = Number(consumed.split('-')[0]);
@@ -162,7 +162,7 @@ test('two thousand at once: every admission has its hold, in the order of the lo
   const event = await organizer.sale({ threshold: 0, intervalMs: 200, grid: { rows: 40, seatsPerRow: 50 } });
   const clients = Array.from({ length: 2000 }, (_, i) => new Client(server, { sub: `bulk-${i}` }));
   await many(clients, 50, (client) => client.check(event.id));
-  await waitUntil(async () => (await freeNumbers(event.id)).free === 2000, 5000, 'the free seats to be known');
+  await waitUntil(async () => (await freeNumbers(event.id)).free === 2000, 15000, 'the free seats to be known');
   await organizer.patch(event.id, { threshold: 2000 });
   await waitUntil(async () => (await inside(event.id)) === 2000, 20000, 'all inside');
   await waitUntil(async () => (await freeNumbers(event.id)).free === 0, 20000, 'all seats held');

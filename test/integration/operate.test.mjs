@@ -134,7 +134,7 @@ test('message: everybody who waits reads it at once, newcomers too, until it is 
   assert.equal(answer.status, 200, answer.text);
   assert.equal(answer.body.message, text);
   assert.deepEqual((await socket.next('message')).payload, { eventId: event.id, text });
-  await waitUntil(async () => (await waiter.status(event.id)).body.eventInfo.message === text, 3000, 'the message in status');
+  await waitUntil(async () => (await waiter.status(event.id)).body.eventInfo.message === text, 15000, 'the message in status');
   assert.equal((await new Client(server, { sub: 'late' }).check(event.id)).body.eventInfo.message, text);
   assert.equal((await server.get(`/api/events/${event.id}`)).body.message, text);
   await organizer.patch(event.id, { title: 'Another name' });
@@ -142,7 +142,7 @@ test('message: everybody who waits reads it at once, newcomers too, until it is 
 
   await organizer.act(event.id, 'message', { text: null });
   assert.deepEqual((await socket.next('message')).payload, { eventId: event.id, text: '' });
-  await waitUntil(async () => !('message' in (await waiter.status(event.id)).body.eventInfo), 3000, 'no message any more');
+  await waitUntil(async () => !('message' in (await waiter.status(event.id)).body.eventInfo), 15000, 'no message any more');
   for (const json of [{ text: 'x'.repeat(501) }, { text: 'é'.repeat(501) }, { text: 7 }, { text: 'a\u0007b' }, {}, { text: 'x', more: 1 }]) {
     const bad = await organizer.post(admin(event.id, '/message'), { json });
     assert.equal(bad.status, 400, JSON.stringify(json));
@@ -164,7 +164,7 @@ test('admit: so many now, whatever interval and outflow say, in order, and never
   const admit = async (count) => (await organizer.must('POST', admin(event.id, '/admit'), { count })).admitted;
   assert.equal(await admit(3), 3);
   const inside = async () => (await many(buyers, 4, async (buyer) => (await buyer.status(event.id)).body.status === 'active')).map(Number).join('');
-  const told = (wanted) => waitUntil(async () => (await inside()) === wanted, 3000, `${wanted} inside`); // a poll may be a second old
+  const told = (wanted) => waitUntil(async () => (await inside()) === wanted, 15000, `${wanted} inside`); // a poll may be a second old
   await told('11100000');
   assert.equal(await admit(100), 2, 'room for two');
   await told('11111000');

@@ -57,14 +57,14 @@ test('the states of a sale, as buyers see them', async () => {
   await organizer.act(event.id, 'open');
   assert.equal((await buyer.check(event.id)).body.status, 'queued');
   await organizer.act(event.id, 'pause');
-  await waitUntil(async () => (await buyer.status(event.id)).body.status === 'paused', 2000, 'paused');
+  await waitUntil(async () => (await buyer.status(event.id)).body.status === 'paused', 15000, 'paused');
   await organizer.patch(event.id, { threshold: 5 });
   // The event is so new that perhaps no processor has taken it yet: then the answer is 503.
-  await waitUntil(() => organizer.act(event.id, 'process'), 5000, 'a processor');
+  await waitUntil(() => organizer.act(event.id, 'process'), 15000, 'a processor');
   assert.equal((await buyer.status(event.id)).body.status, 'paused', 'nobody enters while paused');
   await organizer.act(event.id, 'resume');
   await organizer.act(event.id, 'process');
-  await waitUntil(async () => (await buyer.status(event.id)).body.status === 'active', 3000, 'in after the resume');
+  await waitUntil(async () => (await buyer.status(event.id)).body.status === 'active', 15000, 'in after the resume');
   await organizer.act(event.id, 'close');
   const late = await new Client(server, { sub: 'late' }).check(event.id);
   assert.equal(late.status, 410, late.text);
@@ -81,9 +81,9 @@ test('opening and closing times are kept by the clock alone', async () => {
   const second = new Client(server, { sub: 'early2' });
   assert.equal((await first.check(event.id)).body.status, 'scheduled');
   assert.equal((await second.check(event.id)).body.position, 2);
-  await waitUntil(async () => (await first.status(event.id)).body.status === 'active', 6000, 'the first is in at the opening');
-  await waitUntil(async () => (await second.status(event.id)).body.position === 1, 3000, 'the second to be the next');
-  await waitUntil(async () => (await new Client(server, { sub: 'late' }).check(event.id)).status === 410, 8000, 'closed by time');
+  await waitUntil(async () => (await first.status(event.id)).body.status === 'active', 15000, 'the first is in at the opening');
+  await waitUntil(async () => (await second.status(event.id)).body.position === 1, 15000, 'the second to be the next');
+  await waitUntil(async () => (await new Client(server, { sub: 'late' }).check(event.id)).status === 410, 15000, 'closed by time');
 });
 
 test('clear empties queue and room, and old tickets and passes are worthless', async () => {
@@ -121,7 +121,7 @@ test('process runs a tick now, stats count, and without a processor it is 503 wi
   assert.equal(done.status, 200, done.text);
   const stats = await organizer.stats(event.id);
   assert.equal(stats.counters.admitted, 1, JSON.stringify(stats));
-  await waitUntil(async () => (await organizer.stats(event.id)).currentUsers === 1, 3000, 'the number inside');
+  await waitUntil(async () => (await organizer.stats(event.id)).currentUsers === 1, 15000, 'the number inside');
 });
 
 test('100 threshold changes on two pods with Pub/Sub cut: each in force on both within a second', { timeout: 120000 }, async () => {

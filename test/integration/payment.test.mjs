@@ -14,7 +14,7 @@ const settings = { threshold: 10, autoHold: 0, grid: { rows: 1, seatsPerRow: 4 }
 
 async function enter(event, sub, at = server) {
   const buyer = new Client(at, { sub });
-  await waitUntil(async () => (await buyer.check(event.id)).body.status === 'active', 8000, `${sub} to be inside`);
+  await waitUntil(async () => (await buyer.check(event.id)).body.status === 'active', 15000, `${sub} to be inside`);
   return buyer;
 }
 
@@ -56,7 +56,7 @@ test('pay gives the buyer a signed order, the same one again; the provider confi
   assert.equal(paid.body.payment, 'paid');
   assert.equal((await told(reservation, order)).body.payment, 'paid', 'repeated');
   assert.deepEqual(await payments(reservation), [{ provider: 'demo', reference: order.reference, amount: 5000, status: 'paid' }]);
-  await waitUntil(async () => (await buyer.status(event.id)).body.status === 'not_in_queue', 5000, 'the slot to be free');
+  await waitUntil(async () => (await buyer.status(event.id)).body.status === 'not_in_queue', 15000, 'the slot to be free');
   const again = await payWith(buyer, reservation);
   assert.equal(again.status, 409);
   assert.equal(again.body.code, 'already-paid');
@@ -72,7 +72,7 @@ test('nothing to pay: confirmed at once, and the slot is free', async () => {
   assert.equal(await statusOf(buyer, reservation), 'confirmed');
   assert.equal((await payWith(buyer, reservation)).body.status, 'confirmed', 'and again');
   assert.deepEqual(await payments(reservation), []);
-  await waitUntil(async () => (await buyer.status(event.id)).body.status === 'not_in_queue', 5000, 'the slot to be free');
+  await waitUntil(async () => (await buyer.status(event.id)).body.status === 'not_in_queue', 15000, 'the slot to be free');
 });
 
 test('only the owner pays, and only for what is held', async () => {
@@ -85,7 +85,7 @@ test('only the owner pays, and only for what is held', async () => {
   await buyer.post(`/api/reservations/${reservation.id}/cancel`);
   assert.equal((await payWith(buyer, reservation)).body.code, 'not-payable');
   const next = (await buyer.reserve({ eventId: event.id, quantity: 1 })).body;
-  await waitUntil(async () => (await statusOf(buyer, next)) === 'expired', 6000, 'the hold to lapse');
+  await waitUntil(async () => (await statusOf(buyer, next)) === 'expired', 15000, 'the hold to lapse');
   const late = await payWith(buyer, next);
   assert.equal(late.status, 410);
   assert.equal(late.body.code, 'expired');

@@ -65,7 +65,7 @@ test('the lease of a killed holder is taken over within five seconds, whatever t
   const organizer = new Organizer(web);
   const { id } = await organizer.sale({ threshold: 1, autoHold: 0 });
   const [first] = await joinMany(web, id, 3, 1);
-  const lease = await waitUntil(() => leaseOf(id), 5000, 'a lease');
+  const lease = await waitUntil(() => leaseOf(id), 15000, 'a lease');
   await serve(t, { roles: 'processor', env: { QUEUE_PROCESSOR_INTERVAL: 60000 } });
   await sleep(1500);
   await first.leave(id); // a slot is free, and the next tick is nearly a minute away
@@ -84,7 +84,7 @@ test('process runs a tick now and says what it did; without a holder it is 503',
   const organizer = new Organizer(web);
   const { id } = await organizer.sale({ threshold: 1, autoHold: 0, intervalMs: 60000 });
   const [first] = await joinMany(web, id, 4, 1);
-  await waitUntil(() => redis.cli('EXISTS', key('index', id)), 8000, 'the holder at work');
+  await waitUntil(() => redis.cli('EXISTS', key('index', id)), 15000, 'the holder at work');
   await first.leave(id);
   const done = await organizer.act(id, 'process');
   assert.deepEqual(done, { eventId: id, promoted: 1, evicted: 0 });
@@ -99,12 +99,12 @@ test('a changed interval is obeyed at once', async (t) => {
   const organizer = new Organizer(server);
   const { id } = await organizer.sale({ threshold: 1, autoHold: 0, intervalMs: 60000 });
   const [first] = await joinMany(server, id, 3, 1);
-  await waitUntil(() => redis.cli('EXISTS', key('index', id)), 8000, 'the holder at work');
+  await waitUntil(() => redis.cli('EXISTS', key('index', id)), 15000, 'the holder at work');
   await first.leave(id);
   await sleep(1000);
   assert.equal(await waiting(id), 2);
   await organizer.patch(id, { intervalMs: 200 });
-  await waitUntil(async () => (await waiting(id)) === 1, 2500, 'the next tick');
+  await waitUntil(async () => (await waiting(id)) === 1, 15000, 'the next tick');
 });
 
 test('one broken event never stops another', async (t) => {
@@ -117,15 +117,15 @@ test('one broken event never stops another', async (t) => {
   await redis.cli('SET', key('queue', broken.id), 'not a sorted set');
   await sleep(1500);
   await first.leave(sound.id);
-  await waitUntil(async () => (await waiting(sound.id)) === 1, 3000, 'the sound event to go on');
+  await waitUntil(async () => (await waiting(sound.id)) === 1, 15000, 'the sound event to go on');
   const ticks = await server.metric('tiketi_ticks_total');
-  await waitUntil(async () => (await server.metric('tiketi_ticks_total')) > ticks + 5, 5000, 'more ticks');
+  await waitUntil(async () => (await server.metric('tiketi_ticks_total')) > ticks + 5, 15000, 'more ticks');
   assert.ok(server.logs.some(({ level, event }) => level === 'error' && event === broken.id), 'the trouble is logged');
   assert.ok(server.logs.filter(({ event }) => event === broken.id).length < 20, 'but not over and over');
   await redis.cli('DEL', key('queue', broken.id));
   const buyers = await joinMany(server, broken.id, 2, 1);
   await buyers[0].leave(broken.id);
-  await waitUntil(async () => (await inside(broken.id)) === 1 && (await waiting(broken.id)) === 0, 5000, 'the broken one to work again');
+  await waitUntil(async () => (await inside(broken.id)) === 1 && (await waiting(broken.id)) === 0, 15000, 'the broken one to work again');
 });
 
 test('three processors and 3,000 waiting: nobody is lost, nobody enters twice', async (t) => {
@@ -136,7 +136,7 @@ test('three processors and 3,000 waiting: nobody is lost, nobody enters twice', 
   await joinMany(web, id, 3000);
   assert.equal(await waiting(id), 3000);
   const processors = await Promise.all([1, 2, 3].map(() => serve(t, { roles: 'processor' })));
-  await waitUntil(() => leaseOf(id), 5000, 'a lease');
+  await waitUntil(() => leaseOf(id), 15000, 'a lease');
   await organizer.act(id, 'resume');
   await waitUntil(async () => (await waiting(id)) === 0, 20000, 'everyone to be let in');
   assert.equal(await inside(id), 3000);
@@ -149,13 +149,13 @@ test('a holder stopped in mid-tick and continued after the takeover changes noth
   const organizer = new Organizer(web);
   const { id } = await organizer.sale({ threshold: 1, autoHold: 0, intervalMs: 20 });
   const one = await serve(t, { roles: 'processor' });
-  await waitUntil(() => leaseOf(id), 5000, 'a lease');
+  await waitUntil(() => leaseOf(id), 15000, 'a lease');
   const lease = await leaseOf(id);
   const count = 600;
   await joinMany(web, id, count);
   await serve(t, { roles: 'processor' });
   const changes = organizer.patch(id, { threshold: 300 });
-  await waitUntil(async () => (await inside(id)) > 1, 5000, 'ticks under way');
+  await waitUntil(async () => (await inside(id)) > 1, 15000, 'ticks under way');
   await one.pause();
   await changes;
   await organizer.patch(id, { threshold: count });
@@ -166,7 +166,7 @@ test('a holder stopped in mid-tick and continued after the takeover changes noth
   const now = await leaseOf(id);
   assert.ok(Number(now.split(':')[0]) > Number(lease.split(':')[0]));
   await assertOrderly(id, count - 1);
-  await waitUntil(() => one.logs.some(({ msg, message }) => /lease lost/.test(msg ?? message)), 5000, 'the old holder to notice');
+  await waitUntil(() => one.logs.some(({ msg, message }) => /lease lost/.test(msg ?? message)), 15000, 'the old holder to notice');
 });
 
 for (const point of ['tick-before-promote', 'tick-after-promote']) {
@@ -176,7 +176,7 @@ for (const point of ['tick-before-promote', 'tick-after-promote']) {
     const { id } = await organizer.sale({ threshold: 1, autoHold: 0, intervalMs: 100 });
     await joinMany(web, id, 200);
     const doomed = await serve(t, { roles: 'processor', ready: false, env: { TIKETI_CRASH: `${point}:20` } });
-    await waitUntil(() => leaseOf(id), 5000, 'a lease');
+    await waitUntil(() => leaseOf(id), 15000, 'a lease');
     await serve(t, { roles: 'processor' });
     await organizer.patch(id, { threshold: 200 });
     const { code } = await doomed.child.exited;
@@ -194,12 +194,12 @@ test('opening and closing times are honoured, and PostgreSQL follows', async (t)
   const clients = await joinMany(server, id, 3, 1);
   assert.equal((await clients[0].status(id)).body.status, 'scheduled');
   assert.equal(await inside(id), 0);
-  await waitUntil(async () => (await inside(id)) === 3, 6000, 'the doors to open');
+  await waitUntil(async () => (await inside(id)) === 3, 15000, 'the doors to open');
   assert.ok(Date.now() >= Date.parse(opensAt), 'not before the time');
-  await waitUntil(async () => (await organizer.get(`/api/admin/events/${id}`)).body.status === 'open', 8000, 'the record to follow');
+  await waitUntil(async () => (await organizer.get(`/api/admin/events/${id}`)).body.status === 'open', 15000, 'the record to follow');
   await organizer.patch(id, { closesAt: new Date(Date.now() + 1000).toISOString() });
-  await waitUntil(async () => (await new Client(server, { sub: uniqueId('late') }).check(id)).status === 410, 6000, 'the doors to close');
-  await waitUntil(async () => (await organizer.get(`/api/admin/events/${id}`)).body.status === 'closed', 8000, 'the record to follow');
+  await waitUntil(async () => (await new Client(server, { sub: uniqueId('late') }).check(id)).status === 410, 15000, 'the doors to close');
+  await waitUntil(async () => (await organizer.get(`/api/admin/events/${id}`)).body.status === 'closed', 15000, 'the record to follow');
 });
 
 test('the idle and those inside for too long make room', async (t) => {
@@ -239,7 +239,7 @@ test('the slot of one who has bought is freed, even if nobody told Redis', async
   const [{ outcome }] = await database.query('SELECT outcome FROM payment_report($1, $2, $3, $4, $5, $6)', [body.id, 'test', 'r1', 100, 'EUR', 'paid']);
   assert.equal(outcome, 'confirmed');
   await waitUntil(async () => (await waiting(id)) === 0, 15000, 'the next one to be let in');
-  await waitUntil(async () => (await database.query('SELECT slot_freed FROM reservations WHERE id = $1', [body.id]))[0].slot_freed, 8000, 'the mark');
+  await waitUntil(async () => (await database.query('SELECT slot_freed FROM reservations WHERE id = $1', [body.id]))[0].slot_freed, 15000, 'the mark');
   assert.ok((await logOf(id)).some(({ kind, buyer: who }) => kind === 'completed' && who === `u:${buyer.sub ?? `00000-${id}`}`));
 });
 
@@ -251,15 +251,15 @@ test('the queue goes on while PostgreSQL is down, also on a processor that start
   const organizer = new Organizer(server);
   const { id } = await organizer.sale({ threshold: 1, autoHold: 0, intervalMs: 200 });
   const clients = await joinMany(server, id, 4, 1);
-  await waitUntil(() => redis.cli('SISMEMBER', 'events', id), 8000, 'the cache of live events');
+  await waitUntil(() => redis.cli('SISMEMBER', 'events', id), 15000, 'the cache of live events');
   await own.halt();
   await clients[0].leave(id);
-  await waitUntil(async () => (await waiting(id)) === 2, 5000, 'the next one');
+  await waitUntil(async () => (await waiting(id)) === 2, 15000, 'the next one');
   await server.kill();
   const other = await serve(t, { database: data, roles: 'api,processor', ready: false });
   await other.waitReady();
   const late = new Client(other, { token: clients[1].token });
-  await waitUntil(async () => (await late.leave(id)).status === 200, 8000, 'an answer');
+  await waitUntil(async () => (await late.leave(id)).status === 200, 15000, 'an answer');
   await waitUntil(async () => (await waiting(id)) === 1, 10000, 'the next one');
 });
 
@@ -267,9 +267,9 @@ test('a lost live copy is written again from PostgreSQL', async (t) => {
   const server = await serve(t);
   const organizer = new Organizer(server);
   const { id } = await organizer.sale({ threshold: 7, autoHold: 0 });
-  await waitUntil(() => redis.cli('EXISTS', key('index', id)), 8000, 'the holder at work');
+  await waitUntil(() => redis.cli('EXISTS', key('index', id)), 15000, 'the holder at work');
   await redis.cli('DEL', key('config', id));
-  await waitUntil(async () => (await redis.cli('HGET', key('config', id), 'threshold')) === '7', 8000, 'the live copy');
+  await waitUntil(async () => (await redis.cli('HGET', key('config', id), 'threshold')) === '7', 15000, 'the live copy');
 });
 
 test('when all seats are sold the event is sold out, and a freed seat reopens it', async (t) => {
@@ -279,7 +279,7 @@ test('when all seats are sold the event is sold out, and a freed seat reopens it
   const statusIs = async (status) => (await organizer.get(`/api/admin/events/${id}`)).body.status === status;
   await database.query(`UPDATE seats SET status = 'sold', holder = gen_random_uuid(), held_until = NULL WHERE event_id = $1`, [id]);
   await waitUntil(() => statusIs('sold_out'), 10000, 'sold out');
-  await waitUntil(async () => (await redis.cli('HGET', key('config', id), 'status')) === 'sold_out', 8000, 'the live copy');
+  await waitUntil(async () => (await redis.cli('HGET', key('config', id), 'status')) === 'sold_out', 15000, 'the live copy');
   await database.query(`UPDATE seats SET status = 'available', holder = NULL WHERE event_id = $1`, [id]);
   await waitUntil(() => statusIs('open'), 10000, 'open again');
 });

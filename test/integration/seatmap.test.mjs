@@ -36,16 +36,16 @@ const rebuilds = async () => {
 
 async function enter(event, sub) {
   const buyer = new Client(pods[0], { sub });
-  await waitUntil(async () => (await buyer.check(event.id)).body.status === 'active', 8000, `${sub} to be inside`);
+  await waitUntil(async () => (await buyer.check(event.id)).body.status === 'active', 15000, `${sub} to be inside`);
   return buyer;
 }
 
 const held = async (event, count, pod, headers) =>
-  waitUntil(async () => (await map(event, headers, pod)).body.seats.filter((seat) => seat.status === 'held').length === count, 8000, `${count} held`);
+  waitUntil(async () => (await map(event, headers, pod)).body.seats.filter((seat) => seat.status === 'held').length === count, 15000, `${count} held`);
 
 async function replayed() {
   const [{ lsn }] = await postgres.query('SELECT pg_current_wal_lsn()::text AS lsn');
-  await waitUntil(async () => (await standby.query(`SELECT pg_last_wal_replay_lsn() >= '${lsn}'::pg_lsn AS done`))[0].done, 8000, 'the replica');
+  await waitUntil(async () => (await standby.query(`SELECT pg_last_wal_replay_lsn() >= '${lsn}'::pg_lsn AS done`))[0].done, 15000, 'the replica');
 }
 
 test('an ETag of its version: 304 while nothing changes, another one when something does', async () => {
@@ -113,7 +113,7 @@ test('a replica that lags takes nothing back', async () => {
     const { version } = (await map(event, {}, direct)).body;
     await direct.stop();
     // The others read the replica; Redis has the newer map, and it stays the newer one.
-    await waitUntil(async () => (await map(event)).body.version === version, 5000, 'the newer map');
+    await waitUntil(async () => (await map(event)).body.version === version, 15000, 'the newer map');
     for (let i = 0; i < 25; i++) {
       for (const pod of pods) {
         const { body } = await map(event, {}, pod);
@@ -135,7 +135,7 @@ test('the replica is what is read, and without it the primary', async () => {
   const onReplica = await calls(standby);
   const from = Date.now();
   while (Date.now() - from < 3000) await map(event);
-  await waitUntil(async () => (await calls(standby)) > onReplica, 5000, 'reads on the replica');
+  await waitUntil(async () => (await calls(standby)) > onReplica, 15000, 'reads on the replica');
 
   await standby.halt('SIGQUIT');
   const buyer = await enter(event, 'orphan');
@@ -154,7 +154,7 @@ test('Redis gone: PostgreSQL answers; PostgreSQL gone: the map of the last minut
   assert.equal((await map(event, {}, pod)).body.seats.length, 5);
   await own.halt();
   await boss.request('POST', `/api/admin/events/${event.id}/seats`, { json: { grid: { section: 'B', rows: 1, seatsPerRow: 1, price: 1, currency: 'EUR' } } });
-  await waitUntil(async () => (await map(event, {}, pod)).body.seats?.length === 6, 8000, 'the new seat without Redis');
+  await waitUntil(async () => (await map(event, {}, pod)).body.seats?.length === 6, 15000, 'the new seat without Redis');
   await db.halt();
   await waitUntil(async () => (await pod.get('/readyz')).body.postgres === 'down', 10000, 'PostgreSQL to be missed');
   const late = await map(event, {}, pod);

@@ -12,7 +12,7 @@ const { redis, database, server, organizer } = await stage();
 // enter: joins until inside (the first tick writes how many seats are free).
 async function enter(event, sub) {
   const buyer = new Client(server, { sub });
-  await waitUntil(async () => (await buyer.check(event.id)).body.status === 'active', 8000, `${sub} to be inside`);
+  await waitUntil(async () => (await buyer.check(event.id)).body.status === 'active', 15000, `${sub} to be inside`);
   return buyer;
 }
 
@@ -44,7 +44,7 @@ test('hold by seat: one wins, the other is told which seat is gone', async () =>
   assert.ok(won.reservationNumber);
   assert.ok(Date.parse(won.expiresAt) > Date.now());
   assert.equal(seat(await seatsOf(event), 3).status, 'held');
-  await waitUntil(async () => seat(await mapOf(event), 3).status === 'held', 5000, 'the public map to show it');
+  await waitUntil(async () => seat(await mapOf(event), 3).status === 'held', 15000, 'the public map to show it');
 });
 
 test('by quantity: the best adjacent seats; a swap is atomic; the limit holds against parallel requests', async () => {
@@ -82,7 +82,7 @@ test('cancel: the owner only, once; an expired hold can free no seat of somebody
   assert.equal((await b.post(`/api/reservations/${held.id}/cancel`)).status, 403);
   assert.equal((await b.get(`/api/reservations/${held.id}`)).status, 403);
   let taken;
-  await waitUntil(async () => (taken = await b.reserve({ eventId: event.id, quantity: 1 })).status === 201, 5000, 'the expired hold to be taken over');
+  await waitUntil(async () => (taken = await b.reserve({ eventId: event.id, quantity: 1 })).status === 201, 15000, 'the expired hold to be taken over');
   const cancel = await a.post(`/api/reservations/${held.id}/cancel`);
   assert.ok([409, 410].includes(cancel.status), cancel.text);
   assert.equal((await seatsOf(event))[0].status, 'held', 'still held by the second');
@@ -118,8 +118,8 @@ test('auto-hold: each admitted buyer is told of his seats, once, and leaving giv
   const event = await organizer.sale({ threshold: 2, autoHold: 1, intervalMs: 200, grid: { rows: 1, seatsPerRow: 5 } });
   const buyers = ['h1', 'h2', 'h3'].map((sub) => new Client(server, { sub }));
   for (const buyer of buyers) await buyer.check(event.id);
-  await waitUntil(async () => (await redis.cli('SCARD', `active:{${event.id}}`)) === 2, 5000, 'two inside');
-  await waitUntil(async () => (await soldOrHeld(event)) === 2, 5000, 'two seats held');
+  await waitUntil(async () => (await redis.cli('SCARD', `active:{${event.id}}`)) === 2, 15000, 'two inside');
+  await waitUntil(async () => (await soldOrHeld(event)) === 2, 15000, 'two seats held');
   const socket = await Socket.open(server);
   socket.send('join-queue', { eventId: event.id, ticket: buyers[2].ticket, token: buyers[2].token });
   await socket.next('queue-position');
@@ -128,7 +128,7 @@ test('auto-hold: each admitted buyer is told of his seats, once, and leaving giv
   assert.equal(payload.eventId, event.id);
   assert.ok(payload.pass);
   assert.equal(payload.reservation?.seats?.length, 1, JSON.stringify(payload));
-  await waitUntil(async () => (await soldOrHeld(event)) === 2, 5000, 'the leaver gave his seat back');
+  await waitUntil(async () => (await soldOrHeld(event)) === 2, 15000, 'the leaver gave his seat back');
   const mine = (await buyers[2].get('/api/reservations')).body;
   const list = Array.isArray(mine) ? mine : mine.reservations;
   assert.equal(list.length, 1);
@@ -139,7 +139,7 @@ test('nobody enters in vain: no more are let in than seats are left; sold out is
   const event = await organizer.sale({ threshold: 10, autoHold: 1, intervalMs: 200, grid: { rows: 1, seatsPerRow: 2 } });
   const buyers = ['s1', 's2', 's3', 's4'].map((sub) => new Client(server, { sub }));
   for (const buyer of buyers) await buyer.check(event.id);
-  await waitUntil(async () => (await redis.cli('SCARD', `active:{${event.id}}`)) === 2, 5000, 'two inside, though ten could be');
+  await waitUntil(async () => (await redis.cli('SCARD', `active:{${event.id}}`)) === 2, 15000, 'two inside, though ten could be');
   const inside = [];
   for (const buyer of buyers) if ((await buyer.check(event.id)).body.status === 'active') inside.push(buyer);
   assert.equal(inside.length, 2);
@@ -156,8 +156,8 @@ test('nobody enters in vain: no more are let in than seats are left; sold out is
       return list.length > 0;
     }, 5000, 'an auto-hold');
   for (const reservation of held) assert.equal((await pay(server, reservation)).status, 200);
-  await waitUntil(async () => (await waiting[0].status(event.id)).body.status === 'sold_out', 8000, 'sold out is told');
-  await waitUntil(() => socket.all('event-status-changed').some((message) => message.payload.status === 'sold_out'), 5000, 'and pushed');
+  await waitUntil(async () => (await waiting[0].status(event.id)).body.status === 'sold_out', 15000, 'sold out is told');
+  await waitUntil(() => socket.all('event-status-changed').some((message) => message.payload.status === 'sold_out'), 15000, 'and pushed');
   assert.equal(await redis.cli('SCARD', `active:{${event.id}}`), 0);
   await database.query("UPDATE seats SET status = 'available', holder = NULL, held_until = NULL WHERE id = $1", [held[0].seats[0].id]);
   await waitUntil(async () => (await waiting[0].status(event.id)).body.status !== 'sold_out', 15000, 'a freed seat reopens');
