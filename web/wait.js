@@ -16,12 +16,14 @@ const main = $('main');
 const api_path = (verb) => `/api/queue/${verb}/${eventId}`;
 
 const SAY_EVERY_MS = 30000;
-const CLEARED_SPREAD_MS = 4000;
+const SPREAD_MS = 4000; // what everybody learns in one moment, they ask about one after the other
 
 // The API's word -> the state of the page.
 const STATES = {
   queued: 'waiting', scheduled: 'scheduled', paused: 'paused', restoring: 'restoring', sold_out: 'sold_out', active: 'admitted',
 };
+// The event's own word -> what that makes of a page that waits.
+const STATUSES = { open: 'waiting', scheduled: 'scheduled', paused: 'paused', sold_out: 'sold_out' };
 // Nothing that could come changes these: the page is at its end.
 const FINAL = new Set(['expired', 'left', 'closed', 'unknown', 'login']);
 const PROBLEMS = { 'event-closed': 'closed', 'unknown-event': 'unknown', 'login-required': 'login', invalid: 'unknown' };
@@ -150,7 +152,11 @@ function showCountdown() {
   if (left > 0 || seen.overAt === until) return;
   seen.overAt = until; // once for each end
   if (seen.state === 'admitted') enterState('expired');
-  else live.refresh();
+  else refreshSoon();
+}
+
+function refreshSoon() {
+  setTimeout(() => live.refresh(), Math.random() * SPREAD_MS);
 }
 
 function everySecond() {
@@ -210,12 +216,15 @@ const NEWS = {
     everySecond();
   },
   'event-status-changed': ({ status }) => {
-    if (status === 'closed' && seen.state !== 'admitted') enterState('closed');
-    else live.refresh();
+    if (status === 'closed' && seen.state !== 'admitted') {
+      enterState('closed');
+      return;
+    }
+    if (STATUSES[status] && seen.state !== 'admitted') enterState(STATUSES[status]);
+    refreshSoon();
   },
   'queue-cleared': () => {
-    // Everybody at once would be too many.
-    setTimeout(() => location.replace(location.pathname), Math.random() * CLEARED_SPREAD_MS);
+    setTimeout(() => location.replace(location.pathname), Math.random() * SPREAD_MS);
   },
   message: ({ text }) => showMessage(text),
   error: ({ code }) => code !== 'draining' && live.refresh(),
