@@ -15,6 +15,7 @@ const QUIET_MS = 25000; // then we ask whether anybody is there
 const ANSWER_MS = 10000;
 const STEADY_MS = 10000; // a socket that lived so long starts the waiting times anew
 const POLL_MS = 10000;
+const SPREAD_MS = 3000;
 
 export class Live {
   constructor(options) {
@@ -143,7 +144,9 @@ export class Live {
     const wait = this.retryMs ?? Math.random() * most;
     this.retryMs = undefined;
     this.connectTimer = setTimeout(() => this.#connect(), wait);
-    if (this.link === 'socket' || this.link === undefined) this.#pollIn(0); // is it the socket alone?
+    // Is it the socket alone? One after the other: a gateway that ends had thousands.
+    if (this.link === 'socket') this.#pollIn(Math.random() * SPREAD_MS);
+    else if (this.link === undefined) this.#pollIn(0);
   }
 
   // ---- polling ----
