@@ -17,14 +17,17 @@ import { Postgres, Redis, ROOT, Server, privateFolder, removeFolder } from '../f
 import { express } from './express.mjs';
 import { growth } from './growth.mjs';
 import { holds } from './holds.mjs';
+import { hundred } from './hundred.mjs';
 import { joins } from './joins.mjs';
 import { ROUNDS, SECONDS, quick } from './measure.mjs';
 import { pods } from './pods.mjs';
 import { polls } from './polls.mjs';
 import { checkPromises } from './promises.mjs';
+import { push } from './push.mjs';
 import { redisside } from './redis.mjs';
+import { sockets } from './sockets.mjs';
 
-const sections = { joins, express, polls, redisside, growth, pods, holds };
+const sections = { joins, express, polls, redisside, growth, pods, sockets, push, holds, hundred };
 const chosen = process.env.BENCH?.split(/[ ,]+/) ?? Object.keys(sections);
 const parts = { servers: [] };
 

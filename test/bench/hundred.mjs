@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+//
+// The night this is built for: 100,000 buyers arrive within five seconds by HTTP, then everybody who
+// waits opens a socket, and stays. One api pod, as many gateway pods as the open files ask for, one
+// processor, Redis, PostgreSQL and the crowd, all on this machine. At the end the sale is closed and
+// everybody has to hear of it; the crowd checks every promise against Redis' log and PostgreSQL.
+// HUNDRED_USERS, HUNDRED_ARGS for other crowds.
+
+import { readFileSync } from 'node:fs';
+import { Organizer, Provider, SECRETS, Server, runTiketi, sleep, waitUntil } from '../fixtures/index.mjs';
+import { cpuOf, quick } from './measure.mjs';
+
+const USERS = Number(process.env.HUNDRED_USERS ?? (quick ? 10000 : 100000));
+const POD = 18000; // sockets of one gateway
+const SETTLE_S = 40;
+const STAY_MS = 10000;
+
+// What the machine did between two looks, as shares of all its cores.
+function machine() {
+  const [busy, idle] = readFileSync('/proc/stat', 'utf8').split('\n')[0].trim().split(/ +/).slice(1, 9).map(Number)
+    .reduce(([work, rest], value, i) => (i === 3 || i === 4 ? [work, rest + value] : [work + value, rest]), [0, 0]);
+  return { busy, all: busy + idle };
+}
+
+export async function hundred({ redis, postgres, folder }) {
+  const database = await postgres.migrated();
+  const start = (roles) => Server.start({ redis, database, roles, env: { QUEUE_PROCESSOR_INTERVAL: 1000, LOG_LEVEL: 'warn', DB_POOL_MAX: 8 } });
+  const api = await start('api');
+  const processor = await start('processor');
+  const gateways = [];
+  for (let i = 0; i < Math.ceil(USERS / POD); i++) gateways.push(await start('gateway'));
+  const all = { api: [api], gateways, processor: [processor] };
+  const provider = await Provider.start({ server: api });
+  const organizer = new Organizer(api);
+  const event = await organizer.sale({ threshold: 1000, autoHold: 1, grid: { rows: 100, seatsPerRow: 200 } });
+  await waitUntil(() => redis.cli('EXISTS', `free:{${event.id}}`).then(Number), 5000, 'the count of free seats');
+
+  const cpu = () => Object.fromEntries([...Object.entries(all).map(([name, servers]) => [name, servers.reduce((sum, { pid }) => sum + cpuOf(pid), 0)]),
+    ['redis', cpuOf(redis.child.pid)]]);
+  const sockets = async () => {
+    let open = 0;
+    for (const gateway of gateways) open += (await gateway.metric('tiketi_websocket_opened_total')) - (await gateway.metric('tiketi_websocket_closed_total'));
+    return open;
+  };
+  const before = { cpu: cpu(), machine: machine() };
+  const file = `${folder}/hundred.json`;
+  const run = runTiketi(['crowd', '--event', event.id, '--users', String(USERS), '--arrive', '5s', '--settle', `${SETTLE_S}s`, '--max-time', '180s',
+    '--json', file, '--provider', provider.url, '--url', api.url, '--ws', gateways.map((gateway) => gateway.wsUrl).join(),
+    ...(process.env.HUNDRED_ARGS ?? '').split(' ').filter(Boolean)],
+  { ...SECRETS, REDIS_URL: redis.url, DATABASE_URL: database.url, LOG_LEVEL: 'warn' }, { timeoutMs: 240000, expect: null });
+  let ended = false;
+  run.finally(() => (ended = true));
+  const began = performance.now();
+  let most = 0;
+  let closed;
+  while (!ended) {
+    await sleep(1000);
+    const now = await sockets().catch(() => 0);
+    most = Math.max(most, now);
+    const at = performance.now() - began;
+    if (process.env.HUNDRED_USERS) process.stderr.write(`${(at / 1000).toFixed(0)} s: ${now} sockets\n`);
+    if (closed === undefined && at > (5 + SETTLE_S) * 1000 + STAY_MS) {
+      closed = at;
+      await organizer.post(`/api/admin/events/${event.id}/close`);
+    }
+  }
+  const { code, stdout, stderr } = await run;
+  const spent = Object.fromEntries(Object.entries(cpu()).map(([name, us]) => [name, (us - before.cpu[name]) / 1e6]));
+  const now = machine();
+  const memory = gateways.map(({ pid }) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]));
+  for (const server of [api, processor, ...gateways]) await server.stop();
+  await provider.stop();
+  process.stdout.write(`${stderr.slice(-4000)}${stdout}\n`);
+  const report = JSON.parse(readFileSync(file, 'utf8'));
+  const broken = Object.values(report.broken).reduce((sum, count) => sum + count, 0);
+  const shares = Object.entries({ ...spent, crowd: report.crowd.cpuMs / 1000 }).map(([name, seconds]) => `${name} ${seconds.toFixed(1)} s`).join(', ');
+  if (code !== 0) process.stdout.write(`the crowd ended with ${code}\n`);
+  const title = `${USERS.toLocaleString('en')} buyers in 5 s`;
+  return [
+    { what: `${title}: answered`, unit: '', own: report.joinMs.count, bar: `all; ${report.errors} errors, ${report.retries} tried again, ${broken} broken promises` },
+    { what: `${title}: join p99`, unit: 'ms', own: report.joinMs.p99, bar: '≤ 1000 ms' },
+    { what: `${title}: everybody who waits on a socket, after the last arrival`, unit: 's', own: report.joinedMs / 1000 - 5, bar: `≤ 60 s; ${report.joined} of ${report.queued}, ${most} at once in ${gateways.length} pods` },
+    { what: `${title}: gateway memory per socket, buyer state and process included`, unit: 'kB', own: memory.reduce((a, b) => a + b) / most },
+    { what: `${title}: CPU: ${shares}; the machine was busy for ${((100 * (now.busy - before.machine.busy)) / (now.all - before.machine.all)).toFixed(0)} %; the crowd's loops were late by p99 (${report.crowd.bottleneck ? 'it was the bottleneck' : 'not the bottleneck'})`, unit: 'ms', own: report.crowd.lateMs.p99 },
+  ];
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+//
+// What a push costs, 18,000 sockets at one gateway: a position told, beside a direct lws_write of the same
+// bytes to as many; what a fan-out does to the joins; and how long an entry takes from the tick's
+// entry in the log to the socket.
+
+import { readFileSync } from 'node:fs';
+import { Organizer, SECRETS, Server, runTiketi, sleep, waitUntil } from '../fixtures/index.mjs';
+import { Room } from '../lua/room.mjs';
+import { Clients, guestsWaiting, startEcho, threadsCpu, writeGuests } from './clients.mjs';
+import { ROUNDS, median, quick } from './measure.mjs';
+
+const SOCKETS = quick ? 6000 : 18000;
+const STEP = Math.ceil(SOCKETS / 75); // so many leave at the head: worth telling to the last
+const WINDOW_MS = 2500;
+const ENTRIES = 200; // let in by one tick
+const JOINS_A_SECOND = 300;
+
+const percentile = (list, share) => [...list].sort((a, b) => a - b)[Math.max(0, Math.ceil(list.length * share) - 1)];
+
+async function during(pid, work) {
+  const before = threadsCpu(pid);
+  const began = performance.now();
+  await work();
+  await sleep(WINDOW_MS - (performance.now() - began));
+  return threadsCpu(pid) - before;
+}
+
+// Leaders leave, so that every position falls by as many: a position to each socket.
+async function positions(stage, leaders) {
+  const { clients, room, gateway } = stage;
+  const idle = await during(gateway.pid, () => sleep(0));
+  const before = await clients.stats();
+  const cpu = await during(gateway.pid, async () => {
+    await room.leave(leaders.splice(0, STEP).map(({ id }) => id));
+    await waitUntil(async () => (await clients.stats()).positions - before.positions >= 0.99 * SOCKETS, 10000, 'a position for each');
+  });
+  const after = await clients.stats();
+  const told = after.positions - before.positions;
+  return { cpu: (cpu - idle) / told, idle: idle / WINDOW_MS / 10, bytes: Math.round((after.bytes - before.bytes) / told), frames: (after.frames - before.frames) / told };
+}
+
+async function written(echo, bytes) {
+  const text = 'x'.repeat(Math.max(1, bytes - 4)); // the frame's head
+  const before = threadsCpu(echo.pid);
+  const count = await echo.ask(`push ${text}\n`);
+  return (threadsCpu(echo.pid) - before) / count;
+}
+
+// Joins at a steady pace; `disturb` runs once a second meanwhile.
+async function joins(stage, seconds, disturb) {
+  const { api, event, folder, redis, database } = stage;
+  const file = `${folder}/joins.json`;
+  const run = runTiketi(['crowd', '--event', event, '--users', String(JOINS_A_SECOND * seconds), '--arrive', `${seconds}s`, '--max-time', `${seconds + 1}s`, '--guests',
+    '--no-sockets', '--no-check', '--buy', '0', '--url', api.url, '--json', file, '--seed', String(Math.floor(Math.random() * 1e9))],
+  { ...SECRETS, REDIS_URL: redis.url, DATABASE_URL: database.url, LOG_LEVEL: 'warn' }, { timeoutMs: 60000, expect: null });
+  let over = false;
+  run.finally(() => (over = true)).catch(() => {});
+  while (!over) await Promise.all([sleep(1000), disturb()]);
+  await run;
+  const report = JSON.parse(readFileSync(file, 'utf8'));
+  if (report.errors + report.retries > 0) throw new Error(JSON.stringify(report));
+  return report.joinMs.p99;
+}
+
+// The threshold rises, the next tick lets as many in.
+async function entries(stage, guests, rounds) {
+  const { clients, organizer, event, redis } = stage;
+  const delays = [];
+  await clients.entries();
+  for (let round = 1; round <= rounds; round++) {
+    await organizer.patch(event, { threshold: ENTRIES * round });
+    const told = [];
+    await waitUntil(async () => told.push(...(await clients.entries())) >= ENTRIES, 15000, 'entries');
+    const at = new Map((await redis.client.call('XREVRANGE', `log:{${event}}`, '+', '-', 'COUNT', String(ENTRIES))).map(([, fields]) => {
+      const entry = Object.fromEntries(fields.flatMap((_, i) => (i % 2 ? [] : [[fields[i], fields[i + 1]]])));
+      return [entry.buyer, Number(entry.at)];
+    }));
+    for (const [socket, ms] of told) delays.push(ms - at.get(guests[socket].id));
+  }
+  return delays;
+}
+
+export async function push({ api, redis, database, folder }) {
+  const organizer = new Organizer(api);
+  const event = (await organizer.sale({ threshold: 0, intervalMs: 1000 })).id;
+  const gateway = await Server.start({ redis, database, roles: 'gateway', env: { LOG_LEVEL: 'warn' } });
+  const leaders = await guestsWaiting(redis, event, STEP * (ROUNDS + 2));
+  const guests = await guestsWaiting(redis, event, SOCKETS);
+  const file = writeGuests(`${folder}/push`, event, guests);
+  const clients = new Clients(gateway.wsPort, file);
+  const echo = await startEcho();
+  const echoed = new Clients(echo.port, file);
+  const stage = { api, redis, database, folder, event, organizer, gateway, clients, room: new Room(redis.client, event) };
+  try {
+    await clients.open();
+    await echoed.open();
+    await sleep(2000);
+    const own = [];
+    const other = [];
+    await positions(stage, leaders);
+    for (let round = 0; round < ROUNDS; round++) {
+      own.push(await positions(stage, leaders));
+      other.push(await written(echo, own.at(-1).bytes));
+    }
+    const calm = [];
+    const storm = [];
+    let n = 0;
+    for (let round = 0; round < Math.min(ROUNDS, 3); round++) {
+      calm.push(await joins(stage, 6, async () => {}));
+      storm.push(await joins(stage, 6, () => organizer.act(event, 'message', { text: `news ${++n}` })));
+    }
+    await stage.room.leave(leaders.map(({ id }) => id));
+    const delays = await entries(stage, guests, quick ? 3 : 6);
+    const of = (list, name) => median(list.map((one) => one[name]));
+    return [
+      { what: `gateway CPU per pushed position, ${SOCKETS} sockets, ${of(own, 'bytes')} bytes in ${of(own, 'frames').toFixed(1)} messages`, unit: 'µs', own: of(own, 'cpu'),
+        beside: 'direct lws_write of as many bytes', other: median(other), bar: 1.4 },
+      { what: `gateway CPU while ${SOCKETS} sockets are idle and nothing changes`, unit: '% of a core', own: of(own, 'idle') },
+      { what: `join p99 during a fan-out to ${SOCKETS} sockets each second, ${JOINS_A_SECOND} joins a second`, unit: 'ms', own: median(storm), beside: 'without', other: median(calm), bar: 2 },
+      { what: `entry push, tick to socket, ${SOCKETS} sockets, p50`, unit: 'ms', own: percentile(delays, 0.5) },
+      { what: `entry push, tick to socket, ${SOCKETS} sockets, p99 of ${delays.length}`, unit: 'ms', own: percentile(delays, 0.99), bar: '≤ 100 ms' },
+    ];
+  } finally {
+    clients.stop();
+    echoed.stop();
+    echo.stop();
+    await gateway.stop();
+  }
+}

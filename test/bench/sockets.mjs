@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+//
+// What a socket costs: memory while it is idle, with all that is known of its buyer, and CPU from the
+// handshake to the answer to join-queue; beside a tuned libwebsockets that echoes the same message.
+
+import { Organizer, Server, sleep } from '../fixtures/index.mjs';
+import { Clients, anonymous, guestsWaiting, startEcho, threadsCpu, writeGuests } from './clients.mjs';
+import { ROUNDS, median, quick } from './measure.mjs';
+
+const SOCKETS = quick ? 4000 : 10000;
+
+// Opens all of them at a fresh process, and looks at it before and after.
+async function open(target, file) {
+  const before = { cpu: threadsCpu(target.pid), memory: anonymous(target.pid) };
+  const clients = new Clients(target.port, file);
+  await clients.open();
+  const cpu = threadsCpu(target.pid) - before.cpu;
+  await sleep(1500); // what was borrowed for a moment goes back
+  const memory = anonymous(target.pid) - before.memory;
+  clients.stop();
+  return { cpu: cpu / SOCKETS, memory: memory / SOCKETS };
+}
+
+async function ours({ redis, database }, organizer, event, file) {
+  const server = await Server.start({ redis, database, roles: 'gateway', env: { LOG_LEVEL: 'warn' } });
+  const first = await organizer.get(`/api/events/${event}`); // the catalog of others is warm as well
+  if (first.status !== 200) throw new Error(first.text);
+  const figures = await open({ pid: server.pid, port: server.wsPort }, file);
+  await server.kill();
+  return figures;
+}
+
+async function echoes(file) {
+  const echo = await startEcho();
+  const figures = await open(echo, file);
+  echo.stop();
+  return figures;
+}
+
+export async function sockets(parts) {
+  const { api, redis, folder } = parts;
+  const organizer = new Organizer(api);
+  const event = await organizer.sale({ threshold: 0 });
+  const file = writeGuests(`${folder}/sockets`, event.id, await guestsWaiting(redis, event.id, SOCKETS));
+  const own = [];
+  const other = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    other.push(await echoes(file));
+    own.push(await ours(parts, organizer, event.id, file));
+  }
+  const of = (list, name) => median(list.map((one) => one[name]));
+  const beside = 'tuned libwebsockets echo';
+  return [
+    { what: `user memory per idle socket, buyer state included, ${SOCKETS} sockets`, unit: 'B', own: of(own, 'memory'), beside, other: of(other, 'memory'), bar: 1.6 },
+    { what: 'CPU per accept, from the handshake to the answer to join-queue with a ticket', unit: 'µs', own: of(own, 'cpu'), beside, other: of(other, 'cpu'), bar: 2 },
+  ];
+}
