@@ -68,12 +68,14 @@ struct visitor {
     uint32_t pushed;             /* position last sent on this socket; 0: none */
     uint32_t at_ms;              /* fresh: when he came; else when `pushed` was sent */
     uint32_t allowance_ms;       /* messages: time at which his bucket is full again */
+    uint32_t numbers_ms;         /* when he was last told the room's numbers */
+    uint16_t numbers;            /* which: room->numbers */
     uint8_t state, flags, strikes;
     uint8_t generation; /* gateway->generation his place was learned in */
 };
 
 /* A text on its way to everyone of a room it concerns. */
-enum note_audience { NOTE_ALL, NOTE_JOINED, NOTE_WATCHERS };
+enum note_audience { NOTE_ALL, NOTE_WATCHERS };
 struct note {
     struct note *next;
     enum note_audience audience;
@@ -113,6 +115,7 @@ struct room {
     /* what the room was told last */
     int64_t status_version, status_time_ms; /* of the config; by Redis' clock */
     uint64_t queue_size, active, threshold;
+    uint16_t numbers;       /* changes with them; 0: none yet */
     struct seat_list seats; /* as the watchers were told; see gateway_seats.c */
     uint64_t seats_version, seats_ms;
     enum event_status status;
@@ -138,6 +141,7 @@ struct gateway {
     uint32_t random;
     uint64_t second_ms;
     struct buf text, token, extra; /* scratch */
+    struct buf numbers;            /* scratch of a step: a room's numbers as a message */
     loop_cb close_cb;
     void *close_arg;
 };

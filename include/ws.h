@@ -56,7 +56,7 @@ unsigned ws_connections(const struct ws_server *server);
 /* No more accepts: the listener is closed; who was on the way in gets 503. */
 void ws_quiesce(struct ws_server *server);
 /* Closes what is left with 1001, waits for the good-byes up to a second, then frees; then cb (may be
- * NULL). Walks under way end (their done runs). The loop must go on running meanwhile. */
+ * NULL). The loop must go on running meanwhile. */
 void ws_close(struct ws_server *server, loop_cb cb, void *arg);
 
 void *ws_conn_user(struct ws_conn *conn);
@@ -70,11 +70,10 @@ MUST_CHECK enum status ws_send(struct ws_conn *conn, const char *text, size_t le
  * The first code counts. `reason` is cut at 123 bytes. */
 void ws_conn_close(struct ws_conn *conn, uint16_t code, const char *reason);
 
-/* Walks all open sockets in steps so that a fan-out never blocks the loop: visit(arg, conn) for
- * 64..256 sockets per turn. Sockets opened during the walk may be missed, closed ones are skipped;
- * done(arg) at the end (may be NULL), never from inside. A second walk queues behind the first.
- * ST_UNAVAILABLE: closing. */
-MUST_CHECK enum status ws_walk(struct ws_server *server, void (*visit)(void *arg, struct ws_conn *),
-                               loop_cb done, void *arg);
+/* From here to ws_uncork what is sent to this connection is gathered and leaves in one system call; at
+ * most one connection is corked at a time, within one turn of the loop. ST_OK of ws_send then means
+ * gathered; a reader who is too slow is closed at ws_uncork. */
+void ws_cork(struct ws_conn *conn);
+void ws_uncork(struct ws_conn *conn);
 
 #endif

@@ -382,6 +382,7 @@ static void gateway_free(struct gateway *gateway)
     buf_clear(&gateway->text);
     buf_clear(&gateway->token);
     buf_clear(&gateway->extra);
+    buf_clear(&gateway->numbers);
     free(gateway);
 }
 
@@ -402,6 +403,7 @@ enum status gateway_open(const struct gateway_opts *opts, struct gateway **ret_g
     buf_init(&gateway->text, PUSH_MAX);
     buf_init(&gateway->token, PUSH_MAX);
     buf_init(&gateway->extra, PUSH_MAX);
+    buf_init(&gateway->numbers, PUSH_MAX);
     enum status st = ws_open(&(struct ws_opts){.loop = opts->loop,
                                                .host = opts->config->http_host,
                                                .port = opts->port,

@@ -26,8 +26,10 @@
 #define WALK_STEP_MIN     4     /* of each room, however many others walk */
 #define WALK_PERIOD_MS    950   /* walks with positions: about one a second */
 #define QUIET_MAX_MS      15000 /* a position that changed at all is sent after so long */
-#define ASKED_PER_SECOND  2000  /* `seen` questions of one room */
-#define GOODBYE_SPREAD_MS 5000  /* clients come back to other pods over so long */
+#define NEAR_POSITION     1000
+#define FAR_NUMBERS_MS    5000
+#define ASKED_PER_SECOND  2000 /* `seen` questions of one room */
+#define GOODBYE_SPREAD_MS 5000 /* clients come back to other pods over so long */
 
 static void send_text(struct visitor *visitor, const char *text, size_t len)
 {
@@ -54,13 +56,17 @@ static struct buf *begin(struct gateway *gateway, const char *event)
 {
     struct buf *text = &gateway->text;
     buf_reset(text);
-    buf_printf(text, "{\"event\":\"%s\",\"payload\":{", event);
+    buf_add_str(text, "{\"event\":\"");
+    buf_add_str(text, event);
+    buf_add_str(text, "\",\"payload\":{");
     return text;
 }
 
 static void add_member(struct buf *text, const char *key, const char *value)
 {
-    buf_printf(text, "%s\"%s\":", text->data[text->len - 1] == '{' ? "" : ",", key);
+    buf_add_str(text, text->data[text->len - 1] == '{' ? "\"" : ",\"");
+    buf_add_str(text, key);
+    buf_add_str(text, "\":");
     buf_add_json_str(text, value, strlen(value));
 }
 
@@ -116,23 +122,38 @@ static struct wait_estimate estimate(const struct room *room, uint64_t position)
     return admission_wait(index->rate_mean, index->rate_spread, index->rate_ticks, position);
 }
 
+static void add_number(struct buf *text, const char *key, uint64_t value)
+{
+    buf_add_str(text, ",\"");
+    buf_add_str(text, key);
+    buf_add_str(text, "\":");
+    buf_add_uint(text, value);
+}
+
 static void write_estimate(struct buf *text, const struct wait_estimate *wait)
 {
-    if (wait->known)
-        buf_printf(
-            text, ",\"estimatedWait\":%" PRId64 ",\"estimatedWaitRange\":[%" PRId64 ",%" PRId64 "]",
-            wait->seconds, wait->low, wait->high);
-    else
+    if (!wait->known) {
         buf_add_str(text, ",\"estimatedWait\":null,\"estimatedWaitRange\":null");
+        return;
+    }
+    buf_add_str(text, ",\"estimatedWait\":");
+    buf_add_int(text, wait->seconds);
+    buf_add_str(text, ",\"estimatedWaitRange\":[");
+    buf_add_int(text, wait->low);
+    buf_add_char(text, ',');
+    buf_add_int(text, wait->high);
+    buf_add_char(text, ']');
 }
 
 /* The ticket carries the lowest position shown, so that a reload shows no higher one. */
 static void write_ticket(struct gateway *gateway, struct visitor *visitor, struct buf *text)
 {
-    struct ticket ticket = {
-        .place = visitor->place, .epoch = visitor->epoch, .lowest = visitor->lowest};
-    (void)snprintf(ticket.event, sizeof(ticket.event), "%s", visitor->room->id);
-    (void)snprintf(ticket.buyer, sizeof(ticket.buyer), "%s", visitor->buyer);
+    struct ticket ticket;
+    ticket.place = visitor->place;
+    ticket.epoch = visitor->epoch;
+    ticket.lowest = visitor->lowest;
+    memcpy(ticket.event, visitor->room->id, strlen(visitor->room->id) + 1);
+    memcpy(ticket.buyer, visitor->buyer, strlen(visitor->buyer) + 1);
     buf_reset(&gateway->token);
     if (ticket_sign(gateway->opts.keys, &ticket, &gateway->token) == ST_OK)
         add_member(text, "ticket", buf_str(&gateway->token));
@@ -143,10 +164,9 @@ static void send_position(struct gateway *gateway, struct visitor *visitor, uint
 {
     struct buf *text = begin(gateway, "queue-position");
     add_member(text, "eventId", visitor->room->id);
-    buf_printf(text, ",\"position\":%" PRIu32, visitor->lowest);
+    add_number(text, "position", visitor->lowest);
     write_estimate(text, wait);
-    buf_printf(text, ",\"queueSize\":%" PRIu64,
-               queue_size > visitor->lowest ? queue_size : (uint64_t)visitor->lowest);
+    add_number(text, "queueSize", queue_size > visitor->lowest ? queue_size : visitor->lowest);
     write_ticket(gateway, visitor, text);
     buf_add_str(text, "}}");
     visitor->pushed = visitor->lowest;
@@ -396,12 +416,33 @@ static void numbers_news(struct room *room, const struct rank_index *index)
     room->queue_size = index->queue_size;
     room->active = index->active;
     room->threshold = index->threshold;
-    struct buf *text = begin(room->gateway, "queue-updated");
-    add_member(text, "eventId", room->id);
-    buf_printf(
-        text, ",\"queueSize\":%" PRIu64 ",\"currentUsers\":%" PRIu64 ",\"threshold\":%" PRIu64 "}}",
-        index->queue_size, index->active, index->threshold);
-    add_note(room, NOTE_JOINED, text);
+    if (!++room->numbers)
+        room->numbers = 1; /* 0 means: none yet */
+}
+
+static void write_numbers(const struct room *room, struct buf *text)
+{
+    buf_reset(text);
+    buf_add_str(text, "{\"event\":\"queue-updated\",\"payload\":{\"eventId\":");
+    buf_add_json_str(text, room->id, strlen(room->id));
+    add_number(text, "queueSize", room->queue_size);
+    add_number(text, "currentUsers", room->active);
+    add_number(text, "threshold", room->threshold);
+    buf_add_str(text, "}}");
+}
+
+/* Who waits far back reads them with his next position, or when they are a few seconds old: a message a
+ * second to each of 100,000 would cost more than all else. */
+static void tell_numbers(struct room *room, struct visitor *visitor, uint32_t now)
+{
+    bool far = visitor->state == VISITOR_WAITING && visitor->lowest > NEAR_POSITION;
+    if (visitor->numbers == room->numbers || visitor->state < VISITOR_PENDING)
+        return;
+    if (far && visitor->at_ms != now && now - visitor->numbers_ms < FAR_NUMBERS_MS)
+        return;
+    visitor->numbers = room->numbers;
+    visitor->numbers_ms = now;
+    send_buf(visitor, &room->gateway->numbers);
 }
 
 /* ---- walks ---- */
@@ -456,8 +497,6 @@ void room_walk(struct room *room)
 static bool concerns(const struct note *note, const struct visitor *visitor)
 {
     switch (note->audience) {
-    case NOTE_JOINED:
-        return visitor->state >= VISITOR_PENDING;
     case NOTE_WATCHERS:
         return visitor->flags & FLAG_WATCH;
     default:
@@ -465,13 +504,19 @@ static bool concerns(const struct note *note, const struct visitor *visitor)
     }
 }
 
+/* All that there is to tell leaves in one piece. */
 static void visit(struct room *room, struct visitor *visitor, const struct view *view)
 {
+    struct ws_conn *conn = visitor->conn;
+    ws_cork(conn);
     for (const struct note *note = room->walk_notes.head; note; note = note->next)
         if (concerns(note, visitor))
             send_text(visitor, note->text, note->len);
-    if (room->walk_positions)
+    if (room->walk_positions) {
         refresh(room, visitor, view);
+        tell_numbers(room, visitor, gateway_now(room->gateway));
+    }
+    ws_uncork(conn);
 }
 
 /* Returns how many sockets were visited. */
@@ -479,6 +524,8 @@ static unsigned step_room(struct room *room, unsigned budget)
 {
     struct view view = view_of(room);
     unsigned visited = 0;
+    if (room->walk_positions)
+        write_numbers(room, &room->gateway->numbers);
     while (room->walk_at && visited < budget) {
         struct visitor *visitor = room->walk_at;
         room->walk_at = visitor->next;

@@ -194,6 +194,8 @@ void visitor_enter(struct gateway *gateway, struct visitor *visitor, const char 
         room = room_new(gateway, id);
     visitor->room = room;
     visitor->state = VISITOR_IDLE;
+    visitor->numbers = room->numbers; /* he is told his position; these when they change */
+    visitor->numbers_ms = gateway_now(gateway);
     room_link(room, visitor);
     table_enter(visitor);
 }

@@ -23,6 +23,7 @@
 #include "ws.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -39,6 +40,7 @@
 #include "metrics.h"
 #include "ws_handshake.h"
 #include "ws_lobby.h"
+#include "ws_outbox.h"
 
 #define LINGER_MS     3000
 #define CLOSE_MS      1000
@@ -47,18 +49,11 @@
 #define PING_SLOTS    250 /* a round of pings is spread over so many moments */
 #define PING_TICK_MS  10  /* ... at least so far apart */
 #define SILENT_PINGS  2
-#define WALK_STEP     128
-#define WALKS_MAX     1024
-#define OUTBOX_FIRST  512
+#define FRAME_HEAD    4
+#define BATCH_MAX     4096 /* bytes of messages that leave in one piece */
 #define OPEN_FILES    (1 << 20)
 #define CLOSE_PAYLOAD 125
 #define REASON_MAX    123
-
-/* Messages that wait for a slow socket: each its length, then its bytes. */
-struct outbox {
-    size_t head, len, cap;
-    char data[];
-};
 
 /* The end of a connection: its close frame, and how long we wait for the other end. */
 struct bye {
@@ -73,23 +68,13 @@ struct ws_conn {
     struct ws_server *server;
     struct lws *wsi;             /* NULL until adopted */
     struct ws_conn *next, *prev; /* in its ping slot */
-    struct outbox *out;          /* NULL: nothing waits */
+    struct ws_outbox *out;       /* NULL: nothing waits */
     struct buf *in;              /* NULL: no message has come in part */
     struct bye *bye;             /* closing */
     uint16_t slot;
     uint8_t silent; /* pings since the last sign of life */
     bool open, dead;
     max_align_t user[];
-};
-
-struct walk {
-    struct walk *next;
-    void (*visit)(void *arg, struct ws_conn *conn);
-    loop_cb done;
-    void *arg;
-    unsigned slot;
-    struct ws_conn *at; /* the next one of that slot */
-    bool begun;
 };
 
 enum teardown { TEARDOWN_NONE, TEARDOWN_BYES, TEARDOWN_HANDLES };
@@ -113,9 +98,9 @@ struct ws_server {
     struct loop_timer *sweep;
     bool sweeping;
 
-    struct walk *walks, **walks_tail;
-    unsigned walk_count;
-    struct loop_idle *walker;
+    struct ws_conn *corked; /* whose messages are gathered in `batch` */
+    size_t batch_len;
+    unsigned char batch[BATCH_MAX]; /* whole frames */
 
     enum teardown teardown;
     struct loop_timer *teardown_timer;
@@ -167,46 +152,12 @@ static bool write_frame(struct ws_conn *conn, const char *data, size_t len,
     return false;
 }
 
-/* False: it would be more than WS_SEND_QUEUE_MAX. */
-static bool outbox_add(struct ws_conn *conn, const char *text, uint32_t len)
-{
-    struct outbox *out = conn->out;
-    size_t used = out ? out->len - out->head : 0;
-    size_t need = used + sizeof(len) + len;
-    if (used + len > WS_SEND_QUEUE_MAX)
-        return false;
-    if (out && out->head > 0) {
-        memmove(out->data, out->data + out->head, used);
-        out->head = 0;
-        out->len = used;
-    }
-    if (!out || need > out->cap) {
-        size_t cap = out ? out->cap * 2 : OUTBOX_FIRST;
-        cap = cap > need ? cap : need;
-        out = xrealloc(out, sizeof(*out) + cap);
-        out->cap = cap;
-        out->head = 0;
-        out->len = used;
-        conn->out = out;
-    }
-    memcpy(out->data + out->len, &len, sizeof(len));
-    memcpy(out->data + out->len + sizeof(len), text, len);
-    out->len = need;
-    return true;
-}
-
 static bool outbox_write(struct ws_conn *conn)
 {
-    struct outbox *out = conn->out;
-    uint32_t len;
-    memcpy(&len, out->data + out->head, sizeof(len));
-    const char *text = out->data + out->head + sizeof(len);
+    size_t len;
+    const char *text = ws_outbox_first(conn->out, &len);
     bool ok = write_frame(conn, text, len, LWS_WRITE_TEXT);
-    out->head += sizeof(len) + len;
-    if (out->head == out->len) {
-        free(out);
-        conn->out = NULL;
-    }
+    ws_outbox_drop(&conn->out);
     return ok;
 }
 
@@ -294,6 +245,9 @@ void ws_conn_close(struct ws_conn *conn, uint16_t code, const char *reason)
     struct ws_server *server = conn->server;
     if (conn->bye)
         return;
+    ws_uncork(conn); /* what was said before leaves before */
+    if (conn->bye)
+        return;
     struct bye *bye = xcalloc(1, sizeof(*bye));
     size_t len = reason ? strnlen(reason, REASON_MAX) : 0;
     bye->conn = conn;
@@ -314,9 +268,9 @@ void ws_conn_close(struct ws_conn *conn, uint16_t code, const char *reason)
 static void conn_gone(struct ws_conn *conn)
 {
     struct ws_server *server = conn->server;
+    if (server->corked == conn)
+        server->corked = NULL;
     metrics_add(METRIC_WS_CLOSED, 1);
-    if (server->walks && server->walks->at == conn)
-        server->walks->at = conn->next;
     *(conn->prev ? &conn->prev->next : &server->slots[conn->slot]) = conn->next;
     if (conn->next)
         conn->next->prev = conn->prev;
@@ -336,30 +290,12 @@ static void conn_gone(struct ws_conn *conn)
 
 /* ---- messages in ---- */
 
-/* The length of the character there, 0 when it is none. Strict: no overlong forms, no surrogates,
- * nothing above U+10FFFF. */
-static size_t utf8_len(const unsigned char *at, size_t left)
-{
-    unsigned char c = at[0];
-    size_t len = c < 0x80 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-    unsigned char low = c == 0xe0 ? 0xa0 : c == 0xf0 ? 0x90 : 0x80;
-    unsigned char high = c == 0xed ? 0x9f : c == 0xf4 ? 0x8f : 0xbf;
-    if (len == 1)
-        return 1;
-    if (c < 0xc2 || c > 0xf4 || left < len || at[1] < low || at[1] > high)
-        return 0;
-    for (size_t i = 2; i < len; i++)
-        if ((at[i] & 0xc0) != 0x80)
-            return 0;
-    return len;
-}
-
+/* Strict: no overlong forms, no surrogates, nothing above U+10FFFF. */
 static bool is_utf8(const char *text, size_t len)
 {
-    const unsigned char *bytes = (const unsigned char *)text;
     size_t one;
     for (size_t at = 0; at < len; at += one)
-        if ((one = utf8_len(bytes + at, len - at)) == 0)
+        if ((one = buf_utf8_len(text + at, len - at)) == 0)
             return false;
     return true;
 }
@@ -510,8 +446,6 @@ static struct ws_conn *conn_new(struct ws_server *server)
 static void conn_undo(struct ws_conn *conn)
 {
     struct ws_server *server = conn->server;
-    if (server->walks && server->walks->at == conn)
-        server->walks->at = conn->next;
     server->slots[conn->slot] = conn->next;
     if (conn->next)
         conn->next->prev = NULL;
@@ -575,72 +509,6 @@ static void ping_plan(struct ws_server *server)
     loop_timer_set(server->ping, server->ping_tick_ms);
 }
 
-/* ---- walks ---- */
-
-static void walk_pop(struct ws_server *server)
-{
-    struct walk *walk = server->walks;
-    server->walks = walk->next;
-    if (!server->walks)
-        server->walks_tail = &server->walks;
-    server->walk_count--;
-    if (walk->done)
-        walk->done(walk->arg);
-    free(walk);
-}
-
-/* The next socket of the walk, or NULL at its end. */
-static struct ws_conn *walk_next(struct ws_server *server, struct walk *walk)
-{
-    if (!walk->begun) {
-        walk->begun = true;
-        walk->at = server->slots[0];
-    }
-    while (!walk->at && ++walk->slot < server->slot_count)
-        walk->at = server->slots[walk->slot];
-    struct ws_conn *conn = walk->at;
-    if (conn)
-        walk->at = conn->next;
-    return conn;
-}
-
-static void on_walk(void *arg)
-{
-    struct ws_server *server = arg;
-    struct walk *walk = server->walks;
-    for (int i = 0; i < WALK_STEP; i++) {
-        struct ws_conn *conn = walk_next(server, walk);
-        if (!conn) {
-            if (walk->next == NULL)
-                loop_idle_stop(server->walker);
-            walk_pop(server);
-            return;
-        }
-        if (conn->open && !conn->bye && !conn->dead)
-            walk->visit(walk->arg, conn);
-        if (server->walks != walk)
-            return; /* the visit closed the server */
-    }
-}
-
-enum status ws_walk(struct ws_server *server, void (*visit)(void *arg, struct ws_conn *),
-                    loop_cb done, void *arg)
-{
-    if (server->teardown)
-        return ST_UNAVAILABLE;
-    if (server->walk_count >= WALKS_MAX)
-        return ST_FULL;
-    struct walk *walk = xcalloc(1, sizeof(*walk));
-    walk->visit = visit;
-    walk->done = done;
-    walk->arg = arg;
-    *server->walks_tail = walk;
-    server->walks_tail = &walk->next;
-    server->walk_count++;
-    loop_idle_start(server->walker);
-    return ST_OK;
-}
-
 /* ---- the caller's side of a connection ---- */
 
 void *ws_conn_user(struct ws_conn *conn)
@@ -650,7 +518,7 @@ void *ws_conn_user(struct ws_conn *conn)
 
 static enum status send_later(struct ws_conn *conn, const char *text, size_t len)
 {
-    if (outbox_add(conn, text, (uint32_t)len)) {
+    if (ws_outbox_add(&conn->out, text, len, WS_SEND_QUEUE_MAX)) {
         if (conn->open)
             lws_callback_on_writable(conn->wsi);
         return ST_OK;
@@ -662,13 +530,93 @@ static enum status send_later(struct ws_conn *conn, const char *text, size_t len
     return ST_FULL;
 }
 
+/* The whole frame of one message, behind those that are gathered. */
+static void batch_add(struct ws_server *server, const char *text, size_t len)
+{
+    unsigned char *at = server->batch + server->batch_len;
+    *at++ = 0x81; /* FIN, text */
+    *at++ = (unsigned char)(len < 126 ? len : 126);
+    if (len >= 126) {
+        *at++ = (unsigned char)(len >> 8);
+        *at++ = (unsigned char)(len & 0xff);
+    }
+    memcpy(at, text, len);
+    server->batch_len = (size_t)(at - server->batch) + len;
+}
+
+/* Nothing of it could be sent: its messages wait. */
+static enum status batch_later(struct ws_conn *conn, size_t batch_len)
+{
+    const unsigned char *at = conn->server->batch, *end = at + batch_len;
+    enum status st = ST_OK;
+    while (at < end && st == ST_OK) {
+        size_t len = at[1];
+        at += 2;
+        if (len == 126) {
+            len = (size_t)at[0] << 8 | at[1];
+            at += 2;
+        }
+        st = send_later(conn, (const char *)at, len);
+        at += len;
+    }
+    return st;
+}
+
+/* In one system call, past lws. A socket that can be written to takes so little whole; one that does
+ * not is beyond help, since half a frame cannot be taken back. */
+static enum status batch_send(struct ws_conn *conn)
+{
+    struct ws_server *server = conn->server;
+    const size_t len = server->batch_len;
+    server->batch_len = 0;
+    if (conn->dead || conn->bye)
+        return ST_UNAVAILABLE;
+    if (conn->out || !can_write(conn))
+        return batch_later(conn, len);
+    ssize_t sent =
+        send(lws_get_socket_fd(conn->wsi), server->batch, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent == (ssize_t)len)
+        return ST_OK;
+    if (sent < 0 && errno == EAGAIN)
+        return batch_later(conn, len);
+    conn_kill(conn);
+    return ST_UNAVAILABLE;
+}
+
+void ws_cork(struct ws_conn *conn)
+{
+    assert(!conn->server->corked);
+    conn->server->corked = conn;
+}
+
+void ws_uncork(struct ws_conn *conn)
+{
+    struct ws_server *server = conn->server;
+    if (server->corked != conn)
+        return;
+    server->corked = NULL;
+    if (server->batch_len > 0)
+        (void)batch_send(conn); /* whoever is lost is closed; on_close tells */
+}
+
 enum status ws_send(struct ws_conn *conn, const char *text, size_t len)
 {
+    struct ws_server *server = conn->server;
     if (conn->bye || conn->dead)
         return ST_UNAVAILABLE;
     if (len > WS_SEND_QUEUE_MAX)
         return ST_TOO_LARGE;
     metrics_add(METRIC_WS_MESSAGES, 1);
+    if (server->corked == conn && server->batch_len + FRAME_HEAD + len > BATCH_MAX) {
+        ws_uncork(conn);
+        ws_cork(conn);
+        if (conn->bye || conn->dead)
+            return ST_UNAVAILABLE;
+    }
+    if (FRAME_HEAD + len <= BATCH_MAX && (!server->corked || server->corked == conn)) {
+        batch_add(server, text, len);
+        return server->corked ? ST_OK : batch_send(conn);
+    }
     if (conn->out || !can_write(conn))
         return send_later(conn, text, len);
     return write_frame(conn, text, len, LWS_WRITE_TEXT) ? ST_OK : ST_UNAVAILABLE;
@@ -747,8 +695,6 @@ enum status ws_open(const struct ws_opts *opts, struct ws_server **ret_server)
     server->path = xstrdup(opts->path);
     server->subprotocol = xstrdup(opts->subprotocol);
     server->tx = xcalloc(1, LWS_PRE + WS_SEND_QUEUE_MAX);
-    server->walks_tail = &server->walks;
-    server->walker = loop_idle_new(opts->loop, on_walk, server);
     server->sweep = loop_timer_new(opts->loop, on_sweep, server);
     server->teardown_timer = loop_timer_new(opts->loop, on_teardown, server);
     ping_plan(server);
@@ -801,7 +747,6 @@ static void server_free(struct ws_server *server)
     loop_timer_close(server->teardown_timer);
     loop_timer_close(server->sweep);
     loop_timer_close(server->ping);
-    loop_idle_close(server->walker);
     free(server->tx);
     free(server->subprotocol);
     free(server->path);
@@ -842,8 +787,5 @@ void ws_close(struct ws_server *server, loop_cb cb, void *arg)
     for (unsigned i = 0; i < server->slot_count; i++)
         for (struct ws_conn *conn = server->slots[i]; conn; conn = conn->next)
             ws_conn_close(conn, 1001, "going away");
-    while (server->walks)
-        walk_pop(server);
-    loop_idle_stop(server->walker);
     loop_timer_set(server->teardown_timer, TEARDOWN_MS);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* ws: handshakes, messages, bounds, pings, walks and ends, seen by a raw client in this process. */
+/* ws: handshakes, messages, bounds, pings and ends, seen by a raw client in this process. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -887,79 +887,45 @@ static void test_port_taken(void **state)
     close(fd);
 }
 
-/* ---- walks ---- */
+/* ---- several messages at once ---- */
 
-struct walk_seen {
-    struct world *w;
-    unsigned visits, done, steps;
-    bool close_some;
-};
-
-static void on_visit(void *arg, struct ws_conn *conn)
-{
-    struct walk_seen *seen = arg;
-    seen->visits++;
-    assert_int_equal(ws_send(conn, "news", 4), ST_OK);
-    if (seen->close_some && seen->visits % 10 == 0)
-        ws_conn_close(conn, 1000, NULL);
-}
-
-static void on_walk_done(void *arg)
-{
-    struct walk_seen *seen = arg;
-    seen->done++;
-}
-
-static void test_walk(void **state)
+static void test_cork(void **state)
 {
     (void)state;
-    enum { COUNT = 200 };
-    struct world w;
-    static struct client *clients[COUNT];
-    world_open(&w);
-    struct walk_seen none = {.w = &w}, first = {.w = &w, .close_some = true}, second = {.w = &w};
-    assert_int_equal(ws_walk(w.ws, on_visit, on_walk_done, &none), ST_OK);
-    assert_int_equal(none.done, 0);
-    assert_true(turn_until(&w, &none.done, 1));
-    assert_int_equal(none.visits, 0);
-    for (int i = 0; i < COUNT; i++)
-        clients[i] = client_open(&w);
-    assert_int_equal(ws_walk(w.ws, on_visit, on_walk_done, &first), ST_OK);
-    assert_int_equal(ws_walk(w.ws, on_visit, on_walk_done, &second), ST_OK);
-    for (; first.visits == 0; first.steps++)
-        turn(&w);
-    assert_in_range(first.visits, 64, COUNT - 1); /* in steps */
-    client_free(clients[0]);                      /* one goes away meanwhile */
-    assert_true(turn_until(&w, &second.done, 1));
-    assert_int_equal(first.done, 1);
-    assert_in_range(first.visits, COUNT - 1, COUNT);
-    assert_in_range(second.visits, COUNT - 1 - COUNT / 10, COUNT - COUNT / 10);
-    unsigned news = 0, byes = 0;
-    for (int i = 1; i < COUNT; i++) {
-        expect_text(clients[i], "news");
-        struct frame *frame = client_next(clients[i]);
-        news += frame->opcode == 1;
-        byes += frame->opcode == 8;
-        client_free(clients[i]);
-    }
-    assert_int_equal(news + byes, COUNT - 1);
-    assert_in_range(byes, COUNT / 10 - 1, COUNT / 10);
-    assert_true(turn_until(&w, &w.gone, COUNT));
-    world_close(&w);
-}
-
-/* A walk that the end of the server cuts short still says done. */
-static void test_walk_cut_short(void **state)
-{
-    (void)state;
+    static char large[4000], larger[9000];
     struct world w;
     world_open(&w);
+    memset(large, 'l', sizeof(large) - 1);
+    memset(larger, 'm', sizeof(larger) - 1);
     struct client *c = client_open(&w);
-    struct walk_seen seen = {.w = &w};
-    assert_int_equal(ws_walk(w.ws, on_visit, on_walk_done, &seen), ST_OK);
-    world_close(&w);
-    assert_int_equal(seen.done, 1);
+    struct ws_conn *conn = w.conn;
+    struct client *other = client_open(&w);
+    struct ws_conn *beside = w.conn;
+    ws_cork(conn);
+    assert_int_equal(ws_send(conn, "one", 3), ST_OK);
+    assert_int_equal(ws_send(conn, "", 0), ST_OK);
+    assert_int_equal(ws_send(beside, "at once", 7), ST_OK);
+    assert_int_equal(ws_send(conn, large, sizeof(large) - 1), ST_OK); /* does not fit behind them */
+    assert_int_equal(ws_send(conn, larger, sizeof(larger) - 1), ST_OK); /* into no batch at all */
+    assert_int_equal(ws_send(conn, "five", 4), ST_OK);
+    ws_uncork(conn);
+    expect_text(other, "at once");
+    expect_text(c, "one");
+    expect_text(c, "");
+    expect_text(c, large);
+    expect_text(c, larger);
+    expect_text(c, "five");
+    ws_cork(conn);
+    assert_int_equal(ws_send(conn, "last", 4), ST_OK);
+    ws_conn_close(conn, 1000, NULL); /* behind what was gathered */
+    assert_int_equal(ws_send(conn, "too late", 8), ST_UNAVAILABLE);
+    ws_uncork(conn);
+    expect_text(c, "last");
+    assert_int_equal(client_next(c)->opcode, 8);
     client_free(c);
+    client_free(other);
+    assert_true(turn_until(&w, &w.gone, 2));
+    world_close(&w);
 }
 
 /* ---- threads ---- */
@@ -1028,8 +994,7 @@ int main(void)
         cmocka_unit_test(test_server_closes),
         cmocka_unit_test(test_quiesce),
         cmocka_unit_test(test_port_taken),
-        cmocka_unit_test(test_walk),
-        cmocka_unit_test(test_walk_cut_short),
+        cmocka_unit_test(test_cork),
         cmocka_unit_test(test_threads),
     };
     log_set_level(LOG_LEVEL_OFF);
