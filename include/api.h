@@ -203,6 +203,13 @@ MUST_CHECK enum status api_ask_inside(struct api_call *call, const char *event, 
 MUST_CHECK enum status api_visit(struct api_call *call, bool join);
 /* The same for `leave`. */
 MUST_CHECK enum status api_leave(struct api_call *call);
+/* The same for `status`, which never takes a place. */
+MUST_CHECK enum status api_status(struct api_call *call);
+/* The same for POST /api/reservations (its order in call->body), and for paying and cancelling the
+ * reservation `id`, which lives as long as the request. */
+MUST_CHECK enum status api_hold(struct api_call *call);
+MUST_CHECK enum status api_pay(struct api_call *call, const char *id);
+MUST_CHECK enum status api_cancel(struct api_call *call, const char *id);
 /* The buyer's own connection is HTTPS, as a proxy of ours says. */
 bool api_over_https(const struct api_call *call);
 /* The reason phrase of a code, as problem documents carry it. Static. */
@@ -224,8 +231,10 @@ extern const struct api_route api_asset_routes[];
 extern const struct api_route api_brand_routes[];
 extern const struct api_route api_home_routes[];
 extern const struct api_route api_wait_routes[];
+extern const struct api_route api_buy_routes[];
 /* How the answers on their routes look as pages. */
 void api_home_present(struct api_call *call, unsigned code, const char *json, size_t len);
+void api_buy_present(struct api_call *call, unsigned code, const char *json, size_t len);
 void api_wait_present(struct api_call *call, unsigned code, const char *json, size_t len);
 /* Roles of AUTH_STAFF routes. */
 #define API_ROLE(role) (1u << USER_##role)

@@ -70,8 +70,8 @@ void api_register_routes(bool ops_only)
         {api_asset_routes, NULL},       {api_brand_routes, NULL},
         {api_reservation_routes, NULL}, {api_seats_routes, NULL},
         {api_payment_routes, NULL},     {api_home_routes, api_home_present},
-        {api_admin_routes, NULL},       {api_operate_routes, NULL},
-        {api_csv_routes, NULL},
+        {api_admin_routes, NULL},       {api_buy_routes, api_buy_present},
+        {api_operate_routes, NULL},     {api_csv_routes, NULL},
     };
     for (size_t i = 0; !ops_only && i < sizeof(parts) / sizeof(parts[0]); i++)
         register_routes(parts[i].routes, parts[i].present);

@@ -147,7 +147,7 @@ static const char *assets_root(struct api_call *call)
 static void add_policy(struct page *page)
 {
     struct buf *text = &page->call->api->header;
-    const char *ws = value_of(page, "ws_url");
+    const char *ws = value_of(page, "ws_url"), *form_to = value_of(page, "form_to");
     buf_reset(text);
     buf_add_str(text, "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' "
                       "data:; font-src 'self'; connect-src 'self'");
@@ -155,7 +155,12 @@ static void add_policy(struct page *page)
         buf_add_char(text, ' ');
         buf_add_str(text, ws);
     }
-    buf_add_str(text, "; form-action 'self'; base-uri 'none'; frame-ancestors 'none'");
+    buf_add_str(text, "; form-action 'self'");
+    if (form_to != NULL) { /* browsers hold redirects of forms to it, too */
+        buf_add_char(text, ' ');
+        buf_add_str(text, form_to);
+    }
+    buf_add_str(text, "; base-uri 'none'; frame-ancestors 'none'");
     http_req_add_header(page->call->req, "Content-Security-Policy", buf_str(text));
     http_req_add_header(page->call->req, "X-Content-Type-Options", "nosniff");
     http_req_add_header(page->call->req, "Referrer-Policy", "same-origin");

@@ -149,15 +149,18 @@ static void pay_done(void *arg, enum status status, const char *outcome, const c
     json_free(body);
 }
 
-static enum status pay_start(struct api_call *call)
+enum status api_pay(struct api_call *call, const char *id)
 {
     const struct config *config = call->api->config;
-    if (!api_takes_nothing(call))
-        return ST_OK;
     call->state = http_req_alloc(call->req, sizeof(struct payment_call));
-    return reservation_pay(call->api->db, call->buyer, call->param,
+    return reservation_pay(call->api->db, call->buyer, id,
                            config->payment_webhook_secret ? config->payment_provider : NULL,
                            pay_done, call);
+}
+
+static enum status pay_start(struct api_call *call)
+{
+    return api_takes_nothing(call) ? api_pay(call, call->param) : ST_OK;
 }
 
 /* ---- the provider's webhook ---- */

@@ -360,7 +360,7 @@ static enum status check_start(struct api_call *call)
     return visit_start(call, VISIT_CHECK);
 }
 
-static enum status status_start(struct api_call *call)
+enum status api_status(struct api_call *call)
 {
     return visit_start(call, VISIT_STATUS);
 }
@@ -419,7 +419,7 @@ static enum status event_start(struct api_call *call)
 
 const struct api_route api_queue_routes[] = {
     {"POST", "/api/queue/check/{eventId}", AUTH_BUYER, 0, check_start, true},
-    {"GET", "/api/queue/status/{eventId}", AUTH_BUYER, 0, status_start, false},
+    {"GET", "/api/queue/status/{eventId}", AUTH_BUYER, 0, api_status, false},
     {"POST", "/api/queue/heartbeat/{eventId}", AUTH_BUYER, 0, heartbeat_start, true},
     {"POST", "/api/queue/leave/{eventId}", AUTH_BUYER, 0, api_leave, true},
     {"GET", "/api/events", AUTH_NONE, 0, list_start, false},

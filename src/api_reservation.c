@@ -176,7 +176,7 @@ static bool plain_key(const char *key)
     return true;
 }
 
-static enum status hold_start(struct api_call *call)
+enum status api_hold(struct api_call *call)
 {
     struct json_error error = {0};
     struct order_call *order = http_req_alloc(call->req, sizeof(*order));
@@ -239,15 +239,18 @@ static void cancel_done(void *arg, enum status status, const char *outcome, cons
     api_answer_outcome(call, status, 200, outcome, json, len);
 }
 
+enum status api_cancel(struct api_call *call, const char *id)
+{
+    return reservation_cancel(call->api->db, call->buyer, id, cancel_done, call);
+}
+
 static enum status cancel_start(struct api_call *call)
 {
-    if (!api_takes_nothing(call))
-        return ST_OK;
-    return reservation_cancel(call->api->db, call->buyer, call->param, cancel_done, call);
+    return api_takes_nothing(call) ? api_cancel(call, call->param) : ST_OK;
 }
 
 const struct api_route api_reservation_routes[] = {
-    {"POST", "/api/reservations", AUTH_BUYER, 0, hold_start, true},
+    {"POST", "/api/reservations", AUTH_BUYER, 0, api_hold, true},
     {"GET", "/api/reservations", AUTH_BUYER, 0, list_start, false},
     {"GET", "/api/reservations/{id}", AUTH_BUYER, 0, get_start, false},
     {"POST", "/api/reservations/{id}/cancel", AUTH_BUYER, 0, cancel_start, true},

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: MIT
+//
+// Buying, in a real browser: from the queue to the ticket, with everything that comes between.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { DESKTOP, PHONE } from '../fixtures/browser.mjs';
+import { Client, waitUntil } from '../fixtures/index.mjs';
+import { drawn, holds, label, pay, reaches, seat, shop, state, ticket } from './buy_support.mjs';
+
+const { server, organizer, postgres, redis, database, browser, provider, sale, enter, inside, rival } = await shop();
+
+test('from the queue to a bought ticket, with a reload at every step', async () => {
+  const id = await sale({ threshold: 1, intervalMs: 200 });
+  const first = new Client(server);
+  await first.check(id);
+  const reader = await browser.reader();
+  await reader.open(`${server.url}/wait/${id}`);
+  await waitUntil(async () => (await reader.seen('#position')) === '1', 10000, 'a place');
+  await first.leave(id);
+  await reaches(reader, 'admitted');
+  await reader.page.locator('#enter').click();
+  await reader.page.waitForURL(`**/buy/${id}`);
+
+  // The seat that was set aside is there at once.
+  await holds(reader, 1);
+  assert.match(await reader.seen('#seats'), /^Floor, row 1, seat \d+\s+€50\.00$/);
+  assert.match(await reader.seen('#held_time'), /^(4:\d\d|5:00)$/);
+  assert.match(await reader.seen('#turn_text'), /^Your turn lasts \d+:\d\d$/);
+  await reader.page.reload();
+  await holds(reader, 1);
+  await drawn(reader);
+
+  // Swapped for three together, then for one more and one less by hand.
+  await reader.page.locator('#quantity').selectOption('3');
+  await reader.page.locator('#best_button').click();
+  await holds(reader, 3);
+  await seat(reader, 4, 6).click();
+  await seat(reader, 1, 2).click();
+  assert.equal(await reader.seen('#take'), 'Hold these 3 seats');
+  assert.match(await label(reader, 4, 6), /^Row 4, seat 6, €50\.00, in your choice$/);
+  await reader.page.locator('#take').click();
+  await waitUntil(async () => /row 4, seat 6/.test(await reader.seen('#seats')) && (await reader.page.locator('#pay').isVisible()), 10000, 'the swap');
+  assert.match(await label(reader, 4, 6), /yours$/);
+  assert.equal(await label(reader, 1, 2), 'Row 1, seat 2, €50.00, available');
+  await reader.page.reload();
+  await holds(reader, 3);
+
+  // To the payment page, back without paying, there again.
+  await reader.page.locator('#pay_button').click();
+  await reader.page.waitForURL('**/pay?**');
+  await reader.page.reload();
+  assert.match(await reader.seen('.price'), /^150\.00 EUR$/);
+  await reader.page.getByRole('button', { name: 'Cancel' }).click();
+  await reader.page.waitForURL('**/buy/**');
+  await holds(reader, 3);
+  assert.match(await reader.seen('#notice_text'), /You have not paid/);
+  assert.equal(new URL(reader.page.url()).search, '');
+  await pay(reader);
+  const number = await ticket(reader);
+  assert.equal(await reader.page.locator('#own_seats li').count(), 3);
+  assert.equal(await reader.seen('#own_total'), '€150.00');
+
+  await reader.page.reload();
+  assert.equal(await ticket(reader), number);
+  await reader.open(`${server.url}/buy/${id}`);
+  assert.equal(await ticket(reader), number);
+  await provider.settled();
+  assert.deepEqual((await provider.books()).map(({ amount }) => amount), [15000], 'charged once');
+  const [sold] = await database.query("SELECT count(*)::int AS n FROM seats WHERE event_id = $1 AND status = 'sold'", [id]);
+  assert.equal(sold.n, 3);
+  await reader.close();
+});
+
+test('two after the same seat: one has it, the other is told kindly and offered what comes closest', async () => {
+  const id = await sale({ autoHold: 0 });
+  const one = await inside(id, DESKTOP);
+  const two = await inside(id, { ...DESKTOP, theme: 'dark' });
+  two.expects(/status of 409/);
+  await seat(two, 3, 5).click();
+  await seat(two, 3, 6).click();
+  // The other is faster by as little as can be: his order arrives while this one is on its way.
+  await two.page.route('**/api/reservations', async (route) => {
+    if (route.request().method() === 'POST' && !two.raced) {
+      two.raced = true;
+      await seat(one, 3, 5).click();
+      await one.page.locator('#take').click();
+      await holds(one, 1);
+    }
+    await route.continue();
+  });
+  await two.page.locator('#take').click();
+  await waitUntil(() => two.page.locator('#offer').isVisible(), 15000, 'the offer');
+  assert.match(await two.seen('#notice_text'), /Somebody was faster: Floor, row 3, seat 5 is gone\./);
+  assert.equal(await two.seen('#offer'), 'Take Floor, row 3, seat 6 and Floor, row 3, seat 7 instead');
+  assert.match(await label(two, 3, 5), /taken$/);
+  await two.page.locator('#offer').click();
+  await holds(two, 2);
+  assert.match(await two.seen('#seats'), /row 3, seat 6.*row 3, seat 7/s);
+  assert.equal(await two.page.locator('#notice').isVisible(), false);
+  await Promise.all([one.close(), two.close()]);
+});
+
+test('seats go and come back before the eyes, and out of a choice that was not yet held', async () => {
+  const id = await sale({ autoHold: 0 });
+  const reader = await inside(id, DESKTOP);
+  const other = await rival(id);
+  await seat(reader, 2, 2).click();
+  await waitUntil(() => reader.page.evaluate(() => document.querySelector('#main').dataset.live === 'socket'), 10000, 'the socket');
+  const seats = (await other.get(`/api/seats/${id}`)).body.seats;
+  const idOf = (row, number) => seats.find((one) => one.row === String(row) && one.number === number).id;
+  const { body: held } = await other.reserve({ eventId: id, seatIds: [idOf(2, 2), idOf(5, 7)] });
+  await waitUntil(async () => /taken$/.test(await label(reader, 5, 7)), 10000, 'the seat to go');
+  assert.match(await reader.seen('#notice_text'), /Floor, row 2, seat 2 has just been taken/);
+  assert.equal(await reader.page.locator('#seats li').count(), 0);
+  assert.equal(await seat(reader, 5, 7).getAttribute('aria-disabled'), 'true');
+  await seat(reader, 5, 7).click({ force: true });
+  assert.equal(await reader.page.locator('#seats li').count(), 0, 'a taken seat cannot be chosen');
+  await other.post(`/api/reservations/${held.id}/cancel`);
+  await waitUntil(async () => /available$/.test(await label(reader, 5, 7)), 10000, 'the seat to come back');
+  await reader.close();
+});
+
+test('by keyboard alone, from the waiting page to the ticket', async () => {
+  const id = await sale({ autoHold: 0 });
+  const reader = await browser.reader(DESKTOP);
+  const { page } = reader;
+  const active = () => page.evaluate(() => document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent.trim());
+  const tabTo = (what) => waitUntil(async () => {
+    if (what.test(await active())) return true;
+    await page.keyboard.press('Tab');
+    return what.test(await active());
+  }, 15000, `Tab to reach ${what}`);
+  await reader.open(`${server.url}/wait/${id}`);
+  await reaches(reader, 'admitted');
+  await tabTo(/^Enter now$/);
+  await page.keyboard.press('Enter');
+  await page.waitForURL('**/buy/**');
+  await drawn(reader);
+  await tabTo(/^Row 1, seat 1,/);
+  for (const key of ['ArrowDown', 'ArrowDown', 'ArrowRight', 'ArrowRight', 'ArrowLeft']) await page.keyboard.press(key);
+  assert.equal(await active(), 'Row 3, seat 2, €50.00, available');
+  await page.keyboard.press('End');
+  assert.equal(await active(), 'Row 3, seat 12, €50.00, available');
+  await page.keyboard.press(' ');
+  assert.equal(await active(), 'Row 3, seat 12, €50.00, in your choice');
+  assert.equal(await seat(reader, 3, 12).getAttribute('aria-selected'), 'true');
+  await waitUntil(async () => (await page.locator('#polite').textContent()) === 'Floor, row 3, seat 12, chosen. 1 seat in your choice.', 5000, 'the words');
+  await page.keyboard.press('ArrowLeft');
+  await page.keyboard.press('Enter');
+  await tabTo(/^Hold these 2 seats$/);
+  await page.keyboard.press('Enter');
+  await holds(reader, 2);
+  assert.equal(await page.locator('[role=gridcell][tabindex="0"]').count(), 1, 'one tab stop');
+  await tabTo(/^Pay €100\.00$/);
+  await page.keyboard.press('Enter');
+  await page.waitForURL('**/pay?**');
+  await tabTo(/^Pay 100\.00 EUR$/);
+  await page.keyboard.press('Enter');
+  await ticket(reader);
+  await waitUntil(async () => (await active()) === 'The seats are yours', 5000, 'the focus on what happened');
+  await reader.close();
+});
+
+test('a hold that runs out, and a turn that does', async () => {
+  const id = await sale({ holdMs: 3000, sessionLimitMs: 12000 });
+  const reader = await inside(id);
+  await waitUntil(async () => /went back on sale/.test(await reader.seen('#notice_text')), 15000, 'the end of the hold');
+  assert.equal(await reader.seen('#none'), 'No seats yet.');
+  assert.equal(await state(reader), 'choose');
+  await reaches(reader, 'over', 20000);
+  assert.equal(await reader.seen('#heading'), 'Your turn has ended');
+  assert.match(await reader.page.locator('.state .button:visible').getAttribute('href'), /\?join=1$/);
+  await reader.page.reload();
+  await reader.page.waitForURL('**/wait/**');
+  await reader.close();
+});
+
+test('seats that were chosen can be paid after the turn', async () => {
+  const id = await sale({ sessionLimitMs: 6000, holdMs: 60000 });
+  const reader = await inside(id);
+  await reader.page.locator('#best_button').click();
+  await holds(reader, 2);
+  await reaches(reader, 'last', 20000);
+  await reader.page.reload();
+  assert.equal(await state(reader), 'last');
+  assert.equal(await reader.page.locator('#hall').isVisible(), false);
+  await pay(reader);
+  await ticket(reader);
+  await reader.close();
+});
+
+test('who is not inside is sent to wait; what does not exist says so', async () => {
+  const id = await sale({ threshold: 1 });
+  const first = new Client(server);
+  await first.check(id);
+  const stranger = await browser.reader();
+  await stranger.open(`${server.url}/buy/${id}`);
+  assert.match(stranger.page.url(), new RegExp(`/wait/${id}$`));
+  await stranger.open(`${server.url}/buy/${id}`);
+  assert.match(stranger.page.url(), new RegExp(`/wait/${id}$`), 'a place in the queue is not enough');
+  stranger.expects(/status of 404/);
+  const answer = await stranger.open(`${server.url}/buy/no-such-event`);
+  assert.equal(answer.status(), 404);
+  assert.equal(await stranger.seen('#heading'), 'We can’t find this event');
+  await stranger.close();
+});
+
+test('sold out before the eyes, and free again', async () => {
+  const id = await sale({ autoHold: 0, grid: { section: 'Floor', rows: 1, seatsPerRow: 4 } });
+  const reader = await inside(id);
+  const other = await rival(id);
+  const { body: held } = await other.reserve({ eventId: id, quantity: 4 });
+  await reaches(reader, 'sold_out');
+  assert.equal(await reader.seen('#heading'), 'All seats are taken');
+  await other.post(`/api/reservations/${held.id}/cancel`);
+  await reaches(reader, 'choose');
+  await reader.close();
+});
+
+test('giving seats back, the limit, and too many together', async () => {
+  const id = await sale({ autoHold: 0, maxSeats: 3, grid: { section: 'Floor', rows: 2, seatsPerRow: 2 } });
+  const reader = await inside(id, DESKTOP);
+  reader.expects(/status of 409/);
+  for (const [row, number] of [[1, 1], [1, 2], [2, 1], [2, 2]]) await seat(reader, row, number).click();
+  assert.match(await reader.seen('#limit'), /3 seats at most/);
+  await reader.page.locator('#take').click();
+  await holds(reader, 3);
+  await reader.page.locator('#cancel').click();
+  await waitUntil(async () => (await reader.seen('#none')) === 'No seats yet.', 10000, 'nothing held');
+  await waitUntil(async () => /available$/.test(await label(reader, 1, 1)), 10000, 'the seat to be free');
+  await reader.page.locator('#quantity').selectOption('3');
+  await reader.page.locator('#best_button').click();
+  await waitUntil(() => reader.page.locator('#notice').isVisible(), 10000, 'the notice');
+  assert.match(await reader.seen('#notice_text'), /not that many seats next to one another/);
+  await reader.close();
+});
+
+test('without JavaScript: the best seats, the payment page, the ticket', async () => {
+  const id = await sale({ autoHold: 0 });
+  const reader = await browser.reader({ javaScriptEnabled: false });
+  await reader.open(`${server.url}/wait/${id}`);
+  await reader.page.locator('#enter').click();
+  await reader.page.waitForURL(`**/buy/${id}`);
+  assert.equal(await state(reader), 'choose');
+  await reader.page.locator('#quantity').selectOption('2');
+  await reader.page.locator('#best_button').click();
+  await reader.page.waitForURL(`**/buy/${id}`);
+  assert.match(await reader.seen('#seats'), /Floor, row 1, seat 1.*50\.00 EUR.*Floor, row 1, seat 2/s);
+  assert.match(await reader.seen('#held_time'), /^\d\d:\d\d UTC$/);
+  assert.equal(await reader.seen('#pay_button'), 'Pay 100.00 EUR');
+  await reader.page.locator('#pay_button').click();
+  await reader.page.waitForURL('**/pay?**');
+  await reader.page.getByRole('button', { name: /^Pay / }).click();
+  await reader.page.waitForURL(`**/buy/${id}?**`);
+  await waitUntil(async () => {
+    await reader.page.reload();
+    return (await state(reader)) === 'bought';
+  }, 15000, 'the ticket');
+  assert.match(await reader.seen('#number'), /^[A-Z0-9-]{6,}$/);
+  await reader.close();
+});
+
+test('a form without JavaScript that cannot be carried out says why; a stranger’s form does nothing', async () => {
+  const id = await sale({ autoHold: 0, grid: { section: 'Floor', rows: 2, seatsPerRow: 2 } });
+  const buyer = await rival(id);
+  const form = (fields, headers) => buyer.post(`/buy/${id}`, { body: new URLSearchParams(fields).toString(), headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers } });
+  const refused = await form({ action: 'best', quantity: '4' });
+  assert.equal(refused.status, 303);
+  assert.equal(refused.headers.location, `/buy/${id}?notice=no-adjacent`);
+  assert.match((await buyer.get(refused.headers.location)).text, /not that many seats next to one another/);
+  assert.equal((await form({ action: 'best', quantity: 'x' })).headers.location, `/buy/${id}?notice=invalid`);
+  assert.equal((await form({ action: 'pay', reservation: 'nonsense' })).status, 303);
+  assert.equal((await form({})).status, 303);
+  const foreign = await form({ action: 'best', quantity: '1' }, { origin: 'https://evil.example' });
+  assert.match(foreign.headers.location ?? '', /notice=foreign-origin/);
+  assert.deepEqual((await buyer.get('/api/reservations')).body.reservations, []);
+  assert.doesNotMatch((await buyer.get(`/buy/${id}?notice=%3Cscript%3E`)).text, /<script>/);
+});
+
+test('PostgreSQL away: said so, and back by itself', async () => {
+  const id = await sale({ autoHold: 0 });
+  const reader = await inside(id);
+  reader.expects(/status of 503/);
+  await postgres.halt();
+  await reader.page.locator('#best_button').click();
+  await waitUntil(() => reader.page.locator('#notice').isVisible(), 20000, 'the notice');
+  assert.match(await reader.seen('#notice_text'), /could not be done just now/);
+  const answer = await reader.page.reload();
+  assert.equal(answer.status(), 503);
+  assert.equal(await reader.seen('#heading'), 'We’ll be right back');
+  await postgres.restart();
+  await reaches(reader, 'choose', 30000);
+  await reader.close();
+});

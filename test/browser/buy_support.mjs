@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+//
+// A shop with a payment provider, and the steps of somebody who buys in it.
+
+import assert from 'node:assert/strict';
+import { Browser } from '../fixtures/browser.mjs';
+import { Client, Provider, freePort, stage, uniqueId, waitUntil } from '../fixtures/index.mjs';
+
+// What `stage` gives, and a browser, a provider that its orders lead to, and:
+//   sale(settings) -> an event's id;   inside(id, options) -> a reader on /buy, let in
+export async function shop(env = {}) {
+  const port = await freePort();
+  const parts = await stage({ env: { PAYMENT_URL: `http://127.0.0.1:${port}/pay`, ...env } });
+  const browser = await Browser.start();
+  const provider = await Provider.start({ server: parts.server, port, args: env.PROVIDER_ARGS ?? [] });
+  const { organizer, server } = parts;
+
+  async function sale({ halls, ...settings } = {}) {
+    const event = await organizer.sale({
+      id: uniqueId('buy'), title: 'One Night Only', artist: 'The Waiting Line', venue: 'Tiketi Hall', startsAt: '2027-03-05T19:00:00Z', threshold: 100,
+      grid: halls ? undefined : { section: 'Floor', rows: 6, seatsPerRow: 12 }, ...settings, open: false,
+    });
+    for (const grid of halls ?? []) await organizer.must('POST', `/api/admin/events/${event.id}/seats`, { grid: { currency: 'EUR', ...grid } });
+    await organizer.act(event.id, 'open');
+    return event.id;
+  }
+
+  async function enter(id, options = {}) {
+    const reader = await browser.reader(options);
+    reader.expects(/WebSocket is closed before the connection is established/); // he is quick, and goes on
+    await reader.open(`${server.url}/wait/${id}`);
+    await waitUntil(async () => (await reader.page.locator('#main').getAttribute('data-state')) === 'admitted', 15000, 'the turn');
+    await reader.page.locator('#enter').click();
+    await reader.page.waitForURL(`**/buy/${id}`);
+    return reader;
+  }
+
+  async function inside(id, options) {
+    const reader = await enter(id, options);
+    await drawn(reader);
+    return reader;
+  }
+
+  // Somebody else, by the API alone, who is inside.
+  async function rival(id) {
+    const client = new Client(server);
+    await waitUntil(async () => (await client.check(id)).body.status === 'active', 10000, 'the rival to be inside');
+    return client;
+  }
+
+  return { ...parts, browser, provider, sale, enter, inside, rival };
+}
+
+export const state = (reader) => reader.page.locator('#main').getAttribute('data-state');
+export const reaches = (reader, wanted, timeoutMs = 15000) => waitUntil(async () => (await state(reader).catch(() => '')) === wanted, timeoutMs,
+  `the state ${wanted}`);
+export const drawn = (reader) => waitUntil(() => reader.page.evaluate(() => document.querySelector('.seat, .plan') !== null).catch(() => false), 15000, 'the hall');
+export const holds = (reader, count) => waitUntil(async () => (await reader.page.locator('#pay').isVisible()) && (await reader.page.locator('#seats li').count()) === count,
+  15000, `${count} seats to be held`);
+
+// By its own name, as a screen reader has it: "Row 3, seat 12".
+export const seat = (reader, row, number) => reader.page.locator(`.seat[aria-label^="Row ${row}, seat ${number},"]`);
+export const label = (reader, row, number) => seat(reader, row, number).getAttribute('aria-label');
+
+export async function pay(reader) {
+  await reader.page.locator('#pay_button').click();
+  await reader.page.waitForURL('**/pay?**');
+  await reader.page.getByRole('button', { name: /^Pay / }).click();
+  await reader.page.waitForURL('**/buy/**');
+}
+
+export async function ticket(reader) {
+  await reaches(reader, 'bought', 30000);
+  const number = await reader.seen('#number');
+  assert.match(number, /^[A-Z0-9-]{6,}$/);
+  return number;
+}

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: MIT
+//
+// hall: seats as an SVG map that hands, keys and screen readers use alike. It is a grid in the sense of
+// ARIA: one tab stop, arrow keys from seat to seat, Enter or Space chooses; each seat says where it is, what
+// it costs and whether it can be had. A change touches the seats that changed and nothing else; a new
+// area is drawn some rows per frame. The map zooms by its width and scrolls by itself, so nothing is
+// redrawn for that.
+//
+//   const hall = new Hall(root, { seats, stateOf(i), onChoose(i), onSpot(i | undefined) });
+//   hall.show(area, { at: i });   hall.changed(indices);   hall.zoom(1.4);
+
+import { money, t } from './i18n.js';
+
+const PITCH = 24; // units of the drawing from seat to seat
+const SEAT = 18;
+const MARGIN = 40; // for the names of the rows
+const PER_FRAME = 160; // seats
+const FINGER_PX = 30; // a seat that a finger can hit
+const MOUSE_PX = 13;
+const LARGEST_PX = 54;
+const KEYS = { ArrowLeft: -1, ArrowRight: 1 };
+const SVG = 'http://www.w3.org/2000/svg';
+
+const escaped = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
+const byFinger = () => matchMedia('(pointer: coarse)').matches;
+
+export class Hall {
+  constructor(root, options) {
+    Object.assign(this, { root, onSpot() {}, onChoose() {} }, options);
+    this.view = document.createElement('div');
+    this.view.className = 'hall-view';
+    this.root.replaceChildren(this.view);
+    this.view.addEventListener('click', (event) => this.#click(event));
+    this.view.addEventListener('keydown', (event) => this.#key(event));
+    this.view.addEventListener('focusin', ({ target }) => this.#spot(target));
+    this.view.addEventListener('pointerover', ({ target }) => this.#spot(target));
+    this.view.addEventListener('pointerleave', () => this.onSpot(this.#focused()));
+    new ResizeObserver(() => this.#resized()).observe(this.view);
+  }
+
+  get shown() {
+    return this.area !== undefined && this.view.isConnected;
+  }
+
+  // `at`: the seat to begin with, in view and by keyboard.
+  show(area, { at } = {}) {
+    this.area = area;
+    this.current = at ?? area.first;
+    this.#place();
+    this.#begin();
+    this.root.replaceChildren(this.view);
+    this.#fit();
+    return (this.drawn = this.#draw());
+  }
+
+  changed(indices) {
+    if (!this.elements) return;
+    for (const i of indices) this.#mark(i);
+    this.#ticks();
+  }
+
+  zoom(factor) {
+    const { view } = this;
+    const x = (view.scrollLeft + view.clientWidth / 2) / view.scrollWidth;
+    const y = (view.scrollTop + view.clientHeight / 2) / view.scrollHeight;
+    this.#size(this.unit * factor);
+    view.scrollLeft = x * view.scrollWidth - view.clientWidth / 2;
+    view.scrollTop = y * view.scrollHeight - view.clientHeight / 2;
+  }
+
+  get canGrow() {
+    return this.unit < LARGEST_PX;
+  }
+
+  get canShrink() {
+    return this.unit > this.fitting;
+  }
+
+  center(i) {
+    const { view } = this;
+    const scale = this.unit / PITCH;
+    view.scrollLeft = this.#x(i) * scale - view.clientWidth / 2;
+    view.scrollTop = this.#y(i) * scale - view.clientHeight / 2;
+  }
+
+  async focus(i = this.current) {
+    await this.drawn;
+    this.#rove(i);
+    this.#element(i)?.focus();
+  }
+
+  // ---- where ----
+
+  #place() {
+    const { rows, first, end } = this.area;
+    this.xs = new Float32Array(end - first);
+    this.ys = new Float32Array(end - first);
+    const widest = Math.max(...rows.map((row) => row.end - row.first));
+    const half = (widest * PITCH) / 2;
+    const sag = Math.min(2.4 * PITCH, half * 0.16);
+    this.width = widest * PITCH + 2 * MARGIN;
+    this.titles = [];
+    this.names = [];
+    let y = 58 + sag;
+    const sections = new Set(rows.map((row) => row.section)).size;
+    let section;
+    for (const row of rows) {
+      if (row.section !== section) {
+        y += section === undefined ? PITCH : PITCH * 1.8;
+        if (sections > 1) this.titles.push({ name: row.section, y: y - PITCH * 0.5 });
+        if (sections > 1) y += PITCH * 0.7;
+        section = row.section;
+      }
+      const n = row.end - row.first;
+      const bow = (dx) => y - sag * (dx / half) ** 2;
+      for (let k = 0; k < n; k++) {
+        const dx = (k - (n - 1) / 2) * PITCH;
+        this.xs[row.first - first + k] = this.width / 2 + dx;
+        this.ys[row.first - first + k] = bow(dx);
+      }
+      const edge = (n / 2 + 0.45) * PITCH;
+      this.names.push({ row, x: this.width / 2 - edge, right: this.width / 2 + edge, y: bow(edge) + 4 });
+      y += PITCH;
+    }
+    this.height = y + 8;
+  }
+
+  #x(i) {
+    return this.xs[i - this.area.first];
+  }
+
+  #y(i) {
+    return this.ys[i - this.area.first];
+  }
+
+  // ---- drawing ----
+
+  #begin() {
+    const svg = document.createElementNS(SVG, 'svg');
+    const middle = this.width / 2;
+    const wide = Math.min(this.width * 0.3, 170);
+    svg.setAttribute('viewBox', `0 0 ${this.width} ${this.height}`);
+    svg.setAttribute('class', 'map');
+    svg.innerHTML = `<g aria-hidden="true"><path class="stage" d="M${middle - wide} 12h${2 * wide}q-8 30-${wide} 34q-${wide - 8}-4-${wide}-34z"/>`
+      + `<text class="stage-name" x="${middle}" y="34">${escaped(t('buy_stage'))}</text>${
+        this.titles.map(({ name, y }) => `<text class="section-name" x="${middle}" y="${y}">${escaped(name)}</text>`).join('')}</g>`
+      + `<g class="grid" role="grid" aria-multiselectable="true" aria-label="${escaped(t('buy_grid', { area: this.area.name }))}"></g><g class="ticks" aria-hidden="true"></g>`;
+    this.svg = svg;
+    this.grid = svg.querySelector('.grid');
+    this.tickGroup = svg.querySelector('.ticks');
+    this.elements = new Array(this.area.end - this.area.first);
+    this.view.replaceChildren(svg);
+  }
+
+  async #draw() {
+    const { area, svg } = this;
+    let drawn = 0;
+    let markup = '';
+    for (const { row, x, right, y } of this.names) {
+      const name = escaped(row.row);
+      markup += `<g role="row"><text aria-hidden="true" class="row-name" x="${x}" y="${y}" text-anchor="end">${name}</text>`;
+      for (let i = row.first; i < row.end; i++) markup += this.#seat(i);
+      markup += `<text aria-hidden="true" class="row-name" x="${right}" y="${y}">${name}</text></g>`;
+      drawn += row.end - row.first;
+      if (drawn < PER_FRAME && row.end !== area.end) continue;
+      this.#add(markup);
+      markup = '';
+      drawn = 0;
+      await new Promise(requestAnimationFrame);
+      if (this.svg !== svg) return; // another area was asked for
+    }
+    this.#ticks();
+  }
+
+  #add(markup) {
+    const from = this.grid.childElementCount;
+    this.grid.insertAdjacentHTML('beforeend', markup);
+    for (let n = from; n < this.grid.childElementCount; n++) {
+      for (const element of this.grid.children[n].getElementsByClassName('seat')) {
+        this.elements[Number(element.dataset.i) - this.area.first] = element;
+      }
+    }
+  }
+
+  #seat(i) {
+    const { seats } = this;
+    const state = this.stateOf(i);
+    return `<rect class="seat t${seats.tier(seats.prices[i])}" data-i="${i}" data-s="${state}" x="${(this.#x(i) - SEAT / 2).toFixed(1)}" y="${(this.#y(i) - SEAT / 2).toFixed(1)}"`
+      + ` width="${SEAT}" height="${SEAT}" rx="5" role="gridcell" tabindex="${i === this.current ? 0 : -1}" aria-label="${escaped(this.label(i, state))}"`
+      + ` aria-selected="${state === 'own' || state === 'chosen'}"${state === 'taken' ? ' aria-disabled="true"' : ''}/>`;
+  }
+
+  label(i, state = this.stateOf(i)) {
+    const { seats } = this;
+    const row = seats.row(i);
+    const where = this.area.section || seats.sections.length === 1 ? 'seat_in_row' : 'seat_name';
+    const seat = t(where, { section: row.section, row: row.row, number: seats.numbers[i] });
+    return t('seat_label', { seat, price: this.#price(seats.prices[i]), state: t(`seat_${state}`) });
+  }
+
+  // Intl is slow where a thousand ask it for the same.
+  #price(amount) {
+    this.prices ??= new Map();
+    if (!this.prices.has(amount)) this.prices.set(amount, money(amount, this.seats.currency));
+    return this.prices.get(amount);
+  }
+
+  #element(i) {
+    return this.elements?.[i - this.area.first];
+  }
+
+  #mark(i) {
+    const element = this.#element(i);
+    if (!element) return;
+    const state = this.stateOf(i);
+    if (element.dataset.s === state) return;
+    element.dataset.s = state;
+    element.setAttribute('aria-label', this.label(i, state));
+    element.setAttribute('aria-selected', state === 'own' || state === 'chosen');
+    if (state === 'taken') element.setAttribute('aria-disabled', 'true');
+    else element.removeAttribute('aria-disabled');
+  }
+
+  // What is his carries a tick, so that colour is not all that says so.
+  #ticks() {
+    const marked = this.elements.filter((element) => element?.dataset.s === 'own' || element?.dataset.s === 'chosen');
+    this.tickGroup.innerHTML = marked.map(({ dataset: { i } }) => `<path d="M${this.#x(i) - 4} ${this.#y(i)}l3 3.200l5-6"/>`).join('');
+  }
+
+  // ---- size ----
+
+  #fit() {
+    const room = this.view.clientWidth || this.root.clientWidth || 320;
+    this.fitting = Math.min(LARGEST_PX, (room * PITCH) / this.width);
+    const least = byFinger() || room < 520 ? FINGER_PX : MOUSE_PX;
+    this.#size(Math.max(this.fitting, least));
+    this.center(this.current);
+    this.room = room;
+  }
+
+  #size(unit) {
+    this.unit = Math.max(Math.min(this.fitting, LARGEST_PX), Math.min(unit, LARGEST_PX));
+    this.svg.style.width = `${(this.width * this.unit) / PITCH}px`;
+    this.svg.style.height = `${(this.height * this.unit) / PITCH}px`;
+    this.onZoom?.();
+  }
+
+  #resized() {
+    if (!this.svg || !this.view.isConnected || Math.abs(this.view.clientWidth - this.room) < 4) return;
+    this.#fit();
+  }
+
+  // ---- hands ----
+
+  #click({ target, clientX, clientY }) {
+    if (!this.svg) return;
+    // Too small to be meant: the first touch comes nearer.
+    if (byFinger() && this.unit < FINGER_PX * 0.7) {
+      const near = this.#nearest(clientX, clientY, Infinity);
+      this.#size(FINGER_PX);
+      if (near !== undefined) this.center(near);
+      return;
+    }
+    const i = target.dataset?.i !== undefined ? Number(target.dataset.i) : this.#nearest(clientX, clientY, PITCH * 0.75);
+    if (i === undefined) return;
+    this.#rove(i);
+    this.onChoose(i);
+  }
+
+  #nearest(clientX, clientY, most) {
+    const { x, y } = new DOMPoint(clientX, clientY).matrixTransform(this.svg.getScreenCTM().inverse());
+    let best;
+    let least = most;
+    for (let k = 0; k < this.xs.length; k++) {
+      const away = Math.hypot(this.xs[k] - x, this.ys[k] - y);
+      if (away < least) [best, least] = [k + this.area.first, away];
+    }
+    return best;
+  }
+
+  #spot(target) {
+    const i = target.dataset?.i ?? this.#focused();
+    this.onSpot(i === undefined ? undefined : Number(i));
+  }
+
+  #focused() {
+    return this.view.contains(document.activeElement) ? document.activeElement.dataset.i : undefined;
+  }
+
+  // ---- keys ----
+
+  #rove(i) {
+    this.#element(this.current)?.setAttribute('tabindex', '-1');
+    this.current = i;
+    this.#element(i)?.setAttribute('tabindex', '0');
+  }
+
+  #key(event) {
+    const i = Number(event.target.dataset?.i ?? NaN);
+    if (Number.isNaN(i) || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (event.key === 'Enter' || event.key === ' ') {
+      event.preventDefault();
+      this.onChoose(i);
+      return;
+    }
+    const to = this.#from(i, event.key);
+    if (to === undefined) return;
+    event.preventDefault();
+    this.#rove(to);
+    this.#element(to).focus();
+  }
+
+  // Where a key leads from a seat; undefined: it is no key of ours.
+  #from(i, key) {
+    const { area, seats } = this;
+    const row = seats.row(i);
+    if (KEYS[key]) return Math.min(area.end - 1, Math.max(area.first, i + KEYS[key]));
+    if (key === 'Home') return row.first;
+    if (key === 'End') return row.end - 1;
+    if (key === 'ArrowUp') return this.#across(i, row.index - 1);
+    if (key === 'ArrowDown') return this.#across(i, row.index + 1);
+    if (key === 'PageUp') return this.#section(i, -1);
+    if (key === 'PageDown') return this.#section(i, 1);
+    return undefined;
+  }
+
+  // The seat of another row that stands straight in front or behind.
+  #across(i, index) {
+    const row = this.area.rows.find((one) => one.index === index);
+    if (!row) return i;
+    let best = row.first;
+    for (let k = row.first; k < row.end; k++) {
+      if (Math.abs(this.#x(k) - this.#x(i)) < Math.abs(this.#x(best) - this.#x(i)) - 0.1) best = k;
+    }
+    return best;
+  }
+
+  // The first row of the section before or behind this one.
+  #section(i, step) {
+    const { rows } = this.area;
+    const firsts = rows.filter((row, n) => n === 0 || rows[n - 1].section !== row.section);
+    const at = firsts.findLastIndex((row) => row.index <= this.seats.row(i).index);
+    const to = firsts[at + step];
+    return to ? this.#across(i, to.index) : i;
+  }
+}

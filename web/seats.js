@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+//
+// seats: the hall as the page knows it: columns of numbers, not 20,000 objects, so that a change costs
+// what changed and not what there is. Seats come in the order of the hall (section, row, number) and are
+// known by their index in it. Pure: no document, no network.
+//
+//   const hall = pack({ version, seats: […] });      // may run in a worker: all of it can be transferred
+//   const seats = new Seats(hall);
+//   seats.apply({ from, version, seats: [{ id, status }] })  -> indices that changed; null: read the map anew
+
+export const FREE = 0;
+export const HELD = 1;
+export const SOLD = 2;
+const TIERS = 5;
+const CODES = { available: FREE, held: HELD, sold: SOLD };
+
+// What the API answered -> columns. Ids are decimal texts below 2^53.
+export function pack({ version, seats }) {
+  const count = seats.length;
+  const ids = new Float64Array(count);
+  const numbers = new Int32Array(count);
+  const prices = new Float64Array(count);
+  const status = new Uint8Array(count);
+  const rows = []; // [section, row, first, end]
+  let last;
+  for (let i = 0; i < count; i++) {
+    const seat = seats[i];
+    ids[i] = Number(seat.id);
+    numbers[i] = seat.number;
+    prices[i] = seat.price;
+    status[i] = CODES[seat.status];
+    if (!last || last[0] !== seat.section || last[1] !== seat.row) rows.push((last = [seat.section, seat.row, i, i]));
+    last[3] = i + 1;
+  }
+  const order = Uint32Array.from({ length: count }, (_, i) => i).sort((a, b) => ids[a] - ids[b]);
+  return { version, currency: seats[0]?.currency ?? 'EUR', ids, numbers, prices, status, rows, order };
+}
+
+export const transferable = (hall) => [hall.ids, hall.numbers, hall.prices, hall.status, hall.order].map((column) => column.buffer);
+
+export class Seats {
+  constructor(hall) {
+    Object.assign(this, hall);
+    this.count = this.ids.length;
+    this.rows = hall.rows.map(([section, row, first, end], index) => ({ section, row, first, end, index }));
+    this.rowOf = new Uint32Array(this.count);
+    for (const row of this.rows) this.rowOf.fill(row.index, row.first, row.end);
+    this.sections = [];
+    for (const row of this.rows) {
+      const section = this.sections.at(-1);
+      if (section?.name === row.section) section.rows.push(row);
+      else this.sections.push({ name: row.section, rows: [row] });
+    }
+    this.tiers = [...new Set(this.prices)].sort((a, b) => b - a);
+    this.free = 0;
+    for (const status of this.status) this.free += status === FREE;
+  }
+
+  id(i) {
+    return String(this.ids[i]);
+  }
+
+  // 0 for the dearest seats, up to TIERS - 1.
+  tier(price) {
+    const { tiers } = this;
+    return Math.floor((tiers.indexOf(price) * Math.min(TIERS, tiers.length)) / tiers.length);
+  }
+
+  // -1: no such seat.
+  index(id) {
+    const wanted = Number(id);
+    let low = 0;
+    let high = this.count;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.ids[this.order[middle]] < wanted) low = middle + 1;
+      else high = middle;
+    }
+    return low < this.count && this.ids[this.order[low]] === wanted ? this.order[low] : -1;
+  }
+
+  row(i) {
+    return this.rows[this.rowOf[i]];
+  }
+
+  isFree(i) {
+    return this.status[i] === FREE;
+  }
+
+  total(indices) {
+    return indices.reduce((sum, i) => sum + this.prices[i], 0);
+  }
+
+  #set(i, status, changed) {
+    if (this.status[i] === status) return;
+    this.free += (status === FREE) - (this.status[i] === FREE);
+    this.status[i] = status;
+    changed.push(i);
+  }
+
+  // Told by the way: these are gone. The map says so within a second.
+  note(gone) {
+    for (const i of gone) this.#set(i, HELD, []);
+  }
+
+  apply({ from, version, seats, reload }) {
+    if (version <= this.version && !reload) return [];
+    if (reload || from !== this.version || !seats) return null;
+    const changed = [];
+    for (const { id, status } of seats) {
+      const i = this.index(id);
+      if (i < 0) return null;
+      this.#set(i, CODES[status], changed);
+    }
+    this.version = version;
+    return changed;
+  }
+
+  // A newer map of the same hall; null: it is another hall.
+  update(hall) {
+    if (hall.version < this.version) return [];
+    if (hall.ids.length !== this.count || hall.ids.some((id, i) => id !== this.ids[i])) return null;
+    const changed = [];
+    for (let i = 0; i < this.count; i++) this.#set(i, hall.status[i], changed);
+    this.version = hall.version;
+    return changed;
+  }
+}
+
+// ---- the next best ----
+
+const middle = (list) => (list[0] + list.at(-1)) / 2;
+
+// n free seats side by side in a row, as near as can be to `place` of it; undefined: there are none.
+function run(seats, row, n, place, allowed) {
+  let best;
+  for (let i = row.first; i + n <= row.end; i++) {
+    const found = Array.from({ length: n }, (_, k) => i + k);
+    const together = found.every((k) => allowed(k)) && seats.numbers[i + n - 1] - seats.numbers[i] === n - 1;
+    const away = Math.abs(middle(found) - row.first - place);
+    if (together && (!best || away < best.away)) best = { found, away };
+  }
+  return best;
+}
+
+// What comes closest to the seats that somebody wanted: as many, together, in their row or one near by of
+// their section, else of the hall. `own` counts as free. undefined: nothing like it.
+export function nextBest(seats, wanted, own = []) {
+  if (wanted.length === 0) return undefined;
+  const mine = new Set(own);
+  const gone = new Set(wanted.filter((i) => !seats.isFree(i) && !mine.has(i)));
+  const allowed = (i) => !gone.has(i) && (seats.isFree(i) || mine.has(i));
+  const home = seats.row(wanted[0]);
+  const place = middle(wanted) - home.first;
+  let best;
+  for (const row of seats.rows) {
+    const far = Math.abs(row.index - home.index) * 2 + (row.section === home.section ? 0 : 1000);
+    if (best && far >= best.cost) continue;
+    const found = run(seats, row, wanted.length, place, allowed);
+    const cost = found ? far + found.away : Infinity;
+    if (found && (!best || cost < best.cost)) best = { found: found.found, cost };
+  }
+  return best?.found;
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+//
+// seats_worker: reads the map off the page's own thread: that of a large hall is megabytes of JSON.
+//   <- { path, version }   -> { hall } | {} (unchanged) | { error: { status, problem, retryAfter } }
+
+import { api } from './api.js';
+import { pack, transferable } from './seats.js';
+
+addEventListener('message', async ({ data: { path, version } }) => {
+  try {
+    const map = await api('GET', path, { headers: version === undefined ? {} : { 'If-None-Match': `"${version}"` }, timeoutMs: 30000 });
+    if (!map) return postMessage({});
+    const hall = pack(map);
+    return postMessage({ hall }, { transfer: transferable(hall) });
+  } catch (error) {
+    return postMessage({ error: { status: error.status ?? 0, problem: error.problem, retryAfter: error.retryAfter } });
+  }
+});

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+//
+// sections: a large hall, section by section. A hall of up to WHOLE seats is shown in one piece; a larger
+// one is cut into areas: its sections, and where even those are large, some rows of one. The plan is a
+// picture of them (SVG, for the pointer) over a list of buttons that says the same in words.
+
+import { money, plural, t } from './i18n.js';
+
+const WHOLE = 1500;
+const PART = 900;
+const SVG = 'http://www.w3.org/2000/svg';
+
+// [{ name, rows, first, end }]: what is shown at a time. One: the whole hall.
+export function areasOf(seats) {
+  const whole = { name: t('buy_hall'), rows: seats.rows, first: 0, end: seats.count };
+  if (seats.count <= WHOLE) return [whole];
+  const areas = seats.sections.flatMap(partsOf);
+  return areas.length > 0 ? areas : [whole];
+}
+
+function partsOf({ name, rows }) {
+  const area = (list, label) => ({ name: label, section: name, rows: list, first: list[0].first, end: list.at(-1).end });
+  const size = rows.at(-1).end - rows[0].first;
+  if (size <= WHOLE) return [area(rows, name)];
+  const parts = [];
+  for (const row of rows) {
+    const part = parts.at(-1);
+    if (part && row.end - part[0].first <= PART) part.push(row);
+    else parts.push([row]);
+  }
+  return parts.map((list) => area(list, `${name}, ${t('buy_rows', { from: list[0].row, to: list.at(-1).row })}`));
+}
+
+// ---- the picture ----
+
+// So many areas to a ring around the stage, the outer rings with more of them.
+function ringsOf(areas) {
+  const rings = [];
+  const count = Math.max(1, Math.round(Math.sqrt(areas.length / 1.6)));
+  const weights = Array.from({ length: count }, (_, i) => count + 2 * i);
+  const sum = weights.reduce((a, b) => a + b, 0);
+  let from = 0;
+  weights.reduce((seen, weight) => {
+    const end = Math.round(((seen + weight) / sum) * areas.length);
+    rings.push(areas.slice(from, end));
+    from = end;
+    return seen + weight;
+  }, 0);
+  return rings.filter((ring) => ring.length > 0);
+}
+
+const SPREAD = 1.16; // half of the fan, in radians
+const INNER = 74; // room for the stage
+
+function sector(inner, outer, from, to) {
+  const at = (r, a) => `${(r * Math.sin(a)).toFixed(1)} ${(r * Math.cos(a)).toFixed(1)}`;
+  return `M${at(inner, from)}A${inner} ${inner} 0 0 0 ${at(inner, to)}L${at(outer, to)}A${outer} ${outer} 0 0 1 ${at(outer, from)}Z`;
+}
+
+// What is different about names that begin alike: "Block 12" -> "12".
+function shortNames(areas) {
+  const words = areas.map(({ name }) => name.split(' '));
+  const alike = words.every((list) => list.length === words[0].length && list.length > 1 && list.slice(0, -1).join() === words[0].slice(0, -1).join());
+  return words.map((list) => (alike ? list.at(-1) : list.join(' ')));
+}
+
+export class Sections {
+  // onChoose(area)
+  constructor(root, { seats, areas, onChoose }) {
+    Object.assign(this, { root, seats, areas, onChoose });
+    this.dirty = new Set();
+    this.areaOf = new Uint32Array(seats.count);
+    areas.forEach((area, n) => {
+      this.areaOf.fill(n, area.first, area.end);
+      area.free = 0;
+      area.from = Infinity;
+      for (let i = area.first; i < area.end; i++) {
+        area.free += seats.isFree(i);
+        area.from = Math.min(area.from, seats.prices[i]);
+      }
+    });
+    this.#draw();
+  }
+
+  show() {
+    this.root.replaceChildren(this.element);
+    this.#flush();
+  }
+
+  // Seats have changed: counts again what they belong to, when it is seen.
+  changed(indices) {
+    for (const i of indices) this.dirty.add(this.areaOf[i]);
+    if (this.dirty.size > 0 && this.element.isConnected) this.frame ??= requestAnimationFrame(() => this.#flush());
+  }
+
+  focus(area) {
+    this.buttons[Math.max(0, this.areas.indexOf(area))].focus();
+  }
+
+  #flush() {
+    this.frame = undefined;
+    for (const n of this.dirty) {
+      const area = this.areas[n];
+      area.free = 0;
+      for (let i = area.first; i < area.end; i++) area.free += this.seats.isFree(i);
+      this.#write(n);
+    }
+    this.dirty.clear();
+  }
+
+  #write(n) {
+    const area = this.areas[n];
+    const share = area.free / (area.end - area.first);
+    const left = area.free === 0 ? 'none' : share < 0.1 ? 'few' : share < 0.5 ? 'some' : 'many';
+    this.buttons[n].dataset.left = left;
+    this.shapes[n].dataset.left = left;
+    this.left[n].textContent = area.free > 0 ? plural('buy_left', area.free) : t('buy_left_none');
+  }
+
+  #draw() {
+    this.element = document.createElement('div');
+    this.element.className = 'plan';
+    this.shapes = [];
+    this.element.append(this.#picture(), this.#list());
+    this.areas.forEach((_, n) => this.#write(n));
+    this.element.addEventListener('click', ({ target }) => {
+      const n = target.closest('[data-area]')?.dataset.area;
+      if (n !== undefined) this.onChoose(this.areas[n]);
+    });
+    this.element.addEventListener('pointerover', ({ target }) => {
+      const n = target.closest('[data-area]')?.dataset.area;
+      for (const one of this.element.querySelectorAll('.near')) one.classList.remove('near');
+      if (n === undefined) return;
+      this.shapes[n].classList.add('near');
+      this.buttons[n].classList.add('near');
+    });
+  }
+
+  #picture() {
+    const rings = ringsOf(this.areas);
+    const names = shortNames(this.areas);
+    const depth = Math.min(52, 190 / rings.length);
+    const svg = document.createElementNS(SVG, 'svg');
+    const bottom = INNER + rings.length * depth;
+    const half = Math.max(100, bottom * Math.sin(Math.min(SPREAD, Math.PI / 2)) + 2);
+    svg.setAttribute('viewBox', `${-half} 8 ${2 * half} ${bottom - 8}`);
+    svg.setAttribute('class', 'fan');
+    svg.setAttribute('aria-hidden', 'true');
+    let n = 0;
+    const parts = rings.map((ring, r) => {
+      const inner = INNER + r * depth;
+      const step = (2 * SPREAD) / ring.length;
+      return ring.map((_, k) => {
+        const from = -SPREAD + k * step;
+        const middle = from + step / 2;
+        const gap = 1.4 / inner;
+        const center = inner + depth / 2 - 1;
+        const room = step * center;
+        const path = `<path data-area="${n}" class="block" d="${sector(inner, inner + depth - 3, from + gap, from + step - gap)}"/>`;
+        const fits = names[n].length * 6.4 < room;
+        const label = fits ? `<text class="block-name" x="${(center * Math.sin(middle)).toFixed(1)}" y="${(center * Math.cos(middle) + 4).toFixed(1)}"></text>` : '';
+        n++;
+        return { path, label, name: names[n - 1] };
+      });
+    }).flat();
+    svg.innerHTML = `<path class="stage" d="M-62 14h124a62 50 0 0 1-124 0z"/><text class="stage-name" x="0" y="38"></text>${
+      parts.map(({ path }) => path).join('')}${parts.map(({ label }) => label).join('')}`;
+    svg.querySelector('.stage-name').textContent = t('buy_stage');
+    this.shapes = [...svg.querySelectorAll('.block')];
+    const labelled = parts.filter(({ label }) => label);
+    svg.querySelectorAll('.block-name').forEach((text, i) => (text.textContent = labelled[i].name));
+    return svg;
+  }
+
+  #list() {
+    const list = document.createElement('ul');
+    list.className = 'areas';
+    list.setAttribute('aria-label', t('buy_sections'));
+    this.left = [];
+    this.buttons = this.areas.map((area, n) => {
+      const button = document.createElement('button');
+      const parts = [['area-name', area.name], ['area-price', t('buy_from', { price: money(area.from, this.seats.currency) })], ['area-left', '']]
+        .map(([name, text]) => Object.assign(document.createElement('span'), { className: name, textContent: text }));
+      Object.assign(button, { type: 'button', className: 'area' });
+      button.dataset.area = n;
+      button.append(parts[0], ' ', parts[1], ' ', parts[2]);
+      this.left.push(parts[2]);
+      const item = document.createElement('li');
+      item.append(button);
+      list.append(item);
+      return button;
+    });
+    return list;
+  }
+}
