@@ -119,7 +119,10 @@ export class Seats {
   // A newer map of the same hall; null: it is another hall.
   update(hall) {
     if (hall.version < this.version) return [];
-    if (hall.ids.length !== this.count || hall.ids.some((id, i) => id !== this.ids[i])) return null;
+    if (hall.ids.length !== this.count) return null;
+    for (let i = 0; i < this.count; i++) {
+      if (hall.ids[i] !== this.ids[i]) return null;
+    }
     const changed = [];
     for (let i = 0; i < this.count; i++) this.#set(i, hall.status[i], changed);
     this.version = hall.version;

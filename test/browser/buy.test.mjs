@@ -163,7 +163,7 @@ test('by keyboard alone, from the waiting page to the ticket', async () => {
 });
 
 test('a hold that runs out, and a turn that does', async () => {
-  const id = await sale({ holdMs: 3000, sessionLimitMs: 12000 });
+  const id = await sale({ holdMs: 3000, sessionLimitMs: 12000, intervalMs: 200 });
   const reader = await inside(id);
   await waitUntil(async () => /went back on sale/.test(await reader.seen('#notice_text')), 15000, 'the end of the hold');
   assert.equal(await reader.seen('#none'), 'No seats yet.');
@@ -171,8 +171,10 @@ test('a hold that runs out, and a turn that does', async () => {
   await reaches(reader, 'over', 20000);
   assert.equal(await reader.seen('#heading'), 'Your turn has ended');
   assert.match(await reader.page.locator('.state .button:visible').getAttribute('href'), /\?join=1$/);
-  await reader.page.reload();
-  await reader.page.waitForURL('**/wait/**');
+  await waitUntil(async () => { // as soon as the queue has noticed, too
+    await reader.open(`${server.url}/buy/${id}`);
+    return reader.page.url().endsWith(`/wait/${id}`);
+  }, 15000, 'the waiting page');
   await reader.close();
 });
 
