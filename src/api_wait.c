@@ -16,16 +16,15 @@
  */
 #include "api_page.h"
 
-#include "admission.h"
+#include "reference.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define RETRY_S        10
-#define SCHEDULED_S    30
-#define REFERENCE_SIZE 16
+#define RETRY_S     10
+#define SCHEDULED_S 30
 
 /* ---- which state ---- */
 
@@ -63,19 +62,6 @@ static const struct wait_state *state_of(const char *said)
 
 /* ---- what is shown ---- */
 
-/* A place as people read it out: Crockford's base 32, "1JHK-4X2M-9QA". */
-static void format_reference(uint64_t place, char out[REFERENCE_SIZE])
-{
-    static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-    size_t at = 0;
-    for (int shift = 50; shift >= 0; shift -= 5) {
-        out[at++] = digits[place >> shift & 31];
-        if (shift == 35 || shift == 15)
-            out[at++] = '-';
-    }
-    out[at] = '\0';
-}
-
 static void set_reference(struct page *page, const struct json *answer)
 {
     struct ticket ticket;
@@ -84,7 +70,7 @@ static void set_reference(struct page *page, const struct json *answer)
     if (signed_text == NULL ||
         ticket_read(page->call->api->keys, signed_text, strlen(signed_text), &ticket) != ST_OK)
         return;
-    format_reference(ticket.place, text);
+    reference_write(ticket.place, text);
     api_page_set(page, "reference", http_req_strdup(page->call->req, text, strlen(text)));
 }
 

@@ -18,11 +18,13 @@
 #include "process.h"
 #include "provider.h"
 #include "queue.h"
+#include "reference.h"
 #include "token.h"
 #include "worker.h"
 
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
@@ -405,6 +407,25 @@ static int routes_main(struct config *config, int argc, char **argv)
     return 0;
 }
 
+/* ---- reference ---- */
+
+static int reference_main(struct config *config, int argc, char **argv)
+{
+    char when[CLOCK_RFC3339_SIZE];
+    uint64_t place;
+    (void)config;
+    if (argc != 2 || reference_read(argv[1], &place) != ST_OK) {
+        const bool help = argc == 2 && strcmp(argv[1], "--help") == 0;
+        (void)fprintf(help ? stdout : stderr,
+                      "Usage: tiketi reference 1K0R-T4B4-J84\n\nPrints the place that a buyer's "
+                      "reference for support stands for, and when it was taken.\n");
+        return help ? 0 : EXIT_USAGE;
+    }
+    clock_format_rfc3339((int64_t)(place / 1000), when);
+    (void)printf("%" PRIu64 " %s\n", place, when);
+    return 0;
+}
+
 /* ---- the command table ---- */
 
 static int crowd_command(struct config *config, int argc, char **argv)
@@ -426,6 +447,7 @@ static const struct command {
     {"crowd", "rehearse a sale with virtual buyers and check the promises", crowd_command},
     {"provider", "a payment provider for tests and demos", provider_command},
     {"token", "sign a JWT for a terminal", token_main},
+    {"reference", "the place behind a buyer's reference for support", reference_main},
     {"routes", "list the HTTP routes", routes_main},
 };
 
