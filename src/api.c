@@ -441,10 +441,12 @@ static void answer_preflight(struct api_call *call)
     api_answer(call, 204, "", 0);
 }
 
-/* An orchestrator that is told 429 would kill the pod. */
-static bool is_probe(const char *path)
+/* An orchestrator that is told 429 would kill the pod; a page is worth its ten files or none. */
+static bool is_unlimited(const char *path)
 {
     static const char *const probes[] = {"/livez", "/readyz", "/health", "/metrics"};
+    if (strncmp(path, "/assets/", 8) == 0)
+        return true;
     for (size_t i = 0; i < sizeof(probes) / sizeof(probes[0]); i++) {
         if (strcmp(path, probes[i]) == 0)
             return true;
@@ -455,7 +457,7 @@ static bool is_probe(const char *path)
 static bool within_rate(struct api_call *call)
 {
     struct api *api = call->api;
-    if (api->limit == NULL || is_probe(http_req_path(call->req)))
+    if (api->limit == NULL || is_unlimited(http_req_path(call->req)))
         return true;
     char address[CLIENT_IP_SIZE];
     client_ip_of(api->client_ip, http_req_peer(call->req),

@@ -323,7 +323,9 @@ ws_url=${url#http}
 ws_url=${PUBLIC_WS_URL:-ws${ws_url%:*}:$WS_PORT/ws}
 cat >&2 <<END
 
-  The sale is open:   $url/api/events/demo
+  Open this page:     $url/wait/demo
+
+  The sale:           $url/api/events/demo
   The hall:           $url/api/seats/demo
   Metrics:            $url/metrics
   Sockets:            $ws_url
