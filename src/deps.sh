@@ -16,7 +16,7 @@ build='make gcc libc6-dev pkgconf=pkg-config libmicrohttpd-dev libhiredis-dev li
 run='redis-server=redis-server postgresql postgresql-client=psql curl=curl jq=jq'
 test="$run libcmocka-dev nodejs=node npm=npm procps=ps"
 browser='nodejs=node npm=npm chromium=chromium'
-screenshots='fonts-inter fonts-noto-cjk'
+screenshots='fonts-inter fonts-noto-cjk pngquant=pngquant'
 lint='clang-format=clang-format clang-tidy=clang-tidy shellcheck=shellcheck
     nodejs=node npm=npm'
 fuzz='clang=clang libclang-rt-dev'

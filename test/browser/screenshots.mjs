@@ -3,6 +3,7 @@
 // Behind `make screenshots`: every state of the pages, as a phone and a desktop show them, into
 // docs/screenshots/. SCENES="waiting admitted" makes some of them; OUT=… puts them elsewhere.
 
+import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Browser, DESKTOP, PHONE, SMALL_PHONE } from '../fixtures/browser.mjs';
@@ -33,7 +34,9 @@ for (const [name, scene] of waiting) {
     const reader = await browser.reader({ motion: 'reduce', ...options });
     const restore = await scene(world, reader);
     await reader.page.waitForTimeout(400); // what moves has come to rest
-    await reader.page.screenshot({ path: `${out}/wait-${name}-${look}.png`, fullPage: name !== 'leaving' });
+    const path = `${out}/wait-${name}-${look}.png`;
+    await reader.page.screenshot({ path, fullPage: name !== 'leaving' });
+    execFileSync('pngquant', ['--force', '--strip', '--output', path, '256', path]); // a third of the size
     await restore?.();
     await reader.close();
     console.log(`wait-${name}-${look}`);
