@@ -47,7 +47,7 @@ scenes.forEach(([name, scene], i) => {
   }
 });
 
-test('the first load weighs at most 60 KiB, and comes from us alone', async () => {
+test('the first load weighs at most 60 KiB, and comes from us alone', async (t) => {
   const id = await world.full();
   for (const language of LANGUAGES) {
     const reader = await browser.reader({ language });
@@ -60,6 +60,7 @@ test('the first load weighs at most 60 KiB, and comes from us alone', async () =
     await Promise.all(counted);
     assert.ok(counted.length > 8, `${counted.length} requests`);
     assert.ok(bytes <= 60 * 1024, `${language}: ${bytes} bytes`);
+    t.diagnostic(`${language}: ${counted.length} requests, ${bytes} bytes`);
     for (const request of reader.requests) assert.equal(new URL(request.url()).origin, world.server.url);
     await reader.close();
   }

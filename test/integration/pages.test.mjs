@@ -192,3 +192,50 @@ test('with Redis gone the page says so, and is asked again', async () => {
   }
   await waitUntil(async () => (await new Client(server).get(`/wait/${id}`)).status === 200, 10000, 'its return');
 });
+
+test('where the sockets are: as set, or on the host of the page, secured as the page is', async () => {
+  const { id } = await sale();
+  const of = async (env, headers = {}) => {
+    const pod = await Server.start({ redis, database: server.database, roles: 'api', env });
+    try {
+      const answer = await new Client(pod).get(`/wait/${id}`, { headers });
+      return [/connect-src ([^;]+);/.exec(answer.headers['content-security-policy'])[1], / data-ws="([^"]*)"/.exec(answer.text)[1]];
+    } finally {
+      await pod.stop();
+    }
+  };
+  assert.deepEqual(await of({ PUBLIC_WS_URL: 'wss://ws.example.com/ws' }), ["'self' wss://ws.example.com/ws", 'wss://ws.example.com/ws']);
+  assert.deepEqual(await of({ TRUSTED_PROXIES: '127.0.0.1', WS_PORT: 9443 }, { host: 'tickets.example.com', 'x-forwarded-proto': 'https' }),
+    ["'self' wss://tickets.example.com:9443/ws", 'wss://tickets.example.com:9443/ws']);
+  assert.deepEqual(await of({ WS_PORT: 9443 }, { host: '[::1]:8080', 'x-forwarded-proto': 'https' }), ["'self' ws://[::1]:9443/ws", 'ws://[::1]:9443/ws']);
+});
+
+test('a page is worth all of its files: assets do not count for the rate limit', async () => {
+  const { id } = await sale();
+  const pod = await Server.start({ redis, database: server.database, roles: 'api', env: { RATE_LIMIT_PER_IP: 2 } });
+  try {
+    const root = assets((await new Client(pod).get(`/wait/${id}`)).text);
+    for (let i = 0; i < 20; i++) assert.equal((await pod.get(`${root}/base.css`)).status, 200);
+    const limited = await waitUntil(async () => {
+      const answer = await new Client(pod).get(`/wait/${id}`);
+      return answer.status === 429 && answer;
+    }, 10000, 'the limit');
+    assert.equal(state(limited.text), 'busy');
+  } finally {
+    await pod.stop();
+  }
+});
+
+test('a page of ours may act for a guest, whatever other origins are allowed', async () => {
+  const { id } = await sale();
+  const pod = await Server.start({ redis, database: server.database, roles: 'api', env: { ALLOWED_ORIGINS: 'https://shop.example' } });
+  try {
+    const leave = (origin) => new Client(pod).post(`/wait/${id}/leave`, { headers: { origin, 'content-type': 'application/x-www-form-urlencoded' }, body: '' });
+    assert.equal((await leave(pod.url)).status, 303);
+    assert.equal((await leave('https://shop.example')).status, 303);
+    assert.equal((await leave('http://127.0.0.1:1')).status, 403);
+    assert.equal((await leave('null')).status, 403);
+  } finally {
+    await pod.stop();
+  }
+});
