@@ -41,7 +41,7 @@ export async function api(method, path, { json, headers = {}, timeoutMs = TIMEOU
       headers: json === undefined ? headers : { 'Content-Type': 'application/json', ...headers },
       body: json === undefined ? undefined : JSON.stringify(json),
       credentials: 'same-origin',
-      signal: AbortSignal.timeout(timeoutMs),
+      signal: AbortSignal.timeout?.(timeoutMs),
     });
   } catch {
     throw new ApiError(0);

@@ -7,7 +7,7 @@
 //   const live = new Live({ url, eventId, ticket: () => …, watchSeats, onMessage(event, payload),
 //                           onLink('socket' | 'polling' | 'lost' | 'unavailable'), poll });
 //   poll(): asks for the state; resolves to the seconds until the next one, or null: no more needed.
-//   live.start(); live.refresh(); live.stop();
+//   live.start(); live.refresh(); live.ask(); live.stop();
 
 const FIRST_MS = 1000;
 const MOST_MS = 30000;
@@ -52,6 +52,11 @@ export class Live {
     this.attempt = 0;
     if (!this.open) this.#connect();
     this.#pollIn(0);
+  }
+
+  // Asks for the truth now, and leaves the socket to itself.
+  ask() {
+    if (this.running) this.#pollIn(0);
   }
 
   // True when there was a socket to send it by.

@@ -79,7 +79,7 @@ function admit() {
   notify(t('notification_title'), t('notification_body', { title }));
   // Who was nowhere, or on something that is gone now, is at the door.
   const at = document.activeElement;
-  if (at === document.body || !at.checkVisibility()) $('enter').focus({ preventScroll: true });
+  if (at === document.body || at.checkVisibility?.() === false) $('enter').focus({ preventScroll: true });
 }
 
 // The first position of this place, so that a bar can show the way since then.
@@ -156,7 +156,7 @@ function showCountdown() {
 }
 
 function refreshSoon() {
-  setTimeout(() => live.refresh(), Math.random() * SPREAD_MS);
+  setTimeout(() => live.ask(), Math.random() * SPREAD_MS);
 }
 
 function everySecond() {
@@ -190,8 +190,18 @@ function takePosition({ position, estimatedWaitRange }) {
   showEstimate(estimatedWaitRange);
 }
 
+// The organizer may have moved the opening.
+async function learnOpening() {
+  const { opensAt } = await api('GET', `/api/events/${eventId}`);
+  if (!opensAt || Date.parse(opensAt) === seen.opensAt) return;
+  seen.opensAt = Date.parse(opensAt);
+  write('opens', dateTime(seen.opensAt));
+  everySecond();
+}
+
 async function poll() {
   try {
+    if (seen.state === 'scheduled') await learnOpening();
     if (!PLACELESS.has(seen.state)) return take(await api('GET', api_path('status')));
     await api('POST', api_path('check'));
     location.replace(location.pathname); // the page as it is now
@@ -208,7 +218,7 @@ const NEWS = {
   'queue-position': (payload) => {
     if (payload.ticket) seen.ticket = payload.ticket;
     takePosition(payload);
-    if (seen.state === 'restoring') live.refresh();
+    if (seen.state === 'restoring') live.ask();
   },
   'queue-entry-allowed': (payload) => {
     seen.endsAt = Date.parse(payload.passExpiresAt);
@@ -227,7 +237,7 @@ const NEWS = {
     setTimeout(() => location.replace(location.pathname), Math.random() * SPREAD_MS);
   },
   message: ({ text }) => showMessage(text),
-  error: ({ code }) => code !== 'draining' && live.refresh(),
+  error: ({ code }) => code !== 'draining' && live.ask(),
 };
 
 // ---- the connection ----
@@ -268,6 +278,7 @@ function left() {
 function offerLeaving() {
   const dialog = $('leave_dialog');
   $('leave').addEventListener('click', (click) => {
+    if (!dialog.showModal) return; // then the page that asks
     click.preventDefault();
     dialog.returnValue = '';
     dialog.showModal();
@@ -301,4 +312,5 @@ async function start() {
   live.start();
 }
 
-start();
+// Without its words this page is what the server wrote: then that is asked for again now and then.
+start().catch(() => setTimeout(() => location.reload(), 5000 + Math.random() * 10000));

@@ -269,6 +269,21 @@ test('the sale opens while the page counts down: it goes on by itself', async ()
   await reader.close();
 });
 
+test('the opening is moved: the countdown follows, without a reload', async () => {
+  const id = await world.sale({ open: false, opensAt: new Date(Date.now() + 600000).toISOString() });
+  await world.organizer.act(id, 'open');
+  const reader = await browser.reader();
+  await reader.open(world.url(id));
+  await live(reader);
+  assert.match(await reader.seen('#countdown_number'), /^(9:\d\d|10:00)$/);
+  await world.organizer.patch(id, { opensAt: new Date(Date.now() + 7200000).toISOString() });
+  await waitUntil(async () => {
+    await reader.page.evaluate(() => globalThis.dispatchEvent(new Event('pageshow')));
+    return /^1:59:/.test(await reader.seen('#countdown_number'));
+  }, 15000, 'the other time');
+  await reader.close();
+});
+
 test('a threshold that is raised lets them in; a position never rises, whatever happens', async () => {
   const { id, reader } = await waiting();
   const behind = await world.crowd(id, 30);
