@@ -121,6 +121,9 @@ struct api_call {
     bool has_user;
     struct queue_proof proof; /* of ticket and pass, verified for this event and buyer */
     uint64_t ticket_lowest;
+    const char *ticket; /* as it came, where the same ticket would be written again; or NULL */
+    size_t ticket_len;
+    bool ticket_kept; /* it came as a cookie */
     uint64_t request_number;
     char request_id[33]; /* made when asked for: api_request_id */
     uint64_t started_ns;

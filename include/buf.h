@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 struct buf {
     char *data; /* NULL until the first write */
@@ -29,9 +30,31 @@ void buf_reset(struct buf *buf); /* len = 0, failed = false; keeps the memory */
 /* The content as a C string, "" when empty. Borrowed until the next write. */
 const char *buf_str(const struct buf *buf);
 
-void buf_add(struct buf *buf, const void *data, size_t len);
-void buf_add_str(struct buf *buf, const char *text);
-void buf_add_char(struct buf *buf, char c);
+void buf_add_slowly(struct buf *buf, const void *data, size_t len); /* where it has to grow */
+
+/* Here, so that what is written of an answer piece by piece becomes plain stores: a literal's length
+ * is known to the compiler. */
+static inline void buf_add(struct buf *buf, const void *data, size_t len)
+{
+    if (buf->failed || len >= buf->cap - buf->len || len == 0) {
+        buf_add_slowly(buf, data, len);
+        return;
+    }
+    memcpy(buf->data + buf->len, data, len);
+    buf->len += len;
+    buf->data[buf->len] = '\0';
+}
+
+static inline void buf_add_str(struct buf *buf, const char *text)
+{
+    buf_add(buf, text, strlen(text));
+}
+
+static inline void buf_add_char(struct buf *buf, char c)
+{
+    buf_add(buf, &c, 1);
+}
+
 void buf_add_uint(struct buf *buf, uint64_t value);
 void buf_add_int(struct buf *buf, int64_t value);
 /* `len` more bytes for the caller to fill at once, all of them; NULL when they do not fit. */

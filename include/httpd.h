@@ -94,8 +94,9 @@ char *http_req_strdup(struct http_req *req, const char *text, size_t len);
 void http_req_set_user(struct http_req *req, void *user);
 void *http_req_user(const struct http_req *req);
 
-/* Adds a header to the answer to come; the same name may be added again. Both are copied. Names that
- * are no tokens and values that are empty or have control characters are dropped and logged. */
+/* Adds a header to the answer to come; the same name may be added again. The name is a literal, the value
+ * is copied. Names that are no tokens and values that are empty or have control characters are
+ * dropped and logged. */
 void http_req_add_header(struct http_req *req, const char *name, const char *value);
 
 /* Answers; exactly once per request. The body is copied. Last statement of the caller: the request

@@ -10,6 +10,7 @@
 #include "buf.h"
 #include "status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,9 @@ MUST_CHECK enum status jws_ring_add_es256_derived(struct jws_ring *ring, const v
 /* Public keys of a JWKS document (RFC 7517; kty EC P-256 or RSA of 2048 to 8192 bits). Keys of
  * another type, `use` or `alg` are passed over; ST_INVALID on a bad key, or when none is left. */
 MUST_CHECK enum status jws_ring_add_jwks(struct jws_ring *ring, const char *json, size_t len);
+
+/* Does this token begin with the header of the key that signs now? */
+bool jws_is_current(struct jws_ring *ring, const char *token, size_t len);
 
 /* Appends the signed token of this JSON payload to `out`. ST_TOO_LARGE over JWS_MAX or the buffer's
  * maximum; ST_UNAVAILABLE when no key of the ring can sign. On failure nothing was appended. */

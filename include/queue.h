@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #define QUEUE_CHANNEL    "tiketi:queue-events"
-#define QUEUE_JOIN_BATCH 64
+#define QUEUE_JOIN_BATCH 128
 #define QUEUE_CALL_MAX   500
 
 struct queue;

@@ -71,6 +71,8 @@ struct queue_room {
     uint64_t known;     /* highest place ever seen */
     uint64_t used_ms;   /* of the loop's clock */
     unsigned in_flight; /* operations that point here */
+    unsigned joins_in_flight;
+    uint64_t joined_ms; /* when the last call of joins went out, of the loop's clock */
     struct queue_items joins, checks;
     struct queue_signs *signs; /* the newest first */
     struct queue_room *dirty;  /* the next one with something to send at the end of this turn */
@@ -85,6 +87,7 @@ struct queue {
     struct table table;
     struct queue_room *rooms, *dirty;
     struct loop_task flush;    /* sends what this turn has collected */
+    struct loop_timer *pace;   /* the same, for joins that wait for others */
     struct loop_timer *second; /* sends signs of life; armed while there are rooms */
     queue_seen_cb on_seen;
     void *on_seen_arg;

@@ -63,6 +63,9 @@ MUST_CHECK enum status ticket_sign(struct token_keys *keys, const struct ticket 
                                    struct buf *out);
 MUST_CHECK enum status ticket_read(struct token_keys *keys, const char *text, size_t len,
                                    struct ticket *ret_ticket);
+/* Of a text that ticket_read has accepted: would ticket_sign write the very same again? It names the key
+ * that signs now, and one ticket has one text. */
+bool ticket_is_current(const struct token_keys *keys, const char *text, size_t len);
 
 /* ---- pass ---- */
 struct pass {

@@ -58,17 +58,31 @@ static void write_event_info(struct buf *out, const struct event *event)
     buf_add_char(out, '}');
 }
 
+static void add_ticket(struct buf *out, const char *text, size_t len)
+{
+    buf_add_str(out, ",\"ticket\":\"");
+    buf_add(out, text, len);
+    buf_add_char(out, '"');
+}
+
+/* Most polls find nothing new: then the ticket that came goes back as it is, and a cookie that holds it
+ * is left alone, but by a join, which makes it last anew. */
 static void write_ticket(struct api_call *call, struct buf *out, uint64_t place, uint64_t epoch,
                          uint64_t lowest)
 {
+    const struct visit *visit = call->state;
     struct buf *token = &call->api->token;
+    if (call->ticket != NULL && visit->kind == VISIT_STATUS && call->ticket_kept &&
+        call->proof.ticket_place == place && call->proof.ticket_epoch == epoch &&
+        call->ticket_lowest == lowest) {
+        add_ticket(out, call->ticket, call->ticket_len);
+        return;
+    }
     buf_reset(token);
     if (api_write_ticket(call, call->param, place, epoch, lowest, token) != ST_OK)
         return;
     api_set_cookie(call, "tiketi_ticket_", call->param, buf_str(token), TICKET_COOKIE_S);
-    buf_add_str(out, ",\"ticket\":\"");
-    buf_add(out, buf_str(token), token->len);
-    buf_add_char(out, '"');
+    add_ticket(out, buf_str(token), token->len);
 }
 
 static void write_pass(struct api_call *call, struct buf *out, const struct event *event,
@@ -165,10 +179,10 @@ static void answer_waiting(struct api_call *call, const struct event *event, uin
     add_number(out, ",\"currentUsers\":", numbers->active);
     write_event_info(out, event);
     write_ticket(call, out, place, numbers->epoch, shown);
-    if (visit->kind == VISIT_STATUS)
-        buf_printf(
-            out, ",\"nextPoll\":%" PRId64,
-            admission_next_poll(&wait, shown, (uint32_t)call->api->request_seq * 2654435761u));
+    if (visit->kind == VISIT_STATUS) {
+        const uint32_t random = (uint32_t)call->api->request_seq * 2654435761u;
+        add_number(out, ",\"nextPoll\":", (uint64_t)admission_next_poll(&wait, shown, random));
+    }
     buf_add_char(out, '}');
     api_answer(call, 200, buf_str(out), out->len);
 }

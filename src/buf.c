@@ -78,21 +78,11 @@ void buf_truncate(struct buf *buf, size_t len)
     buf->data[len] = '\0';
 }
 
-void buf_add(struct buf *buf, const void *data, size_t len)
+void buf_add_slowly(struct buf *buf, const void *data, size_t len)
 {
     char *room = buf_extend(buf, len);
     if (room != NULL && len > 0)
         memcpy(room, data, len);
-}
-
-void buf_add_str(struct buf *buf, const char *text)
-{
-    buf_add(buf, text, strlen(text));
-}
-
-void buf_add_char(struct buf *buf, char c)
-{
-    buf_add(buf, &c, 1);
 }
 
 void buf_add_uint(struct buf *buf, uint64_t value)

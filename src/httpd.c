@@ -12,7 +12,9 @@
  *     as much as the whole request. But a handler that neither answers nor suspends is called again
  *     in each run, for 50 ns or so. So a request is held that way first: at most HELD_MAX of them, as
  *     each run looks at all, and for HELD_MS, after which it is suspended. While any is held
- *     MHD_get_timeout always says 0 and is not asked: instead there is a run in each millisecond;
+ *     MHD_get_timeout always says 0 and is not asked: instead there is a run in each millisecond, and
+ *     at an answer. Its epoll set is not watched meanwhile: requests come by the dozen with the
+ *     next run, instead of waking the thread one by one, which costs more than they do;
  *   - a suspended connection has no timeout and its end goes unseen: every handler must reply in time;
  *   - stopping it with suspended connections aborts the process: close answers and resumes them all;
  *   - an answer in pieces is asked for from inside MHD_run, by a callback that copies what is there.
@@ -352,7 +354,7 @@ void http_req_add_header(struct http_req *req, const char *name, const char *val
         return;
     }
     struct header *header = req_memory(req, sizeof(*header));
-    header->name = http_req_strdup(req, name, strlen(name));
+    header->name = name;
     header->value = http_req_strdup(req, value, strlen(value));
     header->next = NULL;
     *req->headers_tail = header;
@@ -765,6 +767,7 @@ static void on_run(void *arg)
     struct httpd *httpd = arg;
     MHD_UNSIGNED_LONG_LONG timeout = 1;
     MHD_run(httpd->daemon);
+    loop_watch_set(httpd->watch, httpd->held_count ? 0 : LOOP_READ);
     if (httpd->held_count)
         loop_timer_set(httpd->nap, 1);
     else if (MHD_get_timeout(httpd->daemon, &timeout) == MHD_YES && timeout == 0)

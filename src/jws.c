@@ -110,20 +110,24 @@ static size_t decoded_len(size_t len)
  * set that no encoder sets: one value has one text, so a token cannot be altered and still hold. */
 static bool decode(const char *text, size_t len, unsigned char *out)
 {
+    const unsigned char *in = (const unsigned char *)text, *const end = in + len;
     uint32_t bits = 0;
     if (len % 4 == 1)
         return false;
-    for (size_t i = 0; i < len; i++) {
-        const unsigned char value = base64url_values[(unsigned char)text[i]];
-        if (value == 0)
+    for (; end - in >= 4; in += 4, out += 3) {
+        const uint32_t a = base64url_values[in[0]], b = base64url_values[in[1]],
+                       c = base64url_values[in[2]], d = base64url_values[in[3]];
+        if (a == 0 || b == 0 || c == 0 || d == 0)
             return false;
-        bits = bits << 6 | (value - 1u);
-        if (i % 4 == 3) {
-            *out++ = (unsigned char)(bits >> 16);
-            *out++ = (unsigned char)(bits >> 8);
-            *out++ = (unsigned char)bits;
-            bits = 0;
-        }
+        bits = (a - 1) << 18 | (b - 1) << 12 | (c - 1) << 6 | (d - 1);
+        out[0] = (unsigned char)(bits >> 16);
+        out[1] = (unsigned char)(bits >> 8);
+        out[2] = (unsigned char)bits;
+    }
+    for (bits = 0; in < end; in++) {
+        if (base64url_values[*in] == 0)
+            return false;
+        bits = bits << 6 | (base64url_values[*in] - 1u);
     }
     if (len % 4 == 2)
         *out = (unsigned char)(bits >> 4);
@@ -664,14 +668,27 @@ static bool holds(struct jws_ring *ring, struct key *key, const char *data, size
     return EVP_PKEY_verify(key->verifier, signature, signature_len, own, SHA256_DIGEST_LENGTH) == 1;
 }
 
+static struct key *signing_key(struct jws_ring *ring)
+{
+    struct key *key = ring->keys, *const end = ring->keys + ring->count;
+    while (key < end && !key->can_sign)
+        key++;
+    return key < end ? key : NULL;
+}
+
+bool jws_is_current(struct jws_ring *ring, const char *token, size_t len)
+{
+    const struct key *key = signing_key(ring);
+    return key != NULL && len >= key->header.len &&
+           memcmp(token, buf_str(&key->header), key->header.len) == 0;
+}
+
 enum status jws_sign(struct jws_ring *ring, const char *payload, size_t len, struct buf *out)
 {
     unsigned char signature[SIGNATURE_MAX];
     const size_t before = out->len;
-    struct key *key = ring->keys;
-    while (key < ring->keys + ring->count && !key->can_sign)
-        key++;
-    if (key == ring->keys + ring->count)
+    struct key *key = signing_key(ring);
+    if (key == NULL)
         return ST_UNAVAILABLE;
     buf_add(out, buf_str(&key->header), key->header.len);
     base64url_encode(payload, len, out);

@@ -3,8 +3,10 @@
  * queue: the calls of buyers: join, seen, leave.
  *
  * Why this way: a script call costs Redis more than a buyer in it. So joins and checks of one turn
- * of the loop go out together, per event; signs of life are collected for a second. Decides
- * nothing: Lua does.
+ * of the loop go out together, per event; and joins that come while a call of the same event is
+ * under way, or in the millisecond of the last one, wait for more to come, unless they fill a call.
+ * So the busier it is the larger the batches, and a lone join waits for nobody. Signs of life are
+ * collected for a second. Decides nothing: Lua does.
  * Called by: api, gateway, processor, catalog, lease, ledger, presence.
  * Owns: the rooms, the batches and the operations under way; the caller owns its `arg`.
  * Invariants: every call that was accepted ends with its callback, once, never from inside the
@@ -252,6 +254,30 @@ static void on_answer(void *arg, enum status status, const struct redis_reply *r
     queue_op_free(op);
 }
 
+static void mark_dirty(struct queue *queue, struct queue_room *room)
+{
+    if (room->is_dirty)
+        return;
+    room->is_dirty = true;
+    room->dirty = queue->dirty;
+    queue->dirty = room;
+}
+
+static void flush_soon(struct queue *queue, struct queue_room *room);
+
+static void on_joined(void *arg, enum status status, const struct redis_reply *reply)
+{
+    struct queue_op *op = arg;
+    struct queue *queue = op->queue;
+    struct queue_room *room = op->room;
+    room->in_flight++; /* it outlives the operation */
+    on_answer(op, status, reply);
+    room->in_flight--;
+    room->joins_in_flight--;
+    if (room->joins.head)
+        flush_soon(queue, room);
+}
+
 static void add_proof(struct redis_args *args, const struct queue_proof *proof)
 {
     char text[128];
@@ -266,12 +292,13 @@ static void add_proof(struct redis_args *args, const struct queue_proof *proof)
 }
 
 /* Runs a script on a batch; what was not even sent ends here. */
-static void batch_run(struct queue_op *op, enum queue_script script)
+static bool batch_run(struct queue_op *op, enum queue_script script, redis_cb cb)
 {
     struct queue_items items = op->items;
-    enum status st = queue_run(op, script, on_answer);
+    enum status st = queue_run(op, script, cb);
     if (st != ST_OK)
         items_fail(&items, st);
+    return st == ST_OK;
 }
 
 static void send_joins(struct queue *queue, struct queue_room *room)
@@ -286,7 +313,9 @@ static void send_joins(struct queue *queue, struct queue_room *room)
         redis_args_add_len(args, item->mode == QUEUE_JOIN ? "j" : "r", 1);
         add_proof(args, &item->proof);
     }
-    batch_run(op, QUEUE_SCRIPT_JOIN);
+    if (batch_run(op, QUEUE_SCRIPT_JOIN, on_joined))
+        room->joins_in_flight++;
+    room->joined_ms = loop_now_ms(queue->loop);
 }
 
 static void send_checks(struct queue *queue, struct queue_room *room)
@@ -296,7 +325,19 @@ static void send_checks(struct queue *queue, struct queue_room *room)
     struct redis_args *args = queue_args(queue, room);
     for (struct queue_item *item = op->items.head; item; item = item->next)
         redis_args_add_len(args, item->buyer, item->len);
-    batch_run(op, QUEUE_SCRIPT_SEEN);
+    (void)batch_run(op, QUEUE_SCRIPT_SEEN, on_answer);
+}
+
+/* Less than a full call: is it worth waiting for more? Then somebody will look again. */
+static bool joins_wait(struct queue *queue, struct queue_room *room)
+{
+    if (room->joins_in_flight)
+        return true; /* until its answer */
+    if (room->joined_ms != loop_now_ms(queue->loop))
+        return false;
+    mark_dirty(queue, room);
+    loop_timer_set(queue->pace, 1);
+    return true;
 }
 
 /* A callback may call again; that goes out in the next turn, so a turn always ends. */
@@ -304,8 +345,11 @@ static void room_flush(struct queue *queue, struct queue_room *room)
 {
     size_t joins = room->joins.count;
     size_t checks = room->checks.count;
-    for (size_t sent = 0; sent < joins; sent += QUEUE_JOIN_BATCH)
+    for (size_t sent = 0; sent < joins; sent += QUEUE_JOIN_BATCH) {
+        if (joins - sent < QUEUE_JOIN_BATCH && joins_wait(queue, room))
+            break;
         send_joins(queue, room);
+    }
     for (size_t sent = 0; sent < checks; sent += QUEUE_CALL_MAX)
         send_checks(queue, room);
 }
@@ -325,11 +369,7 @@ static void on_flush(void *arg)
 
 static void flush_soon(struct queue *queue, struct queue_room *room)
 {
-    if (!room->is_dirty) {
-        room->is_dirty = true;
-        room->dirty = queue->dirty;
-        queue->dirty = room;
-    }
+    mark_dirty(queue, room);
     loop_defer(queue->loop, &queue->flush);
 }
 
@@ -484,6 +524,7 @@ struct queue *queue_new(struct loop *loop, struct redis *redis, const struct con
     redis_args_init(&queue->args);
     table_init(&queue->table);
     queue->flush = (struct loop_task){.cb = on_flush, .arg = queue};
+    queue->pace = loop_timer_new(loop, on_flush, queue);
     queue->second = loop_timer_new(loop, on_second, queue);
     return queue;
 }
@@ -493,6 +534,7 @@ void queue_free(struct queue *queue)
     if (!queue)
         return;
     loop_undefer(queue->loop, &queue->flush);
+    loop_timer_close(queue->pace);
     loop_timer_close(queue->second);
     while (queue->rooms) {
         struct queue_room *room = queue->rooms;
