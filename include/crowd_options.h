@@ -20,7 +20,8 @@ struct crowd_options {
     const char *url;   /* NULL: from the configuration; else one or more, comma-separated */
     const char *provider;
     const char *ws; /* NULL: the url's host and the configured WS_PORT */
-    int64_t arrive_ms, settle_ms;
+    int64_t arrive_ms;
+    int64_t settle_min_ms, settle_max_ms;
     double buy, abandon; /* shares of those who enter; the rest goes silent */
     int64_t think_min_ms, think_max_ms;
     int64_t max_time_ms;

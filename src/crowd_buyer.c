@@ -669,13 +669,16 @@ static void open_socket(struct crowd_buyer *buyer)
 
 static void go_on_waiting(struct crowd_buyer *buyer, int64_t poll_ms)
 {
-    const int64_t settle_ms = buyer->crowd->options->settle_ms;
-    if (!buyer->crowd->options->no_sockets && (buyer->settled || settle_ms == 0)) {
+    const struct crowd_options *options = buyer->crowd->options;
+    if (!options->no_sockets && (buyer->settled || options->settle_max_ms == 0)) {
         open_socket(buyer);
-    } else if (!buyer->crowd->options->no_sockets) {
+    } else if (!options->no_sockets) {
         hang_up(&buyer->http); /* he cannot be told anything until then */
         crowd_out_of_touch(buyer);
-        wait_for(buyer, WAITS_TO_SETTLE, random_up_to(buyer->crowd, (uint64_t)settle_ms));
+        wait_for(buyer, WAITS_TO_SETTLE,
+                 (uint64_t)options->settle_min_ms +
+                     random_up_to(buyer->crowd,
+                                  (uint64_t)(options->settle_max_ms - options->settle_min_ms)));
     } else {
         wait_for(buyer, WAITS_TO_POLL, poll_ms > 0 ? (uint64_t)poll_ms : POLL_MS);
     }

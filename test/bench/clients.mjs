@@ -5,15 +5,10 @@
 
 import { spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { ROOT, SECRETS, sleep } from '../fixtures/index.mjs';
 import { Room } from '../lua/room.mjs';
-
-// CPU time of a process so far, all its threads, µs; as the scheduler counts it, so a short time can be measured.
-export function threadsCpu(pid) {
-  return readdirSync(`/proc/${pid}/task`).reduce((sum, task) => sum + Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]), 0) / 1000;
-}
 
 // Memory of its own, bytes.
 export const anonymous = (pid) => Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) * 1024;

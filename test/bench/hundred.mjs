@@ -4,15 +4,17 @@
 // waits opens a socket, and stays. One api pod, as many gateway pods as the open files ask for, one
 // processor, Redis, PostgreSQL and the crowd, all on this machine. At the end the sale is closed and
 // everybody has to hear of it; the crowd checks every promise against Redis' log and PostgreSQL.
-// HUNDRED_USERS, HUNDRED_ARGS for other crowds.
+// HUNDRED_USERS, HUNDRED_ARGS for other crowds. On a machine that others work on, HUNDRED_NICE=-10 gives
+// all that takes part precedence while the buyers arrive, and only then.
 
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
+import { setPriority } from 'node:os';
 import { Organizer, Provider, SECRETS, Server, runTiketi, sleep, waitUntil } from '../fixtures/index.mjs';
 import { cpuOf, quick } from './measure.mjs';
 
 const USERS = Number(process.env.HUNDRED_USERS ?? (quick ? 10000 : 100000));
 const POD = 18000; // sockets of one gateway
-const SETTLE_S = 40;
+const SETTLE_S = 45; // from the answer; nobody before all have arrived
 const STAY_MS = 10000;
 
 // What the machine did between two looks, as shares of all its cores.
@@ -20,6 +22,22 @@ function machine() {
   const [busy, idle] = readFileSync('/proc/stat', 'utf8').split('\n')[0].trim().split(/ +/).slice(1, 9).map(Number)
     .reduce(([work, rest], value, i) => (i === 3 || i === 4 ? [work, rest + value] : [work + value, rest]), [0, 0]);
   return { busy, all: busy + idle };
+}
+
+// Every thread of ours: what this process has started, and theirs.
+function precedence(nice) {
+  const family = new Set([String(process.pid)]);
+  for (let size = 0; size < family.size;) {
+    size = family.size;
+    for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+      try {
+        if (family.has(readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ')[1])) family.add(pid);
+      } catch {
+        // has ended
+      }
+    }
+  }
+  for (const pid of family) for (const thread of readdirSync(`/proc/${pid}/task`)) setPriority(Number(thread), nice);
 }
 
 export async function hundred({ redis, postgres, folder }) {
@@ -44,13 +62,15 @@ export async function hundred({ redis, postgres, folder }) {
   };
   const before = { cpu: cpu(), machine: machine() };
   const file = `${folder}/hundred.json`;
-  const run = runTiketi(['crowd', '--event', event.id, '--users', String(USERS), '--arrive', '5s', '--settle', `${SETTLE_S}s`, '--max-time', '180s',
+  const run = runTiketi(['crowd', '--event', event.id, '--users', String(USERS), '--arrive', '5s', '--settle', `5s..${SETTLE_S}s`, '--max-time', '150s', '--think', '10s..20s', '--buy', '0.9', '--abandon', '0.1',
     '--json', file, '--provider', provider.url, '--url', api.url, '--ws', gateways.map((gateway) => gateway.wsUrl).join(),
     ...(process.env.HUNDRED_ARGS ?? '').split(' ').filter(Boolean)],
   { ...SECRETS, REDIS_URL: redis.url, DATABASE_URL: database.url, LOG_LEVEL: 'warn' }, { timeoutMs: 240000, expect: null });
   let ended = false;
   run.finally(() => (ended = true));
+  const nice = Number(process.env.HUNDRED_NICE ?? 0);
   const began = performance.now();
+  if (nice) await sleep(200).then(() => precedence(nice));
   let most = 0;
   let closed;
   while (!ended) {
@@ -58,6 +78,7 @@ export async function hundred({ redis, postgres, folder }) {
     const now = await sockets().catch(() => 0);
     most = Math.max(most, now);
     const at = performance.now() - began;
+    if (nice && at > 8000 && at < 9500) precedence(0);
     if (process.env.HUNDRED_USERS) process.stderr.write(`${(at / 1000).toFixed(0)} s: ${now} sockets\n`);
     if (closed === undefined && at > (5 + SETTLE_S) * 1000 + STAY_MS) {
       closed = at;
@@ -77,7 +98,8 @@ export async function hundred({ redis, postgres, folder }) {
   if (code !== 0) process.stdout.write(`the crowd ended with ${code}\n`);
   const title = `${USERS.toLocaleString('en')} buyers in 5 s`;
   return [
-    { what: `${title}: answered`, unit: '', own: report.joinMs.count, bar: `all; ${report.errors} errors, ${report.retries} tried again, ${broken} broken promises` },
+    { what: `${title}: answered`, unit: '', own: report.joinMs.count, bar: `≥ ${USERS}` },
+    { what: `${title}: errors and broken promises (${report.retries} tried again)`, unit: '', own: report.errors + broken, bar: '≤ 0' },
     { what: `${title}: join p99`, unit: 'ms', own: report.joinMs.p99, bar: '≤ 1000 ms' },
     { what: `${title}: everybody who waits on a socket, after the last arrival`, unit: 's', own: report.joinedMs / 1000 - 5, bar: `≤ 60 s; ${report.joined} of ${report.queued}, ${most} at once in ${gateways.length} pods` },
     { what: `${title}: gateway memory per socket, buyer state and process included`, unit: 'kB', own: memory.reduce((a, b) => a + b) / most },

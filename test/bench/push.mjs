@@ -7,8 +7,8 @@
 import { readFileSync } from 'node:fs';
 import { Organizer, SECRETS, Server, runTiketi, sleep, waitUntil } from '../fixtures/index.mjs';
 import { Room } from '../lua/room.mjs';
-import { Clients, guestsWaiting, startEcho, threadsCpu, writeGuests } from './clients.mjs';
-import { ROUNDS, median, quick } from './measure.mjs';
+import { Clients, guestsWaiting, startEcho, writeGuests } from './clients.mjs';
+import { ROUNDS, cpuOf, median, quick } from './measure.mjs';
 
 const SOCKETS = quick ? 6000 : 18000;
 const STEP = Math.ceil(SOCKETS / 75); // so many leave at the head: worth telling to the last
@@ -19,11 +19,11 @@ const JOINS_A_SECOND = 300;
 const percentile = (list, share) => [...list].sort((a, b) => a - b)[Math.max(0, Math.ceil(list.length * share) - 1)];
 
 async function during(pid, work) {
-  const before = threadsCpu(pid);
+  const before = cpuOf(pid);
   const began = performance.now();
   await work();
   await sleep(WINDOW_MS - (performance.now() - began));
-  return threadsCpu(pid) - before;
+  return cpuOf(pid) - before;
 }
 
 // Leaders leave, so that every position falls by as many: a position to each socket.
@@ -42,9 +42,9 @@ async function positions(stage, leaders) {
 
 async function written(echo, bytes) {
   const text = 'x'.repeat(Math.max(1, bytes - 4)); // the frame's head
-  const before = threadsCpu(echo.pid);
+  const before = cpuOf(echo.pid);
   const count = await echo.ask(`push ${text}\n`);
-  return (threadsCpu(echo.pid) - before) / count;
+  return (cpuOf(echo.pid) - before) / count;
 }
 
 // Joins at a steady pace; `disturb` runs once a second meanwhile.

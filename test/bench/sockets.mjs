@@ -4,17 +4,17 @@
 // handshake to the answer to join-queue; beside a tuned libwebsockets that echoes the same message.
 
 import { Organizer, Server, sleep } from '../fixtures/index.mjs';
-import { Clients, anonymous, guestsWaiting, startEcho, threadsCpu, writeGuests } from './clients.mjs';
-import { ROUNDS, median, quick } from './measure.mjs';
+import { Clients, anonymous, guestsWaiting, startEcho, writeGuests } from './clients.mjs';
+import { ROUNDS, cpuOf, median, quick } from './measure.mjs';
 
 const SOCKETS = quick ? 4000 : 10000;
 
 // Opens all of them at a fresh process, and looks at it before and after.
 async function open(target, file) {
-  const before = { cpu: threadsCpu(target.pid), memory: anonymous(target.pid) };
+  const before = { cpu: cpuOf(target.pid), memory: anonymous(target.pid) };
   const clients = new Clients(target.port, file);
   await clients.open();
-  const cpu = threadsCpu(target.pid) - before.cpu;
+  const cpu = cpuOf(target.pid) - before.cpu;
   await sleep(1500); // what was borrowed for a moment goes back
   const memory = anonymous(target.pid) - before.memory;
   clients.stop();

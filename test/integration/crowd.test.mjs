@@ -84,7 +84,7 @@ test('three processes at two pods: one crowd, one report', async (t) => {
   const servers = [await serve(t), await serve(t)];
   const id = await openSale(servers[0], { threshold: 20, grid: { rows: 4, seatsPerRow: 15 } });
   const { report, stdout } = await rehearse(servers[0], [
-    '--event', id, '--users', '151', '--arrive', '1s', '--settle', '500ms', '--buy', '0.9', '--abandon', '0.1', '--think', '100ms..300ms', '--strict',
+    '--event', id, '--users', '151', '--arrive', '1s', '--settle', '0s..500ms', '--buy', '0.9', '--abandon', '0.1', '--think', '100ms..300ms', '--strict',
     '--processes', '3', '--url', servers.map((server) => server.url).join(), '--ws', servers.map((server) => server.wsUrl).join(),
   ]);
   assert.deepEqual(report.broken, KEPT, stdout);
