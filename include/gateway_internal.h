@@ -91,7 +91,7 @@ struct room {
     struct table_node node; /* first; in gateway->room_table */
     struct gateway *gateway;
     struct room *prev, *next;
-    struct visitor *visitors;
+    struct visitor *visitors, *visitors_last; /* newest first */
     struct table buyers;
     size_t watchers;
 

@@ -282,11 +282,11 @@ static void resume_room(struct gateway *gateway, struct room *room, unsigned *le
         room->resuming = true;
         room->resume_missed = false;
         room->resume_ms = now;
-        room->resume_at = room->visitors;
+        room->resume_at = room->visitors_last; /* who came first may be inside by now */
     }
     while (room->resume_at && *left && gateway->calls < CALLS_MAX) {
         struct visitor *visitor = room->resume_at;
-        room->resume_at = visitor->next;
+        room->resume_at = visitor->prev;
         if (!needs_answer(gateway, visitor))
             continue;
         (*left)--;

@@ -88,10 +88,9 @@ static void room_unlink(struct room *room, struct visitor *visitor)
     if (room->walk_at == visitor)
         room->walk_at = visitor->next;
     if (room->resume_at == visitor)
-        room->resume_at = visitor->next;
+        room->resume_at = visitor->prev;
     *(visitor->prev ? &visitor->prev->next : &room->visitors) = visitor->next;
-    if (visitor->next)
-        visitor->next->prev = visitor->prev;
+    *(visitor->next ? &visitor->next->prev : &room->visitors_last) = visitor->prev;
     visitor->prev = visitor->next = NULL;
 }
 
@@ -100,8 +99,7 @@ static void room_link(struct room *room, struct visitor *visitor)
 {
     visitor->prev = NULL;
     visitor->next = room->visitors;
-    if (visitor->next)
-        visitor->next->prev = visitor;
+    *(visitor->next ? &visitor->next->prev : &room->visitors_last) = visitor;
     room->visitors = visitor;
 }
 

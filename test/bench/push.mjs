@@ -11,7 +11,7 @@ import { Clients, guestsWaiting, startEcho, writeGuests } from './clients.mjs';
 import { ROUNDS, cpuOf, median, quick } from './measure.mjs';
 
 const SOCKETS = quick ? 6000 : 18000;
-const STEP = Math.ceil(SOCKETS / 75); // so many leave at the head: worth telling to the last
+const STEP = Math.ceil(SOCKETS / 35); // so many leave at the head: worth telling to the last
 const WINDOW_MS = 2500;
 const ENTRIES = 200; // let in by one tick
 const JOINS_A_SECOND = 300;
