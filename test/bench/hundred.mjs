@@ -13,8 +13,8 @@ import { cpuOf, quick } from './measure.mjs';
 
 const USERS = Number(process.env.HUNDRED_USERS ?? (quick ? 10000 : 100000));
 const POD = 18000; // sockets of one gateway
-const SETTLE_S = 45; // from the answer; nobody before all have arrived
-const STAY_MS = 10000;
+const SETTLE_S = Number(process.env.HUNDRED_SETTLE ?? 45); // from the answer; nobody before all have arrived
+const STAY_MS = Number(process.env.HUNDRED_STAY ?? 10000);
 
 // What the machine did between two looks, as shares of all its cores.
 function machine() {
