@@ -384,7 +384,7 @@ test('places come back from the open sockets alone when Redis was emptied', asyn
   }
   const log = await redis.client.xrange(`log:{${id}}`, '-', '+');
   const admitted = log.map(([, fields]) => Object.fromEntries(fields.flatMap((value, i) => (i % 2 ? [] : [[value, fields[i + 1]]]))))
-    .filter(({ kind }) => kind === 'promote').map(({ buyer }) => buyer);
+    .filter(({ kind, buyer }) => kind === 'promote' && buyer !== `u:${inside.sub}`).map(({ buyer }) => buyer); // he may come by his place, not his pass, when the window closes first
   assert.deepEqual(admitted, buyers.map(({ sub }) => `u:${sub}`));
 });
 
