@@ -52,7 +52,7 @@
 #define VALUE_MEMORY      64
 #define HEAD_MAX          8192 /* of a request */
 #define ANSWER_HEAD_MAX   2048
-#define DISCARD_MAX       (4 * 1024 * 1024) /* of a body too large, read to deliver the 413 */
+#define DISCARD_MAX       (4 * 1024 * 1024) /* beyond a body's limit, read to deliver the 413 */
 #define REQ_SIZE          4096              /* a request with its first piece of arena */
 #define CHUNK_SIZE        4096
 #define STREAM_BLOCK      16384 /* asked for at a time; the library takes what its memory allows */
@@ -666,7 +666,7 @@ static bool first_call(struct http_req *req)
         req->refusal = 413;
         /* Who waits for a word before sending gets it now; others would be cut off in mid-sentence
          * and might never read it: their body is read and thrown away first. */
-        if (framing.expects || framing.length > DISCARD_MAX)
+        if (framing.expects || framing.length - req->body_max > DISCARD_MAX)
             return req_deliver(req);
     } else if (framing.length && !req->poured) {
         req->body_cap = framing.length;
@@ -693,7 +693,7 @@ static bool body_call(struct http_req *req, const char *data, size_t len)
         free(req->body);
         req->body = NULL;
         req->body_len = req->body_cap = 0;
-        return req->body_seen <= DISCARD_MAX || req->body_seen - req->body_max <= DISCARD_MAX;
+        return req->body_seen <= req->body_max + DISCARD_MAX;
     }
     if (req->poured) {
         if (req->on_body && !req->on_body(req->on_body_arg, req, data, len))
