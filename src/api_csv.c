@@ -60,10 +60,20 @@ struct api_import {
     } error;
 };
 
+/* A column's name may come from the file: one that is too long is cut between characters. */
+static int name_len(const char *name, size_t room)
+{
+    size_t len = strnlen(name, room);
+    while (len == room || (len > 0 && (name[len] & 0xc0) == 0x80))
+        len--;
+    return (int)len;
+}
+
 static bool refuse(struct api_import *import, uint64_t line, const char *field, const char *detail)
 {
     import->error.line = line;
-    (void)snprintf(import->error.field, sizeof(import->error.field), "%s", field);
+    (void)snprintf(import->error.field, sizeof(import->error.field), "%.*s",
+                   name_len(field, sizeof(import->error.field)), field);
     (void)snprintf(import->error.detail, sizeof(import->error.detail), "%s", detail);
     return false;
 }

@@ -150,6 +150,7 @@ for (const [what, body, line, field, detail] of [
   ['a control character of the other kind', `${HEADER}\nA\u0085,1,1,5,EUR\n`, 2, 'section', /1 to 64/],
   ['a missing column', `section,row,number,price\nA,1,1,5\n`, 1, 'currency', /needed/],
   ['an unknown column', `${HEADER},colour\n${good},red\n`, 1, 'colour', /no column/],
+  ['an unknown column, its name cut at a character', `${HEADER},${'é'.repeat(40)}\n${good},red\n`, 1, 'é'.repeat(31), /no column/],
   ['a column twice', `${HEADER},row\n${good},1\n`, 1, 'row', /twice/],
   ['too few cells', `${HEADER}\n${good}\nA,1,1\n`, 3, 'price', /fewer/],
   ['too many cells', `${HEADER}\n${good},\n`, 2, '', /more cells/],
