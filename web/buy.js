@@ -92,7 +92,16 @@ function seatName(i) {
 }
 
 const listOf = new Intl.ListFormat(document.documentElement.lang, { type: 'conjunction' });
-const namesOf = (indices) => listOf.format(indices.map(seatName));
+
+// "Floor, row 3, seats 5 and 6; Balcony, row 1, seat 2": each row once.
+function namesOf(indices) {
+  const rows = new Map();
+  for (const i of indices) rows.set(seats.row(i), [...(rows.get(seats.row(i)) ?? []), i]);
+  return listOf.format([...rows].map(([row, list]) => (list.length === 1
+    ? seatName(list[0])
+    : t('seat_names', { section: row.section, row: row.row, numbers: listOf.format(list.map((i) => String(seats.numbers[i]))) }))));
+}
+
 const reservedName = ({ section, row, number: n }) => t('seat_name', { section, row, number: n });
 
 function seatItem(name, price) {
@@ -301,7 +310,12 @@ function takeOrder() {
   const moved = takeHeld();
   if (untouched) draft = [...held];
   showOrder();
+  showTime();
   if (moved) redraw();
+  if (moved && untouched && !seen.touched && held.length > 0) { // what was set aside for him
+    showHeld();
+    say(plural('buy_say_held', held.length, { seats: namesOf(held), total: money(order.held.totalAmount, order.held.currency) }));
+  }
   return moved;
 }
 
@@ -337,10 +351,7 @@ async function awaitSeats() {
   while (settingAside()) {
     await sleep(700);
     await order.refresh().catch(() => {});
-    if (takeOrder()) {
-      showHeld();
-      say(plural('buy_say_held', held.length, { seats: namesOf(held), total: money(order.held.totalAmount, order.held.currency) }));
-    }
+    takeOrder();
   }
   showOrder();
 }

@@ -45,7 +45,9 @@ export class Hall {
   // `at`: the seat to begin with, in view and by keyboard.
   show(area, { at } = {}) {
     this.area = area;
-    this.current = at ?? area.first;
+    this.current = at ?? this.#firstFree(area);
+    const [front] = area.rows;
+    this.middle = at ?? (front.first + front.end) >> 1;
     this.#place();
     this.#begin();
     this.root.replaceChildren(this.view);
@@ -89,6 +91,13 @@ export class Hall {
     this.#element(i)?.focus();
   }
 
+  #firstFree({ first, end }) {
+    for (let i = first; i < end; i++) {
+      if (this.stateOf(i) !== 'taken') return i;
+    }
+    return first;
+  }
+
   // ---- where ----
 
   #place() {
@@ -99,6 +108,7 @@ export class Hall {
     const half = (widest * PITCH) / 2;
     const sag = Math.min(2.4 * PITCH, half * 0.16);
     this.width = widest * PITCH + 2 * MARGIN;
+    this.stage = sag * 0.6; // as far down as the bow of the rows leaves it room
     this.titles = [];
     this.names = [];
     let y = 58 + sag;
@@ -141,8 +151,8 @@ export class Hall {
     const wide = Math.min(this.width * 0.3, 170);
     svg.setAttribute('viewBox', `0 0 ${this.width} ${this.height}`);
     svg.setAttribute('class', 'map');
-    svg.innerHTML = `<g aria-hidden="true"><path class="stage" d="M${middle - wide} 12h${2 * wide}q-8 30-${wide} 34q-${wide - 8}-4-${wide}-34z"/>`
-      + `<text class="stage-name" x="${middle}" y="34">${escaped(t('buy_stage'))}</text>${
+    svg.innerHTML = `<g aria-hidden="true"><path class="stage" d="M${middle - wide} ${12 + this.stage}h${2 * wide}q-8 30-${wide} 34q-${wide - 8}-4-${wide}-34z"/>`
+      + `<text class="stage-name" x="${middle}" y="${34 + this.stage}">${escaped(t('buy_stage'))}</text>${
         this.titles.map(({ name, y }) => `<text class="section-name" x="${middle}" y="${y}">${escaped(name)}</text>`).join('')}</g>`
       + `<g class="grid" role="grid" aria-multiselectable="true" aria-label="${escaped(t('buy_grid', { area: this.area.name }))}"></g><g class="ticks" aria-hidden="true"></g>`;
     this.svg = svg;
@@ -234,7 +244,7 @@ export class Hall {
     this.fitting = Math.min(LARGEST_PX, (room * PITCH) / this.width);
     const least = byFinger() || room < 520 ? FINGER_PX : MOUSE_PX;
     this.#size(Math.max(this.fitting, least));
-    this.center(this.current);
+    this.center(this.middle);
     this.room = room;
   }
 

@@ -114,6 +114,7 @@ export class Sections {
     const left = area.free === 0 ? 'none' : share < 0.1 ? 'few' : share < 0.5 ? 'some' : 'many';
     this.buttons[n].dataset.left = left;
     this.shapes[n].dataset.left = left;
+    if (this.labels[n]) this.labels[n].dataset.left = left;
     this.left[n].textContent = area.free > 0 ? plural('buy_left', area.free) : t('buy_left_none');
   }
 
@@ -167,8 +168,8 @@ export class Sections {
       parts.map(({ path }) => path).join('')}${parts.map(({ label }) => label).join('')}`;
     svg.querySelector('.stage-name').textContent = t('buy_stage');
     this.shapes = [...svg.querySelectorAll('.block')];
-    const labelled = parts.filter(({ label }) => label);
-    svg.querySelectorAll('.block-name').forEach((text, i) => (text.textContent = labelled[i].name));
+    const texts = [...svg.querySelectorAll('.block-name')];
+    this.labels = parts.map(({ label, name }) => label && Object.assign(texts.shift(), { textContent: name }));
     return svg;
   }
 

@@ -8,10 +8,8 @@ import { mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Browser, DESKTOP, PHONE, SMALL_PHONE } from '../fixtures/browser.mjs';
 import { ROOT } from '../fixtures/index.mjs';
-import { World, scenes as wait } from './wait_scenes.mjs';
-
-// The pictures of a page begin with its name.
-const PAGES = { wait };
+import { scenes as buying, shop } from './buy_scenes.mjs';
+import { World, scenes as waiting } from './wait_scenes.mjs';
 
 // What is shown of each scene: the name of the picture ends with it.
 const LOOKS = {
@@ -20,6 +18,7 @@ const LOOKS = {
   desktop: { ...DESKTOP },
 };
 const MORE = {
+  choosing: { ko: { ...PHONE, language: 'ko-KR' }, ja: { ...PHONE, language: 'ja-JP', theme: 'dark' }, small: { ...SMALL_PHONE }, 'desktop-dark': { ...DESKTOP, theme: 'dark' } },
   waiting: { ko: { ...PHONE, language: 'ko-KR' }, ja: { ...PHONE, language: 'ja-JP', theme: 'dark' }, small: { ...SMALL_PHONE }, 'desktop-dark': { ...DESKTOP, theme: 'dark' } },
   admitted: { ko: { ...PHONE, language: 'ko-KR' }, ja: { ...PHONE, language: 'ja-JP' }, 'desktop-dark': { ...DESKTOP, theme: 'dark' } },
 };
@@ -27,25 +26,36 @@ const out = resolve(ROOT, process.env.OUT ?? 'docs/screenshots');
 const wanted = process.env.SCENES?.split(' ');
 const looks = process.env.LOOKS?.split(' ');
 
-const world = await World.start();
 const browser = await Browser.start();
 mkdirSync(out, { recursive: true });
-const all = Object.entries(PAGES).flatMap(([page, scenes]) => scenes.map(([name, scene]) => [page, name, scene]));
-for (const [page, name, scene] of all) {
-  if (wanted && !wanted.includes(name)) continue;
-  for (const [look, options] of Object.entries({ ...LOOKS, ...(page === 'wait' && MORE[name]) })) {
-    if (looks && !looks.includes(look)) continue;
-    const reader = await browser.reader({ motion: 'reduce', ...options });
-    const restore = await scene(world, reader);
-    await reader.page.waitForTimeout(400); // what moves has come to rest
-    const path = `${out}/${page}-${name}-${look}.png`;
-    await reader.page.screenshot({ path, fullPage: name !== 'leaving' });
-    execFileSync('pngquant', ['--force', '--strip', '--output', path, '256', path]); // a third of the size
-    await restore?.();
-    await reader.close();
-    console.log(`${page}-${name}-${look}`);
-  }
+
+async function picture(name, scene, world, options, look) {
+  const reader = await browser.reader({ motion: 'reduce', ...options });
+  const restore = await scene(world, reader);
+  await reader.page.waitForTimeout(400); // what moves has come to rest
+  // What sticks to the edge of the screen would lie across a picture of the whole page.
+  const whole = !name.startsWith('buy-') && name !== 'wait-leaving';
+  const path = `${out}/${name}-${look}.png`;
+  await reader.page.screenshot({ path, fullPage: whole });
+  execFileSync('pngquant', ['--force', '--strip', '--output', path, '256', path]); // a third of the size
+  await restore?.();
+  await reader.close();
+  console.log(`${name}-${look}`);
 }
+
+async function pictures(prefix, scenes, open) {
+  const chosen = scenes.filter(([name]) => !wanted || wanted.includes(name) || wanted.includes(`${prefix}-${name}`));
+  if (chosen.length === 0) return;
+  const world = await open();
+  for (const [name, scene] of chosen) {
+    for (const [look, options] of Object.entries({ ...LOOKS, ...MORE[name] })) {
+      if (!looks || looks.includes(look)) await picture(`${prefix}-${name}`, scene, world, options, look);
+    }
+  }
+  await (world.stop?.() ?? world.server.stop());
+}
+
+await pictures('wait', waiting, () => World.start());
+await pictures('buy', buying, () => shop());
 await browser.close();
-await world.stop();
 process.exit(0);

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT
+//
+// The buying page in every state it can be in, made on a real server: for the screenshots.
+
+import { waitUntil } from '../fixtures/index.mjs';
+import { drawn, holds, pay, reaches, shop, ticket } from './buy_support.mjs';
+
+const HALL = [{ section: 'Floor', rows: 10, seatsPerRow: 40, price: 9900 }, { section: 'Balcony', rows: 10, seatsPerRow: 30, price: 7900 },
+  { section: 'Gallery', rows: 15, seatsPerRow: 20, price: 4900 }];
+const STADIUM = Array.from({ length: 40 }, (_, n) => ({ section: `Block ${n + 1}`, rows: 20, seatsPerRow: 25, price: 12900 - 200 * n }));
+const SHOW = { title: 'One Night Only', artist: 'The Waiting Line', venue: 'Tiketi Hall', startsAt: '2027-05-14T18:00:00Z' };
+
+export { shop };
+
+// A sale in which others have been before: every seat with the chance `share(section number)`.
+async function visited(world, settings, share) {
+  const id = await world.sale({ ...SHOW, ...settings });
+  await world.database.query(`UPDATE seats SET status = 'sold', holder = gen_random_uuid(), version = version + 1
+    WHERE event_id = $1 AND abs(hashtext(section || (abs(row_rank * 7 + number / 3))::text)) % 100 < ${share}`, [id]);
+  return id;
+}
+
+async function arrive(world, reader, id) {
+  await reader.open(`${world.server.url}/wait/${id}`);
+  await reader.page.locator('main[data-state="admitted"]').waitFor();
+  await reader.open(`${world.server.url}/buy/${id}`);
+}
+
+async function choosing(world, reader, settings = {}) {
+  const id = await visited(world, { halls: HALL, ...settings }, '45 - section_rank * 10');
+  await arrive(world, reader, id);
+  await drawn(reader);
+  if (settings.autoHold !== 0) await holds(reader, 1);
+  await reader.page.locator('main[data-live="socket"]').waitFor();
+  return id;
+}
+
+// Two seats side by side that nobody has, out of the first rows, chosen by hand.
+async function mark(reader) {
+  const free = await reader.page.evaluate(() => {
+    const seats = [...document.querySelectorAll('.seat')];
+    const n = seats.findIndex((one, i) => i > 90 && i % 40 > 14 && one.dataset.s === 'free' && seats[i + 1]?.dataset.s === 'free');
+    return [seats[n].dataset.i, seats[n + 1].dataset.i];
+  });
+  for (const i of free) await reader.page.locator(`.seat[data-i="${i}"]`).evaluate((element) => element.dispatchEvent(new MouseEvent('click', { bubbles: true })));
+  await reader.page.locator('#draft').waitFor();
+  return free;
+}
+
+async function stadium(world, reader) {
+  const id = await visited(world, { title: 'Open Air', halls: STADIUM, autoHold: 0 }, "CASE WHEN section_rank < 3 THEN 100 WHEN section_rank < 12 THEN 93 WHEN section_rank < 26 THEN 60 ELSE 12 END");
+  await arrive(world, reader, id);
+  await reader.page.locator('.plan').waitFor();
+  await reader.page.locator('main[data-live="socket"]').waitFor();
+}
+
+async function leaveForPayment(reader) {
+  await reader.page.locator('#pay_button').click();
+  await reader.page.waitForURL('**/pay?**');
+}
+
+// [name, (world, reader) => a function that puts back what was taken away, or nothing]
+export const scenes = [
+  ['choosing', async (world, reader) => { await choosing(world, reader); }],
+  ['draft', async (world, reader) => {
+    await choosing(world, reader);
+    await mark(reader);
+  }],
+  ['conflict', async (world, reader) => {
+    const id = await choosing(world, reader, { autoHold: 0 });
+    reader.expects(/status of 409/);
+    await mark(reader);
+    const other = await world.rival(id);
+    await reader.page.route('**/api/reservations', async (route) => {
+      const wanted = JSON.parse(route.request().postData() ?? '{}').seatIds;
+      if (wanted) await other.reserve({ eventId: id, seatIds: wanted.slice(0, 1) });
+      await route.continue();
+    });
+    await reader.page.locator('#take').click();
+    await reader.page.locator('#offer').waitFor();
+  }],
+  ['sections', async (world, reader) => { await stadium(world, reader); }],
+  ['section', async (world, reader) => {
+    await stadium(world, reader);
+    await reader.page.locator('.area').nth(14).click();
+    await waitUntil(async () => (await reader.page.locator('.seat').count()) === 500, 10000, 'the seats');
+    await mark(reader);
+  }],
+  ['payment', async (world, reader) => {
+    await choosing(world, reader);
+    await leaveForPayment(reader);
+  }],
+  ['not-paid', async (world, reader) => {
+    await choosing(world, reader);
+    await leaveForPayment(reader);
+    await reader.page.locator('button[value=cancel]').click();
+    await reader.page.waitForURL('**/buy/**');
+    await holds(reader, 1);
+    await drawn(reader);
+  }],
+  ['confirming', async (world, reader) => {
+    await choosing(world, reader);
+    await leaveForPayment(reader);
+    await reader.open(`${new URL(reader.page.url()).searchParams.get('return')}&payment=paid`);
+    await reaches(reader, 'confirming');
+  }],
+  ['bought', async (world, reader) => {
+    await choosing(world, reader);
+    await reader.page.locator('#best_button').click();
+    await holds(reader, 2);
+    await pay(reader);
+    await ticket(reader);
+  }],
+  ['hold-expired', async (world, reader) => {
+    await choosing(world, reader, { holdMs: 4000 });
+    await waitUntil(() => reader.page.locator('#notice').isVisible(), 15000, 'the end of the hold');
+  }],
+  ['last', async (world, reader) => {
+    await choosing(world, reader, { sessionLimitMs: 7000, holdMs: 240000 });
+    await reader.page.locator('#best_button').click();
+    await reaches(reader, 'last', 20000);
+  }],
+  ['over', async (world, reader) => {
+    await choosing(world, reader, { sessionLimitMs: 4000, autoHold: 0 });
+    await reaches(reader, 'over', 20000);
+  }],
+  ['sold-out', async (world, reader) => {
+    const id = await choosing(world, reader, { halls: [{ section: 'Floor', rows: 6, seatsPerRow: 24, price: 9900 }], autoHold: 0 });
+    await world.database.query("UPDATE seats SET status = 'sold', holder = gen_random_uuid(), version = version + 1 WHERE event_id = $1 AND status = 'available'", [id]);
+    await reader.page.evaluate(() => globalThis.dispatchEvent(new Event('online')));
+    await reaches(reader, 'sold_out');
+  }],
+  ['unavailable', async (world, reader) => {
+    const id = await choosing(world, reader);
+    reader.expects(/status of 503/);
+    reader.expects(/WebSocket/);
+    await world.redis.pause();
+    await world.postgres.pause();
+    await reader.open(`${world.server.url}/buy/${id}`);
+    return async () => {
+      await world.redis.resume();
+      await world.postgres.resume();
+    };
+  }],
+];

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+//
+// The hall as the page knows it (web/seats.js): columns, deltas, and what comes closest. No browser.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { FREE, HELD, SOLD, Seats, nextBest, pack } from '../../web/seats.js';
+
+// rows: [[section, row, 'free or not by letter: . free, x sold, h held'], …]
+function hall(...rows) {
+  let id = 100;
+  const words = { '.': 'available', x: 'sold', h: 'held' };
+  const seats = rows.flatMap(([section, row, letters, price = 5000]) => [...letters].map((letter, k) => ({
+    id: String(id--), section, row, number: k + 1, price, currency: 'EUR', status: words[letter],
+  })));
+  return { version: 7, seats };
+}
+const made = (...rows) => new Seats(pack(hall(...rows)));
+
+test('columns: rows and sections as they come, seats found by id', () => {
+  const seats = made(['A', '1', '..x', 9000], ['A', '2', '.h.'], ['B', '1', '..']);
+  assert.equal(seats.count, 8);
+  assert.equal(seats.free, 6);
+  assert.deepEqual(seats.sections.map(({ name, rows }) => [name, rows.length]), [['A', 2], ['B', 1]]);
+  assert.deepEqual([...seats.status], [FREE, FREE, SOLD, FREE, HELD, FREE, FREE, FREE]);
+  for (let i = 0; i < seats.count; i++) assert.equal(seats.index(seats.id(i)), i);
+  assert.equal(seats.index('1'), -1);
+  assert.equal(seats.index('1000'), -1);
+  assert.equal(seats.row(5).row, '2');
+  assert.deepEqual([seats.tier(9000), seats.tier(5000)], [0, 1]);
+  assert.equal(new Seats(pack({ version: 0, seats: [] })).count, 0);
+});
+
+test('deltas: from the version that is here, or the map is read anew', () => {
+  const seats = made(['A', '1', '....']);
+  const id = (i) => seats.id(i);
+  assert.equal(seats.apply({ from: 6, version: 8, seats: [] }), null, 'something was missed');
+  assert.deepEqual(seats.apply({ from: 5, version: 7, seats: [{ id: id(0), status: 'sold' }] }), [], 'known already');
+  assert.deepEqual(seats.apply({ from: 7, version: 9, seats: [{ id: id(0), status: 'sold' }, { id: id(1), status: 'available' }] }), [0]);
+  assert.deepEqual([seats.version, seats.free], [9, 3]);
+  assert.equal(seats.apply({ from: 9, version: 10, seats: [{ id: '555', status: 'sold' }] }), null, 'a seat that is not here');
+  assert.equal(seats.apply({ version: 12, reload: true }), null);
+  assert.deepEqual(seats.apply({ from: 9, version: 11, seats: [{ id: id(0), status: 'available' }] }), [0]);
+  assert.equal(seats.free, 4);
+});
+
+test('a newer map changes what changed; that of another hall is another hall', () => {
+  const seats = made(['A', '1', '....']);
+  const newer = pack({ ...hall(['A', '1', 'x..h']), version: 9 });
+  assert.deepEqual(seats.update(newer), [0, 3]);
+  assert.deepEqual(seats.update(pack({ ...hall(['A', '1', '....']), version: 8 })), [], 'older: nothing');
+  assert.equal(seats.free, 2);
+  assert.equal(seats.update(pack({ ...hall(['A', '1', '.....']), version: 10 })), null);
+});
+
+test('the next best: as many, together, near by; his own count as free', () => {
+  const seats = made(['A', '1', '..........'], ['A', '2', 'xxx..xxxxx'], ['B', '1', '..........']);
+  const taken = (i) => seats.note([i]);
+  taken(4);
+  assert.deepEqual(nextBest(seats, [4, 5]), [5, 6], 'in the row, one on');
+  for (const i of [2, 7]) taken(i);
+  assert.deepEqual(nextBest(seats, [3, 4]), [5, 6]);
+  assert.deepEqual(nextBest(seats, [3, 4, 5]), [20, 21, 22].map((i) => i + 3), 'no three in the section: as near in the next');
+  assert.deepEqual(nextBest(seats, [4]), [3]);
+  for (const i of [3, 5, 6, 0, 1, 8, 9]) taken(i);
+  assert.deepEqual(nextBest(seats, [4, 5]), [13, 14], 'the row behind');
+  assert.deepEqual(nextBest(seats, [4, 5], [5, 6]), [5, 6], 'what he holds himself');
+  assert.equal(nextBest(seats, Array.from({ length: 11 }, (_, i) => i)), undefined);
+  assert.equal(nextBest(seats, []), undefined);
+});
