@@ -111,7 +111,7 @@ export class Hall {
     this.stage = sag * 0.6; // as far down as the bow of the rows leaves it room
     this.titles = [];
     this.names = [];
-    let y = 58 + sag;
+    let y = 56 + this.stage;
     const sections = new Set(rows.map((row) => row.section)).size;
     let section;
     for (const row of rows) {
