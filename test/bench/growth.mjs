@@ -13,7 +13,7 @@ import { growthPlot, short } from './plot.mjs';
 import { ownRoom } from './redis.mjs';
 
 const SIZES = quick ? [10000, 100000] : [10000, 100000, 1000000];
-const ROUNDS = quick ? 1 : 5;
+const ROUNDS = quick ? 1 : 3;
 const POLLERS = 200;
 const [SOCKETS, AHEAD, STEP, PUSH_S] = [500, 2000, 25, quick ? 2 : 5];
 const [TICKS, ADMIT] = [quick ? 20 : 50, 100];

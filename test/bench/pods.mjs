@@ -3,7 +3,8 @@
 // One, two and four serve processes on one Redis, with as many connections in all: what a join costs
 // them together.
 
-import { Organizer, Server } from '../fixtures/index.mjs';
+import { readFileSync } from 'node:fs';
+import { Organizer, Server, sleep } from '../fixtures/index.mjs';
 import { ROUNDS, cpuOf, load, median, quick, redisSpent } from './measure.mjs';
 
 const CONNECTIONS = 1024;
@@ -17,6 +18,20 @@ async function joinCost(pods, redis, path) {
   return { own: spent / requests, redis: us / requests };
 }
 
+// What a pod costs that nobody asks anything, with one event open.
+async function idleCost(pod, redis) {
+  const seconds = quick ? 2 : 10;
+  await sleep(1000);
+  const before = cpuOf(pod.pid);
+  const { us } = await redisSpent(redis, () => sleep(seconds * 1000));
+  const [, resident] = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pod.pid}/status`, 'utf8'));
+  return [
+    { what: 'a pod that nobody asks anything, one event open: CPU', unit: '% of a core', own: ((cpuOf(pod.pid) - before) / seconds / 1e6) * 100 },
+    { what: 'the same: resident memory', unit: 'MB', own: Number(resident) / 1024 },
+    { what: `Redis with ${COUNTS.at(-1)} such pods and a processor: CPU`, unit: '% of a core', own: (us / seconds / 1e6) * 100 },
+  ];
+}
+
 export async function pods({ api, redis, database, servers }) {
   const others = await Promise.all(Array.from({ length: COUNTS.at(-1) - 1 }, () => Server.start({ redis, database, roles: 'api' })));
   servers.push(...others);
@@ -25,9 +40,10 @@ export async function pods({ api, redis, database, servers }) {
   const taken = COUNTS.map(() => []);
   for (let round = 0; round < ROUNDS; round++)
     for (const [i, count] of COUNTS.entries()) taken[i].push(await joinCost(all.slice(0, count), redis, `/api/queue/check/${id}`));
+  const idle = await idleCost(others.at(-1), redis);
   const [one, ...more] = taken.map((rounds) => ({ own: median(rounds.map(({ own }) => own)), redis: median(rounds.map((round) => round.redis)) }));
-  return more.flatMap(({ own, redis: spent }, i) => [
+  return [...idle, ...more.flatMap(({ own, redis: spent }, i) => [
     { what: `CPU per join of ${COUNTS[i + 1]} serve processes together, ${CONNECTIONS} connections in all`, unit: 'µs', own, beside: 'one process', other: one.own, bar: 1.2 },
     { what: `Redis CPU per join from ${COUNTS[i + 1]} serve processes`, unit: 'µs', own: spent, beside: 'one process', other: one.redis },
-  ]);
+  ])];
 }

@@ -161,11 +161,15 @@ async function indexError(redis, room, folder) {
   ];
 }
 
+const memory = async (redis) => Number(/used_memory:(\d+)/.exec(await redis.client.info('memory'))[1]);
+
 export async function redisside(parts) {
   const { redis, folder } = parts;
   const rows = [await joinCost(parts), await admissionCost(parts)];
   const room = await ownRoom(redis, 'million', { threshold: 0 });
+  const before = await memory(redis);
   await fill(redis.client, room.id, MILLION);
+  rows.push({ what: 'Redis memory per waiting buyer', unit: 'B', own: ((await memory(redis)) - before) / MILLION });
   rows.push(await backgroundCost(redis, room), ...(await indexError(redis, room, folder)));
   await drain(redis.client, room.id);
   return rows;
