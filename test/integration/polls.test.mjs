@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Positions for everyone, almost free: 10,000 status polls of waiting buyers are answered from the pod's
-// rank index and add no Redis command beyond one `seen` batch per second.
+// rank index and add no Redis command beyond one `seen` batch per second; and no new ticket is signed
+// where the buyer's own says the same.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -43,4 +44,27 @@ test('10,000 polls add no Redis command beyond one seen batch a second', { timeo
   t.diagnostic(`${busy.seconds.toFixed(1)} s: ${busy.evalsha} script calls, idle ${(idle.evalsha / idle.seconds).toFixed(1)} a second`);
   assert.ok(busy.evalsha <= allowed('evalsha') + Math.ceil(busy.seconds) + 3, `${busy.evalsha} script calls; idle ${idle.evalsha} in ${idle.seconds} s`);
   assert.equal(busy.eval, 0);
+});
+
+test('a ticket in a cookie goes back as it is while nothing changes; a new position makes a new one', { timeout: 60000 }, async () => {
+  const event = await organizer.sale({ threshold: 0 });
+  const [head, before, buyer] = [new Client(server, { sub: 'h' }), new Client(server, { sub: 'b' }), new Client(server)];
+  for (const one of [head, before, buyer]) await one.check(event.id);
+  const size = (count) => waitUntil(async () => (await server.metric(`tiketi_queue_size{eventId="${event.id}"}`)) === count, 10000, 'the index');
+  await size(3);
+  const tickets = ({ headers }) => (headers['set-cookie'] ?? []).filter((line) => line.startsWith(`tiketi_ticket_${event.id}=`));
+  const first = await buyer.status(event.id);
+  const again = await buyer.status(event.id);
+  assert.deepEqual([again.body.position, again.body.ticket], [3, first.body.ticket]);
+  assert.deepEqual(tickets(again), []);
+  assert.equal(tickets(await buyer.check(event.id)).length, 1, 'a join makes the cookie last anew');
+  await before.leave(event.id);
+  await size(2);
+  const moved = await waitUntil(async () => {
+    const answer = await buyer.status(event.id);
+    return answer.body.position === 2 && answer;
+  }, 10000, 'the new position');
+  assert.notEqual(moved.body.ticket, first.body.ticket);
+  assert.equal(tickets(moved).length, 1);
+  assert.equal((await buyer.status(event.id)).body.ticket, moved.body.ticket);
 });

@@ -406,6 +406,34 @@ static void one_turn_many_callers(void **state)
     assert_int_equal(a.value, N);
 }
 
+/* Each in a turn of its own, while Redis is busy with the first: they are decided in one call, which
+ * the numbers they are all told show. */
+static void joins_gather_while_a_call_is_under_way(void **state)
+{
+    struct world *w = *state;
+    enum { N = 21 };
+    static struct answer answers[N];
+    struct event event = make_event("gather");
+    configure(w, &event);
+    memset(answers, 0, sizeof(answers));
+    char buyer[32];
+    kill(w->pid, SIGSTOP);
+    for (int i = 0; i < N; i++) {
+        snprintf(buyer, sizeof(buyer), "u:%d", i);
+        assert_int_equal(
+            queue_join(w->queue, QUEUE_JOIN, "gather", buyer, NULL, on_place, &answers[i]), ST_OK);
+        for (int turn = 0; turn < 3; turn++)
+            uv_run(loop_uv(w->loop), UV_RUN_ONCE); /* the beat ends each, after 5 ms */
+    }
+    kill(w->pid, SIGCONT);
+    for (int i = 0; i < N; i++) {
+        EXPECT(w, answers[i].runs == 1);
+        assert_int_equal(answers[i].status, ST_OK);
+        assert_int_equal(answers[i].numbers.queue_size, i == 0 ? 0 : N - 2);
+        assert_true(i == 0 || answers[i].place.place > answers[i - 1].place.place);
+    }
+}
+
 static void proofs_and_leaving(void **state)
 {
     struct world *w = *state;
@@ -784,6 +812,7 @@ int main(void)
         cmocka_unit_test(without_a_config),
         cmocka_unit_test(what_is_written_is_read),
         cmocka_unit_test(one_turn_many_callers),
+        cmocka_unit_test(joins_gather_while_a_call_is_under_way),
         cmocka_unit_test(proofs_and_leaving),
         cmocka_unit_test(signs_of_life),
         cmocka_unit_test(a_tick_and_its_log),

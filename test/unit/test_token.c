@@ -434,6 +434,9 @@ static void keys_rotate(void **state)
     assert_int_equal(pass_sign(before, &pass, &pass_text), ST_OK);
     assert_int_equal(ticket_read(during, old.data, old.len, &ticket), ST_OK);
     assert_int_equal(ticket_read(after, new.data, new.len, &ticket), ST_OK);
+    assert_true(ticket_is_current(before, old.data, old.len));
+    assert_true(ticket_is_current(during, new.data, new.len));
+    assert_false(ticket_is_current(during, old.data, old.len)); /* it holds, but is written anew */
     refuse_ticket(before, new.data, new.len);
     refuse_ticket(after, old.data, old.len);
     refuse_ticket(liar, old.data, old.len); /* the same kid, another key */
