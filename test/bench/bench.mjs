@@ -5,7 +5,7 @@
 // is a function that is given the running parts and returns rows:
 //   { what, own, unit, beside?, other?, bar? }   bar: a number is the most that own / other may be; a
 //   text like '≥ 5' says it of the ratio too, or of `own` where there is no other
-// After the sections every promise is looked at (promises.mjs): a fast run that broke one fails.
+// After each section every promise is looked at (promises.mjs): a fast run that broke one fails.
 // BENCH="joins polls" runs only these and writes nothing.
 
 import { execFile, spawn } from 'node:child_process';
@@ -82,7 +82,7 @@ within one run, and CPU time, not wall time.
 |---|---|---|---|---|---|
 ${rows.map(line).join('\n')}
 
-Promises, replayed from the logs after the last section: ${kept.entries.toLocaleString('en')} entries of ${kept.events} events; nobody
+Promises, replayed from the logs after each section: ${kept.entries.toLocaleString('en')} entries of ${kept.events} events; nobody
 let in above a threshold, nobody out of order, nobody at two places.
 
 CPU is user and system time of the process as the scheduler counts it, all its threads; Redis' is \`used_cpu_*_main_thread\`. The hello is
@@ -94,20 +94,22 @@ ${prose(rows, parts.profile)}`;
 
 test('bench', { timeout: 1800000 }, async () => {
   await start();
+  const target = quick ? `${ROOT}/build/bench/performance.md` : `${ROOT}/docs/performance.md`;
   const rows = [];
   const failures = [];
+  let kept = { entries: 0, events: 0 };
   for (const name of chosen) {
     const began = performance.now();
     try {
       rows.push(...(await sections[name](parts)));
+      kept = await checkPromises(parts.redis.client);
     } catch (error) {
       failures.push(error);
-      rows.push({ what: `section ${name}`, unit: '', own: NaN, bar: String(error.message).split('\n')[0].replaceAll('|', ' ') });
+      rows.push({ what: `section ${name} failed: ${String(error.message).split('\n')[0].replaceAll('|', ' ')}`, unit: '', own: NaN });
     }
     process.stdout.write(`# ${name}: ${((performance.now() - began) / 1000).toFixed(0)} s\n`);
+    if (process.env.BENCH === undefined) writeFileSync(target, await page(rows, kept));
   }
-  const text = await page(rows, await checkPromises(parts.redis.client));
-  if (process.env.BENCH === undefined) writeFileSync(quick ? `${ROOT}/build/bench/performance.md` : `${ROOT}/docs/performance.md`, text);
-  process.stdout.write(text);
+  process.stdout.write(await page(rows, kept));
   if (failures.length > 0) throw failures[0];
 });

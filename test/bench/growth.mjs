@@ -15,7 +15,7 @@ import { ownRoom } from './redis.mjs';
 const SIZES = quick ? [10000, 100000] : [10000, 100000, 1000000];
 const ROUNDS = quick ? 1 : 3;
 const POLLERS = 200;
-const [SOCKETS, AHEAD, STEP, PUSH_S] = [500, 2000, 25, quick ? 2 : 5];
+const [SOCKETS, AHEAD, STEP, PUSH_S] = [500, 2000, 25, quick ? 2 : 3];
 const [TICKS, ADMIT] = [quick ? 20 : 50, 100];
 
 const SERIES = [

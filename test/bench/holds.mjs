@@ -13,7 +13,7 @@ import { ROUNDS, cpuOf, median, quick } from './measure.mjs';
 
 const run = promisify(execFile);
 const CONNECTIONS = 8; // of either side to PostgreSQL
-const HOLDS = quick ? 800 : 8000; // a round
+const HOLDS = quick ? 800 : 4000; // a round
 const SEATS = 20000;
 
 // The hall as it was before anybody came.

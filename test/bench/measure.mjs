@@ -11,7 +11,7 @@ import { ROOT } from '../fixtures/index.mjs';
 export const quick = process.env.QUICK === '1';
 export const ROUNDS = 3;
 export const SECONDS = quick ? 1 : 2;
-const LOADS = quick ? 3 : 9; // of each side, where the load is all there is to a round
+const LOADS = quick ? 3 : 5; // of each side, where the load is all there is to a round
 const run = promisify(execFile);
 
 // A script as the binary has it.

@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 import { Client, Organizer, jwt, many, waitUntil } from '../fixtures/index.mjs';
 import { cost, quick } from './measure.mjs';
 
-const SECONDS = quick ? 1 : 4;
+const SECONDS = quick ? 1 : 2;
 const CONNECTIONS = 64;
 const CALLS = /^(?:__x64_sys_|__sys_|ksys_|do_epoll_)(\w+)/;
 
@@ -58,7 +58,7 @@ async function shares(file) {
 }
 
 async function profileOf(target, request, file) {
-  const record = spawn('perf', ['record', '-q', '-g', '-F', '1499', '-p', target.pid, '-o', file, '--', 'sleep', SECONDS].map(String), { stdio: 'ignore' });
+  const record = spawn('perf', ['record', '-q', '-g', '-F', '999', '-p', target.pid, '-o', file, '--', 'sleep', SECONDS].map(String), { stdio: 'ignore' });
   const ended = new Promise((accept) => record.once('exit', accept));
   const { cpu } = await cost(target, CONNECTIONS, { ...request, seconds: SECONDS });
   await ended;

@@ -77,7 +77,7 @@ async function rawAdmissions(redis, id, count) {
 }
 
 async function admissionCost({ redis }) {
-  const ticks = quick ? 50 : 200;
+  const ticks = quick ? 50 : 100;
   const own = [];
   const other = [];
   for (let round = 0; round < ROUNDS; round++) {
@@ -101,7 +101,7 @@ async function admissionCost({ redis }) {
 // Seconds as they are with a million waiting, 100,000 of them on sockets of six pods, one after the
 // other: the index is written once and read by each pod, and who answered a ping is told to Redis.
 async function backgroundCost(redis, room) {
-  const seconds = quick ? 5 : 20;
+  const seconds = quick ? 5 : 10;
   const perPod = Math.round(SOCKETS / PING_S / PODS);
   let at = 0;
   const signs = () => Array.from({ length: perPod }, () => filler((at = (at + 7919) % MILLION)));
