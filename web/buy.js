@@ -463,7 +463,16 @@ function showTime() {
   const left = seen.endsAt - now();
   $('turn').hidden = false;
   write('turn_text', t('buy_turn_left', { time: countdown(left) }));
-  if (left <= 0) turnOver();
+  if (left <= 0) askTurn();
+}
+
+// A pass may end before the turn does: the queue knows.
+async function askTurn() {
+  if (seen.asking) return;
+  seen.asking = true;
+  await lookAround().catch(() => {});
+  seen.asking = false;
+  if (CHOOSING.has(seen.state) && seen.endsAt <= now()) turnOver();
 }
 
 function holdOver(reservation) {

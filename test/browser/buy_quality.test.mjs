@@ -22,7 +22,7 @@ const finger = { ...PHONE, hasTouch: true, isMobile: true };
 // What the page's own thread was busy with while `step` went on and the page came to rest after it: the
 // longest task and the longest gap between two frames, ms. Other programs on the machine can only add
 // to it: the best of some attempts is what the page itself needs.
-async function slowest(page, step, attempts = 5) {
+async function slowest(page, step, attempts = 8) {
   let best = { task: Infinity, frame: Infinity };
   for (let n = 0; n < attempts && (best.task > 100 || best.frame > 100); n++) {
     await page.evaluate(() => {
@@ -82,12 +82,13 @@ test('a hall of 20,000 seats on a phone four times slower: no change keeps it bu
   const { seats } = (await others[0].get(`/api/seats/${id}`)).body;
   const here = seats.filter(({ section }) => section === 'Block 7');
   await measure('a hundred seats go', async (n) => {
+    const first = 100 * (n % 5);
     await many(others, 8, async (other, k) => {
-      const seatIds = here.slice(100 * n + 4 * k, 100 * n + 4 * k + 4).map((one) => one.id);
+      const seatIds = here.slice(first + 4 * k, first + 4 * k + 4).map((one) => one.id);
       const { status } = await other.reserve({ eventId: id, seatIds });
       assert.equal(status, 201);
     });
-    await waitUntil(() => page.evaluate((last) => document.querySelector(`.seat[data-i="${last}"]`)?.dataset.s === 'taken', 6 * 500 + 100 * n + 99), 10000, 'the news');
+    await waitUntil(() => page.evaluate((last) => document.querySelector(`.seat[data-i="${last}"]`)?.dataset.s === 'taken', 6 * 500 + first + 99), 10000, 'the news');
   });
   await measure('back to the plan', async () => {
     if (await page.locator('.plan').isVisible()) await page.locator('.area').nth(6).evaluate((button) => button.click());
@@ -122,7 +123,7 @@ test('a hall of 1,000 seats is shown whole, and a live change in it stays under 
   await slowed(reader);
   const others = await Promise.all(Array.from({ length: 5 }, () => rival(id)));
   const live = await slowest(reader.page, async (n) => {
-    const { body } = await others[n].reserve({ eventId: id, quantity: 4, section: 'Gallery' });
+    const { body } = await others[n % others.length].reserve({ eventId: id, quantity: 4, section: 'Gallery' });
     await waitUntil(() => reader.page.evaluate(({ section, row, number }) => {
       const one = document.querySelector(`.seat[aria-label^="${section}, row ${row}, seat ${number},"]`);
       return one?.dataset.s === 'taken';
@@ -131,6 +132,23 @@ test('a hall of 1,000 seats is shown whole, and a live change in it stays under 
   const chosen = await slowest(reader.page, (n) => reader.page.locator('.seat').nth(40 + n).evaluate((element) => element.dispatchEvent(new MouseEvent('click', { bubbles: true }))));
   t.diagnostic(`live change: task ${Math.round(live.task)} ms, frame ${Math.round(live.frame)} ms; choice: task ${Math.round(chosen.task)} ms, frame ${Math.round(chosen.frame)} ms`);
   for (const { task, frame } of [live, chosen]) assert.ok(task <= 100 && frame <= 100, `${task} ms, ${frame} ms`);
+  await reader.close();
+});
+
+test('a finger on a map too small for it comes nearer first, and chooses then', async () => {
+  const id = await sale({ halls: HALL, autoHold: 0 });
+  const reader = await inside(id, finger);
+  const { page } = reader;
+  await waitUntil(async () => (await page.locator('.seat').count()) === 1000, 10000, 'all seats');
+  while (await page.locator('#smaller').isEnabled()) await page.locator('#smaller').tap();
+  const width = async (one) => (await one.boundingBox()).width;
+  const one = page.locator('.seat').nth(420);
+  assert.ok((await width(one)) < 12);
+  await one.tap();
+  await waitUntil(async () => (await width(one)) > 20, 5000, 'the map to grow');
+  assert.equal(await page.locator('#seats li').count(), 0);
+  await one.tap();
+  assert.equal(await page.locator('#seats li').count(), 1);
   await reader.close();
 });
 
@@ -205,6 +223,7 @@ async function walk(look) {
   await ticket(reader);
   await check('bought');
   await reader.close();
+  if (LOOKS.indexOf(look) > 1) return;
 
   const plan = await enter(await stadium(), { ...look, bypassCSP: true });
   await waitUntil(() => plan.page.locator('.plan').isVisible(), 15000, 'the plan');

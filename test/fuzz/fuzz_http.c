@@ -23,6 +23,18 @@ static void check_cookies(const char *text, size_t len)
     }
 }
 
+static void check_forms(const char *text, size_t len)
+{
+    static const char *const names[] = {"a", "action", ""};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        size_t value_len = SIZE_MAX;
+        const char *value = http_form_find(text, len, names[i], &value_len);
+        if (value)
+            assert(value > text && value_len <= (size_t)(text + len - value) &&
+                   !memchr(value, '&', value_len));
+    }
+}
+
 static void check_escapes(const char *text, size_t len)
 {
     char *out = malloc(len + 1);
@@ -46,6 +58,7 @@ static void check_line(struct http_framing *framing, const char *line, size_t le
     size_t value_len = (size_t)(text + len - value);
     http_framing_add(framing, text, name_len, value, value_len);
     check_cookies(value, strlen(value));
+    check_forms(value, value_len);
     if (!memchr(value, '\0', value_len))
         check_escapes(value, value_len);
     free(text);
