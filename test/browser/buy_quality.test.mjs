@@ -182,10 +182,12 @@ const LOOKS = [{ ...DESKTOP, theme: 'light' }, { ...PHONE, theme: 'dark', hasTou
 
 // One walk through the states that a buyer meets, each looked at by axe, and none wider than its screen.
 async function walk(look) {
-  const halls = look === LOOKS[0] ? HALL : [{ section: 'Floor', rows: 4, seatsPerRow: 40, price: 9900 }, { section: 'Balcony', rows: 3, seatsPerRow: 30, price: 7900 }];
+  const halls = [{ section: 'Floor', rows: 4, seatsPerRow: 40, price: 9900 }, { section: 'Balcony', rows: 3, seatsPerRow: 30, price: 7900 }];
+  const thorough = LOOKS.indexOf(look) < 2; // the others: what differs by size and colour
   const reader = await enter(await sale({ halls }), { ...look, bypassCSP: true });
   const { page } = reader;
   const check = async (what) => {
+    if (!thorough && !['choosing', 'a draft', 'bought'].includes(what)) return;
     const where = `${what}, ${look.theme}, ${look.width} px, ${look.language ?? 'en-GB'}`;
     assert.equal(await axe(page), '', where);
     const [width, room] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
@@ -195,7 +197,7 @@ async function walk(look) {
   await holds(reader, 1);
   await waitUntil(async () => (await page.locator('.seat').count()) === halls.reduce((sum, { rows, seatsPerRow }) => sum + rows * seatsPerRow, 0), 10000, 'all seats');
   await check('choosing');
-  await page.locator('.seat').nth(205).evaluate((element) => element.dispatchEvent(new MouseEvent('click', { bubbles: true })));
+  await page.locator('.seat').nth(105).evaluate((element) => element.dispatchEvent(new MouseEvent('click', { bubbles: true })));
   await waitUntil(() => page.locator('#draft').isVisible(), 5000, 'the draft');
   await check('a draft');
   await page.locator('#keep').click();
@@ -223,15 +225,15 @@ async function walk(look) {
   await ticket(reader);
   await check('bought');
   await reader.close();
-  if (LOOKS.indexOf(look) > 1) return;
+  if (!thorough) return;
 
   const plan = await enter(await stadium(), { ...look, bypassCSP: true });
   await waitUntil(() => plan.page.locator('.plan').isVisible(), 15000, 'the plan');
   assert.equal(await axe(plan.page), '', `the plan, ${look.theme}`);
   await plan.close();
 
-  const over = await enter(await sale({ autoHold: 0, sessionLimitMs: 2500, grid: { section: 'A', rows: 1, seatsPerRow: 2 } }), { ...look, bypassCSP: true });
-  await reaches(over, 'over');
+  const over = await enter(await sale({ autoHold: 0, sessionLimitMs: 8000, grid: { section: 'A', rows: 1, seatsPerRow: 2 } }), { ...look, bypassCSP: true });
+  await reaches(over, 'over', 30000);
   assert.equal(await axe(over.page), '', `over, ${look.theme}`);
   await over.close();
 }
