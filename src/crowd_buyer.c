@@ -21,6 +21,7 @@
 #include "clock.h"
 #include "crowd_memory.h"
 #include "crowd_request.h"
+#include "crowd_scan.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -215,19 +216,46 @@ static bool word_is(const struct json *body, const char *key, const char *word)
     return found != NULL && strcmp(found, word) == 0;
 }
 
-static void answer_waiting(struct crowd_buyer *buyer, const struct json *body)
+static void wait_on(struct crowd_buyer *buyer, const char *ticket, int64_t position)
 {
-    const char *status = json_str(body, "status");
     crowd_in_touch(buyer);
     buyer->attempts = 0;
     if (buyer->state != BUYER_WAITING)
         become(buyer, BUYER_WAITING);
-    crowd_take_ticket(buyer, json_str(body, "ticket"));
-    crowd_take_position(buyer, json_int(body, "position", 0));
-    if (status != NULL && strcmp(status, "sold_out") == 0)
+    crowd_take_ticket(buyer, ticket);
+    crowd_take_position(buyer, position);
+}
+
+static void answer_waiting(struct crowd_buyer *buyer, const struct json *body)
+{
+    wait_on(buyer, json_str(body, "ticket"), json_int(body, "position", 0));
+    if (word_is(body, "status", "sold_out"))
         end(buyer, BUYER_SOLD_OUT);
     else
         go_on_waiting(buyer, json_int(body, "nextPoll", 0) * 1000);
+}
+
+/* A span as a text, in the crowd's scratch. */
+static const char *span_text(struct crowd *crowd, struct crowd_span span)
+{
+    buf_reset(&crowd->text);
+    buf_add(&crowd->text, span.text, span.len);
+    return buf_str(&crowd->text);
+}
+
+/* The answer of nearly all: he has to wait. False: it says something else. */
+static bool took_place(struct crowd_buyer *buyer, const struct dial_answer *answer)
+{
+    static const char *const keys[] = {"queued", "status", "position", "ticket"};
+    struct crowd_span spans[4];
+    if (!crowd_scan(answer->body, answer->len, keys, spans, 4) ||
+        !crowd_span_is(spans[0], "true") || !crowd_span_is(spans[1], "queued") ||
+        spans[3].text == NULL)
+        return false;
+    note_first_answer(buyer, true);
+    wait_on(buyer, span_text(buyer->crowd, spans[3]), crowd_span_int(spans[2]));
+    go_on_waiting(buyer, 0);
+    return true;
 }
 
 static void answered_check(struct crowd_buyer *buyer, const struct json *body)
@@ -447,6 +475,9 @@ static void on_answer(void *arg, const struct dial_answer *answer)
     }
     if (buyer->step == STEP_CHECK)
         crowd_samples_add(&crowd->tally.join_us, (clock_mono_ns() - buyer->asked_ns) / 1000);
+    if (buyer->step == STEP_CHECK && answer->code == 200 && !crowd->options->no_sockets &&
+        took_place(buyer, answer))
+        return;
     struct json *body = json_parse(answer->body, answer->len, DIAL_BODY_MAX, &error);
     if (answer->code < 200 || answer->code >= 300)
         refused(buyer, answer->code, body);
@@ -556,7 +587,7 @@ static void note_joined(struct crowd_buyer *buyer)
     crowd->tally.joined_ms = (clock_mono_ns() - crowd->begun_ns) / 1000000;
 }
 
-static void news_position(struct crowd_buyer *buyer, const struct json *payload)
+static void hear_position(struct crowd_buyer *buyer, const char *ticket, int64_t position)
 {
     crowd_in_touch(buyer);
     buyer->attempts = 0;
@@ -565,8 +596,27 @@ static void news_position(struct crowd_buyer *buyer, const struct json *payload)
         note_joined(buyer);
         wait_for(buyer, WAITS_FOR_WORD, QUIET_MS);
     }
-    crowd_take_ticket(buyer, json_str(payload, "ticket"));
-    crowd_take_position(buyer, json_int(payload, "position", 0));
+    crowd_take_ticket(buyer, ticket);
+    crowd_take_position(buyer, position);
+}
+
+static void news_position(struct crowd_buyer *buyer, const struct json *payload)
+{
+    hear_position(buyer, json_str(payload, "ticket"), json_int(payload, "position", 0));
+}
+
+/* The message of nearly all. False: it says something else. */
+static bool heard_position(struct crowd_buyer *buyer, const char *text, size_t len)
+{
+    static const char *const outer[] = {"event", "payload"}, *const inner[] = {"position",
+                                                                               "ticket"};
+    struct crowd_span message[2], payload[2];
+    if (!crowd_scan(text, len, outer, message, 2) || !crowd_span_is(message[0], "queue-position") ||
+        message[1].text == NULL ||
+        !crowd_scan(message[1].text, message[1].len, inner, payload, 2) || payload[1].text == NULL)
+        return false;
+    hear_position(buyer, span_text(buyer->crowd, payload[1]), crowd_span_int(payload[0]));
+    return true;
 }
 
 static void news_entry(struct crowd_buyer *buyer, const struct json *payload)
@@ -636,7 +686,9 @@ static void on_socket_text(void *arg, const char *text, size_t len)
     buyer->crowd->tally.messages++;
     heard(buyer);
     if (len >= sizeof(numbers) - 1 && memcmp(text, numbers, sizeof(numbers) - 1) == 0)
-        return; /* the most frequent one is for the eye alone */
+        return; /* for the eye alone */
+    if (heard_position(buyer, text, len))
+        return;
     struct json *message = json_parse(text, len, DIAL_MESSAGE_MAX, &error);
     const char *event = json_str(message, "event");
     if (event == NULL)

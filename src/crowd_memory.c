@@ -7,6 +7,7 @@
 #include "crowd_memory.h"
 
 #include "clock.h"
+#include "crowd_scan.h"
 #include "jws.h"
 
 #include <inttypes.h>
@@ -103,17 +104,21 @@ struct crowd_witness crowd_buyer_witness(const struct crowd_buyer *buyer)
 /* ---- tickets and positions ---- */
 
 /* What the ticket says, unverified: it is the buyer's own. */
-static struct json *read_ticket(struct crowd *crowd, const char *ticket)
+static void read_ticket(struct crowd *crowd, const char *ticket, uint64_t *ret_place,
+                        uint64_t *ret_epoch)
 {
-    struct json_error error;
+    static const char *const keys[] = {"p", "x"};
+    struct crowd_span spans[2];
     const char *payload = strchr(ticket, '.');
     const char *stop = payload != NULL ? strchr(payload + 1, '.') : NULL;
-    if (stop == NULL)
-        return NULL;
+    *ret_place = *ret_epoch = 0;
     buf_reset(&crowd->token);
-    if (base64url_decode(payload + 1, (size_t)(stop - payload - 1), &crowd->token) != ST_OK)
-        return NULL;
-    return json_parse(buf_str(&crowd->token), crowd->token.len, 4096, &error);
+    if (stop == NULL ||
+        base64url_decode(payload + 1, (size_t)(stop - payload - 1), &crowd->token) != ST_OK ||
+        !crowd_scan(buf_str(&crowd->token), crowd->token.len, keys, spans, 2))
+        return;
+    *ret_place = (uint64_t)crowd_span_int(spans[0]);
+    *ret_epoch = (uint64_t)crowd_span_int(spans[1]);
 }
 
 /* A new epoch: the event began anew, and what was before means nothing. */
@@ -131,17 +136,14 @@ void crowd_take_ticket(struct crowd_buyer *buyer, const char *ticket)
     char id[BUYER_ID_MAX + 1];
     if (ticket == NULL || (buyer->ticket != NULL && strcmp(buyer->ticket, ticket) == 0))
         return;
-    struct json *payload = read_ticket(buyer->crowd, ticket);
-    const char *place_text = json_str(payload, "p");
-    const uint64_t place = place_text != NULL ? strtoull(place_text, NULL, 10) : 0;
+    uint64_t place, epoch;
+    read_ticket(buyer->crowd, ticket, &place, &epoch);
     if (place == 0) {
-        json_free(payload);
         crowd_notes_add(&buyer->crowd->tally.failures, "a ticket names no place", "%.100s", ticket);
         buyer->crowd->tally.errors++;
         return;
     }
-    take_epoch(buyer, (uint64_t)json_int(payload, "x", 0));
-    json_free(payload);
+    take_epoch(buyer, epoch);
     if (buyer->place != 0 && buyer->place != place) {
         crowd_buyer_id(buyer, id);
         buyer->crowd->tally.lost++;
