@@ -5,7 +5,11 @@
  * Why this way: libmicrohttpd at its connection limit just stops to accept, and the peer hangs until
  * it gives up. Here the socket is accepted, told 503 with Retry-After, and kept for a moment: closing
  * it at once would reset it (its request is unread) and might take the answer away again.
- * Called by: httpd.c. Owns: the listener and the few refused sockets.
+ * The kernel cuts a queue of new connections at net.core.somaxconn (4,096) and drops who does not fit,
+ * so that he tries again after a second, then three: in a rush of 20,000 a second that is where
+ * the latency comes from. Several sockets on the same port (SO_REUSEPORT) are as many queues; and we take
+ * no more in a turn than we answer in it, so that who waits waits there, in order.
+ * Called by: httpd.c. Owns: the listeners and the few refused sockets.
  * Invariants: at most REFUSED_MAX refused sockets are kept; the oldest goes first. Without a free
  * descriptor accepting pauses for a second instead of spinning.
  */
@@ -23,7 +27,8 @@
 #include "log.h"
 
 #define BACKLOG         4096 /* the kernel cuts it to net.core.somaxconn */
-#define ACCEPTS_A_TURN  64
+#define QUEUES          8
+#define ACCEPTS_A_TURN  8 /* of each */
 #define REFUSED_MAX     32
 #define REFUSED_KEEP_MS 1000
 #define PAUSE_MS        1000
@@ -40,11 +45,20 @@ static const char refusal[] = "HTTP/1.1 503 Service Unavailable\r\n"
                               "\r\n" REFUSAL_BODY;
 _Static_assert(sizeof(REFUSAL_BODY) - 1 == 159, "the length in the head");
 
+struct httpd_listen;
+
+/* One of the sockets that listen. */
+struct door {
+    struct httpd_listen *listener;
+    int fd; /* -1: stopped */
+    struct loop_watch *watch;
+};
+
 struct httpd_listen {
     struct loop *loop;
-    int fd; /* -1: stopped */
+    struct door doors[QUEUES];
+    bool stopped;
     uint16_t port;
-    struct loop_watch *watch;
     struct loop_timer *timer; /* the oldest refused socket, or the end of a pause */
     httpd_accept_cb cb;
     void *arg;
@@ -89,18 +103,28 @@ static void on_listen_timer(void *arg)
         refused_drop_oldest(listener);
     if (listener->refused_count)
         loop_timer_set(listener->timer, listener->refused[listener->refused_at].until_ms - now);
-    if (listener->watch)
-        loop_watch_set(listener->watch, LOOP_READ);
+    for (int i = 0; i < QUEUES && !listener->stopped; i++)
+        loop_watch_set(listener->doors[i].watch, LOOP_READ);
 }
 
 /* ---- accepting ---- */
 
-/* False when nothing waits any more, or nothing can be taken. */
-static bool accept_one(struct httpd_listen *listener)
+/* No descriptors, no memory: all look again when some may be back. */
+static void pause_accepting(struct httpd_listen *listener)
 {
+    for (int i = 0; i < QUEUES; i++)
+        if (listener->doors[i].watch)
+            loop_watch_set(listener->doors[i].watch, 0);
+    loop_timer_set(listener->timer, PAUSE_MS);
+}
+
+/* False when nothing waits any more, or nothing can be taken. */
+static bool accept_one(struct door *door)
+{
+    struct httpd_listen *listener = door->listener;
     struct sockaddr_storage addr;
     socklen_t len = sizeof(addr);
-    int fd = accept4(listener->fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(door->fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
         if (!listener->cb(listener->arg, fd, (struct sockaddr *)&addr, len))
             refuse(listener, fd);
@@ -111,19 +135,17 @@ static bool accept_one(struct httpd_listen *listener)
     if (errno == EAGAIN || errno == EWOULDBLOCK)
         return false;
     log_error("httpd: cannot accept", LOG_TEXT("reason", strerrordesc_np(errno)));
-    if (listener->watch) {
-        loop_watch_set(listener->watch, 0);
-        loop_timer_set(listener->timer, PAUSE_MS);
-    }
+    if (door->watch)
+        pause_accepting(listener);
     return false;
 }
 
 static void on_listen_ready(void *arg, int events)
 {
-    struct httpd_listen *listener = arg;
+    struct door *door = arg;
     (void)events;
-    for (int i = 0; i < ACCEPTS_A_TURN && listener->fd >= 0; i++)
-        if (!accept_one(listener))
+    for (int i = 0; i < ACCEPTS_A_TURN && door->fd >= 0; i++)
+        if (!accept_one(door))
             return;
 }
 
@@ -180,6 +202,36 @@ static enum status listen_failed(const char *host, uint16_t port)
     return error == EADDRINUSE ? ST_CONFLICT : ST_UNAVAILABLE;
 }
 
+/* The first takes the port, the others share it. False: errno says why. */
+static bool doors_open(struct httpd_listen *listener, union address *addr, socklen_t len)
+{
+    for (int i = 0; i < QUEUES; i++) {
+        struct door *door = &listener->doors[i];
+        door->listener = listener;
+        door->fd = listen_fd(addr, len);
+        if (door->fd < 0 || getsockname(door->fd, &addr->any, &len) < 0)
+            return false;
+        door->watch = loop_watch_new(listener->loop, door->fd, on_listen_ready, door);
+        loop_watch_set(door->watch, LOOP_READ);
+    }
+    return true;
+}
+
+static void doors_close(struct httpd_listen *listener)
+{
+    for (int i = 0; i < QUEUES; i++) {
+        struct door *door = &listener->doors[i];
+        loop_watch_close(door->watch);
+        door->watch = NULL;
+        while (listener->port && door->fd >= 0 && accept_one(door))
+            ;
+        if (door->fd >= 0)
+            close(door->fd);
+        door->fd = -1;
+    }
+    listener->stopped = true;
+}
+
 enum status httpd_listen_open(struct loop *loop, const char *host, uint16_t port,
                               httpd_accept_cb cb, void *arg, struct httpd_listen **ret_listen)
 {
@@ -187,18 +239,20 @@ enum status httpd_listen_open(struct loop *loop, const char *host, uint16_t port
     socklen_t len = address_parse(host, port, &addr);
     if (!len)
         return ST_INVALID;
-    int fd = listen_fd(&addr, len);
-    if (fd < 0 || getsockname(fd, &addr.any, &len) < 0)
-        return listen_failed(host, port);
     struct httpd_listen *listener = xcalloc(1, sizeof(*listener));
     listener->loop = loop;
-    listener->fd = fd;
-    listener->port = ntohs(addr.any.sa_family == AF_INET6 ? addr.v6.sin6_port : addr.v4.sin_port);
     listener->cb = cb;
     listener->arg = arg;
+    for (int i = 0; i < QUEUES; i++)
+        listener->doors[i].fd = -1;
+    if (!doors_open(listener, &addr, len)) {
+        enum status st = listen_failed(host, port);
+        doors_close(listener);
+        free(listener);
+        return st;
+    }
+    listener->port = ntohs(addr.any.sa_family == AF_INET6 ? addr.v6.sin6_port : addr.v4.sin_port);
     listener->timer = loop_timer_new(loop, on_listen_timer, listener);
-    listener->watch = loop_watch_new(loop, fd, on_listen_ready, listener);
-    loop_watch_set(listener->watch, LOOP_READ);
     *ret_listen = listener;
     return ST_OK;
 }
@@ -210,14 +264,8 @@ uint16_t httpd_listen_port(const struct httpd_listen *listener)
 
 void httpd_listen_stop(struct httpd_listen *listener)
 {
-    if (listener->fd < 0)
-        return;
-    loop_watch_close(listener->watch);
-    listener->watch = NULL;
-    while (accept_one(listener))
-        ;
-    close(listener->fd);
-    listener->fd = -1;
+    if (!listener->stopped)
+        doors_close(listener);
 }
 
 void httpd_listen_close(struct httpd_listen *listener)

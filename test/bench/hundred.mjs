@@ -36,7 +36,7 @@ export async function hundred({ redis, postgres, folder }) {
   const all = { api: [api], gateways, processor: [processor] };
   const provider = await Provider.start({ server: api });
   const organizer = new Organizer(api);
-  const event = await organizer.sale({ threshold: 1000, autoHold: 1, grid: { rows: 100, seatsPerRow: 200 } });
+  const event = await organizer.sale({ threshold: 1000, autoHold: 1, grid: { rows: 50, seatsPerRow: 100 } });
   await waitUntil(() => redis.cli('EXISTS', `free:{${event.id}}`).then(Number), 5000, 'the count of free seats');
 
   const cpu = () => Object.fromEntries([...Object.entries(all).map(([name, servers]) => [name, servers.reduce((sum, { pid }) => sum + cpuOf(pid), 0)]),
