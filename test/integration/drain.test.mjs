@@ -9,7 +9,7 @@ import { after, afterEach, before, test } from 'node:test';
 import { Client, Organizer, Postgres, Redis, SLOW, Server, Socket, many, waitUntil } from '../fixtures/index.mjs';
 
 const DRAIN_MS = 500;
-const EXTRA_MS = 250 * SLOW; // for the process to start and to end: the rest of what a test may see
+const EXTRA_MS = 1500 * SLOW; // for the process to start and to end: the rest of what a test may see
 
 let redis, postgres, database;
 let server;
