@@ -11,7 +11,7 @@
 
 const FIRST_MS = 1000;
 const MOST_MS = 30000;
-const QUIET_MS = 25000; // then we ask whether anybody is there
+const QUIET_MS = 25000; // then we ask whether anybody is there, unless quietMs says otherwise
 const ANSWER_MS = 10000;
 const STEADY_MS = 10000; // a socket that lived so long starts the waiting times anew
 const POLL_MS = 10000;
@@ -19,7 +19,7 @@ const SPREAD_MS = 3000;
 
 export class Live {
   constructor(options) {
-    Object.assign(this, { onMessage() {}, onLink() {}, ticket: () => undefined, watchSeats: false }, options);
+    Object.assign(this, { onMessage() {}, onLink() {}, ticket: () => undefined, watchSeats: false, quietMs: QUIET_MS }, options);
     this.attempt = 0;
     this.link = undefined;
     this.running = false;
@@ -117,7 +117,7 @@ export class Live {
     if (event === 'error' && payload.code === 'draining') this.retryMs = payload.retryMs;
     if (event !== 'error' || payload.code === 'draining') this.#say('socket');
     this.#listen();
-    if (event !== 'heartbeat-ack') this.onMessage(event, payload);
+    this.onMessage(event, payload);
   }
 
   // Silence is looked into: a dead connection may look alive for minutes.
@@ -126,7 +126,7 @@ export class Live {
     this.quietTimer = setTimeout(() => {
       this.send('heartbeat');
       this.quietTimer = setTimeout(() => this.#drop(), ANSWER_MS);
-    }, QUIET_MS);
+    }, this.quietMs);
   }
 
   // Without waiting for a goodbye that may never come.

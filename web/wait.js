@@ -11,11 +11,12 @@ import { Live } from './live.js';
 import { chime, notify, offerNotices } from './notices.js';
 
 const $ = (id) => document.getElementById(id);
-const { event: eventId, assets, ws, title, opens, json } = document.body.dataset;
+const { event: eventId, assets, ws, title, opens, interval, json } = document.body.dataset;
 const main = $('main');
 const api_path = (verb) => `/api/queue/${verb}/${eventId}`;
 
 const SAY_EVERY_MS = 30000;
+const QUIET_MS = 10000; // heard of nothing for so long, or an interval: ask whether the connection stands
 const SPREAD_MS = 4000; // what everybody learns in one moment, they ask about one after the other
 
 // The API's word -> the state of the page.
@@ -297,6 +298,7 @@ async function start() {
   if (FINAL.has(seen.state)) return;
   live = new Live({
     url: PLACELESS.has(seen.state) ? undefined : ws, eventId, ticket: () => seen.ticket, poll, onLink: showLink,
+    quietMs: Math.max(QUIET_MS, Number(interval)),
     onMessage: (event, payload) => {
       updatedAt = performance.now();
       NEWS[event]?.(payload);

@@ -414,6 +414,19 @@ test('without JavaScript: a place, a refresh, the way in, the way out', async ()
   await reader.close();
 });
 
+test('where nothing happens for an interval, the page makes sure that it is still heard', async () => {
+  const id = await world.full();
+  const reader = await browser.reader();
+  const sent = [];
+  reader.page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => sent.push(JSON.parse(payload).event)));
+  await reader.open(world.url(id));
+  await live(reader);
+  await waitUntil(() => sent.includes('heartbeat'), 25000, 'the question');
+  await waitUntil(async () => /just now|[1-5] seconds? ago/.test(await reader.seen('#updated')), 5000, 'the answer');
+  assert.equal(await reader.seen('#live_text'), 'Live');
+  await reader.close();
+});
+
 test('the language is switched on the page, and kept', async () => {
   const { id, reader } = await waiting();
   await reader.page.getByRole('link', { name: '한국어' }).click();

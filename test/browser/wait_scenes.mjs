@@ -166,9 +166,12 @@ export const scenes = [
     reader.expects(/status of 503/);
     await waiting(world, reader);
     await world.redis.pause();
-    // What the page does when it comes back to the front: it asks.
-    await reader.page.evaluate(() => globalThis.dispatchEvent(new Event('pageshow')));
-    await live(reader, 'unavailable').catch(async (error) => {
+    // What the page does when it comes back to the front: it asks. For some seconds the pod still answers
+    // from what it knows.
+    await waitUntil(async () => {
+      await reader.page.evaluate(() => globalThis.dispatchEvent(new Event('pageshow')));
+      return (await reader.page.locator('main').getAttribute('data-live')) === 'unavailable';
+    }, 20000, 'word that nobody answers').catch(async (error) => {
       await world.redis.resume();
       throw error;
     });
