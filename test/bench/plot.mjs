@@ -3,8 +3,8 @@
 // A growth curve as SVG: cost beside the length of the queue, the length on a logarithmic scale, each
 // series in units of its own value at the shortest queue.
 
-const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [640, 360, 56, 150, 24, 44];
-const COLOURS = ['#0b6e99', '#b3412f', '#2e7d32', '#6a4c93', '#8a6d00'];
+const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [720, 360, 56, 230, 24, 44];
+const COLOURS = ['#0b6e99', '#b3412f', '#2e7d32', '#6a4c93', '#8a6d00', '#444444'];
 
 const escape = (text) => String(text).replace(/[&<>"]/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' })[c]);
 
