@@ -43,8 +43,8 @@ What has to be done once for each buyer, or once a second for each, from this ru
 Redis thread: a million within five seconds would need ${few(redisJoin / 5)} of its cores. So such an arrival is answered in ${few(redisJoin)} s rather than five: requests
 wait in batches (each pod has one call of an event under way, and fills the next meanwhile), nobody is lost and order is
 kept, since a place is given where the join is decided. Past the two seconds a call may take, pods answer 503 with
-\`Retry-After\` and clients come again. A gate in front (a static page that spreads the first requests over half a minute) costs nobody
-his chance and keeps Redis at ${few((redisJoin * 100) / 30)} % of its core. Several events do not meet: their keys have hash tags of their own, so a cluster
+\`Retry-After\` and clients come again. A static page in front that spreads the first requests over half a minute keeps Redis at
+${few((redisJoin * 100) / 30)} % of its core, at the price that chance orders those within it. Several events do not meet: their keys have hash tags of their own, so a cluster
 gives each its shard.
 
 Second is Redis' memory and its copy when the append-only file is rewritten: twice the figure above is to be had. Third, sockets:
