@@ -65,7 +65,7 @@ export const label = (reader, row, number) => seat(reader, row, number).getAttri
 export async function pay(reader) {
   await reader.page.locator('#pay_button').click();
   await reader.page.waitForURL('**/pay?**');
-  await reader.page.getByRole('button', { name: /^Pay / }).click();
+  await reader.page.locator('button[value=pay]').click();
   await reader.page.waitForURL('**/buy/**');
 }
 
