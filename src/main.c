@@ -235,9 +235,10 @@ static void *hurry(void *arg)
 static int serve(const struct config *config)
 {
     static struct api_health health;
+    static sigset_t signals; /* the watchdog may look at it when this has returned */
     struct fleet fleet = {0};
-    sigset_t signals = block_signals();
     int signal_number = 0;
+    signals = block_signals();
     int code = check_port(config, "HTTP_PORT", config->http_port);
     if (code == 0 && (config->roles & ROLE_GATEWAY) != 0)
         code = check_port(config, "WS_PORT", config->ws_port);
