@@ -79,9 +79,11 @@ enum status crowd_sum_write(const struct crowd_sum *sum, FILE *out)
     struct crowd_samples *list[SAMPLES];
     samples_of(&copy, list);
     bool written = fwrite(&copy, sizeof(copy), 1, out) == 1;
-    for (int i = 0; i < SAMPLES; i++)
-        written = written && fwrite(list[i]->values, sizeof(*list[i]->values), list[i]->count,
-                                    out) == list[i]->count;
+    for (int i = 0; i < SAMPLES; i++) {
+        const size_t count = list[i]->count;
+        if (count > 0)
+            written = written && fwrite(list[i]->values, sizeof(uint32_t), count, out) == count;
+    }
     return written && fflush(out) == 0 ? ST_OK : ST_INTERNAL;
 }
 
@@ -91,12 +93,17 @@ static enum status read_sum(struct crowd_sum *sum, FILE *in)
     if (fread(sum, sizeof(*sum), 1, in) != 1)
         return ST_INTERNAL;
     samples_of(sum, list);
-    for (int i = 0; i < SAMPLES; i++)
-        list[i]->values = NULL;
     for (int i = 0; i < SAMPLES; i++) {
-        list[i]->cap = list[i]->count;
-        list[i]->values = list[i]->count > 0 ? xcalloc(list[i]->count, sizeof(uint32_t)) : NULL;
-        if (fread(list[i]->values, sizeof(uint32_t), list[i]->count, in) != list[i]->count)
+        list[i]->values = NULL;
+        list[i]->cap = 0;
+    }
+    for (int i = 0; i < SAMPLES; i++) {
+        const size_t count = list[i]->count;
+        if (count == 0)
+            continue;
+        list[i]->cap = count;
+        list[i]->values = xcalloc(count, sizeof(uint32_t));
+        if (fread(list[i]->values, sizeof(uint32_t), count, in) != count)
             return ST_INTERNAL;
     }
     return ST_OK;
