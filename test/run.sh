@@ -128,15 +128,15 @@ suite_corpus() {
     done
 }
 
-# suite_node SUITE CONCURRENCY
+# suite_node SUITE CONCURRENCY SECONDS: a file that takes longer hangs; it is ended and counted as failed.
 suite_node() {
     if [ -n "$TESTS" ]; then
         # shellcheck disable=SC2086  # a list of files
-        set -- "$1" "$2" $TESTS
+        set -- "$1" "$2" "$3" $TESTS
     else
-        set -- "$1" "$2" "test/$1"/*.test.mjs
+        set -- "$1" "$2" "$3" "test/$1"/*.test.mjs
     fi
-    [ -e "$3" ] || return 0
+    [ -e "$4" ] || return 0
     attend "$logs/npm.log" test/packages.sh || {
         cat "$logs/npm.log"
         add 0 1 0
@@ -144,8 +144,10 @@ suite_node() {
     }
     log=$logs/$1.log
     concurrency=$2
-    shift 2
-    attend "$log" node --test --test-reporter=tap --test-concurrency="$concurrency" "$@"
+    limit=$3
+    shift 3
+    attend "$log" node --test --test-reporter=tap --test-concurrency="$concurrency" \
+        --test-timeout="${limit}000" "$@"
     status=$?
     # shellcheck disable=SC2046  # three numbers, to be split
     set -- $(count_node "$log" "$status")
@@ -162,11 +164,11 @@ for suite in "$@"; do
     case $suite in
     unit) suite_unit ;;
     corpus) suite_corpus ;;
-    lua) suite_node lua 2 ;;
-    integration) suite_node integration 2 ;; # they wait more than they work
-    property) suite_node property 1 ;;
-    browser) suite_node browser 2 ;;
-    night) suite_node night 1 ;;
+    lua) suite_node lua 2 300 ;;
+    integration) suite_node integration 2 600 ;; # they wait more than they work
+    property) suite_node property 1 7200 ;;
+    browser) suite_node browser 2 600 ;;
+    night) suite_node night 1 1800 ;;
     *)
         echo "no such suite: $suite" >&2
         exit 64
