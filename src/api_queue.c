@@ -31,7 +31,8 @@ enum visit_kind { VISIT_CHECK, VISIT_STATUS, VISIT_HEARTBEAT, VISIT_LEAVE, VISIT
 
 struct visit {
     enum visit_kind kind;
-    bool reloaded; /* the event was loaded again after a script missed it */
+    bool is_page;
+    bool reloaded; /* the event was loaded again: a script missed it, or knew a later epoch */
 };
 
 static void visit_loaded(void *arg, enum status status);
@@ -227,14 +228,27 @@ static void answer_place(struct api_call *call, const struct queue_place *place,
 
 /* ---- through Redis ---- */
 
+/* The queue was cleared, and this pod's copy of the event does not say so yet: a page, which joins when a
+ * ticket is of an older epoch, would take it for the end of a turn. */
+static bool is_cleared(const struct api_call *call, const struct queue_place *place,
+                       const struct queue_numbers *numbers)
+{
+    const struct visit *visit = call->state;
+    return visit->is_page && visit->kind == VISIT_STATUS && place->state == QUEUE_GONE &&
+           numbers->epoch != call->proof.ticket_epoch;
+}
+
 static void visit_joined(void *arg, enum status status, const struct queue_place *place,
                          const struct queue_numbers *numbers)
 {
     struct api_call *call = arg;
     struct visit *visit = call->state;
     struct api *api = call->api;
-    if (status == ST_NOT_FOUND && !visit->reloaded) {
+    if (!visit->reloaded &&
+        (status == ST_NOT_FOUND || (status == ST_OK && is_cleared(call, place, numbers)))) {
         visit->reloaded = true;
+        if (visit->is_page)
+            visit->kind = VISIT_PAGE;
         status = catalog_load(api->catalog, call->param, true, visit_loaded, call);
         if (status == ST_OK)
             return;
@@ -360,6 +374,7 @@ static enum status visit_start(struct api_call *call, enum visit_kind kind)
 {
     struct visit *visit = http_req_alloc(call->req, sizeof(*visit));
     visit->kind = kind;
+    visit->is_page = kind == VISIT_PAGE;
     call->state = visit;
     if (!api_takes_nothing(call))
         return ST_OK;

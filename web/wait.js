@@ -172,7 +172,8 @@ function take(answer) {
   updatedAt = performance.now();
   if (answer.ticket) seen.ticket = answer.ticket;
   if (answer.status === 'not_in_queue') {
-    enterState(seen.left ? 'left' : 'expired');
+    if (seen.left || seen.state === 'admitted') enterState(seen.left ? 'left' : 'expired');
+    else location.replace(location.pathname); // he had no turn that could have ended: the page that is sent knows more
     return null;
   }
   const state = STATES[answer.status] ?? seen.state;
