@@ -317,7 +317,7 @@ static const char *proof_text(struct api_call *call, const char *header, const c
     char name[EVENT_ID_MAX + 32];
     const size_t prefix_len = strlen(prefix);
     assert(prefix_len + EVENT_ID_MAX < sizeof(name));
-    memcpy(name, prefix, prefix_len);
+    memcpy(name, prefix, prefix_len + 1);
     memcpy(name + prefix_len, event, strlen(event) + 1); /* not printf: on the way of every join */
     *ret_sent = false;
     return http_req_cookie(call->req, name, ret_len);

@@ -759,7 +759,7 @@ static struct key *select_key(struct jws_ring *ring, const char *token, size_t l
 
 enum status jws_verify(struct jws_ring *ring, const char *token, size_t len, struct buf *out)
 {
-    unsigned char signature[SIGNATURE_MAX];
+    unsigned char signature[SIGNATURE_MAX] = {0};
     if (len > JWS_MAX)
         return ST_UNAUTHORIZED;
     const char *end = token + len;
