@@ -621,7 +621,6 @@ static void on_live_event(void *arg, enum status status, const char *id)
 static void every_second(void *arg)
 {
     struct api *api = arg;
-    presence_expire(api->presence, loop_now_ms(api->loop));
     if (api->seconds++ % LIVE_EVENTS_EVERY_S == 0 &&
         queue_read_events(api->queue, on_live_event, api) != ST_OK)
         log_debug("the live events were not read");

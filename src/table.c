@@ -5,28 +5,22 @@
  * Why this way: a doubling table moves all its nodes at once, which at a million entries is a
  * pause of tens of milliseconds in the middle of a sale. Here each insertion splits one bucket:
  * with n buckets in use and `low` the greatest power of two <= n, a hash belongs to
- * hash % (2 * low) when that bucket exists, else to hash % low. The hash is XXH3: a
- * byte at a time, the ids of a join took as long to hash as its ticket to encode.
- * Called by: presence, gateway. Owns: the array of buckets. No failure but no memory (aborts).
+ * hash % (2 * low) when that bucket exists, else to hash % low.
+ * Called by: queue, catalog, gateway, seat_map, crowd, provider. Owns: the array of buckets. No failure but
+ * no memory (aborts).
  */
 #include "table.h"
 
 #include <stdlib.h>
-#include <sys/random.h>
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include "buf.h"
+#include "hash.h"
 
 #define BUCKETS_MIN 8
 
 void table_init(struct table *table)
 {
-    *table = (struct table){.seed = 0xcbf29ce484222325u};
-    uint64_t seed;
-    if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) == (ssize_t)sizeof(seed))
-        table->seed ^= seed;
+    *table = (struct table){.seed = hash_seed()};
 }
 
 void table_clear(struct table *table)
@@ -38,10 +32,7 @@ void table_clear(struct table *table)
 uint32_t table_hash(const struct table *table, const char *a, size_t a_len, const char *b,
                     size_t b_len)
 {
-    uint64_t hash = XXH3_64bits_withSeed(a, a_len, table->seed);
-    if (b_len)
-        hash = XXH3_64bits_withSeed(b, b_len, hash);
-    return (uint32_t)(hash >> 32);
+    return (uint32_t)(hash_pair(table->seed, a, a_len, b, b_len) >> 32);
 }
 
 static size_t power_below(size_t count)
