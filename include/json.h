@@ -34,6 +34,7 @@ void json_free(struct json *value); /* drops one reference; NULL is fine */
 bool json_is_object(const struct json *value);
 bool json_is_array(const struct json *value);
 bool json_is_null(const struct json *value);
+bool json_is_integer(const struct json *value);
 size_t json_array_len(const struct json *array);
 const struct json *json_array_at(const struct json *array, size_t i);
 const struct json *json_get(const struct json *object, const char *key); /* NULL when absent */

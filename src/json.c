@@ -17,6 +17,7 @@
 #undef json_is_object
 #undef json_is_array
 #undef json_is_null
+#undef json_is_integer
 
 static json_t *in(const struct json *value)
 {
@@ -122,6 +123,11 @@ bool json_is_array(const struct json *value)
 bool json_is_null(const struct json *value)
 {
     return is(value, JSON_NULL);
+}
+
+bool json_is_integer(const struct json *value)
+{
+    return is(value, JSON_INTEGER);
 }
 
 size_t json_array_len(const struct json *array)

@@ -9,6 +9,7 @@
  */
 #include "token.h"
 
+#include "claims.h"
 #include "json.h"
 #include "jws.h"
 
@@ -249,60 +250,67 @@ static const char *const role_names[] = {[USER_BUYER] = "buyer",
                                          [USER_ADMIN] = "admin"};
 #define ROLE_COUNT (sizeof(role_names) / sizeof(role_names[0]))
 
-static size_t find_role(const char *name)
+static size_t find_role(const char *name, size_t len)
 {
     size_t i = 0;
-    while (i < ROLE_COUNT && strcmp(role_names[i], name) != 0)
+    while (i < ROLE_COUNT &&
+           (strlen(role_names[i]) != len || memcmp(role_names[i], name, len) != 0))
         i++;
     return i;
 }
 
 /* A NumericDate (RFC 7519) that is there must be a number, and hold. */
-static bool time_holds(const struct json *claims, const char *name, int64_t now_s, bool not_before)
+static bool time_holds(const struct claim *claim, int64_t now_s, bool not_before)
 {
-    const double at = json_double(claims, name, -1.0);
-    if (!json_has(claims, name))
+    if (claim->kind == CLAIM_ABSENT)
         return true;
-    if (at < 0.0)
+    if ((claim->kind != CLAIM_INTEGER && claim->kind != CLAIM_REAL) || claim->number < 0.0)
         return false;
-    return not_before ? (double)(now_s + LEEWAY_S) >= at : (double)(now_s - LEEWAY_S) < at;
+    return not_before ? (double)(now_s + LEEWAY_S) >= claim->number
+                      : (double)(now_s - LEEWAY_S) < claim->number;
 }
 
-static enum status read_sub(const struct json *claims, struct user *user)
+static enum status read_sub(const struct claims *claims, struct user *user)
 {
-    const struct json *value = json_get(claims, "sub");
-    if (value == NULL)
-        value = json_get(claims, "userId");
-    const char *text = json_str_value(value);
-    const int64_t number = json_int_value(value, -1);
-    if (text != NULL && is_sub(text, json_str_value_len(value)))
-        (void)snprintf(user->sub, sizeof(user->sub), "%s", text);
-    else if (text == NULL && number >= 0)
-        (void)snprintf(user->sub, sizeof(user->sub), "%" PRId64, number);
-    else
+    const struct claim *claim = &claims->list[CLAIM_SUB];
+    if (claim->kind == CLAIM_ABSENT)
+        claim = &claims->list[CLAIM_USER_ID];
+    if (claim->kind == CLAIM_TEXT && is_sub(claim->text, claim->len)) {
+        memcpy(user->sub, claim->text, claim->len);
+        user->sub[claim->len] = '\0';
+    } else if (claim->kind == CLAIM_INTEGER && claim->integer >= 0) {
+        (void)snprintf(user->sub, sizeof(user->sub), "%" PRId64, claim->integer);
+    } else {
         return ST_UNAUTHORIZED;
+    }
+    return ST_OK;
+}
+
+static enum status judge_claims(const struct claims *claims, int64_t now_s, struct user *ret_user)
+{
+    struct user user = {.role = USER_BUYER};
+    const struct claim *role = &claims->list[CLAIM_ROLE];
+    if (!time_holds(&claims->list[CLAIM_EXP], now_s, false) ||
+        !time_holds(&claims->list[CLAIM_NBF], now_s, true) || read_sub(claims, &user) != ST_OK)
+        return ST_UNAUTHORIZED;
+    const size_t known = role->kind == CLAIM_TEXT ? find_role(role->text, role->len) : ROLE_COUNT;
+    if (known < ROLE_COUNT)
+        user.role = (enum user_role)known;
+    *ret_user = user;
     return ST_OK;
 }
 
 enum status token_read_user(struct token_keys *keys, const char *jwt, size_t len, int64_t now_ms,
                             struct user *ret_user)
 {
-    struct user user = {.role = USER_BUYER};
-    struct json_error error;
-    buf_reset(&keys->payload);
-    if (jws_verify(keys->users, jwt, len, &keys->payload) != ST_OK)
+    struct buf *payload = &keys->payload;
+    struct claims claims;
+    buf_reset(payload);
+    if (jws_verify(keys->users, jwt, len, payload) != ST_OK ||
+        claims_read(buf_str(payload), payload->len, &claims) != ST_OK)
         return ST_UNAUTHORIZED;
-    struct json *claims = json_parse(buf_str(&keys->payload), keys->payload.len, JWS_MAX, &error);
-    enum status st = json_is_object(claims) && time_holds(claims, "exp", now_ms / 1000, false) &&
-                             time_holds(claims, "nbf", now_ms / 1000, true)
-                         ? read_sub(claims, &user)
-                         : ST_UNAUTHORIZED;
-    const char *role = json_str(claims, "role");
-    if (role != NULL && find_role(role) < ROLE_COUNT)
-        user.role = (enum user_role)find_role(role);
-    json_free(claims);
-    if (st == ST_OK)
-        *ret_user = user;
+    const enum status st = judge_claims(&claims, now_ms / 1000, ret_user);
+    claims_clear(&claims);
     return st;
 }
 
@@ -312,7 +320,7 @@ enum status token_write_user(struct token_keys *keys, const char *sub, const cha
     struct buf *payload = &keys->payload;
     if (!keys->can_sign_users)
         return ST_UNAVAILABLE;
-    if (!is_sub(sub, strlen(sub)) || find_role(role) == ROLE_COUNT)
+    if (!is_sub(sub, strlen(sub)) || find_role(role, strlen(role)) == ROLE_COUNT)
         return ST_INVALID;
     buf_reset(payload);
     buf_add_str(payload, "{\"sub\":");
