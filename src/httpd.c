@@ -12,8 +12,8 @@
  *     as much as the whole request. But a handler that neither answers nor suspends is called again
  *     in each run, for 50 ns or so. So a request is held that way first: at most HELD_MAX of them, as
  *     each run looks at all, and for HELD_MS, after which it is suspended. While any is held
- *     MHD_get_timeout always says 0 and is not asked: instead there is a run in each millisecond, and
- *     at an answer. Its epoll set is not watched meanwhile: requests come by the dozen with the
+ *     MHD_get_timeout always says 0 and is not asked: instead there is a run in each millisecond (a few,
+ *     with hundreds held, who wait for an answer under way anyway), and at an answer. Its epoll set is not watched meanwhile: requests come by the dozen with the
  *     next run, instead of waking the thread one by one, which costs more than they do;
  *   - a suspended connection has no timeout and its end goes unseen: every handler must reply in time;
  *   - stopping it with suspended connections aborts the process: close answers and resumes them all;
@@ -58,8 +58,9 @@
 #define STREAM_BLOCK      16384 /* asked for at a time; the library takes what its memory allows */
 #define FREE_MAX          2048  /* requests kept for the next */
 #define HELD_MAX          1024
-#define HELD_MS           20
-#define CLOSE_RUNS_MAX    64 /* turns of the daemon for the last answers to leave */
+#define HELD_MS           50
+#define HELD_PER_MS       256 /* so many more, and the next run is a millisecond later */
+#define CLOSE_RUNS_MAX    64  /* turns of the daemon for the last answers to leave */
 #define BEAT_MS           1000
 
 /* Recycled memory would hide a use after free from the sanitizer. */
@@ -769,7 +770,7 @@ static void on_run(void *arg)
     MHD_run(httpd->daemon);
     loop_watch_set(httpd->watch, httpd->held_count ? 0 : LOOP_READ);
     if (httpd->held_count)
-        loop_timer_set(httpd->nap, 1);
+        loop_timer_set(httpd->nap, 1 + httpd->held_count / HELD_PER_MS);
     else if (MHD_get_timeout(httpd->daemon, &timeout) == MHD_YES && timeout == 0)
         httpd_run_soon(httpd);
 }
