@@ -89,10 +89,11 @@ const char *http_cookie_find(const char *header, const char *name, size_t *ret_l
     size_t name_len = strlen(name);
     const char *pair = header;
     for (;;) {
-        pair += strspn(pair, " \t;");
+        while (is_blank(*pair) || *pair == ';')
+            pair++;
         if (*pair == '\0')
             return NULL;
-        size_t len = strcspn(pair, ";");
+        size_t len = (size_t)(strchrnul(pair, ';') - pair);
         if (len > name_len && pair[name_len] == '=' && memcmp(pair, name, name_len) == 0) {
             const char *value = pair + name_len + 1;
             len -= name_len + 1;

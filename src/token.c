@@ -375,6 +375,14 @@ static void take_text(struct reader *reader, char *out, size_t size)
     char *const last = out + size - 1;
     if (reader->failed)
         return;
+    const char *quote = memchr(at, '"', (size_t)(end - at));
+    const size_t len = quote != NULL ? (size_t)(quote - at) : size;
+    if (len < size && memchr(at, '\\', len) == NULL && all_are(at, len, BYTE_VISIBLE)) {
+        memcpy(out, at, len);
+        out[len] = '\0';
+        reader->at = quote;
+        return;
+    }
     for (; at < end && *at != '"'; at++) {
         const bool escaped = *at == '\\';
         at += escaped;
