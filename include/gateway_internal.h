@@ -40,7 +40,8 @@ enum visitor_flag {
     FLAG_TOLD_RESERVATION = 16, /* with its reservation */
     FLAG_TOLD_ESTIMATE = 32,
     FLAG_GUEST = 64,
-    FLAG_RESTORED = 128 /* gave his place back in the restore window that is open now */
+    FLAG_RESTORED = 128,   /* gave his place back in the restore window that is open now */
+    FLAG_SIGN_SPARED = 256 /* his last pong was not told to Redis */
 };
 
 struct gateway;
@@ -70,7 +71,8 @@ struct visitor {
     uint32_t allowance_ms;       /* messages: time at which his bucket is full again */
     uint32_t numbers_ms;         /* when he was last told the room's numbers */
     uint16_t numbers;            /* which: room->numbers */
-    uint8_t state, flags, strikes;
+    uint16_t flags;
+    uint8_t state, strikes;
     uint8_t generation; /* gateway->generation his place was learned in */
 };
 

@@ -29,6 +29,7 @@
 #define MESSAGE_BURST_MS 2000 /* … twenty at once */
 #define STRIKES_MAX      10
 #define PING_MS          25000
+#define SIGNS_LEAST      2           /* in the time after which a buyer counts as silent */
 #define PUSH_MAX         (64 * 1024) /* one message to a socket */
 #define CHANNEL_MAX      (8 << 20)   /* one message of the channel: 500 entries with reservations */
 #define GUEST_COOKIE     "tiketi_guest="
@@ -196,9 +197,19 @@ static void on_message(void *arg, struct ws_conn *conn, const char *text, size_t
     json_free(message);
 }
 
+/* Who waits is parked only when he was silent for QUEUE_SILENT_MS: where that leaves room, every second
+ * pong is sign enough. With a long queue those signs are most of what Redis is asked for. */
 static void on_pong(void *arg, struct ws_conn *conn)
 {
-    visitor_alive(arg, ws_conn_user(conn));
+    struct gateway *gateway = arg;
+    struct visitor *visitor = ws_conn_user(conn);
+    if (visitor->state == VISITOR_WAITING &&
+        gateway->opts.config->queue_silent_ms >= SIGNS_LEAST * 2 * PING_MS) {
+        visitor->flags ^= FLAG_SIGN_SPARED;
+        if ((visitor->flags & FLAG_SIGN_SPARED) != 0)
+            return;
+    }
+    visitor_alive(gateway, visitor);
 }
 
 /* ---- messages of the channel ---- */

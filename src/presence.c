@@ -14,9 +14,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "buf.h"
 #include "hash.h"
+#include "log.h"
 
 #define WAYS          8
 #define SETS          (PRESENCE_MAX / WAYS)
@@ -41,7 +43,13 @@ struct presence *presence_new(void)
 {
     struct presence *presence = xcalloc(1, sizeof(*presence));
     presence->seed = hash_seed();
-    presence->sets = xcalloc(SETS, sizeof(struct set));
+    /* Pages of zeroes that take no memory before somebody is remembered there; calloc would write them. */
+    presence->sets = mmap(NULL, SETS * sizeof(struct set), PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (presence->sets == MAP_FAILED) {
+        log_error("out of memory");
+        abort();
+    }
     return presence;
 }
 
@@ -49,7 +57,7 @@ void presence_free(struct presence *presence)
 {
     if (!presence)
         return;
-    free(presence->sets);
+    (void)munmap(presence->sets, SETS * sizeof(struct set));
     free(presence);
 }
 

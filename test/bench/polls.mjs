@@ -9,7 +9,7 @@ import { Client, Organizer, many, sleep, waitUntil } from '../fixtures/index.mjs
 import { beside, load, quick, scriptText } from './measure.mjs';
 
 const BUYERS = 200;
-const LONGER = 3; // the idle time that says what comes without a poll
+const IDLE = 3; // times without a poll, each as long, that say what comes anyway
 const POLLS = quick ? 20000 : 100000;
 const WATCHED_S = 3; // at least: what comes once a second must not count as twice in one
 const SEEN = createHash('sha1').update(scriptText('seen')).digest('hex');
@@ -46,9 +46,10 @@ export async function polls({ api, hello, redis, folder }) {
   const busy = await watched(redis, async () => {
     for (let second = 0; second < WATCHED_S || done < POLLS; second++) done += (await load(api.port, 64, { ...request, seconds: 1 })).requests;
   });
-  const idle = await watched(redis, () => sleep(LONGER * busy.seconds * 1000));
-  let more = 0; // than as many seconds have without a poll; one of a kind may fall into them by chance
-  for (const [kind, count] of busy.kinds) if (kind !== 'script seen') more += Math.max(0, count - Math.ceil((idle.kinds.get(kind) ?? 0) / LONGER) - 1);
+  const idle = [];
+  for (let window = 0; window < IDLE; window++) idle.push(await watched(redis, () => sleep(busy.seconds * 1000)));
+  let more = 0; // than the most that any as long a time has without a poll; one of a kind may fall into it by chance
+  for (const [kind, count] of busy.kinds) if (kind !== 'script seen') more += Math.max(0, count - Math.max(...idle.map(({ kinds }) => kinds.get(kind) ?? 0)) - 1);
   const batches = busy.kinds.get('script seen') ?? 0;
   return [
     { what: 'service CPU per status poll, guest, 64 connections', unit: 'µs', own: figures.cpu, beside: 'bare libmicrohttpd hello', other: figures.besideCpu, bar: 1.4 },

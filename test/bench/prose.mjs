@@ -4,7 +4,7 @@
 // million buyers. Every number in it is one of this run's rows, or reckoned from them.
 
 const MILLION = 1e6;
-const PING_S = 25; // each socket answers a ping so often
+const SIGN_S = 50; // of each socket every second pong, 25 s apart, is told to Redis
 const QUIET_S = 15; // whoever moved at all is told at least so often
 
 const whole = (value) => Math.round(value).toLocaleString('en');
@@ -34,7 +34,7 @@ What has to be done once for each buyer, or once a second for each, from this ru
 | their joins, in api pods | ${few(join)} µs each | ${few(join)} s of cores, spread over as many pods as there are |
 | their places in Redis | ${whole(perBuyer)} B each | ${few((perBuyer * MILLION) / 2 ** 30)} GiB |
 | their sockets, in gateway pods | ${few(socket)} kB each | ${few((socket * 1024 * MILLION) / 2 ** 30)} GiB over all pods; at 18,000 open files each, ${Math.ceil(MILLION / 18000)} processes, at 100,000 ten |
-| signs of life of all, once in ${PING_S} s | index and presence of 100,000 sockets: ${few(background)} % of a core | at most ${few(background * 10)} % of Redis' core |
+| signs of life of all, once in ${SIGN_S} s | index and presence of 100,000 sockets: ${few(background)} % of a core | at most ${few(background * 10)} % of Redis' core |
 | positions, to each who moved every ${QUIET_S} s | ${few(push)} µs each | ${few((push * MILLION) / QUIET_S / 1e6)} cores over all gateways |
 | polls instead of sockets, every 30 s | ${few(poll)} µs each, no Redis | ${few((poll * MILLION) / 30 / 1e6)} cores over all api pods |
 | letting in 1,000 a second | ${few(admission)} µs each | ${few((admission * 1000) / 1e4)} % of Redis' core |

@@ -15,7 +15,7 @@ const WAITING = 100000;
 const MILLION = quick ? 200000 : 1000000;
 const CONNECTIONS = 1000;
 const ADMIT = 100; // a tick
-const [SOCKETS, PODS, PING_S] = [100000, 6, 25]; // each socket answers a ping so often
+const [SOCKETS, PODS, SIGN_S] = [100000, 6, 50]; // of each socket every second pong, 25 s apart, is told to Redis
 
 // Pairs of commands for `count` buyers, as many buyers in one write as a batch of the service has.
 async function rawPairs(redis, id, count, batch) {
@@ -102,7 +102,7 @@ async function admissionCost({ redis }) {
 // other: the index is written once and read by each pod, and who answered a ping is told to Redis.
 async function backgroundCost(redis, room) {
   const seconds = quick ? 5 : 10;
-  const perPod = Math.round(SOCKETS / PING_S / PODS);
+  const perPod = Math.round(SOCKETS / SIGN_S / PODS);
   let at = 0;
   const signs = () => Array.from({ length: perPod }, () => filler((at = (at + 7919) % MILLION)));
   const spent = await redisSpent(redis, async () => {
