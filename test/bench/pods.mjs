@@ -37,10 +37,10 @@ export async function pods({ api, redis, database, servers }) {
   servers.push(...others);
   const all = [api, ...others];
   const { id } = await new Organizer(api).sale({ threshold: 0 });
+  const idle = await idleCost(others.at(-1), redis);
   const taken = COUNTS.map(() => []);
   for (let round = 0; round < ROUNDS; round++)
     for (const [i, count] of COUNTS.entries()) taken[i].push(await joinCost(all.slice(0, count), redis, `/api/queue/check/${id}`));
-  const idle = await idleCost(others.at(-1), redis);
   const [one, ...more] = taken.map((rounds) => ({ own: median(rounds.map(({ own }) => own)), redis: median(rounds.map((round) => round.redis)) }));
   return [...idle, ...more.flatMap(({ own, redis: spent }, i) => [
     { what: `CPU per join of ${COUNTS[i + 1]} serve processes together, ${CONNECTIONS} connections in all`, unit: 'µs', own, beside: 'one process', other: one.own, bar: 1.2 },
