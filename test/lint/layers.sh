@@ -15,7 +15,7 @@ cd "$(dirname "$0")/../.." || exit 1
 awk '
 BEGIN {
     # --- the layers, bottom first ---------------------------------------------------------
-    layer(0, "status log clock buf config token jws metrics json crash embed table client rate options process csv language messages page reference money")
+    layer(0, "status log clock buf config token claims jws metrics json crash embed table hash client rate options process csv language messages page reference money")
     layer(1, "loop httpd redis db ws dial agenda")
     layer(2, "event admission catalog queue index lease reservation ledger presence seat brand logos")
     layer(3, "api gateway processor")
@@ -26,7 +26,9 @@ BEGIN {
     everyone(1, "loop")                     # drivers live on the loop
     everyone(2, "event")                    # the noun of the domain
     allow("config", "token")                # keys are checked where they are read
-    allow("token", "config jws json crash") # keys come from the settings; tickets are JWS of JSON
+    allow("token", "config jws json claims crash") # keys come from the settings; tickets are JWS of JSON
+    allow("claims", "json jws")             # the payload of a JWT
+    allow("table", "hash")
     allow("jws", "json")
     allow("messages", "language json embed") # the words, by language, from the embedded files
     allow("catalog", "queue index")         # the live copy of an event, and its rank index
