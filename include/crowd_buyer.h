@@ -54,7 +54,6 @@ struct crowd_buyer {
     bool pushed;               /* told of his entry by the socket */
     bool joined;               /* the socket under way has answered join-queue */
     bool settled;              /* has been on a socket */
-    bool reused;               /* the connection under way had served before */
     bool log_inside;           /* as the log says */
     bool log_departed;
 };
@@ -65,7 +64,8 @@ struct crowd {
     const struct config *config;
     const struct crowd_options *options;
     struct loop *loop;
-    struct dial_net *net;
+    struct dial_net *net;     /* of sockets, and of the provider's books */
+    struct dial_net *web_net; /* of requests; the same, but where they share connections */
     struct agenda *agenda;
     struct token_keys *keys;
     struct dial_target http[CROWD_TARGETS_MAX], ws[CROWD_TARGETS_MAX], provider;

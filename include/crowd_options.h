@@ -15,9 +15,10 @@
 
 struct crowd_options {
     int64_t users;
-    int64_t processes; /* 0: as many as the open files ask for */
-    const char *event; /* all texts are borrowed from argv */
-    const char *url;   /* NULL: from the configuration; else one or more, comma-separated */
+    int64_t processes;   /* 0: as many as the open files ask for */
+    int64_t connections; /* 0: each buyer has his own */
+    const char *event;   /* all texts are borrowed from argv */
+    const char *url;     /* NULL: from the configuration; else one or more, comma-separated */
     const char *provider;
     const char *ws; /* NULL: the url's host and the configured WS_PORT */
     int64_t arrive_ms;

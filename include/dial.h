@@ -41,9 +41,12 @@ struct dial_net_opts {
     struct loop *loop;
     unsigned open_max; /* connections open at once; more wait for one to close */
     uint64_t seed;     /* of the frame masks */
+    bool shares; /* a connection closed between two requests stays, for the next to its target */
 };
 struct dial_net *dial_net_new(const struct dial_net_opts *opts);
 unsigned dial_net_open_count(const struct dial_net *net);
+/* Closes what is kept of a net that shares; from now on nothing is kept. */
+void dial_net_close_idle(struct dial_net *net);
 /* Every connection must have been closed; call after the loop has run out. NULL is fine. */
 void dial_net_free(struct dial_net *net);
 
@@ -63,7 +66,8 @@ struct dial_answer {
 enum dial_end {
     DIAL_END_REFUSED, /* never came up */
     DIAL_END_CLOSED,  /* the peer closed or reset it */
-    DIAL_END_BROKEN   /* what came was not HTTP or WebSocket */
+    DIAL_END_BROKEN,  /* what came was not HTTP or WebSocket */
+    DIAL_END_STALE    /* closed by the peer, as he may any that has served: ask again */
 };
 
 /* Borrowed by the connection. The memory behind a callback's arguments lives as long as the

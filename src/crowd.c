@@ -75,6 +75,7 @@ static void run_close(struct run *run)
     run->buying = false;
     for (uint32_t i = 0; i < crowd->count; i++)
         crowd_buyer_stop(&crowd->buyers[i]);
+    dial_net_close_idle(crowd->web_net);
     agenda_free(crowd->agenda);
     loop_timer_close(run->tick);
     crowd_load_free(run->load);
@@ -398,14 +399,30 @@ static void hand_over(struct run *run)
         run->code = complain(1, "what was counted cannot be handed over");
 }
 
+/* Where buyers share their connections, these are a net of their own. */
+static void open_nets(struct run *run, unsigned open_max)
+{
+    struct crowd *crowd = &run->crowd;
+    const uint64_t all = (uint64_t)run->options.connections, parts = crowd->parts;
+    const uint64_t own = all * (crowd->part + 1) / parts - all * crowd->part / parts;
+    const unsigned most = open_max / 4; /* what count_processes leaves free of sockets */
+    const struct dial_net_opts opts = {
+        .loop = crowd->loop, .open_max = open_max, .seed = (uint64_t)run->options.seed};
+    struct dial_net_opts web_opts = opts;
+    crowd->net = crowd->web_net = dial_net_new(&opts);
+    if (all == 0)
+        return;
+    web_opts.shares = true;
+    web_opts.open_max = own > most ? most : own > 0 ? (unsigned)own : 1;
+    crowd->web_net = dial_net_new(&web_opts);
+}
+
 /* Runs the loop from the first address to the last closed connection. */
 static void run_loop(struct run *run, unsigned open_max)
 {
     struct crowd *crowd = &run->crowd;
-    const struct dial_net_opts net_opts = {
-        .loop = crowd->loop, .open_max = open_max, .seed = (uint64_t)run->options.seed};
     char error[200];
-    crowd->net = dial_net_new(&net_opts);
+    open_nets(run, open_max);
     crowd->agenda = agenda_new(crowd->loop, crowd->count, crowd_buyer_due, crowd);
     run->tick = loop_timer_new(crowd->loop, run_tick, run);
     if (!run->options.no_check &&
@@ -416,6 +433,8 @@ static void run_loop(struct run *run, unsigned open_max)
         run_resolve(run);
     }
     loop_run(crowd->loop);
+    if (crowd->web_net != crowd->net)
+        dial_net_free(crowd->web_net);
     dial_net_free(crowd->net);
 }
 

@@ -465,7 +465,7 @@ static void on_answer(void *arg, const struct dial_answer *answer)
     crowd->tally.requests++;
     agenda_drop(crowd->agenda, &buyer->due);
     crowd_take_guest(buyer, answer->guest);
-    if (!dial_reusable(buyer->http))
+    if (crowd->options->connections > 0 || !dial_reusable(buyer->http))
         hang_up(&buyer->http);
     if (is_not_now(answer->code)) {
         crowd_out_of_touch(buyer);
@@ -496,7 +496,7 @@ static void on_http_end(void *arg, enum dial_end how, unsigned code)
     buyer->http = NULL;
     if (buyer->waits != WAITS_FOR_ANSWER)
         return; /* an idle connection was closed: his right */
-    if (buyer->reused && how == DIAL_END_CLOSED) {
+    if (how == DIAL_END_STALE) {
         ask(buyer, buyer->step); /* it was being closed when he asked: that is nobody's fault */
         return;
     }
@@ -514,10 +514,10 @@ static void ask(struct crowd_buyer *buyer, enum crowd_step step)
         hang_up(&buyer->http);
     buyer->asked = target;
     buyer->step = step;
-    buyer->reused = buyer->http != NULL;
     buyer->asked_ns = clock_mono_ns();
     if (buyer->http == NULL)
-        buyer->http = dial_open(crowd->net, target, crowd_buyer_number(buyer), &http_ops, buyer);
+        buyer->http =
+            dial_open(crowd->web_net, target, crowd_buyer_number(buyer), &http_ops, buyer);
     crowd_write_request(buyer, step);
     wait_for(buyer, WAITS_FOR_ANSWER, ANSWER_MS);
     dial_request(buyer->http, buf_str(&crowd->text), crowd->text.len);

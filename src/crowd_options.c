@@ -14,6 +14,9 @@ static const struct option_row options[] = {
     {"users", OPT_COUNT, AT(users), 1, CROWD_USERS_MAX, NULL, "N", "how many buyers (required)"},
     {"processes", OPT_COUNT, AT(processes), 1, CROWD_PROCESSES_MAX, NULL, "N",
      "share them among so many processes; by default as many as the limit of open files asks for"},
+    {"connections", OPT_COUNT, AT(connections), 1, CROWD_USERS_MAX, NULL, "N",
+     "they share so many HTTP connections in all, kept open, as behind an ingress; by default each "
+     "has his own"},
     {"event", OPT_TEXT, AT(event), 0, 0, NULL, "ID", "the event (required)"},
     {"url", OPT_TEXT, AT(url), 0, 0, NULL, "URL",
      "the service; default http://127.0.0.1:HTTP_PORT; several, comma-separated: pods, taken in "

@@ -7,7 +7,12 @@
  * the read buffer is the net's, a body exists only while it arrives, a frame parser only in
  * mid-frame. Called by: crowd_buyer, crowd, provider.
  *
- * Owns: its sockets. A connection over the net's limit waits in a list, so that the process never
+ * A dial is what its owner holds, a link the socket behind it. One has a link of its own from the moment it
+ * is started; in a net that shares, a link whose dial was closed between two requests serves the next one.
+ *
+ *   dial_open -> waiting -> start: an idle link, else a new one -> request -> answer -> … -> dial_close -> idle
+ *
+ * Owns: its sockets. A dial over the net's limit waits in a list, so that the process never
  * runs out of descriptors. A connection that ends says so once and is gone; one that was closed
  * says nothing more. No deadlines here: the caller has one timer for whatever he waits for.
  */
@@ -39,20 +44,15 @@
 struct dial_net {
     struct loop *loop;
     unsigned open, open_max;
+    bool shares;
     struct dial *waiting_head, *waiting_tail;
+    struct link *idle;           /* the one that served last first */
     struct loop_task start_task; /* connections are started from here, never from dial_open */
     struct dial_frames *frames;
     char read_buffer[READ_SIZE];
 };
 
-enum conn_state {
-    CONN_WAITING, /* for room under the net's limit */
-    CONN_CONNECTING,
-    CONN_HTTP,
-    CONN_UPGRADING,
-    CONN_SOCKET,
-    CONN_CLOSING
-};
+enum link_state { LINK_CONNECTING, LINK_HTTP, LINK_UPGRADING, LINK_SOCKET, LINK_CLOSING };
 
 /* What an answer says, while it arrives. */
 struct answer_parts {
@@ -64,25 +64,35 @@ struct answer_parts {
     bool accepted;
 };
 
-struct dial {
+struct link {
     uv_tcp_t tcp;
     uv_connect_t connect;
     http_parser parser;
     struct dial_net *net;
     const struct dial_target *target;
-    const struct dial_ops *ops;
-    void *arg;
-    uint32_t source;
+    struct dial *dial; /* NULL: idle, or closing */
+    struct link *next; /* of the idle */
     uint8_t state;
-    bool keep_alive, upgrade;
-    struct dial *next; /* in the waiting list */
-    char *request;     /* to be sent once connected */
-    size_t request_len;
+    bool keep_alive;            /* the peer has not said that it will close */
+    bool asked, served;         /* a request is under way; one was answered */
     struct answer_parts *parts; /* while an answer arrives */
     struct dial_reader *reader; /* while in mid-frame */
 };
 
-static void conn_finish(struct dial *conn, enum dial_end end, unsigned code);
+struct dial {
+    struct dial_net *net;
+    struct link *link; /* NULL: waiting for one */
+    const struct dial_target *target;
+    const struct dial_ops *ops;
+    void *arg;
+    struct dial *next; /* of the waiting */
+    uint32_t source;
+    bool upgrade;
+    char *request; /* to be sent once connected */
+    size_t request_len;
+};
+
+static void link_finish(struct link *link, enum dial_end end, unsigned code);
 
 /* ---- targets ---- */
 
@@ -146,26 +156,25 @@ bool dial_target_is_loopback(const struct dial_target *target)
 
 /* ---- the net ---- */
 
-static void conn_start(struct dial *conn);
+static void dial_start(struct dial *dial);
+static void dial_bind(struct dial *dial, struct link *link);
+static void link_shut(struct link *link);
 
-static void net_start_waiting(void *arg)
+static struct dial *net_take_waiting(struct dial_net *net)
 {
-    struct dial_net *net = arg;
-    while (net->waiting_head != NULL && net->open < net->open_max) {
-        struct dial *conn = net->waiting_head;
-        net->waiting_head = conn->next;
-        if (net->waiting_head == NULL)
-            net->waiting_tail = NULL;
-        conn->next = NULL;
-        conn_start(conn);
-    }
+    struct dial *dial = net->waiting_head;
+    net->waiting_head = dial->next;
+    if (net->waiting_head == NULL)
+        net->waiting_tail = NULL;
+    dial->next = NULL;
+    return dial;
 }
 
-static void net_remove_waiting(struct dial_net *net, struct dial *conn)
+static void net_remove_waiting(struct dial_net *net, struct dial *dial)
 {
     struct dial *before = NULL;
     for (struct dial *at = net->waiting_head; at != NULL; before = at, at = at->next) {
-        if (at != conn)
+        if (at != dial)
             continue;
         if (before != NULL)
             before->next = at->next;
@@ -177,11 +186,44 @@ static void net_remove_waiting(struct dial_net *net, struct dial *conn)
     }
 }
 
+/* Takes out an idle link: that one, or the first to this target; NULL when there is none. */
+static struct link *net_take_idle(struct dial_net *net, const struct link *wanted,
+                                  const struct dial_target *target)
+{
+    for (struct link **at = &net->idle; *at != NULL; at = &(*at)->next) {
+        struct link *link = *at;
+        if (link != wanted && link->target != target)
+            continue;
+        *at = link->next;
+        link->next = NULL;
+        return link;
+    }
+    return NULL;
+}
+
+static void net_start_waiting(void *arg)
+{
+    struct dial_net *net = arg;
+    while (net->waiting_head != NULL) {
+        struct link *link = net_take_idle(net, NULL, net->waiting_head->target);
+        if (link != NULL) {
+            dial_bind(net_take_waiting(net), link);
+        } else if (net->open < net->open_max) {
+            dial_start(net_take_waiting(net));
+        } else {
+            if (net->idle != NULL) /* to somewhere else: it makes room, and comes back here */
+                link_shut(net_take_idle(net, net->idle, NULL));
+            return;
+        }
+    }
+}
+
 struct dial_net *dial_net_new(const struct dial_net_opts *opts)
 {
     struct dial_net *net = xcalloc(1, sizeof(*net));
     net->loop = opts->loop;
     net->open_max = opts->open_max;
+    net->shares = opts->shares;
     net->frames = dial_frames_new(opts->seed);
     net->start_task = (struct loop_task){.cb = net_start_waiting, .arg = net};
     return net;
@@ -190,6 +232,13 @@ struct dial_net *dial_net_new(const struct dial_net_opts *opts)
 unsigned dial_net_open_count(const struct dial_net *net)
 {
     return net->open;
+}
+
+void dial_net_close_idle(struct dial_net *net)
+{
+    net->shares = false;
+    while (net->idle != NULL)
+        link_shut(net_take_idle(net, net->idle, NULL));
 }
 
 void dial_net_free(struct dial_net *net)
@@ -212,16 +261,16 @@ struct write_call {
 static void write_done(uv_write_t *write, int failed)
 {
     struct write_call *call = write->data;
-    struct dial *conn = write->handle->data;
+    struct link *link = write->handle->data;
     free(call);
     if (failed != 0)
-        conn_finish(conn, DIAL_END_CLOSED, 0);
+        link_finish(link, DIAL_END_CLOSED, 0);
 }
 
 /* Nearly always the socket takes all at once; only the rest is copied. */
-static void conn_write(struct dial *conn, const char *data, size_t len)
+static void link_write(struct link *link, const char *data, size_t len)
 {
-    uv_stream_t *stream = (uv_stream_t *)&conn->tcp;
+    uv_stream_t *stream = (uv_stream_t *)&link->tcp;
     uv_buf_t part = uv_buf_init((char *)data, (unsigned)len);
     const int taken = uv_try_write(stream, &part, 1);
     const size_t done = taken > 0 ? (size_t)taken : 0;
@@ -235,12 +284,12 @@ static void conn_write(struct dial *conn, const char *data, size_t len)
         free(call); /* the read side reports the end */
 }
 
-static void conn_write_frame(struct dial *conn, enum dial_opcode opcode, const void *data,
+static void link_write_frame(struct link *link, enum dial_opcode opcode, const void *data,
                              size_t len)
 {
     size_t frame_len;
-    const char *frame = dial_frame_write(conn->net->frames, opcode, data, len, &frame_len);
-    conn_write(conn, frame, frame_len);
+    const char *frame = dial_frame_write(link->net->frames, opcode, data, len, &frame_len);
+    link_write(link, frame, frame_len);
 }
 
 /* ---- the end of a connection ---- */
@@ -255,101 +304,128 @@ static void parts_free(struct answer_parts *parts)
     free(parts);
 }
 
-static void conn_free(struct dial *conn)
+static void dial_free(struct dial *dial)
 {
-    parts_free(conn->parts);
-    dial_reader_free(conn->reader);
-    free(conn->request);
-    free(conn);
+    free(dial->request);
+    free(dial);
 }
 
-static void conn_closed(uv_handle_t *handle)
+static void link_closed(uv_handle_t *handle)
 {
-    struct dial *conn = handle->data;
-    struct dial_net *net = conn->net;
+    struct link *link = handle->data;
+    struct dial_net *net = link->net;
     net->open--;
-    conn_free(conn);
+    parts_free(link->parts);
+    dial_reader_free(link->reader);
+    free(link);
     if (net->waiting_head != NULL)
         loop_defer(net->loop, &net->start_task);
 }
 
 /* Its memory goes when libuv has let go of the socket. */
-static void conn_shut(struct dial *conn)
+static void link_shut(struct link *link)
 {
-    conn->state = CONN_CLOSING;
-    uv_close((uv_handle_t *)&conn->tcp, conn_closed);
+    link->state = LINK_CLOSING;
+    link->dial = NULL;
+    uv_close((uv_handle_t *)&link->tcp, link_closed);
 }
 
-/* It ended by itself: tell the owner, once. */
-static void conn_finish(struct dial *conn, enum dial_end end, unsigned code)
+static void dial_end(struct dial *dial, enum dial_end end, unsigned code)
 {
-    if (conn->state == CONN_CLOSING)
-        return;
-    const struct dial_ops *ops = conn->ops;
-    void *arg = conn->arg;
-    conn_shut(conn);
+    const struct dial_ops *ops = dial->ops;
+    void *arg = dial->arg;
+    dial_free(dial);
     ops->on_end(arg, end, code);
 }
 
-void dial_close(struct dial *conn)
+/* It ended by itself: tell the owner, once. */
+static void link_finish(struct link *link, enum dial_end end, unsigned code)
 {
-    if (conn == NULL || conn->state == CONN_CLOSING)
+    struct dial *dial = link->dial;
+    if (link->state == LINK_CLOSING)
         return;
-    if (conn->state == CONN_WAITING) { /* it has no socket yet */
-        net_remove_waiting(conn->net, conn);
-        conn_free(conn);
+    if (dial == NULL)
+        (void)net_take_idle(link->net, link, NULL);
+    else if (end == DIAL_END_CLOSED && link->state == LINK_HTTP && link->asked && link->served)
+        end = DIAL_END_STALE;
+    link_shut(link);
+    if (dial != NULL)
+        dial_end(dial, end, code);
+}
+
+/* Between two requests, in a net that shares: the next dial to the same target gets it. */
+static void link_rest(struct link *link)
+{
+    struct dial_net *net = link->net;
+    link->dial = NULL;
+    link->next = net->idle;
+    net->idle = link;
+    if (net->waiting_head != NULL)
+        loop_defer(net->loop, &net->start_task);
+}
+
+void dial_close(struct dial *dial)
+{
+    if (dial == NULL)
         return;
+    struct link *link = dial->link;
+    if (link == NULL) {
+        net_remove_waiting(dial->net, dial);
+    } else if (dial->net->shares && link->state == LINK_HTTP && !link->asked && link->keep_alive) {
+        link_rest(link);
+    } else {
+        if (link->state == LINK_SOCKET) {
+            const uint8_t code[2] = {CLOSE_NORMAL >> 8, CLOSE_NORMAL & 0xff};
+            link_write_frame(link, DIAL_CLOSE, code, sizeof(code));
+        }
+        link_shut(link);
     }
-    if (conn->state == CONN_SOCKET) {
-        const uint8_t code[2] = {CLOSE_NORMAL >> 8, CLOSE_NORMAL & 0xff};
-        conn_write_frame(conn, DIAL_CLOSE, code, sizeof(code));
-    }
-    conn_shut(conn);
+    dial_free(dial);
 }
 
 /* ---- frames ---- */
 
 static bool on_frame(void *arg, enum dial_opcode opcode, const char *data, size_t len)
 {
-    struct dial *conn = arg;
+    struct link *link = arg;
     switch (opcode) {
     case DIAL_TEXT:
-        conn->ops->on_text(conn->arg, data, len);
+        link->dial->ops->on_text(link->dial->arg, data, len);
         break;
     case DIAL_PING:
-        conn_write_frame(conn, DIAL_PONG, data, len);
-        conn->ops->on_sign(conn->arg);
+        link_write_frame(link, DIAL_PONG, data, len);
+        link->dial->ops->on_sign(link->dial->arg);
         break;
     case DIAL_PONG:
         break;
     case DIAL_CLOSE: {
         const uint8_t *code = (const uint8_t *)data;
-        conn_write_frame(conn, DIAL_CLOSE, data, len >= 2 ? 2 : 0);
-        conn_finish(conn, DIAL_END_CLOSED, len >= 2 ? (unsigned)code[0] << 8 | code[1] : 1005);
+        link_write_frame(link, DIAL_CLOSE, data, len >= 2 ? 2 : 0);
+        link_finish(link, DIAL_END_CLOSED, len >= 2 ? (unsigned)code[0] << 8 | code[1] : 1005);
         break;
     }
     }
-    return conn->state == CONN_SOCKET;
+    return link->state == LINK_SOCKET;
 }
 
-static void conn_read_frames(struct dial *conn, const char *data, size_t len)
+static void link_read_frames(struct link *link, const char *data, size_t len)
 {
-    if (dial_frame_read(conn->net->frames, &conn->reader, data, len, on_frame, conn) != ST_OK)
-        conn_finish(conn, DIAL_END_BROKEN, 0);
+    if (dial_frame_read(link->net->frames, &link->reader, data, len, on_frame, link) != ST_OK)
+        link_finish(link, DIAL_END_BROKEN, 0);
 }
 
 /* ---- answers ---- */
 
-static struct answer_parts *conn_parts(struct dial *conn)
+static struct answer_parts *link_parts(struct link *link)
 {
-    if (conn->parts == NULL) {
-        conn->parts = xcalloc(1, sizeof(*conn->parts));
-        buf_init(&conn->parts->body, DIAL_BODY_MAX);
-        buf_init(&conn->parts->field, FIELD_MAX);
-        buf_init(&conn->parts->value, FIELD_MAX);
-        conn->parts->retry_after_ms = -1;
+    if (link->parts == NULL) {
+        link->parts = xcalloc(1, sizeof(*link->parts));
+        buf_init(&link->parts->body, DIAL_BODY_MAX);
+        buf_init(&link->parts->field, FIELD_MAX);
+        buf_init(&link->parts->value, FIELD_MAX);
+        link->parts->retry_after_ms = -1;
     }
-    return conn->parts;
+    return link->parts;
 }
 
 static void header_set_cookie(struct answer_parts *parts, const char *value)
@@ -395,7 +471,7 @@ static void header_done(struct answer_parts *parts)
 
 static int on_header_field(http_parser *parser, const char *at, size_t len)
 {
-    struct answer_parts *parts = conn_parts(parser->data);
+    struct answer_parts *parts = link_parts(parser->data);
     if (parts->in_value)
         header_done(parts);
     buf_add(&parts->field, at, len);
@@ -404,7 +480,7 @@ static int on_header_field(http_parser *parser, const char *at, size_t len)
 
 static int on_header_value(http_parser *parser, const char *at, size_t len)
 {
-    struct answer_parts *parts = conn_parts(parser->data);
+    struct answer_parts *parts = link_parts(parser->data);
     parts->in_value = true;
     buf_add(&parts->value, at, len);
     return 0;
@@ -412,7 +488,7 @@ static int on_header_value(http_parser *parser, const char *at, size_t len)
 
 static int on_headers_complete(http_parser *parser)
 {
-    struct answer_parts *parts = conn_parts(parser->data);
+    struct answer_parts *parts = link_parts(parser->data);
     if (parts->in_value)
         header_done(parts);
     return 0;
@@ -420,7 +496,7 @@ static int on_headers_complete(http_parser *parser)
 
 static int on_body(http_parser *parser, const char *at, size_t len)
 {
-    struct answer_parts *parts = conn_parts(parser->data);
+    struct answer_parts *parts = link_parts(parser->data);
     buf_add(&parts->body, at, len);
     return parts->body.failed ? -1 : 0;
 }
@@ -428,30 +504,34 @@ static int on_body(http_parser *parser, const char *at, size_t len)
 /* The owner may close the connection, or send the next request, from inside on_answer. */
 static int on_message_complete(http_parser *parser)
 {
-    struct dial *conn = parser->data;
-    struct answer_parts *parts = conn_parts(conn);
+    struct link *link = parser->data;
+    struct answer_parts *parts = link_parts(link);
     const unsigned code = parser->status_code;
+    if (link->dial == NULL)
+        return -1;                   /* nobody had asked */
     if (code < 200 && code != 101) { /* an interim answer: the real one follows */
         parts_free(parts);
-        conn->parts = NULL;
+        link->parts = NULL;
         return 0;
     }
-    conn->keep_alive = http_should_keep_alive(parser) != 0;
-    conn->parts = NULL;
-    if (conn->state == CONN_UPGRADING && code == 101 && parts->accepted) {
-        conn->state = CONN_SOCKET;
+    link->keep_alive = http_should_keep_alive(parser) != 0;
+    link->asked = false;
+    link->served = true;
+    link->parts = NULL;
+    if (link->state == LINK_UPGRADING && code == 101 && parts->accepted) {
+        link->state = LINK_SOCKET;
         parts_free(parts);
-        conn->ops->on_open(conn->arg);
+        link->dial->ops->on_open(link->dial->arg);
         return 0;
     }
-    if (conn->state == CONN_UPGRADING)
-        conn->state = CONN_HTTP;
+    if (link->state == LINK_UPGRADING)
+        link->state = LINK_HTTP;
     const struct dial_answer answer = {.code = code,
                                        .body = buf_str(&parts->body),
                                        .len = parts->body.len,
                                        .guest = parts->guest[0] != '\0' ? parts->guest : NULL,
                                        .retry_after_ms = parts->retry_after_ms};
-    conn->ops->on_answer(conn->arg, &answer);
+    link->dial->ops->on_answer(link->dial->arg, &answer);
     parts_free(parts);
     return 0;
 }
@@ -462,161 +542,176 @@ static const http_parser_settings answer_settings = {.on_header_field = on_heade
                                                      .on_body = on_body,
                                                      .on_message_complete = on_message_complete};
 
-static void conn_read_http(struct dial *conn, const char *data, size_t len)
+static void link_read_http(struct link *link, const char *data, size_t len)
 {
-    const size_t used = http_parser_execute(&conn->parser, &answer_settings, data, len);
-    if (conn->state == CONN_CLOSING)
+    const size_t used = http_parser_execute(&link->parser, &answer_settings, data, len);
+    if (link->state == LINK_CLOSING)
         return;
-    if (conn->state == CONN_SOCKET) {
+    if (link->state == LINK_SOCKET) {
         if (used < len)
-            conn_read_frames(conn, data + used, len - used);
+            link_read_frames(link, data + used, len - used);
         return;
     }
-    if (HTTP_PARSER_ERRNO(&conn->parser) != HPE_OK || conn->parser.upgrade)
-        conn_finish(conn, DIAL_END_BROKEN, 0);
+    if (HTTP_PARSER_ERRNO(&link->parser) != HPE_OK || link->parser.upgrade)
+        link_finish(link, DIAL_END_BROKEN, 0);
 }
 
 /* ---- the stream ---- */
 
-static void conn_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
+static void link_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 {
-    struct dial *conn = handle->data;
+    struct link *link = handle->data;
     (void)suggested;
-    *ret = uv_buf_init(conn->net->read_buffer, READ_SIZE);
+    *ret = uv_buf_init(link->net->read_buffer, READ_SIZE);
 }
 
-static void conn_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
+static void link_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
 {
-    struct dial *conn = stream->data;
-    if (n == 0 || conn->state == CONN_CLOSING)
+    struct link *link = stream->data;
+    if (n == 0 || link->state == LINK_CLOSING)
         return;
-    if (n == UV_EOF && conn->state != CONN_SOCKET)
-        http_parser_execute(&conn->parser, &answer_settings, "",
+    if (n == UV_EOF && link->state != LINK_SOCKET)
+        http_parser_execute(&link->parser, &answer_settings, "",
                             0); /* it may be what ends a body */
     if (n < 0)
-        conn_finish(conn, DIAL_END_CLOSED, conn->state == CONN_SOCKET ? 1006 : 0);
-    else if (conn->state == CONN_SOCKET)
-        conn_read_frames(conn, buffer->base, (size_t)n);
+        link_finish(link, DIAL_END_CLOSED, link->state == LINK_SOCKET ? 1006 : 0);
+    else if (link->state == LINK_SOCKET)
+        link_read_frames(link, buffer->base, (size_t)n);
     else
-        conn_read_http(conn, buffer->base, (size_t)n);
+        link_read_http(link, buffer->base, (size_t)n);
 }
 
-static void conn_send_request(struct dial *conn)
+/* What was asked for before there was a link. */
+static void dial_send_request(struct dial *dial)
 {
-    char *request = conn->request;
-    if (request == NULL)
+    struct link *link = dial->link;
+    if (dial->request == NULL)
         return;
-    conn->request = NULL;
-    conn->state = conn->upgrade ? CONN_UPGRADING : CONN_HTTP;
-    conn_write(conn, request, conn->request_len);
-    free(request);
+    link->state = dial->upgrade ? LINK_UPGRADING : LINK_HTTP;
+    link->asked = true;
+    link_write(link, dial->request, dial->request_len);
+    free(dial->request);
+    dial->request = NULL;
 }
 
-static void conn_connected(uv_connect_t *connect, int failed)
+static void link_connected(uv_connect_t *connect, int failed)
 {
-    struct dial *conn = connect->data;
-    if (conn->state == CONN_CLOSING)
+    struct link *link = connect->data;
+    if (link->state == LINK_CLOSING)
         return;
-    if (failed != 0 || uv_read_start((uv_stream_t *)&conn->tcp, conn_alloc, conn_read) != 0) {
-        conn_finish(conn, DIAL_END_REFUSED, 0);
+    if (failed != 0 || uv_read_start((uv_stream_t *)&link->tcp, link_alloc, link_read) != 0) {
+        link_finish(link, DIAL_END_REFUSED, 0);
         return;
     }
-    uv_tcp_nodelay(&conn->tcp, 1);
-    conn->state = CONN_HTTP;
-    conn_send_request(conn);
+    uv_tcp_nodelay(&link->tcp, 1);
+    link->state = LINK_HTTP;
+    dial_send_request(link->dial);
 }
 
 /* On the loopback: one source address per DIAL_PER_ADDRESS buyers. The port is chosen at connect
  * time, when the kernel knows the whole pair of addresses and may use a port again that is free for
  * this pair: otherwise 28,000 ports would be the end of it. */
-static int conn_bind(struct dial *conn)
+static int link_bind(struct link *link)
 {
     const int on = 1;
     struct sockaddr_in source;
     uv_os_fd_t fd;
-    if (strncmp(conn->target->address, "127.", 4) != 0)
+    if (strncmp(link->target->address, "127.", 4) != 0)
         return 0;
     uv_ip4_addr("127.0.0.1", 0, &source);
-    source.sin_addr.s_addr = htonl(ntohl(source.sin_addr.s_addr) + conn->source / DIAL_PER_ADDRESS);
-    const int failed = uv_fileno((uv_handle_t *)&conn->tcp, &fd);
+    source.sin_addr.s_addr =
+        htonl(ntohl(source.sin_addr.s_addr) + link->dial->source / DIAL_PER_ADDRESS);
+    const int failed = uv_fileno((uv_handle_t *)&link->tcp, &fd);
     if (failed != 0)
         return failed;
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
-    return uv_tcp_bind(&conn->tcp, (const struct sockaddr *)&source, 0);
+    return uv_tcp_bind(&link->tcp, (const struct sockaddr *)&source, 0);
 }
 
-static int conn_connect(struct dial *conn)
+static int link_connect(struct link *link)
 {
     union {
         struct sockaddr any;
         struct sockaddr_in v4;
         struct sockaddr_in6 v6;
     } to;
-    const struct dial_target *target = conn->target;
+    const struct dial_target *target = link->target;
     if (uv_ip4_addr(target->address, target->port, &to.v4) != 0 &&
         uv_ip6_addr(target->address, target->port, &to.v6) != 0)
         return UV_EINVAL;
-    const int failed = conn_bind(conn);
+    const int failed = link_bind(link);
     if (failed != 0)
         return failed;
-    conn->connect.data = conn;
-    return uv_tcp_connect(&conn->connect, &conn->tcp, &to.any, conn_connected);
+    link->connect.data = link;
+    return uv_tcp_connect(&link->connect, &link->tcp, &to.any, link_connected);
 }
 
-static void conn_start(struct dial *conn)
+static void dial_bind(struct dial *dial, struct link *link)
 {
-    struct dial_net *net = conn->net;
-    const bool is4 = strchr(conn->target->address, ':') == NULL;
-    const int failed = uv_tcp_init_ex(loop_uv(net->loop), &conn->tcp, is4 ? AF_INET : AF_INET6);
+    dial->link = link;
+    link->dial = dial;
+    dial_send_request(dial);
+}
+
+static void dial_start(struct dial *dial)
+{
+    struct dial_net *net = dial->net;
+    struct link *link = xcalloc(1, sizeof(*link));
+    const bool is4 = strchr(dial->target->address, ':') == NULL;
+    const int failed = uv_tcp_init_ex(loop_uv(net->loop), &link->tcp, is4 ? AF_INET : AF_INET6);
     if (failed != 0) { /* no handle then: out of descriptors */
-        const struct dial_ops *ops = conn->ops;
-        void *arg = conn->arg;
-        conn_free(conn);
-        ops->on_end(arg, DIAL_END_REFUSED, 0);
+        free(link);
+        dial_end(dial, DIAL_END_REFUSED, 0);
         return;
     }
     net->open++;
-    conn->tcp.data = conn;
-    conn->state = CONN_CONNECTING;
-    if (conn_connect(conn) != 0)
-        conn_finish(conn, DIAL_END_REFUSED, 0);
+    link->net = net;
+    link->target = dial->target;
+    link->tcp.data = link;
+    link->keep_alive = true;
+    link->state = LINK_CONNECTING;
+    http_parser_init(&link->parser, HTTP_RESPONSE);
+    link->parser.data = link;
+    dial->link = link;
+    link->dial = dial;
+    if (link_connect(link) != 0)
+        link_finish(link, DIAL_END_REFUSED, 0);
 }
 
 struct dial *dial_open(struct dial_net *net, const struct dial_target *target, uint32_t source,
                        const struct dial_ops *ops, void *arg)
 {
-    struct dial *conn = xcalloc(1, sizeof(*conn));
-    conn->net = net;
-    conn->target = target;
-    conn->source = source;
-    conn->ops = ops;
-    conn->arg = arg;
-    conn->keep_alive = true;
-    http_parser_init(&conn->parser, HTTP_RESPONSE);
-    conn->parser.data = conn;
+    struct dial *dial = xcalloc(1, sizeof(*dial));
+    dial->net = net;
+    dial->target = target;
+    dial->source = source;
+    dial->ops = ops;
+    dial->arg = arg;
     if (net->waiting_tail != NULL)
-        net->waiting_tail->next = conn;
+        net->waiting_tail->next = dial;
     else
-        net->waiting_head = conn;
-    net->waiting_tail = conn;
+        net->waiting_head = dial;
+    net->waiting_tail = dial;
     loop_defer(net->loop, &net->start_task);
-    return conn;
+    return dial;
 }
 
-void dial_request(struct dial *conn, const char *text, size_t len)
+void dial_request(struct dial *dial, const char *text, size_t len)
 {
+    struct link *link = dial->link;
     assert(len <= REQUEST_MAX);
-    if (conn->state == CONN_HTTP) {
-        conn_write(conn, text, len);
+    if (link != NULL && link->state == LINK_HTTP) {
+        link->asked = true;
+        link_write(link, text, len);
         return;
     }
-    free(conn->request);
-    conn->request = xcalloc(1, len + 1);
-    conn->request_len = len;
-    memcpy(conn->request, text, len);
+    free(dial->request);
+    dial->request = xcalloc(1, len + 1);
+    dial->request_len = len;
+    memcpy(dial->request, text, len);
 }
 
-void dial_upgrade(struct dial *conn, const char *extra)
+void dial_upgrade(struct dial *dial, const char *extra)
 {
     struct buf request;
     buf_init(&request, REQUEST_MAX);
@@ -624,19 +719,19 @@ void dial_upgrade(struct dial *conn, const char *extra)
                "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                "Sec-WebSocket-Key: " NONCE "\r\nSec-WebSocket-Version: 13\r\n"
                "Sec-WebSocket-Protocol: tiketi.v1\r\nUser-Agent: tiketi-crowd\r\n%s\r\n",
-               conn->target->path[0] != '\0' ? conn->target->path : "/", conn->target->host, extra);
-    conn->upgrade = true;
-    dial_request(conn, buf_str(&request), request.len);
+               dial->target->path[0] != '\0' ? dial->target->path : "/", dial->target->host, extra);
+    dial->upgrade = true;
+    dial_request(dial, buf_str(&request), request.len);
     buf_clear(&request);
 }
 
-void dial_send(struct dial *conn, const char *text, size_t len)
+void dial_send(struct dial *dial, const char *text, size_t len)
 {
-    if (conn->state == CONN_SOCKET)
-        conn_write_frame(conn, DIAL_TEXT, text, len);
+    if (dial->link != NULL && dial->link->state == LINK_SOCKET)
+        link_write_frame(dial->link, DIAL_TEXT, text, len);
 }
 
-bool dial_reusable(const struct dial *conn)
+bool dial_reusable(const struct dial *dial)
 {
-    return conn->keep_alive && conn->state != CONN_CLOSING;
+    return dial->link == NULL || (dial->link->keep_alive && dial->link->state != LINK_CLOSING);
 }

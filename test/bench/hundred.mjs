@@ -4,7 +4,7 @@
 // waits opens a socket, and stays. One api pod, as many gateway pods as the open files ask for, one
 // processor, Redis, PostgreSQL and the crowd, all on this machine. At the end the sale is closed and
 // everybody has to hear of it; the crowd checks every promise against Redis' log and PostgreSQL.
-// HUNDRED_USERS, HUNDRED_ARGS for other crowds. On a machine that others work on, HUNDRED_NICE=-10 gives
+// HUNDRED_USERS, HUNDRED_CONNECTIONS, HUNDRED_ARGS for other crowds. On a machine that others work on, HUNDRED_NICE=-10 gives
 // all that takes part precedence while the buyers arrive, and a third of it until the end.
 
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -12,6 +12,8 @@ import { Organizer, Provider, SECRETS, Server, runTiketi, sleep, waitUntil } fro
 import { cpuOf, quick } from './measure.mjs';
 
 const USERS = Number(process.env.HUNDRED_USERS ?? (quick ? 10000 : 100000));
+// By so many connections that stay open the buyers' requests come, as from an ingress; 0: each by his own.
+const CONNECTIONS = Number(process.env.HUNDRED_CONNECTIONS ?? 1000);
 const POD = 18000; // sockets of one gateway
 const SETTLE_S = Number(process.env.HUNDRED_SETTLE ?? 45); // from the answer; nobody before all have arrived
 const STAY_MS = Number(process.env.HUNDRED_STAY ?? 10000);
@@ -50,7 +52,7 @@ export async function hundred({ redis, postgres, folder }) {
   const file = `${folder}/hundred.json`;
   const run = runTiketi(['crowd', '--event', event.id, '--users', String(USERS), '--arrive', '5s', '--settle', `5s..${SETTLE_S}s`, '--max-time', '150s', '--think', '10s..20s', '--buy', '0.9', '--abandon', '0.1',
     '--json', file, '--provider', provider.url, '--url', api.url, '--ws', gateways.map((gateway) => gateway.wsUrl).join(),
-    ...(process.env.HUNDRED_ARGS ?? '').split(' ').filter(Boolean)],
+    ...(CONNECTIONS > 0 ? ['--connections', String(CONNECTIONS)] : []), ...(process.env.HUNDRED_ARGS ?? '').split(' ').filter(Boolean)],
   { ...SECRETS, REDIS_URL: redis.url, DATABASE_URL: database.url, LOG_LEVEL: 'warn' }, { timeoutMs: 240000, expect: null });
   let ended = false;
   run.finally(() => (ended = true));
@@ -86,7 +88,8 @@ export async function hundred({ redis, postgres, folder }) {
   const broken = Object.values(report.broken).reduce((sum, count) => sum + count, 0);
   const shares = Object.entries({ ...spent, crowd: report.crowd.cpuMs / 1000 }).map(([name, seconds]) => `${name} ${seconds.toFixed(1)} s`).join(', ');
   if (code !== 0) process.stdout.write(`the crowd ended with ${code}\n`);
-  const title = `${USERS.toLocaleString('en')} buyers in 5 s`;
+  const way = CONNECTIONS > 0 ? `over ${CONNECTIONS.toLocaleString('en')} connections` : 'each by a connection of his own';
+  const title = `${USERS.toLocaleString('en')} buyers in 5 s, ${way}`;
   return [
     { what: `${title}: answered`, unit: '', own: report.joinMs.count, bar: `≥ ${USERS}` },
     { what: `${title}: errors and broken promises (${report.retries} tried again)`, unit: '', own: report.errors + broken, bar: '≤ 0' },

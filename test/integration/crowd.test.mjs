@@ -104,6 +104,23 @@ test('three processes at two pods: one crowd, one report', async (t) => {
   for (const server of servers) assert.ok((await server.metric('tiketi_websocket_opened_total')) > 30, 'both pods had their share');
 });
 
+// Each buyer asks over whichever connection is free; all of them break in mid-sale, when the service is killed.
+test('a sale over four shared connections, as behind an ingress', async (t) => {
+  const server = await serve(t);
+  const id = await openSale(server, { threshold: 20, grid: { rows: 4, seatsPerRow: 15 } });
+  const run = rehearse(server, [
+    '--event', id, '--users', '150', '--connections', '4', '--processes', '2', '--arrive', '1s', '--buy', '0.9', '--abandon', '0.1', '--think', '100ms..1500ms',
+  ]);
+  await waitUntil(async () => (await database.query("SELECT FROM reservations WHERE status = 'confirmed'")).length >= 10, 15000, 'sales');
+  await server.kill();
+  await server.start();
+  const { report, stdout } = await run;
+  assert.deepEqual(report.broken, KEPT, stdout);
+  assert.equal(report.errors, 0, stdout);
+  assert.equal(report.allowedImmediately + report.queued, 150);
+  assert.equal(report.ended.bought, 60);
+});
+
 test('guests who poll, and some who go silent and are evicted', async (t) => {
   const server = await serve(t);
   const id = await openSale(server, { threshold: 10, idleTimeoutMs: 4000, grid: { rows: 2, seatsPerRow: 10 } });
