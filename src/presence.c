@@ -14,11 +14,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "buf.h"
 #include "hash.h"
-#include "log.h"
 
 #define WAYS          8
 #define SETS          (PRESENCE_MAX / WAYS)
@@ -43,13 +41,7 @@ struct presence *presence_new(void)
 {
     struct presence *presence = xcalloc(1, sizeof(*presence));
     presence->seed = hash_seed();
-    /* Pages of zeroes that take no memory before somebody is remembered there; calloc would write them. */
-    presence->sets = mmap(NULL, SETS * sizeof(struct set), PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (presence->sets == MAP_FAILED) {
-        log_error("out of memory");
-        abort();
-    }
+    presence->sets = xcalloc(SETS, sizeof(struct set));
     return presence;
 }
 
@@ -57,7 +49,7 @@ void presence_free(struct presence *presence)
 {
     if (!presence)
         return;
-    (void)munmap(presence->sets, SETS * sizeof(struct set));
+    free(presence->sets);
     free(presence);
 }
 
