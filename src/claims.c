@@ -160,10 +160,7 @@ static enum status read_document(const char *text, size_t len, struct claims *cl
 enum status claims_read(const char *text, size_t len, struct claims *ret_claims)
 {
     *ret_claims = (struct claims){0};
-    if (read_plain(text, len, ret_claims))
-        return ST_OK;
-    *ret_claims = (struct claims){0};
-    return read_document(text, len, ret_claims);
+    return read_plain(text, len, ret_claims) ? ST_OK : read_document(text, len, ret_claims);
 }
 
 void claims_clear(struct claims *claims)
