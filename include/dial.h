@@ -44,7 +44,6 @@ struct dial_net_opts {
     bool shares; /* a connection closed between two requests stays, for the next to its target */
 };
 struct dial_net *dial_net_new(const struct dial_net_opts *opts);
-unsigned dial_net_open_count(const struct dial_net *net);
 /* Closes what is kept of a net that shares; from now on nothing is kept. */
 void dial_net_close_idle(struct dial_net *net);
 /* Every connection must have been closed; call after the loop has run out. NULL is fine. */

@@ -186,33 +186,43 @@ static void net_remove_waiting(struct dial_net *net, struct dial *dial)
     }
 }
 
-/* Takes out an idle link: that one, or the first to this target; NULL when there is none. */
-static struct link *net_take_idle(struct dial_net *net, const struct link *wanted,
-                                  const struct dial_target *target)
+static struct link *net_find_idle(const struct dial_net *net, const struct dial_target *target)
 {
-    for (struct link **at = &net->idle; *at != NULL; at = &(*at)->next) {
-        struct link *link = *at;
-        if (link != wanted && link->target != target)
-            continue;
-        *at = link->next;
-        link->next = NULL;
-        return link;
-    }
-    return NULL;
+    struct link *link = net->idle;
+    while (link != NULL && link->target != target)
+        link = link->next;
+    return link;
+}
+
+static void net_remove_idle(struct dial_net *net, struct link *link)
+{
+    struct link **at = &net->idle;
+    while (*at != link)
+        at = &(*at)->next;
+    *at = link->next;
+    link->next = NULL;
+}
+
+static void net_shut_idle(struct dial_net *net)
+{
+    struct link *link = net->idle;
+    net_remove_idle(net, link);
+    link_shut(link);
 }
 
 static void net_start_waiting(void *arg)
 {
     struct dial_net *net = arg;
     while (net->waiting_head != NULL) {
-        struct link *link = net_take_idle(net, NULL, net->waiting_head->target);
+        struct link *link = net_find_idle(net, net->waiting_head->target);
         if (link != NULL) {
+            net_remove_idle(net, link);
             dial_bind(net_take_waiting(net), link);
         } else if (net->open < net->open_max) {
             dial_start(net_take_waiting(net));
         } else {
             if (net->idle != NULL) /* to somewhere else: it makes room, and comes back here */
-                link_shut(net_take_idle(net, net->idle, NULL));
+                net_shut_idle(net);
             return;
         }
     }
@@ -229,16 +239,11 @@ struct dial_net *dial_net_new(const struct dial_net_opts *opts)
     return net;
 }
 
-unsigned dial_net_open_count(const struct dial_net *net)
-{
-    return net->open;
-}
-
 void dial_net_close_idle(struct dial_net *net)
 {
     net->shares = false;
     while (net->idle != NULL)
-        link_shut(net_take_idle(net, net->idle, NULL));
+        net_shut_idle(net);
 }
 
 void dial_net_free(struct dial_net *net)
@@ -345,7 +350,7 @@ static void link_finish(struct link *link, enum dial_end end, unsigned code)
     if (link->state == LINK_CLOSING)
         return;
     if (dial == NULL)
-        (void)net_take_idle(link->net, link, NULL);
+        net_remove_idle(link->net, link);
     else if (end == DIAL_END_CLOSED && link->state == LINK_HTTP && link->asked && link->served)
         end = DIAL_END_STALE;
     link_shut(link);
@@ -507,8 +512,8 @@ static int on_message_complete(http_parser *parser)
     struct link *link = parser->data;
     struct answer_parts *parts = link_parts(link);
     const unsigned code = parser->status_code;
-    if (link->dial == NULL)
-        return -1;                   /* nobody had asked */
+    if (link->dial == NULL) /* nobody had asked */
+        return -1;
     if (code < 200 && code != 101) { /* an interim answer: the real one follows */
         parts_free(parts);
         link->parts = NULL;
@@ -733,5 +738,5 @@ void dial_send(struct dial *dial, const char *text, size_t len)
 
 bool dial_reusable(const struct dial *dial)
 {
-    return dial->link == NULL || (dial->link->keep_alive && dial->link->state != LINK_CLOSING);
+    return dial->link == NULL || dial->link->keep_alive;
 }
