@@ -35,6 +35,13 @@ struct api_health {
     _Atomic bool draining;
 };
 
+/* What is shown of an event in every answer, as JSON: of the one last shown. */
+struct api_event_info {
+    char event[EVENT_ID_MAX + 1];
+    int64_t version;
+    struct buf json;
+};
+
 struct api {
     struct loop *loop;
     const struct config *config;
@@ -51,10 +58,11 @@ struct api {
     struct client_ip *client_ip;
     struct rate_limit *limit;
     struct loop_timer *second;
-    struct buf text;                /* the answer being written */
-    struct buf token;               /* a ticket or pass being written */
-    struct buf header;              /* a header value being written */
-    struct buf page;                /* the page being written */
+    struct buf text;   /* the answer being written */
+    struct buf token;  /* a ticket or pass being written */
+    struct buf header; /* a header value being written */
+    struct buf page;   /* the page being written */
+    struct api_event_info event_info;
     unsigned imports;               /* seats being uploaded as CSV */
     struct api_process *processing; /* `process` requests waiting for their answer */
     char request_prefix[17];        /* random; the rest of a request id counts up */
@@ -116,6 +124,7 @@ struct api_call {
     char param[EVENT_ID_MAX + 1];  /* the {…} of the route */
     char buyer[BUYER_ID_MAX + 1];  /* "u:…" or "g:…" */
     bool guest, new_guest;
+    bool sets_cookie; /* of the event: the guest's then lasts anew with it */
     bool cacheable;   /* the handler has said for how long: no "no-store" */
     struct user user; /* of AUTH_STAFF, or of a buyer with a JWT */
     bool has_user;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * httpd: the only includer of libmicrohttpd. The life of a request on one loop: accept, bounds
+ * httpd: HTTP, over libmicrohttpd. The life of a request on one loop: accept, bounds
  * (headers 8 KiB, body 64 KiB unless it is poured), suspend, reply once or in pieces, resume. Refuses: TE with CL, duplicate
  * Content-Length or Host, bodies too large (413), heads over 8 KiB (431; each header over 30 counts 64
  * bytes more), and closes the connection then; libmicrohttpd by itself: lines it cannot read, and heads

@@ -661,6 +661,7 @@ static void free_api(struct api *api)
     buf_clear(&api->token);
     buf_clear(&api->header);
     buf_clear(&api->page);
+    buf_clear(&api->event_info.json);
     free(api);
 }
 
@@ -685,6 +686,7 @@ enum status api_open(const struct api_opts *opts, struct api **ret_api)
     buf_init(&api->token, API_TOKEN_MAX);
     buf_init(&api->header, 4096);
     buf_init(&api->page, PAGE_MAX);
+    buf_init(&api->event_info.json, ANSWER_MAX);
     token_random_hex(random);
     memcpy(api->request_prefix, random, sizeof(api->request_prefix) - 1);
     enum status st =

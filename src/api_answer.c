@@ -74,6 +74,7 @@ static void set_cookie(struct api_call *call, const char *prefix, const char *na
 void api_set_cookie(struct api_call *call, const char *prefix, const char *event, const char *value,
                     int64_t max_age_s)
 {
+    call->sets_cookie = true;
     set_cookie(call, prefix, event, value, max_age_s);
 }
 
@@ -83,14 +84,16 @@ void api_set_preference(struct api_call *call, const char *name, const char *val
 }
 
 /* The request's id goes with what went wrong, for whoever looks for it in the logs. An answer to a
- * POST is not stored by anybody as it is. Each header costs what a tenth of a bare answer does. */
+ * POST is not stored by anybody as it is. Each header costs what a tenth of a bare answer does; so a guest whose
+ * poll changes nothing is not given again the cookie that he brought. */
 static void add_common_headers(struct api_call *call, unsigned code)
 {
+    const bool post = strcmp(http_req_method(call->req), "POST") == 0;
     if (code >= 400)
         http_req_add_header(call->req, "X-Request-Id", api_request_id(call));
-    if (!call->cacheable && strcmp(http_req_method(call->req), "POST") != 0)
+    if (!call->cacheable && !post)
         http_req_add_header(call->req, "Cache-Control", "no-store");
-    if (call->guest)
+    if (call->guest && (call->new_guest || post || call->sets_cookie))
         set_cookie(call, API_GUEST_COOKIE, "", call->buyer, GUEST_COOKIE_S);
 }
 

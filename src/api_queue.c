@@ -45,9 +45,12 @@ static void add_number(struct buf *out, const char *before, uint64_t number)
     buf_add_uint(out, number);
 }
 
-/* What is shown of an event; all zero where this pod has no copy yet. */
-static void write_event_info(struct buf *out, const struct event *event)
+static void make_event_info(struct api_event_info *info, const struct event *event)
 {
+    struct buf *out = &info->json;
+    memcpy(info->event, event->id, sizeof(info->event));
+    info->version = event->version;
+    buf_reset(out);
     buf_add_str(out, ",\"eventInfo\":{\"title\":");
     buf_add_json_str(out, event->title, strlen(event->title));
     buf_add_str(out, ",\"artist\":");
@@ -57,6 +60,15 @@ static void write_event_info(struct buf *out, const struct event *event)
         buf_add_json_str(out, event->message, strlen(event->message));
     }
     buf_add_char(out, '}');
+}
+
+/* What is shown of an event. */
+static void write_event_info(struct api *api, const struct event *event)
+{
+    struct api_event_info *info = &api->event_info;
+    if (info->version != event->version || strcmp(info->event, event->id) != 0)
+        make_event_info(info, event);
+    buf_add(&api->text, buf_str(&info->json), info->json.len);
 }
 
 static void add_ticket(struct buf *out, const char *text, size_t len)
@@ -116,7 +128,7 @@ static void answer_active(struct api_call *call, const struct event *event,
                "{\"queued\":false,\"status\":\"active\",\"currentUsers\":%" PRIu64
                ",\"threshold\":%" PRIu64,
                numbers->active, numbers->threshold);
-    write_event_info(out, event);
+    write_event_info(call->api, event);
     write_ticket(call, out, place->place, numbers->epoch, lowest_shown(call, place->place));
     write_pass(call, out, event, place, numbers->epoch);
     buf_add_char(out, '}');
@@ -178,7 +190,7 @@ static void answer_waiting(struct api_call *call, const struct event *event, uin
     add_number(out, ",\"queueSize\":", numbers->queue_size > shown ? numbers->queue_size : shown);
     add_number(out, ",\"threshold\":", numbers->threshold);
     add_number(out, ",\"currentUsers\":", numbers->active);
-    write_event_info(out, event);
+    write_event_info(call->api, event);
     write_ticket(call, out, place, numbers->epoch, shown);
     if (visit->kind == VISIT_STATUS) {
         const uint32_t random = (uint32_t)call->api->request_seq * 2654435761u;

@@ -87,12 +87,22 @@ void buf_add_slowly(struct buf *buf, const void *data, size_t len)
 
 void buf_add_uint(struct buf *buf, uint64_t value)
 {
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                                "25262728293031323334353637383940414243444546474849"
+                                "50515253545556575859606162636465666768697071727374"
+                                "75767778798081828384858687888990919293949596979899";
     char digits[20];
     size_t at = sizeof(digits);
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
+    for (; value >= 100; value /= 100) {
+        at -= 2;
+        memcpy(digits + at, pairs + 2 * (value % 100), 2);
+    }
+    if (value >= 10) {
+        at -= 2;
+        memcpy(digits + at, pairs + 2 * value, 2);
+    } else {
+        digits[--at] = (char)('0' + value);
+    }
     buf_add(buf, digits + at, sizeof(digits) - at);
 }
 
@@ -174,6 +184,10 @@ static void add_escape(struct buf *buf, unsigned char c)
     buf_printf(buf, "\\u%04x", c);
 }
 
+/* What goes into a JSON string as it is: printable ASCII but for the quote and the backslash. */
+static const bool json_plain[256] = {
+    [' ' ... '!'] = true, ['#' ... '['] = true, [']' ... '~'] = true};
+
 void buf_add_json_str(struct buf *buf, const char *text, size_t len)
 {
     const unsigned char *s = (const unsigned char *)text;
@@ -182,7 +196,7 @@ void buf_add_json_str(struct buf *buf, const char *text, size_t len)
     buf_add_char(buf, '"');
     while (i < len) {
         const unsigned char c = s[i];
-        if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
+        if (json_plain[c]) {
             i++;
             continue;
         }

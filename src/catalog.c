@@ -63,6 +63,7 @@ struct catalog {
     struct catalog_opts opts;
     struct table table;
     struct entry *entries;
+    struct entry *last; /* asked for: the next request is of the same event, as a rule */
     struct loop_timer *timer;
     struct loop_task answer; /* runs `deferred` */
     struct waiter *deferred, **deferred_end;
@@ -82,12 +83,15 @@ static uint32_t hash_of(const struct catalog *catalog, const char *id)
 
 /* ---- entries ---- */
 
-static struct entry *find(const struct catalog *catalog, const char *id)
+static struct entry *find(struct catalog *catalog, const char *id)
 {
+    if (catalog->last != NULL && strcmp(catalog->last->id, id) == 0)
+        return catalog->last;
     struct table_node *node = table_first(&catalog->table, hash_of(catalog, id));
     while (node != NULL && strcmp(((struct entry *)node)->id, id) != 0)
         node = table_next(node);
-    return (struct entry *)node;
+    catalog->last = (struct entry *)node;
+    return catalog->last;
 }
 
 static struct entry *add(struct catalog *catalog, const char *id)
@@ -120,6 +124,8 @@ static void drop(struct catalog *catalog, struct entry *entry)
     while (*at != entry)
         at = &(*at)->next;
     *at = entry->next;
+    if (catalog->last == entry)
+        catalog->last = NULL;
     table_remove(&catalog->table, &entry->node);
     free_entry(entry);
 }

@@ -22,108 +22,30 @@
  *     0: without suspending it would be asked for ever. Not asked at all for HEAD, and never again once
  *     the connection is gone: on_completed says so.
  * Listening is done by httpd_listen.c, because the library would let those over its limit hang.
- * Called by: api. Owns: connections and requests; a request's memory is an arena that goes back to a
- * free list when the library reports it completed.
+ * What is read of a request, and its memory: httpd_req.c.
+ * Called by: api. Owns: connections, and requests until the library reports them completed.
  * Invariants: on_request runs once per request and is answered once; refused framing and bodies
  * too large close the connection; no more than HTTPD_BODY_MAX of a body is ever kept, and of an answer
  * in pieces no more than one piece.
  */
 #include "httpd.h"
 
-#include <arpa/inet.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/epoll.h>
-#include <unistd.h>
 
 #include "buf.h"
 #include "httpd_listen.h"
-#include "httpd_text.h"
+#include "httpd_req.h"
 #include "log.h"
 
-/* The library keeps in one piece: the head of the request, 64 bytes for each header and query
- * argument, and the head of the answer; if that last has no room, it closes the connection without a
- * word. So that is reckoned up before a request is let in. The piece is zeroed for each request, which
- * costs 50 ns for each KiB: it is just large enough for the head of 8 KiB that is promised. */
-#define CONNECTION_MEMORY 12288
-#define VALUE_MEMORY      64
-#define HEAD_MAX          8192 /* of a request */
-#define ANSWER_HEAD_MAX   2048
-#define DISCARD_MAX       (4 * 1024 * 1024) /* beyond a body's limit, read to deliver the 413 */
-#define REQ_SIZE          4096              /* a request with its first piece of arena */
-#define CHUNK_SIZE        4096
-#define STREAM_BLOCK      16384 /* asked for at a time; the library takes what its memory allows */
-#define FREE_MAX          2048  /* requests kept for the next */
-#define HELD_MAX          1024
-#define HELD_MS           50
-#define HELD_PER_MS       256 /* so many more, and the next run is a millisecond later */
-#define CLOSE_RUNS_MAX    64  /* turns of the daemon for the last answers to leave */
-#define BEAT_MS           1000
-
-/* Recycled memory would hide a use after free from the sanitizer. */
-#if defined(__SANITIZE_ADDRESS__)
-#define RECYCLE 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define RECYCLE 0
-#endif
-#endif
-#ifndef RECYCLE
-#define RECYCLE 1
-#endif
-
-struct header {
-    struct header *next;
-    const char *name, *value;
-};
-
-struct chunk {
-    struct chunk *next;
-    _Alignas(16) char data[];
-};
-
-/* An answer in pieces. `asked`: the caller owes the next one. */
-struct stream {
-    http_more_cb more;
-    void *arg;
-    char *piece; /* what is to be sent, sent up to `at` */
-    size_t len, at;
-    enum http_piece kind; /* of the piece in hand: whether more come after it */
-    bool begun, asked;
-};
-
-struct http_req {
-    struct httpd *httpd;
-    struct MHD_Connection *connection; /* NULL: the connection is gone, the reply is still owed */
-    const char *method, *path;
-    struct http_req *next, *prev; /* among the waiting; next: among the free */
-    void *user;
-    const char *peer;
-    struct header *headers, **headers_tail; /* of the answer */
-    char *body;
-    size_t body_len, body_cap;
-    uint64_t body_seen; /* kept or not */
-    uint64_t body_max;
-    http_body_cb on_body; /* takes the body instead of its being kept */
-    void *on_body_arg;
-    struct stream stream;
-    unsigned refusal;
-    bool http11;
-    bool poured;    /* on_head wanted the body: on_done is due */
-    bool delivered; /* on_request has seen it */
-    bool replied;   /* by the caller */
-    bool queued;    /* the library has an answer */
-    bool waiting;   /* for the caller's reply, suspended or held */
-    bool suspended;
-    uint64_t held_until_ms;
-    void (*release)(void *owner); /* of an answer that is shared */
-    void *owner;
-    struct chunk *chunks;
-    char *at, *end; /* the arena's free part */
-};
+#define DISCARD_MAX    (4 * 1024 * 1024) /* beyond a body's limit, read to deliver the 413 */
+#define STREAM_BLOCK   16384 /* asked for at a time; the library takes what its memory allows */
+#define HELD_MAX       1024
+#define HELD_MS        50
+#define HELD_PER_MS    256 /* so many more, and the next run is a millisecond later */
+#define CLOSE_RUNS_MAX 64  /* turns of the daemon for the last answers to leave */
+#define BEAT_MS        1000
 
 struct httpd {
     struct httpd_opts opts;
@@ -134,226 +56,18 @@ struct httpd {
     struct loop_timer *nap;  /* the next run while a request is held */
     struct loop_task run, close;
     struct http_req *waiting;
-    struct http_req *free;
-    unsigned free_count, connections, waiting_count, held_count;
+    struct req_store store;
+    unsigned connections, waiting_count, held_count;
     unsigned owed; /* requests without connection that wait for their reply */
     bool quiesced, closing, closed;
     loop_cb on_closed;
     void *on_closed_arg;
 };
 
-/* ---- memory of a request ---- */
-
-static struct http_req *req_new(struct httpd *httpd)
-{
-    struct http_req *req = httpd->free;
-    if (req) {
-        httpd->free = req->next;
-        httpd->free_count--;
-    } else {
-        req = xrealloc(NULL, REQ_SIZE);
-    }
-    memset(req, 0, sizeof(*req));
-    req->httpd = httpd;
-    req->body_max = HTTPD_BODY_MAX;
-    req->headers_tail = &req->headers;
-    req->at = (char *)req + (sizeof(*req) + 15) / 16 * 16;
-    req->end = (char *)req + REQ_SIZE;
-    return req;
-}
-
-static void req_free(struct http_req *req)
-{
-    struct httpd *httpd = req->httpd;
-    while (req->chunks) {
-        struct chunk *chunk = req->chunks;
-        req->chunks = chunk->next;
-        free(chunk);
-    }
-    free(req->body);
-    free(req->stream.piece);
-    if (!RECYCLE || httpd->free_count >= FREE_MAX || httpd->closed) {
-        free(req);
-        return;
-    }
-    req->next = httpd->free;
-    httpd->free = req;
-    httpd->free_count++;
-}
-
-/* Not zeroed. */
-static void *req_memory(struct http_req *req, size_t size)
-{
-    size = (size + 15) / 16 * 16;
-    if (size > (size_t)(req->end - req->at)) {
-        size_t room = size > CHUNK_SIZE ? size : CHUNK_SIZE;
-        struct chunk *chunk = xrealloc(NULL, sizeof(*chunk) + room);
-        chunk->next = req->chunks;
-        req->chunks = chunk;
-        if (room > CHUNK_SIZE) /* a large one of its own: the present piece may have room still */
-            return chunk->data;
-        req->at = chunk->data;
-        req->end = chunk->data + room;
-    }
-    void *memory = req->at;
-    req->at += size;
-    return memory;
-}
-
-void *http_req_alloc(struct http_req *req, size_t size)
-{
-    return memset(req_memory(req, size), 0, size);
-}
-
-char *http_req_strdup(struct http_req *req, const char *text, size_t len)
-{
-    char *copy = req_memory(req, len + 1);
-    memcpy(copy, text, len);
-    copy[len] = '\0';
-    return copy;
-}
-
-void http_req_set_user(struct http_req *req, void *user)
-{
-    req->user = user;
-}
-
-void *http_req_user(const struct http_req *req)
-{
-    return req->user;
-}
-
-/* ---- looking at a request: what is returned is a copy, as the connection's memory may go first ---- */
-
-static char *own_copy(const struct http_req *req, const char *text, size_t len)
-{
-    return http_req_strdup((struct http_req *)req, text, len); /* its arena, not its meaning */
-}
-
-const char *http_req_method(const struct http_req *req)
-{
-    return req->method;
-}
-
-const char *http_req_path(const struct http_req *req)
-{
-    return req->path;
-}
-
-const char *http_req_header(const struct http_req *req, const char *name)
-{
-    if (!req->connection)
-        return NULL;
-    const char *value = MHD_lookup_connection_value(req->connection, MHD_HEADER_KIND, name);
-    return value ? own_copy(req, value, strlen(value)) : NULL;
-}
-
-/* The library has split the query and made its '+' blanks; it is not yet percent-decoded. */
-const char *http_req_query(const struct http_req *req, const char *name)
-{
-    if (!req->connection)
-        return NULL;
-    const char *raw = MHD_lookup_connection_value(req->connection, MHD_GET_ARGUMENT_KIND, name);
-    if (!raw)
-        return NULL;
-    size_t len = strlen(raw);
-    char *text = own_copy(req, raw, len);
-    return http_percent_decode(raw, len, text) ? text : NULL;
-}
-
-struct cookie_search {
-    const char *name, *value;
-    size_t *len;
-};
-
-static enum MHD_Result on_cookie_header(void *arg, enum MHD_ValueKind kind, const char *key,
-                                        const char *value)
-{
-    struct cookie_search *search = arg;
-    (void)kind;
-    if (strcasecmp(key, "cookie") != 0 || !value)
-        return MHD_YES;
-    search->value = http_cookie_find(value, search->name, search->len);
-    return search->value ? MHD_NO : MHD_YES; /* a proxy may have split them over several */
-}
-
-const char *http_req_cookie(const struct http_req *req, const char *name, size_t *ret_len)
-{
-    struct cookie_search search = {.name = name, .len = ret_len};
-    if (req->connection)
-        MHD_get_connection_values(req->connection, MHD_HEADER_KIND, on_cookie_header, &search);
-    return search.value ? own_copy(req, search.value, *ret_len) : NULL;
-}
-
-const char *http_req_body(const struct http_req *req, size_t *ret_len)
-{
-    *ret_len = req->body_len;
-    return req->body_len ? req->body : "";
-}
-
-static const char *peer_text(struct http_req *req, const struct sockaddr *addr)
-{
-    char *text = req_memory(req, INET6_ADDRSTRLEN);
-    const void *ip = NULL;
-    int family = addr ? addr->sa_family : AF_UNSPEC;
-    if (family == AF_INET) {
-        ip = &((const struct sockaddr_in *)addr)->sin_addr;
-    } else if (family == AF_INET6) {
-        const struct in6_addr *v6 = &((const struct sockaddr_in6 *)addr)->sin6_addr;
-        ip = v6;
-        if (IN6_IS_ADDR_V4MAPPED(v6)) {
-            family = AF_INET;
-            ip = &v6->s6_addr[12];
-        }
-    }
-    return ip && inet_ntop(family, ip, text, INET6_ADDRSTRLEN) ? text : "";
-}
-
-const char *http_req_form(struct http_req *req, const char *name)
-{
-    size_t body_len, len;
-    const char *body = http_req_body(req, &body_len);
-    const char *raw = http_form_find(body, body_len, name, &len);
-    if (!raw)
-        return NULL;
-    char *text = own_copy(req, raw, len);
-    for (char *plus = text; (plus = strchr(plus, '+')) != NULL;)
-        *plus = ' ';
-    char *decoded = own_copy(req, text, len);
-    return http_percent_decode(text, len, decoded) ? decoded : NULL;
-}
-
-const char *http_req_peer(const struct http_req *req)
-{
-    struct http_req *own = (struct http_req *)req; /* it remembers the text */
-    if (!req->peer && req->connection) {
-        const union MHD_ConnectionInfo *info =
-            MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-        own->peer = peer_text(own, info ? info->client_addr : NULL);
-    }
-    return req->peer ? req->peer : "";
-}
-
 /* ---- answering ---- */
-
-static bool header_fits(const char *name, const char *value)
-{
-    if (!*name || !*value)
-        return false;
-    for (; *name; name++)
-        if (*name <= ' ' || *name == ':' || *name == 0x7f)
-            return false;
-    const size_t len =
-        strlen(value); /* what would end the header, by the fastest search there is */
-    return memchr(value, '\r', len) == NULL && memchr(value, '\n', len) == NULL;
-}
 
 void http_req_add_header(struct http_req *req, const char *name, const char *value)
 {
-    if (!header_fits(name, value)) {
-        log_error("httpd: a header was dropped", LOG_TEXT("name", name));
-        return;
-    }
     struct header *header = req_memory(req, sizeof(*header));
     header->name = name;
     header->value = http_req_strdup(req, value, strlen(value));
@@ -423,6 +137,13 @@ static void req_wait_end(struct http_req *req)
 
 static ssize_t on_more(void *arg, uint64_t at, char *out, size_t room);
 
+/* The library refuses what is empty or would end the header early. */
+static void response_add(struct MHD_Response *response, const char *name, const char *value)
+{
+    if (MHD_add_response_header(response, name, value) != MHD_YES)
+        log_error("httpd: a header was dropped", LOG_TEXT("name", name));
+}
+
 static struct MHD_Response *response_new(struct http_req *req, const char *content_type,
                                          const void *body, size_t len)
 {
@@ -438,11 +159,11 @@ static struct MHD_Response *response_new(struct http_req *req, const char *conte
     if (req->stream.begun && strcmp(req->method, "HEAD") == 0)
         MHD_set_response_options(response, MHD_RF_HTTP_VERSION_1_0_ONLY, MHD_RO_END);
     if (content_type)
-        MHD_add_response_header(response, "Content-Type", content_type);
+        response_add(response, "Content-Type", content_type);
     for (struct header *header = req->headers; header; header = header->next)
-        MHD_add_response_header(response, header->name, header->value);
+        response_add(response, header->name, header->value);
     if (req->httpd->quiesced || req->refusal)
-        MHD_add_response_header(response, "Connection", "close");
+        response_add(response, "Connection", "close");
     return response;
 }
 
@@ -483,7 +204,7 @@ static void req_done(struct http_req *req)
         httpd->opts.on_done(httpd->opts.arg, req);
     if (req->release)
         req->release(req->owner);
-    req_free(req);
+    req_free(&httpd->store, req);
 }
 
 void http_reply_static(struct http_req *req, unsigned code, const char *content_type,
@@ -608,41 +329,6 @@ void http_reply_piece(struct http_req *req, const void *data, size_t len, enum h
 
 /* ---- the handler: a first call with the headers, one per piece of body, and a last ---- */
 
-struct head {
-    struct http_framing framing;
-    size_t memory; /* that the library has spent on it, its text aside */
-};
-
-static enum MHD_Result on_value(void *arg, enum MHD_ValueKind kind, const char *name,
-                                size_t name_len, const char *value, size_t value_len)
-{
-    struct head *head = arg;
-    head->memory += VALUE_MEMORY;
-    if (kind == MHD_COOKIE_KIND)
-        head->memory += name_len + value_len + 2;
-    if (kind == MHD_HEADER_KIND)
-        http_framing_add(&head->framing, name, name_len, value ? value : "", value ? value_len : 0);
-    return MHD_YES;
-}
-
-/* The status to refuse the request with by its head alone, or 0. */
-static unsigned head_refusal(struct http_req *req, struct http_framing *ret_framing)
-{
-    struct head head = {0};
-    MHD_get_connection_values_n(req->connection,
-                                MHD_HEADER_KIND | MHD_COOKIE_KIND | MHD_GET_ARGUMENT_KIND, on_value,
-                                &head);
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    size_t text = info ? info->header_size : 0;
-    *ret_framing = head.framing;
-    if (http_framing_ambiguous(&head.framing, req->http11))
-        return 400;
-    if (text > HEAD_MAX || text + head.memory + ANSWER_HEAD_MAX > CONNECTION_MEMORY)
-        return 431;
-    return 0;
-}
-
 /* Returns whether the request goes on: false when it cannot be answered. */
 static bool req_deliver(struct http_req *req)
 {
@@ -658,7 +344,7 @@ static bool req_deliver(struct http_req *req)
 static bool first_call(struct http_req *req)
 {
     struct http_framing framing;
-    req->refusal = head_refusal(req, &framing);
+    req->refusal = req_read_head(req, &framing);
     if (req->refusal)
         return req_deliver(req);
     if (req->httpd->opts.on_head && (framing.length || framing.encodings))
@@ -715,11 +401,11 @@ static enum MHD_Result on_access(void *arg, struct MHD_Connection *connection, c
                                  const char *method, const char *version, const char *data,
                                  size_t *len, void **state)
 {
+    struct httpd *httpd = arg;
     struct http_req *req = *state;
     bool good;
     if (!req) {
-        *state = req = req_new(arg);
-        req->connection = connection;
+        *state = req = req_new(&httpd->store, httpd, connection);
         req->method = http_req_strdup(req, method, strlen(method));
         req->path = http_req_strdup(req, url, strlen(url));
         req->http11 = strcmp(version, "HTTP/1.0") != 0;
@@ -727,7 +413,7 @@ static enum MHD_Result on_access(void *arg, struct MHD_Connection *connection, c
     } else if (*len) {
         good = body_call(req, data, *len);
         *len = 0;
-        httpd_run_soon(arg); /* there may be more */
+        httpd_run_soon(httpd); /* there may be more */
     } else if (!req->delivered) {
         good = req_deliver(req);
     } else {
@@ -743,13 +429,14 @@ static enum MHD_Result on_access(void *arg, struct MHD_Connection *connection, c
 static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode code)
 {
+    struct httpd *httpd = arg;
     struct http_req *req = *state;
-    (void)arg, (void)connection, (void)code;
+    (void)connection, (void)code;
     *state = NULL;
     if (!req)
         return;
     if (!req->delivered && !req->poured) {
-        req_free(req);
+        req_free(&httpd->store, req);
     } else if (!req->delivered || (req->replied && !req->stream.asked)) {
         req_done(req);
     } else {
@@ -757,7 +444,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
             req_wait_end(req);
         http_req_peer(req);
         req->connection = NULL;
-        req->httpd->owed++;
+        httpd->owed++;
     }
 }
 
@@ -937,11 +624,7 @@ static void on_close(void *arg)
     loop_timer_close(httpd->nap);
     loop_undefer(httpd->opts.loop, &httpd->run);
     MHD_stop_daemon(httpd->daemon); /* resumes first what was resumed and not run yet */
-    while (httpd->free) {
-        struct http_req *req = httpd->free;
-        httpd->free = req->next;
-        free(req);
-    }
+    req_store_clear(&httpd->store);
     httpd->closed = true;
     httpd_release(httpd);
     if (cb)

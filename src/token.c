@@ -213,6 +213,7 @@ static const unsigned char byte_kinds[256] = {['!' ... ','] = BYTE_VISIBLE, ['-'
 static bool all_are(const char *text, size_t len, unsigned kind)
 {
     unsigned all = kind;
+#pragma GCC unroll 8
     for (size_t i = 0; i < len; i++)
         all &= byte_kinds[(unsigned char)text[i]];
     return all == kind;

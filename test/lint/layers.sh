@@ -41,7 +41,7 @@ BEGIN {
     allow("main", "worker crowd provider")
 
     # --- the only includers of each library -----------------------------------------------
-    library("microhttpd.h", "httpd.c")
+    library("microhttpd.h", "httpd.c httpd_req.c httpd_req.h")
     library("hiredis/", "redis_link.c")
     library("libpq-fe.h", "db.c db_link.c db_migrate.c db_place.c")
     library("libwebsockets.h", "ws.c")
