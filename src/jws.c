@@ -120,19 +120,20 @@ static size_t decoded_len(size_t len)
 static bool decode(const char *text, size_t len, unsigned char *out)
 {
     const unsigned char *in = (const unsigned char *)text, *const end = in + len;
-    uint32_t bits = 0;
+    uint32_t bits = 0, all = 0;
     if (len % 4 == 1)
         return false;
     for (; end - in >= 4; in += 4, out += 3) {
-        const uint32_t a = base64url_values[in[0]], b = base64url_values[in[1]],
-                       c = base64url_values[in[2]], d = base64url_values[in[3]];
-        if (a == 0 || b == 0 || c == 0 || d == 0)
-            return false;
-        bits = (a - 1) << 18 | (b - 1) << 12 | (c - 1) << 6 | (d - 1);
+        const uint32_t a = base64url_values[in[0]] - 1u, b = base64url_values[in[1]] - 1u,
+                       c = base64url_values[in[2]] - 1u, d = base64url_values[in[3]] - 1u;
+        bits = a << 18 | b << 12 | c << 6 | d;
+        all |= bits; /* what is no digit sets the bits above the 24 */
         out[0] = (unsigned char)(bits >> 16);
         out[1] = (unsigned char)(bits >> 8);
         out[2] = (unsigned char)bits;
     }
+    if (all >> 24 != 0)
+        return false;
     for (bits = 0; in < end; in++) {
         if (base64url_values[*in] == 0)
             return false;
