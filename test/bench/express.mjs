@@ -7,7 +7,7 @@ import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { Organizer, ROOT } from '../fixtures/index.mjs';
 import { KEYS } from '../lua/room.mjs';
-import { beside, scriptText } from './measure.mjs';
+import { inTurns, scriptText } from './measure.mjs';
 
 export async function express({ api, redis, folder }) {
   const event = await new Organizer(api).sale({ threshold: 0 });
@@ -18,11 +18,11 @@ export async function express({ api, redis, folder }) {
     { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, NODE_ENV: 'production' } });
   try {
     const other = { pid: child.pid, port: Number(await new Promise((accept) => child.stdout.once('data', accept))) };
-    const figures = await beside(api, other, 64, { path: `/api/queue/check/${event.id}` });
+    const [express, own] = await inTurns([other, api], 64, { path: `/api/queue/check/${event.id}` });
     return [
       { what: `joins a second, guest, with load and Redis on the same ${cpus().length} cores, 64 connections`, unit: '/s',
-        own: figures.rate, beside: 'Express and ioredis with the same script', other: figures.besideRate, bar: '≥ 5' },
-      { what: 'service CPU per join of the two', unit: 'µs', own: figures.cpu, beside: 'Express and ioredis', other: figures.besideCpu, bar: 0.125 },
+        own: own.rate, beside: 'Express and ioredis with the same script', other: express.rate, bar: '≥ 5' },
+      { what: 'service CPU per join of the two', unit: 'µs', own: own.cpu, beside: 'Express and ioredis', other: express.cpu, bar: 0.125 },
     ];
   } finally {
     child.kill('SIGKILL');

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
 // What a queued join costs, ticket signed: the service beside a bare hello that is sent the very
-// same requests.
+// same requests; and how much of it is the waiting for Redis in batches, by a hello that does just that.
 
+import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { Organizer, jwt } from '../fixtures/index.mjs';
-import { beside, quick } from './measure.mjs';
+import { inTurns, quick } from './measure.mjs';
 
 const TOKENS = quick ? 40000 : 100000;
 
@@ -23,22 +24,35 @@ function tokenFile(folder, name) {
   return path;
 }
 
-export async function joins({ api, hello, folder }) {
+async function startHeld(redis) {
+  const child = spawn(process.env.BENCH_HELD, [redis.port], { stdio: ['ignore', 'pipe', 'inherit'] });
+  return { child, pid: child.pid, port: Number(await new Promise((accept) => child.stdout.once('data', accept))) };
+}
+
+export async function joins({ api, hello, redis, folder }) {
   const rows = [];
   const event = await new Organizer(api).sale({ threshold: 0 });
   const path = `/api/queue/check/${event.id}`;
-  const kinds = [['guest', ''], ['JWT', tokenFile(folder, 'user')]];
+  const held = await startHeld(redis);
+  const kinds = [
+    { name: 'guest', bar: 1.8, lines: '', targets: [hello, api, held] },
+    { name: 'JWT', bar: 2.2, lines: tokenFile(folder, 'user'), targets: [hello, api] },
+  ];
   for (const connections of [64, 1000])
-    for (const [kind, lines] of kinds) {
+    for (const { name, bar, lines, targets } of kinds) {
       const before = await batchSize(api);
-      const figures = await beside(api, hello, connections, { path, lines });
+      const [bare, own, prototype] = await inTurns(targets, connections, { path, lines });
       const after = await batchSize(api);
       const batch = ((after.sum - before.sum) / (after.count - before.count)).toFixed(1);
-      rows.push({ what: `service CPU per queued join, ${kind}, ${connections} connections, batches of ${batch}`, unit: 'µs',
-        own: figures.cpu, beside: 'bare libmicrohttpd hello', other: figures.besideCpu, bar: kind === 'guest' ? 1.8 : 2.2 });
-      if (kind !== 'guest') continue;
+      rows.push({ what: `service CPU per queued join, ${name}, ${connections} connections, batches of ${batch}`, unit: 'µs',
+        own: own.cpu, beside: 'bare libmicrohttpd hello', other: bare.cpu, bar });
+      if (prototype === undefined) continue;
+      rows.push({ what: `a hello that is held for one call to Redis with others, and answers as much, ${connections} connections`, unit: 'µs',
+        own: prototype.cpu, beside: 'bare libmicrohttpd hello', other: bare.cpu });
       rows.push({ what: `joins a second, with load and Redis on the same ${cpus().length} cores, ${connections} connections`, unit: '/s',
-        own: figures.rate, beside: 'bare libmicrohttpd hello', other: figures.besideRate });
+        own: own.rate, beside: 'bare libmicrohttpd hello', other: bare.rate });
     }
+  held.child.kill('SIGKILL');
+  await redis.cli('DEL', 'held:seq', 'held:queue', 'held:seen');
   return rows;
 }

@@ -11,7 +11,7 @@ import { ROOT } from '../fixtures/index.mjs';
 export const quick = process.env.QUICK === '1';
 export const ROUNDS = 3;
 export const SECONDS = quick ? 1 : 2;
-const LOADS = quick ? 3 : 5; // of each side, where the load is all there is to a round
+const LOADS = quick ? 3 : 9; // of each side, where the load is all there is to a round
 const run = promisify(execFile);
 
 // A script as the binary has it.
@@ -58,14 +58,10 @@ export async function cost(target, connections, request) {
   return { cpu: (cpuOf(target.pid) - before) / result.requests, rate: result.requests / (result.us / 1e6), requests: result.requests };
 }
 
-// The same requests to both, in turns; medians. `around` may watch each round of the service.
-export async function beside(service, yardstick, connections, request, around = (round) => round()) {
-  const own = [];
-  const other = [];
-  for (let round = 0; round < LOADS; round++) {
-    other.push(await cost(yardstick, connections, request));
-    own.push(await around(() => cost(service, connections, request)));
-  }
-  const of = (list, name) => median(list.map((one) => one[name]));
-  return { cpu: of(own, 'cpu'), rate: of(own, 'rate'), besideCpu: of(other, 'cpu'), besideRate: of(other, 'rate') };
+// The same requests to each, in turns: the medians of each, in their order.
+export async function inTurns(targets, connections, request) {
+  const rounds = targets.map(() => []);
+  for (let round = 0; round < LOADS; round++)
+    for (const [i, target] of targets.entries()) rounds[i].push(await cost(target, connections, request));
+  return rounds.map((list) => ({ cpu: median(list.map(({ cpu }) => cpu)), rate: median(list.map(({ rate }) => rate)) }));
 }
