@@ -8,11 +8,12 @@ import { readFileSync } from 'node:fs';
 import { Organizer, SECRETS, Server, runTiketi, sleep, waitUntil } from '../fixtures/index.mjs';
 import { Room } from '../lua/room.mjs';
 import { Clients, guestsWaiting, startEcho, writeGuests } from './clients.mjs';
-import { ROUNDS, cpuOf, median, quick } from './measure.mjs';
+import { cpuOf, median, quick } from './measure.mjs';
 
 const SOCKETS = quick ? 6000 : 18000;
 const STEP = Math.ceil(SOCKETS / 35); // so many leave at the head: worth telling to the last
 const WINDOW_MS = 2500;
+const TURNS = quick ? 3 : 5; // of each side
 const ENTRIES = 200; // let in by one tick
 const JOINS_A_SECOND = 300;
 
@@ -85,7 +86,7 @@ export async function push({ api, redis, database, folder }) {
   const organizer = new Organizer(api);
   const event = (await organizer.sale({ threshold: 0, intervalMs: 1000 })).id;
   const gateway = await Server.start({ redis, database, roles: 'gateway', env: { LOG_LEVEL: 'warn' } });
-  const leaders = await guestsWaiting(redis, event, STEP * (ROUNDS + 2));
+  const leaders = await guestsWaiting(redis, event, STEP * (TURNS + 2));
   const guests = await guestsWaiting(redis, event, SOCKETS);
   const file = writeGuests(`${folder}/push`, event, guests);
   const clients = new Clients(gateway.wsPort, file);
@@ -99,14 +100,14 @@ export async function push({ api, redis, database, folder }) {
     const own = [];
     const other = [];
     await positions(stage, leaders);
-    for (let round = 0; round < ROUNDS; round++) {
+    for (let round = 0; round < TURNS; round++) {
       own.push(await positions(stage, leaders));
       other.push(await written(echo, own.at(-1).bytes));
     }
     const calm = [];
     const storm = [];
     let n = 0;
-    for (let round = 0; round < Math.min(ROUNDS, 3); round++) {
+    for (let round = 0; round < TURNS; round++) {
       calm.push(await joins(stage, 6, async () => {}));
       storm.push(await joins(stage, 6, () => organizer.act(event, 'message', { text: `news ${++n}` })));
     }
