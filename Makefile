@@ -160,9 +160,11 @@ $(out)/fuzz/%: test/fuzz/fuzz_%.c $(archive) Makefile
 	@mkdir -p $(@D)
 	$(call quiet,CC  )$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $(ALL_LDFLAGS) -o $@ $< $(archive) $(ALL_LIBS)
 
-bench: all ## measure, beside the raw libraries on the same machine
-	@if [ -x test/bench/run.sh ]; then test/bench/run.sh; \
-	else echo 'bench: test/bench/run.sh is not there' >&2; exit 1; fi
+bench: ## measure, beside the raw libraries on the same machine (QUICK=1, BENCH="joins polls" for some)
+	@src/deps.sh build test bench
+	@$(MAKE) --no-print-directory --silent all
+	@test/packages.sh
+	@test/bench/run.sh
 
 # --- care --------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # src/deps.sh GROUP...: installs the Debian packages that the groups need and that are not
-# there: build, run, test, browser, screenshots, lint, fuzz. Nothing is touched, asked or fetched when
+# there: build, run, test, browser, screenshots, lint, fuzz, bench. Nothing is touched, asked or fetched when
 # all are there.
 #
 # An entry is package or package=command; the latter counts as there when the command is,
@@ -20,6 +20,7 @@ screenshots='fonts-inter fonts-noto-cjk pngquant=pngquant'
 lint='clang-format=clang-format clang-tidy=clang-tidy shellcheck=shellcheck
     nodejs=node npm=npm'
 fuzz='clang=clang libclang-rt-dev'
+bench='wrk=wrk linux-perf=perf'
 
 there() {
     case $1 in
@@ -38,8 +39,9 @@ for group in "$@"; do
     screenshots) wanted="$wanted $screenshots" ;;
     lint) wanted="$wanted $lint" ;;
     fuzz) wanted="$wanted $fuzz" ;;
+    bench) wanted="$wanted $bench" ;;
     *)
-        echo "usage: src/deps.sh build|run|test|browser|screenshots|lint|fuzz ..." >&2
+        echo "usage: src/deps.sh build|run|test|browser|screenshots|lint|fuzz|bench ..." >&2
         exit 64
         ;;
     esac
