@@ -30,6 +30,8 @@ struct redis_script *const *queue_scripts(size_t *ret_count);
 
 /* Borrows loop, redis and config; restore_ms etc. come from config. */
 struct queue *queue_new(struct loop *loop, struct redis *redis, const struct config *config);
+/* Ends what has not been sent yet (ST_UNAVAILABLE) and refuses what comes; what is under way ends with redis. */
+void queue_stop(struct queue *queue);
 void queue_free(struct queue *queue); /* after redis is closed: every callback has run */
 
 enum queue_state {

@@ -91,6 +91,7 @@ struct queue {
     struct loop_timer *second; /* sends signs of life; armed while there are rooms */
     queue_seen_cb on_seen;
     void *on_seen_arg;
+    bool stopped;
 };
 
 /* An operation under way. */

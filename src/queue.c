@@ -388,7 +388,7 @@ enum status queue_join(struct queue *queue, enum queue_join_mode mode, const cha
                        const char *buyer, const struct queue_proof *proof, queue_join_cb cb,
                        void *arg)
 {
-    if (!redis_up(queue->redis))
+    if (queue->stopped || !redis_up(queue->redis))
         return ST_UNAVAILABLE;
     struct queue_room *room = queue_room(queue, event);
     struct queue_item *item = item_new(buyer, cb, arg);
@@ -403,7 +403,7 @@ enum status queue_join(struct queue *queue, enum queue_join_mode mode, const cha
 enum status queue_check(struct queue *queue, const char *event, const char *buyer, queue_join_cb cb,
                         void *arg)
 {
-    if (!redis_up(queue->redis))
+    if (queue->stopped || !redis_up(queue->redis))
         return ST_UNAVAILABLE;
     struct queue_room *room = queue_room(queue, event);
     items_add(&room->checks, item_new(buyer, cb, arg));
@@ -529,18 +529,26 @@ struct queue *queue_new(struct loop *loop, struct redis *redis, const struct con
     return queue;
 }
 
+void queue_stop(struct queue *queue)
+{
+    queue->stopped = true;
+    for (struct queue_room *room = queue->rooms; room; room = room->next) {
+        items_fail(&room->joins, ST_UNAVAILABLE);
+        items_fail(&room->checks, ST_UNAVAILABLE);
+    }
+}
+
 void queue_free(struct queue *queue)
 {
     if (!queue)
         return;
+    queue_stop(queue);
     loop_undefer(queue->loop, &queue->flush);
     loop_timer_close(queue->pace);
     loop_timer_close(queue->second);
     while (queue->rooms) {
         struct queue_room *room = queue->rooms;
         queue->rooms = room->next;
-        items_fail(&room->joins, ST_UNAVAILABLE);
-        items_fail(&room->checks, ST_UNAVAILABLE);
         signs_free(room->signs);
         free(room);
     }

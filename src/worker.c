@@ -248,6 +248,8 @@ static void stop_backends(struct worker *worker)
         db_stop(worker->replica);
     if (worker->db != NULL)
         db_stop(worker->db);
+    if (worker->queue != NULL)
+        queue_stop(worker->queue);
     if (worker->redis != NULL)
         redis_stop(worker->redis);
 }

@@ -805,6 +805,34 @@ static void calls_that_redis_never_answers(void **state)
     w->queue = queue_new(w->loop, w->redis, &config);
 }
 
+/* The end of a worker: callers are told while they still stand, and no one comes after. */
+static void what_waits_when_it_stops(void **state)
+{
+    struct world *w = *state;
+    struct answer sent = {0}, waiting = {0}, checked = {0}, late = {0};
+    struct event event = make_event("stop");
+    configure(w, &event);
+    assert_int_equal(queue_join(w->queue, QUEUE_JOIN, "stop", "u:1", NULL, on_place, &sent), ST_OK);
+    kill(w->pid, SIGSTOP);
+    uv_run(loop_uv(w->loop), UV_RUN_ONCE); /* the first is under way, the next waits for it */
+    assert_int_equal(queue_join(w->queue, QUEUE_JOIN, "stop", "u:2", NULL, on_place, &waiting),
+                     ST_OK);
+    assert_int_equal(queue_check(w->queue, "stop", "u:2", on_place, &checked), ST_OK);
+    queue_stop(w->queue);
+    assert_int_equal(waiting.runs, 1);
+    assert_int_equal(waiting.status, ST_UNAVAILABLE);
+    assert_int_equal(checked.runs, 1);
+    assert_int_equal(queue_join(w->queue, QUEUE_JOIN, "stop", "u:3", NULL, on_place, &late),
+                     ST_UNAVAILABLE);
+    assert_int_equal(queue_check(w->queue, "stop", "u:3", on_place, &late), ST_UNAVAILABLE);
+    kill(w->pid, SIGCONT);
+    EXPECT(w, sent.runs == 1);
+    assert_int_equal(sent.status, ST_OK);
+    assert_int_equal(waiting.runs + checked.runs + late.runs, 2);
+    queue_free(w->queue);
+    w->queue = queue_new(w->loop, w->redis, &config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -821,6 +849,7 @@ int main(void)
         cmocka_unit_test(leases_have_one_holder),
         cmocka_unit_test(when_redis_is_gone),
         cmocka_unit_test(calls_that_redis_never_answers),
+        cmocka_unit_test(what_waits_when_it_stops),
     };
     queue_scripts_init(false);
     return cmocka_run_group_tests(tests, world_open, world_close);
