@@ -69,6 +69,8 @@ struct api {
     uint64_t request_seq;
     unsigned open_calls;
     uint64_t seconds;
+    uint64_t opened_ms;
+    bool settled; /* the backends were reached once, or it has waited long enough for them */
 };
 
 struct api_opts {

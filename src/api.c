@@ -671,6 +671,7 @@ enum status api_open(const struct api_opts *opts, struct api **ret_api)
     char error[160] = "";
     char random[33];
     api->loop = opts->loop;
+    api->opened_ms = loop_now_ms(opts->loop);
     api->config = opts->config;
     api->redis = opts->redis;
     api->queue = opts->queue;

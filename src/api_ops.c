@@ -2,8 +2,8 @@
 /*
  * api_ops: what an orchestrator and a monitoring system ask.
  *
- * /livez touches nothing. /readyz is 200 unless the process is starting or draining, whatever the
- * backends do: a dead Redis must not take every pod out of the load balancer, because buyers need
+ * /livez touches nothing. /readyz is 200 unless the process is starting (for a second at most it waits for
+ * its backends) or draining, whatever the backends do: a dead Redis must not take every pod out of the load balancer, because buyers need
  * our 503 with Retry-After. The state of the backends is in the body; ?deep=1 makes it count.
  * /openapi.json is docs/openapi.json as it was built in, so it fits this very binary.
  * Called by: api's route table.
@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define SETTLE_MS 1000
+
 static enum status livez_start(struct api_call *call)
 {
     static const char body[] = "{\"status\":\"alive\"}";
@@ -23,12 +25,22 @@ static enum status livez_start(struct api_call *call)
     return ST_OK;
 }
 
+/* The links to the backends are made after the listener: for these few milliseconds whoever came would be
+ * told 503. */
+static bool has_settled(struct api *api)
+{
+    if (!api->settled)
+        api->settled = (redis_up(api->redis) && db_up(api->db)) ||
+                       loop_now_ms(api->loop) - api->opened_ms >= SETTLE_MS;
+    return api->settled;
+}
+
 static enum status readyz_start(struct api_call *call)
 {
-    const struct api *api = call->api;
+    struct api *api = call->api;
     const char *deep = http_req_query(call->req, "deep");
     const bool redis = redis_up(api->redis), db = db_up(api->db);
-    const bool ready = api->health->ready && !api->health->draining;
+    const bool ready = has_settled(api) && api->health->ready && !api->health->draining;
     const bool bad = !ready || (deep != NULL && strcmp(deep, "1") == 0 && !(redis && db));
     struct json *body = json_new_object();
     json_set_str(body, "status", api->health->draining ? "draining" : ready ? "ready" : "starting");
