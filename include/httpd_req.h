@@ -53,7 +53,8 @@ struct http_req {
     struct http_req *next, *prev; /* among the waiting; next: among the free */
     void *user;
     const char *peer;
-    struct header *seen, **seen_tail;       /* of the request, in their order */
+    struct header *seen, **seen_tail;       /* of the request, in their order, but for */
+    struct header *cookies, **cookies_tail; /* these, of which a proxy may have made several */
     struct header *headers, **headers_tail; /* of the answer */
     char *body;
     size_t body_len, body_cap;
@@ -87,6 +88,8 @@ void req_store_clear(struct req_store *store);
 /* Not zeroed; lives as long as the request. */
 void *req_memory(struct http_req *req, size_t size);
 
+/* Before the connection's next head is read: the library is not to parse its cookies. */
+void req_hide_cookies(struct MHD_Connection *connection);
 /* Reads the head, once, before anything is asked of it: the status to refuse it with by the head alone,
  * or 0; and what frames its body. */
 unsigned req_read_head(struct http_req *req, struct http_framing *ret_framing);

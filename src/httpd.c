@@ -511,13 +511,11 @@ static size_t keep_escapes(void *arg, struct MHD_Connection *connection, char *t
     return strlen(text);
 }
 
-/* The library parses the first Cookie header, by a grammar of its own, into copies that share the
- * connection's memory; where they have no room, it closes the connection without an answer. We read
- * cookies ourselves: so it is given another first one, before any header is read. */
-static void *hide_cookies(void *arg, const char *uri, struct MHD_Connection *connection)
+/* Before any header is read. */
+static void *on_line(void *arg, const char *uri, struct MHD_Connection *connection)
 {
     (void)arg, (void)uri;
-    MHD_set_connection_value(connection, MHD_HEADER_KIND, "Cookie", "none");
+    req_hide_cookies(connection);
     return NULL; /* the request's state: made at the first call */
 }
 
@@ -529,9 +527,9 @@ static struct MHD_Daemon *daemon_start(struct httpd *httpd)
         on_access, httpd, MHD_OPTION_CONNECTION_LIMIT, opts->connection_limit,
         MHD_OPTION_CONNECTION_TIMEOUT, opts->idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, httpd,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, httpd, MHD_OPTION_URI_LOG_CALLBACK,
-        hide_cookies, NULL, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, httpd, MHD_OPTION_URI_LOG_CALLBACK, on_line,
+        NULL, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_END);
 }
 
 enum status httpd_open(const struct httpd_opts *opts, struct httpd **ret_httpd)

@@ -54,6 +54,7 @@ struct http_req *req_new(struct req_store *store, struct httpd *httpd,
     req->connection = connection;
     req->body_max = HTTPD_BODY_MAX;
     req->seen_tail = &req->seen;
+    req->cookies_tail = &req->cookies;
     req->headers_tail = &req->headers;
     req->at = (char *)req + (sizeof(*req) + 15) / 16 * 16;
     req->end = (char *)req + REQ_SIZE;
@@ -153,7 +154,7 @@ const char *http_req_header(const struct http_req *req, const char *name)
         return NULL;
     for (const struct header *header = req->seen; header; header = header->next)
         if (header->name_len == len && strncasecmp(header->name, name, len) == 0)
-            return header->value ? own_copy(req, header->value, header->value_len) : NULL;
+            return own_copy(req, header->value, header->value_len);
     return NULL;
 }
 
@@ -170,21 +171,14 @@ const char *http_req_query(const struct http_req *req, const char *name)
     return http_percent_decode(raw, len, text) ? text : NULL;
 }
 
-/* A proxy may have split them over several headers. */
 const char *http_req_cookie(const struct http_req *req, const char *name, size_t *ret_len)
 {
-    static const char cookie[] = "cookie";
+    const char *value = NULL;
     if (!req->connection)
         return NULL;
-    for (const struct header *header = req->seen; header; header = header->next) {
-        if (header->name_len != sizeof(cookie) - 1 || !header->value ||
-            strncasecmp(header->name, cookie, sizeof(cookie) - 1) != 0)
-            continue;
-        const char *value = http_cookie_find(header->value, name, ret_len);
-        if (value)
-            return own_copy(req, value, *ret_len);
-    }
-    return NULL;
+    for (const struct header *header = req->cookies; header && !value; header = header->next)
+        value = http_cookie_find(header->value, name, ret_len);
+    return value ? own_copy(req, value, *ret_len) : NULL;
 }
 
 const char *http_req_body(const struct http_req *req, size_t *ret_len)
@@ -244,6 +238,31 @@ struct head {
     size_t memory; /* that the library has spent on it, its text aside */
 };
 
+/* The library parses the first Cookie header, by a grammar of its own, into copies that share the
+ * connection's memory; where they have no room, it closes the connection without an answer. We read
+ * cookies ourselves: so it is given another first one. */
+static const char cookie_name[] = "Cookie", no_cookie[] = "none";
+
+void req_hide_cookies(struct MHD_Connection *connection)
+{
+    MHD_set_connection_value(connection, MHD_HEADER_KIND, cookie_name, no_cookie);
+}
+
+static bool is_cookie(const char *name, size_t len)
+{
+    return len == sizeof(cookie_name) - 1 && strncasecmp(name, cookie_name, len) == 0;
+}
+
+static void note(struct http_req *req, const struct header *found)
+{
+    struct header ***tail =
+        is_cookie(found->name, found->name_len) ? &req->cookies_tail : &req->seen_tail;
+    struct header *header = req_memory(req, sizeof(*header));
+    *header = *found;
+    **tail = header;
+    *tail = &header->next;
+}
+
 static enum MHD_Result on_value(void *arg, enum MHD_ValueKind kind, const char *name,
                                 size_t name_len, const char *value, size_t value_len)
 {
@@ -251,14 +270,14 @@ static enum MHD_Result on_value(void *arg, enum MHD_ValueKind kind, const char *
     head->memory += VALUE_MEMORY;
     if (kind == MHD_COOKIE_KIND)
         head->memory += name_len + value_len + 2;
-    if (kind != MHD_HEADER_KIND)
+    if (kind != MHD_HEADER_KIND || value == no_cookie)
         return MHD_YES;
-    struct header *header = req_memory(head->req, sizeof(*header));
-    *header = (struct header){
-        .name = name, .name_len = name_len, .value = value, .value_len = value ? value_len : 0};
-    *head->req->seen_tail = header;
-    head->req->seen_tail = &header->next;
-    http_framing_add(&head->framing, name, name_len, value ? value : "", header->value_len);
+    const struct header header = {.name = name,
+                                  .name_len = name_len,
+                                  .value = value ? value : "",
+                                  .value_len = value ? value_len : 0};
+    http_framing_add(&head->framing, header.name, header.name_len, header.value, header.value_len);
+    note(head->req, &header);
     return MHD_YES;
 }
 
