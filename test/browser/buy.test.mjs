@@ -184,8 +184,10 @@ test('seats that were chosen can be paid after the turn', async () => {
   await reader.page.locator('#best_button').click();
   await holds(reader, 2);
   await reaches(reader, 'last', 20000);
-  await reader.page.reload();
-  assert.equal(await state(reader), 'last');
+  await waitUntil(async () => { // as soon as the queue has noticed, too
+    await reader.page.reload();
+    return (await state(reader)) === 'last';
+  }, 15000, 'the same, read anew');
   assert.equal(await reader.page.locator('#hall').isVisible(), false);
   await pay(reader);
   await ticket(reader);
