@@ -90,7 +90,8 @@ let in above a threshold, nobody out of order, nobody at two places.
 
 CPU is user and system time of the process as the scheduler counts it, all its threads; Redis' is \`used_cpu_*_main_thread\`. The hello is
 [test/bench/hello.c](../test/bench/hello.c), with the same allocator as the service, sent the very same requests over keep-alive
-connections by \`wrk\`. A user with a JWT joins once and comes again; a guest is always new.
+connections by \`wrk\`. A user with a JWT joins once and comes again; a guest is always new. Meanwhile a spinner of the idle class
+keeps each core from halting: who wakes a halted virtual core would pay for what its host does.
 
 ${prose(rows, parts.profile)}`;
 }
