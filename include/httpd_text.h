@@ -7,6 +7,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* RFC 9110 5.6.2: what may be the name of a header. */
+bool http_is_token(const char *text, size_t len);
+
 /* How the body of a request is framed, gathered header by header. */
 struct http_framing {
     unsigned hosts, lengths, encodings;

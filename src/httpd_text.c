@@ -19,7 +19,7 @@ static const bool token_chars[256] = {
     ['-' ... '.'] = true, ['0' ... '9'] = true,  ['A' ... 'Z'] = true,
     ['^' ... 'z'] = true, ['|'] = true,          ['~'] = true};
 
-static bool is_token(const char *text, size_t len)
+bool http_is_token(const char *text, size_t len)
 {
     bool all = len > 0;
     for (size_t i = 0; i < len; i++)
@@ -51,7 +51,7 @@ static bool is_name(const char *name, size_t len, const char *expected, size_t e
 void http_framing_add(struct http_framing *framing, const char *name, size_t name_len,
                       const char *value, size_t value_len)
 {
-    if (!is_token(name, name_len) || (value_len && memchr(value, '\0', value_len)))
+    if (!http_is_token(name, name_len) || (value_len && memchr(value, '\0', value_len)))
         framing->malformed = true;
     if (IS_NAME(name, name_len, "host")) {
         framing->hosts++;

@@ -8,7 +8,7 @@
 // After each section every promise is looked at (promises.mjs): a fast run that broke one fails.
 // BENCH="joins polls" runs only these and writes nothing.
 
-import { execFile, spawn } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { after, test } from 'node:test';
@@ -19,7 +19,7 @@ import { growth } from './growth.mjs';
 import { holds } from './holds.mjs';
 import { hundred } from './hundred.mjs';
 import { joins } from './joins.mjs';
-import { quick } from './measure.mjs';
+import { quick, startYardstick } from './measure.mjs';
 import { pods } from './pods.mjs';
 import { polls } from './polls.mjs';
 import { profile } from './profile.mjs';
@@ -50,8 +50,7 @@ async function start() {
   const { redis, database } = parts;
   parts.api = await Server.start({ redis, database, roles: 'api', env: { QUEUE_PROCESSOR_INTERVAL: 1000 } });
   parts.servers.push(parts.api, await Server.start({ redis, database, roles: 'processor' }));
-  const child = spawn(process.env.BENCH_HELLO, { stdio: ['ignore', 'pipe', 'inherit'] });
-  parts.hello = { child, pid: child.pid, port: Number(await new Promise((accept) => child.stdout.once('data', accept))) };
+  parts.hello = await startYardstick(process.env.BENCH_HELLO);
 }
 
 const number = (value) => (value >= 1000 ? Math.round(value).toLocaleString('en') : value >= 100 ? value.toFixed(0) : value.toFixed(2));

@@ -3,11 +3,10 @@
 // What a queued join costs, ticket signed: the service beside a bare hello that is sent the very
 // same requests; and how much of it is the waiting for Redis in batches, by a hello that does just that.
 
-import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { Organizer, jwt } from '../fixtures/index.mjs';
-import { inTurns, quick } from './measure.mjs';
+import { inTurns, quick, startYardstick } from './measure.mjs';
 
 const TOKENS = quick ? 40000 : 100000;
 
@@ -24,16 +23,11 @@ function tokenFile(folder, name) {
   return path;
 }
 
-async function startHeld(redis) {
-  const child = spawn(process.env.BENCH_HELD, [redis.port], { stdio: ['ignore', 'pipe', 'inherit'] });
-  return { child, pid: child.pid, port: Number(await new Promise((accept) => child.stdout.once('data', accept))) };
-}
-
 export async function joins({ api, hello, redis, folder }) {
   const rows = [];
   const event = await new Organizer(api).sale({ threshold: 0 });
   const path = `/api/queue/check/${event.id}`;
-  const held = await startHeld(redis);
+  const held = await startYardstick(process.env.BENCH_HELD, [redis.port]);
   const kinds = [
     { name: 'guest', bar: 1.8, lines: '', targets: [hello, api, held] },
     { name: 'JWT', bar: 2.2, lines: tokenFile(folder, 'user'), targets: [hello, api] },

@@ -71,6 +71,12 @@ async function awake(work) {
   }
 }
 
+// A service to measure beside ours: a program that prints its port. Stopped by its child's kill().
+export async function startYardstick(command, args = [], env = process.env) {
+  const child = spawn(command, args.map(String), { stdio: ['ignore', 'pipe', 'inherit'], env });
+  return { child, pid: child.pid, port: Number(await new Promise((accept) => child.stdout.once('data', accept))) };
+}
+
 // The same requests to each, in turns: the medians of each, in their order.
 export async function inTurns(targets, connections, request) {
   const rounds = targets.map(() => []);

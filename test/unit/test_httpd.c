@@ -423,6 +423,7 @@ static void answer_with_headers(struct world *w, struct http_req *req)
     http_req_add_header(req, "Set-Cookie", "a=1");
     http_req_add_header(req, "Set-Cookie", "b=2");
     http_req_add_header(req, "X-Evil", "x\r\nX-Injected: 1");
+    http_req_add_header(req, "X Evil", "x");
     http_req_add_header(req, "X-Empty", "");
     http_req_add_header(req, "X-Utf8", "caf\xc3\xa9");
     http_reply(req, 201, NULL, NULL, 0);
