@@ -49,8 +49,9 @@ struct config {
     const char *http_host; /* HTTP_HOST, default "0.0.0.0" */
     int64_t http_port;
     int64_t ws_port;
-    const char *public_ws_url;            /* NULL: derived from the request's host and ws_port */
-    unsigned roles;                       /* ROLES, bits of enum role */
+    int64_t ws_ping_ms;        /* WS_PING_MS 25000: less where queue_silent_ms wants it */
+    const char *public_ws_url; /* NULL: derived from the request's host and ws_port */
+    unsigned roles;            /* ROLES, bits of enum role */
     int64_t api_workers, gateway_workers; /* 0: one of each per two cores, at least one */
     int64_t drain_ms;
     /* secrets */

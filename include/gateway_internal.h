@@ -136,6 +136,7 @@ struct gateway {
     struct loop_timer *pulse;
     struct loop_idle *idle;
     bool idling, draining, closed;
+    bool signs_spared;   /* of who waits, every second pong is sign enough */
     unsigned drain_step; /* sockets closed per pulse */
     bool redis_up;
     uint8_t generation;
@@ -151,6 +152,10 @@ struct gateway {
 static inline uint32_t gateway_now(const struct gateway *gateway)
 {
     return (uint32_t)loop_now_ms(gateway->opts.loop);
+}
+static inline void visitor_unflag(struct visitor *visitor, unsigned flags)
+{
+    visitor->flags = (uint16_t)(visitor->flags & ~flags);
 }
 uint32_t gateway_random(struct gateway *gateway);
 /* A callback has come: when the gateway was closed meanwhile, frees it after the last one. */

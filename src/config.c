@@ -68,6 +68,8 @@ static const struct setting settings[] = {
     {"HTTP_HOST", KIND_TEXT, AT(http_host), 0, 0, "0.0.0.0", "address to listen on"},
     {"HTTP_PORT", KIND_INT, AT(http_port), 0, 65535, "8080", "HTTP port"},
     {"WS_PORT", KIND_INT, AT(ws_port), 0, 65535, "8081", "WebSocket port"},
+    {"WS_PING_MS", KIND_INT, AT(ws_ping_ms), 1000, 60000, "25000",
+     "ms between pings of a socket; below the idle timeout of the proxy in front"},
     {"PUBLIC_WS_URL", KIND_TEXT, AT(public_ws_url), 0, 0, NULL,
      "public address of the WebSocket, where it differs"},
     {"ROLES", KIND_ROLES, AT(roles), 0, 0, "api,gateway,processor", "roles of this process"},

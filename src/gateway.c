@@ -28,7 +28,6 @@
 #define MESSAGE_COST_MS  100  /* ten a second … */
 #define MESSAGE_BURST_MS 2000 /* … twenty at once */
 #define STRIKES_MAX      10
-#define PING_MS          25000
 #define SIGNS_LEAST      2           /* in the time after which a buyer counts as silent */
 #define PUSH_MAX         (64 * 1024) /* one message to a socket */
 #define CHANNEL_MAX      (8 << 20)   /* one message of the channel: 500 entries with reservations */
@@ -197,14 +196,12 @@ static void on_message(void *arg, struct ws_conn *conn, const char *text, size_t
     json_free(message);
 }
 
-/* Who waits is parked only when he was silent for QUEUE_SILENT_MS: where that leaves room, every second
- * pong is sign enough. With a long queue those signs are most of what Redis is asked for. */
+/* With a long queue the signs of those who wait are most of what Redis is asked for. */
 static void on_pong(void *arg, struct ws_conn *conn)
 {
     struct gateway *gateway = arg;
     struct visitor *visitor = ws_conn_user(conn);
-    if (visitor->state == VISITOR_WAITING &&
-        gateway->opts.config->queue_silent_ms >= SIGNS_LEAST * 2 * PING_MS) {
+    if (visitor->state == VISITOR_WAITING && gateway->signs_spared) {
         visitor->flags ^= FLAG_SIGN_SPARED;
         if ((visitor->flags & FLAG_SIGN_SPARED) != 0)
             return;
@@ -403,6 +400,17 @@ void gateway_call_ended(struct gateway *gateway)
         gateway_free(gateway);
 }
 
+/* Who waits is parked when he was silent for QUEUE_SILENT_MS: pings are so close together that a living
+ * socket never is, and where that leaves room, every second pong says enough. */
+static uint64_t plan_signs(struct gateway *gateway)
+{
+    const struct config *config = gateway->opts.config;
+    const int64_t rare_ms = config->queue_silent_ms / SIGNS_LEAST;
+    const int64_t ping_ms = config->ws_ping_ms < rare_ms ? config->ws_ping_ms : rare_ms;
+    gateway->signs_spared = 2 * ping_ms <= rare_ms;
+    return (uint64_t)ping_ms;
+}
+
 enum status gateway_open(const struct gateway_opts *opts, struct gateway **ret_gateway)
 {
     struct gateway *gateway = xcalloc(1, sizeof(*gateway));
@@ -421,7 +429,7 @@ enum status gateway_open(const struct gateway_opts *opts, struct gateway **ret_g
                                                .path = "/ws",
                                                .subprotocol = "tiketi.v1",
                                                .connection_limit = opts->connection_limit,
-                                               .ping_ms = PING_MS,
+                                               .ping_ms = plan_signs(gateway),
                                                .conn_user_size = sizeof(struct visitor),
                                                .on_open = on_open,
                                                .on_message = on_message,

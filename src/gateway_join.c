@@ -139,7 +139,7 @@ static void tell_gone(struct visitor *visitor, const char *code, const char *mes
     struct gateway *gateway = visitor->room->gateway;
     bool expected = visitor->state >= VISITOR_PENDING || (visitor->flags & FLAG_ASKED);
     visitor->state = VISITOR_IDLE;
-    visitor->flags &= (uint8_t) ~(FLAG_ASKED | FLAG_SEEN_ACTIVE);
+    visitor_unflag(visitor, FLAG_ASKED | FLAG_SEEN_ACTIVE);
     visitor->since_ms = 0;
     visitor->lowest = visitor->pushed = 0;
     if (expected)
@@ -176,8 +176,8 @@ static void now_waiting(struct visitor *visitor, const struct queue_place *place
     visitor->state = VISITOR_WAITING;
     visitor->place = place->place;
     visitor->epoch = (uint32_t)numbers->epoch;
-    visitor->flags &=
-        (uint8_t) ~(FLAG_ASKED | FLAG_SEEN_ACTIVE | FLAG_TOLD_ENTRY | FLAG_TOLD_RESERVATION);
+    visitor_unflag(visitor,
+                   FLAG_ASKED | FLAG_SEEN_ACTIVE | FLAG_TOLD_ENTRY | FLAG_TOLD_RESERVATION);
     if (!asked && !was_active && visitor->pushed)
         return; /* the next walk tells him what changed */
     /* While places are coming back, a computed position is far too good. */
@@ -383,7 +383,7 @@ static void take_ticket(struct visitor *visitor, const struct ticket *ticket)
         visitor->epoch = (uint32_t)ticket->epoch;
         visitor->since_ms = 0;
         visitor->lowest = visitor->pushed = 0;
-        visitor->flags &= (uint8_t) ~(FLAG_TOLD_ENTRY | FLAG_TOLD_RESERVATION);
+        visitor_unflag(visitor, FLAG_TOLD_ENTRY | FLAG_TOLD_RESERVATION);
     }
     if (ticket->lowest && (!visitor->lowest || ticket->lowest < visitor->lowest))
         visitor->lowest = ticket->lowest < UINT32_MAX ? (uint32_t)ticket->lowest : UINT32_MAX;

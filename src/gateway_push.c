@@ -274,7 +274,7 @@ static void refresh(struct room *room, struct visitor *visitor, const struct vie
         restore(room, visitor);
         return;
     }
-    visitor->flags &= (uint8_t)~FLAG_RESTORED;
+    visitor_unflag(visitor, FLAG_RESTORED);
     if (visitor->state == VISITOR_WAITING)
         refresh_position(room, visitor, view->index);
 }
@@ -334,7 +334,7 @@ static bool take_admission(struct visitor *visitor, const struct admission *admi
         visitor->place >= admission->place)
         return false; /* he has left it meanwhile */
     if (visitor->state != VISITOR_ACTIVE || !same)
-        visitor->flags &= (uint8_t) ~(FLAG_TOLD_ENTRY | FLAG_TOLD_RESERVATION);
+        visitor_unflag(visitor, FLAG_TOLD_ENTRY | FLAG_TOLD_RESERVATION);
     visitor->state = VISITOR_ACTIVE;
     visitor->place = admission->place;
     visitor->epoch = (uint32_t)admission->epoch;
@@ -343,7 +343,7 @@ static bool take_admission(struct visitor *visitor, const struct admission *admi
     if ((visitor->flags & wanted) == wanted && !(visitor->flags & FLAG_ASKED))
         return false;
     visitor->flags |= (uint8_t)wanted;
-    visitor->flags &= (uint8_t) ~(FLAG_SEEN_ACTIVE | FLAG_ASKED);
+    visitor_unflag(visitor, FLAG_SEEN_ACTIVE | FLAG_ASKED);
     return true;
 }
 

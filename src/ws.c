@@ -48,6 +48,7 @@
 #define TEARDOWN_MS   5
 #define PING_SLOTS    250 /* a round of pings is spread over so many moments */
 #define PING_TICK_MS  10  /* ... at least so far apart */
+#define PING_TURN     16  /* moments at most that one turn makes up for */
 #define SILENT_PINGS  2
 #define FRAME_HEAD    4
 #define BATCH_MAX     4096 /* bytes of messages that leave in one piece */
@@ -92,7 +93,7 @@ struct ws_server {
     unsigned slot_count, slot_next, slot_pinged;
     unsigned conn_count;
     struct loop_timer *ping;
-    uint64_t ping_tick_ms;
+    uint64_t ping_tick_ms, ping_due_ms;
 
     struct bye *bye_head, *bye_tail;
     struct loop_timer *sweep;
@@ -489,13 +490,25 @@ static void ping(struct ws_conn *conn)
         write_frame(conn, "t", 1, LWS_WRITE_PING);
 }
 
-static void on_ping(void *arg)
+static void ping_slot(struct ws_server *server)
 {
-    struct ws_server *server = arg;
     for (struct ws_conn *conn = server->slots[server->slot_pinged]; conn; conn = conn->next)
         ping(conn);
     server->slot_pinged = (server->slot_pinged + 1) % server->slot_count;
-    loop_timer_set(server->ping, server->ping_tick_ms);
+    server->ping_due_ms += server->ping_tick_ms;
+}
+
+/* The moments are kept, not the pauses between them: on a busy loop a round would take several times as
+ * long, and who answers would seem silent. After a standstill nobody is pinged twice for it. */
+static void on_ping(void *arg)
+{
+    struct ws_server *server = arg;
+    const uint64_t now = loop_now_ms(server->opts.loop);
+    if (server->ping_due_ms + server->opts.ping_ms < now)
+        server->ping_due_ms = now;
+    for (int i = 0; i < PING_TURN && server->ping_due_ms <= now; i++)
+        ping_slot(server);
+    loop_timer_set(server->ping, server->ping_due_ms > now ? server->ping_due_ms - now : 1);
 }
 
 static void ping_plan(struct ws_server *server)
@@ -506,6 +519,7 @@ static void ping_plan(struct ws_server *server)
     if (server->opts.ping_ms == 0)
         return;
     server->ping = loop_timer_new(server->opts.loop, on_ping, server);
+    server->ping_due_ms = loop_now_ms(server->opts.loop) + server->ping_tick_ms;
     loop_timer_set(server->ping, server->ping_tick_ms);
 }
 

@@ -84,8 +84,8 @@ within one run, and CPU time, not wall time.
 
 ${table(rows)}
 
-Promises, replayed from the logs after each section: ${kept.entries.toLocaleString('en')} entries of ${kept.events} events; nobody
-let in above a threshold, nobody out of order, nobody at two places.
+Promises, replayed from the logs after each section: ${kept.entries.toLocaleString('en')} entries of ${kept.events} events; ${kept.wrongs.length > 0 ? `**${kept.wrongs.join('; ')}**` : `nobody
+let in above a threshold, nobody out of order, nobody at two places`}.
 
 CPU is user and system time of the process as the scheduler counts it, all its threads; Redis' is \`used_cpu_*_main_thread\`. The hello is
 [test/bench/hello.c](../test/bench/hello.c), with the same allocator as the service, sent the very same requests over keep-alive
@@ -100,12 +100,14 @@ test('bench', { timeout: 1800000 }, async () => {
   const target = quick ? `${ROOT}/build/bench/performance.md` : `${ROOT}/docs/performance.md`;
   const rows = [];
   const failures = [];
-  let kept = { entries: 0, events: 0 };
+  let kept = { entries: 0, events: 0, wrongs: [] };
   for (const name of chosen) {
     const began = performance.now();
     try {
       rows.push(...(await sections[name](parts)));
+      const known = kept.wrongs.length;
       kept = await checkPromises(parts.redis.client);
+      if (kept.wrongs.length > known) throw new Error(kept.wrongs.at(-1));
     } catch (error) {
       failures.push(error);
       rows.push({ what: `section ${name} failed: ${String(error.message).split('\n')[0].replaceAll('|', ' ')}`, unit: '', own: NaN });

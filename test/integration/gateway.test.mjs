@@ -400,6 +400,28 @@ test('sockets stay while Redis is away, and entries missed meanwhile are found',
   assert.equal(second.socket.raw.readyState, 1);
 });
 
+test('who waits on an open socket without a word is never silent: he enters in his order', async (t) => {
+  const spared = { WS_PING_MS: 1000, QUEUE_SILENT_MS: 4000 }; // every second pong is told to Redis
+  const often = { WS_PING_MS: 60000, QUEUE_SILENT_MS: 2000 }; // pings come as often as needed
+  const sales = await Promise.all([spared, often].map(async (env) => {
+    const server = await serve(t, { env: { ...env, QUEUE_PROCESSOR_INTERVAL: 200 } });
+    const organizer = new Organizer(server);
+    const { id } = await organizer.sale({ threshold: 0, autoHold: 0 });
+    const buyers = [];
+    for (let i = 0; i < 5; i++) buyers.push(await visitor(t, server, id));
+    for (const { socket } of buyers) await position(socket);
+    return { organizer, id, buyers };
+  }));
+  await sleep(7000);
+  for (const { organizer, id, buyers } of sales) {
+    await organizer.patch(id, { threshold: 5 });
+    for (const { socket } of buyers) await entry(socket, 10000);
+    const log = await redis.client.xrange(`log:{${id}}`, '-', '+');
+    assert.deepEqual(log.map(([, fields]) => fields[fields.indexOf('buyer') + 1]), buyers.map(({ sub }) => `u:${sub}`));
+    assert.equal(await redis.cli('HGET', `stats:{${id}}`, 'parked'), null);
+  }
+});
+
 test('an entry is pushed without a word on the channel', async (t) => {
   const server = await serve(t);
   for (const grid of [undefined, { rows: 1, seatsPerRow: 9 }]) {

@@ -87,6 +87,7 @@ static void defaults(void **state)
     assert_string_equal(c->http_host, "0.0.0.0");
     assert_int_equal(c->http_port, 8080);
     assert_int_equal(c->ws_port, 8081);
+    assert_int_equal(c->ws_ping_ms, 25000);
     assert_int_equal(c->roles, ROLE_API | ROLE_GATEWAY | ROLE_PROCESSOR);
     assert_int_equal(c->api_workers, 0);
     assert_int_equal(c->gateway_workers, 0);
@@ -176,6 +177,7 @@ static void bad_integers_are_named(void **state)
         "DB_TIMEOUT_MS",
         "HTTP_PORT",
         "WS_PORT",
+        "WS_PING_MS",
         "API_WORKERS",
         "GATEWAY_WORKERS",
         "DRAIN_MS",
@@ -350,6 +352,7 @@ static void help_lists_every_setting(void **state)
         "DB_POOL_MAX",
         "HTTP_PORT",
         "WS_PORT",
+        "WS_PING_MS",
         "PUBLIC_WS_URL",
         "ROLES",
         "API_WORKERS",

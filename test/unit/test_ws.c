@@ -35,6 +35,7 @@ struct world {
     char texts[5][256];
     const char *greet; /* sent from inside on_open */
     uint16_t close_on_message;
+    int turn_ms; /* how busy this process is besides, in each turn */
 };
 
 struct user {
@@ -149,7 +150,7 @@ static void turn_for(struct world *w, uint64_t ms)
     struct pollfd none = {.fd = -1};
     for (uint64_t end = now_ms() + ms; now_ms() < end;) {
         turn(w);
-        poll(&none, 1, 1);
+        poll(&none, 1, w->turn_ms > 1 ? w->turn_ms : 1);
     }
 }
 
@@ -737,6 +738,14 @@ static void test_queue_in_order(void **state)
 
 /* ---- pings ---- */
 
+static struct frame *ping_answered(struct client *c)
+{
+    struct frame *frame = client_any(c);
+    assert_int_equal(frame->opcode, 9);
+    client_frame(c, 0x8a, frame->data, frame->len);
+    return frame;
+}
+
 static void test_pings(void **state)
 {
     (void)state;
@@ -744,16 +753,30 @@ static void test_pings(void **state)
     world_open_with(&w, 1000, 100);
     struct client *lively = client_open(&w), *dead = client_open(&w);
     for (int i = 0; i < 5; i++) {
-        struct frame *frame = client_any(lively);
-        assert_int_equal(frame->opcode, 9);
-        assert_int_not_equal(frame->len, 0);
-        client_frame(lively, 0x8a, frame->data, frame->len);
+        assert_int_not_equal(ping_answered(lively)->len, 0);
     }
     assert_true(turn_until(&w, &w.pongs, 5));
     assert_true(turn_until(&w, &w.gone, 1)); /* the one that did not answer */
     assert_int_equal(ws_connections(w.ws), 1);
     client_free(lively);
     client_free(dead);
+    world_close(&w);
+}
+
+/* Each turn takes as long as four moments of a round. */
+static void test_pings_keep_their_pace(void **state)
+{
+    (void)state;
+    struct world w;
+    world_open_with(&w, 1000, 500);
+    struct client *c = client_open(&w);
+    (void)ping_answered(c);
+    const uint64_t began = now_ms();
+    w.turn_ms = 40;
+    for (int i = 0; i < 3; i++)
+        (void)ping_answered(c);
+    assert_in_range(now_ms() - began, 1200, 3000); /* 1500; were pauses kept: 7500 */
+    client_free(c);
     world_close(&w);
 }
 
@@ -988,6 +1011,7 @@ int main(void)
         cmocka_unit_test(test_stuck_reader),
         cmocka_unit_test(test_queue_in_order),
         cmocka_unit_test(test_pings),
+        cmocka_unit_test(test_pings_keep_their_pace),
         cmocka_unit_test(test_close_from_us),
         cmocka_unit_test(test_close_from_client),
         cmocka_unit_test(test_last_words),
