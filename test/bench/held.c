@@ -12,6 +12,8 @@
 #include <string.h>
 #include <uv.h>
 
+#include "httpd_req.h"
+
 #define BATCH     128
 #define ID_SIZE   40
 #define HELD_MS   1
@@ -180,7 +182,7 @@ int main(int argc, char **argv)
     if (argc < 2 || !connect_redis(atoi(argv[1])))
         return 1;
     daemon_ = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, handle, NULL,
-                               MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)12288,
+                               MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
                                MHD_OPTION_CONNECTION_LIMIT, 15000u, MHD_OPTION_NOTIFY_COMPLETED,
                                on_completed, NULL, MHD_OPTION_END);
     if (daemon_ == NULL)

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <uv.h>
 
+#include "httpd_req.h"
+
 static const char body[] = "{\"hello\":\"world\"}";
 static uv_timer_t timer;
 static struct MHD_Daemon *daemon_;
@@ -52,7 +54,7 @@ int main(void)
 {
     static uv_poll_t poll;
     daemon_ = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, answer, NULL,
-                               MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)8192,
+                               MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
                                MHD_OPTION_CONNECTION_LIMIT, 15000u, MHD_OPTION_END);
     if (daemon_ == NULL)
         return 1;
