@@ -4,8 +4,8 @@
  *
  * Why this way: a cache with sets of eight, as processors have them: a buyer's hash names the set, what is
  * left of it tells him from the others there, and who was heard of longest ago makes room. So nothing is
- * allocated, linked or swept, and whoever is new touches three lines of memory. With
- * 100,000 buyers, less than one of a million sets is full.
+ * allocated, linked or swept, and whoever is new touches one pair of lines of memory, which comes at
+ * once. With 100,000 buyers, less than one of a million sets is full.
  * Called by: api (joins, polls), and from the `seen` answers. Owns: its sets.
  * A buyer forgotten costs one question to Redis. Two whose hashes are the same (2^-64, and the seed is
  * secret) would share a state; the place is in the ticket, never here.
@@ -18,30 +18,36 @@
 #include "buf.h"
 #include "hash.h"
 
-#define WAYS          8
-#define SETS          (PRESENCE_MAX / WAYS)
-#define STATE_BITS    3
-#define SIGN_EVERY_MS 1000
+#define WAYS       8
+#define SETS       (PRESENCE_MAX / WAYS)
+#define STATE_BITS 3
+#define SIGN_BITS  21 /* seconds, modulo 24 days: a sign just as old hides the next, for a second */
+#define MS_SHIFT   (STATE_BITS + SIGN_BITS)
+#define STATE_MASK ((1u << STATE_BITS) - 1)
+#define SIGN_MASK  (((UINT64_C(1) << SIGN_BITS) - 1) << STATE_BITS)
 
 /* Kept apart, so that one line of memory tells whether he is there. */
 struct set {
-    uint64_t mark[WAYS];    /* 0: nobody */
-    uint64_t heard[WAYS];   /* ms << STATE_BITS | state */
-    uint64_t sign_ms[WAYS]; /* when a sign of life was last due */
+    uint64_t mark[WAYS];  /* 0: nobody */
+    uint64_t heard[WAYS]; /* from above: ms, second of the last sign due, state */
 };
 
 struct presence {
     uint64_t seed;
+    void *memory; /* of the sets, and room to move them to where a pair of lines begins */
     struct set *sets;
 };
 
+_Static_assert(sizeof(struct set) == 128, "a pair of lines");
 _Static_assert(QUEUE_CLOSED < 1 << STATE_BITS, "a state has its bits");
 
 struct presence *presence_new(void)
 {
     struct presence *presence = xcalloc(1, sizeof(*presence));
     presence->seed = hash_seed();
-    presence->sets = xcalloc(SETS, sizeof(struct set));
+    presence->memory = xcalloc(SETS + 1, sizeof(struct set));
+    const size_t before = (0 - (uintptr_t)presence->memory) % sizeof(struct set);
+    presence->sets = (struct set *)((char *)presence->memory + before);
     return presence;
 }
 
@@ -49,7 +55,7 @@ void presence_free(struct presence *presence)
 {
     if (!presence)
         return;
-    free(presence->sets);
+    free(presence->memory);
     free(presence);
 }
 
@@ -70,6 +76,11 @@ static unsigned find(const struct set *set, uint64_t mark)
     return way;
 }
 
+static uint64_t sign_at(uint64_t now_ms)
+{
+    return now_ms / 1000 << STATE_BITS & SIGN_MASK;
+}
+
 /* The way to give to somebody new: an empty one was never heard of. */
 static unsigned oldest(const struct set *set)
 {
@@ -86,12 +97,14 @@ void presence_put(struct presence *presence, const char *event, const char *buye
     uint64_t mark;
     struct set *set = set_of(presence, event, buyer, &mark);
     unsigned way = find(set, mark);
+    uint64_t sign = sign_at(now_ms - 1000); /* of who is new: due now */
     if (way == WAYS) {
         way = oldest(set);
         set->mark[way] = mark;
-        set->sign_ms[way] = 0;
+    } else {
+        sign = set->heard[way] & SIGN_MASK;
     }
-    set->heard[way] = now_ms << STATE_BITS | state;
+    set->heard[way] = now_ms << MS_SHIFT | sign | state;
 }
 
 bool presence_get(struct presence *presence, const char *event, const char *buyer,
@@ -101,12 +114,12 @@ bool presence_get(struct presence *presence, const char *event, const char *buye
     uint64_t mark;
     struct set *set = set_of(presence, event, buyer, &mark);
     const unsigned way = find(set, mark);
-    if (way == WAYS || (set->heard[way] >> STATE_BITS) + max_age_ms < now_ms)
+    if (way == WAYS || (set->heard[way] >> MS_SHIFT) + max_age_ms < now_ms)
         return false;
-    *ret_state = (enum queue_state)(set->heard[way] & ((1 << STATE_BITS) - 1));
-    *ret_sign_due = now_ms - set->sign_ms[way] >= SIGN_EVERY_MS;
-    if (*ret_sign_due)
-        set->sign_ms[way] = now_ms;
+    const uint64_t sign = sign_at(now_ms);
+    *ret_state = (enum queue_state)(set->heard[way] & STATE_MASK);
+    *ret_sign_due = (set->heard[way] & SIGN_MASK) != sign;
+    set->heard[way] = (set->heard[way] & ~SIGN_MASK) | sign;
     return true;
 }
 
