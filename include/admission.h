@@ -34,7 +34,8 @@ struct wait_estimate {
 struct wait_estimate admission_wait(double mean, double spread, uint64_t ticks, uint64_t position);
 
 /* Seconds until a client should poll again: near the head often, far back rarely (2..30), with
- * +-20 % jitter taken from `random`. */
-int64_t admission_next_poll(const struct wait_estimate *wait, uint64_t position, uint32_t random);
+ * +-20 % jitter taken from `random`; never more than `longest_s`, but 1. */
+int64_t admission_next_poll(const struct wait_estimate *wait, uint64_t position, int64_t longest_s,
+                            uint32_t random);
 
 #endif

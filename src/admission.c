@@ -62,7 +62,8 @@ struct wait_estimate admission_wait(double mean, double spread, uint64_t ticks, 
     return wait;
 }
 
-int64_t admission_next_poll(const struct wait_estimate *wait, uint64_t position, uint32_t random)
+int64_t admission_next_poll(const struct wait_estimate *wait, uint64_t position, int64_t longest_s,
+                            uint32_t random)
 {
     /* A tenth of the wait; unknown: by how many are ahead. */
     double base = wait->known ? (double)wait->seconds / 10 : 3 + (double)position / 200;
@@ -70,5 +71,6 @@ int64_t admission_next_poll(const struct wait_estimate *wait, uint64_t position,
     base = fmin(fmax(base, POLL_MIN_S * 1.25), POLL_MAX_S / 1.2);
     double jitter = 0.8 + 0.4 * ((double)random / (double)UINT32_MAX);
     int64_t seconds = llround(base * jitter);
-    return seconds < POLL_MIN_S ? POLL_MIN_S : seconds > POLL_MAX_S ? POLL_MAX_S : seconds;
+    seconds = seconds < POLL_MIN_S ? POLL_MIN_S : seconds > POLL_MAX_S ? POLL_MAX_S : seconds;
+    return seconds <= longest_s ? seconds : longest_s > 1 ? longest_s : 1;
 }

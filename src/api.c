@@ -633,6 +633,17 @@ void api_on_seen(struct api *api, const char *event, const char *buyer,
     presence_put(api->presence, event, buyer, place->state, loop_now_ms(api->loop));
 }
 
+/* Who was let in waits no more, whatever the index, which is a second old, makes of him. */
+static void forget_waiting(struct api *api, const char *event, const struct json *payload)
+{
+    const struct json *buyers = json_get(payload, "buyers");
+    for (size_t i = 0; buyers != NULL && i < json_array_len(buyers); i++) {
+        const char *buyer = json_str(json_array_at(buyers, i), "buyer");
+        if (buyer != NULL)
+            presence_drop(api->presence, event, buyer);
+    }
+}
+
 void api_on_message(struct api *api, const char *data, size_t len)
 {
     struct json_error error;
@@ -642,6 +653,8 @@ void api_on_message(struct api *api, const char *data, size_t len)
     const char *event = json_str(payload, "eventId");
     if (kind == NULL || event == NULL)
         log_warn("a message of the channel makes no sense", LOG_NUM("bytes", len));
+    else if (strcmp(kind, "admitted") == 0)
+        forget_waiting(api, event, payload);
     else if (strcmp(kind, "processed") == 0)
         api_process_on_message(api, payload);
     else if (strcmp(kind, "config-changed") == 0 || strcmp(kind, "event-status-changed") == 0 ||

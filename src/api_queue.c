@@ -22,8 +22,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What the pod last heard of a waiting buyer counts for so long. Longer than the longest nextPoll. */
-#define PRESENCE_FRESH_MS 60000
+/* What the pod last heard of a waiting buyer counts for so long: longer than the longest nextPoll, and than
+ * the minute after which a page with a living socket polls. */
+#define PRESENCE_FRESH_MS 90000
 #define TICKET_COOKIE_S   (7 * 24 * 3600)
 
 /* VISIT_PAGE becomes a check or a status as soon as the ticket is read. */
@@ -165,6 +166,19 @@ static void write_estimate(struct buf *out, const struct wait_estimate *wait)
     }
 }
 
+/* Who only polls may be let in at any time, must not seem silent, and has to be back within a restore
+ * window. */
+static int64_t longest_poll_s(const struct api *api, const struct event *event)
+{
+    const struct config *config = api->config;
+    int64_t ms = event->idle_timeout_ms / 3;
+    if (config->queue_silent_ms / 3 < ms)
+        ms = config->queue_silent_ms / 3;
+    if (config->restore_ms > 0 && config->restore_ms / 3 * 2 < ms)
+        ms = config->restore_ms / 3 * 2;
+    return ms / 1000;
+}
+
 /* `position` is what was computed now; shown is the lowest ever shown. */
 static void answer_waiting(struct api_call *call, const struct event *event, uint64_t place,
                            uint64_t position, const struct queue_numbers *numbers)
@@ -194,7 +208,9 @@ static void answer_waiting(struct api_call *call, const struct event *event, uin
     write_ticket(call, out, place, numbers->epoch, shown);
     if (visit->kind == VISIT_STATUS) {
         const uint32_t random = (uint32_t)call->api->request_seq * 2654435761u;
-        add_number(out, ",\"nextPoll\":", (uint64_t)admission_next_poll(&wait, shown, random));
+        const int64_t next =
+            admission_next_poll(&wait, shown, longest_poll_s(call->api, event), random);
+        add_number(out, ",\"nextPoll\":", (uint64_t)next);
     }
     buf_add_char(out, '}');
     api_answer(call, 200, buf_str(out), out->len);
@@ -313,6 +329,8 @@ static bool visit_local(struct api_call *call, const struct event *event)
         return false;
     if (index->status == EVENT_CLOSED)
         return false; /* nobody waits any more, whatever was last seen */
+    if (index->restoring || call->proof.pass_place > 0)
+        return false; /* Redis may know of his place only by his proof */
     if (!presence_get(api->presence, call->param, call->buyer, PRESENCE_FRESH_MS,
                       loop_now_ms(api->loop), &state, &sign_due) ||
         state != QUEUE_WAITING)

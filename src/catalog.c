@@ -197,7 +197,10 @@ static void refreshed(void *arg, enum status status, const struct event *config,
     entry->reading = entry->again = false;
     if (status == ST_OK) {
         bool news = take_index(entry, text, len);
-        if (config != NULL) {
+        if (config == NULL) { /* Redis has lost the event, and all who wait with it */
+            index_free(entry->index);
+            entry->index = NULL;
+        } else {
             news = news || config->version != entry->event.version ||
                    config->epoch != entry->event.epoch;
             take_config(entry, config);

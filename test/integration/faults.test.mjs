@@ -187,6 +187,28 @@ test('FLUSHALL in mid-sale: newcomers come first, the buyers return in random or
     assert.ok(order.indexOf(buyer) > order.indexOf('u:new0'), `${buyer} had used his place up`);
 });
 
+test('FLUSHALL and buyers who only poll: one poll in the window brings back a place, a second one a turn', { timeout: 60000 }, async () => {
+  const server = await serve({ RESTORE_MS: 5000 });
+  const organizer = new Organizer(server);
+  const event = await organizer.sale({ threshold: 6, intervalMs: 200, autoHold: 1, grid: { rows: 1, seatsPerRow: 6 } });
+  const subs = Array.from({ length: 10 }, (_, i) => `only-polls-${i}`);
+  const buyers = subs.map((sub) => new Client(server, { sub }));
+  for (const buyer of buyers) await buyer.check(event.id);
+  const words = (list) => Promise.all(list.map(async (buyer) => (await buyer.status(event.id)).body.status));
+  const begun = [...Array(6).fill('active'), ...Array(4).fill('queued')].join();
+  await waitUntil(async () => (await words(buyers)).join() === begun, 10000, 'six inside, four waiting');
+  const places = buyers.slice(6).map((buyer) => decode(buyer.ticket).p);
+  await waitUntil(async () => String((await database.query('SELECT last_place FROM events WHERE id = $1', [event.id]))[0].last_place) === places[3], 10000,
+    'the last place to be noted');
+
+  await redis.cli('FLUSHALL');
+  await waitUntil(async () => (await buyers[9].check(event.id)).body.status === 'restoring', 5000, 'the window to open');
+  await words(buyers);
+  for (let i = 6; i < 10; i++) assert.equal(await redis.cli('ZSCORE', `queue:{${event.id}}`, `u:${subs[i]}`), places[i - 6]);
+  await waitUntil(async () => (await redis.cli('HGET', `config:{${event.id}}`, 'spentLoaded')) !== '0', 5000, 'what is spent to be reloaded');
+  assert.equal((await words(buyers.slice(0, 6))).join(), Array(6).fill('active').join());
+});
+
 test('a stop under load: readiness off, sockets told and closed, requests finished, exit 0', { timeout: 60000 }, async () => {
   const server = await serve({ DRAIN_MS: 5000 });
   const event = await new Organizer(server).sale({ threshold: 0 });

@@ -153,17 +153,19 @@ static void polls_are_between_2_and_30_seconds(void **state)
     for (size_t d = 0; d < sizeof(dice) / sizeof(dice[0]); d++) {
         for (uint64_t position = 0; position < 1000000; position = position * 2 + 1) {
             struct wait_estimate wait = admission_wait(3, 1, 5, position);
-            int64_t poll = admission_next_poll(&wait, position, dice[d]);
+            int64_t poll = admission_next_poll(&wait, position, 3600, dice[d]);
             assert_in_range(poll, 2, 30);
-            poll = admission_next_poll(&(struct wait_estimate){0}, position, dice[d]);
+            poll = admission_next_poll(&(struct wait_estimate){0}, position, 3600, dice[d]);
             assert_in_range(poll, 2, 30);
         }
     }
     struct wait_estimate near = admission_wait(10, 0, 5, 5);
     struct wait_estimate far = admission_wait(10, 0, 5, 100000);
-    assert_int_equal(admission_next_poll(&near, 5, 0), 2);
-    assert_in_range(admission_next_poll(&far, 100000, 0), 20, 20);
-    assert_in_range(admission_next_poll(&far, 100000, UINT32_MAX), 30, 30);
+    assert_int_equal(admission_next_poll(&near, 5, 3600, 0), 2);
+    assert_in_range(admission_next_poll(&far, 100000, 3600, 0), 20, 20);
+    assert_in_range(admission_next_poll(&far, 100000, 3600, UINT32_MAX), 30, 30);
+    assert_int_equal(admission_next_poll(&far, 100000, 20, UINT32_MAX), 20);
+    assert_int_equal(admission_next_poll(&near, 5, 0, 0), 1);
 }
 
 int main(void)
