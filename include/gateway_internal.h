@@ -40,8 +40,8 @@ enum visitor_flag {
     FLAG_TOLD_RESERVATION = 16, /* with its reservation */
     FLAG_TOLD_ESTIMATE = 32,
     FLAG_GUEST = 64,
-    FLAG_RESTORED = 128,   /* gave his place back in the restore window that is open now */
-    FLAG_SIGN_SPARED = 256 /* his last pong was not told to Redis */
+    FLAG_RESTORED = 128, /* gave his place back in the restore window that is open now */
+    FLAG_DOUBTED = 256   /* one answer said that he waits again; it may be older than his entry */
 };
 
 struct gateway;
@@ -70,6 +70,7 @@ struct visitor {
     uint32_t at_ms;              /* fresh: when he came; else when `pushed` was sent */
     uint32_t allowance_ms;       /* messages: time at which his bucket is full again */
     uint32_t numbers_ms;         /* when he was last told the room's numbers */
+    uint32_t sign_ms;            /* when Redis was last told of a sign of life */
     uint16_t numbers;            /* which: room->numbers */
     uint16_t flags;
     uint8_t state, strikes;
@@ -136,8 +137,8 @@ struct gateway {
     struct loop_timer *pulse;
     struct loop_idle *idle;
     bool idling, draining, closed;
-    bool signs_spared;   /* of who waits, every second pong is sign enough */
-    unsigned drain_step; /* sockets closed per pulse */
+    unsigned drain_step;   /* sockets closed per pulse */
+    uint32_t sign_rest_ms; /* so long after one, no other sign of who waits is told to Redis */
     bool redis_up;
     uint8_t generation;
     unsigned calls; /* callbacks that will still come */
@@ -194,6 +195,7 @@ void gateway_leave_queue(struct gateway *gateway, struct visitor *visitor,
                          const struct json *payload);
 void gateway_watch_seats(struct gateway *gateway, struct visitor *visitor,
                          const struct json *payload);
+/* A sign of life: told to Redis, unless another one just was. */
 void visitor_alive(struct gateway *gateway, struct visitor *visitor);
 /* Asks Redis again where he stands, bringing back his place if it was lost. */
 void visitor_resume(struct gateway *gateway, struct visitor *visitor);

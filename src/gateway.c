@@ -28,6 +28,7 @@
 #define MESSAGE_COST_MS  100  /* ten a second … */
 #define MESSAGE_BURST_MS 2000 /* … twenty at once */
 #define STRIKES_MAX      10
+#define PING_MIN_MS      500
 #define SIGNS_LEAST      2           /* in the time after which a buyer counts as silent */
 #define PUSH_MAX         (64 * 1024) /* one message to a socket */
 #define CHANNEL_MAX      (8 << 20)   /* one message of the channel: 500 entries with reservations */
@@ -124,6 +125,8 @@ static void on_heartbeat(struct gateway *gateway, struct visitor *visitor,
                          const struct json *payload)
 {
     (void)payload;
+    if (visitor->state != VISITOR_WAITING)
+        visitor->sign_ms = 0; /* it is also a question: is he still inside? */
     visitor_alive(gateway, visitor);
     visitor_ack(gateway, visitor);
 }
@@ -196,17 +199,9 @@ static void on_message(void *arg, struct ws_conn *conn, const char *text, size_t
     json_free(message);
 }
 
-/* With a long queue the signs of those who wait are most of what Redis is asked for. */
 static void on_pong(void *arg, struct ws_conn *conn)
 {
-    struct gateway *gateway = arg;
-    struct visitor *visitor = ws_conn_user(conn);
-    if (visitor->state == VISITOR_WAITING && gateway->signs_spared) {
-        visitor->flags ^= FLAG_SIGN_SPARED;
-        if ((visitor->flags & FLAG_SIGN_SPARED) != 0)
-            return;
-    }
-    visitor_alive(gateway, visitor);
+    visitor_alive(arg, ws_conn_user(conn));
 }
 
 /* ---- messages of the channel ---- */
@@ -341,9 +336,10 @@ static void close_silent(struct gateway *gateway)
 static void drain_some(struct gateway *gateway)
 {
     for (unsigned i = 0; gateway->draining && i < gateway->drain_step; i++) {
-        struct visitor *visitor = gateway->rooms ? gateway->rooms->visitors : NULL;
-        if (!visitor)
-            visitor = gateway->fresh;
+        const struct room *room = gateway->rooms;
+        while (room && !room->visitors)
+            room = room->next; /* that one only waits for its event to load */
+        struct visitor *visitor = room ? room->visitors : gateway->fresh;
         if (!visitor)
             return;
         visitor_goodbye(gateway, visitor);
@@ -375,7 +371,9 @@ static void on_pulse(void *arg)
         every_second(gateway);
     }
     for (struct room *room = gateway->rooms; room; room = room->next) {
-        room_seats_look(room);
+        if (gateway
+                ->redis_up) /* else nothing is told, and what there is to tell must not pile up */
+            room_seats_look(room);
         room_walk(room);
     }
     gateway_resume_some(gateway);
@@ -400,14 +398,22 @@ void gateway_call_ended(struct gateway *gateway)
         gateway_free(gateway);
 }
 
-/* Who waits is parked when he was silent for QUEUE_SILENT_MS: pings are so close together that a living
- * socket never is, and where that leaves room, every second pong says enough. */
+/* Who is silent for QUEUE_SILENT_MS is parked at the head, who is idle inside is put out: pings are so close
+ * together that neither comes to one whose socket lives. Where that leaves room, of who waits every second
+ * pong is told: with a long queue those signs are most of what Redis is asked for. */
 static uint64_t plan_signs(struct gateway *gateway)
 {
     const struct config *config = gateway->opts.config;
     const int64_t rare_ms = config->queue_silent_ms / SIGNS_LEAST;
-    const int64_t ping_ms = config->ws_ping_ms < rare_ms ? config->ws_ping_ms : rare_ms;
-    gateway->signs_spared = 2 * ping_ms <= rare_ms;
+    int64_t ping_ms = config->ws_ping_ms;
+    if (rare_ms < ping_ms)
+        ping_ms = rare_ms;
+    if (config->queue_idle_timeout_ms / SIGNS_LEAST < ping_ms)
+        ping_ms = config->queue_idle_timeout_ms / SIGNS_LEAST;
+    if (ping_ms < PING_MIN_MS)
+        ping_ms = PING_MIN_MS;
+    gateway->sign_rest_ms =
+        (uint32_t)(2 * ping_ms <= rare_ms ? ping_ms + ping_ms / 2 : ping_ms / 2);
     return (uint64_t)ping_ms;
 }
 

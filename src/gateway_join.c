@@ -25,6 +25,7 @@
 #define CALLS_MAX          2000 /* questions of this gateway in flight */
 #define RESUMED_PER_PULSE  400  /* 18,000 in five seconds: six such pods leave Redis to the joins */
 #define RETRY_MS           1000
+#define SIGN_REST_MS       500  /* signs of life of who is inside are not told more often */
 #define CLOSE_UNAUTHORIZED 4401 /* 4000..4999 are the application's own (RFC 6455) */
 
 /* ---- questions ---- */
@@ -187,16 +188,33 @@ static void now_waiting(struct visitor *visitor, const struct queue_place *place
         visitor_status(gateway, visitor, numbers->status);
 }
 
+/* Two connections to Redis are not read in the order in which it wrote to them: the news that he is inside may
+ * come before an answer from when he still waited. One that says so twice is believed. */
+static bool is_doubtful(const struct visitor *visitor, const struct queue_place *place,
+                        const struct queue_numbers *numbers)
+{
+    return visitor->state == VISITOR_ACTIVE && !numbers->restoring &&
+           numbers->epoch == visitor->epoch && place->place <= visitor->place;
+}
+
 static void place_learned(struct visitor *visitor, const struct queue_place *place,
                           const struct queue_numbers *numbers)
 {
     struct room *room = visitor->room;
+    const bool doubted = visitor->flags & FLAG_DOUBTED;
+    visitor_unflag(visitor, FLAG_DOUBTED);
     visitor->generation = room->gateway->generation;
+    visitor->sign_ms = gateway_now(room->gateway);
     room_status_news(room, numbers->status, (int64_t)numbers->version, numbers->now_ms);
     switch (place->state) {
     case QUEUE_WAITING:
     case QUEUE_PARKED:
-        now_waiting(visitor, place, numbers);
+        if (doubted || !is_doubtful(visitor, place, numbers)) {
+            now_waiting(visitor, place, numbers);
+            break;
+        }
+        visitor->flags |= FLAG_DOUBTED;
+        visitor_resume(room->gateway, visitor);
         break;
     case QUEUE_ACTIVE:
         room_admit(room, visitor->buyer,
@@ -491,8 +509,13 @@ void gateway_watch_seats(struct gateway *gateway, struct visitor *visitor,
 
 void visitor_alive(struct gateway *gateway, struct visitor *visitor)
 {
-    if (visitor->state >= VISITOR_PENDING)
-        queue_seen(gateway->opts.queue, visitor->room->id, visitor->buyer);
+    const uint32_t now = gateway_now(gateway);
+    const uint32_t rest_ms =
+        visitor->state == VISITOR_WAITING ? gateway->sign_rest_ms : SIGN_REST_MS;
+    if (visitor->state < VISITOR_PENDING || (visitor->sign_ms && now - visitor->sign_ms < rest_ms))
+        return;
+    visitor->sign_ms = now;
+    queue_seen(gateway->opts.queue, visitor->room->id, visitor->buyer);
 }
 
 /* Auto-hold: the ledger publishes the entry together with its reservation in a moment. */
@@ -521,6 +544,13 @@ static void seen_active(struct room *room, struct visitor *visitor, const struct
         &(struct admission){.place = place->place, .epoch = epoch, .since_ms = place->since_ms});
 }
 
+/* Those behind him are at the head: he waits, but no longer at this place. */
+static bool passed_by(const struct room *room, const struct visitor *visitor)
+{
+    const struct rank_index *index = catalog_index(room->gateway->opts.catalog, room->id);
+    return index && index->count && visitor->place < index->samples[0].place;
+}
+
 static void seen_one(struct room *room, struct visitor *visitor, const struct queue_place *place)
 {
     struct gateway *gateway = room->gateway;
@@ -531,7 +561,7 @@ static void seen_one(struct room *room, struct visitor *visitor, const struct qu
         seen_active(room, visitor, place);
         break;
     case QUEUE_WAITING:
-        if (visitor->state != VISITOR_WAITING)
+        if (visitor->state != VISITOR_WAITING || passed_by(room, visitor))
             visitor_resume(gateway, visitor); /* back in the queue: the full answer */
         break;
     default:

@@ -196,6 +196,24 @@ void visitor_position(struct gateway *gateway, struct visitor *visitor, uint64_t
     send_position(gateway, visitor, queue_size, &wait);
 }
 
+/* What a walk is to know of the event; borrowed for this turn of the loop. */
+struct view {
+    const struct rank_index *index; /* NULL: none, or too old */
+    uint64_t epoch;
+};
+
+static struct view view_of(const struct room *room)
+{
+    struct catalog *catalog = room->gateway->opts.catalog;
+    const struct event *event = catalog_event(catalog, room->id);
+    struct view view = {.index = catalog_index(catalog, room->id)};
+    if (event)
+        view.epoch = (uint64_t)event->epoch;
+    if (view.index && view.index->epoch > view.epoch)
+        view.epoch = view.index->epoch;
+    return view;
+}
+
 /* Near the head every step counts; at position 50,000 only thousands do: nobody reads more of it, and
  * 100,000 sockets told twice as often cost twice as much. */
 static bool worth_sending(const struct visitor *visitor, uint32_t now,
@@ -241,12 +259,6 @@ static void refresh_position(struct room *room, struct visitor *visitor,
     if (worth_sending(visitor, gateway_now(room->gateway), &wait))
         send_position(room->gateway, visitor, index->queue_size, &wait);
 }
-
-/* What a walk is to know of the event; borrowed for this turn of the loop. */
-struct view {
-    const struct rank_index *index; /* NULL: none, or too old */
-    uint64_t epoch;
-};
 
 /* Redis has lost what it knew, and this socket can give his place back. Once is enough, but for one
  * who was inside: his pass counts only when what is spent is known again. */
@@ -312,15 +324,17 @@ static enum status write_pass(struct room *room, const char *buyer,
 static enum status write_entry(struct room *room, const char *buyer,
                                const struct admission *admission)
 {
+    static const char member[] = ",\"reservation\":", end[] = "}}";
     struct buf *text = begin(room->gateway, "queue-entry-allowed");
     add_member(text, "eventId", room->id);
     add_member(text, "message", ENTRY_MESSAGE);
     enum status st = write_pass(room, buyer, admission, text);
-    if (admission->reservation) {
-        buf_add_str(text, ",\"reservation\":");
+    const size_t len = text->len + strlen(member) + admission->reservation_len + strlen(end);
+    if (admission->reservation && len <= WS_SEND_QUEUE_MAX) { /* else he fetches it */
+        buf_add_str(text, member);
         buf_add(text, admission->reservation, admission->reservation_len);
     }
-    buf_add_str(text, "}}");
+    buf_add_str(text, end);
     return st;
 }
 
@@ -350,6 +364,8 @@ static bool take_admission(struct visitor *visitor, const struct admission *admi
 void room_admit(struct room *room, const char *buyer, const struct admission *admission)
 {
     enum status written = ST_NOT_FOUND; /* signing costs more than all else: once for all sockets */
+    if (admission->epoch < view_of(room).epoch)
+        return; /* the queue was cleared since */
     struct visitor *visitor = room_first(room, buyer);
     for (; visitor; visitor = room_next(visitor)) {
         if (!take_admission(visitor, admission))
@@ -448,18 +464,6 @@ static void tell_numbers(struct room *room, struct visitor *visitor, uint32_t no
 }
 
 /* ---- walks ---- */
-
-static struct view view_of(const struct room *room)
-{
-    struct catalog *catalog = room->gateway->opts.catalog;
-    const struct event *event = catalog_event(catalog, room->id);
-    struct view view = {.index = catalog_index(catalog, room->id)};
-    if (event)
-        view.epoch = (uint64_t)event->epoch;
-    if (view.index && view.index->epoch > view.epoch)
-        view.epoch = view.index->epoch;
-    return view;
-}
 
 void room_refresh(struct room *room)
 {

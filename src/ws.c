@@ -269,8 +269,10 @@ void ws_conn_close(struct ws_conn *conn, uint16_t code, const char *reason)
 static void conn_gone(struct ws_conn *conn)
 {
     struct ws_server *server = conn->server;
-    if (server->corked == conn)
+    if (server->corked == conn) {
         server->corked = NULL;
+        server->batch_len = 0;
+    }
     metrics_add(METRIC_WS_CLOSED, 1);
     *(conn->prev ? &conn->prev->next : &server->slots[conn->slot]) = conn->next;
     if (conn->next)

@@ -5,6 +5,7 @@
 
 const MILLION = 1e6;
 const SIGN_S = 50; // of each socket every second pong, 25 s apart, is told to Redis
+const POLL_S = 20; // nextPoll of those far back, with the defaults
 const QUIET_S = 15; // whoever moved at all is told at least so often
 
 const whole = (value) => Math.round(value).toLocaleString('en');
@@ -36,7 +37,7 @@ What has to be done once for each buyer, or once a second for each, from this ru
 | their sockets, in gateway pods | ${few(socket)} kB each | ${few((socket * 1024 * MILLION) / 2 ** 30)} GiB over all pods; at 18,000 open files each, ${Math.ceil(MILLION / 18000)} processes, at 100,000 ten |
 | signs of life of all, once in ${SIGN_S} s | index and presence of 100,000 sockets: ${few(background)} % of a core | at most ${few(background * 10)} % of Redis' core |
 | positions, to each who moved every ${QUIET_S} s | ${few(push)} µs each | ${few((push * MILLION) / QUIET_S / 1e6)} cores over all gateways |
-| polls instead of sockets, every 30 s | ${few(poll)} µs each, no Redis | ${few((poll * MILLION) / 30 / 1e6)} cores over all api pods |
+| polls instead of sockets, every ${POLL_S} s | ${few(poll)} µs each, no Redis | ${few((poll * MILLION) / POLL_S / 1e6)} cores over all api pods |
 | letting in 1,000 a second | ${few(admission)} µs each | ${few((admission * 1000) / 1e4)} % of Redis' core |
 
 **What breaks first** is the arrival. Everything else either scales with pods or is small, but all joins of one event meet in one

@@ -422,6 +422,75 @@ test('who waits on an open socket without a word is never silent: he enters in h
   }
 });
 
+test('right after his entry, no pod says that he waits', async (t) => {
+  const server = await serve(t, { env: { QUEUE_PROCESSOR_INTERVAL: 700 } });
+  const organizer = new Organizer(server);
+  const { id } = await organizer.sale({ threshold: 0, autoHold: 0 });
+  const buyers = [];
+  for (let i = 0; i < 12; i++) buyers.push(await visitor(t, server, id));
+  for (const { socket } of buyers) await position(socket);
+  await waitUntil(async () => (await server.metric(`tiketi_queue_size{eventId="${id}"}`)) === 12, 10000, 'the index');
+  for (const { client } of buyers) await client.status(id); // whoever asks knows: he waits
+  await sleep(1200); // … and Redis has said so itself
+  await organizer.patch(id, { threshold: 12 });
+  const words = await Promise.all(buyers.map(async ({ client, socket }) => {
+    await entry(socket, 10000);
+    return (await client.status(id)).body.status;
+  }));
+  assert.deepEqual(words, Array(12).fill('active'));
+});
+
+test('an answer from when he still waited does not take his entry back', async (t) => {
+  const server = await serve(t);
+  const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 0, intervalMs: 1000 });
+  const first = await visitor(t, server, id);
+  await entry(first.socket);
+  const client = new Client(server, { sub: uniqueId('fan') });
+  await client.check(id);
+  const socket = await Socket.open(server);
+  const watcher = await Socket.open(server);
+  t.after(() => (socket.drop(), watcher.drop()));
+  watcher.send('watch-seats', { eventId: id }); // the room is there
+  await watcher.next('seats-changed');
+  await first.client.leave(id);
+  // Busy over a tick: then Redis decides about the join and the tick in one turn, and tells of both.
+  const busy = redis.connect().call('EVAL', "local a = redis.call('TIME') repeat local b = redis.call('TIME') until (b[1] - a[1]) * 1000000 + b[2] - a[2] > 1300000 return 1", 0);
+  socket.join(client, id);
+  await busy;
+  await entry(socket, 10000);
+  await sleep(2500);
+  assert.equal(socket.all('queue-entry-allowed').length, 1);
+  assert.equal(socket.messages.at(-1).event === 'queue-position', false);
+});
+
+test('an entry whose reservation does not fit into a message is told without it', async (t) => {
+  const server = await serve(t);
+  const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 100, maxSeats: 100, intervalMs: 300,
+    grid: { rows: 3, seatsPerRow: 100, section: '북'.repeat(60) } });
+  const first = await visitor(t, server, id);
+  await entry(first.socket, 10000);
+  const second = await visitor(t, server, id);
+  await position(second.socket);
+  await first.client.leave(id);
+  const { payload } = await entry(second.socket, 10000);
+  assert.equal(decode(payload.pass).sub, `u:${second.sub}`);
+  assert.equal(payload.reservation, undefined);
+  await waitUntil(async () => (await second.client.get('/api/reservations')).body.reservations[0]?.seats.length === 100, 5000, 'his seats');
+});
+
+test('pongs and heartbeats by the thousand cost Redis no more than one in a while', async (t) => {
+  const server = await serve(t);
+  const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 0 });
+  const { socket } = await visitor(t, server, id);
+  await entry(socket);
+  const zadds = async () => Number(/cmdstat_zadd:calls=(\d+)/.exec(await redis.client.info('commandstats'))[1]);
+  const before = await zadds();
+  for (let i = 0; i < 5000; i++) socket.raw.pong('t');
+  await sleep(2500);
+  assert.ok((await zadds()) - before < 25, `${(await zadds()) - before} signs`);
+  assert.equal(socket.raw.readyState, 1);
+});
+
 test('an entry is pushed without a word on the channel', async (t) => {
   const server = await serve(t);
   for (const grid of [undefined, { rows: 1, seatsPerRow: 9 }]) {
