@@ -114,9 +114,11 @@ export class Live {
       return;
     }
     const { event, payload = {} } = message;
+    this.#listen();
+    // Somebody is there, and that is all it says: the gateway answers so with nothing behind it, too.
+    if (event === 'heartbeat-ack') return;
     if (event === 'error' && payload.code === 'draining') this.retryMs = payload.retryMs;
     if (event !== 'error' || payload.code === 'draining') this.#say('socket');
-    this.#listen();
     this.onMessage(event, payload);
   }
 

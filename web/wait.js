@@ -18,6 +18,8 @@ const api_path = (verb) => `/api/queue/${verb}/${eventId}`;
 const SAY_EVERY_MS = 30000;
 const QUIET_MS = 10000; // heard of nothing for so long, or an interval: ask whether the connection stands
 const SPREAD_MS = 4000; // what everybody learns in one moment, they ask about one after the other
+const FRESH_MS = 5000; // a pod may know so long nothing of somebody who was let in
+const DOUBT_MS = 2000; // after which an answer that is not believed is asked for again
 
 // The API's word -> the state of the page.
 const STATES = {
@@ -31,7 +33,7 @@ const PROBLEMS = { 'event-closed': 'closed', 'unknown-event': 'unknown', 'login-
 // Who has no place yet asks for one.
 const PLACELESS = new Set(['unavailable', 'busy']);
 
-const seen = { state: main.dataset.state, position: Infinity, ticket: undefined, endsAt: undefined, opensAt: Number(opens) };
+const seen = { state: main.dataset.state, position: Infinity, ticket: undefined, endsAt: undefined, enteredAt: 0, opensAt: Number(opens) };
 const tabs = typeof BroadcastChannel === 'function' ? new BroadcastChannel(`tiketi:${eventId}`) : undefined;
 let live;
 let updatedAt = performance.now();
@@ -67,6 +69,7 @@ function enterState(state) {
   write('heading', t(`wait_${state}_title`));
   write('lead', t(`wait_${state}_lead`));
   showTitle();
+  if (state === 'admitted') seen.enteredAt = performance.now();
   if (state === 'admitted') admit();
   else say('polite', `${t(`wait_${state}_title`)}. ${t(`wait_${state}_lead`)}`);
   if (before === 'admitted') document.title = t('title_other', { heading: $('heading').textContent, title });
@@ -167,8 +170,15 @@ function everySecond() {
 
 // ---- what the server says ----
 
+// The word of the one who let him in has come; the pod that answers may not have heard of it yet.
+const isBehind = ({ status }) => seen.state === 'admitted' && status !== 'active' && performance.now() - seen.enteredAt < FRESH_MS;
+
 // An answer of check or status. Returns the seconds until the next question, or null.
 function take(answer) {
+  if (isBehind(answer)) {
+    setTimeout(() => live.ask(), DOUBT_MS); // with a socket the next question would be a minute away
+    return DOUBT_MS / 1000;
+  }
   updatedAt = performance.now();
   if (answer.ticket) seen.ticket = answer.ticket;
   if (answer.status === 'not_in_queue') {
@@ -178,7 +188,10 @@ function take(answer) {
   }
   const state = STATES[answer.status] ?? seen.state;
   if (answer.passExpiresAt) seen.endsAt = Date.parse(answer.passExpiresAt);
-  if (state === 'admitted' && seen.endsAt <= now()) return null; // it is over; the queue has yet to notice
+  if (state === 'admitted' && seen.endsAt <= now()) { // it is over, may be slept through; the queue has yet to notice
+    enterState('expired');
+    return null;
+  }
   if (answer.eventInfo) showMessage(answer.eventInfo.message);
   if (answer.position) takePosition(answer);
   enterState(state);
@@ -312,7 +325,7 @@ async function start() {
     offerNotices({ denied: () => ($('popup_denied').hidden = false) });
     setInterval(everySecond, 1000);
   }
-  live.start();
+  if (!FINAL.has(seen.state)) live.start();
 }
 
 // Without its words this page is what the server wrote: then that is asked for again now and then.

@@ -36,6 +36,27 @@ const listen = (page) => page.evaluate(() => {
 });
 const heard = (page) => page.evaluate(() => globalThis.said);
 
+// Answers the questions of the page for the pod: with what `change` makes of the true answer, until it gives
+// nothing. Counts them.
+async function answering(page, id, change) {
+  const asked = { count: 0 };
+  await page.route(`**/api/queue/status/${id}`, async (route) => {
+    asked.count++;
+    const other = change(asked.count);
+    return other ? route.fulfill({ json: other }) : route.continue();
+  });
+  return asked;
+}
+
+// Keeps every state that the page is in.
+const watchStates = (page) => page.evaluate(() => {
+  const main = document.getElementById('main');
+  globalThis.states = [main.dataset.state];
+  new MutationObserver(() => globalThis.states.push(main.dataset.state)).observe(main, { attributes: true, attributeFilter: ['data-state'] });
+});
+const states = (page) => page.evaluate(() => globalThis.states);
+const comesBack = (page) => page.evaluate(() => globalThis.dispatchEvent(new Event('pageshow')));
+
 // They are a second old at most.
 const stats = (id, expected) => waitUntil(async () => {
   const found = await world.organizer.stats(id);
@@ -418,12 +439,86 @@ test('where nothing happens for an interval, the page makes sure that it is stil
   const id = await world.full();
   const reader = await browser.reader();
   const sent = [];
-  reader.page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => sent.push(JSON.parse(payload).event)));
+  const heardOf = [];
+  reader.page.on('websocket', (socket) => {
+    socket.on('framesent', ({ payload }) => sent.push(JSON.parse(payload).event));
+    socket.on('framereceived', ({ payload }) => heardOf.push(JSON.parse(payload).event));
+  });
   await reader.open(world.url(id));
   await live(reader);
-  await waitUntil(() => sent.includes('heartbeat'), 25000, 'the question');
-  await waitUntil(async () => /just now|[1-5] seconds? ago/.test(await reader.seen('#updated')), 5000, 'the answer');
+  const answered = () => heardOf.filter((event) => event === 'heartbeat-ack').length;
+  await waitUntil(() => sent.includes('heartbeat') && answered() > 0, 25000, 'the question and its answer');
   assert.equal(await reader.seen('#live_text'), 'Live');
+  await reader.close();
+});
+
+test('a gateway that is there with nothing behind it does not make the page live', async () => {
+  const id = await world.full();
+  const reader = await browser.reader();
+  reader.expects(/status of 503/);
+  const socket = {};
+  await reader.page.routeWebSocket(/\/ws$/, (route) => {
+    const server = route.connectToServer();
+    socket.say = (event) => route.send(JSON.stringify({ event, payload: {} }));
+    route.onMessage((text) => server.send(text));
+    server.onMessage((text) => socket.deaf || route.send(text));
+  });
+  await reader.open(world.url(id));
+  await live(reader);
+  socket.deaf = true;
+  let out = true;
+  await reader.page.route(`**/api/queue/status/${id}`, (route) => (out
+    ? route.fulfill({ status: 503, headers: { 'retry-after': '2' }, contentType: 'application/problem+json', body: '{"status":503,"code":"unavailable"}' })
+    : route.continue()));
+  await comesBack(reader.page);
+  await live(reader, 'unavailable');
+  await reader.page.evaluate(() => {
+    globalThis.links = [];
+    const main = document.getElementById('main');
+    new MutationObserver(() => globalThis.links.push(main.dataset.live)).observe(main, { attributes: true, attributeFilter: ['data-live'] });
+  });
+  await waitUntil(async () => /[3-9] seconds ago/.test(await reader.seen('#updated')), 15000, 'news that grow old');
+  socket.say('heartbeat-ack');
+  await reader.page.waitForTimeout(300);
+  assert.doesNotMatch(await reader.seen('#updated'), /now/);
+  assert.deepEqual(await reader.page.evaluate(() => globalThis.links), []);
+  out = false;
+  await live(reader);
+  await reader.close();
+});
+
+test('let in, then asked of a pod that has not heard of it: he stays in', async () => {
+  const { id, inside, reader } = await waiting();
+  const { body: queued } = await reader.context.request.get(`${world.server.url}/api/queue/status/${id}`).then(async (answer) => ({ body: await answer.json() }));
+  assert.equal(queued.status, 'queued');
+  await inside.leave(id);
+  await showing(reader, 'admitted');
+  await watchStates(reader.page);
+  const asked = await answering(reader.page, id, (count) => count === 1 && queued);
+  await comesBack(reader.page);
+  await waitUntil(() => asked.count >= 2, 10000, 'the second question');
+  await reader.page.waitForTimeout(300);
+  assert.deepEqual(await states(reader.page), ['admitted']);
+  await reader.close();
+});
+
+test('let in, and gone again: what is said again and again is believed', async () => {
+  const { id, inside, reader } = await waiting();
+  await inside.leave(id);
+  await showing(reader, 'admitted');
+  await answering(reader.page, id, () => ({ status: 'not_in_queue' }));
+  await comesBack(reader.page);
+  await showing(reader, 'expired');
+  await reader.close();
+});
+
+test('a turn that was slept through is told as one that has ended', async () => {
+  const { id, reader } = await waiting();
+  const over = new Date(Date.now() - 60000).toISOString();
+  await answering(reader.page, id, () => ({ queued: false, status: 'active', currentUsers: 1, threshold: 1, passExpiresAt: over }));
+  await comesBack(reader.page);
+  await showing(reader, 'expired');
+  assert.equal(await reader.seen('#heading'), 'Your turn has ended');
   await reader.close();
 });
 
