@@ -71,6 +71,26 @@ struct jws_ring {
 
 /* ---- base64url ---- */
 
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* 1 in each byte of `values` (below 64) that is above `limit`. */
+static uint64_t above(uint64_t values, unsigned limit)
+{
+    return (values + EACH(127 - limit)) >> 7 & EACH(1);
+}
+
+/* The digits of eight values of six bits, the lowest 48 of `bits`, all at once: the first in the highest byte.
+ * Each sum fits into its byte. */
+static uint64_t digits_of(uint64_t bits)
+{
+    uint64_t values = (bits & 0xffffff) | (bits >> 24 & 0xffffff) << 32;
+    values = (values & 0x00000fff00000fff) | (values & 0x00fff00000fff000) << 4;
+    values = (values & 0x003f003f003f003f) | (values & 0x0fc00fc00fc00fc0) << 2;
+    return values + EACH('A') + above(values, 25) * ('a' - 'A' - 26) -
+           above(values, 51) * ('a' + 26 - '0') - above(values, 61) * ('0' + 10 - '-') +
+           above(values, 62) * ('_' - '-' - 1);
+}
+
 void base64url_encode(const void *data, size_t len, struct buf *out)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -78,13 +98,11 @@ void base64url_encode(const void *data, size_t len, struct buf *out)
     char *to = buf_extend(out, len / 3 * 4 + (len % 3 > 0 ? len % 3 + 1 : 0));
     if (to == NULL)
         return;
-    for (; len >= 8; len -= 6, in += 6) { /* eight are read, six are taken */
+    for (; len >= 8; len -= 6, in += 6, to += 8) { /* eight are read, six are taken */
         uint64_t bits;
         memcpy(&bits, in, sizeof(bits));
-        bits = be64toh(bits);
-#pragma GCC unroll 8
-        for (int shift = 58; shift > 10; shift -= 6)
-            *to++ = digits[bits >> shift & 0x3f];
+        bits = htobe64(digits_of(be64toh(bits) >> 16));
+        memcpy(to, &bits, sizeof(bits));
     }
     for (; len >= 3; len -= 3, in += 3) {
         *to++ = digits[in[0] >> 2];
