@@ -11,7 +11,7 @@ import { Live } from './live.js';
 import { chime, notify, offerNotices } from './notices.js';
 
 const $ = (id) => document.getElementById(id);
-const { event: eventId, assets, ws, title, opens, interval, json } = document.body.dataset;
+const { event: eventId, place, assets, ws, title, opens, interval, json } = document.body.dataset;
 const main = $('main');
 const api_path = (verb) => `/api/queue/${verb}/${eventId}`;
 
@@ -86,25 +86,32 @@ function admit() {
   if (at === document.body || at.checkVisibility?.() === false) $('enter').focus({ preventScroll: true });
 }
 
-// The first position of this place, so that a bar can show the way since then.
-function firstPosition() {
-  const key = `tiketi:first:${eventId}`;
-  const place = $('reference').textContent;
+// What this browser keeps of the place: the first position shown, so that a bar can show the way since then,
+// and the lowest: the page that is sent next may know an older one (wait_first.js). No storage: both begin
+// with this visit.
+function keepPosition() {
+  const key = `tiketi:place:${eventId}`;
+  let kept;
   try {
-    const kept = JSON.parse(localStorage.getItem(key) ?? 'null');
-    if (kept?.place === place && kept.first >= seen.position) return kept.first;
-    localStorage.setItem(key, JSON.stringify({ place, first: seen.position }));
+    kept = JSON.parse(localStorage.getItem(key));
+    if (kept?.place !== place) kept = undefined;
   } catch {
-    // no storage: the bar begins with this visit
+    // none
   }
-  return (seen.first = Math.max(seen.first ?? 0, seen.position));
+  seen.position = Math.min(seen.position, kept?.lowest ?? Infinity);
+  seen.first = Math.max(seen.first ?? 0, kept?.first ?? 0, seen.position);
+  try {
+    localStorage.setItem(key, JSON.stringify({ place, first: seen.first, lowest: seen.position }));
+  } catch {
+    // none
+  }
 }
 
 function showPosition() {
-  const { position } = seen;
-  if (!Number.isFinite(position)) return;
+  if (!Number.isFinite(seen.position)) return;
+  keepPosition();
+  const { position, first } = seen;
   const ahead = position - 1;
-  const first = firstPosition();
   $('place').hidden = false;
   write('position', number(position));
   $('position').dataset.digits = String(position).length;
@@ -180,7 +187,7 @@ function take(answer) {
     return DOUBT_MS / 1000;
   }
   updatedAt = performance.now();
-  if (answer.ticket) seen.ticket = answer.ticket;
+  if (answer.ticket) seen.ticket = seen.untold ?? answer.ticket;
   if (answer.status === 'not_in_queue') {
     if (seen.left || seen.state === 'admitted') enterState(seen.left ? 'left' : 'expired');
     else location.replace(location.pathname); // he had no turn that could have ended: the page that is sent knows more
@@ -214,10 +221,24 @@ async function learnOpening() {
   everySecond();
 }
 
+// A ticket that came by the socket knows a lower position than the cookie's does: the server takes it over.
+async function askStatus() {
+  const ticket = seen.untold;
+  try {
+    const answer = await api('GET', api_path('status'), { headers: ticket ? { 'X-Tiketi-Ticket': ticket } : {} });
+    if (seen.untold === ticket) seen.untold = undefined;
+    return answer;
+  } catch (error) {
+    if (!ticket || (error.status !== 401 && error.status !== 403)) throw error;
+    seen.untold = undefined; // no longer his: the keys were changed, or the cookie that says who he is
+    return askStatus();
+  }
+}
+
 async function poll() {
   try {
     if (seen.state === 'scheduled') await learnOpening();
-    if (!PLACELESS.has(seen.state)) return take(await api('GET', api_path('status')));
+    if (!PLACELESS.has(seen.state)) return take(await askStatus());
     await api('POST', api_path('check'));
     location.replace(location.pathname); // the page as it is now
     return null;
@@ -231,7 +252,7 @@ async function poll() {
 
 const NEWS = {
   'queue-position': (payload) => {
-    if (payload.ticket) seen.ticket = payload.ticket;
+    if (payload.ticket) seen.ticket = seen.untold = payload.ticket;
     takePosition(payload);
     if (seen.state === 'restoring') live.ask();
   },

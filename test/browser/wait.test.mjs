@@ -328,6 +328,75 @@ test('a threshold that is raised lets them in; a position never rises, whatever 
   await Promise.all([reader.close(), far.close()]);
 });
 
+test('a position that was shown by the socket does not rise with a reload', async () => {
+  const { id, reader } = await waiting();
+  await world.crowd(id, 3);
+  const far = await browser.reader();
+  await far.open(world.url(id));
+  await live(far);
+  assert.equal(await number(far), 5);
+  // As after messages that no cookie knows of.
+  await far.page.evaluate((key) => localStorage.setItem(key, JSON.stringify({ ...JSON.parse(localStorage.getItem(key)), first: 9, lowest: 2 })), `tiketi:place:${id}`);
+  await far.context.addInitScript(() => {
+    globalThis.painted = [];
+    const look = () => {
+      const text = document.getElementById('position')?.textContent;
+      if (text) globalThis.painted.push(`${text} ${document.getElementById('ahead').textContent}`);
+      requestAnimationFrame(look);
+    };
+    requestAnimationFrame(look);
+  });
+  await far.page.route('**/wait.js', async (route) => { // slowly, so that the page is seen without it
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await route.continue();
+  });
+  await far.page.reload();
+  await live(far);
+  const painted = new Set(await far.page.evaluate(() => globalThis.painted));
+  assert.deepEqual([...painted].map((text) => text.trim()), ['2', '2 1 person ahead of you']);
+  assert.equal(await far.page.locator('#progress').getAttribute('value'), '78');
+
+  // Another place is another beginning.
+  await far.page.locator('#leave').click();
+  await far.page.locator('#leave_dialog button[value="yes"]').click();
+  await showing(far, 'left');
+  await far.page.getByRole('link', { name: 'Join the queue again' }).click();
+  await live(far);
+  assert.equal(await number(far), 5);
+  await Promise.all([reader.close(), far.close()]);
+});
+
+test('the ticket that came by the socket is told to the server, once, and dropped where it is refused', async () => {
+  const { id, reader } = await waiting();
+  reader.expects(/status of 403/);
+  const sent = [];
+  let refuse = true;
+  await reader.page.route(`**/api/queue/status/${id}`, (route) => {
+    const ticket = route.request().headers()['x-tiketi-ticket'];
+    sent.push(ticket);
+    if (!ticket || !refuse) return route.continue();
+    refuse = false;
+    return route.fulfill({ status: 403, contentType: 'application/problem+json', body: '{"status":403,"code":"not-yours"}' });
+  });
+  await comesBack(reader.page);
+  await waitUntil(() => sent.length === 2, 10000, 'the question without the ticket');
+  assert.equal(typeof sent[0], 'string');
+  assert.equal(sent[1], undefined);
+  await reader.page.reload();
+  await live(reader);
+  sent.length = 0;
+  await comesBack(reader.page);
+  await waitUntil(() => sent.length === 1, 10000, 'a question');
+  assert.equal(typeof sent[0], 'string');
+  await waitUntil(async () => {
+    await comesBack(reader.page);
+    return sent.at(-1) === undefined;
+  }, 10000, 'a question without it');
+  assert.equal(await reader.seen('#heading'), 'You are in the queue');
+  assert.equal(await number(reader), 1);
+  await reader.close();
+});
+
 test('pause, message, resume, close: as the organizer does it', async () => {
   const { id, reader } = await waiting();
   await listen(reader.page);
