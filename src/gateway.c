@@ -413,7 +413,7 @@ static uint64_t plan_signs(struct gateway *gateway)
     if (ping_ms < PING_MIN_MS)
         ping_ms = PING_MIN_MS;
     gateway->sign_rest_ms =
-        (uint32_t)(2 * ping_ms <= rare_ms ? ping_ms + ping_ms / 2 : ping_ms / 2);
+        (uint32_t)(2 * ping_ms <= rare_ms ? 2 * ping_ms - ping_ms / 10 : ping_ms / 2);
     return (uint64_t)ping_ms;
 }
 

@@ -456,6 +456,8 @@ static void leave_done(void *arg, enum status status, const struct queue_place *
     struct gateway *gateway = visitor->room->gateway;
     if (status != ST_OK) {
         visitor_error(gateway, visitor, "unavailable", "Not done: try again.");
+        visitor->generation = 0; /* a question dropped for this one is asked again */
+        missed(visitor->room);
         return;
     }
     struct visitor *tab = room_first(visitor->room, visitor->buyer);
