@@ -540,6 +540,9 @@ const NEWS = {
     else live.refresh();
   },
   'queue-cleared': () => live.refresh(),
+  // He is not inside, says the gateway; his turn may have ended elsewhere.
+  'queue-position': () => live.ask(),
+  error: ({ code }) => code !== 'draining' && live.ask(),
 };
 
 function showLink(link) {

@@ -121,6 +121,51 @@ test('seats go and come back before the eyes, and out of a choice that was not y
   await reader.close();
 });
 
+// Inside, with the gateway's words in the hands of the test: line.say(event, payload); `deaf` to its own.
+async function overheard(id) {
+  const reader = await browser.reader(DESKTOP);
+  reader.expects(/WebSocket is closed before the connection is established/);
+  const line = { deaf: false };
+  await reader.page.routeWebSocket(/\/ws$/, (route) => {
+    const gateway = route.connectToServer();
+    line.say = (event, payload) => route.send(JSON.stringify({ event, payload }));
+    route.onMessage((text) => gateway.send(text));
+    gateway.onMessage((text) => line.deaf || route.send(text));
+  });
+  await reader.open(`${server.url}/wait/${id}`);
+  await reaches(reader, 'admitted');
+  await reader.open(`${server.url}/buy/${id}`);
+  await drawn(reader);
+  await waitUntil(async () => (await reader.page.locator('#main').getAttribute('data-live')) === 'socket', 10000, 'the socket');
+  return { reader, line };
+}
+
+test('a turn that ends in another tab ends here at once', async () => {
+  const id = await sale({ autoHold: 0 });
+  const reader = await inside(id);
+  await waitUntil(async () => (await reader.page.locator('#main').getAttribute('data-live')) === 'socket', 10000, 'the socket');
+  await reader.page.evaluate(() => {
+    const { event: eventId, ws, json } = document.body.dataset;
+    const other = new WebSocket(ws, 'tiketi.v1');
+    const send = (event, payload) => other.send(JSON.stringify({ event, payload }));
+    other.onopen = () => send('join-queue', { eventId, ticket: JSON.parse(json).ticket });
+    other.onmessage = ({ data }) => JSON.parse(data).event === 'queue-entry-allowed' && send('leave-queue', { eventId });
+  });
+  await reaches(reader, 'over', 5000);
+  await reader.close();
+});
+
+test('who is told a position while he chooses asks whether he is inside', async () => {
+  const id = await sale({ autoHold: 0 });
+  const { reader, line } = await overheard(id);
+  let asked = 0;
+  reader.page.on('request', (request) => (asked += request.url().includes('/api/queue/status/')));
+  line.say('queue-position', { eventId: id, position: 3, queueSize: 3 });
+  await waitUntil(() => asked > 0, 4000, 'the question');
+  assert.equal(await state(reader), 'choose');
+  await reader.close();
+});
+
 test('by keyboard alone, from the waiting page to the ticket', async () => {
   const id = await sale({ autoHold: 0 });
   const reader = await browser.reader(DESKTOP);
