@@ -28,6 +28,9 @@ const KNOWN = new Set(['seat-taken', 'no-adjacent', 'no-seats', 'limit', 'expire
 const SETTING_ASIDE_MS = 6000;
 const SLOW_MS = 20000;
 const LATE_MS = 15000;
+const MAP_AGE_MS = 1000; // a map may be so old
+const MAP_TRIES = 5;
+const NOTED_MS = 3000; // by then the map has what was said before
 
 const order = new Order(eventId);
 const seen = { state: main.dataset.state, ticket: undefined, endsAt: undefined, busy: false, arrivedAt: performance.now() };
@@ -271,11 +274,36 @@ function readMap() {
   return asking;
 }
 
+let wanted = 0; // the version of the map that is known to exist
+let catchingUp;
+
+// The map may be older than the news that made us read it, and the next news may be long in coming.
+function catchUp(version = 0) {
+  wanted = Math.max(wanted, version);
+  catchingUp ??= (async () => {
+    for (let n = 0; n < MAP_TRIES && ACTIVE.has(seen.state); n++) {
+      if (n > 0) await sleep(MAP_AGE_MS * (1 + Math.random()));
+      await readMap().catch(() => {});
+      if (seats?.version >= wanted) break;
+    }
+    catchingUp = undefined;
+  })();
+}
+
 function takeDelta(payload) {
-  if (!seats) return;
-  const changed = seats.apply(payload);
+  if (!seats && !CHOOSING.has(seen.state)) return;
+  const changed = seats?.apply(payload);
   if (changed) seatsChanged(changed);
-  else readMap().catch(() => {});
+  else catchUp(payload.version);
+}
+
+// These are gone, an answer says. Where that is over sooner than it is in the map, no change is ever told.
+async function noteGone(gone) {
+  seats?.note(gone);
+  await sleep(NOTED_MS);
+  await readMap().catch(() => {});
+  const back = seats?.settle(gone) ?? [];
+  if (back.length > 0) seatsChanged(back);
 }
 
 function seatsChanged(changed) {
@@ -397,7 +425,7 @@ async function refused(error, wanted = []) {
   if (key === 'seat-taken' || key === 'expired') await Promise.allSettled([readMap(), order.refresh()]);
   takeHeld();
   const taken = (error.problem?.seats ?? []).map((id) => seats?.index(id)).filter((i) => i >= 0);
-  if (key === 'seat-taken') seats?.note(taken);
+  if (key === 'seat-taken') noteGone(taken);
   const offer = key === 'seat-taken' ? offerFor(wanted) : undefined;
   if (key === 'seat-taken') draft = [...held];
   redraw(taken);

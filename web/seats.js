@@ -52,6 +52,7 @@ export class Seats {
       else this.sections.push({ name: row.section, rows: [row] });
     }
     this.tiers = [...new Set(this.prices)].sort((a, b) => b - a);
+    this.noted = new Set(); // gone, as somebody said; free, as the map has it
     this.free = 0;
     for (const status of this.status) this.free += status === FREE;
   }
@@ -98,9 +99,19 @@ export class Seats {
     changed.push(i);
   }
 
-  // Told by the way: these are gone. The map says so within a second.
+  // Told by the way: these are gone. The map says so within a second; until then one that does not is older.
   note(gone) {
-    for (const i of gone) this.#set(i, HELD, []);
+    for (const i of gone) {
+      if (this.isFree(i)) this.noted.add(i);
+      this.#set(i, HELD, []);
+    }
+  }
+
+  // That second is over: what the map still does not say is no longer so. -> indices that changed
+  settle(gone) {
+    const changed = [];
+    for (const i of gone) if (this.noted.delete(i)) this.#set(i, FREE, changed);
+    return changed;
   }
 
   apply({ from, version, seats, reload }) {
@@ -110,6 +121,7 @@ export class Seats {
     for (const { id, status } of seats) {
       const i = this.index(id);
       if (i < 0) return null;
+      this.noted.delete(i);
       this.#set(i, CODES[status], changed);
     }
     this.version = version;
@@ -124,7 +136,11 @@ export class Seats {
       if (hall.ids[i] !== this.ids[i]) return null;
     }
     const changed = [];
-    for (let i = 0; i < this.count; i++) this.#set(i, hall.status[i], changed);
+    for (let i = 0; i < this.count; i++) {
+      if (hall.status[i] === FREE && this.noted.has(i)) continue;
+      this.noted.delete(i);
+      this.#set(i, hall.status[i], changed);
+    }
     this.version = hall.version;
     return changed;
   }

@@ -166,6 +166,41 @@ test('who is told a position while he chooses asks whether he is inside', async 
   await reader.close();
 });
 
+test('a map that is older than the news is read again', async () => {
+  const id = await sale({ autoHold: 0 });
+  const { reader, line } = await overheard(id);
+  line.deaf = true;
+  const other = await rival(id);
+  const { seats } = (await other.get(`/api/seats/${id}`)).body;
+  await other.reserve({ eventId: id, seatIds: [seats[0].id] });
+  const version = await waitUntil(async () => {
+    const map = (await other.get(`/api/seats/${id}`)).body;
+    return map.seats[0].status !== 'available' && map.version;
+  }, 10000, 'the map to know');
+  let old = 0;
+  await reader.context.route(`**/api/seats/${id}`, (route) => (old++ === 0 ? route.fulfill({ status: 304 }) : route.continue()));
+  line.say('seats-changed', { eventId: id, from: version - 1, version, reload: true });
+  await waitUntil(async () => /taken$/.test(await label(reader, 1, 1)), 5000, 'the second look');
+  assert.ok(old >= 2);
+  await reader.close();
+});
+
+test('a seat that was taken when he asked, and is free again, is shown free', async () => {
+  const id = await sale({ autoHold: 0 });
+  const reader = await inside(id, DESKTOP);
+  reader.expects(/status of 409/);
+  await reader.page.route('**/api/reservations', (route) => {
+    if (route.request().method() !== 'POST') return route.continue();
+    const { seatIds } = route.request().postDataJSON();
+    return route.fulfill({ status: 409, contentType: 'application/problem+json', body: JSON.stringify({ status: 409, code: 'seat-taken', seats: seatIds }) });
+  });
+  await seat(reader, 2, 3).click();
+  await reader.page.locator('#take').click();
+  await waitUntil(async () => /taken$/.test(await label(reader, 2, 3)), 10000, 'the seat to go');
+  await waitUntil(async () => /available$/.test(await label(reader, 2, 3)), 10000, 'the seat to come back');
+  await reader.close();
+});
+
 test('by keyboard alone, from the waiting page to the ticket', async () => {
   const id = await sale({ autoHold: 0 });
   const reader = await browser.reader(DESKTOP);

@@ -53,6 +53,19 @@ test('a newer map changes what changed; that of another hall is another hall', (
   assert.equal(seats.update(pack({ ...hall(['A', '1', '.....']), version: 10 })), null);
 });
 
+test('what is noted holds against an older map, and no longer than it is told to', () => {
+  const seats = made(['A', '1', '....']);
+  seats.note([0, 1, 2]);
+  assert.equal(seats.free, 1);
+  assert.deepEqual(seats.update(pack({ ...hall(['A', '1', 'x...']), version: 8 })), [0], 'one is in the map by now');
+  assert.deepEqual([...seats.status], [SOLD, HELD, HELD, FREE]);
+  assert.deepEqual(seats.apply({ from: 8, version: 9, seats: [{ id: seats.id(1), status: 'available' }] }), [1], 'a change is news');
+  assert.deepEqual(seats.settle([0, 1, 2]), [2], 'taken and given back between two maps');
+  assert.deepEqual([...seats.status], [SOLD, FREE, FREE, FREE]);
+  assert.equal(seats.free, 3);
+  assert.deepEqual(seats.settle([0, 1, 2]), []);
+});
+
 test('the next best: as many, together, near by; his own count as free', () => {
   const seats = made(['A', '1', '..........'], ['A', '2', 'xxx..xxxxx'], ['B', '1', '..........']);
   const taken = (i) => seats.note([i]);
