@@ -184,6 +184,11 @@ typedef void (*queue_log_cb)(void *arg, enum status status, const struct log_ent
  * with active_now asked in the same round trip or the next. Borrowed. */
 MUST_CHECK enum status queue_read_log(struct queue *queue, const char *event, const char *after,
                                       size_t limit, queue_log_cb cb, void *arg);
+/* The same for who consumes the log and has consumed all of it up to `cursor`. Entries at or below
+ * the cursor: Redis had lost its last writes, and these were written since then; the cursor has to
+ * go back below the first of them. */
+MUST_CHECK enum status queue_read_log_on(struct queue *queue, const char *event, const char *cursor,
+                                         size_t limit, queue_log_cb cb, void *arg);
 /* free:{id} and the trimming of the log up to the consumed id. admitted: count `n` as of which
  * `free_seats` holds; an older one never replaces a newer. */
 MUST_CHECK enum status queue_write_free(struct queue *queue, const char *event, int64_t free_seats,

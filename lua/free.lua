@@ -19,17 +19,6 @@ if not open() then
 end
 settle()
 
-local function parts(id)
-    local ms, seq = id:match('^(%d+)%-(%d+)$')
-    return num(ms), num(seq)
-end
-
-local function older(a, b)
-    local a_ms, a_seq = parts(a)
-    local b_ms, b_seq = parts(b)
-    return a_ms < b_ms or (a_ms == b_ms and a_seq < b_seq)
-end
-
 local stored = call('HMGET', K_FREE, 'id', 'admitted')
 local applied = 0
 if not (stored[1] and older(ARGV[3], stored[1])) then

@@ -3,44 +3,29 @@
 -- log: reads the admission log for its consumer.
 --
 -- KEYS  as in shared.lua
--- ARGV  1  id of the last entry consumed; 0-0: from the start
+-- ARGV  1  id of the entry after which to read; 0-0: from the start
 --       2  entries at most, up to 500
+--       3  1: that id is the consumer's cursor, so everything up to it has been consumed
 -- REPLY OK and the numbers, then ten per entry, in order: id, kind, buyer, place, epoch, at (ms),
 --       inside, threshold, n, still inside by that very admission (0|1)
 --       NOCONFIG
 --
--- A log that ends before what was consumed is a new one, begun after Redis had lost its data, on
--- a clock that is behind. Its entries are then written again above the consumed id, so that the
--- consumer sees them, once.
+-- A log without the entry the cursor stands on has lost it: by a failover its last entries, or
+-- all of them and this is a new one. On a clock that is behind, entries written since then are
+-- below the cursor, and would be passed over. free:{id} was lost with the log, so what it says was
+-- consumed is no later than the loss: entries above that and up to the cursor are the reply. The
+-- consumer moves its cursor back below the first of them; what it has consumed before has no second
+-- effect. Where there are none, the log's next id is raised above the cursor instead.
 --
--- Invariant: reads only, but for that.
+-- Invariants: no entry is written or copied, so a call costs what it replies, however long the log.
+-- free.id is never above the log's last id, so that it stands for an entry of this very log.
 
 if not open() then
     return {'NOCONFIG'}
 end
 settle()
 
-local function parts(id)
-    local ms, seq = id:match('^(%d+)%-(%d+)$')
-    return num(ms), num(seq)
-end
-
 local after, limit = ARGV[1], min(num(ARGV[2]), 500)
-
-local function rewrite()
-    local ms, seq = parts(after)
-    while true do
-        local entries = call('XRANGE', K_LOG, '-', after, 'COUNT', 500)
-        if #entries == 0 then
-            return
-        end
-        for i = 1, #entries do
-            seq = seq + 1
-            call('XADD', K_LOG, text(ms) .. '-' .. text(seq), unpack(entries[i][2]))
-            call('XDEL', K_LOG, entries[i][1])
-        end
-    end
-end
 
 local function last_id()
     local info = call('XINFO', 'STREAM', K_LOG)
@@ -51,14 +36,36 @@ local function last_id()
     end
 end
 
-local entries = call('XRANGE', K_LOG, '(' .. after, '+', 'COUNT', limit)
-if #entries == 0 and call('EXISTS', K_LOG) == 1 then
-    local last_ms, last_seq = parts(last_id())
-    local ms, seq = parts(after)
-    if last_ms < ms or (last_ms == ms and last_seq < seq) then
-        rewrite()
-        entries = call('XRANGE', K_LOG, '(' .. after, '+', 'COUNT', limit)
+-- Up to which entry this very log was consumed.
+local function consumed(last)
+    local id = call('HGET', K_FREE, 'id')
+    if id and older(last, id) then -- it was an entry of a log that is gone
+        call('HSET', K_FREE, 'id', '0-0')
+        return '0-0'
     end
+    return id or '0-0'
+end
+
+-- Entries that the cursor would pass over.
+local function passed_over()
+    if call('EXISTS', K_LOG) == 0 then
+        return {}
+    end
+    local last = last_id()
+    local from = consumed(last)
+    if not older(from, after) or #call('XRANGE', K_LOG, after, after) > 0 then
+        return {}
+    end
+    local entries = call('XRANGE', K_LOG, '(' .. from, after, 'COUNT', limit)
+    if #entries == 0 and older(last, after) then
+        call('XSETID', K_LOG, after)
+    end
+    return entries
+end
+
+local entries = ARGV[3] == '1' and passed_over() or {}
+if #entries == 0 then
+    entries = call('XRANGE', K_LOG, '(' .. after, '+', 'COUNT', limit)
 end
 
 local reply = numbers()

@@ -54,6 +54,14 @@ local function num(value)
     return tonumber(value) or 0
 end
 
+-- Ids of the log as two numbers: as texts, 999-0 would come after 1000-0.
+local function older(a, b)
+    local a_ms, a_seq = a:match('^(%d+)%-(%d+)$')
+    local b_ms, b_seq = b:match('^(%d+)%-(%d+)$')
+    a_ms, b_ms = num(a_ms), num(b_ms)
+    return a_ms < b_ms or (a_ms == b_ms and num(a_seq) < num(b_seq))
+end
+
 local function status_in_force(stored, opens, closes, now)
     if stored == 'draft' then
         return stored

@@ -17,6 +17,8 @@
  *     lost: gateways learn "active" by themselves, and the buyer's page fetches its reservation.
  *   - PostgreSQL down or slower than two seconds: whoever came is told so without a reservation;
  *     the holds follow, and a second message with them, when it is back.
+ *   - Redis has lost writes: what it wrote since then stands below the cursor, which goes back
+ *     (lua/log.lua); entries read twice have one effect.
  * A lease lost in mid-chain needs no care: the other holder moves the cursor, and ours is refused.
  *
  * Called by: processor. Owns: its chain; one call is under way at a time, another for spent places.
@@ -35,8 +37,8 @@
 #include <string.h>
 
 #define CONSUME_MS     2000
-#define FREE_EVERY_MS  900       /* so that a freed seat opens its place within a second or so */
-#define OUTAGE_BACK_MS 5000      /* without a cursor: entries of the last seconds are told */
+#define FREE_EVERY_MS  900  /* so that a freed seat opens its place within a second or so */
+#define OUTAGE_BACK_MS 5000 /* without a cursor: entries of the last seconds are told */
 #define ENTRIES_MAX    (1 << 20) /* bytes of one batch as JSON */
 #define OUTBOX_MAX     (16 << 20)
 #define PLAIN_CHUNK    50
@@ -137,6 +139,19 @@ static bool is_after(const char *a, const char *b)
     const uint64_t seq_a = *rest_a == '-' ? strtoull(rest_a + 1, NULL, 10) : 0;
     const uint64_t seq_b = *rest_b == '-' ? strtoull(rest_b + 1, NULL, 10) : 0;
     return seq_a > seq_b;
+}
+
+/* The highest id below that of an entry, as far as PostgreSQL's bigint goes. */
+static void id_before(char *out, const char *id)
+{
+    char *rest;
+    const uint64_t ms = strtoull(id, &rest, 10);
+    const uint64_t seq = *rest == '-' ? strtoull(rest + 1, NULL, 10) : 0;
+    if (seq > 0)
+        (void)snprintf(out, ID_SIZE, "%" PRIu64 "-%" PRIu64, ms, seq - 1);
+    else
+        (void)snprintf(out, ID_SIZE, "%" PRIu64 "-%" PRId64, ms > 0 ? ms - 1 : 0,
+                       ms > 0 ? INT64_MAX : 0);
 }
 
 /* ---- messages ---- */
@@ -360,6 +375,44 @@ static enum status ask_state(struct ledger *ledger, const char *first, db_cb cb)
     return db_query_within(ledger->opts.db, CONSUME_MS, &stmt, params, cb, ledger);
 }
 
+/* ---- the cursor moves back ---- */
+
+static void moved_back(void *arg, enum status status, const struct db_result *result)
+{
+    struct ledger *ledger = arg;
+    (void)status; /* the next poke asks where the cursor is */
+    (void)result;
+    ledger->again = ledger->again || status == ST_OK;
+    end_chain(ledger);
+}
+
+/* Redis has lost the stream and begun another below the cursor: all of it is read again. What was
+ * copied before has no second effect. */
+static void reset_cursor(struct ledger *ledger, const char *stored)
+{
+    static const struct db_stmt stmt = {.name = "ledger_reset",
+                                        .sql = "SELECT outcome FROM ledger_reset($1, $2)",
+                                        .param_count = 2};
+    const char *const params[] = {ledger->event, stored};
+    if (db_query(ledger->opts.db, &stmt, params, moved_back, ledger) != ST_OK)
+        end_chain(ledger);
+}
+
+/* Redis has lost its last writes, and `first` was written below the cursor since then. */
+static void rewind_cursor(struct ledger *ledger, const char *first)
+{
+    static const struct db_stmt stmt = {.name = "ledger_rewind",
+                                        .sql = "SELECT outcome FROM ledger_rewind($1, $2, $3)",
+                                        .param_count = 3};
+    char before[ID_SIZE];
+    id_before(before, first);
+    const char *const params[] = {ledger->event, ledger->cursor, before};
+    ledger->cursor_known = false;
+    ledger->told[0] = '\0'; /* it stands for entries of what was lost */
+    if (db_query(ledger->opts.db, &stmt, params, moved_back, ledger) != ST_OK)
+        end_chain(ledger);
+}
+
 /* ---- the log ---- */
 
 static void log_read(void *arg, enum status status, const struct log_entry *entries, size_t count)
@@ -376,6 +429,10 @@ static void log_read(void *arg, enum status status, const struct log_entry *entr
             end_chain(ledger);
         return;
     }
+    if (!is_after(entries[0].id, ledger->cursor)) {
+        rewind_cursor(ledger, entries[0].id);
+        return;
+    }
     ledger->renew = false; /* consuming does */
     ledger->full = count == QUEUE_CALL_MAX;
     copy_id(ledger->last, entries[count - 1].id);
@@ -386,8 +443,8 @@ static void log_read(void *arg, enum status status, const struct log_entry *entr
 
 static void ask_log(struct ledger *ledger)
 {
-    if (queue_read_log(ledger->opts.queue, ledger->event, ledger->cursor, QUEUE_CALL_MAX, log_read,
-                       ledger) != ST_OK)
+    if (queue_read_log_on(ledger->opts.queue, ledger->event, ledger->cursor, QUEUE_CALL_MAX,
+                          log_read, ledger) != ST_OK)
         end_chain(ledger);
 }
 
@@ -415,26 +472,6 @@ static void ask_stats(struct ledger *ledger)
 }
 
 /* ---- the cursor ---- */
-
-static void was_reset(void *arg, enum status status, const struct db_result *result)
-{
-    struct ledger *ledger = arg;
-    (void)status; /* the next poke asks where the cursor is */
-    (void)result;
-    end_chain(ledger);
-}
-
-/* Redis has lost the stream and began another below the cursor: all of it is read again. What was
- * copied before has no second effect. */
-static void reset_cursor(struct ledger *ledger, const char *stored)
-{
-    static const struct db_stmt stmt = {.name = "ledger_reset",
-                                        .sql = "SELECT outcome FROM ledger_reset($1, $2)",
-                                        .param_count = 2};
-    const char *const params[] = {ledger->event, stored};
-    if (db_query(ledger->opts.db, &stmt, params, was_reset, ledger) != ST_OK)
-        end_chain(ledger);
-}
 
 static void state_read(void *arg, enum status status, const struct db_result *result)
 {

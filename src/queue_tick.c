@@ -209,8 +209,8 @@ static void on_log(void *arg, enum status status, const struct redis_reply *repl
     queue_op_free(op);
 }
 
-enum status queue_read_log(struct queue *queue, const char *event, const char *after, size_t limit,
-                           queue_log_cb cb, void *arg)
+static enum status read_log(struct queue *queue, const char *event, const char *after, size_t limit,
+                            bool is_cursor, queue_log_cb cb, void *arg)
 {
     struct queue_room *room = queue_room(queue, event);
     struct queue_op *op = queue_op_new(queue, room, arg);
@@ -218,7 +218,20 @@ enum status queue_read_log(struct queue *queue, const char *event, const char *a
     struct redis_args *args = queue_args(queue, room);
     add_id(args, after);
     redis_args_add_uint(args, limit < QUEUE_CALL_MAX ? limit : QUEUE_CALL_MAX);
+    redis_args_add(args, is_cursor ? "1" : "0");
     return queue_run(op, QUEUE_SCRIPT_LOG, on_log);
+}
+
+enum status queue_read_log(struct queue *queue, const char *event, const char *after, size_t limit,
+                           queue_log_cb cb, void *arg)
+{
+    return read_log(queue, event, after, limit, false, cb, arg);
+}
+
+enum status queue_read_log_on(struct queue *queue, const char *event, const char *cursor,
+                              size_t limit, queue_log_cb cb, void *arg)
+{
+    return read_log(queue, event, cursor, limit, true, cb, arg);
 }
 
 enum status queue_write_free(struct queue *queue, const char *event, int64_t free_seats,

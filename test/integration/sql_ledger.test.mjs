@@ -218,6 +218,21 @@ test('the state names cursor and free seats, and notices a stream begun again be
   assert.deepEqual(await state('990-0'), ['known', out.consumed, 1 + 1, 7]);
 });
 
+test('the cursor goes back below what Redis wrote after losing its last entries; nothing has a second effect', async () => {
+  await sql.event('w1');
+  const log = new Log('w1');
+  const [first, ...others] = [1, 2, 3].map((place) => log.entry('promote', `u:${place}`, place));
+  await log.consume([first, ...others]);
+  const rewind = async (from, to) => (await sql.call('ledger_rewind', 'w1', from, to)).outcome;
+  assert.equal(await rewind('1002-0', '1001-9223372036854775807'), 'stale');
+  assert.equal(await rewind('1003-0', '1004-0'), 'stale', 'never forward');
+  assert.equal(await rewind('1003-0', '1001-9223372036854775807'), 'rewound');
+  assert.equal((await sql.call('ledger_state', 'w1', first.id)).consumed, '1001-9223372036854775807');
+  const late = { ...log.entry('straight', 'u:4', 4), id: '1002-5' };
+  const out = await log.consume([others[0], late, others[1]], '1001-9223372036854775807');
+  assert.deepEqual([out.outcome, out.consumed, out.free, out.held], ['consumed', '1003-0', 6, 1]);
+});
+
 test('who holds seats before his admission was copied is not counted twice', async () => {
   await sql.event('e2');
   const log = new Log('e2');

@@ -162,8 +162,9 @@ export class Room {
     return result;
   }
 
-  async log(after = '0-0', limit = 500) {
-    const result = this.decode(await this.run('log', after, limit), 10);
+  // cursor: everything up to `after` was consumed.
+  async log(after = '0-0', limit = 500, { cursor = false } = {}) {
+    const result = this.decode(await this.run('log', after, limit, cursor ? 1 : 0), 10);
     result.entries = result.rows?.map(([id, kind, buyer, place, epoch, at, inside, threshold, n, active]) => ({
       id, kind, buyer, place: Number(place), epoch: Number(epoch), at: Number(at), inside: Number(inside),
       threshold: Number(threshold), n: Number(n), active: active === 1,

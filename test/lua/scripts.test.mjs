@@ -747,17 +747,80 @@ test('log: pages, and tells who is still inside by that admission', async () => 
   assert.deepEqual(after_.map(({ kind, active }) => [kind, active]), [['cleared', false], ['straight', true]]);
 });
 
-test('log: one begun anew on a slower clock goes on above what was consumed', async () => {
+const onward = { cursor: true };
+const idsOf = ({ entries }) => entries.map(({ id }) => id);
+const ahead = (id, ms = 1e7) => `${Number(id.split('-')[0]) + ms}-4`;
+
+test('log: one begun anew on a slower clock is read from its start', async () => {
+  const seats = { threshold: 3, seats: 10 };
+  const cursor = `${Date.now() + 1e7}-4`;
+  for (const free of [{}, { free: 10, freeAdmitted: 7, freeId: cursor }]) {
+    const room = await make(free.free ? seats : { threshold: 3 }, free);
+    await room.join(names(3));
+    const { entries } = await room.log(cursor, 500, onward);
+    assert.deepEqual(entries.map(({ buyer }) => buyer), ['u:1', 'u:2', 'u:3']);
+    assert.deepEqual(entries, (await room.log(cursor, 500, onward)).entries, 'until the cursor has moved');
+    assert.deepEqual((await room.log(cursor)).entries, [], 'for who does not consume it is only a log');
+    assert.equal((await room.free(7, 10, entries[2].id)).applied, true, 'what is free is told of this log');
+    await room.leave(['u:1']);
+    assert.equal((await room.log(entries[2].id, 500, onward)).entries.length, 1);
+  }
+});
+
+test('log: one that lost its last entries goes on above the cursor, and nothing is read again', async () => {
   const room = await make({ threshold: 3 });
   await room.join(names(3));
-  const consumed = `${Date.now() + 1e7}-4`;
-  const { entries } = await room.log(consumed);
-  assert.deepEqual(entries.map(({ buyer }) => buyer), ['u:1', 'u:2', 'u:3']);
-  assert.equal(entries[0].id, `${consumed.split('-')[0]}-5`);
-  assert.deepEqual((await room.log(entries[2].id)).entries, []);
+  const known = idsOf(await room.log());
+  await room.free(0, 3, known[2]);
+  const cursor = ahead(known[2]);
+  assert.deepEqual((await room.log(cursor, 500, onward)).entries, []);
   await room.leave(['u:1']);
-  assert.equal((await room.log(entries[2].id)).entries.length, 1);
-  await honest(room);
+  const { entries } = await room.log(cursor, 500, onward);
+  assert.deepEqual(entries.map(({ kind, buyer }) => [kind, buyer]), [['left', 'u:1']]);
+  assert.ok(Number(entries[0].id.split('-')[0]) >= Number(cursor.split('-')[0]));
+  assert.deepEqual(idsOf(await room.log()).slice(0, 3), known, 'the log is as it was');
+});
+
+test('log: what was written below the cursor after a loss is not passed over, whatever came above it', async () => {
+  const room = await make({ threshold: 9 });
+  await room.join(names(3));
+  const known = idsOf(await room.log());
+  await room.free(0, 3, known[2]);
+  const cursor = ahead(known[2]);
+  await room.leave(['u:1']);
+  const low = idsOf(await room.log())[3];
+  await redis.client.xadd(room.key('log'), ahead(cursor, 1), 'kind', 'left', 'buyer', 'u:2', 'place', 7, 'epoch', 1, 'at', 1,
+    'inside', 1, 'threshold', 9, 'n', 3);
+  assert.deepEqual(idsOf(await room.log(cursor, 500, onward)), [low]);
+  const all = await room.log(known[2], 500, onward);
+  assert.deepEqual(idsOf(all), [low, ahead(cursor, 1)], 'from there all of it, in order');
+});
+
+test('log: losing its last writes costs a call no more than what it replies, however long the log', async () => {
+  const room = await make({ threshold: 9 });
+  const whole = 20000;
+  for (let from = 0; from < whole; from += 1000) {
+    const line = redis.client.pipeline();
+    for (let i = from; i < from + 1000; i++) {
+      line.xadd(room.key('log'), `${1000 + i}-0`, 'kind', 'left', 'buyer', `u:${i}`, 'place', i, 'epoch', 1, 'at', 1, 'inside', 0,
+        'threshold', 9, 'n', 1);
+    }
+    await line.exec();
+  }
+  const cost = async (call) => {
+    await redis.client.call('CONFIG', 'RESETSTAT');
+    await call();
+    const info = await redis.client.call('INFO', 'commandstats');
+    return [...info.matchAll(/cmdstat_(?:x\w+):calls=(\d+)/g)].reduce((sum, [, calls]) => sum + Number(calls), 0);
+  };
+  const cursor = `${1e6}-0`;
+  for (const consumed of [1000 + whole - 1, 1500, 0]) {
+    await redis.client.hset(room.key('free'), 'free', 0, 'admitted', 0, 'id', `${consumed}-0`);
+    let reply;
+    assert.ok(await cost(async () => { reply = await room.log(cursor, 500, onward); }) < 10);
+    assert.equal(reply.entries.length, consumed > 1500 ? 0 : 500);
+  }
+  assert.equal(await redis.client.xlen(room.key('log')), whole);
 });
 
 // ---- the channel ----
