@@ -16,7 +16,8 @@
  *     holder within a second; until then there seem to be fewer seats, never more. The message is
  *     lost: gateways learn "active" by themselves, and the buyer's page fetches its reservation.
  *   - PostgreSQL down or slower than two seconds: whoever came is told so without a reservation;
- *     the holds follow, and a second message with them, when it is back.
+ *     the holds follow, and a second message with them, when it is back; in smaller batches, if it
+ *     is only slow.
  *   - Redis has lost writes: what it wrote since then stands below the cursor, which goes back
  *     (lua/log.lua); entries read twice have one effect.
  * A lease lost in mid-chain needs no care: the other holder moves the cursor, and ours is refused.
@@ -39,6 +40,7 @@
 #define CONSUME_MS     2000
 #define FREE_EVERY_MS  900  /* so that a freed seat opens its place within a second or so */
 #define OUTAGE_BACK_MS 5000 /* without a cursor: entries of the last seconds are told */
+#define BATCH_MIN      10
 #define ENTRIES_MAX    (1 << 20) /* bytes of one batch as JSON */
 #define OUTBOX_MAX     (16 << 20)
 #define PLAIN_CHUNK    50
@@ -67,6 +69,7 @@ struct ledger {
     bool cursor_known;
     char told[ID_SIZE]; /* entries up to here were published without reservations */
     uint64_t free_ms;   /* when free:{id} was last written */
+    size_t limit;       /* entries of the next batch, at most */
 
     /* the step under way */
     bool renew;        /* this chain renews free:{id} if the log has nothing new */
@@ -283,9 +286,24 @@ static void take_messages(struct ledger *ledger, const struct db_result *result)
     }
 }
 
+/* A batch that takes PostgreSQL longer than it may would take it as long the next time: smaller
+ * ones until it keeps up again. */
+static void adapt_limit(struct ledger *ledger, enum status status)
+{
+    if (status == ST_TIMEOUT)
+        ledger->limit /= 2;
+    else if (status == ST_OK)
+        ledger->limit *= 2;
+    if (ledger->limit < BATCH_MIN)
+        ledger->limit = BATCH_MIN;
+    if (ledger->limit > QUEUE_CALL_MAX)
+        ledger->limit = QUEUE_CALL_MAX;
+}
+
 static void consumed(void *arg, enum status status, const struct db_result *result)
 {
     struct ledger *ledger = arg;
+    adapt_limit(ledger, status);
     if (status != ST_OK || db_rows(result) < 1) {
         ledger->cursor_known = false; /* it may have been committed after all */
         publish_plain(ledger);
@@ -434,7 +452,7 @@ static void log_read(void *arg, enum status status, const struct log_entry *entr
         return;
     }
     ledger->renew = false; /* consuming does */
-    ledger->full = count == QUEUE_CALL_MAX;
+    ledger->full = count == ledger->limit;
     copy_id(ledger->last, entries[count - 1].id);
     write_plain(ledger, entries, count);
     write_entries(ledger, entries, count);
@@ -443,7 +461,7 @@ static void log_read(void *arg, enum status status, const struct log_entry *entr
 
 static void ask_log(struct ledger *ledger)
 {
-    if (queue_read_log_on(ledger->opts.queue, ledger->event, ledger->cursor, QUEUE_CALL_MAX,
+    if (queue_read_log_on(ledger->opts.queue, ledger->event, ledger->cursor, ledger->limit,
                           log_read, ledger) != ST_OK)
         end_chain(ledger);
 }
@@ -646,6 +664,7 @@ struct ledger *ledger_new(const struct ledger_opts *opts)
     ledger->opts = *opts;
     (void)snprintf(ledger->event, sizeof(ledger->event), "%s", opts->event);
     ledger->opts.event = ledger->event;
+    ledger->limit = QUEUE_CALL_MAX;
     ledger->closed = (struct loop_task){.cb = ledger_gone, .arg = ledger};
     buf_init(&ledger->entries, ENTRIES_MAX);
     buf_init(&ledger->outbox, OUTBOX_MAX);

@@ -182,6 +182,22 @@ test('Redis lost its last writes: what it wrote below the cursor since then is r
   assert.equal((await redis.cli('XLEN', log)), 5, 'nothing was copied');
 });
 
+test('a batch that takes PostgreSQL too long is consumed in smaller ones', async (t) => {
+  const server = await serve(t);
+  const organizer = new Organizer(server);
+  const event = await organizer.sale({ threshold: 0, intervalMs: 200, grid: { rows: 5, seatsPerRow: 50 } });
+  const clients = Array.from({ length: 200 }, (_, i) => new Client(server, { sub: `slow-${i}` }));
+  await many(clients, 50, (client) => client.check(event.id));
+  await waitUntil(async () => (await freeNumbers(event.id)).free === 250, 15000, 'the free seats to be known');
+  await rows(`CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END $$`);
+  await rows('CREATE TRIGGER slowly BEFORE INSERT ON admissions FOR EACH ROW EXECUTE FUNCTION slowly()');
+  t.after(() => rows('DROP FUNCTION slowly() CASCADE'));
+  await organizer.patch(event.id, { threshold: 200 });
+  await waitUntil(async () => (await inside(event.id)) === 200, 20000, 'all inside');
+  await assertOneHoldEach(event.id, clients);
+  await waitUntil(async () => (await freeNumbers(event.id)).free === 50, 15000, 'the free seats to be right');
+});
+
 test('two thousand at once: every admission has its hold, in the order of the log', async (t) => {
   const server = await serve(t);
   const organizer = new Organizer(server);
