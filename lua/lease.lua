@@ -14,7 +14,8 @@
 --
 -- Invariants: the value is "fence:owner"; the fence number rises with every new holder, never
 -- falls, never expires. Only the holder of the whole value renews or releases. Taking again what
--- one already holds (the reply was lost) renews it.
+-- one already holds (the reply was lost) renews it. Nobody holds it for longer than its time to
+-- live without renewing: where the clock stepped back, asking for it cuts what is left down to that.
 
 local verb, owner, value, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local current = call('GET', K_LEASE)
@@ -28,6 +29,8 @@ if verb == 'take' then
     elseif current:match('^%d+:(.*)$') == owner then
         call('PEXPIRE', K_LEASE, ttl)
         held = true
+    elseif call('PTTL', K_LEASE) > num(ttl) then
+        call('PEXPIRE', K_LEASE, ttl)
     end
 elseif current and current == value then
     if verb == 'renew' then

@@ -31,7 +31,10 @@ end
 if version < 0 then
     return {-1, 0, ''}
 end
-local age = max(0, now - num(kept[2]))
+local age = now - num(kept[2])
+if age < 0 then
+    age = FRESH_MS -- the clock stepped back: how old that word is nobody knows
+end
 if verb == 'true' and given == version then
     call('HSET', key, 'at', text(now))
     call('PEXPIRE', key, TTL_MS)

@@ -24,6 +24,9 @@
 -- so that time in which Redis was out of reach makes nobody idle. beat() measures the gap: some
 -- script runs for every event at least once a second (the lease holder's renewal), so when the
 -- last one is over 3 s ago, nobody could reach Redis, and all of that time is added to the gap.
+-- A clock that steps back (a failover to a host that is behind) takes as much from the gap, which
+-- may so be below 0: time of service stands still for a moment, but never goes back, so nobody's
+-- sign of life lies in the future.
 --
 -- The status in force follows from the stored one and the times; scripts never store a status:
 --   closed    stored closed, or closesAt has come
@@ -104,13 +107,25 @@ local function open()
     return true
 end
 
+-- The end of the restore window is kept in Redis' own time: it moves with a clock that steps back.
+local function move_window(by)
+    if ev.restore_until > 0 then
+        ev.restore_until = ev.restore_until + by
+        ev.restoring = ev.now < ev.restore_until or not ev.spent_loaded
+        call('HSET', K_CONFIG, 'restoreUntil', text(ev.restore_until))
+    end
+end
+
 local function beat()
     local late = ev.now - ev.beat
-    if ev.beat > 0 and late > BEAT_LATE_MS then
+    if ev.beat > 0 and (late > BEAT_LATE_MS or late < 0) then
+        if late < 0 then
+            move_window(late)
+        end
         ev.gap = ev.gap + late
         ev.service = ev.now - ev.gap
         call('HSET', K_CONFIG, 'beatMs', ev.now, 'gapMs', text(ev.gap))
-    elseif ev.beat == 0 or late > BEAT_WRITE_MS or late < 0 then
+    elseif ev.beat == 0 or late > BEAT_WRITE_MS then
         call('HSET', K_CONFIG, 'beatMs', ev.now)
     end
 end
@@ -158,26 +173,39 @@ local function settle(known)
     end
 end
 
+local function outflow_write(kept)
+    local list = {}
+    for at, sum in pairs(kept) do
+        list[#list + 1] = at .. ':' .. sum
+    end
+    call('HSET', K_CONFIG, 'outflow', table.concat(list, ' '))
+end
+
 -- outflowPerMinute: admissions are counted by the second in config.outflow ("second:count …"), so
--- that no 60 s ever see more of them. Returns the counts that still matter, and their sum.
+-- that no 60 s ever see more of them. Returns the counts that still matter, and their sum. Seconds
+-- that are still to come, since the clock stepped back, count as this one, and are written so: else
+-- they would count until it has caught up.
 local function outflow_used()
-    local second, used, kept = floor(ev.now / 1000), 0, {}
+    local second, used, kept, ahead = floor(ev.now / 1000), 0, {}, false
     for at, count in (call('HGET', K_CONFIG, 'outflow') or ''):gmatch('(%d+):(%d+)') do
+        if tonumber(at) > second then
+            at, ahead = text(second), true
+        end
         if second - tonumber(at) <= 60 then
             used = used + tonumber(count)
             kept[at] = (kept[at] or 0) + tonumber(count)
         end
     end
+    if ahead then
+        outflow_write(kept)
+    end
     return kept, used
 end
 
 local function outflow_add(count)
-    local kept, second, list = outflow_used(), format('%d', floor(ev.now / 1000)), {}
+    local kept, second = outflow_used(), text(floor(ev.now / 1000))
     kept[second] = (kept[second] or 0) + count
-    for at, sum in pairs(kept) do
-        list[#list + 1] = at .. ':' .. sum
-    end
-    call('HSET', K_CONFIG, 'outflow', table.concat(list, ' '))
+    outflow_write(kept)
 end
 
 -- Admissions so far: the n of the log.

@@ -534,6 +534,56 @@ test('lease: one holder, fenced, the whole value counts', async () => {
   assert.equal(await redis.client.pttl(room.key('fence')), -1);
 });
 
+test('lease: a clock that stepped back keeps nobody from it for longer than its time to live', async () => {
+  const room = await make();
+  await redis.client.pexpire(room.key('lease'), 3600000);
+  assert.equal((await room.leaseVerb('take', 'you', '', 3000)).held, false, 'it is still mine');
+  const left = await redis.client.pttl(room.key('lease'));
+  assert.ok(left > 0 && left <= 3000, String(left));
+  await redis.client.pexpire(room.key('lease'), 1000);
+  await room.leaseVerb('take', 'you', '', 3000);
+  assert.ok((await redis.client.pttl(room.key('lease'))) <= 1000, 'asking never lengthens it');
+});
+
+test('a clock that steps back: time of service does not, nobody is ended early or stays for longer', async () => {
+  const step = 600000;
+  const room = await make({ threshold: 2, idleTimeoutMs: 60000, sessionLimitMs: 600000 });
+  const before_ = await room.join(['u:1', 'u:2', 'u:3']);
+  // All that was written before the step, as a clock that was ahead would have written it.
+  const [gap] = await room.config('gapMs');
+  for (const name of ['active:seen', 'active:since', 'queue:seen']) {
+    for (const { buyer, place } of await room.queue(name)) await redis.client.zadd(room.key(name), place + step, buyer);
+  }
+  await room.set('beatMs', Date.now() + step, 'restoreUntil', Date.now() + step + 1000);
+  const service = Date.now() + step - Number(gap ?? 0);
+  await room.leaseVerb('renew', 'me', room.lease);
+  assert.ok(Math.abs((await room.service()) - service) < 2000, 'it goes on where it was');
+  const [until] = await room.config('restoreUntil');
+  assert.ok(Number(until) < Date.now() + 5000, 'the restore window does not last for longer');
+  await room.set('restoreUntil', 0);
+  const now = await room.join(['u:1', 'u:2', 'u:3']);
+  assert.deepEqual(states(now), ['active', 'active', 'waiting']);
+  now.buyers.slice(0, 2).forEach(({ since }, i) => assert.ok(Math.abs(since - before_.buyers[i].since) < 2000, 'inside since, by the new clock'));
+  assert.equal((await room.promote()).idle, 0);
+  await room.age('active:seen', 'u:1', 61000);
+  await room.age('active:since', 'u:2', 601000);
+  const tick = await room.promote();
+  assert.deepEqual([tick.idle, tick.timeout], [1, 1], 'but in their time they are');
+});
+
+test('outflow: seconds that are still to come, by a clock that stepped back, count for a minute from now', async () => {
+  const room = await make({ threshold: 100, outflowPerMinute: 5 });
+  const second = Math.floor(Date.now() / 1000);
+  await room.set('outflow', `${second + 3600}:3 ${second + 3601}:2`);
+  assert.deepEqual(states(await room.join(['u:1'])), ['waiting']);
+  const [text] = await room.config('outflow');
+  const [[at, n], ...others] = text.split(' ').map((pair) => pair.split(':').map(Number));
+  assert.ok(at <= Date.now() / 1000, text);
+  assert.deepEqual([n, others.length], [5, 0]);
+  await room.set('outflow', `${at - 61}:${n}`);
+  assert.equal((await room.promote()).entered, 1);
+});
+
 test('a late beat is time nobody could be seen in', async () => {
   const room = await make({ threshold: 2, idleTimeoutMs: 60000, sessionLimitMs: 600000 });
   await room.join(['u:1', 'u:2', 'u:3']);
@@ -880,6 +930,10 @@ test('seats: the newest map stays, one asker a second, forgotten after a minute'
   await older(5000);
   assert.ok((await run('true', 9))[1] >= 5000, 'an older version says nothing about this one');
   assert.equal((await run('true', 10))[1], 0);
+  assert.ok((await run('get', 10))[1] < 1000);
+
+  await older(-3600000);
+  assert.ok((await run('get', 10))[1] >= 1000, 'a time to come, by a clock that stepped back, is old');
   assert.ok((await run('get', 10))[1] < 1000);
 
   await redis.client.pexpire(key, 500);
