@@ -35,7 +35,8 @@
 --   paused, sold_out, draft: as stored
 -- PostgreSQL is the record; the processor writes the change there afterwards.
 
-local call, format, floor, max, min = redis.call, string.format, math.floor, math.max, math.min
+local call, format = redis.call, string.format
+local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
 
 local K_CONFIG, K_QUEUE, K_SEEN, K_PARKED = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local K_ACTIVE, K_ACTIVE_SEEN, K_SINCE, K_PLACE = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
@@ -228,7 +229,8 @@ local function seats_left()
     return max(0, num(free[1]) - later * ev.auto_hold)
 end
 
--- How many may enter now: threshold, seats and, when `limited`, outflow.
+-- How many may enter now: threshold, seats and, when `limited`, outflow. The last one may find
+-- fewer seats than auto-hold gives: they are held for him all the same, and so can be sold.
 local function room(limited)
     if ev.status ~= 'open' or ev.restoring then
         return 0
@@ -241,7 +243,7 @@ local function room(limited)
     if left > 0 then
         local seats = seats_left()
         if seats then
-            left = min(left, floor(seats / ev.auto_hold))
+            left = min(left, ceil(seats / ev.auto_hold))
         end
     end
     return max(left, 0)

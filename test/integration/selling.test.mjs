@@ -163,3 +163,19 @@ test('nobody enters in vain: no more are let in than seats are left; sold out is
   await waitUntil(async () => (await waiting[0].status(event.id)).body.status !== 'sold_out', 15000, 'a freed seat reopens');
   socket.close();
 });
+
+test('auto-hold of four, seven seats: the second to enter is given three, and all are sold', async () => {
+  const event = await organizer.sale({ threshold: 10, autoHold: 4, maxSeats: 4, intervalMs: 200, grid: { rows: 1, seatsPerRow: 7 } });
+  const buyers = [await enter(event, 'l1'), await enter(event, 'l2')];
+  const late = new Client(server, { sub: 'l3' });
+  assert.equal((await late.check(event.id)).body.queued, true, 'nothing is left for a third');
+  const held = [];
+  for (const buyer of buyers) {
+    const hold = await waitUntil(async () => (await buyer.get('/api/reservations')).body.reservations[0], 5000, 'an auto-hold');
+    held.push(hold);
+  }
+  assert.deepEqual(held.map(({ seats }) => seats.length), [4, 3]);
+  for (const reservation of held) assert.equal((await pay(server, reservation)).status, 200);
+  await waitUntil(async () => (await server.get(`/api/events/${event.id}`)).body.status === 'sold_out', 15000, 'sold out');
+  assert.equal((await late.status(event.id)).body.status, 'sold_out', 'who never was inside');
+});

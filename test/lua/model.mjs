@@ -64,7 +64,7 @@ export class Model {
     if (seats > 0 && autoHold > 0) {
       const later = this.free ? Math.max(0, this.n - this.free.admitted) : 0;
       const free = this.free ? Math.max(0, this.free.seats - later * autoHold) : 0;
-      left = Math.min(left, Math.floor(free / autoHold));
+      left = Math.min(left, Math.ceil(free / autoHold));
     }
     return Math.max(left, 0);
   }

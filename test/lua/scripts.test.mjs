@@ -406,25 +406,25 @@ test('seats: no more enter than auto-hold has seats for; unknown is none', async
   const room = await make({ threshold: 100, seats: 10, autoHold: 2 });
   assert.equal((await room.join(['u:1'])).buyers[0].state, 'waiting');
   assert.equal((await room.promote()).entered, 0);
-  await room.free(7, 0);
+  await room.free(6, 0);
   assert.equal((await room.promote()).entered, 1);
   assert.deepEqual(states(await room.join(['u:2', 'u:3', 'u:4'])), ['straight', 'straight', 'waiting']);
   assert.equal((await room.promote({ admit: 5 })).entered, 0);
-  // the consumer has held for the first two, so 3 are free, and one admission is still to come
+  // the consumer has held for the first two, so 2 are free, and one admission is still to come
   const [first, second] = (await room.log()).entries;
-  await room.free(3, second.n, second.id);
+  await room.free(2, second.n, second.id);
   assert.equal((await room.promote()).entered, 0);
   // an older one never replaces a newer
   assert.equal((await room.free(99, first.n, first.id)).applied, false);
   assert.equal((await room.promote()).entered, 0);
-  await room.free(5, second.n, second.id);
+  await room.free(4, second.n, second.id);
   assert.equal((await room.promote()).entered, 1);
   await honest(room);
 });
 
 test('seats: the live copy starts with those free, and never overrules the log consumer', async () => {
   const seats = { threshold: 100, seats: 10, autoHold: 2 };
-  const room = await make(seats, { free: 7, freeAdmitted: 40, freeId: '0-0' });
+  const room = await make(seats, { free: 6, freeAdmitted: 40, freeId: '0-0' });
   assert.deepEqual(states(await room.join(names(5))), ['straight', 'straight', 'straight', 'waiting', 'waiting']);
   assert.equal((await room.promote()).admitted, 43, 'the count goes on where PostgreSQL knows it');
   await room.configure(seats, { free: 10, freeAdmitted: 43, freeId: '5-0' });
@@ -510,6 +510,22 @@ test('clear and configure: only a greater epoch, then everybody is gone and plac
   const log = await room.wholeLog();
   assert.deepEqual(log.map(({ kind, inside, epoch }) => [kind, inside, epoch]),
     [['straight', 1, 1], ['cleared', 0, 2], ['straight', 1, 2], ['cleared', 0, 3]]);
+  await honest(room);
+});
+
+test('seats: the last ones are for sale too, though fewer than auto-hold gives', async () => {
+  const room = await make({ threshold: 100, seats: 7, autoHold: 4 });
+  await room.free(7, 0);
+  assert.deepEqual(states(await room.join(names(3))), ['straight', 'straight', 'waiting']);
+  assert.equal((await room.index()).blob.seats, '0', 'never less');
+  assert.equal((await room.promote()).entered, 0, 'nobody for what those who are inside will get');
+  const [first, second] = (await room.log()).entries;
+  await room.free(3, first.n, first.id);
+  assert.equal((await room.promote()).entered, 0, 'the second is still to be given his');
+  await room.free(0, second.n, second.id);
+  assert.equal((await room.promote({ admit: 1 })).entered, 0);
+  await room.free(1, second.n, second.id);
+  assert.equal((await room.promote()).entered, 1);
   await honest(room);
 });
 
