@@ -27,12 +27,13 @@ struct sale_replies {
 
 enum sale_trouble { TROUBLE_TICK = 1, TROUBLE_INDEX = 2, TROUBLE_CONFIGURE = 4, TROUBLE_SPENT = 8 };
 
-/* One tick: promote is called until there is no more to do. */
+/* One tick: those who were asked for by hand are let in, then promote is called until there is no
+ * more to do. */
 struct sale_tick {
     bool running;
     uint64_t started_ms, started_ns;
-    uint64_t admit; /* still to be let in by request; 0: as the settings say */
-    bool by_request;
+    uint64_t admit; /* still to be let in by hand */
+    bool regular;   /* after that as the settings say */
     uint64_t promoted, evicted;
     struct sale_replies replies;
 };
@@ -56,11 +57,15 @@ struct sale {
     struct loop_timer *timer; /* the next tick */
     struct loop_task again;   /* the next step of this tick */
     struct sale_tick tick;
-    bool due; /* another tick was asked for while one ran */
+    uint64_t regular_ms; /* when the last regular tick began */
+    uint64_t retry_ms;   /* it failed: the next one is due then; 0: it did not */
+    bool due;            /* another tick was asked for while one ran */
+    bool due_regular;    /* and not only to let some in by hand */
     uint64_t due_admit;
     struct sale_replies due_replies;
     uint64_t due_until_ms; /* what was asked before the sale was ready counts until then */
 
+    enum event_status in_force; /* when Redis last told */
     struct admission_rate rate;
     uint64_t seq; /* last place given, for PostgreSQL */
     uint64_t told_size, told_active, told_threshold;
@@ -92,7 +97,7 @@ struct sale *sale_new(struct processor *processor, const char *id);
 /* Gives the lease back; frees the sale when the last callback has come. */
 void sale_close(struct sale *sale);
 /* A tick now (if held), or right after the one that runs. reply: JSON text to answer, or NULL;
- * admit: 0, or how many to let in whatever interval and outflow say. */
+ * admit: how many to let in whatever interval and outflow say, and no more; 0: a regular tick. */
 void sale_tick_now(struct sale *sale, uint64_t admit, const char *reply);
 void sale_changed(struct sale *sale);       /* the settings may have changed: read them again */
 void sale_seats_changed(struct sale *sale); /* seats may be free again, or all be sold */

@@ -11,7 +11,7 @@
  * nothing. Between two bounded steps the loop turns, and so does Redis.
  * Called by: processor.c. Owns: the sale, its lease, ledger and timer.
  * Invariants: one tick at a time; memory stays until the last callback has come. With Redis gone
- * ticks fail and are tried again each interval; with PostgreSQL gone only settling waits.
+ * ticks fail and are tried again within a second; with PostgreSQL gone only settling waits.
  */
 #include "processor_internal.h"
 
@@ -29,6 +29,7 @@
 
 #define REQUEST_KEEP_MS    1800 /* the asker waits for two seconds */
 #define SETTLE_MS          5000
+#define TICK_RETRY_MS      1000
 #define CONFIGURE_RETRY_MS 1000
 
 static void sale_read(struct sale *sale);
@@ -116,12 +117,13 @@ static int64_t interval_ms(const struct sale *sale)
                : sale->processor->opts.config->queue_interval_ms;
 }
 
-/* Due an interval after the last one began; so a changed interval counts from there too. */
+/* A regular tick is due an interval after the last one began: so a changed interval counts from
+ * there too, and ticks by hand put nothing off. */
 static void arm(struct sale *sale)
 {
     if (!sale->ready || sale->closing || sale->tick.running)
         return;
-    uint64_t due = sale->tick.started_ms + (uint64_t)interval_ms(sale);
+    uint64_t due = sale->retry_ms ? sale->retry_ms : sale->regular_ms + (uint64_t)interval_ms(sale);
     uint64_t now = now_ms(sale);
     loop_timer_set(sale->timer, due > now ? due - now : 0);
 }
@@ -155,9 +157,13 @@ static void tick_end(struct sale *sale)
 
 static void tick_failed(struct sale *sale, enum status status)
 {
+    int64_t wait_ms = interval_ms(sale);
     if (status == ST_NOT_FOUND)
         sale_configure(sale); /* Redis has lost the event */
     report(sale, TROUBLE_TICK, "tick", status);
+    if (sale->tick.regular)
+        sale->retry_ms =
+            now_ms(sale) + (uint64_t)(wait_ms < TICK_RETRY_MS ? wait_ms : TICK_RETRY_MS);
     tick_end(sale);
 }
 
@@ -198,6 +204,18 @@ static void tick_finish(struct sale *sale, const struct queue_numbers *numbers)
     tick_end(sale);
 }
 
+/* Whether another step follows this one. */
+static bool tick_goes_on(struct sale_tick *tick, const struct queue_tick *result)
+{
+    if (!tick->admit)
+        return result->more;
+    tick->admit -= result->admitted < tick->admit ? result->admitted : tick->admit;
+    if (tick->admit && result->more)
+        return true;
+    tick->admit = 0;
+    return tick->regular;
+}
+
 static void tick_done(void *arg, enum status status, const struct queue_tick *result)
 {
     struct sale *sale = arg;
@@ -217,8 +235,8 @@ static void tick_done(void *arg, enum status status, const struct queue_tick *re
     tick->evicted += result->evicted_idle + result->evicted_session;
     if (result->seq > sale->seq)
         sale->seq = result->seq;
-    tick->admit -= result->admitted < tick->admit ? result->admitted : tick->admit;
-    if (result->more && sale->held && (!tick->by_request || tick->admit))
+    sale->in_force = result->numbers.status;
+    if (tick_goes_on(tick, result) && sale->held)
         loop_defer(sale->processor->opts.loop, &sale->again);
     else
         tick_finish(sale, &result->numbers);
@@ -242,7 +260,7 @@ static void tick_step(void *arg)
 
 static void forget_due(struct sale *sale)
 {
-    sale->due = false;
+    sale->due = sale->due_regular = false;
     sale->due_admit = 0;
     sale->due_replies.count = 0;
 }
@@ -255,7 +273,11 @@ static void tick_begin(struct sale *sale)
                                .started_ms = now_ms(sale),
                                .started_ns = clock_mono_ns(),
                                .admit = sale->due_admit,
-                               .by_request = sale->due_admit > 0};
+                               .regular = sale->due_regular || !sale->due_admit};
+    if (tick->regular) {
+        sale->regular_ms = tick->started_ms;
+        sale->retry_ms = 0;
+    }
     tick->replies = sale->due_replies;
     forget_due(sale);
     loop_defer(sale->processor->opts.loop, &sale->again); /* never from inside a caller */
@@ -283,6 +305,7 @@ void sale_tick_now(struct sale *sale, uint64_t admit, const char *reply)
     if (reply)
         memcpy(replies->text[replies->count++], reply, strlen(reply) + 1);
     sale->due = true;
+    sale->due_regular = sale->due_regular || admit == 0;
     sale->due_admit += admit;
     if (sale->ready && !sale->tick.running)
         tick_begin(sale);
@@ -315,6 +338,7 @@ static void read_done(void *arg, enum status status, const struct event *config,
             sale_configure(sale);
         return; /* else: the next beat reads again */
     }
+    const bool opens = config->status == EVENT_OPEN && sale->config.status != EVENT_OPEN;
     sale->config = *config;
     if (!sale->ready) {
         sale->ready = true;
@@ -324,6 +348,8 @@ static void read_done(void *arg, enum status status, const struct event *config,
         if (now_ms(sale) >= sale->due_until_ms)
             forget_due(sale); /* whoever asked has been told 503 */
         sale_tick_now(sale, 0, NULL);
+    } else if (opens) {
+        sale_tick_now(sale, 0, NULL); /* who waits is not to wait for the interval, too */
     }
     arm(sale);
 }
@@ -444,6 +470,15 @@ void sale_seats_changed(struct sale *sale)
 
 /* ---- the beat ---- */
 
+/* Opened by its time: there is no message about that, and the interval may be long. */
+static void note_status(struct sale *sale, enum event_status in_force)
+{
+    const bool opens = in_force == EVENT_OPEN && sale->in_force != EVENT_OPEN;
+    sale->in_force = in_force;
+    if (opens)
+        sale_tick_now(sale, 0, NULL);
+}
+
 static void indexed(void *arg, enum status status, const struct event *none, const char *text,
                     size_t len)
 {
@@ -467,6 +502,7 @@ static void indexed(void *arg, enum status status, const struct event *none, con
     if ((int64_t)index->version != sale->config.version ||
         (int64_t)index->epoch != sale->config.epoch)
         sale_read(sale);
+    note_status(sale, index->status);
     index_free(index);
 }
 
@@ -539,8 +575,7 @@ static void lost(struct sale *sale)
 {
     log_info("lease lost", LOG_TEXT("event", sale->id));
     sale->ready = false;
-    sale->due = false;
-    sale->due_replies.count = 0;
+    forget_due(sale);
     loop_timer_stop(sale->timer);
     ledger_stop(sale->ledger);
 }

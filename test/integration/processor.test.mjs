@@ -107,6 +107,74 @@ test('a changed interval is obeyed at once', async (t) => {
   await waitUntil(async () => (await waiting(id)) === 1, 15000, 'the next tick');
 });
 
+const HOUR = 3600000;
+
+// A sale with buyers at a closed door, whose threshold is then raised behind the processor's back: only a tick lets them in.
+async function filled(server, settings, count) {
+  const organizer = new Organizer(server);
+  const { id } = await organizer.sale({ threshold: 0, autoHold: 0, intervalMs: HOUR, ...settings });
+  await joinMany(server, id, count);
+  await waitUntil(() => redis.cli('EXISTS', key('index', id)), 15000, 'the holder at work');
+  await redis.cli('HSET', key('config', id), 'threshold', count);
+  return { organizer, id };
+}
+
+test('admitting by hand puts off no regular tick', async (t) => {
+  const server = await serve(t);
+  const { organizer, id } = await filled(server, { intervalMs: 2500 }, 60);
+  const until = Date.now() + 8000;
+  let byHand = 0;
+  while ((await waiting(id)) > 0 && Date.now() < until) {
+    await organizer.act(id, 'admit', { count: 1 });
+    byHand++;
+    await sleep(500);
+  }
+  assert.equal(await waiting(id), 0, `only by hand: ${byHand}`);
+  await assertOrderly(id, 60);
+});
+
+test('a tick asked for together with an admission by hand is a whole one', async (t) => {
+  const server = await serve(t);
+  const { id } = await filled(server, {}, 40);
+  const ask = (more) => JSON.stringify({ event: 'process', payload: { eventId: id, ...more } });
+  const both = redis.client.multi();
+  for (const more of [{ reply: 'one', admit: 1 }, { reply: 'two', admit: 2 }, { reply: 'all' }])
+    both.publish('tiketi:queue-events', ask(more));
+  await both.exec();
+  await waitUntil(async () => (await waiting(id)) === 0, 10000, 'all to be let in');
+  await assertOrderly(id, 40);
+});
+
+test('a tick that failed is tried again within a second or so, whatever the interval', async (t) => {
+  const server = await serve(t);
+  const { organizer, id } = await filled(server, {}, 5);
+  // What the tick alone needs, so that the lease stays.
+  const lease = await leaseOf(id);
+  await redis.client.multi().rename(key('queue:seen', id), key('kept', id)).set(key('queue:seen', id), 'not a sorted set').exec();
+  assert.equal((await organizer.post(`/api/admin/events/${id}/process`)).status, 503);
+  await redis.client.multi().del(key('queue:seen', id)).rename(key('kept', id), key('queue:seen', id)).exec();
+  await waitUntil(async () => (await waiting(id)) === 0, 5000, 'the next tick');
+  assert.equal(await leaseOf(id), lease);
+});
+
+test('when an event opens, by hand or by its time, a tick comes at once', async (t) => {
+  const server = await serve(t);
+  const { organizer, id } = await filled(server, {}, 5);
+  await organizer.act(id, 'pause');
+  await waitUntil(async () => (await redis.cli('HGET', key('config', id), 'status')) === 'paused', 5000, 'the pause');
+  await organizer.patch(id, { threshold: 5 });
+  await sleep(1500);
+  assert.equal(await waiting(id), 5);
+  await organizer.act(id, 'resume');
+  await waitUntil(async () => (await waiting(id)) === 0, 5000, 'all to be let in');
+  const opensAt = new Date(Date.now() + 3000).toISOString();
+  const timed = await organizer.sale({ threshold: 5, autoHold: 0, intervalMs: HOUR, opensAt });
+  await joinMany(server, timed.id, 5);
+  assert.equal(await waiting(timed.id), 5);
+  await waitUntil(async () => (await waiting(timed.id)) === 0, 8000, 'the doors to open');
+  assert.ok(Date.now() >= Date.parse(opensAt), 'not before the time');
+});
+
 test('one broken event never stops another', async (t) => {
   const server = await serve(t);
   const organizer = new Organizer(server);
