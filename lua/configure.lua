@@ -18,8 +18,8 @@
 -- as clear does. What the scripts keep in config:{id} themselves (surgeAt outflow beatMs gapMs
 -- restoreUntil spentLoaded) is left alone.
 --
--- Nothing stored, though places of this event were given: Redis has lost its data. Then the
--- restore window opens.
+-- Nothing stored, though places of this event were given: Redis has lost its data; or places above
+-- the last one given here: it has lost the last of them. Then the restore window opens.
 --
 -- The seats free are written only where the log consumer has not yet said how many there are: the
 -- first buyers need not wait for it.
@@ -53,7 +53,7 @@ else
         open()
         applied = 1
     end
-    settle()
+    settle(known)
     if epoch > ev.epoch then
         forget(epoch)
     end

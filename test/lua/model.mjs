@@ -246,7 +246,7 @@ export class Model {
       if (known > 0) this.restore(known);
     } else {
       if (version > this.version) Object.assign(this, { settings, version });
-      this.settle();
+      this.settle(known);
       if (epoch > this.epoch) this.clear(epoch);
     }
     this.seq = Math.max(this.seq, known);

@@ -684,12 +684,17 @@ test('restore: an event never opened, or without a place given, needs none', asy
 });
 
 test('restore: a place above seq has been lost by a failover', async () => {
-  for (const call of ['join', 'promote']) {
+  const calls = {
+    join: (room, known) => room.join(['v:1'], { known }),
+    promote: (room, known) => room.promote({ known }),
+    configure: (room, known) => room.configure({ threshold: 3 }, { known }),
+  };
+  for (const call of Object.keys(calls)) {
     const room = await make({ threshold: 3 });
     const { seq } = await room.join(names(5));
     await room.leave(['u:1']);
     await redis.client.set(room.key('seq'), seq - 3);
-    const result = call === 'join' ? await room.join(['v:1'], { known: seq }) : await room.promote({ known: seq });
+    const result = await calls[call](room, seq);
     assert.equal(result.restoring, true, call);
     assert.ok(result.seq >= seq);
     assert.equal((await room.promote()).entered, 0);
