@@ -15,7 +15,7 @@ import { ownRoom } from './redis.mjs';
 const SIZES = quick ? [10000, 100000] : [10000, 100000, 1000000];
 const ROUNDS = quick ? 1 : 3;
 const POLLERS = 200;
-const [SOCKETS, AHEAD, STEP, PUSH_S] = [500, 2000, 25, quick ? 2 : 3];
+const [SOCKETS, AHEAD, STEP, PUSH_S] = [500, 2000, 25, 3];
 const [TICKS, ADMIT] = [quick ? 20 : 50, 100];
 
 const SERIES = [
@@ -56,7 +56,7 @@ async function pushCost(gateway, redis, id) {
       pushes += data.includes('"queue-position"') ? 1 : 0;
     });
   }));
-  await sleep(quick ? 1000 : 2000); // until all have been told where they stand
+  await sleep(2000); // until all have been told where they stand
   const step = setInterval(() => redis.client.zremrangebyrank(`queue:{${id}}`, 0, STEP - 1), 1000);
   await sleep(1500);
   pushes = 0;

@@ -9,7 +9,7 @@ import { Client, Organizer, many, sleep, waitUntil } from '../fixtures/index.mjs
 import { inTurns, load, quick, scriptText } from './measure.mjs';
 
 const BUYERS = 200;
-const IDLE = 5; // times without a poll, each as long, that say what comes anyway
+const IDLE = quick ? 2 : 5; // times without a poll, each as long, that say what comes anyway
 const POLLS = quick ? 20000 : 100000;
 const WATCHED_S = 5; // at least: what comes once a second must not count as twice in one
 const SEEN = createHash('sha1').update(scriptText('seen')).digest('hex');
