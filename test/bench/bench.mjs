@@ -30,7 +30,7 @@ import { sockets } from './sockets.mjs';
 import { prose } from './prose.mjs';
 
 const sections = { joins, profile, express, polls, redisside, growth, pods, sockets, push, holds, hundred };
-const slow = ['profile', 'push', 'hundred']; // a quick run leaves these out, but where BENCH names them
+const slow = ['profile', 'growth', 'push', 'hundred']; // a quick run leaves these out, but where BENCH names them
 const chosen = process.env.BENCH?.split(/[ ,]+/) ?? Object.keys(sections).filter((name) => !quick || !slow.includes(name));
 const parts = { servers: [] };
 const loads = loadavg().map((load) => load.toFixed(1)).join(', ');
