@@ -2,9 +2,9 @@
 /*
  * api_ops: what an orchestrator and a monitoring system ask.
  *
- * /livez touches nothing. /readyz is 200 unless the process is starting (for a second at most it waits for
- * its backends) or draining, whatever the backends do: a dead Redis must not take every pod out of the load balancer, because buyers need
- * our 503 with Retry-After. The state of the backends is in the body; ?deep=1 makes it count.
+ * /livez touches nothing. /readyz is 200 unless the process is starting (for a second at most it
+ * waits for its backends) or draining, whatever the backends do: a dead Redis must not take every
+ * pod out of the load balancer, because buyers need our 503 with Retry-After. The state of the backends is in the body; ?deep=1 makes it count.
  * /openapi.json is docs/openapi.json as it was built in, so it fits this very binary.
  * Called by: api's route table.
  */
@@ -27,11 +27,10 @@ static enum status livez_start(struct api_call *call)
 
 /* The links to the backends are made after the listener: for these few milliseconds whoever came would be
  * told 503. */
-static bool has_settled(struct api *api)
+static bool has_settled(struct api *api, bool reached)
 {
     if (!api->settled)
-        api->settled = (redis_up(api->redis) && db_up(api->db)) ||
-                       loop_now_ms(api->loop) - api->opened_ms >= SETTLE_MS;
+        api->settled = reached || loop_now_ms(api->loop) - api->opened_ms >= SETTLE_MS;
     return api->settled;
 }
 
@@ -40,7 +39,8 @@ static enum status readyz_start(struct api_call *call)
     struct api *api = call->api;
     const char *deep = http_req_query(call->req, "deep");
     const bool redis = redis_up(api->redis), db = db_up(api->db);
-    const bool ready = has_settled(api) && api->health->ready && !api->health->draining;
+    const bool ready =
+        has_settled(api, redis && db) && api->health->ready && !api->health->draining;
     const bool bad = !ready || (deep != NULL && strcmp(deep, "1") == 0 && !(redis && db));
     struct json *body = json_new_object();
     json_set_str(body, "status", api->health->draining ? "draining" : ready ? "ready" : "starting");

@@ -371,8 +371,8 @@ static void on_pulse(void *arg)
         every_second(gateway);
     }
     for (struct room *room = gateway->rooms; room; room = room->next) {
-        if (gateway
-                ->redis_up) /* else nothing is told, and what there is to tell must not pile up */
+        /* Else nothing is told, and what there is to tell must not pile up. */
+        if (gateway->redis_up)
             room_seats_look(room);
         room_walk(room);
     }

@@ -356,7 +356,7 @@ static bool take_admission(struct visitor *visitor, const struct admission *admi
     unsigned wanted = FLAG_TOLD_ENTRY | (admission->reservation ? FLAG_TOLD_RESERVATION : 0);
     if ((visitor->flags & wanted) == wanted && !(visitor->flags & FLAG_ASKED))
         return false;
-    visitor->flags |= (uint8_t)wanted;
+    visitor->flags |= (uint16_t)wanted;
     visitor_unflag(visitor, FLAG_SEEN_ACTIVE | FLAG_ASKED);
     return true;
 }
