@@ -75,6 +75,8 @@ const char *http_req_method(const struct http_req *req);
 const char *http_req_path(const struct http_req *req); /* as sent: not decoded; up to '?' */
 /* NULL when absent; the first of several. Not for cookies: see http_req_cookie. */
 const char *http_req_header(const struct http_req *req, const char *name);
+/* Of a header that is a list: all of several, in their order, as one (RFC 9110 5.3). */
+const char *http_req_header_list(const struct http_req *req, const char *name);
 /* Decoded; NULL when absent, without '=', or badly escaped. */
 const char *http_req_query(const struct http_req *req, const char *name);
 /* The value of a cookie (RFC 6265), NUL-terminated; its length in *ret_len; NULL when absent. */

@@ -90,6 +90,8 @@ void *req_memory(struct http_req *req, size_t size);
 
 /* Before the connection's next head is read: the library is not to parse its cookies. */
 void req_hide_cookies(struct MHD_Connection *connection);
+/* Likewise: its head is then refused, with 400. */
+void req_spoil(struct MHD_Connection *connection);
 /* Reads the head, once, before anything is asked of it: the status to refuse it with by the head alone,
  * or 0; and what frames its body. */
 unsigned req_read_head(struct http_req *req, struct http_framing *ret_framing);

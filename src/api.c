@@ -155,11 +155,12 @@ static const struct bound_route *find_route(const char *method, const char *path
 static bool origin_listed(const char *list, const char *origin)
 {
     const size_t len = strlen(origin);
-    for (const char *at = list; (at = strstr(at, origin)) != NULL; at += len) {
-        const bool starts = at == list || at[-1] == ',' || at[-1] == ' ';
-        const bool ends = at[len] == '\0' || at[len] == ',' || at[len] == ' ';
-        if (starts && ends)
+    while (*list != '\0') {
+        list += strspn(list, ", ");
+        const size_t item = strcspn(list, ", ");
+        if (item > 0 && item == len && strncasecmp(list, origin, len) == 0)
             return true;
+        list += item;
     }
     return false;
 }
@@ -470,7 +471,7 @@ static bool within_rate(struct api_call *call)
         return true;
     char address[CLIENT_IP_SIZE];
     client_ip_of(api->client_ip, http_req_peer(call->req),
-                 http_req_header(call->req, "X-Forwarded-For"), address);
+                 http_req_header_list(call->req, "X-Forwarded-For"), address);
     return rate_limit_take(api->limit, address, loop_now_ms(api->loop));
 }
 

@@ -515,8 +515,10 @@ static size_t keep_escapes(void *arg, struct MHD_Connection *connection, char *t
 /* Before any header is read. */
 static void *on_line(void *arg, const char *uri, struct MHD_Connection *connection)
 {
-    (void)arg, (void)uri;
+    (void)arg;
     req_hide_cookies(connection);
+    if (strchr(uri, ' ') != NULL)
+        req_spoil(connection);
     return NULL; /* the request's state: made at the first call */
 }
 
@@ -529,8 +531,7 @@ static struct MHD_Daemon *daemon_start(struct httpd *httpd)
         MHD_OPTION_CONNECTION_TIMEOUT, opts->idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, httpd,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, httpd, MHD_OPTION_URI_LOG_CALLBACK, on_line,
-        NULL, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-        MHD_OPTION_END);
+        NULL, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_END);
 }
 
 enum status httpd_open(const struct httpd_opts *opts, struct httpd **ret_httpd)

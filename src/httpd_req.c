@@ -147,15 +147,41 @@ const char *http_req_path(const struct http_req *req)
     return req->path;
 }
 
+static bool is_called(const struct header *header, const char *name, size_t len)
+{
+    return header->name_len == len && strncasecmp(header->name, name, len) == 0;
+}
+
 const char *http_req_header(const struct http_req *req, const char *name)
 {
     const size_t len = strlen(name);
     if (!req->connection)
         return NULL;
     for (const struct header *header = req->seen; header; header = header->next)
-        if (header->name_len == len && strncasecmp(header->name, name, len) == 0)
+        if (is_called(header, name, len))
             return own_copy(req, header->value, header->value_len);
     return NULL;
+}
+
+const char *http_req_header_list(const struct http_req *req, const char *name)
+{
+    const size_t len = strlen(name);
+    size_t size = 0;
+    for (const struct header *header = req->seen; req->connection && header; header = header->next)
+        if (is_called(header, name, len))
+            size += header->value_len + 2;
+    if (size == 0)
+        return NULL;
+    char *list = req_memory((struct http_req *)req, size), *at = list;
+    for (const struct header *header = req->seen; header; header = header->next) {
+        if (!is_called(header, name, len))
+            continue;
+        if (at > list)
+            at = mempcpy(at, ", ", 2);
+        at = mempcpy(at, header->value, header->value_len);
+    }
+    *at = '\0';
+    return list;
 }
 
 /* The library has split the query and made its '+' blanks; it is not yet percent-decoded. */
@@ -248,6 +274,13 @@ void req_hide_cookies(struct MHD_Connection *connection)
     MHD_set_connection_value(connection, MHD_HEADER_KIND, cookie_name, no_cookie);
 }
 
+/* The library serves an address with a blank in it, as it is not told to refuse heads in words of its own:
+ * a header that can be no header makes us refuse it. */
+void req_spoil(struct MHD_Connection *connection)
+{
+    MHD_set_connection_value(connection, MHD_HEADER_KIND, " ", "");
+}
+
 static bool is_cookie(const char *name, size_t len)
 {
     return len == sizeof(cookie_name) - 1 && strncasecmp(name, cookie_name, len) == 0;
@@ -291,7 +324,8 @@ unsigned req_read_head(struct http_req *req, struct http_framing *ret_framing)
         MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
     size_t text = info ? info->header_size : 0;
     *ret_framing = head.framing;
-    if (http_framing_ambiguous(&head.framing, req->http11))
+    if (http_framing_ambiguous(&head.framing, req->http11) ||
+        (req->http11 && head.framing.hosts == 0)) /* the library would say so in HTML */
         return 400;
     if (text > HEAD_MAX || text + head.memory + ANSWER_HEAD_MAX > CONNECTION_MEMORY)
         return 431;

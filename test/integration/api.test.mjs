@@ -305,6 +305,24 @@ test("a guest's cookie comes with every answer, errors included", async () => {
   await limited.stop();
 });
 
+test('a request that names no host is told so by a problem, like any other', async () => {
+  const text = await raw('GET /livez HTTP/1.1\r\n\r\n');
+  assert.match(text, /^HTTP\/1\.1 400 [^]*application\/problem\+json[^]*"code":"malformed"/);
+  assert.equal(text.match(/HTTP\/1\.1/g).length, 1, text);
+});
+
+test('an empty Origin is on no list, and stops nobody', async () => {
+  const listed = await Server.start({ redis, database, roles: 'api', env: { ALLOWED_ORIGINS: 'https://shop.example, https://Tickets.Example' } });
+  const cors = async (origin) => (await listed.get('/api/events', { headers: { origin }, timeoutMs: 5000 })).headers['access-control-allow-origin'];
+  assert.equal(await cors(''), undefined);
+  assert.equal(await cors('https://shop.example'), 'https://shop.example');
+  assert.equal(await cors('https://tickets.example'), 'https://tickets.example');
+  for (const origin of ['https://shop.exampl', 'https://shop.example, https://Tickets.Example', ',', 'null']) {
+    assert.equal(await cors(origin), undefined, origin);
+  }
+  await listed.stop();
+});
+
 test('a forged X-Forwarded-For does not beat the rate limit', async () => {
   const limited = await Server.start({ redis, database, roles: 'api', env: { RATE_LIMIT_PER_IP: 5, TRUSTED_PROXIES: '10.0.0.0/8' } });
   const answers = [];
@@ -313,5 +331,16 @@ test('a forged X-Forwarded-For does not beat the rate limit', async () => {
   assert.ok(refused.length > 0, 'over the limit');
   assert.ok(Number(refused[0].headers['retry-after']) >= 1);
   for (let i = 0; i < 40; i++) assert.equal((await limited.get('/livez')).status, 200, 'a probe is never refused');
+  await limited.stop();
+});
+
+test('nor does one above the line that a proxy of ours adds', async () => {
+  const limited = await Server.start({ redis, database, roles: 'api', env: { RATE_LIMIT_PER_IP: 5, TRUSTED_PROXIES: '127.0.0.0/8' } });
+  const statuses = [];
+  for (let i = 0; i < 40; i++) {
+    statuses.push((await limited.get('/api/events', { headers: { 'x-forwarded-for': [`192.0.2.${i}`, '198.51.100.7'] } })).status);
+  }
+  assert.ok(statuses.includes(429), 'over the limit');
+  assert.equal((await limited.get('/api/events', { headers: { 'x-forwarded-for': '198.51.100.8' } })).status, 200, 'another client');
   await limited.stop();
 });

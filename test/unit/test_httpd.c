@@ -585,8 +585,9 @@ static const char *const ambiguous[] = {
     "GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
     "GET / HTTP/1.1\r\nHost: x\r\nX Y: z\r\n\r\n",
     "GET / HTTP/1.1\r\nHost: x\r\nX(Y): z\r\n\r\n",
-    "GET / HTTP/1.1\r\n\r\n",
     "GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
+    "GET /a b HTTP/1.1\r\nHost: x\r\n\r\n",
+    "GET /?a=b c HTTP/1.1\r\nHost: x\r\n\r\n",
 };
 
 static void test_ambiguous_requests_are_refused(void **state)
@@ -1494,6 +1495,28 @@ static void test_poured_body_cut(void **state)
     world_close(&w);
 }
 
+static void test_who_names_no_host_gets_our_own_answer(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    struct answer a;
+    world_open(&w);
+    client_open(&c, &w);
+    client_send(&w, &c, "GET /no-host HTTP/1.1\r\n\r\n");
+    client_answer(&w, &c, &a, false);
+    assert_int_equal(a.code, 400);
+    assert_int_equal(w.refusal, 400);
+    expect_eof(&w, &c);
+    client_close(&c);
+    client_open(&c, &w);
+    client_send(&w, &c, "GET /old HTTP/1.0\r\n\r\n");
+    client_answer(&w, &c, &a, false);
+    assert_int_equal(a.code, 200);
+    client_close(&c);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1506,6 +1529,7 @@ int main(void)
         cmocka_unit_test(test_bodies_over_the_limit),
         cmocka_unit_test(test_expect_continue),
         cmocka_unit_test(test_ambiguous_requests_are_refused),
+        cmocka_unit_test(test_who_names_no_host_gets_our_own_answer),
         cmocka_unit_test(test_too_long_lines),
         cmocka_unit_test(test_any_size_of_head_is_answered),
         cmocka_unit_test(test_suspended_replies),
