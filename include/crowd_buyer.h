@@ -47,7 +47,7 @@ struct crowd_buyer {
     uint8_t seat_count;
 
     uint8_t state;             /* enum buyer_state */
-    uint8_t plan, step, waits; /* enums of crowd_buyer.c */
+    uint8_t plan, step, waits; /* enums crowd_plan, crowd_step, crowd_waits */
     uint16_t attempts;         /* in vain, in a row */
     bool queued;               /* had to wait */
     bool straight;             /* was let in by his first answer */

@@ -2,7 +2,7 @@
 /*
  * crowd_memory: what a virtual buyer remembers, and the first check of it: a ticket for another
  * place and a position that rises are broken promises, noticed where they happen. Tickets are
- * read, not verified: they are the buyer's own. Called by: crowd_buyer, crowd_audit. Pure.
+ * read, not verified: they are the buyer's own. Called by: the buyer's files, crowd_audit. Pure.
  */
 #include "crowd_memory.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * crowd_request: the texts a virtual buyer sends. One table row per request. Called by:
- * crowd_buyer. Writes into the crowd's scratch buffer, so that ten thousand buyers hold no
+ * the buyer's files. Writes into the crowd's scratch buffer, so that ten thousand buyers hold no
  * requests. A user's JWT is signed again for each request: cheaper than keeping it.
  */
 #include "crowd_request.h"
