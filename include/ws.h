@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ws: the only includer of libwebsockets. Server sockets on one loop: an own SO_REUSEPORT
+ * ws: WebSocket server sockets on one loop, over libwebsockets: an own SO_REUSEPORT
  * listener, handshake checks, whole text messages in, a bounded queue out, pings, close.
  */
 #ifndef TIKETI_WS_H

@@ -1,22 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ws: WebSocket server sockets on one loop; the only includer of libwebsockets.
+ * ws: WebSocket server sockets on one loop; only it and ws_context know libwebsockets.
  *
  * Why this way: a waiting buyer costs one socket for hours, so each must be small and quiet: no
  * timer, no buffer, nothing but a list entry while nothing happens. Messages are written directly
  * when the socket takes them and queued, bounded, when it does not. libwebsockets frames, masks and
  * answers pings; handshakes it may see are judged by ws_lobby first.
- * Called by: gateway. Owns: the lws context, the connections, their queues.
+ * Called by: gateway. Owns: the connections and their queues, the server's memory.
  * Invariants: a ws_conn is freed only from lws' own callbacks (conn_gone), never from inside a call
  * of ours; on_close runs exactly once for each on_open(true).
  *
- * What libwebsockets 4.1.6 needs (and later versions bear):
- * - its validity timers are one sorted list, so the retry policy is all zero and pings are ours. An
- *   answer to an empty ping is not reported: ours carry a byte;
- * - fd_limit_per_thread below the open-file limit makes every lookup a linear search; an open-file
- *   limit above ten million is taken for 2,560;
- * - on libuv it closes without a close frame: we write it, and wait for the other end;
- * - on a foreign loop a context is destroyed by two calls, the second when its handles are closed.
+ * What libwebsockets 4.1.6 needs of us here (and later versions bear; the rest is in ws_context):
+ * - pings are ours; an answer to an empty one is not reported: they carry a byte;
+ * - on libuv it closes without a close frame: we write it, and wait for the other end (ws_bye).
  *
  * A connection:  on_open -> adopted -> open -> (bye: close frame, linger) -> gone
  */
@@ -24,46 +20,30 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <libwebsockets.h>
-#include <uv.h>
 
 #include "buf.h"
 #include "log.h"
 #include "metrics.h"
+#include "ws_bye.h"
+#include "ws_context.h"
 #include "ws_handshake.h"
 #include "ws_lobby.h"
 #include "ws_outbox.h"
 
-#define LINGER_MS     3000
-#define CLOSE_MS      1000
-#define SWEEP_MS      100
-#define TEARDOWN_MS   5
-#define PING_SLOTS    250 /* a round of pings is spread over so many moments */
-#define PING_TICK_MS  10  /* ... at least so far apart */
-#define PING_TURN     16  /* moments at most that one turn makes up for */
-#define SILENT_PINGS  2
-#define FRAME_HEAD    4
-#define BATCH_MAX     4096 /* bytes of messages that leave in one piece */
-#define OPEN_FILES    (1 << 20)
-#define CLOSE_PAYLOAD 125
-#define REASON_MAX    123
-
-/* The end of a connection: its close frame, and how long we wait for the other end. */
-struct bye {
-    struct bye *next, *prev;
-    struct ws_conn *conn;
-    uint64_t deadline; /* all linger as long: the list is in the order of deadlines */
-    bool listed, sent;
-    unsigned char len, frame[2 + CLOSE_PAYLOAD];
-};
+#define CLOSE_MS     1000
+#define TEARDOWN_MS  5
+#define PING_SLOTS   250 /* a round of pings is spread over so many moments */
+#define PING_TICK_MS 10  /* ... at least so far apart */
+#define PING_TURN    16  /* moments at most that one turn makes up for */
+#define SILENT_PINGS 2
+#define FRAME_HEAD   4
+#define BATCH_MAX    4096 /* bytes of messages that leave in one piece */
 
 struct ws_conn {
     struct ws_server *server;
@@ -71,7 +51,7 @@ struct ws_conn {
     struct ws_conn *next, *prev; /* in its ping slot */
     struct ws_outbox *out;       /* NULL: nothing waits */
     struct buf *in;              /* NULL: no message has come in part */
-    struct bye *bye;             /* closing */
+    struct ws_bye *bye;          /* closing */
     uint16_t slot;
     uint8_t silent; /* pings since the last sign of life */
     bool open, dead;
@@ -83,9 +63,7 @@ enum teardown { TEARDOWN_NONE, TEARDOWN_BYES, TEARDOWN_HANDLES };
 struct ws_server {
     struct ws_opts opts;
     char *path, *subprotocol, *host;
-    struct lws_protocols protocols[2];
-    struct lws_context *context; /* lws sets it to NULL when it is gone */
-    struct lws_vhost *vhost;
+    struct ws_context context;
     struct ws_lobby *lobby;
     unsigned char *tx; /* LWS_PRE bytes of room, then one message */
 
@@ -95,9 +73,7 @@ struct ws_server {
     struct loop_timer *ping;
     uint64_t ping_tick_ms, ping_due_ms;
 
-    struct bye *bye_head, *bye_tail;
-    struct loop_timer *sweep;
-    bool sweeping;
+    struct ws_byes byes;
 
     struct ws_conn *corked; /* whose messages are gathered in `batch` */
     size_t batch_len;
@@ -109,26 +85,6 @@ struct ws_server {
     loop_cb on_closed;
     void *closed_arg;
 };
-
-/* ---- the log of lws ---- */
-
-static void on_lws_log(int level, const char *line)
-{
-    char text[256];
-    size_t len = strcspn(line, "\n");
-    len = len < sizeof(text) ? len : sizeof(text) - 1;
-    memcpy(text, line, len);
-    text[len] = '\0';
-    if (level == LLL_ERR)
-        log_error("libwebsockets", LOG_TEXT("text", text));
-    else
-        log_warn("libwebsockets", LOG_TEXT("text", text));
-}
-
-static void log_route(void)
-{
-    lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
-}
 
 /* ---- writing ---- */
 
@@ -165,7 +121,7 @@ static bool outbox_write(struct ws_conn *conn)
 /* The close frame goes past lws, which writes none on libuv: so only when it holds nothing back. */
 static void bye_write(struct ws_conn *conn)
 {
-    struct bye *bye = conn->bye;
+    struct ws_bye *bye = conn->bye;
     ssize_t sent =
         send(lws_get_socket_fd(conn->wsi), bye->frame, bye->len, MSG_NOSIGNAL | MSG_DONTWAIT);
     bye->sent = true;
@@ -204,43 +160,6 @@ static void conn_kill(struct ws_conn *conn)
     shutdown(fd, SHUT_RDWR);
 }
 
-static void bye_unlist(struct bye *bye)
-{
-    struct ws_server *server = bye->conn->server;
-    if (!bye->listed)
-        return;
-    bye->listed = false;
-    *(bye->prev ? &bye->prev->next : &server->bye_head) = bye->next;
-    *(bye->next ? &bye->next->prev : &server->bye_tail) = bye->prev;
-}
-
-static void bye_list(struct bye *bye)
-{
-    struct ws_server *server = bye->conn->server;
-    bye->listed = true;
-    bye->prev = server->bye_tail;
-    *(server->bye_tail ? &server->bye_tail->next : &server->bye_head) = bye;
-    server->bye_tail = bye;
-    if (server->sweeping)
-        return;
-    server->sweeping = true;
-    loop_timer_set(server->sweep, SWEEP_MS);
-}
-
-static void on_sweep(void *arg)
-{
-    struct ws_server *server = arg;
-    uint64_t now = loop_now_ms(server->opts.loop);
-    struct bye *bye;
-    while ((bye = server->bye_head) && bye->deadline <= now) {
-        bye_unlist(bye);
-        conn_kill(bye->conn);
-    }
-    server->sweeping = server->bye_head != NULL;
-    if (server->sweeping)
-        loop_timer_set(server->sweep, SWEEP_MS);
-}
-
 void ws_conn_close(struct ws_conn *conn, uint16_t code, const char *reason)
 {
     struct ws_server *server = conn->server;
@@ -249,19 +168,7 @@ void ws_conn_close(struct ws_conn *conn, uint16_t code, const char *reason)
     ws_uncork(conn); /* what was said before leaves before */
     if (conn->bye)
         return;
-    struct bye *bye = xcalloc(1, sizeof(*bye));
-    size_t len = reason ? strnlen(reason, REASON_MAX) : 0;
-    bye->conn = conn;
-    bye->deadline = loop_now_ms(server->opts.loop) + LINGER_MS;
-    bye->frame[0] = 0x88; /* FIN, close */
-    bye->frame[1] = (unsigned char)(2 + len);
-    bye->frame[2] = (unsigned char)(code >> 8);
-    bye->frame[3] = (unsigned char)(code & 0xff);
-    if (len > 0)
-        memcpy(bye->frame + 4, reason, len);
-    bye->len = (unsigned char)(4 + len);
-    conn->bye = bye;
-    bye_list(bye);
+    conn->bye = ws_bye_new(&server->byes, conn, code, reason);
     conn_flush(conn);
 }
 
@@ -281,9 +188,7 @@ static void conn_gone(struct ws_conn *conn)
     conn->open = false;
     conn->dead = true;
     server->opts.on_close(server->opts.arg, conn);
-    if (conn->bye)
-        bye_unlist(conn->bye);
-    free(conn->bye);
+    ws_bye_free(&server->byes, conn->bye);
     free(conn->out);
     if (conn->in)
         buf_clear(conn->in);
@@ -466,7 +371,7 @@ static unsigned on_guest(void *arg, int fd, const struct ws_handshake *handshake
     }
     metrics_add(METRIC_WS_OPENED, 1);
     lws_adopt_desc_t adopt = {
-        .vh = server->vhost,
+        .vh = server->context.vhost,
         .type = LWS_ADOPT_SOCKET | LWS_ADOPT_HTTP,
         .fd.sockfd = fd,
         .opaque = conn,
@@ -640,51 +545,6 @@ enum status ws_send(struct ws_conn *conn, const char *text, size_t len)
 
 /* ---- open ---- */
 
-/* lws has a table for each possible descriptor, and gives up on a limit it finds absurd. */
-static unsigned open_file_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > OPEN_FILES) {
-        limit.rlim_cur = OPEN_FILES;
-        if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
-            log_info("ws: open-file limit lowered", LOG_NUM("limit", OPEN_FILES));
-    }
-    return (unsigned)sysconf(_SC_OPEN_MAX);
-}
-
-static enum status context_open(struct ws_server *server)
-{
-    static const lws_retry_bo_t no_timers = {.secs_since_valid_ping = 0};
-    static pthread_once_t log_once = PTHREAD_ONCE_INIT;
-    void *loops[] = {loop_uv(server->opts.loop)};
-    server->protocols[0] = (struct lws_protocols){
-        .name = server->subprotocol,
-        .callback = on_lws,
-        .rx_buffer_size = 128, /* lives in each connection */
-        .tx_packet_size = 4096,
-    };
-    struct lws_context_creation_info info = {
-        .port = CONTEXT_PORT_NO_LISTEN_SERVER,
-        .protocols = server->protocols,
-        .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
-        .foreign_loops = loops,
-        .count_threads = 1,
-        .fd_limit_per_thread = open_file_limit(),
-        .max_http_header_data = WS_HEAD_MAX + 1024,
-        .retry_and_idle_policy = &no_timers,
-        .pcontext = &server->context,
-        .vhost_name = "tiketi",
-    };
-    pthread_once(&log_once, log_route);
-    server->context = lws_create_context(&info);
-    if (server->context)
-        server->vhost = lws_create_vhost(server->context, &info);
-    if (server->vhost)
-        return ST_OK;
-    log_error("ws: libwebsockets does not start");
-    return ST_INTERNAL;
-}
-
 static enum status lobby_open(struct ws_server *server)
 {
     const struct ws_lobby_opts opts = {
@@ -711,10 +571,10 @@ enum status ws_open(const struct ws_opts *opts, struct ws_server **ret_server)
     server->path = xstrdup(opts->path);
     server->subprotocol = xstrdup(opts->subprotocol);
     server->tx = xcalloc(1, LWS_PRE + WS_SEND_QUEUE_MAX);
-    server->sweep = loop_timer_new(opts->loop, on_sweep, server);
+    ws_byes_init(&server->byes, opts->loop, conn_kill);
     server->teardown_timer = loop_timer_new(opts->loop, on_teardown, server);
     ping_plan(server);
-    enum status st = context_open(server);
+    enum status st = ws_context_open(&server->context, opts->loop, server->subprotocol, on_lws);
     if (st == ST_OK)
         st = lobby_open(server);
     if (st == ST_OK)
@@ -741,27 +601,13 @@ void ws_quiesce(struct ws_server *server)
     ws_lobby_quiesce(server->lobby);
 }
 
-static void count_closing(uv_handle_t *handle, void *arg)
-{
-    unsigned *count = arg;
-    *count += uv_is_closing(handle) != 0;
-}
-
-/* Any handle of the loop that is on its way out may be one of lws'. */
-static bool handles_closing(const struct ws_server *server)
-{
-    unsigned count = 0;
-    uv_walk(loop_uv(server->opts.loop), count_closing, &count);
-    return count > 0;
-}
-
 static void server_free(struct ws_server *server)
 {
     loop_cb cb = server->on_closed;
     void *arg = server->closed_arg;
     assert(server->conn_count == 0);
     loop_timer_close(server->teardown_timer);
-    loop_timer_close(server->sweep);
+    ws_byes_clear(&server->byes);
     loop_timer_close(server->ping);
     free(server->tx);
     free(server->subprotocol);
@@ -780,11 +626,8 @@ static void on_teardown(void *arg)
     if (server->teardown == TEARDOWN_BYES && (server->conn_count == 0 || late)) {
         server->teardown = TEARDOWN_HANDLES;
         ws_lobby_close(server->lobby);
-        if (server->context)
-            lws_context_destroy(server->context);
-    } else if (server->teardown == TEARDOWN_HANDLES && !handles_closing(server)) {
-        if (server->context)
-            lws_context_destroy(server->context);
+        ws_context_end(&server->context);
+    } else if (server->teardown == TEARDOWN_HANDLES && ws_context_is_gone(&server->context)) {
         server_free(server);
         return;
     }
