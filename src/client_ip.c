@@ -46,22 +46,27 @@ static bool parse_address(const char *text, uint8_t *out, bool *ret_v4)
     return true;
 }
 
-static bool parse_cidr(char *text, struct cidr *out)
+static bool parse_cidr(const char *text, struct cidr *out)
 {
     bool v4;
-    char *slash = strchr(text, '/');
-    if (slash != NULL)
-        *slash++ = '\0';
-    if (!parse_address(text, out->address, &v4))
+    char address[CLIENT_IP_SIZE];
+    const size_t len = strcspn(text, "/");
+    if (len >= sizeof(address))
+        return false;
+    memcpy(address, text, len);
+    address[len] = '\0';
+    if (!parse_address(address, out->address, &v4))
         return false;
     const unsigned max = v4 ? 32 : 128;
     unsigned bits = max;
-    if (slash != NULL) {
-        char *end;
-        const unsigned long value = strtoul(slash, &end, 10);
-        if (end == slash || *end != '\0' || value > max)
+    if (text[len] == '/') {
+        const char *digits = text + len + 1;
+        const size_t count = strspn(digits, "0123456789");
+        if (count == 0 || count > 3 || digits[count] != '\0')
             return false;
-        bits = (unsigned)value;
+        bits = (unsigned)strtoul(digits, NULL, 10);
+        if (bits > max)
+            return false;
     }
     out->bits = v4 ? bits + 96 : bits;
     return true;
@@ -104,10 +109,10 @@ enum status client_ip_new(const char *trusted, struct client_ip **ret, char *err
     char item[CLIENT_IP_SIZE + 8];
     const char *cursor = trusted != NULL ? trusted : "";
     while (next_item(&cursor, item, sizeof(item))) {
-        if (made->count == CIDR_MAX || !parse_cidr(item, &made->list[made->count])) {
-            (void)snprintf(error, error_size,
-                           "TRUSTED_PROXIES: '%s' is no address or CIDR, or one too many (%d)",
-                           item, CIDR_MAX);
+        const bool full = made->count == CIDR_MAX;
+        if (full || !parse_cidr(item, &made->list[made->count])) {
+            (void)snprintf(error, error_size, "TRUSTED_PROXIES: '%s' is %s", item,
+                           full ? "one too many" : "no address or CIDR");
             client_ip_free(made);
             return ST_INVALID;
         }

@@ -17,8 +17,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-#define VALUE_MAX 16384 /* bytes of one setting */
+#define VALUE_MAX  16384 /* bytes of one setting */
+#define SECRET_MIN 16    /* of an HMAC secret */
 
 enum setting_kind { KIND_INT, KIND_TEXT, KIND_SECRET, KIND_ROLES, KIND_LEVEL, KIND_FLAG };
 
@@ -86,7 +88,8 @@ static const struct setting settings[] = {
     {"PASS_KEY", KIND_SECRET, AT(pass_key), 0, 0, NULL,
      "PEM of a P-256 private key; unset: derived from the first ticket key"},
     {"PAYMENT_WEBHOOK_SECRET", KIND_SECRET, AT(payment_webhook_secret), 0, 0, NULL,
-     "HMAC secret of the payment provider; unset: paying and its webhook answer 503"},
+     "HMAC secret of the payment provider, 16 bytes or more; unset: paying and its webhook answer "
+     "503"},
     {"PAYMENT_PROVIDER", KIND_TEXT, AT(payment_provider), 0, 0, "demo",
      "the payment provider's name in payments"},
     {"PAYMENT_URL", KIND_TEXT, AT(payment_url), 0, 0, NULL,
@@ -268,17 +271,77 @@ static enum status derive_redis_url(struct config *config, char *error, size_t s
     return ST_OK;
 }
 
+/* Of "scheme://host…" all behind the scheme; NULL where that is not its form. Also refused is what would
+ * end a header's value, or a source in a policy, which it is written into. */
+static const char *behind_scheme(const char *text, size_t len)
+{
+    const char *named = memmem(text, len, "://", 3);
+    if (named == NULL || named == text || !isalpha((unsigned char)*text))
+        return NULL;
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] <= ' ' || text[i] > '~' || strchr("\"'`,;<>\\^{|}", text[i]) != NULL)
+            return NULL;
+    }
+    const char *host = named + 3;
+    return host < text + len && strchr("/?#:", *host) == NULL ? host : NULL;
+}
+
+static enum status check_url(const char *name, const char *text, const char *scheme,
+                             const char *secure, char *error, size_t size)
+{
+    if (text == NULL)
+        return ST_OK;
+    const bool known = strncasecmp(text, scheme, strlen(scheme)) == 0 ||
+                       strncasecmp(text, secure, strlen(secure)) == 0;
+    if (known && behind_scheme(text, strlen(text)) != NULL)
+        return ST_OK;
+    (void)snprintf(error, size, "%s: must be an address such as %sexample.com/, not '%.60s'", name,
+                   secure, text);
+    return ST_INVALID;
+}
+
+/* A browser sends an origin without a path, and never a star: what looks otherwise would match none. */
+static enum status check_origins(const char *list, char *error, size_t size)
+{
+    while (list != NULL && *list != '\0') {
+        list += strspn(list, ", ");
+        const size_t len = strcspn(list, ", ");
+        const char *host = len > 0 ? behind_scheme(list, len) : NULL;
+        if (len > 0 && (host == NULL || host + strcspn(host, "/?#@, ") != list + len)) {
+            (void)snprintf(
+                error, size,
+                "ALLOWED_ORIGINS: must be origins such as https://example.com, without a "
+                "path, not '%.*s'",
+                len < 60 ? (int)len : 60, list);
+            return ST_INVALID;
+        }
+        list += len;
+    }
+    return ST_OK;
+}
+
+static enum status check_secret(const char *name, const char *secret, char *error, size_t size)
+{
+    if (secret == NULL || strlen(secret) >= SECRET_MIN)
+        return ST_OK;
+    (void)snprintf(error, size, "%s: must be %d bytes or more", name, SECRET_MIN);
+    return ST_INVALID;
+}
+
 static enum status check_whole(const struct config *config, char *error, size_t size)
 {
     if (config->db_pool_max < config->db_pool_min) {
         (void)snprintf(error, size, "DB_POOL_MAX: must not be below DB_POOL_MIN");
         return ST_INVALID;
     }
-    if (config->jwt_secret != NULL && strlen(config->jwt_secret) < 16) {
-        (void)snprintf(error, size, "JWT_SECRET: must be 16 bytes or more");
-        return ST_INVALID;
-    }
-    return ST_OK;
+    enum status st = check_secret("JWT_SECRET", config->jwt_secret, error, size);
+    if (st == ST_OK)
+        st = check_secret("PAYMENT_WEBHOOK_SECRET", config->payment_webhook_secret, error, size);
+    if (st == ST_OK)
+        st = check_url("PUBLIC_WS_URL", config->public_ws_url, "ws://", "wss://", error, size);
+    if (st == ST_OK)
+        st = check_url("PAYMENT_URL", config->payment_url, "http://", "https://", error, size);
+    return st == ST_OK ? check_origins(config->allowed_origins, error, size) : st;
 }
 
 enum status config_load(struct config **ret_config, char *error, size_t error_size)

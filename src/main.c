@@ -90,6 +90,17 @@ static int check_port(const struct config *config, const char *name, int64_t por
     return 1;
 }
 
+/* Both would listen there, and the kernel would give each a share of what is meant for the other. */
+static int check_ws_port(const struct config *config)
+{
+    if (config->ws_port == config->http_port && config->ws_port != 0) {
+        (void)fprintf(stderr, "tiketi: WS_PORT: must be another port than HTTP_PORT (%d)\n",
+                      (int)config->http_port);
+        return EXIT_CONFIG;
+    }
+    return check_port(config, "WS_PORT", config->ws_port);
+}
+
 static int64_t worker_count(int64_t configured)
 {
     if (configured > 0)
@@ -241,7 +252,7 @@ static int serve(const struct config *config)
     signals = block_signals();
     int code = check_port(config, "HTTP_PORT", config->http_port);
     if (code == 0 && (config->roles & ROLE_GATEWAY) != 0)
-        code = check_port(config, "WS_PORT", config->ws_port);
+        code = check_ws_port(config);
     if (code != 0)
         return code;
     queue_scripts_init(config->test_hooks);
@@ -456,7 +467,7 @@ static void print_usage(FILE *out)
 {
     (void)fprintf(out, "Usage: tiketi COMMAND [options]\n\n");
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-        (void)fprintf(out, "  %-8s  %s\n", commands[i].name, commands[i].help);
+        (void)fprintf(out, "  %-9s  %s\n", commands[i].name, commands[i].help);
     (void)fprintf(out, "\ntiketi COMMAND --help says more.\n");
 }
 

@@ -108,7 +108,8 @@ static bool parse_host(struct redis_place *place, const char *text, size_t len)
     place->host = strndup(host, (size_t)(host_end - host));
     place->port = 6379;
     return place->host &&
-           (!colon || parse_number(colon + 1, (size_t)(end - colon - 1), 65535, &place->port));
+           (!colon || (parse_number(colon + 1, (size_t)(end - colon - 1), 65535, &place->port) &&
+                       place->port > 0));
 }
 
 /* "?db=n", or nothing */

@@ -105,6 +105,14 @@ static void on_refresh(void *arg, const char *event)
 
 /* ---- build ---- */
 
+static enum status open_database(const struct db_opts *opts, const char *setting, struct db **ret)
+{
+    const enum status st = db_open(opts, ret);
+    if (st == ST_INVALID)
+        log_error("bad setting", LOG_TEXT("name", setting));
+    return st;
+}
+
 static enum status open_backends(struct worker *worker)
 {
     const struct config *config = worker->opts.config;
@@ -136,12 +144,12 @@ static enum status open_backends(struct worker *worker)
                          .timeout_ms = config->db_timeout_ms,
                          .queue_max = 4096,
                          .application_name = worker->name};
-    st = db_open(&db, &worker->db);
+    st = open_database(&db, "DATABASE_URL", &worker->db);
     if (st != ST_OK || config->database_replica_url == NULL || worker->opts.role == ROLE_PROCESSOR)
         return st;
     db.url = config->database_replica_url;
     db.pool_min = db.pool_max = 1; /* a seat map a second */
-    return db_open(&db, &worker->replica);
+    return open_database(&db, "DATABASE_REPLICA_URL", &worker->replica);
 }
 
 static enum status open_role(struct worker *worker)

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { test } from 'node:test';
-import { Client, SECRETS, Server, bearer, decode, jwt, runTiketi, stage, waitUntil } from '../fixtures/index.mjs';
+import { Client, SECRETS, Server, bearer, decode, freePort, jwt, runTiketi, stage, waitUntil } from '../fixtures/index.mjs';
 
 const { redis, database, server, organizer } = await stage();
 
@@ -191,6 +191,11 @@ test('a setting that serve can make nothing of is named, and ends it with 78', a
   };
   await refuse(/HTTP_HOST/, { HTTP_HOST: 'no.such.host.invalid' });
   await refuse(/REDIS_URL/, { REDIS_URL: 'http://127.0.0.1' });
+  await refuse(/DATABASE_URL/, { DATABASE_URL: 'nonsense://x' });
+  await refuse(/DATABASE_REPLICA_URL/, { DATABASE_REPLICA_URL: 'nonsense://x' });
+  await refuse(/TRUSTED_PROXIES: '10.0.0.0\/33'/, { TRUSTED_PROXIES: '10.0.0.0/33' });
+  const port = await freePort();
+  await refuse(/WS_PORT: must be another port than HTTP_PORT/, { HTTP_PORT: port, WS_PORT: port });
 });
 
 test('a pass can be verified by the published key alone', async () => {

@@ -65,13 +65,15 @@ static void ipv6_and_single_addresses(void **state)
 
 static void bad_lists_are_refused(void **state)
 {
-    static const char *const bad[] = {"10.0.0.0/33", "nonsense", "10.0.0.0/", "::1/129", "1.2.3"};
+    static const char *const bad[] = {"10.0.0.0/33", "nonsense",    "10.0.0.0/", "::1/129",
+                                      "1.2.3",       "10.0.0.0/+8", "::1/ 8"};
     (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct client_ip *made = NULL;
         char error[160] = "";
         assert_int_equal(client_ip_new(bad[i], &made, error, sizeof(error)), ST_INVALID);
         assert_non_null(strstr(error, "TRUSTED_PROXIES"));
+        assert_non_null(strstr(error, bad[i])); /* as it was written */
     }
 }
 

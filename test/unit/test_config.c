@@ -206,13 +206,45 @@ static void bad_words_are_named(void **state)
     refuse("ROLES", "admin");
     refuse("JWT_SECRET", "fifteen bytes..");
     accept("JWT_SECRET", "sixteen bytes...");
+    refuse("PAYMENT_WEBHOOK_SECRET", "fifteen bytes..");
+    accept("PAYMENT_WEBHOOK_SECRET", "sixteen bytes...");
     refuse("DB_POOL_MAX", "1"); /* below DB_POOL_MIN */
+}
+
+/* What no browser could ever use, or what would end the policy it is written into. */
+static void bad_addresses_are_named(void **state)
+{
+    static const char *const origins[] = {"*",
+                                          "null",
+                                          "shop.example",
+                                          "https://shop.example/",
+                                          "https://a.example,https://b.example/x",
+                                          "https://",
+                                          "https://u@a.example",
+                                          "://a.example"};
+    static const char *const urls[] = {"ws.example.com",       "//ws.example.com/ws", "wss:///ws",
+                                       "https:ws.example.com", "wss://a.example;",    "wss://a b",
+                                       "ftp://a.example",      "wss://a.example'"};
+    (void)state;
+    for (size_t i = 0; i < sizeof(origins) / sizeof(origins[0]); i++)
+        refuse("ALLOWED_ORIGINS", origins[i]);
+    for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
+        refuse("PUBLIC_WS_URL", urls[i]);
+        refuse("PAYMENT_URL", urls[i]);
+    }
+    refuse("PAYMENT_URL", "javascript:alert(1)");
+    accept("ALLOWED_ORIGINS", "https://a.example, http://localhost:3000 ,capacitor://localhost");
+    accept("ALLOWED_ORIGINS", "http://[::1]:8080");
+    accept("PUBLIC_WS_URL", "WSS://ws.example.com:8443/ws");
+    accept("PAYMENT_URL", "https://pay.example/page?shop=1");
 }
 
 static void a_secret_is_never_shown(void **state)
 {
     (void)state;
     refuse("JWT_SECRET", "hunter2");
+    assert_null(strstr(error, "hunter2"));
+    refuse("PAYMENT_WEBHOOK_SECRET", "hunter2");
     assert_null(strstr(error, "hunter2"));
 }
 
@@ -389,6 +421,7 @@ int main(void)
         cmocka_unit_test_setup(values_are_taken, empty_environment),
         cmocka_unit_test_setup(bad_integers_are_named, empty_environment),
         cmocka_unit_test_setup(bad_words_are_named, empty_environment),
+        cmocka_unit_test_setup(bad_addresses_are_named, empty_environment),
         cmocka_unit_test_setup(a_secret_is_never_shown, empty_environment),
         cmocka_unit_test_setup(roles_parse, empty_environment),
         cmocka_unit_test_setup(redis_url_is_built, empty_environment),

@@ -141,6 +141,7 @@ static void test_bad_urls(void **state)
         "redis://h:",
         "redis://h:x",
         "redis://h:65536",
+        "redis://h:0",
         "redis://h:-1",
         "redis://h/x",
         "redis://h/1/2",
