@@ -79,9 +79,12 @@ MUST_CHECK enum status catalog_logo(struct db *db, const char *id, catalog_json_
 /* What was done to the event, newest first, below entry `before` (digits, or NULL): {"entries","next"}. */
 MUST_CHECK enum status catalog_audit(struct db *db, const char *id, const char *before, int limit,
                                      catalog_json_cb cb, void *arg);
-/* Adds to it what PostgreSQL does not see by itself; `after`: a JSON text. */
-MUST_CHECK enum status catalog_audit_note(struct db *db, const char *id, const char *who,
-                                          const char *verb, const char *after, catalog_json_cb cb,
-                                          void *arg);
+/* What was done to an event, by whom; `after`: a JSON text. */
+struct catalog_deed {
+    const char *event, *who, *verb, *after;
+};
+/* Adds to it what PostgreSQL does not see by itself. Copies the deed. */
+MUST_CHECK enum status catalog_audit_note(struct db *db, const struct catalog_deed *deed,
+                                          catalog_json_cb cb, void *arg);
 
 #endif

@@ -62,10 +62,15 @@ MUST_CHECK enum status reservation_paid(struct db *db, const struct payment *pay
 /* The organizer takes a sale of his event back: outcome refunded or repeated. */
 MUST_CHECK enum status reservation_refund(struct db *db, const char *event, const char *id,
                                           const char *who, reservation_cb cb, void *arg);
-/* {"payments":[...],"next"}: newest first; `payment_status` NULL: all; `before`: digits or NULL. */
-MUST_CHECK enum status reservation_payments(struct db *db, const char *event,
-                                            const char *payment_status, const char *before,
-                                            int limit, reservation_cb cb, void *arg);
+struct payment_page { /* of the payments of an event, newest first */
+    const char *event;
+    const char *status; /* NULL: all */
+    const char *before; /* digits: `next` of the page before; NULL: the first page */
+    int limit;
+};
+/* {"payments":[...],"next"}. Copies the page. */
+MUST_CHECK enum status reservation_payments(struct db *db, const struct payment_page *page,
+                                            reservation_cb cb, void *arg);
 
 /* Bulk: `json` is the validated body of POST /seats as text. */
 MUST_CHECK enum status reservation_add_seats(struct db *db, const char *event, const char *who,

@@ -241,8 +241,9 @@ static void admitted(struct api_call *call, int64_t count, int64_t promoted)
     admit->admitted = promoted;
     (void)snprintf(after, sizeof(after), "{\"count\":%" PRId64 ",\"admitted\":%" PRId64 "}", count,
                    promoted);
-    const enum status st = catalog_audit_note(call->api->db, call->param, call->user.sub, "admit",
-                                              after, admit_noted, call);
+    const struct catalog_deed deed = {
+        .event = call->param, .who = call->user.sub, .verb = "admit", .after = after};
+    const enum status st = catalog_audit_note(call->api->db, &deed, admit_noted, call);
     if (st != ST_OK)
         admit_noted(call, st, NULL, 0);
 }

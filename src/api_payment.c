@@ -315,10 +315,13 @@ static void payments_fetched(void *arg, enum status status, const struct event *
     struct api_call *call = arg;
     if (status == ST_OK && !api_staff_may(call, event))
         return;
-    if (status == ST_OK)
-        status = reservation_payments(call->api->db, event->id, http_req_query(call->req, "status"),
-                                      http_req_query(call->req, "before"),
-                                      (int)*(const int64_t *)call->state, payments_done, call);
+    if (status == ST_OK) {
+        const struct payment_page page = {.event = event->id,
+                                          .status = http_req_query(call->req, "status"),
+                                          .before = http_req_query(call->req, "before"),
+                                          .limit = (int)*(const int64_t *)call->state};
+        status = reservation_payments(call->api->db, &page, payments_done, call);
+    }
     if (status != ST_OK)
         api_fail(call, status);
 }

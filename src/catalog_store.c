@@ -211,9 +211,10 @@ enum status catalog_audit(struct db *db, const char *id, const char *before, int
     return ask_json(db, &stmt, (const char *const[]){id, before, text}, cb, arg);
 }
 
-enum status catalog_audit_note(struct db *db, const char *id, const char *who, const char *verb,
-                               const char *after, catalog_json_cb cb, void *arg)
+enum status catalog_audit_note(struct db *db, const struct catalog_deed *deed, catalog_json_cb cb,
+                               void *arg)
 {
     static const struct db_stmt stmt = FUNCTION("audit_note", 4, "$1, $2, $3, $4::jsonb");
-    return ask_json(db, &stmt, (const char *const[]){id, who, verb, after}, cb, arg);
+    return ask_json(
+        db, &stmt, (const char *const[]){deed->event, deed->who, deed->verb, deed->after}, cb, arg);
 }

@@ -215,14 +215,15 @@ enum status reservation_refund(struct db *db, const char *event, const char *id,
     return ask(db, &stmt, (const char *const[]){event, id, who}, cb, arg);
 }
 
-enum status reservation_payments(struct db *db, const char *event, const char *payment_status,
-                                 const char *before, int limit, reservation_cb cb, void *arg)
+enum status reservation_payments(struct db *db, const struct payment_page *page, reservation_cb cb,
+                                 void *arg)
 {
     static const struct db_stmt stmt =
         FUNCTION("payment_list", 4, "$1, $2, $3::bigint, $4::integer");
-    char text[16];
-    (void)snprintf(text, sizeof(text), "%d", limit);
-    return ask(db, &stmt, (const char *const[]){event, payment_status, before, text}, cb, arg);
+    char limit[16];
+    (void)snprintf(limit, sizeof(limit), "%d", page->limit);
+    return ask(db, &stmt, (const char *const[]){page->event, page->status, page->before, limit}, cb,
+               arg);
 }
 
 /* ---- seats ---- */
