@@ -311,6 +311,16 @@ void sale_tick_now(struct sale *sale, uint64_t admit, const char *reply)
         tick_begin(sale);
 }
 
+/* Who waits is not to wait for the interval, too, when the doors open. By hand, the settings tell; by its
+ * time, the index does: there is no message about that. */
+static void note_status(struct sale *sale, enum event_status in_force)
+{
+    const bool opens = in_force == EVENT_OPEN && sale->in_force != EVENT_OPEN;
+    sale->in_force = in_force;
+    if (opens)
+        sale_tick_now(sale, 0, NULL);
+}
+
 /* ---- the live copy ---- */
 
 static void take_rate(struct sale *sale, const struct rank_index *index)
@@ -338,7 +348,7 @@ static void read_done(void *arg, enum status status, const struct event *config,
             sale_configure(sale);
         return; /* else: the next beat reads again */
     }
-    const bool opens = config->status == EVENT_OPEN && sale->config.status != EVENT_OPEN;
+    const bool status_changed = config->status != sale->config.status;
     sale->config = *config;
     if (!sale->ready) {
         sale->ready = true;
@@ -348,8 +358,8 @@ static void read_done(void *arg, enum status status, const struct event *config,
         if (now_ms(sale) >= sale->due_until_ms)
             forget_due(sale); /* whoever asked has been told 503 */
         sale_tick_now(sale, 0, NULL);
-    } else if (opens) {
-        sale_tick_now(sale, 0, NULL); /* who waits is not to wait for the interval, too */
+    } else if (status_changed) {
+        note_status(sale, config->status);
     }
     arm(sale);
 }
@@ -469,15 +479,6 @@ void sale_seats_changed(struct sale *sale)
 }
 
 /* ---- the beat ---- */
-
-/* Opened by its time: there is no message about that, and the interval may be long. */
-static void note_status(struct sale *sale, enum event_status in_force)
-{
-    const bool opens = in_force == EVENT_OPEN && sale->in_force != EVENT_OPEN;
-    sale->in_force = in_force;
-    if (opens)
-        sale_tick_now(sale, 0, NULL);
-}
 
 static void indexed(void *arg, enum status status, const struct event *none, const char *text,
                     size_t len)
