@@ -86,17 +86,16 @@ static void publish_message(struct api *api, const struct event *event)
 static int64_t read_if_match(const struct api_call *call)
 {
     const char *text = http_req_header(call->req, "If-Match");
-    char *end;
     if (text == NULL || strcmp(text, "*") == 0)
         return 0;
     if (strncmp(text, "W/", 2) == 0)
         text += 2;
-    if (*text == '"')
-        text++;
-    const long long version = strtoll(text, &end, 10);
-    if (end == text || version <= 0 || (*end != '\0' && strcmp(end, "\"") != 0))
+    const char *end = *text == '"' ? "\"" : "";
+    text += *end != '\0';
+    const size_t digits = strspn(text, "0123456789");
+    if (digits == 0 || digits > 18 || *text == '0' || strcmp(text + digits, end) != 0)
         return -1;
-    return version;
+    return strtoll(text, NULL, 10);
 }
 
 /* ---- change: fetch -> edit -> update -> configure -> answer ---- */

@@ -50,6 +50,22 @@ test('If-Match: the second of two writers is told that it was changed meanwhile'
   assert.equal((await patch({ bogus: 9 })).body.field, 'bogus');
 });
 
+test('If-Match: what is no ETag of ours is refused, and changes nothing', async () => {
+  const { id } = (await organizer.post(admin(), { json: { title: 'Plain' } })).body;
+  const patch = (match) => organizer.request('PATCH', admin(`/${id}`), { json: { venue: match }, headers: { 'if-match': match } });
+  for (const match of ['+1', '"1', '1"', '"01"', '"+1"', '" 1"', '"1", "2"', '""', '"1"x', `"${'9'.repeat(20)}"`, 'W/', '-1']) {
+    const { status, body } = await patch(match);
+    assert.equal(status, 400, match);
+    assert.equal(body.field, 'If-Match', match);
+  }
+  let version = 1;
+  for (const form of [(v) => `"${v}"`, (v) => `W/"${v}"`, String, () => '*']) {
+    const { status, body } = await patch(form(version));
+    assert.equal(status, 200, form(version));
+    version = body.version;
+  }
+});
+
 test('the states of a sale, as buyers see them', async () => {
   const event = await organizer.sale({ threshold: 0, open: false });
   const buyer = new Client(server, { sub: 'patient' });
