@@ -122,6 +122,28 @@ test('a lapsing hold, wanted by others while its owner pays, swaps and cancels',
   assert.ok(seen.created > 100, JSON.stringify(seen));
 });
 
+// The batch has read the epoch, and holds its seats a moment after the clear has given back what it found.
+test('a clear amid a batch of the admission log leaves no auto-hold behind', async () => {
+  for (const [event, first] of [['amid1', 'the first batch'], ['amid2', 'a later one']]) {
+    await sql.event(event, { rows: 2 });
+    const entry = (n) => [{ id: `${n}-0`, kind: 'promote', departed: false, buyer: `u:${n}`, place: n, epoch: 1, at: Date.now(), inside: n,
+      threshold: 9, n, active: true }];
+    if (event === 'amid2') await sql.call('ledger_consume', event, '0-0', '1-0', JSON.stringify(entry(1)));
+    const batch = await sql.pool.connect();
+    await batch.query('BEGIN');
+    const { rows } = await batch.query('SELECT * FROM ledger_consume($1, $2, $3, $4)',
+      [event, event === 'amid2' ? '1-0' : '0-0', '2-0', JSON.stringify(entry(2))]);
+    assert.deepEqual([rows[0].outcome, rows[0].held], ['consumed', 1]);
+    const clearing = sql.call('event_clear', event, 'me');
+    await new Promise((done) => setTimeout(done, 200));
+    await batch.query('COMMIT');
+    batch.release();
+    assert.equal((await clearing).outcome, 'updated');
+    const held = await sql.rows(`SELECT buyer FROM reservations WHERE event_id = $1 AND status = 'held'`, [event]);
+    assert.deepEqual(held, [], first);
+  }
+});
+
 // The order of locks, not the retry after a deadlock, is what keeps buyers from waiting a second.
 test('and all that without one deadlock', async () => {
   assert.equal(await sql.deadlocks(), 0);

@@ -70,6 +70,16 @@ test('orders that make no sense are refused', async () => {
   }
 });
 
+test('the opening and closing times count, not when the record follows them', async () => {
+  const at = (seconds) => new Date(Date.now() + seconds * 1000).toISOString();
+  const times = [['scheduled', 60, null, 'event-not-open'], ['scheduled', -1, null, 'created'], ['scheduled', -2, -1, 'event-closed'],
+    ['open', -2, 60, 'created'], ['open', -2, -1, 'event-closed'], ['paused', -2, -1, 'event-closed']];
+  for (const [i, [status, opens, closes, expected]] of times.entries()) {
+    await sql.event(`ht${i}`, { status, opensAt: at(opens), closesAt: closes && at(closes) });
+    assert.equal((await sql.hold(`ht${i}`, 'u:1', { quantity: 1 })).outcome, expected, `${status} ${opens} ${closes}`);
+  }
+});
+
 test('a new order replaces the hold, keeping the seats in both', async () => {
   const [a, b, c] = await sql.event('h4');
   const first = (await sql.hold('h4', 'u:1', { seats: [a, b] })).body;
