@@ -19,6 +19,7 @@
 #include <string.h>
 
 #define EVENT_JSON_MAX 16384
+#define CLEAR_MS       30000                                 /* of 100,000 seats that are held */
 #define EVENT_EDIT_MAX (EVENT_JSON_MAX + 2 * EVENT_LOGO_MAX) /* with a logo, as base64 */
 
 static const struct {
@@ -130,7 +131,13 @@ enum status catalog_bump_epoch(struct db *db, const char *id, const char *who, c
                                void *arg)
 {
     static const struct db_stmt stmt = FUNCTION("event_clear", 2, "$1, $2");
-    return ask(db, &stmt, (const char *const[]){id, who}, answered, &(struct call){cb, arg});
+    struct call *call = xcalloc(1, sizeof(*call));
+    *call = (struct call){cb, arg};
+    const enum status st =
+        db_query_within(db, CLEAR_MS, &stmt, (const char *const[]){id, who}, answered, call);
+    if (st != ST_OK)
+        free(call);
+    return st;
 }
 
 enum status catalog_settle(struct db *db, const char *id, uint64_t last_place, catalog_event_cb cb,

@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Client, Organizer, Socket, jwt, many, stage, waitUntil } from '../fixtures/index.mjs';
+import { Client, Organizer, Server, Socket, jwt, many, stage, waitUntil } from '../fixtures/index.mjs';
 
 const { redis, database, server, organizer } = await stage();
 
@@ -208,4 +208,34 @@ test('stats: the last hour minute by minute', async () => {
   assert.deepEqual(at(now - 3), { at: at(now - 3).at, joined: 20, admitted: 4, left: 0, withdrawn: 0, idle: 0, timeout: 0, completed: 0, parked: 0, currentUsers: 8, queueSize: 22 });
   assert.equal(at(now - 2).joined, 1, 'counters that began anew');
   assert.deepEqual(more.map((minute) => minute.at), [...more.map((minute) => minute.at)].sort());
+});
+
+// ---- at the moment itself ----
+
+test('who is let in at the opening time holds seats at once, before the record says open', async () => {
+  const opensAt = new Date(Date.now() + 2500).toISOString();
+  const event = await organizer.sale({ threshold: 5, autoHold: 0, intervalMs: 200, opensAt, grid: { rows: 1, seatsPerRow: 4 } });
+  const fan = new Client(server, { sub: 'early' });
+  await waitUntil(async () => (await fan.check(event.id)).body.status === 'active', 15000, 'the doors to open');
+  const held = await fan.reserve({ eventId: event.id, quantity: 2 });
+  assert.equal(held.status, 201, held.text);
+});
+
+test('a clear with much to give back may take longer than a statement of a buyer', async () => {
+  const hurried = await Server.start({ redis, database, env: { DB_TIMEOUT_MS: 400 } });
+  try {
+    const event = await organizer.sale({ threshold: 5, autoHold: 1, intervalMs: 200, grid: { rows: 1, seatsPerRow: 4 } });
+    const fan = new Client(server, { sub: 'cleared' });
+    await waitUntil(async () => (await fan.check(event.id)).body.status === 'active', 15000, 'the fan to be inside');
+    const seats = async () => (await database.query(`SELECT status FROM seats WHERE event_id = $1 AND status = 'held'`, [event.id])).length;
+    await waitUntil(async () => (await seats()) === 1, 15000, 'his auto-hold');
+    const slow = database.query(`DO $$ BEGIN
+      PERFORM FROM seats WHERE event_id = '${event.id}' FOR UPDATE; PERFORM pg_sleep(1.5); END $$`);
+    await waitUntil(async () => (await database.query(`SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'`)).length > 0, 5000, 'the lock');
+    await new Organizer(hurried).act(event.id, 'clear');
+    await slow;
+    assert.equal(await seats(), 0);
+  } finally {
+    await hurried.stop();
+  }
 });
