@@ -396,11 +396,12 @@ static struct conn *conn_free_one(const struct db *db)
     return best;
 }
 
-/* May a query be put behind those under way here? */
+/* May a query be put behind those under way here? One that is alone is the last: a probe at most is
+ * before it. */
 static bool has_room(const struct conn *conn)
 {
     return conn->state == CONN_UP && conn->flight.head && conn->flight.count < DB_LINK_DEPTH &&
-           !is_stalled(conn) && !is_alone(conn->db, conn->flight.head);
+           !is_stalled(conn) && !is_alone(conn->db, conn->flight.tail);
 }
 
 /* Where the fewest are under way; for the head of the line, when no connection is free and none is

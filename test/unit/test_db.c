@@ -637,6 +637,29 @@ static void test_probe_is_quiet(void **state)
     world_close(&w);
 }
 
+/* What has a limit of its own is alone also when a probe was under way before it: else whatever came
+ * behind it would, overdue, take the connection from it. */
+static void test_alone_behind_probe(void **state)
+{
+    (void)state;
+    struct answer longer = {0}, behind = {0};
+    ONE_CONNECTION(w, .timeout_ms = 400);
+    pid_t pid = (pid_t)ask_number(&w, &stmt_pid, NULL);
+    kill(pid, SIGSTOP);
+    turn_for(&w, 1015); /* the probe leaves after a second, and counts as stalled 50 ms later */
+    assert_int_equal(
+        db_query_within(w.db, 10000, &stmt_sleep, (const char *[]){"1"}, on_answer, &longer),
+        ST_OK);
+    assert_int_equal(db_query(w.db, &stmt_one, NULL, on_answer, &behind), ST_OK);
+    turn_for(&w, 10);
+    kill(pid, SIGCONT);
+    assert_true(turn_until(&w, &behind.done, 10000));
+    assert_int_equal(behind.status, ST_TIMEOUT);
+    assert_true(turn_until(&w, &longer.done, 10000));
+    assert_int_equal(longer.status, ST_OK);
+    world_close(&w);
+}
+
 /* ---- connecting ---- */
 
 /* libpq alone would wait for the first host for ever. */
@@ -946,6 +969,7 @@ int main(void)
         cmocka_unit_test(test_big_both_ways),
         cmocka_unit_test(test_frozen_server),
         cmocka_unit_test(test_probe_is_quiet),
+        cmocka_unit_test(test_alone_behind_probe),
         cmocka_unit_test(test_deadline_while_connecting),
         cmocka_unit_test(test_hanging_host),
         cmocka_unit_test(test_host_names),
