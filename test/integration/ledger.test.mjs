@@ -41,16 +41,26 @@ async function freeNumbers(id) {
   return { free: Number(free), admitted: Number(admitted) };
 }
 
-// wait: so many buyers in the queue of a closed door, each with a socket.
-async function wait(server, event, count) {
+const free = (id, count, what) => waitUntil(async () => (await freeNumbers(id)).free === count, 15000, `the free seats to be ${what}`);
+
+// doors: a sale whose doors are closed, and so many who wait in front of them; each with a socket, if they are to be told.
+// `options`: the server's.
+async function doors(t, { count, told = true, grid = { rows: 1, seatsPerRow: 20 }, ...options }) {
+  const sockets = [];
+  t.after(() => sockets.forEach((socket) => socket.close())); // before the server stops
+  const server = await serve(t, options);
+  const organizer = new Organizer(server);
+  const event = await organizer.sale({ threshold: 0, intervalMs: 200, grid });
   const clients = Array.from({ length: count }, (_, i) => new Client(server, { sub: `${event.id.slice(0, 8)}-${i}` }));
-  await many(clients, 10, async (client) => {
+  await many(clients, told ? 10 : 50, async (client) => {
     assert.equal((await client.check(event.id)).body.queued, true);
+    if (!told) return;
     client.socket = await Socket.open(server);
+    sockets.push(client.socket);
     client.socket.join(client, event.id);
     await client.socket.next('queue-position');
   });
-  return clients;
+  return { organizer, event, clients };
 }
 
 async function assertOneHoldEach(id, clients) {
@@ -63,20 +73,17 @@ async function assertOneHoldEach(id, clients) {
 
 for (const point of ['ledger-before-commit', 'ledger-after-commit', 'ledger-after-free', 'ledger-after-publish']) {
   test(`a crash at ${point}: one hold for each admission, everybody is told, seats add up`, async (t) => {
-    const web = await serve(t, { roles: 'api,gateway' });
-    const organizer = new Organizer(web);
-    const event = await organizer.sale({ threshold: 0, intervalMs: 200, grid: { rows: 5, seatsPerRow: 10 } });
-    const clients = await wait(web, event, 30);
+    const { organizer, event, clients } = await doors(t, { count: 30, grid: { rows: 5, seatsPerRow: 10 }, roles: 'api,gateway' });
     const doomed = await serve(t, { roles: 'processor', ready: false, env: { TIKETI_CRASH: point } });
     await waitUntil(() => redis.cli('GET', key('lease', event.id)), 15000, 'a lease');
-    await waitUntil(async () => (await freeNumbers(event.id)).free === 50, 15000, 'the free seats to be known');
+    await free(event.id, 50, 'known');
     await serve(t, { roles: 'processor', ready: false });
     await organizer.patch(event.id, { threshold: 30 });
     assert.equal((await doomed.child.exited).code, 137);
     await waitUntil(async () => (await inside(event.id)) === 30, 10000, 'all inside');
     await assertOneHoldEach(event.id, clients);
     await Promise.all(clients.map((client) => client.socket.next('queue-entry-allowed', 15000)));
-    await waitUntil(async () => (await freeNumbers(event.id)).free === 20, 15000, 'the free seats to be right');
+    await free(event.id, 20, 'right');
     assert.equal((await freeNumbers(event.id)).admitted, 30);
     for (const client of clients.slice(0, 3)) {
       const list = (await client.get('/api/reservations')).body.reservations;
@@ -84,16 +91,12 @@ for (const point of ['ledger-before-commit', 'ledger-after-commit', 'ledger-afte
     }
     const [{ n }] = await rows(`SELECT count(*)::int AS n FROM admissions WHERE event_id = $1 AND NOT departed`, [event.id]);
     assert.equal(n, 30);
-    clients.forEach((client) => client.socket.close());
   });
 }
 
 test('PostgreSQL down: whoever is let in is told without seats, once; the seats follow', async (t) => {
-  const server = await serve(t);
-  const organizer = new Organizer(server);
-  const event = await organizer.sale({ threshold: 0, intervalMs: 200, grid: { rows: 1, seatsPerRow: 20 } });
-  const clients = await wait(server, event, 5);
-  await waitUntil(async () => (await freeNumbers(event.id)).free === 20, 15000, 'the free seats to be known');
+  const { event, clients } = await doors(t, { count: 5 });
+  await free(event.id, 20, 'known');
   await postgres.halt('SIGQUIT');
   // The settings live in PostgreSQL: open the door in the live copy.
   await redis.cli('HSET', key('config', event.id), 'threshold', 5);
@@ -101,16 +104,12 @@ test('PostgreSQL down: whoever is let in is told without seats, once; the seats 
   assert.ok(entries.every(({ payload }) => payload.pass && !payload.reservation));
   await postgres.start();
   await assertOneHoldEach(event.id, clients);
-  await waitUntil(async () => (await freeNumbers(event.id)).free === 15, 15000, 'the free seats to be right');
-  clients.forEach((client) => client.socket.close());
+  await free(event.id, 15, 'right');
 });
 
 test('PostgreSQL stopped dead in mid-sale: entries wait two seconds for it, no longer', async (t) => {
-  const server = await serve(t);
-  const organizer = new Organizer(server);
-  const event = await organizer.sale({ threshold: 0, intervalMs: 200, grid: { rows: 1, seatsPerRow: 20 } });
-  const clients = await wait(server, event, 5);
-  await waitUntil(async () => (await freeNumbers(event.id)).free === 20, 15000, 'the free seats to be known');
+  const { event, clients } = await doors(t, { count: 5 });
+  await free(event.id, 20, 'known');
   await postgres.pause();
   try {
     await redis.cli('HSET', key('config', event.id), 'threshold', 5);
@@ -119,7 +118,6 @@ test('PostgreSQL stopped dead in mid-sale: entries wait two seconds for it, no l
     await postgres.resume();
   }
   await assertOneHoldEach(event.id, clients);
-  clients.forEach((client) => client.socket.close());
 });
 
 test('a seat given back lets the next one in, with that seat', async (t) => {
@@ -183,28 +181,20 @@ test('Redis lost its last writes: what it wrote below the cursor since then is r
 });
 
 test('a batch that takes PostgreSQL too long is consumed in smaller ones', async (t) => {
-  const server = await serve(t);
-  const organizer = new Organizer(server);
-  const event = await organizer.sale({ threshold: 0, intervalMs: 200, grid: { rows: 5, seatsPerRow: 50 } });
-  const clients = Array.from({ length: 200 }, (_, i) => new Client(server, { sub: `slow-${i}` }));
-  await many(clients, 50, (client) => client.check(event.id));
-  await waitUntil(async () => (await freeNumbers(event.id)).free === 250, 15000, 'the free seats to be known');
+  const { organizer, event, clients } = await doors(t, { count: 200, told: false, grid: { rows: 5, seatsPerRow: 50 } });
+  await free(event.id, 250, 'known');
   await rows(`CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END $$`);
   await rows('CREATE TRIGGER slowly BEFORE INSERT ON admissions FOR EACH ROW EXECUTE FUNCTION slowly()');
   t.after(() => rows('DROP FUNCTION slowly() CASCADE'));
   await organizer.patch(event.id, { threshold: 200 });
   await waitUntil(async () => (await inside(event.id)) === 200, 20000, 'all inside');
   await assertOneHoldEach(event.id, clients);
-  await waitUntil(async () => (await freeNumbers(event.id)).free === 50, 15000, 'the free seats to be right');
+  await free(event.id, 50, 'right');
 });
 
 test('two thousand at once: every admission has its hold, in the order of the log', async (t) => {
-  const server = await serve(t);
-  const organizer = new Organizer(server);
-  const event = await organizer.sale({ threshold: 0, intervalMs: 200, grid: { rows: 40, seatsPerRow: 50 } });
-  const clients = Array.from({ length: 2000 }, (_, i) => new Client(server, { sub: `bulk-${i}` }));
-  await many(clients, 50, (client) => client.check(event.id));
-  await waitUntil(async () => (await freeNumbers(event.id)).free === 2000, 15000, 'the free seats to be known');
+  const { organizer, event } = await doors(t, { count: 2000, told: false, grid: { rows: 40, seatsPerRow: 50 } });
+  await free(event.id, 2000, 'known');
   await organizer.patch(event.id, { threshold: 2000 });
   await waitUntil(async () => (await inside(event.id)) === 2000, 20000, 'all inside');
   await waitUntil(async () => (await freeNumbers(event.id)).free === 0, 20000, 'all seats held');

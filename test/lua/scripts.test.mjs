@@ -27,6 +27,12 @@ async function make(settings = {}, options = {}) {
   return room;
 }
 
+// The same, and these have come: { room, and what join said of them }.
+async function visited(settings, buyers, options) {
+  const room = await make(settings, options);
+  return { room, ...(await room.join(buyers)) };
+}
+
 const names = (n, prefix = 'u:') => Array.from({ length: n }, (_, i) => `${prefix}${i + 1}`);
 const states = (result) => result.buyers.map(({ state }) => state);
 
@@ -54,8 +60,7 @@ test('without a config every script but lease changes nothing', async () => {
 // ---- join ----
 
 test('join: straight in up to the threshold, then the tail, in order', async () => {
-  const room = await make({ threshold: 3 });
-  const result = await room.join(names(6));
+  const { room, ...result } = await visited({ threshold: 3 }, names(6));
   assert.deepEqual(states(result), ['straight', 'straight', 'straight', 'waiting', 'waiting', 'waiting']);
   assert.deepEqual(result.buyers.map(({ position }) => position), [0, 0, 0, 1, 2, 3]);
   assert.deepEqual([result.size, result.inside, result.threshold], [3, 3, 3]);
@@ -68,8 +73,7 @@ test('join: straight in up to the threshold, then the tail, in order', async () 
 });
 
 test('join: repeats are harmless, in one call and across calls', async () => {
-  const room = await make({ threshold: 2 });
-  const first = await room.join(['u:1', 'u:2', 'u:3', 'u:4', 'u:3', 'u:1', 'u:4']);
+  const { room, ...first } = await visited({ threshold: 2 }, ['u:1', 'u:2', 'u:3', 'u:4', 'u:3', 'u:1', 'u:4']);
   assert.deepEqual(states(first), ['straight', 'straight', 'waiting', 'waiting', 'waiting', 'straight', 'waiting']);
   assert.deepEqual(first.buyers[2], first.buyers[4]);
   assert.deepEqual(first.buyers[3], first.buyers[6]);
@@ -82,8 +86,7 @@ test('join: repeats are harmless, in one call and across calls', async () => {
 });
 
 test('join: nobody goes straight in past someone who waits', async () => {
-  const room = await make({ threshold: 1 });
-  await room.join(['u:1', 'u:2']);
+  const { room } = await visited({ threshold: 1 }, ['u:1', 'u:2']);
   await room.leave(['u:1']);
   const result = await room.join(['u:3']);
   assert.deepEqual(result.buyers[0].state, 'waiting');
@@ -116,8 +119,7 @@ test('join: before the opening, paused, sold out, closed, draft', async () => {
 });
 
 test('join: those inside stay inside when the event closes; those who wait are told', async () => {
-  const room = await make({ threshold: 1 });
-  await room.join(['u:1', 'u:2']);
+  const { room } = await visited({ threshold: 1 }, ['u:1', 'u:2']);
   await room.configure({ status: 'closed' });
   assert.deepEqual(states(await room.join(['u:1', 'u:2', 'u:3'])), ['active', 'closed', 'closed']);
 });
@@ -134,8 +136,7 @@ test('join: resume never takes a new place', async () => {
 });
 
 test('join: a ticket brings its place back, unless spent, of another epoch, or worse', async () => {
-  const room = await make({ threshold: 0 });
-  const { seq } = await room.join(['u:9']);
+  const { room, seq } = await visited({ threshold: 0 }, ['u:9']);
   const place = seq - 1000;
   const ticket = { place, epoch: 1 };
   assert.equal((await room.join([{ buyer: 'u:0', ticket: { place, epoch: 2 }, mode: 'resume' }])).buyers[0].state, 'gone');
@@ -157,8 +158,7 @@ test('join: a ticket brings its place back, unless spent, of another epoch, or w
 });
 
 test('join: a ticket above seq raises seq; a mix of old and new in one call counts right', async () => {
-  const room = await make({ threshold: 0 });
-  const { seq } = await room.join(names(3));
+  const { room, seq } = await visited({ threshold: 0 }, names(3));
   const far = seq + 5e12;
   const result = await room.join(['u:4', { buyer: 'u:5', ticket: { place: seq - 7, epoch: 1 } }, 'u:6',
     { buyer: 'u:7', ticket: { place: far, epoch: 1 } }, 'u:8', 'u:1']);
@@ -173,8 +173,7 @@ test('join: a ticket above seq raises seq; a mix of old and new in one call coun
 });
 
 test('join: a place older than everyone keeps newcomers out even when the queue was empty', async () => {
-  const room = await make({ threshold: 5 });
-  const { seq } = await room.join(['u:1']);
+  const { room, seq } = await visited({ threshold: 5 }, ['u:1']);
   const result = await room.join([{ buyer: 'u:2', ticket: { place: seq - 5, epoch: 1 } }, 'u:3']);
   assert.deepEqual(states(result), ['waiting', 'waiting']);
   await room.promote();
@@ -184,8 +183,7 @@ test('join: a place older than everyone keeps newcomers out even when the queue 
 // ---- parked ----
 
 test('promote parks the silent, join brings them back at their place', async () => {
-  const room = await make({ threshold: 1 });
-  const first = await room.join(names(5));
+  const { room, ...first } = await visited({ threshold: 1 }, names(5));
   await room.age('queue:seen', 'u:2', 130000);
   await room.age('queue:seen', 'u:3', 130000);
   await room.age('queue:seen', 'u:4', 110000);
@@ -208,8 +206,7 @@ test('promote parks the silent, join brings them back at their place', async () 
 // ---- seen ----
 
 test('seen refreshes those who are there and creates nobody', async () => {
-  const room = await make({ threshold: 1 });
-  await room.join(['u:1', 'u:2']);
+  const { room } = await visited({ threshold: 1 }, ['u:1', 'u:2']);
   await room.age('queue:seen', 'u:2', 99000);
   await room.age('active:seen', 'u:1', 80000);
   const result = await room.seen(['u:1', 'u:2', 'u:3']);
@@ -234,8 +231,7 @@ test('seen refreshes those who are there and creates nobody', async () => {
 // ---- leave ----
 
 test('leave: from inside, from the queue, from parked, from nowhere; then the ticket is worthless', async () => {
-  const room = await make({ threshold: 1 });
-  const joined = await room.join(names(4));
+  const { room, ...joined } = await visited({ threshold: 1 }, names(4));
   const place = (i) => joined.buyers[i].place;
   await room.age('queue:seen', 'u:2', 130000);
   await room.leave(['u:1']);
@@ -278,8 +274,7 @@ test('leave: completed ends the admission it names, and no later one', async () 
 // ---- promote ----
 
 test('promote: nothing without the whole lease value', async () => {
-  const room = await make({ threshold: 1 });
-  await room.join(['u:1', 'u:2']);
+  const { room } = await visited({ threshold: 1 }, ['u:1', 'u:2']);
   await room.age('active:seen', 'u:1', 1e7);
   await room.set('beatMs', 1);
   for (const lease of ['', '1:', '1:you', '2:me', `${room.lease}x`]) {
@@ -291,8 +286,7 @@ test('promote: nothing without the whole lease value', async () => {
 });
 
 test('promote: idle and session limits, and the places are spent', async () => {
-  const room = await make({ threshold: 4, idleTimeoutMs: 60000, sessionLimitMs: 300000 });
-  const { buyers } = await room.join(names(6));
+  const { room, buyers } = await visited({ threshold: 4, idleTimeoutMs: 60000, sessionLimitMs: 300000 }, names(6));
   await room.age('active:seen', 'u:1', 61000);
   await room.age('active:seen', 'u:2', 55000);
   await room.age('active:since', 'u:3', 301000);
@@ -311,8 +305,7 @@ test('promote: idle and session limits, and the places are spent', async () => {
 });
 
 test('promote: a lowered threshold only lets the number inside fall', async () => {
-  const room = await make({ threshold: 5 });
-  await room.join(names(8));
+  const { room } = await visited({ threshold: 5 }, names(8));
   await room.configure({ threshold: 2 });
   assert.equal((await room.promote()).inside, 5);
   await room.leave(['u:1', 'u:2', 'u:3']);
@@ -338,8 +331,7 @@ test('promote: at most 500 moves a call, and says more', async () => {
 });
 
 test('promote: admit n ignores outflow, never threshold, pause or restore', async () => {
-  const room = await make({ threshold: 10, outflowPerMinute: 2 });
-  const joined = await room.join(names(20));
+  const { room, ...joined } = await visited({ threshold: 10, outflowPerMinute: 2 }, names(20));
   assert.equal(joined.inside, 2);
   assert.equal((await room.promote()).entered, 0);
   assert.equal((await room.promote({ admit: 3 })).entered, 3);
@@ -484,16 +476,14 @@ test('configure applies only a greater version, and keeps the live fields', asyn
 });
 
 test('configure raises seq to the mark and never lowers it', async () => {
-  const room = await make();
-  const { seq } = await room.join(['u:1']);
+  const { room, seq } = await visited({}, ['u:1']);
   assert.equal((await room.configure({}, { known: seq + 5e9 })).seq, seq + 5e9);
   assert.equal((await room.configure({}, { known: 5 })).seq, seq + 5e9);
   assert.equal((await room.join(['u:2'])).seq, seq + 5e9 + 1);
 });
 
 test('clear and configure: only a greater epoch, then everybody is gone and places go on', async () => {
-  const room = await make({ threshold: 1 });
-  const { seq, buyers } = await room.join(names(3));
+  const { room, seq, buyers } = await visited({ threshold: 1 }, names(3));
   assert.equal((await room.clear(1)).applied, false);
   const cleared = await room.clear(2);
   assert.deepEqual([cleared.applied, cleared.epoch, cleared.size, cleared.inside, cleared.seq], [true, 2, 0, 0, seq]);
@@ -563,8 +553,7 @@ test('lease: a clock that stepped back keeps nobody from it for longer than its 
 
 test('a clock that steps back: time of service does not, nobody is ended early or stays for longer', async () => {
   const step = 600000;
-  const room = await make({ threshold: 2, idleTimeoutMs: 60000, sessionLimitMs: 600000 });
-  const before_ = await room.join(['u:1', 'u:2', 'u:3']);
+  const { room, ...before_ } = await visited({ threshold: 2, idleTimeoutMs: 60000, sessionLimitMs: 600000 }, ['u:1', 'u:2', 'u:3']);
   // All that was written before the step, as a clock that was ahead would have written it.
   const [gap] = await room.config('gapMs');
   for (const name of ['active:seen', 'active:since', 'queue:seen']) {
@@ -601,8 +590,7 @@ test('outflow: seconds that are still to come, by a clock that stepped back, cou
 });
 
 test('a late beat is time nobody could be seen in', async () => {
-  const room = await make({ threshold: 2, idleTimeoutMs: 60000, sessionLimitMs: 600000 });
-  await room.join(['u:1', 'u:2', 'u:3']);
+  const { room } = await visited({ threshold: 2, idleTimeoutMs: 60000, sessionLimitMs: 600000 }, ['u:1', 'u:2', 'u:3']);
   // Redis was away for two minutes: everything in it is that much older.
   for (const name of ['active:seen', 'active:since', 'queue:seen']) {
     for (const { buyer, place } of await room.queue(name)) await redis.client.zadd(room.key(name), place - 120000, buyer);
@@ -666,8 +654,7 @@ test('restore: config missing, places were given', async () => {
 });
 
 test('restore: not before the spent are loaded, however much time has passed', async () => {
-  const room = await make({ threshold: 2 }, { known: 1e15 });
-  await room.join(['u:1']);
+  const { room } = await visited({ threshold: 2 }, ['u:1'], { known: 1e15 });
   await room.set('restoreUntil', Date.now() - 1e6);
   assert.equal((await room.promote()).restoring, true);
   await room.spent([], { last: 1 });
@@ -690,8 +677,7 @@ test('restore: a place above seq has been lost by a failover', async () => {
     configure: (room, known) => room.configure({ threshold: 3 }, { known }),
   };
   for (const call of Object.keys(calls)) {
-    const room = await make({ threshold: 3 });
-    const { seq } = await room.join(names(5));
+    const { room, seq } = await visited({ threshold: 3 }, names(5));
     await room.leave(['u:1']);
     await redis.client.set(room.key('seq'), seq - 3);
     const result = await calls[call](room, seq);
@@ -722,8 +708,7 @@ test('a pass and newcomers in one call share the room', async () => {
 });
 
 test('join: the parked come back at the better of their places', async () => {
-  const room = await make({ threshold: 1 });
-  const { buyers: [, , me], seq } = await room.join(names(3));
+  const { room, buyers: [, , me], seq } = await visited({ threshold: 1 }, names(3));
   await room.age('queue:seen', 'u:2', 130000);
   await room.age('queue:seen', 'u:3', 130000);
   await room.leave(['u:1']);
@@ -734,8 +719,7 @@ test('join: the parked come back at the better of their places', async () => {
 });
 
 test('a pass for a place he has moved past does nothing', async () => {
-  const room = await make({ threshold: 1 });
-  const { buyers: [a] } = await room.join(['u:1']);
+  const { room, buyers: [a] } = await visited({ threshold: 1 }, ['u:1']);
   await room.leave(['u:1']);
   await room.join(['u:2']);
   const again = await room.join([{ buyer: 'u:1', pass: { place: a.place, epoch: 1, since: Date.now() } }]);
@@ -802,8 +786,7 @@ test('index: short queues whole, long ones sampled, last rank always there', asy
 // ---- log ----
 
 test('log: pages, and tells who is still inside by that admission', async () => {
-  const room = await make({ threshold: 2 });
-  await room.join(['u:1', 'u:2']);
+  const { room } = await visited({ threshold: 2 }, ['u:1', 'u:2']);
   await room.leave(['u:1']);
   await room.join(['u:1']);
   const { entries } = await room.log();
@@ -822,6 +805,14 @@ const onward = { cursor: true };
 const idsOf = ({ entries }) => entries.map(({ id }) => id);
 const ahead = (id, ms = 1e7) => `${Number(id.split('-')[0]) + ms}-4`;
 
+// A log of three entries (`known`) that has lost what came after them; the consumer had read on, up to `cursor`.
+async function shortened(threshold) {
+  const { room } = await visited({ threshold }, names(3));
+  const known = idsOf(await room.log());
+  await room.free(0, 3, known[2]);
+  return { room, known, cursor: ahead(known[2]) };
+}
+
 test('log: one begun anew on a slower clock is read from its start', async () => {
   const seats = { threshold: 3, seats: 10 };
   const cursor = `${Date.now() + 1e7}-4`;
@@ -839,11 +830,7 @@ test('log: one begun anew on a slower clock is read from its start', async () =>
 });
 
 test('log: one that lost its last entries goes on above the cursor, and nothing is read again', async () => {
-  const room = await make({ threshold: 3 });
-  await room.join(names(3));
-  const known = idsOf(await room.log());
-  await room.free(0, 3, known[2]);
-  const cursor = ahead(known[2]);
+  const { room, known, cursor } = await shortened(3);
   assert.deepEqual((await room.log(cursor, 500, onward)).entries, []);
   await room.leave(['u:1']);
   const { entries } = await room.log(cursor, 500, onward);
@@ -853,11 +840,7 @@ test('log: one that lost its last entries goes on above the cursor, and nothing 
 });
 
 test('log: what was written below the cursor after a loss is not passed over, whatever came above it', async () => {
-  const room = await make({ threshold: 9 });
-  await room.join(names(3));
-  const known = idsOf(await room.log());
-  await room.free(0, 3, known[2]);
-  const cursor = ahead(known[2]);
+  const { room, known, cursor } = await shortened(9);
   await room.leave(['u:1']);
   const low = idsOf(await room.log())[3];
   await redis.client.xadd(room.key('log'), ahead(cursor, 1), 'kind', 'left', 'buyer', 'u:2', 'place', 7, 'epoch', 1, 'at', 1,
