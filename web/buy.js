@@ -535,7 +535,8 @@ function takeTurn(answer) {
   return false;
 }
 
-// Where does he stand? Called when something may have been missed.
+// Where does he stand? Called when something may have been missed. The answer is believed at once: his pass,
+// a cookie since this page was sent, goes with the question, and no pod answers that from memory.
 async function lookAround() {
   const [turn] = await Promise.all([api('GET', `/api/queue/status/${eventId}`), order.refresh()]);
   const inside = takeTurn(turn);

@@ -167,6 +167,16 @@ test('who is told a position while he chooses asks whether he is inside', async 
   await reader.close();
 });
 
+test('each question whether he is inside carries his pass: no pod answers it from what it last heard of him', async () => {
+  const id = await sale({ autoHold: 0 });
+  const reader = await inside(id);
+  const asked = reader.page.waitForRequest(`**/api/queue/status/${id}`);
+  await reader.page.evaluate(() => globalThis.dispatchEvent(new Event('pageshow')));
+  const { cookie } = await (await asked).allHeaders();
+  assert.match(cookie, new RegExp(`(^|; )tiketi_pass_${id}=`));
+  await reader.close();
+});
+
 test('a map that is older than the news is read again', async () => {
   const id = await sale({ autoHold: 0 });
   const { reader, line } = await overheard(id);

@@ -21,6 +21,11 @@ export class World {
     return this.server.stop();
   }
 
+  // Another one of the same deployment, with settings of its own.
+  pod(env) {
+    return Server.start({ redis: this.redis, database: this.server.database, roles: 'api', env });
+  }
+
   url(id, rest = '') {
     return `${this.server.url}/wait/${id}${rest}`;
   }
@@ -184,6 +189,21 @@ export const scenes = [
     await reader.open(world.url(id));
     await showing(reader, 'unavailable');
     return () => world.redis.resume();
+  }],
+  ['busy', async (world, reader) => {
+    reader.expects(/status of 429|WebSocket connection/); // the latter where the page is answered at first
+    const pod = await world.pod({ RATE_LIMIT_PER_IP: 1 });
+    const url = `${pod.url}/wait/${await world.full()}`;
+    // His network goes on asking, so that what the page asks is refused, too.
+    const refused = await waitUntil(async () => {
+      const answer = await reader.context.request.post(url.replace('/wait/', '/api/queue/check/'));
+      return answer.status() === 429 && answer;
+    }, 10000, 'the limit');
+    await reader.page.route('**/api/queue/check/*', (route) => route.fulfill({ response: refused }));
+    await waitUntil(async () => (await reader.open(url)).status() === 429, 10000, 'the page to be refused');
+    await showing(reader, 'busy');
+    await live(reader, 'unavailable');
+    return () => pod.stop();
   }],
   ['unknown', async (world, reader) => {
     reader.expects(/status of 404/);
