@@ -8,12 +8,21 @@
 
 #include "status.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct json;
 
-enum claim_name { CLAIM_SUB, CLAIM_USER_ID, CLAIM_ROLE, CLAIM_EXP, CLAIM_NBF, CLAIM_NAMES };
+enum claim_name {
+    CLAIM_SUB,
+    CLAIM_USER_ID,
+    CLAIM_ROLE,
+    CLAIM_EXP,
+    CLAIM_NBF,
+    CLAIM_AUD,
+    CLAIM_NAMES
+};
 enum claim_kind { CLAIM_ABSENT, CLAIM_TEXT, CLAIM_INTEGER, CLAIM_REAL, CLAIM_OTHER };
 
 struct claim {
@@ -33,5 +42,8 @@ struct claims {
  * ST_INVALID: not a JSON object, or a name is there twice; then there is nothing to clear. */
 MUST_CHECK enum status claims_read(const char *text, size_t len, struct claims *ret_claims);
 void claims_clear(struct claims *claims);
+
+/* Is `name` the audience, or one of several? */
+bool claims_are_for(const struct claims *claims, const char *name);
 
 #endif

@@ -57,6 +57,7 @@ struct config {
     /* secrets */
     const char *jwt_secret;    /* NULL: no user tokens by HS256 */
     const char *jwt_jwks_file; /* JWT_JWKS_FILE: public keys of the shop; NULL: none */
+    const char *jwt_audience;  /* JWT_AUDIENCE: what `aud` has to name; NULL: not looked at */
     const char *ticket_keys;   /* "kid:hex,kid:hex" at least one, 32..64 bytes each */
     const char *pass_key; /* PEM of a P-256 private key; NULL: derived from the first ticket key */
     const char *payment_webhook_secret; /* NULL: paying and the webhook answer 503 */

@@ -32,7 +32,7 @@ struct user {
 };
 
 /* Verifies signature, exp and nbf (60 s leeway) and the sub (or userId: text or integer) of 1..128
- * printable ASCII bytes without space. A token without exp never expires: whether its tokens do is
+ * printable ASCII bytes without space; with JWT_AUDIENCE, that `aud` names it. A token without exp never expires: whether its tokens do is
  * the shop's choice. ST_UNAUTHORIZED otherwise. */
 MUST_CHECK enum status token_read_user(struct token_keys *keys, const char *jwt, size_t len,
                                        int64_t now_ms, struct user *ret_user);

@@ -20,11 +20,9 @@
 #define PLAIN_MAX  16 /* members */
 #define DIGITS_MAX 15 /* exact in a double, too */
 
-static const char *const names[CLAIM_NAMES] = {[CLAIM_SUB] = "sub",
-                                               [CLAIM_USER_ID] = "userId",
-                                               [CLAIM_ROLE] = "role",
-                                               [CLAIM_EXP] = "exp",
-                                               [CLAIM_NBF] = "nbf"};
+static const char *const names[CLAIM_NAMES] = {
+    [CLAIM_SUB] = "sub", [CLAIM_USER_ID] = "userId", [CLAIM_ROLE] = "role",
+    [CLAIM_EXP] = "exp", [CLAIM_NBF] = "nbf",        [CLAIM_AUD] = "aud"};
 
 /* ---- the plain form ---- */
 
@@ -161,6 +159,20 @@ enum status claims_read(const char *text, size_t len, struct claims *ret_claims)
 {
     *ret_claims = (struct claims){0};
     return read_plain(text, len, ret_claims) ? ST_OK : read_document(text, len, ret_claims);
+}
+
+bool claims_are_for(const struct claims *claims, const char *name)
+{
+    const struct claim *aud = &claims->list[CLAIM_AUD];
+    if (aud->kind == CLAIM_TEXT)
+        return is_same(aud, name, strlen(name));
+    const struct json *list = json_get(claims->document, names[CLAIM_AUD]);
+    for (size_t i = 0; i < json_array_len(list); i++) {
+        const char *one = json_str_value(json_array_at(list, i));
+        if (one != NULL && strcmp(one, name) == 0)
+            return true;
+    }
+    return false;
 }
 
 void claims_clear(struct claims *claims)

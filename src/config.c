@@ -83,6 +83,8 @@ static const struct setting settings[] = {
      "HS256 secret of the shop's JWT, 16 bytes or more"},
     {"JWT_JWKS_FILE", KIND_TEXT, AT(jwt_jwks_file), 0, 0, NULL,
      "file with the shop's public keys (JWKS)"},
+    {"JWT_AUDIENCE", KIND_TEXT, AT(jwt_audience), 0, 0, NULL,
+     "what the aud of the shop's JWT must be, or name; unset: aud is not looked at"},
     {"TICKET_KEYS", KIND_SECRET, AT(ticket_keys), 0, 0, NULL,
      "kid:hex,... 32 to 64 bytes each; the first signs, all verify"},
     {"PASS_KEY", KIND_SECRET, AT(pass_key), 0, 0, NULL,

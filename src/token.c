@@ -32,6 +32,7 @@ struct token_keys {
     struct jws_ring *tickets; /* ours, HS256 */
     struct jws_ring *passes;  /* ours, ES256 */
     bool can_sign_users;
+    const char *audience;       /* of the shop's JWT; as the next */
     const char *webhook_secret; /* borrowed from the config; NULL when unset */
     struct buf payload;         /* scratch */
 };
@@ -136,6 +137,7 @@ enum status token_keys_new(const struct config *config, struct token_keys **ret_
     keys->users = jws_ring_new();
     keys->tickets = jws_ring_new();
     keys->passes = jws_ring_new();
+    keys->audience = config->jwt_audience;
     keys->webhook_secret = config->payment_webhook_secret;
     buf_init(&keys->payload, JWS_MAX);
     enum status st = ST_INVALID;
@@ -310,7 +312,8 @@ enum status token_read_user(struct token_keys *keys, const char *jwt, size_t len
     if (jws_verify(keys->users, jwt, len, payload) != ST_OK ||
         claims_read(buf_str(payload), payload->len, &claims) != ST_OK)
         return ST_UNAUTHORIZED;
-    const enum status st = judge_claims(&claims, now_ms / 1000, ret_user);
+    const bool ours = keys->audience == NULL || claims_are_for(&claims, keys->audience);
+    const enum status st = ours ? judge_claims(&claims, now_ms / 1000, ret_user) : ST_UNAUTHORIZED;
     claims_clear(&claims);
     return st;
 }
@@ -326,8 +329,13 @@ enum status token_write_user(struct token_keys *keys, const char *sub, const cha
     buf_reset(payload);
     buf_add_str(payload, "{\"sub\":");
     buf_add_json_str(payload, sub, strlen(sub));
-    buf_printf(payload, ",\"role\":\"%s\",\"iat\":%" PRId64 ",\"exp\":%" PRId64 "}", role,
+    buf_printf(payload, ",\"role\":\"%s\",\"iat\":%" PRId64 ",\"exp\":%" PRId64, role,
                now_ms / 1000, (now_ms + ttl_ms) / 1000);
+    if (keys->audience != NULL) {
+        buf_add_str(payload, ",\"aud\":");
+        buf_add_json_str(payload, keys->audience, strlen(keys->audience));
+    }
+    buf_add_char(payload, '}');
     return jws_sign(keys->users, buf_str(payload), payload->len, out);
 }
 

@@ -390,6 +390,7 @@ static void help_lists_every_setting(void **state)
         "API_WORKERS",
         "GATEWAY_WORKERS",
         "JWT_SECRET",
+        "JWT_AUDIENCE",
         "TICKET_KEYS",
         "PASS_KEY",
         "PAYMENT_WEBHOOK_SECRET",

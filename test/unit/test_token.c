@@ -223,6 +223,44 @@ static void roles(void **state)
     }
 }
 
+/* Keys of an identity provider sign for other services, too. */
+static void the_audience_must_be_ours(void **state)
+{
+    static const struct {
+        const char *claims;
+        enum status status;
+    } cases[] = {
+        {"{\"sub\":\"a\",\"aud\":\"tickets\"}", ST_OK},
+        {"{\"sub\":\"a\",\"aud\":[\"shop\",\"tickets\"]}", ST_OK},
+        {" {\"sub\":\"a\",\"aud\":\"tickets\"}", ST_OK},
+        {"{\"sub\":\"a\"}", ST_UNAUTHORIZED},
+        {"{\"sub\":\"a\",\"aud\":\"ticket\"}", ST_UNAUTHORIZED},
+        {"{\"sub\":\"a\",\"aud\":\"tickets2\"}", ST_UNAUTHORIZED},
+        {"{\"sub\":\"a\",\"aud\":\"\"}", ST_UNAUTHORIZED},
+        {"{\"sub\":\"a\",\"aud\":null}", ST_UNAUTHORIZED},
+        {"{\"sub\":\"a\",\"aud\":[]}", ST_UNAUTHORIZED},
+        {"{\"sub\":\"a\",\"aud\":[[\"tickets\"],1]}", ST_UNAUTHORIZED},
+        {"{\"sub\":\"a\",\"aud\":{\"tickets\":\"tickets\"}}", ST_UNAUTHORIZED},
+        {"{\"sub\":\"a\",\"aud\":[\"shop\"],\"x\":{\"aud\":\"tickets\"}}", ST_UNAUTHORIZED},
+    };
+    struct token_keys *keys =
+        make_keys(&(struct config){.jwt_secret = SECRET, .jwt_audience = "tickets"});
+    struct user user;
+    struct buf out;
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *token = jwt(cases[i].claims);
+        if (token_read_user(keys, token, strlen(token), NOW_MS, &user) != cases[i].status)
+            fail_msg("%s", cases[i].claims);
+    }
+    buf_init(&out, 4096);
+    assert_int_equal(token_write_user(keys, "bob", "sre", NOW_MS, 60000, &out), ST_OK);
+    assert_int_equal(token_read_user(keys, out.data, out.len, NOW_MS, &user), ST_OK);
+    assert_string_equal(user.sub, "bob");
+    buf_clear(&out);
+    token_keys_free(keys);
+}
+
 static void a_written_user_is_read_back(void **state)
 {
     (void)state;
@@ -719,6 +757,7 @@ int main(void)
         cmocka_unit_test(times_have_a_leeway_of_a_minute),
         cmocka_unit_test(a_time_that_is_no_number_is_refused),
         cmocka_unit_test(roles),
+        cmocka_unit_test(the_audience_must_be_ours),
         cmocka_unit_test(a_written_user_is_read_back),
         cmocka_unit_test(without_a_secret_no_jwt_holds),
         cmocka_unit_test(guest_ids),
