@@ -266,8 +266,8 @@ static void answer_refusal(struct api_call *call, enum status status, const char
                            const char *json, size_t len)
 {
     static const unsigned code_of[] = {
-        [ST_INVALID] = 400,  [ST_DENIED] = 403, [ST_NOT_FOUND] = 404,
-        [ST_CONFLICT] = 409, [ST_STALE] = 412,  [ST_GONE] = 410,
+        [ST_INVALID] = 400, [ST_DENIED] = 403, [ST_NOT_FOUND] = 404,   [ST_CONFLICT] = 409,
+        [ST_STALE] = 412,   [ST_GONE] = 410,   [ST_UNAVAILABLE] = 503,
     };
     struct json_error error;
     struct json *body = json_parse(json, len, HTTPD_BODY_MAX, &error);
@@ -284,6 +284,8 @@ static void answer_refusal(struct api_call *call, enum status status, const char
     json_set_str(body, "code", outcome);
     json_set_int(body, "status", code);
     json_set_str(body, "requestId", api_request_id(call));
+    if (code == 503)
+        http_req_add_header(call->req, "Retry-After", "1");
     api_answer_json(call, code, body);
     json_free(body);
 }

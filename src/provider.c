@@ -18,6 +18,7 @@
 #include "httpd.h"
 #include "json.h"
 #include "messages.h"
+#include "money.h"
 #include "process.h"
 #include "provider_books.h"
 #include "provider_calls.h"
@@ -130,8 +131,7 @@ static enum status read_order(const struct json *body, struct provider_order *re
         if (st != ST_OK || *texts[i].text == NULL)
             return ST_INVALID;
     }
-    const enum status st =
-        json_read_int(body, "amount", 1, INT64_C(1000000000000), &ret->amount, &error);
+    const enum status st = json_read_int(body, "amount", 1, MONEY_AMOUNT_MAX, &ret->amount, &error);
     return st == ST_OK && ret->amount > 0 ? ST_OK : ST_INVALID;
 }
 

@@ -26,6 +26,7 @@
 #define PAGE_MAX   (256 * 1024)
 #define RETURN_MAX 512
 #define VALUES_MAX 24
+#define AMOUNT_MAX 15 /* digits of MONEY_AMOUNT_MAX */
 
 /* ---- reading ---- */
 
@@ -87,10 +88,10 @@ static enum status read_amount(struct provider_visit *visit)
 {
     char *end;
     if (visit->amount == NULL || *visit->amount < '1' || *visit->amount > '9' ||
-        strlen(visit->amount) > 13)
+        strlen(visit->amount) > AMOUNT_MAX)
         return ST_INVALID;
     visit->order.amount = strtoll(visit->amount, &end, 10);
-    return *end == '\0' ? ST_OK : ST_INVALID;
+    return *end == '\0' && visit->order.amount <= MONEY_AMOUNT_MAX ? ST_OK : ST_INVALID;
 }
 
 enum status provider_page_read(struct http_req *req, const char *shop, struct provider_visit *ret)
@@ -102,7 +103,7 @@ enum status provider_page_read(struct http_req *req, const char *shop, struct pr
     } texts[] = {{"reference", &order->reference, 64}, {"reservationId", &order->reservation, 64},
                  {"provider", &order->provider, 64},   {"currency", &order->currency, 3},
                  {"expiresAt", &order->expires, 40},   {"signature", &order->signature, 64},
-                 {"amount", &ret->amount, 13}};
+                 {"amount", &ret->amount, AMOUNT_MAX}};
     *ret = (struct provider_visit){.language = choose_language(req)};
     enum status st = ST_OK;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {

@@ -99,11 +99,25 @@ test('without a provider paying is 503, but what costs nothing is still given', 
   const answer = await payWith(buyer, reservation);
   assert.equal(answer.status, 503, answer.text);
   assert.ok(answer.headers['retry-after']);
+  assert.deepEqual([answer.body.code, answer.body.detail], ['payment-off', 'Payment is not set up.']);
+  const unheard = await pay(off, reservation);
+  assert.deepEqual([unheard.status, unheard.body.code], [503, 'payment-off'], 'the webhook is off, too');
   assert.deepEqual(await payments(reservation), []);
   const free = await organizer.sale({ ...settings, grid: { rows: 1, seatsPerRow: 1, price: 0 } });
   const gift = await holder(free, 'unpaid2');
   assert.equal((await payWith(new Client(off, { sub: 'unpaid2' }), gift.reservation)).body.status, 'confirmed');
   await off.stop();
+});
+
+test('the word about a very large sum is taken: as much as seats of the highest price cost', async () => {
+  const event = await organizer.sale({ ...settings, maxSeats: 4, grid: { rows: 1, seatsPerRow: 4, price: 1e12 } });
+  const buyer = await enter(event, 'rich');
+  const { body: reservation } = await buyer.reserve({ eventId: event.id, quantity: 4 });
+  assert.equal(reservation.totalAmount, 4e12);
+  const order = (await payWith(buyer, reservation)).body;
+  const paid = await told(reservation, order);
+  assert.equal(paid.status, 200, paid.text);
+  assert.equal(paid.body.status, 'confirmed');
 });
 
 test('wrong amounts and currencies are refused and change nothing', async () => {
