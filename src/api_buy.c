@@ -183,26 +183,35 @@ static void set_quantities(struct page *page, int64_t most)
     api_page_set_buf(page, "quantities", &options);
 }
 
-/* buy_<state>_title and _lead, and what a form has to say. */
-static void set_words(struct page *page, struct api_call *call, const char *state)
+/* What a form has to say; whatever has no words of its own has failed. NULL: nothing. */
+static const char *notice_of(struct api_call *call)
 {
-    static const char *const notices[] = {
-        "seat-taken",  "no-adjacent", "no-seats",     "limit",     "expired",
-        "not-payable", "unavailable", "already-paid", "cancelled", "failed"};
-    char key[64];
+    static const char *const notices[] = {"seat-taken",  "no-adjacent",  "no-seats",
+                                          "limit",       "expired",      "not-payable",
+                                          "unavailable", "already-paid", "cancelled"};
     const char *notice = http_req_query(call->req, "notice");
     if (is_text(http_req_query(call->req, "payment"), "cancelled"))
         notice = "cancelled";
+    for (size_t i = 0; i < sizeof(notices) / sizeof(notices[0]); i++) {
+        if (is_text(notice, notices[i]))
+            return notices[i];
+    }
+    return notice != NULL ? "failed" : NULL;
+}
+
+/* buy_<state>_title and _lead, and the notice. */
+static void set_words(struct page *page, struct api_call *call, const char *state)
+{
+    char key[64];
+    const char *notice = notice_of(call);
     (void)snprintf(key, sizeof(key), "buy_%s_title", state);
     api_page_set(page, "heading", message(page->language, key));
     (void)snprintf(key, sizeof(key), "buy_%s_lead", state);
     api_page_set(page, "lead", message(page->language, key));
-    for (size_t i = 0; i < sizeof(notices) / sizeof(notices[0]); i++) {
-        if (!is_text(notice, notices[i]))
-            continue;
-        (void)snprintf(key, sizeof(key), "buy_notice_%s", notices[i]);
-        api_page_set(page, "notice", message(page->language, key));
-    }
+    if (notice == NULL)
+        return;
+    (void)snprintf(key, sizeof(key), "buy_notice_%s", notice);
+    api_page_set(page, "notice", message(page->language, key));
 }
 
 /* The origin of the payment page: forms lead there. */

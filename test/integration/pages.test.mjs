@@ -239,3 +239,15 @@ test('a page of ours may act for a guest, whatever other origins are allowed', a
     await pod.stop();
   }
 });
+
+test('a form that was refused never comes back without a word', async () => {
+  const { id } = await sale();
+  const fan = new Client(server, { sub: 'formal' });
+  await fan.check(id);
+  for (const [notice, words] of [['limit', /more seats than one person/], ['too-many-requests', /That did not work/], ['invalid', /That did not work/]]) {
+    const { text } = await fan.get(`/buy/${id}?notice=${notice}`);
+    assert.equal(state(text), 'choose');
+    assert.match(text, words, notice);
+  }
+  assert.doesNotMatch((await fan.get(`/buy/${id}`)).text, /That did not work/);
+});
