@@ -64,7 +64,7 @@ static const struct setting settings[] = {
      "a replica for reads of the seat map"},
     {"DB_POOL_MIN", KIND_INT, AT(db_pool_min), 1, 1000, "2", "PostgreSQL connections kept open"},
     {"DB_POOL_MAX", KIND_INT, AT(db_pool_max), 1, 1000, "20",
-     "at most so many, split over the workers"},
+     "at most so many, split over the workers; each has one at least"},
     {"DB_TIMEOUT_MS", KIND_INT, AT(db_timeout_ms), 50, 60000, "5000",
      "deadline of one PostgreSQL query, waiting for a connection included"},
     {"HTTP_HOST", KIND_TEXT, AT(http_host), 0, 0, "0.0.0.0", "address to listen on"},

@@ -170,6 +170,16 @@ static bool start_workers(struct fleet *fleet, const struct worker_opts *shared,
     return true;
 }
 
+/* A worker without a connection could not work: where there are more of them than DB_POOL_MAX, it is
+ * exceeded, and whoever shares max_connections out among pods must know. */
+static void report_database(const struct config *config, const struct plan *plan)
+{
+    const int64_t open = plan->http * plan->db_max + plan->gateways + 2 * plan->processors;
+    if (open > config->db_pool_max)
+        log_warn("DB_POOL_MAX is below one connection for each worker: raise it, or have fewer",
+                 LOG_NUM("limit", config->db_pool_max), LOG_NUM("connections", open));
+}
+
 /* The kernel cuts what we ask for without a word; then a rush is refused before we see it. */
 static void report_backlog(void)
 {
@@ -199,6 +209,7 @@ static bool start_fleet(struct fleet *fleet, const struct config *config,
              LOG_NUM("apiWorkers", plan.http), LOG_NUM("gatewayWorkers", plan.gateways),
              LOG_NUM("processors", plan.processors));
     report_backlog();
+    report_database(config, &plan);
     if (!start_workers(fleet, &opts, plan.http))
         return false;
     opts.name = "gateway";

@@ -99,8 +99,8 @@ void metrics_observe(enum metric_histogram histogram, double value)
 /* ---- HTTP ---- */
 
 /* The codes we answer with; anything else counts in the last slot, as "other". */
-static const unsigned codes[] = {200, 201, 204, 304, 400, 401, 403, 404, 405, 409,
-                                 410, 412, 413, 414, 429, 431, 500, 503, 0};
+static const unsigned codes[] = {200, 201, 204, 303, 304, 400, 401, 403, 404, 405,
+                                 409, 410, 412, 413, 414, 429, 431, 500, 503, 0};
 #define CODE_COUNT (sizeof(codes) / sizeof(codes[0]))
 
 static struct route {

@@ -198,6 +198,14 @@ test('a setting that serve can make nothing of is named, and ends it with 78', a
   await refuse(/WS_PORT: must be another port than HTTP_PORT/, { HTTP_PORT: port, WS_PORT: port });
 });
 
+test('more workers than DB_POOL_MAX has connections: it is said at the start', async () => {
+  const said = (server) => server.logs.filter(({ message }) => message.startsWith('DB_POOL_MAX'));
+  assert.deepEqual(said(server), []);
+  const many = await Server.start({ redis, database, env: { API_WORKERS: 3, DB_POOL_MAX: 4 } });
+  assert.deepEqual(said(many).map(({ limit, connections }) => [limit, connections]), [[4, 6]]);
+  await many.stop();
+});
+
 test('a pass can be verified by the published key alone', async () => {
   const { createPublicKey, verify } = await import('node:crypto');
   const event = await organizer.sale({ threshold: 5 });

@@ -104,6 +104,7 @@ test('leaving without JavaScript: asked, done, told; the next visit joins again'
   const form = { headers: { origin: server.url, 'content-type': 'application/x-www-form-urlencoded' }, body: '' };
   const left = await second.post(`/wait/${id}/leave`, form);
   assert.deepEqual([left.status, left.headers.location], [303, `/wait/${id}?left=1`]);
+  assert.ok(await server.metric('tiketi_http_requests_total{method="POST",path="/wait/{eventId}/leave",status="303"}') >= 1);
   assert.equal(state((await second.get(left.headers.location)).text), 'left');
   assert.equal((await second.status(id)).body.status, 'not_in_queue');
   assert.equal(state((await second.get(`/wait/${id}`)).text), 'waiting');
