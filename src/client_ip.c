@@ -143,6 +143,18 @@ bool client_ip_trusted(const struct client_ip *client_ip, const char *address)
     return parse_address(address, bytes, &v4) && trusts(client_ip, bytes);
 }
 
+/* "192.0.2.1:443", "[2001:db8::1]:443": some proxies (Azure's, IIS) write the port, too. */
+static void drop_port(char *item)
+{
+    char *colon = strchr(item, ':'), *bracket = strchr(item, ']');
+    if (*item == '[' && bracket != NULL) {
+        *bracket = '\0';
+        memmove(item, item + 1, strlen(item));
+    } else if (colon != NULL && strchr(colon + 1, ':') == NULL) {
+        *colon = '\0';
+    }
+}
+
 void client_ip_of(const struct client_ip *client_ip, const char *peer, const char *forwarded_for,
                   char *out)
 {
@@ -155,16 +167,19 @@ void client_ip_of(const struct client_ip *client_ip, const char *peer, const cha
         size_t from = end;
         while (from > 0 && forwarded_for[from - 1] != ',')
             from--;
-        char item[CLIENT_IP_SIZE];
+        char item[CLIENT_IP_SIZE + 16];
         char part[CLIENT_IP_SIZE + 16];
         (void)snprintf(part, sizeof(part), "%.*s", (int)(end - from < 60 ? end - from : 60),
                        forwarded_for + from);
         const char *cursor = part;
         uint8_t address[16];
         bool v4;
-        if (!next_item(&cursor, item, sizeof(item)) || !parse_address(item, address, &v4))
+        if (!next_item(&cursor, item, sizeof(item)))
+            return;
+        drop_port(item);
+        if (!parse_address(item, address, &v4))
             return; /* nonsense: keep the last address that we know */
-        (void)snprintf(out, CLIENT_IP_SIZE, "%s", item);
+        (void)inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? address + 12 : address, out, CLIENT_IP_SIZE);
         if (!trusts(client_ip, address))
             return;
         end = from > 0 ? from - 1 : 0;

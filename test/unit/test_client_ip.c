@@ -63,6 +63,24 @@ static void ipv6_and_single_addresses(void **state)
     expect("127.0.0.1", "127.0.0.2", "192.0.2.1", "127.0.0.2");
 }
 
+static void a_port_is_no_part_of_an_address(void **state)
+{
+    (void)state;
+    expect("10.0.0.0/8", "10.1.2.3", "198.51.100.7:50123", "198.51.100.7");
+    expect("10.0.0.0/8", "10.1.2.3", "198.51.100.7:50123, 10.0.0.9:1", "198.51.100.7");
+    expect("10.0.0.0/8", "10.1.2.3", "[2001:db8::7]:50123", "2001:db8::7");
+    expect("10.0.0.0/8", "10.1.2.3", "[2001:db8::7]", "2001:db8::7");
+    expect("10.0.0.0/8", "10.1.2.3", "2001:db8::7", "2001:db8::7");
+    expect("10.0.0.0/8", "10.1.2.3", "[2001:0db8:0000:0000:0000:0000:192.168.100.200]:65535",
+           "2001:db8::c0a8:64c8");
+    expect("10.0.0.0/8", "10.1.2.3", "2001:0DB8::07", "2001:db8::7");
+    expect("10.0.0.0/8", "10.1.2.3", "::ffff:198.51.100.7", "198.51.100.7");
+    expect("10.0.0.0/8", "10.1.2.3", "[", "10.1.2.3");
+    expect("10.0.0.0/8", "10.1.2.3", "[]", "10.1.2.3");
+    expect("10.0.0.0/8", "10.1.2.3", ":", "10.1.2.3");
+    expect("10.0.0.0/8", "10.1.2.3", "evil:80", "10.1.2.3");
+}
+
 static void bad_lists_are_refused(void **state)
 {
     static const char *const bad[] = {"10.0.0.0/33", "nonsense",    "10.0.0.0/", "::1/129",
@@ -99,6 +117,7 @@ int main(void)
         cmocka_unit_test(rightmost_untrusted_counts),
         cmocka_unit_test(nonsense_is_not_believed),
         cmocka_unit_test(ipv6_and_single_addresses),
+        cmocka_unit_test(a_port_is_no_part_of_an_address),
         cmocka_unit_test(bad_lists_are_refused),
         cmocka_unit_test(a_host_is_the_same_at_any_port),
     };
