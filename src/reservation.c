@@ -108,6 +108,18 @@ static enum status ask(struct db *db, const struct db_stmt *stmt, const char *co
     return st;
 }
 
+/* The same for a hall, which takes longer. */
+static enum status ask_for_hall(struct db *db, const struct db_stmt *stmt,
+                                const char *const *params, reservation_cb cb, void *arg)
+{
+    struct call *call = xcalloc(1, sizeof(*call));
+    *call = (struct call){cb, arg};
+    const enum status st = db_query_within(db, IMPORT_MS, stmt, params, answered, call);
+    if (st != ST_OK)
+        free(call);
+    return st;
+}
+
 #define FUNCTION(name_, count_, params_)                                                           \
     {                                                                                              \
         .name = (name_), .sql = "SELECT outcome, body FROM " name_ "(" params_ ")",                \
@@ -232,7 +244,7 @@ enum status reservation_add_seats(struct db *db, const char *event, const char *
                                   const char *json, reservation_cb cb, void *arg)
 {
     static const struct db_stmt stmt = FUNCTION("seats_add", 3, "$1, $2, $3::jsonb");
-    return ask(db, &stmt, (const char *const[]){event, who, json}, cb, arg);
+    return ask_for_hall(db, &stmt, (const char *const[]){event, who, json}, cb, arg);
 }
 
 enum status reservation_import_seats(struct db *db, const struct reservation_seats *seats,
@@ -247,12 +259,7 @@ enum status reservation_import_seats(struct db *db, const struct reservation_sea
         seats->event,    seats->who,     seats->version > 0 ? version : NULL,
         seats->sections, seats->rows,    seats->numbers,
         seats->prices,   seats->currency};
-    struct call *call = xcalloc(1, sizeof(*call));
-    *call = (struct call){cb, arg};
-    const enum status st = db_query_within(db, IMPORT_MS, &stmt, params, answered, call);
-    if (st != ST_OK)
-        free(call);
-    return st;
+    return ask_for_hall(db, &stmt, params, cb, arg);
 }
 
 struct page_call {

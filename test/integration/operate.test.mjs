@@ -239,3 +239,15 @@ test('a clear with much to give back may take longer than a statement of a buyer
     await hurried.stop();
   }
 });
+
+test('a grid of 50,000 seats may take longer than a statement of a buyer', async () => {
+  const hurried = await Server.start({ redis, database, roles: 'api', env: { DB_TIMEOUT_MS: 300 } });
+  try {
+    const { id } = await organizer.sale({ threshold: 1 });
+    const added = await new Organizer(hurried).post(admin(id, '/seats'),
+      { json: { grid: { section: 'A', rows: 500, seatsPerRow: 100, price: 100, currency: 'EUR' } } });
+    assert.equal(added.status, 201, added.text);
+  } finally {
+    await hurried.stop();
+  }
+});
