@@ -26,6 +26,10 @@ bool client_ip_trusted(const struct client_ip *client_ip, const char *address);
 void client_ip_of(const struct client_ip *client_ip, const char *peer, const char *forwarded_for,
                   char *out);
 
+/* One client has all the addresses of an IPv6 network of 64 bits: of such an address, in
+ * address[CLIENT_IP_SIZE], the network is left. */
+void client_ip_to_network(char *address);
+
 /* Do two authorities ("host", "host:port", "[::1]:port") name the same host, whatever the port?
  * False when either names none. */
 bool client_ip_same_host(const char *one, const char *other);

@@ -472,6 +472,7 @@ static bool within_rate(struct api_call *call)
     char address[CLIENT_IP_SIZE];
     client_ip_of(api->client_ip, http_req_peer(call->req),
                  http_req_header_list(call->req, "X-Forwarded-For"), address);
+    client_ip_to_network(address);
     return rate_limit_take(api->limit, address, loop_now_ms(api->loop));
 }
 

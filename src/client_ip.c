@@ -186,6 +186,15 @@ void client_ip_of(const struct client_ip *client_ip, const char *peer, const cha
     }
 }
 
+void client_ip_to_network(char *address)
+{
+    struct in6_addr v6;
+    if (inet_pton(AF_INET6, address, &v6) != 1 || IN6_IS_ADDR_V4MAPPED(&v6))
+        return;
+    memset(&v6.s6_addr[8], 0, 8);
+    (void)inet_ntop(AF_INET6, &v6, address, CLIENT_IP_SIZE);
+}
+
 /* Length of the host in an authority; a colon within brackets belongs to it. */
 static size_t host_len(const char *authority)
 {

@@ -347,6 +347,16 @@ test('a forged X-Forwarded-For does not beat the rate limit', async () => {
   await limited.stop();
 });
 
+test('nor do the many addresses of one IPv6 network', async () => {
+  const limited = await Server.start({ redis, database, roles: 'api', env: { RATE_LIMIT_PER_IP: 5, TRUSTED_PROXIES: '127.0.0.0/8' } });
+  const from = async (address) => (await limited.get('/api/events', { headers: { 'x-forwarded-for': address } })).status;
+  const statuses = [];
+  for (let i = 0; i < 40; i++) statuses.push(await from(`2001:db8:1:2:${i}::1`));
+  assert.ok(statuses.includes(429), 'over the limit');
+  assert.equal(await from('2001:db8:1:3::1'), 200, 'another network');
+  await limited.stop();
+});
+
 test('nor does one above the line that a proxy of ours adds', async () => {
   const limited = await Server.start({ redis, database, roles: 'api', env: { RATE_LIMIT_PER_IP: 5, TRUSTED_PROXIES: '127.0.0.0/8' } });
   const statuses = [];

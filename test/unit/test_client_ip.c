@@ -9,6 +9,7 @@
 
 #include "client_ip.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static struct client_ip *make(const char *trusted)
@@ -81,6 +82,26 @@ static void a_port_is_no_part_of_an_address(void **state)
     expect("10.0.0.0/8", "10.1.2.3", "evil:80", "10.1.2.3");
 }
 
+static void an_ipv6_network_is_one_client(void **state)
+{
+    static const char *const cases[][2] = {
+        {"2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"},
+        {"2001:db8::7", "2001:db8::"},
+        {"::1", "::"},
+        {"fe80::1", "fe80::"},
+        {"192.0.2.7", "192.0.2.7"},
+        {"", ""},
+        {"::ffff:192.0.2.7", "::ffff:192.0.2.7"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char address[CLIENT_IP_SIZE];
+        (void)snprintf(address, sizeof(address), "%s", cases[i][0]);
+        client_ip_to_network(address);
+        assert_string_equal(address, cases[i][1]);
+    }
+}
+
 static void bad_lists_are_refused(void **state)
 {
     static const char *const bad[] = {"10.0.0.0/33", "nonsense",    "10.0.0.0/", "::1/129",
@@ -118,6 +139,7 @@ int main(void)
         cmocka_unit_test(nonsense_is_not_believed),
         cmocka_unit_test(ipv6_and_single_addresses),
         cmocka_unit_test(a_port_is_no_part_of_an_address),
+        cmocka_unit_test(an_ipv6_network_is_one_client),
         cmocka_unit_test(bad_lists_are_refused),
         cmocka_unit_test(a_host_is_the_same_at_any_port),
     };
