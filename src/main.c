@@ -163,6 +163,9 @@ static bool start_workers(struct fleet *fleet, const struct worker_opts *shared,
             log_error("a worker did not start", LOG_TEXT("name", label),
                       LOG_TEXT("status", status_name(st)));
             fleet->misconfigured = st == ST_INVALID;
+            if (fleet->misconfigured && !log_enabled(LOG_LEVEL_ERROR))
+                (void)fputs("tiketi: a setting cannot be used: LOG_LEVEL=error says which\n",
+                            stderr);
             return false;
         }
         fleet->count++;

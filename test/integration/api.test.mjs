@@ -194,6 +194,7 @@ test('a setting that serve can make nothing of is named, and ends it with 78', a
   await refuse(/DATABASE_URL/, { DATABASE_URL: 'nonsense://x' });
   await refuse(/DATABASE_REPLICA_URL/, { DATABASE_REPLICA_URL: 'nonsense://x' });
   await refuse(/TRUSTED_PROXIES: '10.0.0.0\/33'/, { TRUSTED_PROXIES: '10.0.0.0/33' });
+  await refuse(/LOG_LEVEL=error says which/, { DATABASE_URL: 'nonsense://x', LOG_LEVEL: 'off' });
   const port = await freePort();
   await refuse(/WS_PORT: must be another port than HTTP_PORT/, { HTTP_PORT: port, WS_PORT: port });
 });
