@@ -20,7 +20,9 @@ static const char *const names[] = {
     "DB_POOL_MAX",       "ROLES",
     "LOG_LEVEL",         "JWT_SECRET",
     "TICKET_KEYS",       "PASS_KEY",
-    "TIKETI_TEST_HOOKS",
+    "TIKETI_TEST_HOOKS", "ALLOWED_ORIGINS",
+    "PUBLIC_WS_URL",     "PAYMENT_URL",
+    "JWT_AUDIENCE",
 };
 #define NAME_COUNT (sizeof(names) / sizeof(names[0]))
 
@@ -52,10 +54,12 @@ static void use(const struct config *config)
 {
     char error[200] = "";
     struct token_keys *keys = NULL;
-    check(config->queue_threshold >= 0 && config->queue_threshold <= 1000000);
+    check(config->queue_threshold >= 0 && config->queue_threshold <= 10000000);
     check(config->http_port >= 0 && config->http_port <= 65535);
     check(config->db_pool_min >= 1 && config->db_pool_max >= config->db_pool_min);
     check(config->roles != 0);
+    if (config->public_ws_url != NULL) /* written into a policy as it is */
+        check(strpbrk(config->public_ws_url, " ;,'\"\r\n") == NULL);
     for (int need = CONFIG_NEED_SERVE; need <= CONFIG_NEED_TOKEN; need++) {
         if (config_require(config, (enum config_need)need, error, sizeof(error)) != ST_OK)
             check(error[0] != '\0');
