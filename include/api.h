@@ -126,7 +126,7 @@ struct api_call {
     char param[EVENT_ID_MAX + 1];  /* the {…} of the route */
     char buyer[BUYER_ID_MAX + 1];  /* "u:…" or "g:…" */
     bool guest, new_guest;
-    bool sets_cookie; /* of the event: the guest's then lasts anew with it */
+    int64_t guest_day; /* of the cookie he brought */
     bool cacheable;   /* the handler has said for how long: no "no-store" */
     struct user user; /* of AUTH_STAFF, or of a buyer with a JWT */
     bool has_user;

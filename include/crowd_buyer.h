@@ -25,7 +25,7 @@ struct crowd_buyer {
     struct agenda_item due;
     struct dial *http, *socket;
     const struct dial_target *asked;           /* whom http reaches */
-    char *guest, *ticket, *pass, *reservation; /* NULL until known */
+    char *guest, *ticket, *pass, *reservation; /* NULL until known; guest: his cookie */
     char *order, *reference;                   /* of his payment; the order until he is charged */
 
     uint64_t place, epoch; /* as his ticket says */

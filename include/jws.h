@@ -53,9 +53,4 @@ MUST_CHECK enum status jws_verify(struct jws_ring *ring, const char *token, size
 /* Appends the ring's public ES256 keys as a JWKS document. */
 void jws_write_jwks(const struct jws_ring *ring, struct buf *out);
 
-/* base64url without padding (RFC 4648 section 5). Decoding is strict: one value has one text.
- * ST_INVALID, or ST_TOO_LARGE for the buffer; then nothing was appended. */
-void base64url_encode(const void *data, size_t len, struct buf *out);
-MUST_CHECK enum status base64url_decode(const char *text, size_t len, struct buf *out);
-
 #endif

@@ -16,6 +16,7 @@
 #define BUYER_ID_MAX 130 /* "u:" + 128 bytes */
 #define EVENT_ID_MAX 64
 #define GUEST_ID_LEN 34 /* "g:" + 32 hex digits */
+#define GUEST_COOKIE_SIZE 48
 
 struct token_keys;
 
@@ -42,8 +43,11 @@ MUST_CHECK enum status token_write_user(struct token_keys *keys, const char *sub
 
 /* A fresh guest id into `out[GUEST_ID_LEN + 1]`: "g:" and 128 random bits in hex. */
 void token_new_guest(char *out);
-/* True for "g:" + 32 lower-case hex digits. */
-bool token_is_guest(const char *id, size_t len);
+/* A guest's cookie is "<id>.<day>": the day (UTC, since 1970-01-01) on which it was given, so that whoever
+ * brings one of today need not be given it again. */
+void token_write_guest(const char *id, int64_t day, char *out); /* into out[GUEST_COOKIE_SIZE] */
+/* Copies the id into out[GUEST_ID_LEN + 1]. The day is 0 where the cookie names none. False: no guest's. */
+bool token_read_guest(const char *cookie, size_t len, char *out, int64_t *ret_day);
 /* [A-Za-z0-9_-]{1,64} */
 bool token_is_event_id(const char *id, size_t len);
 

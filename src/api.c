@@ -207,11 +207,8 @@ static void identify_guest(struct api_call *call)
     size_t len;
     const char *cookie = http_req_cookie(call->req, API_GUEST_COOKIE, &len);
     call->guest = true;
-    if (cookie != NULL && token_is_guest(cookie, len)) {
-        memcpy(call->buyer, cookie, len);
-        call->buyer[len] = '\0';
+    if (cookie != NULL && token_read_guest(cookie, len, call->buyer, &call->guest_day))
         return;
-    }
     token_new_guest(call->buyer);
     call->new_guest = true;
 }

@@ -18,8 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GUEST_COOKIE_S (7 * 24 * 3600)
-#define PREFERENCE_S   (365 * 24 * 3600)
+#define DAY_S          (24 * 3600)
+#define GUEST_COOKIE_S (8 * DAY_S) /* given once a day, it outlives every ticket's */
+#define PREFERENCE_S   (365 * DAY_S)
 
 const char *api_request_id(struct api_call *call)
 {
@@ -74,7 +75,6 @@ static void set_cookie(struct api_call *call, const char *prefix, const char *na
 void api_set_cookie(struct api_call *call, const char *prefix, const char *event, const char *value,
                     int64_t max_age_s)
 {
-    call->sets_cookie = true;
     set_cookie(call, prefix, event, value, max_age_s);
 }
 
@@ -83,9 +83,19 @@ void api_set_preference(struct api_call *call, const char *name, const char *val
     set_cookie(call, name, "", value, PREFERENCE_S);
 }
 
+/* Each header costs what a tenth of a bare answer does: so a guest is given his cookie once a day. */
+static void give_guest_cookie(struct api_call *call)
+{
+    const int64_t today = clock_wall_ms() / 1000 / DAY_S;
+    char cookie[GUEST_COOKIE_SIZE];
+    if (call->guest_day == today)
+        return;
+    token_write_guest(call->buyer, today, cookie);
+    set_cookie(call, API_GUEST_COOKIE, "", cookie, GUEST_COOKIE_S);
+}
+
 /* The request's id goes with what went wrong, for whoever looks for it in the logs. An answer to a
- * POST is not stored by anybody as it is. Each header costs what a tenth of a bare answer does; so a guest whose
- * poll changes nothing is not given again the cookie that he brought. */
+ * POST is not stored by anybody as it is. */
 static void add_common_headers(struct api_call *call, unsigned code)
 {
     const bool post = strcmp(http_req_method(call->req), "POST") == 0;
@@ -93,8 +103,8 @@ static void add_common_headers(struct api_call *call, unsigned code)
         http_req_add_header(call->req, "X-Request-Id", api_request_id(call));
     if (!call->cacheable && !post)
         http_req_add_header(call->req, "Cache-Control", "no-store");
-    if (call->guest && (call->new_guest || post || call->sets_cookie))
-        set_cookie(call, API_GUEST_COOKIE, "", call->buyer, GUEST_COOKIE_S);
+    if (call->guest)
+        give_guest_cookie(call);
 }
 
 static void answer(struct api_call *call, unsigned code, const char *type, const char *body,

@@ -107,8 +107,7 @@ static enum status gate_start(struct api_call *call)
     const bool stranger = call->new_guest;
     call->state = http_req_alloc(call->req, sizeof(struct gate));
     const bool taken = text != NULL && take_pass(call, text, len, in_header);
-    if (taken || stranger)
-        call->guest = false; /* the answer goes to a proxy: no cookie */
+    call->guest = false; /* the answer goes to a proxy: no cookie */
     if (!taken && (in_header || stranger))
         return ST_UNAUTHORIZED; /* a claim must hold; a cookie that no longer fits is passed over */
     if (catalog_event(call->api->catalog, call->param) == NULL)

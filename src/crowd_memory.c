@@ -6,9 +6,9 @@
  */
 #include "crowd_memory.h"
 
+#include "base64url.h"
 #include "clock.h"
 #include "crowd_scan.h"
-#include "jws.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -37,7 +37,8 @@ void crowd_buyer_id(const struct crowd_buyer *buyer, char *out)
         (void)snprintf(out, BUYER_ID_MAX + 1, "u:crowd-%s-%u", crowd->tag,
                        (unsigned)(buyer - crowd->buyers));
     else
-        (void)snprintf(out, BUYER_ID_MAX + 1, "%s", buyer->guest != NULL ? buyer->guest : "");
+        (void)snprintf(out, BUYER_ID_MAX + 1, "%.*s", GUEST_ID_LEN,
+                       buyer->guest != NULL ? buyer->guest : "");
 }
 
 uint32_t crowd_buyer_number(const struct crowd_buyer *buyer)
@@ -179,7 +180,7 @@ void crowd_take_guest(struct crowd_buyer *buyer, const char *guest)
         return;
     buyer->guest = xstrdup(guest);
     table_add(&crowd->roster, &buyer->node,
-              table_hash(&crowd->roster, guest, strlen(guest), "", 0));
+              table_hash(&crowd->roster, guest, strnlen(guest, GUEST_ID_LEN), "", 0));
 }
 
 /* ---- reservations ---- */

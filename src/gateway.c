@@ -76,14 +76,14 @@ static bool origin_allowed(const struct config *config, const char *origin, cons
 static void take_guest(struct visitor *visitor, const char *cookie)
 {
     for (const char *at = cookie; at && *at; at = strchr(at, ';')) {
-        char id[GUEST_ID_LEN + 1] = "";
+        char id[GUEST_ID_LEN + 1];
+        int64_t day;
         at += strspn(at, "; ");
         if (strncmp(at, GUEST_COOKIE, strlen(GUEST_COOKIE)) != 0)
             continue;
         const char *value = at + strlen(GUEST_COOKIE);
-        if (!token_is_guest(value, strcspn(value, "; ")))
+        if (!token_read_guest(value, strcspn(value, "; "), id, &day))
             continue;
-        memcpy(id, value, GUEST_ID_LEN);
         visitor_set_buyer(visitor, id);
         visitor->flags |= FLAG_GUEST;
         return;

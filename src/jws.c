@@ -14,9 +14,9 @@
  */
 #include "jws.h"
 
+#include "base64url.h"
 #include "json.h"
 
-#include <endian.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/ec.h>
@@ -68,115 +68,6 @@ struct jws_ring {
     size_t seen_len;
     struct key *seen_key;
 };
-
-/* ---- base64url ---- */
-
-#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
-
-/* 1 in each byte of `values` (below 64) that is above `limit`. */
-static uint64_t above(uint64_t values, unsigned limit)
-{
-    return (values + EACH(127 - limit)) >> 7 & EACH(1);
-}
-
-/* The digits of eight values of six bits, the lowest 48 of `bits`, all at once: the first in the highest byte.
- * Each sum fits into its byte. */
-static uint64_t digits_of(uint64_t bits)
-{
-    uint64_t values = (bits & 0xffffff) | (bits >> 24 & 0xffffff) << 32;
-    values = (values & 0x00000fff00000fff) | (values & 0x00fff00000fff000) << 4;
-    values = (values & 0x003f003f003f003f) | (values & 0x0fc00fc00fc00fc0) << 2;
-    return values + EACH('A') + above(values, 25) * ('a' - 'A' - 26) -
-           above(values, 51) * ('a' + 26 - '0') - above(values, 61) * ('0' + 10 - '-') +
-           above(values, 62) * ('_' - '-' - 1);
-}
-
-void base64url_encode(const void *data, size_t len, struct buf *out)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    const unsigned char *in = data;
-    char *to = buf_extend(out, len / 3 * 4 + (len % 3 > 0 ? len % 3 + 1 : 0));
-    if (to == NULL)
-        return;
-    for (; len >= 8; len -= 6, in += 6, to += 8) { /* eight are read, six are taken */
-        uint64_t bits;
-        memcpy(&bits, in, sizeof(bits));
-        bits = htobe64(digits_of(be64toh(bits) >> 16));
-        memcpy(to, &bits, sizeof(bits));
-    }
-    for (; len >= 3; len -= 3, in += 3) {
-        *to++ = digits[in[0] >> 2];
-        *to++ = digits[(in[0] & 0x03) << 4 | in[1] >> 4];
-        *to++ = digits[(in[1] & 0x0f) << 2 | in[2] >> 6];
-        *to++ = digits[in[2] & 0x3f];
-    }
-    if (len > 0) {
-        const unsigned char second = len == 2 ? in[1] : 0;
-        *to++ = digits[in[0] >> 2];
-        *to++ = digits[(in[0] & 0x03) << 4 | second >> 4];
-        if (len == 2)
-            *to = digits[(second & 0x0f) << 2];
-    }
-}
-
-/* The value of each digit plus one; 0 for what is none. */
-/* clang-format off */
-static const unsigned char base64url_values[256] = {
-    ['A'] =  1,  2,  3,  4,  5,  6,  7,  8,  9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
-    ['a'] = 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52,
-    ['0'] = 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, ['-'] = 63, ['_'] = 64,
-};
-/* clang-format on */
-
-static size_t decoded_len(size_t len)
-{
-    return len / 4 * 3 + (len % 4 > 0 ? len % 4 - 1 : 0);
-}
-
-/* Fills decoded_len(len) bytes. False on a byte outside the alphabet, an impossible length, or bits
- * set that no encoder sets: one value has one text, so a token cannot be altered and still hold. */
-static bool decode(const char *text, size_t len, unsigned char *out)
-{
-    const unsigned char *in = (const unsigned char *)text, *const end = in + len;
-    uint32_t bits = 0, all = 0;
-    if (len % 4 == 1)
-        return false;
-    for (; end - in >= 4; in += 4, out += 3) {
-        const uint32_t a = base64url_values[in[0]] - 1u, b = base64url_values[in[1]] - 1u,
-                       c = base64url_values[in[2]] - 1u, d = base64url_values[in[3]] - 1u;
-        bits = a << 18 | b << 12 | c << 6 | d;
-        all |= bits; /* what is no digit sets the bits above the 24 */
-        out[0] = (unsigned char)(bits >> 16);
-        out[1] = (unsigned char)(bits >> 8);
-        out[2] = (unsigned char)bits;
-    }
-    if (all >> 24 != 0)
-        return false;
-    for (bits = 0; in < end; in++) {
-        if (base64url_values[*in] == 0)
-            return false;
-        bits = bits << 6 | (base64url_values[*in] - 1u);
-    }
-    if (len % 4 == 2)
-        *out = (unsigned char)(bits >> 4);
-    if (len % 4 == 3) {
-        *out++ = (unsigned char)(bits >> 10);
-        *out = (unsigned char)(bits >> 2);
-    }
-    return (len % 4 != 2 || (bits & 0x0f) == 0) && (len % 4 != 3 || (bits & 0x03) == 0);
-}
-
-enum status base64url_decode(const char *text, size_t len, struct buf *out)
-{
-    const size_t before = out->len;
-    char *room = buf_extend(out, decoded_len(len));
-    if (room == NULL)
-        return ST_TOO_LARGE;
-    if (decode(text, len, (unsigned char *)room))
-        return ST_OK;
-    buf_truncate(out, before);
-    return ST_INVALID;
-}
 
 /* ---- the ring ---- */
 
@@ -491,9 +382,9 @@ static size_t jwk_bytes(const struct json *jwk, const char *name, unsigned char 
 {
     const char *text = json_str(jwk, name);
     const size_t len = text != NULL ? strlen(text) : 0;
-    if (len == 0 || decoded_len(len) > cap || !decode(text, len, out))
+    if (len == 0 || base64url_decoded_len(len) > cap || !base64url_decode_into(text, len, out))
         return 0;
-    return decoded_len(len);
+    return base64url_decoded_len(len);
 }
 
 static EVP_PKEY *jwk_p256(const struct json *jwk)
@@ -758,9 +649,10 @@ static struct key *key_of_header(struct jws_ring *ring, const struct json *heade
 static struct key *parse_header(struct jws_ring *ring, const char *text, size_t len)
 {
     unsigned char bytes[HEADER_MAX];
-    if (len > HEADER_MAX || !decode(text, len, bytes))
+    if (len > HEADER_MAX || !base64url_decode_into(text, len, bytes))
         return NULL;
-    struct json *header = json_parse((const char *)bytes, decoded_len(len), sizeof(bytes), NULL);
+    struct json *header =
+        json_parse((const char *)bytes, base64url_decoded_len(len), sizeof(bytes), NULL);
     struct key *key = json_is_object(header) ? key_of_header(ring, header) : NULL;
     json_free(header);
     if (key != NULL) {
@@ -797,9 +689,10 @@ enum status jws_verify(struct jws_ring *ring, const char *token, size_t len, str
         return ST_UNAUTHORIZED;
     const size_t text_len = (size_t)(end - second - 1);
     struct key *key = select_key(ring, token, (size_t)(first - token) + 1);
-    if (key == NULL || decoded_len(text_len) > sizeof(signature) ||
-        !decode(second + 1, text_len, signature) ||
-        !holds(ring, key, token, (size_t)(second - token), signature, decoded_len(text_len)))
+    if (key == NULL || base64url_decoded_len(text_len) > sizeof(signature) ||
+        !base64url_decode_into(second + 1, text_len, signature) ||
+        !holds(ring, key, token, (size_t)(second - token), signature,
+               base64url_decoded_len(text_len)))
         return ST_UNAUTHORIZED;
     return base64url_decode(first + 1, (size_t)(second - first - 1), out) == ST_OK
                ? ST_OK

@@ -192,25 +192,17 @@ void token_new_guest(char *out)
     token_random_hex(out + 2);
 }
 
-bool token_is_guest(const char *id, size_t len)
-{
-    if (len != GUEST_ID_LEN || id[0] != 'g' || id[1] != ':')
-        return false;
-    for (size_t i = 2; i < len; i++) {
-        if (!((id[i] >= '0' && id[i] <= '9') || (id[i] >= 'a' && id[i] <= 'f')))
-            return false;
-    }
-    return true;
-}
-
 /* What each byte may be part of; ids are looked at several times in every request. */
-enum { BYTE_VISIBLE = 1, BYTE_ID = 3 };
-static const unsigned char byte_kinds[256] = {['!' ... ','] = BYTE_VISIBLE, ['-'] = BYTE_ID,
-                                              ['.' ... '/'] = BYTE_VISIBLE, ['0' ... '9'] = BYTE_ID,
-                                              [':' ... '@'] = BYTE_VISIBLE, ['A' ... 'Z'] = BYTE_ID,
-                                              ['[' ... '^'] = BYTE_VISIBLE, ['_'] = BYTE_ID,
-                                              ['`'] = BYTE_VISIBLE,         ['a' ... 'z'] = BYTE_ID,
-                                              ['{' ... '~'] = BYTE_VISIBLE};
+enum { BYTE_VISIBLE = 1, BYTE_PLAIN = 3, BYTE_ID = 7, BYTE_HEX = 15 };
+static const unsigned char byte_kinds[256] = {
+    ['!'] = BYTE_PLAIN,         ['"'] = BYTE_VISIBLE,
+    ['#' ... ','] = BYTE_PLAIN, ['-'] = BYTE_ID,
+    ['.' ... '/'] = BYTE_PLAIN, ['0' ... '9'] = BYTE_HEX,
+    [':' ... '@'] = BYTE_PLAIN, ['A' ... 'Z'] = BYTE_ID,
+    ['['] = BYTE_PLAIN,         ['\\'] = BYTE_VISIBLE,
+    [']' ... '^'] = BYTE_PLAIN, ['_'] = BYTE_ID,
+    ['`'] = BYTE_PLAIN,         ['a' ... 'f'] = BYTE_HEX,
+    ['g' ... 'z'] = BYTE_ID,    ['{' ... '~'] = BYTE_PLAIN};
 
 static bool all_are(const char *text, size_t len, unsigned kind)
 {
@@ -219,6 +211,30 @@ static bool all_are(const char *text, size_t len, unsigned kind)
     for (size_t i = 0; i < len; i++)
         all &= byte_kinds[(unsigned char)text[i]];
     return all == kind;
+}
+
+bool token_read_guest(const char *cookie, size_t len, char *out, int64_t *ret_day)
+{
+    int64_t day = 0;
+    if (len < GUEST_ID_LEN || len >= GUEST_COOKIE_SIZE || memcmp(cookie, "g:", 2) != 0 ||
+        !all_are(cookie + 2, GUEST_ID_LEN - 2, BYTE_HEX))
+        return false;
+    if (len > GUEST_ID_LEN && (cookie[GUEST_ID_LEN] != '.' || len == GUEST_ID_LEN + 1))
+        return false;
+    for (size_t i = GUEST_ID_LEN + 1; i < len; i++) {
+        if (cookie[i] < '0' || cookie[i] > '9')
+            return false;
+        day = day * 10 + (cookie[i] - '0');
+    }
+    memcpy(out, cookie, GUEST_ID_LEN);
+    out[GUEST_ID_LEN] = '\0';
+    *ret_day = day;
+    return true;
+}
+
+void token_write_guest(const char *id, int64_t day, char *out)
+{
+    (void)snprintf(out, GUEST_COOKIE_SIZE, "%s.%" PRId64, id, day);
 }
 
 bool token_is_event_id(const char *id, size_t len)
@@ -231,12 +247,17 @@ static bool is_sub(const char *text, size_t len)
     return len > 0 && len <= BUYER_ID_MAX - 2 && all_are(text, len, BYTE_VISIBLE);
 }
 
-/* What every ticket and pass names: ids that are written into JSON as they are, but for \" and \\. */
+/* The rest of it aside. */
+static bool names_buyer(const char *buyer)
+{
+    return (buyer[0] == 'u' || buyer[0] == 'g') && buyer[1] == ':' && buyer[2] != '\0';
+}
+
+/* What every ticket and pass names. */
 static bool is_bound(const char *event, const char *buyer)
 {
-    const size_t len = strlen(buyer);
-    return token_is_event_id(event, strlen(event)) && len > 2 && buyer[1] == ':' &&
-           (buyer[0] == 'u' || buyer[0] == 'g') && is_sub(buyer + 2, len - 2);
+    return token_is_event_id(event, strlen(event)) && names_buyer(buyer) &&
+           is_sub(buyer + 2, strlen(buyer + 2));
 }
 
 bool token_equal(const char *a, size_t a_len, const char *b, size_t b_len)
@@ -341,6 +362,19 @@ enum status token_write_user(struct token_keys *keys, const char *sub, const cha
 
 /* ---- ticket ---- */
 
+/* A shop's user may have a name with a quote in it; others are written as they are. */
+static void add_buyer(struct buf *payload, const char *buyer)
+{
+    const size_t len = strlen(buyer);
+    if (!all_are(buyer, len, BYTE_PLAIN)) {
+        buf_add_json_str(payload, buyer, len);
+        return;
+    }
+    buf_add_char(payload, '"');
+    buf_add(payload, buyer, len);
+    buf_add_char(payload, '"');
+}
+
 enum status ticket_sign(struct token_keys *keys, const struct ticket *ticket, struct buf *out)
 {
     struct buf *payload = &keys->payload;
@@ -350,7 +384,7 @@ enum status ticket_sign(struct token_keys *keys, const struct ticket *ticket, st
     buf_add_str(payload, "{\"e\":\"");
     buf_add_str(payload, ticket->event);
     buf_add_str(payload, "\",\"b\":");
-    buf_add_json_str(payload, ticket->buyer, strlen(ticket->buyer));
+    add_buyer(payload, ticket->buyer);
     buf_add_str(payload, ",\"p\":\"");
     buf_add_uint(payload, ticket->place);
     buf_add_str(payload, "\",\"x\":");
@@ -367,18 +401,18 @@ struct reader {
     bool failed;
 };
 
-static void expect(struct reader *reader, const char *text)
+static void expect_text(struct reader *reader, const char *text, size_t len)
 {
-    const size_t len = strlen(text);
     if (reader->failed || (size_t)(reader->end - reader->at) < len ||
         memcmp(reader->at, text, len) != 0)
         reader->failed = true;
     else
         reader->at += len;
 }
+#define EXPECT(reader, literal) expect_text(reader, literal, sizeof(literal) - 1)
 
-/* An id up to the closing quote: printable ASCII, in which only \" and \\ are ever escaped. */
-static void take_text(struct reader *reader, char *out, size_t size)
+/* An id of bytes of one kind, up to the closing quote; only \" and \\ are ever escaped. */
+static void take_id(struct reader *reader, unsigned kind, char *out, size_t size)
 {
     const char *at = reader->at, *const end = reader->end;
     char *const last = out + size - 1;
@@ -386,7 +420,7 @@ static void take_text(struct reader *reader, char *out, size_t size)
         return;
     const char *quote = memchr(at, '"', (size_t)(end - at));
     const size_t len = quote != NULL ? (size_t)(quote - at) : size;
-    if (len < size && memchr(at, '\\', len) == NULL && all_are(at, len, BYTE_VISIBLE)) {
+    if (len < size && all_are(at, len, kind | BYTE_PLAIN)) {
         memcpy(out, at, len);
         out[len] = '\0';
         reader->at = quote;
@@ -395,7 +429,7 @@ static void take_text(struct reader *reader, char *out, size_t size)
     for (; at < end && *at != '"'; at++) {
         const bool escaped = *at == '\\';
         at += escaped;
-        if (at == end || out == last || byte_kinds[(unsigned char)*at] == 0 ||
+        if (at == end || out == last || (byte_kinds[(unsigned char)*at] & kind) != kind ||
             (escaped && *at != '"' && *at != '\\')) {
             reader->failed = true;
             return;
@@ -432,18 +466,19 @@ enum status ticket_read(struct token_keys *keys, const char *text, size_t len,
     if (jws_verify(keys->tickets, text, len, payload) != ST_OK)
         return ST_UNAUTHORIZED;
     struct reader reader = {.at = buf_str(payload), .end = buf_str(payload) + payload->len};
-    expect(&reader, "{\"e\":\"");
-    take_text(&reader, ticket.event, sizeof(ticket.event));
-    expect(&reader, "\",\"b\":\"");
-    take_text(&reader, ticket.buyer, sizeof(ticket.buyer));
-    expect(&reader, "\",\"p\":\"");
+    EXPECT(&reader, "{\"e\":\"");
+    take_id(&reader, BYTE_ID, ticket.event, sizeof(ticket.event));
+    EXPECT(&reader, "\",\"b\":\"");
+    take_id(&reader, BYTE_VISIBLE, ticket.buyer, sizeof(ticket.buyer));
+    EXPECT(&reader, "\",\"p\":\"");
     ticket.place = take_uint(&reader);
-    expect(&reader, "\",\"x\":");
+    EXPECT(&reader, "\",\"x\":");
     ticket.epoch = take_uint(&reader);
-    expect(&reader, ",\"l\":");
+    EXPECT(&reader, ",\"l\":");
     ticket.lowest = take_uint(&reader);
-    expect(&reader, "}");
-    if (reader.failed || reader.at != reader.end || !is_bound(ticket.event, ticket.buyer))
+    EXPECT(&reader, "}");
+    if (reader.failed || reader.at != reader.end || ticket.event[0] == '\0' ||
+        !names_buyer(ticket.buyer))
         return ST_UNAUTHORIZED;
     *ret_ticket = ticket;
     return ST_OK;

@@ -28,11 +28,13 @@ app.disable('x-powered-by');
 app.set('etag', false);
 
 app.post('/api/queue/check/:id', async (request, response) => {
-  const buyer = /tiketi_guest=(g:[0-9a-f]{32})/.exec(request.headers.cookie ?? '')?.[1] ?? `g:${randomBytes(16).toString('hex')}`;
+  const known = /tiketi_guest=(g:[0-9a-f]{32})/.exec(request.headers.cookie ?? '')?.[1];
+  const buyer = known ?? `g:${randomBytes(16).toString('hex')}`;
   const [, status, , , epoch, queueSize, currentUsers, threshold, , , words] = await redis.evalsha(sha, names.length, ...names, '0', buyer, 'j', '');
   const [, place, position] = words.split(' ');
   const signed = ticket(buyer, place, epoch, position);
-  response.cookie('tiketi_guest', buyer, COOKIE).cookie(`tiketi_ticket_${event}`, signed, COOKIE);
+  if (known === undefined) response.cookie('tiketi_guest', buyer, COOKIE);
+  response.cookie(`tiketi_ticket_${event}`, signed, COOKIE);
   response.json({
     queued: true, status: status === 'open' ? 'queued' : status, position: Number(position), estimatedWait: null, estimatedWaitRange: null,
     queueSize, threshold, currentUsers, eventInfo: { title: 'A concert', artist: '' }, ticket: signed,

@@ -90,9 +90,18 @@ test('guests: a cookie on every answer, one place per browser, none where the ev
   const first = await guest.check(event.id);
   assert.equal(first.body.position, 1);
   const cookie = first.headers['set-cookie'].find((line) => line.startsWith('tiketi_guest='));
-  assert.match(cookie, /^tiketi_guest=g:[0-9a-f]{32}; .*HttpOnly; SameSite=Lax/);
+  assert.match(cookie, /^tiketi_guest=g:[0-9a-f]{32}\.\d+; .*HttpOnly; SameSite=Lax/);
   assert.doesNotMatch(cookie, /Secure/);
-  assert.equal((await guest.check(event.id)).body.queueSize, 1, 'the same browser, the same place');
+  const again = await guest.check(event.id);
+  assert.equal(again.body.queueSize, 1, 'the same browser, the same place');
+  const given = ({ headers }) => [headers['set-cookie'] ?? []].flat().filter((line) => line.startsWith('tiketi_guest='));
+  assert.deepEqual(given(again), [], 'once a day is enough');
+  const [, id, day] = /=(.*)\.(\d+);/.exec(cookie);
+  for (const old of [id, `${id}.${day - 1}`]) {
+    const answer = await server.get(`/api/queue/status/${event.id}`, { headers: { cookie: `tiketi_guest=${old}` } });
+    assert.equal(answer.body.position, 1, 'whenever it was given');
+    assert.deepEqual(given(answer).map((line) => line.split(';')[0]), [`tiketi_guest=${id}.${day}`], 'a new day, the same guest');
+  }
   const unknown = await new Client(server).check('no-such-event');
   problem(unknown, 404, 'unknown-event', 'eventId');
   assert.ok(unknown.headers['set-cookie'].some((line) => line.startsWith('tiketi_guest=')), 'errors too');
@@ -308,7 +317,7 @@ test("a guest's cookie comes with every answer, errors included", async () => {
     [431, await server.post(path, { headers: { 'x-long': 'y'.repeat(8200) } })],
   ]) {
     assert.equal(answer.status, status, answer.text);
-    assert.match(cookieOf(answer) ?? 'none', /^tiketi_guest=g:[0-9a-f]{32}; /, `with ${status}`);
+    assert.match(cookieOf(answer) ?? 'none', /^tiketi_guest=g:[0-9a-f]{32}\.\d+; /, `with ${status}`);
   }
   let refused;
   for (let i = 0; i < 40 && refused?.status !== 429; i++) refused = await limited.post(path);

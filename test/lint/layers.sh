@@ -15,7 +15,7 @@ cd "$(dirname "$0")/../.." || exit 1
 awk '
 BEGIN {
     # --- the layers, bottom first ---------------------------------------------------------
-    layer(0, "status log clock buf config token claims jws metrics json crash embed table hash client rate options process csv language messages page reference money")
+    layer(0, "status log clock buf base64url config token claims jws metrics json crash embed table hash client rate options process csv language messages page reference money")
     layer(1, "loop httpd redis db ws dial agenda")
     layer(2, "event admission catalog queue index lease reservation ledger presence seat brand logos")
     layer(3, "api gateway processor")
@@ -29,7 +29,7 @@ BEGIN {
     allow("token", "config jws json claims crash") # keys come from the settings; tickets are JWS of JSON
     allow("claims", "json jws")             # the payload of a JWT
     allow("table", "hash")
-    allow("jws", "json")
+    allow("jws", "json base64url")
     allow("messages", "language json embed") # the words, by language, from the embedded files
     allow("catalog", "queue index")         # the live copy of an event, and its rank index
     allow("queue", "index")                 # decodes what lua/index.lua publishes

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "jws.h"
+#include "base64url.h"
 #include "token.h"
 
 #include <stdio.h>
@@ -306,14 +307,37 @@ static void guest_ids(void **state)
     token_new_guest(a);
     token_new_guest(b);
     assert_int_equal(strlen(a), GUEST_ID_LEN);
-    assert_true(token_is_guest(a, strlen(a)));
     assert_string_not_equal(a, b);
-    assert_false(token_is_guest(a, GUEST_ID_LEN - 1));
-    assert_false(token_is_guest("", 0));
-    assert_false(token_is_guest("u:0123456789abcdef0123456789abcdef", 34));
-    assert_false(token_is_guest("g:0123456789ABCDEF0123456789abcdef", 34));
-    assert_false(token_is_guest("g:0123456789abcdef0123456789abcdeg", 34));
-    assert_false(token_is_guest("g:0123456789abcdef0123456789abcdef0", 35));
+}
+
+static void guest_cookies(void **state)
+{
+    static const char *const bad[] = {
+        "",
+        "g:",
+        "u:0123456789abcdef0123456789abcdef",
+        "g:0123456789ABCDEF0123456789abcdef",
+        "g:0123456789abcdef0123456789abcdeg",
+        "g:0123456789abcdef0123456789abcde",
+        "g:0123456789abcdef0123456789abcdef0",
+        "g:0123456789abcdef0123456789abcdef.",
+        "g:0123456789abcdef0123456789abcdef.-1",
+        "g:0123456789abcdef0123456789abcdef.2x",
+        "g:0123456789abcdef0123456789abcdef.99999999999999999999",
+    };
+    char id[GUEST_ID_LEN + 1], read[GUEST_ID_LEN + 1], cookie[GUEST_COOKIE_SIZE];
+    int64_t day = -1;
+    (void)state;
+    token_new_guest(id);
+    token_write_guest(id, 20000, cookie);
+    assert_true(token_read_guest(cookie, strlen(cookie), read, &day));
+    assert_string_equal(read, id);
+    assert_int_equal(day, 20000);
+    assert_true(token_read_guest(id, strlen(id), read, &day));
+    assert_string_equal(read, id);
+    assert_int_equal(day, 0);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_false(token_read_guest(bad[i], strlen(bad[i]), read, &day));
 }
 
 static void event_ids(void **state)
@@ -761,6 +785,7 @@ int main(void)
         cmocka_unit_test(a_written_user_is_read_back),
         cmocka_unit_test(without_a_secret_no_jwt_holds),
         cmocka_unit_test(guest_ids),
+        cmocka_unit_test(guest_cookies),
         cmocka_unit_test(event_ids),
         cmocka_unit_test(tickets_are_read_back),
         cmocka_unit_test(the_payload_of_a_ticket_is_fixed),
