@@ -121,12 +121,12 @@ struct api_call {
     bool answered;
     api_presenter present; /* of a page, until it has run */
     struct http_req *req;
+    int64_t guest_day;             /* of the cookie he brought */
     const struct api_route *route; /* NULL: none fits */
     unsigned metric;               /* its id in metrics.h */
     char param[EVENT_ID_MAX + 1];  /* the {…} of the route */
     char buyer[BUYER_ID_MAX + 1];  /* "u:…" or "g:…" */
     bool guest, new_guest;
-    int64_t guest_day; /* of the cookie he brought */
     bool cacheable;   /* the handler has said for how long: no "no-store" */
     struct user user; /* of AUTH_STAFF, or of a buyer with a JWT */
     bool has_user;

@@ -13,9 +13,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BUYER_ID_MAX 130 /* "u:" + 128 bytes */
-#define EVENT_ID_MAX 64
-#define GUEST_ID_LEN 34 /* "g:" + 32 hex digits */
+#define BUYER_ID_MAX      130 /* "u:" + 128 bytes */
+#define EVENT_ID_MAX      64
+#define GUEST_ID_LEN      34 /* "g:" + 32 hex digits */
 #define GUEST_COOKIE_SIZE 48
 
 struct token_keys;

@@ -150,6 +150,15 @@ static struct plan make_plan(const struct config *config, unsigned open_files)
     return plan;
 }
 
+static void worker_failed(struct fleet *fleet, const char *name, enum status status)
+{
+    log_error("a worker did not start", LOG_TEXT("name", name),
+              LOG_TEXT("status", status_name(status)));
+    fleet->misconfigured = status == ST_INVALID;
+    if (fleet->misconfigured && !log_enabled(LOG_LEVEL_ERROR))
+        (void)fputs("tiketi: a setting cannot be used: LOG_LEVEL=error says which\n", stderr);
+}
+
 /* `count` workers like `shared`, whose name is the part before the number. */
 static bool start_workers(struct fleet *fleet, const struct worker_opts *shared, int64_t count)
 {
@@ -160,12 +169,7 @@ static bool start_workers(struct fleet *fleet, const struct worker_opts *shared,
         opts.name = label;
         const enum status st = worker_start(&opts, &fleet->workers[fleet->count]);
         if (st != ST_OK) {
-            log_error("a worker did not start", LOG_TEXT("name", label),
-                      LOG_TEXT("status", status_name(st)));
-            fleet->misconfigured = st == ST_INVALID;
-            if (fleet->misconfigured && !log_enabled(LOG_LEVEL_ERROR))
-                (void)fputs("tiketi: a setting cannot be used: LOG_LEVEL=error says which\n",
-                            stderr);
+            worker_failed(fleet, label, st);
             return false;
         }
         fleet->count++;

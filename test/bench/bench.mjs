@@ -89,7 +89,7 @@ let in above a threshold, nobody out of order, nobody at two places`}.
 
 CPU is user and system time of the process as the scheduler counts it, all its threads; Redis' is \`used_cpu_*_main_thread\`. The hello is
 [test/bench/hello.c](../test/bench/hello.c), with the allocator and the memory for each connection that the service has (its head of 8 KiB), sent the very same requests over keep-alive
-connections by \`wrk\`. A user with a JWT joins once and comes again; a guest is always new. Meanwhile a spinner of the idle class
+connections by \`wrk\`. A user with a JWT joins once and comes again; a guest is always new, with a cookie of today. Meanwhile a spinner of the idle class
 keeps each core from halting: who wakes a halted virtual core would pay for what its host does; and of those rounds the half
 counts in which the host took the least time away.
 

@@ -7,8 +7,8 @@
 
 #include <cmocka.h>
 
-#include "jws.h"
 #include "base64url.h"
+#include "jws.h"
 #include "token.h"
 
 #include <stdio.h>
