@@ -10,10 +10,11 @@
 
 import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { cpus, loadavg } from 'node:os';
+import { loadavg } from 'node:os';
 import { after, test } from 'node:test';
 import { promisify } from 'node:util';
 import { Postgres, Redis, ROOT, Server, privateFolder, removeFolder } from '../fixtures/index.mjs';
+import { commands, machine } from './commands.mjs';
 import { express } from './express.mjs';
 import { growth } from './growth.mjs';
 import { holds } from './holds.mjs';
@@ -78,7 +79,8 @@ async function page(rows, kept) {
   const commit = (await promisify(execFile)('git', ['-C', ROOT, 'rev-parse', '--short', 'HEAD']).catch(() => ({ stdout: '?' }))).stdout.trim();
   return `# Performance
 
-Written by \`make bench${quick ? ' QUICK=1' : ''}\`; no figure is typed by hand. Machine: ${cpus().length} × ${cpus()[0].model}. Commit ${commit}.
+Written by \`make bench${quick ? ' QUICK=1' : ''}\`; no figure is typed by hand. Commit ${commit}.
+Machine: ${await machine(parts.postgres)}.
 Load of the machine when this began: ${loads}. Medians of interleaved rounds: machines are shared, so what counts are the ratios
 within one run, and CPU time, not wall time.
 
@@ -93,7 +95,16 @@ connections by \`wrk\`. A user with a JWT joins once and comes again; a guest is
 keeps each core from halting: who wakes a halted virtual core would pay for what its host does; and of those rounds the half
 counts in which the host took the least time away.
 
-${prose(rows, parts.profile)}`;
+${prose(rows, parts.profile)}
+## Commands
+
+\`make bench\` starts Redis, PostgreSQL and the service, runs every section in its order, and ran these for its figures;
+\`make bench BENCH="joins polls"\` runs two sections and writes nothing. EVENT, PORT and the files of lines are of one run.
+
+\`\`\`
+${commands().join('\n')}
+\`\`\`
+`;
 }
 
 test('bench', { timeout: 1800000 }, async () => {

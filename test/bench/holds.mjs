@@ -9,6 +9,7 @@ import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { Organizer, Redis, ROOT, Server, jwt, many, Client } from '../fixtures/index.mjs';
+import { noteCommand } from './commands.mjs';
 import { ROUNDS, cpuOf, median, quick } from './measure.mjs';
 
 const run = promisify(execFile);
@@ -26,8 +27,9 @@ async function empty(database) {
 
 async function raw(postgres, database, script, event) {
   const each = HOLDS / CONNECTIONS;
-  const { stdout } = await run(`${postgres.programs}/pgbench`, ['-n', '-M', 'prepared', '-c', CONNECTIONS, '-j', '1', '-t', each,
-    '-f', script, '-D', `event=${event.id}`, '-h', '127.0.0.1', '-p', postgres.port, '-U', 'tiketi', database.name].map(String));
+  const args = ['-n', '-M', 'prepared', '-c', CONNECTIONS, '-j', '1', '-t', each, '-f', script, '-D', `event=${event.id}`].map(String);
+  noteCommand('pgbench', args);
+  const { stdout } = await run(`${postgres.programs}/pgbench`, [...args, '-h', '127.0.0.1', '-p', String(postgres.port), '-U', 'tiketi', database.name]);
   const done = Number(/transactions actually processed: (\d+)/.exec(stdout)[1]);
   if (done !== HOLDS) throw new Error(stdout);
   return { rate: Number(/tps = ([0-9.]+)/.exec(stdout)[1]) };
@@ -35,8 +37,10 @@ async function raw(postgres, database, script, event) {
 
 async function served(api, connections, lines, event) {
   const before = cpuOf(api.pid);
-  const { stdout } = await run('wrk', ['-t1', `-c${connections}`, '-d60s', '-s', `${ROOT}/test/bench/holds.lua`, api.url],
-    { env: { ...process.env, WRK_PATH: '/api/reservations', WRK_LINES: lines, WRK_BODY: JSON.stringify({ eventId: event.id, quantity: 1 }) } });
+  const args = ['-t1', `-c${connections}`, '-d60s', '-s', `${ROOT}/test/bench/holds.lua`, api.url];
+  const env = { WRK_PATH: '/api/reservations', WRK_LINES: lines, WRK_BODY: JSON.stringify({ eventId: event.id, quantity: 1 }) };
+  noteCommand('wrk', args, env);
+  const { stdout } = await run('wrk', args, { env: { ...process.env, ...env } });
   const result = JSON.parse(stdout.split('\n').find((line) => line.startsWith('{')));
   if (result.bad > 0) throw new Error(`the load failed: ${stdout}`);
   return { rate: result.requests / (result.us / 1e6), cpu: (cpuOf(api.pid) - before) / result.requests };

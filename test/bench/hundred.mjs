@@ -9,6 +9,7 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { Organizer, Provider, SECRETS, Server, runTiketi, sleep, waitUntil } from '../fixtures/index.mjs';
+import { noteCommand } from './commands.mjs';
 import { cpuOf, quick } from './measure.mjs';
 
 const USERS = Number(process.env.HUNDRED_USERS ?? (quick ? 10000 : 100000));
@@ -50,10 +51,11 @@ export async function hundred({ redis, postgres, folder }) {
   };
   const before = { cpu: cpu(), machine: machine() };
   const file = `${folder}/hundred.json`;
-  const run = runTiketi(['crowd', '--event', event.id, '--users', String(USERS), '--arrive', '5s', '--settle', `5s..${SETTLE_S}s`, '--max-time', '150s', '--think', '10s..20s', '--buy', '0.9', '--abandon', '0.1',
+  const args = ['crowd', '--event', event.id, '--users', String(USERS), '--arrive', '5s', '--settle', `5s..${SETTLE_S}s`, '--max-time', '150s', '--think', '10s..20s', '--buy', '0.9', '--abandon', '0.1',
     '--json', file, '--provider', provider.url, '--url', api.url, '--ws', gateways.map((gateway) => gateway.wsUrl).join(),
-    ...(CONNECTIONS > 0 ? ['--connections', String(CONNECTIONS)] : []), ...(process.env.HUNDRED_ARGS ?? '').split(' ').filter(Boolean)],
-  { ...SECRETS, REDIS_URL: redis.url, DATABASE_URL: database.url, LOG_LEVEL: 'warn' }, { timeoutMs: 240000, expect: null });
+    ...(CONNECTIONS > 0 ? ['--connections', String(CONNECTIONS)] : []), ...(process.env.HUNDRED_ARGS ?? '').split(' ').filter(Boolean)];
+  noteCommand('tiketi', args);
+  const run = runTiketi(args, { ...SECRETS, REDIS_URL: redis.url, DATABASE_URL: database.url, LOG_LEVEL: 'warn' }, { timeoutMs: 240000, expect: null });
   let ended = false;
   run.finally(() => (ended = true));
   const nice = Number(process.env.HUNDRED_NICE ?? 0);

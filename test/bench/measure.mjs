@@ -8,6 +8,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { promisify } from 'node:util';
 import { ROOT } from '../fixtures/index.mjs';
+import { noteCommand } from './commands.mjs';
 
 export const quick = process.env.QUICK === '1';
 export const ROUNDS = 3;
@@ -41,8 +42,10 @@ let salt = 1;
 
 // request: { method, path, lines } as in requests.lua.
 export async function load(port, connections, { method = 'POST', path, lines = '', seconds = SECONDS }) {
-  const { stdout } = await run('wrk', ['-t1', `-c${connections}`, `-d${seconds}s`, '-s', `${ROOT}/test/bench/requests.lua`, `http://127.0.0.1:${port}`],
-    { env: { ...process.env, WRK_METHOD: method, WRK_PATH: path, WRK_LINES: lines, WRK_SALT: String(salt++) }, maxBuffer: 1 << 24 });
+  const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '-s', `${ROOT}/test/bench/requests.lua`, `http://127.0.0.1:${port}`];
+  const env = { WRK_METHOD: method, WRK_PATH: path, WRK_LINES: lines };
+  noteCommand('wrk', args, env);
+  const { stdout } = await run('wrk', args, { env: { ...process.env, ...env, WRK_SALT: String(salt++) }, maxBuffer: 1 << 24 });
   const result = JSON.parse(stdout.split('\n').find((line) => line.startsWith('{')));
   if (result.errors + result.bad > 0) throw new Error(`the load failed: ${JSON.stringify(result)}`);
   return result;
@@ -76,6 +79,7 @@ async function awake(work) {
 
 // A service to measure beside ours: a program that prints its port. Stopped by its child's kill().
 export async function startYardstick(command, args = [], env = process.env) {
+  noteCommand(command, args);
   const child = spawn(command, args.map(String), { stdio: ['ignore', 'pipe', 'inherit'], env });
   return { child, pid: child.pid, port: Number(await new Promise((accept) => child.stdout.once('data', accept))) };
 }
