@@ -5,7 +5,7 @@
 
 import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { Organizer } from '../fixtures/index.mjs';
+import { Organizer, waitUntil } from '../fixtures/index.mjs';
 import { Room } from '../lua/room.mjs';
 import { drain, fill, filler } from './fill.mjs';
 import { ROUNDS, load, median, quick, redisSpent } from './measure.mjs';
@@ -161,7 +161,12 @@ async function indexError(redis, room, folder) {
   ];
 }
 
-const memory = async (redis) => Number(/used_memory:(\d+)/.exec(await redis.client.info('memory'))[1]);
+// Once what was unlinked is freed: that takes a thread of Redis' own a while.
+async function memory(redis) {
+  const field = async (name) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(await redis.client.info('memory'))[1]);
+  await waitUntil(async () => (await field('lazyfree_pending_objects')) === 0, 30000, 'freed memory');
+  return field('used_memory');
+}
 
 export async function redisside(parts) {
   const { redis, folder } = parts;
