@@ -148,3 +148,58 @@ test('paid, refunded, failed, cancelled, swapped, swept and taken back, all at o
   for (const outcome of ['confirmed', 'refund-due', 'refunded', 'repeated']) assert.ok(seen[outcome] > 5, JSON.stringify(seen));
   assert.equal(await sql.deadlocks(), 0);
 });
+
+// Payments of the events a and b in turn; every hundredth of them is due back.
+const fill = (db, n) => db.rows(`WITH r AS (
+    INSERT INTO reservations (number, event_id, buyer, status, epoch, seat_count, total, currency, expires_at)
+    SELECT 'n' || i, CASE WHEN i % 2 = 0 THEN 'a' ELSE 'b' END, 'u:' || i, 'cancelled', 1, 1, 5, 'EUR', now()
+    FROM generate_series(1, $1::integer) AS i RETURNING id, number)
+  INSERT INTO payments (reservation_id, provider, reference, amount, currency, status, settled_at)
+  SELECT id, 'p', number, 5, 'EUR', CASE WHEN number LIKE '%00' THEN 'refund_due' ELSE 'failed' END, now() FROM r`, [n]);
+
+test('the list of payments: page by page, by status, and no page reads more than itself', async () => {
+  await fill(sql, 20000);
+  const page = async (...asked) => {
+    const client = await sql.pool.connect();
+    try {
+      const reads = async () => (await client.query(`SELECT seq_tup_read + idx_tup_fetch AS n
+        FROM pg_stat_xact_user_tables WHERE relname = 'payments'`)).rows[0].n;
+      await client.query('BEGIN');
+      const before = await reads();
+      const { rows: [{ body }] } = await client.query('SELECT * FROM payment_list($1, $2, $3, $4)', asked);
+      const numbers = body.payments.map((item) => Number(item.reservationNumber.slice(1)));
+      return { ...body, read: await reads() - before, numbers };
+    } finally {
+      await client.query('ROLLBACK');
+      client.release();
+    }
+  };
+  for (const statistics of [false, true]) {
+    if (statistics) await sql.rows('ANALYZE');
+    const first = await page('a', null, null, 100);
+    assert.deepEqual(first.numbers, Array.from({ length: 100 }, (_, i) => 20000 - 2 * i));
+    const second = await page('a', null, first.next, 100);
+    assert.deepEqual(second.numbers, Array.from({ length: 100 }, (_, i) => 19800 - 2 * i));
+    const due = await page('a', 'refund_due', null, 150);
+    assert.deepEqual(due.numbers, Array.from({ length: 150 }, (_, i) => 20000 - 100 * i));
+    const last = await page('a', 'refund_due', due.next, 150);
+    assert.deepEqual([last.numbers.length, last.next], [50, null]);
+    const none = await page('c', null, null, 100);
+    assert.deepEqual([none.numbers, none.next], [[], null]);
+    for (const { read, numbers } of [first, second, due, last, none]) assert.ok(read <= numbers.length + 1, `read ${read}`);
+  }
+  await sql.rows('TRUNCATE payments, reservations CASCADE');
+});
+
+test('payments made before they knew their event are listed', async () => {
+  const [old, upgrade] = await server.before('016');
+  await fill(old, 10);
+  const before = await old.rows('SELECT id, reference, status FROM payments ORDER BY id');
+  const [a, b] = [await old.call('payment_list', 'a', null, null, 3), await old.call('payment_list', 'b', null, null, 3)];
+  await upgrade();
+  assert.deepEqual(await old.rows('SELECT id, reference, status FROM payments ORDER BY id'), before);
+  assert.deepEqual(await old.call('payment_list', 'a', null, null, 3), a);
+  assert.deepEqual(await old.call('payment_list', 'b', null, null, 3), b);
+  assert.equal(a.body.payments.length, 3);
+  await old.close();
+});

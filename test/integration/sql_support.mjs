@@ -16,13 +16,23 @@ const folder = new URL('../../sql/', import.meta.url);
 export async function startSql() {
   const postgres = await Postgres.start();
   const template = await postgres.createDatabase();
-  for (const name of readdirSync(folder).filter((file) => file.endsWith('.sql')).sort()) {
-    await template.query(readFileSync(new URL(name, folder), 'utf8'));
-  }
+  await migrate(template, () => true);
   return {
     fresh: async (connections = 1) => new Sql((await postgres.createDatabase(template.name)).url, connections),
+    // As it was before the migration `until`, which is run, with all after it, by what comes with it.
+    before: async (until) => {
+      const database = await postgres.createDatabase();
+      await migrate(database, (name) => name < until);
+      return [new Sql(database.url, 1), () => migrate(database, (name) => name >= until)];
+    },
     stop: () => postgres.stop(),
   };
+}
+
+async function migrate(database, wanted) {
+  for (const name of readdirSync(folder).filter((file) => file.endsWith('.sql') && wanted(file)).sort()) {
+    await database.query(readFileSync(new URL(name, folder), 'utf8'));
+  }
 }
 
 export class Sql {
