@@ -155,13 +155,21 @@ MUST_CHECK enum status queue_lease(struct queue *queue, const char *event, enum 
                                    const char *owner, const struct lease_value *lease,
                                    queue_lease_cb cb, void *arg);
 
-/* lua/spent.lua: up to QUEUE_CALL_MAX buyers and places; `last` marks spent as loaded. */
+/* lua/spent.lua: up to QUEUE_CALL_MAX buyers and places. Not applied: another epoch is in force, or
+ * Redis does not have the chunks of this run before this one: begin anew. */
 struct queue_spent {
     const char *buyer;
     uint64_t place;
 };
-MUST_CHECK enum status queue_load_spent(struct queue *queue, const char *event, uint64_t epoch,
-                                        const struct queue_spent *list, size_t count, bool last,
+struct queue_spent_chunk {
+    uint64_t epoch;
+    const char *run; /* text that no other reload has */
+    uint64_t number; /* of the chunk in it; 0 begins, before PostgreSQL is asked */
+    bool last;       /* marks spent as loaded */
+};
+MUST_CHECK enum status queue_load_spent(struct queue *queue, const char *event,
+                                        const struct queue_spent_chunk *chunk,
+                                        const struct queue_spent *list, size_t count,
                                         queue_done_cb cb, void *arg);
 
 /* The admission log. */

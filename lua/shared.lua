@@ -138,7 +138,7 @@ local function restore(known)
     ev.restore_until = ev.now + ev.restore_ms
     ev.spent_loaded, ev.restoring = false, true
     call('SET', K_SEQ, text(ev.seq))
-    call('HSET', K_CONFIG, 'restoreUntil', text(ev.restore_until), 'spentLoaded', 0)
+    call('HSET', K_CONFIG, 'restoreUntil', text(ev.restore_until), 'spentLoaded', 0, 'spentChunk', '')
 end
 
 -- The highest rule that applies decides: on above queueAbove, off again below 80 % of it. As a
@@ -313,7 +313,7 @@ local function forget(epoch)
     call('UNLINK', K_QUEUE, K_SEEN, K_PARKED, K_ACTIVE, K_ACTIVE_SEEN, K_SINCE, K_PLACE, K_SPENT,
         K_INDEX)
     call('HSET', K_CONFIG, 'epoch', text(epoch), 'surgeAt', 0, 'outflow', '', 'restoreUntil', 0,
-        'spentLoaded', 1)
+        'spentLoaded', 1, 'spentChunk', '')
     ev.epoch, ev.size, ev.inside, ev.surge_at = epoch, 0, 0, 0
     ev.restore_until, ev.spent_loaded, ev.restoring = 0, true, false
     ev.threshold = ev.base

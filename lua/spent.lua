@@ -4,13 +4,19 @@
 --
 -- KEYS  as in shared.lua
 -- ARGV  1  epoch the places belong to
---       2  last: 1 marks everything as loaded, so that the window can end
+--       2  run: text that no other reload has
+--       3  which chunk of the run this is; 0 begins it, before PostgreSQL is asked
+--       4  last: 1 marks everything as loaded, so that the window can end
 --       then two per buyer, at most 500 buyers: buyer id, place
--- REPLY OK and the numbers, then applied (0: another epoch is in force), taken out (how many held
---       a place that is used up)
+-- REPLY OK and the numbers, then applied (0: another epoch is in force, or chunks before this one
+--       are not here: begin anew), taken out (how many held a place that is used up)
 --       NOCONFIG
 --
--- Invariants: after it nobody waits, or is inside, at a place at or below his spent one. Spent
+-- config.spentChunk says which chunk came last. Where Redis loses its data, or only its last writes,
+-- amid a run, the chunks so far are gone with it, and those still to come are refused; so are those
+-- of a run that another one has taken over from.
+--
+-- Invariants: what is marked as loaded has every chunk of one run. After it nobody waits, or is inside, at a place at or below his spent one. Spent
 -- places only rise. Repeating it changes nothing.
 
 if not open() then
@@ -22,7 +28,7 @@ local applied, removed = 0, 0
 
 local function load_spent()
     local buyers, places = {}, {}
-    for i = 3, #ARGV, 2 do
+    for i = 5, #ARGV, 2 do
         buyers[#buyers + 1] = ARGV[i]
         places[#places + 1] = ARGV[i + 1]
         places[#places + 1] = ARGV[i]
@@ -58,10 +64,20 @@ local function load_spent()
     depart('left', used_up(K_PLACE))
 end
 
-if num(ARGV[1]) == ev.epoch then
+-- The next chunk of its run; or the same once more, its reply was lost.
+local function follows(chunk)
+    if chunk == 0 then
+        return true
+    end
+    local at = call('HGET', K_CONFIG, 'spentChunk')
+    return at == ARGV[2] .. ':' .. text(chunk - 1) or at == ARGV[2] .. ':' .. text(chunk)
+end
+
+if num(ARGV[1]) == ev.epoch and follows(num(ARGV[3])) then
     applied = 1
+    call('HSET', K_CONFIG, 'spentChunk', ARGV[2] .. ':' .. text(num(ARGV[3])))
     load_spent()
-    if ARGV[2] == '1' and not ev.spent_loaded then
+    if ARGV[4] == '1' and not ev.spent_loaded then
         call('HSET', K_CONFIG, 'spentLoaded', 1)
         ev.spent_loaded = true
         ev.restoring = ev.restore_until > ev.now

@@ -31,6 +31,7 @@
 #include "clock.h"
 #include "crash.h"
 #include "metrics.h"
+#include "token.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -48,8 +49,8 @@
 
 struct spent_load {
     bool active;
-    uint64_t epoch;
-    bool last;
+    char run[33]; /* tells this reload from any other */
+    struct queue_spent_chunk chunk;
     char after[BUYER_ID_MAX + 1];
     queue_done_cb cb;
     void *arg;
@@ -563,7 +564,8 @@ static void ask_log_blind(struct ledger *ledger)
         end_chain(ledger);
 }
 
-/* ---- spent places ---- */
+/* ---- spent places: page by page, as chunks of one run. The run begins in Redis before the first page is
+ * read, and ends when a chunk is refused: Redis has lost those before it. ---- */
 
 static void ask_spent(struct ledger *ledger);
 
@@ -579,13 +581,20 @@ static void spent_loaded(void *arg, enum status status, bool applied)
 {
     struct ledger *ledger = arg;
     if (status == ST_OK && !applied)
-        status = ST_STALE; /* another epoch is in force: these places are worthless anyway */
-    if (status == ST_OK && !ledger->spent.last && !ledger->closing)
+        status = ST_STALE; /* another epoch is in force, or Redis has lost data again */
+    ledger->spent.chunk.number++;
+    if (status == ST_OK && !ledger->spent.chunk.last && !ledger->closing)
         ask_spent(ledger);
-    else if (status == ST_OK && !ledger->spent.last)
+    else if (status == ST_OK && !ledger->spent.chunk.last)
         spent_end(ledger, ST_UNAVAILABLE, false);
     else
         spent_end(ledger, status, status == ST_OK);
+}
+
+static enum status load_chunk(struct ledger *ledger, const struct queue_spent *list, size_t count)
+{
+    return queue_load_spent(ledger->opts.queue, ledger->event, &ledger->spent.chunk, list, count,
+                            spent_loaded, ledger);
 }
 
 static void spent_read(void *arg, enum status status, const struct db_result *result)
@@ -599,33 +608,27 @@ static void spent_read(void *arg, enum status status, const struct db_result *re
         list[count++] =
             (struct queue_spent){db_text(result, row, 0), (uint64_t)db_int(result, row, 1)};
     if (status == ST_OK) {
-        ledger->spent.last = count < QUEUE_CALL_MAX;
+        ledger->spent.chunk.last = count < QUEUE_CALL_MAX;
         if (count > 0)
             (void)snprintf(ledger->spent.after, sizeof(ledger->spent.after), "%s",
                            list[count - 1].buyer);
-        status = queue_load_spent(ledger->opts.queue, ledger->event, ledger->spent.epoch, list,
-                                  count, ledger->spent.last, spent_loaded, ledger);
+        status = load_chunk(ledger, list, count);
     }
     if (status != ST_OK)
         spent_end(ledger, status, false);
 }
 
-static enum status query_spent(struct ledger *ledger)
+static void ask_spent(struct ledger *ledger)
 {
     static const struct db_stmt stmt = {
         .name = "spent_page",
         .sql = "SELECT buyer, place FROM spent_page($1, $2::bigint, $3, $4::integer)",
         .param_count = 4};
     char epoch[24], limit[16];
-    (void)snprintf(epoch, sizeof(epoch), "%" PRIu64, ledger->spent.epoch);
+    (void)snprintf(epoch, sizeof(epoch), "%" PRIu64, ledger->spent.chunk.epoch);
     (void)snprintf(limit, sizeof(limit), "%d", QUEUE_CALL_MAX);
     const char *const params[] = {ledger->event, epoch, ledger->spent.after, limit};
-    return db_query(ledger->opts.db, &stmt, params, spent_read, ledger);
-}
-
-static void ask_spent(struct ledger *ledger)
-{
-    enum status st = query_spent(ledger);
+    const enum status st = db_query(ledger->opts.db, &stmt, params, spent_read, ledger);
     if (st != ST_OK)
         spent_end(ledger, st, false);
 }
@@ -636,8 +639,11 @@ enum status ledger_reload_spent(struct ledger *ledger, uint64_t epoch, queue_don
         return ST_CONFLICT;
     if (ledger->closing)
         return ST_UNAVAILABLE;
-    ledger->spent = (struct spent_load){.active = true, .epoch = epoch, .cb = cb, .arg = arg};
-    enum status st = query_spent(ledger);
+    ledger->spent =
+        (struct spent_load){.active = true, .chunk = {.epoch = epoch}, .cb = cb, .arg = arg};
+    token_random_hex(ledger->spent.run);
+    ledger->spent.chunk.run = ledger->spent.run;
+    const enum status st = load_chunk(ledger, NULL, 0);
     if (st != ST_OK)
         ledger->spent.active = false;
     return st;

@@ -131,9 +131,9 @@ enum status queue_lease(struct queue *queue, const char *event, enum lease_verb 
 
 /* ---- spent places ---- */
 
-enum status queue_load_spent(struct queue *queue, const char *event, uint64_t epoch,
-                             const struct queue_spent *list, size_t count, bool last,
-                             queue_done_cb cb, void *arg)
+enum status queue_load_spent(struct queue *queue, const char *event,
+                             const struct queue_spent_chunk *chunk, const struct queue_spent *list,
+                             size_t count, queue_done_cb cb, void *arg)
 {
     if (count > QUEUE_CALL_MAX)
         return ST_TOO_LARGE;
@@ -141,8 +141,10 @@ enum status queue_load_spent(struct queue *queue, const char *event, uint64_t ep
     struct queue_op *op = queue_op_new(queue, room, arg);
     op->cb.done = cb;
     struct redis_args *args = queue_args(queue, room);
-    redis_args_add_uint(args, epoch);
-    redis_args_add_int(args, last ? 1 : 0);
+    redis_args_add_uint(args, chunk->epoch);
+    redis_args_add(args, chunk->run);
+    redis_args_add_uint(args, chunk->number);
+    redis_args_add_int(args, chunk->last ? 1 : 0);
     for (size_t i = 0; i < count; i++) {
         redis_args_add(args, list[i].buyer);
         redis_args_add_uint(args, list[i].place);

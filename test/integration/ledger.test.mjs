@@ -180,6 +180,33 @@ test('Redis lost its last writes: what it wrote below the cursor since then is r
   assert.equal((await redis.cli('XLEN', log)), 5, 'nothing was copied');
 });
 
+test('Redis loses everything again while what is spent comes back page by page: all of it is there in the end', async (t) => {
+  const server = await serve(t);
+  const organizer = new Organizer(server);
+  const event = await organizer.sale({ threshold: 5, intervalMs: 200, autoHold: 0 });
+  await new Client(server, { sub: 'known' }).check(event.id);
+  await waitUntil(async () => (await rows('SELECT last_place::text FROM events WHERE id = $1', [event.id]))[0].last_place !== '0', 15000, 'the mark');
+  await rows(`INSERT INTO admissions (event_id, epoch, buyer, place, kind, departed, at, inside, threshold, n, stream_id)
+    SELECT $1, 1, 'u:s' || to_char(i, 'FM00000'), 1000 + i, 'left', true, now(), 0, 5, 1, '1-' || i FROM generate_series(1, 1200) AS i`, [event.id]);
+  // Each page but the first takes PostgreSQL a second.
+  await rows('ALTER FUNCTION spent_page(text, bigint, text, integer) RENAME TO spent_page_at_once');
+  await rows(`CREATE FUNCTION spent_page(p_event text, p_epoch bigint, p_after text, p_limit integer) RETURNS TABLE (buyer text, place bigint)
+    LANGUAGE plpgsql AS $$ BEGIN
+      IF p_after <> '' THEN PERFORM pg_sleep(1); END IF;
+      RETURN QUERY SELECT * FROM spent_page_at_once(p_event, p_epoch, p_after, p_limit);
+    END $$`);
+  t.after(async () => {
+    await rows('DROP FUNCTION spent_page(text, bigint, text, integer)');
+    await rows('ALTER FUNCTION spent_page_at_once(text, bigint, text, integer) RENAME TO spent_page');
+  });
+  const loaded = () => redis.cli('ZCARD', key('spent', event.id));
+  await redis.cli('FLUSHALL');
+  await waitUntil(async () => (await loaded()) >= 500, 15000, 'the first page');
+  await redis.cli('FLUSHALL');
+  await waitUntil(async () => (await redis.cli('HGET', key('config', event.id), 'spentLoaded')) === '1', 20000, 'all to be loaded');
+  assert.equal(await loaded(), 1200);
+});
+
 test('a batch that takes PostgreSQL too long is consumed in smaller ones', async (t) => {
   const { organizer, event, clients } = await doors(t, { count: 200, told: false, grid: { rows: 5, seatsPerRow: 50 } });
   await free(event.id, 250, 'known');

@@ -46,6 +46,7 @@ class History {
     this.consumed = 0;
     this.epoch = 1; // in PostgreSQL
     this.version = 0;
+    this.runs = 0;
     this.highest = 0;
     this.score = 1e9; // times long past, all different
     this.trace = [];
@@ -290,10 +291,12 @@ class History {
     const all = [...this.record];
     const chunk = 1 + this.roll.below(5);
     const epoch = this.roll.chance(0.9) ? this.epoch : this.epoch - 1;
+    const run = `run ${++this.runs}`;
+    let number = 0;
     do {
       const part = all.splice(0, chunk);
       const last = all.length === 0;
-      const result = await this.room.spent(part, { epoch, last: last ? 1 : 0 });
+      const result = await this.room.spent(part, { epoch, last: last ? 1 : 0, run, chunk: number++ });
       const removed = this.model.loadSpent(part, epoch, last, this.windowOver);
       assert.equal(result.removed, removed, 'spent places taken out');
       this.numbers(result);

@@ -138,8 +138,9 @@ export class Room {
     return result;
   }
 
-  async spent(pairs, { epoch = 1, last = 0 } = {}) {
-    const result = this.decode(await this.run('spent', epoch, last, ...pairs.flat()));
+  // Without a run and the number of its chunk: one that is a run by itself.
+  async spent(pairs, { epoch = 1, last = 0, run = 'alone', chunk = 0 } = {}) {
+    const result = this.decode(await this.run('spent', epoch, run, chunk, last, ...pairs.flat()));
     if (result.code === 'OK') [result.applied, result.removed] = result.rest.map(Number);
     return result;
   }

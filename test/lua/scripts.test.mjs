@@ -662,6 +662,43 @@ test('restore: not before the spent are loaded, however much time has passed', a
   assert.deepEqual([tick.restoring, tick.entered], [false, 1]);
 });
 
+test('restore: a reload of what is spent that loses what it has loaded so far begins anew', async () => {
+  const mark = Date.now() * 1000;
+  const room = await make({ threshold: 2 }, { known: mark });
+  const pass = { buyer: 'u:1', mode: 'resume', pass: { place: mark - 10, epoch: 1, since: Date.now() - 5000 } };
+  const chunk = (run, number, pairs = [], last = 0) => room.spent(pairs, { run, chunk: number, last });
+  const loss = {
+    'everything is gone': async () => {
+      await redis.client.flushall();
+      await room.configure({ threshold: 2 }, { known: mark });
+    },
+    'the last writes are gone': async () => {
+      await redis.client.zrem(room.key('spent'), 'u:1');
+      await room.set('spentChunk', 'everything is gone:0');
+    },
+    'a place is above seq': (known) => room.join(['v:1'], { known }),
+  };
+  for (const name of Object.keys(loss)) {
+    await room.configure({ threshold: 2 }, { known: mark });
+    assert.equal((await chunk(name, 0)).applied, 1);
+    assert.equal((await chunk(name, 1, [['u:1', mark - 10]])).applied, 1);
+    await loss[name]((await room.join(['v:0'])).seq + 1e6);
+    const late = await chunk(name, 2, [['u:2', mark - 20]], 1);
+    assert.deepEqual([late.applied, late.restoring], [0, true], name);
+    assert.deepEqual(await room.config('spentLoaded'), ['0'], name);
+    assert.deepEqual(states(await room.join([pass])), [name === 'a place is above seq' ? 'gone' : 'waiting'], 'not inside again');
+    assert.equal((await chunk(name, 0)).applied, 1);
+    assert.equal((await chunk(name, 1, [['u:1', mark - 10]])).applied, 1);
+    assert.equal((await chunk(name, 1, [['u:1', mark - 10]])).applied, 1, 'a reply was lost');
+    assert.equal((await chunk('another', 2, [], 1)).applied, 0);
+    assert.deepEqual(await room.config('spentLoaded'), ['0']);
+    assert.equal((await chunk(name, 2, [['u:2', mark - 20]], 1)).applied, 1);
+    assert.deepEqual(await room.config('spentLoaded'), ['1']);
+    assert.deepEqual(states(await room.join([pass])), ['gone'], name);
+    await room.set('spentLoaded', 0);
+  }
+});
+
 test('restore: an event never opened, or without a place given, needs none', async () => {
   assert.equal((await make({}, { opened: 0, known: 77 })).lease, '1:me');
   for (const options of [{ opened: 0, known: 77 }, { opened: 1, known: 0 }]) {

@@ -578,7 +578,11 @@ static void a_tick_and_its_log(void **state)
     CALL_OK(w, &a, queue_lease(w->queue, "tick", LEASE_RENEW, "me", &lease, on_lease, &a));
     assert_true(a.held && a.need_spent);
     struct queue_spent spent = {.buyer = "u:3", .place = seq};
-    CALL_OK(w, &a, queue_load_spent(w->queue, "tick", 1, &spent, 1, true, on_done, &a));
+    struct queue_spent_chunk chunk = {.epoch = 1, .run = "one", .number = 1, .last = true};
+    CALL_OK(w, &a, queue_load_spent(w->queue, "tick", &chunk, &spent, 1, on_done, &a));
+    assert_false(a.applied); /* the one before it is missing */
+    chunk.number = 0;
+    CALL_OK(w, &a, queue_load_spent(w->queue, "tick", &chunk, &spent, 1, on_done, &a));
     assert_true(a.applied);
     CALL_OK(w, &a, queue_check(w->queue, "tick", "u:3", on_place, &a));
     assert_int_equal(a.place.state, QUEUE_GONE);
