@@ -7,7 +7,7 @@
 --       3  opened: 1 when the event was ever opened
 --       4  highest place PostgreSQL knows of; 0: none
 --       5  length of a restore window, ms
---       6  seats free   7  as of this admission   8  and this entry of the log; '': unknown, 0-0: none yet
+--       6  seats free   7  as of this admission   8  and this entry of the log; '': unknown
 --       then field and value of each setting: status title artist venue message startsAt opensAt closesAt
 --       (ms, 0: none) allowGuests (0|1) seats threshold intervalMs idleTimeoutMs sessionLimitMs
 --       holdMs surge ("queueAbove:threshold,…") outflowPerMinute autoHold maxSeats
@@ -22,7 +22,7 @@
 -- the last one given here: it has lost the last of them. Then the restore window opens.
 --
 -- The seats free are written only where the log consumer has not yet said how many there are: the
--- first buyers need not wait for it.
+-- first buyers need not wait for it. The entry may be one of a log that is gone: free.id is 0-0.
 --
 -- Invariants: version and epoch never fall. seq is at least every place known.
 
@@ -63,7 +63,7 @@ if known > ev.seq then
     call('SET', K_SEQ, text(known))
 end
 if ARGV[8] ~= '' and ev.seats > 0 and call('EXISTS', K_FREE) == 0 then
-    call('HSET', K_FREE, 'free', ARGV[6], 'admitted', ARGV[7], 'id', ARGV[8])
+    call('HSET', K_FREE, 'free', ARGV[6], 'admitted', ARGV[7], 'id', '0-0')
     if admitted() < num(ARGV[7]) then
         call('HSET', K_STATS, 'admitted', ARGV[7])
     end

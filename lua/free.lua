@@ -11,7 +11,11 @@
 -- REPLY OK and the numbers, then applied (0: a later one is already there)
 --       NOCONFIG
 --
--- Invariants: an older one never replaces a newer. Entries not consumed are never trimmed.
+-- An entry that the log does not have was lost while the consumer was at it: the seats are free all
+-- the same, but of this very log nothing more was consumed, so id stays and nothing is trimmed.
+--
+-- Invariants: an older one never replaces a newer. Entries not consumed are never trimmed. free.id
+-- stands for an entry of this very log that was consumed.
 -- stats.admitted is at least what was consumed, so after a loss of Redis the count goes on.
 
 if not open() then
@@ -20,17 +24,19 @@ end
 settle()
 
 local stored = call('HMGET', K_FREE, 'id', 'admitted')
+local known = #call('XRANGE', K_LOG, ARGV[3], ARGV[3]) > 0
 local applied = 0
 if not (stored[1] and older(ARGV[3], stored[1])) then
     local count = max(num(ARGV[2]), num(stored[2]))
-    call('HSET', K_FREE, 'free', ARGV[1], 'admitted', text(count), 'id', ARGV[3])
+    local id = known and ARGV[3] or stored[1] or '0-0'
+    call('HSET', K_FREE, 'free', ARGV[1], 'admitted', text(count), 'id', id)
     if admitted() < count then
         call('HSET', K_STATS, 'admitted', text(count))
     end
     applied = 1
 end
 local excess = call('XLEN', K_LOG) - num(ARGV[4])
-if excess > 0 then
+if known and excess > 0 then
     call('XTRIM', K_LOG, 'MINID', '~', ARGV[3], 'LIMIT', excess)
 end
 

@@ -10,12 +10,13 @@
 --       inside, threshold, n, still inside by that very admission (0|1)
 --       NOCONFIG
 --
--- A log without the entry the cursor stands on has lost it: by a failover its last entries, or
--- all of them and this is a new one. On a clock that is behind, entries written since then are
--- below the cursor, and would be passed over. free:{id} was lost with the log, so what it says was
--- consumed is no later than the loss: entries above that and up to the cursor are the reply. The
--- consumer moves its cursor back below the first of them; what it has consumed before has no second
--- effect. Where there are none, the log's next id is raised above the cursor instead.
+-- A log may have lost its last entries by a failover, or all of them and be a new one. On a clock
+-- that is behind, entries written since then are below the cursor, or have its very id, and would
+-- be passed over. free:{id} was lost with the log, so what it says was consumed is no later than
+-- the loss: entries above that and up to the cursor are the reply. The consumer moves its cursor
+-- back below the first of them; what it has consumed before has no second effect. (So it is after
+-- a crash before free:{id} was told, too.) Where there are none, the log's next id is raised above
+-- the cursor instead.
 --
 -- Invariants: no entry is written or copied, so a call costs what it replies, however long the log.
 -- free.id is never above the log's last id, so that it stands for an entry of this very log.
@@ -53,7 +54,7 @@ local function passed_over()
     end
     local last = last_id()
     local from = consumed(last)
-    if not older(from, after) or #call('XRANGE', K_LOG, after, after) > 0 then
+    if not older(from, after) then
         return {}
     end
     local entries = call('XRANGE', K_LOG, '(' .. from, after, 'COUNT', limit)

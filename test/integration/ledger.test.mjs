@@ -6,7 +6,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Client, Organizer, Postgres, Redis, Server, Socket, many, waitUntil } from '../fixtures/index.mjs';
+import { Client, Organizer, Postgres, Redis, Server, Socket, many, sleep, waitUntil } from '../fixtures/index.mjs';
 
 let redis, postgres, database;
 
@@ -169,15 +169,35 @@ test('Redis lost its last writes: what it wrote below the cursor since then is r
   const later = Number(consumed.split('-')[0]) + 3600000;
   await rows('UPDATE ledger_cursors SET consumed = $2 WHERE event_id = $1', [event.id, `${later}-0`]);
   const low = { id: `${Number(consumed.split('-')[0]) + 1}-0`, buyer: 'u:low' };
+  const same = { id: `${later}-0`, buyer: 'u:same' };
   const high = { id: `${later + 5}-0`, buyer: 'u:high' };
   const write = (transaction, { id, buyer }) => transaction.xadd(log, id, 'kind', 'left', 'buyer', buyer, 'place', 7, 'epoch', 1, 'at', 1,
     'inside', 2, 'threshold', 50, 'n', 2);
-  await write(write(redis.client.multi(), low), high).exec();
+  await write(write(write(redis.client.multi(), low), same), high).exec();
   await serve(t, { roles: 'processor', ready: false });
-  await waitUntil(async () => (await copied()).length === 4, 10000, 'both entries');
+  await waitUntil(async () => (await copied()).length === 5, 10000, 'all three');
   await new Client(server, { sub: `three-${event.id}` }).check(event.id);
   await waitUntil(async () => (await holds(event.id)).length === 3 && (await freeNumbers(event.id)).free === 17, 15000, 'the third hold');
-  assert.equal((await redis.cli('XLEN', log)), 5, 'nothing was copied');
+  assert.equal((await redis.cli('XLEN', log)), 6, 'nothing was copied');
+});
+
+test('Redis lost everything and its clock was behind for a while: what was written meanwhile is read', async (t) => {
+  const server = await serve(t);
+  const organizer = new Organizer(server);
+  const event = await organizer.sale({ threshold: 50, intervalMs: 200, grid: { rows: 1, seatsPerRow: 20 } });
+  const copied = async () => (await rows('SELECT buyer FROM admissions WHERE event_id = $1', [event.id])).map((row) => row.buyer);
+  await new Client(server, { sub: `one-${event.id}` }).check(event.id);
+  await free(event.id, 19, 'one less');
+  const [{ consumed }] = await rows('SELECT consumed FROM ledger_cursors WHERE event_id = $1', [event.id]);
+  await redis.cli('FLUSHALL');
+  await free(event.id, 19, 'known again');
+  await waitUntil(async () => (await redis.cli('GET', key('lease', event.id))) !== null, 10000, 'the lease');
+  await sleep(2000); // the consumer has asked where its cursor is
+  const write = (transaction, id, buyer) => transaction.xadd(key('log', event.id), id, 'kind', 'left', 'buyer', buyer, 'place', 7, 'epoch', 1,
+    'at', 1, 'inside', 0, 'threshold', 50, 'n', 1);
+  await write(write(redis.client.multi(), `${Number(consumed.split('-')[0]) - 5000}-0`, 'u:low'), '*', 'u:high').exec();
+  await waitUntil(async () => (await copied()).includes('u:high'), 10000, 'the entry above the cursor');
+  assert.ok((await copied()).includes('u:low'), 'the entry below the cursor');
 });
 
 test('Redis loses everything again while what is spent comes back page by page: all of it is there in the end', async (t) => {

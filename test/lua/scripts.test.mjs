@@ -850,6 +850,9 @@ async function shortened(threshold) {
   return { room, known, cursor: ahead(known[2]) };
 }
 
+const entry = (room, id, buyer) => redis.client.xadd(room.key('log'), id, 'kind', 'left', 'buyer', buyer, 'place', 7, 'epoch', 1, 'at', 1,
+  'inside', 1, 'threshold', 9, 'n', 3);
+
 test('log: one begun anew on a slower clock is read from its start', async () => {
   const seats = { threshold: 3, seats: 10 };
   const cursor = `${Date.now() + 1e7}-4`;
@@ -880,11 +883,41 @@ test('log: what was written below the cursor after a loss is not passed over, wh
   const { room, known, cursor } = await shortened(9);
   await room.leave(['u:1']);
   const low = idsOf(await room.log())[3];
-  await redis.client.xadd(room.key('log'), ahead(cursor, 1), 'kind', 'left', 'buyer', 'u:2', 'place', 7, 'epoch', 1, 'at', 1,
-    'inside', 1, 'threshold', 9, 'n', 3);
+  await entry(room, ahead(cursor, 1), 'u:2');
   assert.deepEqual(idsOf(await room.log(cursor, 500, onward)), [low]);
   const all = await room.log(known[2], 500, onward);
   assert.deepEqual(idsOf(all), [low, ahead(cursor, 1)], 'from there all of it, in order');
+});
+
+test('log: an entry that has the very id of the cursor, by a clock that was behind, is not taken for the one consumed', async () => {
+  const { room, known, cursor } = await shortened(9);
+  await room.leave(['u:1']);
+  const low = idsOf(await room.log())[3];
+  await entry(room, cursor, 'u:2');
+  await entry(room, ahead(cursor, 1), 'u:3');
+  assert.deepEqual(idsOf(await room.log(cursor, 500, onward)), [low, cursor]);
+  assert.deepEqual(idsOf(await room.log(known[2], 500, onward)), [low, cursor, ahead(cursor, 1)]);
+});
+
+test('log: the live copy stands for no entry of a log begun anew, also when the clock has passed the cursor again', async () => {
+  const cursor = `${Date.now() + 1e7}-4`;
+  const room = await make({ threshold: 3, seats: 10 }, { free: 10, freeAdmitted: 7, freeId: cursor });
+  await room.join(['u:1']);
+  await entry(room, ahead(cursor, 1), 'u:1');
+  assert.deepEqual((await room.log(cursor, 500, onward)).entries.map(({ kind }) => kind), ['straight']);
+});
+
+test('free: told about an entry that Redis has lost meanwhile, it neither hides nor trims what was written below it', async () => {
+  const { room, cursor } = await shortened(9);
+  for (let i = 0; i < 300; i++) {
+    await room.join([`v:${i}`]);
+    await room.leave([`v:${i}`]);
+  }
+  const low = idsOf(await room.log(undefined, 500))[3];
+  assert.equal((await room.free(0, 3, cursor, 0)).applied, true, 'the seats are as many as PostgreSQL says');
+  await entry(room, ahead(cursor, 1), 'u:2');
+  assert.equal(idsOf(await room.log(cursor, 500, onward))[0], low);
+  assert.equal((await room.wholeLog()).length, 604);
 });
 
 test('log: losing its last writes costs a call no more than what it replies, however long the log', async () => {
