@@ -54,6 +54,10 @@ void catalog_each(struct catalog *catalog,
 /* ---- the stored events: PostgreSQL is the record ---- */
 typedef void (*catalog_event_cb)(void *arg, enum status status, const struct event *event);
 MUST_CHECK enum status catalog_fetch(struct db *db, const char *id, catalog_event_cb cb, void *arg);
+/* Those of an array literal that there are, drafts too: one cb per event, in no order (one that cannot be read:
+ * ST_INTERNAL, with nothing but its id), then NULL. */
+MUST_CHECK enum status catalog_fetch_among(struct db *db, const char *ids, catalog_event_cb cb,
+                                           void *arg);
 /* Every event not draft, and those closed whose sessions may not all be over (a session limit and a
  * minute), one cb per event, then NULL. */
 MUST_CHECK enum status catalog_fetch_live(struct db *db, catalog_event_cb cb, void *arg);

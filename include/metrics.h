@@ -32,6 +32,8 @@ enum metric {
     METRIC_SALES,     /* reservations bought */
     METRIC_REFUNDS_DUE,
     METRIC_REFUNDS,
+    METRIC_EVENT_LOOKUPS,  /* statements to PostgreSQL about ids that Redis does not have */
+    METRIC_UNKNOWN_EVENTS, /* ids that were nobody's */
     METRIC_COUNT
 };
 

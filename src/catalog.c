@@ -2,7 +2,7 @@
 /*
  * catalog: this pod's live copy of the events it was asked about.
  *
- *   load     Redis has the event? -> PostgreSQL -> queue_configure -> known; one for all who ask
+ *   load     Redis has the event? -> PostgreSQL (catalog_lookup.c) -> queue_configure -> known; one for all who ask
  *   refresh  once a second per event: config:{id} and index:{id} in one round trip
  *
  * Why this way: requests read plain memory; what one event costs Redis is one HGETALL and one GET a
@@ -12,13 +12,17 @@
  * Called by: api_*.c, gateway, worker. Owns: the entries, their indexes, one timer. The stored
  * events are catalog_store.c's.
  * Invariants: an entry with a call under way is never freed; an id nobody knows costs no memory
- * beyond its slot in a fixed table. With Redis gone entries stay and indexes grow stale; with
- * PostgreSQL gone known events go on.
+ * beyond its slot in a fixed table. That table is for those who ask again (a page left open, a link that is
+ * wrong); what bounds ids that never come twice is catalog_lookup.c. With Redis gone entries stay and
+ * indexes grow stale; with PostgreSQL gone known events go on.
  */
 #include "catalog.h"
 
 #include "buf.h"
+#include "catalog_lookup.h"
+#include "metrics.h"
 #include "table.h"
+#include "token.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,9 +42,10 @@ struct waiter {
 };
 
 struct entry {
-    struct table_node node; /* first: a node is its entry */
-    struct entry *next;
+    struct table_node node;   /* first: a node is its entry */
+    struct entry *next, **at; /* what points to it */
     struct catalog *catalog;
+    struct catalog_asked asked;
     char id[EVENT_ID_MAX + 1];
     bool known;
     struct event event; /* valid when known; while loading: what is to be configured */
@@ -50,6 +55,7 @@ struct entry {
     bool reading; /* a refresh is under way */
     bool again;   /* a hint came meanwhile */
     bool loading;
+    bool hinted;                           /* while loading: what was read may be older */
     struct waiter *waiters, **waiters_end; /* first come, first answered */
 };
 
@@ -62,6 +68,7 @@ struct unknown {
 struct catalog {
     struct catalog_opts opts;
     struct table table;
+    struct catalog_lookup *lookup; /* NULL: no PostgreSQL */
     struct entry *entries;
     struct entry *last; /* asked for: the next request is of the same event, as a rule */
     struct loop_timer *timer;
@@ -90,8 +97,9 @@ static struct entry *find(struct catalog *catalog, const char *id)
     struct table_node *node = table_first(&catalog->table, hash_of(catalog, id));
     while (node != NULL && strcmp(((struct entry *)node)->id, id) != 0)
         node = table_next(node);
-    catalog->last = (struct entry *)node;
-    return catalog->last;
+    if (node != NULL) /* an id nobody knows pushes out no event */
+        catalog->last = (struct entry *)node;
+    return (struct entry *)node;
 }
 
 static struct entry *add(struct catalog *catalog, const char *id)
@@ -102,6 +110,9 @@ static struct entry *add(struct catalog *catalog, const char *id)
     entry->waiters_end = &entry->waiters;
     entry->used_ms = now_ms(catalog);
     entry->next = catalog->entries;
+    entry->at = &catalog->entries;
+    if (entry->next != NULL)
+        entry->next->at = &entry->next;
     catalog->entries = entry;
     table_add(&catalog->table, &entry->node, hash_of(catalog, id));
     return entry;
@@ -120,10 +131,9 @@ static void free_entry(struct entry *entry)
 
 static void drop(struct catalog *catalog, struct entry *entry)
 {
-    struct entry **at = &catalog->entries;
-    while (*at != entry)
-        at = &(*at)->next;
-    *at = entry->next;
+    *entry->at = entry->next;
+    if (entry->next != NULL)
+        entry->next->at = entry->at;
     if (catalog->last == entry)
         catalog->last = NULL;
     table_remove(&catalog->table, &entry->node);
@@ -248,9 +258,12 @@ static void loaded(struct entry *entry, enum status status)
     entry->waiters_end = &entry->waiters;
     entry->loading = false;
     if (status == ST_NOT_FOUND) {
-        note_unknown(catalog, entry->id);
+        metrics_add(METRIC_UNKNOWN_EVENTS, 1);
+        if (!entry->hinted)
+            note_unknown(catalog, entry->id);
         entry->known = false;
     }
+    entry->hinted = false;
     if (!entry->known && !entry->reading)
         drop(catalog, entry);
     else if (status == ST_OK)
@@ -288,7 +301,7 @@ static void load_read(void *arg, enum status status, const struct event *config,
                       size_t len)
 {
     struct entry *entry = arg;
-    struct db *db = entry->catalog->opts.db;
+    struct catalog_lookup *lookup = entry->catalog->lookup;
     if (entry->catalog->stopped)
         status = ST_UNAVAILABLE; /* the database is closed already */
     if (status == ST_OK && config != NULL) {
@@ -297,10 +310,12 @@ static void load_read(void *arg, enum status status, const struct event *config,
         loaded(entry, ST_OK);
         return;
     }
-    if (status == ST_OK)
-        status = db != NULL ? catalog_fetch(db, entry->id, load_fetched, entry) : ST_NOT_FOUND;
-    if (status != ST_OK)
-        loaded(entry, status);
+    if (status == ST_OK && lookup != NULL) {
+        entry->asked = (struct catalog_asked){.id = entry->id, .cb = load_fetched, .arg = entry};
+        catalog_lookup_ask(lookup, &entry->asked);
+        return;
+    }
+    loaded(entry, status == ST_OK ? ST_NOT_FOUND : status);
 }
 
 static struct waiter *new_waiter(catalog_cb cb, void *arg)
@@ -345,7 +360,8 @@ enum status catalog_load(struct catalog *catalog, const char *id, bool fresh, ca
         return ST_UNAVAILABLE;
     if (entry != NULL && entry->known && !entry->loading && !fresh)
         return answer_later(catalog, ST_OK, cb, arg);
-    if (strlen(id) > EVENT_ID_MAX || (is_unknown(catalog, id) && (!entry || !entry->loading)))
+    if (!token_is_event_id(id, strlen(id)) ||
+        (is_unknown(catalog, id) && (!entry || !entry->loading)))
         return answer_later(catalog, ST_NOT_FOUND, cb, arg);
     if (entry == NULL)
         entry = add(catalog, id);
@@ -395,8 +411,10 @@ void catalog_hint(struct catalog *catalog, const char *id)
 {
     struct entry *entry = find(catalog, id);
     unknown_slot(catalog, id)->until_ms = 0; /* it may have been opened just now */
-    if (entry != NULL)
-        refresh(entry);
+    if (entry == NULL)
+        return;
+    entry->hinted = entry->loading;
+    refresh(entry);
 }
 
 void catalog_each(struct catalog *catalog,
@@ -421,6 +439,8 @@ struct catalog *catalog_new(const struct catalog_opts *opts)
     catalog->answer = (struct loop_task){.cb = answer_deferred, .arg = catalog};
     catalog->timer = loop_timer_new(opts->loop, on_second, catalog);
     loop_timer_set(catalog->timer, REFRESH_MS);
+    if (opts->db != NULL)
+        catalog->lookup = catalog_lookup_new(opts->loop, opts->db);
     return catalog;
 }
 
@@ -429,6 +449,7 @@ void catalog_stop(struct catalog *catalog)
     loop_timer_close(catalog->timer);
     catalog->timer = NULL;
     catalog->stopped = true;
+    catalog_lookup_stop(catalog->lookup);
 }
 
 void catalog_free(struct catalog *catalog)
@@ -445,6 +466,7 @@ void catalog_free(struct catalog *catalog)
         next = waiter->next;
         free(waiter);
     }
+    catalog_lookup_free(catalog->lookup);
     table_clear(&catalog->table);
     free(catalog);
 }

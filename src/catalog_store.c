@@ -5,7 +5,7 @@
  *
  * Why this way: PostgreSQL compares, changes and audits in one call; each answer is one row
  * (outcome, body), the body an event whole. What comes back is what is stored now.
- * Called by: api_admin, api_queue (list), processor, catalog.c (when Redis has no copy). Owns: a
+ * Called by: api_admin, api_queue (list), processor, catalog_lookup (when Redis has no copy). Owns: a
  * small call per query under way. PostgreSQL gone: ST_UNAVAILABLE or ST_TIMEOUT, outcome unknown.
  */
 #include "catalog.h"
@@ -167,6 +167,31 @@ enum status catalog_fetch_live(struct db *db, catalog_event_cb cb, void *arg)
 {
     static const struct db_stmt stmt = FUNCTION("event_live", 0, "");
     return ask(db, &stmt, NULL, answered_each, &(struct call){cb, arg});
+}
+
+static void answered_among(void *arg, enum status status, const struct db_result *result)
+{
+    struct call call = *(struct call *)arg;
+    free(arg);
+    for (int row = 0; status == ST_OK && row < db_rows(result); row++) {
+        struct event event;
+        const enum status st = read_event(result, row, &event);
+        if (st != ST_OK)
+            event = (struct event){0};
+        (void)snprintf(event.id, sizeof(event.id), "%s", db_text(result, row, 2));
+        call.cb(call.arg, st, &event);
+    }
+    call.cb(call.arg, status, NULL);
+}
+
+enum status catalog_fetch_among(struct db *db, const char *ids, catalog_event_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = {
+        .name = "events_among",
+        .sql = "SELECT g.outcome, g.body, e.id FROM events e, LATERAL event_get(e.id) AS g "
+               "WHERE e.id = ANY ($1::text[])",
+        .param_count = 1};
+    return ask(db, &stmt, (const char *const[]){ids}, answered_among, &(struct call){cb, arg});
 }
 
 struct list_call {

@@ -282,6 +282,9 @@ void gateway_on_message(struct gateway *gateway, const char *data, size_t len)
     if (!event || !id)
         log_warn("a message of the channel makes no sense", LOG_NUM("bytes", len),
                  LOG_TEXT("detail", error.detail));
+    if (event && id && !room && strcmp(event, "config-changed") == 0)
+        catalog_hint(gateway->opts.catalog,
+                     id); /* asked for in vain a moment ago, it may be there now */
     for (size_t i = 0; room && i < sizeof(channel_messages) / sizeof(channel_messages[0]); i++) {
         if (strcmp(event, channel_messages[i].event) == 0) {
             channel_messages[i].handle(gateway, room, payload);

@@ -8,7 +8,8 @@
  * loses nothing; and a thousand holds in a second are one message. Statuses are all that is told:
  * never whose a seat is.
  * A delta says from which version to which it leads. Who has the map of another version than `from` reads
- * it anew: an ETag makes that cheap.
+ * it anew: an ETag makes that cheap. Of a room whose event is not known (yet) no map is asked for: its id may
+ * be anybody's invention.
  * Called by: gateway (each pulse), gateway_join. Owns: each room's list of ids and statuses.
  */
 #include "gateway_internal.h"
@@ -57,7 +58,8 @@ static const struct buf *write_change(struct room *room, const struct seat_list 
 static void take_map(struct room *room, const struct seat_map *map)
 {
     struct seat_list now;
-    if (room->watchers == 0 || (room->seats_known && room->seats_version >= map->version))
+    if (!room->known || room->watchers == 0 ||
+        (room->seats_known && room->seats_version >= map->version))
         return;
     if (!seat_list_read(&now, map->json, map->len)) {
         log_error("a seat map cannot be read", LOG_TEXT("event", room->id));

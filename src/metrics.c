@@ -44,6 +44,10 @@ static const struct {
     [METRIC_SALES] = {"tiketi_sales_total", "", "Reservations bought."},
     [METRIC_REFUNDS_DUE] = {"tiketi_refunds_total", "{state=\"due\"}", "Payments to give back."},
     [METRIC_REFUNDS] = {"tiketi_refunds_total", "{state=\"done\"}", NULL},
+    [METRIC_EVENT_LOOKUPS] = {"tiketi_event_lookups_total", "",
+                              "Statements about event ids that Redis does not have."},
+    [METRIC_UNKNOWN_EVENTS] = {"tiketi_unknown_events_total", "",
+                               "Event ids that were asked for and are no event's."},
 };
 
 static atomic_uint_fast64_t counters[METRIC_COUNT];

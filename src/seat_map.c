@@ -10,7 +10,8 @@
  * sent from, asked for once a second by one of all pods (lua/seats.lua), and built only when its
  * version is another. The version is the sum of its seats' (sql/002_seats.sql): it only rises, so an
  * older map, of a replica that lags, is known as such here and in Redis.
- * Called by: api_seats, gateway. Owns: the maps, and a note of each who waits for one.
+ * Called by: api_seats, gateway_seats; both ask for events alone that the catalog knows, so the ids in here are
+ * not anybody's invention. Owns: the maps, and a note of each who waits for one.
  * Redis gone: PostgreSQL is asked by each worker, once a second. Both gone: the map of the last minute is
  * given; after that ST_UNAVAILABLE.
  */
@@ -53,6 +54,7 @@ struct seat_maps {
     struct seat_maps_opts opts;
     struct table table;
     struct entry *entries;
+    uint64_t swept_ms;
 };
 
 /* ---- maps ---- */
@@ -101,9 +103,12 @@ static void entry_free(struct entry *entry)
     free(entry);
 }
 
-/* Forgets what nobody has asked for in a minute; also ids that turned out to be nobody's. */
+/* Once a second: forgets what nobody has asked for in a minute; also ids that turned out to be nobody's. */
 static void sweep(struct seat_maps *maps, uint64_t now_ms)
 {
+    if (now_ms - maps->swept_ms < FRESH_MS)
+        return;
+    maps->swept_ms = now_ms;
     for (struct entry **at = &maps->entries; *at != NULL;) {
         struct entry *entry = *at;
         if (entry->loading ||
