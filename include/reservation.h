@@ -34,6 +34,10 @@ struct reservation_order {
 /* Replaces the buyer's held reservation in the same transaction, or changes nothing. */
 MUST_CHECK enum status reservation_hold(struct db *db, const struct reservation_order *order,
                                         reservation_cb cb, void *arg);
+/* The answer that was given to this order under its key (outcome "repeated"); ST_DENIED: none was. Changes
+ * nothing. */
+MUST_CHECK enum status reservation_repeat(struct db *db, const struct reservation_order *order,
+                                          reservation_cb cb, void *arg);
 MUST_CHECK enum status reservation_list(struct db *db, const char *buyer, reservation_cb cb,
                                         void *arg);
 MUST_CHECK enum status reservation_get(struct db *db, const char *buyer, const char *id,

@@ -3,9 +3,11 @@
  * api_reservation: reservations over HTTP.
  *
  *   hold   POST /api/reservations: queue_check (inside now?) -> reservation_hold
+ *                                             not inside, but a key -> reservation_repeat
  *
  * The queue cannot be walked around: a hold needs a live admission, asked of Redis in the same
- * request. PostgreSQL alone decides about seats; its JSON is passed on. With PostgreSQL gone: 503,
+ * request. Who is not inside (any more) gets the answer that was his under this key, for he may have
+ * lost it, and nothing else. Only then is it looked for: who is inside asks PostgreSQL once. PostgreSQL alone decides about seats; its JSON is passed on. With PostgreSQL gone: 503,
  * and nothing changed. Called by: api's route table.
  */
 #include "api.h"
@@ -74,6 +76,12 @@ static void hold_checked(void *arg, enum status status, const struct queue_place
     if (status == ST_OK && place->state != QUEUE_ACTIVE && numbers->restoring &&
         call->proof.pass_place > 0) {
         api_fail(call, ST_UNAVAILABLE); /* his pass counts as soon as what is spent is known */
+        return;
+    }
+    if (status == ST_OK && place->state != QUEUE_ACTIVE && order->order.idempotency_key != NULL) {
+        status = reservation_repeat(call->api->db, &order->order, hold_done, call);
+        if (status != ST_OK)
+            api_fail(call, status);
         return;
     }
     if (status == ST_OK && place->state != QUEUE_ACTIVE) {

@@ -150,11 +150,10 @@ static enum status write_ids(const struct reservation_order *order, struct buf *
     return buf_status(out);
 }
 
-enum status reservation_hold(struct db *db, const struct reservation_order *order,
-                             reservation_cb cb, void *arg)
+static enum status ask_with_order(struct db *db, const struct db_stmt *stmt,
+                                  const struct reservation_order *order, reservation_cb cb,
+                                  void *arg)
 {
-    static const struct db_stmt stmt =
-        FUNCTION("reservation_hold", 7, "$1, $2, $3::bigint[], $4::integer, $5, $6, $7::bigint");
     struct buf ids;
     char quantity[24], place[24];
     enum status st = ST_OK;
@@ -171,9 +170,25 @@ enum status reservation_hold(struct db *db, const struct reservation_order *orde
                                   order->idempotency_key,
                                   place};
     if (st == ST_OK)
-        st = ask(db, &stmt, params, cb, arg);
+        st = ask(db, stmt, params, cb, arg);
     buf_clear(&ids);
     return st;
+}
+
+enum status reservation_hold(struct db *db, const struct reservation_order *order,
+                             reservation_cb cb, void *arg)
+{
+    static const struct db_stmt stmt =
+        FUNCTION("reservation_hold", 7, "$1, $2, $3::bigint[], $4::integer, $5, $6, $7::bigint");
+    return ask_with_order(db, &stmt, order, cb, arg);
+}
+
+enum status reservation_repeat(struct db *db, const struct reservation_order *order,
+                               reservation_cb cb, void *arg)
+{
+    static const struct db_stmt stmt =
+        FUNCTION("reservation_repeat", 6, "$1, $2, $3::bigint[], $4::integer, $5, $6");
+    return ask_with_order(db, &stmt, order, cb, arg);
 }
 
 /* ---- the buyer's own ---- */

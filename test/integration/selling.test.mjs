@@ -75,6 +75,34 @@ test('an idempotency key repeats the answer, not the hold', async () => {
   assert.equal(other.status, 409, other.text);
 });
 
+test('an idempotency key repeats the answer when the admission has ended, to whom it was given and to nobody else', async () => {
+  const event = await organizer.sale({ threshold: 1, autoHold: 0, grid: { rows: 1, seatsPerRow: 6 } });
+  const buyer = await enter(event, 'once-inside');
+  const ids = (await mapOf(event)).map(({ id }) => id);
+  const orders = [{ quantity: 2 }, { quantity: 1, section: 'A' }, { seatIds: [ids[3], ids[1]] }].map((order) => ({ eventId: event.id, ...order }));
+  const first = [];
+  for (const [i, order] of orders.entries()) {
+    first.push(await buyer.reserve(order, { 'idempotency-key': `lost-${i}` }));
+    assert.equal(first[i].status, 201, first[i].text);
+  }
+  await buyer.leave(event.id);
+  const stranger = new Client(server, { sub: 'never-inside' });
+  const key = (i) => ({ 'idempotency-key': `lost-${i}` });
+  for (const [i, order] of orders.entries()) {
+    const again = await buyer.reserve(order, key(i));
+    assert.deepEqual([again.status, again.text], [200, first[i].text]);
+    const other = await stranger.reserve(order, key(i));
+    assert.deepEqual([other.status, other.body.code], [403, 'not-admitted']);
+  }
+  assert.equal((await buyer.reserve(orders[0], key(1))).body.code, 'idempotency-conflict');
+  for (const answer of [await buyer.reserve(orders[0], key(9)), await buyer.reserve(orders[0])]) {
+    assert.deepEqual([answer.status, answer.body.code], [403, 'not-admitted'], answer.text);
+  }
+  assert.equal(await soldOrHeld(event), 2, 'what was held last, and no more');
+  await organizer.act(event.id, 'close');
+  assert.equal((await buyer.reserve(orders[2], key(2))).status, 200, 'also when the sale is closed');
+});
+
 test('cancel: the owner only, once; an expired hold can free no seat of somebody else', async () => {
   const event = await organizer.sale({ threshold: 10, autoHold: 0, holdMs: 1000, grid: { rows: 1, seatsPerRow: 1 } });
   const [a, b] = [await enter(event, 'slow'), await enter(event, 'quick')];
