@@ -389,13 +389,24 @@ void api_buy_present(struct api_call *call, unsigned code, const char *json, siz
         show_visit(call, code, json, len);
 }
 
+/* A number as JSON would have it is one; any other text stays a text, which the API refuses. */
+static void set_quantity(struct json *body, const char *text)
+{
+    const size_t len = strlen(text);
+    if (*text != '0' && len > 0 && len <= 18 && strspn(text, "0123456789") == len)
+        json_set_int(body, "quantity", strtoll(text, NULL, 10));
+    else
+        json_set_str(body, "quantity", text);
+}
+
 static enum status find_best(struct api_call *call)
 {
     const char *quantity = http_req_form(call->req, "quantity");
     const char *section = http_req_form(call->req, "section");
     call->body = json_new_object(); /* freed with the call */
     json_set_str(call->body, "eventId", call->param);
-    json_set_int(call->body, "quantity", quantity != NULL ? strtol(quantity, NULL, 10) : 0);
+    if (quantity != NULL)
+        set_quantity(call->body, quantity);
     if (section != NULL && *section != '\0')
         json_set_str(call->body, "section", section);
     return api_hold(call);

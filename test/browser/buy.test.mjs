@@ -364,7 +364,9 @@ test('a form without JavaScript that cannot be carried out says why; a strangerâ
   assert.equal(refused.status, 303);
   assert.equal(refused.headers.location, `/buy/${id}?notice=no-adjacent`);
   assert.match((await buyer.get(refused.headers.location)).text, /not that many seats next to one another/);
-  assert.equal((await form({ action: 'best', quantity: 'x' })).headers.location, `/buy/${id}?notice=invalid`);
+  for (const quantity of ['x', '2x', ' 2', '+2', '02', '2.0', '-1', '0', '', '9'.repeat(30)]) {
+    assert.equal((await form({ action: 'best', quantity })).headers.location, `/buy/${id}?notice=invalid`, quantity);
+  }
   assert.equal((await form({ action: 'pay', reservation: 'nonsense' })).status, 303);
   assert.equal((await form({})).status, 303);
   const foreign = await form({ action: 'best', quantity: '1' }, { origin: 'https://evil.example' });
