@@ -49,6 +49,7 @@
 
 struct spent_load {
     bool active;
+    bool waits;   /* for the chain under way, which may have read a log that is gone */
     char run[33]; /* tells this reload from any other */
     struct queue_spent_chunk chunk;
     char after[BUYER_ID_MAX + 1];
@@ -93,6 +94,7 @@ struct ledger {
 static void start_chain(struct ledger *ledger);
 static void ask_log(struct ledger *ledger);
 static void ask_log_blind(struct ledger *ledger);
+static void await_batches(struct ledger *ledger);
 
 static uint64_t now_ms(const struct ledger *ledger)
 {
@@ -111,6 +113,8 @@ static void maybe_closed(struct ledger *ledger)
 static void end_chain(struct ledger *ledger)
 {
     ledger->busy = false;
+    if (ledger->spent.waits)
+        await_batches(ledger);
     if (ledger->again && ledger->running && !ledger->closing)
         start_chain(ledger);
     else
@@ -565,7 +569,8 @@ static void ask_log_blind(struct ledger *ledger)
 }
 
 /* ---- spent places: page by page, as chunks of one run. The run begins in Redis before the first page is
- * read, and ends when a chunk is refused: Redis has lost those before it. ---- */
+ * read, and ends when a chunk is refused: Redis has lost those before it. What was read of a log that is gone
+ * may still be on its way into PostgreSQL, from here or from another pod: the pages are read after it. ---- */
 
 static void ask_spent(struct ledger *ledger);
 
@@ -583,7 +588,9 @@ static void spent_loaded(void *arg, enum status status, bool applied)
     if (status == ST_OK && !applied)
         status = ST_STALE; /* another epoch is in force, or Redis has lost data again */
     ledger->spent.chunk.number++;
-    if (status == ST_OK && !ledger->spent.chunk.last && !ledger->closing)
+    if (status == ST_OK && ledger->spent.chunk.number == 1 && !ledger->closing)
+        await_batches(ledger);
+    else if (status == ST_OK && !ledger->spent.chunk.last && !ledger->closing)
         ask_spent(ledger);
     else if (status == ST_OK && !ledger->spent.chunk.last)
         spent_end(ledger, ST_UNAVAILABLE, false);
@@ -629,6 +636,32 @@ static void ask_spent(struct ledger *ledger)
     (void)snprintf(limit, sizeof(limit), "%d", QUEUE_CALL_MAX);
     const char *const params[] = {ledger->event, epoch, ledger->spent.after, limit};
     const enum status st = db_query(ledger->opts.db, &stmt, params, spent_read, ledger);
+    if (st != ST_OK)
+        spent_end(ledger, st, false);
+}
+
+static void batches_over(void *arg, enum status status, const struct db_result *result)
+{
+    struct ledger *ledger = arg;
+    (void)result;
+    if (status == ST_OK && !ledger->closing)
+        ask_spent(ledger);
+    else
+        spent_end(ledger, status == ST_OK ? ST_UNAVAILABLE : status, false);
+}
+
+/* A batch moves the cursor before all else: whose lock can be had, no batch is under way. */
+static void await_batches(struct ledger *ledger)
+{
+    static const struct db_stmt stmt = {
+        .name = "ledger_cursor_wait",
+        .sql = "SELECT 1 FROM ledger_cursors WHERE event_id = $1 FOR SHARE",
+        .param_count = 1};
+    const char *const params[] = {ledger->event};
+    ledger->spent.waits = ledger->busy;
+    if (ledger->busy)
+        return;
+    const enum status st = db_query(ledger->opts.db, &stmt, params, batches_over, ledger);
     if (st != ST_OK)
         spent_end(ledger, st, false);
 }

@@ -227,6 +227,24 @@ test('Redis loses everything again while what is spent comes back page by page: 
   assert.equal(await loaded(), 1200);
 });
 
+test('Redis loses everything amid a batch: what is spent is read when the batch is in PostgreSQL, not before', async (t) => {
+  const server = await serve(t);
+  const event = await new Organizer(server).sale({ threshold: 5, intervalMs: 200, autoHold: 0 });
+  await new Client(server, { sub: 'known' }).check(event.id);
+  const cursor = async () => (await rows('SELECT consumed FROM ledger_cursors WHERE event_id = $1', [event.id]))[0]?.consumed;
+  await waitUntil(cursor, 15000, 'the first entry');
+  // As a consumer does whose batch takes long: the cursor first.
+  const batch = rows(`DO $$ BEGIN
+    UPDATE ledger_cursors SET consumed = consumed WHERE event_id = '${event.id}';
+    INSERT INTO admissions (event_id, epoch, buyer, place, kind, departed, at, inside, threshold, n, stream_id)
+    VALUES ('${event.id}', 1, 'u:late', 1000, 'left', true, now(), 0, 5, 1, '${await cursor()}');
+    PERFORM pg_sleep(5); END $$`);
+  await redis.cli('FLUSHALL');
+  await waitUntil(async () => (await redis.cli('HGET', key('config', event.id), 'spentLoaded')) === '1', 20000, 'all to be loaded');
+  assert.equal(Number(await redis.cli('ZSCORE', key('spent', event.id), 'u:late')), 1000);
+  await batch;
+});
+
 test('a batch that takes PostgreSQL too long is consumed in smaller ones', async (t) => {
   const { organizer, event, clients } = await doors(t, { count: 200, told: false, grid: { rows: 5, seatsPerRow: 50 } });
   await free(event.id, 250, 'known');
