@@ -160,19 +160,8 @@ const fill = (db, n) => db.rows(`WITH r AS (
 test('the list of payments: page by page, by status, and no page reads more than itself', async () => {
   await fill(sql, 20000);
   const page = async (...asked) => {
-    const client = await sql.pool.connect();
-    try {
-      const reads = async () => (await client.query(`SELECT seq_tup_read + idx_tup_fetch AS n
-        FROM pg_stat_xact_user_tables WHERE relname = 'payments'`)).rows[0].n;
-      await client.query('BEGIN');
-      const before = await reads();
-      const { rows: [{ body }] } = await client.query('SELECT * FROM payment_list($1, $2, $3, $4)', asked);
-      const numbers = body.payments.map((item) => Number(item.reservationNumber.slice(1)));
-      return { ...body, read: await reads() - before, numbers };
-    } finally {
-      await client.query('ROLLBACK');
-      client.release();
-    }
+    const { body, read } = await sql.callReading('payments', 'payment_list', ...asked);
+    return { ...body, read, numbers: body.payments.map((item) => Number(item.reservationNumber.slice(1))) };
   };
   for (const statistics of [false, true]) {
     if (statistics) await sql.rows('ANALYZE');

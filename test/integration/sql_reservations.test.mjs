@@ -346,3 +346,95 @@ test('best available in a big hall: past what is held, with what was freed, and 
   await sql.rows(`UPDATE seats_first SET row_rank = 1000, at = clock_timestamp()`);
   for (const quantity of [1, 2]) assert.equal((await sql.hold('big', `u:end${quantity}`, { quantity })).outcome, 'created');
 });
+
+// A hall in which one buyer holds every seat that `which` says of its place in the hall.
+async function blocked(event, which) {
+  const seats = await sql.event(event, { rows: 60, perRow: 50, maxSeats: 3000 });
+  const taken = seats.filter((_, i) => which(i));
+  await sql.rows(`WITH r AS (
+      INSERT INTO reservations (number, event_id, buyer, epoch, seat_count, total, currency, expires_at)
+      SELECT $1, $1, 'u:block', epoch, $2::integer, $2::integer * 1000, 'EUR', now() + interval '1 hour' FROM events WHERE id = $1
+      RETURNING id, expires_at),
+    s AS (UPDATE seats SET status = 'held', holder = r.id, held_until = r.expires_at, version = seats.version + 1
+      FROM r WHERE seats.id = ANY ($3) RETURNING seats.id)
+    INSERT INTO reservation_seats (reservation_id, event_id, seat_id) SELECT r.id, $1, s.id FROM r, s`,
+    [event, taken.length, taken]);
+  return seats;
+}
+const unblock = async (event) =>
+  sql.call('reservation_cancel', 'u:block', (await sql.row(`SELECT id FROM reservations WHERE buyer = 'u:block' AND event_id = $1`, [event])).id);
+const asked = (event, buyer, quantity, section = null) =>
+  sql.callReading('seats', 'reservation_hold', event, `u:${buyer}`, null, quantity, section, null, 0);
+// However slow the tests are: what was seen is young, or is old.
+const young = () => sql.rows(`UPDATE seats_group SET at = clock_timestamp() + interval '1 minute'`);
+const secondLater = () => sql.rows(`UPDATE seats_group SET at = clock_timestamp() - interval '1 second'`);
+
+test('side by side in a hall of single seats: refused, a second at most from what was seen, without reading the hall', async () => {
+  const seats = await blocked('frag', (i) => i % 2 === 1);
+  for (const quantity of [2, 4]) {
+    for (const section of [null, 'S']) {
+      assert.equal((await asked('frag', 'a', quantity, section)).outcome, 'no-adjacent');
+      await young();
+      const again = await asked('frag', 'b', quantity, section);
+      assert.equal(again.outcome, 'no-adjacent');
+      assert.ok(again.read < 20, `read ${again.read}`);
+    }
+  }
+  assert.equal((await asked('frag', 'a', 2, 'T')).outcome, 'invalid');
+  // Who has a seat: with those beside it, looked at in any case.
+  const own = (await asked('frag', 'own', 1)).body.seats[0].id;
+  assert.equal(own, seats[0]);
+  const refused = await asked('frag', 'own', 2);
+  assert.equal(refused.outcome, 'no-adjacent');
+  assert.ok(refused.read < 30, `read ${refused.read}`);
+  await unblock('frag');
+  assert.equal((await asked('frag', 'c', 2)).outcome, 'no-adjacent', 'as of a second ago');
+  assert.deepEqual((await asked('frag', 'own', 2)).body.seats.map((seat) => seat.id), seats.slice(0, 2));
+  await secondLater();
+  assert.deepEqual((await asked('frag', 'c', 2)).body.seats.map((seat) => seat.id), seats.slice(2, 4));
+});
+
+test('side by side far behind: found, and by the next without reading what lies before', async () => {
+  const seats = await blocked('far', (i) => i % 2 === 1 && i < 2900);
+  const take = async (buyer, quantity) => {
+    const row = await asked('far', buyer, quantity);
+    return { read: row.read, at: row.body.seats.map((seat) => seats.indexOf(seat.id)) };
+  };
+  assert.deepEqual((await take('a', 2)).at, [2900, 2901]);
+  await young();
+  const next = await take('b', 2);
+  assert.deepEqual(next.at, [2902, 2903]);
+  assert.ok(next.read < 30, `read ${next.read}`);
+  assert.deepEqual((await take('b', 3)).at, [2902, 2903, 2904], 'his own count as free');
+  assert.deepEqual((await take('c', 1)).at, [0]);
+  // What it says is not believed when nothing is left there.
+  await sql.rows('UPDATE seats_group SET row_rank = 60, number = 50, at = clock_timestamp() WHERE n = 2');
+  assert.deepEqual((await take('d', 2)).at, [2905, 2906]);
+  await sql.call('reservation_cancel', 'u:a', (await sql.row(`SELECT id FROM reservations WHERE buyer = 'u:a' AND status = 'held' AND event_id = 'far'`)).id);
+  await secondLater();
+  assert.deepEqual((await take('e', 2)).at, [2900, 2901], 'freed');
+});
+
+test('nothing is free in a large hall: refused without reading it, until a second after', async () => {
+  const seats = await blocked('none', () => true);
+  for (const quantity of [2, 1]) {
+    assert.equal((await asked('none', 'a', quantity)).outcome, 'no-seats');
+    await young();
+    const again = await asked('none', 'b', quantity);
+    assert.equal(again.outcome, 'no-seats');
+    assert.ok(again.read < 20, `read ${again.read}`);
+  }
+  await unblock('none');
+  await secondLater();
+  assert.deepEqual((await asked('none', 'a', 2)).body.seats.map((seat) => seat.id), seats.slice(0, 2));
+  assert.deepEqual((await asked('none', 'b', 1)).body.seats.map((seat) => seat.id), seats.slice(2, 3));
+});
+
+test('the first seats of an empty hall are taken without reading the rest', async () => {
+  await sql.event('wide', { rows: 60, perRow: 50 });
+  for (let i = 0; i < 10; i++) {
+    const { outcome, read } = await asked('wide', `w${i}`, 3);
+    assert.equal(outcome, 'created');
+    assert.ok(read < 400, `read ${read}`);
+  }
+});

@@ -60,6 +60,23 @@ export class Sql {
     return this.rows(`SELECT * FROM ${name}(${list})`, values.map(plain));
   }
 
+  // Also how many rows of the table it read.
+  async callReading(table, name, ...values) {
+    const client = await this.pool.connect();
+    const reads = async () => (await client.query(`SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) AS n
+      FROM pg_stat_xact_user_tables WHERE relname = $1`, [table])).rows[0].n;
+    try {
+      await client.query('BEGIN');
+      const before = await reads();
+      const list = values.map((_, i) => `$${i + 1}`).join(', ');
+      const { rows: [row] } = await client.query(`SELECT * FROM ${name}(${list})`, values);
+      return { ...row, read: await reads() - before };
+    } finally {
+      await client.query('COMMIT');
+      client.release();
+    }
+  }
+
   hold(event, buyer, { seats = null, quantity = null, section = null, key = null, place = 0 }) {
     return this.call('reservation_hold', event, buyer, seats, quantity, section, key, place);
   }
