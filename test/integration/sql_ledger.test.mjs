@@ -350,3 +350,14 @@ test('consuming beside buyers who hold, swap, cancel and pay: no deadlock, nothi
 test('and all that without one deadlock', async () => {
   assert.equal(await sql.deadlocks(), 0);
 });
+
+test('a large batch with seats for each: the hall is read a few times, not once for every row of the answer', async () => {
+  await sql.event('large', { rows: 60, perRow: 50, autoHold: 4 });
+  const batch = Array.from({ length: 500 }, (_, i) => ({
+    id: '1-0', kind: 'promote', departed: false, buyer: `u:${i}`, place: String(i + 1), epoch: 1, at: 1790000000000,
+    inside: 1, threshold: 100, n: i + 1, active: true,
+  }));
+  const row = await sql.callReading('seats', 'ledger_consume', 'large', '0-0', '1-0', JSON.stringify(batch));
+  assert.deepEqual([row.outcome, row.held, row.free], ['consumed', 500, 1000]);
+  assert.ok(row.read < 40000, `read ${row.read}`);
+});
