@@ -167,8 +167,10 @@ DECLARE
     v_group bigint[];
     v_locked bigint[];
 BEGIN
-    IF p_n = 1 AND (p_own <> '{}' OR
-       (seats_group_known(p_event, p_section, 1)).section_rank IS DISTINCT FROM 2147483647) THEN
+    IF p_n = 1 AND (p_own <> '{}' OR NOT EXISTS (
+           SELECT FROM seats_group g
+           WHERE g.event_id = p_event AND g.section = coalesce(p_section, '') AND g.n = 1
+             AND g.section_rank = 2147483647 AND g.at > clock_timestamp() - interval '1 second')) THEN
         BEGIN
             v_group := seats_pick_one(p_event, p_section, p_holder, p_own, v_from);
             IF v_group IS NOT NULL THEN
@@ -209,9 +211,6 @@ BEGIN
 END $$;
 DROP FUNCTION seats_adjacent_from (text, text, integer, uuid, integer, record);
 DROP FUNCTION seats_adjacent (text, text, integer, uuid, integer);
-
-ALTER FUNCTION reservation_hold(text, text, bigint[], integer, text, text, bigint)
-    SET enable_bitmapscan = off;
 
 -- Why there are no p_n seats for him: invalid | no-adjacent | no-seats
 CREATE FUNCTION seats_refusal(p_event events, p_section text, p_n integer, p_holder uuid)
