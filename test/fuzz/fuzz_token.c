@@ -7,6 +7,7 @@
  *   k  a JWKS document
  *   b  base64url
  */
+#include "base64url.h"
 #include "jws.h"
 #include "token.h"
 
