@@ -255,6 +255,8 @@ void api_wait_present(struct api_call *call, unsigned code, const char *json, si
 #define API_STAFF      (API_ROLE(ADMIN) | API_ROLE(ORGANIZER))
 #define API_OPERATORS  (API_STAFF | API_ROLE(SRE))
 #define API_READERS    (API_OPERATORS | API_ROLE(VIEWER))
+/* 1 to 18 digits and nothing else. */
+bool api_is_number(const char *text);
 /* Reads ?before=&limit= of a paged list: an id, and 1 to `most` (which is the default). False with
  * *error filled. */
 bool api_read_page(struct api_call *call, int64_t most, int64_t *ret_limit,

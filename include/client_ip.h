@@ -30,6 +30,9 @@ void client_ip_of(const struct client_ip *client_ip, const char *peer, const cha
  * address[CLIENT_IP_SIZE], the network is left. */
 void client_ip_to_network(char *address);
 
+/* Is `origin` on the list, whose items are parted by commas or blanks? Letters' case aside; never an empty one. */
+bool client_ip_origin_listed(const char *list, const char *origin);
+
 /* Do two authorities ("host", "host:port", "[::1]:port") name the same host, whatever the port?
  * False when either names none. */
 bool client_ip_same_host(const char *one, const char *other);

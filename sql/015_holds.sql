@@ -2,6 +2,28 @@
 --
 -- holds: an event is open from its opening time on, and a clear leaves no auto-hold behind.
 
+-- Why there are no p_n seats for him: invalid | no-adjacent | no-seats
+CREATE FUNCTION seats_refusal(p_event events, p_section text, p_n integer, p_holder uuid)
+RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    IF p_event.seats > 0 AND NOT EXISTS (SELECT FROM seats WHERE event_id = p_event.id
+            AND (p_section IS NULL OR section = p_section)) THEN
+        RETURN QUERY SELECT 'invalid', refusal('There is no such section.', 'section');
+    ELSIF p_n > 1 AND p_n <= (SELECT count(*) FROM (
+            SELECT FROM seats WHERE event_id = p_event.id AND NOT sold
+               AND (status = 'available' OR held_until <= v_now OR holder = p_holder)
+               AND (p_section IS NULL OR section = p_section) LIMIT p_n) AS f) THEN
+        RETURN QUERY SELECT 'no-adjacent', refusal(
+            format('No %s seats side by side are free: choose single seats.', p_n));
+    ELSE
+        RETURN QUERY SELECT 'no-seats', refusal(
+            CASE WHEN p_n > 1 THEN format('Fewer than %s seats are free at the moment.', p_n)
+                 ELSE 'No seat is free at the moment.' END);
+    END IF;
+END $$;
+
 -- As in 003, but that the opening and closing times count, not when the record follows them: the doors
 -- open by Redis' clock, which may be a second ahead of ours.
 CREATE OR REPLACE FUNCTION reservation_hold_locked(p_event text, p_buyer text, p_seats bigint[],
@@ -88,20 +110,7 @@ BEGIN
     ELSE
         p_seats := seats_pick(p_event, p_section, v_n, v_old.id, v_own);
         IF p_seats IS NULL THEN
-            IF v_event.seats > 0 AND NOT EXISTS (SELECT FROM seats WHERE event_id = p_event
-                    AND (p_section IS NULL OR section = p_section)) THEN
-                RETURN QUERY SELECT 'invalid', refusal('There is no such section.', 'section');
-            ELSIF v_n > 1 AND v_n <= (SELECT count(*) FROM (
-                    SELECT FROM seats WHERE event_id = p_event AND NOT sold
-                       AND (status = 'available' OR held_until <= v_now OR holder = v_old.id)
-                       AND (p_section IS NULL OR section = p_section) LIMIT v_n) AS f) THEN
-                RETURN QUERY SELECT 'no-adjacent', refusal(
-                    format('No %s seats side by side are free: choose single seats.', v_n));
-            ELSE
-                RETURN QUERY SELECT 'no-seats', refusal(
-                    CASE WHEN v_n > 1 THEN format('Fewer than %s seats are free at the moment.', v_n)
-                         ELSE 'No seat is free at the moment.' END);
-            END IF;
+            RETURN QUERY SELECT * FROM seats_refusal(v_event, p_section, v_n, v_old.id);
             RETURN;
         ELSIF p_seats = '{}' THEN
             RETURN QUERY SELECT 'seat-taken', refusal('Others were faster: try again.', NULL, '{}');

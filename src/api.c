@@ -151,20 +151,6 @@ static const struct bound_route *find_route(const char *method, const char *path
 
 /* ---- other origins ---- */
 
-/* Is `origin` on the comma-separated list? */
-static bool origin_listed(const char *list, const char *origin)
-{
-    const size_t len = strlen(origin);
-    while (*list != '\0') {
-        list += strspn(list, ", ");
-        const size_t item = strcspn(list, ", ");
-        if (item > 0 && item == len && strncasecmp(list, origin, len) == 0)
-            return true;
-        list += item;
-    }
-    return false;
-}
-
 static void add_cors(struct api_call *call)
 {
     const char *allowed = call->api->config->allowed_origins;
@@ -172,7 +158,7 @@ static void add_cors(struct api_call *call)
         return;
     const char *origin = http_req_header(call->req, "Origin");
     http_req_add_header(call->req, "Vary", "Origin");
-    if (origin == NULL || !origin_listed(allowed, origin))
+    if (origin == NULL || !client_ip_origin_listed(allowed, origin))
         return;
     http_req_add_header(call->req, "Access-Control-Allow-Origin", origin);
     http_req_add_header(call->req, "Access-Control-Allow-Credentials", "true");
@@ -224,7 +210,8 @@ static bool foreign_origin(const struct api_call *call)
     const char *named = strstr(origin, "://");
     const bool plain = host != NULL && named != NULL;
     if (allowed != NULL) /* our own pages need not be on the list */
-        return !origin_listed(allowed, origin) && !(plain && strcasecmp(named + 3, host) == 0);
+        return !client_ip_origin_listed(allowed, origin) &&
+               !(plain && strcasecmp(named + 3, host) == 0);
     return !plain || !client_ip_same_host(named + 3, host);
 }
 
@@ -279,7 +266,7 @@ bool api_staff_may(struct api_call *call, const struct event *event)
     return false;
 }
 
-static bool plain_number(const char *text)
+bool api_is_number(const char *text)
 {
     const size_t len = strlen(text);
     return len > 0 && len <= 18 && strspn(text, "0123456789") == len;
@@ -290,10 +277,10 @@ bool api_read_page(struct api_call *call, int64_t most, int64_t *ret_limit,
 {
     const char *before = http_req_query(call->req, "before");
     const char *limit = http_req_query(call->req, "limit");
-    const int64_t wanted = limit == NULL         ? most
-                           : plain_number(limit) ? strtoll(limit, NULL, 10)
-                                                 : 0;
-    if (before != NULL && !plain_number(before))
+    const int64_t wanted = limit == NULL          ? most
+                           : api_is_number(limit) ? strtoll(limit, NULL, 10)
+                                                  : 0;
+    if (before != NULL && !api_is_number(before))
         return json_refuse(error, "before", "before must be an id of this list.") == ST_OK;
     if (wanted < 1 || wanted > most)
         return json_refuse(error, "limit", "limit must be from 1 to %lld.", (long long)most) ==

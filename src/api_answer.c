@@ -55,8 +55,8 @@ bool api_over_https(const struct api_call *call)
 }
 
 /* On the way of every join: written without printf. */
-static void set_cookie(struct api_call *call, const char *prefix, const char *name,
-                       const char *value, int64_t max_age_s)
+void api_set_cookie(struct api_call *call, const char *prefix, const char *name, const char *value,
+                    int64_t max_age_s)
 {
     struct buf *text = &call->api->header;
     buf_reset(text);
@@ -72,15 +72,9 @@ static void set_cookie(struct api_call *call, const char *prefix, const char *na
     http_req_add_header(call->req, "Set-Cookie", buf_str(text));
 }
 
-void api_set_cookie(struct api_call *call, const char *prefix, const char *event, const char *value,
-                    int64_t max_age_s)
-{
-    set_cookie(call, prefix, event, value, max_age_s);
-}
-
 void api_set_preference(struct api_call *call, const char *name, const char *value)
 {
-    set_cookie(call, name, "", value, PREFERENCE_S);
+    api_set_cookie(call, name, "", value, PREFERENCE_S);
 }
 
 /* Each header costs what a tenth of a bare answer does: so a guest is given his cookie once a day. */
@@ -91,7 +85,7 @@ static void give_guest_cookie(struct api_call *call)
     if (call->guest_day == today)
         return;
     token_write_guest(call->buyer, today, cookie);
-    set_cookie(call, API_GUEST_COOKIE, "", cookie, GUEST_COOKIE_S);
+    api_set_cookie(call, API_GUEST_COOKIE, "", cookie, GUEST_COOKIE_S);
 }
 
 /* The request's id goes with what went wrong, for whoever looks for it in the logs. An answer to a

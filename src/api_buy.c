@@ -392,8 +392,7 @@ void api_buy_present(struct api_call *call, unsigned code, const char *json, siz
 /* A number as JSON would have it is one; any other text stays a text, which the API refuses. */
 static void set_quantity(struct json *body, const char *text)
 {
-    const size_t len = strlen(text);
-    if (*text != '0' && len > 0 && len <= 18 && strspn(text, "0123456789") == len)
+    if (*text != '0' && api_is_number(text))
         json_set_int(body, "quantity", strtoll(text, NULL, 10));
     else
         json_set_str(body, "quantity", text);

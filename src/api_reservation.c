@@ -78,17 +78,13 @@ static void hold_checked(void *arg, enum status status, const struct queue_place
         api_fail(call, ST_UNAVAILABLE); /* his pass counts as soon as what is spent is known */
         return;
     }
-    if (status == ST_OK && place->state != QUEUE_ACTIVE && order->order.idempotency_key != NULL) {
-        status = reservation_repeat(call->api->db, &order->order, hold_done, call);
-        if (status != ST_OK)
-            api_fail(call, status);
-        return;
-    }
-    if (status == ST_OK && place->state != QUEUE_ACTIVE) {
+    if (status == ST_OK && place->state != QUEUE_ACTIVE && order->order.idempotency_key == NULL) {
         api_problem(call, 403, "not-admitted", "You are not inside: wait for your turn.", NULL);
         return;
     }
-    if (status == ST_OK) {
+    if (status == ST_OK && place->state != QUEUE_ACTIVE) {
+        status = reservation_repeat(call->api->db, &order->order, hold_done, call);
+    } else if (status == ST_OK) {
         order->order.place = place->place;
         status = reservation_hold(call->api->db, &order->order, hold_done, call);
     }

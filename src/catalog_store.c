@@ -71,15 +71,24 @@ static void answered(void *arg, enum status status, const struct db_result *resu
     call.cb(call.arg, status, status == ST_OK ? &event : NULL);
 }
 
-static enum status ask(struct db *db, const struct db_stmt *stmt, const char *const *params,
-                       db_cb on_result, const struct call *how)
+/* limit_ms 0: as long as any statement may take. */
+static enum status ask_within(struct db *db, int64_t limit_ms, const struct db_stmt *stmt,
+                              const char *const *params, db_cb on_result, const struct call *how)
 {
     struct call *call = xcalloc(1, sizeof(*call));
     *call = *how;
-    enum status st = db_query(db, stmt, params, on_result, call);
+    const enum status st = limit_ms > 0
+                               ? db_query_within(db, limit_ms, stmt, params, on_result, call)
+                               : db_query(db, stmt, params, on_result, call);
     if (st != ST_OK)
         free(call);
     return st;
+}
+
+static enum status ask(struct db *db, const struct db_stmt *stmt, const char *const *params,
+                       db_cb on_result, const struct call *how)
+{
+    return ask_within(db, 0, stmt, params, on_result, how);
 }
 
 #define FUNCTION(name_, count_, params_)                                                           \
@@ -131,13 +140,8 @@ enum status catalog_bump_epoch(struct db *db, const char *id, const char *who, c
                                void *arg)
 {
     static const struct db_stmt stmt = FUNCTION("event_clear", 2, "$1, $2");
-    struct call *call = xcalloc(1, sizeof(*call));
-    *call = (struct call){cb, arg};
-    const enum status st =
-        db_query_within(db, CLEAR_MS, &stmt, (const char *const[]){id, who}, answered, call);
-    if (st != ST_OK)
-        free(call);
-    return st;
+    return ask_within(db, CLEAR_MS, &stmt, (const char *const[]){id, who}, answered,
+                      &(struct call){cb, arg});
 }
 
 enum status catalog_settle(struct db *db, const char *id, uint64_t last_place, catalog_event_cb cb,

@@ -195,6 +195,19 @@ void client_ip_to_network(char *address)
     (void)inet_ntop(AF_INET6, &v6, address, CLIENT_IP_SIZE);
 }
 
+bool client_ip_origin_listed(const char *list, const char *origin)
+{
+    const size_t len = strlen(origin);
+    while (*list != '\0') {
+        list += strspn(list, ", ");
+        const size_t item = strcspn(list, ", ");
+        if (item > 0 && item == len && strncasecmp(list, origin, len) == 0)
+            return true;
+        list += item;
+    }
+    return false;
+}
+
 /* Length of the host in an authority; a colon within brackets belongs to it. */
 static size_t host_len(const char *authority)
 {

@@ -22,7 +22,6 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #define FIRST_MESSAGE_MS 5000
 #define MESSAGE_COST_MS  100  /* ten a second … */
@@ -48,25 +47,12 @@ uint32_t gateway_random(struct gateway *gateway)
 
 /* ---- handshake ---- */
 
-static bool origin_listed(const char *list, const char *origin)
-{
-    size_t len = strlen(origin);
-    while (*list) {
-        list += strspn(list, ", ");
-        size_t item = strcspn(list, ", ");
-        if (item == len && strncasecmp(list, origin, len) == 0)
-            return true;
-        list += item;
-    }
-    return false;
-}
-
 static bool origin_allowed(const struct config *config, const char *origin, const char *host)
 {
     if (!*origin)
         return true;
     if (config->allowed_origins)
-        return origin_listed(config->allowed_origins, origin);
+        return client_ip_origin_listed(config->allowed_origins, origin);
     const char *named = strstr(origin, "://");
     if (!named)
         return false; /* "null": a sandboxed page */

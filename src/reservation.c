@@ -97,27 +97,24 @@ static void answered(void *arg, enum status status, const struct db_result *resu
             db_len(result, 0, 1));
 }
 
-static enum status ask(struct db *db, const struct db_stmt *stmt, const char *const *params,
-                       reservation_cb cb, void *arg)
+/* limit_ms 0: as long as any statement may take. */
+static enum status ask_within(struct db *db, int64_t limit_ms, const struct db_stmt *stmt,
+                              const char *const *params, reservation_cb cb, void *arg)
 {
     struct call *call = xcalloc(1, sizeof(*call));
     *call = (struct call){cb, arg};
-    enum status st = db_query(db, stmt, params, answered, call);
+    const enum status st = limit_ms > 0
+                               ? db_query_within(db, limit_ms, stmt, params, answered, call)
+                               : db_query(db, stmt, params, answered, call);
     if (st != ST_OK)
         free(call);
     return st;
 }
 
-/* The same for a hall, which takes longer. */
-static enum status ask_for_hall(struct db *db, const struct db_stmt *stmt,
-                                const char *const *params, reservation_cb cb, void *arg)
+static enum status ask(struct db *db, const struct db_stmt *stmt, const char *const *params,
+                       reservation_cb cb, void *arg)
 {
-    struct call *call = xcalloc(1, sizeof(*call));
-    *call = (struct call){cb, arg};
-    const enum status st = db_query_within(db, IMPORT_MS, stmt, params, answered, call);
-    if (st != ST_OK)
-        free(call);
-    return st;
+    return ask_within(db, 0, stmt, params, cb, arg);
 }
 
 #define FUNCTION(name_, count_, params_)                                                           \
@@ -259,7 +256,7 @@ enum status reservation_add_seats(struct db *db, const char *event, const char *
                                   const char *json, reservation_cb cb, void *arg)
 {
     static const struct db_stmt stmt = FUNCTION("seats_add", 3, "$1, $2, $3::jsonb");
-    return ask_for_hall(db, &stmt, (const char *const[]){event, who, json}, cb, arg);
+    return ask_within(db, IMPORT_MS, &stmt, (const char *const[]){event, who, json}, cb, arg);
 }
 
 enum status reservation_import_seats(struct db *db, const struct reservation_seats *seats,
@@ -274,7 +271,7 @@ enum status reservation_import_seats(struct db *db, const struct reservation_sea
         seats->event,    seats->who,     seats->version > 0 ? version : NULL,
         seats->sections, seats->rows,    seats->numbers,
         seats->prices,   seats->currency};
-    return ask_for_hall(db, &stmt, params, cb, arg);
+    return ask_within(db, IMPORT_MS, &stmt, params, cb, arg);
 }
 
 struct page_call {
