@@ -51,6 +51,7 @@ struct api {
     struct catalog *catalog;
     struct seat_maps *seat_maps;
     struct presence *presence;
+    struct ticket_memo *tickets;
     struct logos *logos;
     struct token_keys *keys;
     const struct api_health *health;
@@ -197,8 +198,8 @@ void api_answer_outcome(struct api_call *call, enum status status, unsigned ok_c
 /* Tells the pods that the seat map of an event is another: a hint. */
 void api_publish_seats_changed(struct api *api, const char *event);
 
-/* Ticket and pass from header or cookie into call->proof: ST_OK with none; ST_DENIED when one is
- * of another buyer or event; ST_UNAUTHORIZED when forged (or the pass expired and `need_pass`). */
+/* Ticket and pass from header or cookie into call->proof: ST_OK with none; ST_DENIED when one in a
+ * header is of another buyer or event; ST_UNAUTHORIZED when it does not hold. */
 MUST_CHECK enum status api_read_proof(struct api_call *call, const char *event);
 /* Appends a pass for an admission and gives its expiry: PASS_TTL_MS from now, or the session's end. */
 MUST_CHECK enum status api_write_pass(struct api_call *call, const struct event *event,
@@ -207,8 +208,8 @@ MUST_CHECK enum status api_write_pass(struct api_call *call, const struct event 
 /* Appends the ticket of this buyer. */
 MUST_CHECK enum status api_write_ticket(struct api_call *call, const char *event, uint64_t place,
                                         uint64_t epoch, uint64_t lowest, struct buf *out);
-/* Sets (or with NULL removes) an HttpOnly cookie "<prefix><event>". */
-void api_set_cookie(struct api_call *call, const char *prefix, const char *event, const char *value,
+/* Sets (or with NULL removes) an HttpOnly cookie "<prefix><name>". */
+void api_set_cookie(struct api_call *call, const char *prefix, const char *name, const char *value,
                     int64_t max_age_s);
 /* Is the buyer inside? With a verified pass he also comes back in, where Redis has lost him. */
 MUST_CHECK enum status api_ask_inside(struct api_call *call, const char *event, queue_join_cb cb);

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 int64_t clock_wall_ms(void);  /* ms since 1970-01-01 UTC */
+int64_t clock_wall_s(void);   /* the same in seconds; a tenth of the cost */
 uint64_t clock_mono_ns(void); /* monotonic; for durations only */
 
 #define CLOCK_RFC3339_SIZE 32 /* "2026-11-21T20:00:00.000Z" and its NUL fit */

@@ -57,6 +57,9 @@ struct httpd_opts {
  * the port, else ST_UNAVAILABLE (logged). */
 MUST_CHECK enum status httpd_open(const struct httpd_opts *opts, struct httpd **ret_httpd);
 uint16_t httpd_port(const struct httpd *httpd);
+/* When the last turn of reading requests began: monotonic, ns. For how long an answer took, from inside on_request:
+ * it counts those read before it, and a clock is not read for each. */
+uint64_t httpd_turn_ns(const struct httpd *httpd);
 unsigned httpd_connections(const struct httpd *httpd);
 /* No new connections; keep-alive connections get `Connection: close` with their next answer. */
 void httpd_quiesce(struct httpd *httpd);

@@ -7,8 +7,8 @@
  * than ST_OK is answered here, by the only map from enum status to HTTP. Handlers stand in
  * api_*.c, each with its own part of the route table. Called by: worker.
  *
- * Owns: the httpd, the scratch buffers, presence, the rate limit. A backend that is gone becomes
- * 503 with Retry-After: nobody enters on a guess.
+ * Owns: the httpd, the scratch buffers, presence, the memo of tickets, the rate limit. A backend that is
+ * gone becomes 503 with Retry-After: nobody enters on a guess.
  */
 #include "api.h"
 
@@ -19,8 +19,8 @@
 #include "messages.h"
 #include "metrics.h"
 #include "rate_limit.h"
+#include "ticket_memo.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -166,7 +166,7 @@ static void add_cors(struct api_call *call)
                         "ETag, Retry-After, X-Request-Id");
 }
 
-/* ---- identity and proofs ---- */
+/* ---- identity ---- */
 
 /* `Authorization: Bearer …`; an invalid one is 401, never a guest. */
 static enum status identify_user(struct api_call *call)
@@ -289,102 +289,6 @@ bool api_read_page(struct api_call *call, int64_t most, int64_t *ret_limit,
     return true;
 }
 
-/* The text of a proof: from its header, else from its cookie. */
-static const char *proof_text(struct api_call *call, const char *header, const char *prefix,
-                              const char *event, size_t *ret_len, bool *ret_sent)
-{
-    const char *text = http_req_header(call->req, header);
-    if (text != NULL) {
-        *ret_len = strlen(text);
-        *ret_sent = true;
-        return text;
-    }
-    char name[EVENT_ID_MAX + 32];
-    const size_t prefix_len = strlen(prefix);
-    assert(prefix_len + EVENT_ID_MAX < sizeof(name));
-    memcpy(name, prefix, prefix_len + 1);
-    memcpy(name + prefix_len, event, strlen(event) + 1); /* not printf: on the way of every join */
-    *ret_sent = false;
-    return http_req_cookie(call->req, name, ret_len);
-}
-
-/* A proof sent in a header is a claim and must hold. A cookie is only kept for the buyer: one that
- * no longer fits (he logged in, the keys were changed, it expired) is passed over. */
-enum status api_read_proof(struct api_call *call, const char *event)
-{
-    bool sent;
-    size_t len;
-    struct ticket ticket;
-    const char *text = proof_text(call, "X-Tiketi-Ticket", "tiketi_ticket_", event, &len, &sent);
-    if (text != NULL && len > 0) {
-        const enum status st = ticket_read(call->api->keys, text, len, &ticket);
-        const bool own = st == ST_OK && strcmp(ticket.event, event) == 0 &&
-                         strcmp(ticket.buyer, call->buyer) == 0;
-        if (sent && !own)
-            return st != ST_OK ? ST_UNAUTHORIZED : ST_DENIED;
-        if (own) {
-            call->proof.ticket_place = ticket.place;
-            call->proof.ticket_epoch = ticket.epoch;
-            call->ticket_lowest = ticket.lowest;
-            if (ticket_is_current(call->api->keys, text, len)) {
-                call->ticket = text;
-                call->ticket_len = len;
-                call->ticket_kept = !sent;
-            }
-        }
-    }
-    struct pass pass;
-    text = proof_text(call, "X-Tiketi-Pass", "tiketi_pass_", event, &len, &sent);
-    if (text != NULL && len > 0) {
-        const enum status st = pass_read(call->api->keys, text, len, clock_wall_ms(), &pass);
-        const bool own =
-            st == ST_OK && strcmp(pass.event, event) == 0 && strcmp(pass.buyer, call->buyer) == 0;
-        if (sent && !own)
-            return st != ST_OK ? ST_UNAUTHORIZED : ST_DENIED;
-        if (own) {
-            call->proof.pass_place = pass.place;
-            call->proof.pass_epoch = pass.epoch;
-            call->proof.pass_since_ms = pass.iat_s * 1000;
-        }
-    }
-    return ST_OK;
-}
-
-enum status api_ask_inside(struct api_call *call, const char *event, queue_join_cb cb)
-{
-    struct queue *queue = call->api->queue;
-    if (call->proof.pass_place > 0)
-        return queue_join(queue, QUEUE_RESUME, event, call->buyer, &call->proof, cb, call);
-    return queue_check(queue, event, call->buyer, cb, call);
-}
-
-enum status api_write_ticket(struct api_call *call, const char *event, uint64_t place,
-                             uint64_t epoch, uint64_t lowest, struct buf *out)
-{
-    struct ticket ticket = {.place = place, .epoch = epoch, .lowest = lowest};
-    memcpy(ticket.event, event, strnlen(event, EVENT_ID_MAX));
-    memcpy(ticket.buyer, call->buyer, strnlen(call->buyer, BUYER_ID_MAX));
-    return ticket_sign(call->api->keys, &ticket, out);
-}
-
-enum status api_write_pass(struct api_call *call, const struct event *event,
-                           const struct queue_place *place, uint64_t epoch, struct buf *out,
-                           int64_t *ret_expires_ms)
-{
-    int64_t expires_ms = clock_wall_ms() + call->api->config->pass_ttl_ms;
-    const int64_t session_end_ms = place->since_ms + event->session_limit_ms;
-    if (event->session_limit_ms > 0 && session_end_ms < expires_ms)
-        expires_ms = session_end_ms;
-    struct pass pass = {.place = place->place,
-                        .epoch = epoch,
-                        .iat_s = place->since_ms / 1000,
-                        .exp_s = expires_ms / 1000};
-    (void)snprintf(pass.event, sizeof(pass.event), "%s", event->id);
-    (void)snprintf(pass.buyer, sizeof(pass.buyer), "%s", call->buyer);
-    *ret_expires_ms = pass.exp_s * 1000;
-    return pass_sign(call->api->keys, &pass, out);
-}
-
 /* ---- one request ---- */
 
 static void begin_call(struct api *api, struct api_call *call, struct http_req *req)
@@ -392,7 +296,7 @@ static void begin_call(struct api *api, struct api_call *call, struct http_req *
     call->api = api;
     call->req = req;
     call->metric = unknown_metric;
-    call->started_ns = clock_mono_ns();
+    call->started_ns = httpd_turn_ns(api->httpd);
     call->request_number = api->request_seq++;
     api->open_calls++;
     http_req_set_user(req, call);
@@ -653,6 +557,7 @@ static void free_api(struct api *api)
 {
     loop_timer_close(api->second);
     presence_free(api->presence);
+    ticket_memo_free(api->tickets);
     logos_free(api->logos);
     rate_limit_free(api->limit);
     client_ip_free(api->client_ip);
@@ -680,6 +585,7 @@ enum status api_open(const struct api_opts *opts, struct api **ret_api)
     api->keys = opts->keys;
     api->health = opts->health;
     api->presence = presence_new();
+    api->tickets = ticket_memo_new();
     api->logos = logos_new(opts->db);
     api->limit = rate_limit_new(opts->config->rate_limit_per_ip);
     buf_init(&api->text, ANSWER_MAX);

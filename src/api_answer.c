@@ -80,7 +80,7 @@ void api_set_preference(struct api_call *call, const char *name, const char *val
 /* Each header costs what a tenth of a bare answer does: so a guest is given his cookie once a day. */
 static void give_guest_cookie(struct api_call *call)
 {
-    const int64_t today = clock_wall_ms() / 1000 / DAY_S;
+    const int64_t today = clock_wall_s() / DAY_S;
     char cookie[GUEST_COOKIE_SIZE];
     if (call->guest_day == today)
         return;

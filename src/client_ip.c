@@ -4,7 +4,7 @@
  *
  * Why from the right: each proxy appends the address it saw, so only the entries appended by
  * proxies we run can be believed; whatever stands left of them was written by the client itself.
- * Called by: api. Pure.
+ * Called by: api, gateway. Pure.
  */
 #include "client_ip.h"
 

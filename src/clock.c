@@ -22,6 +22,11 @@ int64_t clock_wall_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+int64_t clock_wall_s(void)
+{
+    return (int64_t)time(NULL); /* as of the kernel's last tick */
+}
+
 uint64_t clock_mono_ns(void)
 {
     struct timespec now;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* hash: XXH3 of a pair of texts. Pure. Called by: table, presence. */
+/* hash: XXH3 of a pair of texts. Pure. Called by: table, presence, ticket_memo. */
 #include "hash.h"
 
 #include <sys/random.h>

@@ -35,6 +35,7 @@
 #include <string.h>
 
 #include "buf.h"
+#include "clock.h"
 #include "httpd_listen.h"
 #include "httpd_req.h"
 #include "log.h"
@@ -58,6 +59,7 @@ struct httpd {
     struct http_req *waiting;
     struct req_store store;
     unsigned connections, waiting_count, held_count;
+    uint64_t turn_ns;
     unsigned owed; /* requests without connection that wait for their reply */
     bool quiesced, closing, closed;
     loop_cb on_closed;
@@ -454,6 +456,7 @@ static void on_run(void *arg)
 {
     struct httpd *httpd = arg;
     MHD_UNSIGNED_LONG_LONG timeout = 1;
+    httpd->turn_ns = clock_mono_ns();
     MHD_run(httpd->daemon);
     loop_watch_set(httpd->watch, httpd->held_count ? 0 : LOOP_READ);
     if (httpd->held_count)
@@ -565,6 +568,11 @@ enum status httpd_open(const struct httpd_opts *opts, struct httpd **ret_httpd)
 uint16_t httpd_port(const struct httpd *httpd)
 {
     return httpd_listen_port(httpd->listener);
+}
+
+uint64_t httpd_turn_ns(const struct httpd *httpd)
+{
+    return httpd->turn_ns;
 }
 
 unsigned httpd_connections(const struct httpd *httpd)

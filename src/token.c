@@ -2,7 +2,7 @@
 /*
  * token: who a buyer is, the ticket (proof of a place) and the pass (proof of admission).
  *
- * A ticket is verified on every poll, so it is written and read by hand: the MAC is checked first,
+ * Each join writes a ticket and many polls read one, so that is done by hand: the MAC is checked first,
  * hence the reader only ever sees text that this program wrote, in one fixed form. JWT and passes
  * are read as JSON. Pure: no driver. Called by: api, gateway, main, crowd. One struct token_keys
  * belongs to one thread.

@@ -168,6 +168,29 @@ test('tickets and passes of another buyer or event, forged or expired: 401 or 40
   assert.equal((await inside.reserve(order)).status, 201, 'the real one still may');
 });
 
+test('a ticket known from many polls is its owner\'s alone, to the last byte', async () => {
+  const event = await organizer.sale({ threshold: 0 });
+  const other = await organizer.sale({ threshold: 0 });
+  const owner = new Client(server, { sub: 'owner' });
+  const thief = new Client(server, { sub: 'thief' });
+  const first = await owner.check(event.id);
+  await thief.check(other.id);
+  const ticket = owner.ticket;
+  for (let poll = 0; poll < 3; poll++) assert.equal((await owner.status(event.id)).body.ticket, ticket, 'nothing new: the same text');
+  const status = (client, sent, id = event.id) => server.get(`/api/queue/status/${id}`, { headers: { ...bearer(client.token), ...sent } });
+  problem(await status(thief, { 'x-tiketi-ticket': ticket }), 403);
+  assert.equal((await status(thief, { cookie: `tiketi_ticket_${event.id}=${ticket}` })).body.status, 'not_in_queue');
+  problem(await status(owner, { 'x-tiketi-ticket': ticket }, other.id), 403);
+  for (const at of [0, ticket.indexOf('.') + 9, ticket.length - 5]) {
+    const altered = ticket.slice(0, at) + (ticket[at] === 'A' ? 'B' : 'A') + ticket.slice(at + 1);
+    problem(await status(owner, { 'x-tiketi-ticket': altered }), 401);
+    const { body } = await status(owner, { cookie: `tiketi_ticket_${event.id}=${altered}` });
+    assert.equal(body.position, first.body.position);
+    assert.notEqual(body.ticket, altered, 'passed over, and one that holds is given');
+  }
+  assert.equal((await status(owner, { 'x-tiketi-ticket': ticket })).body.ticket, ticket);
+});
+
 test('the gate: a pass counts for its own admission only; a cookie that no longer fits is passed over', async () => {
   const event = await organizer.sale({ threshold: 5, autoHold: 0 });
   const buyer = new Client(server, { sub: 'returning' });

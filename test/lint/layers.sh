@@ -17,7 +17,7 @@ BEGIN {
     # --- the layers, bottom first ---------------------------------------------------------
     layer(0, "status log clock buf base64url config token claims jws metrics json crash embed table hash client rate options process csv language messages page reference money")
     layer(1, "loop httpd redis db ws dial agenda")
-    layer(2, "event admission catalog queue index lease reservation ledger presence seat brand logos")
+    layer(2, "event admission catalog queue index lease reservation ledger presence ticket seat brand logos")
     layer(3, "api gateway processor")
     layer(4, "worker crowd provider main")
 
