@@ -3,7 +3,7 @@
 // make bench: each figure beside its limit in the same run, written to docs/performance.md (by QUICK=1 to
 // build/bench/performance.md). A section
 // is a function that is given the running parts and returns rows:
-//   { what, own, unit, beside?, other?, bar? }   bar: a number is the most that own / other may be; a
+//   { what, own, unit, beside?, other?, ratio?, bar? }   bar: a number is the most that own / other may be; a
 //   text like '≥ 5' says it of the ratio too, or of `own` where there is no other
 // After each section every promise is looked at (promises.mjs): a fast run that broke one fails.
 // BENCH="joins polls" runs only these and writes nothing.
@@ -56,18 +56,21 @@ async function start() {
 
 const number = (value) => (value >= 1000 ? Math.round(value).toLocaleString('en') : value >= 100 ? value.toFixed(0) : value.toFixed(2));
 
+const ratioOf = ({ own, other, ratio }) => ratio ?? own / other;
+
 // 'yes', '**no**', or nothing where there is no bar.
-function verdict({ own, other, bar }) {
+function verdict(row) {
+  const { own, other, bar } = row;
   const [, sign, limit] = /^([≤≥]) ([0-9.]+)/.exec(typeof bar === 'number' ? `≤ ${bar}` : (bar ?? '')) ?? [];
   if (sign === undefined) return '';
-  const value = other === undefined ? own : own / other;
+  const value = other === undefined ? own : ratioOf(row);
   return (sign === '≤' ? value <= Number(limit) : value >= Number(limit)) ? 'yes' : '**no**';
 }
 
 function line(row) {
   const { what, unit, own, beside, other, bar } = row;
   const cells = [what, `${number(own)} ${unit}`, other === undefined ? '' : `${beside} ${number(other)} ${unit}`,
-    other === undefined ? '' : (own / other).toFixed(2), bar === undefined ? '' : typeof bar === 'number' ? `≤ ${bar}` : bar, verdict(row)];
+    other === undefined ? '' : ratioOf(row).toFixed(2), bar === undefined ? '' : typeof bar === 'number' ? `≤ ${bar}` : bar, verdict(row)];
   return `| ${cells.join(' | ')} |`;
 }
 
@@ -82,7 +85,7 @@ async function page(rows, kept) {
 Written by \`make bench${quick ? ' QUICK=1' : ''}\`; no figure is typed by hand. Commit ${commit}.
 Machine: ${await machine(parts.postgres)}.
 Load of the machine when this began: ${loads}. Medians of interleaved rounds: machines are shared, so what counts are the ratios
-within one run, and CPU time, not wall time.
+within one run, and CPU time, not wall time; a ratio is the median of what each round says of it.
 
 ${table(rows)}
 

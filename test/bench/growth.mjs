@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: MIT
 //
-// How costs grow with the queue: 10 k, 100 k and 1 M waiting, filled by a script. A join by HTTP, a
-// poll, a tick that lets in 100, the rank index, and a position pushed to a socket. Rounds of all
-// sizes, in turns; medians; and the curve as a picture.
+// How costs grow with the queue: 10 k, 100 k and 1 M waiting, filled by a script, each at an event of its own. A join by
+// HTTP, a poll, a tick that lets in 100, the rank index, and a position pushed to a socket. All sizes in turns; medians;
+// and the curve as a picture.
 
 import { writeFileSync } from 'node:fs';
 import WebSocket from 'ws';
 import { Client, Organizer, ROOT, Server, many, sleep, waitUntil } from '../fixtures/index.mjs';
 import { drain, fill, filler } from './fill.mjs';
-import { cost, cpuOf, median, quick, redisSpent } from './measure.mjs';
+import { calmRounds, cost, cpuOf, median, quick, redisSpent } from './measure.mjs';
 import { growthPlot, short } from './plot.mjs';
 import { ownRoom } from './redis.mjs';
 
 const SIZES = quick ? [10000, 100000] : [10000, 100000, 1000000];
-const ROUNDS = quick ? 1 : 3;
+const ROUNDS = quick ? 1 : 3; // of each size, filled anew
+const TURNS = quick ? 2 : 9; // of each size, where nothing has to be filled
 const POLLERS = 200;
-const [SOCKETS, AHEAD, STEP, PUSH_S] = [500, 2000, 25, 3];
+const [SOCKETS, AHEAD, STEP, PUSH_S] = [2000, 5000, 150, 3]; // a step worth telling: over two per cent, a second
 const [TICKS, ADMIT] = [quick ? 20 : 50, 100];
 
 const SERIES = [
@@ -29,44 +30,51 @@ const SERIES = [
 
 const known = (api, id, size) => waitUntil(async () => (await api.metric(`tiketi_queue_size{eventId="${id}"}`)) === size, 20000, 'the index');
 
-async function pollCost(api, folder, id, size) {
+// A queue of `size`, and the requests of some at its tail.
+async function hallOf({ api, redis, folder }, size) {
+  const { id } = await new Organizer(api).sale({ threshold: 0 });
+  await fill(redis.client, id, size);
   const buyers = Array.from({ length: POLLERS }, () => new Client(api));
+  await known(api, id, size);
   await many(buyers, 16, (buyer) => buyer.check(id));
   await known(api, id, size + POLLERS);
   await many(buyers, 16, (buyer) => buyer.status(id));
-  const lines = `${folder}/growth-polls`;
+  const lines = `${folder}/growth-polls-${size}`;
   writeFileSync(lines, buyers.map((buyer) => `Cookie: ${buyer.cookieHeader}\n`).join(''));
-  return (await cost(api, 64, { method: 'GET', path: `/api/queue/status/${id}`, lines, seconds: 1 })).cpu;
+  return { id, size, lines };
 }
+
+const pollCost = (api, { id, lines }) => cost(api, 64, { method: 'GET', path: `/api/queue/status/${id}`, lines, seconds: 1 });
 
 async function joinCost(api, redis, id) {
   const { us, result } = await redisSpent(redis, () => cost(api, 1000, { path: `/api/queue/check/${id}`, seconds: 1 }));
   return { join: result.cpu, whole: result.cpu + us / result.requests };
 }
 
-// Sockets some way behind the head, which loses a few each second: all are told a new position.
-async function pushCost(gateway, redis, id) {
-  let pushes = 0;
-  const sockets = await many(Array.from({ length: SOCKETS }, (_, i) => filler(AHEAD + i)), 32, (buyer) => new Promise((accept, reject) => {
+// Sockets some way behind the head.
+async function openSockets(gateway, hall) {
+  hall.pushes = 0;
+  hall.sockets = await many(Array.from({ length: SOCKETS }, (_, i) => filler(AHEAD + i)), 32, (buyer) => new Promise((accept, reject) => {
     const socket = new WebSocket(gateway.wsUrl, 'tiketi.v1', { headers: { cookie: `tiketi_guest=${buyer}` }, perMessageDeflate: false });
     socket.once('error', reject);
-    socket.on('open', () => socket.send(JSON.stringify({ event: 'join-queue', payload: { eventId: id } })));
+    socket.on('open', () => socket.send(JSON.stringify({ event: 'join-queue', payload: { eventId: hall.id } })));
     socket.once('message', () => accept(socket));
     socket.on('message', (data) => {
-      pushes += data.includes('"queue-position"') ? 1 : 0;
+      hall.pushes += data.includes('"queue-position"') ? 1 : 0;
     });
   }));
-  await sleep(2000); // until all have been told where they stand
-  const step = setInterval(() => redis.client.zremrangebyrank(`queue:{${id}}`, 0, STEP - 1), 1000);
+}
+
+// The head loses a few each second: all are told a new position.
+async function pushCost(gateway, redis, hall) {
+  const step = setInterval(() => redis.client.zremrangebyrank(`queue:{${hall.id}}`, 0, STEP - 1), 1000);
   await sleep(1500);
-  pushes = 0;
-  const before = cpuOf(gateway.pid);
+  const [before, told] = [cpuOf(gateway.pid), hall.pushes];
   await sleep(PUSH_S * 1000);
-  const spent = (cpuOf(gateway.pid) - before) / pushes;
-  if (pushes < SOCKETS) throw new Error(`${pushes} positions were pushed to ${SOCKETS} sockets in ${PUSH_S} s`);
   clearInterval(step);
-  for (const socket of sockets) socket.terminate();
-  return spent;
+  const pushes = hall.pushes - told;
+  if (pushes < SOCKETS) throw new Error(`${pushes} positions were pushed to ${SOCKETS} sockets in ${PUSH_S} s`);
+  return (cpuOf(gateway.pid) - before) / pushes;
 }
 
 async function tickCost(redis, size, round) {
@@ -82,30 +90,29 @@ async function tickCost(redis, size, round) {
   return { tick: tick.us / TICKS, index: index.us / TICKS };
 }
 
-async function oneSize({ api, redis, folder, gateway }, size, round) {
-  const { id } = await new Organizer(api).sale({ threshold: 0 });
-  const { client } = redis;
-  const figures = {};
-  await fill(client, id, size);
-  await known(api, id, size);
-  figures.push = await pushCost(gateway, redis, id);
-  await fill(client, id, size);
-  figures.poll = await pollCost(api, folder, id, size);
-  await fill(client, id, size);
-  Object.assign(figures, await joinCost(api, redis, id));
-  await drain(client, id);
-  await new Organizer(api).act(id, 'close');
-  return Object.assign(figures, await tickCost(redis, size, round));
+async function refilled({ api, redis }, { id, size }, round) {
+  await fill(redis.client, id, size);
+  const join = await joinCost(api, redis, id);
+  await drain(redis.client, id);
+  return { ...join, ...(await tickCost(redis, size, round)) };
 }
 
 export async function growth(parts) {
-  const { redis, database, servers } = parts;
+  const { api, redis, database, servers } = parts;
   const gateway = await Server.start({ redis, database, roles: 'gateway' });
   servers.push(gateway);
-  const taken = SIZES.map(() => []);
-  for (let round = 0; round < ROUNDS; round++)
-    for (const [i, size] of SIZES.entries()) taken[i].push(await oneSize({ ...parts, gateway }, size, round));
-  const values = (key) => taken.map((rounds) => median(rounds.map((figures) => figures[key])));
+  const halls = await many(SIZES, 1, (size) => hallOf(parts, size));
+  const each = (work) => many(halls, 1, work);
+  const polls = await calmRounds(TURNS, () => each(async (hall) => ({ poll: (await pollCost(api, hall)).cpu })));
+  await each((hall) => openSockets(gateway, hall));
+  await sleep(2000); // until all have been told where they stand
+  const pushes = await calmRounds(Math.ceil(TURNS / 2), () => each(async (hall) => ({ push: await pushCost(gateway, redis, hall) })));
+  for (const { sockets } of halls) for (const socket of sockets) socket.terminate();
+  const rounds = [];
+  for (let round = 0; round < ROUNDS; round++) rounds.push(await each((hall) => refilled(parts, hall, round)));
+  for (const { id } of halls) await new Organizer(api).act(id, 'close');
+  const turns = [...polls, ...pushes, ...rounds];
+  const values = (key) => SIZES.map((_, i) => median(turns.filter(([first]) => key in first).map((sizes) => sizes[i][key])));
   const series = SERIES.map(({ key, ...rest }) => ({ ...rest, values: values(key) }));
   if (!quick) writeFileSync(`${ROOT}/docs/growth.svg`, growthPlot('Cost beside the length of the queue; 1 × is the cost at the shortest', SIZES, series));
   return series.map(({ name, unit, bar, values: [first, ...others] }) => ({

@@ -10,7 +10,7 @@ import { writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { Organizer, Redis, ROOT, Server, jwt, many, Client } from '../fixtures/index.mjs';
 import { noteCommand } from './commands.mjs';
-import { ROUNDS, cpuOf, median, quick } from './measure.mjs';
+import { ROUNDS, compared, cpuOf, median, quick } from './measure.mjs';
 
 const run = promisify(execFile);
 const CONNECTIONS = 8; // of either side to PostgreSQL
@@ -68,19 +68,18 @@ SELECT outcome, body FROM reservation_hold(:event, 'h-' || :n::text, NULL, 1, NU
 `);
   const rows = [];
   for (const connections of quick ? [64] : [32, 64]) {
-    const own = [];
-    const other = [];
+    const rounds = [];
     for (let round = 0; round < ROUNDS; round++) {
       await empty(database);
-      other.push(await raw(postgres, database, script, event));
+      const other = await raw(postgres, database, script, event);
       await filled(database, HOLDS);
       await empty(database);
-      own.push(await served(api, connections, lines, event));
+      rounds.push({ other, own: await served(api, connections, lines, event) });
       await filled(database, HOLDS);
     }
     rows.push({ what: `seat holds a second, best available by one, ${HOLDS} into a hall of ${SEATS}, ${connections} clients over HTTP`, unit: '/s',
-      own: median(own.map((one) => one.rate)), beside: `pgbench, the raw function on ${CONNECTIONS} connections`, other: median(other.map((one) => one.rate)), bar: '≥ 0.8' });
-    rows.push({ what: `service CPU per hold, ${connections} clients`, unit: 'µs', own: median(own.map((one) => one.cpu)) });
+      beside: `pgbench, the raw function on ${CONNECTIONS} connections`, ...compared(rounds, ({ own }) => own.rate, ({ other }) => other.rate), bar: '≥ 0.8' });
+    rows.push({ what: `service CPU per hold, ${connections} clients`, unit: 'µs', own: median(rounds.map(({ own }) => own.cpu)) });
   }
   await api.stop();
   await redis.stop();

@@ -6,7 +6,7 @@
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { Organizer, jwt } from '../fixtures/index.mjs';
-import { inTurns, quick, startYardstick } from './measure.mjs';
+import { compared, inTurns, quick, startYardstick } from './measure.mjs';
 
 const TOKENS = quick ? 40000 : 100000;
 
@@ -35,16 +35,14 @@ export async function joins({ api, hello, redis, folder }) {
   for (const connections of [64, 1000])
     for (const { name, bar, lines, targets } of kinds) {
       const before = await batchSize(api);
-      const [bare, own, prototype] = await inTurns(targets, connections, { path, lines });
+      const rounds = await inTurns(targets, connections, { path, lines });
       const after = await batchSize(api);
       const batch = ((after.sum - before.sum) / (after.count - before.count)).toFixed(1);
-      rows.push({ what: `service CPU per queued join, ${name}, ${connections} connections, batches of ${batch}`, unit: 'µs',
-        own: own.cpu, beside: 'bare libmicrohttpd hello', other: bare.cpu, bar });
-      if (prototype === undefined) continue;
-      rows.push({ what: `a hello that is held for one call to Redis with others, and answers as much, ${connections} connections`, unit: 'µs',
-        own: prototype.cpu, beside: 'bare libmicrohttpd hello', other: bare.cpu });
-      rows.push({ what: `joins a second, with load and Redis on the same ${cpus().length} cores, ${connections} connections`, unit: '/s',
-        own: own.rate, beside: 'bare libmicrohttpd hello', other: bare.rate });
+      const row = (what, unit, side, field) => ({ what, unit, beside: 'bare libmicrohttpd hello', ...compared(rounds, (costs) => costs[side][field], ([bare]) => bare[field]) });
+      rows.push({ ...row(`service CPU per queued join, ${name}, ${connections} connections, batches of ${batch}`, 'µs', 1, 'cpu'), bar });
+      if (!targets.includes(held)) continue;
+      rows.push(row(`a hello that is held for one call to Redis with others, and answers as much, ${connections} connections`, 'µs', 2, 'cpu'));
+      rows.push(row(`joins a second, with load and Redis on the same ${cpus().length} cores, ${connections} connections`, '/s', 1, 'rate'));
     }
   held.child.kill('SIGKILL');
   await redis.cli('DEL', 'held:seq', 'held:queue', 'held:seen');

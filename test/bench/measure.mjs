@@ -7,13 +7,13 @@ import { execFile, spawn } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { promisify } from 'node:util';
-import { ROOT } from '../fixtures/index.mjs';
+import { ROOT, many } from '../fixtures/index.mjs';
 import { noteCommand } from './commands.mjs';
 
 export const quick = process.env.QUICK === '1';
-export const ROUNDS = 3;
+export const ROUNDS = quick ? 2 : 5;
 export const SECONDS = quick ? 1 : 2;
-const LOADS = quick ? 3 : 13; // of each side, where the load is all there is to a round
+const LOADS = quick ? 2 : 13; // of each side, where the load is all there is to a round
 const run = promisify(execFile);
 
 // A script as the binary has it.
@@ -84,18 +84,27 @@ export async function startYardstick(command, args = [], env = process.env) {
   return { child, pid: child.pid, port: Number(await new Promise((accept) => child.stdout.once('data', accept))) };
 }
 
-// The same requests to each, in turns: the medians of each, in their order. Of the rounds that half counts
-// in which the host took the cores away least: who comes back finds the caches cold.
-export async function inTurns(targets, connections, request) {
+// What `work` found in each of so many rounds, of which that half counts in which the host took the cores away
+// least: who comes back finds the caches cold.
+export async function calmRounds(count, work) {
   const rounds = [];
   await awake(async () => {
-    for (let round = 0; round < LOADS; round++) {
+    for (let round = 0; round < count; round++) {
       const before = stolen();
-      const costs = [];
-      for (const target of targets) costs.push(await cost(target, connections, request));
-      rounds.push({ costs, stolen: stolen() - before });
+      const result = await work();
+      rounds.push({ result, stolen: stolen() - before });
     }
   });
-  const calm = rounds.sort((a, b) => a.stolen - b.stolen).slice(0, Math.ceil(LOADS / 2));
-  return targets.map((_, i) => ({ cpu: median(calm.map(({ costs }) => costs[i].cpu)), rate: median(calm.map(({ costs }) => costs[i].rate)) }));
+  return rounds.sort((a, b) => a.stolen - b.stolen).slice(0, Math.ceil(count / 2)).map(({ result }) => result);
+}
+
+// For a row: both sides' medians, and the median of what each round says of their ratio: the host's speed changes
+// from one round to the next more than within one.
+export function compared(rounds, own, other) {
+  return { own: median(rounds.map(own)), other: median(rounds.map(other)), ratio: median(rounds.map((round) => own(round) / other(round))) };
+}
+
+// The same requests to each, in turns: rounds of costs, in the order of the targets.
+export function inTurns(targets, connections, request) {
+  return calmRounds(LOADS, () => many(targets, 1, (target) => cost(target, connections, request)));
 }

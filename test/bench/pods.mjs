@@ -4,8 +4,8 @@
 // them together.
 
 import { readFileSync } from 'node:fs';
-import { Organizer, Server, sleep } from '../fixtures/index.mjs';
-import { ROUNDS, cpuOf, load, median, quick, redisSpent } from './measure.mjs';
+import { Organizer, Server, many, sleep } from '../fixtures/index.mjs';
+import { ROUNDS, calmRounds, compared, cpuOf, load, quick, redisSpent } from './measure.mjs';
 
 const CONNECTIONS = 1024;
 const COUNTS = quick ? [1, 2] : [1, 2, 4];
@@ -38,12 +38,10 @@ export async function pods({ api, redis, database, servers }) {
   const all = [api, ...others];
   const { id } = await new Organizer(api).sale({ threshold: 0 });
   const idle = await idleCost(others.at(-1), redis);
-  const taken = COUNTS.map(() => []);
-  for (let round = 0; round < ROUNDS; round++)
-    for (const [i, count] of COUNTS.entries()) taken[i].push(await joinCost(all.slice(0, count), redis, `/api/queue/check/${id}`));
-  const [one, ...more] = taken.map((rounds) => ({ own: median(rounds.map(({ own }) => own)), redis: median(rounds.map((round) => round.redis)) }));
-  return [...idle, ...more.flatMap(({ own, redis: spent }, i) => [
-    { what: `CPU per join of ${COUNTS[i + 1]} serve processes together, ${CONNECTIONS} connections in all`, unit: 'µs', own, beside: 'one process', other: one.own, bar: 1.2 },
-    { what: `Redis CPU per join from ${COUNTS[i + 1]} serve processes`, unit: 'µs', own: spent, beside: 'one process', other: one.redis },
+  const rounds = await calmRounds(2 * ROUNDS, () => many(COUNTS, 1, (count) => joinCost(all.slice(0, count), redis, `/api/queue/check/${id}`)));
+  const row = (i, field) => ({ unit: 'µs', beside: 'one process', ...compared(rounds, (costs) => costs[i][field], ([one]) => one[field]) });
+  return [...idle, ...COUNTS.slice(1).flatMap((count, i) => [
+    { what: `CPU per join of ${count} serve processes together, ${CONNECTIONS} connections in all`, ...row(i + 1, 'own'), bar: 1.2 },
+    { what: `Redis CPU per join from ${count} serve processes`, ...row(i + 1, 'redis') },
   ])];
 }

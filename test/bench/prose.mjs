@@ -65,7 +65,7 @@ function floor(rows) {
     const of = finder(rows);
     const held = rows.find(({ what }) => what.startsWith('a hello that is held') && what.endsWith(` ${connections} connections`));
     const join = of(`service CPU per queued join, guest, ${connections}`);
-    return { ratio: held === undefined ? '?' : (held.own / held.other).toFixed(2), ours: few(join - (held?.own ?? NaN)) };
+    return { ratio: held === undefined ? '?' : held.ratio.toFixed(2), ours: few(join - (held?.own ?? NaN)) };
   });
   return `**What a join cannot go below** is shown by [test/bench/held.c](../test/bench/held.c): the hello, held for one call to Redis with all that came
 meanwhile (two ZADDs and no more), with an answer as long as ours. That alone takes ${few64.ratio} times the hello at 64 connections and
@@ -84,7 +84,7 @@ ${profile ?? 'Not measured in this run.'}
 What made it less: one call of an event under way at a time, and no second one within a millisecond, so that a busy service is woken
 once for many requests; requests are held instead of suspended (three system calls less each); answers written without a DOM and without
 printf into a buffer that stays; HMAC contexts and encoded headers made once per key; a poll whose ticket says what would be said again
-signs nothing and sends no cookie anew; a request's headers are looked at once; an event's text is made once per version.
+signs nothing and sends no cookie anew, and is known by its hash instead of being verified again; a request's headers are looked at once; an event's text is made once per version.
 
 ${floor(rows)}
 

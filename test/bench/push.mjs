@@ -8,12 +8,13 @@ import { readFileSync } from 'node:fs';
 import { Organizer, SECRETS, Server, runTiketi, sleep, waitUntil } from '../fixtures/index.mjs';
 import { Room } from '../lua/room.mjs';
 import { Clients, guestsWaiting, startEcho, writeGuests } from './clients.mjs';
-import { cpuOf, median, quick } from './measure.mjs';
+import { calmRounds, compared, cpuOf, median, quick } from './measure.mjs';
 
 const SOCKETS = quick ? 6000 : 18000;
 const STEP = Math.ceil(SOCKETS / 35); // so many leave at the head: worth telling to the last
 const WINDOW_MS = 2500;
-const TURNS = quick ? 3 : 5; // of each side
+const TURNS = quick ? 3 : 5; // of each side, with joins
+const PUSHES = quick ? 3 : 9; // positions to all, and as much written
 const ENTRIES = 200; // let in by one tick
 const JOINS_A_SECOND = 300;
 
@@ -86,7 +87,7 @@ export async function push({ api, redis, database, folder }) {
   const organizer = new Organizer(api);
   const event = (await organizer.sale({ threshold: 0, intervalMs: 1000 })).id;
   const gateway = await Server.start({ redis, database, roles: 'gateway', env: { LOG_LEVEL: 'warn' } });
-  const leaders = await guestsWaiting(redis, event, STEP * (TURNS + 2));
+  const leaders = await guestsWaiting(redis, event, STEP * (PUSHES + 3));
   const guests = await guestsWaiting(redis, event, SOCKETS);
   const file = writeGuests(`${folder}/push`, event, guests);
   const clients = new Clients(gateway.wsPort, file);
@@ -97,13 +98,11 @@ export async function push({ api, redis, database, folder }) {
     await clients.open();
     await echoed.open();
     await sleep(2000);
-    const own = [];
-    const other = [];
     await positions(stage, leaders);
-    for (let round = 0; round < TURNS; round++) {
-      own.push(await positions(stage, leaders));
-      other.push(await written(echo, own.at(-1).bytes));
-    }
+    const rounds = await calmRounds(PUSHES, async () => {
+      const told = await positions(stage, leaders);
+      return { ...told, written: await written(echo, told.bytes) };
+    });
     const calm = [];
     const storm = [];
     let n = 0;
@@ -113,11 +112,11 @@ export async function push({ api, redis, database, folder }) {
     }
     await stage.room.leave(leaders.map(({ id }) => id));
     const delays = await entries(stage, guests, quick ? 3 : 6);
-    const of = (list, name) => median(list.map((one) => one[name]));
+    const of = (name) => median(rounds.map((one) => one[name]));
     return [
-      { what: `gateway CPU per pushed position, ${SOCKETS} sockets, ${of(own, 'bytes')} bytes in ${of(own, 'frames').toFixed(1)} messages`, unit: 'µs', own: of(own, 'cpu'),
-        beside: 'direct lws_write of as many bytes', other: median(other), bar: 1.4 },
-      { what: `gateway CPU while ${SOCKETS} sockets are idle and nothing changes`, unit: '% of a core', own: of(own, 'idle') },
+      { what: `gateway CPU per pushed position, ${SOCKETS} sockets, ${of('bytes')} bytes in ${of('frames').toFixed(1)} messages`, unit: 'µs',
+        beside: 'direct lws_write of as many bytes', ...compared(rounds, ({ cpu }) => cpu, (round) => round.written), bar: 1.4 },
+      { what: `gateway CPU while ${SOCKETS} sockets are idle and nothing changes`, unit: '% of a core', own: of('idle') },
       { what: `join p99 during a fan-out to ${SOCKETS} sockets each second, ${JOINS_A_SECOND} joins a second`, unit: 'ms', own: median(storm), beside: 'without', other: median(calm), bar: 2 },
       { what: `entry push, tick to socket, ${SOCKETS} sockets, p50`, unit: 'ms', own: percentile(delays, 0.5) },
       { what: `entry push, tick to socket, ${SOCKETS} sockets, p99 of ${delays.length}`, unit: 'ms', own: percentile(delays, 0.99), bar: '≤ 100 ms' },

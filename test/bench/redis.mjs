@@ -8,7 +8,7 @@ import { writeFileSync } from 'node:fs';
 import { Organizer, waitUntil } from '../fixtures/index.mjs';
 import { Room } from '../lua/room.mjs';
 import { drain, fill, filler } from './fill.mjs';
-import { ROUNDS, load, median, quick, redisSpent } from './measure.mjs';
+import { ROUNDS, compared, load, quick, redisSpent } from './measure.mjs';
 import { short } from './plot.mjs';
 
 const WAITING = 100000;
@@ -33,24 +33,22 @@ async function rawPairs(redis, id, count, batch) {
 
 async function joinCost({ api, redis }) {
   const event = await new Organizer(api).sale({ threshold: 0 });
-  const own = [];
-  const other = [];
+  const rounds = [];
   let batch = 0;
   for (let round = 0; round < ROUNDS; round++) {
     await fill(redis.client, event.id, WAITING);
     const before = await api.metric('tiketi_join_batch_size_count');
     const spent = await redisSpent(redis, () => load(api.port, CONNECTIONS, { path: `/api/queue/check/${event.id}` }));
     const { requests } = spent.result;
-    own.push(spent.us / requests);
     batch = requests / ((await api.metric('tiketi_join_batch_size_count')) - before);
     await fill(redis.client, 'raw', WAITING);
     const raw = await redisSpent(redis, () => rawPairs(redis, 'raw', requests, Math.round(batch)));
-    other.push(raw.us / requests);
+    rounds.push({ own: spent.us / requests, other: raw.us / requests });
     await drain(redis.client, event.id);
     await drain(redis.client, 'raw');
   }
   return { what: `Redis CPU per join, batches of ${batch.toFixed(1)} as they come at full load, 100 k waiting before each round`, unit: 'µs',
-    own: median(own), beside: 'two raw pipelined ZADD on such sets', other: median(other), bar: 1.5 };
+    beside: 'two raw pipelined ZADD on such sets', ...compared(rounds, ({ own }) => own, ({ other }) => other), bar: 1.5 };
 }
 
 // An event of which no processor knows, with its lease in our hand.
@@ -78,24 +76,22 @@ async function rawAdmissions(redis, id, count) {
 
 async function admissionCost({ redis }) {
   const ticks = quick ? 50 : 100;
-  const own = [];
-  const other = [];
+  const rounds = [];
   for (let round = 0; round < ROUNDS; round++) {
     const room = await ownRoom(redis, `admit-${round}`, { threshold: MILLION });
     await fill(redis.client, room.id, WAITING);
     const spent = await redisSpent(redis, async () => {
       for (let tick = 0; tick < ticks; tick++) await room.promote({ admit: ADMIT });
     });
-    own.push(spent.us / (ticks * ADMIT));
     await fill(redis.client, 'rawadmit', WAITING);
     const raw = await redisSpent(redis, () => rawAdmissions(redis, 'rawadmit', ticks * ADMIT));
-    other.push(raw.us / (ticks * ADMIT));
+    rounds.push({ own: spent.us / (ticks * ADMIT), other: raw.us / (ticks * ADMIT) });
     await redis.client.unlink('active:{rawadmit}', 'active:seen:{rawadmit}', 'active:since:{rawadmit}');
     await drain(redis.client, 'rawadmit');
     await drain(redis.client, room.id);
   }
-  return { what: `Redis CPU per admission, ${ADMIT} a tick, 100 k waiting`, unit: 'µs', own: median(own),
-    beside: 'ZPOPMIN + SADD + 2 ZADD, pipelined', other: median(other), bar: 4 };
+  return { what: `Redis CPU per admission, ${ADMIT} a tick, 100 k waiting`, unit: 'µs',
+    beside: 'ZPOPMIN + SADD + 2 ZADD, pipelined', ...compared(rounds, ({ own }) => own, ({ other }) => other), bar: 4 };
 }
 
 // Seconds as they are with a million waiting, 100,000 of them on sockets of six pods, one after the

@@ -20,4 +20,4 @@ export BENCH_POSITION=$PWD/build/bench/position
 # shellcheck disable=SC2046
 "${CC:-gcc}" -O2 -D_GNU_SOURCE -o build/bench/echo test/bench/echo.c $(pkg-config --cflags --libs libwebsockets libuv) -Wl,--no-as-needed -ljemalloc
 "${CC:-gcc}" -O2 -D_GNU_SOURCE -o build/bench/clients test/bench/clients.c
-BENCH_HELLO=$PWD/build/bench/hello exec node --test --test-reporter=spec test/bench/bench.mjs
+BENCH_HELLO=$PWD/build/bench/hello exec node --test --test-force-exit --test-reporter=spec test/bench/bench.mjs

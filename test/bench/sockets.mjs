@@ -5,7 +5,7 @@
 
 import { Organizer, Server, sleep } from '../fixtures/index.mjs';
 import { Clients, anonymous, guestsWaiting, startEcho, writeGuests } from './clients.mjs';
-import { ROUNDS, cpuOf, median, quick } from './measure.mjs';
+import { ROUNDS, compared, cpuOf, quick } from './measure.mjs';
 
 const SOCKETS = quick ? 4000 : 10000;
 
@@ -42,16 +42,11 @@ export async function sockets(parts) {
   const organizer = new Organizer(api);
   const event = await organizer.sale({ threshold: 0 });
   const file = writeGuests(`${folder}/sockets`, event.id, await guestsWaiting(redis, event.id, SOCKETS));
-  const own = [];
-  const other = [];
-  for (let round = 0; round < ROUNDS; round++) {
-    other.push(await echoes(file));
-    own.push(await ours(parts, organizer, event.id, file));
-  }
-  const of = (list, name) => median(list.map((one) => one[name]));
-  const beside = 'tuned libwebsockets echo';
+  const rounds = [];
+  for (let round = 0; round < ROUNDS; round++) rounds.push({ other: await echoes(file), own: await ours(parts, organizer, event.id, file) });
+  const row = (name) => ({ beside: 'tuned libwebsockets echo', ...compared(rounds, ({ own }) => own[name], ({ other }) => other[name]) });
   return [
-    { what: `user memory per idle socket, buyer state included, ${SOCKETS} sockets`, unit: 'B', own: of(own, 'memory'), beside, other: of(other, 'memory'), bar: 1.6 },
-    { what: 'CPU per accept, from the handshake to the answer to join-queue with a ticket', unit: 'µs', own: of(own, 'cpu'), beside, other: of(other, 'cpu'), bar: 2 },
+    { what: `user memory per idle socket, buyer state included, ${SOCKETS} sockets`, unit: 'B', ...row('memory'), bar: 1.6 },
+    { what: 'CPU per accept, from the handshake to the answer to join-queue with a ticket', unit: 'µs', ...row('cpu'), bar: 2 },
   ];
 }
