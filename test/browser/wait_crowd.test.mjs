@@ -51,7 +51,7 @@ test(`a browser among ${CROWD} buyers: live all the time, in within a second of 
   });
   await reader.open(world.url(id));
   await live(reader);
-  const first = news.length - 1;
+  const first = Math.max(0, news.length - 1);
   await reader.page.locator('main[data-state="admitted"]').waitFor({ timeout: 480000 });
   await showing(reader, 'admitted');
 
