@@ -43,7 +43,7 @@ async function slowest(page, step, attempts = 8) {
     });
     await step(n);
     const { task, frame } = await page.evaluate(async () => {
-      for (let quiet = 0; quiet < 20;) quiet = await new Promise((next) => requestAnimationFrame((at) => requestAnimationFrame((then) => next(then - at < 40 ? quiet + 1 : 0))));
+      for (let quiet = 0, until = performance.now() + 10000; quiet < 20 && performance.now() < until;) quiet = await new Promise((next) => requestAnimationFrame((at) => requestAnimationFrame((then) => next(then - at < 40 ? quiet + 1 : 0))));
       globalThis.seenByTest.on = false;
       return globalThis.seenByTest;
     });
@@ -58,13 +58,13 @@ async function slowed(reader) {
 }
 
 test('a hall of 20,000 seats on a phone four times slower: no change keeps it busy for 100 ms', async (t) => {
-  const id = await sale({ halls: STADIUM, autoHold: 0, threshold: 500 });
+  const id = await sale({ halls: STADIUM, autoHold: 0, threshold: 500, idleTimeoutMs: 600000 }); // the others only wait for their turn
   const reader = await enter(id, finger);
   const { page } = reader;
   await waitUntil(() => page.locator('.plan').isVisible(), 15000, 'the plan');
   assert.equal(await page.locator('.area').count(), 40);
   assert.equal(await page.locator('.block').count(), 40);
-  await waitUntil(() => page.evaluate(() => document.querySelector('#main').dataset.live === 'socket'), 10000, 'the socket');
+  await waitUntil(() => page.evaluate(() => document.querySelector('#main').dataset.live === 'socket'), 20000, 'the socket');
   await slowed(reader);
   const others = await Promise.all(Array.from({ length: 25 }, () => rival(id)));
   const figures = {};
@@ -75,7 +75,7 @@ test('a hall of 20,000 seats on a phone four times slower: no change keeps it bu
   await measure('a section opens', async () => {
     if (await page.locator('#back').isVisible()) await page.locator('#back').evaluate((button) => button.click());
     await page.locator('.area').nth(6).evaluate((button) => button.click());
-    await waitUntil(async () => (await page.locator('.seat').count()) === 500, 10000, 'its seats');
+    await waitUntil(async () => (await page.locator('.seat').count()) === 500, 20000, 'its seats');
   });
   const chosen = page.locator('.seat').nth(200);
   await measure('a seat is chosen', () => chosen.evaluate((element) => element.dispatchEvent(new MouseEvent('click', { bubbles: true }))));
@@ -90,16 +90,17 @@ test('a hall of 20,000 seats on a phone four times slower: no change keeps it bu
       const { status } = await other.reserve({ eventId: id, seatIds });
       assert.equal(status, 201);
     });
-    await waitUntil(() => page.evaluate((last) => document.querySelector(`.seat[data-i="${last}"]`)?.dataset.s === 'taken', 6 * 500 + first + 99), 10000, 'the news');
+    await waitUntil(() => page.evaluate((last) => document.querySelector(`.seat[data-i="${last}"]`)?.dataset.s === 'taken', 6 * 500 + first + 99), 20000, 'the news');
   });
   await measure('back to the plan', async () => {
     if (await page.locator('.plan').isVisible()) await page.locator('.area').nth(6).evaluate((button) => button.click());
     await page.locator('#back').evaluate((button) => button.click());
-    await waitUntil(() => page.locator('.plan').isVisible(), 5000, 'the plan');
+    await waitUntil(() => page.locator('.plan').isVisible(), 20000, 'the plan');
   });
   await measure('the whole map is read again', async () => {
+    const answered = page.waitForResponse(/\/api\/queue\/status/);
     await page.evaluate(() => globalThis.dispatchEvent(new Event('online')));
-    await page.waitForResponse(/\/api\/queue\/status/);
+    await answered;
   });
   for (const [name, { task, frame }] of Object.entries(figures)) t.diagnostic(`${name}: longest task ${Math.round(task)} ms, longest frame ${Math.round(frame)} ms`);
   for (const [name, { task, frame }] of Object.entries(figures)) {
@@ -109,7 +110,7 @@ test('a hall of 20,000 seats on a phone four times slower: no change keeps it bu
   // A seat of it, by section.
   if (await page.locator('#keep').isVisible()) await page.locator('#keep').tap();
   await page.locator('.area', { hasText: 'Block 12' }).first().tap();
-  await waitUntil(async () => (await page.locator('.seat').count()) === 500, 10000, 'its seats');
+  await waitUntil(async () => (await page.locator('.seat').count()) === 500, 20000, 'its seats');
   await seat(reader, 7, 13).tap();
   await page.locator('#take').tap();
   await holds(reader, 1);
@@ -120,8 +121,8 @@ test('a hall of 20,000 seats on a phone four times slower: no change keeps it bu
 test('a hall of 1,000 seats is shown whole, and a live change in it stays under 100 ms too', async (t) => {
   const id = await sale({ halls: HALL, autoHold: 0 });
   const reader = await inside(id, finger);
-  await waitUntil(async () => (await reader.page.locator('.seat').count()) === 1000, 10000, 'all seats');
-  await waitUntil(() => reader.page.evaluate(() => document.querySelector('#main').dataset.live === 'socket'), 10000, 'the socket');
+  await waitUntil(async () => (await reader.page.locator('.seat').count()) === 1000, 20000, 'all seats');
+  await waitUntil(() => reader.page.evaluate(() => document.querySelector('#main').dataset.live === 'socket'), 20000, 'the socket');
   await slowed(reader);
   const others = await Promise.all(Array.from({ length: 5 }, () => rival(id)));
   const live = await slowest(reader.page, async (n) => {
@@ -129,7 +130,7 @@ test('a hall of 1,000 seats is shown whole, and a live change in it stays under 
     await waitUntil(() => reader.page.evaluate(({ section, row, number }) => {
       const one = document.querySelector(`.seat[aria-label^="${section}, row ${row}, seat ${number},"]`);
       return one?.dataset.s === 'taken';
-    }, body.seats.at(-1)), 10000, 'the news');
+    }, body.seats.at(-1)), 20000, 'the news');
   });
   const chosen = await slowest(reader.page, (n) => reader.page.locator('.seat').nth(40 + n).evaluate((element) => element.dispatchEvent(new MouseEvent('click', { bubbles: true }))));
   t.diagnostic(`live change: task ${Math.round(live.task)} ms, frame ${Math.round(live.frame)} ms; choice: task ${Math.round(chosen.task)} ms, frame ${Math.round(chosen.frame)} ms`);
@@ -141,16 +142,16 @@ test('a finger on a map too small for it comes nearer first, and chooses then', 
   const id = await sale({ halls: HALL, autoHold: 0 });
   const reader = await inside(id, finger);
   const { page } = reader;
-  await waitUntil(async () => (await page.locator('.seat').count()) === 1000, 10000, 'all seats');
+  await waitUntil(async () => (await page.locator('.seat').count()) === 1000, 20000, 'all seats');
   while (await page.locator('#smaller').isEnabled()) await page.locator('#smaller').tap();
   const width = async (one) => (await one.boundingBox()).width;
   const one = page.locator('.seat').nth(420);
   assert.ok((await width(one)) < 12);
   await one.tap();
-  await waitUntil(async () => (await width(one)) > 20, 5000, 'the map to grow');
+  await waitUntil(async () => (await width(one)) > 20, 15000, 'the map to grow');
   assert.equal(await page.locator('#seats li').count(), 0);
   await one.tap();
-  assert.equal(await page.locator('#seats li').count(), 1);
+  await waitUntil(async () => (await page.locator('#seats li').count()) === 1, 5000, 'the choice'); // a click follows a tap
   await reader.close();
 });
 
@@ -200,7 +201,7 @@ async function walk(look) {
   await waitUntil(async () => (await page.locator('.seat').count()) === halls.reduce((sum, { rows, seatsPerRow }) => sum + rows * seatsPerRow, 0), 10000, 'all seats');
   await check('choosing');
   await page.locator('.seat').nth(105).evaluate((element) => element.dispatchEvent(new MouseEvent('click', { bubbles: true })));
-  await waitUntil(() => page.locator('#draft').isVisible(), 5000, 'the draft');
+  await waitUntil(() => page.locator('#draft').isVisible(), 15000, 'the draft');
   await check('a draft');
   await page.locator('#keep').click();
   await page.locator('#pay_button').click();
@@ -234,7 +235,7 @@ async function walk(look) {
   assert.equal(await axe(plan.page), '', `the plan, ${look.theme}`);
   await plan.close();
 
-  const over = await enter(await sale({ autoHold: 0, sessionLimitMs: 8000, grid: { section: 'A', rows: 1, seatsPerRow: 2 } }), { ...look, bypassCSP: true });
+  const over = await enter(await sale({ autoHold: 0, sessionLimitMs: 10000, grid: { section: 'A', rows: 1, seatsPerRow: 2 } }), { ...look, bypassCSP: true });
   await reaches(over, 'over', 30000);
   assert.equal(await axe(over.page), '', `over, ${look.theme}`);
   await over.close();

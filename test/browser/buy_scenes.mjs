@@ -119,17 +119,18 @@ export const scenes = [
     await ticket(reader);
   }],
   ['hold-expired', async (world, reader) => {
-    await choosing(world, reader, { holdMs: 4000 });
+    await choosing(world, reader, { autoHold: 0, holdMs: 4000 });
+    await reader.page.locator('#best_button').click(); // it begins when the page is there to see its end
     await waitUntil(() => reader.page.locator('#notice').isVisible(), 15000, 'the end of the hold');
   }],
   ['last', async (world, reader) => {
-    await choosing(world, reader, { sessionLimitMs: 7000, holdMs: 240000 });
+    await choosing(world, reader, { sessionLimitMs: 10000, holdMs: 240000 });
     await reader.page.locator('#best_button').click();
-    await reaches(reader, 'last', 20000);
+    await reaches(reader, 'last', 30000);
   }],
   ['over', async (world, reader) => {
-    await choosing(world, reader, { sessionLimitMs: 4000, autoHold: 0 });
-    await reaches(reader, 'over', 20000);
+    await choosing(world, reader, { sessionLimitMs: 8000, autoHold: 0 });
+    await reaches(reader, 'over', 30000);
   }],
   ['late', async (world, reader) => {
     const id = await choosing(world, reader);

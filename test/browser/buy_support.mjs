@@ -27,7 +27,6 @@ export async function shop(env = {}) {
 
   async function enter(id, options = {}) {
     const reader = await browser.reader(options);
-    reader.expects(/WebSocket is closed before the connection is established/); // he is quick, and goes on
     await reader.open(`${server.url}/wait/${id}`);
     await waitUntil(async () => (await reader.page.locator('#main').getAttribute('data-state')) === 'admitted', 15000, 'the turn');
     await reader.page.locator('#enter').click();
@@ -55,7 +54,9 @@ export const state = (reader) => reader.page.locator('#main').getAttribute('data
 export const reaches = (reader, wanted, timeoutMs = 15000) => waitUntil(async () => (await state(reader).catch(() => '')) === wanted, timeoutMs,
   `the state ${wanted}`);
 export const drawn = (reader) => waitUntil(() => reader.page.evaluate(() => document.querySelector('.seat, .plan') !== null).catch(() => false), 15000, 'the hall');
-export const holds = (reader, count) => waitUntil(async () => (await reader.page.locator('#pay').isVisible()) && (await reader.page.locator('#seats li').count()) === count,
+// Shown by the page itself, which is not busy any more: the server has written it, too, in words of its own.
+export const holds = (reader, count) => waitUntil(async () => (await reader.page.locator('#order[data-changing=false] #pay_button:enabled').isVisible())
+  && (await reader.page.locator('#seats li').count()) === count,
   15000, `${count} seats to be held`);
 
 // By its own name, as a screen reader has it: "Row 3, seat 12".
