@@ -80,7 +80,7 @@ for (const point of ['ledger-before-commit', 'ledger-after-commit', 'ledger-afte
     await serve(t, { roles: 'processor', ready: false });
     await organizer.patch(event.id, { threshold: 30 });
     assert.equal((await doomed.child.exited).code, 137);
-    await waitUntil(async () => (await inside(event.id)) === 30, 10000, 'all inside');
+    await waitUntil(async () => (await inside(event.id)) === 30, 20000, 'all inside');
     await assertOneHoldEach(event.id, clients);
     await Promise.all(clients.map((client) => client.socket.next('queue-entry-allowed', 15000)));
     await free(event.id, 20, 'right');
@@ -239,6 +239,7 @@ test('Redis loses everything amid a batch: what is spent is read when the batch 
     INSERT INTO admissions (event_id, epoch, buyer, place, kind, departed, at, inside, threshold, n, stream_id)
     VALUES ('${event.id}', 1, 'u:late', 1000, 'left', true, now(), 0, 5, 1, '${await cursor()}');
     PERFORM pg_sleep(5); END $$`);
+  await waitUntil(async () => (await rows("SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'")).length > 0, 15000, 'the batch');
   await redis.cli('FLUSHALL');
   await waitUntil(async () => (await redis.cli('HGET', key('config', event.id), 'spentLoaded')) === '1', 20000, 'all to be loaded');
   assert.equal(Number(await redis.cli('ZSCORE', key('spent', event.id), 'u:late')), 1000);
@@ -262,7 +263,7 @@ test('two thousand at once: every admission has its hold, in the order of the lo
   await free(event.id, 2000, 'known');
   await organizer.patch(event.id, { threshold: 2000 });
   await waitUntil(async () => (await inside(event.id)) === 2000, 20000, 'all inside');
-  await waitUntil(async () => (await freeNumbers(event.id)).free === 0, 20000, 'all seats held');
+  await waitUntil(async () => (await freeNumbers(event.id)).free === 0, 40000, 'all seats held');
   const list = await rows(`SELECT r.place::text, rs.seat_id::int AS seat FROM reservations r JOIN reservation_seats rs ON rs.reservation_id = r.id
     WHERE r.event_id = $1 AND r.auto ORDER BY r.place`, [event.id]);
   assert.equal(list.length, 2000);

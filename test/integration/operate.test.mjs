@@ -54,7 +54,11 @@ for (const [method, rest, allowed, json] of ROUTES)
       const event = await owner.sale({ threshold: 3, open: rest !== '/open' });
       if (rest === '/resume') await owner.act(event.id, 'pause');
       const before = await database.query('SELECT version, status FROM events WHERE id = $1', [event.id]);
-      const { status, text } = await person().request(method, admin(event.id, rest), { json });
+      // 503: no processor has taken the new event yet.
+      const { status, text } = await waitUntil(async () => {
+        const answer = await person().request(method, admin(event.id, rest), { json });
+        return answer.status !== 503 && answer;
+      }, 15000, 'a processor');
       if (allowed.includes(letter)) {
         assert.ok(status < 300 || (rest === '/refund' && status === 404), `${letter}: ${status} ${text}`);
         continue;
@@ -91,6 +95,7 @@ test('audit: every change, by whom, before and after, newest first, page by page
   await organizer.act(event.id, 'message', { text: 'Hello.' });
   await organizer.act(event.id, 'pause');
   await organizer.act(event.id, 'resume');
+  await waitUntil(() => redis.cli('EXISTS', `lease:{${event.id}}`), 15000, 'a processor');
   await organizer.act(event.id, 'admit', { count: 2 });
   await organizer.act(event.id, 'clear');
   await organizer.act(event.id, 'close');
@@ -160,7 +165,7 @@ test('admit: so many now, whatever interval and outflow say, in order, and never
     await buyer.check(event.id);
     return buyer;
   });
-  await organizer.act(event.id, 'process'); // the first tick comes with the lease: it is over now
+  await waitUntil(() => organizer.act(event.id, 'process'), 15000, 'a processor'); // the first tick comes with the lease: it is over now
   await organizer.patch(event.id, { threshold: 5 });
   const admit = async (count) => (await organizer.must('POST', admin(event.id, '/admit'), { count })).admitted;
   assert.equal(await admit(3), 3);
@@ -231,7 +236,7 @@ test('a clear with much to give back may take longer than a statement of a buyer
     await waitUntil(async () => (await seats()) === 1, 15000, 'his auto-hold');
     const slow = database.query(`DO $$ BEGIN
       PERFORM FROM seats WHERE event_id = '${event.id}' FOR UPDATE; PERFORM pg_sleep(1.5); END $$`);
-    await waitUntil(async () => (await database.query(`SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'`)).length > 0, 5000, 'the lock');
+    await waitUntil(async () => (await database.query(`SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'`)).length > 0, 15000, 'the lock');
     await new Organizer(hurried).act(event.id, 'clear');
     await slow;
     assert.equal(await seats(), 0);
