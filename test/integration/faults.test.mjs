@@ -123,7 +123,7 @@ test('PostgreSQL stopped: the queue goes on, only buying waits, and it heals', {
 });
 
 test('FLUSHALL in mid-sale: newcomers come first, the buyers return in random order, the old order stands', { timeout: 180000 }, async () => {
-  const server = await serve();
+  const server = await serve({ RESTORE_MS: 10000 }); // time for all of them to come
   const organizer = new Organizer(server);
   const event = await organizer.sale({ threshold: 5, intervalMs: 100, idleTimeoutMs: 3600000 });
   const buyers = Array.from({ length: 60 }, (_, i) => new Client(server, { sub: `old${i}` }));
@@ -166,7 +166,7 @@ test('FLUSHALL in mid-sale: newcomers come first, the buyers return in random or
   assert.equal(restoredInside.size, inside.size, 'everybody with a live pass is inside again');
 
   // Let everyone through, then read the order from the log.
-  await waitUntil(async () => !(await newcomers[0].status(event.id)).body.status.startsWith('restoring'), 15000, 'the window to end');
+  await waitUntil(async () => !(await newcomers[0].status(event.id)).body.status.startsWith('restoring'), 30000, 'the window to end');
   await left.check(event.id, { headers: { 'x-tiketi-ticket': leftTicket } });
   const drain = setInterval(async () => {
     for (const buyer of await redis.cli('SMEMBERS', `active:{${event.id}}`).catch(() => []))
@@ -188,7 +188,7 @@ test('FLUSHALL in mid-sale: newcomers come first, the buyers return in random or
 });
 
 test('FLUSHALL and buyers who only poll: one poll in the window brings back a place, a second one a turn', { timeout: 60000 }, async () => {
-  const server = await serve({ RESTORE_MS: 5000 });
+  const server = await serve({ RESTORE_MS: 15000 });
   const organizer = new Organizer(server);
   const event = await organizer.sale({ threshold: 6, intervalMs: 200, autoHold: 1, grid: { rows: 1, seatsPerRow: 6 } });
   const subs = Array.from({ length: 10 }, (_, i) => `only-polls-${i}`);
@@ -198,14 +198,14 @@ test('FLUSHALL and buyers who only poll: one poll in the window brings back a pl
   const begun = [...Array(6).fill('active'), ...Array(4).fill('queued')].join();
   await waitUntil(async () => (await words(buyers)).join() === begun, 10000, 'six inside, four waiting');
   const places = buyers.slice(6).map((buyer) => decode(buyer.ticket).p);
-  await waitUntil(async () => String((await database.query('SELECT last_place FROM events WHERE id = $1', [event.id]))[0].last_place) === places[3], 10000,
+  await waitUntil(async () => String((await database.query('SELECT last_place FROM events WHERE id = $1', [event.id]))[0].last_place) === places[3], 20000,
     'the last place to be noted');
 
   await redis.cli('FLUSHALL');
-  await waitUntil(async () => (await buyers[9].check(event.id)).body.status === 'restoring', 5000, 'the window to open');
+  await waitUntil(async () => (await buyers[9].check(event.id)).body.status === 'restoring', 10000, 'the window to open');
   await words(buyers);
   for (let i = 6; i < 10; i++) assert.equal(await redis.cli('ZSCORE', `queue:{${event.id}}`, `u:${subs[i]}`), places[i - 6]);
-  await waitUntil(async () => (await redis.cli('HGET', `config:{${event.id}}`, 'spentLoaded')) !== '0', 5000, 'what is spent to be reloaded');
+  await waitUntil(async () => (await redis.cli('HGET', `config:{${event.id}}`, 'spentLoaded')) !== '0', 10000, 'what is spent to be reloaded');
   assert.equal((await words(buyers.slice(0, 6))).join(), Array(6).fill('active').join());
 });
 

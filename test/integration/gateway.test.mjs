@@ -131,7 +131,7 @@ test('the entry carries the reservation that was held for the buyer', async (t) 
   const second = await visitor(t, server, id);
   await position(second.socket);
   await first.client.leave(id);
-  const told = await waitUntil(() => second.socket.all('queue-entry-allowed').find(({ payload }) => payload.reservation), 8000,
+  const told = await waitUntil(() => second.socket.all('queue-entry-allowed').find(({ payload }) => payload.reservation), 15000,
     'an entry with a reservation');
   assert.equal(told.payload.reservation.seats.length, 2);
   assert.equal(told.payload.reservation.status, 'held');
@@ -204,13 +204,13 @@ test('a handshake from another origin is refused', async (t) => {
 
 test('a socket that does not join in five seconds is closed', async (t) => {
   const server = await serve(t);
-  const socket = await Socket.open(server);
   const opened = performance.now();
+  const socket = await Socket.open(server);
   socket.send('heartbeat');
   await socket.next('heartbeat-ack');
   assert.equal((await socket.closed).code, 1008);
   const took = performance.now() - opened;
-  assert.ok(took > 4500 && took < 7000 * SLOW, `closed after ${took} ms`);
+  assert.ok(took > 4500 && took < 9000 * SLOW, `closed after ${took} ms`);
 });
 
 test('nonsense and floods are answered, then end the socket', async (t) => {
@@ -230,11 +230,12 @@ test('nonsense and floods are answered, then end the socket', async (t) => {
   for (let i = 0; i < 3; i++) socket.send('dance');
   assert.equal((await socket.closed).code, 1008);
 
+  const began = performance.now();
   const flood = await Socket.open(server);
   flood.send('watch-seats', { eventId: id });
   for (let i = 0; i < 60; i++) flood.send('heartbeat');
   assert.equal((await flood.closed).code, 1008);
-  assert.ok(flood.all('heartbeat-ack').length <= 21);
+  assert.ok(flood.all('heartbeat-ack').length <= 21 + (performance.now() - began) / 100, 'twenty at once, ten a second');
   assert.equal(flood.all('error')[0].payload.code, 'too-many-messages');
 
   const stranger = await Socket.open(server);
@@ -290,7 +291,9 @@ test('watchers are told of seats, everyone of the status; a clear reaches all', 
   const watcher = await Socket.open(server);
   t.after(() => watcher.drop());
   watcher.send('watch-seats', { eventId: id });
+  await watcher.next('seats-changed'); // the hall as it is: from here on he is told
   const inside = await visitor(t, server, id);
+  await entry(inside.socket);
   const waiting = await visitor(t, server, id);
   await position(waiting.socket);
   const { status } = await inside.client.reserve({ eventId: id, quantity: 2 });
@@ -317,6 +320,7 @@ test('watchers are told of seats, everyone of the status; a clear reaches all', 
 test('numbers are sent when they change, at most once a second', async (t) => {
   const server = await serve(t);
   const { id } = await new Organizer(server).sale({ threshold: 2, autoHold: 0 });
+  const began = performance.now();
   const { socket } = await visitor(t, server, id);
   await many(Array.from({ length: 40 }, (_, i) => i), 4, async () => {
     await new Client(server, { sub: uniqueId() }).check(id);
@@ -324,9 +328,9 @@ test('numbers are sent when they change, at most once a second', async (t) => {
   });
   const last = await waitUntil(() => socket.all('queue-updated').find(({ payload }) => payload.queueSize === 39), 15000, 'the last numbers');
   assert.deepEqual(last.payload, { eventId: id, queueSize: 39, currentUsers: 2, threshold: 2 });
-  const times = socket.all('queue-updated').map(({ at }) => at);
-  for (let i = 1; i < times.length; i++) assert.ok(times[i] - times[i - 1] > 800, `two within ${times[i] - times[i - 1]} ms`);
-  const before = times.length;
+  const before = socket.all('queue-updated').length;
+  // As a rate: one that was late on its way here may be close to the next.
+  assert.ok((before - 1) * 950 <= performance.now() - began, `${before} within ${performance.now() - began} ms`);
   await sleep(2500);
   assert.equal(socket.all('queue-updated').length, before, 'nothing changed, nothing sent');
 });
@@ -367,7 +371,8 @@ test('places come back from the open sockets alone when Redis was emptied', asyn
   for (const { socket } of buyers) await position(socket);
   const places = await redis.cli('ZRANGE', `queue:{${id}}`, 0, -1, 'WITHSCORES');
   assert.equal(places.length, 60);
-  await sleep(6000); // PostgreSQL has taken note of the last place
+  await waitUntil(async () => String((await database.query('SELECT last_place FROM events WHERE id = $1', [id]))[0].last_place) === places.at(-1), 20000,
+    'the last place to be noted');
   await redis.cli('FLUSHALL');
   await waitUntil(async () => {
     const now = await redis.cli('ZRANGE', `queue:{${id}}`, 0, -1, 'WITHSCORES');
@@ -401,8 +406,8 @@ test('sockets stay while Redis is away, and entries missed meanwhile are found',
 });
 
 test('who waits on an open socket without a word is never silent: he enters in his order', async (t) => {
-  const spared = { WS_PING_MS: 1000, QUEUE_SILENT_MS: 4000 }; // every second pong is told to Redis
-  const often = { WS_PING_MS: 60000, QUEUE_SILENT_MS: 2000 }; // pings come as often as needed
+  const spared = { WS_PING_MS: 1500, QUEUE_SILENT_MS: 6000 }; // every second pong is told to Redis
+  const often = { WS_PING_MS: 60000, QUEUE_SILENT_MS: 4000 }; // pings come as often as needed
   const sales = await Promise.all([spared, often].map(async (env) => {
     const server = await serve(t, { env: { ...env, QUEUE_PROCESSOR_INTERVAL: 200 } });
     const organizer = new Organizer(server);
@@ -412,7 +417,7 @@ test('who waits on an open socket without a word is never silent: he enters in h
     for (const { socket } of buyers) await position(socket);
     return { organizer, id, buyers };
   }));
-  await sleep(7000);
+  await sleep(10000);
   for (const { organizer, id, buyers } of sales) {
     await organizer.patch(id, { threshold: 5 });
     for (const { socket } of buyers) await entry(socket, 10000);
@@ -475,7 +480,7 @@ test('an entry whose reservation does not fit into a message is told without it'
   const { payload } = await entry(second.socket, 10000);
   assert.equal(decode(payload.pass).sub, `u:${second.sub}`);
   assert.equal(payload.reservation, undefined);
-  await waitUntil(async () => (await second.client.get('/api/reservations')).body.reservations[0]?.seats.length === 100, 5000, 'his seats');
+  await waitUntil(async () => (await second.client.get('/api/reservations')).body.reservations[0]?.seats.length === 100, 15000, 'his seats');
 });
 
 test('pongs and heartbeats by the thousand cost Redis no more than one in a while', async (t) => {

@@ -76,7 +76,7 @@ test('nothing to pay: confirmed at once, and the slot is free', async () => {
 });
 
 test('only the owner pays, and only for what is held', async () => {
-  const event = await organizer.sale({ ...settings, holdMs: 1500 });
+  const event = await organizer.sale({ ...settings, holdMs: 4000 });
   const { buyer, reservation } = await holder(event, 'owner');
   assert.equal((await payWith(new Client(server, { sub: 'stranger' }), reservation)).status, 403);
   assert.equal((await payWith(buyer, { id: '00000000-0000-4000-8000-000000000000' })).status, 404);

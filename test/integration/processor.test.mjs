@@ -153,7 +153,7 @@ test('a tick that failed is tried again within a second or so, whatever the inte
   await redis.client.multi().rename(key('queue:seen', id), key('kept', id)).set(key('queue:seen', id), 'not a sorted set').exec();
   assert.equal((await organizer.post(`/api/admin/events/${id}/process`)).status, 503);
   await redis.client.multi().del(key('queue:seen', id)).rename(key('kept', id), key('queue:seen', id)).exec();
-  await waitUntil(async () => (await waiting(id)) === 0, 5000, 'the next tick');
+  await waitUntil(async () => (await waiting(id)) === 0, 15000, 'the next tick');
   assert.equal(await leaseOf(id), lease);
 });
 
@@ -161,17 +161,17 @@ test('when an event opens, by hand or by its time, a tick comes at once', async 
   const server = await serve(t);
   const { organizer, id } = await filled(server, {}, 5);
   await organizer.act(id, 'pause');
-  await waitUntil(async () => (await redis.cli('HGET', key('config', id), 'status')) === 'paused', 5000, 'the pause');
+  await waitUntil(async () => (await redis.cli('HGET', key('config', id), 'status')) === 'paused', 15000, 'the pause');
   await organizer.patch(id, { threshold: 5 });
   await sleep(1500);
   assert.equal(await waiting(id), 5);
   await organizer.act(id, 'resume');
-  await waitUntil(async () => (await waiting(id)) === 0, 5000, 'all to be let in');
-  const opensAt = new Date(Date.now() + 3000).toISOString();
+  await waitUntil(async () => (await waiting(id)) === 0, 15000, 'all to be let in');
+  const opensAt = new Date(Date.now() + 5000).toISOString();
   const timed = await organizer.sale({ threshold: 5, autoHold: 0, intervalMs: HOUR, opensAt });
   await joinMany(server, timed.id, 5);
   assert.equal(await waiting(timed.id), 5);
-  await waitUntil(async () => (await waiting(timed.id)) === 0, 8000, 'the doors to open');
+  await waitUntil(async () => (await waiting(timed.id)) === 0, 15000, 'the doors to open');
   assert.ok(Date.now() >= Date.parse(opensAt), 'not before the time');
 });
 
@@ -227,9 +227,9 @@ test('a holder stopped in mid-tick and continued after the takeover changes noth
   await one.pause();
   await changes;
   await organizer.patch(id, { threshold: count });
-  await waitUntil(async () => (await leaseOf(id)) && (await leaseOf(id)) !== lease, 8000, 'the takeover');
+  await waitUntil(async () => (await leaseOf(id)) && (await leaseOf(id)) !== lease, 15000, 'the takeover');
   await one.resume();
-  await waitUntil(async () => (await waiting(id)) === 0, 10000, 'everyone to be let in');
+  await waitUntil(async () => (await waiting(id)) === 0, 20000, 'everyone to be let in');
   await sleep(1500);
   const now = await leaseOf(id);
   assert.ok(Number(now.split(':')[0]) > Number(lease.split(':')[0]));
@@ -249,7 +249,7 @@ for (const point of ['tick-before-promote', 'tick-after-promote']) {
     await organizer.patch(id, { threshold: 200 });
     const { code } = await doomed.child.exited;
     assert.equal(code, 137);
-    await waitUntil(async () => (await waiting(id)) === 0, 10000, 'everyone to be let in');
+    await waitUntil(async () => (await waiting(id)) === 0, 20000, 'everyone to be let in');
     await assertOrderly(id, 199);
   });
 }
@@ -257,7 +257,7 @@ for (const point of ['tick-before-promote', 'tick-after-promote']) {
 test('opening and closing times are honoured, and PostgreSQL follows', async (t) => {
   const server = await serve(t);
   const organizer = new Organizer(server);
-  const opensAt = new Date(Date.now() + 3000).toISOString();
+  const opensAt = new Date(Date.now() + 5000).toISOString();
   const { id } = await organizer.sale({ threshold: 5, autoHold: 0, opensAt });
   const clients = await joinMany(server, id, 3, 1);
   assert.equal((await clients[0].status(id)).body.status, 'scheduled');
@@ -273,14 +273,14 @@ test('opening and closing times are honoured, and PostgreSQL follows', async (t)
 test('the idle and those inside for too long make room', async (t) => {
   const server = await serve(t);
   const organizer = new Organizer(server);
-  for (const settings of [{ idleTimeoutMs: 1500 }, { sessionLimitMs: 1500 }]) {
+  for (const settings of [{ idleTimeoutMs: 3000 }, { sessionLimitMs: 3000 }]) {
     const { id } = await organizer.sale({ threshold: 1, autoHold: 0, ...settings });
     await joinMany(server, id, 2, 1);
     const first = await redis.cli('SMEMBERS', key('active', id));
     await waitUntil(async () => {
       const now = await redis.cli('SMEMBERS', key('active', id));
       return now.length === 1 && now[0] !== first[0];
-    }, 6000, `the slot to go on (${Object.keys(settings)})`);
+    }, 15000, `the slot to go on (${Object.keys(settings)})`);
   }
   assert.ok((await server.metric('tiketi_evictions_total')) >= 2);
 });
@@ -293,7 +293,7 @@ test('expired holds are swept and the seats are for others', async (t) => {
   const { status, body } = await first.reserve({ eventId: id, quantity: 2 });
   assert.equal(status, 201);
   await waitUntil(async () => (await database.query('SELECT status FROM reservations WHERE id = $1', [body.id]))[0].status === 'expired',
-    6000, 'the sweep');
+    15000, 'the sweep');
   const seats = await database.query('SELECT status FROM seats WHERE event_id = $1', [id]);
   assert.deepEqual(seats.map((seat) => seat.status), ['available', 'available']);
   assert.equal((await second.reserve({ eventId: id, quantity: 2 })).status, 201);

@@ -55,7 +55,7 @@ test('it charges what the service has signed, once, and tells the service', asyn
 });
 
 test('what was altered, has expired or is no order is not charged', async (t) => {
-  const event = await organizer.sale({ ...settings, holdMs: 1500 });
+  const event = await organizer.sale({ ...settings, holdMs: 3000 });
   const provider = await provide(t);
   const { order } = await ordered(event, 'crook');
   for (const change of [{ amount: 1 }, { currency: 'USD' }, { reference: 'other' }, { reservationId: 'other' },
@@ -88,7 +88,7 @@ test('lost, repeated, late and overtaken: each sale is made once', async (t) => 
 
 test('too late: the hold has lapsed and the seat is another\'s, so the money is due back', async (t) => {
   const event = await organizer.sale({ ...settings, holdMs: 2000, grid: { rows: 1, seatsPerRow: 1 } });
-  const provider = await provide(t, '--late', 1, '--late-by', '6s');
+  const provider = await provide(t, '--late', 1, '--late-by', '10s');
   const one = await ordered(event, 'toolate');
   assert.equal((await provider.charge(one.order)).status, 201);
   const other = new Client(server, { sub: 'faster' });
@@ -96,7 +96,7 @@ test('too late: the hold has lapsed and the seat is another\'s, so the money is 
   const taken = await waitUntil(async () => {
     const { status, body } = await other.reserve({ eventId: event.id, quantity: 1 });
     return status === 201 && body;
-  }, 5000, 'the seat to be free again');
+  }, 8000, 'the seat to be free again');
   assert.equal((await pay(server, taken)).body.payment, 'paid');
   await provider.settled();
   assert.equal((await provider.charged(one.order.reference)).payment, 'refund_due');
@@ -182,7 +182,7 @@ test('a person pays on its page, is charged once and sent back; or goes back wit
 });
 
 test('its page charges nothing that was altered, and sends nobody to a stranger', async (t) => {
-  const event = await organizer.sale({ ...settings, holdMs: 1500 });
+  const event = await organizer.sale({ ...settings, holdMs: 5000 });
   const provider = await provide(t, '--shop-url', 'https://shop.example/');
   const { order } = await ordered(event, 'tamperer');
   const show = (change, back) => provider.request('GET', provider.payAddress({ ...order, ...change }, back));
