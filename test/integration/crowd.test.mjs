@@ -123,7 +123,8 @@ test('a sale over four shared connections, as behind an ingress', async (t) => {
 
 test('guests who poll, and some who go silent and are evicted', async (t) => {
   const server = await serve(t);
-  const id = await openSale(server, { threshold: 10, idleTimeoutMs: 4000, grid: { rows: 2, seatsPerRow: 10 } });
+  // Who joins and is let in at once asks for the first time after five seconds: by then he must not have been silent for too long.
+  const id = await openSale(server, { threshold: 10, idleTimeoutMs: 8000, grid: { rows: 2, seatsPerRow: 10 } });
   const { report, stdout } = await rehearse(server, [
     '--event', id, '--users', '40', '--arrive', '0.5s', '--buy', '0.7', '--abandon', '0', '--think', '50ms', '--guests', '--no-sockets',
   ]);
