@@ -128,20 +128,20 @@ struct api_call {
     char param[EVENT_ID_MAX + 1];  /* the {…} of the route */
     char buyer[BUYER_ID_MAX + 1];  /* "u:…" or "g:…" */
     bool guest, new_guest;
-    bool cacheable;   /* the handler has said for how long: no "no-store" */
-    struct user user; /* of AUTH_STAFF, or of a buyer with a JWT */
     bool has_user;
+    bool cacheable;           /* the handler has said for how long: no "no-store" */
     struct queue_proof proof; /* of ticket and pass, verified for this event and buyer */
     uint64_t ticket_lowest;
     const char *ticket; /* as it came, where the same ticket would be written again; or NULL */
     size_t ticket_len;
     bool ticket_kept; /* it came as a cookie */
     uint64_t request_number;
-    char request_id[33]; /* made when asked for: api_request_id */
     uint64_t started_ns;
     struct json *body;         /* parsed when the route takes one; freed with the call */
     struct api_import *import; /* a body of CSV: api_csv's */
     void *state;               /* the handler's own, from http_req_alloc */
+    struct user user;          /* of AUTH_STAFF, or of a buyer with a JWT */
+    char request_id[33];       /* made when asked for: api_request_id */
 };
 
 /* Answers at once (http_reply) or returns ST_OK with an operation under way. Any other status:
@@ -273,6 +273,7 @@ void api_import_begin(struct api_call *call, bool allowed);
 MUST_CHECK enum status api_import_store(struct api_call *call, const char *event, int64_t version,
                                         reservation_cb cb);
 void api_import_end(struct api_call *call); /* the request is over */
+void api_queue_open(struct api *api);       /* before the first request */
 void api_process_on_message(struct api *api, const struct json *payload);
 void api_process_forget(struct api_call *call); /* the request is over */
 

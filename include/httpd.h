@@ -104,6 +104,11 @@ void *http_req_user(const struct http_req *req);
  * dropped and logged. */
 void http_req_add_header(struct http_req *req, const char *name, const char *value);
 
+/* Hints that it will be answered soon: the first asks for its own memory, the second, which reads that, for what
+ * an answer touches besides. */
+void http_req_prefetch(const struct http_req *req);
+void http_req_prefetch_answer(const struct http_req *req);
+
 /* Answers; exactly once per request. The body is copied. Last statement of the caller: the request
  * may be gone afterwards. */
 void http_reply(struct http_req *req, unsigned code, const char *content_type, const void *body,

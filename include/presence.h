@@ -26,6 +26,8 @@ void presence_put(struct presence *presence, const char *event, const char *buye
 bool presence_get(struct presence *presence, const char *event, const char *buyer,
                   uint64_t max_age_ms, uint64_t now_ms, enum queue_state *ret_state,
                   bool *ret_sign_due);
+/* A hint that he will be put or got soon. */
+void presence_prefetch(struct presence *presence, const char *event, const char *buyer);
 void presence_drop(struct presence *presence, const char *event, const char *buyer);
 
 #endif

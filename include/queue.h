@@ -76,6 +76,13 @@ MUST_CHECK enum status queue_join(struct queue *queue, enum queue_join_mode mode
                                   const char *buyer, const struct queue_proof *proof,
                                   queue_join_cb cb, void *arg);
 
+/* The answers of a batch come one after the other. `soon` is told of each whose callback is `cb` while those before
+ * are given: with `ahead` 3, 2 and 1, as far as there are as many. To prefetch what the callback touches; it may do
+ * nothing else. One pair for a queue. */
+#define QUEUE_AHEAD 3
+typedef void (*queue_soon_cb)(void *arg, unsigned ahead);
+void queue_on_soon(struct queue *queue, queue_join_cb cb, queue_soon_cb soon);
+
 enum queue_leave_reason { QUEUE_LEFT, QUEUE_COMPLETED };
 /* Gives up the place or the slot; idempotent. proof may be NULL. The place in the callback is what
  * he had (GONE: nothing). */

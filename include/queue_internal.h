@@ -89,6 +89,8 @@ struct queue {
     struct loop_task flush;    /* sends what this turn has collected */
     struct loop_timer *pace;   /* the same, for joins that wait for others */
     struct loop_timer *second; /* sends signs of life; armed while there are rooms */
+    queue_join_cb soon_for;
+    queue_soon_cb soon;
     queue_seen_cb on_seen;
     void *on_seen_arg;
     bool stopped;

@@ -614,6 +614,7 @@ enum status api_open(const struct api_opts *opts, struct api **ret_api)
         free_api(api);
         return st;
     }
+    api_queue_open(api);
     api->second = loop_timer_new(opts->loop, every_second, api);
     loop_timer_set(api->second, 1000);
     *ret_api = api;

@@ -51,6 +51,17 @@ void clock_format_rfc3339(int64_t ms, char *out)
                    (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100, (unsigned)rest_ms % 1000);
 }
 
+void clock_format_http(int64_t s, char *out)
+{
+    const time_t seconds = (time_t)s;
+    struct tm tm;
+    if (gmtime_r(&seconds, &tm) == NULL)
+        memset(&tm, 0, sizeof(tm));
+    /* In the C locale, as nobody sets one. */
+    if (strftime(out, CLOCK_HTTP_SIZE, "%a, %d %b %Y %T GMT", &tm) == 0)
+        *out = '\0'; /* a year of five digits */
+}
+
 /* Reads exactly `digits` digits within [min, max] and moves the cursor. */
 static bool read_number(const char **at, int digits, int min, int max, int *ret)
 {

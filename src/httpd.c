@@ -60,6 +60,8 @@ struct httpd {
     struct req_store store;
     unsigned connections, waiting_count, held_count;
     uint64_t turn_ns;
+    int64_t date_s; /* that `date` says */
+    char date[CLOCK_HTTP_SIZE];
     unsigned owed; /* requests without connection that wait for their reply */
     bool quiesced, closing, closed;
     loop_cb on_closed;
@@ -146,6 +148,16 @@ static void response_add(struct MHD_Response *response, const char *name, const 
         log_error("httpd: a header was dropped", LOG_TEXT("name", name));
 }
 
+/* The library would make it anew for each answer: a thirtieth of a join. */
+static const char *date_now(struct httpd *httpd)
+{
+    const int64_t now_s = clock_wall_s();
+    if (httpd->date_s != now_s)
+        clock_format_http(now_s, httpd->date);
+    httpd->date_s = now_s;
+    return httpd->date;
+}
+
 static struct MHD_Response *response_new(struct http_req *req, const char *content_type,
                                          const void *body, size_t len)
 {
@@ -160,6 +172,7 @@ static struct MHD_Response *response_new(struct http_req *req, const char *conte
     /* The library would end the body that HEAD does not have with a last chunk. */
     if (req->stream.begun && strcmp(req->method, "HEAD") == 0)
         MHD_set_response_options(response, MHD_RF_HTTP_VERSION_1_0_ONLY, MHD_RO_END);
+    response_add(response, "Date", date_now(req->httpd));
     if (content_type)
         response_add(response, "Content-Type", content_type);
     for (struct header *header = req->headers; header; header = header->next)

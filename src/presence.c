@@ -17,6 +17,7 @@
 
 #include "buf.h"
 #include "hash.h"
+#include "prefetch.h"
 
 #define WAYS       8
 #define SETS       (PRESENCE_MAX / WAYS)
@@ -121,6 +122,12 @@ bool presence_get(struct presence *presence, const char *event, const char *buye
     *ret_sign_due = (set->heard[way] & SIGN_MASK) != sign;
     set->heard[way] = (set->heard[way] & ~SIGN_MASK) | sign;
     return true;
+}
+
+void presence_prefetch(struct presence *presence, const char *event, const char *buyer)
+{
+    uint64_t mark;
+    prefetch(set_of(presence, event, buyer, &mark), sizeof(struct set));
 }
 
 void presence_drop(struct presence *presence, const char *event, const char *buyer)

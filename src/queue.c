@@ -233,6 +233,19 @@ static enum status read_place(struct words *words, struct queue_place *ret_place
     return ST_OK;
 }
 
+void queue_on_soon(struct queue *queue, queue_join_cb cb, queue_soon_cb soon)
+{
+    queue->soon_for = cb;
+    queue->soon = soon;
+}
+
+static void tell_soon(const struct queue *queue, const struct queue_item *item)
+{
+    for (unsigned ahead = 1; item && ahead <= QUEUE_AHEAD; ahead++, item = item->next)
+        if (item->cb == queue->soon_for)
+            queue->soon(item->arg, ahead);
+}
+
 static void on_answer(void *arg, enum status status, const struct redis_reply *reply)
 {
     struct queue_op *op = arg;
@@ -244,6 +257,7 @@ static void on_answer(void *arg, enum status status, const struct redis_reply *r
         for (struct queue_item *item = op->items.head, *next; item; item = next) {
             struct queue_place place;
             next = item->next;
+            tell_soon(op->queue, next);
             st = read_place(&words, &place);
             item->cb(item->arg, st, st == ST_OK ? &place : NULL, &numbers);
             free(item);

@@ -84,7 +84,8 @@ ${profile ?? 'Not measured in this run.'}
 What made it less: one call of an event under way at a time, and no second one within a millisecond, so that a busy service is woken
 once for many requests; requests are held instead of suspended (three system calls less each); answers written without a DOM and without
 printf into a buffer that stays; HMAC contexts and encoded headers made once per key; a poll whose ticket says what would be said again
-signs nothing and sends no cookie anew, and is known by its hash instead of being verified again; a request's headers are looked at once; an event's text is made once per version.
+signs nothing and sends no cookie anew, and is known by its hash instead of being verified again; a request's headers are looked at once; an event's text is made once per
+version, the date once a second; and while the answers of a batch are given, the memory of the next is prefetched.
 
 ${floor(rows)}
 

@@ -15,7 +15,7 @@ cd "$(dirname "$0")/../.." || exit 1
 awk '
 BEGIN {
     # --- the layers, bottom first ---------------------------------------------------------
-    layer(0, "status log clock buf base64url config token claims jws metrics json crash embed table hash client rate options process csv language messages page reference money")
+    layer(0, "status log clock buf base64url config token claims jws metrics json crash embed table hash prefetch client rate options process csv language messages page reference money")
     layer(1, "loop httpd redis db ws dial agenda")
     layer(2, "event admission catalog queue index lease reservation ledger presence ticket seat brand logos")
     layer(3, "api gateway processor")

@@ -118,6 +118,18 @@ static void formatting(void **state)
     assert_true(strlen(out) < CLOCK_RFC3339_SIZE);
 }
 
+static void formatting_for_http(void **state)
+{
+    char out[CLOCK_HTTP_SIZE];
+    (void)state;
+    clock_format_http(0, out);
+    assert_string_equal(out, "Thu, 01 Jan 1970 00:00:00 GMT");
+    clock_format_http(784111777, out); /* the example of RFC 9110 5.6.7 */
+    assert_string_equal(out, "Sun, 06 Nov 1994 08:49:37 GMT");
+    clock_format_http(INT64_C(253402300800), out); /* the year 10000 has no room */
+    assert_string_equal(out, "");
+}
+
 /* Every day from 1970 to 2170 and a moment of it, there and back. */
 static void there_and_back(void **state)
 {
@@ -144,9 +156,10 @@ static void clocks_run(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(known_times),    cmocka_unit_test(what_is_no_time),
-        cmocka_unit_test(cuts_of_a_time), cmocka_unit_test(formatting),
-        cmocka_unit_test(there_and_back), cmocka_unit_test(clocks_run),
+        cmocka_unit_test(known_times),         cmocka_unit_test(what_is_no_time),
+        cmocka_unit_test(cuts_of_a_time),      cmocka_unit_test(formatting),
+        cmocka_unit_test(formatting_for_http), cmocka_unit_test(there_and_back),
+        cmocka_unit_test(clocks_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -444,6 +445,33 @@ static void test_headers_of_an_answer(void **state)
     assert_true(has(&a, "\r\nx-utf8: caf"));
     assert_false(has(&a, "injected"));
     assert_false(has(&a, "evil"));
+    client_close(&c);
+    world_close(&w);
+}
+
+/* One Date, and of now: the server tells it without asking the library for each. */
+static void test_date_of_an_answer(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    struct answer a;
+    world_open(&w);
+    client_open(&c, &w);
+    for (int i = 0; i < 2; i++) {
+        struct tm tm = {0};
+        const time_t before = time(NULL);
+        assert_int_equal(exchange(&w, &c, GET("/"), &a), 200);
+        const char *date = strcasestr(a.head, "\r\ndate: ");
+        assert_non_null(date);
+        assert_null(strcasestr(date + 1, "\r\ndate: "));
+        const char *end = strptime(date + 8, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+        assert_non_null(end);
+        assert_memory_equal(end, "\r\n", 2);
+        const time_t told = timegm(&tm);
+        assert_true(told >= before - 1 && told <= time(NULL));
+        EXPECT(&w, time(NULL) > before, 5000); /* and not always the same */
+    }
     client_close(&c);
     world_close(&w);
 }
@@ -1525,6 +1553,7 @@ int main(void)
         cmocka_unit_test(test_head_and_no_content),
         cmocka_unit_test(test_looking_at_a_request),
         cmocka_unit_test(test_headers_of_an_answer),
+        cmocka_unit_test(test_date_of_an_answer),
         cmocka_unit_test(test_bodies_up_to_the_limit),
         cmocka_unit_test(test_bodies_over_the_limit),
         cmocka_unit_test(test_expect_continue),

@@ -406,6 +406,57 @@ static void one_turn_many_callers(void **state)
     assert_int_equal(a.value, N);
 }
 
+enum { IN_A_BATCH = 5 };
+
+static struct expected {
+    int answered;      /* of the batch, so far */
+    unsigned foretold; /* bits: of whom, at this answer */
+    int indexes[IN_A_BATCH];
+} expected;
+
+static void on_expected(void *arg, enum status status, const struct queue_place *place,
+                        const struct queue_numbers *numbers)
+{
+    const int index = *(const int *)arg;
+    (void)place, (void)numbers;
+    assert_int_equal(status, ST_OK);
+    assert_int_equal(index, expected.answered++);
+    /* Those up to three behind him were told of, before him. */
+    unsigned wanted = 0;
+    for (int i = index + 1; i <= index + QUEUE_AHEAD && i < IN_A_BATCH; i++)
+        wanted |= 1u << i;
+    assert_int_equal(expected.foretold, wanted);
+    expected.foretold = 0;
+}
+
+static void on_soon(void *arg, unsigned ahead)
+{
+    const int index = *(const int *)arg;
+    assert_int_equal(index, expected.answered + (int)ahead);
+    expected.foretold |= 1u << index;
+}
+
+static void answers_are_foretold(void **state)
+{
+    struct world *w = *state;
+    struct event event = make_event("soon");
+    struct answer other = {.text = "other"};
+    configure(w, &event);
+    queue_on_soon(w->queue, on_expected, on_soon);
+    for (int i = 0; i < IN_A_BATCH; i++) {
+        char buyer[32];
+        snprintf(buyer, sizeof(buyer), "u:%d", i);
+        expected.indexes[i] = i;
+        assert_int_equal(queue_join(w->queue, QUEUE_JOIN, "soon", buyer, NULL, on_expected,
+                                    &expected.indexes[i]),
+                         ST_OK);
+    }
+    /* Who waits otherwise is not. */
+    CALL_OK(w, &other, queue_join(w->queue, QUEUE_JOIN, "soon", "u:other", NULL, on_place, &other));
+    assert_int_equal(expected.answered, IN_A_BATCH);
+    queue_on_soon(w->queue, NULL, NULL);
+}
+
 /* Each in a turn of its own, while Redis is busy with the first: they are decided in one call, which
  * the numbers they are all told show. */
 static void joins_gather_while_a_call_is_under_way(void **state)
@@ -844,6 +895,7 @@ int main(void)
         cmocka_unit_test(without_a_config),
         cmocka_unit_test(what_is_written_is_read),
         cmocka_unit_test(one_turn_many_callers),
+        cmocka_unit_test(answers_are_foretold),
         cmocka_unit_test(joins_gather_while_a_call_is_under_way),
         cmocka_unit_test(proofs_and_leaving),
         cmocka_unit_test(signs_of_life),

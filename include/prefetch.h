@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * prefetch: memory is asked for before it is needed. With thousands of connections, what belongs to one has left
+ * the cache when its turn comes, and each line of it takes a tenth of a microsecond to come back. A
+ * hint: nothing is read, so any address will do.
+ */
+#ifndef TIKETI_PREFETCH_H
+#define TIKETI_PREFETCH_H
+
+#include <stddef.h>
+
+#define PREFETCH_LINE 64
+
+static inline void prefetch(const void *start, size_t len)
+{
+    for (size_t at = 0; at < len; at += PREFETCH_LINE)
+        __builtin_prefetch((const char *)start + at, 1); /* it will be written, too */
+}
+
+#endif
