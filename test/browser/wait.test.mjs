@@ -114,6 +114,27 @@ test('waits, is let in, and is told so in every way he asked for', async () => {
   await reader.close();
 });
 
+test('the way in stays where it is while the page comes alive', async () => {
+  const id = await world.sale({ threshold: 100 });
+  const reader = await browser.reader();
+  await reader.context.addInitScript(() => {
+    globalThis.tops = new Set();
+    const look = () => {
+      const enter = document.getElementById('enter');
+      if (enter) globalThis.tops.add(Math.round(enter.getBoundingClientRect().top));
+      requestAnimationFrame(look);
+    };
+    requestAnimationFrame(look);
+  });
+  await reader.open(world.url(id));
+  await showing(reader, 'admitted');
+  await reader.shows('#countdown_number', /^(10:00|9:\d\d)$/);
+  await live(reader);
+  const tops = await reader.page.evaluate(() => new Promise((accept) => requestAnimationFrame(() => requestAnimationFrame(() => accept([...globalThis.tops])))));
+  assert.equal(tops.length, 1, `at ${tops.join(', ')}`);
+  await reader.close();
+});
+
 test('nobody is notified who has not asked for it', async () => {
   const { inside, id, reader } = await waiting();
   await reader.page.evaluate(() => {
