@@ -44,6 +44,9 @@ async function openSale(server, settings) {
   return event.id;
 }
 
+// How many sales the books have.
+const sold = async () => (await database.query("SELECT FROM reservations WHERE status = 'confirmed'")).length;
+
 const environment = (server) => ({
   ...SECRETS, HTTP_PORT: server.port, WS_PORT: server.wsPort, REDIS_URL: redis.url, DATABASE_URL: database.url, LOG_LEVEL: 'warn',
 });
@@ -111,7 +114,7 @@ test('a sale over four shared connections, as behind an ingress', async (t) => {
   const run = rehearse(server, [
     '--event', id, '--users', '150', '--connections', '4', '--processes', '2', '--arrive', '1s', '--buy', '0.9', '--abandon', '0.1', '--think', '100ms..1500ms',
   ]);
-  await waitUntil(async () => (await database.query("SELECT FROM reservations WHERE status = 'confirmed'")).length >= 10, 30000, 'sales');
+  await waitUntil(async () => (await sold()) >= 10, 30000, 'sales');
   await server.kill();
   await server.start();
   const { report, stdout } = await run;
@@ -189,7 +192,7 @@ test('Redis is emptied: the order holds', async (t) => {
   const server = await Server.start({ redis, database, env: { RESTORE_MS: 30000 } });
   t.after(() => server.stop());
   const id = await openSale(server, { threshold: 5, grid: { rows: 2, seatsPerRow: 20 } });
-  const emptied = waitUntil(async () => (await database.query("SELECT FROM reservations WHERE status = 'confirmed'")).length >= 10, 30000, 'sales')
+  const emptied = waitUntil(async () => (await sold()) >= 10, 30000, 'sales')
     .then(() => redis.cli('FLUSHALL'));
   const { report, stdout } = await rehearse(server, [
     '--event', id, '--users', '80', '--arrive', '1s', '--buy', '1', '--abandon', '0', '--think', '300ms..1s', '--max-time', '90s',
@@ -204,7 +207,7 @@ for (const processes of [1, 2]) test(`what is broken behind its back is noticed,
   const server = await serve(t);
   const id = await openSale(server, { threshold: 3, intervalMs: 60000, grid: { rows: 1, seatsPerRow: 50 } });
   const tampering = (async () => {
-    await waitUntil(async () => (await database.query("SELECT FROM reservations WHERE status = 'confirmed'")).length === 3, 12000, 'sales');
+    await waitUntil(async () => (await sold()) === 3, 12000, 'sales');
     await database.query("UPDATE seats SET status = 'available', holder = NULL WHERE status = 'sold' AND number = 2");
     await database.query("UPDATE payments SET reference = 'another' WHERE id = (SELECT max(id) FROM payments)");
     await redis.cli('XADD', `log:{${id}}`, '*', 'kind', 'promote', 'buyer', 'u:nobody', 'place', '9999999999999999', 'epoch', '1',
