@@ -19,9 +19,10 @@ FUZZ_SECONDS ?= 30
 comma := ,
 variant := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 out := build/$(variant)
-BIN := $(if $(filter gcc,$(variant)),build,$(out))/tiketi
+bin := $(if $(filter gcc,$(variant)),build,$(out))
+PROGRAMS := $(bin)/tiketi
 
-export TIKETI_BIN := $(CURDIR)/$(BIN)
+export TIKETI_BIN := $(CURDIR)/$(bin)/tiketi
 export TIKETI_OUT := $(out)
 export TIKETI_SAN := $(SAN)
 
@@ -36,8 +37,9 @@ PKG_LIBS = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PACKAGES)))$(PKG_LIBS
 
 SAN_FLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wvla -Werror
-# -iquote, not -I: our headers must never stand in for another library's of the same name.
-ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -O2 -g $(WARNINGS) -iquote include -pthread \
+# -iquote, not -I: our headers must never stand in for another library's of the same name. include/ has
+# each noun's contract, src/ what only the files of one noun share.
+ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -O2 -g $(WARNINGS) -iquote include -iquote src -pthread \
 	$(SAN_FLAGS) $(PKG_CFLAGS) $(CFLAGS)
 # The libraries below us allocate a dozen small pieces for each request: jemalloc hands them out at
 # half of what glibc needs. Sanitizers bring an allocator of their own.
@@ -48,13 +50,15 @@ ALL_LIBS = $(PKG_LIBS) -lhttp_parser -lwslay -lm $(ALLOCATOR)
 
 # --- files -------------------------------------------------------------------------------
 
-sources := $(wildcard src/*.c)
-objects := $(patsubst src/%.c,$(out)/src/%.o,$(filter-out src/main.c,$(sources))) $(out)/gen/embed.o
+sources := $(wildcard src/*.c src/*/*.c)
+mains := src/main.c
+objects := $(patsubst src/%.c,$(out)/src/%.o,$(filter-out $(mains),$(sources))) $(out)/gen/embed.o
 archive := $(out)/libtiketi.a
-unit_tests := $(patsubst test/unit/%.c,$(out)/unit/%,$(wildcard test/unit/test_*.c))
+unit_tests := $(patsubst test/unit/%.c,$(out)/unit/%,$(wildcard test/unit/*/test_*.c))
 fuzz_names := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 replays := $(fuzz_names:%=$(out)/replay/%)
-c_files := $(wildcard src/*.c include/*.h test/unit/*.[ch] test/fuzz/*.[ch] test/bench/*.[ch])
+headers := $(wildcard include/*/*.h src/*.h src/*/*.h)
+c_files := $(sources) $(headers) $(wildcard test/unit/*/*.[ch] test/fuzz/*.[ch] test/bench/*.[ch])
 
 .PHONY: all run test test-unit test-corpus test-lua test-integration test-property test-browser screenshots test-nightly fuzz bench lint format \
 	clean help install-deps FORCE
@@ -62,7 +66,7 @@ c_files := $(wildcard src/*.c include/*.h test/unit/*.[ch] test/fuzz/*.[ch] test
 .SECONDARY:
 MAKEFLAGS += --no-builtin-rules
 
-all: $(BIN) ## build the program (CC=clang, SAN=address,undefined, SAN=thread)
+all: $(PROGRAMS) ## build the programs (CC=clang, SAN=address,undefined, SAN=thread)
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.* ## ' Makefile | sed 's/:.* ## /\t/' | expand -t 18
@@ -72,8 +76,10 @@ quiet = $(if $(V),,@echo '  $(1)' '$@';)
 
 # --- build -------------------------------------------------------------------------------
 
-$(BIN): $(out)/src/main.o $(archive)
-	$(call quiet,LINK)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(ALL_LIBS)
+$(bin)/tiketi: $(out)/src/main.o
+
+$(PROGRAMS): $(archive)
+	$(call quiet,LINK)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(archive) $(ALL_LIBS)
 
 $(archive): $(objects)
 	@rm -f $@
@@ -93,7 +99,7 @@ build/gen/embed.c: FORCE
 	@mkdir -p $(@D)
 	@src/embed.sh > $@.$$PPID && { cmp -s $@.$$PPID $@ && rm $@.$$PPID || mv $@.$$PPID $@; }
 
--include $(wildcard $(out)/src/*.d $(out)/gen/*.d $(out)/unit/*.d $(out)/fuzz/*.d)
+-include $(wildcard $(out)/src/*.d $(out)/src/*/*.d $(out)/gen/*.d $(out)/unit/*/*.d $(out)/fuzz/*.d)
 
 # --- run ---------------------------------------------------------------------------------
 
@@ -175,7 +181,7 @@ lint: ## format, layers, banned functions, source tour, OpenAPI, shellcheck, cla
 .PHONY: tidy
 tidy: $(sources:src/%.c=build/tidy/%.ok)
 
-build/tidy/%.ok: src/%.c $(wildcard include/*.h) .clang-tidy
+build/tidy/%.ok: src/%.c $(headers) .clang-tidy
 	@mkdir -p $(@D)
 	@clang-tidy --quiet $< -- $(ALL_CFLAGS) && touch $@
 

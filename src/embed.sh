@@ -68,7 +68,7 @@ close_table() {
 }
 
 table=
-printf '/* Made by src/embed.sh. Do not edit. */\n\n#include <stddef.h>\n\n#include "embed.h"\n\n'
+printf '/* Made by src/embed.sh. Do not edit. */\n\n#include <stddef.h>\n\n#include "base/embed.h"\n\n'
 
 shared=lua/shared.lua
 [ -e "$shared" ] || shared=/dev/null

@@ -11,16 +11,16 @@
  */
 #include "worker.h"
 
-#include "buf.h"
-#include "catalog.h"
-#include "db.h"
-#include "gateway.h"
-#include "log.h"
-#include "loop.h"
-#include "processor.h"
-#include "queue.h"
-#include "redis.h"
-#include "token.h"
+#include "auth/token.h"
+#include "base/buf.h"
+#include "base/log.h"
+#include "gateway/gateway.h"
+#include "net/db.h"
+#include "net/loop.h"
+#include "net/redis.h"
+#include "processor/processor.h"
+#include "queue/catalog.h"
+#include "queue/queue.h"
 
 #include <pthread.h>
 #include <stdio.h>

@@ -111,9 +111,10 @@ run_program() {
 
 suite_unit() {
     export CMOCKA_MESSAGE_OUTPUT=tap
-    for source in test/unit/test_*.c; do
+    for source in test/unit/*/test_*.c; do
         [ -e "$source" ] || continue
-        run_program "$(basename "$source" .c)" "$TIKETI_OUT/unit/$(basename "$source" .c)"
+        name=${source#test/unit/}
+        run_program "$(basename "$source" .c)" "$TIKETI_OUT/unit/${name%.c}"
     done
 }
 

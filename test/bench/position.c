@@ -3,8 +3,8 @@
  * position: what a pod would show: argv[1] is a file with the rank index, places come one to a line;
  * their positions go out the same way.
  */
-#include "buf.h"
-#include "index.h"
+#include "base/buf.h"
+#include "queue/index.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -9,13 +9,13 @@ cd "$(dirname "$0")/../.."
 mkdir -p build/bench
 # With the allocator the service has.
 # shellcheck disable=SC2046 # the flags are words
-"${CC:-gcc}" -O2 -iquote include -o build/bench/hello test/bench/hello.c $(pkg-config --cflags --libs libmicrohttpd libuv) -Wl,--no-as-needed -ljemalloc
+"${CC:-gcc}" -O2 -iquote include -iquote src -o build/bench/hello test/bench/hello.c $(pkg-config --cflags --libs libmicrohttpd libuv) -Wl,--no-as-needed -ljemalloc
 # shellcheck disable=SC2046
-"${CC:-gcc}" -O2 -iquote include -o build/bench/held test/bench/held.c $(pkg-config --cflags --libs libmicrohttpd libuv hiredis) -Wl,--no-as-needed -ljemalloc
+"${CC:-gcc}" -O2 -iquote include -iquote src -o build/bench/held test/bench/held.c $(pkg-config --cflags --libs libmicrohttpd libuv hiredis) -Wl,--no-as-needed -ljemalloc
 export BENCH_HELD=$PWD/build/bench/held
 # What a pod computes from the rank index, for places that come one to a line.
 lib=build/$(basename "${CC:-gcc}")/libtiketi.a
-"${CC:-gcc}" -O2 -iquote include -o build/bench/position test/bench/position.c "$lib" -ljansson -lcrypto -lm
+"${CC:-gcc}" -O2 -iquote include -iquote src -o build/bench/position test/bench/position.c "$lib" -ljansson -lcrypto -lm
 export BENCH_POSITION=$PWD/build/bench/position
 # shellcheck disable=SC2046
 "${CC:-gcc}" -O2 -D_GNU_SOURCE -o build/bench/echo test/bench/echo.c $(pkg-config --cflags --libs libwebsockets libuv) -Wl,--no-as-needed -ljemalloc

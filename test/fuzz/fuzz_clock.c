@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* clock: what is accepted as a time is the same moment when it is written and read again. */
-#include "clock.h"
+#include "base/clock.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,8 +4,8 @@
  * that keeps its ranges and from which keys can be made or not, or an error that says something.
  * Only names of the list below are set: none that makes the program read a file.
  */
-#include "config.h"
-#include "token.h"
+#include "auth/token.h"
+#include "base/config.h"
 
 #include <stdlib.h>
 #include <string.h>

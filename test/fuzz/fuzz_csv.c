@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* csv: whatever comes, in one piece or byte by byte: the same rows, the same refusal, at the same place;
  * and what was read, written again with quotes, reads back as the same cells. */
-#include "buf.h"
-#include "csv.h"
+#include "base/buf.h"
+#include "base/csv.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* json: what is accepted is written as JSON that reads back to the same text; readers hold. */
-#include "json.h"
+#include "base/json.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* language: every header leads to one of our languages. */
-#include "language.h"
+#include "page/language.h"
 
 #include <stdint.h>
 #include <stdlib.h>

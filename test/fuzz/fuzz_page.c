@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* page: whatever a template is, it is filled or refused; what is escaped has no way out. */
-#include "page.h"
+#include "page/page.h"
 
 #include <stdlib.h>
 #include <string.h>

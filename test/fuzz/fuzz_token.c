@@ -7,9 +7,9 @@
  *   k  a JWKS document
  *   b  base64url
  */
-#include "base64url.h"
-#include "jws.h"
-#include "token.h"
+#include "auth/jws.h"
+#include "auth/token.h"
+#include "base/base64url.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>

@@ -1,44 +1,34 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# The include rule: a file may include headers of lower layers and its own; never of its own
-# layer or above. What is allowed besides stands in this file and nowhere else.
+# The order of the folders: a file includes headers of its own folder and of the folders below it, never
+# of one above. The roles api, gateway and processor meet in Redis and never include each other; the
+# programs crowd and provider stand beside the service, and nothing of the service includes them.
 #
-# And one library, one includer: only the file named for it may include a library's headers.
+# Within a folder no two files include each other (a file is x.c with x.h and x_internal.h), and a header in
+# src/ is for the files of its own folder and for tests.
 #
-# Files that share a noun are one module (api.c and api_queue.c, redis.c and redis_link.c): a
-# module's files may share its headers.
+# One library, one includer: only the files named here include a library's headers.
 
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 
 awk '
 BEGIN {
-    # --- the layers, bottom first ---------------------------------------------------------
-    layer(0, "status log clock buf base64url config token claims jws metrics json crash embed table hash prefetch client rate options process csv language messages page reference money")
-    layer(1, "loop httpd redis db ws dial agenda")
-    layer(2, "event admission catalog queue index lease reservation ledger presence ticket seat brand logos")
-    layer(3, "api gateway processor")
-    layer(4, "worker crowd provider main")
-
-    # --- same-layer includes that are allowed ---------------------------------------------
-    everyone(0, "status log clock buf")     # the words the rest of the base is written in
-    everyone(1, "loop")                     # drivers live on the loop
-    everyone(2, "event")                    # the noun of the domain
-    allow("config", "token")                # keys are checked where they are read
-    allow("token", "config jws json claims crash") # keys come from the settings; tickets are JWS of JSON
-    allow("claims", "json jws")             # the payload of a JWT
-    allow("table", "hash")
-    allow("jws", "json base64url")
-    allow("messages", "language json embed") # the words, by language, from the embedded files
-    allow("catalog", "queue index")         # the live copy of an event, and its rank index
-    allow("queue", "index")                 # decodes what lua/index.lua publishes
-    allow("lease", "queue")                 # ask queue for Redis keys and scripts
-    allow("ledger", "queue reservation")
-    allow("presence", "queue")
-    allow("seat", "queue")
-    allow("logos", "catalog")               # the stored events
-    allow("main", "worker crowd provider")
+    # --- the folders, bottom first, and those each may include ------------------------------
+    folder("base", "")
+    folder("net", "base")
+    folder("auth", "base net")
+    folder("queue", "base net auth")
+    folder("selling", "base net auth queue")
+    folder("page", "base net auth queue selling")
+    folder("api", "base net auth queue selling page")
+    folder("gateway", "base net auth queue selling page")
+    folder("processor", "base net auth queue selling page")
+    folder("main", "base net auth queue selling page api gateway processor crowd provider")
+    folder("client", "base net")
+    folder("crowd", "base net auth queue selling page client")
+    folder("provider", "base net auth queue selling page client")
 
     # --- the only includers of each library -----------------------------------------------
     library("microhttpd.h", "httpd.c httpd_req.c httpd_req.h")
@@ -51,53 +41,78 @@ BEGIN {
     library("http_parser.h", "dial.c")
     library("wslay/", "dial_frame.c")
 
-    while (("ls include/*.h src/*.c 2>/dev/null" | getline file) > 0) check(file)
+    # --- files that still include each other, to be cut ------------------------------------
+    pending("net/redis net/redis_link", "base/buf base/log", "crowd/crowd_buyer crowd/crowd_memory")
+    pending("net/ws net/ws_lobby", "net/ws net/ws_handshake", "queue/catalog queue/catalog_lookup")
+    pending("net/httpd net/httpd_req", "net/db net/db_link", "crowd/crowd_buyer crowd/crowd_request")
+    pending("crowd/crowd_audit crowd/crowd_money", "crowd/crowd_audit crowd/crowd_sales", "")
+
+    while (("ls include/*/*.h src/*.[ch] src/*/*.[ch] 2>/dev/null" | getline file) > 0) {
+        files++
+        check(file)
+    }
+    if (files < 100) complain("layers.sh found " files + 0 " files: it does not look where they are")
+    for (pair in includes) {
+        split(pair, ends, SUBSEP)
+        if (ends[1] < ends[2] && ((ends[2], ends[1]) in includes) && !((ends[1] " " ends[2]) in waiting))
+            complain(ends[1] " and " ends[2] " include each other")
+    }
     exit failed
 }
 
-function layer(number, names,    list, n, i) {
-    n = split(names, list, " ")
-    for (i = 1; i <= n; i++) level[list[i]] = number
-}
-function everyone(number, names,    list, n, i) {
-    n = split(names, list, " ")
-    for (i = 1; i <= n; i++) shared[number, list[i]] = 1
-}
-function allow(who, names,    list, n, i) {
-    n = split(names, list, " ")
-    for (i = 1; i <= n; i++) allowed[who, list[i]] = 1
+function folder(name, below,    list, n, i) {
+    known[name] = 1
+    allowed[name, name] = 1
+    n = split(below, list, " ")
+    for (i = 1; i <= n; i++) allowed[name, list[i]] = 1
 }
 function library(prefix, names,    list, n, i) {
     libraries[prefix] = names
     n = split(names, list, " ")
     for (i = 1; i <= n; i++) owner[prefix, list[i]] = 1
 }
+function pending(a, b, c) {
+    waiting[a] = waiting[b] = waiting[c] = 1
+}
 function complain(text) {
     print text
     failed = 1
 }
-# module: src/api_queue.c -> api
-function module(file) {
-    sub(/^.*\//, "", file)
-    sub(/\.[ch]$/, "", file)
-    sub(/_.*$/, "", file)
-    return file
+# folder_of: src/queue/queue.c -> queue, src/main.c -> main, queue/queue.h -> queue, worker.h -> main
+function folder_of(path) {
+    sub(/^(src|include)\//, "", path)
+    if (path !~ /\//) return "main"
+    sub(/\/.*$/, "", path)
+    return path
+}
+# noun_of: src/queue/queue_internal.h -> queue/queue
+function noun_of(path) {
+    sub(/^(src|include)\//, "", path)
+    sub(/(_internal)?\.[ch]$/, "", path)
+    return path
+}
+function exists(path,    line, found) {
+    found = (getline line < path) >= 0
+    close(path)
+    return found
 }
 function check(file,    line, number, name, self, base) {
-    self = module(file)
+    self = folder_of(file)
     base = file
     sub(/^.*\//, "", base)
-    if (!(self in level))
-        return complain(file ": no layer; name it in test/lint/layers.sh")
+    if (!(self in known))
+        return complain(file ": folder " self " has no place in the order; name it in test/lint/layers.sh")
     while ((getline line < file) > 0) {
         number++
         if (line ~ /^ *# *include *"/) {
             split(line, quoted, "\"")
-            name = module(quoted[2])
-            if (!(name in level)) complain(file ":" number ": " quoted[2] " has no layer")
-            else if (!may(self, name))
-                complain(file ":" number ": layer " level[self] " (" self ") may not include " \
-                    quoted[2] " of layer " level[name])
+            name = folder_of(quoted[2])
+            if (!((self, name) in allowed))
+                complain(file ":" number ": " self " may not include " quoted[2])
+            else if (name != self && !exists("include/" quoted[2]))
+                complain(file ":" number ": " quoted[2] " is for the files of " name " alone")
+            else if (name == self && noun_of(quoted[2]) != noun_of(file))
+                includes[noun_of(file), noun_of(quoted[2])] = 1
         } else if (line ~ /^ *# *include *</) {
             name = line
             sub(/^[^<]*</, "", name)
@@ -107,8 +122,5 @@ function check(file,    line, number, name, self, base) {
         }
     }
     close(file)
-}
-function may(self, name) {
-    return name == self || level[name] < level[self] || (self, name) in allowed ||
-        (level[name] == level[self] && (level[self], name) in shared)
-}' </dev/null
+}' </dev/null || exit 1
+

@@ -5,9 +5,9 @@
 # 60 (look again), and the middle of all.
 
 cd "$(dirname "$0")/../.." || exit 0
-wc -l src/*.c | awk '$2 != "total" && $1 > 800 { print "size: " $2 " has " $1 " lines" }'
+wc -l src/*.c src/*/*.c | awk '$2 != "total" && $1 > 800 { print "size: " $2 " has " $1 " lines" }'
 # A function's body stands between a "{" and a "}" in the first column.
-for file in src/*.c; do
+for file in src/*.c src/*/*.c; do
     awk -v file="$file" '
         /^\{/ && head != "" { start = FNR; name = head }
         /^\}/ && start { print FNR - start - 1, file, name; start = 0 }

@@ -9,7 +9,7 @@ if [ ! -e README.md ]; then
     exit 1
 fi
 status=0
-for file in src/*.c; do
+for file in src/*.c src/*/*.c; do
     name=$(basename "$file")
     if ! grep -qw -- "$name" README.md; then
         echo "README.md: the source tour does not name $name"
@@ -17,7 +17,7 @@ for file in src/*.c; do
     fi
 done
 for name in $(grep -oE '\b[a-z][a-z0-9_]*\.c\b' README.md | sort -u); do
-    if [ ! -e "src/$name" ]; then
+    if [ -z "$(find src -name "$name")" ]; then
         echo "README.md names $name, which is not in src/"
         status=1
     fi

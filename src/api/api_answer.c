@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * api_answer: how a request is answered: headers, cookies, problem documents; the only map from enum
+ * status to HTTP, and from what PostgreSQL refused to a problem.
+ *
+ * Each answer is counted and, from 500 on, logged, exactly once, here. Called by: api and its
+ * handlers.
+ */
+#include "api/api.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "net/client_ip.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DAY_S          (24 * 3600)
+#define GUEST_COOKIE_S (8 * DAY_S) /* given once a day, it outlives every ticket's */
+#define PREFERENCE_S   (365 * DAY_S)
+
+const char *api_request_id(struct api_call *call)
+{
+    if (call->request_id[0] == '\0')
+        (void)snprintf(call->request_id, sizeof(call->request_id), "%s%" PRIx64,
+                       call->api->request_prefix, call->request_number);
+    return call->request_id;
+}
+
+static void finish(struct api_call *call, unsigned code)
+{
+    const uint64_t took_us = (clock_mono_ns() - call->started_ns) / 1000;
+    metrics_http(call->metric, code, took_us);
+    call->answered = true;
+    if (code >= 500)
+        log_warn("request failed", LOG_TEXT("requestId", api_request_id(call)),
+                 LOG_TEXT("path", http_req_path(call->req)), LOG_NUM("status", code));
+    else
+        log_debug("request", LOG_TEXT("requestId", api_request_id(call)),
+                  LOG_TEXT("path", http_req_path(call->req)), LOG_NUM("status", code),
+                  LOG_NUM("us", took_us));
+}
+
+/* Secure cookies when the buyer's own connection is HTTPS, as a proxy of ours says. */
+bool api_over_https(const struct api_call *call)
+{
+    if (call->api->config->trusted_proxies == NULL)
+        return false;
+    const char *proto = http_req_header(call->req, "X-Forwarded-Proto");
+    return proto != NULL && strcmp(proto, "https") == 0 &&
+           client_ip_trusted(call->api->client_ip, http_req_peer(call->req));
+}
+
+/* On the way of every join: written without printf. */
+void api_set_cookie(struct api_call *call, const char *prefix, const char *name, const char *value,
+                    int64_t max_age_s)
+{
+    struct buf *text = &call->api->header;
+    buf_reset(text);
+    buf_add_str(text, prefix);
+    buf_add_str(text, name);
+    buf_add_char(text, '=');
+    buf_add_str(text, value != NULL ? value : "");
+    buf_add_str(text, "; Path=/; Max-Age=");
+    buf_add_int(text, value != NULL ? max_age_s : 0);
+    buf_add_str(text, "; HttpOnly; SameSite=Lax");
+    if (api_over_https(call))
+        buf_add_str(text, "; Secure");
+    http_req_add_header(call->req, "Set-Cookie", buf_str(text));
+}
+
+void api_set_preference(struct api_call *call, const char *name, const char *value)
+{
+    api_set_cookie(call, name, "", value, PREFERENCE_S);
+}
+
+/* Each header costs what a tenth of a bare answer does: so a guest is given his cookie once a day. */
+static void give_guest_cookie(struct api_call *call)
+{
+    const int64_t today = clock_wall_s() / DAY_S;
+    char cookie[GUEST_COOKIE_SIZE];
+    if (call->guest_day == today)
+        return;
+    token_write_guest(call->buyer, today, cookie);
+    api_set_cookie(call, API_GUEST_COOKIE, "", cookie, GUEST_COOKIE_S);
+}
+
+/* The request's id goes with what went wrong, for whoever looks for it in the logs. An answer to a
+ * POST is not stored by anybody as it is. */
+static void add_common_headers(struct api_call *call, unsigned code)
+{
+    const bool post = strcmp(http_req_method(call->req), "POST") == 0;
+    if (code >= 400)
+        http_req_add_header(call->req, "X-Request-Id", api_request_id(call));
+    if (!call->cacheable && !post)
+        http_req_add_header(call->req, "Cache-Control", "no-store");
+    if (call->guest)
+        give_guest_cookie(call);
+}
+
+static void answer(struct api_call *call, unsigned code, const char *type, const char *body,
+                   size_t len)
+{
+    const api_presenter present = call->present;
+    if (present != NULL) {
+        call->present = NULL;
+        present(call, code, body, len);
+        return;
+    }
+    add_common_headers(call, code);
+    finish(call, code);
+    http_reply(call->req, code, type, body, len);
+}
+
+void api_answer(struct api_call *call, unsigned code, const char *json, size_t len)
+{
+    answer(call, code, len > 0 ? "application/json" : NULL, json, len);
+}
+
+void api_answer_page(struct api_call *call, unsigned code, const char *html, size_t len)
+{
+    call->present = NULL;
+    answer(call, code, "text/html; charset=utf-8", html, len);
+}
+
+void api_answer_static(struct api_call *call, const char *type, const char *body, size_t len)
+{
+    add_common_headers(call, 200);
+    finish(call, 200);
+    http_reply_static(call->req, 200, type, body, len);
+}
+
+void api_answer_shared(struct api_call *call, const char *json, size_t len,
+                       void (*release)(void *owner), void *owner)
+{
+    add_common_headers(call, 200);
+    finish(call, 200);
+    http_reply_shared(call->req, 200, "application/json", json, len, release, owner);
+}
+
+bool api_not_modified(struct api_call *call, const char *etag, const char *cache_control)
+{
+    const char *known = http_req_header(call->req, "If-None-Match");
+    call->cacheable = true;
+    http_req_add_header(call->req, "Cache-Control", cache_control);
+    http_req_add_header(call->req, "ETag", etag);
+    if (known == NULL || (strcmp(known, "*") != 0 && strstr(known, etag) == NULL))
+        return false;
+    api_answer(call, 304, "", 0);
+    return true;
+}
+
+void api_answer_json(struct api_call *call, unsigned code, const struct json *body)
+{
+    struct buf *text = &call->api->text;
+    buf_reset(text);
+    json_write(body, text);
+    answer(call, code, code < 400 ? "application/json" : "application/problem+json", buf_str(text),
+           text->len);
+}
+
+void api_answer_text(struct api_call *call, const char *type, const char *body, size_t len)
+{
+    answer(call, 200, type, body, len);
+}
+
+void api_answer_stream(struct api_call *call, const char *type, http_more_cb more)
+{
+    add_common_headers(call, 200);
+    finish(call, 200);
+    http_reply_stream(call->req, 200, type, more, call);
+}
+
+const char *api_title(unsigned code)
+{
+    switch (code) {
+    case 400:
+        return "Bad Request";
+    case 401:
+        return "Unauthorized";
+    case 403:
+        return "Forbidden";
+    case 404:
+        return "Not Found";
+    case 405:
+        return "Method Not Allowed";
+    case 409:
+        return "Conflict";
+    case 410:
+        return "Gone";
+    case 412:
+        return "Precondition Failed";
+    case 413:
+        return "Content Too Large";
+    case 414:
+        return "URI Too Long";
+    case 429:
+        return "Too Many Requests";
+    case 431:
+        return "Request Header Fields Too Large";
+    case 503:
+        return "Service Unavailable";
+    default:
+        return code < 500 ? "Bad Request" : "Internal Server Error";
+    }
+}
+
+static void add_json_member(struct buf *out, const char *key, const char *value)
+{
+    buf_printf(out, ",\"%s\":", key);
+    buf_add_json_str(out, value, strlen(value));
+}
+
+void api_problem(struct api_call *call, unsigned code, const char *slug, const char *detail,
+                 const char *field)
+{
+    struct buf *out = &call->api->text;
+    buf_reset(out);
+    buf_printf(out, "{\"type\":\"urn:tiketi:problem:%s\"", slug);
+    add_json_member(out, "title", api_title(code));
+    buf_printf(out, ",\"status\":%u,\"code\":\"%s\"", code, slug);
+    if (detail != NULL)
+        add_json_member(out, "detail", detail);
+    if (field != NULL)
+        add_json_member(out, "field", field);
+    add_json_member(out, "requestId", api_request_id(call));
+    buf_add_char(out, '}');
+    if (code == 503 || code == 429)
+        http_req_add_header(call->req, "Retry-After", "1");
+    if (code == 401)
+        http_req_add_header(call->req, "WWW-Authenticate", "Bearer");
+    answer(call, code, "application/problem+json", buf_str(out), out->len);
+}
+
+void api_fail(struct api_call *call, enum status status)
+{
+    static const struct {
+        unsigned code;
+        const char *slug, *detail;
+    } map[] = {
+        [ST_OK] = {500, "internal", "The request ended without an answer."},
+        [ST_INVALID] = {400, "invalid", "The request is not valid."},
+        [ST_UNAUTHORIZED] = {401, "unauthorized", "No valid credential."},
+        [ST_DENIED] = {403, "forbidden", "This is not yours to do."},
+        [ST_NOT_FOUND] = {404, "not-found", "There is no such thing here."},
+        [ST_CONFLICT] = {409, "conflict", "The present state does not allow this."},
+        [ST_STALE] = {412, "version-changed", "It was changed meanwhile: read it again."},
+        [ST_GONE] = {410, "event-closed", "The event is closed."},
+        [ST_FULL] = {503, "overloaded", "Too much is under way: try again shortly."},
+        [ST_TOO_LARGE] = {413, "too-large", "The request is too large."},
+        [ST_TIMEOUT] = {503, "timeout", "A backend did not answer in time: try again."},
+        [ST_UNAVAILABLE] = {503, "unavailable", "A backend is out of reach: try again."},
+        [ST_INTERNAL] = {500, "internal", "Something went wrong on our side."},
+    };
+    api_problem(call, map[status].code, map[status].slug, map[status].detail, NULL);
+}
+
+void api_invalid(struct api_call *call, const struct json_error *error)
+{
+    api_problem(call, 400, "invalid", error->detail, error->field);
+}
+
+/* ---- what PostgreSQL wrote ---- */
+
+/* A refusal: the body's own detail and seats in a problem document. */
+static void answer_refusal(struct api_call *call, enum status status, const char *outcome,
+                           const char *json, size_t len)
+{
+    static const unsigned code_of[] = {
+        [ST_INVALID] = 400, [ST_DENIED] = 403, [ST_NOT_FOUND] = 404,   [ST_CONFLICT] = 409,
+        [ST_STALE] = 412,   [ST_GONE] = 410,   [ST_UNAVAILABLE] = 503,
+    };
+    struct json_error error;
+    struct json *body = json_parse(json, len, HTTPD_BODY_MAX, &error);
+    const unsigned code = status < sizeof(code_of) / sizeof(code_of[0]) ? code_of[status] : 0;
+    if (body == NULL || code == 0) {
+        json_free(body);
+        api_fail(call, status);
+        return;
+    }
+    char type[96];
+    (void)snprintf(type, sizeof(type), "urn:tiketi:problem:%s", outcome);
+    json_set_str(body, "type", type);
+    json_set_str(body, "title", api_title(code));
+    json_set_str(body, "code", outcome);
+    json_set_int(body, "status", code);
+    json_set_str(body, "requestId", api_request_id(call));
+    if (code == 503)
+        http_req_add_header(call->req, "Retry-After", "1");
+    api_answer_json(call, code, body);
+    json_free(body);
+}
+
+void api_answer_outcome(struct api_call *call, enum status status, unsigned ok_code,
+                        const char *outcome, const char *json, size_t len)
+{
+    if (status == ST_OK)
+        api_answer(call, ok_code, json, len);
+    else if (json != NULL && outcome != NULL)
+        answer_refusal(call, status, outcome, json, len);
+    else
+        api_fail(call, status);
+}
+
+/* ---- news ---- */
+
+void api_publish_seats_changed(struct api *api, const char *event)
+{
+    char message[EVENT_ID_MAX + 64];
+    const int len =
+        snprintf(message, sizeof(message),
+                 "{\"event\":\"seats-changed\",\"payload\":{\"eventId\":\"%s\"}}", event);
+    /* A hint: a lost one is made good by the next read of the map. */
+    if (queue_publish(api->queue, message, (size_t)len) != ST_OK)
+        log_debug("seats-changed was not published", LOG_TEXT("event", event));
+}

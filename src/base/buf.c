@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * buf: a growing byte buffer whose maximum is fixed at init.
+ *
+ * Failure is sticky, so that a writer of many small pieces checks once, at the end. Called by: all
+ * layers. Also the allocators that abort: for small fixed-size objects, whose absence nothing could
+ * be done about.
+ */
+#include "base/buf.h"
+
+#include "base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FIRST_CAP 128
+
+void buf_init(struct buf *buf, size_t max)
+{
+    *buf = (struct buf){.max = max};
+}
+
+void buf_clear(struct buf *buf)
+{
+    free(buf->data);
+    buf_init(buf, buf->max);
+}
+
+void buf_reset(struct buf *buf)
+{
+    buf->len = 0;
+    buf->failed = false;
+    if (buf->data != NULL)
+        buf->data[0] = '\0';
+}
+
+const char *buf_str(const struct buf *buf)
+{
+    return buf->data != NULL ? buf->data : "";
+}
+
+/* Room for `extra` more bytes and the NUL, or false and `failed`. */
+static bool reserve(struct buf *buf, size_t extra)
+{
+    if (buf->failed || extra > buf->max - buf->len) {
+        buf->failed = true;
+        return false;
+    }
+    const size_t need = buf->len + extra + 1;
+    if (need <= buf->cap)
+        return true;
+    size_t cap = buf->cap > 0 ? buf->cap : FIRST_CAP;
+    while (cap < need)
+        cap *= 2;
+    if (cap > buf->max + 1)
+        cap = buf->max + 1;
+    buf->data = xrealloc(buf->data, cap);
+    buf->cap = cap;
+    return true;
+}
+
+char *buf_extend(struct buf *buf, size_t len)
+{
+    if (!reserve(buf, len))
+        return NULL;
+    char *room = buf->data + buf->len;
+    buf->len += len;
+    buf->data[buf->len] = '\0';
+    return room;
+}
+
+void buf_truncate(struct buf *buf, size_t len)
+{
+    if (len >= buf->len)
+        return;
+    buf->len = len;
+    buf->data[len] = '\0';
+}
+
+void buf_add_slowly(struct buf *buf, const void *data, size_t len)
+{
+    char *room = buf_extend(buf, len);
+    if (room != NULL && len > 0)
+        memcpy(room, data, len);
+}
+
+void buf_add_uint(struct buf *buf, uint64_t value)
+{
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                                "25262728293031323334353637383940414243444546474849"
+                                "50515253545556575859606162636465666768697071727374"
+                                "75767778798081828384858687888990919293949596979899";
+    char digits[20];
+    size_t at = sizeof(digits);
+    for (; value >= 100; value /= 100) {
+        at -= 2;
+        memcpy(digits + at, pairs + 2 * (value % 100), 2);
+    }
+    if (value >= 10) {
+        at -= 2;
+        memcpy(digits + at, pairs + 2 * value, 2);
+    } else {
+        digits[--at] = (char)('0' + value);
+    }
+    buf_add(buf, digits + at, sizeof(digits) - at);
+}
+
+void buf_add_int(struct buf *buf, int64_t value)
+{
+    if (value < 0)
+        buf_add_char(buf, '-');
+    buf_add_uint(buf, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+}
+
+void buf_printf(struct buf *buf, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char *room = buf->data != NULL ? buf->data + buf->len : NULL;
+    const size_t left = buf->data != NULL ? buf->cap - buf->len : 0;
+    const int need = vsnprintf(room, left, format, args);
+    va_end(args);
+    if (need >= 0 && (size_t)need < left && !buf->failed) {
+        buf->len += (size_t)need;
+        return;
+    }
+    if (buf->data != NULL)
+        buf->data[buf->len] = '\0'; /* undo the partial write */
+    if (need < 0 || !reserve(buf, (size_t)need)) {
+        buf->failed = true;
+        return;
+    }
+    va_start(args, format);
+    (void)vsnprintf(buf->data + buf->len, buf->cap - buf->len, format, args);
+    va_end(args);
+    buf->len += (size_t)need;
+}
+
+/* Unicode 15, table 3-7: which second bytes may follow which first ones. */
+static const struct utf8_row {
+    unsigned char first, last, second_min, second_max;
+    size_t len;
+} utf8_rows[] = {
+    {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
+    {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
+    {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+};
+
+static bool utf8_follows(const struct utf8_row *row, const unsigned char *s, size_t len)
+{
+    if (len < row->len || s[1] < row->second_min || s[1] > row->second_max)
+        return false;
+    for (size_t i = 2; i < row->len; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return false;
+    }
+    return true;
+}
+
+size_t buf_utf8_len(const char *text, size_t len)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    if (len == 0)
+        return 0;
+    if (s[0] < 0x80)
+        return 1;
+    for (size_t i = 0; i < sizeof(utf8_rows) / sizeof(utf8_rows[0]); i++) {
+        if (s[0] >= utf8_rows[i].first && s[0] <= utf8_rows[i].last)
+            return utf8_follows(&utf8_rows[i], s, len) ? utf8_rows[i].len : 0;
+    }
+    return 0;
+}
+
+static void add_escape(struct buf *buf, unsigned char c)
+{
+    static const char short_form[] = {
+        ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r', ['"'] = '"'};
+    if (c == '\\' || (c < sizeof(short_form) && short_form[c] != 0)) {
+        buf_add_char(buf, '\\');
+        buf_add(buf, c == '\\' ? "\\" : &short_form[c], 1);
+        return;
+    }
+    buf_printf(buf, "\\u%04x", c);
+}
+
+/* What goes into a JSON string as it is: printable ASCII but for the quote and the backslash. */
+static const bool json_plain[256] = {
+    [' ' ... '!'] = true, ['#' ... '['] = true, [']' ... '~'] = true};
+
+void buf_add_json_str(struct buf *buf, const char *text, size_t len)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    size_t plain = 0; /* start of the bytes not yet written */
+    size_t i = 0;
+    buf_add_char(buf, '"');
+    while (i < len) {
+        const unsigned char c = s[i];
+        if (json_plain[c]) {
+            i++;
+            continue;
+        }
+        const size_t sequence = c >= 0x80 ? buf_utf8_len(text + i, len - i) : 0;
+        if (sequence > 0) {
+            i += sequence;
+            continue;
+        }
+        buf_add(buf, s + plain, i - plain);
+        if (c >= 0x80)
+            buf_add_str(buf, "\xef\xbf\xbd");
+        else
+            add_escape(buf, c);
+        plain = ++i;
+    }
+    buf_add(buf, s + plain, i - plain);
+    buf_add_char(buf, '"');
+}
+
+enum status buf_status(const struct buf *buf)
+{
+    return buf->failed ? ST_TOO_LARGE : ST_OK;
+}
+
+static void *or_abort(void *memory)
+{
+    if (memory == NULL) {
+        log_error("out of memory");
+        abort();
+    }
+    return memory;
+}
+
+void *xcalloc(size_t count, size_t size)
+{
+    return or_abort(calloc(count > 0 ? count : 1, size > 0 ? size : 1));
+}
+
+void *xrealloc(void *memory, size_t size)
+{
+    return or_abort(realloc(memory, size > 0 ? size : 1));
+}
+
+char *xstrdup(const char *text)
+{
+    return or_abort(strdup(text));
+}

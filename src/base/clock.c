@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * clock: wall and monotonic time; RFC 3339 text.
+ *
+ * The reader is our own, since strptime() accepts far more than RFC 3339 does. Called by: all
+ * layers. Owns nothing.
+ */
+#include "base/clock.h"
+
+#include <ctype.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define LAST_SECOND INT64_C(253402300799) /* 9999-12-31T23:59:59Z */
+
+int64_t clock_wall_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int64_t clock_wall_s(void)
+{
+    return (int64_t)time(NULL); /* as of the kernel's last tick */
+}
+
+uint64_t clock_mono_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+void clock_format_rfc3339(int64_t ms, char *out)
+{
+    int64_t rest_ms = ms % 1000;
+    time_t seconds = (time_t)(ms / 1000);
+    struct tm tm;
+    if (rest_ms < 0) {
+        rest_ms += 1000;
+        seconds--;
+    }
+    if (gmtime_r(&seconds, &tm) == NULL)
+        memset(&tm, 0, sizeof(tm));
+    (void)snprintf(out, CLOCK_RFC3339_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ",
+                   (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)(tm.tm_mon + 1) % 100,
+                   (unsigned)tm.tm_mday % 100, (unsigned)tm.tm_hour % 100,
+                   (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100, (unsigned)rest_ms % 1000);
+}
+
+void clock_format_http(int64_t s, char *out)
+{
+    const time_t seconds = (time_t)s;
+    struct tm tm;
+    if (gmtime_r(&seconds, &tm) == NULL)
+        memset(&tm, 0, sizeof(tm));
+    /* In the C locale, as nobody sets one. */
+    if (strftime(out, CLOCK_HTTP_SIZE, "%a, %d %b %Y %T GMT", &tm) == 0)
+        *out = '\0'; /* a year of five digits */
+}
+
+/* Reads exactly `digits` digits within [min, max] and moves the cursor. */
+static bool read_number(const char **at, int digits, int min, int max, int *ret)
+{
+    int value = 0;
+    for (int i = 0; i < digits; i++) {
+        if (!isdigit((unsigned char)(*at)[i]))
+            return false;
+        value = value * 10 + ((*at)[i] - '0');
+    }
+    *at += digits;
+    *ret = value;
+    return value >= min && value <= max;
+}
+
+static bool read_char(const char **at, const char *any_of)
+{
+    if (**at == '\0' || strchr(any_of, **at) == NULL)
+        return false;
+    (*at)++;
+    return true;
+}
+
+static bool read_date(const char **at, struct tm *tm)
+{
+    static const int days_of[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    int year, month, day;
+    if (!read_number(at, 4, 1970, 9999, &year) || !read_char(at, "-") ||
+        !read_number(at, 2, 1, 12, &month) || !read_char(at, "-") ||
+        !read_number(at, 2, 1, 31, &day))
+        return false;
+    const bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    if (day > days_of[month - 1] + (month == 2 && leap))
+        return false;
+    tm->tm_year = year - 1900;
+    tm->tm_mon = month - 1;
+    tm->tm_mday = day;
+    return true;
+}
+
+static bool read_time(const char **at, struct tm *tm, int *ret_ms)
+{
+    if (!read_number(at, 2, 0, 23, &tm->tm_hour) || !read_char(at, ":") ||
+        !read_number(at, 2, 0, 59, &tm->tm_min) || !read_char(at, ":") ||
+        !read_number(at, 2, 0, 60, &tm->tm_sec)) /* 60: a leap second */
+        return false;
+    *ret_ms = 0;
+    if (**at != '.')
+        return true;
+    (*at)++;
+    int scale = 100, digits = 0;
+    for (; isdigit((unsigned char)**at) && digits < 9; (*at)++, digits++) {
+        *ret_ms += (**at - '0') * scale;
+        scale /= 10;
+    }
+    return digits > 0;
+}
+
+/* 'Z' or +hh:mm / -hh:mm, in seconds east of UTC. */
+static bool read_offset(const char **at, int *ret_s)
+{
+    int hours, minutes;
+    *ret_s = 0;
+    if (read_char(at, "Zz"))
+        return true;
+    const int sign = **at == '-' ? -1 : 1;
+    if (!read_char(at, "+-") || !read_number(at, 2, 0, 23, &hours) || !read_char(at, ":") ||
+        !read_number(at, 2, 0, 59, &minutes))
+        return false;
+    *ret_s = sign * (hours * 3600 + minutes * 60);
+    return true;
+}
+
+enum status clock_parse_rfc3339(const char *text, int64_t *ret_ms)
+{
+    struct tm tm = {0};
+    int ms, offset_s;
+    if (!read_date(&text, &tm) || !read_char(&text, "Tt") || !read_time(&text, &tm, &ms) ||
+        !read_offset(&text, &offset_s) || *text != '\0')
+        return ST_INVALID;
+    const bool leap = tm.tm_sec == 60; /* timegm carries it into the next minute */
+    const int64_t seconds = (int64_t)timegm(&tm) - offset_s;
+    /* An offset may lead out of the years that have four digits; a leap second ends a UTC day. */
+    if (seconds < 0 || seconds > LAST_SECOND || (leap && seconds % 86400 != 0))
+        return ST_INVALID;
+    *ret_ms = seconds * 1000 + ms;
+    return ST_OK;
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * csv: RFC 4180 as it arrives: a push parser.
+ *
+ * Why this way: a file comes in pieces that end anywhere, so all there is to know between two bytes is
+ * one state and the row so far. Every byte takes one step. Strict: what two programs would read
+ * differently is refused rather than guessed. Pure; called by: api_csv.
+ *
+ *   START --"--> QUOTED --"--> QUOTE --"--> QUOTED
+ *     |                          |--, or line end--> START
+ *     '--any--> PLAIN --, or line end--> START          a CR is remembered until its LF
+ */
+#include "base/csv.h"
+
+#include "base/buf.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum state {
+    STATE_START,  /* of a cell */
+    STATE_PLAIN,  /* in a cell without quotes */
+    STATE_QUOTED, /* in one with */
+    STATE_QUOTE,  /* after a quote in it: its end, or one of two */
+    STATE_CR,     /* after a CR outside of quotes */
+    STATE_ENDED   /* refused, or no more wanted */
+};
+
+static const char byte_order_mark[] = "\xef\xbb\xbf";
+
+struct csv {
+    csv_row_cb on_row;
+    void *arg;
+    enum state state;
+    struct csv_error error;
+    size_t mark;            /* bytes of a byte order mark seen; 3: the file itself has begun */
+    uint64_t line;          /* where we are */
+    uint64_t row_line;      /* where the row began */
+    uint64_t cell_line;     /* where the cell began */
+    bool any;               /* the row has a cell that is done */
+    size_t cells, cell_len; /* done; bytes of the one being read */
+    struct csv_cell row[CSV_CELLS_MAX];
+    char text[CSV_CELLS_MAX][CSV_CELL_MAX + 1];
+};
+
+struct csv *csv_new(csv_row_cb on_row, void *arg)
+{
+    struct csv *csv = xcalloc(1, sizeof(*csv));
+    csv->on_row = on_row;
+    csv->arg = arg;
+    csv->line = csv->row_line = csv->cell_line = 1;
+    return csv;
+}
+
+void csv_free(struct csv *csv)
+{
+    free(csv);
+}
+
+const struct csv_error *csv_error(const struct csv *csv)
+{
+    return &csv->error;
+}
+
+static void refuse(struct csv *csv, uint64_t line, const char *detail)
+{
+    csv->error = (struct csv_error){.line = line, .column = csv->cells, .detail = detail};
+    csv->state = STATE_ENDED;
+}
+
+static bool is_utf8(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len;) {
+        const size_t sequence = buf_utf8_len(text + i, len - i);
+        if (sequence == 0)
+            return false;
+        i += sequence;
+    }
+    return true;
+}
+
+static void cell_add(struct csv *csv, char c)
+{
+    if (csv->cells == CSV_CELLS_MAX)
+        refuse(csv, csv->line, "There are too many columns.");
+    else if (c == '\0')
+        refuse(csv, csv->line, "A NUL is no text.");
+    else if (csv->cell_len == CSV_CELL_MAX)
+        refuse(csv, csv->line, "A text is too long.");
+    else
+        csv->text[csv->cells][csv->cell_len++] = c;
+}
+
+static void cell_end(struct csv *csv)
+{
+    if (csv->cells == CSV_CELLS_MAX) {
+        refuse(csv, csv->line, "There are too many columns.");
+        return;
+    }
+    char *text = csv->text[csv->cells];
+    if (!is_utf8(text, csv->cell_len)) {
+        refuse(csv, csv->cell_line, "The text is not UTF-8.");
+        return;
+    }
+    text[csv->cell_len] = '\0';
+    csv->row[csv->cells++] = (struct csv_cell){.text = text, .len = csv->cell_len};
+    csv->cell_len = 0;
+    csv->cell_line = csv->line;
+    csv->any = true;
+    csv->state = STATE_START;
+}
+
+/* The LF itself has been counted, or there was none. */
+static void row_end(struct csv *csv)
+{
+    cell_end(csv);
+    if (csv->state == STATE_ENDED)
+        return;
+    const size_t cells = csv->cells;
+    csv->cells = 0;
+    csv->any = false;
+    if (!csv->on_row(csv->arg, csv->row_line, csv->row, cells))
+        csv->state = STATE_ENDED;
+    csv->row_line = csv->cell_line = csv->line;
+}
+
+/* A byte outside of quotes, which may end the cell. */
+static void step_plain(struct csv *csv, char c)
+{
+    if (c == ',') {
+        cell_end(csv);
+    } else if (c == '\n') {
+        csv->line++;
+        row_end(csv);
+    } else if (c == '\r') {
+        csv->state = STATE_CR;
+    } else if (csv->state == STATE_QUOTE) {
+        refuse(csv, csv->line, "After a closing quote comes a comma or the end of the line.");
+    } else if (c != '"') {
+        csv->state = STATE_PLAIN;
+        cell_add(csv, c);
+    } else if (csv->state == STATE_PLAIN) {
+        refuse(csv, csv->line, "A quote may stand only in a cell that begins with one.");
+    } else {
+        csv->state = STATE_QUOTED;
+    }
+}
+
+static void step(struct csv *csv, char c)
+{
+    if (csv->state == STATE_QUOTED) {
+        if (c == '\n')
+            csv->line++;
+        if (c == '"')
+            csv->state = STATE_QUOTE;
+        else
+            cell_add(csv, c);
+    } else if (csv->state == STATE_QUOTE && c == '"') {
+        csv->state = STATE_QUOTED;
+        cell_add(csv, c);
+    } else if (csv->state == STATE_CR && c != '\n') {
+        refuse(csv, csv->line, "A line must end with CRLF or LF.");
+    } else {
+        step_plain(csv, c);
+    }
+}
+
+/* The first bytes: a byte order mark is passed over, what only looks like one is text. */
+static void step_first(struct csv *csv, char c)
+{
+    if (c == byte_order_mark[csv->mark]) {
+        csv->mark++;
+        return;
+    }
+    const size_t seen = csv->mark;
+    csv->mark = sizeof(byte_order_mark) - 1;
+    for (size_t i = 0; i < seen; i++)
+        step(csv, byte_order_mark[i]);
+    step(csv, c);
+}
+
+enum status csv_feed(struct csv *csv, const char *data, size_t len)
+{
+    for (size_t i = 0; i < len && csv->state != STATE_ENDED; i++) {
+        if (csv->mark < sizeof(byte_order_mark) - 1)
+            step_first(csv, data[i]);
+        else
+            step(csv, data[i]);
+    }
+    return csv->state == STATE_ENDED ? ST_INVALID : ST_OK;
+}
+
+enum status csv_end(struct csv *csv)
+{
+    if (csv->state != STATE_ENDED && csv->mark > 0 && csv->mark < sizeof(byte_order_mark) - 1)
+        refuse(csv, csv->line, "The text is not UTF-8.");
+    else if (csv->state == STATE_QUOTED)
+        refuse(csv, csv->cell_line, "A quote is not closed.");
+    else if (csv->state == STATE_CR)
+        refuse(csv, csv->line, "A line must end with CRLF or LF.");
+    else if (csv->state != STATE_ENDED && (csv->any || csv->state != STATE_START))
+        row_end(csv);
+    return csv->error.line > 0 || csv->state == STATE_ENDED ? ST_INVALID : ST_OK;
+}

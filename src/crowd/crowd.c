@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * crowd: the rehearsal: virtual buyers over real HTTP and WebSocket, and the check of the promises.
+ *
+ *   options -> addresses -> where does the log stand? -> the buyers arrive -> until all have ended,
+ *   or the time is over, or a signal came -> the rest of the log, PostgreSQL -> report
+ *
+ * Why this way: one thread and one loop for all buyers, each a small object (crowd_buyer) with one
+ * item on one agenda, so that ten thousand of them leave the machine to the service; and as many such
+ * processes (crowd_fleet) as the limit of open files asks for. Called by: main. Owns: everything of
+ * the run. Bounded: in time by --max-time; a target off the loopback is refused unless it is asked for.
+ */
+#include "crowd/crowd.h"
+
+#include "base/clock.h"
+#include "base/process.h"
+#include "crowd/crowd_audit.h"
+#include "crowd/crowd_buyer.h"
+#include "crowd/crowd_fleet.h"
+#include "crowd/crowd_load.h"
+#include "crowd/crowd_memory.h"
+#include "crowd/crowd_options.h"
+#include "crowd/crowd_report.h"
+#include "net/redis.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { EXIT_USAGE = 64, EXIT_CONFIG = 78 };
+
+#define TICK_MS        200
+#define WAIT_MS        10
+#define FILES_RESERVED 128 /* backends, libraries */
+#define PROGRESS_TICKS (1000 / TICK_MS)
+
+/* One rehearsal, from the command line to the exit code. */
+struct run {
+    struct crowd crowd;
+    struct crowd_options options;
+    struct crowd_audit *audit; /* NULL: --no-check */
+    struct loop_timer *tick;
+    struct loop_resolve *resolve;
+    struct dial_target *resolving; /* the one under way */
+    uint64_t ticks;
+    bool buying;             /* between the first arrival and the end */
+    struct crowd_part *part; /* NULL: this process is the whole crowd */
+    struct crowd_load *load;
+    struct crowd_sum sum;
+    int code; /* other than 0: it could not begin */
+};
+
+void crowd_print_help(void)
+{
+    crowd_options_help(stdout);
+}
+
+static int complain(int code, const char *sentence)
+{
+    (void)fprintf(stderr, "tiketi crowd: %s\n", sentence);
+    return code;
+}
+
+/* ---- the end ---- */
+
+static void run_closed(void *arg)
+{
+    struct run *run = arg;
+    loop_stop(run->crowd.loop);
+}
+
+static void run_close(struct run *run)
+{
+    struct crowd *crowd = &run->crowd;
+    run->buying = false;
+    for (uint32_t i = 0; i < crowd->count; i++)
+        crowd_buyer_stop(&crowd->buyers[i]);
+    dial_net_close_idle(crowd->web_net);
+    agenda_free(crowd->agenda);
+    loop_timer_close(run->tick);
+    crowd_load_free(run->load);
+    crowd->agenda = NULL;
+    run->load = NULL;
+    run->tick = NULL;
+    crowd_audit_close(run->audit, run_closed, run);
+}
+
+static void run_audited(void *arg, enum status status)
+{
+    struct run *run = arg;
+    run->sum.audit = status;
+    run_close(run);
+}
+
+static void run_audit(struct run *run)
+{
+    if (run->audit != NULL)
+        crowd_audit_finish(run->audit, run_audited, run);
+    else
+        run_close(run);
+}
+
+static void run_end(struct run *run)
+{
+    struct crowd *crowd = &run->crowd;
+    run->buying = false;
+    run->sum.duration_ms = (clock_mono_ns() - crowd->begun_ns) / 1000000;
+    crowd_load_stop(run->load);
+    for (uint32_t i = 0; i < crowd->count; i++) {
+        crowd_buyer_stop(&crowd->buyers[i]);
+        crowd_out_of_touch(&crowd->buyers[i]); /* from here on nobody hears of him */
+    }
+    if (run->part == NULL) {
+        loop_timer_stop(run->tick);
+        crowd_report_progress(&crowd->tally, run->sum.duration_ms / 1000, true);
+        run_audit(run);
+        return;
+    }
+    crowd_part_show(run->part, &crowd->tally);
+    crowd_part_done(run->part);
+    loop_timer_set(run->tick, TICK_MS);
+}
+
+/* ---- while they buy ---- */
+
+static void run_buy(struct run *run);
+
+static void run_stop_early(struct run *run)
+{
+    run->sum.stopped = true;
+    run_close(run);
+}
+
+/* Not buying, in one of several processes: it waits for the others, to begin or to end. */
+static void run_wait(struct run *run)
+{
+    if (crowd_part_all_done(run->part)) {
+        run_audit(run);
+        return;
+    }
+    loop_timer_set(run->tick, WAIT_MS);
+    if (run->crowd.begun_ns != 0) {
+        if (++run->ticks % (1000 / WAIT_MS) == 0 && run->audit != NULL)
+            crowd_audit_follow(run->audit);
+        return;
+    }
+    run->crowd.begun_ns = crowd_part_begin_ns(run->part);
+    if (run->crowd.begun_ns != 0)
+        run_buy(run);
+    else if (process_noted_signal() != 0)
+        run_stop_early(run);
+}
+
+static void run_tick(void *arg)
+{
+    struct run *run = arg;
+    const struct crowd *crowd = &run->crowd;
+    if (!run->buying) {
+        run_wait(run);
+        return;
+    }
+    const uint64_t elapsed_ms = (clock_mono_ns() - crowd->begun_ns) / 1000000;
+    run->sum.stopped = process_noted_signal() != 0;
+    run->sum.timed_out = !crowd_done(crowd) && elapsed_ms >= (uint64_t)run->options.max_time_ms;
+    if (crowd_done(crowd) || run->sum.stopped || run->sum.timed_out) {
+        run_end(run);
+        return;
+    }
+    loop_timer_set(run->tick, TICK_MS);
+    if (++run->ticks % PROGRESS_TICKS != 0)
+        return;
+    if (run->part != NULL)
+        crowd_part_show(run->part, &crowd->tally);
+    else
+        crowd_report_progress(&crowd->tally, (elapsed_ms + 500) / 1000, false);
+    if (run->audit != NULL)
+        crowd_audit_follow(run->audit);
+}
+
+static void run_buy(struct run *run)
+{
+    struct crowd *crowd = &run->crowd;
+    run->buying = true;
+    run->load = crowd_load_new(crowd->loop, &crowd->tally);
+    for (uint32_t i = 0; i < crowd->count; i++) {
+        const uint64_t die = crowd_mix(((uint64_t)run->options.seed << 32) + crowd->first + i);
+        crowd_buyer_arrive(&crowd->buyers[i], die % ((uint64_t)run->options.arrive_ms + 1));
+    }
+    loop_timer_set(run->tick, TICK_MS);
+}
+
+/* Alone at once, else together with the others. */
+static void run_ready(struct run *run)
+{
+    if (run->part == NULL) {
+        run->crowd.begun_ns = clock_mono_ns();
+        run_buy(run);
+        return;
+    }
+    crowd_part_ready(run->part);
+    loop_timer_set(run->tick, WAIT_MS);
+}
+
+static void run_begun(void *arg, enum status status)
+{
+    struct run *run = arg;
+    if (status == ST_OK) {
+        run_ready(run);
+        return;
+    }
+    run->code =
+        complain(1, "Redis cannot be read: is REDIS_URL that of the service? (or --no-check)");
+    run_close(run);
+}
+
+/* ---- addresses ---- */
+
+enum { TARGETS = 2 * CROWD_TARGETS_MAX + 1 };
+
+/* Whatever is dialled; those not in use have no name. */
+static struct dial_target *run_target(struct run *run, unsigned i)
+{
+    struct crowd *crowd = &run->crowd;
+    if (i == TARGETS - 1)
+        return &crowd->provider;
+    return i < CROWD_TARGETS_MAX ? &crowd->http[i] : &crowd->ws[i - CROWD_TARGETS_MAX];
+}
+
+static void run_resolve(struct run *run);
+
+static void run_resolved(void *arg, enum status status, const char *const *addresses, size_t count)
+{
+    struct run *run = arg;
+    char sentence[200];
+    if (status != ST_OK || count == 0) {
+        (void)snprintf(sentence, sizeof(sentence), "%s: no such host", run->resolving->name);
+        run->code = complain(1, sentence);
+        run_close(run);
+        return;
+    }
+    (void)snprintf(run->resolving->address, sizeof(run->resolving->address), "%s", addresses[0]);
+    run_resolve(run);
+}
+
+static bool run_may_go_there(struct run *run)
+{
+    bool loopback = true;
+    for (unsigned i = 0; i < TARGETS; i++) {
+        const struct dial_target *target = run_target(run, i);
+        loopback = loopback && (target->name[0] == '\0' || dial_target_is_loopback(target));
+    }
+    if (run->options.allow_remote || loopback)
+        return true;
+    run->code = complain(EXIT_USAGE, "the target is not on this machine: a crowd is a load test, "
+                                     "so it needs --allow-remote");
+    return false;
+}
+
+static void run_resolve(struct run *run)
+{
+    for (unsigned i = 0; i < TARGETS; i++) {
+        struct dial_target *target = run_target(run, i);
+        if (target->name[0] == '\0' || target->address[0] != '\0')
+            continue;
+        run->resolving = target;
+        run->resolve = loop_resolve_start(run->crowd.loop, target->name, run_resolved, run);
+        return;
+    }
+    if (!run_may_go_there(run))
+        run_close(run);
+    else if (run->audit != NULL)
+        crowd_audit_begin(run->audit, run_begun, run);
+    else
+        run_ready(run);
+}
+
+/* A list with commas between; false when one is not such a URL, or there are too many. */
+static bool read_list(const char *list, const char *scheme, struct dial_target *targets,
+                      unsigned *ret_count)
+{
+    char url[512];
+    unsigned count = 0;
+    for (; *list != '\0'; count++) {
+        const size_t len = strcspn(list, ",");
+        if (count == CROWD_TARGETS_MAX || len >= sizeof(url))
+            return false;
+        (void)snprintf(url, sizeof(url), "%.*s", (int)len, list);
+        if (dial_target_parse(url, scheme, &targets[count]) != ST_OK)
+            return false;
+        list += len + (list[len] == ',');
+    }
+    *ret_count = count;
+    return true;
+}
+
+static int read_targets(struct run *run)
+{
+    struct crowd *crowd = &run->crowd;
+    char url[64];
+    (void)snprintf(url, sizeof(url), "http://127.0.0.1:%d", (int)crowd->config->http_port);
+    if (!read_list(run->options.url != NULL ? run->options.url : url, "http", crowd->http,
+                   &crowd->http_count))
+        return complain(EXIT_USAGE, "--url must be http://host[:port], or up to 16 such");
+    if (run->options.provider != NULL &&
+        dial_target_parse(run->options.provider, "http", &crowd->provider) != ST_OK)
+        return complain(EXIT_USAGE, "--provider must be http://host[:port]");
+    if (run->options.ws == NULL) {
+        crowd->ws[0] = crowd->http[0];
+        crowd->ws[0].port = (uint16_t)crowd->config->ws_port;
+        (void)snprintf(crowd->ws[0].path, sizeof(crowd->ws[0].path), "/ws");
+        dial_target_name_host(&crowd->ws[0]);
+        crowd->ws_count = 1;
+        return 0;
+    }
+    if (!read_list(run->options.ws, "ws", crowd->ws, &crowd->ws_count))
+        return complain(EXIT_USAGE, "--ws must be ws://host[:port]/path, or up to 16 such");
+    return 0;
+}
+
+/* ---- the beginning ---- */
+
+/* How many connections may be open. */
+static unsigned connections_max(void)
+{
+    const unsigned most = process_raise_open_files();
+    return most > 2 * FILES_RESERVED ? most - FILES_RESERVED : most / 2;
+}
+
+/* How many processes it takes. A buyer holds one connection, and for a moment, when his socket comes
+ * up, two. */
+static unsigned count_processes(const struct crowd_options *options, unsigned open_max)
+{
+    const int64_t most = open_max / 4 * 3;
+    const int64_t needed = (options->users + most - 1) / most;
+    return (unsigned)(options->processes > needed ? options->processes : needed);
+}
+
+static int make_keys(struct run *run)
+{
+    struct crowd *crowd = &run->crowd;
+    char error[200];
+    crowd->users = crowd->config->jwt_secret != NULL && !run->options.guests;
+    if (token_keys_new(crowd->config, &crowd->keys, error, sizeof(error)) != ST_OK)
+        return complain(EXIT_CONFIG, error);
+    return 0;
+}
+
+static void make_buyers(struct run *run)
+{
+    struct crowd *crowd = &run->crowd;
+    char random[33];
+    token_random_hex(random);
+    (void)snprintf(crowd->tag, sizeof(crowd->tag), "%.8s", random);
+    crowd->random = (uint64_t)run->options.seed + ((uint64_t)crowd->part << 48);
+    crowd->options = &run->options;
+    crowd->buyers = xcalloc(crowd->count, sizeof(*crowd->buyers));
+    table_init(&crowd->roster);
+    buf_init(&crowd->text, 64 * 1024);
+    buf_init(&crowd->token, 64 * 1024);
+    for (uint32_t i = 0; i < crowd->count; i++)
+        crowd_buyer_init(crowd, i);
+}
+
+static void free_buyers(struct crowd *crowd)
+{
+    for (uint32_t i = 0; i < crowd->count; i++)
+        crowd_buyer_clear(&crowd->buyers[i]);
+    table_clear(&crowd->roster);
+    free(crowd->buyers);
+    buf_clear(&crowd->text);
+    buf_clear(&crowd->token);
+    crowd_tally_clear(&crowd->tally);
+}
+
+static void report(struct run *run, struct crowd_sum *sum)
+{
+    const struct crowd_outcome outcome = {
+        .options = &run->options, .sum = sum, .checked = !run->options.no_check};
+    crowd_report_print(&outcome, stdout);
+    (void)fflush(stdout);
+    run->code = crowd_outcome_failed(&outcome) ? 1 : 0;
+    if (run->options.json != NULL && crowd_report_write_json(&outcome, run->options.json) != ST_OK)
+        run->code = complain(1, "the JSON report cannot be written");
+}
+
+/* What was counted is borrowed from the crowd and its audit. */
+static void hand_over(struct run *run)
+{
+    struct crowd_sum *sum = &run->sum;
+    sum->tally = run->crowd.tally;
+    sum->tally.processes = 1;
+    if (run->audit != NULL) {
+        sum->check = *crowd_audit_check(run->audit);
+        sum->findings = *crowd_audit_findings(run->audit);
+    }
+    if (run->part == NULL)
+        report(run, sum);
+    else if (crowd_part_hand_over(run->part, sum) != ST_OK)
+        run->code = complain(1, "what was counted cannot be handed over");
+}
+
+/* Where buyers share their connections, these are a net of their own. */
+static void open_nets(struct run *run, unsigned open_max)
+{
+    struct crowd *crowd = &run->crowd;
+    const uint64_t all = (uint64_t)run->options.connections, parts = crowd->parts;
+    const uint64_t own = all * (crowd->part + 1) / parts - all * crowd->part / parts;
+    const unsigned most = open_max / 4; /* what count_processes leaves free of sockets */
+    const struct dial_net_opts opts = {
+        .loop = crowd->loop, .open_max = open_max, .seed = (uint64_t)run->options.seed};
+    struct dial_net_opts web_opts = opts;
+    crowd->net = crowd->web_net = dial_net_new(&opts);
+    if (all == 0)
+        return;
+    web_opts.shares = true;
+    web_opts.open_max = own > most ? most : own > 0 ? (unsigned)own : 1;
+    crowd->web_net = dial_net_new(&web_opts);
+}
+
+/* Runs the loop from the first address to the last closed connection. */
+static void run_loop(struct run *run, unsigned open_max)
+{
+    struct crowd *crowd = &run->crowd;
+    char error[200];
+    open_nets(run, open_max);
+    crowd->agenda = agenda_new(crowd->loop, crowd->count, crowd_buyer_due, crowd);
+    run->tick = loop_timer_new(crowd->loop, run_tick, run);
+    if (!run->options.no_check &&
+        crowd_audit_open(crowd, &run->audit, error, sizeof(error)) != ST_OK) {
+        run->code = complain(EXIT_CONFIG, error);
+        run_close(run);
+    } else {
+        run_resolve(run);
+    }
+    loop_run(crowd->loop);
+    if (crowd->web_net != crowd->net)
+        dial_net_free(crowd->web_net);
+    dial_net_free(crowd->net);
+}
+
+/* Everything of one process. */
+static int run_part(struct run *run, unsigned open_max)
+{
+    struct crowd *crowd = &run->crowd;
+    const int code = make_keys(run);
+    if (code != 0)
+        return code;
+    crowd->loop = loop_new();
+    if (crowd->loop == NULL) {
+        token_keys_free(crowd->keys);
+        return complain(1, "no event loop: out of open files");
+    }
+    make_buyers(run);
+    run_loop(run, open_max);
+    if (run->code == 0)
+        hand_over(run);
+    crowd_audit_free(run->audit);
+    loop_free(crowd->loop);
+    free_buyers(crowd);
+    token_keys_free(crowd->keys);
+    return run->code;
+}
+
+/* The share of one of several processes. */
+static int run_share(void *arg, struct crowd_part *part)
+{
+    struct run *run = arg;
+    struct crowd *crowd = &run->crowd;
+    const uint64_t users = (uint64_t)run->options.users;
+    const unsigned index = crowd_part_index(part);
+    run->part = part;
+    crowd->part = index;
+    crowd->first = (uint32_t)(users * index / crowd->parts);
+    crowd->count = (uint32_t)(users * (index + 1) / crowd->parts) - crowd->first;
+    return run_part(run, connections_max());
+}
+
+static int run_all(struct run *run)
+{
+    struct crowd *crowd = &run->crowd;
+    struct crowd_sum sum;
+    const unsigned open_max = connections_max();
+    const int code = read_targets(run);
+    if (code != 0)
+        return code;
+    process_note_signals();
+    crowd->parts = count_processes(&run->options, open_max);
+    crowd->count = (uint32_t)run->options.users;
+    if (crowd->parts > CROWD_PROCESSES_MAX)
+        return complain(EXIT_USAGE, "so many buyers need more open files than there are to be had "
+                                    "(raise `ulimit -Hn`)");
+    if (crowd->parts <= 1)
+        return run_part(run, open_max);
+    memset(&sum, 0, sizeof(sum));
+    run->code = crowd_fleet_run(crowd->parts, run_share, run, &sum);
+    if (run->code == 0)
+        report(run, &sum);
+    crowd_sum_clear(&sum);
+    return run->code;
+}
+
+int crowd_main(const struct config *config, int argc, char **argv)
+{
+    struct run *run = xcalloc(1, sizeof(*run));
+    char error[200] = "";
+    run->crowd.config = config;
+    int code;
+    if (crowd_options_parse(argc - 1, argv + 1, &run->options, error, sizeof(error)) != ST_OK) {
+        code = complain(EXIT_USAGE, error);
+        (void)fputs("see tiketi crowd --help\n", stderr);
+    } else if (run->options.help) {
+        crowd_print_help();
+        code = 0;
+    } else {
+        code = run_all(run);
+    }
+    free(run);
+    return code;
+}

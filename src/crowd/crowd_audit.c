@@ -1,0 +1,614 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * crowd_audit: checks the promises against Redis and PostgreSQL themselves.
+ *
+ *   begin   the last entry of the log
+ *   follow  each second: what the log has more -> crowd_check, and each buyer's admission and
+ *           departure
+ *   finish  the rest of the log -> who still waits must be waiting in Redis too -> each buyer is
+ *           judged by his own memory -> crowd_sales -> crowd_money
+ *
+ * Why this way: the log is read along, not at the end, so that a log that is lost halfway was seen,
+ * and silent buyers learn that they were evicted. Each read begins with the entry that ended the
+ * one before: when it is no longer there, Redis has lost data. Keys are named here once more, and
+ * not taken from the service: the check shall not share its mistakes.
+ * Called by: crowd. Owns: a Redis connection and a database pool of one. With a backend gone it
+ * tries again; for good only when `finish` has waited for LAST_MS.
+ */
+#include "crowd/crowd_audit.h"
+
+#include "base/clock.h"
+#include "crowd/crowd_money.h"
+#include "crowd/crowd_sales.h"
+#include "net/db.h"
+#include "net/redis.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE     500
+#define RETRY_MS 250
+#define FIRST_MS 10000 /* how long the backends may take to answer at first */
+#define LAST_MS  30000 /* and at the end */
+#define TOLD_MS  5000  /* so long after his admission a buyer in touch must have been told */
+#define ID_MAX   48
+
+enum audit_goal { GOAL_NONE, GOAL_BEGIN, GOAL_FOLLOW, GOAL_FINISH };
+
+struct crowd_audit {
+    struct crowd *crowd;
+    struct redis *redis;
+    struct db *db;
+    struct crowd_sales *sales;
+    struct crowd_money *money; /* NULL: nobody pays */
+    struct loop_timer *timer;  /* to try the step again */
+    struct redis_args args;
+    struct crowd_check check;
+    struct crowd_findings findings;
+    enum audit_goal goal;
+    void (*step)(struct crowd_audit *audit); /* under way */
+    uint64_t give_up_ms;
+    crowd_audit_cb cb;
+    void *arg;
+    char last_id[ID_MAX]; /* of the last entry read; "": the log was empty */
+    bool last_gone;       /* that entry was lost */
+    bool once_more;       /* the read under way began before the end */
+    uint32_t at;          /* the buyer up to whom the waiting have been looked up */
+    uint32_t batch[PAGE], batch_count;
+    bool closed_redis, closed_db;
+    loop_cb on_closed;
+    void *closed_arg;
+};
+
+static void read_log(struct crowd_audit *audit);
+static void look_up_waiting(struct crowd_audit *audit);
+
+/* ---- steps and their repetition ---- */
+
+static void finished(struct crowd_audit *audit, enum status status)
+{
+    crowd_audit_cb cb = audit->cb;
+    void *arg = audit->arg;
+    audit->goal = GOAL_NONE;
+    audit->cb = NULL;
+    if (cb != NULL)
+        cb(arg, status);
+}
+
+/* The backend did not answer: the step is done again, until it is too late. Following has time
+ * until the next second. */
+static void step_failed(struct crowd_audit *audit, enum status status)
+{
+    if (audit->goal == GOAL_FOLLOW || loop_now_ms(audit->crowd->loop) >= audit->give_up_ms)
+        finished(audit, status);
+    else
+        loop_timer_set(audit->timer, RETRY_MS);
+}
+
+static void step_again(void *arg)
+{
+    struct crowd_audit *audit = arg;
+    if (audit->goal != GOAL_NONE)
+        audit->step(audit);
+}
+
+static void command(struct crowd_audit *audit, redis_cb cb)
+{
+    const enum status st = redis_command(audit->redis, &audit->args, cb, audit);
+    if (st != ST_OK)
+        step_failed(audit, st);
+}
+
+static void begin_command(struct crowd_audit *audit, const char *name, const char *key)
+{
+    char text[EVENT_ID_MAX + 32];
+    const int len = snprintf(text, sizeof(text), "%s:{%s}", key, audit->crowd->options->event);
+    redis_args_reset(&audit->args);
+    redis_args_add(&audit->args, name);
+    redis_args_add_copy(&audit->args, text, (size_t)len);
+}
+
+/* ---- log entries ---- */
+
+static uint64_t number(const char *text)
+{
+    return strtoull(text, NULL, 10);
+}
+
+/* Fields go by name. False when it is not an entry of an admission log. */
+static bool read_entry(const struct redis_reply *fields, struct crowd_entry *ret_entry, char *buyer,
+                       size_t buyer_size)
+{
+    static const char *const names[] = {"kind", "buyer",  "place",     "epoch",
+                                        "at",   "inside", "threshold", "n"};
+    enum { KIND, BUYER, PLACE, EPOCH, AT, INSIDE, THRESHOLD, N, NAMES };
+    const char *values[NAMES] = {0};
+    for (size_t i = 0; i + 1 < redis_reply_count(fields); i += 2) {
+        const char *name = redis_reply_str(redis_reply_at(fields, i), NULL);
+        for (int j = 0; name != NULL && j < NAMES; j++) {
+            if (strcmp(name, names[j]) == 0)
+                values[j] = redis_reply_str(redis_reply_at(fields, i + 1), NULL);
+        }
+    }
+    for (int j = 0; j < NAMES; j++) {
+        if (values[j] == NULL)
+            return false;
+    }
+    *ret_entry = (struct crowd_entry){.place = number(values[PLACE]),
+                                      .epoch = number(values[EPOCH]),
+                                      .at_ms = (int64_t)number(values[AT]),
+                                      .inside = number(values[INSIDE]),
+                                      .threshold = number(values[THRESHOLD]),
+                                      .n = number(values[N])};
+    (void)snprintf(buyer, buyer_size, "%s", values[BUYER]);
+    return crowd_kind_parse(values[KIND], &ret_entry->kind) == ST_OK;
+}
+
+static void broken(void *arg, const char *kind, const char *example)
+{
+    struct crowd *crowd = arg;
+    crowd_notes_add(&crowd->tally.breaks, kind, "%s", example);
+}
+
+static void note_entry(struct crowd_audit *audit, struct crowd_buyer *buyer,
+                       const struct crowd_entry *entry, const char *id)
+{
+    if (!crowd_kind_enters(entry->kind)) {
+        buyer->log_inside = false;
+        crowd_buyer_departed(buyer);
+        return;
+    }
+    if (buyer->log_inside && buyer->admitted_epoch == entry->epoch) {
+        audit->check.over_admissions++;
+        crowd_notes_add(&audit->crowd->tally.breaks, "let in while he was inside", "%s", id);
+    }
+    buyer->log_inside = true;
+    buyer->log_departed = false;
+    buyer->admitted_ms = entry->at_ms;
+    buyer->admitted_place = entry->place;
+    buyer->admitted_epoch = entry->epoch;
+}
+
+/* All admissions so far have ended, without a departure each: Redis has lost its data, or the event
+ * began anew. */
+static void note_all_departed(struct crowd *crowd)
+{
+    for (uint32_t i = 0; i < crowd->count; i++) {
+        struct crowd_buyer *buyer = &crowd->buyers[i];
+        buyer->log_inside = false;
+        if (buyer->admitted_ms != 0)
+            crowd_buyer_departed(buyer);
+    }
+}
+
+static void take_entry(struct crowd_audit *audit, const struct redis_reply *fields)
+{
+    struct crowd *crowd = audit->crowd;
+    struct crowd_entry entry;
+    struct crowd_witness witness;
+    char id[BUYER_ID_MAX + 1] = "";
+    if (!read_entry(fields, &entry, id, sizeof(id))) {
+        crowd->tally.errors++;
+        crowd_notes_add(&crowd->tally.failures, "the log has an entry that cannot be read", "%s",
+                        id);
+        return;
+    }
+    struct crowd_buyer *buyer = crowd_find_buyer(crowd, id);
+    if (buyer != NULL) {
+        witness = crowd_buyer_witness(buyer);
+        witness.had_turn = buyer->admitted_ms != 0 && buyer->admitted_epoch == entry.epoch &&
+                           buyer->admitted_place == entry.place;
+    }
+    crowd_check_entry(&audit->check, &entry, id, buyer != NULL ? &witness : NULL);
+    if (buyer != NULL)
+        note_entry(audit, buyer, &entry, id);
+    if (entry.kind == CROWD_CLEARED)
+        note_all_departed(crowd);
+}
+
+/* Also those are gone whose admission was lost before it was read. */
+static void note_loss(struct crowd_audit *audit)
+{
+    struct crowd *crowd = audit->crowd;
+    crowd_check_loss(&audit->check, clock_wall_ms());
+    audit->last_gone = true;
+    note_all_departed(crowd);
+    for (uint32_t i = 0; i < crowd->count; i++) {
+        if (crowd->buyers[i].state == BUYER_SILENT)
+            crowd_buyer_departed(&crowd->buyers[i]);
+    }
+}
+
+/* ---- begin and follow ---- */
+
+static const char *entry_id(const struct redis_reply *entry)
+{
+    const char *id = redis_reply_str(redis_reply_at(entry, 0), NULL);
+    return id != NULL ? id : "";
+}
+
+static void keep_last(struct crowd_audit *audit, const struct redis_reply *entry)
+{
+    (void)snprintf(audit->last_id, sizeof(audit->last_id), "%s", entry_id(entry));
+    audit->last_gone = false;
+}
+
+static void log_begun(void *arg, enum status status, const struct redis_reply *reply)
+{
+    struct crowd_audit *audit = arg;
+    struct crowd_entry entry;
+    char id[BUYER_ID_MAX + 1];
+    if (status != ST_OK) {
+        step_failed(audit, status);
+        return;
+    }
+    const struct redis_reply *last = redis_reply_at(reply, 0);
+    if (last != NULL && read_entry(redis_reply_at(last, 1), &entry, id, sizeof(id))) {
+        crowd_check_base(&audit->check, &entry);
+        keep_last(audit, last);
+    }
+    finished(audit, ST_OK);
+}
+
+static void read_last(struct crowd_audit *audit)
+{
+    audit->step = read_last;
+    begin_command(audit, "XREVRANGE", "log");
+    redis_args_add(&audit->args, "+");
+    redis_args_add(&audit->args, "-");
+    redis_args_add(&audit->args, "COUNT");
+    redis_args_add(&audit->args, "1");
+    command(audit, log_begun);
+}
+
+static void log_read(void *arg, enum status status, const struct redis_reply *reply)
+{
+    struct crowd_audit *audit = arg;
+    if (status != ST_OK) {
+        step_failed(audit, status);
+        return;
+    }
+    const size_t count = redis_reply_count(reply);
+    size_t first = 0;
+    if (audit->last_id[0] != '\0' && !audit->last_gone) {
+        if (count > 0 && strcmp(entry_id(redis_reply_at(reply, 0)), audit->last_id) == 0)
+            first = 1;
+        else
+            note_loss(audit);
+    }
+    for (size_t i = first; i < count; i++)
+        take_entry(audit, redis_reply_at(redis_reply_at(reply, i), 1));
+    if (count > 0)
+        keep_last(audit, redis_reply_at(reply, count - 1));
+    const bool more = count == PAGE || audit->once_more;
+    audit->once_more = false;
+    if (more)
+        read_log(audit);
+    else if (audit->goal == GOAL_FINISH)
+        look_up_waiting(audit);
+    else
+        finished(audit, ST_OK);
+}
+
+static void read_log(struct crowd_audit *audit)
+{
+    char from[ID_MAX + 1];
+    audit->step = read_log;
+    (void)snprintf(from, sizeof(from), "%s%s", audit->last_gone ? "(" : "", audit->last_id);
+    begin_command(audit, "XRANGE", "log");
+    redis_args_add(&audit->args, audit->last_id[0] != '\0' ? from : "-");
+    redis_args_add(&audit->args, "+");
+    redis_args_add(&audit->args, "COUNT");
+    redis_args_add_int(&audit->args, PAGE);
+    command(audit, log_read);
+}
+
+/* ---- judging each buyer ---- */
+
+static void lost(struct crowd_audit *audit, const struct crowd_buyer *buyer, const char *how)
+{
+    char id[BUYER_ID_MAX + 1];
+    crowd_buyer_id(buyer, id);
+    audit->findings.lost++;
+    crowd_notes_add(&audit->crowd->tally.breaks, how, "%s with place %" PRIu64, id, buyer->place);
+}
+
+static bool was_admitted(const struct crowd_buyer *buyer)
+{
+    return buyer->admitted_ms != 0 && buyer->admitted_epoch == buyer->epoch;
+}
+
+/* He waited: did anybody pass him by for good? */
+static void judge_never_admitted(struct crowd_audit *audit, const struct crowd_buyer *buyer)
+{
+    const struct crowd_witness witness = crowd_buyer_witness(buyer);
+    char id[BUYER_ID_MAX + 1];
+    if (crowd_check_overtaken(&audit->check, buyer->place, buyer->epoch, &witness) !=
+        CROWD_OVERTAKEN)
+        return;
+    crowd_buyer_id(buyer, id);
+    audit->check.order_breaks++;
+    crowd_notes_add(&audit->crowd->tally.breaks, "never let in, but later places were",
+                    "%s with place %" PRIu64, id, buyer->place);
+}
+
+static bool was_out(const struct crowd_buyer *buyer, int64_t at_ms)
+{
+    const struct crowd_witness witness = crowd_buyer_witness(buyer);
+    return (witness.longest.gone_ms <= at_ms && at_ms <= witness.longest.back_ms) ||
+           (witness.latest.gone_ms <= at_ms && at_ms <= witness.latest.back_ms);
+}
+
+static void judge_admitted(struct crowd_audit *audit, const struct crowd_buyer *buyer)
+{
+    if (buyer->place != 0 && buyer->admitted_place != buyer->place)
+        lost(audit, buyer, "let in with another place than his ticket's");
+    const int64_t in_time_ms = buyer->admitted_ms + TOLD_MS;
+    if (buyer->told_ms == 0 && clock_wall_ms() > in_time_ms && !was_out(buyer, in_time_ms))
+        lost(audit, buyer, "let in and never told, though he was there");
+    if (buyer->pushed && buyer->told_ms != 0 && buyer->queued)
+        crowd_samples_add(&audit->findings.push_ms,
+                          buyer->told_ms > buyer->admitted_ms
+                              ? (uint64_t)(buyer->told_ms - buyer->admitted_ms)
+                              : 0);
+}
+
+static void judge(struct crowd_audit *audit, const struct crowd_buyer *buyer)
+{
+    const bool admitted = was_admitted(buyer);
+    const bool complete = audit->check.losses == 0; /* the log tells everything */
+    char id[BUYER_ID_MAX + 1];
+    if (admitted)
+        judge_admitted(audit, buyer);
+    else if (buyer->place != 0 && buyer->state != BUYER_LEFT && buyer->told_ms == 0)
+        judge_never_admitted(audit, buyer);
+    if (!admitted && buyer->told_ms != 0 && complete) {
+        audit->check.over_admissions++;
+        crowd_buyer_id(buyer, id);
+        crowd_notes_add(&audit->crowd->tally.breaks, "let in without an entry in the log", "%s",
+                        id);
+    }
+    if (buyer->state == BUYER_LOST && !(admitted && buyer->log_departed))
+        lost(audit, buyer, "told that he has no place");
+    if (buyer->state == BUYER_EVICTED && !buyer->log_departed && complete)
+        lost(audit, buyer, "refused inside, though his admission had not ended");
+}
+
+static void sales_checked(void *arg, enum status status);
+
+static void check_sales(struct crowd_audit *audit)
+{
+    audit->step = check_sales;
+    crowd_sales_check(audit->sales, sales_checked, audit);
+}
+
+static void money_checked(void *arg, enum status status)
+{
+    struct crowd_audit *audit = arg;
+    if (status != ST_OK)
+        step_failed(audit, status);
+    else
+        finished(audit, ST_OK);
+}
+
+static void check_money(struct crowd_audit *audit)
+{
+    audit->step = check_money;
+    crowd_money_check(audit->money, money_checked, audit);
+}
+
+static void sales_checked(void *arg, enum status status)
+{
+    struct crowd_audit *audit = arg;
+    audit->give_up_ms =
+        status == ST_OK ? loop_now_ms(audit->crowd->loop) + 2 * LAST_MS : audit->give_up_ms;
+    if (status != ST_OK)
+        step_failed(audit, status);
+    else if (audit->money == NULL)
+        finished(audit, ST_OK);
+    else
+        check_money(audit);
+}
+
+static void judge_all(struct crowd_audit *audit)
+{
+    for (uint32_t i = 0; i < audit->crowd->count; i++)
+        judge(audit, &audit->crowd->buyers[i]);
+    audit->give_up_ms = loop_now_ms(audit->crowd->loop) + LAST_MS;
+    check_sales(audit);
+}
+
+/* ---- those who still wait ---- */
+
+/* EVAL, so that one look sees all three sets at the same moment: nobody is between them. */
+static const char look_script[] =
+    "local found = {} "
+    "for i = 1, #ARGV do "
+    "found[i] = redis.call('ZSCORE', KEYS[1], ARGV[i]) or redis.call('ZSCORE', KEYS[2], ARGV[i]) "
+    "or redis.call('ZSCORE', KEYS[3], ARGV[i]) or '' end "
+    "return found";
+
+static void waiting_found(void *arg, enum status status, const struct redis_reply *reply)
+{
+    struct crowd_audit *audit = arg;
+    if (status != ST_OK) {
+        step_failed(audit, status);
+        return;
+    }
+    for (uint32_t i = 0; i < audit->batch_count; i++) {
+        const struct crowd_buyer *buyer = &audit->crowd->buyers[audit->batch[i]];
+        const char *score = redis_reply_str(redis_reply_at(reply, i), NULL);
+        if (score == NULL || score[0] == '\0')
+            lost(audit, buyer, "waits, but Redis has no place of his");
+        else if (strtod(score, NULL) != (double)buyer->place)
+            lost(audit, buyer, "waits, but has another place in Redis");
+        audit->at = audit->batch[i] + 1;
+    }
+    look_up_waiting(audit);
+}
+
+static void look_up_waiting(struct crowd_audit *audit)
+{
+    struct crowd *crowd = audit->crowd;
+    static const char *const keys[] = {"queue", "parked", "active:place"};
+    char text[BUYER_ID_MAX + 32];
+    audit->step = look_up_waiting;
+    audit->batch_count = 0;
+    redis_args_reset(&audit->args);
+    redis_args_add(&audit->args, "EVAL");
+    redis_args_add(&audit->args, look_script);
+    redis_args_add(&audit->args, "3");
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        const int len = snprintf(text, sizeof(text), "%s:{%s}", keys[i], crowd->options->event);
+        redis_args_add_copy(&audit->args, text, (size_t)len);
+    }
+    for (uint32_t i = audit->at; i < crowd->count && audit->batch_count < PAGE; i++) {
+        if (crowd->buyers[i].state != BUYER_WAITING || crowd->buyers[i].place == 0 ||
+            was_admitted(&crowd->buyers[i]))
+            continue;
+        crowd_buyer_id(&crowd->buyers[i], text);
+        redis_args_add_copy(&audit->args, text, strlen(text));
+        audit->batch[audit->batch_count++] = i;
+    }
+    if (audit->batch_count > 0)
+        command(audit, waiting_found);
+    else
+        judge_all(audit);
+}
+
+/* ---- open and close ---- */
+
+enum status crowd_audit_open(struct crowd *crowd, struct crowd_audit **ret_audit, char *error,
+                             size_t error_size)
+{
+    const struct config *config = crowd->config;
+    struct crowd_audit *audit = xcalloc(1, sizeof(*audit));
+    const struct redis_opts redis_opts = {
+        .loop = crowd->loop, .url = config->redis_url, .timeout_ms = config->redis_timeout_ms};
+    const struct db_opts db_opts = {.loop = crowd->loop,
+                                    .url = config->database_url,
+                                    .pool_min = 1,
+                                    .pool_max = 1,
+                                    .timeout_ms = LAST_MS,
+                                    .queue_max = 16,
+                                    .application_name = "tiketi-crowd"};
+    audit->crowd = crowd;
+    redis_args_init(&audit->args);
+    if (config->redis_url == NULL || redis_open(&redis_opts, &audit->redis) != ST_OK) {
+        (void)snprintf(error, error_size,
+                       config->redis_url == NULL ? "REDIS_URL is not set (or --no-check)"
+                                                 : "REDIS_URL cannot be used");
+        crowd_audit_free(audit);
+        return ST_INVALID;
+    }
+    if (config->database_url == NULL || db_open(&db_opts, &audit->db) != ST_OK) {
+        (void)snprintf(error, error_size,
+                       config->database_url == NULL ? "DATABASE_URL is not set (or --no-check)"
+                                                    : "DATABASE_URL cannot be used");
+        *ret_audit = audit; /* Redis has yet to be closed */
+        return ST_INVALID;
+    }
+    audit->timer = loop_timer_new(crowd->loop, step_again, audit);
+    audit->sales = crowd_sales_new(crowd, audit->db, &audit->findings);
+    if (crowd->options->provider != NULL && crowd->part == 0)
+        audit->money = crowd_money_new(crowd, audit->db, &audit->findings);
+    crowd_check_init(&audit->check, config->queue_silent_ms, broken, crowd);
+    audit->check.strangers_elsewhere = crowd->parts > 1;
+    audit->check.numbers_elsewhere = crowd->part > 0;
+    *ret_audit = audit;
+    return ST_OK;
+}
+
+static void start(struct crowd_audit *audit, enum audit_goal goal, uint64_t patience_ms,
+                  crowd_audit_cb cb, void *arg)
+{
+    audit->goal = goal;
+    audit->cb = cb;
+    audit->arg = arg;
+    audit->give_up_ms = loop_now_ms(audit->crowd->loop) + patience_ms;
+}
+
+void crowd_audit_begin(struct crowd_audit *audit, crowd_audit_cb cb, void *arg)
+{
+    start(audit, GOAL_BEGIN, FIRST_MS, cb, arg);
+    read_last(audit);
+}
+
+void crowd_audit_follow(struct crowd_audit *audit)
+{
+    if (audit->goal != GOAL_NONE)
+        return;
+    start(audit, GOAL_FOLLOW, 0, NULL, NULL);
+    read_log(audit);
+}
+
+void crowd_audit_finish(struct crowd_audit *audit, crowd_audit_cb cb, void *arg)
+{
+    audit->once_more = audit->goal == GOAL_FOLLOW;
+    start(audit, GOAL_FINISH, LAST_MS, cb, arg);
+    if (!audit->once_more)
+        read_log(audit);
+}
+
+const struct crowd_check *crowd_audit_check(const struct crowd_audit *audit)
+{
+    return &audit->check;
+}
+
+struct crowd_findings *crowd_audit_findings(struct crowd_audit *audit)
+{
+    return &audit->findings;
+}
+
+static void closed_one(struct crowd_audit *audit)
+{
+    if (audit->closed_redis && audit->closed_db && audit->on_closed != NULL)
+        audit->on_closed(audit->closed_arg);
+}
+
+static void redis_closed(void *arg)
+{
+    struct crowd_audit *audit = arg;
+    audit->closed_redis = true;
+    closed_one(audit);
+}
+
+static void db_closed(void *arg)
+{
+    struct crowd_audit *audit = arg;
+    audit->closed_db = true;
+    closed_one(audit);
+}
+
+void crowd_audit_close(struct crowd_audit *audit, loop_cb cb, void *arg)
+{
+    if (audit == NULL) {
+        cb(arg);
+        return;
+    }
+    audit->goal = GOAL_NONE;
+    audit->cb = NULL;
+    audit->on_closed = cb;
+    audit->closed_arg = arg;
+    loop_timer_close(audit->timer);
+    audit->timer = NULL;
+    crowd_money_close(audit->money);
+    audit->closed_db = audit->db == NULL;
+    if (audit->db != NULL)
+        db_close(audit->db, db_closed, audit);
+    redis_close(audit->redis, redis_closed, audit);
+}
+
+void crowd_audit_free(struct crowd_audit *audit)
+{
+    if (audit == NULL)
+        return;
+    crowd_sales_free(audit->sales);
+    crowd_money_free(audit->money);
+    crowd_check_clear(&audit->check);
+    crowd_samples_clear(&audit->findings.push_ms);
+    redis_args_clear(&audit->args);
+    free(audit);
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * crowd_request: the texts a virtual buyer sends. One table row per request. Called by:
+ * the buyer's files. Writes into the crowd's scratch buffer, so that ten thousand buyers hold no
+ * requests. A user's JWT is signed again for each request: cheaper than keeping it.
+ */
+#include "crowd/crowd_request.h"
+
+#include "base/clock.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define JWT_TTL_MS (24LL * 3600 * 1000)
+
+static void write_no_body(const struct crowd_buyer *buyer, struct buf *out);
+static void write_order(const struct crowd_buyer *buyer, struct buf *out);
+static void write_charge(const struct crowd_buyer *buyer, struct buf *out);
+
+enum tail { TAIL_NONE, TAIL_EVENT, TAIL_RESERVATION, TAIL_PAY, TAIL_REFERENCE };
+
+static const struct {
+    const char *method, *path;
+    void (*body)(const struct crowd_buyer *buyer, struct buf *out);
+    const char *name;
+    enum tail tail;   /* what goes after the path */
+    bool at_provider; /* who gets no credentials */
+} requests[STEP_COUNT] = {
+    [STEP_CHECK] = {"POST", "/api/queue/check/", write_no_body, "POST /api/queue/check/{eventId}",
+                    TAIL_EVENT, false},
+    [STEP_STATUS] = {"GET", "/api/queue/status/", NULL, "GET /api/queue/status/{eventId}",
+                     TAIL_EVENT, false},
+    [STEP_HEARTBEAT] = {"POST", "/api/queue/heartbeat/", write_no_body,
+                        "POST /api/queue/heartbeat/{eventId}", TAIL_EVENT, false},
+    [STEP_LEAVE] = {"POST", "/api/queue/leave/", write_no_body, "POST /api/queue/leave/{eventId}",
+                    TAIL_EVENT, false},
+    [STEP_LIST] = {"GET", "/api/reservations", NULL, "GET /api/reservations", TAIL_NONE, false},
+    [STEP_RESERVE] = {"POST", "/api/reservations", write_order, "POST /api/reservations", TAIL_NONE,
+                      false},
+    [STEP_PAY] = {"POST", "/api/reservations/", write_no_body, "POST /api/reservations/{id}/pay",
+                  TAIL_PAY, false},
+    [STEP_CHARGE] = {"POST", "/charges", write_charge, "POST /charges", TAIL_NONE, true},
+    [STEP_OUTCOME] = {"GET", "/api/reservations/", NULL, "GET /api/reservations/{id}",
+                      TAIL_RESERVATION, false},
+    [STEP_CHARGED] = {"GET", "/charges/", NULL, "GET /charges/{reference}", TAIL_REFERENCE, true},
+};
+
+const char *crowd_step_name(enum crowd_step step)
+{
+    return requests[step].name;
+}
+
+const struct dial_target *crowd_step_target(const struct crowd_buyer *buyer, enum crowd_step step)
+{
+    return requests[step].at_provider ? &buyer->crowd->provider : crowd_buyer_http(buyer);
+}
+
+/* ---- bodies ---- */
+
+static void write_no_body(const struct crowd_buyer *buyer, struct buf *out)
+{
+    (void)buyer;
+    (void)out;
+}
+
+static void write_order(const struct crowd_buyer *buyer, struct buf *out)
+{
+    buf_printf(out, "{\"eventId\":\"%s\",\"quantity\":1}", buyer->crowd->options->event);
+}
+
+/* What the service has signed, as it is. */
+static void write_charge(const struct crowd_buyer *buyer, struct buf *out)
+{
+    buf_add_str(out, buyer->order);
+}
+
+/* ---- headers ---- */
+
+static void write_credentials(const struct crowd_buyer *buyer, struct buf *out)
+{
+    struct crowd *crowd = buyer->crowd;
+    char id[BUYER_ID_MAX + 1];
+    if (!crowd->users) {
+        if (buyer->guest != NULL)
+            buf_printf(out, "Cookie: tiketi_guest=%s\r\n", buyer->guest);
+        return;
+    }
+    crowd_buyer_id(buyer, id);
+    buf_reset(&crowd->token);
+    if (token_write_user(crowd->keys, id + 2, "buyer", clock_wall_ms(), JWT_TTL_MS,
+                         &crowd->token) == ST_OK)
+        buf_printf(out, "Authorization: Bearer %s\r\n", buf_str(&crowd->token));
+}
+
+static void write_proofs(const struct crowd_buyer *buyer, struct buf *out)
+{
+    if (buyer->ticket != NULL)
+        buf_printf(out, "X-Tiketi-Ticket: %s\r\n", buyer->ticket);
+    if (buyer->pass != NULL)
+        buf_printf(out, "X-Tiketi-Pass: %s\r\n", buyer->pass);
+}
+
+static void write_path(const struct crowd_buyer *buyer, enum crowd_step step, struct buf *out)
+{
+    const char *const tails[] = {[TAIL_NONE] = "",
+                                 [TAIL_EVENT] = buyer->crowd->options->event,
+                                 [TAIL_RESERVATION] = buyer->reservation,
+                                 [TAIL_PAY] = buyer->reservation,
+                                 [TAIL_REFERENCE] = buyer->reference};
+    const enum tail tail = requests[step].tail;
+    buf_printf(out, "%s%s%s%s", crowd_step_target(buyer, step)->path, requests[step].path,
+               tails[tail] != NULL ? tails[tail] : "", tail == TAIL_PAY ? "/pay" : "");
+}
+
+void crowd_write_request(const struct crowd_buyer *buyer, enum crowd_step step)
+{
+    struct crowd *crowd = buyer->crowd;
+    struct buf *out = &crowd->text;
+    struct buf body;
+    buf_init(&body, 4096);
+    buf_reset(out);
+    buf_printf(out, "%s ", requests[step].method);
+    write_path(buyer, step, out);
+    buf_printf(out, " HTTP/1.1\r\nHost: %s\r\nUser-Agent: tiketi-crowd\r\n",
+               crowd_step_target(buyer, step)->host);
+    if (requests[step].body != NULL) {
+        requests[step].body(buyer, &body);
+        buf_printf(out, "Content-Length: %zu\r\n", body.len);
+        if (body.len > 0)
+            buf_add_str(out, "Content-Type: application/json\r\n");
+    }
+    if (!requests[step].at_provider) {
+        write_credentials(buyer, out);
+        write_proofs(buyer, out);
+    }
+    if (step == STEP_RESERVE)
+        buf_printf(out, "Idempotency-Key: %s-%" PRIu64 "\r\n", crowd->tag, buyer->place);
+    buf_add_str(out, "\r\n");
+    buf_add(out, buf_str(&body), body.len);
+    buf_clear(&body);
+}
+
+void crowd_write_handshake(const struct crowd_buyer *buyer)
+{
+    struct buf *out = &buyer->crowd->text;
+    buf_reset(out);
+    if (!buyer->crowd->users)
+        write_credentials(buyer, out);
+}
+
+void crowd_write_join(const struct crowd_buyer *buyer)
+{
+    struct crowd *crowd = buyer->crowd;
+    struct buf *out = &crowd->text;
+    char id[BUYER_ID_MAX + 1];
+    buf_reset(out);
+    buf_printf(out, "{\"event\":\"join-queue\",\"payload\":{\"eventId\":\"%s\"",
+               crowd->options->event);
+    if (buyer->ticket != NULL)
+        buf_printf(out, ",\"ticket\":\"%s\"", buyer->ticket);
+    crowd_buyer_id(buyer, id);
+    buf_reset(&crowd->token);
+    if (crowd->users && token_write_user(crowd->keys, id + 2, "buyer", clock_wall_ms(), JWT_TTL_MS,
+                                         &crowd->token) == ST_OK)
+        buf_printf(out, ",\"token\":\"%s\"", buf_str(&crowd->token));
+    buf_add_str(out, "}}");
+}

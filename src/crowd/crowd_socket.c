@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * crowd_socket: the socket on which a virtual buyer waits.
+ *
+ *   open -> handshake -> join-queue -> positions, news -> entry: crowd_visit
+ *   lost, or silent for three pings -> comes back with the last ticket
+ *
+ * Why this way: most of what a whole crowd hears is positions. They are read in one pass, without building
+ * JSON, and the watch over a silent socket is set once, not with each word.
+ * Called by: the buyer's other files. Owns: his socket. With no gateway there he asks by HTTP now and then.
+ */
+#include "crowd/crowd_buyer_internal.h"
+
+#include "base/clock.h"
+#include "crowd/crowd_memory.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define QUIET_MS 75000 /* a socket without a word for three pings is dead */
+
+void socket_reconnect(struct crowd_buyer *buyer, const char *why, int64_t at_least_ms)
+{
+    buyer_hang_up(&buyer->socket);
+    crowd_out_of_touch(buyer);
+    buyer_note_retry(buyer, "socket", why);
+    buyer_wait(buyer, WAITS_TO_RECONNECT, buyer_backoff(buyer, at_least_ms));
+}
+
+/* ---- the connection ---- */
+
+static void on_socket_open(void *arg)
+{
+    struct crowd_buyer *buyer = arg;
+    struct crowd *crowd = buyer->crowd;
+    crowd->tally.sockets++;
+    buyer_hang_up(&buyer->http);
+    crowd_write_join(buyer);
+    buyer_wait(buyer, WAITS_FOR_SOCKET, CROWD_ANSWER_MS);
+    dial_send(buyer->socket, buf_str(&crowd->text), crowd->text.len);
+}
+
+/* The handshake was answered with something else. */
+static void on_socket_answer(void *arg, const struct dial_answer *answer)
+{
+    struct crowd_buyer *buyer = arg;
+    char why[32];
+    (void)snprintf(why, sizeof(why), "handshake answered %u", answer->code);
+    if (web_is_not_now(answer->code))
+        socket_reconnect(buyer, why, answer->retry_after_ms);
+    else
+        buyer_fail(buyer, "socket", why);
+}
+
+static void on_socket_end(void *arg, enum dial_end how, unsigned code)
+{
+    static const char *const words[] = {"refused", "closed", "not a WebSocket"};
+    struct crowd_buyer *buyer = arg;
+    char why[40];
+    buyer->socket = NULL;
+    (void)snprintf(why, sizeof(why), "%s %u", words[how], code);
+    socket_reconnect(buyer, why, 0);
+}
+
+static void heard(struct crowd_buyer *buyer)
+{
+    buyer->heard_ms = loop_now_ms(buyer->crowd->loop);
+}
+
+static void on_socket_sign(void *arg)
+{
+    heard(arg);
+}
+
+/* ---- messages ---- */
+
+/* The last of all tells how long it took until everybody had a socket. */
+static void note_joined(struct crowd_buyer *buyer)
+{
+    struct crowd *crowd = buyer->crowd;
+    if (buyer->settled)
+        return;
+    buyer->settled = true;
+    crowd->tally.joined++;
+    crowd->tally.joined_ms = (clock_mono_ns() - crowd->begun_ns) / 1000000;
+}
+
+static void hear_position(struct crowd_buyer *buyer, const char *ticket, int64_t position)
+{
+    crowd_in_touch(buyer);
+    buyer->attempts = 0;
+    if (!buyer->joined) {
+        buyer->joined = true;
+        note_joined(buyer);
+        buyer_wait(buyer, WAITS_FOR_WORD, QUIET_MS);
+    }
+    crowd_take_ticket(buyer, ticket);
+    crowd_take_position(buyer, position);
+}
+
+static void news_position(struct crowd_buyer *buyer, const struct json *payload)
+{
+    hear_position(buyer, json_str(payload, "ticket"), json_int(payload, "position", 0));
+}
+
+/* The message of nearly all. False: it says something else. */
+static bool heard_position(struct crowd_buyer *buyer, const char *text, size_t len)
+{
+    static const char *const outer[] = {"event", "payload"}, *const inner[] = {"position",
+                                                                               "ticket"};
+    struct crowd_span message[2], payload[2];
+    if (!crowd_scan(text, len, outer, message, 2) || !crowd_span_is(message[0], "queue-position") ||
+        message[1].text == NULL ||
+        !crowd_scan(message[1].text, message[1].len, inner, payload, 2) || payload[1].text == NULL)
+        return false;
+    hear_position(buyer, crowd_span_text(buyer->crowd, payload[1]), crowd_span_int(payload[0]));
+    return true;
+}
+
+static void news_entry(struct crowd_buyer *buyer, const struct json *payload)
+{
+    buyer->pushed = true;
+    visit_begin(buyer, payload);
+}
+
+static void news_status(struct crowd_buyer *buyer, const struct json *payload)
+{
+    if (crowd_word_is(payload, "status", "sold_out"))
+        buyer_end(buyer, BUYER_SOLD_OUT);
+    else if (crowd_word_is(payload, "status", "closed"))
+        buyer_end(buyer, BUYER_CLOSED);
+}
+
+/* Everybody has been sent away: he queues again, at a new place. */
+static void news_cleared(struct crowd_buyer *buyer, const struct json *payload)
+{
+    (void)payload;
+    buyer_hang_up(&buyer->socket);
+    free(buyer->ticket);
+    buyer->ticket = NULL;
+    buyer->place = buyer->lowest = 0;
+    buyer_wait(buyer, WAITS_TO_RETRY, buyer_backoff(buyer, 0));
+    buyer->step = STEP_CHECK;
+}
+
+static void news_error(struct crowd_buyer *buyer, const struct json *payload)
+{
+    static const char *const passing[] = {"draining", "unavailable", "timeout", "full"};
+    const char *code = json_str(payload, "code");
+    if (code == NULL)
+        code = "";
+    for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++) {
+        if (strcmp(code, passing[i]) != 0)
+            continue;
+        socket_reconnect(buyer, code, json_int(payload, "retryMs", 0));
+        return;
+    }
+    buyer_hang_up(&buyer->socket);
+    if (strcmp(code, "not-in-queue") == 0)
+        web_ask(buyer, STEP_STATUS);
+    else if (strcmp(code, "event-closed") == 0)
+        buyer_end(buyer, BUYER_CLOSED);
+    else
+        buyer_fail(buyer, "socket", code);
+}
+
+static const struct {
+    const char *event;
+    void (*react)(struct crowd_buyer *buyer, const struct json *payload);
+} news[] = {
+    {"queue-position", news_position},
+    {"queue-entry-allowed", news_entry},
+    {"event-status-changed", news_status},
+    {"queue-cleared", news_cleared},
+    {"error", news_error},
+};
+
+static void on_socket_text(void *arg, const char *text, size_t len)
+{
+    static const char numbers[] = "{\"event\":\"queue-updated\"";
+    struct crowd_buyer *buyer = arg;
+    struct json_error error;
+    buyer->crowd->tally.messages++;
+    heard(buyer);
+    if (len >= sizeof(numbers) - 1 && memcmp(text, numbers, sizeof(numbers) - 1) == 0)
+        return; /* for the eye alone */
+    if (heard_position(buyer, text, len))
+        return;
+    struct json *message = json_parse(text, len, DIAL_MESSAGE_MAX, &error);
+    const char *event = json_str(message, "event");
+    if (event == NULL)
+        buyer_fail(buyer, "socket", "a message is not JSON");
+    for (size_t i = 0; event != NULL && i < sizeof(news) / sizeof(news[0]); i++) {
+        if (strcmp(event, news[i].event) != 0)
+            continue;
+        news[i].react(buyer, json_get(message, "payload"));
+        break;
+    }
+    json_free(message);
+}
+
+/* ---- open ---- */
+
+static const struct dial_ops socket_ops = {.on_answer = on_socket_answer,
+                                           .on_open = on_socket_open,
+                                           .on_text = on_socket_text,
+                                           .on_sign = on_socket_sign,
+                                           .on_end = on_socket_end};
+
+void socket_open(struct crowd_buyer *buyer)
+{
+    struct crowd *crowd = buyer->crowd;
+    buyer->joined = false;
+    buyer->socket =
+        dial_open(crowd->net, crowd_buyer_ws(buyer), crowd_buyer_number(buyer), &socket_ops, buyer);
+    crowd_write_handshake(buyer);
+    buyer_wait(buyer, WAITS_FOR_SOCKET, CROWD_ANSWER_MS);
+    dial_upgrade(buyer->socket, buf_str(&crowd->text));
+}
+
+/* The socket's watch is set once and looked after when it is due, not with each word. */
+void socket_due(struct crowd_buyer *buyer)
+{
+    const uint64_t quiet = loop_now_ms(buyer->crowd->loop) - buyer->heard_ms;
+    if (quiet < QUIET_MS)
+        buyer_wait(buyer, WAITS_FOR_WORD, QUIET_MS - quiet);
+    else
+        socket_reconnect(buyer, "silent for three pings", 0);
+}

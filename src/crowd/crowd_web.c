@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * crowd_web: what a virtual buyer asks by HTTP, and what the answers say of his place.
+ *
+ *   ask -> answer -> queued: he waits | inside: crowd_visit | it was asked inside: crowd_visit
+ *                 -> "not now", or none at all: the same again, later
+ *                 -> a refusal that is part of a sale: as the table says; any other is an error
+ *
+ * Why this way: one question at a time, so the step he is at says what an answer answers. The answer of
+ * nearly all, "wait", is read without parsing it as JSON. Called by: the buyer's other files. Owns: his
+ * HTTP connection. With nobody answering he asks on, at another pod each time.
+ */
+#include "crowd/crowd_buyer_internal.h"
+
+#include "base/clock.h"
+#include "crowd/crowd_memory.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define POLL_MS 5000 /* when the service does not say */
+
+/* ---- failures ---- */
+
+static void retry(struct crowd_buyer *buyer, const char *why, int64_t at_least_ms)
+{
+    buyer_note_retry(buyer, crowd_step_name(buyer->step), why);
+    buyer_wait(buyer, WAITS_TO_RETRY, buyer_backoff(buyer, at_least_ms));
+}
+
+bool web_is_not_now(unsigned code)
+{
+    return code == 503 || code == 429 || code == 502 || code == 504;
+}
+
+void web_due(struct crowd_buyer *buyer)
+{
+    buyer_hang_up(&buyer->http);
+    crowd_out_of_touch(buyer);
+    retry(buyer, "no answer in time", 0);
+}
+
+/* ---- his place ---- */
+
+/* The first answer of all tells how long it took until everybody knew where he stood. */
+static void note_first_answer(struct crowd_buyer *buyer, bool queued)
+{
+    struct crowd *crowd = buyer->crowd;
+    if (buyer->queued || buyer->straight)
+        return;
+    buyer->queued = queued;
+    buyer->straight = !queued;
+    crowd->tally.queued += queued;
+    crowd->tally.allowed += !queued;
+    crowd->tally.answered_ms = (clock_mono_ns() - crowd->begun_ns) / 1000000;
+}
+
+static void wait_on(struct crowd_buyer *buyer, const char *ticket, int64_t position)
+{
+    crowd_in_touch(buyer);
+    buyer->attempts = 0;
+    if (buyer->state != BUYER_WAITING)
+        buyer_become(buyer, BUYER_WAITING);
+    crowd_take_ticket(buyer, ticket);
+    crowd_take_position(buyer, position);
+}
+
+static void go_on_waiting(struct crowd_buyer *buyer, int64_t poll_ms)
+{
+    const struct crowd_options *options = buyer->crowd->options;
+    if (!options->no_sockets && (buyer->settled || options->settle_max_ms == 0)) {
+        socket_open(buyer);
+    } else if (!options->no_sockets) {
+        buyer_hang_up(&buyer->http); /* he cannot be told anything until then */
+        crowd_out_of_touch(buyer);
+        buyer_wait(buyer, WAITS_TO_SETTLE,
+                   (uint64_t)options->settle_min_ms +
+                       crowd_random(buyer->crowd,
+                                    (uint64_t)(options->settle_max_ms - options->settle_min_ms)));
+    } else {
+        buyer_wait(buyer, WAITS_TO_POLL, poll_ms > 0 ? (uint64_t)poll_ms : POLL_MS);
+    }
+}
+
+static void answer_waiting(struct crowd_buyer *buyer, const struct json *body)
+{
+    wait_on(buyer, json_str(body, "ticket"), json_int(body, "position", 0));
+    if (crowd_word_is(body, "status", "sold_out"))
+        buyer_end(buyer, BUYER_SOLD_OUT);
+    else
+        go_on_waiting(buyer, json_int(body, "nextPoll", 0) * 1000);
+}
+
+/* The answer of nearly all: he has to wait. False: it says something else. */
+static bool took_place(struct crowd_buyer *buyer, const struct dial_answer *answer)
+{
+    static const char *const keys[] = {"queued", "status", "position", "ticket"};
+    struct crowd_span spans[4];
+    if (!crowd_scan(answer->body, answer->len, keys, spans, 4) ||
+        !crowd_span_is(spans[0], "true") || !crowd_span_is(spans[1], "queued") ||
+        spans[3].text == NULL)
+        return false;
+    note_first_answer(buyer, true);
+    wait_on(buyer, crowd_span_text(buyer->crowd, spans[3]), crowd_span_int(spans[2]));
+    go_on_waiting(buyer, 0);
+    return true;
+}
+
+static void answered_check(struct crowd_buyer *buyer, const struct json *body)
+{
+    const bool queued = json_bool(body, "queued", true);
+    note_first_answer(buyer, queued);
+    if (queued) {
+        answer_waiting(buyer, body);
+        return;
+    }
+    crowd_take_ticket(buyer, json_str(body, "ticket"));
+    visit_begin(buyer, body);
+}
+
+static void answered_status(struct crowd_buyer *buyer, const struct json *body)
+{
+    const char *status = json_str(body, "status");
+    const bool waited = buyer->state == BUYER_WAITING;
+    if (status != NULL && strcmp(status, "active") == 0) {
+        crowd_take_ticket(buyer, json_str(body, "ticket"));
+        visit_begin(buyer, body);
+    } else if (status != NULL && strcmp(status, "not_in_queue") == 0) {
+        crowd_in_touch(buyer);
+        if (waited && !buyer->log_departed) /* the log's reader decides whether he had his turn */
+            buyer_end(buyer, BUYER_LOST);
+        else
+            buyer_end(buyer, BUYER_EVICTED);
+    } else {
+        answer_waiting(buyer, body);
+    }
+}
+
+static void answered_heartbeat(struct crowd_buyer *buyer, const struct json *body)
+{
+    (void)body;
+    visit_think(buyer);
+}
+
+static void answered_leave(struct crowd_buyer *buyer, const struct json *body)
+{
+    (void)body;
+    buyer_end(buyer, BUYER_LEFT);
+}
+
+typedef void (*answered_cb)(struct crowd_buyer *buyer, const struct json *body);
+
+static answered_cb const answered[STEP_COUNT] = {
+    [STEP_CHECK] = answered_check,           [STEP_STATUS] = answered_status,
+    [STEP_HEARTBEAT] = answered_heartbeat,   [STEP_LEAVE] = answered_leave,
+    [STEP_LIST] = visit_answered_list,       [STEP_RESERVE] = visit_answered_reserve,
+    [STEP_PAY] = visit_answered_pay,         [STEP_CHARGE] = visit_answered_charge,
+    [STEP_OUTCOME] = visit_answered_outcome, [STEP_CHARGED] = visit_answered_charged,
+};
+
+/* ---- refusals ---- */
+
+/* The word of a problem document: what follows the last colon of its type. */
+static const char *problem_word(const struct json *body)
+{
+    const char *type = json_str(body, "type");
+    const char *colon = type != NULL ? strrchr(type, ':') : NULL;
+    return colon != NULL ? colon + 1 : "";
+}
+
+static void doubt(struct crowd_buyer *buyer)
+{
+    web_ask(buyer, STEP_STATUS);
+}
+
+static void told_sold_out(struct crowd_buyer *buyer)
+{
+    buyer_end(buyer, BUYER_SOLD_OUT);
+}
+
+static void told_closed(struct crowd_buyer *buyer)
+{
+    buyer_end(buyer, BUYER_CLOSED);
+}
+
+/* The hold has lapsed, or went with his admission. */
+static void told_expired(struct crowd_buyer *buyer)
+{
+    buyer_end(buyer, BUYER_EXPIRED);
+}
+
+static void told_paid(struct crowd_buyer *buyer)
+{
+    web_ask(buyer, STEP_OUTCOME);
+}
+
+/* Refusals that are part of a sale; all others are errors. An empty word stands for any. */
+static const struct {
+    enum crowd_step step;
+    unsigned code;
+    const char *word;
+    void (*react)(struct crowd_buyer *buyer);
+} refusals[] = {
+    {STEP_CHECK, 410, "", told_closed},           {STEP_STATUS, 410, "", told_closed},
+    {STEP_HEARTBEAT, 410, "", told_closed},       {STEP_LEAVE, 410, "", told_closed},
+    {STEP_RESERVE, 403, "not-admitted", doubt},   {STEP_RESERVE, 409, "", told_sold_out},
+    {STEP_RESERVE, 410, "", told_closed},         {STEP_PAY, 410, "expired", told_expired},
+    {STEP_PAY, 409, "not-payable", told_expired}, {STEP_PAY, 409, "already-paid", told_paid},
+    {STEP_CHARGE, 410, "", told_expired},
+};
+
+static void refused(struct crowd_buyer *buyer, unsigned code, const struct json *body)
+{
+    const char *word = problem_word(body);
+    char why[120];
+    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+        if (refusals[i].step != buyer->step || refusals[i].code != code ||
+            (refusals[i].word[0] != '\0' && strcmp(refusals[i].word, word) != 0))
+            continue;
+        crowd_in_touch(buyer);
+        refusals[i].react(buyer);
+        return;
+    }
+    (void)snprintf(why, sizeof(why), "%u %.80s", code, word);
+    buyer_fail(buyer, crowd_step_name(buyer->step), why);
+}
+
+/* ---- the connection ---- */
+
+static void on_answer(void *arg, const struct dial_answer *answer)
+{
+    struct crowd_buyer *buyer = arg;
+    struct crowd *crowd = buyer->crowd;
+    struct json_error error;
+    char why[32];
+    crowd->tally.requests++;
+    agenda_drop(crowd->agenda, &buyer->due);
+    crowd_take_guest(buyer, answer->guest);
+    if (crowd->options->connections > 0 || !dial_reusable(buyer->http))
+        buyer_hang_up(&buyer->http);
+    if (web_is_not_now(answer->code)) {
+        crowd_out_of_touch(buyer);
+        (void)snprintf(why, sizeof(why), "%u", answer->code);
+        retry(buyer, why, answer->retry_after_ms);
+        return;
+    }
+    if (buyer->step == STEP_CHECK)
+        crowd_samples_add(&crowd->tally.join_us, (clock_mono_ns() - buyer->asked_ns) / 1000);
+    if (buyer->step == STEP_CHECK && answer->code == 200 && !crowd->options->no_sockets &&
+        took_place(buyer, answer))
+        return;
+    struct json *body = json_parse(answer->body, answer->len, DIAL_BODY_MAX, &error);
+    if (answer->code < 200 || answer->code >= 300)
+        refused(buyer, answer->code, body);
+    else if (body == NULL)
+        buyer_fail(buyer, crowd_step_name(buyer->step), "the answer is not JSON");
+    else
+        answered[buyer->step](buyer, body);
+    json_free(body);
+}
+
+static void on_http_end(void *arg, enum dial_end how, unsigned code)
+{
+    static const char *const words[] = {"refused", "closed without an answer", "not HTTP"};
+    struct crowd_buyer *buyer = arg;
+    (void)code;
+    buyer->http = NULL;
+    if (buyer->waits != WAITS_FOR_ANSWER)
+        return; /* an idle connection was closed: his right */
+    if (how == DIAL_END_STALE) {
+        web_ask(buyer, buyer->step); /* it was being closed when he asked: that is nobody's fault */
+        return;
+    }
+    crowd_out_of_touch(buyer);
+    retry(buyer, words[how], 0);
+}
+
+static const struct dial_ops http_ops = {.on_answer = on_answer, .on_end = on_http_end};
+
+void web_ask(struct crowd_buyer *buyer, enum crowd_step step)
+{
+    struct crowd *crowd = buyer->crowd;
+    const struct dial_target *target = crowd_step_target(buyer, step);
+    if (target != buyer->asked)
+        buyer_hang_up(&buyer->http);
+    buyer->asked = target;
+    buyer->step = step;
+    buyer->asked_ns = clock_mono_ns();
+    if (buyer->http == NULL)
+        buyer->http =
+            dial_open(crowd->web_net, target, crowd_buyer_number(buyer), &http_ops, buyer);
+    crowd_write_request(buyer, step);
+    buyer_wait(buyer, WAITS_FOR_ANSWER, CROWD_ANSWER_MS);
+    dial_request(buyer->http, buf_str(&crowd->text), crowd->text.len);
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * db_place: where PostgreSQL is: the connection string, parsed once, and the keywords for libpq.
+ *
+ * Why this way: libpq would look up host names while the loop stands still. So the hosts are taken
+ * out of the string, resolved by loop_resolve, and given back as `hostaddr`; `host` stays beside
+ * it for certificates and messages. Everything else goes through as the operator wrote it; so
+ * with several hosts `target_session_attrs` says which of them is wanted, and libpq goes on to the
+ * next one until it has found it.
+ * Called by: db and db_link alone. Owns: libpq's list of options and the texts.
+ */
+#include "net/db_link.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libpq-fe.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+
+#define OPTIONS_MAX 4096
+
+static const char *info_value(const PQconninfoOption *info, const char *keyword)
+{
+    for (; info && info->keyword; info++)
+        if (strcmp(info->keyword, keyword) == 0)
+            return info->val && info->val[0] ? info->val : NULL;
+    return NULL;
+}
+
+/* The i-th of a comma-separated list; a single one counts for all. New. */
+static char *list_item(const char *list, size_t i)
+{
+    bool single = !strchr(list, ',');
+    for (; i > 0 && !single && *list; i--) {
+        list += strcspn(list, ",");
+        list += *list == ',';
+    }
+    char *item = xstrdup(list);
+    item[strcspn(item, ",")] = '\0';
+    return item;
+}
+
+static size_t list_count(const char *list)
+{
+    size_t count = list != NULL;
+    for (; list && *list; list++)
+        count += *list == ',';
+    return count;
+}
+
+/* The hosts of the string, else of the environment (PGHOST). */
+static void targets_parse(struct db_place *place)
+{
+    PQconninfoOption *defaults = PQconndefaults();
+    const char *words[] = {"host", "hostaddr", "port"};
+    const char *lists[3];
+    for (size_t i = 0; i < 3; i++) {
+        lists[i] = info_value(place->info, words[i]);
+        if (!lists[i])
+            lists[i] = info_value(defaults, words[i]);
+    }
+    size_t hosts = list_count(lists[0]), known = list_count(lists[1]);
+    place->target_count = known > 0 ? known : hosts;
+    place->targets = xcalloc(place->target_count + 1, sizeof(*place->targets));
+    for (size_t i = 0; i < place->target_count; i++) {
+        struct db_target *target = &place->targets[i];
+        target->host = list_item(lists[0] ? lists[0] : "", i);
+        target->hostaddr = list_item(lists[1] ? lists[1] : "", i);
+        target->port = list_item(lists[2] ? lists[2] : "", i);
+    }
+    PQconninfoFree(defaults);
+}
+
+/* The server's own limits, beside what the string gives it. */
+static void options_build(struct db_place *place, int64_t timeout_ms)
+{
+    const char *given = info_value(place->info, "options");
+    struct buf buf;
+    buf_init(&buf, OPTIONS_MAX);
+    if (given)
+        buf_printf(&buf, "%s ", given);
+    buf_printf(&buf,
+               "-c statement_timeout=%" PRId64
+               " -c timezone=UTC -c datestyle=ISO -c client_min_messages=warning",
+               timeout_ms);
+    place->options = xstrdup(buf_str(&buf));
+    buf_clear(&buf);
+    snprintf(place->user_timeout, sizeof(place->user_timeout), "%" PRId64, timeout_ms);
+}
+
+enum status db_place_parse(const char *url, const char *name, int64_t timeout_ms,
+                           struct db_place **ret_place)
+{
+    PQconninfoOption *info = PQconninfoParse(url, NULL);
+    if (!info) { /* libpq's own text may repeat the password */
+        log_error("postgres: the connection string is not valid");
+        return ST_INVALID;
+    }
+    if (info_value(info, "service")) {
+        PQconninfoFree(info);
+        log_error("postgres: service files are not supported: name the host");
+        return ST_INVALID;
+    }
+    struct db_place *place = xcalloc(1, sizeof(*place));
+    place->info = info;
+    place->name = xstrdup(name);
+    targets_parse(place);
+    options_build(place, timeout_ms);
+    *ret_place = place;
+    return ST_OK;
+}
+
+void db_place_free(struct db_place *place)
+{
+    if (!place)
+        return;
+    for (size_t i = 0; i < place->target_count; i++) {
+        free(place->targets[i].host);
+        free(place->targets[i].hostaddr);
+        free(place->targets[i].port);
+    }
+    free(place->targets);
+    PQconninfoFree(place->info);
+    free(place->options);
+    free(place->name);
+    free(place);
+}
+
+void db_keywords_add(struct db_keywords *words, const char *name, const char *value)
+{
+    for (size_t i = 0; i < words->count; i++)
+        if (strcmp(words->names[i], name) == 0)
+            return;
+    assert(words->count < DB_KEYWORDS_MAX);
+    words->names[words->count] = name;
+    words->values[words->count++] = value;
+}
+
+/* The keywords we write ourselves; the rest of the string goes through as it is. */
+static bool is_ours(const struct db_place *place, const char *keyword)
+{
+    static const char *const always[] = {"options", "client_encoding"};
+    static const char *const target[] = {"host", "hostaddr", "port"};
+    for (size_t i = 0; i < sizeof(always) / sizeof(always[0]); i++)
+        if (strcmp(keyword, always[i]) == 0)
+            return true;
+    for (size_t i = 0; i < sizeof(target) / sizeof(target[0]); i++)
+        if (strcmp(keyword, target[i]) == 0)
+            return place->target_count > 0;
+    return false;
+}
+
+void db_place_keywords(const struct db_place *place, struct db_keywords *words)
+{
+    for (const PQconninfoOption *at = place->info; at->keyword; at++)
+        if (at->val && !is_ours(place, at->keyword))
+            db_keywords_add(words, at->keyword, at->val);
+    db_keywords_add(words, "options", place->options);
+    db_keywords_add(words, "client_encoding", "UTF8");
+    db_keywords_add(words, "fallback_application_name", place->name);
+    db_keywords_add(words, "keepalives_idle", "10");
+    db_keywords_add(words, "keepalives_interval", "5");
+    db_keywords_add(words, "keepalives_count", "3");
+    db_keywords_add(words, "tcp_user_timeout", place->user_timeout);
+    /* Kerberos would look up names by itself, blocking. */
+    db_keywords_add(words, "gssencmode", "disable");
+}

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * httpd_req: the memory of a request, and what is read of it.
+ *
+ * Why this way: all of a request lives in one arena, whose first piece is kept for the next request.
+ * Its headers are looked at once, as they must be for their framing anyway, and remembered: whoever asks for
+ * one later (a join asks for seven) finds it by length, without the library's search. They point into the
+ * connection's memory, which may go first: what is returned is a copy.
+ * Called by: httpd, and by its callers for what httpd.h offers. Owns: nothing beyond the request.
+ */
+#include "net/httpd_req.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/buf.h"
+#include "base/prefetch.h"
+
+#define VALUE_MEMORY    64   /* of the library, for each header and query argument */
+#define HEAD_MAX        8192 /* of a request */
+#define ANSWER_HEAD_MAX 2048
+#define REQ_SIZE        4096 /* a request with its first piece of arena */
+#define CHUNK_SIZE      4096
+#define STORE_MAX       2048
+#define REQ_HOT         1280 /* of REQ_SIZE: what most requests use until they wait */
+#define ANSWER_HOT      1024 /* what most answers take of the arena */
+#define CONNECTION_HOT  768  /* of the library's own, which is larger */
+
+/* Recycled memory would hide a use after free from the sanitizer. */
+#if defined(__SANITIZE_ADDRESS__)
+#define RECYCLE 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define RECYCLE 0
+#endif
+#endif
+#ifndef RECYCLE
+#define RECYCLE 1
+#endif
+
+/* ---- memory ---- */
+
+struct http_req *req_new(struct req_store *store, struct httpd *httpd,
+                         struct MHD_Connection *connection)
+{
+    struct http_req *req = store->free;
+    if (req) {
+        store->free = req->next;
+        store->count--;
+        if (store->free)
+            prefetch(store->free, REQ_HOT); /* the next one's */
+    } else {
+        req = xrealloc(NULL, REQ_SIZE);
+    }
+    memset(req, 0, sizeof(*req));
+    req->httpd = httpd;
+    req->connection = connection;
+    req->body_max = HTTPD_BODY_MAX;
+    req->seen_tail = &req->seen;
+    req->cookies_tail = &req->cookies;
+    req->headers_tail = &req->headers;
+    req->at = (char *)req + (sizeof(*req) + 15) / 16 * 16;
+    req->end = (char *)req + REQ_SIZE;
+    return req;
+}
+
+void req_free(struct req_store *store, struct http_req *req)
+{
+    while (req->chunks) {
+        struct chunk *chunk = req->chunks;
+        req->chunks = chunk->next;
+        free(chunk);
+    }
+    free(req->body);
+    free(req->stream.piece);
+    if (!RECYCLE || store->count >= STORE_MAX) {
+        free(req);
+        return;
+    }
+    req->next = store->free;
+    store->free = req;
+    store->count++;
+}
+
+void req_store_clear(struct req_store *store)
+{
+    while (store->free) {
+        struct http_req *req = store->free;
+        store->free = req->next;
+        free(req);
+    }
+    store->count = STORE_MAX; /* it keeps none any more */
+}
+
+void http_req_prefetch(const struct http_req *req)
+{
+    prefetch(req, sizeof(*req));
+}
+
+void http_req_prefetch_answer(const struct http_req *req)
+{
+    prefetch(req->at, ANSWER_HOT);
+    if (req->connection)
+        prefetch(req->connection, CONNECTION_HOT);
+}
+
+void *req_memory(struct http_req *req, size_t size)
+{
+    size = (size + 15) / 16 * 16;
+    if (size > (size_t)(req->end - req->at)) {
+        size_t room = size > CHUNK_SIZE ? size : CHUNK_SIZE;
+        struct chunk *chunk = xrealloc(NULL, sizeof(*chunk) + room);
+        chunk->next = req->chunks;
+        req->chunks = chunk;
+        if (room > CHUNK_SIZE) /* a large one of its own: the present piece may have room still */
+            return chunk->data;
+        req->at = chunk->data;
+        req->end = chunk->data + room;
+    }
+    void *memory = req->at;
+    req->at += size;
+    return memory;
+}
+
+void *http_req_alloc(struct http_req *req, size_t size)
+{
+    return memset(req_memory(req, size), 0, size);
+}
+
+char *http_req_strdup(struct http_req *req, const char *text, size_t len)
+{
+    char *copy = req_memory(req, len + 1);
+    memcpy(copy, text, len);
+    copy[len] = '\0';
+    return copy;
+}
+
+void http_req_set_user(struct http_req *req, void *user)
+{
+    req->user = user;
+}
+
+void *http_req_user(const struct http_req *req)
+{
+    return req->user;
+}
+
+/* ---- looking at it ---- */
+
+static char *own_copy(const struct http_req *req, const char *text, size_t len)
+{
+    return http_req_strdup((struct http_req *)req, text, len); /* its arena, not its meaning */
+}
+
+const char *http_req_method(const struct http_req *req)
+{
+    return req->method;
+}
+
+const char *http_req_path(const struct http_req *req)
+{
+    return req->path;
+}
+
+static bool is_called(const struct header *header, const char *name, size_t len)
+{
+    return header->name_len == len && strncasecmp(header->name, name, len) == 0;
+}
+
+const char *http_req_header(const struct http_req *req, const char *name)
+{
+    const size_t len = strlen(name);
+    if (!req->connection)
+        return NULL;
+    for (const struct header *header = req->seen; header; header = header->next)
+        if (is_called(header, name, len))
+            return own_copy(req, header->value, header->value_len);
+    return NULL;
+}
+
+const char *http_req_header_list(const struct http_req *req, const char *name)
+{
+    const size_t len = strlen(name);
+    size_t size = 0;
+    for (const struct header *header = req->seen; req->connection && header; header = header->next)
+        if (is_called(header, name, len))
+            size += header->value_len + 2;
+    if (size == 0)
+        return NULL;
+    char *list = req_memory((struct http_req *)req, size), *at = list;
+    for (const struct header *header = req->seen; header; header = header->next) {
+        if (!is_called(header, name, len))
+            continue;
+        if (at > list)
+            at = mempcpy(at, ", ", 2);
+        at = mempcpy(at, header->value, header->value_len);
+    }
+    *at = '\0';
+    return list;
+}
+
+/* The library has split the query and made its '+' blanks; it is not yet percent-decoded. */
+const char *http_req_query(const struct http_req *req, const char *name)
+{
+    if (!req->connection)
+        return NULL;
+    const char *raw = MHD_lookup_connection_value(req->connection, MHD_GET_ARGUMENT_KIND, name);
+    if (!raw)
+        return NULL;
+    size_t len = strlen(raw);
+    char *text = own_copy(req, raw, len);
+    return http_percent_decode(raw, len, text) ? text : NULL;
+}
+
+const char *http_req_cookie(const struct http_req *req, const char *name, size_t *ret_len)
+{
+    const char *value = NULL;
+    if (!req->connection)
+        return NULL;
+    for (const struct header *header = req->cookies; header && !value; header = header->next)
+        value = http_cookie_find(header->value, name, ret_len);
+    return value ? own_copy(req, value, *ret_len) : NULL;
+}
+
+const char *http_req_body(const struct http_req *req, size_t *ret_len)
+{
+    *ret_len = req->body_len;
+    return req->body_len ? req->body : "";
+}
+
+static const char *peer_text(struct http_req *req, const struct sockaddr *addr)
+{
+    char *text = req_memory(req, INET6_ADDRSTRLEN);
+    const void *ip = NULL;
+    int family = addr ? addr->sa_family : AF_UNSPEC;
+    if (family == AF_INET) {
+        ip = &((const struct sockaddr_in *)addr)->sin_addr;
+    } else if (family == AF_INET6) {
+        const struct in6_addr *v6 = &((const struct sockaddr_in6 *)addr)->sin6_addr;
+        ip = v6;
+        if (IN6_IS_ADDR_V4MAPPED(v6)) {
+            family = AF_INET;
+            ip = &v6->s6_addr[12];
+        }
+    }
+    return ip && inet_ntop(family, ip, text, INET6_ADDRSTRLEN) ? text : "";
+}
+
+const char *http_req_form(struct http_req *req, const char *name)
+{
+    size_t body_len, len;
+    const char *body = http_req_body(req, &body_len);
+    const char *raw = http_form_find(body, body_len, name, &len);
+    if (!raw)
+        return NULL;
+    char *text = own_copy(req, raw, len);
+    for (char *plus = text; (plus = strchr(plus, '+')) != NULL;)
+        *plus = ' ';
+    char *decoded = own_copy(req, text, len);
+    return http_percent_decode(text, len, decoded) ? decoded : NULL;
+}
+
+const char *http_req_peer(const struct http_req *req)
+{
+    struct http_req *own = (struct http_req *)req; /* it remembers the text */
+    if (!req->peer && req->connection) {
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+        own->peer = peer_text(own, info ? info->client_addr : NULL);
+    }
+    return req->peer ? req->peer : "";
+}
+
+/* ---- its head ---- */
+
+struct head {
+    struct http_req *req;
+    struct http_framing framing;
+    size_t memory; /* that the library has spent on it, its text aside */
+};
+
+/* The library parses the first Cookie header, by a grammar of its own, into copies that share the
+ * connection's memory; where they have no room, it closes the connection without an answer. We read
+ * cookies ourselves: so it is given another first one. */
+static const char cookie_name[] = "Cookie", no_cookie[] = "none";
+
+void req_hide_cookies(struct MHD_Connection *connection)
+{
+    MHD_set_connection_value(connection, MHD_HEADER_KIND, cookie_name, no_cookie);
+}
+
+/* The library serves an address with a blank in it, as it is not told to refuse heads in words of its own:
+ * a header that can be no header makes us refuse it. */
+void req_spoil(struct MHD_Connection *connection)
+{
+    MHD_set_connection_value(connection, MHD_HEADER_KIND, " ", "");
+}
+
+static bool is_cookie(const char *name, size_t len)
+{
+    return len == sizeof(cookie_name) - 1 && strncasecmp(name, cookie_name, len) == 0;
+}
+
+static void note(struct http_req *req, const struct header *found)
+{
+    struct header ***tail =
+        is_cookie(found->name, found->name_len) ? &req->cookies_tail : &req->seen_tail;
+    struct header *header = req_memory(req, sizeof(*header));
+    *header = *found;
+    **tail = header;
+    *tail = &header->next;
+}
+
+static enum MHD_Result on_value(void *arg, enum MHD_ValueKind kind, const char *name,
+                                size_t name_len, const char *value, size_t value_len)
+{
+    struct head *head = arg;
+    head->memory += VALUE_MEMORY;
+    if (kind == MHD_COOKIE_KIND)
+        head->memory += name_len + value_len + 2;
+    if (kind != MHD_HEADER_KIND || value == no_cookie)
+        return MHD_YES;
+    const struct header header = {.name = name,
+                                  .name_len = name_len,
+                                  .value = value ? value : "",
+                                  .value_len = value ? value_len : 0};
+    http_framing_add(&head->framing, header.name, header.name_len, header.value, header.value_len);
+    note(head->req, &header);
+    return MHD_YES;
+}
+
+unsigned req_read_head(struct http_req *req, struct http_framing *ret_framing)
+{
+    struct head head = {.req = req};
+    MHD_get_connection_values_n(req->connection,
+                                MHD_HEADER_KIND | MHD_COOKIE_KIND | MHD_GET_ARGUMENT_KIND, on_value,
+                                &head);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    size_t text = info ? info->header_size : 0;
+    *ret_framing = head.framing;
+    if (http_framing_ambiguous(&head.framing, req->http11) ||
+        (req->http11 && head.framing.hosts == 0)) /* the library would say so in HTML */
+        return 400;
+    if (text > HEAD_MAX || text + head.memory + ANSWER_HEAD_MAX > CONNECTION_MEMORY)
+        return 431;
+    return 0;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rate_limit: a token bucket per client address.
+ *
+ * A fixed open-addressed table: an address lives in one of eight neighbouring slots; when all are
+ * taken the one longest unused is given away, so a flood of addresses costs no memory. Called by:
+ * api, on the worker's own thread.
+ */
+#include "net/rate_limit.h"
+
+#include "base/buf.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define BUCKETS    32768 /* a power of two */
+#define NEIGHBOURS 8
+
+struct bucket {
+    uint64_t key; /* hash of the address; 0: free */
+    uint64_t at_ms;
+    double tokens;
+};
+
+struct rate_limit {
+    double per_ms, burst;
+    struct bucket buckets[BUCKETS + NEIGHBOURS];
+};
+
+struct rate_limit *rate_limit_new(int64_t per_second)
+{
+    if (per_second <= 0)
+        return NULL;
+    struct rate_limit *limit = xcalloc(1, sizeof(*limit));
+    limit->per_ms = (double)per_second / 1000.0;
+    limit->burst = (double)per_second * 2.0;
+    return limit;
+}
+
+void rate_limit_free(struct rate_limit *limit)
+{
+    free(limit);
+}
+
+/* FNV-1a, 64 bits. A collision only makes two addresses share a bucket. */
+static uint64_t hash_address(const char *address)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (; *address != '\0'; address++)
+        hash = (hash ^ (uint8_t)*address) * 0x100000001b3u;
+    return hash != 0 ? hash : 1;
+}
+
+static struct bucket *find_bucket(struct rate_limit *limit, uint64_t key, uint64_t now_ms)
+{
+    struct bucket *home = &limit->buckets[key & (BUCKETS - 1)];
+    struct bucket *stalest = home;
+    for (struct bucket *b = home; b < home + NEIGHBOURS; b++) {
+        if (b->key == key)
+            return b;
+        if (b->key == 0 || b->at_ms < stalest->at_ms)
+            stalest = b;
+        if (b->key == 0)
+            break;
+    }
+    *stalest = (struct bucket){.key = key, .at_ms = now_ms, .tokens = limit->burst};
+    return stalest;
+}
+
+bool rate_limit_take(struct rate_limit *limit, const char *address, uint64_t now_ms)
+{
+    if (limit == NULL)
+        return true;
+    struct bucket *bucket = find_bucket(limit, hash_address(address), now_ms);
+    bucket->tokens += (double)(now_ms - bucket->at_ms) * limit->per_ms;
+    if (bucket->tokens > limit->burst)
+        bucket->tokens = limit->burst;
+    bucket->at_ms = now_ms;
+    if (bucket->tokens < 1.0)
+        return false;
+    bucket->tokens -= 1.0;
+    return true;
+}

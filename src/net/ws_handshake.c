@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ws_handshake: judges the HTTP head of a WebSocket handshake, before libwebsockets sees any of it.
+ *
+ * Why this way: libwebsockets 4.1.6 drops what it does not like without an answer, and a handshake
+ * with an Upgrade it does not know makes it use freed memory. So only handshakes that are strictly
+ * right, and within its limits, are handed to it; everything else gets a clear status from here.
+ * Called by: ws_lobby. Pure: owns nothing.
+ */
+#include "net/ws_handshake.h"
+
+#include <string.h>
+#include <strings.h>
+
+#define TARGET_MAX 1024
+#define LIST_MAX   120 /* Connection and Sec-WebSocket-Protocol: libwebsockets copies them to 128 */
+#define KEY_LEN    24
+
+size_t ws_head_len(const char *data, size_t len)
+{
+    const char *end = memmem(data, len, "\r\n\r\n", 4);
+    return end ? (size_t)(end - data) + 4 : 0;
+}
+
+/* ---- cutting up ---- */
+
+static bool is_token_char(unsigned char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+static bool is_value_char(unsigned char c)
+{
+    return c == '\t' || (c >= 0x20 && c != 0x7f);
+}
+
+/* Ends the line at its CRLF; NULL when a byte that must not be there comes first. */
+static char *line_end(char *line)
+{
+    while (is_value_char((unsigned char)*line))
+        line++;
+    if (line[0] != '\r' || line[1] != '\n')
+        return NULL;
+    *line = '\0';
+    return line + 2;
+}
+
+static bool field_add(struct ws_head *head, char *line)
+{
+    char *name_end = line;
+    while (is_token_char((unsigned char)*name_end))
+        name_end++;
+    if (name_end == line || *name_end != ':' || head->field_count == WS_FIELDS_MAX)
+        return false;
+    *name_end = '\0';
+    char *value = name_end + 1;
+    value += strspn(value, " \t");
+    size_t len = strlen(value);
+    while (len > 0 && (value[len - 1] == ' ' || value[len - 1] == '\t'))
+        len--;
+    value[len] = '\0';
+    head->fields[head->field_count++] = (struct ws_field){.name = line, .value = value};
+    return true;
+}
+
+/* Request line and fields; false on anything that is not exactly HTTP. */
+static bool head_cut(struct ws_head *head, size_t len, char **ret_line)
+{
+    head->text[len] = '\0';
+    head->field_count = head->joined_len = 0;
+    if (memchr(head->text, '\0', len))
+        return false;
+    char *next = line_end(head->text);
+    *ret_line = head->text;
+    while (next && strcmp(next, "\r\n") != 0) {
+        char *line = next;
+        next = line_end(line);
+        if (!next || !field_add(head, line))
+            return false;
+    }
+    return next != NULL;
+}
+
+/* ---- looking up ---- */
+
+static unsigned field_count(const struct ws_head *head, const char *name)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < head->field_count; i++)
+        count += strcasecmp(head->fields[i].name, name) == 0;
+    return count;
+}
+
+/* The first of that name; "" when there is none. */
+static const char *field(const struct ws_head *head, const char *name)
+{
+    for (size_t i = 0; i < head->field_count; i++)
+        if (strcasecmp(head->fields[i].name, name) == 0)
+            return head->fields[i].value;
+    return "";
+}
+
+/* All of that name in one text. There is room: together they are shorter than the head. */
+static const char *field_joined(struct ws_head *head, const char *name, const char *separator)
+{
+    if (field_count(head, name) < 2)
+        return field(head, name);
+    char *start = head->joined + head->joined_len;
+    char *at = start;
+    for (size_t i = 0; i < head->field_count; i++) {
+        if (strcasecmp(head->fields[i].name, name) != 0)
+            continue;
+        if (at > start)
+            at = stpcpy(at, separator);
+        at = stpcpy(at, head->fields[i].value);
+    }
+    head->joined_len = (size_t)(at - head->joined) + 1;
+    return start;
+}
+
+/* Is the word in the comma-separated list? */
+static bool list_has(const char *list, const char *word, bool same_case)
+{
+    size_t len = strlen(word);
+    while (*list) {
+        list += strspn(list, ", \t");
+        size_t item = strcspn(list, ", \t");
+        if (item == len && (same_case ? strncmp : strncasecmp)(list, word, len) == 0)
+            return true;
+        list += item;
+    }
+    return false;
+}
+
+/* ---- judging ---- */
+
+static unsigned judge_line(char *line, const char *path)
+{
+    char *target = strchr(line, ' ');
+    char *version = target ? strchr(target + 1, ' ') : NULL;
+    if (!version || strcmp(version, " HTTP/1.1") != 0)
+        return 400;
+    *target++ = '\0';
+    *version = '\0';
+    if (strcmp(line, "GET") != 0)
+        return 405;
+    size_t len = strcspn(target, "?");
+    if (len != strlen(path) || strncmp(target, path, len) != 0)
+        return 404;
+    return strlen(target) > TARGET_MAX ? 414 : 0;
+}
+
+/* What two readers could understand differently is refused. */
+static bool is_ambiguous(const struct ws_head *head)
+{
+    static const char *const once[] = {"Host",
+                                       "Upgrade",
+                                       "Connection",
+                                       "Origin",
+                                       "Sec-WebSocket-Key",
+                                       "Sec-WebSocket-Version",
+                                       "Sec-WebSocket-Protocol"};
+    for (size_t i = 0; i < sizeof(once) / sizeof(once[0]); i++)
+        if (field_count(head, once[i]) > 1)
+            return true;
+    const char *length = field(head, "Content-Length");
+    return field_count(head, "Transfer-Encoding") > 0 || field_count(head, "Content-Length") > 1 ||
+           (length[0] && strcmp(length, "0") != 0);
+}
+
+static bool is_key(const char *key)
+{
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    return strlen(key) == KEY_LEN && strspn(key, alphabet) == KEY_LEN - 2 &&
+           strcmp(key + KEY_LEN - 2, "==") == 0;
+}
+
+static unsigned judge_fields(const struct ws_head *head, const char *subprotocol)
+{
+    const char *protocols = field(head, "Sec-WebSocket-Protocol");
+    const char *connection = field(head, "Connection");
+    if (is_ambiguous(head) || !field(head, "Host")[0])
+        return 400;
+    if (strcasecmp(field(head, "Upgrade"), "websocket") != 0 ||
+        strcmp(field(head, "Sec-WebSocket-Version"), "13") != 0)
+        return 426;
+    if (!list_has(connection, "upgrade", false) || strlen(connection) > LIST_MAX ||
+        !is_key(field(head, "Sec-WebSocket-Key")))
+        return 400;
+    if (!list_has(protocols, subprotocol, true) || strlen(protocols) > LIST_MAX)
+        return 400;
+    return 0;
+}
+
+unsigned ws_head_judge(struct ws_head *head, size_t len, const char *path, const char *subprotocol,
+                       struct ws_handshake *ret_handshake)
+{
+    char *line;
+    if (len > WS_HEAD_MAX)
+        return 431;
+    if (!head_cut(head, len, &line))
+        return 400;
+    unsigned status = judge_line(line, path);
+    if (status == 0)
+        status = judge_fields(head, subprotocol);
+    if (status)
+        return status;
+    *ret_handshake = (struct ws_handshake){
+        .origin = field(head, "Origin"),
+        .host = field(head, "Host"),
+        .cookie = field_joined(head, "Cookie", "; "),
+        .forwarded_for = field_joined(head, "X-Forwarded-For", ", "),
+        .peer = "",
+    };
+    return 0;
+}
+
+/* ---- refusing ---- */
+
+/* Every answer has the same small body: the problem document and ends with the connection. */
+#define REFUSAL(code, title, extra)                                                                \
+    {                                                                                              \
+        code, "HTTP/1.1 " #code " " title "\r\n" extra                                             \
+              "Connection: close\r\nCache-Control: no-store\r\n"                                   \
+              "Content-Type: application/problem+json\r\n\r\n"                                     \
+              "{\"title\":\"" title "\",\"status\":" #code "}\n"                                   \
+    }
+
+static const struct refusal {
+    unsigned status;
+    const char *text;
+} refusals[] = {
+    REFUSAL(400, "Bad Request", ""),
+    REFUSAL(403, "Forbidden", ""),
+    REFUSAL(404, "Not Found", ""),
+    REFUSAL(405, "Method Not Allowed", "Allow: GET\r\n"),
+    REFUSAL(408, "Request Timeout", ""),
+    REFUSAL(414, "URI Too Long", ""),
+    REFUSAL(426, "Upgrade Required", "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"),
+    REFUSAL(431, "Request Header Fields Too Large", ""),
+    REFUSAL(503, "Service Unavailable", "Retry-After: 2\r\n"),
+};
+
+const char *ws_refusal(unsigned status)
+{
+    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
+        if (refusals[i].status == status)
+            return refusals[i].text;
+    return refusals[0].text;
+}

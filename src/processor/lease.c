@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lease: the processor's lease of one event.
+ *
+ * Why this way: whether a lease holds is decided by Redis alone, in every script that works under
+ * it. What is known here is only when to work at all; so a lease counts as held until its time
+ * has run out on our own clock, counted from before the renewal was sent.
+ * Called by: processor. Owns: itself, its timer, one operation under way at most.
+ * Invariants: on_change tells every change, in turn true and false. After lease_close no callback
+ * but its own runs.
+ * When Redis is gone: the lease is lost 3 s after the last renewal, and tried again every second.
+ */
+#include "processor/lease.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+
+#define TRY_MS 1000
+#define TTL_MS 3000
+
+struct lease {
+    struct lease_opts opts;
+    char *event, *owner;
+    struct loop_timer *timer;
+    struct lease_value value; /* empty: not held */
+    bool asking;              /* an operation is under way */
+    uint64_t asked_ms;        /* when it was sent */
+    uint64_t until_ms;        /* held until then, unless renewed */
+    bool closing;
+    struct loop_task done;
+    loop_cb on_closed;
+    void *on_closed_arg;
+};
+
+static bool has_value(const struct lease *lease)
+{
+    return lease->value.text[0] != '\0';
+}
+
+bool lease_held(const struct lease *lease)
+{
+    return has_value(lease) && loop_now_ms(lease->opts.loop) < lease->until_ms;
+}
+
+const struct lease_value *lease_value(const struct lease *lease)
+{
+    return &lease->value;
+}
+
+void lease_lost(struct lease *lease)
+{
+    if (!has_value(lease))
+        return;
+    lease->value.text[0] = '\0';
+    if (!lease->closing && lease->opts.on_change)
+        lease->opts.on_change(lease->opts.arg, false);
+}
+
+static void finish(void *arg)
+{
+    struct lease *lease = arg;
+    loop_cb cb = lease->on_closed;
+    void *cb_arg = lease->on_closed_arg;
+    free(lease->event);
+    free(lease->owner);
+    free(lease);
+    if (cb)
+        cb(cb_arg);
+}
+
+static void on_released(void *arg, enum status status, bool held, const struct lease_value *value,
+                        bool need_spent)
+{
+    struct lease *lease = arg;
+    (void)status;
+    (void)held;
+    (void)value;
+    (void)need_spent;
+    loop_defer(lease->opts.loop, &lease->done);
+}
+
+/* Nothing is under way any more: give the lease back, so that another pod goes on at once. */
+static void release(struct lease *lease)
+{
+    if (has_value(lease) && queue_lease(lease->opts.queue, lease->event, LEASE_RELEASE,
+                                        lease->owner, &lease->value, on_released, lease) == ST_OK)
+        return;
+    loop_defer(lease->opts.loop, &lease->done);
+}
+
+static void ask(struct lease *lease);
+
+/* The value is new, or the same with more time. */
+static void hold(struct lease *lease, const struct lease_value *value, bool need_spent)
+{
+    bool gained = !has_value(lease);
+    lease->value = *value;
+    lease->until_ms = lease->asked_ms + TTL_MS;
+    if (gained && lease->opts.on_change)
+        lease->opts.on_change(lease->opts.arg, true);
+    else if (!gained && lease->opts.on_beat)
+        lease->opts.on_beat(lease->opts.arg, need_spent);
+}
+
+static void on_asked(void *arg, enum status status, bool held, const struct lease_value *value,
+                     bool need_spent)
+{
+    struct lease *lease = arg;
+    lease->asking = false;
+    if (lease->closing) {
+        if (status == ST_OK && held)
+            lease->value = *value;
+        release(lease);
+        return;
+    }
+    if (status != ST_OK)
+        return; /* unknown: held as long as the time lasts, and asked again by the timer */
+    if (held) {
+        hold(lease, value, need_spent);
+    } else if (has_value(lease)) {
+        lease_lost(lease);
+        ask(lease); /* Redis may have lost it rather than given it away */
+    }
+}
+
+static void ask(struct lease *lease)
+{
+    if (lease->asking || lease->closing)
+        return;
+    lease->asked_ms = loop_now_ms(lease->opts.loop);
+    lease->asking =
+        queue_lease(lease->opts.queue, lease->event, has_value(lease) ? LEASE_RENEW : LEASE_TAKE,
+                    lease->owner, &lease->value, on_asked, lease) == ST_OK;
+}
+
+static void on_timer(void *arg)
+{
+    struct lease *lease = arg;
+    loop_timer_set(lease->timer, TRY_MS);
+    if (has_value(lease) && !lease_held(lease))
+        lease_lost(lease);
+    ask(lease);
+}
+
+struct lease *lease_new(const struct lease_opts *opts)
+{
+    struct lease *lease = xcalloc(1, sizeof(*lease));
+    lease->opts = *opts;
+    lease->opts.event = lease->opts.owner = NULL; /* ours are copies */
+    lease->event = xstrdup(opts->event);
+    lease->owner = xstrdup(opts->owner);
+    lease->done = (struct loop_task){.cb = finish, .arg = lease};
+    lease->timer = loop_timer_new(opts->loop, on_timer, lease);
+    loop_timer_set(lease->timer, 0);
+    return lease;
+}
+
+void lease_close(struct lease *lease, loop_cb cb, void *arg)
+{
+    lease->closing = true;
+    lease->on_closed = cb;
+    lease->on_closed_arg = arg;
+    loop_timer_close(lease->timer);
+    if (!lease->asking)
+        release(lease);
+}

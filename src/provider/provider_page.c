@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * provider_page: the payment page of the payment provider, for people.
+ *
+ *   shop -> GET /pay?<the order that `pay` answered>&return=<where he came from>
+ *        -> POST /pay, action=pay | cancel -> 303 to <return>?payment=paid | cancelled
+ *
+ * Why this way: plain forms, no script; the order travels in the page and is judged by its signature
+ * each time. Nobody is sent to just any address: `return` must be on the loopback or on the shop's own
+ * origin, and the page's policy names it, since browsers hold redirects of forms to that. Called by:
+ * provider. Owns nothing. The words are the shop's own files (keys pay_…).
+ */
+#include "provider/provider_page.h"
+
+#include "base/clock.h"
+#include "base/embed.h"
+#include "base/log.h"
+#include "page/messages.h"
+#include "page/page.h"
+#include "selling/money.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE_MAX   (256 * 1024)
+#define RETURN_MAX 512
+#define VALUES_MAX 24
+#define AMOUNT_MAX 15 /* digits of MONEY_AMOUNT_MAX */
+
+/* ---- reading ---- */
+
+/* The length of scheme and authority of an http address; 0: it is none, or one to mistrust. */
+static size_t origin_len(const char *url)
+{
+    static const char authority[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]";
+    const size_t scheme = strncmp(url, "http://", 7) == 0    ? 7
+                          : strncmp(url, "https://", 8) == 0 ? 8
+                                                             : 0;
+    const size_t len = scheme > 0 ? strspn(url + scheme, authority) : 0;
+    return len > 0 && strchr("/?", url[scheme + len]) != NULL ? scheme + len : 0;
+}
+
+static bool is_loopback(const char *url, size_t len)
+{
+    const char *host = strstr(url, "://") + 3;
+    size_t host_len = len - (size_t)(host - url);
+    const char *port = memchr(host, ':', host_len);
+    if (*host == '[')
+        return strncmp(host, "[::1]", 5) == 0 && (host_len == 5 || host[5] == ':');
+    if (port != NULL)
+        host_len = (size_t)(port - host);
+    return (host_len == 9 && memcmp(host, "localhost", 9) == 0) ||
+           (host_len >= 9 && strncmp(host, "127.", 4) == 0 &&
+            strspn(host, "0123456789.") == host_len);
+}
+
+static bool may_return(const char *url, const char *shop)
+{
+    const size_t len = origin_len(url);
+    if (len == 0 || strlen(url) > RETURN_MAX || strpbrk(url, "#\\ \"<>") != NULL)
+        return false;
+    for (const char *c = url; *c != '\0'; c++) {
+        if (*c <= ' ' || *c > '~')
+            return false;
+    }
+    return is_loopback(url, len) ||
+           (shop != NULL && origin_len(shop) == len && strncmp(url, shop, len) == 0);
+}
+
+static const char *field(struct http_req *req, const char *name)
+{
+    return strcmp(http_req_method(req), "POST") == 0 ? http_req_form(req, name)
+                                                     : http_req_query(req, name);
+}
+
+static enum language choose_language(struct http_req *req)
+{
+    enum language language;
+    const char *asked = field(req, "lang");
+    if (asked != NULL && language_parse(asked, strlen(asked), &language))
+        return language;
+    return language_accept(http_req_header(req, "Accept-Language"));
+}
+
+static enum status read_amount(struct provider_visit *visit)
+{
+    char *end;
+    if (visit->amount == NULL || *visit->amount < '1' || *visit->amount > '9' ||
+        strlen(visit->amount) > AMOUNT_MAX)
+        return ST_INVALID;
+    visit->order.amount = strtoll(visit->amount, &end, 10);
+    return *end == '\0' && visit->order.amount <= MONEY_AMOUNT_MAX ? ST_OK : ST_INVALID;
+}
+
+enum status provider_page_read(struct http_req *req, const char *shop, struct provider_visit *ret)
+{
+    struct provider_order *order = &ret->order;
+    const struct {
+        const char *key, **text;
+        size_t max;
+    } texts[] = {{"reference", &order->reference, 64}, {"reservationId", &order->reservation, 64},
+                 {"provider", &order->provider, 64},   {"currency", &order->currency, 3},
+                 {"expiresAt", &order->expires, 40},   {"signature", &order->signature, 64},
+                 {"amount", &ret->amount, AMOUNT_MAX}};
+    *ret = (struct provider_visit){.language = choose_language(req)};
+    enum status st = ST_OK;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        const char *text = field(req, texts[i].key);
+        if (text == NULL || *text == '\0' || strlen(text) > texts[i].max)
+            st = ST_INVALID;
+        else
+            *texts[i].text = text;
+    }
+    const char *back = field(req, "return"), *action = field(req, "action");
+    ret->back = back != NULL && may_return(back, shop) ? back : NULL;
+    ret->pays = action != NULL && strcmp(action, "pay") == 0;
+    ret->cancels = action != NULL && strcmp(action, "cancel") == 0;
+    return st == ST_OK ? read_amount(ret) : st;
+}
+
+/* ---- showing ---- */
+
+struct filling {
+    enum language language;
+    struct {
+        const char *name, *value;
+    } values[VALUES_MAX];
+    size_t count;
+};
+
+static void set(struct filling *filling, const char *name, const char *value)
+{
+    if (filling->count == VALUES_MAX)
+        return;
+    filling->values[filling->count].name = name;
+    filling->values[filling->count++].value = value;
+}
+
+static const char *value_of(void *arg, const char *name)
+{
+    const struct filling *filling = arg;
+    if (strncmp(name, "t.", 2) == 0)
+        return message(filling->language, name + 2);
+    for (size_t i = 0; i < filling->count; i++) {
+        if (strcmp(filling->values[i].name, name) == 0)
+            return filling->values[i].value;
+    }
+    return NULL;
+}
+
+static const struct embed *find_file(const char *name)
+{
+    for (size_t i = 0; i < embed_web_count; i++) {
+        if (strcmp(embed_web[i].name, name) == 0)
+            return &embed_web[i];
+    }
+    return NULL;
+}
+
+/* <return>?payment=<word> */
+static const char *return_address(struct http_req *req, const char *back, const char *word)
+{
+    char url[RETURN_MAX + 32];
+    const int len = snprintf(url, sizeof(url), "%s%cpayment=%s", back,
+                             strchr(back, '?') != NULL ? '&' : '?', word);
+    return http_req_strdup(req, url, (size_t)len);
+}
+
+static void add_headers(struct http_req *req, const struct provider_visit *visit)
+{
+    char policy[RETURN_MAX + 160];
+    const char *back = visit->back != NULL ? visit->back : "";
+    (void)snprintf(policy, sizeof(policy),
+                   "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' %.*s; "
+                   "base-uri 'none'; frame-ancestors 'none'",
+                   (int)origin_len(back), back);
+    http_req_add_header(req, "Content-Security-Policy", policy);
+    http_req_add_header(req, "X-Content-Type-Options", "nosniff");
+    /* Its own address carries the order; the Origin of its form must survive. */
+    http_req_add_header(req, "Referrer-Policy", "same-origin");
+    http_req_add_header(req, "Cache-Control", "no-store");
+}
+
+static void set_order(struct filling *filling, struct http_req *req,
+                      const struct provider_visit *visit)
+{
+    const struct provider_order *order = &visit->order;
+    const struct {
+        const char *name, *value;
+    } texts[] = {{"reference", order->reference}, {"reservation", order->reservation},
+                 {"provider", order->provider},   {"currency", order->currency},
+                 {"expires", order->expires},     {"signature", order->signature},
+                 {"amount", visit->amount},       {"return", visit->back}};
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        set(filling, texts[i].name, texts[i].value);
+    struct buf text;
+    buf_init(&text, 64);
+    money_write(&text, order->amount, order->currency);
+    const char *price = http_req_strdup(req, buf_str(&text), text.len);
+    set(filling, "price", price);
+    buf_clear(&text);
+    buf_init(&text, 256);
+    message_write(&text, visit->language, "pay_button",
+                  (const struct message_value[]){{"amount", price}, {NULL, NULL}});
+    set(filling, "button", http_req_strdup(req, buf_str(&text), text.len));
+    buf_clear(&text);
+    if (strlen(order->expires) >= 19)
+        set(filling, "until", http_req_strdup(req, order->expires + 11, 8));
+}
+
+static const struct {
+    unsigned code;
+    const char *name;
+} views[] = {
+    [PROVIDER_ASK] = {200, "ask"},         [PROVIDER_DONE] = {200, "done"},
+    [PROVIDER_STOPPED] = {200, "stopped"}, [PROVIDER_OVER] = {410, "over"},
+    [PROVIDER_FORGED] = {403, "forged"},   [PROVIDER_NONSENSE] = {400, "none"},
+    [PROVIDER_FULL] = {503, "full"},
+};
+
+void provider_page_show(struct http_req *req, const struct provider_visit *visit,
+                        enum provider_view view)
+{
+    struct filling filling = {.language = visit->language};
+    const struct page_source source = {.value = value_of, .arg = &filling};
+    const struct embed *file = find_file("pay.html");
+    const char *back = visit->back;
+    char title[32], lead[32];
+    struct buf html;
+    (void)snprintf(title, sizeof(title), "pay_%s_title", views[view].name);
+    (void)snprintf(lead, sizeof(lead), "pay_%s_lead", views[view].name);
+    set(&filling, "lang", language_code(visit->language));
+    set(&filling, "title", message(visit->language, title));
+    set(&filling, "lead", message(visit->language, lead));
+    set(&filling, "view", views[view].name);
+    if (view == PROVIDER_ASK || view == PROVIDER_DONE)
+        set_order(&filling, req, visit);
+    if (view == PROVIDER_ASK)
+        set(&filling, "ask", "1");
+    else if (back != NULL)
+        set(&filling, "back",
+            return_address(req, back, view == PROVIDER_DONE ? "paid" : "cancelled"));
+    buf_init(&html, PAGE_MAX);
+    add_headers(req, visit);
+    if (file == NULL || page_fill(&html, file->data, file->len, &source) != ST_OK) {
+        log_error("the payment page could not be written");
+        http_reply(req, 500, NULL, "", 0);
+    } else {
+        http_reply(req, views[view].code, "text/html; charset=utf-8", buf_str(&html), html.len);
+    }
+    buf_clear(&html);
+}
+
+void provider_page_return(struct http_req *req, const struct provider_visit *visit,
+                          const char *word)
+{
+    if (visit->back == NULL) {
+        provider_page_show(req, visit,
+                           strcmp(word, "paid") == 0 ? PROVIDER_DONE : PROVIDER_STOPPED);
+        return;
+    }
+    add_headers(req, visit);
+    http_req_add_header(req, "Location", return_address(req, visit->back, word));
+    http_reply(req, 303, NULL, "", 0);
+}
+
+bool provider_page_asset(struct http_req *req, const char *path)
+{
+    static const struct {
+        const char *path, *type;
+    } assets[] = {{"/base.css", "text/css; charset=utf-8"},
+                  {"/pay.css", "text/css; charset=utf-8"},
+                  {"/icon.svg", "image/svg+xml"}};
+    for (size_t i = 0; i < sizeof(assets) / sizeof(assets[0]); i++) {
+        const struct embed *file = strcmp(assets[i].path, path) == 0 ? find_file(path + 1) : NULL;
+        if (file == NULL)
+            continue;
+        http_req_add_header(req, "Cache-Control", "public, max-age=300");
+        http_reply_static(req, 200, assets[i].type, file->data, file->len);
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * catalog_store: the stored events: the SQL functions of sql/001_events.sql and 002_seats.sql,
+ * called.
+ *
+ * Why this way: PostgreSQL compares, changes and audits in one call; each answer is one row
+ * (outcome, body), the body an event whole. What comes back is what is stored now.
+ * Called by: api_admin, api_queue (list), processor, catalog_lookup (when Redis has no copy). Owns: a
+ * small call per query under way. PostgreSQL gone: ST_UNAVAILABLE or ST_TIMEOUT, outcome unknown.
+ */
+#include "queue/catalog.h"
+
+#include "base/buf.h"
+#include "base/json.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EVENT_JSON_MAX 16384
+#define CLEAR_MS       30000                                 /* of 100,000 seats that are held */
+#define EVENT_EDIT_MAX (EVENT_JSON_MAX + 2 * EVENT_LOGO_MAX) /* with a logo, as base64 */
+
+static const struct {
+    const char *outcome;
+    enum status status;
+} outcomes[] = {
+    {"found", ST_OK},    {"created", ST_OK},          {"updated", ST_OK},
+    {"settled", ST_OK},  {"unchanged", ST_OK},        {"conflict", ST_CONFLICT},
+    {"stale", ST_STALE}, {"not-found", ST_NOT_FOUND},
+};
+
+static enum status outcome_status(const char *outcome)
+{
+    for (size_t i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++) {
+        if (strcmp(outcomes[i].outcome, outcome) == 0)
+            return outcomes[i].status;
+    }
+    return ST_INTERNAL;
+}
+
+/* ---- one event ---- */
+
+struct call {
+    catalog_event_cb cb;
+    void *arg;
+};
+
+static enum status read_event(const struct db_result *result, int row, struct event *event)
+{
+    struct json_error error;
+    enum status st = outcome_status(db_text(result, row, 0));
+    if (st != ST_OK)
+        return st;
+    struct json *body =
+        json_parse(db_text(result, row, 1), db_len(result, row, 1), EVENT_JSON_MAX, &error);
+    if (body == NULL || event_read_row(event, body) != ST_OK)
+        st = ST_INTERNAL;
+    json_free(body);
+    return st;
+}
+
+static void answered(void *arg, enum status status, const struct db_result *result)
+{
+    struct call call = *(struct call *)arg;
+    struct event event;
+    free(arg);
+    if (status == ST_OK)
+        status = db_rows(result) == 1 ? read_event(result, 0, &event) : ST_INTERNAL;
+    call.cb(call.arg, status, status == ST_OK ? &event : NULL);
+}
+
+/* limit_ms 0: as long as any statement may take. */
+static enum status ask_within(struct db *db, int64_t limit_ms, const struct db_stmt *stmt,
+                              const char *const *params, db_cb on_result, const struct call *how)
+{
+    struct call *call = xcalloc(1, sizeof(*call));
+    *call = *how;
+    const enum status st = limit_ms > 0
+                               ? db_query_within(db, limit_ms, stmt, params, on_result, call)
+                               : db_query(db, stmt, params, on_result, call);
+    if (st != ST_OK)
+        free(call);
+    return st;
+}
+
+static enum status ask(struct db *db, const struct db_stmt *stmt, const char *const *params,
+                       db_cb on_result, const struct call *how)
+{
+    return ask_within(db, 0, stmt, params, on_result, how);
+}
+
+#define FUNCTION(name_, count_, params_)                                                           \
+    {                                                                                              \
+        .name = (name_), .sql = "SELECT outcome, body FROM " name_ "(" params_ ")",                \
+        .param_count = (count_)                                                                    \
+    }
+
+enum status catalog_fetch(struct db *db, const char *id, catalog_event_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("event_get", 1, "$1");
+    return ask(db, &stmt, (const char *const[]){id}, answered, &(struct call){cb, arg});
+}
+
+/* An event with all its fields as the first parameter, then these. */
+static enum status ask_with(struct db *db, const struct db_stmt *stmt, const struct event *event,
+                            const char *second, const char *third, const struct call *how)
+{
+    struct buf text;
+    struct json *body = event_write_json(event);
+    if (event->new_logo != NULL)
+        json_set_str(body, "newLogo", event->new_logo);
+    buf_init(&text, EVENT_EDIT_MAX);
+    json_write(body, &text);
+    json_free(body);
+    enum status st = buf_status(&text);
+    const char *const params[] = {buf_str(&text), second, third};
+    if (st == ST_OK)
+        st = ask(db, stmt, params, answered, how);
+    buf_clear(&text);
+    return st;
+}
+
+enum status catalog_create(struct db *db, const struct event *event, const char *who,
+                           catalog_event_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("event_create", 3, "$1::jsonb, $2, $3");
+    return ask_with(db, &stmt, event, event->owner, who, &(struct call){cb, arg});
+}
+
+enum status catalog_update(struct db *db, const struct event *event, const char *verb,
+                           const char *who, catalog_event_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("event_update", 3, "$1::jsonb, $2, $3");
+    return ask_with(db, &stmt, event, verb, who, &(struct call){cb, arg});
+}
+
+enum status catalog_bump_epoch(struct db *db, const char *id, const char *who, catalog_event_cb cb,
+                               void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("event_clear", 2, "$1, $2");
+    return ask_within(db, CLEAR_MS, &stmt, (const char *const[]){id, who}, answered,
+                      &(struct call){cb, arg});
+}
+
+enum status catalog_settle(struct db *db, const char *id, uint64_t last_place, catalog_event_cb cb,
+                           void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("event_settle", 2, "$1, $2::bigint");
+    char place[24];
+    (void)snprintf(place, sizeof(place), "%" PRIu64, last_place);
+    return ask(db, &stmt, (const char *const[]){id, place}, answered, &(struct call){cb, arg});
+}
+
+/* ---- many ---- */
+
+static void answered_each(void *arg, enum status status, const struct db_result *result)
+{
+    struct call call = *(struct call *)arg;
+    free(arg);
+    for (int row = 0; status == ST_OK && row < db_rows(result); row++) {
+        struct event event;
+        if (read_event(result, row, &event) == ST_OK) /* one unreadable event stops no other */
+            call.cb(call.arg, ST_OK, &event);
+    }
+    call.cb(call.arg, status, NULL);
+}
+
+enum status catalog_fetch_live(struct db *db, catalog_event_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("event_live", 0, "");
+    return ask(db, &stmt, NULL, answered_each, &(struct call){cb, arg});
+}
+
+static void answered_among(void *arg, enum status status, const struct db_result *result)
+{
+    struct call call = *(struct call *)arg;
+    free(arg);
+    for (int row = 0; status == ST_OK && row < db_rows(result); row++) {
+        struct event event;
+        const enum status st = read_event(result, row, &event);
+        if (st != ST_OK)
+            event = (struct event){0};
+        (void)snprintf(event.id, sizeof(event.id), "%s", db_text(result, row, 2));
+        call.cb(call.arg, st, &event);
+    }
+    call.cb(call.arg, status, NULL);
+}
+
+enum status catalog_fetch_among(struct db *db, const char *ids, catalog_event_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = {
+        .name = "events_among",
+        .sql = "SELECT g.outcome, g.body, e.id FROM events e, LATERAL event_get(e.id) AS g "
+               "WHERE e.id = ANY ($1::text[])",
+        .param_count = 1};
+    return ask(db, &stmt, (const char *const[]){ids}, answered_among, &(struct call){cb, arg});
+}
+
+struct list_call {
+    catalog_json_cb cb;
+    void *arg;
+};
+
+static void listed(void *arg, enum status status, const struct db_result *result)
+{
+    struct list_call call = *(struct list_call *)arg;
+    free(arg);
+    if (status == ST_OK && db_rows(result) != 1)
+        status = ST_INTERNAL;
+    call.cb(call.arg, status, status == ST_OK ? db_text(result, 0, 1) : NULL,
+            status == ST_OK ? db_len(result, 0, 1) : 0);
+}
+
+static enum status ask_json(struct db *db, const struct db_stmt *stmt, const char *const *params,
+                            catalog_json_cb cb, void *arg)
+{
+    struct list_call *call = xcalloc(1, sizeof(*call));
+    *call = (struct list_call){cb, arg};
+    enum status st = db_query(db, stmt, params, listed, call);
+    if (st != ST_OK)
+        free(call);
+    return st;
+}
+
+enum status catalog_list(struct db *db, const char *owner, bool public_only, catalog_json_cb cb,
+                         void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("event_list", 2, "$1, $2::boolean");
+    return ask_json(db, &stmt, (const char *const[]){owner, public_only ? "true" : "false"}, cb,
+                    arg);
+}
+
+enum status catalog_logo(struct db *db, const char *id, catalog_json_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("logo_get", 1, "$1");
+    return ask_json(db, &stmt, (const char *const[]){id}, cb, arg);
+}
+
+enum status catalog_audit(struct db *db, const char *id, const char *before, int limit,
+                          catalog_json_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("audit_list", 3, "$1, $2::bigint, $3::integer");
+    char text[16];
+    (void)snprintf(text, sizeof(text), "%d", limit);
+    return ask_json(db, &stmt, (const char *const[]){id, before, text}, cb, arg);
+}
+
+enum status catalog_audit_note(struct db *db, const struct catalog_deed *deed, catalog_json_cb cb,
+                               void *arg)
+{
+    static const struct db_stmt stmt = FUNCTION("audit_note", 4, "$1, $2, $3, $4::jsonb");
+    return ask_json(
+        db, &stmt, (const char *const[]){deed->event, deed->who, deed->verb, deed->after}, cb, arg);
+}

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * queue_live: the live copy of an event in Redis: writing it, reading it; the channel.
+ *
+ * Why this way: one table says which field of struct event is which field of config:{id}, for both
+ * directions, so neither can forget one.
+ * Called by: catalog, api_admin, processor, ledger, gateway.
+ */
+#include "queue/queue_internal.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- config:{id} <-> struct event ---- */
+
+enum field_kind { FIELD_TEXT, FIELD_INT, FIELD_BOOL, FIELD_STATUS, FIELD_SURGE };
+
+#define FIELD(name_, kind_, member_)                                                               \
+    {                                                                                              \
+        .name = (name_), .kind = (kind_), .at = offsetof(struct event, member_),                   \
+        .size = sizeof(((struct event *)NULL)->member_)                                            \
+    }
+
+static const struct field {
+    const char *name;
+    enum field_kind kind;
+    size_t at, size;
+} fields[] = {
+    FIELD("status", FIELD_STATUS, status),
+    FIELD("title", FIELD_TEXT, title),
+    FIELD("artist", FIELD_TEXT, artist),
+    FIELD("venue", FIELD_TEXT, venue),
+    FIELD("message", FIELD_TEXT, message),
+    FIELD("startsAt", FIELD_INT, starts_at_ms),
+    FIELD("opensAt", FIELD_INT, opens_at_ms),
+    FIELD("closesAt", FIELD_INT, closes_at_ms),
+    FIELD("allowGuests", FIELD_BOOL, allow_guests),
+    FIELD("opened", FIELD_BOOL, opened),
+    FIELD("seats", FIELD_INT, seats),
+    FIELD("threshold", FIELD_INT, threshold),
+    FIELD("intervalMs", FIELD_INT, interval_ms),
+    FIELD("idleTimeoutMs", FIELD_INT, idle_timeout_ms),
+    FIELD("sessionLimitMs", FIELD_INT, session_limit_ms),
+    FIELD("holdMs", FIELD_INT, hold_ms),
+    FIELD("surge", FIELD_SURGE, surge),
+    FIELD("outflowPerMinute", FIELD_INT, outflow_per_minute),
+    FIELD("autoHold", FIELD_INT, auto_hold),
+    FIELD("maxSeats", FIELD_INT, max_seats),
+    FIELD("brandName", FIELD_TEXT, brand.name),
+    FIELD("brandPrimary", FIELD_TEXT, brand.primary),
+    FIELD("brandBackground", FIELD_TEXT, brand.background),
+    FIELD("brandLogo", FIELD_INT, brand.logo),
+};
+/* Read, but written by the script itself. */
+static const struct field read_only[] = {
+    FIELD("version", FIELD_INT, version),
+    FIELD("epoch", FIELD_INT, epoch),
+};
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static void add_surge(struct redis_args *args, const struct event *event)
+{
+    char text[EVENT_SURGE_MAX * 48];
+    size_t len = 0;
+    for (int i = 0; i < event->surge_count && i < EVENT_SURGE_MAX; i++) {
+        int n =
+            snprintf(text + len, sizeof(text) - len, "%s%lld:%lld", i ? "," : "",
+                     (long long)event->surge[i].queue_above, (long long)event->surge[i].threshold);
+        if (n > 0 && (size_t)n < sizeof(text) - len)
+            len += (size_t)n;
+    }
+    redis_args_add_copy(args, text, len);
+}
+
+static void add_field(struct redis_args *args, const struct event *event, const struct field *field)
+{
+    const void *value = (const char *)event + field->at;
+    redis_args_add(args, field->name);
+    switch (field->kind) {
+    case FIELD_TEXT:
+        redis_args_add(args, value);
+        break;
+    case FIELD_INT:
+        redis_args_add_int(args, *(const int64_t *)value);
+        break;
+    case FIELD_BOOL:
+        redis_args_add(args, *(const bool *)value ? "1" : "0");
+        break;
+    case FIELD_STATUS:
+        redis_args_add(args, event_status_name(*(const enum event_status *)value));
+        break;
+    case FIELD_SURGE:
+        add_surge(args, event);
+        break;
+    }
+}
+
+static void read_surge(struct event *event, const char *text)
+{
+    event->surge_count = 0;
+    while (text && *text && event->surge_count < EVENT_SURGE_MAX) {
+        char *end;
+        struct surge_rule rule;
+        rule.queue_above = strtoll(text, &end, 10);
+        if (*end != ':')
+            return;
+        rule.threshold = strtoll(end + 1, &end, 10);
+        event->surge[event->surge_count++] = rule;
+        text = *end == ',' ? end + 1 : NULL;
+    }
+}
+
+static void read_field(struct event *event, const struct field *field,
+                       const struct redis_reply *reply)
+{
+    void *value = (char *)event + field->at;
+    size_t len;
+    const char *text = redis_reply_str(reply, &len);
+    switch (field->kind) {
+    case FIELD_TEXT:
+        if (text) {
+            len = len < field->size ? len : field->size - 1;
+            memcpy(value, text, len);
+            ((char *)value)[len] = '\0';
+        }
+        break;
+    case FIELD_INT:
+        *(int64_t *)value = redis_reply_int(reply);
+        break;
+    case FIELD_BOOL:
+        *(bool *)value = redis_reply_int(reply) != 0;
+        break;
+    case FIELD_STATUS:
+        if (!text || event_status_parse(text, value) != ST_OK)
+            *(enum event_status *)value = EVENT_CLOSED;
+        break;
+    case FIELD_SURGE:
+        read_surge(event, text);
+        break;
+    }
+}
+
+static const struct field *field_find(const struct redis_reply *name)
+{
+    for (size_t i = 0; i < COUNT(fields); i++)
+        if (queue_is(name, fields[i].name))
+            return &fields[i];
+    for (size_t i = 0; i < COUNT(read_only); i++)
+        if (queue_is(name, read_only[i].name))
+            return &read_only[i];
+    return NULL;
+}
+
+/* The reply of HGETALL config:{id}. False when there is none. */
+static bool read_config(struct event *event, const struct redis_reply *reply)
+{
+    bool found = false;
+    for (size_t i = 0; i + 1 < redis_reply_count(reply); i += 2) {
+        const struct field *field = field_find(redis_reply_at(reply, i));
+        if (!field)
+            continue;
+        read_field(event, field, redis_reply_at(reply, i + 1));
+        found = found || strcmp(field->name, "version") == 0;
+    }
+    return found;
+}
+
+/* ---- writing ---- */
+
+enum status queue_configure(struct queue *queue, const struct event *event, queue_done_cb cb,
+                            void *arg)
+{
+    struct queue_room *room = queue_room(queue, event->id);
+    struct queue_op *op = queue_op_new(queue, room, arg);
+    op->cb.done = cb;
+    struct redis_args *args = queue_args(queue, room);
+    redis_args_add_int(args, event->version);
+    redis_args_add_int(args, event->epoch);
+    redis_args_add_int(args, event->opened ? 1 : 0);
+    redis_args_add_uint(args, event->last_place);
+    redis_args_add_int(args, queue->config->restore_ms);
+    redis_args_add_int(args, event->free_seats);
+    redis_args_add_uint(args, event->free_admitted);
+    redis_args_add(args, event->free_id);
+    for (size_t i = 0; i < COUNT(fields); i++)
+        add_field(args, event, &fields[i]);
+    const enum status st = queue_run(op, QUEUE_SCRIPT_CONFIGURE, queue_on_applied);
+    /* From now on a processor finds the event here, even if PostgreSQL goes away this moment. */
+    if (st == ST_OK)
+        queue_note_event(queue, event->id, event->status != EVENT_CLOSED);
+    return st;
+}
+
+enum status queue_clear(struct queue *queue, const char *event, uint64_t epoch, queue_done_cb cb,
+                        void *arg)
+{
+    struct queue_room *room = queue_room(queue, event);
+    struct queue_op *op = queue_op_new(queue, room, arg);
+    op->cb.done = cb;
+    redis_args_add_uint(queue_args(queue, room), epoch);
+    return queue_run(op, QUEUE_SCRIPT_CLEAR, queue_on_applied);
+}
+
+/* ---- reading: plain commands ---- */
+
+/* Nothing here makes a room: the event may not exist. */
+static void command(struct queue *queue, const char *name, enum queue_key key, const char *event)
+{
+    char text[QUEUE_KEY_SIZE];
+    queue_key_write(text, key, event);
+    redis_args_reset(&queue->args);
+    redis_args_add(&queue->args, name);
+    redis_args_add_copy(&queue->args, text, strlen(text));
+}
+
+/* The last of one or two replies: the index. */
+static void on_index(void *arg, enum status status, const struct redis_reply *reply)
+{
+    struct queue_op *op = arg;
+    size_t len = 0;
+    enum status st = op->status != ST_OK ? op->status : status;
+    const char *index = st == ST_OK ? redis_reply_str(reply, &len) : NULL;
+    op->cb.live(op->arg, st, st == ST_OK ? op->event : NULL, index, len);
+    queue_op_free(op);
+}
+
+static void on_config(void *arg, enum status status, const struct redis_reply *reply)
+{
+    struct queue_op *op = arg;
+    if (op->single) {
+        on_index(op, op->status, NULL);
+        return;
+    }
+    op->status = status;
+    if (status != ST_OK || !read_config(op->event, reply)) {
+        free(op->event);
+        op->event = NULL;
+    }
+}
+
+enum status queue_read_live(struct queue *queue, const char *event, queue_live_cb cb, void *arg)
+{
+    struct queue_op *op = queue_op_new(queue, NULL, arg);
+    op->cb.live = cb;
+    op->event = xcalloc(1, sizeof(*op->event));
+    (void)snprintf(op->event->id, sizeof(op->event->id), "%s", event);
+    command(queue, "HGETALL", QUEUE_KEY_CONFIG, event);
+    enum status st = queue_send(op, on_config);
+    if (st != ST_OK)
+        return st;
+    command(queue, "GET", QUEUE_KEY_INDEX, event);
+    op->status = redis_command(queue->redis, &queue->args, on_index, op);
+    op->single = op->status != ST_OK;
+    return ST_OK;
+}
+
+/* A command on what belongs to no event; `more` may be NULL. */
+static void plain(struct queue *queue, const char *name, const char *key, const char *more,
+                  size_t len)
+{
+    redis_args_reset(&queue->args);
+    redis_args_add(&queue->args, name);
+    redis_args_add(&queue->args, key);
+    if (more)
+        redis_args_add_len(&queue->args, more, len);
+}
+
+static void on_events(void *arg, enum status status, const struct redis_reply *reply)
+{
+    struct queue_op *op = arg;
+    for (size_t i = 0; status == ST_OK && i < redis_reply_count(reply); i++) {
+        size_t len;
+        const char *id = redis_reply_str(redis_reply_at(reply, i), &len);
+        if (id && token_is_event_id(id, len))
+            op->cb.events(op->arg, ST_OK, id);
+    }
+    op->cb.events(op->arg, status, NULL);
+    queue_op_free(op);
+}
+
+enum status queue_read_events(struct queue *queue, queue_events_cb cb, void *arg)
+{
+    struct queue_op *op = queue_op_new(queue, NULL, arg);
+    op->cb.events = cb;
+    plain(queue, "SMEMBERS", "events", NULL, 0);
+    return queue_send(op, on_events);
+}
+
+void queue_note_event(struct queue *queue, const char *event, bool open)
+{
+    plain(queue, open ? "SADD" : "SREM", "events", event, strlen(event));
+    enum status st = redis_command(queue->redis, &queue->args, NULL, NULL);
+    (void)st; /* a cache: the next note mends it */
+}
+
+static void on_stats(void *arg, enum status status, const struct redis_reply *reply)
+{
+    struct queue_op *op = arg;
+    size_t count = status == ST_OK ? redis_reply_count(reply) / 2 : 0;
+    struct queue_stat *list = xcalloc(count + 1, sizeof(*list));
+    for (size_t i = 0; i < count; i++) {
+        size_t len;
+        list[i].name = redis_reply_str(redis_reply_at(reply, 2 * i), &len);
+        list[i].value = redis_reply_int(redis_reply_at(reply, 2 * i + 1));
+        list[i].text = redis_reply_str(redis_reply_at(reply, 2 * i + 1), &len);
+        if (!list[i].name)
+            list[i].name = "";
+    }
+    op->cb.stats(op->arg, status, list, count);
+    free(list);
+    queue_op_free(op);
+}
+
+enum status queue_read_stats(struct queue *queue, const char *event, queue_stats_cb cb, void *arg)
+{
+    struct queue_op *op = queue_op_new(queue, NULL, arg);
+    op->cb.stats = cb;
+    command(queue, "HGETALL", QUEUE_KEY_STATS, event);
+    return queue_send(op, on_stats);
+}
+
+/* ---- the cached seat map ---- */
+
+static void on_seats(void *arg, enum status status, const struct redis_reply *reply)
+{
+    struct queue_op *op = arg;
+    struct queue_seats seats = {.map = ""};
+    if (status == ST_OK && redis_reply_count(reply) != 3)
+        status = ST_INTERNAL;
+    if (status == ST_OK) {
+        const int64_t version = redis_reply_int(redis_reply_at(reply, 0));
+        seats.cached = version >= 0;
+        seats.version = seats.cached ? (uint64_t)version : 0;
+        seats.age_ms = redis_reply_int(redis_reply_at(reply, 1));
+        seats.map = redis_reply_str(redis_reply_at(reply, 2), &seats.len);
+        if (!seats.map)
+            seats.map = "";
+    }
+    if (op->cb.seats)
+        op->cb.seats(op->arg, status, &seats);
+    queue_op_free(op);
+}
+
+static enum status run_seats(struct queue *queue, const char *event, const char *verb,
+                             int64_t version, const char *map, size_t len, struct queue_op *op)
+{
+    char key[QUEUE_KEY_SIZE];
+    (void)snprintf(key, sizeof(key), "seats:{%s}", event);
+    redis_args_reset(&queue->args);
+    redis_args_add_copy(&queue->args, key, strlen(key));
+    redis_args_add(&queue->args, verb);
+    redis_args_add_int(&queue->args, version);
+    if (map)
+        redis_args_add_len(&queue->args, map, len);
+    return queue_run_keys(op, QUEUE_SCRIPT_SEATS, 1, on_seats);
+}
+
+enum status queue_read_seats(struct queue *queue, const char *event, int64_t known,
+                             queue_seats_cb cb, void *arg)
+{
+    struct queue_op *op = queue_op_new(queue, NULL, arg);
+    op->cb.seats = cb;
+    return run_seats(queue, event, "get", known, NULL, 0, op);
+}
+
+enum status queue_put_seats(struct queue *queue, const char *event, uint64_t version,
+                            const char *map, size_t len)
+{
+    return run_seats(queue, event, "put", (int64_t)version, map, len,
+                     queue_op_new(queue, NULL, NULL));
+}
+
+enum status queue_true_seats(struct queue *queue, const char *event, uint64_t version)
+{
+    return run_seats(queue, event, "true", (int64_t)version, NULL, 0,
+                     queue_op_new(queue, NULL, NULL));
+}
+
+/* ---- the channel ---- */
+
+enum status queue_publish(struct queue *queue, const char *json, size_t len)
+{
+    plain(queue, "PUBLISH", QUEUE_CHANNEL, json, len);
+    return redis_command(queue->redis, &queue->args, NULL, NULL);
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * queue_script: the Lua scripts as Redis is given them, and the common head of their replies.
+ *
+ * Why this way: the scripts are embedded in the binary, so that a pod and its scripts are always of
+ * one build. Only under test hooks may a folder (TIKETI_LUA_DIR) replace one of them, so that tests
+ * can prove that they notice a script that decides wrongly.
+ * Called by: main (init), worker (the list for redis), the queue module.
+ * Owns: the texts of replaced scripts, for the life of the process. Written once, before threads.
+ */
+#include "queue/queue_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/embed.h"
+#include "base/log.h"
+
+#define SHARED_END "-- end of shared.lua\n"
+#define FILE_MAX   ((size_t)256 * 1024)
+
+static const char *const names[QUEUE_SCRIPT_COUNT] = {
+    [QUEUE_SCRIPT_JOIN] = "join",
+    [QUEUE_SCRIPT_SEEN] = "seen",
+    [QUEUE_SCRIPT_LEAVE] = "leave",
+    [QUEUE_SCRIPT_PROMOTE] = "promote",
+    [QUEUE_SCRIPT_CONFIGURE] = "configure",
+    [QUEUE_SCRIPT_CLEAR] = "clear",
+    [QUEUE_SCRIPT_LEASE] = "lease",
+    [QUEUE_SCRIPT_INDEX] = "index",
+    [QUEUE_SCRIPT_SPENT] = "spent",
+    [QUEUE_SCRIPT_FREE] = "free",
+    [QUEUE_SCRIPT_LOG] = "log",
+    [QUEUE_SCRIPT_SEATS] = "seats",
+};
+
+static struct redis_script scripts[QUEUE_SCRIPT_COUNT];
+static struct redis_script *list[QUEUE_SCRIPT_COUNT];
+static struct buf replaced[QUEUE_SCRIPT_COUNT]; /* texts that do not come from the binary */
+
+static const struct embed *find(const char *name)
+{
+    for (size_t i = 0; i < embed_lua_count; i++)
+        if (strcmp(embed_lua[i].name, name) == 0)
+            return &embed_lua[i];
+    log_error("a script is missing from the binary", LOG_TEXT("script", name));
+    abort();
+}
+
+/* dir/name.lua behind the shared fragment of the embedded one; false when there is no such file. */
+static bool replace(const char *dir, const struct embed *embed, struct buf *out)
+{
+    char path[512];
+    int len = snprintf(path, sizeof(path), "%s/%s.lua", dir, embed->name);
+    FILE *file = len > 0 && (size_t)len < sizeof(path) ? fopen(path, "r") : NULL;
+    if (!file)
+        return false;
+    const char *end = strstr(embed->data, SHARED_END);
+    buf_init(out, FILE_MAX);
+    if (end)
+        buf_add(out, embed->data, (size_t)(end - embed->data) + strlen(SHARED_END));
+    char part[4096];
+    for (size_t n; (n = fread(part, 1, sizeof(part), file)) > 0;)
+        buf_add(out, part, n);
+    (void)fclose(file);
+    log_warn("a script was replaced for a test", LOG_TEXT("path", path));
+    return buf_status(out) == ST_OK;
+}
+
+void queue_scripts_init(bool test_hooks)
+{
+    const char *dir =
+        test_hooks ? getenv("TIKETI_LUA_DIR") : NULL; /* NOLINT(concurrency-mt-unsafe) */
+    for (size_t i = 0; i < QUEUE_SCRIPT_COUNT; i++) {
+        const struct embed *embed = find(names[i]);
+        buf_clear(&replaced[i]);
+        if (dir && *dir && replace(dir, embed, &replaced[i]))
+            redis_script_init(&scripts[i], embed->name, replaced[i].data, replaced[i].len);
+        else
+            redis_script_init(&scripts[i], embed->name, embed->data, embed->len);
+        list[i] = &scripts[i];
+    }
+}
+
+struct redis_script *const *queue_scripts(size_t *ret_count)
+{
+    *ret_count = QUEUE_SCRIPT_COUNT;
+    return list;
+}
+
+/* ---- calls ---- */
+
+struct redis_args *queue_args(struct queue *queue, const struct queue_room *room)
+{
+    redis_args_reset(&queue->args);
+    for (size_t i = 0; i < QUEUE_KEY_COUNT; i++)
+        redis_args_add(&queue->args, room->keys[i]);
+    return &queue->args;
+}
+
+enum status queue_run_keys(struct queue_op *op, enum queue_script script, size_t keys, redis_cb cb)
+{
+    struct queue *queue = op->queue;
+    enum status st = redis_eval(queue->redis, &scripts[script], keys, &queue->args, cb, op);
+    if (st != ST_OK)
+        queue_op_free(op);
+    return st;
+}
+
+enum status queue_run(struct queue_op *op, enum queue_script script, redis_cb cb)
+{
+    return queue_run_keys(op, script, QUEUE_KEY_COUNT, cb);
+}
+
+enum status queue_send(struct queue_op *op, redis_cb cb)
+{
+    enum status st = redis_command(op->queue->redis, &op->queue->args, cb, op);
+    if (st != ST_OK)
+        queue_op_free(op);
+    return st;
+}
+
+/* ---- replies ---- */
+
+bool queue_is(const struct redis_reply *reply, const char *text)
+{
+    size_t len;
+    const char *own = redis_reply_str(reply, &len);
+    return own && len == strlen(text) && memcmp(own, text, len) == 0;
+}
+
+const struct redis_reply *queue_item_at(const struct redis_reply *reply, size_t i)
+{
+    return redis_reply_at(reply, QUEUE_REPLY_HEAD + i);
+}
+
+static uint64_t uint_of(const struct redis_reply *reply)
+{
+    int64_t value = redis_reply_int(reply);
+    return value > 0 ? (uint64_t)value : 0;
+}
+
+uint64_t queue_uint_at(const struct redis_reply *reply, size_t i)
+{
+    return uint_of(queue_item_at(reply, i));
+}
+
+static enum event_status status_of(const struct redis_reply *reply)
+{
+    static const enum event_status all[] = {EVENT_DRAFT,  EVENT_SCHEDULED, EVENT_OPEN,
+                                            EVENT_PAUSED, EVENT_SOLD_OUT,  EVENT_CLOSED};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        if (queue_is(reply, event_status_name(all[i])))
+            return all[i];
+    return EVENT_CLOSED; /* a word this build does not know: nobody enters */
+}
+
+enum status queue_decode(struct queue_room *room, enum status status,
+                         const struct redis_reply *reply, size_t items,
+                         struct queue_numbers *ret_numbers)
+{
+    if (status != ST_OK)
+        return status;
+    const struct redis_reply *code = redis_reply_at(reply, 0);
+    if (queue_is(code, "NOCONFIG"))
+        return ST_NOT_FOUND;
+    if (queue_is(code, "LEASE"))
+        return ST_STALE;
+    if (!queue_is(code, "OK") || redis_reply_count(reply) < QUEUE_REPLY_HEAD + items)
+        return ST_INTERNAL;
+    uint64_t seq = uint_of(redis_reply_at(reply, 9));
+    if (seq > room->known)
+        room->known = seq;
+    if (ret_numbers)
+        *ret_numbers = (struct queue_numbers){
+            .status = status_of(redis_reply_at(reply, 1)),
+            .restoring = redis_reply_int(redis_reply_at(reply, 2)) == 1,
+            .version = uint_of(redis_reply_at(reply, 3)),
+            .epoch = uint_of(redis_reply_at(reply, 4)),
+            .queue_size = uint_of(redis_reply_at(reply, 5)),
+            .active = uint_of(redis_reply_at(reply, 6)),
+            .threshold = uint_of(redis_reply_at(reply, 7)),
+            .now_ms = redis_reply_int(redis_reply_at(reply, 8)),
+        };
+    return ST_OK;
+}
+
+void queue_on_applied(void *arg, enum status status, const struct redis_reply *reply)
+{
+    struct queue_op *op = arg;
+    enum status st = queue_decode(op->room, status, reply, 1, NULL);
+    queue_done_cb cb = op->cb.done;
+    void *cb_arg = op->arg;
+    bool applied = st == ST_OK && queue_uint_at(reply, 0) == 1;
+    queue_op_free(op);
+    if (cb)
+        cb(cb_arg, st, applied);
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * queue_tick: the processor's calls: lease, promote, the rank index; spent places and the admission
+ * log for the ledger.
+ *
+ * Called by: processor, lease, ledger. What happens under the lease passes its whole value to the
+ * script, which compares it: a holder that was stopped and resumed changes nothing.
+ */
+#include "queue/queue_internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LEASE_TTL_MS 3000
+#define LOG_KEEP     1000000 /* entries */
+
+/* ---- promote ---- */
+
+static void on_tick(void *arg, enum status status, const struct redis_reply *reply)
+{
+    struct queue_op *op = arg;
+    struct queue_tick tick = {0};
+    enum status st = queue_decode(op->room, status, reply, 6, &tick.numbers);
+    if (st == ST_STALE) {
+        tick.lease_lost = true;
+        st = ST_OK;
+    } else if (st == ST_OK) {
+        tick.admitted = queue_uint_at(reply, 0);
+        tick.evicted_idle = queue_uint_at(reply, 1);
+        tick.evicted_session = queue_uint_at(reply, 2);
+        tick.parked = queue_uint_at(reply, 3);
+        tick.more = queue_uint_at(reply, 4) == 1;
+        tick.log_count = queue_uint_at(reply, 5);
+        tick.seq = op->room->known;
+    }
+    op->cb.tick(op->arg, st, st == ST_OK ? &tick : NULL);
+    queue_op_free(op);
+}
+
+enum status queue_promote(struct queue *queue, const char *event, const struct lease_value *lease,
+                          uint64_t admit, queue_tick_cb cb, void *arg)
+{
+    struct queue_room *room = queue_room(queue, event);
+    struct queue_op *op = queue_op_new(queue, room, arg);
+    op->cb.tick = cb;
+    struct redis_args *args = queue_args(queue, room);
+    redis_args_add(args, lease->text);
+    redis_args_add_uint(args, admit);
+    redis_args_add_uint(args, room->known);
+    redis_args_add_int(args, queue->config->queue_silent_ms);
+    redis_args_add_int(args, QUEUE_CALL_MAX);
+    return queue_run(op, QUEUE_SCRIPT_PROMOTE, on_tick);
+}
+
+/* ---- the rank index ---- */
+
+static void on_published(void *arg, enum status status, const struct redis_reply *reply)
+{
+    struct queue_op *op = arg;
+    enum status st = queue_decode(op->room, status, reply, 1, NULL);
+    size_t len = 0;
+    const char *index = st == ST_OK ? redis_reply_str(queue_item_at(reply, 0), &len) : NULL;
+    op->cb.live(op->arg, st, NULL, index, len);
+    queue_op_free(op);
+}
+
+static void add_rate(struct redis_args *args, double rate)
+{
+    char text[64];
+    int len = snprintf(text, sizeof(text), "%.6f", isfinite(rate) && rate > 0 ? rate : 0);
+    redis_args_add_copy(args, text, len > 0 && (size_t)len < sizeof(text) ? (size_t)len : 0);
+}
+
+enum status queue_publish_index(struct queue *queue, const char *event,
+                                const struct lease_value *lease, double rate_mean,
+                                double rate_spread, uint64_t rate_ticks, queue_live_cb cb,
+                                void *arg)
+{
+    struct queue_room *room = queue_room(queue, event);
+    struct queue_op *op = queue_op_new(queue, room, arg);
+    op->cb.live = cb;
+    struct redis_args *args = queue_args(queue, room);
+    redis_args_add(args, lease->text);
+    add_rate(args, rate_mean);
+    add_rate(args, rate_spread);
+    redis_args_add_uint(args, rate_ticks);
+    return queue_run(op, QUEUE_SCRIPT_INDEX, on_published);
+}
+
+/* ---- the lease: its reply has no numbers ---- */
+
+static void on_lease(void *arg, enum status status, const struct redis_reply *reply)
+{
+    struct queue_op *op = arg;
+    struct lease_value lease = {{0}};
+    bool held = false;
+    bool need_spent = false;
+    if (status == ST_OK &&
+        (!queue_is(redis_reply_at(reply, 0), "OK") || redis_reply_count(reply) < 4))
+        status = ST_INTERNAL;
+    if (status == ST_OK) {
+        size_t len;
+        const char *text = redis_reply_str(redis_reply_at(reply, 2), &len);
+        held = redis_reply_int(redis_reply_at(reply, 1)) == 1 && text && len < sizeof(lease.text);
+        if (held)
+            memcpy(lease.text, text, len);
+        need_spent = held && redis_reply_int(redis_reply_at(reply, 3)) == 1;
+    }
+    op->cb.lease(op->arg, status, held, &lease, need_spent);
+    queue_op_free(op);
+}
+
+enum status queue_lease(struct queue *queue, const char *event, enum lease_verb verb,
+                        const char *owner, const struct lease_value *lease, queue_lease_cb cb,
+                        void *arg)
+{
+    static const char *const verbs[] = {
+        [LEASE_TAKE] = "take", [LEASE_RENEW] = "renew", [LEASE_RELEASE] = "release"};
+    struct queue_room *room = queue_room(queue, event);
+    struct queue_op *op = queue_op_new(queue, room, arg);
+    op->cb.lease = cb;
+    struct redis_args *args = queue_args(queue, room);
+    redis_args_add(args, verbs[verb]);
+    redis_args_add(args, owner);
+    redis_args_add(args, lease ? lease->text : "");
+    redis_args_add_int(args, LEASE_TTL_MS);
+    return queue_run(op, QUEUE_SCRIPT_LEASE, on_lease);
+}
+
+/* ---- spent places ---- */
+
+enum status queue_load_spent(struct queue *queue, const char *event,
+                             const struct queue_spent_chunk *chunk, const struct queue_spent *list,
+                             size_t count, queue_done_cb cb, void *arg)
+{
+    if (count > QUEUE_CALL_MAX)
+        return ST_TOO_LARGE;
+    struct queue_room *room = queue_room(queue, event);
+    struct queue_op *op = queue_op_new(queue, room, arg);
+    op->cb.done = cb;
+    struct redis_args *args = queue_args(queue, room);
+    redis_args_add_uint(args, chunk->epoch);
+    redis_args_add(args, chunk->run);
+    redis_args_add_uint(args, chunk->number);
+    redis_args_add_int(args, chunk->last ? 1 : 0);
+    for (size_t i = 0; i < count; i++) {
+        redis_args_add(args, list[i].buyer);
+        redis_args_add_uint(args, list[i].place);
+    }
+    return queue_run(op, QUEUE_SCRIPT_SPENT, queue_on_applied);
+}
+
+/* ---- the admission log ---- */
+
+/* A stream id with both its parts; "0" and "" are the beginning. */
+static void add_id(struct redis_args *args, const char *id)
+{
+    char text[64];
+    int len = snprintf(text, sizeof(text), "%s%s", *id ? id : "0", strchr(id, '-') ? "" : "-0");
+    redis_args_add_copy(args, text, len > 0 && (size_t)len < sizeof(text) ? (size_t)len : 0);
+}
+
+static const char *text_at(const struct redis_reply *reply, size_t i)
+{
+    size_t len;
+    const char *text = redis_reply_str(queue_item_at(reply, i), &len);
+    return text ? text : "";
+}
+
+#define LOG_WIDTH 10
+
+static struct log_entry decode_entry(const struct redis_reply *reply, size_t at)
+{
+    struct log_entry entry = {
+        .kind = LOG_KIND_DEPARTED,
+        .kind_name = text_at(reply, at + 1),
+        .buyer = text_at(reply, at + 2),
+        .place = queue_uint_at(reply, at + 3),
+        .epoch = queue_uint_at(reply, at + 4),
+        .at_ms = redis_reply_int(queue_item_at(reply, at + 5)),
+        .inside = queue_uint_at(reply, at + 6),
+        .threshold = queue_uint_at(reply, at + 7),
+        .n = queue_uint_at(reply, at + 8),
+        .active_now = queue_uint_at(reply, at + 9) == 1,
+    };
+    (void)snprintf(entry.id, sizeof(entry.id), "%s", text_at(reply, at));
+    static const struct {
+        const char *name;
+        enum log_kind kind;
+    } kinds[] = {{"straight", LOG_KIND_STRAIGHT},
+                 {"promote", LOG_KIND_PROMOTE},
+                 {"restored", LOG_KIND_RESTORED}};
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if (strcmp(entry.kind_name, kinds[i].name) == 0)
+            entry.kind = kinds[i].kind;
+    return entry;
+}
+
+static void on_log(void *arg, enum status status, const struct redis_reply *reply)
+{
+    struct queue_op *op = arg;
+    enum status st = queue_decode(op->room, status, reply, 0, NULL);
+    size_t count = st == ST_OK ? (redis_reply_count(reply) - QUEUE_REPLY_HEAD) / LOG_WIDTH : 0;
+    struct log_entry *entries = xcalloc(count + 1, sizeof(*entries));
+    for (size_t i = 0; i < count; i++)
+        entries[i] = decode_entry(reply, i * LOG_WIDTH);
+    op->cb.log(op->arg, st, entries, count);
+    free(entries);
+    queue_op_free(op);
+}
+
+static enum status read_log(struct queue *queue, const char *event, const char *after, size_t limit,
+                            bool is_cursor, queue_log_cb cb, void *arg)
+{
+    struct queue_room *room = queue_room(queue, event);
+    struct queue_op *op = queue_op_new(queue, room, arg);
+    op->cb.log = cb;
+    struct redis_args *args = queue_args(queue, room);
+    add_id(args, after);
+    redis_args_add_uint(args, limit < QUEUE_CALL_MAX ? limit : QUEUE_CALL_MAX);
+    redis_args_add(args, is_cursor ? "1" : "0");
+    return queue_run(op, QUEUE_SCRIPT_LOG, on_log);
+}
+
+enum status queue_read_log(struct queue *queue, const char *event, const char *after, size_t limit,
+                           queue_log_cb cb, void *arg)
+{
+    return read_log(queue, event, after, limit, false, cb, arg);
+}
+
+enum status queue_read_log_on(struct queue *queue, const char *event, const char *cursor,
+                              size_t limit, queue_log_cb cb, void *arg)
+{
+    return read_log(queue, event, cursor, limit, true, cb, arg);
+}
+
+enum status queue_write_free(struct queue *queue, const char *event, int64_t free_seats,
+                             uint64_t admitted, const char *consumed_id, queue_done_cb cb,
+                             void *arg)
+{
+    struct queue_room *room = queue_room(queue, event);
+    struct queue_op *op = queue_op_new(queue, room, arg);
+    op->cb.done = cb;
+    struct redis_args *args = queue_args(queue, room);
+    redis_args_add_int(args, free_seats);
+    redis_args_add_uint(args, admitted);
+    add_id(args, consumed_id);
+    redis_args_add_int(args, LOG_KEEP);
+    return queue_run(op, QUEUE_SCRIPT_FREE, queue_on_applied);
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * brand: the style of an event's pages from two colours.
+ *
+ * Why this way: an organizer knows his colours, not their contrast. So his primary colour is taken as
+ * it is where it fills (a button, with black or white upon it), and where it is text it is moved
+ * towards black or white until it can be read. A background replaces what lies behind the cards,
+ * in light and dark alike; what is written on it becomes black or white. The cards stay as they are.
+ * Called by: api_brand. Pure.
+ */
+#include "selling/brand.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define READABLE 4.5
+#define STEPS    20 /* from a colour to black or white */
+
+struct colour {
+    double part[3]; /* red, green, blue: 0 to 255 */
+};
+
+/* What web/base.css has there: a colour that is text must be readable on the card and behind it. */
+struct scheme {
+    struct colour surface, ground, towards; /* towards: the way to more contrast */
+};
+
+static const struct colour black = {{0, 0, 0}}, white = {{255, 255, 255}};
+static const struct scheme light = {{{0xff, 0xff, 0xff}}, {{0xf5, 0xf4, 0xf0}}, {{0, 0, 0}}};
+static const struct scheme dark = {{{0x19, 0x1d, 0x20}}, {{0x10, 0x13, 0x15}}, {{255, 255, 255}}};
+
+static struct colour parse(const char *text)
+{
+    const unsigned long rgb = strtoul(text + 1, NULL, 16);
+    return (struct colour){
+        {(double)(rgb >> 16 & 255), (double)(rgb >> 8 & 255), (double)(rgb & 255)}};
+}
+
+static struct colour mix(struct colour from, struct colour to, double share)
+{
+    for (int i = 0; i < 3; i++)
+        from.part[i] = round(from.part[i] + (to.part[i] - from.part[i]) * share);
+    return from;
+}
+
+static double luminance(struct colour colour)
+{
+    static const double weight[] = {0.2126, 0.7152, 0.0722};
+    double sum = 0;
+    for (int i = 0; i < 3; i++) {
+        const double part = colour.part[i] / 255;
+        sum += weight[i] * (part <= 0.04045 ? part / 12.92 : pow((part + 0.055) / 1.055, 2.4));
+    }
+    return sum;
+}
+
+static double contrast(struct colour one, struct colour other)
+{
+    const double a = luminance(one), b = luminance(other);
+    return (fmax(a, b) + 0.05) / (fmin(a, b) + 0.05);
+}
+
+double brand_contrast(const char *one, const char *other)
+{
+    return contrast(parse(one), parse(other));
+}
+
+/* Black or white, whichever can be read; white where both can. */
+static struct colour ink_on(struct colour ground)
+{
+    return contrast(white, ground) >= READABLE ? white : black;
+}
+
+/* The colour itself, or as near to it as can be read on both grounds. */
+static struct colour readable(struct colour colour, struct colour towards, struct colour one,
+                              struct colour other)
+{
+    for (int step = 0; step <= STEPS; step++) {
+        const struct colour mixed = mix(colour, towards, (double)step / STEPS);
+        if (contrast(mixed, one) >= READABLE && contrast(mixed, other) >= READABLE)
+            return mixed;
+    }
+    return towards;
+}
+
+static void add_colour(struct buf *out, const char *name, struct colour colour)
+{
+    buf_printf(out, "--%s:#%02x%02x%02x;", name, (unsigned)colour.part[0], (unsigned)colour.part[1],
+               (unsigned)colour.part[2]);
+}
+
+static void add_primary(struct buf *out, struct colour primary, const struct scheme *scheme)
+{
+    const struct colour tint = mix(scheme->surface, primary, 0.12);
+    add_colour(out, "primary", primary);
+    add_colour(out, "on-primary", ink_on(primary));
+    add_colour(out, "primary-ink", readable(primary, scheme->towards, scheme->surface, tint));
+    add_colour(out, "tint", tint);
+}
+
+/* What lies behind the cards, and what is written there. */
+static void add_ground(struct buf *out, struct colour ground)
+{
+    const struct colour ink = ink_on(ground);
+    add_colour(out, "ground", ground);
+    add_colour(out, "ground-ink", ink);
+    add_colour(out, "ground-soft", readable(mix(ink, ground, 0.25), ink, ground, ground));
+    add_colour(out, "ground-line", mix(ink, ground, 0.7));
+}
+
+static void add_scheme(struct buf *out, const struct event_brand *brand,
+                       const struct scheme *scheme)
+{
+    const bool has_ground = brand->background[0] != '\0';
+    const struct colour ground = has_ground ? parse(brand->background) : scheme->ground;
+    const struct colour ink = ink_on(ground);
+    struct colour link = ink;
+    buf_add_str(out, ":root{");
+    if (brand->primary[0] != '\0') {
+        add_primary(out, parse(brand->primary), scheme);
+        link = readable(parse(brand->primary), ink, ground, ground);
+    }
+    if (has_ground)
+        add_ground(out, ground);
+    add_colour(out, "ground-link", link);
+    buf_add_char(out, '}');
+}
+
+void brand_write_css(const struct event_brand *brand, struct buf *out)
+{
+    buf_add_str(out, "/* branding */\n");
+    if (brand->primary[0] == '\0' && brand->background[0] == '\0')
+        return;
+    add_scheme(out, brand, &light);
+    buf_add_str(out, "\n@media (prefers-color-scheme:dark){");
+    add_scheme(out, brand, &dark);
+    buf_add_str(out, "}\n");
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/* csv: what is read, what is refused and where, however the file is cut into pieces. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/csv.h"
+
+/* Rows as text: cells between '|', a row in "<line>:…;". */
+static bool note(void *arg, uint64_t line, const struct csv_cell *cells, size_t count)
+{
+    struct buf *seen = arg;
+    buf_add_uint(seen, line);
+    buf_add_char(seen, ':');
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(strlen(cells[i].text), cells[i].len);
+        if (i > 0)
+            buf_add_char(seen, '|');
+        buf_add(seen, cells[i].text, cells[i].len);
+    }
+    buf_add_char(seen, ';');
+    return true;
+}
+
+/* Feeds `text` in pieces of `step` bytes, each a copy of its own size for the sanitizer's sake. */
+static enum status read_in(const char *text, size_t len, size_t step, struct buf *seen,
+                           struct csv_error *ret_error)
+{
+    struct csv *csv = csv_new(note, seen);
+    enum status st = ST_OK;
+    for (size_t at = 0; at < len && st == ST_OK; at += step) {
+        const size_t piece = len - at < step ? len - at : step;
+        char *copy = malloc(piece);
+        memcpy(copy, text + at, piece);
+        st = csv_feed(csv, copy, piece);
+        free(copy);
+    }
+    const enum status end = csv_end(csv);
+    assert_true(st == ST_OK || end == ST_INVALID); /* what was refused stays so */
+    *ret_error = *csv_error(csv);
+    csv_free(csv);
+    return end;
+}
+
+static void test_read(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        {"", ""},
+        {"a,b\r\nc,d\r\n", "1:a|b;2:c|d;"},
+        {"a,b\nc,d", "1:a|b;2:c|d;"},
+        {"a\r\nb\nc\r\n", "1:a;2:b;3:c;"}, /* one kind of end after another */
+        {"\xef\xbb\xbf"
+         "a",
+         "1:a;"},
+        {"\xef\xbb\x80"
+         "a",
+         "1:\xef\xbb\x80"
+         "a;"}, /* begins like the mark */
+        {"\xef\xbb\xbf", ""},
+        {"\"\xef\xbb\xbf\"", "1:\xef\xbb\xbf;"},
+        {"\"a\"\"b\",\"\",\"\"\"\"", "1:a\"b||\";"},
+        {"\"a\r\nb\nc\",d\ne", "1:a\r\nb\nc|d;4:e;"},
+        {",\n,", "1:|;2:|;"},
+        {"\n\r\na", "1:;2:;3:a;"},
+        {"a,", "1:a|;"},
+        {"\"\"", "1:;"},
+        {" a , b", "1: a | b;"}, /* blanks are part of the text */
+        {"\xc3\xa9,\xf0\x9f\x8e\xab", "1:\xc3\xa9|\xf0\x9f\x8e\xab;"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        for (size_t step = 1; step < 9; step++) {
+            struct buf seen;
+            struct csv_error error;
+            buf_init(&seen, 4096);
+            assert_int_equal(read_in(cases[i][0], strlen(cases[i][0]), step, &seen, &error), ST_OK);
+            assert_int_equal(error.line, 0);
+            assert_string_equal(buf_str(&seen), cases[i][1]);
+            buf_clear(&seen);
+        }
+    }
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t len;
+        uint64_t line;
+        size_t column;
+        const char *word;
+    } cases[] = {
+#define TEXT(text) (text), sizeof(text) - 1
+        {TEXT("a\nb,\"c\nd"), 2, 1, "not closed"},
+        {TEXT("a\nb\"c\n"), 2, 0, "only in a cell"},
+        {TEXT("\"a\"b"), 1, 0, "closing quote"},
+        {TEXT("\"a\" ,b"), 1, 0, "closing quote"},
+        {TEXT("a\rb\n"), 1, 0, "CRLF"},
+        {TEXT("a\r\r\n"), 1, 0, "CRLF"},
+        {TEXT("a\r"), 1, 0, "CRLF"},
+        {TEXT("a\nb,\0"), 2, 1, "NUL"},
+        {TEXT("a\nb,c,\xff\n"), 2, 2, "UTF-8"},
+        {TEXT("a\n\xc3,\xa9"), 2, 0, "UTF-8"},
+        {TEXT("\xed\xa0\x80"), 1, 0, "UTF-8"}, /* half a surrogate */
+        {TEXT("\xef\xbb"), 1, 0, "UTF-8"},
+        {TEXT("\"a\n\n\xff\"\nb"), 1, 0, "UTF-8"},
+        {TEXT("a\n1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17"), 2, 16, "columns"},
+        {TEXT("1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,"), 1, 16, "columns"},
+#undef TEXT
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        for (size_t step = 1; step < 9; step++) {
+            struct buf seen;
+            struct csv_error error;
+            buf_init(&seen, 4096);
+            assert_int_equal(read_in(cases[i].text, cases[i].len, step, &seen, &error), ST_INVALID);
+            if (error.line != cases[i].line || error.column != cases[i].column ||
+                strstr(error.detail, cases[i].word) == NULL)
+                fail_msg("case %zu: line %d column %zu: %s", i, (int)error.line, error.column,
+                         error.detail);
+            buf_clear(&seen);
+        }
+    }
+}
+
+static void test_cells_have_a_limit(void **state)
+{
+    (void)state;
+    char text[CSV_CELL_MAX + 4];
+    struct buf seen;
+    struct csv_error error;
+    buf_init(&seen, 4096);
+    memset(text, 'x', sizeof(text));
+    memcpy(text, "a\n", 2);
+    assert_int_equal(read_in(text, CSV_CELL_MAX + 2, 100, &seen, &error), ST_OK);
+    assert_int_equal(seen.len, 4 + 2 + CSV_CELL_MAX + 1);
+    assert_int_equal(read_in(text, CSV_CELL_MAX + 3, 100, &seen, &error), ST_INVALID);
+    assert_int_equal(error.line, 2);
+    assert_non_null(strstr(error.detail, "too long"));
+    buf_clear(&seen);
+}
+
+static bool one_only(void *arg, uint64_t line, const struct csv_cell *cells, size_t count)
+{
+    unsigned *calls = arg;
+    (void)line, (void)cells, (void)count;
+    (*calls)++;
+    return false;
+}
+
+static void test_no_more_is_wanted(void **state)
+{
+    (void)state;
+    unsigned calls = 0;
+    struct csv *csv = csv_new(one_only, &calls);
+    assert_int_equal(csv_feed(csv, "a\nb\nc", 5), ST_INVALID);
+    assert_int_equal(csv_feed(csv, "d\n", 2), ST_INVALID);
+    assert_int_equal(csv_end(csv), ST_INVALID);
+    assert_int_equal(calls, 1);
+    assert_int_equal(csv_error(csv)->line, 0); /* nothing is wrong with the file */
+    csv_free(csv);
+    csv_free(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_read),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_cells_have_a_limit),
+        cmocka_unit_test(test_no_more_is_wanted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/* log: each line is one JSON object whatever is in it; text for a person; no flood from one place. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/json.h"
+#include "base/log.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <pty.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static FILE *captured;
+static int real_stderr;
+
+static void capture(void)
+{
+    captured = tmpfile();
+    assert_non_null(captured);
+    real_stderr = dup(STDERR_FILENO);
+    assert_true(dup2(fileno(captured), STDERR_FILENO) >= 0);
+}
+
+/* What was written since capture(); borrowed until the next call. */
+static const char *release(void)
+{
+    static char text[256 * 1024];
+    assert_true(dup2(real_stderr, STDERR_FILENO) >= 0);
+    (void)close(real_stderr);
+    rewind(captured);
+    text[fread(text, 1, sizeof(text) - 1, captured)] = '\0';
+    (void)fclose(captured);
+    return text;
+}
+
+/* The only line of what was captured, as JSON: json_free it. */
+static struct json *only_line(void)
+{
+    struct json_error error;
+    const char *text = release();
+    const char *newline = strchr(text, '\n');
+    assert_non_null(newline);
+    assert_string_equal(newline, "\n");
+    struct json *line = json_parse(text, strlen(text) - 1, 16384, &error);
+    assert_true(json_is_object(line));
+    return line;
+}
+
+static size_t lines_of(const char *text)
+{
+    size_t n = 0;
+    for (; *text != '\0'; text++)
+        n += *text == '\n';
+    return n;
+}
+
+static void a_line_is_a_json_object(void **state)
+{
+    (void)state;
+    capture();
+    log_thread_name("api-0");
+    log_info("listening", LOG_NUM("port", 8080), LOG_TEXT("host", "::"), LOG_TEXT("none", NULL),
+             LOG_NUM("low", INT64_MIN));
+    log_thread_name(NULL);
+    struct json *line = only_line();
+    const char *time = json_str(line, "time");
+    assert_non_null(time);
+    assert_int_equal(strlen(time), 24);
+    assert_int_equal(time[23], 'Z');
+    assert_string_equal(json_str(line, "level"), "info");
+    assert_string_equal(json_str(line, "message"), "listening");
+    assert_string_equal(json_str(line, "worker"), "api-0");
+    assert_int_equal(json_int(line, "port", 0), 8080);
+    assert_string_equal(json_str(line, "host"), "::");
+    assert_string_equal(json_str(line, "none"), "");
+    assert_true(json_int(line, "low", 0) == INT64_MIN);
+    assert_false(json_has(line, "suppressed"));
+    json_free(line);
+}
+
+static void hostile_text_stays_inside_its_string(void **state)
+{
+    (void)state;
+    capture();
+    log_warn("a\"b\\c\n{\"level\":\"error\"}\x1b[31m\x7f", LOG_TEXT("x", "\xff\xc3\xa9\xc2\x9b"
+                                                                         "31m\xed\xa0\x80"));
+    struct json *line = only_line();
+    assert_string_equal(json_str(line, "level"), "warn");
+    assert_string_equal(json_str(line, "message"), "a\"b\\c\n{\"level\":\"error\"}\x1b[31m\x7f");
+    assert_string_equal(json_str(line, "x"), "\xef\xbf\xbd\xc3\xa9\xc2\x9b"
+                                             "31m\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
+    json_free(line);
+}
+
+static void long_texts_are_cut(void **state)
+{
+    char text[5000];
+    (void)state;
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    capture();
+    log_info(text, LOG_TEXT("k", text));
+    struct json *line = only_line();
+    assert_int_equal(strlen(json_str(line, "message")), 1024 + 3);
+    assert_string_equal(json_str(line, "k") + 1024, "...");
+    assert_false(json_has(line, "cut"));
+    json_free(line);
+}
+
+/* The worst that can be asked for: everything needs six bytes a byte. Still one JSON object. */
+static void too_much_for_a_line_loses_whole_fields(void **state)
+{
+    char text[1025];
+    (void)state;
+    memset(text, 1, sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    capture();
+    log_info(text, LOG_TEXT("a", "kept"), LOG_TEXT("b", text), LOG_TEXT("c", text),
+             LOG_NUM("d", 4));
+    struct json *line = only_line();
+    assert_int_equal(strlen(json_str(line, "message")), 1024);
+    assert_string_equal(json_str(line, "a"), "kept");
+    assert_false(json_has(line, "b"));
+    assert_false(json_has(line, "c"));
+    assert_int_equal(json_int(line, "d", 0), 4);
+    assert_int_equal(json_int(line, "cut", 0), 1);
+    json_free(line);
+}
+
+static void levels(void **state)
+{
+    enum log_level level = LOG_LEVEL_WARN;
+    (void)state;
+    assert_true(log_level_parse("error", &level));
+    assert_int_equal(level, LOG_LEVEL_ERROR);
+    assert_false(log_level_parse("Error", &level));
+    assert_false(log_level_parse("", &level));
+    assert_int_equal(level, LOG_LEVEL_ERROR);
+    capture();
+    log_debug("no");
+    log_set_level(LOG_LEVEL_ERROR);
+    log_warn("no");
+    log_error("yes");
+    log_set_level(LOG_LEVEL_OFF);
+    log_error("no");
+    log_write(LOG_LEVEL_OFF, NULL, "no", NULL, 0);
+    log_set_level(LOG_LEVEL_INFO);
+    struct json *line = only_line();
+    assert_string_equal(json_str(line, "message"), "yes");
+    json_free(line);
+}
+
+static void flood(int lines)
+{
+    for (int i = 0; i < lines; i++)
+        log_info("flood");
+}
+
+static void one_place_cannot_flood(void **state)
+{
+    (void)state;
+    capture();
+    flood(1000);
+    const size_t first = lines_of(release());
+    assert_in_range(first, 10, 20); /* 20: a second began in between */
+    (void)usleep(1050 * 1000);
+    capture();
+    log_info("another place is not affected");
+    flood(1);
+    const char *text = release();
+    char want[64];
+    (void)snprintf(want, sizeof(want), "\"suppressed\":%zu}", 1000 - first);
+    assert_int_equal(lines_of(text), 2);
+    assert_non_null(strstr(text, want));
+}
+
+static void *write_many(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 200; i++)
+        log_write(LOG_LEVEL_INFO, NULL, "a line of some length to be written whole", NULL, 0);
+    return NULL;
+}
+
+static void lines_of_threads_do_not_mix(void **state)
+{
+    pthread_t threads[4];
+    (void)state;
+    capture();
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, write_many, NULL), 0);
+    for (int i = 0; i < 4; i++)
+        (void)pthread_join(threads[i], NULL);
+    const char *text = release();
+    assert_int_equal(lines_of(text), 800);
+    while (*text != '\0') {
+        const size_t len = strcspn(text, "\n");
+        struct json *line = json_parse(text, len, 4096, NULL);
+        assert_non_null(line);
+        json_free(line);
+        text += len + 1;
+    }
+}
+
+/* The module looks at its stderr once per process: so a child of our own sees the terminal. */
+static void text_on_a_terminal(void **state)
+{
+    int master;
+    char text[1024] = "";
+    size_t len = 0;
+    (void)state;
+    const pid_t pid = forkpty(&master, NULL, NULL, NULL);
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)execl("/proc/self/exe", "test_log", "speak", (char *)NULL);
+        _exit(1);
+    }
+    for (;;) {
+        const ssize_t n = read(master, text + len, sizeof(text) - 1 - len);
+        if (n <= 0)
+            break;
+        len += (size_t)n;
+    }
+    text[len] = '\0';
+    (void)waitpid(pid, NULL, 0);
+    (void)close(master);
+    assert_non_null(strstr(text, "Z info  hello \\u001b[0m port=8080 name=a b\r\n"));
+    assert_null(strchr(text, '{'));
+    assert_null(strchr(text, 0x1b));
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_line_is_a_json_object),
+        cmocka_unit_test(hostile_text_stays_inside_its_string),
+        cmocka_unit_test(long_texts_are_cut),
+        cmocka_unit_test(too_much_for_a_line_loses_whole_fields),
+        cmocka_unit_test(levels),
+        cmocka_unit_test(one_place_cannot_flood),
+        cmocka_unit_test(lines_of_threads_do_not_mix),
+        cmocka_unit_test(text_on_a_terminal),
+    };
+    if (argc == 2 && strcmp(argv[1], "speak") == 0) {
+        log_info("hello \x1b[0m", LOG_NUM("port", 8080), LOG_TEXT("name", "a b"));
+        return 0;
+    }
+    capture(); /* stderr is no terminal from the first line on */
+    log_info("first");
+    (void)release();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The crowd's judgement: the replay must find every broken promise, and no other. Also its
+ * percentiles, its counted sentences, and its command line.
+ */
+#include "base/options.h"
+#include "crowd/crowd_check.h"
+#include "crowd/crowd_options.h"
+#include "crowd/crowd_stats.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define SILENT_MS 120000
+#define T0        1000000000 /* some time, ms */
+
+static struct crowd_check check;
+static unsigned sentences;
+
+static void count_sentence(void *arg, const char *kind, const char *example)
+{
+    (void)arg;
+    assert_true(strlen(kind) > 0 && strlen(example) > 0);
+    sentences++;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    sentences = 0;
+    crowd_check_init(&check, SILENT_MS, count_sentence, NULL);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    crowd_check_clear(&check);
+    return 0;
+}
+
+/* One entry of an honest log: numbers follow from what came before. */
+static struct crowd_entry honest(enum crowd_kind kind, uint64_t place)
+{
+    const bool enters = crowd_kind_enters(kind);
+    return (struct crowd_entry){.kind = kind,
+                                .place = place,
+                                .epoch = 1,
+                                .at_ms = T0 + (int64_t)check.entries * 100,
+                                .inside = check.inside + (enters ? 1 : -1),
+                                .threshold = 3,
+                                .n = check.n + (enters ? 1 : 0)};
+}
+
+static void enters(enum crowd_kind kind, uint64_t place, const struct crowd_witness *witness)
+{
+    const struct crowd_entry entry = honest(kind, place);
+    crowd_check_entry(&check, &entry, "u:x", witness);
+}
+
+static void departs(uint64_t place)
+{
+    const struct crowd_entry entry = honest(CROWD_LEFT, place);
+    crowd_check_entry(&check, &entry, "u:x", NULL);
+}
+
+static const struct crowd_witness present = {.had_turn = false};
+
+static void an_honest_sale_breaks_nothing(void **state)
+{
+    (void)state;
+    for (uint64_t place = 1; place <= 3; place++)
+        enters(CROWD_STRAIGHT, place, &present);
+    for (uint64_t place = 4; place <= 50; place++) {
+        departs(place - 3);
+        enters(CROWD_PROMOTE, place, &present);
+    }
+    assert_int_equal(check.over_admissions, 0);
+    assert_int_equal(check.order_breaks, 0);
+    assert_int_equal(check.admissions, 50);
+    assert_int_equal(check.most_inside, 3);
+    assert_int_equal(sentences, 0);
+}
+
+static void one_too_many_is_found(void **state)
+{
+    (void)state;
+    for (uint64_t place = 1; place <= 4; place++)
+        enters(CROWD_STRAIGHT, place, &present);
+    assert_int_equal(check.over_admissions, 1);
+    assert_int_equal(sentences, 1);
+}
+
+/* Check first, add afterwards: two of them log the same number. */
+static void a_number_that_was_logged_twice_is_found(void **state)
+{
+    (void)state;
+    enters(CROWD_STRAIGHT, 1, &present);
+    struct crowd_entry entry = honest(CROWD_STRAIGHT, 2);
+    entry.inside = 1;
+    crowd_check_entry(&check, &entry, "u:y", &present);
+    assert_int_equal(check.over_admissions, 1);
+}
+
+static void a_missing_admission_is_found(void **state)
+{
+    (void)state;
+    enters(CROWD_STRAIGHT, 1, &present);
+    struct crowd_entry entry = honest(CROWD_STRAIGHT, 2);
+    entry.n += 1;
+    crowd_check_entry(&check, &entry, "u:y", &present);
+    assert_int_equal(check.over_admissions, 1);
+    enters(CROWD_STRAIGHT, 3, &present); /* one mistake is counted once */
+    assert_int_equal(check.over_admissions, 1);
+}
+
+static void a_lowered_threshold_forbids_only_admissions(void **state)
+{
+    (void)state;
+    for (uint64_t place = 1; place <= 3; place++)
+        enters(CROWD_STRAIGHT, place, &present);
+    struct crowd_entry entry = honest(CROWD_IDLE, 1);
+    entry.threshold = 1;
+    crowd_check_entry(&check, &entry, "u:x", NULL);
+    assert_int_equal(check.over_admissions, 0);
+    entry = honest(CROWD_PROMOTE, 4);
+    entry.threshold = 1;
+    crowd_check_entry(&check, &entry, "u:x", &present);
+    assert_int_equal(check.over_admissions, 1);
+}
+
+static void a_log_used_before_goes_on(void **state)
+{
+    (void)state;
+    const struct crowd_entry last = {.kind = CROWD_STRAIGHT,
+                                     .place = 500,
+                                     .epoch = 4,
+                                     .at_ms = T0,
+                                     .inside = 2,
+                                     .threshold = 3,
+                                     .n = 70};
+    crowd_check_base(&check, &last);
+    struct crowd_entry entry = honest(CROWD_PROMOTE, 501);
+    entry.epoch = 4;
+    crowd_check_entry(&check, &entry, "u:x", &present);
+    assert_int_equal(check.over_admissions + check.order_breaks, 0);
+    assert_int_equal(check.inside, 3);
+    assert_int_equal(check.n, 71);
+}
+
+static void overtaking_is_found(void **state)
+{
+    (void)state;
+    enters(CROWD_PROMOTE, 10, &present);
+    enters(CROWD_PROMOTE, 12, &present);
+    departs(10);
+    enters(CROWD_PROMOTE, 11, &present);
+    assert_int_equal(check.order_breaks, 1);
+    assert_int_equal(check.excused, 0);
+}
+
+/* Straight in while somebody waited. */
+static void jumping_in_straight_is_found(void **state)
+{
+    (void)state;
+    enters(CROWD_STRAIGHT, 20, &present);
+    enters(CROWD_PROMOTE, 15, &present);
+    assert_int_equal(check.order_breaks, 1);
+}
+
+static void who_never_got_in_is_found(void **state)
+{
+    (void)state;
+    enters(CROWD_PROMOTE, 10, &present);
+    enters(CROWD_PROMOTE, 12, &present);
+    assert_int_equal(crowd_check_overtaken(&check, 11, 1, &present), CROWD_OVERTAKEN);
+    assert_int_equal(crowd_check_overtaken(&check, 13, 1, &present), CROWD_IN_ORDER);
+    assert_int_equal(crowd_check_overtaken(&check, 11, 2, &present), CROWD_IN_ORDER);
+}
+
+static void the_parked_may_be_passed_over(void **state)
+{
+    (void)state;
+    enters(CROWD_PROMOTE, 12, &present);
+    const struct crowd_witness away = {.latest = {T0 - SILENT_MS - 5000, T0 + 5000}};
+    enters(CROWD_PROMOTE, 11, &away);
+    assert_int_equal(check.order_breaks, 0);
+    assert_int_equal(check.excused, 1);
+}
+
+/* Out of touch, but not for as long as a waiter is kept. */
+static void a_short_absence_excuses_nothing(void **state)
+{
+    (void)state;
+    enters(CROWD_PROMOTE, 12, &present);
+    const struct crowd_witness away = {.latest = {T0 - 10000, T0 + 5000}};
+    enters(CROWD_PROMOTE, 11, &away);
+    assert_int_equal(check.order_breaks, 1);
+}
+
+/* He was back before anybody passed him. */
+static void an_absence_long_ago_excuses_nothing(void **state)
+{
+    (void)state;
+    enters(CROWD_PROMOTE, 12, &present);
+    const struct crowd_witness away = {.longest = {T0 - 2 * SILENT_MS, T0 - 5000}};
+    enters(CROWD_PROMOTE, 11, &away);
+    assert_int_equal(check.order_breaks, 1);
+}
+
+static void after_a_loss_any_absence_excuses(void **state)
+{
+    (void)state;
+    enters(CROWD_STRAIGHT, 1, &present);
+    crowd_check_loss(&check, T0);
+    struct crowd_entry entry = {.kind = CROWD_PROMOTE,
+                                .place = 12,
+                                .epoch = 1,
+                                .at_ms = T0 + 30000,
+                                .inside = 1,
+                                .threshold = 3,
+                                .n = 1};
+    crowd_check_entry(&check, &entry, "u:x", &present);
+    assert_int_equal(check.over_admissions, 0);
+    const struct crowd_witness away = {.latest = {T0 - 500, T0 + 40000}};
+    enters(CROWD_PROMOTE, 11, &away);
+    assert_int_equal(check.order_breaks, 0);
+    enters(CROWD_PROMOTE, 10, &present); /* he was there all the time */
+    assert_int_equal(check.order_breaks, 1);
+}
+
+static void the_restored_are_counted_but_have_no_order(void **state)
+{
+    (void)state;
+    enters(CROWD_RESTORED, 50, &present);
+    enters(CROWD_RESTORED, 40, &present);
+    enters(CROWD_PROMOTE, 45, &present);
+    assert_int_equal(check.order_breaks, 0);
+    enters(CROWD_RESTORED, 30, &present);
+    assert_int_equal(check.over_admissions, 1);
+}
+
+/* Redis lost the end of its log, and with it this admission: it is made again. */
+static void a_second_turn_of_the_same_place_has_no_order(void **state)
+{
+    (void)state;
+    const struct crowd_witness again = {.had_turn = true};
+    enters(CROWD_PROMOTE, 50, &present);
+    enters(CROWD_PROMOTE, 49, &again);
+    assert_int_equal(check.order_breaks, 0);
+    enters(CROWD_PROMOTE, 48, &present);
+    assert_int_equal(check.order_breaks, 1);
+}
+
+static void a_new_epoch_begins_anew(void **state)
+{
+    (void)state;
+    enters(CROWD_PROMOTE, 50, &present);
+    struct crowd_entry entry = {.kind = CROWD_CLEARED, .epoch = 2, .at_ms = T0 + 500, .n = 1};
+    crowd_check_entry(&check, &entry, "", NULL);
+    entry = honest(CROWD_PROMOTE, 40);
+    entry.epoch = 2;
+    crowd_check_entry(&check, &entry, "u:x", &present);
+    assert_int_equal(check.over_admissions + check.order_breaks, 0);
+    assert_int_equal(check.inside, 1);
+}
+
+static void words_of_the_log(void **state)
+{
+    (void)state;
+    enum crowd_kind kind = CROWD_CLEARED;
+    assert_int_equal(crowd_kind_parse("promote", &kind), ST_OK);
+    assert_int_equal(kind, CROWD_PROMOTE);
+    assert_int_equal(crowd_kind_parse("promoted", &kind), ST_INVALID);
+    assert_true(crowd_kind_enters(CROWD_RESTORED));
+    assert_false(crowd_kind_enters(CROWD_COMPLETED));
+}
+
+static void a_rising_position_is_found(void **state)
+{
+    (void)state;
+    uint64_t lowest = 0;
+    assert_true(crowd_check_position(&lowest, 40));
+    assert_true(crowd_check_position(&lowest, 40));
+    assert_true(crowd_check_position(&lowest, 7));
+    assert_false(crowd_check_position(&lowest, 8));
+    assert_int_equal(lowest, 7);
+}
+
+static void percentiles_are_exact(void **state)
+{
+    (void)state;
+    struct crowd_samples samples = {0};
+    assert_int_equal(crowd_samples_percentile(&samples, 99), 0);
+    assert_true(crowd_samples_mean(&samples) == 0.0);
+    for (uint64_t i = 1000; i >= 1; i--)
+        crowd_samples_add(&samples, i);
+    assert_int_equal(crowd_samples_percentile(&samples, 50), 500);
+    assert_int_equal(crowd_samples_percentile(&samples, 95), 950);
+    assert_int_equal(crowd_samples_percentile(&samples, 99), 990);
+    assert_int_equal(crowd_samples_percentile(&samples, 100), 1000);
+    assert_int_equal(crowd_samples_percentile(&samples, 0), 1);
+    assert_true(crowd_samples_mean(&samples) == 500.5);
+    crowd_samples_add(&samples, UINT64_MAX); /* cut, not wrapped */
+    assert_int_equal(crowd_samples_percentile(&samples, 100), UINT32_MAX);
+    crowd_samples_clear(&samples);
+}
+
+static void one_sample_is_every_percentile(void **state)
+{
+    (void)state;
+    struct crowd_samples samples = {0};
+    crowd_samples_add(&samples, 7);
+    assert_int_equal(crowd_samples_percentile(&samples, 1), 7);
+    assert_int_equal(crowd_samples_percentile(&samples, 99), 7);
+    crowd_samples_clear(&samples);
+}
+
+static void sentences_are_counted(void **state)
+{
+    (void)state;
+    struct crowd_notes notes = {0};
+    for (int i = 0; i < 100; i++) {
+        char kind[16];
+        (void)snprintf(kind, sizeof(kind), "kind %d", i % 25);
+        crowd_notes_add(&notes, kind, "number %d", i);
+    }
+    assert_int_equal(notes.count, CROWD_NOTES_MAX);
+    assert_string_equal(notes.list[3].kind, "kind 3");
+    assert_string_equal(notes.list[3].example, "number 3");
+    assert_int_equal(notes.list[3].times, 4);
+    assert_int_equal(notes.others, 20);
+}
+
+static enum status parse(struct crowd_options *options, char *error, size_t size, int argc,
+                         const char *const *args)
+{
+    char *argv[16];
+    for (int i = 0; i < argc; i++)
+        argv[i] = (char *)args[i];
+    return crowd_options_parse(argc, argv, options, error, size);
+}
+
+static void options_have_defaults(void **state)
+{
+    (void)state;
+    struct crowd_options options;
+    char error[200] = "";
+    const char *const args[] = {
+        "--users", "10",        "--event=demo", "--provider=http://127.0.0.1:1",
+        "--think", "1s..250ms", "--strict"};
+    assert_int_equal(parse(&options, error, sizeof(error), 4, args), ST_OK);
+    assert_int_equal(options.users, 10);
+    assert_string_equal(options.event, "demo");
+    assert_int_equal(options.arrive_ms, 5000);
+    assert_true(options.buy == 0.8);
+    assert_int_equal(options.think_min_ms, 200);
+    assert_int_equal(options.think_max_ms, 2000);
+    assert_int_equal(options.max_time_ms, 15 * 60 * 1000);
+    assert_int_equal(parse(&options, error, sizeof(error), 7, args), ST_INVALID);
+    assert_non_null(strstr(error, "--think"));
+}
+
+static void wrong_options_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *args[4];
+        int count;
+        const char *named;
+    } cases[] = {
+        {{"--event", "demo"}, 2, "--users"},
+        {{"--users", "5"}, 2, "--event"},
+        {{"--users", "200001", "--event", "x"}, 4, "--users"},
+        {{"--users", "-1", "--event", "x"}, 4, "--users"},
+        {{"--users", "5", "--event", "a b"}, 4, "--event"},
+        {{"--event", "x", "--users=5", "--buy=1.5"}, 4, "--buy"},
+        {{"--event", "x", "--users=5", "--abandon=0.5"}, 4, "--abandon"},
+        {{"--event", "x", "--users=5", "--wrong"}, 4, "--wrong"},
+        {{"--event", "x", "--users=5", "--json"}, 4, "--json"},
+        {{"--event", "x", "--users=5", "--strict=1"}, 4, "--strict"},
+        {{"--event", "x", "--users=5"}, 3, "--provider"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct crowd_options options;
+        char error[200] = "";
+        assert_int_equal(parse(&options, error, sizeof(error), cases[i].count, cases[i].args),
+                         ST_INVALID);
+        assert_non_null(strstr(error, cases[i].named));
+    }
+}
+
+static void durations(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"", "s", "-1s", "5x", "1 s", "25h", "1e999", "5ss"};
+    int64_t ms = 0;
+    assert_int_equal(options_duration("250ms", &ms), ST_OK);
+    assert_int_equal(ms, 250);
+    assert_int_equal(options_duration("0.5", &ms), ST_OK);
+    assert_int_equal(ms, 500);
+    assert_int_equal(options_duration("15m", &ms), ST_OK);
+    assert_int_equal(ms, 900000);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        assert_int_equal(options_duration(wrong[i], &ms), ST_INVALID);
+    assert_int_equal(ms, 900000);
+}
+
+#define CHECK(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CHECK(an_honest_sale_breaks_nothing),
+        CHECK(one_too_many_is_found),
+        CHECK(a_number_that_was_logged_twice_is_found),
+        CHECK(a_missing_admission_is_found),
+        CHECK(a_lowered_threshold_forbids_only_admissions),
+        CHECK(a_log_used_before_goes_on),
+        CHECK(overtaking_is_found),
+        CHECK(jumping_in_straight_is_found),
+        CHECK(who_never_got_in_is_found),
+        CHECK(the_parked_may_be_passed_over),
+        CHECK(a_short_absence_excuses_nothing),
+        CHECK(an_absence_long_ago_excuses_nothing),
+        CHECK(after_a_loss_any_absence_excuses),
+        CHECK(the_restored_are_counted_but_have_no_order),
+        CHECK(a_second_turn_of_the_same_place_has_no_order),
+        CHECK(a_new_epoch_begins_anew),
+        CHECK(words_of_the_log),
+        CHECK(a_rising_position_is_found),
+        cmocka_unit_test(percentiles_are_exact),
+        cmocka_unit_test(one_sample_is_every_percentile),
+        cmocka_unit_test(sentences_are_counted),
+        cmocka_unit_test(options_have_defaults),
+        cmocka_unit_test(wrong_options_are_named),
+        cmocka_unit_test(durations),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

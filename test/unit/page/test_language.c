@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* language: which one a header asks for; messages: every language says the same things. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "page/language.h"
+#include "page/messages.h"
+
+#include <string.h>
+
+static void what_a_header_asks_for(void **state)
+{
+    static const struct {
+        const char *header;
+        enum language language;
+    } cases[] = {
+        {NULL, LANGUAGE_EN},
+        {"", LANGUAGE_EN},
+        {"ko", LANGUAGE_KO},
+        {"ko-KR,ko;q=0.9,en;q=0.8", LANGUAGE_KO},
+        {"JA-jp", LANGUAGE_JA},
+        {"fr, ja;q=0.5, ko;q=0.7", LANGUAGE_KO},
+        {"fr;q=1, *;q=0.9, ko;q=0.2", LANGUAGE_EN},
+        {"en;q=0.1,ja ; q=0.2", LANGUAGE_JA},
+        {"ko;q=0", LANGUAGE_EN},
+        {"ko;q=0.000, ja;q=0.001", LANGUAGE_JA},
+        {"ja,ko", LANGUAGE_JA},
+        {"kok, jar", LANGUAGE_EN},
+        {"ko;q=2, ja;q=1.5, en;q=x", LANGUAGE_EN},
+        {"ko;level=1, ja", LANGUAGE_JA},
+        {",,, ;, ja;q=0.3 ,", LANGUAGE_JA},
+        {"ko;q=0.1234, ja;q=0.05", LANGUAGE_JA},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        assert_int_equal(language_accept(cases[i].header), cases[i].language);
+}
+
+static void what_is_a_language(void **state)
+{
+    enum language language = LANGUAGE_COUNT;
+    (void)state;
+    assert_false(language_parse("", 0, &language));
+    assert_false(language_parse("k", 1, &language));
+    assert_false(language_parse("kor", 3, &language));
+    assert_int_equal(language, LANGUAGE_COUNT);
+    assert_true(language_parse("ko_", 2, &language));
+    assert_int_equal(language, LANGUAGE_KO);
+    assert_string_equal(language_code(LANGUAGE_JA), "ja");
+    assert_string_equal(language_name(LANGUAGE_EN), "English");
+}
+
+static const char *written(struct buf *out, enum language language, const char *key,
+                           const struct message_value *values)
+{
+    buf_reset(out);
+    message_write(out, language, key, values);
+    return buf_str(out);
+}
+
+static void messages_are_written(void **state)
+{
+    const struct message_value values[] = {{"low", "3"}, {"high", "5"}, {NULL, NULL}};
+    struct buf out;
+    (void)state;
+    buf_init(&out, 1024);
+    assert_string_equal(written(&out, LANGUAGE_EN, "estimate_minutes_range", values),
+                        "3 to 5 minutes");
+    assert_string_equal(written(&out, LANGUAGE_KO, "estimate_minutes_range", values), "3~5분");
+    assert_string_equal(written(&out, LANGUAGE_EN, "estimate_minutes", NULL), "About  minutes");
+    assert_string_equal(written(&out, LANGUAGE_EN, "no such key", values), "");
+    assert_null(message(LANGUAGE_JA, "no such key"));
+    buf_reset(&out);
+    message_count(&out, LANGUAGE_EN, "ahead", 1);
+    assert_string_equal(buf_str(&out), "1 person ahead of you");
+    buf_reset(&out);
+    message_count(&out, LANGUAGE_EN, "ahead", 0);
+    message_count(&out, LANGUAGE_KO, "ahead", 1);
+    assert_string_equal(buf_str(&out), "0 people ahead of you앞에 1명이 있습니다");
+    buf_clear(&out);
+}
+
+static void numbers_are_grouped(void **state)
+{
+    static const struct {
+        uint64_t n;
+        const char *text;
+    } cases[] = {
+        {0, "0"},          {999, "999"},           {1000, "1,000"},
+        {12034, "12,034"}, {1000000, "1,000,000"}, {UINT64_MAX, "18,446,744,073,709,551,615"}};
+    struct buf out;
+    (void)state;
+    buf_init(&out, 64);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        buf_reset(&out);
+        message_number(&out, cases[i].n);
+        assert_string_equal(buf_str(&out), cases[i].text);
+    }
+    buf_clear(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_a_header_asks_for),
+        cmocka_unit_test(what_is_a_language),
+        cmocka_unit_test(messages_are_written),
+        cmocka_unit_test(numbers_are_grouped),
+    };
+    messages_load();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: MIT */
+/* An event's fields and their limits, its row, and the verbs between its states. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "queue/event.h"
+
+static const struct config config = {
+    .queue_threshold = 1000,
+    .queue_interval_ms = 10000,
+    .queue_idle_timeout_ms = 90000,
+    .queue_session_limit_ms = 600000,
+    .hold_ms = 300000,
+};
+
+static struct json *parse(const char *text)
+{
+    struct json_error error;
+    struct json *value = json_parse(text, strlen(text), 65536, &error);
+    assert_non_null(value);
+    return value;
+}
+
+static enum status read_body(struct event *event, const char *text, bool creating,
+                             struct json_error *error)
+{
+    struct json *body = parse(text);
+    enum status st = event_read_json(event, body, creating, error);
+    json_free(body);
+    return st;
+}
+
+static struct event titled(void)
+{
+    struct event event;
+    event_init(&event, &config);
+    (void)snprintf(event.title, sizeof(event.title), "T");
+    return event;
+}
+
+static void statuses_have_names(void **state)
+{
+    (void)state;
+    enum event_status status;
+    for (int i = EVENT_DRAFT; i <= EVENT_CLOSED; i++) {
+        assert_int_equal(event_status_parse(event_status_name((enum event_status)i), &status),
+                         ST_OK);
+        assert_int_equal(status, i);
+    }
+    assert_string_equal(event_status_name(EVENT_SOLD_OUT), "sold_out");
+    assert_int_equal(event_status_parse("Open", &status), ST_INVALID);
+    assert_int_equal(event_status_parse("", &status), ST_INVALID);
+}
+
+static void a_title_is_enough(void **state)
+{
+    (void)state;
+    struct json_error error;
+    struct event event;
+    event_init(&event, &config);
+    assert_int_equal(read_body(&event, "{\"title\":\"Concert\"}", true, &error), ST_OK);
+    assert_string_equal(event.title, "Concert");
+    assert_int_equal(event.status, EVENT_DRAFT);
+    assert_int_equal(event.version, 1);
+    assert_int_equal(event.epoch, 1);
+    assert_int_equal(event.threshold, 1000);
+    assert_int_equal(event.interval_ms, 10000);
+    assert_int_equal(event.auto_hold, 1);
+    assert_int_equal(event.max_seats, 4);
+    assert_true(event.allow_guests);
+    assert_string_equal(event.id, "");
+}
+
+static void every_field_is_read(void **state)
+{
+    (void)state;
+    struct json_error error;
+    struct event event;
+    event_init(&event, &config);
+    assert_int_equal(
+        read_body(&event,
+                  "{\"id\":\"e-1_X\",\"title\":\"T\",\"artist\":\"A\",\"venue\":\"V\","
+                  "\"startsAt\":\"2031-05-01T22:00:00+02:00\",\"opensAt\":\"2031-04-01T10:00:00Z\","
+                  "\"closesAt\":\"2031-05-01T20:00:00.250Z\",\"threshold\":7,\"intervalMs\":20,"
+                  "\"idleTimeoutMs\":1500,\"sessionLimitMs\":1600,\"holdMs\":1700,"
+                  "\"surge\":[{\"queueAbove\":50,\"threshold\":9},{\"queueAbove\":20,"
+                  "\"threshold\":8}],\"outflowPerMinute\":60,\"autoHold\":2,\"maxSeats\":6,"
+                  "\"allowGuests\":false}",
+                  true, &error),
+        ST_OK);
+    assert_string_equal(event.id, "e-1_X");
+    assert_string_equal(event.artist, "A");
+    assert_string_equal(event.venue, "V");
+    assert_int_equal(event.closes_at_ms - event.starts_at_ms, 250);
+    assert_true(event.opens_at_ms > 0 && event.opens_at_ms < event.starts_at_ms);
+    assert_int_equal(event.surge_count, 2);
+    assert_int_equal(event.surge[0].queue_above, 20); /* in order */
+    assert_int_equal(event.surge[1].threshold, 9);
+    assert_int_equal(event.outflow_per_minute, 60);
+    assert_int_equal(event.auto_hold, 2);
+    assert_int_equal(event.max_seats, 6);
+    assert_false(event.allow_guests);
+}
+
+static void what_is_absent_stays(void **state)
+{
+    (void)state;
+    struct json_error error;
+    struct event event = titled();
+    event.opens_at_ms = 1000;
+    event.threshold = 5;
+    (void)snprintf(event.venue, sizeof(event.venue), "V");
+    assert_int_equal(read_body(&event, "{\"artist\":\"A\"}", false, &error), ST_OK);
+    assert_int_equal(event.threshold, 5);
+    assert_int_equal(event.opens_at_ms, 1000);
+    assert_string_equal(event.venue, "V");
+    assert_int_equal(
+        read_body(&event, "{\"opensAt\":null,\"venue\":null,\"surge\":null}", false, &error),
+        ST_OK);
+    assert_int_equal(event.opens_at_ms, 0);
+    assert_string_equal(event.venue, "");
+}
+
+static void every_bad_field_is_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body, *field;
+    } cases[] = {
+        {"{\"threshold\":-1}", "threshold"},
+        {"{\"threshold\":1.5}", "threshold"},
+        {"{\"threshold\":\"5\"}", "threshold"},
+        {"{\"threshold\":null}", "threshold"},
+        {"{\"threshold\":99999999999}", "threshold"},
+        {"{\"intervalMs\":1}", "intervalMs"},
+        {"{\"idleTimeoutMs\":0}", "idleTimeoutMs"},
+        {"{\"sessionLimitMs\":-5}", "sessionLimitMs"},
+        {"{\"holdMs\":true}", "holdMs"},
+        {"{\"maxSeats\":0}", "maxSeats"},
+        {"{\"autoHold\":5}", "autoHold"},
+        {"{\"maxSeats\":1,\"autoHold\":2}", "autoHold"},
+        {"{\"outflowPerMinute\":-1}", "outflowPerMinute"},
+        {"{\"allowGuests\":\"yes\"}", "allowGuests"},
+        {"{\"allowGuests\":null}", "allowGuests"},
+        {"{\"branding\":[]}", "branding"},
+        {"{\"branding\":{\"colour\":\"#000000\"}}", "branding.colour"},
+        {"{\"branding\":{\"name\":7}}", "branding.name"},
+        {"{\"branding\":{\"primary\":\"red\"}}", "branding.primary"},
+        {"{\"branding\":{\"primary\":\"#12345\"}}", "branding.primary"},
+        {"{\"branding\":{\"primary\":\"#12345g\"}}", "branding.primary"},
+        {"{\"branding\":{\"background\":\"#1234567\"}}", "branding.background"},
+        {"{\"branding\":{\"logo\":\"https://elsewhere/a.png\"}}", "branding.logo"},
+        {"{\"branding\":{\"logo\":\"data:text/html;base64,AAAA\"}}", "branding.logo"},
+        {"{\"branding\":{\"logo\":\"data:image/png;base64,\"}}", "branding.logo"},
+        {"{\"branding\":{\"logo\":\"data:image/png;base64,AAA\"}}", "branding.logo"},
+        {"{\"branding\":{\"logo\":\"data:image/png;base64,A)A=\"}}", "branding.logo"},
+        {"{\"title\":\"\"}", "title"},
+        {"{\"title\":null}", "title"},
+        {"{\"title\":7}", "title"},
+        {"{\"artist\":\"a\\u0007b\"}", "artist"},
+        {"{\"opensAt\":\"tomorrow\"}", "opensAt"},
+        {"{\"startsAt\":5}", "startsAt"},
+        {"{\"opensAt\":\"2031-01-02T00:00:00Z\",\"closesAt\":\"2031-01-01T00:00:00Z\"}",
+         "closesAt"},
+        {"{\"surge\":{}}", "surge"},
+        {"{\"surge\":[5]}", "surge[0]"},
+        {"{\"surge\":[{\"queueAbove\":5}]}", "surge[0].threshold"},
+        {"{\"surge\":[{\"threshold\":5}]}", "surge[0].queueAbove"},
+        {"{\"surge\":[{\"queueAbove\":5,\"threshold\":5},{\"queueAbove\":5,\"threshold\":6}]}",
+         "surge[1].queueAbove"},
+        {"{\"surge\":[{\"queueAbove\":5,\"threshold\":-5}]}", "surge[0].threshold"},
+        {"{\"surge\":[{\"queueAbove\":5,\"threshold\":5,\"x\":1}]}", "surge[0].x"},
+        {"{\"nope\":1}", "nope"},
+        {"{\"status\":\"open\"}", "status"},
+        {"{\"version\":5}", "version"},
+        {"{\"id\":\"other\"}", "id"},
+        {"[]", ""},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct json_error error = {0};
+        struct event event = titled();
+        struct event before = event;
+        assert_int_equal(read_body(&event, cases[i].body, false, &error), ST_INVALID);
+        assert_string_equal(error.field, cases[i].field);
+        assert_true(error.detail[0] != '\0');
+        assert_memory_equal(&event, &before, sizeof(event));
+    }
+}
+
+static void creating_has_rules_of_its_own(void **state)
+{
+    (void)state;
+    struct json_error error;
+    struct event event;
+    event_init(&event, &config);
+    assert_int_equal(read_body(&event, "{}", true, &error), ST_INVALID);
+    assert_string_equal(error.field, "title");
+    assert_int_equal(read_body(&event, "{\"title\":\"T\",\"id\":\"a b\"}", true, &error),
+                     ST_INVALID);
+    assert_string_equal(error.field, "id");
+    assert_int_equal(read_body(&event, "{\"title\":\"T\",\"id\":\"\"}", true, &error), ST_INVALID);
+}
+
+static void long_titles_are_refused(void **state)
+{
+    (void)state;
+    struct json_error error;
+    struct event event = titled();
+    char body[EVENT_TEXT_MAX + 32];
+    for (int len = EVENT_TEXT_MAX; len <= EVENT_TEXT_MAX + 1; len++) {
+        (void)snprintf(body, sizeof(body), "{\"title\":\"%0*d\"}", len, 0);
+        assert_int_equal(read_body(&event, body, false, &error),
+                         len == EVENT_TEXT_MAX ? ST_OK : ST_INVALID);
+    }
+}
+
+/* What PostgreSQL's event_row gives. */
+static const char row_text[] =
+    "{\"id\":\"demo\",\"epoch\":2,\"owner\":\"me\",\"seats\":1000,\"surge\":[{\"queueAbove\":5,"
+    "\"threshold\":6}],\"title\":\"T\",\"venue\":\"\",\"artist\":\"A\",\"holdMs\":300000,"
+    "\"opened\":true,\"status\":\"sold_out\",\"opensAt\":null,\"version\":4,\"autoHold\":0,"
+    "\"closesAt\":\"2031-01-01T00:00:00.000Z\",\"maxSeats\":4,\"startsAt\":null,"
+    "\"lastPlace\":1790000000000001,\"threshold\":1000,\"intervalMs\":10000,"
+    "\"allowGuests\":false,\"idleTimeoutMs\":90000,\"sessionLimitMs\":600000,"
+    "\"outflowPerMinute\":0,\"branding\":{\"name\":\"N\",\"primary\":\"#7a1fa2\","
+    "\"background\":null,\"logo\":\"/brand/demo/logo?v=3\"}}";
+
+static void a_row_is_read_whole(void **state)
+{
+    (void)state;
+    struct event event;
+    struct json *row = parse(row_text);
+    assert_int_equal(event_read_row(&event, row), ST_OK);
+    json_free(row);
+    assert_string_equal(event.id, "demo");
+    assert_string_equal(event.owner, "me");
+    assert_int_equal(event.status, EVENT_SOLD_OUT);
+    assert_int_equal(event.version, 4);
+    assert_int_equal(event.epoch, 2);
+    assert_int_equal(event.seats, 1000);
+    assert_int_equal(event.last_place, 1790000000000001);
+    assert_true(event.opened);
+    assert_int_equal(event.opens_at_ms, 0);
+    assert_true(event.closes_at_ms > 0);
+    assert_int_equal(event.auto_hold, 0);
+    assert_int_equal(event.surge[0].threshold, 6);
+    assert_false(event.allow_guests);
+    assert_string_equal(event.brand.name, "N");
+    assert_string_equal(event.brand.primary, "#7a1fa2");
+    assert_string_equal(event.brand.background, "");
+    assert_int_equal(event.brand.logo, 3);
+}
+
+static void a_broken_row_is_refused(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {
+        "{}", "[]", "{\"id\":\"a\",\"owner\":\"b\",\"status\":\"odd\",\"version\":1,\"epoch\":1}",
+        "{\"id\":\"a\",\"owner\":\"b\",\"status\":\"open\",\"version\":0,\"epoch\":1}"};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct event event = titled();
+        struct json *row = parse(rows[i]);
+        assert_int_equal(event_read_row(&event, row), ST_INVALID);
+        assert_string_equal(event.title, "T");
+        json_free(row);
+    }
+}
+
+static void branding_changes_by_parts(void **state)
+{
+    (void)state;
+    struct event event = titled();
+    struct json_error error;
+    const char *base64;
+    struct json *body = parse("{\"branding\":{\"name\":\"N\",\"primary\":\"#7A1fa2\","
+                              "\"logo\":\"data:image/svg+xml;base64,PHN2Zy8+\"}}");
+    assert_int_equal(event_read_json(&event, body, false, &error), ST_OK);
+    assert_string_equal(event.brand.primary, "#7A1fa2");
+    assert_string_equal(event_logo_type(event.new_logo, &base64), "image/svg+xml");
+    assert_string_equal(base64, "PHN2Zy8+");
+    json_free(body);
+    event.new_logo = NULL;
+    assert_int_equal(
+        read_body(&event, "{\"branding\":{\"background\":\"#101010\"}}", false, &error), ST_OK);
+    assert_string_equal(event.brand.name, "N");
+    assert_string_equal(event.brand.background, "#101010");
+    assert_null(event.new_logo);
+    assert_int_equal(
+        read_body(&event, "{\"branding\":{\"primary\":null,\"logo\":null}}", false, &error), ST_OK);
+    assert_string_equal(event.brand.primary, "");
+    assert_string_equal(event.new_logo, "");
+    assert_int_equal(read_body(&event, "{\"branding\":null}", false, &error), ST_OK);
+    assert_string_equal(event.brand.name, "");
+    assert_string_equal(event.brand.background, "");
+}
+
+static void json_goes_out_flat_and_comes_back(void **state)
+{
+    (void)state;
+    struct event event, again = titled();
+    struct json *row = parse(row_text);
+    struct buf text;
+    assert_int_equal(event_read_row(&event, row), ST_OK);
+    struct json *out = event_write_json(&event);
+    buf_init(&text, 4096);
+    json_write(out, &text);
+    assert_string_equal(
+        buf_str(&text),
+        "{\"id\":\"demo\",\"title\":\"T\",\"artist\":\"A\",\"venue\":\"\",\"startsAt\":null,"
+        "\"opensAt\":null,\"closesAt\":\"2031-01-01T00:00:00.000Z\",\"status\":\"sold_out\","
+        "\"message\":null,\"version\":4,\"threshold\":1000,\"intervalMs\":10000,\"idleTimeoutMs\":"
+        "90000,"
+        "\"sessionLimitMs\":600000,\"holdMs\":300000,\"surge\":[{\"queueAbove\":5,\"threshold\":6}]"
+        ",\"outflowPerMinute\":0,\"autoHold\":0,\"maxSeats\":4,\"allowGuests\":false,"
+        "\"branding\":{\"name\":\"N\",\"primary\":\"#7a1fa2\",\"background\":null,"
+        "\"logo\":\"/brand/demo/logo?v=3\"}}");
+    json_set_str(out, "owner", "me");
+    json_set_int(out, "epoch", 2);
+    assert_int_equal(event_read_row(&again, out), ST_OK);
+    assert_int_equal(again.closes_at_ms, event.closes_at_ms);
+    buf_clear(&text);
+    json_free(out);
+    json_free(row);
+}
+
+static void verbs_lead_where_they_may(void **state)
+{
+    (void)state;
+    enum { NO = -1 };
+    static const int next[6][4] = {
+        /*                  open            pause         resume        close */
+        [EVENT_DRAFT] = {EVENT_OPEN, NO, NO, EVENT_CLOSED},
+        [EVENT_SCHEDULED] = {EVENT_OPEN, EVENT_PAUSED, NO, EVENT_CLOSED},
+        [EVENT_OPEN] = {NO, EVENT_PAUSED, NO, EVENT_CLOSED},
+        [EVENT_PAUSED] = {NO, NO, EVENT_OPEN, EVENT_CLOSED},
+        [EVENT_SOLD_OUT] = {NO, EVENT_PAUSED, NO, EVENT_CLOSED},
+        [EVENT_CLOSED] = {NO, NO, NO, NO},
+    };
+    struct event event = titled();
+    for (int from = EVENT_DRAFT; from <= EVENT_CLOSED; from++) {
+        for (int verb = EVENT_VERB_OPEN; verb <= EVENT_VERB_CLOSE; verb++) {
+            enum event_status status = EVENT_DRAFT;
+            event.status = (enum event_status)from;
+            enum status st = event_apply(&event, (enum event_verb)verb, 5000, &status);
+            assert_int_equal(st, next[from][verb] == NO ? ST_CONFLICT : ST_OK);
+            if (st == ST_OK)
+                assert_int_equal(status, next[from][verb]);
+        }
+    }
+}
+
+static void times_decide_what_open_means(void **state)
+{
+    (void)state;
+    enum event_status status;
+    struct event event = titled();
+    event.opens_at_ms = 10000;
+    assert_int_equal(event_apply(&event, EVENT_VERB_OPEN, 9999, &status), ST_OK);
+    assert_int_equal(status, EVENT_SCHEDULED);
+    assert_int_equal(event_apply(&event, EVENT_VERB_OPEN, 10000, &status), ST_OK);
+    assert_int_equal(status, EVENT_OPEN);
+    event.status = EVENT_SCHEDULED;
+    assert_int_equal(event_apply(&event, EVENT_VERB_OPEN, 9999, &status), ST_CONFLICT);
+    event.status = EVENT_PAUSED;
+    assert_int_equal(event_apply(&event, EVENT_VERB_RESUME, 9999, &status), ST_OK);
+    assert_int_equal(status, EVENT_SCHEDULED);
+    event.closes_at_ms = 20000;
+    assert_int_equal(event_apply(&event, EVENT_VERB_RESUME, 20000, &status), ST_CONFLICT);
+    assert_int_equal(event_apply(&event, EVENT_VERB_CLOSE, 20000, &status), ST_OK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(statuses_have_names),
+        cmocka_unit_test(a_title_is_enough),
+        cmocka_unit_test(every_field_is_read),
+        cmocka_unit_test(what_is_absent_stays),
+        cmocka_unit_test(every_bad_field_is_named),
+        cmocka_unit_test(creating_has_rules_of_its_own),
+        cmocka_unit_test(long_titles_are_refused),
+        cmocka_unit_test(a_row_is_read_whole),
+        cmocka_unit_test(a_broken_row_is_refused),
+        cmocka_unit_test(branding_changes_by_parts),
+        cmocka_unit_test(json_goes_out_flat_and_comes_back),
+        cmocka_unit_test(verbs_lead_where_they_may),
+        cmocka_unit_test(times_decide_what_open_means),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
