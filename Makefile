@@ -8,7 +8,8 @@
 #   make SAN=address,undefined    ASan + UBSan   -> build/gcc-address-undefined/tiketi
 #   make SAN=thread               TSan           -> build/gcc-thread/tiketi
 #
-# The tests find the binary of the variant in the environment variable TIKETI_BIN.
+# Beside build/tiketi, the service, stand build/tiketi-crowd and build/tiketi-provider. The tests find
+# the variant's service in the environment variable TIKETI_BIN.
 
 ifeq ($(origin CC),default)
 CC := gcc
@@ -20,7 +21,7 @@ comma := ,
 variant := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 out := build/$(variant)
 bin := $(if $(filter gcc,$(variant)),build,$(out))
-PROGRAMS := $(bin)/tiketi
+PROGRAMS := $(bin)/tiketi $(bin)/tiketi-crowd $(bin)/tiketi-provider
 
 export TIKETI_BIN := $(CURDIR)/$(bin)/tiketi
 export TIKETI_OUT := $(out)
@@ -51,7 +52,7 @@ ALL_LIBS = $(PKG_LIBS) -lhttp_parser -lwslay -lm $(ALLOCATOR)
 # --- files -------------------------------------------------------------------------------
 
 sources := $(wildcard src/*.c src/*/*.c)
-mains := src/main.c
+mains := src/main.c src/crowd/crowd.c src/provider/provider.c
 objects := $(patsubst src/%.c,$(out)/src/%.o,$(filter-out $(mains),$(sources))) $(out)/gen/embed.o
 archive := $(out)/libtiketi.a
 unit_tests := $(patsubst test/unit/%.c,$(out)/unit/%,$(wildcard test/unit/*/test_*.c))
@@ -77,6 +78,8 @@ quiet = $(if $(V),,@echo '  $(1)' '$@';)
 # --- build -------------------------------------------------------------------------------
 
 $(bin)/tiketi: $(out)/src/main.o
+$(bin)/tiketi-crowd: $(out)/src/crowd/crowd.o
+$(bin)/tiketi-provider: $(out)/src/provider/provider.o
 
 $(PROGRAMS): $(archive)
 	$(call quiet,LINK)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(archive) $(ALL_LIBS)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * main: the command line: serve, migrate, crowd, provider, token, routes.
+ * main: the command line: serve, migrate, token, reference, routes. crowd and provider are programs of their own.
  *
  * serve starts one thread per worker of the roles asked for, waits for a signal and drains. Signals
  * are blocked everywhere and taken by sigwait here, so no handler runs in the middle of anything.
@@ -11,13 +11,11 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/config.h"
-#include "base/crash.h"
 #include "base/embed.h"
 #include "base/log.h"
 #include "base/process.h"
-#include "crowd/crowd.h"
+#include "base/program.h"
 #include "net/db.h"
-#include "provider/provider.h"
 #include "queue/queue.h"
 #include "queue/reference.h"
 #include "worker.h"
@@ -25,6 +23,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
@@ -33,8 +32,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-enum { EXIT_USAGE = 64, EXIT_CONFIG = 78 };
 
 #define WORKERS_MAX    64
 #define FILES_RESERVED 512 /* backends, logs, libraries, those who are being turned away */
@@ -458,27 +455,17 @@ static int reference_main(struct config *config, int argc, char **argv)
 
 /* ---- the command table ---- */
 
-static int crowd_command(struct config *config, int argc, char **argv)
-{
-    return crowd_main(config, argc, argv);
-}
-
-static int provider_command(struct config *config, int argc, char **argv)
-{
-    return provider_main(config, argc, argv);
-}
-
 static const struct command {
     const char *name, *help;
-    int (*run)(struct config *config, int argc, char **argv);
+    program_fn run; /* NULL: a program of its own, tiketi-NAME, beside this one */
 } commands[] = {
     {"serve", "run any of the roles api, gateway, processor", serve_main},
     {"migrate", "bring the database schema up to date", migrate_main},
-    {"crowd", "rehearse a sale with virtual buyers and check the promises", crowd_command},
-    {"provider", "a payment provider for tests and demos", provider_command},
     {"token", "sign a JWT for a terminal", token_main},
     {"reference", "the place behind a buyer's reference for support", reference_main},
     {"routes", "list the HTTP routes", routes_main},
+    {"crowd", "rehearse an event with virtual buyers and check the promises", NULL},
+    {"provider", "a payment provider for tests and demos", NULL},
 };
 
 static void print_usage(FILE *out)
@@ -489,41 +476,36 @@ static void print_usage(FILE *out)
     (void)fprintf(out, "\ntiketi COMMAND --help says more.\n");
 }
 
-static bool asks_help(int argc, char **argv)
+/* Becomes the program tiketi-NAME of this one's folder. Returns only when that fails. */
+static int run_program(const char *name, char **argv)
 {
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
-            return true;
+    char path[PATH_MAX];
+    const ssize_t len = readlink("/proc/self/exe", path, sizeof(path));
+    const char *slash = len > 0 ? memrchr(path, '/', (size_t)len) : NULL;
+    if (slash) {
+        const size_t folder = (size_t)(slash - path) + 1;
+        if ((size_t)snprintf(path + folder, sizeof(path) - folder, "tiketi-%s", name) <
+            sizeof(path) - folder)
+            (void)execv(path, argv);
     }
-    return false;
+    (void)fprintf(stderr, "tiketi: cannot run tiketi-%s, which belongs beside tiketi: %s\n", name,
+                  slash ? strerrordesc_np(errno) : "this program's own path is unknown");
+    return 1;
 }
 
 int main(int argc, char **argv)
 {
     const struct command *command = NULL;
-    struct config *config = NULL;
-    char error[256];
     for (size_t i = 0; argc > 1 && i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (strcmp(argv[1], commands[i].name) == 0)
             command = &commands[i];
     }
-    if (command == NULL) {
-        const bool help = argc > 1 && asks_help(argc, argv);
+    if (!command) {
+        const bool help = program_asks_help(argc, argv);
         print_usage(help ? stdout : stderr);
         return help ? 0 : EXIT_USAGE;
     }
-    crash_init();
-    if (config_load(&config, error, sizeof(error)) != ST_OK && !asks_help(argc, argv)) {
-        (void)fprintf(stderr, "tiketi: %s\n", error);
-        return EXIT_CONFIG;
-    }
-    if (config != NULL)
-        log_set_level(config->log_level);
-    /* Help is given even where the settings are wrong, and then nothing else is looked at. */
-    char help[] = "--help";
-    char *help_only[] = {argv[1], help, NULL};
-    const int code = asks_help(argc, argv) ? command->run(config, 2, help_only)
-                                           : command->run(config, argc - 1, argv + 1);
-    config_free(config);
-    return code;
+    if (!command->run)
+        return run_program(command->name, argv + 1);
+    return program_run(command->run, argc - 1, argv + 1);
 }

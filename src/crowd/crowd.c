@@ -10,7 +10,7 @@
  * processes (crowd_fleet) as the limit of open files asks for. Called by: main. Owns: everything of
  * the run. Bounded: in time by --max-time; a target off the loopback is refused unless it is asked for.
  */
-#include "crowd/crowd.h"
+#include "base/program.h"
 
 #include "base/clock.h"
 #include "base/process.h"
@@ -26,8 +26,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { EXIT_USAGE = 64, EXIT_CONFIG = 78 };
 
 #define TICK_MS        200
 #define WAIT_MS        10
@@ -49,11 +47,6 @@ struct run {
     struct crowd_sum sum;
     int code; /* other than 0: it could not begin */
 };
-
-void crowd_print_help(void)
-{
-    crowd_options_help(stdout);
-}
 
 static int complain(int code, const char *sentence)
 {
@@ -499,7 +492,7 @@ static int run_all(struct run *run)
     return run->code;
 }
 
-int crowd_main(const struct config *config, int argc, char **argv)
+static int rehearse(struct config *config, int argc, char **argv)
 {
     struct run *run = xcalloc(1, sizeof(*run));
     char error[200] = "";
@@ -509,11 +502,16 @@ int crowd_main(const struct config *config, int argc, char **argv)
         code = complain(EXIT_USAGE, error);
         (void)fputs("see tiketi crowd --help\n", stderr);
     } else if (run->options.help) {
-        crowd_print_help();
+        crowd_options_help(stdout);
         code = 0;
     } else {
         code = run_all(run);
     }
     free(run);
     return code;
+}
+
+int main(int argc, char **argv)
+{
+    return program_run(rehearse, argc, argv);
 }

@@ -11,7 +11,7 @@
  * witness of the money. It believes the signature, not the buyer. Called by: main. Owns: everything
  * of its process; one thread, one loop. In memory alone: what it has taken it forgets at its end.
  */
-#include "provider/provider.h"
+#include "base/program.h"
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -29,8 +29,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { EXIT_USAGE = 64, EXIT_CONFIG = 78 };
 
 #define TICK_MS     200
 #define CONNECTIONS 8192
@@ -439,7 +437,7 @@ static int run(struct provider *provider)
     return provider->code;
 }
 
-int provider_main(const struct config *config, int argc, char **argv)
+static int serve(struct config *config, int argc, char **argv)
 {
     struct provider provider = {.config = config};
     struct options_error error;
@@ -453,4 +451,9 @@ int provider_main(const struct config *config, int argc, char **argv)
         return 0;
     }
     return run(&provider);
+}
+
+int main(int argc, char **argv)
+{
+    return program_run(serve, argc, argv);
 }

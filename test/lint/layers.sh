@@ -25,7 +25,7 @@ BEGIN {
     folder("api", "base net auth queue selling page")
     folder("gateway", "base net auth queue selling page")
     folder("processor", "base net auth queue selling page")
-    folder("main", "base net auth queue selling page api gateway processor crowd provider")
+    folder("main", "base net auth queue selling page api gateway processor")
     folder("client", "base net")
     folder("crowd", "base net auth queue selling page client")
     folder("provider", "base net auth queue selling page client")
@@ -124,3 +124,8 @@ function check(file,    line, number, name, self, base) {
     close(file)
 }' </dev/null || exit 1
 
+# Nothing of the programs beside the service is linked into it.
+if [ -e build/tiketi ] && nm --defined-only build/tiketi 2>/dev/null | grep -qE ' [Tt] (crowd|provider|dial)_'; then
+    echo 'build/tiketi contains code of crowd, provider or client'
+    exit 1
+fi
