@@ -1,14 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# test/run.sh SUITE...: runs suites (unit, corpus, lua, integration, property, browser, night), shows what each counted,
-# and ends with one line: N passed, N failed, N skipped. All suites speak TAP to it.
+# test/run.sh SUITE...: runs suites (unit, corpus, lua, integration, property, browser, night). One line
+# for each suite; before it each failure of that suite, once and in full. The last line
+# is: N passed, N failed, N skipped.
 #
 # Exit 1 when anything failed, when a suite ran no test at all, or when a program stopped
 # before it had reported every test it had announced (a crash is never a pass).
 #
 # Called by the Makefile, which builds first and sets TIKETI_BIN, TIKETI_OUT and TIKETI_SAN.
-# TESTS="file …" runs only these files of the node suites.
+# TESTS="file …" runs only these files of the node suites. The folder $TIKETI_OUT/log gets the whole
+# output of every suite (TAP), and the seconds that each test file took (SUITE.times).
 
 set -u
 # However make ends, this ends with it.
@@ -17,7 +19,7 @@ if [ -n "${MAKELEVEL:-}" ] && [ -z "${TIKETI_GUARDED:-}" ]; then
 fi
 cd "$(dirname "$0")/.." || exit 1
 : "${TIKETI_BIN:=$PWD/build/tiketi}" "${TIKETI_OUT:=build/gcc}" "${TIKETI_SAN:=}" "${TESTS:=}"
-export TIKETI_BIN TIKETI_SAN
+export TIKETI_BIN TIKETI_OUT TIKETI_SAN
 
 # The thread sanitizer needs its own address layout; some kernels randomise too much for it.
 if [ "${TIKETI_SAN#*thread}" != "$TIKETI_SAN" ] && [ -z "${TIKETI_FIXED_LAYOUT:-}" ] &&
@@ -35,7 +37,6 @@ mkdir -p "$logs"
 total_passed=0
 total_failed=0
 total_skipped=0
-summary=
 
 # Children run in the background, so that a signal is passed on at once instead of when
 # they are through. Node's fixtures stop the servers they started when they get it.
@@ -48,11 +49,9 @@ stop() {
 }
 trap stop INT TERM HUP
 
-# attend LOG COMMAND...: runs the command, its output into LOG; returns its status.
+# attend COMMAND...: runs the command; returns its status.
 attend() {
-    log=$1
-    shift
-    "$@" >"$log" 2>&1 </dev/null &
+    "$@" </dev/null &
     child=$!
     wait "$child"
     status=$?
@@ -94,66 +93,88 @@ add() {
     suite_skipped=$((suite_skipped + $3))
 }
 
-# programs SUITE PROGRAM...: TAP programs, one after the other.
-run_program() {
-    name=$1
-    shift
-    attend "$logs/$name.log" "$@"
-    status=$?
-    # shellcheck disable=SC2046  # three numbers, to be split
-    set -- $(count_tap "$logs/$name.log" "$status")
-    add "$@"
-    if [ "$2" -gt 0 ]; then
-        printf '%s: exit status %s\n' "$name" "$status"
-        grep -v '^ok ' "$logs/$name.log"
-    fi
+# complain TEXT: a failure of the suite itself.
+complain() {
+    printf 'FAILED %s: %s\n' "$suite" "$1"
+    add 0 1 0
+}
+
+# run_programs NAME...: TAP programs side by side, counted and told in the order of their names.
+# More of them than there are cores, for the long ones wait for servers and timers; the caller names the
+# longest first.
+run_programs() {
+    for name in "$@"; do rm -f "$logs/$name.log" "$logs/$name.status"; done
+    printf '%s\n' "$@" >"$logs/$suite.list"
+    attend xargs -a "$logs/$suite.list" -P "$(($(nproc) * 2))" -n 1 \
+        setpriv --pdeathsig TERM -- test/program.sh "$logs" "$suite"
+    # shellcheck disable=SC2013  # names without spaces
+    for name in $(sort "$logs/$suite.list"); do
+        status=$(cat "$logs/$name.status" 2>/dev/null || echo 127)
+        # shellcheck disable=SC2046  # three numbers, to be split
+        set -- $(count_tap "$logs/$name.log" "$status")
+        add "$@"
+        if [ "$2" -gt 0 ]; then
+            printf 'FAILED %s: exit status %s\n' "$name" "$status"
+            grep -v '^ok ' "$logs/$name.log" | sed 's/^/    /'
+        fi
+    done
 }
 
 suite_unit() {
-    export CMOCKA_MESSAGE_OUTPUT=tap
-    for source in test/unit/*/test_*.c; do
-        [ -e "$source" ] || continue
-        name=${source#test/unit/}
-        run_program "$(basename "$source" .c)" "$TIKETI_OUT/unit/${name%.c}"
-    done
+    # The largest sources first: they take the longest.
+    # shellcheck disable=SC2046  # a list of names
+    set -- $(find test/unit -name 'test_*.c' -printf '%s %f\n' | sort -rn | sed 's/.* //; s/\.c$//')
+    [ $# -gt 0 ] || return
+    twice=$(printf '%s\n' "$@" | sort | uniq -d)
+    if [ -n "$twice" ]; then
+        complain "two programs are called $twice"
+        return
+    fi
+    run_programs "$@"
 }
 
 suite_corpus() {
+    names=
     for source in test/fuzz/fuzz_*.c; do
-        [ -e "$source" ] || continue
         name=$(basename "$source" .c)
         name=${name#fuzz_}
-        set -- "test/fuzz/corpus/$name"/*
-        [ -e "$1" ] || continue
-        run_program "replay_$name" "$TIKETI_OUT/replay/$name" "$@"
+        if [ -z "$(ls "test/fuzz/corpus/$name" 2>/dev/null)" ]; then
+            complain "$source has no corpus in test/fuzz/corpus/$name"
+        else
+            names="$names replay_$name"
+        fi
     done
+    # shellcheck disable=SC2086  # a list of names
+    run_programs $names
 }
 
-# suite_node SUITE CONCURRENCY SECONDS: a file that takes longer hangs; it is ended and counted as failed.
+# suite_node CONCURRENCY SECONDS: a file that takes longer than SECONDS hangs; it is ended and counted as failed.
 suite_node() {
+    concurrency=$1
+    limit=$2
     if [ -n "$TESTS" ]; then
         # shellcheck disable=SC2086  # a list of files
-        set -- "$1" "$2" "$3" $TESTS
+        set -- $TESTS
     else
-        set -- "$1" "$2" "$3" "test/$1"/*.test.mjs
+        set -- "test/$suite"/*.test.mjs
     fi
-    [ -e "$4" ] || return 0
-    attend "$logs/npm.log" test/packages.sh || {
-        cat "$logs/npm.log"
-        add 0 1 0
+    for file in "$@"; do
+        [ -e "$file" ] && continue
+        complain "there is no $file"
         return
-    }
-    log=$logs/$1.log
-    concurrency=$2
-    limit=$3
-    shift 3
-    attend "$log" node --test --test-reporter=tap --test-concurrency="$concurrency" \
-        --test-timeout="${limit}000" "$@"
+    done
+    if ! attend test/packages.sh >"$logs/npm.log" 2>&1; then
+        complain "npm: $(cat "$logs/npm.log")"
+        return
+    fi
+    log=$logs/$suite.log
+    TIKETI_TIMES=$logs/$suite.times attend node --test --test-concurrency="$concurrency" --test-timeout="${limit}000" \
+        --test-reporter=tap --test-reporter-destination="$log" \
+        --test-reporter=./test/reporter.mjs --test-reporter-destination=stdout "$@"
     status=$?
     # shellcheck disable=SC2046  # three numbers, to be split
     set -- $(count_node "$log" "$status")
     add "$@"
-    [ "$2" -eq 0 ] || test/failures.awk "$log"
 }
 
 for suite in "$@"; do
@@ -161,35 +182,27 @@ for suite in "$@"; do
     suite_failed=0
     suite_skipped=0
     began=$(date +%s)
-    printf '== %s\n' "$suite"
     case $suite in
     unit) suite_unit ;;
     corpus) suite_corpus ;;
-    lua) suite_node lua 2 300 ;;
-    integration) suite_node integration 2 600 ;; # they wait more than they work
-    property) suite_node property 1 7200 ;;
-    browser) suite_node browser 2 600 ;;
-    night) suite_node night 1 1800 ;;
+    lua) suite_node 2 300 ;;
+    integration) suite_node 2 600 ;;
+    property) suite_node 1 7200 ;;
+    browser) suite_node 2 600 ;;
+    night) suite_node 1 1800 ;;
     *)
         echo "no such suite: $suite" >&2
         exit 64
         ;;
     esac
-    note=
-    if [ "$((suite_passed + suite_failed + suite_skipped))" -eq 0 ]; then
-        note=' (ran no test: that is a failure)'
-        suite_failed=1
-    fi
-    line=$(printf '%-12s %s passed, %s failed, %s skipped, %s s%s' "$suite:" "$suite_passed" \
-        "$suite_failed" "$suite_skipped" "$(($(date +%s) - began))" "$note")
-    printf '%s\n' "$line"
-    summary="$summary$line
-"
+    [ "$((suite_passed + suite_failed + suite_skipped))" -gt 0 ] || complain 'it ran no test'
+    printf '%-12s %4d passed, %d failed, %d skipped, %4d s\n' "$suite" "$suite_passed" \
+        "$suite_failed" "$suite_skipped" "$(($(date +%s) - began))"
     total_passed=$((total_passed + suite_passed))
     total_failed=$((total_failed + suite_failed))
     total_skipped=$((total_skipped + suite_skipped))
 done
 
-printf '\n%sfull output: %s/\n' "$summary" "$logs"
+printf 'full output: %s/\n' "$logs"
 printf '%s passed, %s failed, %s skipped\n' "$total_passed" "$total_failed" "$total_skipped"
 [ "$total_failed" -eq 0 ]
