@@ -116,36 +116,52 @@ install-deps: ## install every Debian package for building, running, testing, li
 
 # --- tests -------------------------------------------------------------------------------
 
+# Each target installs what it needs before it builds, so that it works alone on a fresh machine.
+alone = --no-print-directory --silent $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
+
 test: ## install what the tests need, build, run every suite
 	@src/deps.sh build run test browser
-	@$(MAKE) --no-print-directory --silent all $(unit_tests) $(replays)
+	@$(MAKE) $(alone) all $(unit_tests) $(replays)
 	@test/run.sh unit corpus lua integration property browser
 
-test-unit: $(unit_tests) ## pure modules (cmocka)
+test-unit: ## the C modules, one program each (cmocka)
+	@src/deps.sh build test
+	@$(MAKE) $(alone) $(unit_tests)
 	@test/run.sh unit
 
-test-corpus: $(replays) ## the fuzz corpora, replayed once
+test-corpus: ## the fuzz corpora, replayed once
+	@src/deps.sh build test
+	@$(MAKE) $(alone) $(replays)
 	@test/run.sh corpus
 
 test-lua: ## the Lua scripts on a real Redis
+	@src/deps.sh test
 	@test/run.sh lua
 
-test-integration: all ## the running program (TESTS="test/integration/x.test.mjs …" for some)
+test-integration: ## the running program (TESTS="test/integration/x.test.mjs …" for some)
+	@src/deps.sh build test
+	@$(MAKE) $(alone) all
 	@test/run.sh integration
 
-test-property: all ## random sales against a plain model (PROPERTY_SEED, PROPERTY_SEQUENCES=300)
+test-property: ## random sales against a plain model (TIKETI_SEED, PROPERTY_SEQUENCES=300)
+	@src/deps.sh build test
+	@$(MAKE) $(alone) all
 	@test/run.sh property
 
-test-browser: all ## the pages in a real browser (TESTS="test/browser/x.test.mjs …" for some)
-	@src/deps.sh browser
+test-browser: ## the pages in a real browser (TESTS="test/browser/x.test.mjs …" for some)
+	@src/deps.sh build test browser
+	@$(MAKE) $(alone) all
 	@test/run.sh browser
 
-screenshots: all ## every state of the pages into docs/screenshots (SCENES="waiting admitted" for some)
-	@src/deps.sh browser screenshots
+screenshots: ## every state of the pages into docs/screenshots (SCENES="waiting admitted" for some)
+	@src/deps.sh build test browser screenshots
+	@$(MAKE) $(alone) all
 	@test/packages.sh
 	@node test/browser/screenshots.mjs
 
-test-nightly: all ## the same, 10,000 sequences; and 10,000 buyers through an unreliable provider, with kills
+test-nightly: ## the same, 10,000 sequences; and 10,000 buyers through an unreliable provider, with kills
+	@src/deps.sh build test
+	@$(MAKE) $(alone) all
 	@PROPERTY_SEQUENCES=$${PROPERTY_SEQUENCES:-10000} test/run.sh property night
 
 $(out)/unit/%: test/unit/%.c $(archive) Makefile
