@@ -844,10 +844,12 @@ static void test_server_closes(void **state)
     world_open(&w);
     for (int i = 0; i < 20; i++)
         clients[i] = client_open(&w);
+    const uint64_t began = now_ms();
     ws_close(w.ws, on_closed, &w);
     for (int i = 0; i < 19; i++)
         expect_close(clients[i], 1001);
-    assert_false(w.closed); /* one does not answer */
+    /* One does not answer: the server gives it a second, which a busy machine may need for the others. */
+    assert_true(!w.closed || now_ms() - began >= 1000);
     assert_true(turn_until(&w, &w.gone, 20));
     loop_stop(w.loop);
     loop_run(w.loop);
