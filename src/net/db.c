@@ -83,7 +83,7 @@ struct conn {
 
 struct db {
     struct loop *loop;
-    struct db_place *place;
+    struct db_endpoint *endpoint;
     unsigned pool_min, pool_max, queue_max;
     int64_t timeout_ms;
     struct conn *conns;
@@ -347,9 +347,9 @@ static void conn_open(struct db *db)
     conn->skip = db->skip;
     conn->next = db->conns;
     db->conns = conn;
-    conn->deadline =
-        loop_now_ms(db->loop) + (db->place->target_count > 1 ? CONNECT_ANY_MS : CONNECT_TIMEOUT_MS);
-    conn->link = db_link_open(db->loop, db->place, db->skip, &user, conn);
+    conn->deadline = loop_now_ms(db->loop) +
+                     (db->endpoint->target_count > 1 ? CONNECT_ANY_MS : CONNECT_TIMEOUT_MS);
+    conn->link = db_link_open(db->loop, db->endpoint, db->skip, &user, conn);
     timer_need(db, conn->deadline);
 }
 
@@ -626,14 +626,14 @@ bool db_up(const struct db *db)
 
 enum status db_open(const struct db_opts *opts, struct db **ret_db)
 {
-    struct db_place *place;
+    struct db_endpoint *endpoint;
     const char *name = opts->application_name ? opts->application_name : "tiketi";
-    enum status st = db_place_parse(opts->url, name, opts->timeout_ms, &place);
+    enum status st = db_endpoint_parse(opts->url, name, opts->timeout_ms, &endpoint);
     if (st != ST_OK)
         return st;
     struct db *db = xcalloc(1, sizeof(*db));
     db->loop = opts->loop;
-    db->place = place;
+    db->endpoint = endpoint;
     db->pool_max = opts->pool_max > 0 ? (unsigned)opts->pool_max : 1;
     db->pool_min =
         opts->pool_min > 0 ? (unsigned)opts->pool_min : 1; /* one tells whether it is up */
@@ -657,7 +657,7 @@ static void on_gone(void *arg)
     struct db *db = arg;
     loop_cb cb = db->on_closed;
     void *cb_arg = db->closed_arg;
-    db_place_free(db->place);
+    db_endpoint_free(db->endpoint);
     free(db);
     if (cb)
         cb(cb_arg);

@@ -50,7 +50,7 @@ struct address {
 
 struct db_link {
     struct loop *loop;
-    const struct db_place *place;
+    const struct db_endpoint *endpoint;
     const struct db_link_user *user;
     void *arg;
     struct loop_task begin;
@@ -430,7 +430,7 @@ static void connect_start(struct db_link *link)
         link->user->on_down(link->arg, "too many addresses");
         return;
     }
-    db_place_keywords(link->place, &words);
+    db_endpoint_keywords(link->endpoint, &words);
     if (link->address_count > 0) {
         db_keywords_add(&words, "host", buf_str(&link->host));
         db_keywords_add(&words, "hostaddr", buf_str(&link->hostaddr));
@@ -452,7 +452,7 @@ static void add_address(struct db_link *link, const char *address)
 {
     if (link->address_count < ADDRESSES_MAX)
         link->addresses[link->address_count++] =
-            (struct address){&link->place->targets[link->target], xstrdup(address)};
+            (struct address){&link->endpoint->targets[link->target], xstrdup(address)};
 }
 
 /* A path is a Unix socket, nothing the default one. */
@@ -465,15 +465,15 @@ static void on_resolved(void *arg, enum status status, const char *const *list, 
 
 static void resolve_next(struct db_link *link)
 {
-    for (; link->target < link->place->target_count; link->target++) {
-        const struct db_target *target = &link->place->targets[link->target];
+    for (; link->target < link->endpoint->target_count; link->target++) {
+        const struct db_target *target = &link->endpoint->targets[link->target];
         if (!target->hostaddr[0] && is_name(target->host)) {
             link->resolve = loop_resolve_start(link->loop, target->host, on_resolved, link);
             return;
         }
         add_address(link, target->hostaddr);
     }
-    if (link->place->target_count > 0 && link->address_count == 0)
+    if (link->endpoint->target_count > 0 && link->address_count == 0)
         link->user->on_down(link->arg, "the host name cannot be resolved");
     else
         connect_start(link);
@@ -496,12 +496,12 @@ static void on_begin(void *arg)
     resolve_next(arg);
 }
 
-struct db_link *db_link_open(struct loop *loop, const struct db_place *place, unsigned skip,
+struct db_link *db_link_open(struct loop *loop, const struct db_endpoint *endpoint, unsigned skip,
                              const struct db_link_user *user, void *arg)
 {
     struct db_link *link = xcalloc(1, sizeof(*link));
     link->loop = loop;
-    link->place = place;
+    link->endpoint = endpoint;
     link->skip = skip;
     link->user = user;
     link->arg = arg;

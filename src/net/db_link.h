@@ -9,13 +9,13 @@
 #include "net/db.h"
 #include "net/loop.h"
 
-/* ---- the connection string, parsed once (db_place.c) ---- */
+/* ---- the connection string, parsed once (db_endpoint.c) ---- */
 
 struct db_target {
     char *host, *hostaddr, *port; /* "" is the default; a hostaddr needs no looking up */
 };
 
-struct db_place {
+struct db_endpoint {
     void *info;                /* libpq's list (PQconninfoOption) of what the string says */
     struct db_target *targets; /* the servers, any of which may be the one that answers; none: the
                                   default, which needs no looking up */
@@ -25,9 +25,9 @@ struct db_place {
 };
 
 /* New. ST_INVALID (logged) on a bad string or a service file. */
-MUST_CHECK enum status db_place_parse(const char *url, const char *name, int64_t timeout_ms,
-                                      struct db_place **ret_place);
-void db_place_free(struct db_place *place);
+MUST_CHECK enum status db_endpoint_parse(const char *url, const char *name, int64_t timeout_ms,
+                                         struct db_endpoint **ret_endpoint);
+void db_endpoint_free(struct db_endpoint *endpoint);
 
 /* What PQconnectStartParams takes; all texts are borrowed. */
 #define DB_KEYWORDS_MAX 64
@@ -38,7 +38,7 @@ struct db_keywords {
 /* The first mention of a keyword counts. */
 void db_keywords_add(struct db_keywords *words, const char *name, const char *value);
 /* What the string says, then what we add where it is silent; no host. Zeroed before. */
-void db_place_keywords(const struct db_place *place, struct db_keywords *words);
+void db_endpoint_keywords(const struct db_endpoint *endpoint, struct db_keywords *words);
 
 /* ---- the connection (db_link.c) ---- */
 
@@ -64,9 +64,9 @@ struct db_link_user {
     void (*on_down)(void *arg, const char *error);
 };
 
-/* New; `place` and `user` are borrowed for its life. `skip`: of the addresses, begin with the one
+/* New; `endpoint` and `user` are borrowed for its life. `skip`: of the addresses, begin with the one
  * after so many (modulo their number). */
-struct db_link *db_link_open(struct loop *loop, const struct db_place *place, unsigned skip,
+struct db_link *db_link_open(struct loop *loop, const struct db_endpoint *endpoint, unsigned skip,
                              const struct db_link_user *user, void *arg);
 void db_link_close(struct db_link *link); /* the memory goes at once */
 /* Looks whether a link with nothing under way is still there: it may have died unseen. */

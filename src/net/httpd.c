@@ -22,7 +22,7 @@
  *     0: without suspending it would be asked for ever. Not asked at all for HEAD, and never again once
  *     the connection is gone: on_completed says so.
  * Listening is done by httpd_listen.c, because the library would let those over its limit hang.
- * What is read of a request, and its memory: httpd_req.c.
+ * What is read of a request, and its memory: http_req.c.
  * Called by: api. Owns: connections, and requests until the library reports them completed.
  * Invariants: on_request runs once per request and is answered once; refused framing and bodies
  * too large close the connection; no more than HTTPD_BODY_MAX of a body is ever kept, and of an answer
@@ -37,8 +37,8 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/http_req_internal.h"
 #include "net/httpd_listen.h"
-#include "net/httpd_req.h"
 
 #define DISCARD_MAX    (4 * 1024 * 1024) /* beyond a body's limit, read to deliver the 413 */
 #define STREAM_BLOCK   16384 /* asked for at a time; the library takes what its memory allows */

@@ -108,7 +108,7 @@ enum link_state {
 
 struct redis_link {
     struct loop *loop;
-    struct redis_place place;
+    struct redis_endpoint endpoint;
     const struct redis_link_user *user;
     void *arg;
     int64_t timeout_ms;
@@ -143,8 +143,8 @@ static void link_log_down(struct redis_link *link, bool was_up, const char *why)
     if (!was_up && link->failures % BACKOFF_LOG_EVERY != 1)
         return;
     log_warn(was_up ? "redis: connection lost" : "redis: cannot connect", LOG_TEXT("reason", why),
-             LOG_TEXT("host", link->place.host ? link->place.host : link->place.path),
-             LOG_NUM("port", link->place.port), LOG_NUM("attempts", link->failures));
+             LOG_TEXT("host", link->endpoint.host ? link->endpoint.host : link->endpoint.path),
+             LOG_NUM("port", link->endpoint.port), LOG_NUM("attempts", link->failures));
 }
 
 /* Lets go of socket and context, in this order: libuv must forget the fd before it is closed. */
@@ -223,8 +223,8 @@ static void link_rise(struct redis_link *link)
     if (link->ups++)
         metrics_add(METRIC_REDIS_RECONNECTS, 1);
     log_info("redis: connected",
-             LOG_TEXT("host", link->place.host ? link->place.host : link->place.path),
-             LOG_NUM("port", link->place.port), LOG_NUM("attempts", link->failures + 1));
+             LOG_TEXT("host", link->endpoint.host ? link->endpoint.host : link->endpoint.path),
+             LOG_NUM("port", link->endpoint.port), LOG_NUM("attempts", link->failures + 1));
     link->user->on_up(link->arg);
 }
 
@@ -286,17 +286,17 @@ void redis_link_greet(struct redis_link *link, size_t count, const char *const *
 
 static void link_begin(struct redis_link *link)
 {
-    const struct redis_place *place = &link->place;
+    const struct redis_endpoint *endpoint = &link->endpoint;
     link->state = LINK_GREETING;
-    if (place->password && *place->password) {
-        if (*place->user)
-            LINK_GREET(link, "AUTH", place->user, place->password);
+    if (endpoint->password && *endpoint->password) {
+        if (*endpoint->user)
+            LINK_GREET(link, "AUTH", endpoint->user, endpoint->password);
         else
-            LINK_GREET(link, "AUTH", place->password);
+            LINK_GREET(link, "AUTH", endpoint->password);
     }
-    if (place->db) {
+    if (endpoint->db) {
         char db[16];
-        snprintf(db, sizeof(db), "%d", place->db);
+        snprintf(db, sizeof(db), "%d", endpoint->db);
         LINK_GREET(link, "SELECT", db);
     }
     LINK_GREET(link, "PING"); /* shows -LOADING and -BUSY, whatever else is in the greeting */
@@ -327,8 +327,8 @@ static void on_link_ready(void *arg, int events)
 /* A new context each time: hiredis cannot use one again after a failure. */
 static void link_connect(struct redis_link *link, const char *address)
 {
-    link->ctx = address ? redisConnectNonBlock(address, link->place.port)
-                        : redisConnectUnixNonBlock(link->place.path);
+    link->ctx = address ? redisConnectNonBlock(address, link->endpoint.port)
+                        : redisConnectUnixNonBlock(link->endpoint.path);
     link->state = LINK_CONNECTING;
     if (!link->ctx || link->ctx->err) {
         redis_link_fail(link, link->ctx ? link->ctx->errstr : "no memory");
@@ -365,8 +365,8 @@ static void on_link_timer(void *arg)
     }
     link->state = LINK_RESOLVING;
     loop_timer_set(link->timer, (uint64_t)link->timeout_ms);
-    if (link->place.host)
-        link->resolve = loop_resolve_start(link->loop, link->place.host, on_link_resolved, link);
+    if (link->endpoint.host)
+        link->resolve = loop_resolve_start(link->loop, link->endpoint.host, on_link_resolved, link);
     else
         link_connect(link, NULL);
 }
@@ -386,11 +386,11 @@ enum status redis_link_open(struct loop *loop, const char *url, int64_t timeout_
                             const struct redis_link_user *user, void *arg,
                             struct redis_link **ret_link)
 {
-    struct redis_place place;
-    if (!url || timeout_ms <= 0 || redis_place_parse(&place, url) != ST_OK)
+    struct redis_endpoint endpoint;
+    if (!url || timeout_ms <= 0 || redis_url_parse(&endpoint, url) != ST_OK)
         return ST_INVALID;
     struct redis_link *link = xcalloc(1, sizeof(*link));
-    link->place = place;
+    link->endpoint = endpoint;
     link->loop = loop;
     link->timeout_ms = timeout_ms;
     link->user = user;
@@ -412,7 +412,7 @@ void redis_link_close(struct redis_link *link, loop_cb cb, void *arg)
     link->on_closed_arg = arg;
     link_release(link);
     loop_timer_close(link->timer);
-    redis_place_clear(&link->place);
+    redis_endpoint_clear(&link->endpoint);
     loop_defer(link->loop, &link->gone); /* not now: a callback of ours may be running */
 }
 

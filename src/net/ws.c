@@ -5,7 +5,7 @@
  * Why this way: a waiting buyer costs one socket for hours, so each must be small and quiet: no
  * timer, no buffer, nothing but a list entry while nothing happens. Messages are written directly
  * when the socket takes them and queued, bounded, when it does not. libwebsockets frames, masks and
- * answers pings; handshakes it may see are judged by ws_lobby first.
+ * answers pings; handshakes it may see are judged by ws_accept first.
  * Called by: gateway. Owns: the connections and their queues, the server's memory.
  * Invariants: a ws_conn is freed only from lws' own callbacks (conn_gone), never from inside a call
  * of ours; on_close runs exactly once for each on_open(true).
@@ -14,7 +14,7 @@
  * - pings are ours; an answer to an empty one is not reported: they carry a byte;
  * - on libuv it closes without a close frame: we write it, and wait for the other end (ws_bye).
  *
- * A connection:  on_open -> adopted -> open -> (bye: close frame, linger) -> gone
+ * A connection:  on_open -> adopted -> open -> (closing: close frame, linger) -> gone
  */
 #include "net/ws.h"
 
@@ -30,10 +30,10 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "net/ws_bye.h"
+#include "net/ws_accept.h"
+#include "net/ws_closing.h"
 #include "net/ws_context.h"
 #include "net/ws_handshake.h"
-#include "net/ws_lobby.h"
 #include "net/ws_outbox.h"
 
 #define CLOSE_MS     1000
@@ -51,20 +51,20 @@ struct ws_conn {
     struct ws_conn *next, *prev; /* in its ping slot */
     struct ws_outbox *out;       /* NULL: nothing waits */
     struct buf *in;              /* NULL: no message has come in part */
-    struct ws_bye *bye;          /* closing */
+    struct ws_closing *closing;  /* closing */
     uint16_t slot;
     uint8_t silent; /* pings since the last sign of life */
     bool open, dead;
     max_align_t user[];
 };
 
-enum teardown { TEARDOWN_NONE, TEARDOWN_BYES, TEARDOWN_HANDLES };
+enum teardown { TEARDOWN_NONE, TEARDOWN_CLOSING, TEARDOWN_HANDLES };
 
 struct ws_server {
     struct ws_opts opts;
     char *path, *subprotocol, *host;
     struct ws_context context;
-    struct ws_lobby *lobby;
+    struct ws_accept *acceptor;
     unsigned char *tx; /* LWS_PRE bytes of room, then one message */
 
     struct ws_conn *slots[PING_SLOTS];
@@ -73,7 +73,7 @@ struct ws_server {
     struct loop_timer *ping;
     uint64_t ping_tick_ms, ping_due_ms;
 
-    struct ws_byes byes;
+    struct ws_closing_list closings;
 
     struct ws_conn *corked; /* whose messages are gathered in `batch` */
     size_t batch_len;
@@ -119,26 +119,26 @@ static bool outbox_write(struct ws_conn *conn)
 }
 
 /* The close frame goes past lws, which writes none on libuv: so only when it holds nothing back. */
-static void bye_write(struct ws_conn *conn)
+static void closing_write(struct ws_conn *conn)
 {
-    struct ws_bye *bye = conn->bye;
-    ssize_t sent =
-        send(lws_get_socket_fd(conn->wsi), bye->frame, bye->len, MSG_NOSIGNAL | MSG_DONTWAIT);
-    bye->sent = true;
-    if (sent != bye->len)
+    struct ws_closing *closing = conn->closing;
+    ssize_t sent = send(lws_get_socket_fd(conn->wsi), closing->frame, closing->len,
+                        MSG_NOSIGNAL | MSG_DONTWAIT);
+    closing->sent = true;
+    if (sent != closing->len)
         conn_kill(conn);
 }
 
 /* Writes what waits, as far as the socket takes it. */
 static void conn_flush(struct ws_conn *conn)
 {
-    while (conn->open && !conn->dead && (conn->out || (conn->bye && !conn->bye->sent))) {
+    while (conn->open && !conn->dead && (conn->out || (conn->closing && !conn->closing->sent))) {
         if (!can_write(conn)) {
             lws_callback_on_writable(conn->wsi);
             return;
         }
         if (!conn->out)
-            bye_write(conn);
+            closing_write(conn);
         else if (!outbox_write(conn))
             return;
     }
@@ -163,12 +163,12 @@ static void conn_kill(struct ws_conn *conn)
 void ws_conn_close(struct ws_conn *conn, uint16_t code, const char *reason)
 {
     struct ws_server *server = conn->server;
-    if (conn->bye)
+    if (conn->closing)
         return;
     ws_uncork(conn); /* what was said before leaves before */
-    if (conn->bye)
+    if (conn->closing)
         return;
-    conn->bye = ws_bye_new(&server->byes, conn, code, reason);
+    conn->closing = ws_closing_new(&server->closings, conn, code, reason);
     conn_flush(conn);
 }
 
@@ -188,7 +188,7 @@ static void conn_gone(struct ws_conn *conn)
     conn->open = false;
     conn->dead = true;
     server->opts.on_close(server->opts.arg, conn);
-    ws_bye_free(&server->byes, conn->bye);
+    ws_closing_free(&server->closings, conn->closing);
     free(conn->out);
     if (conn->in)
         buf_clear(conn->in);
@@ -223,7 +223,7 @@ static void on_piece(struct ws_conn *conn, const char *data, size_t len)
     struct lws *wsi = conn->wsi;
     bool last = lws_is_final_fragment(wsi); /* and no payload remains */
     conn->silent = 0;
-    if (conn->bye)
+    if (conn->closing)
         return;
     if (lws_frame_is_binary(wsi)) {
         ws_conn_close(conn, 1003, "text only");
@@ -271,7 +271,7 @@ static int on_established(struct ws_conn *conn)
 static int on_peer_close(struct ws_conn *conn, const unsigned char *payload, size_t len)
 {
     uint16_t code = len >= 2 ? (uint16_t)(payload[0] << 8 | payload[1]) : 1000;
-    if (!conn->bye) {
+    if (!conn->closing) {
         free(conn->out); /* nothing may follow what he said */
         conn->out = NULL;
         ws_conn_close(conn, code, NULL);
@@ -291,7 +291,7 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
     struct ws_conn *conn = wsi ? lws_get_opaque_user_data(wsi) : NULL;
     (void)user;
     switch (reason) {
-    case LWS_CALLBACK_HTTP: /* ws_lobby lets none of these pass */
+    case LWS_CALLBACK_HTTP: /* ws_accept lets none of these pass */
     case LWS_CALLBACK_RAW_ADOPT:
         return -1;
     case LWS_CALLBACK_SERVER_NEW_CLIENT_INSTANTIATED:
@@ -311,7 +311,7 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
         return 0;
     case LWS_CALLBACK_RECEIVE_PONG:
         conn->silent = 0;
-        if (conn->server->opts.on_pong && !conn->bye)
+        if (conn->server->opts.on_pong && !conn->closing)
             conn->server->opts.on_pong(conn->server->opts.arg, conn);
         return 0;
     case LWS_CALLBACK_SERVER_WRITEABLE:
@@ -361,7 +361,7 @@ static void conn_undo(struct ws_conn *conn)
     free(conn);
 }
 
-static unsigned on_guest(void *arg, int fd, const struct ws_handshake *handshake)
+static unsigned on_handshake(void *arg, int fd, const struct ws_handshake *handshake)
 {
     struct ws_server *server = arg;
     struct ws_conn *conn = conn_new(server);
@@ -385,7 +385,7 @@ static unsigned on_guest(void *arg, int fd, const struct ws_handshake *handshake
 
 static void ping(struct ws_conn *conn)
 {
-    if (!conn->open || conn->bye || conn->dead)
+    if (!conn->open || conn->closing || conn->dead)
         return;
     if (conn->silent >= SILENT_PINGS) {
         log_debug("ws: no sign of life");
@@ -490,7 +490,7 @@ static enum status batch_send(struct ws_conn *conn)
     struct ws_server *server = conn->server;
     const size_t len = server->batch_len;
     server->batch_len = 0;
-    if (conn->dead || conn->bye)
+    if (conn->dead || conn->closing)
         return ST_UNAVAILABLE;
     if (conn->out || !can_write(conn))
         return batch_later(conn, len);
@@ -523,7 +523,7 @@ void ws_uncork(struct ws_conn *conn)
 enum status ws_send(struct ws_conn *conn, const char *text, size_t len)
 {
     struct ws_server *server = conn->server;
-    if (conn->bye || conn->dead)
+    if (conn->closing || conn->dead)
         return ST_UNAVAILABLE;
     if (len > WS_SEND_QUEUE_MAX)
         return ST_TOO_LARGE;
@@ -531,7 +531,7 @@ enum status ws_send(struct ws_conn *conn, const char *text, size_t len)
     if (server->corked == conn && server->batch_len + FRAME_HEAD + len > BATCH_MAX) {
         ws_uncork(conn);
         ws_cork(conn);
-        if (conn->bye || conn->dead)
+        if (conn->closing || conn->dead)
             return ST_UNAVAILABLE;
     }
     if (FRAME_HEAD + len <= BATCH_MAX && (!server->corked || server->corked == conn)) {
@@ -545,9 +545,9 @@ enum status ws_send(struct ws_conn *conn, const char *text, size_t len)
 
 /* ---- open ---- */
 
-static enum status lobby_open(struct ws_server *server)
+static enum status accept_open(struct ws_server *server)
 {
-    const struct ws_lobby_opts opts = {
+    const struct ws_accept_opts opts = {
         .loop = server->opts.loop,
         .host = server->host,
         .port = server->opts.port,
@@ -555,10 +555,10 @@ static enum status lobby_open(struct ws_server *server)
         .subprotocol = server->subprotocol,
         .limit = server->opts.connection_limit,
         .taken = taken,
-        .on_guest = on_guest,
+        .on_handshake = on_handshake,
         .arg = server,
     };
-    return ws_lobby_open(&opts, &server->lobby);
+    return ws_accept_open(&opts, &server->acceptor);
 }
 
 static void on_teardown(void *arg);
@@ -571,12 +571,12 @@ enum status ws_open(const struct ws_opts *opts, struct ws_server **ret_server)
     server->path = xstrdup(opts->path);
     server->subprotocol = xstrdup(opts->subprotocol);
     server->tx = xcalloc(1, LWS_PRE + WS_SEND_QUEUE_MAX);
-    ws_byes_init(&server->byes, opts->loop, conn_kill);
+    ws_closing_list_init(&server->closings, opts->loop, conn_kill);
     server->teardown_timer = loop_timer_new(opts->loop, on_teardown, server);
     ping_plan(server);
     enum status st = ws_context_open(&server->context, opts->loop, server->subprotocol, on_lws);
     if (st == ST_OK)
-        st = lobby_open(server);
+        st = accept_open(server);
     if (st == ST_OK)
         *ret_server = server;
     else
@@ -586,7 +586,7 @@ enum status ws_open(const struct ws_opts *opts, struct ws_server **ret_server)
 
 uint16_t ws_port(const struct ws_server *server)
 {
-    return ws_lobby_port(server->lobby);
+    return ws_accept_port(server->acceptor);
 }
 
 unsigned ws_connections(const struct ws_server *server)
@@ -598,7 +598,7 @@ unsigned ws_connections(const struct ws_server *server)
 
 void ws_quiesce(struct ws_server *server)
 {
-    ws_lobby_quiesce(server->lobby);
+    ws_accept_quiesce(server->acceptor);
 }
 
 static void server_free(struct ws_server *server)
@@ -607,7 +607,7 @@ static void server_free(struct ws_server *server)
     void *arg = server->closed_arg;
     assert(server->conn_count == 0);
     loop_timer_close(server->teardown_timer);
-    ws_byes_clear(&server->byes);
+    ws_closing_list_clear(&server->closings);
     loop_timer_close(server->ping);
     free(server->tx);
     free(server->subprotocol);
@@ -623,9 +623,9 @@ static void on_teardown(void *arg)
 {
     struct ws_server *server = arg;
     bool late = loop_now_ms(server->opts.loop) >= server->teardown_deadline;
-    if (server->teardown == TEARDOWN_BYES && (server->conn_count == 0 || late)) {
+    if (server->teardown == TEARDOWN_CLOSING && (server->conn_count == 0 || late)) {
         server->teardown = TEARDOWN_HANDLES;
-        ws_lobby_close(server->lobby);
+        ws_accept_close(server->acceptor);
         ws_context_end(&server->context);
     } else if (server->teardown == TEARDOWN_HANDLES && ws_context_is_gone(&server->context)) {
         server_free(server);
@@ -637,12 +637,12 @@ static void on_teardown(void *arg)
 void ws_close(struct ws_server *server, loop_cb cb, void *arg)
 {
     assert(!server->teardown);
-    server->teardown = TEARDOWN_BYES;
+    server->teardown = TEARDOWN_CLOSING;
     server->teardown_deadline = loop_now_ms(server->opts.loop) + CLOSE_MS;
     server->on_closed = cb;
     server->closed_arg = arg;
-    if (server->lobby)
-        ws_lobby_quiesce(server->lobby);
+    if (server->acceptor)
+        ws_accept_quiesce(server->acceptor);
     for (unsigned i = 0; i < server->slot_count; i++)
         for (struct ws_conn *conn = server->slots[i]; conn; conn = conn->next)
             ws_conn_close(conn, 1001, "going away");

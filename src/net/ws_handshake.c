@@ -5,7 +5,7 @@
  * Why this way: libwebsockets 4.1.6 drops what it does not like without an answer, and a handshake
  * with an Upgrade it does not know makes it use freed memory. So only handshakes that are strictly
  * right, and within its limits, are handed to it; everything else gets a clear status from here.
- * Called by: ws_lobby. Pure: owns nothing.
+ * Called by: ws_accept. Pure: owns nothing.
  */
 #include "net/ws_handshake.h"
 

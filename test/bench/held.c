@@ -12,7 +12,7 @@
 #include <string.h>
 #include <uv.h>
 
-#include "net/httpd_req.h"
+#include "net/http_req_internal.h"
 
 #define BATCH     128
 #define ID_SIZE   40

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <uv.h>
 
-#include "net/httpd_req.h"
+#include "net/http_req_internal.h"
 
 static const char body[] = "{\"hello\":\"world\"}";
 static uv_timer_t timer;

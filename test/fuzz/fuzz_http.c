@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "net/httpd_text.h"
+#include "net/http_text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -31,9 +31,9 @@ BEGIN {
     folder("provider", "base net auth queue selling page client")
 
     # --- the only includers of each library -----------------------------------------------
-    library("microhttpd.h", "httpd.c httpd_req.c httpd_req.h")
+    library("microhttpd.h", "httpd.c http_req.c http_req_internal.h")
     library("hiredis/", "redis_link.c")
-    library("libpq-fe.h", "db.c db_link.c db_migrate.c db_place.c")
+    library("libpq-fe.h", "db.c db_link.c db_migrate.c db_endpoint.c")
     library("libwebsockets.h", "ws.c ws_context.c ws_context.h")
     library("jansson.h", "json.c")
     library("uv.h", "loop.c ws_context.c dial.c")
@@ -43,8 +43,8 @@ BEGIN {
 
     # --- files that still include each other, to be cut ------------------------------------
     pending("net/redis net/redis_link", "base/buf base/log", "crowd/crowd_buyer crowd/crowd_memory")
-    pending("net/ws net/ws_lobby", "net/ws net/ws_handshake", "queue/catalog queue/catalog_lookup")
-    pending("net/httpd net/httpd_req", "net/db net/db_link", "crowd/crowd_buyer crowd/crowd_request")
+    pending("net/ws net/ws_accept", "net/ws net/ws_handshake", "queue/catalog queue/catalog_lookup")
+    pending("net/http_req net/httpd", "net/db net/db_link", "crowd/crowd_buyer crowd/crowd_request")
     pending("crowd/crowd_audit crowd/crowd_money", "crowd/crowd_audit crowd/crowd_sales", "")
 
     while (("ls include/*/*.h src/*.[ch] src/*/*.[ch] 2>/dev/null" | getline file) > 0) {

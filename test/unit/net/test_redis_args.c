@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* redis_args and redis_place: lists of arguments, the names of scripts, URLs. No Redis needed. */
+/* redis_args and redis_url: lists of arguments, the names of scripts, URLs. No Redis needed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -114,17 +114,17 @@ static void test_good_urls(void **state)
         {"unix://u:p@/s", NULL, 0, "/s", "u", "p", 0},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct redis_place place;
-        assert_int_equal(redis_place_parse(&place, cases[i].url), ST_OK);
-        assert_int_equal(place.host != NULL, cases[i].host != NULL);
+        struct redis_endpoint endpoint;
+        assert_int_equal(redis_url_parse(&endpoint, cases[i].url), ST_OK);
+        assert_int_equal(endpoint.host != NULL, cases[i].host != NULL);
         if (cases[i].host)
-            expect_text(place.host, cases[i].host);
-        assert_int_equal(place.port, cases[i].port);
-        expect_text(place.path, cases[i].path);
-        expect_text(place.user, cases[i].user);
-        expect_text(place.password, cases[i].password);
-        assert_int_equal(place.db, cases[i].db);
-        redis_place_clear(&place);
+            expect_text(endpoint.host, cases[i].host);
+        assert_int_equal(endpoint.port, cases[i].port);
+        expect_text(endpoint.path, cases[i].path);
+        expect_text(endpoint.user, cases[i].user);
+        expect_text(endpoint.password, cases[i].password);
+        assert_int_equal(endpoint.db, cases[i].db);
+        redis_endpoint_clear(&endpoint);
     }
 }
 
@@ -164,8 +164,8 @@ static void test_bad_urls(void **state)
         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
     };
     for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
-        struct redis_place place;
-        if (redis_place_parse(&place, urls[i]) != ST_INVALID)
+        struct redis_endpoint endpoint;
+        if (redis_url_parse(&endpoint, urls[i]) != ST_INVALID)
             fail_msg("taken: %s", urls[i]);
     }
 }

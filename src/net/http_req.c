@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * httpd_req: the memory of a request, and what is read of it.
+ * http_req: the memory of a request, and what is read of it.
  *
  * Why this way: all of a request lives in one arena, whose first piece is kept for the next request.
  * Its headers are looked at once, as they must be for their framing anyway, and remembered: whoever asks for
@@ -8,7 +8,7 @@
  * connection's memory, which may go first: what is returned is a copy.
  * Called by: httpd, and by its callers for what httpd.h offers. Owns: nothing beyond the request.
  */
-#include "net/httpd_req.h"
+#include "net/http_req_internal.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -11,16 +11,16 @@
 #include "net/redis.h"
 
 /* redis://[[user]:password@]host[:port][/db] or unix://[[user]:password@]/path[?db=n] */
-struct redis_place {
+struct redis_endpoint {
     char *host; /* NULL: a Unix socket */
     int port;
     char *path;            /* the Unix socket; "" otherwise */
     char *user, *password; /* NULL or "" when not given */
     int db;
 };
-/* Pure (redis_place.c). ST_INVALID on anything that is not exactly one of the two forms. */
-MUST_CHECK enum status redis_place_parse(struct redis_place *place, const char *url);
-void redis_place_clear(struct redis_place *place);
+/* Pure (redis_url.c). ST_INVALID on anything that is not exactly one of the two forms. */
+MUST_CHECK enum status redis_url_parse(struct redis_endpoint *endpoint, const char *url);
+void redis_endpoint_clear(struct redis_endpoint *endpoint);
 
 /* What the user of a link adds to it. Any of these may close the link. */
 struct redis_link_user {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * httpd_text: the parts of HTTP that httpd reads by itself: framing, cookies, percent-encoding.
+ * http_text: the parts of HTTP that httpd reads by itself: framing, cookies, percent-encoding.
  *
  * Why this way: libmicrohttpd takes the first Content-Length of several, lets Transfer-Encoding win
  * over it in silence, takes an unknown encoding for "until the end" and a name with a blank for just
@@ -8,7 +8,7 @@
  * headers are looked at, and what is not plain is refused. Its cookie parser also splits at commas.
  * Called by: httpd.c. Pure; fuzzed by test/fuzz/fuzz_http.c.
  */
-#include "net/httpd_text.h"
+#include "net/http_text.h"
 
 #include <string.h>
 #include <strings.h>

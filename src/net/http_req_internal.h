@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * httpd_req: a request's memory, and what is read of it; shared by httpd.c and httpd_req.c alone.
+ * http_req: a request's memory, and what is read of it; shared by httpd.c and http_req.c alone.
  * What callers may ask of a request stands in httpd.h.
  */
-#ifndef TIKETI_HTTPD_REQ_H
-#define TIKETI_HTTPD_REQ_H
+#ifndef TIKETI_HTTP_REQ_INTERNAL_H
+#define TIKETI_HTTP_REQ_INTERNAL_H
 
 #include "net/httpd.h"
 
 #include <microhttpd.h>
 
-#include "net/httpd_text.h"
+#include "net/http_text.h"
 
 /* The library keeps in one piece: the head of the request, 64 bytes for each header and query
  * argument, and the head of the answer; if that last has no room, it closes the connection without a

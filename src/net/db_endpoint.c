@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * db_place: where PostgreSQL is: the connection string, parsed once, and the keywords for libpq.
+ * db_endpoint: where PostgreSQL is: the connection string, parsed once, and the keywords for libpq.
  *
  * Why this way: libpq would look up host names while the loop stands still. So the hosts are taken
  * out of the string, resolved by loop_resolve, and given back as `hostaddr`; `host` stays beside
@@ -54,21 +54,21 @@ static size_t list_count(const char *list)
 }
 
 /* The hosts of the string, else of the environment (PGHOST). */
-static void targets_parse(struct db_place *place)
+static void targets_parse(struct db_endpoint *endpoint)
 {
     PQconninfoOption *defaults = PQconndefaults();
     const char *words[] = {"host", "hostaddr", "port"};
     const char *lists[3];
     for (size_t i = 0; i < 3; i++) {
-        lists[i] = info_value(place->info, words[i]);
+        lists[i] = info_value(endpoint->info, words[i]);
         if (!lists[i])
             lists[i] = info_value(defaults, words[i]);
     }
     size_t hosts = list_count(lists[0]), known = list_count(lists[1]);
-    place->target_count = known > 0 ? known : hosts;
-    place->targets = xcalloc(place->target_count + 1, sizeof(*place->targets));
-    for (size_t i = 0; i < place->target_count; i++) {
-        struct db_target *target = &place->targets[i];
+    endpoint->target_count = known > 0 ? known : hosts;
+    endpoint->targets = xcalloc(endpoint->target_count + 1, sizeof(*endpoint->targets));
+    for (size_t i = 0; i < endpoint->target_count; i++) {
+        struct db_target *target = &endpoint->targets[i];
         target->host = list_item(lists[0] ? lists[0] : "", i);
         target->hostaddr = list_item(lists[1] ? lists[1] : "", i);
         target->port = list_item(lists[2] ? lists[2] : "", i);
@@ -77,9 +77,9 @@ static void targets_parse(struct db_place *place)
 }
 
 /* The server's own limits, beside what the string gives it. */
-static void options_build(struct db_place *place, int64_t timeout_ms)
+static void options_build(struct db_endpoint *endpoint, int64_t timeout_ms)
 {
-    const char *given = info_value(place->info, "options");
+    const char *given = info_value(endpoint->info, "options");
     struct buf buf;
     buf_init(&buf, OPTIONS_MAX);
     if (given)
@@ -88,13 +88,13 @@ static void options_build(struct db_place *place, int64_t timeout_ms)
                "-c statement_timeout=%" PRId64
                " -c timezone=UTC -c datestyle=ISO -c client_min_messages=warning",
                timeout_ms);
-    place->options = xstrdup(buf_str(&buf));
+    endpoint->options = xstrdup(buf_str(&buf));
     buf_clear(&buf);
-    snprintf(place->user_timeout, sizeof(place->user_timeout), "%" PRId64, timeout_ms);
+    snprintf(endpoint->user_timeout, sizeof(endpoint->user_timeout), "%" PRId64, timeout_ms);
 }
 
-enum status db_place_parse(const char *url, const char *name, int64_t timeout_ms,
-                           struct db_place **ret_place)
+enum status db_endpoint_parse(const char *url, const char *name, int64_t timeout_ms,
+                              struct db_endpoint **ret_endpoint)
 {
     PQconninfoOption *info = PQconninfoParse(url, NULL);
     if (!info) { /* libpq's own text may repeat the password */
@@ -106,29 +106,29 @@ enum status db_place_parse(const char *url, const char *name, int64_t timeout_ms
         log_error("postgres: service files are not supported: name the host");
         return ST_INVALID;
     }
-    struct db_place *place = xcalloc(1, sizeof(*place));
-    place->info = info;
-    place->name = xstrdup(name);
-    targets_parse(place);
-    options_build(place, timeout_ms);
-    *ret_place = place;
+    struct db_endpoint *endpoint = xcalloc(1, sizeof(*endpoint));
+    endpoint->info = info;
+    endpoint->name = xstrdup(name);
+    targets_parse(endpoint);
+    options_build(endpoint, timeout_ms);
+    *ret_endpoint = endpoint;
     return ST_OK;
 }
 
-void db_place_free(struct db_place *place)
+void db_endpoint_free(struct db_endpoint *endpoint)
 {
-    if (!place)
+    if (!endpoint)
         return;
-    for (size_t i = 0; i < place->target_count; i++) {
-        free(place->targets[i].host);
-        free(place->targets[i].hostaddr);
-        free(place->targets[i].port);
+    for (size_t i = 0; i < endpoint->target_count; i++) {
+        free(endpoint->targets[i].host);
+        free(endpoint->targets[i].hostaddr);
+        free(endpoint->targets[i].port);
     }
-    free(place->targets);
-    PQconninfoFree(place->info);
-    free(place->options);
-    free(place->name);
-    free(place);
+    free(endpoint->targets);
+    PQconninfoFree(endpoint->info);
+    free(endpoint->options);
+    free(endpoint->name);
+    free(endpoint);
 }
 
 void db_keywords_add(struct db_keywords *words, const char *name, const char *value)
@@ -142,7 +142,7 @@ void db_keywords_add(struct db_keywords *words, const char *name, const char *va
 }
 
 /* The keywords we write ourselves; the rest of the string goes through as it is. */
-static bool is_ours(const struct db_place *place, const char *keyword)
+static bool is_ours(const struct db_endpoint *endpoint, const char *keyword)
 {
     static const char *const always[] = {"options", "client_encoding"};
     static const char *const target[] = {"host", "hostaddr", "port"};
@@ -151,22 +151,22 @@ static bool is_ours(const struct db_place *place, const char *keyword)
             return true;
     for (size_t i = 0; i < sizeof(target) / sizeof(target[0]); i++)
         if (strcmp(keyword, target[i]) == 0)
-            return place->target_count > 0;
+            return endpoint->target_count > 0;
     return false;
 }
 
-void db_place_keywords(const struct db_place *place, struct db_keywords *words)
+void db_endpoint_keywords(const struct db_endpoint *endpoint, struct db_keywords *words)
 {
-    for (const PQconninfoOption *at = place->info; at->keyword; at++)
-        if (at->val && !is_ours(place, at->keyword))
+    for (const PQconninfoOption *at = endpoint->info; at->keyword; at++)
+        if (at->val && !is_ours(endpoint, at->keyword))
             db_keywords_add(words, at->keyword, at->val);
-    db_keywords_add(words, "options", place->options);
+    db_keywords_add(words, "options", endpoint->options);
     db_keywords_add(words, "client_encoding", "UTF8");
-    db_keywords_add(words, "fallback_application_name", place->name);
+    db_keywords_add(words, "fallback_application_name", endpoint->name);
     db_keywords_add(words, "keepalives_idle", "10");
     db_keywords_add(words, "keepalives_interval", "5");
     db_keywords_add(words, "keepalives_count", "3");
-    db_keywords_add(words, "tcp_user_timeout", place->user_timeout);
+    db_keywords_add(words, "tcp_user_timeout", endpoint->user_timeout);
     /* Kerberos would look up names by itself, blocking. */
     db_keywords_add(words, "gssencmode", "disable");
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * redis_place: where Redis is and how to log in, read from a URL.
+ * redis_url: where Redis is and how to log in, read from a URL.
  *
  * Why this way: a wrong URL is a mistake in the configuration and must be named at start, so nothing
  * is guessed: every part must be well-formed, and what this program cannot do (rediss://) is refused.
@@ -22,13 +22,13 @@ static void secret_free(char *text)
     free(text);
 }
 
-void redis_place_clear(struct redis_place *place)
+void redis_endpoint_clear(struct redis_endpoint *endpoint)
 {
-    free(place->host);
-    free(place->path);
-    secret_free(place->user);
-    secret_free(place->password);
-    memset(place, 0, sizeof(*place));
+    free(endpoint->host);
+    free(endpoint->path);
+    secret_free(endpoint->user);
+    secret_free(endpoint->password);
+    memset(endpoint, 0, sizeof(*endpoint));
 }
 
 /* New, percent-decoded; NULL on a bad escape or an escaped NUL. */
@@ -76,18 +76,18 @@ static bool parse_number(const char *text, size_t len, int max, int *ret_value)
 }
 
 /* [user]:password */
-static bool parse_login(struct redis_place *place, const char *text, size_t len)
+static bool parse_login(struct redis_endpoint *endpoint, const char *text, size_t len)
 {
     const char *colon = memchr(text, ':', len);
     if (!colon)
         return false;
-    place->user = decode_new(text, (size_t)(colon - text));
-    place->password = decode_new(colon + 1, len - (size_t)(colon + 1 - text));
-    return place->user && place->password;
+    endpoint->user = decode_new(text, (size_t)(colon - text));
+    endpoint->password = decode_new(colon + 1, len - (size_t)(colon + 1 - text));
+    return endpoint->user && endpoint->password;
 }
 
 /* host, host:port, [v6], [v6]:port */
-static bool parse_host(struct redis_place *place, const char *text, size_t len)
+static bool parse_host(struct redis_endpoint *endpoint, const char *text, size_t len)
 {
     const char *end = text + len;
     const char *host = text, *host_end, *colon = NULL;
@@ -105,48 +105,48 @@ static bool parse_host(struct redis_place *place, const char *text, size_t len)
     }
     if (host_end == host)
         return false;
-    place->host = strndup(host, (size_t)(host_end - host));
-    place->port = 6379;
-    return place->host &&
-           (!colon || (parse_number(colon + 1, (size_t)(end - colon - 1), 65535, &place->port) &&
-                       place->port > 0));
+    endpoint->host = strndup(host, (size_t)(host_end - host));
+    endpoint->port = 6379;
+    return endpoint->host &&
+           (!colon || (parse_number(colon + 1, (size_t)(end - colon - 1), 65535, &endpoint->port) &&
+                       endpoint->port > 0));
 }
 
 /* "?db=n", or nothing */
-static bool parse_query(struct redis_place *place, const char *query)
+static bool parse_query(struct redis_endpoint *endpoint, const char *query)
 {
     if (*query == '\0')
         return true;
     return strncmp(query, "?db=", 4) == 0 &&
-           parse_number(query + 4, strlen(query + 4), 65535, &place->db);
+           parse_number(query + 4, strlen(query + 4), 65535, &endpoint->db);
 }
 
 /* redis://[[user]:password@]host[:port][/db] */
-static bool parse_tcp(struct redis_place *place, const char *text, size_t len)
+static bool parse_tcp(struct redis_endpoint *endpoint, const char *text, size_t len)
 {
     const char *rest = text + len;
-    place->path = xstrdup("");
-    if (!parse_host(place, text, len))
+    endpoint->path = xstrdup("");
+    if (!parse_host(endpoint, text, len))
         return false;
     if (*rest == '/')
         rest++;
     size_t digits = strcspn(rest, "?");
-    if (digits && !parse_number(rest, digits, 65535, &place->db))
+    if (digits && !parse_number(rest, digits, 65535, &endpoint->db))
         return false;
-    return parse_query(place, rest + digits);
+    return parse_query(endpoint, rest + digits);
 }
 
 /* unix://[[user]:password@]/path[?db=n] */
-static bool parse_unix(struct redis_place *place, const char *path)
+static bool parse_unix(struct redis_endpoint *endpoint, const char *path)
 {
     size_t len = strcspn(path, "?");
     if (*path != '/' || len >= sizeof(((struct sockaddr_un *)0)->sun_path))
         return false;
-    place->path = decode_new(path, len);
-    return place->path && parse_query(place, path + len);
+    endpoint->path = decode_new(path, len);
+    return endpoint->path && parse_query(endpoint, path + len);
 }
 
-static bool parse_url(struct redis_place *place, const char *url)
+static bool parse_url(struct redis_endpoint *endpoint, const char *url)
 {
     bool tcp = strncmp(url, "redis://", 8) == 0;
     if (!tcp && strncmp(url, "unix://", 7) != 0)
@@ -155,19 +155,19 @@ static bool parse_url(struct redis_place *place, const char *url)
     size_t len = strcspn(text, "/?");
     const char *at = memrchr(text, '@', len);
     if (at) {
-        if (!parse_login(place, text, (size_t)(at - text)))
+        if (!parse_login(endpoint, text, (size_t)(at - text)))
             return false;
         len -= (size_t)(at + 1 - text);
         text = at + 1;
     }
-    return tcp ? parse_tcp(place, text, len) : len == 0 && parse_unix(place, text);
+    return tcp ? parse_tcp(endpoint, text, len) : len == 0 && parse_unix(endpoint, text);
 }
 
-enum status redis_place_parse(struct redis_place *place, const char *url)
+enum status redis_url_parse(struct redis_endpoint *endpoint, const char *url)
 {
-    memset(place, 0, sizeof(*place));
-    if (parse_url(place, url))
+    memset(endpoint, 0, sizeof(*endpoint));
+    if (parse_url(endpoint, url))
         return ST_OK;
-    redis_place_clear(place);
+    redis_endpoint_clear(endpoint);
     return ST_INVALID;
 }

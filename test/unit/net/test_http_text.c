@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* httpd_text: cookies, escapes and framing, by tables. */
+/* http_text: cookies, escapes and framing, by tables. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "net/httpd_text.h"
+#include "net/http_text.h"
 
 static void test_cookies(void **state)
 {
@@ -136,5 +136,5 @@ int main(void)
         cmocka_unit_test(test_escapes),
         cmocka_unit_test(test_framing),
     };
-    return cmocka_run_group_tests_name("httpd_text", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("http_text", tests, NULL, NULL);
 }

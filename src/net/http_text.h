@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* httpd_text: the parts of HTTP that httpd reads by itself: pure, no memory, no library. */
-#ifndef TIKETI_HTTPD_TEXT_H
-#define TIKETI_HTTPD_TEXT_H
+/* http_text: the parts of HTTP that httpd reads by itself: pure, no memory, no library. */
+#ifndef TIKETI_HTTP_TEXT_H
+#define TIKETI_HTTP_TEXT_H
 
 #include <stdbool.h>
 #include <stddef.h>
