@@ -18,6 +18,7 @@ enum role { ROLE_API = 1, ROLE_GATEWAY = 2, ROLE_PROCESSOR = 4 };
 
 /* Least and greatest value of the settings an event may set for itself: the same for the event and
  * for the default in the environment. */
+#define LIMITS(least, most)     least, most
 #define LIMITS_THRESHOLD        0, 10000000
 #define LIMITS_INTERVAL_MS      10, 3600000
 #define LIMITS_IDLE_TIMEOUT_MS  100, 86400000

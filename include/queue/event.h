@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * event: one on-sale event: its fields, their validation, its states and allowed transitions.
- * Pure. An event is flat in JSON.
+ * event: one ticketed event: its fields and settings, their limits, its states and the verbs between them.
+ * Pure: no Redis, no PostgreSQL. In JSON an event is one flat object.
  */
 #ifndef TIKETI_EVENT_H
 #define TIKETI_EVENT_H
@@ -22,7 +22,9 @@ enum event_status {
     EVENT_SOLD_OUT,
     EVENT_CLOSED
 };
-const char *event_status_name(enum event_status status); /* "sold_out" */
+/* "sold_out", as in JSON, SQL and Redis. Static. */
+const char *event_status_name(enum event_status status);
+/* The other way round. ST_INVALID: no such status. */
 MUST_CHECK enum status event_status_parse(const char *text, enum event_status *ret_status);
 
 #define EVENT_TEXT_MAX      200
@@ -33,65 +35,92 @@ MUST_CHECK enum status event_status_parse(const char *text, enum event_status *r
 #define EVENT_LOGO_MAX      (32 * 1024)
 #define EVENT_STREAM_ID_MAX 41 /* two 64-bit numbers and a dash */
 
+/*
+ * The one list of an event's settings that are whole numbers. Each line: name in JSON, in PostgreSQL's
+ * `settings` and in Redis' config:{id}; member of struct event; least and greatest value; the value of a
+ * new event, where `config` is the process' struct config. Reading, writing, storing and the live copy all
+ * follow this list. docs/add-a-setting.md shows what else a new line needs.
+ */
+#define EVENT_SETTINGS(SETTING)                                                                    \
+    SETTING("threshold", threshold, LIMITS_THRESHOLD, config->queue_threshold)                     \
+    SETTING("intervalMs", interval_ms, LIMITS_INTERVAL_MS, config->queue_interval_ms)              \
+    SETTING("idleTimeoutMs", idle_timeout_ms, LIMITS_IDLE_TIMEOUT_MS,                              \
+            config->queue_idle_timeout_ms)                                                         \
+    SETTING("sessionLimitMs", session_limit_ms, LIMITS_SESSION_LIMIT_MS,                           \
+            config->queue_session_limit_ms)                                                        \
+    SETTING("holdMs", hold_ms, LIMITS_HOLD_MS, config->hold_ms)                                    \
+    /* admissions a minute; 0: no limit */                                                         \
+    SETTING("outflowPerMinute", outflow_per_minute, LIMITS(0, 100000000), 0)                       \
+    /* seats held for each buyer at their admission; 0: none */                                    \
+    SETTING("autoHold", auto_hold, LIMITS(0, 100), 1)                                              \
+    /* seats of one buyer in all */                                                                \
+    SETTING("maxSeats", max_seats, LIMITS(1, 100), 4)
+
+/* While more than queue_above wait, the threshold is `threshold`. */
 struct surge_rule {
     int64_t queue_above;
     int64_t threshold;
 };
 
-/* How the pages look; "" and 0: as they come. */
+/* How the pages of the event look; "" and 0: tiketi's own look. */
 struct event_brand {
     char name[EVENT_BRAND_MAX + 1];
     char primary[EVENT_COLOUR_SIZE], background[EVENT_COLOUR_SIZE];
-    int64_t logo; /* the version that brought it */
+    int64_t logo; /* the event's version that brought the logo */
 };
+
+#define EVENT_SETTING_MEMBER(name, member, limits, initial) int64_t member;
 
 struct event {
     char id[EVENT_ID_MAX + 1];
-    char owner[BUYER_ID_MAX + 1]; /* sub of the organizer */
+    char owner[BUYER_ID_MAX + 1]; /* the organizer: `sub` of their JWT */
     char title[EVENT_TEXT_MAX + 1], artist[EVENT_TEXT_MAX + 1], venue[EVENT_TEXT_MAX + 1];
-    char message[EVENT_MESSAGE_MAX + 1];             /* to those who wait; "": none */
+    char message[EVENT_MESSAGE_MAX + 1];             /* shown to waiting buyers; "": none */
     int64_t starts_at_ms, opens_at_ms, closes_at_ms; /* 0: none */
     enum event_status status;
     int64_t version, epoch;
-    int64_t threshold, interval_ms, idle_timeout_ms, session_limit_ms, hold_ms;
-    struct surge_rule surge[EVENT_SURGE_MAX];
+    EVENT_SETTINGS(EVENT_SETTING_MEMBER)
+    struct surge_rule surge[EVENT_SURGE_MAX]; /* ascending by queue_above */
     int surge_count;
-    int64_t outflow_per_minute; /* 0: no cap */
-    int64_t auto_hold;          /* seats held for each admitted buyer; 0: off */
-    int64_t max_seats;
     bool allow_guests;
     struct event_brand brand;
-    const char
-        *new_logo; /* of a change under way: a data: URL, or "" for none; NULL: it stays. Borrowed
-                             from the body */
-    int64_t seats; /* how many seats the event has; 0: a pure waiting room */
-    uint64_t last_place; /* highest place PostgreSQL knows of */
-    int64_t free_seats;  /* free as of admission number free_admitted, log entry free_id */
+    /* Of a change under way: a data: URL, "" to remove the logo, NULL to keep it. Borrowed from the body. */
+    const char *new_logo;
+    int64_t seats;       /* how many seats the event has; 0: a pure waiting room */
+    uint64_t last_place; /* highest place that PostgreSQL knows of */
+    int64_t free_seats;  /* seats free as of admission number free_admitted, log entry free_id */
     uint64_t free_admitted;
     char free_id[EVENT_STREAM_ID_MAX + 1];
-    bool opened; /* was ever open */
+    bool opened; /* places have been given: a missing live copy was lost, not never written */
 };
 
-/* All defaults from the configuration; status draft, version 1, epoch 1. */
+#undef EVENT_SETTING_MEMBER
+
+/* A new draft with the defaults of `config`: version 1, epoch 1, all settings of EVENT_SETTINGS. */
 void event_init(struct event *event, const struct config *config);
 
-/* Applies the fields of a JSON body that are present; `creating` allows `id` and requires `title`.
- * ST_INVALID with *error naming the field (unknown fields too); *event is then unchanged. */
+/* Applies the fields of an organizer's JSON body that are present; `creating` allows `id` and requires
+ * `title`. ST_INVALID with *error naming the field (unknown fields too); *event is then unchanged.
+ * Borrows `body` for new_logo. */
 MUST_CHECK enum status event_read_json(struct event *event, const struct json *body, bool creating,
                                        struct json_error *error);
-/* {"text"}: 1 to 500 characters, or null or "" for none. */
+/* Reads {"text"}, the organizer's message to waiting buyers: 1 to 500 characters, or null or "" for none.
+ * ST_INVALID with *error. */
 MUST_CHECK enum status event_read_message(struct event *event, const struct json *body,
                                           struct json_error *error);
-/* "data:image/png;base64,…": its image type, and where its base64 begins; NULL: not what a logo is. */
+/* The image type of "data:image/png;base64,…", static, and in *ret_base64 where its base64 begins; NULL
+ * when the text is not such a logo. */
 const char *event_logo_type(const char *logo, const char **ret_base64);
-/* The row as SQL function event_row() gives it, in JSON (all fields flat, plus owner, seats,
- * lastPlace, opened, epoch, freeSeats, freeAdmitted, freeId). */
+/* Reads the row that SQL function event_row() returns: all fields flat, plus owner, seats, lastPlace,
+ * opened, epoch, freeSeats, freeAdmitted, freeId. Values outside today's limits are kept: they were valid
+ * when they were stored. ST_INVALID when a field is missing or malformed; *event is then unchanged. */
 MUST_CHECK enum status event_read_row(struct event *event, const struct json *row);
-/* New object with the public fields (flat, section 4 of the design). */
+/* Returns new: the fields that everybody may see, flat. */
 struct json *event_write_json(const struct event *event);
 
 enum event_verb { EVENT_VERB_OPEN, EVENT_VERB_PAUSE, EVENT_VERB_RESUME, EVENT_VERB_CLOSE };
-/* The status after the verb, or ST_CONFLICT. `now_ms` decides scheduled against open. */
+/* The status after the verb, or ST_CONFLICT when the verb does not apply to the present one. `now_ms`, wall
+ * time, decides between scheduled and open. */
 MUST_CHECK enum status event_apply(const struct event *event, enum event_verb verb, int64_t now_ms,
                                    enum event_status *ret_status);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * event: one on-sale event: its fields, their limits, its states and the verbs between them.
+ * event: one ticketed event: its fields and settings, their limits, its states and the verbs between them.
  *
- * Why this way: one table says which integer setting is which member and what its limits are, for
- * reading bodies, reading rows and writing, so that none of the three can forget one.
- * Called by: catalog (rows), api_admin (bodies, verbs), and whoever reads a struct event. Pure.
+ * Why this way: EVENT_SETTINGS lists the integer settings once; bodies, rows and answers are read and
+ * written by looping over it, so that none of them can forget one.
+ * Called by: catalog (rows), api_admin (bodies, verbs), queue_live (the live copy). Pure.
  * Invariant: a body is applied as a whole or not at all.
  */
 #include "queue/event.h"
@@ -21,37 +21,19 @@
 
 /* ---- the fields ---- */
 
-struct number_field {
+#define SETTING_ROW(name_, member_, limits_, initial_)                                             \
+    {(name_), offsetof(struct event, member_), limits_},
+
+static const struct setting {
     const char *name;
-    size_t at;
+    size_t at; /* of an int64_t */
     int64_t min, max;
-};
+} settings[] = {EVENT_SETTINGS(SETTING_ROW)};
 
-#define NUMBER(name_, member_, ...)                                                                \
-    {                                                                                              \
-        (name_), offsetof(struct event, member_), __VA_ARGS__                                      \
-    }
-
-/* In the order they are written in. */
-static const struct number_field numbers[] = {
-    NUMBER("threshold", threshold, LIMITS_THRESHOLD),
-    NUMBER("intervalMs", interval_ms, LIMITS_INTERVAL_MS),
-    NUMBER("idleTimeoutMs", idle_timeout_ms, LIMITS_IDLE_TIMEOUT_MS),
-    NUMBER("sessionLimitMs", session_limit_ms, LIMITS_SESSION_LIMIT_MS),
-    NUMBER("holdMs", hold_ms, LIMITS_HOLD_MS),
-};
-static const struct number_field later_numbers[] = {
-    NUMBER("outflowPerMinute", outflow_per_minute, 0, 100000000),
-    NUMBER("autoHold", auto_hold, 0, 100),
-    NUMBER("maxSeats", max_seats, 1, 100),
-};
-
-struct time_field {
+static const struct {
     const char *name;
-    size_t at;
-};
-
-static const struct time_field times[] = {
+    size_t at; /* of an int64_t, ms; 0: none */
+} times[] = {
     {"startsAt", offsetof(struct event, starts_at_ms)},
     {"opensAt", offsetof(struct event, opens_at_ms)},
     {"closesAt", offsetof(struct event, closes_at_ms)},
@@ -59,7 +41,7 @@ static const struct time_field times[] = {
 
 static const struct {
     const char *name;
-    size_t at;
+    size_t at; /* of EVENT_TEXT_MAX + 1 bytes */
 } texts[] = {
     {"title", offsetof(struct event, title)},
     {"artist", offsetof(struct event, artist)},
@@ -134,19 +116,12 @@ enum status event_apply(const struct event *event, enum event_verb verb, int64_t
 
 void event_init(struct event *event, const struct config *config)
 {
-    *event = (struct event){
-        .status = EVENT_DRAFT,
-        .version = 1,
-        .epoch = 1,
-        .threshold = config->queue_threshold,
-        .interval_ms = config->queue_interval_ms,
-        .idle_timeout_ms = config->queue_idle_timeout_ms,
-        .session_limit_ms = config->queue_session_limit_ms,
-        .hold_ms = config->hold_ms,
-        .auto_hold = 1,
-        .max_seats = 4,
-        .allow_guests = true,
-    };
+#define SETTING_INITIAL(name_, member_, limits_, initial_) .member_ = (initial_),
+    *event = (struct event){.status = EVENT_DRAFT,
+                            .version = 1,
+                            .epoch = 1,
+                            .allow_guests = true,
+                            EVENT_SETTINGS(SETTING_INITIAL)};
 }
 
 /* ---- reading a body ---- */
@@ -160,7 +135,7 @@ static enum status read_id(struct event *event, const struct json *body, struct 
 {
     const char *id = NULL;
     enum status st = json_read_str(body, "id", EVENT_ID_MAX, &id, error);
-    if (st != ST_OK || id == NULL)
+    if (st != ST_OK || !id)
         return st;
     if (!token_is_event_id(id, strlen(id)))
         return json_refuse(error, "id", "id is 1 to 64 of A-Z a-z 0-9 _ -.");
@@ -177,7 +152,7 @@ static enum status read_texts(struct event *event, const struct json *body,
         enum status st = json_read_str(body, texts[i].name, EVENT_TEXT_MAX, &text, error);
         if (st != ST_OK)
             return st;
-        if (text != NULL)
+        if (text)
             (void)snprintf(out, EVENT_TEXT_MAX + 1, "%s", text);
     }
     if (event->title[0] == '\0')
@@ -185,7 +160,7 @@ static enum status read_texts(struct event *event, const struct json *body,
     return ST_OK;
 }
 
-/* null takes a time away. */
+/* null removes a time. */
 static enum status read_times(struct event *event, const struct json *body,
                               struct json_error *error)
 {
@@ -203,57 +178,46 @@ static enum status read_times(struct event *event, const struct json *body,
     return ST_OK;
 }
 
-static enum status read_numbers(struct event *event, const struct json *body,
-                                const struct number_field *list, size_t count,
-                                struct json_error *error)
+static enum status read_settings(struct event *event, const struct json *body,
+                                 struct json_error *error)
 {
-    for (size_t i = 0; i < count; i++) {
-        const struct number_field *field = &list[i];
-        if (is_null_field(body, field->name))
-            return json_refuse(error, field->name, "A number is needed, not null.");
-        enum status st = json_read_int(body, field->name, field->min, field->max,
-                                       number_of(event, field->at), error);
+    for (size_t i = 0; i < COUNT(settings); i++) {
+        const struct setting *setting = &settings[i];
+        if (is_null_field(body, setting->name))
+            return json_refuse(error, setting->name, "A number is needed, not null.");
+        const enum status st = json_read_int(body, setting->name, setting->min, setting->max,
+                                             number_of(event, setting->at), error);
         if (st != ST_OK)
             return st;
     }
-    return ST_OK;
+    if (is_null_field(body, "allowGuests"))
+        return json_refuse(error, "allowGuests", "true or false is needed, not null.");
+    const enum status st = json_read_bool(body, "allowGuests", &event->allow_guests, error);
+    if (st == ST_OK && event->auto_hold > event->max_seats)
+        return json_refuse(error, json_has(body, "autoHold") ? "autoHold" : "maxSeats",
+                           "autoHold must be at most maxSeats.");
+    return st;
 }
 
-/* Names the rule in front of the field it has refused. */
-static enum status in_rule(struct json_error *error, size_t i)
-{
-    char field[sizeof(error->field)];
-    (void)snprintf(field, sizeof(field), "surge[%zu]%s%.64s", i, error->field[0] ? "." : "",
-                   error->field);
-    memcpy(error->field, field, sizeof(field));
-    return ST_INVALID;
-}
-
-static enum status read_rule(struct surge_rule *rule, const struct json *value,
-                             struct json_error *error)
+/* Reads one rule into its sorted place: the highest rule that applies is the last one. */
+static enum status read_surge_rule(struct event *event, const struct json *value,
+                                   struct json_error *error)
 {
     static const char *const keys[] = {"queueAbove", "threshold", NULL};
-    *rule = (struct surge_rule){-1, -1};
+    struct surge_rule rule = {-1, -1};
     if (!json_is_object(value))
         return json_refuse(error, "", "A rule is {\"queueAbove\", \"threshold\"}.");
     enum status st = json_known_keys(value, keys, error);
     if (st == ST_OK)
-        st = json_read_int(value, "queueAbove", 1, 1000000000, &rule->queue_above, error);
+        st = json_read_int(value, "queueAbove", 1, 1000000000, &rule.queue_above, error);
     if (st == ST_OK)
-        st = json_read_int(value, "threshold", 0, 10000000, &rule->threshold, error);
+        st = json_read_int(value, "threshold", 0, 10000000, &rule.threshold, error);
     if (st != ST_OK)
         return st;
-    if (rule->queue_above < 0)
+    if (rule.queue_above < 0)
         return json_refuse(error, "queueAbove", "queueAbove is needed.");
-    if (rule->threshold < 0)
+    if (rule.threshold < 0)
         return json_refuse(error, "threshold", "threshold is needed.");
-    return ST_OK;
-}
-
-/* Kept in ascending order: the highest rule that applies is the last one. */
-static enum status insert_rule(struct event *event, struct surge_rule rule,
-                               struct json_error *error)
-{
     int at = event->surge_count;
     while (at > 0 && event->surge[at - 1].queue_above > rule.queue_above) {
         event->surge[at] = event->surge[at - 1];
@@ -266,11 +230,21 @@ static enum status insert_rule(struct event *event, struct surge_rule rule,
     return ST_OK;
 }
 
+/* Puts `parent` in front of the field that *error names: branding.logo, surge[2].threshold. */
+static enum status refuse_in(struct json_error *error, const char *parent)
+{
+    char field[sizeof(error->field)];
+    (void)snprintf(field, sizeof(field), "%.20s%s%.64s", parent, error->field[0] ? "." : "",
+                   error->field);
+    memcpy(error->field, field, sizeof(field));
+    return ST_INVALID;
+}
+
 static enum status read_surge(struct event *event, const struct json *body,
                               struct json_error *error)
 {
     const struct json *list = json_get(body, "surge");
-    if (list == NULL)
+    if (!list)
         return ST_OK;
     if (!json_is_null(list) && !json_is_array(list))
         return json_refuse(error, "surge", "surge must be a list of rules.");
@@ -278,10 +252,11 @@ static enum status read_surge(struct event *event, const struct json *body,
         return json_refuse(error, "surge", "surge has at most 16 rules.");
     event->surge_count = 0;
     for (size_t i = 0; i < json_array_len(list); i++) {
-        struct surge_rule rule;
-        if (read_rule(&rule, json_array_at(list, i), error) != ST_OK ||
-            insert_rule(event, rule, error) != ST_OK)
-            return in_rule(error, i);
+        if (read_surge_rule(event, json_array_at(list, i), error) != ST_OK) {
+            char parent[32];
+            (void)snprintf(parent, sizeof(parent), "surge[%zu]", i);
+            return refuse_in(error, parent);
+        }
     }
     return ST_OK;
 }
@@ -322,7 +297,7 @@ static enum status read_colour(char out[EVENT_COLOUR_SIZE], const struct json *b
 {
     const char *text = is_null_field(brand, key) ? "" : NULL;
     enum status st = json_read_str(brand, key, 64, &text, error);
-    if (st != ST_OK || text == NULL)
+    if (st != ST_OK || !text)
         return st;
     if (*text != '\0' && !is_colour(text))
         return json_refuse(error, key, "A colour is # and six hex digits.");
@@ -336,7 +311,7 @@ static enum status read_logo(struct event *event, const struct json *brand,
     const char *base64;
     const char *logo = is_null_field(brand, "logo") ? "" : NULL;
     enum status st = json_read_str(brand, "logo", LOGO_TEXT_MAX, &logo, error);
-    if (st != ST_OK || logo == NULL)
+    if (st != ST_OK || !logo)
         return st;
     if (*logo != '\0' && (event_logo_type(logo, &base64) == NULL || !is_base64(base64)))
         return json_refuse(error, "logo",
@@ -347,31 +322,13 @@ static enum status read_logo(struct event *event, const struct json *brand,
     return ST_OK;
 }
 
-static enum status read_brand_fields(struct event *event, const struct json *brand,
-                                     struct json_error *error)
-{
-    static const char *const keys[] = {"name", "primary", "background", "logo", NULL};
-    const char *name = is_null_field(brand, "name") ? "" : NULL;
-    enum status st = json_known_keys(brand, keys, error);
-    if (st == ST_OK)
-        st = json_read_str(brand, "name", EVENT_BRAND_MAX, &name, error);
-    if (st == ST_OK && name != NULL)
-        (void)snprintf(event->brand.name, sizeof(event->brand.name), "%s", name);
-    if (st == ST_OK)
-        st = read_colour(event->brand.primary, brand, "primary", error);
-    if (st == ST_OK)
-        st = read_colour(event->brand.background, brand, "background", error);
-    if (st == ST_OK)
-        st = read_logo(event, brand, error);
-    return st;
-}
-
-/* What is named is changed; null takes a part away, and as the whole, all of it. */
+/* Only the named parts change; null removes a part, and null as the whole removes all of it. */
 static enum status read_brand(struct event *event, const struct json *body,
                               struct json_error *error)
 {
+    static const char *const keys[] = {"name", "primary", "background", "logo", NULL};
     const struct json *brand = json_get(body, "branding");
-    if (brand == NULL)
+    if (!brand)
         return ST_OK;
     if (json_is_null(brand)) {
         event->brand = (struct event_brand){.logo = event->brand.logo};
@@ -380,30 +337,26 @@ static enum status read_brand(struct event *event, const struct json *body,
     }
     if (!json_is_object(brand))
         return json_refuse(error, "branding", "branding must be an object.");
-    const enum status st = read_brand_fields(event, brand, error);
-    if (st != ST_OK && error->field[0] != '\0') {
-        char field[sizeof(error->field)];
-        (void)snprintf(field, sizeof(field), "branding.%.64s", error->field);
-        memcpy(error->field, field, sizeof(field));
-    }
-    return st;
-}
-
-static enum status read_rest(struct event *event, const struct json *body, struct json_error *error)
-{
-    if (is_null_field(body, "allowGuests"))
-        return json_refuse(error, "allowGuests", "true or false is needed, not null.");
-    enum status st = json_read_bool(body, "allowGuests", &event->allow_guests, error);
-    if (st == ST_OK && event->auto_hold > event->max_seats)
-        return json_refuse(error, json_has(body, "autoHold") ? "autoHold" : "maxSeats",
-                           "autoHold must be at most maxSeats.");
-    return st;
+    const char *name = is_null_field(brand, "name") ? "" : NULL;
+    enum status st = json_known_keys(brand, keys, error);
+    if (st == ST_OK)
+        st = json_read_str(brand, "name", EVENT_BRAND_MAX, &name, error);
+    if (st == ST_OK && name)
+        (void)snprintf(event->brand.name, sizeof(event->brand.name), "%s", name);
+    if (st == ST_OK)
+        st = read_colour(event->brand.primary, brand, "primary", error);
+    if (st == ST_OK)
+        st = read_colour(event->brand.background, brand, "background", error);
+    if (st == ST_OK)
+        st = read_logo(event, brand, error);
+    return st == ST_OK ? ST_OK : refuse_in(error, "branding");
 }
 
 enum status event_read_json(struct event *event, const struct json *body, bool creating,
                             struct json_error *error)
 {
-    /* The first one only while creating. */
+#define SETTING_NAME(name_, member_, limits_, initial_) (name_),
+    /* `id` only while creating. */
     static const char *const keys[] = {"id",
                                        "title",
                                        "artist",
@@ -411,18 +364,10 @@ enum status event_read_json(struct event *event, const struct json *body, bool c
                                        "startsAt",
                                        "opensAt",
                                        "closesAt",
-                                       "threshold",
-                                       "intervalMs",
-                                       "idleTimeoutMs",
-                                       "sessionLimitMs",
-                                       "holdMs",
                                        "surge",
-                                       "outflowPerMinute",
-                                       "autoHold",
-                                       "maxSeats",
                                        "allowGuests",
                                        "branding",
-                                       NULL};
+                                       EVENT_SETTINGS(SETTING_NAME) NULL};
     struct event next = *event;
     if (!json_is_object(body))
         return json_refuse(error, "", "A JSON object is needed.");
@@ -434,13 +379,9 @@ enum status event_read_json(struct event *event, const struct json *body, bool c
     if (st == ST_OK)
         st = read_times(&next, body, error);
     if (st == ST_OK)
-        st = read_numbers(&next, body, numbers, COUNT(numbers), error);
+        st = read_settings(&next, body, error);
     if (st == ST_OK)
         st = read_surge(&next, body, error);
-    if (st == ST_OK)
-        st = read_numbers(&next, body, later_numbers, COUNT(later_numbers), error);
-    if (st == ST_OK)
-        st = read_rest(&next, body, error);
     if (st == ST_OK)
         st = read_brand(&next, body, error);
     if (st == ST_OK)
@@ -466,10 +407,10 @@ enum status event_read_message(struct event *event, const struct json *body,
     enum status st = json_known_keys(body, keys, error);
     if (st == ST_OK)
         st = json_read_str(body, "text", EVENT_MESSAGE_MAX, &text, error);
-    if (st == ST_OK && text != NULL && characters(text) > 500)
+    if (st == ST_OK && text && characters(text) > 500)
         st = json_refuse(error, "text", "text must be at most 500 characters long.");
     if (st == ST_OK)
-        (void)snprintf(event->message, sizeof(event->message), "%s", text != NULL ? text : "");
+        (void)snprintf(event->message, sizeof(event->message), "%s", text ? text : "");
     return st;
 }
 
@@ -478,7 +419,7 @@ enum status event_read_message(struct event *event, const struct json *body,
 static bool copy_text(char *out, size_t size, const struct json *row, const char *key)
 {
     const char *text = json_str(row, key);
-    if (text == NULL || strlen(text) >= size)
+    if (!text || strlen(text) >= size)
         return false;
     memcpy(out, text, strlen(text) + 1);
     return true;
@@ -498,10 +439,10 @@ static bool row_brand(struct event *event, const struct json *row)
 {
     const struct json *brand = json_get(row, "branding");
     const char *logo = json_str(brand, "logo");
-    const char *version = logo != NULL ? strstr(logo, "?v=") : NULL;
-    if (brand == NULL)
+    const char *version = logo ? strstr(logo, "?v=") : NULL;
+    if (!brand)
         return true;
-    if (version != NULL)
+    if (version)
         event->brand.logo = strtoll(version + 3, NULL, 10);
     return copy_text(event->brand.name, sizeof(event->brand.name), brand, "name") &&
            (json_str(brand, "primary") == NULL ||
@@ -525,7 +466,7 @@ enum status event_read_row(struct event *event, const struct json *row)
     if ((json_str(row, "message") != NULL &&
          !copy_text(next.message, sizeof(next.message), row, "message")) ||
         !copy_text(next.id, sizeof(next.id), row, "id") ||
-        !copy_text(next.owner, sizeof(next.owner), row, "owner") || status == NULL ||
+        !copy_text(next.owner, sizeof(next.owner), row, "owner") || !status ||
         (json_has(row, "freeId") &&
          !copy_text(next.free_id, sizeof(next.free_id), row, "freeId")) ||
         event_status_parse(status, &next.status) != ST_OK || next.version < 1 || next.epoch < 1)
@@ -538,12 +479,8 @@ enum status event_read_row(struct event *event, const struct json *row)
         if (json_read_time(row, times[i].name, number_of(&next, times[i].at), &error) != ST_OK)
             return ST_INVALID;
     }
-    /* A record is taken as it stands, even where limits were others once. */
-    for (size_t i = 0; i < COUNT(numbers); i++)
-        *number_of(&next, numbers[i].at) = json_int(row, numbers[i].name, numbers[i].min);
-    for (size_t i = 0; i < COUNT(later_numbers); i++)
-        *number_of(&next, later_numbers[i].at) =
-            json_int(row, later_numbers[i].name, later_numbers[i].min);
+    for (size_t i = 0; i < COUNT(settings); i++)
+        *number_of(&next, settings[i].at) = json_int(row, settings[i].name, settings[i].min);
     row_surge(&next, row);
     if (!row_brand(&next, row))
         return ST_INVALID;
@@ -552,13 +489,6 @@ enum status event_read_row(struct event *event, const struct json *row)
 }
 
 /* ---- writing ---- */
-
-static void write_numbers(struct json *out, const struct event *event,
-                          const struct number_field *list, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        json_set_int(out, list[i].name, number_in(event, list[i].at));
-}
 
 static struct json *write_surge(const struct event *event)
 {
@@ -601,9 +531,9 @@ struct json *event_write_json(const struct event *event)
     json_set_str(out, "status", event_status_name(event->status));
     json_set_str(out, "message", event->message[0] != '\0' ? event->message : NULL);
     json_set_int(out, "version", event->version);
-    write_numbers(out, event, numbers, COUNT(numbers));
+    for (size_t i = 0; i < COUNT(settings); i++)
+        json_set_int(out, settings[i].name, number_in(event, settings[i].at));
     json_set(out, "surge", write_surge(event));
-    write_numbers(out, event, later_numbers, COUNT(later_numbers));
     json_set_bool(out, "allowGuests", event->allow_guests);
     json_set(out, "branding", write_brand(event));
     return out;

@@ -23,6 +23,8 @@ enum field_kind { FIELD_TEXT, FIELD_INT, FIELD_BOOL, FIELD_STATUS, FIELD_SURGE }
         .size = sizeof(((struct event *)NULL)->member_)                                            \
     }
 
+#define SETTING_FIELD(name_, member_, limits_, initial_) FIELD(name_, FIELD_INT, member_),
+
 static const struct field {
     const char *name;
     enum field_kind kind;
@@ -39,15 +41,7 @@ static const struct field {
     FIELD("allowGuests", FIELD_BOOL, allow_guests),
     FIELD("opened", FIELD_BOOL, opened),
     FIELD("seats", FIELD_INT, seats),
-    FIELD("threshold", FIELD_INT, threshold),
-    FIELD("intervalMs", FIELD_INT, interval_ms),
-    FIELD("idleTimeoutMs", FIELD_INT, idle_timeout_ms),
-    FIELD("sessionLimitMs", FIELD_INT, session_limit_ms),
-    FIELD("holdMs", FIELD_INT, hold_ms),
-    FIELD("surge", FIELD_SURGE, surge),
-    FIELD("outflowPerMinute", FIELD_INT, outflow_per_minute),
-    FIELD("autoHold", FIELD_INT, auto_hold),
-    FIELD("maxSeats", FIELD_INT, max_seats),
+    EVENT_SETTINGS(SETTING_FIELD) FIELD("surge", FIELD_SURGE, surge),
     FIELD("brandName", FIELD_TEXT, brand.name),
     FIELD("brandPrimary", FIELD_TEXT, brand.primary),
     FIELD("brandBackground", FIELD_TEXT, brand.background),

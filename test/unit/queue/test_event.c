@@ -110,6 +110,42 @@ static void every_field_is_read(void **state)
     assert_false(event.allow_guests);
 }
 
+/* {"NAME":value}: the body is accepted, its value stored and written again; or refused by that name. */
+static void check_setting(const char *name, int64_t value, bool valid)
+{
+    char body[128];
+    struct json_error error;
+    struct event event = titled();
+    event.max_seats = 100; /* autoHold may not exceed it */
+    if (strcmp(name, "maxSeats") == 0)
+        event.auto_hold = 0;
+    (void)snprintf(body, sizeof(body), "{\"%s\":%lld}", name, (long long)value);
+    assert_int_equal(read_body(&event, body, false, &error), valid ? ST_OK : ST_INVALID);
+    if (!valid) {
+        assert_string_equal(error.field, name);
+        return;
+    }
+    struct json *out = event_write_json(&event);
+    assert_int_equal(json_int(out, name, -1), value);
+    json_free(out);
+}
+
+static void every_setting_has_its_limits(void **state)
+{
+    (void)state;
+#define SETTING(name_, member_, limits_, initial_) {name_, limits_},
+    static const struct {
+        const char *name;
+        int64_t min, max;
+    } settings[] = {EVENT_SETTINGS(SETTING)};
+    for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++) {
+        check_setting(settings[i].name, settings[i].min, true);
+        check_setting(settings[i].name, settings[i].max, true);
+        check_setting(settings[i].name, settings[i].min - 1, false);
+        check_setting(settings[i].name, settings[i].max + 1, false);
+    }
+}
+
 static void what_is_absent_stays(void **state)
 {
     (void)state;
@@ -318,8 +354,8 @@ static void json_goes_out_flat_and_comes_back(void **state)
         "\"opensAt\":null,\"closesAt\":\"2031-01-01T00:00:00.000Z\",\"status\":\"sold_out\","
         "\"message\":null,\"version\":4,\"threshold\":1000,\"intervalMs\":10000,\"idleTimeoutMs\":"
         "90000,"
-        "\"sessionLimitMs\":600000,\"holdMs\":300000,\"surge\":[{\"queueAbove\":5,\"threshold\":6}]"
-        ",\"outflowPerMinute\":0,\"autoHold\":0,\"maxSeats\":4,\"allowGuests\":false,"
+        "\"sessionLimitMs\":600000,\"holdMs\":300000,\"outflowPerMinute\":0,\"autoHold\":0,"
+        "\"maxSeats\":4,\"surge\":[{\"queueAbove\":5,\"threshold\":6}],\"allowGuests\":false,"
         "\"branding\":{\"name\":\"N\",\"primary\":\"#7a1fa2\",\"background\":null,"
         "\"logo\":\"/brand/demo/logo?v=3\"}}");
     json_set_str(out, "owner", "me");
@@ -383,6 +419,7 @@ int main(void)
         cmocka_unit_test(statuses_have_names),
         cmocka_unit_test(a_title_is_enough),
         cmocka_unit_test(every_field_is_read),
+        cmocka_unit_test(every_setting_has_its_limits),
         cmocka_unit_test(what_is_absent_stays),
         cmocka_unit_test(every_bad_field_is_named),
         cmocka_unit_test(creating_has_rules_of_its_own),
