@@ -51,6 +51,11 @@ ajv.addVocabulary(Object.keys(document));
 ajv.addSchema(document, 'openapi.json');
 const pointerOf = (path) => path.split('/').map(encodeURIComponent).join('/').replace('%23', '#');
 
+// Parts of other schemas, by allOf: the whole is closed, by unevaluatedProperties.
+const parts = new Set([...walk(document)].flatMap(([, { allOf }]) => (Array.isArray(allOf) ? allOf : [])).map(({ $ref }) => $ref));
+const propertiesOf = (schema) => ({ ...schema.properties,
+  ...Object.assign({}, ...(schema.allOf ?? []).map(({ $ref }) => propertiesOf(find($ref)))) });
+
 for (const [name, schema] of Object.entries(document.components.schemas)) {
   let validate;
   try {
@@ -64,8 +69,10 @@ for (const [name, schema] of Object.entries(document.components.schemas)) {
   }
   // What we send and take has no other fields. Only a place for any JSON may be open, and says so.
   for (const [path, inner] of walk(schema)) {
-    if (inner.type === 'object' && inner.properties && inner.additionalProperties === undefined) refuse(`schema ${name} ${path}`, 'additionalProperties is not said');
-    if (inner.required) for (const field of inner.required) if (inner.properties && !(field in inner.properties)) refuse(`schema ${name}`, `${field} is required, but no property`);
+    const open = inner.additionalProperties === undefined && inner.unevaluatedProperties === undefined;
+    const part = inner === schema && parts.has(`#/components/schemas/${name}`);
+    if (inner.type === 'object' && (inner.properties || inner.allOf) && open && !part) refuse(`schema ${name} ${path}`, 'it is open: additionalProperties or unevaluatedProperties is missing');
+    if (inner.required) for (const field of inner.required) if (inner.properties && !(field in propertiesOf(inner))) refuse(`schema ${name}`, `${field} is required, but no property`);
   }
 }
 
