@@ -13,6 +13,7 @@
 #include "base/config.h"
 #include "base/embed.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/process.h"
 #include "base/program.h"
 #include "net/db.h"

@@ -12,8 +12,8 @@
 #include "worker.h"
 
 #include "auth/token.h"
-#include "base/buf.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "gateway/gateway.h"
 #include "net/db.h"
 #include "net/loop.h"

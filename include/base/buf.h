@@ -67,15 +67,7 @@ void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(
  * valid UTF-8 become U+FFFD. */
 void buf_add_json_str(struct buf *buf, const char *text, size_t len);
 
-/* Bytes of the valid UTF-8 sequence at `text`, at most `len`: 1..4, or 0 when there is none. */
-size_t buf_utf8_len(const char *text, size_t len);
-
 /* ST_OK, or ST_TOO_LARGE when a write did not fit. */
 MUST_CHECK enum status buf_status(const struct buf *buf);
-
-/* malloc that logs and aborts when memory is out; for small fixed-size objects only. Zeroed. */
-void *xcalloc(size_t count, size_t size);
-void *xrealloc(void *memory, size_t size);
-char *xstrdup(const char *text);
 
 #endif

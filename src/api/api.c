@@ -15,6 +15,7 @@
 #include "auth/ticket_memo.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/metrics.h"
 #include "net/client_ip.h"
 #include "net/rate_limit.h"

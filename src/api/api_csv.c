@@ -16,6 +16,7 @@
 
 #include "base/csv.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "selling/reservation.h"
 
 #include <inttypes.h>

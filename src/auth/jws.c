@@ -16,6 +16,7 @@
 
 #include "base/base64url.h"
 #include "base/json.h"
+#include "base/memory.h"
 
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>

@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/hash.h"
+#include "base/memory.h"
 
 struct slot {
     uint64_t text, owner; /* hashes */

@@ -12,6 +12,7 @@
 #include "auth/claims.h"
 #include "auth/jws.h"
 #include "base/json.h"
+#include "base/memory.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -2,13 +2,13 @@
 /*
  * buf: a growing byte buffer whose maximum is fixed at init.
  *
- * Failure is sticky, so that a writer of many small pieces checks once, at the end. Called by: all
- * layers. Also the allocators that abort: for small fixed-size objects, whose absence nothing could
- * be done about.
+ * Failure is sticky, so that a writer of many small pieces checks once, at the end. Called by: all folders.
+ * Owns: the memory of each buffer.
  */
 #include "base/buf.h"
 
-#include "base/log.h"
+#include "base/memory.h"
+#include "base/utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,41 +137,6 @@ void buf_printf(struct buf *buf, const char *format, ...)
     buf->len += (size_t)need;
 }
 
-/* Unicode 15, table 3-7: which second bytes may follow which first ones. */
-static const struct utf8_row {
-    unsigned char first, last, second_min, second_max;
-    size_t len;
-} utf8_rows[] = {
-    {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
-    {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
-    {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-};
-
-static bool utf8_follows(const struct utf8_row *row, const unsigned char *s, size_t len)
-{
-    if (len < row->len || s[1] < row->second_min || s[1] > row->second_max)
-        return false;
-    for (size_t i = 2; i < row->len; i++) {
-        if ((s[i] & 0xc0) != 0x80)
-            return false;
-    }
-    return true;
-}
-
-size_t buf_utf8_len(const char *text, size_t len)
-{
-    const unsigned char *s = (const unsigned char *)text;
-    if (len == 0)
-        return 0;
-    if (s[0] < 0x80)
-        return 1;
-    for (size_t i = 0; i < sizeof(utf8_rows) / sizeof(utf8_rows[0]); i++) {
-        if (s[0] >= utf8_rows[i].first && s[0] <= utf8_rows[i].last)
-            return utf8_follows(&utf8_rows[i], s, len) ? utf8_rows[i].len : 0;
-    }
-    return 0;
-}
-
 static void add_escape(struct buf *buf, unsigned char c)
 {
     static const char short_form[] = {
@@ -200,7 +165,7 @@ void buf_add_json_str(struct buf *buf, const char *text, size_t len)
             i++;
             continue;
         }
-        const size_t sequence = c >= 0x80 ? buf_utf8_len(text + i, len - i) : 0;
+        const size_t sequence = c >= 0x80 ? utf8_len(text + i, len - i) : 0;
         if (sequence > 0) {
             i += sequence;
             continue;
@@ -219,28 +184,4 @@ void buf_add_json_str(struct buf *buf, const char *text, size_t len)
 enum status buf_status(const struct buf *buf)
 {
     return buf->failed ? ST_TOO_LARGE : ST_OK;
-}
-
-static void *or_abort(void *memory)
-{
-    if (memory == NULL) {
-        log_error("out of memory");
-        abort();
-    }
-    return memory;
-}
-
-void *xcalloc(size_t count, size_t size)
-{
-    return or_abort(calloc(count > 0 ? count : 1, size > 0 ? size : 1));
-}
-
-void *xrealloc(void *memory, size_t size)
-{
-    return or_abort(realloc(memory, size > 0 ? size : 1));
-}
-
-char *xstrdup(const char *text)
-{
-    return or_abort(strdup(text));
 }

@@ -8,7 +8,7 @@
  */
 #include "base/config.h"
 
-#include "base/buf.h"
+#include "base/memory.h"
 
 #include <ctype.h>
 #include <errno.h>

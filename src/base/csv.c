@@ -12,7 +12,8 @@
  */
 #include "base/csv.h"
 
-#include "base/buf.h"
+#include "base/memory.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -68,17 +69,6 @@ static void refuse(struct csv *csv, uint64_t line, const char *detail)
     csv->state = STATE_ENDED;
 }
 
-static bool is_utf8(const char *text, size_t len)
-{
-    for (size_t i = 0; i < len;) {
-        const size_t sequence = buf_utf8_len(text + i, len - i);
-        if (sequence == 0)
-            return false;
-        i += sequence;
-    }
-    return true;
-}
-
 static void cell_add(struct csv *csv, char c)
 {
     if (csv->cells == CSV_CELLS_MAX)
@@ -98,7 +88,7 @@ static void cell_end(struct csv *csv)
         return;
     }
     char *text = csv->text[csv->cells];
-    if (!is_utf8(text, csv->cell_len)) {
+    if (!utf8_is_valid(text, csv->cell_len)) {
         refuse(csv, csv->cell_line, "The text is not UTF-8.");
         return;
     }

@@ -8,8 +8,8 @@
  */
 #include "base/log.h"
 
-#include "base/buf.h"
 #include "base/clock.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -87,7 +87,7 @@ static void add_escaped(struct line *line, const char *text)
     const size_t len = strnlen(text, TEXT_MAX_BYTES);
     for (size_t i = 0; i < len;) {
         const unsigned char c = (unsigned char)text[i];
-        const size_t sequence = buf_utf8_len(text + i, len - i);
+        const size_t sequence = utf8_len(text + i, len - i);
         char escape[8];
         if (c == '"' || c == '\\') {
             add(line, "\\", 1);

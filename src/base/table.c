@@ -13,8 +13,8 @@
 
 #include <stdlib.h>
 
-#include "base/buf.h"
 #include "base/hash.h"
+#include "base/memory.h"
 
 #define BUCKETS_MIN 8
 

@@ -8,7 +8,7 @@
  */
 #include "client/agenda.h"
 
-#include "base/buf.h"
+#include "base/memory.h"
 
 #include <assert.h>
 #include <stdlib.h>

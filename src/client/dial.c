@@ -19,6 +19,7 @@
 #include "client/dial.h"
 
 #include "base/buf.h"
+#include "base/memory.h"
 #include "client/dial_frame.h"
 
 #include <assert.h>

@@ -9,6 +9,7 @@
 #include "client/dial_frame.h"
 
 #include "base/buf.h"
+#include "base/memory.h"
 
 #include <assert.h>
 #include <stdlib.h>

@@ -13,6 +13,7 @@
 #include "base/program.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/process.h"
 #include "crowd/crowd_audit.h"
 #include "crowd/crowd_buyer.h"

@@ -18,6 +18,7 @@
 #include "crowd/crowd_audit.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "crowd/crowd_money.h"
 #include "crowd/crowd_sales.h"
 #include "net/db.h"

@@ -18,7 +18,7 @@
  */
 #include "crowd/crowd_check.h"
 
-#include "base/buf.h"
+#include "base/memory.h"
 
 #include <inttypes.h>
 #include <stdio.h>

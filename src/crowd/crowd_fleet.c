@@ -12,8 +12,8 @@
  */
 #include "crowd/crowd_fleet.h"
 
-#include "base/buf.h"
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/process.h"
 #include "crowd/crowd_report.h"
 

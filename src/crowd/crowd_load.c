@@ -8,8 +8,8 @@
  */
 #include "crowd/crowd_load.h"
 
-#include "base/buf.h"
 #include "base/clock.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 #include <sys/resource.h>

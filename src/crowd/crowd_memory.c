@@ -8,6 +8,7 @@
 
 #include "base/base64url.h"
 #include "base/clock.h"
+#include "base/memory.h"
 #include "crowd/crowd_scan.h"
 
 #include <inttypes.h>

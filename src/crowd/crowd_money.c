@@ -14,6 +14,7 @@
 #include "crowd/crowd_money.h"
 
 #include "base/json.h"
+#include "base/memory.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -11,6 +11,8 @@
  */
 #include "crowd/crowd_sales.h"
 
+#include "base/memory.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

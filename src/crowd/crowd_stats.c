@@ -6,7 +6,7 @@
  */
 #include "crowd/crowd_stats.h"
 
-#include "base/buf.h"
+#include "base/memory.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -8,7 +8,7 @@
  */
 #include "crowd/crowd_tally.h"
 
-#include "base/buf.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -11,6 +11,8 @@
  */
 #include "gateway/gateway_internal.h"
 
+#include "base/memory.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

@@ -8,7 +8,7 @@
  */
 #include "net/client_ip.h"
 
-#include "base/buf.h"
+#include "base/memory.h"
 
 #include <arpa/inet.h>
 #include <stdint.h>

@@ -29,9 +29,9 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/metrics.h"
 #include "net/db_link.h"
 

@@ -21,6 +21,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/memory.h"
 
 #define OPTIONS_MAX 4096
 

@@ -28,6 +28,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/memory.h"
 
 #define LIST_MAX      4096 /* bytes of all hosts, or addresses, of one connection string */
 #define ADDRESSES_MAX 64

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/buf.h"
+#include "base/memory.h"
 #include "base/prefetch.h"
 
 #define VALUE_MEMORY    64   /* of the library, for each header and query argument */

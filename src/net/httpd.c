@@ -34,9 +34,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "net/http_req_internal.h"
 #include "net/httpd_listen.h"
 

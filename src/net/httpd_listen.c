@@ -23,8 +23,8 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#include "base/buf.h"
 #include "base/log.h"
+#include "base/memory.h"
 
 #define BACKLOG         4096 /* the kernel cuts it to net.core.somaxconn */
 #define QUEUES          8

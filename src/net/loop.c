@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <uv.h>
 
-#include "base/buf.h"
+#include "base/memory.h"
 
 /* A task that defers itself again and again shares the loop with the sockets: after so many rounds
  * they are polled (without sleeping) before it goes on. */

@@ -8,7 +8,7 @@
  */
 #include "net/rate_limit.h"
 
-#include "base/buf.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 #include <string.h>

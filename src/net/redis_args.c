@@ -11,6 +11,8 @@
  */
 #include "net/redis_link.h"
 
+#include "base/memory.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
+#include "base/memory.h"
 #include "net/redis_link.h"
 
 struct redis_sub {

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/un.h>
 
-#include "base/buf.h"
+#include "base/memory.h"
 
 static void secret_free(char *text)
 {

@@ -29,7 +29,9 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/metrics.h"
+#include "base/utf8.h"
 #include "net/ws_accept.h"
 #include "net/ws_closing.h"
 #include "net/ws_context.h"
@@ -199,19 +201,10 @@ static void conn_gone(struct ws_conn *conn)
 /* ---- messages in ---- */
 
 /* Strict: no overlong forms, no surrogates, nothing above U+10FFFF. */
-static bool is_utf8(const char *text, size_t len)
-{
-    size_t one;
-    for (size_t at = 0; at < len; at += one)
-        if ((one = buf_utf8_len(text + at, len - at)) == 0)
-            return false;
-    return true;
-}
-
 static void deliver(struct ws_conn *conn, const char *text, size_t len)
 {
     const struct ws_opts *opts = &conn->server->opts;
-    if (is_utf8(text, len))
+    if (utf8_is_valid(text, len))
         opts->on_message(opts->arg, conn, text, len);
     else
         ws_conn_close(conn, 1007, "not UTF-8");

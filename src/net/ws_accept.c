@@ -22,8 +22,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/buf.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "net/ws_handshake.h"
 
 #define HANDSHAKE_MS 5000

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
+#include "base/memory.h"
 
 #define LINGER_MS 3000
 #define SWEEP_MS  100

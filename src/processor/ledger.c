@@ -31,6 +31,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/crash.h"
+#include "base/memory.h"
 #include "base/metrics.h"
 
 #include <inttypes.h>

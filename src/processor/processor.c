@@ -17,6 +17,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "queue/catalog.h"
 #include "selling/reservation.h"
 

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/crash.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/metrics.h"
 #include "queue/catalog.h"
 #include "queue/index.h"

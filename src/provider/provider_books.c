@@ -6,7 +6,7 @@
  */
 #include "provider/provider_books.h"
 
-#include "base/buf.h"
+#include "base/memory.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/memory.h"
 
 #include <inttypes.h>
 #include <stdio.h>

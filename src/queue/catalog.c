@@ -19,7 +19,7 @@
 #include "queue/catalog.h"
 
 #include "auth/token.h"
-#include "base/buf.h"
+#include "base/memory.h"
 #include "base/metrics.h"
 #include "base/table.h"
 #include "queue/catalog_lookup.h"

@@ -17,6 +17,7 @@
 #include "queue/catalog_lookup.h"
 
 #include "base/buf.h"
+#include "base/memory.h"
 #include "base/metrics.h"
 
 #include <stdlib.h>

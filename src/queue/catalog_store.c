@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/memory.h"
 
 #include <inttypes.h>
 #include <stdio.h>

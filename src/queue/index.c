@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
+#include "base/memory.h"
 
 #define FORMAT      1
 #define SAMPLES_MAX 100000

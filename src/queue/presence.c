@@ -15,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/hash.h"
+#include "base/memory.h"
 #include "base/prefetch.h"
 
 #define WAYS       8

@@ -8,6 +8,8 @@
  */
 #include "queue/queue_internal.h"
 
+#include "base/memory.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

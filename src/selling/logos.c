@@ -10,6 +10,7 @@
 #include "selling/logos.h"
 
 #include "base/json.h"
+#include "base/memory.h"
 #include "queue/catalog.h"
 
 #include <stdlib.h>

@@ -12,6 +12,7 @@
 #include "selling/reservation.h"
 
 #include "base/buf.h"
+#include "base/memory.h"
 
 #include <inttypes.h>
 #include <stdio.h>

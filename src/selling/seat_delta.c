@@ -9,6 +9,8 @@
  */
 #include "selling/seat_delta.h"
 
+#include "base/memory.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>

@@ -17,8 +17,8 @@
  */
 #include "selling/seat_map.h"
 
-#include "base/buf.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/metrics.h"
 #include "base/table.h"
 

@@ -3,7 +3,7 @@
  * position: what a pod would show: argv[1] is a file with the rank index, places come one to a line;
  * their positions go out the same way.
  */
-#include "base/buf.h"
+#include "base/memory.h"
 #include "queue/index.h"
 
 #include <inttypes.h>

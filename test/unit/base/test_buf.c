@@ -9,7 +9,6 @@
 
 #include "base/buf.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static void an_empty_buffer(void **state)
@@ -200,32 +199,6 @@ static void json_strings_that_are_no_utf8(void **state)
     EXPECT_JSON("\xc3", "\"" BAD "\"");
 }
 
-static void utf8_lengths(void **state)
-{
-    (void)state;
-    assert_int_equal(buf_utf8_len("", 0), 0);
-    assert_int_equal(buf_utf8_len("a", 1), 1);
-    assert_int_equal(buf_utf8_len("\0", 1), 1);
-    assert_int_equal(buf_utf8_len("\xc3\xa9", 2), 2);
-    assert_int_equal(buf_utf8_len("\xc3\xa9", 1), 0);
-    assert_int_equal(buf_utf8_len("\xc1\x81", 2), 0);
-    assert_int_equal(buf_utf8_len("\xf5\x80\x80\x80", 4), 0);
-}
-
-static void allocators(void **state)
-{
-    (void)state;
-    unsigned char *zeroed = xcalloc(3, 5);
-    for (int i = 0; i < 15; i++)
-        assert_int_equal(zeroed[i], 0);
-    free(zeroed);
-    free(xcalloc(0, 0));
-    char *copy = xstrdup("text");
-    copy = xrealloc(copy, 100);
-    assert_string_equal(copy, "text");
-    free(copy);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -240,8 +213,6 @@ int main(void)
         cmocka_unit_test(printf_at_the_maximum),
         cmocka_unit_test(json_strings),
         cmocka_unit_test(json_strings_that_are_no_utf8),
-        cmocka_unit_test(utf8_lengths),
-        cmocka_unit_test(allocators),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
