@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Writes the C file that carries lua/, sql/, web/ and docs/openapi.json inside the binary
+# Writes the C file that carries lua/, sql/migrations/, sql/functions/, web/ and docs/openapi.json inside the binary
 # (include/embed.h). Needs nothing but od, awk, gzip and sha256sum. Each Lua entry is lua/shared.lua, a newline, and the script
 # itself: scripts cannot call one another inside Redis, so what they share is prepended here.
 
@@ -67,26 +67,38 @@ close_table() {
     count=0
 }
 
+# files FOLDER PATTERN: what is to be embedded, one a line, in order of name. A folder without any is a
+# mistake. To be called in an assignment: only there does the shell end when it fails.
+files() {
+    found=$(find "$1" -type f -name "$2" ! -name '.*' | sort)
+    [ -n "$found" ] || { echo "src/embed.sh: no $2 below $1/" >&2; return 1; }
+    printf '%s\n' "$found"
+}
+
 table=
 printf '/* Made by src/embed.sh. Do not edit. */\n\n#include <stddef.h>\n\n#include "base/embed.h"\n\n'
 
-shared=lua/shared.lua
-[ -e "$shared" ] || shared=/dev/null
-for file in lua/*.lua; do
-    if [ ! -e "$file" ] || [ "$file" = lua/shared.lua ]; then continue; fi
+shared=$(files lua shared.lua)
+scripts=$(files lua '*.lua')
+for file in $scripts; do
+    [ "$file" != "$shared" ] || continue
     entry lua "$(basename "$file" .lua)" <<END
 $(cat "$shared" && echo && cat "$file")
 END
 done
 close_table lua
 
-for file in sql/*.sql; do
-    [ -e "$file" ] || continue
-    entry sql "$(basename "$file")" <"$file"
+for folder in migrations functions; do
+    scripts=$(files "sql/$folder" '*.sql')
+    for file in $scripts; do
+        entry "$folder" "${file##*/}" <"$file"
+    done
+    close_table "$folder"
 done
-close_table sql
+generation=$(cut -d ' ' -f 1 sql/functions/generation)
+printf 'const long embed_functions_generation = %d;\n\n' "$generation"
 
-find web -type f ! -name '.*' | sort >"$scratch.list"
+files web '*' >"$scratch.list"
 while read -r file; do
     entry web "${file#web/}" <"$file"
 done <"$scratch.list"

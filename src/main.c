@@ -324,9 +324,9 @@ static int serve_main(struct config *config, int argc, char **argv)
 
 /* ---- migrate ---- */
 
-static void say_applied(const char *name)
+static void say_line(const char *line)
 {
-    (void)printf("applied %s\n", name);
+    (void)puts(line);
 }
 
 static int migrate_main(struct config *config, int argc, char **argv)
@@ -335,7 +335,7 @@ static int migrate_main(struct config *config, int argc, char **argv)
     if (argc > 1) {
         const bool help = strcmp(argv[1], "--help") == 0;
         (void)fprintf(help ? stdout : stderr,
-                      "Usage: tiketi migrate\n\nApplies the migrations that DATABASE_URL lacks. "
+                      "Usage: tiketi migrate\n\nBrings the database at DATABASE_URL to this program's schema. "
                       "Safe to run from several pods at once.\n");
         return help ? 0 : EXIT_USAGE;
     }
@@ -343,12 +343,13 @@ static int migrate_main(struct config *config, int argc, char **argv)
         (void)fprintf(stderr, "tiketi: %s\n", error);
         return EXIT_CONFIG;
     }
-    struct db_migration *list = xcalloc(embed_sql_count + 1, sizeof(*list));
-    for (size_t i = 0; i < embed_sql_count; i++)
-        list[i] = (struct db_migration){.name = embed_sql[i].name, .sql = embed_sql[i].data};
+    const struct db_schema schema = {.migrations = embed_migrations,
+                                     .migration_count = embed_migrations_count,
+                                     .functions = embed_functions,
+                                     .function_count = embed_functions_count,
+                                     .generation = embed_functions_generation};
     const enum status st =
-        db_migrate(config->database_url, list, embed_sql_count, say_applied, error, sizeof(error));
-    free(list);
+        db_migrate(config->database_url, &schema, say_line, error, sizeof(error));
     if (st != ST_OK)
         (void)fprintf(stderr, "tiketi migrate: %s\n", error);
     return st == ST_OK ? 0 : 1;

@@ -7,18 +7,21 @@
 #include <stddef.h>
 
 struct embed {
-    const char *name; /* "join"; "001_events.sql"; a path below web/ */
+    const char *name; /* "join"; "0001_initial.sql"; a path below web/ */
     const char *data; /* NUL-terminated; len does not count the NUL */
     size_t len;
-    const char *hash; /* sixteen hex digits of its SHA-256: an ETag for what is served as it is */
+    const char *hash; /* sixteen hex digits of its SHA-256: an ETag, a migration's checksum */
     const char *gz;   /* of embed_web: compressed, where that is smaller; else NULL */
     size_t gz_len;
 };
 
 extern const struct embed embed_lua[]; /* each with lua/shared.lua in front */
 extern const size_t embed_lua_count;
-extern const struct embed embed_sql[]; /* in order of name */
-extern const size_t embed_sql_count;
+extern const struct embed embed_migrations[]; /* sql/migrations, in order of name */
+extern const size_t embed_migrations_count;
+extern const struct embed embed_functions[]; /* sql/functions */
+extern const size_t embed_functions_count;
+extern const long embed_functions_generation; /* sql/functions/generation */
 extern const struct embed embed_web[];
 extern const size_t embed_web_count;
 extern const char embed_web_hash[];     /* of all of web/ together */

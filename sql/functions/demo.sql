@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: MIT
 --
--- The event `make run` opens: a hall of 1,000 seats, guests welcome.
+-- demo
 
 -- Makes event `demo`, or lets it have these settings if it is there; opens it again if it was
 -- closed. Can be called any number of times. created | updated | unchanged
-CREATE FUNCTION demo_event(threshold integer DEFAULT 1000, interval_ms integer DEFAULT 10000)
+CREATE OR REPLACE FUNCTION demo_event(threshold integer DEFAULT 1000, interval_ms integer DEFAULT 10000)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 DECLARE
     v_wanted jsonb := jsonb_build_object('threshold', demo_event.threshold,

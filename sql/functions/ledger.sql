@@ -1,43 +1,17 @@
 -- SPDX-License-Identifier: MIT
 --
--- ledger: what the consumer of the admission log does: copies the log to admissions, gives back
--- the auto-holds of those who went, holds seats for those who came, moves the cursor: all of it or
--- nothing, exactly once. Locks: the cursor, then as 003_reservations.sql says.
---
--- Here five hundred entries meet tables that grew a moment ago, of which the planner knows nothing
--- yet. So each entry looks its rows up in a subquery that cannot be turned into a join (LATERAL
--- with OFFSET 0, or a scalar one), and no plan scans a table it takes for small.
-
-CREATE TABLE ledger_cursors (
-    event_id text COLLATE "C" PRIMARY KEY,
-    consumed text NOT NULL DEFAULT '0-0', -- stream id of the last entry copied
-    admitted bigint NOT NULL DEFAULT 0    -- its count of admissions
-);
+-- ledger
 
 -- A stream id as two numbers: texts would put 999-0 after 1000-0.
-CREATE FUNCTION stream_order(p_id text) RETURNS bigint[] LANGUAGE sql IMMUTABLE AS $$
+CREATE OR REPLACE FUNCTION stream_order(p_id text) RETURNS bigint[] LANGUAGE sql IMMUTABLE AS $$
     SELECT ARRAY[coalesce(nullif(split_part(p_id, '-', 1), ''), '0')::bigint,
                  coalesce(nullif(split_part(p_id, '-', 2), ''), '0')::bigint]
-$$;
-
--- The seats there are for admissions after the cursor. A buyer who holds seats before the log of
--- his admission has been copied is one of those, so what he was to be given is still theirs: else
--- he would be counted twice, and others kept waiting before seats that are free. (Only for ten
--- seconds: an entry that is still not copied then was lost with Redis.)
-CREATE FUNCTION seats_room(p_event text) RETURNS bigint LANGUAGE sql STABLE AS $$
-    SELECT seats_free(p_event) + coalesce((
-        SELECT sum(least(r.seat_count, coalesce((e.settings ->> 'autoHold')::integer, 1)))
-        FROM reservations r JOIN events e ON e.id = r.event_id
-        WHERE r.event_id = p_event AND NOT r.entered
-          AND r.created_at > clock_timestamp() - interval '10 seconds'
-          AND (r.status = 'confirmed'
-               OR (r.status = 'held' AND r.expires_at > clock_timestamp()))), 0)
 $$;
 
 -- Cursor and free seats (seats_room) in one snapshot. p_first: the first id of the stream, or NULL. `restarted`:
 -- that entry is at or below the cursor and yet was never copied: Redis lost the stream, its clock
 -- went back, and what stands in the new one would be passed over. known otherwise.
-CREATE FUNCTION ledger_state(p_event text, p_first text)
+CREATE OR REPLACE FUNCTION ledger_state(p_event text, p_first text)
 RETURNS TABLE (outcome text, body json, consumed text, admitted bigint, free bigint)
 LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN p_first IS NOT NULL AND c.event_id IS NOT NULL
@@ -51,7 +25,7 @@ $$;
 
 -- Puts the cursor back to the beginning, for a stream that was restarted: entries copied before
 -- have no effect again. reset | stale
-CREATE FUNCTION ledger_reset(p_event text, p_expected text)
+CREATE OR REPLACE FUNCTION ledger_reset(p_event text, p_expected text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE ledger_cursors SET consumed = '0-0', admitted = 0
@@ -59,88 +33,32 @@ BEGIN
     RETURN QUERY SELECT CASE WHEN FOUND THEN 'reset' ELSE 'stale' END, NULL::json;
 END $$;
 
--- Picks and locks up to p_groups groups of p_n adjacent seats, best first, and fills up with
--- scattered ones: a buyer who was let in gets seats while there are any. (grp, seat_id); the last
--- group may be smaller. Never waits.
-CREATE FUNCTION seats_pick_many(p_event text, p_n integer, p_groups integer)
-RETURNS TABLE (grp integer, seat_id bigint) LANGUAGE plpgsql AS $$
-DECLARE
-    v_now timestamptz := clock_timestamp();
-    v_all bigint[] := '{}';  -- group after group
-    v_try bigint[];
-    v_got bigint[];
+-- Puts the cursor at p_to, which is below p_expected: entries after it are read, those copied before
+-- have no effect again. rewound | stale
+CREATE OR REPLACE FUNCTION ledger_rewind(p_event text, p_expected text, p_to text)
+RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 BEGIN
-    FOR v_round IN 1..3 LOOP
-        EXIT WHEN p_n = 1 OR cardinality(v_all) >= p_groups * p_n;
-        SELECT array_agg(b.id ORDER BY b.section_rank, b.row_rank, b.number) INTO v_try FROM (
-            SELECT r.*, row_number() OVER (ORDER BY section_rank, row_rank, number) AS o FROM (
-                SELECT i.*,
-                       row_number() OVER (PARTITION BY section_rank, row_rank, island
-                                          ORDER BY number) AS nth,
-                       count(*) OVER (PARTITION BY section_rank, row_rank, island) AS size
-                FROM (SELECT s.id, s.section_rank, s.row_rank, s.number,
-                             s.number - row_number() OVER (PARTITION BY s.section_rank, s.row_rank
-                                                           ORDER BY s.number) AS island
-                      FROM seats s
-                      WHERE s.event_id = p_event AND NOT s.sold
-                        AND (s.status = 'available' OR s.held_until <= v_now)
-                        AND s.id <> ALL (v_all)) AS i) AS r
-            WHERE nth <= size - size % p_n) AS b
-        WHERE b.o <= p_groups * p_n - cardinality(v_all);
-        EXIT WHEN v_try IS NULL;
-        v_got := ARRAY(SELECT s.id FROM seats s WHERE s.id = ANY (v_try)
-                         AND (s.status = 'available' OR s.held_until <= v_now)
-                       ORDER BY s.id FOR UPDATE SKIP LOCKED);
-        -- Whole groups only; the seats of broken ones stay locked and may be of use below.
-        SELECT v_all || coalesce(array_agg(t.id ORDER BY t.o), '{}') INTO v_all
-        FROM unnest(v_try) WITH ORDINALITY AS t (id, o)
-        WHERE (t.o - 1) / p_n IN (
-            SELECT (u.o - 1) / p_n FROM unnest(v_try) WITH ORDINALITY AS u (id, o)
-            WHERE u.id = ANY (v_got) GROUP BY 1 HAVING count(*) = p_n);
-        EXIT WHEN v_got = v_try;
-    END LOOP;
-    v_got := ARRAY(SELECT s.id FROM seats s
-                   WHERE s.event_id = p_event AND NOT s.sold
-                     AND (s.status = 'available' OR s.held_until <= v_now)
-                     AND s.id <> ALL (v_all)
-                   ORDER BY s.section_rank, s.row_rank, s.number
-                   LIMIT p_groups * p_n - cardinality(v_all) FOR UPDATE SKIP LOCKED);
-    RETURN QUERY SELECT ((t.o - 1) / p_n)::integer + 1, t.id
-                 FROM unnest(v_all || v_got) WITH ORDINALITY AS t (id, o);
+    UPDATE ledger_cursors c SET consumed = p_to
+    WHERE c.event_id = p_event AND c.consumed = p_expected
+      AND stream_order(p_to) < stream_order(c.consumed);
+    RETURN QUERY SELECT CASE WHEN FOUND THEN 'rewound' ELSE 'stale' END, NULL::json;
 END $$;
 
--- Holds up to p_n seats for each of these admissions, in order of preference in their order. The
--- advisory locks are held; none of the buyers has a live hold. Returns how many got any.
-CREATE FUNCTION reservation_auto_hold(p_event events, p_n integer, p_buyers text[],
-                                      p_places bigint[])
-RETURNS bigint LANGUAGE plpgsql AS $$
-DECLARE
-    v_now timestamptz := clock_timestamp();
-    v_until timestamptz := v_now + coalesce((p_event.settings ->> 'holdMs')::bigint, 300000)
-                                   * interval '1 millisecond';
-    v_ids uuid[] := ARRAY(SELECT gen_random_uuid() FROM generate_series(1, cardinality(p_buyers)));
-    v_groups integer[];
-    v_seats bigint[];
-    v_made bigint;
-BEGIN
-    SELECT array_agg(p.grp), array_agg(p.seat_id) INTO v_groups, v_seats
-    FROM seats_pick_many(p_event.id, p_n, cardinality(p_buyers)) AS p;
-    IF v_seats IS NULL THEN
-        RETURN 0;
-    END IF;
-    INSERT INTO reservations (id, number, event_id, buyer, auto, place, epoch, seat_count, total,
-                              currency, created_at, expires_at)
-    SELECT v_ids[p.grp], reservation_code(nextval('reservation_number')), p_event.id,
-           p_buyers[p.grp], true, p_places[p.grp], p_event.epoch, count(*), sum(s.price),
-           min(s.currency), v_now, v_until
-    FROM unnest(v_groups, v_seats) AS p (grp, seat_id) JOIN seats s ON s.id = p.seat_id
-    GROUP BY p.grp;
-    GET DIAGNOSTICS v_made = ROW_COUNT;
-    PERFORM seats_take(p_event.id, v_seats,
-                       ARRAY(SELECT v_ids[t.grp] FROM unnest(v_groups) WITH ORDINALITY AS t (grp, o)
-                             ORDER BY t.o), v_until, v_now);
-    RETURN v_made;
-END $$;
+-- The admissions among these entries that are not over: still inside when the log was read, of
+-- this epoch, and no departure is known. In order of the log.
+CREATE OR REPLACE FUNCTION ledger_arrivals(p_event text, p_epoch bigint, p_entries jsonb)
+RETURNS TABLE (o bigint, buyer text, place bigint, epoch bigint, at bigint)
+LANGUAGE sql STABLE AS $$
+    SELECT e.o, e.buyer, e.place, e.epoch, e.at
+    FROM ROWS FROM (jsonb_to_recordset(p_entries) AS (departed boolean, buyer text, place bigint,
+             epoch bigint, at bigint, active boolean))
+         WITH ORDINALITY AS e (departed, buyer, place, epoch, at, active, o)
+    WHERE NOT e.departed AND e.active AND e.epoch = p_epoch
+      AND (SELECT true FROM admissions a
+           WHERE a.event_id = p_event AND a.epoch = e.epoch AND a.buyer = e.buyer
+             AND a.place = e.place AND a.departed LIMIT 1) IS NULL
+    ORDER BY e.o
+$$;
 
 -- p_entries: [{id, kind, departed, buyer, place, epoch, at, inside, threshold, n, active}] of the
 -- log after p_expected and up to p_new, in its order; at most 500. `active`: still inside when the
@@ -152,7 +70,7 @@ END $$;
 --   stale       another consumer has moved the cursor: nothing changed; consumed says where it is
 --   not-newer   p_new is not above p_expected: nothing changed
 --   not-found
-CREATE FUNCTION ledger_consume(p_event text, p_expected text, p_new text, p_entries jsonb)
+CREATE OR REPLACE FUNCTION ledger_consume(p_event text, p_expected text, p_new text, p_entries jsonb)
 RETURNS TABLE (outcome text, body json, consumed text, admitted bigint, free bigint, held bigint)
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
@@ -313,28 +231,12 @@ BEGIN
         FROM arrived GROUP BY chunk
     )
     SELECT 'consumed', c.body, p_new, v_admitted, f.free, v_held
-    FROM (SELECT seats_room(p_event) AS free) AS f LEFT JOIN chunks c ON true ORDER BY c.chunk;
+    FROM (SELECT seats_room(p_event) AS free OFFSET 0) AS f LEFT JOIN chunks c ON true ORDER BY c.chunk;
 END $$;
-
--- The admissions among these entries that are not over: still inside when the log was read, of
--- this epoch, and no departure is known. In order of the log.
-CREATE FUNCTION ledger_arrivals(p_event text, p_epoch bigint, p_entries jsonb)
-RETURNS TABLE (o bigint, buyer text, place bigint, epoch bigint, at bigint)
-LANGUAGE sql STABLE AS $$
-    SELECT e.o, e.buyer, e.place, e.epoch, e.at
-    FROM ROWS FROM (jsonb_to_recordset(p_entries) AS (departed boolean, buyer text, place bigint,
-             epoch bigint, at bigint, active boolean))
-         WITH ORDINALITY AS e (departed, buyer, place, epoch, at, active, o)
-    WHERE NOT e.departed AND e.active AND e.epoch = p_epoch
-      AND (SELECT true FROM admissions a
-           WHERE a.event_id = p_event AND a.epoch = e.epoch AND a.buyer = e.buyer
-             AND a.place = e.place AND a.departed LIMIT 1) IS NULL
-    ORDER BY e.o
-$$;
 
 -- One page of spent places, in order of buyer ids above p_after: the highest place each has used
 -- up, by a departure or by having bought.
-CREATE FUNCTION spent_page(p_event text, p_epoch bigint, p_after text, p_limit integer)
+CREATE OR REPLACE FUNCTION spent_page(p_event text, p_epoch bigint, p_after text, p_limit integer)
 RETURNS TABLE (buyer text, place bigint) LANGUAGE sql STABLE
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashagg = off AS $$
     -- Each half by itself in the order of its index, and no further than the page.

@@ -1,14 +1,48 @@
 -- SPDX-License-Identifier: MIT
 --
--- csv: a hall of 100,000 seats in one transaction, and out again page by page.
+-- seat
 
--- The order of the hall is seats_best for what is not sold; this is the rest. Of its own, and not one
--- index of all, so that a hall is filled and holds are taken at the same cost as before.
-CREATE INDEX seats_sold ON seats (event_id, section_rank, row_rank, number) WHERE sold;
+-- The seats a body of seats_add means, as one list; or why it is refused.
+CREATE OR REPLACE FUNCTION seats_read(p_body jsonb, OUT list jsonb, OUT refused json) LANGUAGE plpgsql
+IMMUTABLE AS $$
+DECLARE
+    v_price CONSTANT jsonb := '{"price": [0, 1000000000000], "currency": "currency"}';
+    v_grid jsonb := p_body -> 'grid';
+BEGIN
+    list := p_body -> 'seats';
+    IF (list IS NULL) = (v_grid IS NULL) THEN
+        refused := refusal('Either seats or grid is needed.', 'seats');
+    ELSIF p_body - 'seats' - 'grid' <> '{}' THEN
+        refused := fields_refusal(p_body - 'seats' - 'grid', '', '{}');
+    ELSIF list IS NOT NULL THEN
+        IF jsonb_typeof(list) <> 'array' OR list = '[]' THEN
+            refused := refusal('seats must be a list of seats.', 'seats');
+            RETURN;
+        END IF;
+        FOR i IN 0 .. jsonb_array_length(list) - 1 LOOP
+            refused := fields_refusal(list -> i, format('seats[%s].', i), v_price ||
+                '{"section": "text", "row": "text", "number": [1, 1000000]}');
+            EXIT WHEN refused IS NOT NULL;
+        END LOOP;
+    ELSE
+        refused := fields_refusal(v_grid, 'grid.', v_price ||
+            '{"section": "text", "rows": [1, 1000], "seatsPerRow": [1, 1000]}');
+        IF refused IS NULL
+            AND (v_grid ->> 'rows')::bigint * (v_grid ->> 'seatsPerRow')::bigint > 100000 THEN
+            refused := refusal('An event has at most 100,000 seats.', 'grid.rows');
+        ELSIF refused IS NULL THEN
+            SELECT jsonb_agg(jsonb_build_object(
+                'section', v_grid -> 'section', 'row', r::text, 'number', n,
+                'price', v_grid -> 'price', 'currency', v_grid -> 'currency') ORDER BY r, n)
+            INTO list FROM generate_series(1, (v_grid ->> 'rows')::integer) AS r,
+                           generate_series(1, (v_grid ->> 'seatsPerRow')::integer) AS n;
+        END IF;
+    END IF;
+END $$;
 
 -- Adds seats given as columns, to an event that is locked. One currency, checked by the caller. Which
 -- seat is given twice or exists already, by its number in the list (bad); NULL: all were added.
-CREATE FUNCTION seats_insert(p_event text, p_sections text[], p_rows text[], p_numbers integer[],
+CREATE OR REPLACE FUNCTION seats_insert(p_event text, p_sections text[], p_rows text[], p_numbers integer[],
                              p_prices bigint[], p_currency text, OUT added bigint, OUT bad bigint)
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -53,7 +87,7 @@ BEGIN
 END $$;
 
 -- The seats are in: the audit, and the event's version.
-CREATE FUNCTION seats_added(p_event text, p_who text, p_added bigint)
+CREATE OR REPLACE FUNCTION seats_added(p_event text, p_who text, p_added bigint)
 RETURNS TABLE (outcome text, body json) LANGUAGE sql AS $$
     INSERT INTO audit (event_id, who, verb, before, after)
     SELECT id, p_who, 'seats', jsonb_build_object('seats', seats),
@@ -62,7 +96,11 @@ RETURNS TABLE (outcome text, body json) LANGUAGE sql AS $$
     RETURNING 'added', json_build_object('added', p_added, 'seats', seats, 'version', version)
 $$;
 
--- As it was (002), in other words: added | not-found | conflict | invalid.
+-- added | not-found | conflict (a seat exists already, the event is closed) | invalid.
+-- p_body: {"seats": [{section, row, number, price, currency}]} or
+--         {"grid": {section, rows, seatsPerRow, price, currency}} with rows "1", "2", ...
+-- One currency per event. Counts as a change of the event: its version rises, so that the live
+-- copies learn how many seats there are.
 CREATE OR REPLACE FUNCTION seats_add(p_event text, p_who text, p_body jsonb)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 DECLARE
@@ -116,7 +154,7 @@ END $$;
 
 -- The same for a file whose first seat stands in its second line: added | not-found | stale (p_version,
 -- where given, is no longer the stored one) | conflict | invalid, with the line where there is one.
-CREATE FUNCTION seats_import(p_event text, p_who text, p_version bigint, p_sections text[],
+CREATE OR REPLACE FUNCTION seats_import(p_event text, p_who text, p_version bigint, p_sections text[],
                              p_rows text[], p_numbers integer[], p_prices bigint[], p_currency text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 DECLARE
@@ -152,18 +190,41 @@ BEGIN
     END IF;
 END $$;
 
--- A text as a cell (RFC 4180). A spreadsheet takes what begins with = + - @, a tab or a CR for a
--- formula: so that gets an apostrophe in front.
-CREATE FUNCTION csv_text(p_text text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN guarded ~ '[",\r\n]' THEN '"' || replace(guarded, '"', '""') || '"'
-                ELSE guarded END
-    FROM (SELECT CASE WHEN p_text ~ '^[-=+@\t\r]' THEN '''' || p_text ELSE p_text END) AS g (guarded)
-$$;
+-- found (body is the map, of this version) | unchanged (p_known is its version; no body) | not-found
+-- (a draft's map is not public). Order and layout of the text are a contract: src/seat_delta.c reads
+-- ids and statuses out of it.
+CREATE OR REPLACE FUNCTION seat_map_text(p_event text, p_known bigint)
+RETURNS TABLE (outcome text, body text, version bigint) LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_version bigint;
+BEGIN
+    IF NOT EXISTS (SELECT FROM events WHERE id = p_event AND status <> 'draft') THEN
+        RETURN QUERY SELECT 'not-found', NULL::text, 0::bigint;
+        RETURN;
+    END IF;
+    SELECT coalesce(sum(s.version + (s.status = 'held' AND s.held_until <= v_now)::integer), 0)
+    INTO v_version FROM seats s WHERE s.event_id = p_event;
+    IF v_version = p_known THEN
+        RETURN QUERY SELECT 'unchanged', NULL::text, v_version;
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT 'found', concat('{"version":', m.version, ',"seats":[', m.seats, ']}'), m.version
+    FROM (SELECT coalesce(sum(s.version + s.lapsed::integer), 0)::bigint AS version,
+                 string_agg(concat(
+                     '{"id":"', s.id, '","section":', to_json(s.section), ',"row":', to_json(s.row),
+                     ',"number":', s.number, ',"price":', s.price, ',"currency":"', s.currency,
+                     '","status":"', CASE WHEN s.lapsed THEN 'available' ELSE s.status END, '"}'),
+                     ',' ORDER BY s.section_rank, s.row_rank, s.number) AS seats
+          FROM (SELECT *, status = 'held' AND held_until <= v_now AS lapsed
+                FROM seats WHERE event_id = p_event) AS s) AS m;
+END $$;
 
 -- A page of the hall as CSV, after the seat with these ranks and number: its lines (body), and the
 -- ranks and number of its last seat; NULL: there are no more. A hold that is past its time is shown as
 -- what it is: available.
-CREATE FUNCTION seats_csv(p_event text, p_section_rank integer, p_row_rank integer, p_number integer,
+CREATE OR REPLACE FUNCTION seats_csv(p_event text, p_section_rank integer, p_row_rank integer, p_number integer,
                           p_limit integer)
 RETURNS TABLE (lines text, section_rank integer, row_rank integer, number integer)
 LANGUAGE sql STABLE AS $$
@@ -196,3 +257,86 @@ LANGUAGE sql STABLE AS $$
            (array_agg(l.number ORDER BY l.section_rank DESC, l.row_rank DESC, l.number DESC))[1]
     FROM line l
 $$;
+
+CREATE OR REPLACE FUNCTION seats_free(p_event text) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT count(*) FROM seats
+    WHERE event_id = p_event AND NOT sold
+      AND (status = 'available' OR held_until <= clock_timestamp())
+$$;
+
+-- The seats there are for admissions after the cursor. A buyer who holds seats before the log of
+-- his admission has been copied is one of those, so what he was to be given is still theirs: else
+-- he would be counted twice, and others kept waiting before seats that are free. (Only for ten
+-- seconds: an entry that is still not copied then was lost with Redis.)
+CREATE OR REPLACE FUNCTION seats_room(p_event text) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT seats_free(p_event) + coalesce((
+        SELECT sum(least(r.seat_count, coalesce((e.settings ->> 'autoHold')::integer, 1)))
+        FROM reservations r JOIN events e ON e.id = r.event_id
+        WHERE r.event_id = p_event AND NOT r.entered
+          AND r.created_at > clock_timestamp() - interval '10 seconds'
+          AND (r.status = 'confirmed'
+               OR (r.status = 'held' AND r.expires_at > clock_timestamp()))), 0)
+$$;
+
+-- Gives locked seats (p_seats[i] to reservation p_owners[i]) until p_until; NULL: for good. What
+-- other, lapsed holds had of them is ended.
+CREATE OR REPLACE FUNCTION seats_take(p_event text, p_seats bigint[], p_owners uuid[], p_until timestamptz,
+                           p_now timestamptz)
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    WITH ended AS (
+        UPDATE reservation_seats SET live = false
+        WHERE event_id = p_event AND seat_id = ANY (p_seats) AND live
+          AND reservation_id <> ALL (p_owners)
+        RETURNING reservation_id
+    )
+    -- His own payment or the sweeper may be at that row and waiting for our seat: then it is they
+    -- who end it.
+    UPDATE reservations SET status = 'expired'
+    WHERE id IN (SELECT id FROM reservations
+                 WHERE id IN (SELECT reservation_id FROM ended) AND status = 'held'
+                   AND expires_at <= p_now
+                 FOR UPDATE SKIP LOCKED);
+    UPDATE seats SET status = CASE WHEN p_until IS NULL THEN 'sold' ELSE 'held' END,
+                     holder = t.owner, held_until = p_until,
+                     version = version + CASE status WHEN 'held' THEN 2 ELSE 1 END
+    FROM unnest(p_seats, p_owners) AS t (seat, owner)
+    WHERE id = t.seat;
+    INSERT INTO reservation_seats (reservation_id, event_id, seat_id)
+    SELECT t.owner, p_event, t.seat FROM unnest(p_seats, p_owners) AS t (seat, owner)
+    ON CONFLICT (reservation_id, seat_id) DO UPDATE SET live = true;
+END $$;
+
+-- Locks and gives back what these reservations still hold, but p_keep. Their rows are locked.
+CREATE OR REPLACE FUNCTION seats_release(p_reservations uuid[], p_keep bigint[] DEFAULT '{}')
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_seats bigint[];
+BEGIN
+    SELECT array_agg(s.id) INTO v_seats FROM (
+        SELECT id FROM seats
+        WHERE id IN (SELECT seat_id FROM reservation_seats
+                     WHERE reservation_id = ANY (p_reservations) AND live)
+          AND holder = ANY (p_reservations) AND status = 'held'
+        ORDER BY id FOR UPDATE) AS s;
+    UPDATE reservation_seats SET live = false
+    WHERE reservation_id = ANY (p_reservations) AND seat_id = ANY (v_seats) AND live;
+    UPDATE seats SET status = 'available', holder = NULL, held_until = NULL, version = version + 1
+    WHERE id = ANY (v_seats) AND id <> ALL (p_keep);
+END $$;
+
+-- Takes sold seats back. The reservation's row is locked.
+CREATE OR REPLACE FUNCTION seats_unsell(p_reservation uuid) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_seats bigint[];
+BEGIN
+    v_seats := ARRAY(SELECT s.id FROM seats s
+                     WHERE s.id IN (SELECT seat_id FROM reservation_seats
+                                    WHERE reservation_id = p_reservation AND live)
+                       AND s.holder = p_reservation AND s.status = 'sold'
+                     ORDER BY s.id FOR UPDATE);
+    UPDATE reservation_seats SET live = false
+    WHERE reservation_id = p_reservation AND seat_id = ANY (v_seats);
+    UPDATE seats SET status = 'available', holder = NULL, version = version + 1
+    WHERE id = ANY (v_seats);
+END $$;

@@ -1,0 +1,251 @@
+-- SPDX-License-Identifier: MIT
+--
+-- event
+
+CREATE OR REPLACE FUNCTION event_settings(p_event jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+    SELECT coalesce(jsonb_object_agg(k, p_event -> k), '{}')
+    FROM unnest(ARRAY['threshold', 'intervalMs', 'idleTimeoutMs', 'sessionLimitMs', 'holdMs',
+                      'surge', 'outflowPerMinute', 'autoHold', 'maxSeats', 'allowGuests']) AS k
+    WHERE p_event ? k
+$$;
+
+CREATE OR REPLACE FUNCTION branding_public(e events) RETURNS json LANGUAGE sql IMMUTABLE AS $$
+    SELECT json_build_object(
+        'name', coalesce(e.branding ->> 'name', ''), 'primary', e.branding ->> 'primary',
+        'background', e.branding ->> 'background',
+        'logo', CASE WHEN e.branding ->> 'logo' IS NOT NULL
+                     THEN '/brand/' || e.id || '/logo?v=' || (e.branding ->> 'logo') END)
+$$;
+
+-- The public face of an event: flat, in the order of the documentation.
+CREATE OR REPLACE FUNCTION event_public(e events) RETURNS json LANGUAGE sql STABLE AS $$
+    SELECT json_build_object(
+        'id', e.id, 'title', e.title, 'artist', e.artist, 'venue', e.venue,
+        'startsAt', rfc3339(e.starts_at), 'opensAt', rfc3339(e.opens_at),
+        'closesAt', rfc3339(e.closes_at), 'status', e.status, 'message', nullif(e.message, ''),
+        'version', e.version,
+        'threshold', e.settings -> 'threshold', 'intervalMs', e.settings -> 'intervalMs',
+        'idleTimeoutMs', e.settings -> 'idleTimeoutMs',
+        'sessionLimitMs', e.settings -> 'sessionLimitMs', 'holdMs', e.settings -> 'holdMs',
+        'surge', coalesce(e.settings -> 'surge', '[]'),
+        'outflowPerMinute', coalesce(e.settings -> 'outflowPerMinute', '0'),
+        'autoHold', coalesce(e.settings -> 'autoHold', '1'),
+        'maxSeats', coalesce(e.settings -> 'maxSeats', '4'),
+        'allowGuests', coalesce(e.settings -> 'allowGuests', 'true'),
+        'branding', branding_public(e))
+$$;
+
+-- All of it, for the program. `opened` means that places have been given: a live copy that is
+-- missing then was lost, and has to be restored rather than begun. (A flag set when the organizer
+-- opens the sale would make the first live copy look like a lost one.)
+CREATE OR REPLACE FUNCTION event_row(e events) RETURNS json LANGUAGE sql STABLE AS $$
+    SELECT (event_public(e)::jsonb || jsonb_build_object(
+        'owner', e.owner, 'epoch', e.epoch, 'lastPlace', e.last_place, 'seats', e.seats,
+        'opened', e.last_place > 0,
+        'freeSeats', CASE WHEN e.seats > 0 THEN seats_room(e.id) ELSE 0 END,
+        'freeAdmitted', coalesce(c.admitted, 0), 'freeId', coalesce(c.consumed, '0-0')))::json
+    FROM (VALUES (1)) AS one LEFT JOIN ledger_cursors c ON c.event_id = e.id
+$$;
+
+-- What is to be stored of p_event's branding; a new logo bears p_version. `newLogo` is the logo
+-- itself, '' for none any more, and missing where it stays.
+CREATE OR REPLACE FUNCTION branding_of(p_event jsonb, p_before jsonb, p_version bigint)
+RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+    SELECT jsonb_strip_nulls(jsonb_build_object(
+        'name', nullif(p_event -> 'branding' ->> 'name', ''),
+        'primary', p_event -> 'branding' -> 'primary',
+        'background', p_event -> 'branding' -> 'background',
+        'logo', CASE WHEN NOT p_event ? 'newLogo' THEN p_before -> 'logo'
+                     WHEN p_event ->> 'newLogo' <> '' THEN to_jsonb(p_version) END))
+$$;
+
+CREATE OR REPLACE FUNCTION logo_store(p_event jsonb, p_id text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT p_event ? 'newLogo' THEN
+        RETURN;
+    END IF;
+    DELETE FROM logos WHERE event_id = p_id;
+    INSERT INTO logos (event_id, data)
+    SELECT p_id, p_event ->> 'newLogo' WHERE p_event ->> 'newLogo' <> '';
+END $$;
+
+-- found ({"data"}) | not-found
+CREATE OR REPLACE FUNCTION logo_get(p_event text)
+RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
+    SELECT 'found', json_build_object('data', data) FROM logos WHERE event_id = p_event
+    UNION ALL
+    SELECT 'not-found', refusal('This event has no logo.')
+    WHERE NOT EXISTS (SELECT FROM logos WHERE event_id = p_event)
+$$;
+
+-- created | conflict (the id is taken). A missing id becomes a uuid. Begins as a draft.
+CREATE OR REPLACE FUNCTION event_create(p_event jsonb, p_owner text, p_who text)
+RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
+DECLARE
+    v_event events;
+BEGIN
+    INSERT INTO events (id, owner, title, artist, venue, starts_at, opens_at, closes_at, settings,
+                        branding)
+    VALUES (coalesce(nullif(p_event ->> 'id', ''), gen_random_uuid()::text), p_owner,
+            p_event ->> 'title', coalesce(p_event ->> 'artist', ''),
+            coalesce(p_event ->> 'venue', ''), (p_event ->> 'startsAt')::timestamptz,
+            (p_event ->> 'opensAt')::timestamptz, (p_event ->> 'closesAt')::timestamptz,
+            event_settings(p_event), branding_of(p_event, '{}', 1))
+    ON CONFLICT (id) DO NOTHING
+    RETURNING * INTO v_event;
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT 'conflict', refusal('An event with this id exists.', 'id');
+        RETURN;
+    END IF;
+    PERFORM logo_store(p_event, v_event.id);
+    INSERT INTO audit (event_id, who, verb, after)
+    VALUES (v_event.id, p_who, 'create', event_row(v_event));
+    RETURN QUERY SELECT 'created', event_row(v_event);
+END $$;
+
+-- updated | stale (the version read is no longer the stored one) | not-found. p_event carries
+-- every field, and the version it was read at.
+CREATE OR REPLACE FUNCTION event_update(p_event jsonb, p_verb text, p_who text)
+RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
+DECLARE
+    v_before events;
+    v_after events;
+BEGIN
+    SELECT * INTO v_before FROM events WHERE id = p_event ->> 'id' FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT 'not-found', refusal('There is no such event.');
+        RETURN;
+    END IF;
+    IF v_before.version <> (p_event ->> 'version')::bigint THEN
+        RETURN QUERY SELECT 'stale', refusal('The event was changed meanwhile.');
+        RETURN;
+    END IF;
+    UPDATE events SET
+        title = p_event ->> 'title', artist = coalesce(p_event ->> 'artist', ''),
+        venue = coalesce(p_event ->> 'venue', ''), message = coalesce(p_event ->> 'message', ''),
+        starts_at = (p_event ->> 'startsAt')::timestamptz,
+        opens_at = (p_event ->> 'opensAt')::timestamptz,
+        closes_at = (p_event ->> 'closesAt')::timestamptz,
+        settings = settings || event_settings(p_event),
+        branding = branding_of(p_event, branding, version + 1),
+        status = p_event ->> 'status',
+        closed_at = CASE WHEN p_event ->> 'status' = 'closed'
+                         THEN coalesce(closed_at, clock_timestamp()) END,
+        version = version + 1
+    WHERE id = v_before.id
+    RETURNING * INTO v_after;
+    PERFORM logo_store(p_event, v_after.id);
+    INSERT INTO audit (event_id, who, verb, before, after)
+    VALUES (v_after.id, p_who, p_verb, event_row(v_before), event_row(v_after));
+    RETURN QUERY SELECT 'updated', event_row(v_after);
+END $$;
+
+-- found | not-found
+CREATE OR REPLACE FUNCTION event_get(p_id text)
+RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
+    SELECT 'found', event_row(e) FROM events e WHERE e.id = p_id
+    UNION ALL
+    SELECT 'not-found', refusal('There is no such event.')
+    WHERE NOT EXISTS (SELECT FROM events e WHERE e.id = p_id)
+$$;
+
+-- listed: an array of public faces, newest first.
+CREATE OR REPLACE FUNCTION event_list(p_owner text, p_public boolean)
+RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
+    SELECT 'listed', coalesce(json_agg(event_public(e)), '[]')
+    FROM (SELECT * FROM events
+          WHERE (p_owner IS NULL OR owner = p_owner) AND NOT (p_public AND status = 'draft')
+          ORDER BY created_at DESC, id LIMIT 500) AS e
+$$;
+
+-- One row per event a processor has to look after: closed ones until every session in them must be
+-- over (somebody has to end it) and one more minute, so that every pod learns of it.
+CREATE OR REPLACE FUNCTION event_live()
+RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
+    SELECT 'found', event_row(e) FROM events e
+    WHERE e.status NOT IN ('draft', 'closed')
+       OR (e.status = 'closed' AND e.closed_at > clock_timestamp() - interval '1 minute'
+             - coalesce((e.settings ->> 'sessionLimitMs')::bigint, 0) * interval '1 millisecond')
+    ORDER BY e.id
+$$;
+
+-- What time and the seats do to an event: opening, closing, sold out and back; and the highest
+-- place given, which never falls. settled (something changed) | unchanged | not-found.
+CREATE OR REPLACE FUNCTION event_settle(p_id text, p_last_place bigint)
+RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
+DECLARE
+    v_before events;
+    v_after events;
+    v_status text;
+    v_now timestamptz := clock_timestamp();
+BEGIN
+    SELECT * INTO v_before FROM events WHERE id = p_id FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT 'not-found', refusal('There is no such event.');
+        RETURN;
+    END IF;
+    v_status := v_before.status;
+    IF v_status NOT IN ('draft', 'closed') AND v_before.closes_at <= v_now THEN
+        v_status := 'closed';
+    ELSIF v_status = 'scheduled' AND coalesce(v_before.opens_at, v_now) <= v_now THEN
+        v_status := 'open';
+    END IF;
+    IF v_status IN ('open', 'sold_out') THEN
+        -- A live hold may still lapse, so only when every seat is sold is nothing left.
+        v_status := CASE WHEN v_before.seats > 0
+            AND NOT EXISTS (SELECT FROM seats WHERE event_id = p_id AND NOT sold)
+            THEN 'sold_out' ELSE 'open' END;
+    END IF;
+    IF v_status = v_before.status AND coalesce(p_last_place, 0) <= v_before.last_place THEN
+        RETURN QUERY SELECT 'unchanged', event_row(v_before);
+        RETURN;
+    END IF;
+    UPDATE events SET
+        last_place = greatest(last_place, p_last_place),
+        status = v_status,
+        closed_at = CASE WHEN v_status = 'closed' THEN coalesce(closed_at, v_now) END,
+        version = version + (v_status <> v_before.status)::integer
+    WHERE id = p_id
+    RETURNING * INTO v_after;
+    IF v_status <> v_before.status THEN
+        INSERT INTO audit (event_id, who, verb, before, after)
+        VALUES (p_id, 'tiketi', 'settle', event_row(v_before), event_row(v_after));
+    END IF;
+    RETURN QUERY SELECT CASE WHEN v_status <> v_before.status THEN 'settled' ELSE 'unchanged' END,
+                        event_row(v_after);
+END $$;
+
+-- Begins a new epoch, before Redis is cleared: everybody's place and admission end, and with them
+-- the auto-holds. updated | not-found
+CREATE OR REPLACE FUNCTION event_clear(p_event text, p_who text)
+RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
+DECLARE
+    v_before events;
+    v_after events;
+    v_ids uuid[];
+BEGIN
+    INSERT INTO ledger_cursors (event_id) SELECT id FROM events WHERE id = p_event
+    ON CONFLICT DO NOTHING;
+    PERFORM FROM ledger_cursors WHERE event_id = p_event FOR UPDATE;
+    SELECT * INTO v_before FROM events WHERE id = p_event FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT 'not-found', refusal('There is no such event.');
+        RETURN;
+    END IF;
+    UPDATE events SET epoch = epoch + 1, version = version + 1 WHERE id = p_event
+    RETURNING * INTO v_after;
+    -- Those being bought or swapped at this moment are left to their buyers.
+    SELECT array_agg(h.id) INTO v_ids FROM (
+        SELECT r.id FROM reservations r
+        WHERE r.event_id = p_event AND r.status = 'held' AND r.auto AND NOT EXISTS (
+            SELECT FROM payments p WHERE p.reservation_id = r.id AND p.status = 'pending')
+        FOR UPDATE SKIP LOCKED) AS h;
+    IF v_ids IS NOT NULL THEN
+        UPDATE reservations SET status = 'cancelled', ended_at = clock_timestamp(), swept = true
+        WHERE id = ANY (v_ids);
+        PERFORM seats_release(v_ids);
+    END IF;
+    INSERT INTO audit (event_id, who, verb, before, after)
+    VALUES (p_event, p_who, 'clear', event_row(v_before), event_row(v_after));
+    RETURN QUERY SELECT 'updated', event_row(v_after);
+END $$;

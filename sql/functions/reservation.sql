@@ -1,0 +1,132 @@
+-- SPDX-License-Identifier: MIT
+--
+-- reservation
+
+-- A number to read out on the telephone: eight letters and digits, unique because the product with
+-- an odd number is a permutation modulo 2^40, and not telling how many were sold.
+CREATE OR REPLACE FUNCTION reservation_code(p_n bigint) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    v_n bigint := mod(p_n::numeric * 679525324989 + 302127157, 1099511627776)::bigint;
+    v_code text := '';
+BEGIN
+    FOR i IN 0..7 LOOP
+        v_code := substr('0123456789ABCDEFGHJKMNPQRSTVWXYZ', (v_n & 31)::integer + 1, 1) || v_code;
+        v_n := v_n >> 5;
+    END LOOP;
+    RETURN v_code;
+END $$;
+
+CREATE OR REPLACE FUNCTION reservation_json(r reservations) RETURNS json LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    v_live boolean := r.status = 'held' AND r.expires_at > clock_timestamp();
+    v_seats json;
+BEGIN
+    SELECT json_agg(json_build_object(
+               'id', s.id::text, 'section', s.section, 'row', s.row, 'number', s.number,
+               'price', s.price, 'currency', s.currency)
+               ORDER BY s.section_rank, s.row_rank, s.number)
+    INTO v_seats FROM reservation_seats rs JOIN seats s ON s.id = rs.seat_id
+    WHERE rs.reservation_id = r.id;
+    RETURN json_build_object(
+        'id', r.id, 'reservationNumber', r.number, 'eventId', r.event_id,
+        'status', CASE WHEN r.status = 'held' AND NOT v_live THEN 'expired' ELSE r.status END,
+        'totalAmount', r.total, 'currency', r.currency,
+        'expiresAt', CASE WHEN r.status = 'held' THEN rfc3339(r.expires_at) END,
+        'seats', v_seats);
+END $$;
+
+-- found | not-found | not-yours
+CREATE OR REPLACE FUNCTION reservation_get(p_buyer text, p_id text)
+RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    v_reservation reservations;
+BEGIN
+    SELECT * INTO v_reservation FROM reservations WHERE id = as_uuid(p_id);
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT 'not-found', refusal('There is no such reservation.');
+    ELSIF v_reservation.buyer <> p_buyer THEN
+        RETURN QUERY SELECT 'not-yours', refusal('This is not your reservation.');
+    ELSE
+        RETURN QUERY SELECT 'found', reservation_json(v_reservation);
+    END IF;
+END $$;
+
+-- listed: {"reservations": [...]}, newest first, the last fifty.
+CREATE OR REPLACE FUNCTION reservation_list(p_buyer text)
+RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
+    SELECT 'listed', json_build_object('reservations', coalesce(json_agg(reservation_json(r)), '[]'))
+    FROM (SELECT * FROM reservations WHERE buyer = p_buyer
+          ORDER BY created_at DESC, id LIMIT 50) AS r
+$$;
+
+-- cancelled (again: the same) | expired | not-cancellable (bought) | not-found | not-yours
+CREATE OR REPLACE FUNCTION reservation_cancel(p_buyer text, p_id text)
+RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    v_reservation reservations;
+    v_now timestamptz;
+BEGIN
+    SELECT * INTO v_reservation FROM reservations WHERE id = as_uuid(p_id);
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT 'not-found', refusal('There is no such reservation.');
+        RETURN;
+    ELSIF v_reservation.buyer <> p_buyer THEN
+        RETURN QUERY SELECT 'not-yours', refusal('This is not your reservation.');
+        RETURN;
+    END IF;
+    PERFORM pg_advisory_xact_lock(buyer_lock(v_reservation.event_id, p_buyer));
+    SELECT * INTO v_reservation FROM reservations WHERE id = v_reservation.id FOR UPDATE;
+    v_now := clock_timestamp();
+    IF v_reservation.status = 'confirmed' THEN
+        RETURN QUERY SELECT 'not-cancellable', refusal('It has been paid for.');
+        RETURN;
+    ELSIF v_reservation.status = 'expired'
+       OR (v_reservation.status = 'held' AND v_reservation.expires_at <= v_now) THEN
+        RETURN QUERY SELECT 'expired', refusal('The hold has expired.');
+        RETURN;
+    ELSIF v_reservation.status = 'held' THEN
+        UPDATE reservations SET status = 'cancelled', ended_at = v_now, swept = true
+        WHERE id = v_reservation.id RETURNING * INTO v_reservation;
+        PERFORM seats_release(ARRAY[v_reservation.id]);
+    END IF;
+    RETURN QUERY SELECT 'cancelled', reservation_json(v_reservation);
+END $$;
+
+-- Sells the seats of a reservation whose row and buyer are locked, if that is still possible: of a
+-- live hold; or of a lapsed one whose seats are all free and which leaves the buyer within maxSeats.
+CREATE OR REPLACE FUNCTION reservation_sell(INOUT r reservations, OUT sold boolean) LANGUAGE plpgsql AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_seats bigint[];
+    v_free integer;
+BEGIN
+    sold := false;
+    IF r.status NOT IN ('held', 'expired') THEN
+        RETURN;
+    END IF;
+    v_seats := ARRAY(SELECT seat_id FROM reservation_seats WHERE reservation_id = r.id);
+    SELECT count(*) INTO v_free FROM (
+        SELECT FROM seats WHERE id = ANY (v_seats)
+           AND (status = 'available' OR holder = r.id OR held_until <= v_now)
+        ORDER BY id FOR UPDATE) AS s;
+    sold := v_free = r.seat_count;
+    IF sold AND (r.status = 'expired' OR r.expires_at <= v_now) THEN
+        SELECT r.seat_count + coalesce(sum(o.seat_count), 0)
+               <= coalesce((SELECT (settings ->> 'maxSeats')::integer FROM events
+                            WHERE id = r.event_id), 4)
+        INTO sold FROM reservations o
+        WHERE o.event_id = r.event_id AND o.buyer = r.buyer AND o.id <> r.id
+          AND (o.status = 'confirmed' OR (o.status = 'held' AND o.expires_at > v_now));
+    END IF;
+    IF NOT sold THEN
+        RETURN;
+    END IF;
+    UPDATE reservations SET
+        status = 'confirmed', ended_at = v_now, swept = true,
+        slot_freed = EXISTS (SELECT FROM admissions a
+                             WHERE a.event_id = r.event_id AND a.epoch = r.epoch
+                               AND a.buyer = r.buyer AND a.place = r.place AND a.departed)
+    WHERE id = r.id RETURNING * INTO r;
+    PERFORM seats_take(r.event_id, v_seats, array_fill(r.id, ARRAY[r.seat_count]), NULL, v_now);
+END $$;
