@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Writes the C file that carries lua/, sql/migrations/, sql/functions/, web/ and docs/openapi.json inside the binary
-# (include/embed.h). Needs nothing but od, awk, gzip and sha256sum. Each Lua entry is lua/shared.lua, a newline, and the script
-# itself: scripts cannot call one another inside Redis, so what they share is prepended here.
+# Writes the C file that carries lua/, sql/migrations/, sql/functions/, web/ and docs/openapi.json
+# inside the binary (include/base/embed.h). Needs od, awk, find, gzip and sha256sum alone. Each Lua entry
+# is lua/shared.lua, a newline, and the script itself: scripts cannot call one another inside Redis, so
+# what they share is prepended here.
 
 set -eu
 export LC_ALL=C
@@ -67,8 +68,9 @@ close_table() {
     count=0
 }
 
-# files FOLDER PATTERN: what is to be embedded, one a line, in order of name. A folder without any is a
-# mistake. To be called in an assignment: only there does the shell end when it fails.
+# files FOLDER PATTERN: what is embedded, one a line, in order of name. A folder without any is a
+# mistake, and ends the build: called neither in the list of a `for` nor in a here-document, where the
+# shell would go on.
 files() {
     found=$(find "$1" -type f -name "$2" ! -name '.*' | sort)
     [ -n "$found" ] || { echo "src/embed.sh: no $2 below $1/" >&2; return 1; }

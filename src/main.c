@@ -334,9 +334,9 @@ static int migrate_main(struct config *config, int argc, char **argv)
     char error[512];
     if (argc > 1) {
         const bool help = strcmp(argv[1], "--help") == 0;
-        (void)fprintf(help ? stdout : stderr,
-                      "Usage: tiketi migrate\n\nBrings the database at DATABASE_URL to this program's schema. "
-                      "Safe to run from several pods at once.\n");
+        (void)fprintf(help ? stdout : stderr, "Usage: tiketi migrate\n\nBrings the database at "
+                                              "DATABASE_URL to this program's schema. "
+                                              "Safe to run from several pods at once.\n");
         return help ? 0 : EXIT_USAGE;
     }
     if (config_require(config, CONFIG_NEED_DATABASE, error, sizeof(error)) != ST_OK) {

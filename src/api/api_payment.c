@@ -8,7 +8,7 @@
  *
  * We never call the provider: a buyer carries the signed order there, the provider calls us. What it
  * says may come late, twice, or in the wrong order; PostgreSQL judges it by the reservation and the
- * reference alone (sql/007_payment.sql). Whoever has bought is out at once; if Redis does not hear of
+ * reference alone (sql/functions/payment.sql). Whoever has bought is out at once; if Redis does not hear of
  * it now, the processor frees the slot later. Called by: api's route table.
  */
 #include "api/api.h"

@@ -269,9 +269,8 @@ static enum status apply_functions(const struct migration *m)
     const int64_t generation = recorded_generation(m);
     if (generation > m->schema->generation) {
         char line[128];
-        snprintf(line, sizeof(line),
-                 "generation %" PRId64 " is newer than this program's %" PRId64, generation,
-                 m->schema->generation);
+        snprintf(line, sizeof(line), "generation %" PRId64 " is newer than this program's %" PRId64,
+                 generation, m->schema->generation);
         say(m, "left the functions alone:", line);
         return ST_OK;
     }

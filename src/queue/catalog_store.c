@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * catalog_store: the stored events: the SQL functions of sql/001_events.sql and 002_seats.sql,
- * called.
+ * catalog_store: calls the SQL functions about stored events: sql/functions/event.sql and audit.sql.
  *
  * Why this way: PostgreSQL compares, changes and audits in one call; each answer is one row
  * (outcome, body), the body an event whole. What comes back is what is stored now.

@@ -2,8 +2,7 @@
 /*
  * reservation: the SQL functions of seats and reservations, called; their outcomes as statuses.
  *
- * Why this way: what may happen to a seat is decided in one place, sql/003_reservations.sql, under
- * row locks. Here is nothing but the way there and back: parameters as text, one row (outcome,
+ * Why this way: what may happen to a seat is decided in one place, sql/functions, under row locks. Here is nothing but the way there and back: parameters as text, one row (outcome,
  * body) in return, one table from outcome to status.
  * Called by: api_reservation, api_admin (seats), processor (sweep, unfreed). Owns: a small call per
  * query under way. PostgreSQL gone: ST_UNAVAILABLE or ST_TIMEOUT, and the outcome is unknown; every

@@ -3,7 +3,7 @@
  * seat_delta: which seats two maps of one hall differ in.
  *
  * Why this way: a map of 20,000 seats is 2 MB; parsed into a DOM once a second it would cost more than
- * all sockets together. Its text has one form (sql/009_seat_map.sql), and quotes inside of names are
+ * all sockets together. Its text has one form (seat_map_text in sql/functions/seat.sql), and quotes inside of names are
  * escaped, so `{"id":"` begins a seat and nothing else does.
  * Called by: the gateway. Pure.
  */

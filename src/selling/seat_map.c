@@ -8,7 +8,7 @@
  *
  * Why this way: thousands look at one hall; so the map is one counted piece of memory that answers are
  * sent from, asked for once a second by one of all pods (lua/seats.lua), and built only when its
- * version is another. The version is the sum of its seats' (sql/002_seats.sql): it only rises, so an
+ * version is another. The version is the sum of its seats' (table seats in sql/migrations): it only rises, so an
  * older map, of a replica that lags, is known as such here and in Redis.
  * Called by: api_seats, gateway_seats; both ask for events alone that the catalog knows, so the ids in here are
  * not anybody's invention. Owns: the maps, and a note of each who waits for one.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The SQL functions about events and seats: 001_events.sql, 002_seats.sql, 005_demo.sql.
+// The SQL functions about events and seats: sql/functions/event.sql, seat.sql, demo.sql.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -157,8 +157,8 @@ test('seats that make no sense are refused, and the field is named', async () =>
 
 test('the map of a draft or of nothing is not found', async () => {
   await sql.call('event_create', { id: 'd1', title: 'T', ...SETTINGS }, 'me', 'u');
-  assert.equal((await sql.call('seat_map', 'd1')).outcome, 'not-found');
-  assert.equal((await sql.call('seat_map', 'none')).outcome, 'not-found');
+  assert.equal((await sql.call('seat_map_text', 'd1', -1)).outcome, 'not-found');
+  assert.equal((await sql.call('seat_map_text', 'none', -1)).outcome, 'not-found');
 });
 
 test('a map version never falls, and one version never stands for two maps', async () => {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The SQL functions of the ledger: 004_ledger.sql.
+// The SQL functions of the ledger: sql/functions/ledger.sql.
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
@@ -115,8 +115,8 @@ test('a departure touches no swapped, paying or bought seats, and tells that a s
   const out = await log.consume(['u:swap', 'u:paying', 'u:bought'].map((buyer, i) => log.entry('promote', buyer, i + 1)));
   const [, paying, bought] = out.buyers.map((b) => b.reservation);
   await sql.hold('b3', 'u:swap', { seats: [seats[5]], place: 1 });
-  await sql.rows(`INSERT INTO payments (reservation_id, provider, reference, amount, currency, status)
-    VALUES ($1, 'p', 'b3', 1000, 'EUR', 'pending')`, [paying.id]);
+  await sql.rows(`INSERT INTO payments (event_id, reservation_id, provider, reference, amount, currency, status)
+    VALUES ('b3', $1, 'p', 'b3', 1000, 'EUR', 'pending')`, [paying.id]);
   await sql.paid(bought.id, 'p', 'b3-2', 1000, 'EUR');
   await log.consume([log.entry('left', 'u:swap', 1), log.entry('timeout', 'u:paying', 2), log.entry('completed', 'u:bought', 3)]);
   assert.equal(await letters('b3'), 'ahsaahaaaa');

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Many connections at once against the SQL functions of 003_reservations.sql: a seat is sold once,
+// Many connections at once against the SQL functions of sql/functions/hold.sql: a seat is sold once,
 // limits hold, nobody sees an error of the database.
 
 import assert from 'node:assert/strict';

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The SQL functions about reservations, one at a time: 003_reservations.sql. Races: sql_races.
+// The SQL functions about reservations, one at a time: sql/functions/reservation.sql. Races: sql_races.
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
@@ -272,8 +272,8 @@ test('release gives back only an auto-hold of that admission that is not being p
   await sql.rows('UPDATE reservations SET auto = true WHERE id = $1', [body.id]);
   assert.equal(await release('u:1', 4), 'nothing');
   assert.equal(await release('u:2', 5), 'nothing');
-  await sql.rows(`INSERT INTO payments (reservation_id, provider, reference, amount, currency, status)
-    VALUES ($1, 'p', 'r1', 1000, 'EUR', 'pending')`, [body.id]);
+  await sql.rows(`INSERT INTO payments (event_id, reservation_id, provider, reference, amount, currency, status)
+    VALUES ('r1', $1, 'p', 'r1', 1000, 'EUR', 'pending')`, [body.id]);
   assert.equal(await release('u:1', 5), 'nothing', 'in payment');
   await sql.rows('DELETE FROM payments WHERE reservation_id = $1', [body.id]);
   assert.equal(await release('u:1', 5), 'released');
@@ -284,8 +284,8 @@ test('a pending payment becomes the paid one', async () => {
   await sql.event('pp');
   const { body } = await sql.hold('pp', 'u:1', { quantity: 1 });
   const other = (await sql.hold('pp', 'u:2', { quantity: 1 })).body;
-  await sql.rows(`INSERT INTO payments (reservation_id, provider, reference, amount, currency, status)
-    VALUES ($1, 'prov', 'pp-1', 1000, 'EUR', 'pending')`, [body.id]);
+  await sql.rows(`INSERT INTO payments (event_id, reservation_id, provider, reference, amount, currency, status)
+    VALUES ('pp', $1, 'prov', 'pp-1', 1000, 'EUR', 'pending')`, [body.id]);
   assert.equal((await pay(other, { ref: 'pp-1' })).outcome, 'reference-used');
   assert.equal((await pay(body, { ref: 'pp-1' })).outcome, 'confirmed');
 });

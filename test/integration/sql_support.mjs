@@ -4,35 +4,18 @@
 // call a function, and the invariants that must hold after whatever was done.
 
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
 import pg from 'pg';
 import { Postgres } from '../fixtures/postgres.mjs';
 
 pg.types.setTypeParser(20, Number); // bigint
 
-const folder = new URL('../../sql/', import.meta.url);
-
-// A private server with the schema in its template, so that each test has a database of its own.
+// A private server; each test has a migrated database of its own.
 export async function startSql() {
   const postgres = await Postgres.start();
-  const template = await postgres.createDatabase();
-  await migrate(template, () => true);
   return {
-    fresh: async (connections = 1) => new Sql((await postgres.createDatabase(template.name)).url, connections),
-    // As it was before the migration `until`, which is run, with all after it, by what comes with it.
-    before: async (until) => {
-      const database = await postgres.createDatabase();
-      await migrate(database, (name) => name < until);
-      return [new Sql(database.url, 1), () => migrate(database, (name) => name >= until)];
-    },
+    fresh: async (connections = 1) => new Sql((await postgres.migrated()).url, connections),
     stop: () => postgres.stop(),
   };
-}
-
-async function migrate(database, wanted) {
-  for (const name of readdirSync(folder).filter((file) => file.endsWith('.sql') && wanted(file)).sort()) {
-    await database.query(readFileSync(new URL(name, folder), 'utf8'));
-  }
 }
 
 export class Sql {
@@ -110,7 +93,7 @@ export class Sql {
   }
 
   async map(event) {
-    return (await this.call('seat_map', event)).body;
+    return JSON.parse((await this.call('seat_map_text', event, -1)).body);
   }
 
   // How many deadlocks there were so far. Connections report theirs when they end.

@@ -38,6 +38,7 @@ openapi() {
 
 check format formatted
 check layers test/lint/layers.sh
+check sql src/sql_generation.sh
 check banned test/lint/banned.sh
 check tour test/lint/tour.sh
 check openapi openapi

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <uv.h>
 
+#include "base/embed.h"
 #include "base/log.h"
 #include "net/db.h"
 #include "net/loop.h"
@@ -863,26 +864,46 @@ static void test_query_from_callback(void **state)
 
 /* ---- migrations ---- */
 
-static const struct db_migration migrations[] = {
-    {"001_a.sql", "CREATE TABLE m (id int); INSERT INTO m VALUES (1);"},
-    {"002_b.sql", "SELECT pg_sleep(0.2); INSERT INTO m VALUES (2);"},
-    {"003_c.sql", "INSERT INTO m VALUES (3);"},
-    {"004_bad.sql", "INSERT INTO m VALUES (4); SELECT nothing;"},
-    {"005_commit.sql", "INSERT INTO m VALUES (5); ROLLBACK;"},
+#define FILE_OF(name_, hash_, text_)                                                               \
+    {                                                                                              \
+        name_, text_, sizeof(text_) - 1, hash_, NULL, 0                                            \
+    }
+
+static const struct embed migrations[] = {
+    FILE_OF("0001_a.sql", "a1", "CREATE TABLE m (id int); INSERT INTO m VALUES (1);"),
+    FILE_OF("0002_b.sql", "b1", "SELECT pg_sleep(0.2); INSERT INTO m VALUES (2);"),
+    FILE_OF("0003_c.sql", "c1", "INSERT INTO m VALUES (3);"),
+    FILE_OF("0004_bad.sql", "d1", "INSERT INTO m VALUES (4); SELECT nothing;"),
+    FILE_OF("0005_commit.sql", "e1", "INSERT INTO m VALUES (5); ROLLBACK;"),
 };
 
-static int applied;
+#define ONE "CREATE OR REPLACE FUNCTION one() RETURNS int LANGUAGE sql AS "
+#define TWO "CREATE OR REPLACE FUNCTION two() RETURNS int LANGUAGE sql AS "
 
-static void on_applied(const char *name)
+/* one() calls a function of a file that comes later. */
+static const struct embed functions[] = {
+    FILE_OF("a.sql", "1", ONE "'SELECT two() - 1'"),
+    FILE_OF("b.sql", "1", TWO "'SELECT 2'"),
+};
+
+static char told[512];
+
+static void say(const char *line)
 {
-    assert_non_null(name);
-    applied++;
+    const size_t len = strlen(told);
+    (void)snprintf(told + len, sizeof(told) - len, "%s\n", line);
 }
 
-static enum status migrate(const struct db_migration *list, size_t count, char *error, size_t size)
+static enum status migrate_to(const struct db_schema *schema, char *error, size_t size)
 {
-    applied = 0;
-    return db_migrate(server.url, list, count, on_applied, error, size);
+    told[0] = '\0';
+    return db_migrate(server.url, schema, say, error, size);
+}
+
+static enum status migrate(const struct embed *list, size_t count, char *error, size_t size)
+{
+    const struct db_schema schema = {list, count, NULL, 0, 0};
+    return migrate_to(&schema, error, size);
 }
 
 static pid_t migrate_apart(void)
@@ -890,22 +911,33 @@ static pid_t migrate_apart(void)
     pid_t pid = fork();
     if (pid == 0) {
         char error[256];
-        _exit(migrate(migrations, 3, error, sizeof(error)));
+        const struct db_schema schema = {migrations, 3, functions, 2, 1};
+        _exit(migrate_to(&schema, error, sizeof(error)));
     }
     return pid;
+}
+
+static int empty_schema(void **state)
+{
+    (void)state;
+    return (int)pg_number(&server, "DROP TABLE IF EXISTS m, schema_migrations;"
+                                   "DROP FUNCTION IF EXISTS one(); DROP FUNCTION IF EXISTS two();"
+                                   "SELECT 0");
 }
 
 static void test_migrate(void **state)
 {
     (void)state;
     char error[256] = "";
+    const struct db_schema schema = {migrations, 3, functions, 2, 1};
     pid_t first = migrate_apart(), second = migrate_apart();
     assert_true(pg_wait(first));
     assert_true(pg_wait(second));
     assert_int_equal(pg_number(&server, "SELECT count(*) FROM m"), 3);
-    assert_int_equal(pg_number(&server, "SELECT count(*) FROM schema_migrations"), 3);
-    assert_int_equal(migrate(migrations, 3, error, sizeof(error)), ST_OK);
-    assert_int_equal(applied, 0);
+    assert_int_equal(pg_number(&server, "SELECT one()"), 1);
+    assert_int_equal(pg_number(&server, "SELECT count(*) FROM schema_migrations"), 5);
+    assert_int_equal(migrate_to(&schema, error, sizeof(error)), ST_OK);
+    assert_string_equal(told, "");
     assert_string_equal(error, "");
 }
 
@@ -915,17 +947,84 @@ static void test_migrate_errors(void **state)
     char error[256] = "";
     assert_int_equal(migrate(migrations, 3, error, sizeof(error)), ST_OK);
     assert_int_equal(migrate(migrations, 4, error, sizeof(error)), ST_INTERNAL);
-    assert_non_null(strstr(error, "004_bad.sql"));
+    assert_non_null(strstr(error, "0004_bad.sql"));
     assert_non_null(strstr(error, "nothing"));
-    const struct db_migration commit[] = {migrations[0], migrations[1], migrations[2],
-                                          migrations[4]};
+    const struct embed commit[] = {migrations[0], migrations[1], migrations[2], migrations[4]};
     assert_int_equal(migrate(commit, 4, error, sizeof(error)), ST_INTERNAL);
     assert_int_equal(pg_number(&server, "SELECT max(id) FROM m"), 3); /* nothing of them stayed */
     assert_int_equal(migrate(migrations, 2, error, sizeof(error)), ST_CONFLICT);
-    assert_non_null(strstr(error, "003_c.sql"));
-    assert_int_equal(db_migrate("host=/nowhere", migrations, 3, NULL, error, sizeof(error)),
+    assert_non_null(strstr(error, "0003_c.sql"));
+    struct embed changed[] = {migrations[0], migrations[1], migrations[2]};
+    changed[1].hash = "b2";
+    assert_int_equal(migrate(changed, 3, error, sizeof(error)), ST_CONFLICT);
+    assert_non_null(strstr(error, "0002_b.sql was changed"));
+    const struct db_schema schema = {migrations, 3, NULL, 0, 0};
+    assert_int_equal(db_migrate("host=/nowhere", &schema, NULL, error, sizeof(error)),
                      ST_UNAVAILABLE);
-    assert_int_equal(db_migrate("x", migrations, 3, NULL, error, sizeof(error)), ST_INVALID);
+    assert_int_equal(db_migrate("x", &schema, NULL, error, sizeof(error)), ST_INVALID);
+}
+
+/* A database of the time before the first release. */
+static void test_migrate_unreleased(void **state)
+{
+    (void)state;
+    char error[256] = "";
+    assert_int_equal(pg_number(&server, "CREATE TABLE schema_migrations (name text PRIMARY KEY,"
+                                        " applied_at timestamptz NOT NULL DEFAULT now());"
+                                        "INSERT INTO schema_migrations VALUES ('001_events.sql');"
+                                        "SELECT 0"),
+                     0);
+    assert_int_equal(migrate(migrations, 3, error, sizeof(error)), ST_CONFLICT);
+    assert_non_null(strstr(error, "001_events.sql"));
+    assert_non_null(strstr(error, "create an empty database"));
+    assert_int_equal(pg_number(&server, "SELECT count(*) FROM schema_migrations"), 1);
+}
+
+static void test_migrate_functions(void **state)
+{
+    (void)state;
+    char error[256] = "";
+    struct db_schema schema = {migrations, 1, functions, 2, 5};
+    assert_int_equal(migrate_to(&schema, error, sizeof(error)), ST_OK);
+    assert_string_equal(told, "applied 0001_a.sql\napplied functions: a.sql\n"
+                              "applied functions: b.sql\n");
+
+    /* Only what has changed is applied. */
+    struct embed newer[] = {functions[0], FILE_OF("b.sql", "2", TWO "'SELECT 3'")};
+    schema = (struct db_schema){migrations, 1, newer, 2, 6};
+    assert_int_equal(migrate_to(&schema, error, sizeof(error)), ST_OK);
+    assert_string_equal(told, "applied functions: b.sql\n");
+    assert_int_equal(pg_number(&server, "SELECT one()"), 2);
+
+    /* An older program leaves them, though its texts are others. */
+    schema = (struct db_schema){migrations, 1, functions, 2, 5};
+    assert_int_equal(migrate_to(&schema, error, sizeof(error)), ST_OK);
+    assert_string_equal(told, "left the functions alone: generation 6 is newer than this "
+                              "program's 5\n");
+    assert_int_equal(pg_number(&server, "SELECT one()"), 2);
+    assert_int_equal(pg_number(&server, "SELECT max(generation) FROM schema_migrations"), 6);
+
+    /* Neither program is the newer one. */
+    schema.migration_count = 2;
+    assert_int_equal(migrate_to(&schema, error, sizeof(error)), ST_CONFLICT);
+    assert_non_null(strstr(error, "0002_b.sql"));
+    assert_int_equal(pg_number(&server, "SELECT count(*) FROM m"), 1);
+
+    /* A file that fails takes all of them back; a body is checked once all are there. */
+    struct embed bad[] = {FILE_OF("a.sql", "3", ONE "'SELECT 9'"),
+                          FILE_OF("b.sql", "3", TWO "'SELECT three()'")};
+    schema = (struct db_schema){migrations, 1, bad, 2, 7};
+    assert_int_equal(migrate_to(&schema, error, sizeof(error)), ST_INTERNAL);
+    assert_non_null(strstr(error, "b.sql"));
+    assert_non_null(strstr(error, "three"));
+    assert_int_equal(pg_number(&server, "SELECT one()"), 2);
+    assert_int_equal(pg_number(&server, "SELECT max(generation) FROM schema_migrations"), 6);
+
+    /* The table forgets a file that the program no longer has. */
+    schema = (struct db_schema){migrations, 1, newer + 1, 1, 7};
+    assert_int_equal(migrate_to(&schema, error, sizeof(error)), ST_OK);
+    assert_string_equal(told, "");
+    assert_int_equal(pg_number(&server, "SELECT count(*) FROM schema_migrations"), 2);
 }
 
 /* ---- */
@@ -982,8 +1081,10 @@ int main(void)
         cmocka_unit_test(test_close_at_once),
         cmocka_unit_test(test_close_from_callback),
         cmocka_unit_test(test_query_from_callback),
-        cmocka_unit_test(test_migrate),
-        cmocka_unit_test(test_migrate_errors),
+        cmocka_unit_test_setup(test_migrate, empty_schema),
+        cmocka_unit_test_setup(test_migrate_errors, empty_schema),
+        cmocka_unit_test_setup(test_migrate_unreleased, empty_schema),
+        cmocka_unit_test_setup(test_migrate_functions, empty_schema),
     };
     log_set_level(LOG_LEVEL_OFF);
     return cmocka_run_group_tests(tests, start, stop);
