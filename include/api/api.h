@@ -113,13 +113,15 @@ enum api_auth {
 struct api_route;
 struct api_call;
 
-/* Shows as a page what would have been answered as JSON: the answer of a handler, or the problem that
- * came before one. Answers, at once (api_page.h). */
+/* Shows as a page what would have been answered as JSON (api_page.h). A problem from before the handler
+ * (call->handled is false: the request was malformed, too large, over the rate …) must be answered before
+ * this returns: httpd ends such a request at once, and a callback would find it freed. */
 typedef void (*api_presenter)(struct api_call *call, unsigned code, const char *json, size_t len);
 
 struct api_call {
     struct api *api;
     bool answered;
+    bool handled;          /* its handler ran: it may wait for operations */
     api_presenter present; /* of a page, until it has run */
     struct http_req *req;
     int64_t guest_day;             /* of the cookie he brought */

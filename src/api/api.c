@@ -389,17 +389,15 @@ static void find_destination(struct api_call *call, struct destination *to)
     call->route = to->bound->route;
     call->present = to->bound->present;
     call->metric = to->bound->metric;
+    if (to->param != NULL && !to->bound->rest && token_is_event_id(to->param, to->param_len))
+        memcpy(call->param, to->param, to->param_len);
 }
 
-/* Fills call->param; false: answered. */
-static bool take_param(struct api_call *call, const struct destination *to)
+/* False: answered. */
+static bool check_param(struct api_call *call, const struct destination *to)
 {
-    if (to->param == NULL || to->bound->rest)
+    if (to->param == NULL || to->bound->rest || call->param[0] != '\0')
         return true;
-    if (token_is_event_id(to->param, to->param_len)) {
-        memcpy(call->param, to->param, to->param_len);
-        return true;
-    }
     const char *open = strchr(call->route->path, '{') + 1;
     char name[32];
     (void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(open, "}"), open);
@@ -434,7 +432,7 @@ static bool admit_request(struct api_call *call, const struct destination *to, u
     } else if (to->bound == NULL) {
         answer_unrouted(call, to);
     } else {
-        return take_param(call, to);
+        return check_param(call, to);
     }
     return false;
 }
@@ -475,6 +473,7 @@ static void on_request(void *arg, struct http_req *req, unsigned refusal)
     buf_clear(&to.allow);
     if (!admitted || !identify(call) || (call->route->takes_body && !parse_body(call)))
         return;
+    call->handled = true;
     const enum status st = call->route->handler(call);
     if (st != ST_OK)
         api_fail(call, st);

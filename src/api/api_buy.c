@@ -306,7 +306,7 @@ static void show_visit(struct api_call *call, unsigned code, const char *json, s
     buy->status = status != NULL ? http_req_strdup(call->req, status, strlen(status)) : NULL;
     json_free(answer);
     call->state = buy;
-    const bool asks = call->buyer[0] != '\0' && strcmp(problem_state(buy), "unavailable") == 0;
+    const bool asks = call->handled && strcmp(problem_state(buy), "unavailable") == 0;
     if (!asks)
         present(call, buy);
     else if (reservation_list(call->api->db, call->buyer, buy_listed, call) != ST_OK)
@@ -383,7 +383,7 @@ static void show_form(struct api_call *call, unsigned code, const char *json, si
 
 void api_buy_present(struct api_call *call, unsigned code, const char *json, size_t len)
 {
-    if (strcmp(http_req_method(call->req), "POST") == 0)
+    if (call->handled && strcmp(http_req_method(call->req), "POST") == 0)
         show_form(call, code, json, len);
     else
         show_visit(call, code, json, len);

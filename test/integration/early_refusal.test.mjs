@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MIT
+//
+// Requests that are refused before their handler runs, against every route: raw bytes, so that nothing
+// is repaired on the way. Each answer is well-formed, of the type the route answers with, and the server
+// still serves afterwards. The sanitizer builds run this file, too.
+
+import assert from 'node:assert/strict';
+import { connect } from 'node:net';
+import { test } from 'node:test';
+import { Client, SLOW, Server, many, runTiketi, stage, waitUntil } from '../fixtures/index.mjs';
+
+const { redis, database, server, organizer } = await stage();
+const event = await organizer.sale({ threshold: 0 });
+
+// Pages and their files are not listed by `tiketi routes`.
+const PAGES = ['GET /', 'GET /wait/{eventId}', 'GET /wait/{eventId}/leave', 'POST /wait/{eventId}/leave', 'GET /buy/{eventId}',
+  'POST /buy/{eventId}', 'GET /assets/{path}', 'GET /brand/{eventId}.css', 'GET /brand/{eventId}/logo'];
+const routes = [...(await runTiketi(['routes'])).stdout.trim().split('\n').map((line) => line.split(' ').slice(0, 2).join(' ')), ...PAGES]
+  .map((name) => {
+    const [method, template] = name.split(' ');
+    return { name, method, path: template.replace(/\{[^}]+\}/, event.id), html: /^\/($|wait|buy)/.test(template) };
+  });
+
+// One connection: what it answers to these bytes, until the server closes it or the answer is complete.
+class Raw {
+  constructor(port) {
+    this.text = '';
+    this.socket = connect(port, '127.0.0.1');
+    this.opened = new Promise((resolve) => this.socket.once('connect', resolve));
+    this.closed = new Promise((resolve) => this.socket.once('close', resolve));
+    this.socket.setEncoding('utf8').on('data', (chunk) => (this.text += chunk));
+    this.socket.on('error', () => {});
+  }
+
+  async ask(bytes, headOnly = false) {
+    await this.opened;
+    this.socket.write(bytes);
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new Error(`no answer to ${bytes.slice(0, 200)}`)), 10000 * SLOW);
+    });
+    const whole = new Promise((resolve) => this.socket.on('data', () => parse(this.text, headOnly) && resolve()));
+    await Promise.race([whole, this.closed, late]).finally(() => clearTimeout(timer));
+    this.socket.destroy();
+    return parse(this.text, headOnly);
+  }
+}
+
+// undefined: not whole.
+function parse(text, headOnly) {
+  const at = text.indexOf('\r\n\r\n');
+  if (at < 0) return undefined;
+  const [line, ...lines] = text.slice(0, at).split('\r\n');
+  const headers = Object.fromEntries(lines.map((header) => [header.slice(0, header.indexOf(':')).toLowerCase(), header.slice(header.indexOf(':') + 1).trim()]));
+  const body = text.slice(at + 4);
+  const status = Number(/^HTTP\/1\.1 (\d{3}) \S/.exec(line)?.[1]);
+  if (!headOnly && status !== 204 && Buffer.byteLength(body) < Number(headers['content-length'])) return undefined;
+  return { status, headers, body };
+}
+
+const host = 'Host: tiketi.test\r\n';
+const head = (method, path, headers, body = '') => `${method} ${path} HTTP/1.1\r\n${headers}\r\n${body}`;
+const json = (body) => `Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n`;
+const large = `{"pad":"${'x'.repeat(1 << 17)}"}`;
+
+// What is wrong, the bytes, and the status. null: whatever the route answers to such a request.
+const REFUSALS = [
+  ['two Host headers', (r) => head(r.method, r.path, `${host}Host: b\r\n`), 400],
+  ['no Host header', (r) => head(r.method, r.path, ''), 400],
+  ['two Content-Length headers', (r) => head(r.method, r.path, `${host}Content-Length: 2\r\nContent-Length: 3\r\n`, '{}'), 400],
+  ['two framings', (r) => head(r.method, r.path, `${host}Content-Length: 2\r\nTransfer-Encoding: chunked\r\n`, '2\r\n{}\r\n0\r\n\r\n'), 400],
+  ['an unknown encoding', (r) => head(r.method, r.path, `${host}Transfer-Encoding: gzip\r\n`), 400],
+  ['a header name with a blank', (r) => head(r.method, r.path, `${host}X Y: 1\r\n`), 400],
+  ['an address with a blank', (r) => head(r.method, `${r.path}?a b`, host), 400],
+  ['a head too large', (r) => head(r.method, r.path, `${host}X-Pad: ${'x'.repeat(9000)}\r\n`), 431],
+  ['a body too large', (r) => head(r.method, r.path, host + json(large), large), 413],
+  ['a body too large, announced', (r) => head(r.method, r.path, `${host}Expect: 100-continue\r\nContent-Length: 99999999\r\n`), 413],
+  ['seats too large, announced', (r) => head(r.method, r.path, `${host}Content-Type: text/csv\r\nExpect: 100-continue\r\nContent-Length: 99999999\r\n`), 413],
+  ['an expectation that is none', (r) => head(r.method, r.path, `${host}Expect: tea\r\n${json('{}')}`, '{}'), null],
+  ['no JSON', (r) => head(r.method, r.path, `${host}${json('{"a":')}`, '{"a":'), null],
+  ['a body that is no object', (r) => head(r.method, r.path, `${host}${json('[1]')}`, '[1]'), null],
+  ['an id that is none', (r) => head(r.method, r.path.replace(event.id, 'bad*id'), host), null],
+  ['an unknown method', (r) => head('BREW', r.path, host), 405],
+  ['an unknown method with two Host headers', (r) => head('BREW', r.path, `${host}Host: b\r\n`), 400],
+  ['HEAD with two Host headers', (r) => head('HEAD', r.path, `${host}Host: b\r\n`), 400],
+];
+
+function checkAnswer(route, what, answer, status) {
+  const where = `${what} to ${route.name}`;
+  assert.ok(answer, `${where}: no answer`);
+  assert.ok(answer.status >= 200 && answer.status < 600, `${where}: ${JSON.stringify(answer)}`);
+  if (status) assert.equal(answer.status, status, `${where}: ${answer.body.slice(0, 300)}`);
+  if (answer.status < 400) return;
+  const type = answer.headers['content-type'];
+  if (what.startsWith('HEAD')) {
+    assert.equal(answer.body, '', where);
+  } else if (route.html && !what.includes('method')) {
+    assert.match(type, /^text\/html/, where);
+    assert.match(answer.body.trimEnd(), /<\/html>$/, where);
+    assert.match(answer.headers['content-security-policy'], /default-src 'none'/, where);
+  } else {
+    assert.match(type, /^application\/problem\+json/, where);
+    const problem = JSON.parse(answer.body);
+    assert.equal(problem.status, answer.status, where);
+    assert.equal(problem.type, `urn:tiketi:problem:${problem.code}`, where);
+    assert.equal(problem.requestId, answer.headers['x-request-id'], where);
+  }
+}
+
+const pairs = routes.flatMap((route) => REFUSALS.map(([what, bytes, status]) => ({ route, what, bytes: bytes(route), status })));
+
+async function askAll(port, which, check) {
+  await many(which, 8, async ({ route, what, bytes, status }) => {
+    check(route, what, await new Raw(port).ask(bytes, what.startsWith('HEAD')), status);
+  });
+}
+
+test('a Content-Length with a sign is refused by the library, for every route', async () => {
+  await many(routes, 8, async (route) => {
+    const answer = await new Raw(server.port).ask(head(route.method, route.path, `${host}Content-Length: +2\r\n`, '{}'));
+    assert.equal(answer.status, 400, route.name);
+  });
+});
+
+test('every early refusal on every route is answered, and the server lives on', { timeout: 120000 * SLOW }, async () => {
+  await askAll(server.port, pairs, checkAnswer);
+  assert.equal((await server.get('/livez')).status, 200);
+  assert.equal((await new Client(server, { sub: 'later' }).check(event.id)).body.status, 'queued');
+});
+
+test('a form that was refused early goes nowhere: the page says so', async () => {
+  for (const path of [`/buy/${event.id}`, `/wait/${event.id}/leave`]) {
+    const answer = await new Raw(server.port).ask(head('POST', path, `${host}Host: b\r\n`));
+    assert.equal(answer.status, 400, path);
+    assert.equal(answer.headers.location, undefined, path);
+  }
+});
+
+test('over the rate: every route answers 429 or is free of the limit', { timeout: 60000 * SLOW }, async () => {
+  const strict = await Server.start({ redis, database, roles: 'api', env: { RATE_LIMIT_PER_IP: 1 } });
+  try {
+    const bytes = (route) => head(route.method, route.path, host);
+    let limited = 0;
+    await askAll(strict.port, routes.map((route) => ({ route, what: 'too much', bytes: bytes(route) })), (route, what, answer) => {
+      checkAnswer(route, what, answer);
+      if (answer.status === 429) limited++;
+    });
+    assert.ok(limited > routes.length / 2, `${limited} of ${routes.length} were limited`);
+    assert.equal((await strict.get('/livez')).status, 200);
+  } finally {
+    await strict.stop();
+  }
+});
+
+test('while it drains, every early refusal is still answered, and the exit code is 0', { timeout: 60000 * SLOW }, async () => {
+  const draining = await Server.start({ redis, database, roles: 'api', env: { DRAIN_MS: 8000 * SLOW } });
+  try {
+    const which = pairs.filter(({ what }) => /two Host|announced|head too large/.test(what));
+    const asked = await many(which, 8, async (pair) => {
+      const raw = new Raw(draining.port);
+      await raw.opened;
+      return { ...pair, raw };
+    });
+    await draining.get('/livez'); // answered after all those connections were accepted
+    await redis.pause();
+    const waiting = new Client(draining, { sub: 'waits' }).check(event.id).catch(() => {}); // keeps it from ending
+    await waitUntil(() => draining.metric('tiketi_http_requests_total{method="GET",route="/livez",code="200"}').then(() => true), 5000, 'it to be read');
+    draining.child.signal('SIGTERM');
+    await waitUntil(() => draining.output.includes('"draining"'), 5000, 'the drain to begin');
+    await many(asked, 8, async ({ route, what, bytes, status, raw }) => checkAnswer(route, what, await raw.ask(bytes, what.startsWith('HEAD')), status));
+    await redis.resume();
+    await waiting;
+    assert.deepEqual(await draining.child.exited, { code: 0, signal: null });
+  } finally {
+    await redis.resume();
+    await draining.kill();
+  }
+});
