@@ -15,8 +15,8 @@
 -- REPLY OK and the numbers, then applied (1: the settings were written)
 --
 -- Applies only a greater version, or where nothing is stored. A greater epoch forgets everybody,
--- as clear does. What the scripts keep in config:{id} themselves (surgeAt outflow beatMs gapMs
--- restoreUntil spentLoaded spentChunk) is left alone.
+-- as clear does. What the scripts keep in config:{id} themselves (surgeAt outflow lastRunMs gapMs
+-- restoreUntil consumedLoaded consumedChunk) is left alone.
 --
 -- Nothing stored, though places of this event were given: Redis has lost its data; or places above
 -- the last one given here: it has lost the last of them. Then the restore window opens.

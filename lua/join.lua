@@ -11,7 +11,7 @@
 --               ticket; place, epoch and time of admission (ms) of his pass. 0 0 stands for no
 --               ticket, 0 0 0 for no pass. The caller has verified both.
 -- REPLY OK and the numbers, then one text with four words per buyer, in the order of ARGV:
---               state: waiting, active, straight (active, let in by this very call), closed (he
+--               state: waiting, active, direct (active, let in by this very call), closed (he
 --               is not inside and the event is over), gone (resume found nothing to return to)
 --               place; 0 when he has none
 --               position, from 1, of the waiting; else 0
@@ -20,9 +20,9 @@
 --       NOCONFIG
 --
 -- Who is inside stays inside. Who waits keeps his place; the parked come back at theirs. A ticket
--- or pass of this epoch whose place is not spent brings back that place when it is better than
+-- or pass of this epoch whose place is not consumed brings back that place when it is better than
 -- what he has; so it helps only after Redis has lost something. A pass lets its buyer back in,
--- where there is room under the threshold; but in a restore window only when what is spent has
+-- where there is room under the threshold; but in a restore window only when what is consumed has
 -- been loaded. Else he takes a new place: inside when the event is open, nobody waits and there
 -- is room; or at the tail.
 --
@@ -49,14 +49,14 @@ local seq_before = ev.seq
 
 -- What has been decided: by buyer's first index in the call.
 local first, states, places, since, fresh = {}, {}, {}, {}, {}
-local left            -- room for those who come straight in; asked when first needed
+local left            -- room for those who are admitted directly; asked when first needed
 local new = 0         -- new places at the tail
 local first_new       -- the first of them
 local in_order = true -- new places are the last ones of the queue, in this order
 local joined, unparked = 0, 0
 
 -- What is still to be sent: arguments of ZADD, and admissions.
-local moves, alive, straight, straight_places = {}, {}, {}, {}
+local moves, alive, direct_buyers, direct_places = {}, {}, {}, {}
 
 local function flush()
     if #moves > 0 then
@@ -67,9 +67,9 @@ local function flush()
         call('ZADD', K_SEEN, unpack(alive))
         alive = {}
     end
-    if #straight > 0 then
-        admit('straight', straight, straight_places)
-        straight, straight_places = {}, {}
+    if #direct_buyers > 0 then
+        admit('direct', direct_buyers, direct_places)
+        direct_buyers, direct_places = {}, {}
     end
 end
 
@@ -110,8 +110,8 @@ local function proven(b, proof)
     if tp == 0 and pp == 0 then
         return nil
     end
-    local spent = num(call('ZSCORE', K_SPENT, b))
-    tp, pp = tp > spent and tp or nil, pp > spent and pp or nil
+    local consumed = num(call('ZSCORE', K_CONSUMED, b))
+    tp, pp = tp > consumed and tp or nil, pp > consumed and pp or nil
     return tp and pp and min(tp, pp) or tp or pp, pp, num(at)
 end
 
@@ -136,12 +136,12 @@ local function newcomer(i)
     ev.seq = max(ev.seq + 1, ev.now_us)
     joined = joined + 1
     if ev.size == 0 then
-        left = left or room(true)
+        left = left or capacity(true)
         if left > 0 then
             left = left - 1
-            states[i], places[i], since[i] = 'straight', text(ev.seq), ev.service
-            straight[#straight + 1] = buyers[i]
-            straight_places[#straight_places + 1] = places[i]
+            states[i], places[i], since[i] = 'direct', text(ev.seq), ev.service
+            direct_buyers[#direct_buyers + 1] = buyers[i]
+            direct_places[#direct_places + 1] = places[i]
             return
         end
     end
@@ -157,8 +157,8 @@ local function advance(i, mode, proof)
     if proof ~= '' then
         best, pass, admitted_at = proven(buyers[i], proof)
     end
-    if pass and (ev.spent_loaded or not ev.restoring)
-        and ev.inside + #straight < ev.threshold then
+    if pass and (ev.consumed_loaded or not ev.restoring)
+        and ev.inside + #direct_buyers < ev.threshold then
         come_back_in(i, pass, admitted_at)
         return
     end
@@ -201,7 +201,7 @@ for i = 1, #buyers do
         end
     end
     local state = states[me]
-    if not closed and state ~= 'active' and state ~= 'straight' then
+    if not closed and state ~= 'active' and state ~= 'direct' then
         advance(me, ARGV[3 * i], ARGV[3 * i + 1])
     end
 end
@@ -233,7 +233,7 @@ for i = 1, #buyers do
         else
             position = (call('ZRANK', K_QUEUE, buyers[i]) or 0) + 1
         end
-    elseif state == 'active' or state == 'straight' then
+    elseif state == 'active' or state == 'direct' then
         places[me] = places[me] or call('ZSCORE', K_PLACE, buyers[i]) or '0'
         since[me] = since[me] or num(call('ZSCORE', K_SINCE, buyers[i]))
         start = since[me] + ev.gap

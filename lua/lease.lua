@@ -7,10 +7,10 @@
 --       2  owner: random text of the calling process
 --       3  the value held (renew, release); '' for take
 --       4  time to live, ms
--- REPLY OK, then: held (0|1), the value held ('' when not), need_spent (1: the event is restoring
---       and waits for what is spent to be loaded)
+-- REPLY OK, then: held (0|1), the value held ('' when not), need_consumed (1: the event is restoring
+--       and waits for what is consumed to be loaded)
 --
--- Works without a config: the holder is who writes it. A renewal is the beat (shared.lua).
+-- Works without a config: the holder is who writes it. A renewal keeps lastRunMs fresh (shared.lua).
 --
 -- Invariants: the value is "fence:owner"; the fence number rises with every new holder, never
 -- falls, never expires. Only the holder of the whole value renews or releases. Taking again what
@@ -44,6 +44,6 @@ end
 local need = 0
 if held and open() then
     settle()
-    need = ev.restore_until > 0 and not ev.spent_loaded and 1 or 0
+    need = ev.restore_until > 0 and not ev.consumed_loaded and 1 or 0
 end
 return {'OK', held and 1 or 0, held and current or '', need}

@@ -11,14 +11,14 @@
 --               epoch of that place
 -- REPLY OK and the numbers, then one text with four words per buyer, in the order of ARGV:
 --               what he had: active, waiting, parked, gone
---               place that is spent by this; 0: none
+--               place that is consumed by this; 0: none
 --               0, 0
 --       NOCONFIG
 --
 -- With reason completed and a place of this epoch given, only what he holds at or below that place
 -- ends: a late repeat cannot end the admission that came after it.
 --
--- Invariants: the place is spent, even where Redis has forgotten it and only the caller knows it:
+-- Invariants: the place is consumed, even where Redis has forgotten it and only the caller knows it:
 -- its ticket brings nobody back. Repeating it changes nothing.
 
 if not open() then
@@ -37,7 +37,7 @@ local function withdraw(key, b, given)
     end
     call('ZREM', key, b)
     call('ZREM', K_SEEN, b)
-    call('ZADD', K_SPENT, 'GT', place, b)
+    call('ZADD', K_CONSUMED, 'GT', place, b)
     call('HINCRBY', K_STATS, 'withdrawn', 1)
     record('withdrawn', b, place, ev.inside, admitted())
     return place
@@ -75,7 +75,7 @@ for i = 2, #ARGV, 3 do
         state, place = give_up(b, given)
     end
     if given > num(place) then
-        call('ZADD', K_SPENT, 'GT', text(given), b)
+        call('ZADD', K_CONSUMED, 'GT', text(given), b)
         place = text(given)
     end
     local at = #words

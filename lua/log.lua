@@ -76,7 +76,7 @@ for i = 1, #entries do
         named[list[j]] = list[j + 1]
     end
     local inside = 0
-    if named.kind == 'straight' or named.kind == 'promote' or named.kind == 'restored' then
+    if named.kind == 'direct' or named.kind == 'promote' or named.kind == 'restored' then
         inside = call('ZSCORE', K_PLACE, named.buyer) == named.place
             and tonumber(named.epoch) == ev.epoch and 1 or 0
     end

@@ -19,7 +19,7 @@
 --
 -- Invariants: nothing is done without the lease. After every admission the number inside is at
 -- most the effective threshold. Buyers enter in the order of their places. Everyone taken out of
--- the queue is inside or parked; everyone taken from inside has his place spent.
+-- the queue is inside or parked; everyone taken from inside has his place consumed.
 
 local CHANNEL = 'tiketi:queue-events'
 
@@ -94,7 +94,7 @@ local function take(count)
     return #live, #buyers
 end
 
-local left = room(wanted == 0)
+local left = capacity(wanted == 0)
 if wanted > 0 then
     left = min(left, wanted)
 end

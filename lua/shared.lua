@@ -21,7 +21,7 @@
 -- converted to 64-bit integers by Redis and stay exact.
 --
 -- Time of service is TIME - config.gapMs. Signs of life and times of admission are kept in it,
--- so that time in which Redis was out of reach makes nobody idle. beat() measures the gap: some
+-- so that time in which Redis was out of reach makes nobody idle. measure_gap() measures the gap: some
 -- script runs for every event at least once a second (the lease holder's renewal), so when the
 -- last one is over 3 s ago, nobody could reach Redis, and all of that time is added to the gap.
 -- A clock that steps back (a failover to a host that is behind) takes as much from the gap, which
@@ -40,11 +40,11 @@ local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
 
 local K_CONFIG, K_QUEUE, K_SEEN, K_PARKED = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local K_ACTIVE, K_ACTIVE_SEEN, K_SINCE, K_PLACE = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local K_SPENT, K_SEQ, K_FREE, K_STATS = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
+local K_CONSUMED, K_SEQ, K_FREE, K_STATS = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
 local K_LOG, K_LEASE, K_FENCE, K_INDEX = KEYS[13], KEYS[14], KEYS[15], KEYS[16]
 
-local BEAT_LATE_MS = 3000 -- a beat later than this is a gap
-local BEAT_WRITE_MS = 500 -- beats closer together than this are not written
+local GAP_MIN_MS = 3000 -- no script ran for longer than this: a gap
+local LAST_RUN_WRITE_MS = 500 -- runs closer together than this are not written
 
 -- The event as it is now; filled by open() and settle().
 local ev = {}
@@ -88,7 +88,7 @@ local function open()
     ev.now_us = time[1] * 1000000 + time[2]
     ev.now = floor(ev.now_us / 1000)
     local c = call('HMGET', K_CONFIG, 'version', 'epoch', 'status', 'opensAt', 'closesAt',
-        'threshold', 'surge', 'surgeAt', 'beatMs', 'gapMs', 'restoreUntil', 'spentLoaded',
+        'threshold', 'surge', 'surgeAt', 'lastRunMs', 'gapMs', 'restoreUntil', 'consumedLoaded',
         'restoreMs', 'autoHold', 'seats', 'outflowPerMinute')
     if not c[1] then
         return false
@@ -96,15 +96,15 @@ local function open()
     ev.version, ev.epoch = num(c[1]), num(c[2])
     ev.status = status_in_force(c[3], num(c[4]), num(c[5]), ev.now)
     ev.base, ev.surge, ev.surge_at = num(c[6]), c[7] or '', num(c[8])
-    ev.beat, ev.gap = num(c[9]), num(c[10])
-    ev.restore_until, ev.spent_loaded = num(c[11]), c[12] ~= '0'
+    ev.last_run, ev.gap = num(c[9]), num(c[10])
+    ev.restore_until, ev.consumed_loaded = num(c[11]), c[12] ~= '0'
     ev.restore_ms = num(c[13])
     ev.auto_hold, ev.seats, ev.outflow = num(c[14]), num(c[15]), num(c[16])
     ev.seq = num(call('GET', K_SEQ))
     ev.size, ev.inside = call('ZCARD', K_QUEUE), call('SCARD', K_ACTIVE)
     ev.service = ev.now - ev.gap
-    -- The window ends when its time is over and the lease holder has loaded what is spent.
-    ev.restoring = ev.restore_until > 0 and (ev.now < ev.restore_until or not ev.spent_loaded)
+    -- The window ends when its time is over and the lease holder has loaded what is consumed.
+    ev.restoring = ev.restore_until > 0 and (ev.now < ev.restore_until or not ev.consumed_loaded)
     return true
 end
 
@@ -112,22 +112,22 @@ end
 local function move_window(by)
     if ev.restore_until > 0 then
         ev.restore_until = ev.restore_until + by
-        ev.restoring = ev.now < ev.restore_until or not ev.spent_loaded
+        ev.restoring = ev.now < ev.restore_until or not ev.consumed_loaded
         call('HSET', K_CONFIG, 'restoreUntil', text(ev.restore_until))
     end
 end
 
-local function beat()
-    local late = ev.now - ev.beat
-    if ev.beat > 0 and (late > BEAT_LATE_MS or late < 0) then
+local function measure_gap()
+    local late = ev.now - ev.last_run
+    if ev.last_run > 0 and (late > GAP_MIN_MS or late < 0) then
         if late < 0 then
             move_window(late)
         end
         ev.gap = ev.gap + late
         ev.service = ev.now - ev.gap
-        call('HSET', K_CONFIG, 'beatMs', ev.now, 'gapMs', text(ev.gap))
-    elseif ev.beat == 0 or late > BEAT_WRITE_MS then
-        call('HSET', K_CONFIG, 'beatMs', ev.now)
+        call('HSET', K_CONFIG, 'lastRunMs', ev.now, 'gapMs', text(ev.gap))
+    elseif ev.last_run == 0 or late > LAST_RUN_WRITE_MS then
+        call('HSET', K_CONFIG, 'lastRunMs', ev.now)
     end
 end
 
@@ -136,9 +136,9 @@ end
 local function restore(known)
     ev.seq = max(ev.seq, known, ev.now_us)
     ev.restore_until = ev.now + ev.restore_ms
-    ev.spent_loaded, ev.restoring = false, true
+    ev.consumed_loaded, ev.restoring = false, true
     call('SET', K_SEQ, text(ev.seq))
-    call('HSET', K_CONFIG, 'restoreUntil', text(ev.restore_until), 'spentLoaded', 0, 'spentChunk', '')
+    call('HSET', K_CONFIG, 'restoreUntil', text(ev.restore_until), 'consumedLoaded', 0, 'consumedChunk', '')
 end
 
 -- The highest rule that applies decides: on above queueAbove, off again below 80 % of it. As a
@@ -160,10 +160,10 @@ local function surge()
     end
 end
 
--- After open(): the beat, the effective threshold, and the watch for lost writes: `known` is the
+-- After open(): the gap, the effective threshold, and the watch for lost writes: `known` is the
 -- highest place the caller has ever seen, so a seq below it was lost by a failover.
 local function settle(known)
-    beat()
+    measure_gap()
     if known and known > ev.seq then
         restore(known)
     end
@@ -231,7 +231,7 @@ end
 
 -- How many may enter now: threshold, seats and, when `limited`, outflow. The last one may find
 -- fewer seats than auto-hold gives: they are held for him all the same, and so can be sold.
-local function room(limited)
+local function capacity(limited)
     if ev.status ~= 'open' or ev.restoring then
         return 0
     end
@@ -284,22 +284,22 @@ local function admit(kind, buyers, places, since)
     end
 end
 
--- Ends admissions of buyers who are inside, each named once. Their places are spent.
+-- Ends admissions of buyers who are inside, each named once. Their places are consumed.
 local function depart(kind, buyers)
     local count = #buyers
     if count == 0 then
         return
     end
-    local places, spent = call('ZMSCORE', K_PLACE, unpack(buyers)), {}
+    local places, consumed = call('ZMSCORE', K_PLACE, unpack(buyers)), {}
     for i = 1, count do
         places[i] = places[i] or '0'
-        spent[2 * i - 1], spent[2 * i] = places[i], buyers[i]
+        consumed[2 * i - 1], consumed[2 * i] = places[i], buyers[i]
     end
     call('SREM', K_ACTIVE, unpack(buyers))
     call('ZREM', K_ACTIVE_SEEN, unpack(buyers))
     call('ZREM', K_SINCE, unpack(buyers))
     call('ZREM', K_PLACE, unpack(buyers))
-    call('ZADD', K_SPENT, 'GT', unpack(spent))
+    call('ZADD', K_CONSUMED, 'GT', unpack(consumed))
     local n = admitted()
     call('HINCRBY', K_STATS, kind, count)
     for i = 1, count do
@@ -310,12 +310,12 @@ end
 
 -- Forgets everybody: the event begins a new epoch. seq, stats, log, free, lease and fence stay.
 local function forget(epoch)
-    call('UNLINK', K_QUEUE, K_SEEN, K_PARKED, K_ACTIVE, K_ACTIVE_SEEN, K_SINCE, K_PLACE, K_SPENT,
+    call('UNLINK', K_QUEUE, K_SEEN, K_PARKED, K_ACTIVE, K_ACTIVE_SEEN, K_SINCE, K_PLACE, K_CONSUMED,
         K_INDEX)
     call('HSET', K_CONFIG, 'epoch', text(epoch), 'surgeAt', 0, 'outflow', '', 'restoreUntil', 0,
-        'spentLoaded', 1, 'spentChunk', '')
+        'consumedLoaded', 1, 'consumedChunk', '')
     ev.epoch, ev.size, ev.inside, ev.surge_at = epoch, 0, 0, 0
-    ev.restore_until, ev.spent_loaded, ev.restoring = 0, true, false
+    ev.restore_until, ev.consumed_loaded, ev.restoring = 0, true, false
     ev.threshold = ev.base
     call('HINCRBY', K_STATS, 'cleared', 1)
     record('cleared', '', '0', 0, admitted())

@@ -13,7 +13,7 @@
 /* One row per plain counter, gauge or histogram: see the table in metrics.c. */
 enum metric {
     METRIC_JOINS,               /* tiketi_joins_total */
-    METRIC_ADMISSIONS_STRAIGHT, /* tiketi_admissions_total{kind="straight"} */
+    METRIC_ADMISSIONS_DIRECT,   /* tiketi_admissions_total{kind="direct"} */
     METRIC_ADMISSIONS_PROMOTED, /* tiketi_admissions_total{kind="promoted"} */
     METRIC_EVICTIONS,           /* tiketi_evictions_total */
     METRIC_TICKS,               /* tiketi_ticks_total */

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 enum crowd_kind {
-    CROWD_STRAIGHT, /* let in on arrival */
+    CROWD_DIRECT,   /* let in on arrival */
     CROWD_PROMOTE,  /* let in from the head of the queue */
     CROWD_RESTORED, /* was inside before Redis lost its data, and is so again */
     CROWD_LEFT,

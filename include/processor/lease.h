@@ -15,14 +15,14 @@
 struct lease;
 
 /* Tries at once and then every second until lease_close. on_change(held) on gain and loss;
- * on_beat after each successful renewal (about once a second) while held. */
+ * on_renewed after each successful renewal (about once a second) while held. */
 struct lease_opts {
     struct loop *loop;
     struct queue *queue;
     const char *event; /* copied */
     const char *owner; /* random text of this process; copied */
     void (*on_change)(void *arg, bool held);
-    void (*on_beat)(void *arg, bool need_spent);
+    void (*on_renewed)(void *arg, bool need_consumed);
     void *arg;
 };
 struct lease *lease_new(const struct lease_opts *opts);

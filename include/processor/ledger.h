@@ -33,8 +33,8 @@ void ledger_stop(
 void ledger_poke(struct ledger *ledger, const struct event *config);
 void ledger_close(struct ledger *ledger, loop_cb cb, void *arg);
 
-/* Loads spent places from admissions into Redis (the restore window), in chunks; cb when done. */
-MUST_CHECK enum status ledger_reload_spent(struct ledger *ledger, uint64_t epoch, queue_done_cb cb,
-                                           void *arg);
+/* Loads consumed places from admissions into Redis (the restore window), in chunks; cb when done. */
+MUST_CHECK enum status ledger_reload_consumed(struct ledger *ledger, uint64_t epoch,
+                                              queue_done_cb cb, void *arg);
 
 #endif

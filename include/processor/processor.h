@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * processor: for each live event whose lease this process holds: the beat (index, once a second),
+ * processor: for each live event whose lease this process holds: the upkeep (index, once a second),
  * the tick (promote, every interval), the ledger, settling with PostgreSQL (every 5 s), sweeping
  * of expired holds. One event's trouble never stops another: each has its own chain.
  */

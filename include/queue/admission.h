@@ -12,7 +12,7 @@
 /* Weighted mean and variance of admissions per second, one sample per tick (West, 1979, incremental
  * form). A sample weighs what the time it covers does in the time remembered: a plain average over
  * the first minute, exponential after that; so a tick on request, a moment after another one, does
- * not upset it. Straight-in admissions do not count; a tick that admitted nobody counts as a zero
+ * not upset it. Direct admissions do not count; a tick that admitted nobody counts as a zero
  * once there has been an admission. The first tick that admits fills an empty room, which says
  * nothing about how fast places come free: it only starts the measuring. */
 struct admission_rate {

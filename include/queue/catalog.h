@@ -84,11 +84,11 @@ MUST_CHECK enum status catalog_logo(struct db *db, const char *id, catalog_json_
 MUST_CHECK enum status catalog_audit(struct db *db, const char *id, const char *before, int limit,
                                      catalog_json_cb cb, void *arg);
 /* What was done to an event, by whom; `after`: a JSON text. */
-struct catalog_deed {
+struct catalog_audit_entry {
     const char *event, *who, *verb, *after;
 };
-/* Adds to it what PostgreSQL does not see by itself. Copies the deed. */
-MUST_CHECK enum status catalog_audit_note(struct db *db, const struct catalog_deed *deed,
+/* Adds to it what PostgreSQL does not see by itself. Copies the entry. */
+MUST_CHECK enum status catalog_audit_note(struct db *db, const struct catalog_audit_entry *entry,
                                           catalog_json_cb cb, void *arg);
 
 #endif

@@ -27,7 +27,7 @@ struct rank_index {
     uint64_t seq;                           /* last place given */
     int64_t time_ms;                        /* Redis' clock */
     uint64_t seats_left;                    /* UINT64_MAX: no limit by seats */
-    uint64_t admitted;                      /* admissions so far, straight ones included */
+    uint64_t admitted;                      /* admissions so far, direct ones included */
     double rate_mean;    /* admissions per second by promotion; see admission.h */
     double rate_spread;  /* its standard deviation */
     uint64_t rate_ticks; /* ticks that went into it */

@@ -56,7 +56,7 @@ struct queue_place {
     uint64_t place;    /* waiting (but 0 as `seen` says it), parked, active */
     uint64_t position; /* 1-based, of the waiting; 0 otherwise */
     int64_t since_ms;  /* of the active: time of admission */
-    bool straight;     /* admitted by this very call without waiting */
+    bool direct;       /* admitted by this very call without waiting */
 };
 
 enum queue_join_mode { QUEUE_JOIN, QUEUE_RESUME };
@@ -98,8 +98,8 @@ void queue_seen(struct queue *queue, const char *event, const char *buyer);
 
 /* Is the buyer inside now? One `seen` call, batched per turn like joins; refreshes his sign of
  * life. ST_NOT_FOUND when Redis has no config. */
-MUST_CHECK enum status queue_check(struct queue *queue, const char *event, const char *buyer,
-                                   queue_join_cb cb, void *arg);
+MUST_CHECK enum status queue_is_inside(struct queue *queue, const char *event, const char *buyer,
+                                       queue_join_cb cb, void *arg);
 
 /* The highest place this pod has seen of an event (from tickets, joins, the index): passed to
  * join and promote, so that a failover that lost writes is noticed. */
@@ -156,36 +156,36 @@ MUST_CHECK enum status queue_publish_index(struct queue *queue, const char *even
 /* lua/lease.lua. Acquire, renew (a non-empty *lease) or release. */
 enum lease_verb { LEASE_TAKE, LEASE_RENEW, LEASE_RELEASE };
 typedef void (*queue_lease_cb)(void *arg, enum status status, bool held,
-                               const struct lease_value *lease, bool need_spent);
-/* need_spent: the event is restoring and waits for queue_load_spent + done. */
+                               const struct lease_value *lease, bool need_consumed);
+/* need_consumed: the event is restoring and waits for queue_load_consumed + done. */
 MUST_CHECK enum status queue_lease(struct queue *queue, const char *event, enum lease_verb verb,
                                    const char *owner, const struct lease_value *lease,
                                    queue_lease_cb cb, void *arg);
 
-/* lua/spent.lua: up to QUEUE_CALL_MAX buyers and places. Not applied: another epoch is in force, or
+/* lua/consumed.lua: up to QUEUE_CALL_MAX buyers and places. Not applied: another epoch is in force, or
  * Redis does not have the chunks of this run before this one: begin anew. */
-struct queue_spent {
+struct queue_consumed {
     const char *buyer;
     uint64_t place;
 };
-struct queue_spent_chunk {
+struct queue_consumed_chunk {
     uint64_t epoch;
     const char *run; /* text that no other reload has */
     uint64_t number; /* of the chunk in it; 0 begins, before PostgreSQL is asked */
-    bool last;       /* marks spent as loaded */
+    bool last;       /* marks the consumed places as loaded */
 };
-MUST_CHECK enum status queue_load_spent(struct queue *queue, const char *event,
-                                        const struct queue_spent_chunk *chunk,
-                                        const struct queue_spent *list, size_t count,
-                                        queue_done_cb cb, void *arg);
+MUST_CHECK enum status queue_load_consumed(struct queue *queue, const char *event,
+                                           const struct queue_consumed_chunk *chunk,
+                                           const struct queue_consumed *list, size_t count,
+                                           queue_done_cb cb, void *arg);
 
 /* The admission log. */
-enum log_kind { LOG_KIND_STRAIGHT, LOG_KIND_PROMOTE, LOG_KIND_RESTORED, LOG_KIND_DEPARTED };
+enum log_kind { LOG_KIND_DIRECT, LOG_KIND_PROMOTE, LOG_KIND_RESTORED, LOG_KIND_DEPARTED };
 struct log_entry {
     char id[48]; /* stream id */
     enum log_kind kind;
     const char
-        *kind_name; /* "straight", "promote", "restored", "left", "idle", "timeout", "completed" */
+        *kind_name; /* "direct", "promote", "restored", "left", "idle", "timeout", "completed" */
     const char *buyer;
     uint64_t place, epoch;
     int64_t at_ms;

@@ -62,7 +62,8 @@ static void gate_checked(void *arg, enum status status, const struct queue_place
         api_answer(call, 204, "", 0);
     else if (status == ST_OK && place->state != QUEUE_ACTIVE && numbers->restoring &&
              call->proof.pass_place > 0)
-        api_fail(call, ST_UNAVAILABLE); /* his pass counts as soon as what is spent is known */
+        api_fail(call,
+                 ST_UNAVAILABLE); /* his pass counts as soon as the consumed places are known */
     else
         api_problem(call, 401, "not-admitted", "Not inside: take a place in the queue.", NULL);
 }

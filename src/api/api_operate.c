@@ -242,9 +242,9 @@ static void admitted(struct api_call *call, int64_t count, int64_t promoted)
     admit->admitted = promoted;
     (void)snprintf(after, sizeof(after), "{\"count\":%" PRId64 ",\"admitted\":%" PRId64 "}", count,
                    promoted);
-    const struct catalog_deed deed = {
+    const struct catalog_audit_entry entry = {
         .event = call->param, .who = call->user.sub, .verb = "admit", .after = after};
-    const enum status st = catalog_audit_note(call->api->db, &deed, admit_noted, call);
+    const enum status st = catalog_audit_note(call->api->db, &entry, admit_noted, call);
     if (st != ST_OK)
         admit_noted(call, st, NULL, 0);
 }

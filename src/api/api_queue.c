@@ -296,8 +296,8 @@ static void visit_joined(void *arg, enum status status, const struct queue_place
     presence_put(api->presence, call->param, call->buyer, place->state, loop_now_ms(api->loop));
     if (visit->kind == VISIT_CHECK)
         metrics_add(METRIC_JOINS, 1);
-    if (place->straight)
-        metrics_add(METRIC_ADMISSIONS_STRAIGHT, 1);
+    if (place->direct)
+        metrics_add(METRIC_ADMISSIONS_DIRECT, 1);
     answer_place(call, place, numbers);
 }
 

@@ -2,7 +2,7 @@
 /*
  * api_reservation: reservations over HTTP.
  *
- *   hold   POST /api/reservations: queue_check (inside now?) -> reservation_hold
+ *   hold   POST /api/reservations: queue_is_inside (inside now?) -> reservation_hold
  *                                             not inside, but a key -> reservation_repeat
  *
  * The queue cannot be walked around: a hold needs a live admission, asked of Redis in the same
@@ -75,7 +75,8 @@ static void hold_checked(void *arg, enum status status, const struct queue_place
     }
     if (status == ST_OK && place->state != QUEUE_ACTIVE && numbers->restoring &&
         call->proof.pass_place > 0) {
-        api_fail(call, ST_UNAVAILABLE); /* his pass counts as soon as what is spent is known */
+        api_fail(call,
+                 ST_UNAVAILABLE); /* his pass counts as soon as the consumed places are known */
         return;
     }
     if (status == ST_OK && place->state != QUEUE_ACTIVE && order->order.idempotency_key == NULL) {

@@ -22,8 +22,7 @@ static const struct {
     const char *name, *labels, *help; /* help NULL: the row above began the family */
 } counter_rows[METRIC_COUNT] = {
     [METRIC_JOINS] = {"tiketi_joins_total", "", "Answered joins."},
-    [METRIC_ADMISSIONS_STRAIGHT] = {"tiketi_admissions_total", "{kind=\"straight\"}",
-                                    "Admissions."},
+    [METRIC_ADMISSIONS_DIRECT] = {"tiketi_admissions_total", "{kind=\"direct\"}", "Admissions."},
     [METRIC_ADMISSIONS_PROMOTED] = {"tiketi_admissions_total", "{kind=\"promoted\"}", NULL},
     [METRIC_EVICTIONS] = {"tiketi_evictions_total", "",
                           "Buyers evicted: idle or over the session limit."},

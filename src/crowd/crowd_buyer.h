@@ -50,7 +50,7 @@ struct crowd_buyer {
     uint8_t plan, step, waits; /* enums crowd_plan, crowd_step, crowd_waits */
     uint16_t attempts;         /* in vain, in a row */
     bool queued;               /* had to wait */
-    bool straight;             /* was let in by his first answer */
+    bool direct;               /* was let in by his first answer */
     bool pushed;               /* told of his entry by the socket */
     bool joined;               /* the socket under way has answered join-queue */
     bool settled;              /* has been on a socket */

@@ -6,7 +6,7 @@
  * Never over-admit. Admissions and departures are counted here; the count must be the one the log
  * names, and after an admission at most the threshold. Admissions are numbered without a gap.
  *
- * First come, first served. All admissions of an epoch, straight ones too, come in the order of
+ * First come, first served. All admissions of an epoch, direct ones too, come in the order of
  * their places. An admission of a lower place than one before it is a buyer who was passed over.
  * That is allowed only if the crowd's own record says that he was out of touch when it first
  * happened: for as long as a silent waiter is kept in the queue (then he was parked), or for any
@@ -32,7 +32,7 @@ static const struct {
     const char *word;
     bool enters;
 } kinds[CROWD_KIND_COUNT] = {
-    [CROWD_STRAIGHT] = {"straight", true},    [CROWD_PROMOTE] = {"promote", true},
+    [CROWD_DIRECT] = {"direct", true},        [CROWD_PROMOTE] = {"promote", true},
     [CROWD_RESTORED] = {"restored", true},    [CROWD_LEFT] = {"left", false},
     [CROWD_IDLE] = {"idle", false},           [CROWD_TIMEOUT] = {"timeout", false},
     [CROWD_COMPLETED] = {"completed", false}, [CROWD_CLEARED] = {"cleared", false},

@@ -113,9 +113,9 @@ static void print_promises(const struct crowd_outcome *outcome, FILE *out)
         return;
     (void)fprintf(out,
                   "  replayed: %" PRIu64 " log entries, %" PRIu64 " admissions (%" PRIu64
-                  " straight, %" PRIu64 " promoted), at most %" PRIu64 " inside\n",
+                  " direct, %" PRIu64 " promoted), at most %" PRIu64 " inside\n",
                   outcome->sum->check.entries, outcome->sum->check.admissions,
-                  outcome->sum->check.by_kind[CROWD_STRAIGHT],
+                  outcome->sum->check.by_kind[CROWD_DIRECT],
                   outcome->sum->check.by_kind[CROWD_PROMOTE], outcome->sum->check.most_inside);
     if (outcome->sum->check.excused > 0)
         (void)fprintf(out, "  %" PRIu64 " were passed over while they were out of touch: allowed\n",
@@ -256,7 +256,7 @@ static struct json *replay_json(const struct crowd_check *check)
     struct json *object = json_new_object();
     json_set_int(object, "entries", (int64_t)check->entries);
     json_set_int(object, "admissions", (int64_t)check->admissions);
-    json_set_int(object, "straight", (int64_t)check->by_kind[CROWD_STRAIGHT]);
+    json_set_int(object, "direct", (int64_t)check->by_kind[CROWD_DIRECT]);
     json_set_int(object, "promoted", (int64_t)check->by_kind[CROWD_PROMOTE]);
     json_set_int(object, "restored", (int64_t)check->by_kind[CROWD_RESTORED]);
     json_set_int(object, "mostInside", (int64_t)check->most_inside);

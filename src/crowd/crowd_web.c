@@ -46,10 +46,10 @@ void web_due(struct crowd_buyer *buyer)
 static void note_first_answer(struct crowd_buyer *buyer, bool queued)
 {
     struct crowd *crowd = buyer->crowd;
-    if (buyer->queued || buyer->straight)
+    if (buyer->queued || buyer->direct)
         return;
     buyer->queued = queued;
-    buyer->straight = !queued;
+    buyer->direct = !queued;
     crowd->tally.queued += queued;
     crowd->tally.allowed += !queued;
     crowd->tally.answered_ms = (clock_mono_ns() - crowd->begun_ns) / 1000000;

@@ -62,7 +62,7 @@ struct visitor {
     struct visitor *prev, *next; /* of the room, or of the gateway's fresh ones */
     struct gateway_call *call;   /* the one question under way */
     char *buyer;                 /* own copy; NULL: unknown */
-    uint64_t place;              /* waiting or inside with; of the idle: the last one, spent */
+    uint64_t place;              /* waiting or inside with; of the idle: the last one, consumed */
     int64_t since_ms;            /* time of admission; 0: none in this epoch */
     uint32_t epoch;              /* of place */
     uint32_t lowest;             /* lowest position shown; 0: none */

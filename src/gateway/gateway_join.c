@@ -465,7 +465,7 @@ static void leave_done(void *arg, enum status status, const struct queue_place *
     for (; tab; tab = room_next(tab)) {
         call_drop(tab);
         if (place->place > tab->place)
-            tab->place = place->place; /* spent: no late entry of it is passed on */
+            tab->place = place->place; /* consumed: no late entry of it is passed on */
         tab->generation = gateway->generation;
         tell_gone(tab, "not-in-queue", "You have left the queue.");
     }

@@ -262,7 +262,7 @@ static void refresh_position(struct room *room, struct visitor *visitor,
 }
 
 /* Redis has lost what it knew, and this socket can give his place back. Once is enough, but for one
- * who was inside: his pass counts only when what is spent is known again. */
+ * who was inside: his pass counts only when the consumed places are known again. */
 static void restore(struct room *room, struct visitor *visitor)
 {
     bool returned = visitor->flags & FLAG_RESTORED;

@@ -71,13 +71,13 @@ static void finish(void *arg)
 }
 
 static void on_released(void *arg, enum status status, bool held, const struct lease_value *value,
-                        bool need_spent)
+                        bool need_consumed)
 {
     struct lease *lease = arg;
     (void)status;
     (void)held;
     (void)value;
-    (void)need_spent;
+    (void)need_consumed;
     loop_defer(lease->opts.loop, &lease->done);
 }
 
@@ -93,19 +93,19 @@ static void release(struct lease *lease)
 static void ask(struct lease *lease);
 
 /* The value is new, or the same with more time. */
-static void hold(struct lease *lease, const struct lease_value *value, bool need_spent)
+static void hold(struct lease *lease, const struct lease_value *value, bool need_consumed)
 {
     bool gained = !has_value(lease);
     lease->value = *value;
     lease->until_ms = lease->asked_ms + TTL_MS;
     if (gained && lease->opts.on_change)
         lease->opts.on_change(lease->opts.arg, true);
-    else if (!gained && lease->opts.on_beat)
-        lease->opts.on_beat(lease->opts.arg, need_spent);
+    else if (!gained && lease->opts.on_renewed)
+        lease->opts.on_renewed(lease->opts.arg, need_consumed);
 }
 
 static void on_asked(void *arg, enum status status, bool held, const struct lease_value *value,
-                     bool need_spent)
+                     bool need_consumed)
 {
     struct lease *lease = arg;
     lease->asking = false;
@@ -118,7 +118,7 @@ static void on_asked(void *arg, enum status status, bool held, const struct leas
     if (status != ST_OK)
         return; /* unknown: held as long as the time lasts, and asked again by the timer */
     if (held) {
-        hold(lease, value, need_spent);
+        hold(lease, value, need_consumed);
     } else if (has_value(lease)) {
         lease_lost(lease);
         ask(lease); /* Redis may have lost it rather than given it away */

@@ -22,7 +22,7 @@
  *     (lua/log.lua); entries read twice have one effect.
  * A lease lost in mid-chain needs no care: the other holder moves the cursor, and ours is refused.
  *
- * Called by: processor. Owns: its chain; one call is under way at a time, another for spent places.
+ * Called by: processor. Owns: its chain; one call is under way at a time, another for consumed places.
  * Redis gone: the chain ends, the next poke begins another.
  */
 #include "processor/ledger.h"
@@ -48,11 +48,11 @@
 #define PLAIN_CHUNK    50
 #define ID_SIZE        48
 
-struct spent_load {
+struct consumed_load {
     bool active;
     bool waits;   /* for the chain under way, which may have read a log that is gone */
     char run[33]; /* tells this reload from any other */
-    struct queue_spent_chunk chunk;
+    struct queue_consumed_chunk chunk;
     char after[BUYER_ID_MAX + 1];
     queue_done_cb cb;
     void *arg;
@@ -85,7 +85,7 @@ struct ledger {
     struct buf outbox;  /* messages, each ended by a NUL */
     struct buf plain;   /* the messages of an outage, likewise */
 
-    struct spent_load spent;
+    struct consumed_load consumed;
     struct loop_task closed;
     bool closing;
     loop_cb close_cb;
@@ -106,7 +106,7 @@ static uint64_t now_ms(const struct ledger *ledger)
 
 static void maybe_closed(struct ledger *ledger)
 {
-    if (ledger->closing && !ledger->busy && !ledger->spent.active)
+    if (ledger->closing && !ledger->busy && !ledger->consumed.active)
         loop_defer(ledger->opts.loop, &ledger->closed);
 }
 
@@ -114,7 +114,7 @@ static void maybe_closed(struct ledger *ledger)
 static void end_chain(struct ledger *ledger)
 {
     ledger->busy = false;
-    if (ledger->spent.waits)
+    if (ledger->consumed.waits)
         await_batches(ledger);
     if (ledger->again && ledger->running && !ledger->closing)
         start_chain(ledger);
@@ -569,76 +569,77 @@ static void ask_log_blind(struct ledger *ledger)
         end_chain(ledger);
 }
 
-/* ---- spent places: page by page, as chunks of one run. The run begins in Redis before the first page is
+/* ---- consumed places: page by page, as chunks of one run. The run begins in Redis before the first page is
  * read, and ends when a chunk is refused: Redis has lost those before it. What was read of a log that is gone
  * may still be on its way into PostgreSQL, from here or from another pod: the pages are read after it. ---- */
 
-static void ask_spent(struct ledger *ledger);
+static void ask_consumed(struct ledger *ledger);
 
-static void spent_end(struct ledger *ledger, enum status status, bool applied)
+static void consumed_end(struct ledger *ledger, enum status status, bool applied)
 {
-    const struct spent_load load = ledger->spent;
-    ledger->spent.active = false;
+    const struct consumed_load load = ledger->consumed;
+    ledger->consumed.active = false;
     maybe_closed(ledger); /* defers */
     load.cb(load.arg, status, applied);
 }
 
-static void spent_loaded(void *arg, enum status status, bool applied)
+static void consumed_loaded(void *arg, enum status status, bool applied)
 {
     struct ledger *ledger = arg;
     if (status == ST_OK && !applied)
         status = ST_STALE; /* another epoch is in force, or Redis has lost data again */
-    ledger->spent.chunk.number++;
-    if (status == ST_OK && ledger->spent.chunk.number == 1 && !ledger->closing)
+    ledger->consumed.chunk.number++;
+    if (status == ST_OK && ledger->consumed.chunk.number == 1 && !ledger->closing)
         await_batches(ledger);
-    else if (status == ST_OK && !ledger->spent.chunk.last && !ledger->closing)
-        ask_spent(ledger);
-    else if (status == ST_OK && !ledger->spent.chunk.last)
-        spent_end(ledger, ST_UNAVAILABLE, false);
+    else if (status == ST_OK && !ledger->consumed.chunk.last && !ledger->closing)
+        ask_consumed(ledger);
+    else if (status == ST_OK && !ledger->consumed.chunk.last)
+        consumed_end(ledger, ST_UNAVAILABLE, false);
     else
-        spent_end(ledger, status, status == ST_OK);
+        consumed_end(ledger, status, status == ST_OK);
 }
 
-static enum status load_chunk(struct ledger *ledger, const struct queue_spent *list, size_t count)
+static enum status load_chunk(struct ledger *ledger, const struct queue_consumed *list,
+                              size_t count)
 {
-    return queue_load_spent(ledger->opts.queue, ledger->event, &ledger->spent.chunk, list, count,
-                            spent_loaded, ledger);
+    return queue_load_consumed(ledger->opts.queue, ledger->event, &ledger->consumed.chunk, list,
+                               count, consumed_loaded, ledger);
 }
 
-static void spent_read(void *arg, enum status status, const struct db_result *result)
+static void consumed_read(void *arg, enum status status, const struct db_result *result)
 {
     struct ledger *ledger = arg;
-    struct queue_spent list[QUEUE_CALL_MAX];
+    struct queue_consumed list[QUEUE_CALL_MAX];
     size_t count = 0;
     if (status == ST_OK && ledger->closing)
         status = ST_UNAVAILABLE;
     for (int row = 0; status == ST_OK && row < db_rows(result) && count < QUEUE_CALL_MAX; row++)
         list[count++] =
-            (struct queue_spent){db_text(result, row, 0), (uint64_t)db_int(result, row, 1)};
+            (struct queue_consumed){db_text(result, row, 0), (uint64_t)db_int(result, row, 1)};
     if (status == ST_OK) {
-        ledger->spent.chunk.last = count < QUEUE_CALL_MAX;
+        ledger->consumed.chunk.last = count < QUEUE_CALL_MAX;
         if (count > 0)
-            (void)snprintf(ledger->spent.after, sizeof(ledger->spent.after), "%s",
+            (void)snprintf(ledger->consumed.after, sizeof(ledger->consumed.after), "%s",
                            list[count - 1].buyer);
         status = load_chunk(ledger, list, count);
     }
     if (status != ST_OK)
-        spent_end(ledger, status, false);
+        consumed_end(ledger, status, false);
 }
 
-static void ask_spent(struct ledger *ledger)
+static void ask_consumed(struct ledger *ledger)
 {
     static const struct db_stmt stmt = {
         .name = "spent_page",
         .sql = "SELECT buyer, place FROM spent_page($1, $2::bigint, $3, $4::integer)",
         .param_count = 4};
     char epoch[24], limit[16];
-    (void)snprintf(epoch, sizeof(epoch), "%" PRIu64, ledger->spent.chunk.epoch);
+    (void)snprintf(epoch, sizeof(epoch), "%" PRIu64, ledger->consumed.chunk.epoch);
     (void)snprintf(limit, sizeof(limit), "%d", QUEUE_CALL_MAX);
-    const char *const params[] = {ledger->event, epoch, ledger->spent.after, limit};
-    const enum status st = db_query(ledger->opts.db, &stmt, params, spent_read, ledger);
+    const char *const params[] = {ledger->event, epoch, ledger->consumed.after, limit};
+    const enum status st = db_query(ledger->opts.db, &stmt, params, consumed_read, ledger);
     if (st != ST_OK)
-        spent_end(ledger, st, false);
+        consumed_end(ledger, st, false);
 }
 
 static void batches_over(void *arg, enum status status, const struct db_result *result)
@@ -646,9 +647,9 @@ static void batches_over(void *arg, enum status status, const struct db_result *
     struct ledger *ledger = arg;
     (void)result;
     if (status == ST_OK && !ledger->closing)
-        ask_spent(ledger);
+        ask_consumed(ledger);
     else
-        spent_end(ledger, status == ST_OK ? ST_UNAVAILABLE : status, false);
+        consumed_end(ledger, status == ST_OK ? ST_UNAVAILABLE : status, false);
 }
 
 /* A batch moves the cursor before all else: whose lock can be had, no batch is under way. */
@@ -659,27 +660,28 @@ static void await_batches(struct ledger *ledger)
         .sql = "SELECT 1 FROM ledger_cursors WHERE event_id = $1 FOR SHARE",
         .param_count = 1};
     const char *const params[] = {ledger->event};
-    ledger->spent.waits = ledger->busy;
+    ledger->consumed.waits = ledger->busy;
     if (ledger->busy)
         return;
     const enum status st = db_query(ledger->opts.db, &stmt, params, batches_over, ledger);
     if (st != ST_OK)
-        spent_end(ledger, st, false);
+        consumed_end(ledger, st, false);
 }
 
-enum status ledger_reload_spent(struct ledger *ledger, uint64_t epoch, queue_done_cb cb, void *arg)
+enum status ledger_reload_consumed(struct ledger *ledger, uint64_t epoch, queue_done_cb cb,
+                                   void *arg)
 {
-    if (ledger->spent.active)
+    if (ledger->consumed.active)
         return ST_CONFLICT;
     if (ledger->closing)
         return ST_UNAVAILABLE;
-    ledger->spent =
-        (struct spent_load){.active = true, .chunk = {.epoch = epoch}, .cb = cb, .arg = arg};
-    token_random_hex(ledger->spent.run);
-    ledger->spent.chunk.run = ledger->spent.run;
+    ledger->consumed =
+        (struct consumed_load){.active = true, .chunk = {.epoch = epoch}, .cb = cb, .arg = arg};
+    token_random_hex(ledger->consumed.run);
+    ledger->consumed.chunk.run = ledger->consumed.run;
     const enum status st = load_chunk(ledger, NULL, 0);
     if (st != ST_OK)
-        ledger->spent.active = false;
+        ledger->consumed.active = false;
     return st;
 }
 

@@ -3,7 +3,7 @@
  * processor_internal: what the processor's two files share; nobody else includes it.
  *
  *   processor.c       which events there are; messages; sweeping of holds and freeing of slots
- *   processor_sale.c  one event: lease, beat, tick, settling with PostgreSQL
+ *   processor_sale.c  one event: lease, upkeep, tick, settling with PostgreSQL
  */
 #ifndef TIKETI_PROCESSOR_INTERNAL_H
 #define TIKETI_PROCESSOR_INTERNAL_H
@@ -25,7 +25,12 @@ struct sale_replies {
     char text[SALE_REPLIES_MAX][SALE_REPLY_SIZE];
 };
 
-enum sale_trouble { TROUBLE_TICK = 1, TROUBLE_INDEX = 2, TROUBLE_CONFIGURE = 4, TROUBLE_SPENT = 8 };
+enum sale_trouble {
+    TROUBLE_TICK = 1,
+    TROUBLE_INDEX = 2,
+    TROUBLE_CONFIGURE = 4,
+    TROUBLE_CONSUMED = 8
+};
 
 /* One tick: those who were asked for by hand are let in, then promote is called until there is no
  * more to do. */

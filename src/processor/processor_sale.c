@@ -4,7 +4,7 @@
  *
  *   lease gained -> read the live copy -> tick at once -> tick every interval -> lease lost
  *   tick   queue_promote until there is no more -> rate, index, ledger, queue-updated, replies
- *   beat   once a second: index, ledger, lost places, settling with PostgreSQL every 5 s
+ *   upkeep once a second: index, ledger, lost places, settling with PostgreSQL every 5 s
  *
  * Why this way: every step of the chain asks one script, which compares the whole lease value, and
  * goes on only from its answer; so a holder that was stopped in mid-tick and comes back changes
@@ -347,7 +347,7 @@ static void read_done(void *arg, enum status status, const struct event *config,
     if (status != ST_OK || !config) {
         if (status == ST_OK)
             sale_configure(sale);
-        return; /* else: the next beat reads again */
+        return; /* else: the next upkeep reads again */
     }
     const bool status_changed = config->status != sale->config.status;
     sale->config = *config;
@@ -476,10 +476,10 @@ static void sale_settle(struct sale *sale)
 
 void sale_seats_changed(struct sale *sale)
 {
-    sale->settle_ms = 0; /* the next beat looks whether all are sold, or no longer */
+    sale->settle_ms = 0; /* the next upkeep looks whether all are sold, or no longer */
 }
 
-/* ---- the beat ---- */
+/* ---- upkeep: once a second, while the lease is held ---- */
 
 static void indexed(void *arg, enum status status, const struct event *none, const char *text,
                     size_t len)
@@ -519,30 +519,30 @@ static void sale_index(struct sale *sale)
     sale->pending++;
 }
 
-static void spent_loaded(void *arg, enum status status, bool applied)
+static void consumed_loaded(void *arg, enum status status, bool applied)
 {
     struct sale *sale = arg;
     (void)applied;
     sale->loading = false;
     if (!arrived(sale))
         return;
-    report(sale, TROUBLE_SPENT, "loading spent places", status);
+    report(sale, TROUBLE_CONSUMED, "loading consumed places", status);
     if (status == ST_OK)
-        log_info("spent places loaded", LOG_TEXT("event", sale->id));
+        log_info("consumed places loaded", LOG_TEXT("event", sale->id));
 }
 
-static void load_spent(struct sale *sale)
+static void load_consumed(struct sale *sale)
 {
     if (sale->loading)
         return;
-    if (ledger_reload_spent(sale->ledger, (uint64_t)sale->config.epoch, spent_loaded, sale) !=
+    if (ledger_reload_consumed(sale->ledger, (uint64_t)sale->config.epoch, consumed_loaded, sale) !=
         ST_OK)
         return;
     sale->loading = true;
     sale->pending++;
 }
 
-static void on_beat(void *arg, bool need_spent)
+static void on_renewed(void *arg, bool need_consumed)
 {
     struct sale *sale = arg;
     if (sale->closing)
@@ -553,9 +553,9 @@ static void on_beat(void *arg, bool need_spent)
     }
     sale_index(sale);
     ledger_poke(sale->ledger,
-                &sale->config); /* straight entries and departures are in the log too */
-    if (need_spent)
-        load_spent(sale);
+                &sale->config); /* direct admissions and departures are in the log too */
+    if (need_consumed)
+        load_consumed(sale);
     if (now_ms(sale) - sale->settle_ms >= SETTLE_MS)
         sale_settle(sale);
 }
@@ -611,7 +611,7 @@ struct sale *sale_new(struct processor *processor, const char *id)
                                                  .event = id,
                                                  .owner = processor->owner,
                                                  .on_change = on_change,
-                                                 .on_beat = on_beat,
+                                                 .on_renewed = on_renewed,
                                                  .arg = sale});
     return sale;
 }

@@ -247,10 +247,11 @@ enum status catalog_audit(struct db *db, const char *id, const char *before, int
     return ask_json(db, &stmt, (const char *const[]){id, before, text}, cb, arg);
 }
 
-enum status catalog_audit_note(struct db *db, const struct catalog_deed *deed, catalog_json_cb cb,
-                               void *arg)
+enum status catalog_audit_note(struct db *db, const struct catalog_audit_entry *entry,
+                               catalog_json_cb cb, void *arg)
 {
     static const struct db_stmt stmt = FUNCTION("audit_note", 4, "$1, $2, $3, $4::jsonb");
-    return ask_json(
-        db, &stmt, (const char *const[]){deed->event, deed->who, deed->verb, deed->after}, cb, arg);
+    return ask_json(db, &stmt,
+                    (const char *const[]){entry->event, entry->who, entry->verb, entry->after}, cb,
+                    arg);
 }

@@ -30,7 +30,7 @@
 
 static const char *const key_names[QUEUE_KEY_COUNT] = {
     "config",       "queue",        "queue:seen", "parked", "active", "active:seen",
-    "active:since", "active:place", "spent",      "seq",    "free",   "stats",
+    "active:since", "active:place", "consumed",   "seq",    "free",   "stats",
     "log",          "lease",        "fence",      "index"};
 
 static struct queue_room *room_find(struct queue *queue, const char *event, size_t len,
@@ -195,10 +195,10 @@ static bool word_state(struct words *words, struct queue_place *place)
     static const struct {
         const char *name;
         enum queue_state state;
-        bool straight;
+        bool direct;
     } states[] = {
         {"waiting", QUEUE_WAITING, false}, {"active", QUEUE_ACTIVE, false},
-        {"gone", QUEUE_GONE, false},       {"straight", QUEUE_ACTIVE, true},
+        {"gone", QUEUE_GONE, false},       {"direct", QUEUE_ACTIVE, true},
         {"parked", QUEUE_PARKED, false},   {"closed", QUEUE_CLOSED, false},
     };
     const char *word;
@@ -206,7 +206,7 @@ static bool word_state(struct words *words, struct queue_place *place)
     for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
         if (strlen(states[i].name) == len && memcmp(states[i].name, word, len) == 0) {
             place->state = states[i].state;
-            place->straight = states[i].straight;
+            place->direct = states[i].direct;
             return true;
         }
     return false;
@@ -415,8 +415,8 @@ enum status queue_join(struct queue *queue, enum queue_join_mode mode, const cha
     return ST_OK;
 }
 
-enum status queue_check(struct queue *queue, const char *event, const char *buyer, queue_join_cb cb,
-                        void *arg)
+enum status queue_is_inside(struct queue *queue, const char *event, const char *buyer,
+                            queue_join_cb cb, void *arg)
 {
     if (queue->stopped || !redis_up(queue->redis))
         return ST_UNAVAILABLE;

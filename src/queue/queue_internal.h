@@ -5,7 +5,7 @@
  *   queue.c         rooms (one per event), and the calls of many buyers, batched: join, seen, leave
  *   queue_script.c  the scripts, their replies
  *   queue_live.c    the live copy: configure, clear, what is read; the channel
- *   queue_tick.c    the processor's calls: lease, promote, index, spent, log, free
+ *   queue_tick.c    the processor's calls: lease, promote, index, consumed, log, free
  */
 #ifndef TIKETI_QUEUE_INTERNAL_H
 #define TIKETI_QUEUE_INTERNAL_H
@@ -32,7 +32,7 @@ enum queue_script {
     QUEUE_SCRIPT_CLEAR,
     QUEUE_SCRIPT_LEASE,
     QUEUE_SCRIPT_INDEX,
-    QUEUE_SCRIPT_SPENT,
+    QUEUE_SCRIPT_CONSUMED,
     QUEUE_SCRIPT_FREE,
     QUEUE_SCRIPT_LOG,
     QUEUE_SCRIPT_SEATS,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * queue_tick: the processor's calls: lease, promote, the rank index; spent places and the admission
+ * queue_tick: the processor's calls: lease, promote, the rank index; consumed places and the admission
  * log for the ledger.
  *
  * Called by: processor, lease, ledger. What happens under the lease passes its whole value to the
@@ -98,7 +98,7 @@ static void on_lease(void *arg, enum status status, const struct redis_reply *re
     struct queue_op *op = arg;
     struct lease_value lease = {{0}};
     bool held = false;
-    bool need_spent = false;
+    bool need_consumed = false;
     if (status == ST_OK &&
         (!queue_is(redis_reply_at(reply, 0), "OK") || redis_reply_count(reply) < 4))
         status = ST_INTERNAL;
@@ -108,9 +108,9 @@ static void on_lease(void *arg, enum status status, const struct redis_reply *re
         held = redis_reply_int(redis_reply_at(reply, 1)) == 1 && text && len < sizeof(lease.text);
         if (held)
             memcpy(lease.text, text, len);
-        need_spent = held && redis_reply_int(redis_reply_at(reply, 3)) == 1;
+        need_consumed = held && redis_reply_int(redis_reply_at(reply, 3)) == 1;
     }
-    op->cb.lease(op->arg, status, held, &lease, need_spent);
+    op->cb.lease(op->arg, status, held, &lease, need_consumed);
     queue_op_free(op);
 }
 
@@ -131,11 +131,12 @@ enum status queue_lease(struct queue *queue, const char *event, enum lease_verb 
     return queue_run(op, QUEUE_SCRIPT_LEASE, on_lease);
 }
 
-/* ---- spent places ---- */
+/* ---- consumed places ---- */
 
-enum status queue_load_spent(struct queue *queue, const char *event,
-                             const struct queue_spent_chunk *chunk, const struct queue_spent *list,
-                             size_t count, queue_done_cb cb, void *arg)
+enum status queue_load_consumed(struct queue *queue, const char *event,
+                                const struct queue_consumed_chunk *chunk,
+                                const struct queue_consumed *list, size_t count, queue_done_cb cb,
+                                void *arg)
 {
     if (count > QUEUE_CALL_MAX)
         return ST_TOO_LARGE;
@@ -151,7 +152,7 @@ enum status queue_load_spent(struct queue *queue, const char *event,
         redis_args_add(args, list[i].buyer);
         redis_args_add_uint(args, list[i].place);
     }
-    return queue_run(op, QUEUE_SCRIPT_SPENT, queue_on_applied);
+    return queue_run(op, QUEUE_SCRIPT_CONSUMED, queue_on_applied);
 }
 
 /* ---- the admission log ---- */
@@ -191,7 +192,7 @@ static struct log_entry decode_entry(const struct redis_reply *reply, size_t at)
     static const struct {
         const char *name;
         enum log_kind kind;
-    } kinds[] = {{"straight", LOG_KIND_STRAIGHT},
+    } kinds[] = {{"direct", LOG_KIND_DIRECT},
                  {"promote", LOG_KIND_PROMOTE},
                  {"restored", LOG_KIND_RESTORED}};
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)

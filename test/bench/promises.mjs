@@ -22,11 +22,11 @@ async function entries(client, id) {
   }
 }
 
-// Those let in from the queue, and those who came straight in, each in the order of their places.
+// Those let in from the queue, and those admitted directly, each in the order of their places.
 function disorder(log) {
   let last = 0;
   for (const entry of log) {
-    if (entry.kind !== 'promote' && entry.kind !== 'straight') continue;
+    if (entry.kind !== 'promote' && entry.kind !== 'direct') continue;
     if (entry.place <= last) return `${entry.buyer} entered at place ${entry.place} after ${last}`;
     last = entry.place;
   }

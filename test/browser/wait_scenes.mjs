@@ -43,7 +43,7 @@ export class World {
     return id;
   }
 
-  // People in front of the reader; those who came straight in are named first, whoever of the many was the fastest.
+  // People in front of the reader; those admitted directly are named first, whoever of the many was the fastest.
   async crowd(id, size) {
     const people = await many(Array.from({ length: size }), 64, async () => {
       const client = new Client(this.server);

@@ -38,7 +38,7 @@ const problem = (answer, status, code, field) => {
   assert.ok(answer.headers['x-request-id']);
 };
 
-test('a newcomer walks straight in, the next one waits, and both get a ticket', async () => {
+test('a newcomer is admitted directly, the next one waits, and both get a ticket', async () => {
   const event = await organizer.sale({ threshold: 1, intervalMs: 60000 });
   const first = new Client(server, { sub: 'first' });
   const second = new Client(server, { sub: 'second' });

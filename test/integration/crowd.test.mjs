@@ -37,7 +37,7 @@ async function serve(t) {
   return server;
 }
 
-// An event that is open and knows its seats, so that the first buyers go straight in.
+// An event that is open and knows its seats, so that the first buyers are admitted directly.
 async function openSale(server, settings) {
   const event = await new Organizer(server).sale(settings);
   await waitUntil(() => redis.cli('EXISTS', `free:{${event.id}}`).then(Number), 15000, 'the count of free seats');
@@ -73,7 +73,7 @@ test('a sale: everybody is answered, told by the socket, and every seat is sold 
   assert.equal(report.errors, 0, stdout);
   assert.equal(report.checked, true);
   assert.equal(report.allowedImmediately + report.queued, 150);
-  assert.equal(report.allowedImmediately, report.replay.straight);
+  assert.equal(report.allowedImmediately, report.replay.direct);
   assert.equal(report.seatsSold, 60);
   assert.equal(report.ended.bought, 60);
   assert.equal(report.ended.bought + report.ended.left + report.ended.soldOut, 150, stdout);
@@ -98,7 +98,7 @@ test('three processes at two pods: one crowd, one report', async (t) => {
   assert.match(stdout, /the crowd itself +\d+\.\d s CPU in 3 processes/);
   assert.equal(report.joinMs.count, 151);
   assert.equal(report.allowedImmediately + report.queued, 151);
-  assert.equal(report.allowedImmediately, report.replay.straight);
+  assert.equal(report.allowedImmediately, report.replay.direct);
   assert.ok(report.joined <= report.queued && report.joined > 100, stdout);
   assert.equal(report.replay.excused, 0);
   assert.equal(report.seatsSold, 60);

@@ -40,7 +40,7 @@ async function readLog(event) {
   return entries.map(([, fields]) => Object.fromEntries(Array.from({ length: fields.length / 2 }, (_, i) => [fields[2 * i], fields[2 * i + 1]])));
 }
 
-const admission = (entry) => ['straight', 'promote', 'restored'].includes(entry.kind);
+const admission = (entry) => ['direct', 'promote', 'restored'].includes(entry.kind);
 
 function replay(entries) {
   const inside = new Set();
@@ -128,15 +128,15 @@ test('FLUSHALL in mid-sale: newcomers come first, the buyers return in random or
   const event = await organizer.sale({ threshold: 5, intervalMs: 100, idleTimeoutMs: 3600000 });
   const buyers = Array.from({ length: 60 }, (_, i) => new Client(server, { sub: `old${i}` }));
   for (const buyer of buyers) await buyer.check(event.id);
-  const spent = buyers[1]; // inside; leaves before the loss: his place is used up
-  await spent.leave(event.id);
-  const spentTicket = spent.ticket;
+  const consumed = buyers[1]; // inside; leaves before the loss: his place is used up
+  await consumed.leave(event.id);
+  const consumedTicket = consumed.ticket;
   const left = buyers[30];
   await left.leave(event.id);
   const leftTicket = left.ticket;
   await waitUntil(async () => (await database.query("SELECT count(*)::int AS n FROM admissions WHERE event_id = $1 AND buyer = 'u:old30'", [event.id]))[0].n > 0, 10000, 'the log to reach PostgreSQL');
   await waitUntil(async () => (await redis.cli('SCARD', `active:{${event.id}}`)) === 5, 15000, 'five inside again');
-  for (const buyer of buyers) if (buyer !== spent && buyer !== left) await buyer.check(event.id); // fresh passes and tickets
+  for (const buyer of buyers) if (buyer !== consumed && buyer !== left) await buyer.check(event.id); // fresh passes and tickets
   const inside = new Set(await redis.cli('SMEMBERS', `active:{${event.id}}`));
   const places = new Map(buyers.map((buyer, i) => [`u:old${i}`, BigInt(decode(buyer.ticket).p)]));
 
@@ -150,16 +150,16 @@ test('FLUSHALL in mid-sale: newcomers come first, the buyers return in random or
       assert.equal(answer.body.status, 'restoring', 'nobody enters meanwhile');
     }
   }
-  const returning = buyers.filter((buyer) => buyer !== spent && buyer !== left).sort(() => Math.random() - 0.5);
+  const returning = buyers.filter((buyer) => buyer !== consumed && buyer !== left).sort(() => Math.random() - 0.5);
   for (const buyer of returning) assert.equal((await buyer.check(event.id)).status, 200);
-  // A pass counts again once the lease holder has reloaded what is spent; until then its holder waits at his place.
-  await waitUntil(async () => (await redis.cli('HGET', `config:{${event.id}}`, 'spentLoaded')) !== '0', 15000, 'what is spent to be reloaded');
+  // A pass counts again once the lease holder has reloaded what is consumed; until then its holder waits at his place.
+  await waitUntil(async () => (await redis.cli('HGET', `config:{${event.id}}`, 'consumedLoaded')) !== '0', 15000, 'what is consumed to be reloaded');
   const shopper = buyers.find((_, i) => inside.has(`u:old${i}`)); // comes by the gate alone, with his pass
   const gate = await server.get(`/api/gate/${event.id}`, { headers: { 'x-tiketi-pass': shopper.pass } });
   assert.equal(gate.status, 204, gate.text);
   for (const buyer of returning) assert.equal((await buyer.check(event.id)).status, 200);
-  spent.ticket = spentTicket;
-  const again = await spent.check(event.id, { headers: { 'x-tiketi-ticket': spentTicket } });
+  consumed.ticket = consumedTicket;
+  const again = await consumed.check(event.id, { headers: { 'x-tiketi-ticket': consumedTicket } });
   assert.equal(again.body.queued, true);
   const restoredInside = new Set(await redis.cli('SMEMBERS', `active:{${event.id}}`));
   for (const buyer of restoredInside) assert.ok(inside.has(buyer), `${buyer} was not inside before`);
@@ -205,7 +205,7 @@ test('FLUSHALL and buyers who only poll: one poll in the window brings back a pl
   await waitUntil(async () => (await buyers[9].check(event.id)).body.status === 'restoring', 10000, 'the window to open');
   await words(buyers);
   for (let i = 6; i < 10; i++) assert.equal(await redis.cli('ZSCORE', `queue:{${event.id}}`, `u:${subs[i]}`), places[i - 6]);
-  await waitUntil(async () => (await redis.cli('HGET', `config:{${event.id}}`, 'spentLoaded')) !== '0', 10000, 'what is spent to be reloaded');
+  await waitUntil(async () => (await redis.cli('HGET', `config:{${event.id}}`, 'consumedLoaded')) !== '0', 10000, 'what is consumed to be reloaded');
   assert.equal((await words(buyers.slice(0, 6))).join(), Array(6).fill('active').join());
 });
 

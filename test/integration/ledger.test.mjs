@@ -200,7 +200,7 @@ test('Redis lost everything and its clock was behind for a while: what was writt
   assert.ok((await copied()).includes('u:low'), 'the entry below the cursor');
 });
 
-test('Redis loses everything again while what is spent comes back page by page: all of it is there in the end', async (t) => {
+test('Redis loses everything again while what is consumed comes back page by page: all of it is there in the end', async (t) => {
   const server = await serve(t);
   const organizer = new Organizer(server);
   const event = await organizer.sale({ threshold: 5, intervalMs: 200, autoHold: 0 });
@@ -219,15 +219,15 @@ test('Redis loses everything again while what is spent comes back page by page: 
     await rows('DROP FUNCTION spent_page(text, bigint, text, integer)');
     await rows('ALTER FUNCTION spent_page_at_once(text, bigint, text, integer) RENAME TO spent_page');
   });
-  const loaded = () => redis.cli('ZCARD', key('spent', event.id));
+  const loaded = () => redis.cli('ZCARD', key('consumed', event.id));
   await redis.cli('FLUSHALL');
   await waitUntil(async () => (await loaded()) >= 500, 15000, 'the first page');
   await redis.cli('FLUSHALL');
-  await waitUntil(async () => (await redis.cli('HGET', key('config', event.id), 'spentLoaded')) === '1', 20000, 'all to be loaded');
+  await waitUntil(async () => (await redis.cli('HGET', key('config', event.id), 'consumedLoaded')) === '1', 20000, 'all to be loaded');
   assert.equal(await loaded(), 1200);
 });
 
-test('Redis loses everything amid a batch: what is spent is read when the batch is in PostgreSQL, not before', async (t) => {
+test('Redis loses everything amid a batch: what is consumed is read when the batch is in PostgreSQL, not before', async (t) => {
   const server = await serve(t);
   const event = await new Organizer(server).sale({ threshold: 5, intervalMs: 200, autoHold: 0 });
   await new Client(server, { sub: 'known' }).check(event.id);
@@ -241,8 +241,8 @@ test('Redis loses everything amid a batch: what is spent is read when the batch 
     PERFORM pg_sleep(5); END $$`);
   await waitUntil(async () => (await rows("SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'")).length > 0, 15000, 'the batch');
   await redis.cli('FLUSHALL');
-  await waitUntil(async () => (await redis.cli('HGET', key('config', event.id), 'spentLoaded')) === '1', 20000, 'all to be loaded');
-  assert.equal(Number(await redis.cli('ZSCORE', key('spent', event.id), 'u:late')), 1000);
+  await waitUntil(async () => (await redis.cli('HGET', key('config', event.id), 'consumedLoaded')) === '1', 20000, 'all to be loaded');
+  assert.equal(Number(await redis.cli('ZSCORE', key('consumed', event.id), 'u:late')), 1000);
   await batch;
 });
 

@@ -63,7 +63,7 @@ async function highest(event) {
   let top = 0;
   for (const [, fields] of entries) {
     const entry = Object.fromEntries(Array.from({ length: fields.length / 2 }, (_, i) => [fields[2 * i], fields[2 * i + 1]]));
-    if (['straight', 'promote', 'restored'].includes(entry.kind)) inside.add(entry.buyer);
+    if (['direct', 'promote', 'restored'].includes(entry.kind)) inside.add(entry.buyer);
     else inside.delete(entry.buyer);
     top = Math.max(top, inside.size);
   }

@@ -48,7 +48,7 @@ const held = (buyers) => buyers.map((b) => [b.buyer, ...(b.reservation?.seats ??
 test('those who came get the best seats in the order they came', async () => {
   await sql.event('a1', { rows: 2, perRow: 2 });
   const log = new Log('a1');
-  const out = await log.consume([log.entry('straight', 'u:c', 3), log.entry('promote', 'u:a', 1), log.entry('promote', 'u:b', 2)]);
+  const out = await log.consume([log.entry('direct', 'u:c', 3), log.entry('promote', 'u:a', 1), log.entry('promote', 'u:b', 2)]);
   assert.deepEqual([out.outcome, out.consumed, out.admitted, out.free], ['consumed', '1003-0', 3, 1]);
   assert.deepEqual(held(out.buyers), ['u:c 1.1', 'u:a 1.2', 'u:b 2.1']);
   const { reservation, ...plain } = out.buyers[0];
@@ -60,7 +60,7 @@ test('those who came get the best seats in the order they came', async () => {
 test('exactly once: the same entries again, an old cursor, and two consumers at a time', async () => {
   await sql.event('a2');
   const log = new Log('a2');
-  const entries = [log.entry('straight', 'u:1', 1), log.entry('straight', 'u:2', 2)];
+  const entries = [log.entry('direct', 'u:1', 1), log.entry('direct', 'u:2', 2)];
   const outcomes = await Promise.all([1, 2, 3, 4].map(async () => (await log.consume(entries, '0-0')).outcome));
   assert.deepEqual(outcomes.sort(), ['consumed', 'stale', 'stale', 'stale']);
   assert.equal(await letters('a2'), 'hhaaaaaaaa');
@@ -75,10 +75,10 @@ test('stream ids are compared as numbers', async () => {
   await sql.event('a3');
   const log = new Log('a3');
   log.ms = 998;
-  await log.consume([log.entry('straight', 'u:1', 1)]);
-  const out = await log.consume([log.entry('straight', 'u:2', 2)]);
+  await log.consume([log.entry('direct', 'u:1', 1)]);
+  const out = await log.consume([log.entry('direct', 'u:2', 2)]);
   assert.deepEqual([out.outcome, out.consumed], ['consumed', '1000-0']);
-  const next = { ...log.entry('straight', 'u:3', 3), id: '1000-10' };
+  const next = { ...log.entry('direct', 'u:3', 3), id: '1000-10' };
   assert.equal((await log.consume([next])).outcome, 'consumed');
   assert.equal((await log.consume([{ ...next, id: '1000-9' }])).outcome, 'not-newer');
 });
@@ -228,7 +228,7 @@ test('the cursor goes back below what Redis wrote after losing its last entries;
   assert.equal(await rewind('1003-0', '1004-0'), 'stale', 'never forward');
   assert.equal(await rewind('1003-0', '1001-9223372036854775807'), 'rewound');
   assert.equal((await sql.call('ledger_state', 'w1', first.id)).consumed, '1001-9223372036854775807');
-  const late = { ...log.entry('straight', 'u:4', 4), id: '1002-5' };
+  const late = { ...log.entry('direct', 'u:4', 4), id: '1002-5' };
   const out = await log.consume([others[0], late, others[1]], '1001-9223372036854775807');
   assert.deepEqual([out.outcome, out.consumed, out.free, out.held], ['consumed', '1003-0', 6, 1]);
 });
@@ -236,7 +236,7 @@ test('the cursor goes back below what Redis wrote after losing its last entries;
 test('who holds seats before his admission was copied is not counted twice', async () => {
   await sql.event('e2');
   const log = new Log('e2');
-  const entries = [log.entry('straight', 'u:fast', 5), log.entry('straight', 'u:slow', 6)];
+  const entries = [log.entry('direct', 'u:fast', 5), log.entry('direct', 'u:slow', 6)];
   const room = async () => (await sql.call('ledger_state', 'e2', null)).free;
   const { body } = await sql.hold('e2', 'u:fast', { quantity: 1, place: 5 });
   assert.equal(await room(), 10, 'his admission is still to be subtracted');
@@ -253,7 +253,7 @@ test('who holds seats before his admission was copied is not counted twice', asy
   assert.equal(await room(), 6, 'an entry that never came was lost with Redis');
 });
 
-test('spent places: the highest of each, by departure or purchase, page by page', async () => {
+test('consumed places: the highest of each, by departure or purchase, page by page', async () => {
   await sql.event('f1', { rows: 2 });
   const log = new Log('f1');
   await log.consume([
@@ -280,7 +280,7 @@ test('many seats each: still no message beyond 64 KiB', async () => {
   assert.ok(out.rows.every((row) => JSON.stringify(row.body).length < 48 * 1024));
 });
 
-test('500 entries at once come in rows of fifty buyers; pages of 20,000 spent places stay quick', async () => {
+test('500 entries at once come in rows of fifty buyers; pages of 20,000 consumed places stay quick', async () => {
   await sql.event('g1', { rows: 20, perRow: 50 });
   const log = new Log('g1');
   const out = await log.consume(Array.from({ length: 500 }, (_, i) => log.entry('promote', `u:${i}`, i + 1)));

@@ -21,7 +21,7 @@ export class Model {
     this.log = [];
     this.seq = 0;
     this.restoring = false;
-    this.spentLoaded = true;
+    this.consumedLoaded = true;
     this.outflowUsed = 0;
     this.surgeAt = 0;
   }
@@ -30,7 +30,7 @@ export class Model {
     this.queue = new Map();
     this.parked = new Map();
     this.active = new Map();
-    this.spent = new Map();
+    this.consumed = new Map();
     this.silent = new Set();
     this.idle = new Map(); // buyer -> score
     this.late = new Map();
@@ -53,7 +53,7 @@ export class Model {
     this.seq = Math.max(this.seq, known);
     this.seqAtLeast = true; // and above Redis' clock: told by the next reply
     this.restoring = true;
-    this.spentLoaded = false;
+    this.consumedLoaded = false;
   }
 
   room(limited) {
@@ -88,7 +88,7 @@ export class Model {
   }
 
   use(buyer, place) {
-    this.spent.set(buyer, Math.max(this.spent.get(buyer) ?? 0, place));
+    this.consumed.set(buyer, Math.max(this.consumed.get(buyer) ?? 0, place));
   }
 
   wait(buyer, place) {
@@ -106,14 +106,14 @@ export class Model {
     const states = buyers.map(({ buyer, mode, ticket, pass }, i) => {
       if (this.active.has(buyer)) {
         this.idle.delete(buyer);
-        return came.has(buyer) ? 'straight' : 'active';
+        return came.has(buyer) ? 'direct' : 'active';
       }
       if (closed) return 'closed';
-      const spent = this.spent.get(buyer) ?? 0;
-      const worth = (proof) => (proof && proof.place && proof.epoch === this.epoch && proof.place > spent ? proof.place : 0);
+      const consumed = this.consumed.get(buyer) ?? 0;
+      const worth = (proof) => (proof && proof.place && proof.epoch === this.epoch && proof.place > consumed ? proof.place : 0);
       const [tp, pp] = [worth(ticket), worth(pass)];
       const best = Math.min(tp || Infinity, pp || Infinity);
-      if (pp && (!this.restoring || this.spentLoaded) && this.active.size < this.threshold) {
+      if (pp && (!this.restoring || this.consumedLoaded) && this.active.size < this.threshold) {
         this.queue.delete(buyer);
         this.parked.delete(buyer);
         this.silent.delete(buyer);
@@ -138,9 +138,9 @@ export class Model {
         }
         this.seq = fresh;
         if (this.queue.size === 0 && this.room(true) > 0) {
-          this.admit('straight', buyer, fresh);
+          this.admit('direct', buyer, fresh);
           came.add(buyer);
-          return 'straight';
+          return 'direct';
         }
         this.wait(buyer, fresh);
       } else {
@@ -152,7 +152,7 @@ export class Model {
     // One buyer twice in a call: both are told how it ended.
     return buyers.map(({ buyer }, i) => {
       if (closed) return { state: this.active.has(buyer) ? 'active' : 'closed' };
-      if (this.active.has(buyer)) return { state: came.has(buyer) ? 'straight' : 'active', place: this.active.get(buyer) };
+      if (this.active.has(buyer)) return { state: came.has(buyer) ? 'direct' : 'active', place: this.active.get(buyer) };
       if (this.queue.has(buyer)) return { state: 'waiting', place: this.queue.get(buyer), position: this.order().indexOf(buyer) + 1 };
       return { state: states[i], place: 0 };
     });
@@ -256,17 +256,17 @@ export class Model {
     if (epoch <= this.epoch) return false;
     this.forgetBuyers();
     this.epoch = epoch;
-    Object.assign(this, { surgeAt: 0, outflowUsed: 0, restoring: false, spentLoaded: true, threshold: this.settings.threshold });
+    Object.assign(this, { surgeAt: 0, outflowUsed: 0, restoring: false, consumedLoaded: true, threshold: this.settings.threshold });
     this.log.push({ kind: 'cleared', buyer: '', place: 0, epoch, inside: 0, threshold: this.threshold, n: this.n });
     return true;
   }
 
-  loadSpent(pairs, epoch, last, windowOver) {
+  loadConsumed(pairs, epoch, last, windowOver) {
     this.settle();
     if (epoch !== this.epoch) return 0;
     for (const [buyer, place] of pairs) this.use(buyer, place);
     let removed = 0;
-    const used = (buyer, place) => place <= this.spent.get(buyer);
+    const used = (buyer, place) => place <= this.consumed.get(buyer);
     const named = [...new Set(pairs.map(([buyer]) => buyer))];
     for (const map of [this.queue, this.parked]) {
       for (const buyer of named) {
@@ -281,8 +281,8 @@ export class Model {
       this.depart('left', buyer);
       removed++;
     }
-    if (last && !this.spentLoaded) {
-      this.spentLoaded = true;
+    if (last && !this.consumedLoaded) {
+      this.consumedLoaded = true;
       if (windowOver) this.restoring = false;
     }
     return removed;

@@ -42,7 +42,7 @@ class History {
     this.model = new Model();
     this.crowd = Array.from({ length: crowd }, (_, i) => (i % 2 ? `u:${i}` : `g:"${i}`));
     this.proofs = new Map(this.crowd.map((buyer) => [buyer, []])); // every place he was ever given
-    this.record = new Map(); // what PostgreSQL knows to be spent, of this epoch
+    this.record = new Map(); // what PostgreSQL knows to be consumed, of this epoch
     this.consumed = 0;
     this.epoch = 1; // in PostgreSQL
     this.version = 0;
@@ -110,7 +110,7 @@ class History {
       assert.equal(actual.state, want.state, `${buyer}: state`);
       if (want.place !== undefined) assert.equal(actual.place, want.place, `${buyer}: place`);
       assert.equal(actual.position, want.position ?? 0, `${buyer}: position`);
-      assert.equal(actual.since > 0, ['active', 'straight'].includes(actual.state), `${buyer}: since`);
+      assert.equal(actual.since > 0, ['active', 'direct'].includes(actual.state), `${buyer}: since`);
       this.remember(buyer, actual.place);
     });
     for (const [buyer, place] of this.model.active) this.remember(buyer, place, true);
@@ -257,7 +257,7 @@ class History {
   consume() {
     for (; this.consumed < this.model.log.length; this.consumed++) {
       const { kind, buyer, place, epoch } = this.model.log[this.consumed];
-      if (['straight', 'promote', 'restored', 'cleared'].includes(kind) || epoch !== this.epoch) continue;
+      if (['direct', 'promote', 'restored', 'cleared'].includes(kind) || epoch !== this.epoch) continue;
       this.record.set(buyer, Math.max(this.record.get(buyer) ?? 0, place));
     }
   }
@@ -286,7 +286,7 @@ class History {
     for (const [buyer, place] of model.active) this.remember(buyer, place, true);
   }
 
-  async loadSpent() {
+  async loadConsumed() {
     this.consume();
     const all = [...this.record];
     const chunk = 1 + this.roll.below(5);
@@ -296,9 +296,9 @@ class History {
     do {
       const part = all.splice(0, chunk);
       const last = all.length === 0;
-      const result = await this.room.spent(part, { epoch, last: last ? 1 : 0, run, chunk: number++ });
-      const removed = this.model.loadSpent(part, epoch, last, this.windowOver);
-      assert.equal(result.removed, removed, 'spent places taken out');
+      const result = await this.room.consumed(part, { epoch, last: last ? 1 : 0, run, chunk: number++ });
+      const removed = this.model.loadConsumed(part, epoch, last, this.windowOver);
+      assert.equal(result.removed, removed, 'consumed places taken out');
       this.numbers(result);
     } while (all.length > 0);
   }
@@ -307,11 +307,11 @@ class History {
     const { model } = this;
     if (!model.restoring) return;
     await this.room.set('restoreUntil', 1);
-    if (model.spentLoaded) model.restoring = false;
+    if (model.consumedLoaded) model.restoring = false;
     else {
       this.windowOver = true;
-      await this.loadSpent();
-      if (!model.spentLoaded) await this.room.set('restoreUntil', Date.now() + 1e7); // the epoch was wrong
+      await this.loadConsumed();
+      if (!model.consumedLoaded) await this.room.set('restoreUntil', Date.now() + 1e7); // the epoch was wrong
       this.windowOver = false;
     }
   }
@@ -321,7 +321,7 @@ class History {
   async snapshot() {
     const { client } = redis;
     const pipeline = client.pipeline();
-    for (const name of ['queue', 'parked', 'active:place', 'spent']) pipeline.zrange(this.room.key(name), 0, -1, 'WITHSCORES');
+    for (const name of ['queue', 'parked', 'active:place', 'consumed']) pipeline.zrange(this.room.key(name), 0, -1, 'WITHSCORES');
     for (const name of ['queue:seen', 'active:seen', 'active:since']) pipeline.zrange(this.room.key(name), 0, -1);
     pipeline.smembers(this.room.key('active'));
     const replies = (await pipeline.exec()).map(([error, value]) => {
@@ -329,9 +329,9 @@ class History {
       return value;
     });
     const pairs = (flat) => Object.fromEntries(flat.flatMap((value, i) => (i % 2 ? [] : [[value, Number(flat[i + 1])]])));
-    const [queue, parked, places, spent] = replies.slice(0, 4).map(pairs);
+    const [queue, parked, places, consumed] = replies.slice(0, 4).map(pairs);
     const [queueSeen, activeSeen, since, active] = replies.slice(4).map((list) => [...list].sort());
-    return { queue, parked, places, spent, queueSeen, activeSeen, since, active };
+    return { queue, parked, places, consumed, queueSeen, activeSeen, since, active };
   }
 
   async compare() {
@@ -340,7 +340,7 @@ class History {
     const names = (map) => [...map.keys()].sort();
     const actual = await this.snapshot();
     this.same(actual, {
-      queue: plain(model.queue), parked: plain(model.parked), places: plain(model.active), spent: plain(model.spent),
+      queue: plain(model.queue), parked: plain(model.parked), places: plain(model.active), consumed: plain(model.consumed),
       queueSeen: names(model.queue), activeSeen: names(model.active), since: names(model.active), active: names(model.active),
     }, 'who is where');
     assert.equal(new Set([...model.queue.keys(), ...model.parked.keys(), ...model.active.keys()]).size,
@@ -357,7 +357,7 @@ class History {
     await this.room.take();
     const steps = [['join', 34], ['seen', 8], ['leave', 9], ['promote', 20], ['stalePromote', 2], ['age', 8],
       ['minutePasses', 2], ['configure', 6], ['open', 4], ['clear', 1], ['freeSeats', 3], ['lose', 1], ['failover', 1],
-      ['loadSpent', 1], ['windowEnds', 6]].flatMap(([name, weight]) => Array(weight).fill(name));
+      ['loadConsumed', 1], ['windowEnds', 6]].flatMap(([name, weight]) => Array(weight).fill(name));
     for (let i = 0; i < STEPS; i++) {
       const name = this.roll.pick(steps);
       this.trace.push(name);

@@ -21,7 +21,7 @@ function load(name, override) {
 }
 
 export const KEYS = ['config', 'queue', 'queue:seen', 'parked', 'active', 'active:seen', 'active:since',
-  'active:place', 'spent', 'seq', 'free', 'stats', 'log', 'lease', 'fence', 'index'];
+  'active:place', 'consumed', 'seq', 'free', 'stats', 'log', 'lease', 'fence', 'index'];
 
 const NUMBERS = ['status', 'restoring', 'version', 'epoch', 'size', 'inside', 'threshold', 'now', 'seq'];
 
@@ -139,15 +139,15 @@ export class Room {
   }
 
   // Without a run and the number of its chunk: one that is a run by itself.
-  async spent(pairs, { epoch = 1, last = 0, run = 'alone', chunk = 0 } = {}) {
-    const result = this.decode(await this.run('spent', epoch, run, chunk, last, ...pairs.flat()));
+  async consumed(pairs, { epoch = 1, last = 0, run = 'alone', chunk = 0 } = {}) {
+    const result = this.decode(await this.run('consumed', epoch, run, chunk, last, ...pairs.flat()));
     if (result.code === 'OK') [result.applied, result.removed] = result.rest.map(Number);
     return result;
   }
 
   async leaseVerb(verb, owner = 'me', value = this.lease ?? '', ttl = 60000) {
     const [, held, text, need] = await this.run('lease', verb, owner, value, ttl);
-    return { held: held === 1, value: text, needSpent: need === 1 };
+    return { held: held === 1, value: text, needConsumed: need === 1 };
   }
 
   // Takes the lease and remembers it for promote and index.
@@ -237,7 +237,7 @@ export function replay(log) {
   let n = 0;
   const broken = [];
   for (const entry of log) {
-    const admission = ['straight', 'promote', 'restored'].includes(entry.kind);
+    const admission = ['direct', 'promote', 'restored'].includes(entry.kind);
     if (entry.kind === 'cleared') inside.clear();
     else if (admission) {
       if (inside.has(entry.buyer)) broken.push(`${entry.id}: ${entry.buyer} enters twice`);

@@ -49,7 +49,7 @@ test('without a config every script but lease changes nothing', async () => {
   const before_ = await redis.client.keys(`*{${room.id}}`);
   for (const call of [
     room.join(['u:1']), room.seen(['u:1']), room.leave(['u:1']), room.promote(), room.clear(2),
-    room.spent([['u:1', 5]]), room.index(), room.free(1, 1), room.log(),
+    room.consumed([['u:1', 5]]), room.index(), room.free(1, 1), room.log(),
   ]) {
     assert.equal((await call).code, 'NOCONFIG');
   }
@@ -59,9 +59,9 @@ test('without a config every script but lease changes nothing', async () => {
 
 // ---- join ----
 
-test('join: straight in up to the threshold, then the tail, in order', async () => {
+test('join: direct admission up to the threshold, then the tail, in order', async () => {
   const { room, ...result } = await visited({ threshold: 3 }, names(6));
-  assert.deepEqual(states(result), ['straight', 'straight', 'straight', 'waiting', 'waiting', 'waiting']);
+  assert.deepEqual(states(result), ['direct', 'direct', 'direct', 'waiting', 'waiting', 'waiting']);
   assert.deepEqual(result.buyers.map(({ position }) => position), [0, 0, 0, 1, 2, 3]);
   assert.deepEqual([result.size, result.inside, result.threshold], [3, 3, 3]);
   const places = result.buyers.map(({ place }) => place);
@@ -74,7 +74,7 @@ test('join: straight in up to the threshold, then the tail, in order', async () 
 
 test('join: repeats are harmless, in one call and across calls', async () => {
   const { room, ...first } = await visited({ threshold: 2 }, ['u:1', 'u:2', 'u:3', 'u:4', 'u:3', 'u:1', 'u:4']);
-  assert.deepEqual(states(first), ['straight', 'straight', 'waiting', 'waiting', 'waiting', 'straight', 'waiting']);
+  assert.deepEqual(states(first), ['direct', 'direct', 'waiting', 'waiting', 'waiting', 'direct', 'waiting']);
   assert.deepEqual(first.buyers[2], first.buyers[4]);
   assert.deepEqual(first.buyers[3], first.buyers[6]);
   const again = await room.join(['u:4', 'u:3', 'u:2', 'u:1']);
@@ -85,7 +85,7 @@ test('join: repeats are harmless, in one call and across calls', async () => {
   assert.equal((await room.wholeLog()).length, 2);
 });
 
-test('join: nobody goes straight in past someone who waits', async () => {
+test('join: no direct admission past a buyer who waits', async () => {
   const { room } = await visited({ threshold: 1 }, ['u:1', 'u:2']);
   await room.leave(['u:1']);
   const result = await room.join(['u:3']);
@@ -100,8 +100,8 @@ test('join: before the opening, paused, sold out, closed, draft', async () => {
     [{ status: 'scheduled', opensAt: soon }, 'scheduled', 'waiting'],
     [{ status: 'scheduled' }, 'scheduled', 'waiting'],
     [{ status: 'open', opensAt: soon }, 'scheduled', 'waiting'],
-    [{ status: 'scheduled', opensAt: past }, 'open', 'straight'],
-    [{ status: 'open', opensAt: past, closesAt: soon }, 'open', 'straight'],
+    [{ status: 'scheduled', opensAt: past }, 'open', 'direct'],
+    [{ status: 'open', opensAt: past, closesAt: soon }, 'open', 'direct'],
     [{ status: 'paused', opensAt: past }, 'paused', 'waiting'],
     [{ status: 'sold_out' }, 'sold_out', 'waiting'],
     [{ status: 'open', closesAt: past }, 'closed', 'closed'],
@@ -132,10 +132,10 @@ test('join: resume never takes a new place', async () => {
   assert.equal((await room.active()).size, 0);
   // and both in one call: the second one takes it
   assert.deepEqual(states(await room.join([{ buyer: 'u:2', mode: 'resume' }, 'u:2', { buyer: 'u:2', mode: 'resume' }])),
-    ['straight', 'straight', 'straight']);
+    ['direct', 'direct', 'direct']);
 });
 
-test('join: a ticket brings its place back, unless spent, of another epoch, or worse', async () => {
+test('join: a ticket brings its place back, unless consumed, of another epoch, or worse', async () => {
   const { room, seq } = await visited({ threshold: 0 }, ['u:9']);
   const place = seq - 1000;
   const ticket = { place, epoch: 1 };
@@ -149,7 +149,7 @@ test('join: a ticket brings its place back, unless spent, of another epoch, or w
   // a worse place than the one he has changes nothing
   const kept = await room.join([{ buyer: 'u:2', ticket: { place: place + 500, epoch: 1 } }]);
   assert.equal(kept.buyers[0].place, place + 1);
-  // spent
+  // consumed
   await room.leave(['u:1']);
   assert.equal((await room.join([{ buyer: 'u:1', ticket, mode: 'resume' }])).buyers[0].state, 'gone');
   const fresh = await room.join([{ buyer: 'u:1', ticket }]);
@@ -258,7 +258,7 @@ test('leave: completed ends the admission it names, and no later one', async () 
   const first = (await room.join(['u:1'])).buyers[0].place;
   assert.deepEqual((await room.leave([{ buyer: 'u:1', place: first, epoch: 1 }], 'completed')).buyers, [{ state: 'active', place: first }]);
   const second = (await room.join(['u:1'])).buyers[0];
-  assert.equal(second.state, 'straight');
+  assert.equal(second.state, 'direct');
   const repeat = await room.leave([{ buyer: 'u:1', place: first, epoch: 1 }, { buyer: 'u:1', place: second.place, epoch: 0 }], 'completed');
   assert.deepEqual(states(repeat), ['gone', 'gone']);
   assert.equal((await room.active()).size, 1);
@@ -267,7 +267,7 @@ test('leave: completed ends the admission it names, and no later one', async () 
   await room.join(['u:2', 'u:1']);
   assert.deepEqual(states(await room.leave(['u:1'], 'completed')), ['gone']);
   assert.equal(await redis.client.zcard(room.key('queue')), 1);
-  assert.deepEqual((await room.wholeLog()).map(({ kind }) => kind), ['straight', 'completed', 'straight', 'left', 'straight']);
+  assert.deepEqual((await room.wholeLog()).map(({ kind }) => kind), ['direct', 'completed', 'direct', 'left', 'direct']);
   await honest(room);
 });
 
@@ -276,16 +276,16 @@ test('leave: completed ends the admission it names, and no later one', async () 
 test('promote: nothing without the whole lease value', async () => {
   const { room } = await visited({ threshold: 1 }, ['u:1', 'u:2']);
   await room.age('active:seen', 'u:1', 1e7);
-  await room.set('beatMs', 1);
+  await room.set('lastRunMs', 1);
   for (const lease of ['', '1:', '1:you', '2:me', `${room.lease}x`]) {
     assert.deepEqual(await room.promote({ lease }), { code: 'LEASE' });
     assert.deepEqual(await room.index(0, 0, 0, lease), { code: 'LEASE' });
   }
-  assert.deepEqual(await room.config('beatMs', 'gapMs'), ['1', null]);
+  assert.deepEqual(await room.config('lastRunMs', 'gapMs'), ['1', null]);
   assert.deepEqual([...(await room.active())], ['u:1']);
 });
 
-test('promote: idle and session limits, and the places are spent', async () => {
+test('promote: idle and session limits, and the places are consumed', async () => {
   const { room, buyers } = await visited({ threshold: 4, idleTimeoutMs: 60000, sessionLimitMs: 300000 }, names(6));
   await room.age('active:seen', 'u:1', 61000);
   await room.age('active:seen', 'u:2', 55000);
@@ -293,9 +293,9 @@ test('promote: idle and session limits, and the places are spent', async () => {
   const tick = await room.promote();
   assert.deepEqual([tick.idle, tick.timeout, tick.entered, tick.inside], [1, 1, 2, 4]);
   assert.deepEqual([...(await room.active())].sort(), ['u:2', 'u:4', 'u:5', 'u:6']);
-  assert.equal(Number(await redis.client.zscore(room.key('spent'), 'u:1')), buyers[0].place);
+  assert.equal(Number(await redis.client.zscore(room.key('consumed'), 'u:1')), buyers[0].place);
   const log = await room.wholeLog();
-  assert.deepEqual(log.map(({ kind }) => kind), ['straight', 'straight', 'straight', 'straight', 'idle', 'timeout', 'promote', 'promote']);
+  assert.deepEqual(log.map(({ kind }) => kind), ['direct', 'direct', 'direct', 'direct', 'idle', 'timeout', 'promote', 'promote']);
   assert.deepEqual(log.map(({ inside }) => inside), [1, 2, 3, 4, 3, 2, 3, 4]);
   assert.deepEqual(log.map(({ n }) => n), [1, 2, 3, 4, 4, 4, 5, 6]);
   // an admission counts as a sign of life
@@ -356,7 +356,7 @@ test('outflow: no minute sees more, whoever lets them in', async () => {
   const second = Math.floor(Date.now() / 1000);
   await room.set('outflow', `${second - 62}:3 ${second - 57}:2`);
   assert.equal((await room.promote()).entered, 2);
-  assert.equal((await room.join(['w:1'])).buyers[0].state, 'straight');
+  assert.equal((await room.join(['w:1'])).buyers[0].state, 'direct');
   assert.equal((await room.join(['w:2'])).buyers[0].state, 'waiting');
   await honest(room);
 });
@@ -400,7 +400,7 @@ test('seats: no more enter than auto-hold has seats for; unknown is none', async
   assert.equal((await room.promote()).entered, 0);
   await room.free(6, 0);
   assert.equal((await room.promote()).entered, 1);
-  assert.deepEqual(states(await room.join(['u:2', 'u:3', 'u:4'])), ['straight', 'straight', 'waiting']);
+  assert.deepEqual(states(await room.join(['u:2', 'u:3', 'u:4'])), ['direct', 'direct', 'waiting']);
   assert.equal((await room.promote({ admit: 5 })).entered, 0);
   // the consumer has held for the first two, so 2 are free, and one admission is still to come
   const [first, second] = (await room.log()).entries;
@@ -417,7 +417,7 @@ test('seats: no more enter than auto-hold has seats for; unknown is none', async
 test('seats: the live copy starts with those free, and never overrules the log consumer', async () => {
   const seats = { threshold: 100, seats: 10, autoHold: 2 };
   const room = await make(seats, { free: 6, freeAdmitted: 40, freeId: '0-0' });
-  assert.deepEqual(states(await room.join(names(5))), ['straight', 'straight', 'straight', 'waiting', 'waiting']);
+  assert.deepEqual(states(await room.join(names(5))), ['direct', 'direct', 'direct', 'waiting', 'waiting']);
   assert.equal((await room.promote()).admitted, 43, 'the count goes on where PostgreSQL knows it');
   await room.configure(seats, { free: 10, freeAdmitted: 43, freeId: '5-0' });
   assert.equal((await room.promote()).entered, 0);
@@ -466,7 +466,7 @@ test('free trims the log beyond what is kept and consumed, never more', async ()
 
 test('configure applies only a greater version, and keeps the live fields', async () => {
   const room = await make({ threshold: 5 });
-  await room.set('gapMs', 1234, 'beatMs', Date.now(), 'surgeAt', 0, 'outflow', '5:1');
+  await room.set('gapMs', 1234, 'lastRunMs', Date.now(), 'surgeAt', 0, 'outflow', '5:1');
   assert.equal((await room.configure({ threshold: 6 }, { version: 1 })).applied, false);
   assert.equal((await room.configure({ threshold: 7 }, { version: 0 })).applied, false);
   assert.deepEqual(await room.config('threshold', 'version'), ['5', '1']);
@@ -491,7 +491,7 @@ test('clear and configure: only a greater epoch, then everybody is gone and plac
   assert.equal((await room.join([{ buyer: 'u:2', mode: 'resume', ticket: { place: buyers[1].place, epoch: 1 } }])).buyers[0].state, 'gone');
   const next = await room.join(['u:2']);
   assert.ok(next.buyers[0].place > seq);
-  assert.equal(next.buyers[0].state, 'straight');
+  assert.equal(next.buyers[0].state, 'direct');
   // by configure, even when the version is not new; a lower epoch never comes back
   const by = await room.configure({ threshold: 1 }, { version: 1, epoch: 3 });
   assert.deepEqual([by.applied, by.epoch, by.inside], [false, 3, 0]);
@@ -499,14 +499,14 @@ test('clear and configure: only a greater epoch, then everybody is gone and plac
   assert.deepEqual([stale.applied, stale.epoch, stale.threshold], [true, 3, 2]);
   const log = await room.wholeLog();
   assert.deepEqual(log.map(({ kind, inside, epoch }) => [kind, inside, epoch]),
-    [['straight', 1, 1], ['cleared', 0, 2], ['straight', 1, 2], ['cleared', 0, 3]]);
+    [['direct', 1, 1], ['cleared', 0, 2], ['direct', 1, 2], ['cleared', 0, 3]]);
   await honest(room);
 });
 
 test('seats: the last ones are for sale too, though fewer than auto-hold gives', async () => {
   const room = await make({ threshold: 100, seats: 7, autoHold: 4 });
   await room.free(7, 0);
-  assert.deepEqual(states(await room.join(names(3))), ['straight', 'straight', 'waiting']);
+  assert.deepEqual(states(await room.join(names(3))), ['direct', 'direct', 'waiting']);
   assert.equal((await room.index()).blob.seats, '0', 'never less');
   assert.equal((await room.promote()).entered, 0, 'nobody for what those who are inside will get');
   const [first, second] = (await room.log()).entries;
@@ -525,7 +525,7 @@ test('lease: one holder, fenced, the whole value counts', async () => {
   const room = await make(false);
   const mine = room.lease;
   assert.equal(mine, '1:me');
-  assert.deepEqual(await room.leaseVerb('take', 'you', ''), { held: false, value: '', needSpent: false });
+  assert.deepEqual(await room.leaseVerb('take', 'you', ''), { held: false, value: '', needConsumed: false });
   assert.equal((await room.leaseVerb('take', 'me', '')).value, mine, 'the reply was lost: still mine');
   assert.equal((await room.leaseVerb('renew', 'me', mine)).held, true);
   assert.equal((await room.leaseVerb('renew', 'me', '0:me')).held, false);
@@ -559,7 +559,7 @@ test('a clock that steps back: time of service does not, nobody is ended early o
   for (const name of ['active:seen', 'active:since', 'queue:seen']) {
     for (const { buyer, place } of await room.queue(name)) await redis.client.zadd(room.key(name), place + step, buyer);
   }
-  await room.set('beatMs', Date.now() + step, 'restoreUntil', Date.now() + step + 1000);
+  await room.set('lastRunMs', Date.now() + step, 'restoreUntil', Date.now() + step + 1000);
   const service = Date.now() + step - Number(gap ?? 0);
   await room.leaseVerb('renew', 'me', room.lease);
   assert.ok(Math.abs((await room.service()) - service) < 2000, 'it goes on where it was');
@@ -589,25 +589,25 @@ test('outflow: seconds that are still to come, by a clock that stepped back, cou
   assert.equal((await room.promote()).entered, 1);
 });
 
-test('a late beat is time nobody could be seen in', async () => {
+test('a long time without any script is time nobody could be seen in', async () => {
   const { room } = await visited({ threshold: 2, idleTimeoutMs: 60000, sessionLimitMs: 600000 }, ['u:1', 'u:2', 'u:3']);
   // Redis was away for two minutes: everything in it is that much older.
   for (const name of ['active:seen', 'active:since', 'queue:seen']) {
     for (const { buyer, place } of await room.queue(name)) await redis.client.zadd(room.key(name), place - 120000, buyer);
   }
-  await room.set('beatMs', Date.now() - 120000);
+  await room.set('lastRunMs', Date.now() - 120000);
   const tick = await room.promote({ silent: 60000 });
   assert.deepEqual([tick.idle, tick.timeout, tick.parked], [0, 0, 0]);
   const [gap] = await room.config('gapMs');
   assert.ok(Math.abs(Number(gap) - 120000) < 5000, gap);
   await room.promote();
   assert.equal((await room.config('gapMs'))[0], gap, 'counted once');
-  // a beat that is a little late is none
-  await room.set('beatMs', Date.now() - 2000);
+  // a short one is not
+  await room.set('lastRunMs', Date.now() - 2000);
   await room.leaseVerb('renew', 'me', room.lease);
   assert.equal((await room.config('gapMs'))[0], gap);
   // and by a renewal as well as by promote
-  await room.set('beatMs', Date.now() - 10000);
+  await room.set('lastRunMs', Date.now() - 10000);
   await room.leaseVerb('renew', 'me', room.lease);
   assert.ok(Number((await room.config('gapMs'))[0]) > Number(gap) + 9000);
 });
@@ -627,17 +627,17 @@ test('restore: config missing, places were given', async () => {
   assert.deepEqual(states(joined), ['waiting', 'waiting', 'waiting', 'waiting']);
   assert.deepEqual((await room.queue()).map(({ buyer }) => buyer), ['u:1', 'u:2', 'n:1', 'n:2']);
   assert.equal((await room.promote()).entered, 0);
-  // a pass waits at its place until what is spent has been loaded
+  // a pass waits at its place until what is consumed has been loaded
   const pass = (buyer, place) => ({ buyer, mode: 'resume', pass: { place, epoch: 1, since: Date.now() - 5000 } });
   const early = await room.join([pass('p:1', mark - 500)]);
   assert.deepEqual([early.buyers[0].state, early.buyers[0].position], ['waiting', 1]);
-  const { needSpent } = await room.leaseVerb('renew', 'me', room.lease);
-  assert.equal(needSpent, true);
-  const spent = await room.spent([['u:2', mark - 10], ['p:3', mark - 300]], { last: 0 });
-  assert.deepEqual([spent.applied, spent.removed, spent.restoring], [1, 1, true]);
-  assert.equal((await room.spent([], { epoch: 5, last: 1 })).applied, 0);
-  await room.spent([['x:1', 5]], { last: 1 });
-  assert.equal((await room.leaseVerb('renew', 'me', room.lease)).needSpent, false);
+  const { needConsumed } = await room.leaseVerb('renew', 'me', room.lease);
+  assert.equal(needConsumed, true);
+  const consumed = await room.consumed([['u:2', mark - 10], ['p:3', mark - 300]], { last: 0 });
+  assert.deepEqual([consumed.applied, consumed.removed, consumed.restoring], [1, 1, true]);
+  assert.equal((await room.consumed([], { epoch: 5, last: 1 })).applied, 0);
+  await room.consumed([['x:1', 5]], { last: 1 });
+  assert.equal((await room.leaseVerb('renew', 'me', room.lease)).needConsumed, false);
   const inside = await room.join([pass('p:1', mark - 500), pass('p:2', mark - 400), pass('p:3', mark - 300), pass('p:4', mark - 200)]);
   assert.deepEqual(states(inside), ['active', 'active', 'gone', 'waiting']);
   assert.equal(inside.inside, 2);
@@ -653,28 +653,28 @@ test('restore: config missing, places were given', async () => {
   await honest(room);
 });
 
-test('restore: not before the spent are loaded, however much time has passed', async () => {
+test('restore: not before the consumed are loaded, however much time has passed', async () => {
   const { room } = await visited({ threshold: 2 }, ['u:1'], { known: 1e15 });
   await room.set('restoreUntil', Date.now() - 1e6);
   assert.equal((await room.promote()).restoring, true);
-  await room.spent([], { last: 1 });
+  await room.consumed([], { last: 1 });
   const tick = await room.promote();
   assert.deepEqual([tick.restoring, tick.entered], [false, 1]);
 });
 
-test('restore: a reload of what is spent that loses what it has loaded so far begins anew', async () => {
+test('restore: a reload of what is consumed that loses what it has loaded so far begins anew', async () => {
   const mark = Date.now() * 1000;
   const room = await make({ threshold: 2 }, { known: mark });
   const pass = { buyer: 'u:1', mode: 'resume', pass: { place: mark - 10, epoch: 1, since: Date.now() - 5000 } };
-  const chunk = (run, number, pairs = [], last = 0) => room.spent(pairs, { run, chunk: number, last });
+  const chunk = (run, number, pairs = [], last = 0) => room.consumed(pairs, { run, chunk: number, last });
   const loss = {
     'everything is gone': async () => {
       await redis.client.flushall();
       await room.configure({ threshold: 2 }, { known: mark });
     },
     'the last writes are gone': async () => {
-      await redis.client.zrem(room.key('spent'), 'u:1');
-      await room.set('spentChunk', 'everything is gone:0');
+      await redis.client.zrem(room.key('consumed'), 'u:1');
+      await room.set('consumedChunk', 'everything is gone:0');
     },
     'a place is above seq': (known) => room.join(['v:1'], { known }),
   };
@@ -685,17 +685,17 @@ test('restore: a reload of what is spent that loses what it has loaded so far be
     await loss[name]((await room.join(['v:0'])).seq + 1e6);
     const late = await chunk(name, 2, [['u:2', mark - 20]], 1);
     assert.deepEqual([late.applied, late.restoring], [0, true], name);
-    assert.deepEqual(await room.config('spentLoaded'), ['0'], name);
+    assert.deepEqual(await room.config('consumedLoaded'), ['0'], name);
     assert.deepEqual(states(await room.join([pass])), [name === 'a place is above seq' ? 'gone' : 'waiting'], 'not inside again');
     assert.equal((await chunk(name, 0)).applied, 1);
     assert.equal((await chunk(name, 1, [['u:1', mark - 10]])).applied, 1);
     assert.equal((await chunk(name, 1, [['u:1', mark - 10]])).applied, 1, 'a reply was lost');
     assert.equal((await chunk('another', 2, [], 1)).applied, 0);
-    assert.deepEqual(await room.config('spentLoaded'), ['0']);
+    assert.deepEqual(await room.config('consumedLoaded'), ['0']);
     assert.equal((await chunk(name, 2, [['u:2', mark - 20]], 1)).applied, 1);
-    assert.deepEqual(await room.config('spentLoaded'), ['1']);
+    assert.deepEqual(await room.config('consumedLoaded'), ['1']);
     assert.deepEqual(states(await room.join([pass])), ['gone'], name);
-    await room.set('spentLoaded', 0);
+    await room.set('consumedLoaded', 0);
   }
 });
 
@@ -721,15 +721,15 @@ test('restore: a place above seq has been lost by a failover', async () => {
     assert.equal(result.restoring, true, call);
     assert.ok(result.seq >= seq);
     assert.equal((await room.promote()).entered, 0);
-    assert.equal((await room.leaseVerb('renew', 'me', room.lease)).needSpent, true);
+    assert.equal((await room.leaseVerb('renew', 'me', room.lease)).needConsumed, true);
     // those inside whose admission PostgreSQL knows to have ended go
     const u2 = await redis.client.zscore(room.key('active:place'), 'u:2');
-    assert.equal((await room.spent([['u:2', u2], ['u:2', u2]], { last: 1 })).removed, 1);
+    assert.equal((await room.consumed([['u:2', u2], ['u:2', u2]], { last: 1 })).removed, 1);
     const [until] = await room.config('restoreUntil');
     assert.ok(Number(until) > Date.now() + 20000);
     // the same knowledge does not open it again
     await room.join(['v:2'], { known: seq });
-    assert.deepEqual(await room.config('spentLoaded'), ['1']);
+    assert.deepEqual(await room.config('consumedLoaded'), ['1']);
     await honest(room);
   }
 });
@@ -739,7 +739,7 @@ test('a pass and newcomers in one call share the room', async () => {
   const { seq } = await room.join([{ buyer: 'u:0', mode: 'resume' }]);
   const pass = { place: seq + 1, epoch: 1, since: Date.now() };
   const result = await room.join(['u:1', { buyer: 'u:2', pass }, 'u:3']);
-  assert.deepEqual(states(result), ['straight', 'active', 'waiting']);
+  assert.deepEqual(states(result), ['direct', 'active', 'waiting']);
   assert.equal(result.inside, 2);
   await honest(room);
 });
@@ -828,14 +828,14 @@ test('log: pages, and tells who is still inside by that admission', async () => 
   await room.join(['u:1']);
   const { entries } = await room.log();
   assert.deepEqual(entries.map(({ kind, buyer, active }) => [kind, buyer, active]),
-    [['straight', 'u:1', false], ['straight', 'u:2', true], ['left', 'u:1', false], ['straight', 'u:1', true]]);
+    [['direct', 'u:1', false], ['direct', 'u:2', true], ['left', 'u:1', false], ['direct', 'u:1', true]]);
   const page = await room.log(entries[0].id, 2);
   assert.deepEqual(page.entries.map(({ id }) => id), [entries[1].id, entries[2].id]);
   assert.deepEqual((await room.log(entries[3].id)).entries, []);
   await room.clear(2);
   await room.join(['u:2']);
   const after_ = (await room.log(entries[3].id)).entries;
-  assert.deepEqual(after_.map(({ kind, active }) => [kind, active]), [['cleared', false], ['straight', true]]);
+  assert.deepEqual(after_.map(({ kind, active }) => [kind, active]), [['cleared', false], ['direct', true]]);
 });
 
 const onward = { cursor: true };
@@ -904,7 +904,7 @@ test('log: the live copy stands for no entry of a log begun anew, also when the 
   const room = await make({ threshold: 3, seats: 10 }, { free: 10, freeAdmitted: 7, freeId: cursor });
   await room.join(['u:1']);
   await entry(room, ahead(cursor, 1), 'u:1');
-  assert.deepEqual((await room.log(cursor, 500, onward)).entries.map(({ kind }) => kind), ['straight']);
+  assert.deepEqual((await room.log(cursor, 500, onward)).entries.map(({ kind }) => kind), ['direct']);
 });
 
 test('free: told about an entry that Redis has lost meanwhile, it neither hides nor trims what was written below it', async () => {

@@ -39,8 +39,8 @@ for i = 2, #ARGV, 3 do
         place = text(ev.seq)
         call('SET', K_SEQ, place)
         if checked < ev.threshold and ev.size == 0 and ev.status == 'open' then
-            admit('straight', {b}, {place})
-            state, since = 'straight', ev.now
+            admit('direct', {b}, {place})
+            state, since = 'direct', ev.now
         else
             call('ZADD', K_QUEUE, place, b)
             call('ZADD', K_SEEN, text(ev.service), b)

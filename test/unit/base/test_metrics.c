@@ -56,7 +56,7 @@ static void counters_count(void **state)
     scrape();
     assert_true(value_of("tiketi_joins_total") == 7);
     assert_true(value_of("tiketi_admissions_total{kind=\"promoted\"}") == 3);
-    assert_true(value_of("tiketi_admissions_total{kind=\"straight\"}") == 0);
+    assert_true(value_of("tiketi_admissions_total{kind=\"direct\"}") == 0);
 }
 
 static void every_metric_has_a_row(void **state)

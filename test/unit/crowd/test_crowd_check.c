@@ -76,7 +76,7 @@ static void an_honest_sale_breaks_nothing(void **state)
 {
     (void)state;
     for (uint64_t place = 1; place <= 3; place++)
-        enters(CROWD_STRAIGHT, place, &present);
+        enters(CROWD_DIRECT, place, &present);
     for (uint64_t place = 4; place <= 50; place++) {
         departs(place - 3);
         enters(CROWD_PROMOTE, place, &present);
@@ -92,7 +92,7 @@ static void one_too_many_is_found(void **state)
 {
     (void)state;
     for (uint64_t place = 1; place <= 4; place++)
-        enters(CROWD_STRAIGHT, place, &present);
+        enters(CROWD_DIRECT, place, &present);
     assert_int_equal(check.over_admissions, 1);
     assert_int_equal(sentences, 1);
 }
@@ -101,8 +101,8 @@ static void one_too_many_is_found(void **state)
 static void a_number_that_was_logged_twice_is_found(void **state)
 {
     (void)state;
-    enters(CROWD_STRAIGHT, 1, &present);
-    struct crowd_entry entry = honest(CROWD_STRAIGHT, 2);
+    enters(CROWD_DIRECT, 1, &present);
+    struct crowd_entry entry = honest(CROWD_DIRECT, 2);
     entry.inside = 1;
     crowd_check_entry(&check, &entry, "u:y", &present);
     assert_int_equal(check.over_admissions, 1);
@@ -111,12 +111,12 @@ static void a_number_that_was_logged_twice_is_found(void **state)
 static void a_missing_admission_is_found(void **state)
 {
     (void)state;
-    enters(CROWD_STRAIGHT, 1, &present);
-    struct crowd_entry entry = honest(CROWD_STRAIGHT, 2);
+    enters(CROWD_DIRECT, 1, &present);
+    struct crowd_entry entry = honest(CROWD_DIRECT, 2);
     entry.n += 1;
     crowd_check_entry(&check, &entry, "u:y", &present);
     assert_int_equal(check.over_admissions, 1);
-    enters(CROWD_STRAIGHT, 3, &present); /* one mistake is counted once */
+    enters(CROWD_DIRECT, 3, &present); /* one mistake is counted once */
     assert_int_equal(check.over_admissions, 1);
 }
 
@@ -124,7 +124,7 @@ static void a_lowered_threshold_forbids_only_admissions(void **state)
 {
     (void)state;
     for (uint64_t place = 1; place <= 3; place++)
-        enters(CROWD_STRAIGHT, place, &present);
+        enters(CROWD_DIRECT, place, &present);
     struct crowd_entry entry = honest(CROWD_IDLE, 1);
     entry.threshold = 1;
     crowd_check_entry(&check, &entry, "u:x", NULL);
@@ -138,7 +138,7 @@ static void a_lowered_threshold_forbids_only_admissions(void **state)
 static void a_log_used_before_goes_on(void **state)
 {
     (void)state;
-    const struct crowd_entry last = {.kind = CROWD_STRAIGHT,
+    const struct crowd_entry last = {.kind = CROWD_DIRECT,
                                      .place = 500,
                                      .epoch = 4,
                                      .at_ms = T0,
@@ -165,11 +165,11 @@ static void overtaking_is_found(void **state)
     assert_int_equal(check.excused, 0);
 }
 
-/* Straight in while somebody waited. */
-static void jumping_in_straight_is_found(void **state)
+/* A direct admission while somebody waited. */
+static void direct_admission_past_a_waiting_buyer_is_found(void **state)
 {
     (void)state;
-    enters(CROWD_STRAIGHT, 20, &present);
+    enters(CROWD_DIRECT, 20, &present);
     enters(CROWD_PROMOTE, 15, &present);
     assert_int_equal(check.order_breaks, 1);
 }
@@ -217,7 +217,7 @@ static void an_absence_long_ago_excuses_nothing(void **state)
 static void after_a_loss_any_absence_excuses(void **state)
 {
     (void)state;
-    enters(CROWD_STRAIGHT, 1, &present);
+    enters(CROWD_DIRECT, 1, &present);
     crowd_check_loss(&check, T0);
     struct crowd_entry entry = {.kind = CROWD_PROMOTE,
                                 .place = 12,
@@ -424,7 +424,7 @@ int main(void)
         CHECK(a_lowered_threshold_forbids_only_admissions),
         CHECK(a_log_used_before_goes_on),
         CHECK(overtaking_is_found),
-        CHECK(jumping_in_straight_is_found),
+        CHECK(direct_admission_past_a_waiting_buyer_is_found),
         CHECK(who_never_got_in_is_found),
         CHECK(the_parked_may_be_passed_over),
         CHECK(a_short_absence_excuses_nothing),

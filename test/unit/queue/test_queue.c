@@ -31,7 +31,7 @@ struct world {
     pid_t pid;
     char dir[64], url[160];
     struct loop *loop;
-    struct loop_timer *beat; /* so that no turn sleeps long */
+    struct loop_timer *ticker; /* so that no turn sleeps long */
     struct redis *redis;
     struct queue *queue;
     bool closed;
@@ -57,10 +57,10 @@ static void server_kill(struct world *w)
     waitpid(w->pid, NULL, 0);
 }
 
-static void on_beat(void *arg)
+static void on_ticker(void *arg)
 {
     struct world *w = arg;
-    loop_timer_set(w->beat, 5);
+    loop_timer_set(w->ticker, 5);
 }
 
 static uint64_t now_ms(const struct world *w)
@@ -91,8 +91,8 @@ static int world_open(void **state)
     snprintf(w->url, sizeof(w->url), "unix://%s/redis.sock", w->dir);
     server_start(w);
     w->loop = loop_new();
-    w->beat = loop_timer_new(w->loop, on_beat, w);
-    loop_timer_set(w->beat, 5);
+    w->ticker = loop_timer_new(w->loop, on_ticker, w);
+    loop_timer_set(w->ticker, 5);
     struct redis_opts opts = {.loop = w->loop, .url = w->url, .timeout_ms = 5000};
     opts.scripts = queue_scripts(&opts.script_count);
     assert_int_equal(redis_open(&opts, &w->redis), ST_OK);
@@ -109,7 +109,7 @@ static int world_close(void **state)
     redis_close(w->redis, on_closed, w);
     EXPECT(w, w->closed);
     queue_free(w->queue);
-    loop_timer_close(w->beat);
+    loop_timer_close(w->ticker);
     loop_stop(w->loop);
     loop_run(w->loop);
     loop_free(w->loop);
@@ -128,7 +128,7 @@ struct answer {
     enum status status;
     struct queue_place place;
     struct queue_numbers numbers;
-    bool applied, held, need_spent;
+    bool applied, held, need_consumed;
     struct queue_tick tick;
     struct lease_value lease;
     bool has_config;
@@ -184,14 +184,14 @@ static void on_tick(void *arg, enum status status, const struct queue_tick *tick
 }
 
 static void on_lease(void *arg, enum status status, bool held, const struct lease_value *lease,
-                     bool need_spent)
+                     bool need_consumed)
 {
     struct answer *a = arg;
     a->runs++;
     a->status = status;
     a->held = held;
     a->lease = *lease;
-    a->need_spent = need_spent;
+    a->need_consumed = need_consumed;
 }
 
 static void on_log(void *arg, enum status status, const struct log_entry *entries, size_t count)
@@ -320,7 +320,7 @@ static void without_a_config(void **state)
     struct answer a = {0};
     struct lease_value lease = take(w, "none");
     assert_int_equal(join(w, "none", "u:1").status, ST_NOT_FOUND);
-    CALL(w, &a, queue_check(w->queue, "none", "u:1", on_place, &a));
+    CALL(w, &a, queue_is_inside(w->queue, "none", "u:1", on_place, &a));
     assert_int_equal(a.status, ST_NOT_FOUND);
     CALL(w, &a, queue_leave(w->queue, "none", "u:1", NULL, QUEUE_LEFT, on_place, &a));
     assert_int_equal(a.status, ST_NOT_FOUND);
@@ -383,7 +383,7 @@ static void one_turn_many_callers(void **state)
         const struct answer *a = &answers[i];
         assert_int_equal(a->status, ST_OK);
         assert_int_equal(a->place.state, i < 2 ? QUEUE_ACTIVE : QUEUE_WAITING);
-        assert_int_equal(a->place.straight, i < 2);
+        assert_int_equal(a->place.direct, i < 2);
         assert_int_equal(a->place.position, i < 2 ? 0 : i - 1);
         assert_true(a->place.place > 1700000000000000 &&
                     (i == 0 || a->place.place > a[-1].place.place));
@@ -474,7 +474,7 @@ static void joins_gather_while_a_call_is_under_way(void **state)
         assert_int_equal(
             queue_join(w->queue, QUEUE_JOIN, "gather", buyer, NULL, on_place, &answers[i]), ST_OK);
         for (int turn = 0; turn < 3; turn++)
-            uv_run(loop_uv(w->loop), UV_RUN_ONCE); /* the beat ends each, after 5 ms */
+            uv_run(loop_uv(w->loop), UV_RUN_ONCE); /* the ticker ends each, after 5 ms */
     }
     kill(w->pid, SIGCONT);
     for (int i = 0; i < N; i++) {
@@ -502,7 +502,7 @@ static void proofs_and_leaving(void **state)
     CALL_OK(w, &a, queue_leave(w->queue, "proof", "u:1", NULL, QUEUE_COMPLETED, on_place, &a));
     assert_int_equal(a.place.state, QUEUE_ACTIVE);
     assert_int_equal(a.place.place, first);
-    /* his pass is spent, another's is not */
+    /* his pass is consumed, another's is not */
     proof = (struct queue_proof){.pass_place = first, .pass_epoch = 1, .pass_since_ms = 5};
     CALL_OK(w, &a, queue_join(w->queue, QUEUE_RESUME, "proof", "u:1", &proof, on_place, &a));
     assert_int_equal(a.place.state, QUEUE_GONE);
@@ -510,15 +510,15 @@ static void proofs_and_leaving(void **state)
     proof.pass_since_ms = since;
     CALL_OK(w, &a, queue_join(w->queue, QUEUE_RESUME, "proof", "u:4", &proof, on_place, &a));
     assert_int_equal(a.place.state, QUEUE_ACTIVE);
-    assert_false(a.place.straight);
+    assert_false(a.place.direct);
     assert_int_equal(a.place.since_ms, since);
-    /* leaving with a proof of a place Redis does not know: it is spent all the same */
+    /* leaving with a proof of a place Redis does not know: it is consumed all the same */
     proof = (struct queue_proof){.ticket_place = second + 1, .ticket_epoch = 1};
     CALL_OK(w, &a, queue_leave(w->queue, "proof", "u:5", &proof, QUEUE_LEFT, on_place, &a));
     assert_int_equal(a.place.state, QUEUE_GONE);
     CALL_OK(w, &a, queue_join(w->queue, QUEUE_RESUME, "proof", "u:5", &proof, on_place, &a));
     assert_int_equal(a.place.state, QUEUE_GONE);
-    CALL_OK(w, &a, queue_check(w->queue, "proof", "u:4", on_place, &a));
+    CALL_OK(w, &a, queue_is_inside(w->queue, "proof", "u:4", on_place, &a));
     assert_int_equal(a.place.state, QUEUE_ACTIVE);
     CALL_OK(w, &a, queue_clear(w->queue, "proof", 2, on_done, &a));
     assert_true(a.applied);
@@ -567,7 +567,7 @@ static void signs_of_life(void **state)
     EXPECT(w, seen.waiting + seen.active + seen.gone == N);
     assert_int_equal(seen.active, 2);
     assert_int_equal(seen.waiting, 3);
-    CALL_OK(w, &a, queue_check(w->queue, "seen", "u:4", on_place, &a));
+    CALL_OK(w, &a, queue_is_inside(w->queue, "seen", "u:4", on_place, &a));
     assert_int_equal(a.place.state, QUEUE_WAITING);
     queue_on_seen(w->queue, NULL, NULL);
 }
@@ -627,15 +627,15 @@ static void a_tick_and_its_log(void **state)
     assert_true(a.tick.numbers.restoring);
     assert_int_equal(a.tick.admitted, 0);
     CALL_OK(w, &a, queue_lease(w->queue, "tick", LEASE_RENEW, "me", &lease, on_lease, &a));
-    assert_true(a.held && a.need_spent);
-    struct queue_spent spent = {.buyer = "u:3", .place = seq};
-    struct queue_spent_chunk chunk = {.epoch = 1, .run = "one", .number = 1, .last = true};
-    CALL_OK(w, &a, queue_load_spent(w->queue, "tick", &chunk, &spent, 1, on_done, &a));
+    assert_true(a.held && a.need_consumed);
+    struct queue_consumed consumed = {.buyer = "u:3", .place = seq};
+    struct queue_consumed_chunk chunk = {.epoch = 1, .run = "one", .number = 1, .last = true};
+    CALL_OK(w, &a, queue_load_consumed(w->queue, "tick", &chunk, &consumed, 1, on_done, &a));
     assert_false(a.applied); /* the one before it is missing */
     chunk.number = 0;
-    CALL_OK(w, &a, queue_load_spent(w->queue, "tick", &chunk, &spent, 1, on_done, &a));
+    CALL_OK(w, &a, queue_load_consumed(w->queue, "tick", &chunk, &consumed, 1, on_done, &a));
     assert_true(a.applied);
-    CALL_OK(w, &a, queue_check(w->queue, "tick", "u:3", on_place, &a));
+    CALL_OK(w, &a, queue_is_inside(w->queue, "tick", "u:3", on_place, &a));
     assert_int_equal(a.place.state, QUEUE_GONE);
     CALL_OK(w, &a, queue_lease(w->queue, "tick", LEASE_RELEASE, "me", &lease, on_lease, &a));
     assert_false(a.held);
@@ -714,7 +714,7 @@ static void the_cache_of_events(void **state)
 struct holder {
     struct world *w;
     struct lease *lease;
-    int gained, lost, beats, closed;
+    int gained, lost, renewals, closed;
 };
 
 static void holder_changed(void *arg, bool held)
@@ -724,12 +724,12 @@ static void holder_changed(void *arg, bool held)
     assert_true(h->gained - h->lost == (held ? 1 : 0));
 }
 
-static void holder_beat(void *arg, bool need_spent)
+static void holder_renewed(void *arg, bool need_consumed)
 {
     struct holder *h = arg;
-    assert_false(need_spent);
+    assert_false(need_consumed);
     assert_true(lease_held(h->lease));
-    h->beats++;
+    h->renewals++;
 }
 
 static void holder_closed(void *arg)
@@ -745,7 +745,7 @@ static void holder_open(struct holder *h, struct world *w, const char *event, co
                                               .event = event,
                                               .owner = owner,
                                               .on_change = holder_changed,
-                                              .on_beat = holder_beat,
+                                              .on_renewed = holder_renewed,
                                               .arg = h});
 }
 
@@ -767,7 +767,7 @@ static void leases_have_one_holder(void **state)
     EXPECT(w, a.gained == 1);
     assert_string_equal(lease_value(a.lease)->text, "1:a");
     holder_open(&b, w, "lease", "b");
-    EXPECT(w, a.beats >= 2);
+    EXPECT(w, a.renewals >= 2);
     assert_int_equal(b.gained, 0);
     /* taken away: whoever asks first has it, under a new number */
     delete_lease(w, "lease:{lease}");
@@ -851,7 +851,7 @@ static void calls_that_redis_never_answers(void **state)
     /* collected, but the end comes before the turn is over */
     assert_int_equal(queue_join(w->queue, QUEUE_JOIN, "end", "u:1", NULL, on_place, &joined),
                      ST_OK);
-    assert_int_equal(queue_check(w->queue, "end", "u:1", on_place, &checked), ST_OK);
+    assert_int_equal(queue_is_inside(w->queue, "end", "u:1", on_place, &checked), ST_OK);
     queue_seen(w->queue, "end", "u:1");
     queue_free(w->queue);
     assert_int_equal(joined.runs, 1);
@@ -872,14 +872,14 @@ static void what_waits_when_it_stops(void **state)
     uv_run(loop_uv(w->loop), UV_RUN_ONCE); /* the first is under way, the next waits for it */
     assert_int_equal(queue_join(w->queue, QUEUE_JOIN, "stop", "u:2", NULL, on_place, &waiting),
                      ST_OK);
-    assert_int_equal(queue_check(w->queue, "stop", "u:2", on_place, &checked), ST_OK);
+    assert_int_equal(queue_is_inside(w->queue, "stop", "u:2", on_place, &checked), ST_OK);
     queue_stop(w->queue);
     assert_int_equal(waiting.runs, 1);
     assert_int_equal(waiting.status, ST_UNAVAILABLE);
     assert_int_equal(checked.runs, 1);
     assert_int_equal(queue_join(w->queue, QUEUE_JOIN, "stop", "u:3", NULL, on_place, &late),
                      ST_UNAVAILABLE);
-    assert_int_equal(queue_check(w->queue, "stop", "u:3", on_place, &late), ST_UNAVAILABLE);
+    assert_int_equal(queue_is_inside(w->queue, "stop", "u:3", on_place, &late), ST_UNAVAILABLE);
     kill(w->pid, SIGCONT);
     EXPECT(w, sent.runs == 1);
     assert_int_equal(sent.status, ST_OK);

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- spent: in a restore window, brings back which places are used up, in chunks, from PostgreSQL.
+-- consumed: in a restore window, brings back which places are used up, in chunks, from PostgreSQL.
 --
 -- KEYS  as in shared.lua
 -- ARGV  1  epoch the places belong to
@@ -12,11 +12,11 @@
 --       are not here: begin anew), taken out (how many held a place that is used up)
 --       NOCONFIG
 --
--- config.spentChunk says which chunk came last. Where Redis loses its data, or only its last writes,
+-- config.consumedChunk says which chunk came last. Where Redis loses its data, or only its last writes,
 -- amid a run, the chunks so far are gone with it, and those still to come are refused; so are those
 -- of a run that another one has taken over from.
 --
--- Invariants: what is marked as loaded has every chunk of one run. After it nobody waits, or is inside, at a place at or below his spent one. Spent
+-- Invariants: what is marked as loaded has every chunk of one run. After it nobody waits, or is inside, at a place at or below his consumed one. Consumed
 -- places only rise. Repeating it changes nothing.
 
 if not open() then
@@ -26,7 +26,7 @@ settle()
 
 local applied, removed = 0, 0
 
-local function load_spent()
+local function load_consumed()
     local buyers, places = {}, {}
     for i = 5, #ARGV, 2 do
         buyers[#buyers + 1] = ARGV[i]
@@ -36,13 +36,13 @@ local function load_spent()
     if #buyers == 0 then
         return
     end
-    call('ZADD', K_SPENT, 'GT', unpack(places))
-    local spent = call('ZMSCORE', K_SPENT, unpack(buyers))
+    call('ZADD', K_CONSUMED, 'GT', unpack(places))
+    local consumed = call('ZMSCORE', K_CONSUMED, unpack(buyers))
     -- Of those who hold a place in `key`: the ones whose place is used up.
     local function used_up(key)
         local held, list, twice = call('ZMSCORE', key, unpack(buyers)), {}, {}
         for i = 1, #buyers do
-            if held[i] and tonumber(held[i]) <= tonumber(spent[i]) and not twice[buyers[i]] then
+            if held[i] and tonumber(held[i]) <= tonumber(consumed[i]) and not twice[buyers[i]] then
                 list[#list + 1] = buyers[i]
                 twice[buyers[i]] = true
             end
@@ -69,17 +69,17 @@ local function follows(chunk)
     if chunk == 0 then
         return true
     end
-    local at = call('HGET', K_CONFIG, 'spentChunk')
+    local at = call('HGET', K_CONFIG, 'consumedChunk')
     return at == ARGV[2] .. ':' .. text(chunk - 1) or at == ARGV[2] .. ':' .. text(chunk)
 end
 
 if num(ARGV[1]) == ev.epoch and follows(num(ARGV[3])) then
     applied = 1
-    call('HSET', K_CONFIG, 'spentChunk', ARGV[2] .. ':' .. text(num(ARGV[3])))
-    load_spent()
-    if ARGV[4] == '1' and not ev.spent_loaded then
-        call('HSET', K_CONFIG, 'spentLoaded', 1)
-        ev.spent_loaded = true
+    call('HSET', K_CONFIG, 'consumedChunk', ARGV[2] .. ':' .. text(num(ARGV[3])))
+    load_consumed()
+    if ARGV[4] == '1' and not ev.consumed_loaded then
+        call('HSET', K_CONFIG, 'consumedLoaded', 1)
+        ev.consumed_loaded = true
         ev.restoring = ev.restore_until > ev.now
     end
 end
