@@ -2,15 +2,15 @@
 /*
  * redis: commands and scripts on one pipelined connection, each with a deadline.
  *
- * Why this way: replies come in the order of the commands, so one FIFO holds all that is pending and
- * one timer, for its head, watches every deadline. A command that timed out cannot be withdrawn and
- * what Redis still owes can no longer be told from silence: so a timeout drops the connection.
- * Called by: queue, lease, catalog and the processor's drivers of scripts.
+ * Why this way: replies come in the order of the commands, so one FIFO holds everything that is pending
+ * and one timer, for its head, watches every deadline. A command that timed out cannot be withdrawn, and
+ * from then on a late reply cannot be told from a dead connection: so a timeout drops the connection.
+ * Called by: queue, lease, catalog and the processor, which run the scripts.
  * Owns: every pending operation; the caller owns its `arg`.
  * Invariants: a callback never runs inside the call that started it, runs exactly once, and no later
  * than its deadline plus one turn of the loop.
  * When Redis is gone: everything pending ends with ST_TIMEOUT (past its deadline) or ST_UNAVAILABLE;
- * both mean "outcome unknown", so every script must bear repeating. New commands get ST_UNAVAILABLE at
+ * both mean "outcome unknown", so every script must be idempotent. New commands get ST_UNAVAILABLE at
  * once.
  */
 #include "net/redis.h"
@@ -30,39 +30,32 @@
 #define OUT_MAX       ((size_t)64 * 1024 * 1024) /* bytes not yet written */
 #define COMMAND_MAX   (OUT_MAX / 2)
 
-/* ---- error replies ---- */
-
-/* What an error reply says about Redis, by its code. All other errors are our own fault. */
-static const struct trouble {
+/* The errors by which Redis says that it cannot serve now. All others are mistakes of ours. */
+static const struct server_error {
     const char *code;
     bool drop; /* another server may do better: connect again */
-} troubles[] = {
+} server_errors[] = {
     {"LOADING", false},  {"BUSY", false},       {"OOM", false},         {"MISCONF", false},
     {"TRYAGAIN", false}, {"NOREPLICAS", false}, {"CLUSTERDOWN", false}, {"MASTERDOWN", false},
     {"READONLY", true},  {"NOAUTH", true},
 };
 
-/* Redis 7 keeps the code of an error raised inside a script in front; 6 hides it behind this text. */
-static bool error_has_code(const char *text, const char *code)
+/* The row of an error reply; NULL when it is a mistake of ours. An error raised inside a script begins
+ * with its code since Redis 7; Redis 6 wraps it: "ERR Error running script … -CODE …". */
+static const struct server_error *server_error_find(const char *text)
 {
-    size_t len = strlen(code);
-    if (strncmp(text, code, len) == 0 && (text[len] == ' ' || text[len] == '\0'))
-        return true;
-    if (strncmp(text, "ERR Error running script", 24) != 0)
-        return false;
-    const char *at = strstr(text, code);
-    return at && at[-1] == '-' && at[len] == ' ';
-}
-
-static const struct trouble *trouble_find(const char *text)
-{
-    for (size_t i = 0; i < sizeof(troubles) / sizeof(troubles[0]); i++)
-        if (error_has_code(text, troubles[i].code))
-            return &troubles[i];
+    const bool wrapped = strncmp(text, "ERR Error running script", 24) == 0;
+    for (size_t i = 0; i < sizeof(server_errors) / sizeof(server_errors[0]); i++) {
+        const char *code = server_errors[i].code;
+        const size_t len = strlen(code);
+        if (strncmp(text, code, len) == 0 && (text[len] == ' ' || text[len] == '\0'))
+            return &server_errors[i];
+        const char *at = wrapped ? strstr(text, code) : NULL;
+        if (at && at[-1] == '-' && at[len] == ' ')
+            return &server_errors[i];
+    }
     return NULL;
 }
-
-/* ---- redis: commands ---- */
 
 struct op {
     struct op *next;
@@ -74,7 +67,7 @@ struct op {
     const struct redis_script *script;
     size_t arg_count; /* of the command, its name and the script included */
     size_t text_len;
-    char text[]; /* behind the script: formatted */
+    char text[]; /* the formatted arguments that follow the script */
 };
 
 struct redis {
@@ -83,9 +76,9 @@ struct redis {
     struct op *head, **tail; /* in the order sent: that of the replies and of the deadlines */
     size_t in_flight;
     struct loop_timer *timer; /* while up always armed, at the latest for the head's deadline */
-    bool late;                /* the deadline has passed; one more look at the socket */
+    bool late;                /* the head's deadline has passed; the socket is read once more */
     struct buf out;           /* the command being formatted */
-    bool stopped;             /* what still arrives belongs to nobody */
+    bool stopped;             /* replies that still arrive are dropped */
     bool closing;
     loop_cb on_closed;
     void *on_closed_arg;
@@ -121,7 +114,7 @@ static void op_finish(struct op *op, enum status status, const struct redis_repl
     free(op);
 }
 
-/* One by one from the list, because a callback may close the whole thing meanwhile. */
+/* Takes one at a time from the list: a callback may call redis_close meanwhile. */
 static void ops_fail(struct redis *redis)
 {
     struct op *op;
@@ -131,8 +124,8 @@ static void ops_fail(struct redis *redis)
                   NULL);
 }
 
-/* The reply to the retry comes behind all that was sent meanwhile: to keep the order of deadlines,
- * whatever is ahead of it must be answered in its time too. */
+/* Sends a script call again as EVAL. Its reply will follow those of everything sent meanwhile: to keep
+ * the FIFO in the order of deadlines, the operations ahead of it get its deadline. */
 static bool op_retry(struct redis *redis, struct op *op)
 {
     struct buf *out = &redis->out;
@@ -146,22 +139,9 @@ static bool op_retry(struct redis *redis, struct op *op)
     for (struct op *ahead = redis->head; ahead; ahead = ahead->next)
         if (ahead->deadline_ms > op->deadline_ms)
             ahead->deadline_ms = op->deadline_ms;
-    op->script = NULL; /* once */
+    op->script = NULL; /* one retry only */
     op_push(redis, op);
     return true;
-}
-
-static void op_error(struct redis *redis, struct op *op, const struct redis_reply *reply)
-{
-    const char *text = redis_reply_str(reply, NULL);
-    const struct trouble *trouble = trouble_find(text);
-    log_warn("redis: error reply", LOG_TEXT("error", text));
-    if (trouble && trouble->drop) {
-        redis_link_fail(redis->link, text); /* ends this operation with the others */
-        return;
-    }
-    op_shift(redis);
-    op_finish(op, trouble ? ST_UNAVAILABLE : ST_INTERNAL, trouble ? NULL : reply);
 }
 
 static void on_redis_reply(void *arg, const struct redis_reply *reply)
@@ -170,22 +150,29 @@ static void on_redis_reply(void *arg, const struct redis_reply *reply)
     struct op *op = redis->head;
     if (!op) {
         if (!redis->stopped)
-            redis_link_fail(redis->link, "a reply to nothing");
+            redis_link_fail(redis->link, "a reply without a command");
         return;
     }
-    bool error = redis_reply_type(reply) == REDIS_ERROR;
-    if (error && op->script && strncmp(redis_reply_str(reply, NULL), "NOSCRIPT", 8) == 0) {
+    if (redis_reply_type(reply) != REDIS_ERROR) {
+        op_shift(redis);
+        op_finish(op, ST_OK, reply);
+        return;
+    }
+    const char *text = redis_reply_str(reply, NULL);
+    if (op->script && strncmp(text, "NOSCRIPT", 8) == 0) {
         op_shift(redis);
         if (!op_retry(redis, op))
             op_finish(op, ST_UNAVAILABLE, NULL);
         return;
     }
-    if (error) {
-        op_error(redis, op, reply);
+    const struct server_error *server_error = server_error_find(text);
+    log_warn("redis error reply", LOG_TEXT("error", text));
+    if (server_error && server_error->drop) {
+        redis_link_fail(redis->link, text); /* ends this operation with the others */
         return;
     }
     op_shift(redis);
-    op_finish(op, ST_OK, reply);
+    op_finish(op, server_error ? ST_UNAVAILABLE : ST_INTERNAL, server_error ? NULL : reply);
 }
 
 static enum status can_start(const struct redis *redis, const struct redis_args *args)
@@ -199,7 +186,8 @@ static enum status can_start(const struct redis *redis, const struct redis_args 
     return ST_OK;
 }
 
-/* Sends what redis->out holds; of it, the part from keep_at on is kept for a retry. */
+/* Sends the command in redis->out and queues its operation, which keeps the text from keep_at on for a
+ * retry. */
 static enum status op_start(struct redis *redis, size_t keep_at, redis_cb cb, void *arg,
                             struct op **ret_op)
 {
@@ -256,7 +244,7 @@ enum status redis_eval(struct redis *redis, const struct redis_script *script, s
     return ST_OK;
 }
 
-/* ---- redis: the connection ---- */
+/* ---- the connection ---- */
 
 static void on_redis_greet(void *arg)
 {
@@ -286,38 +274,33 @@ static void on_redis_down(void *arg, bool was_up)
         redis->opts.on_state(redis->opts.arg, false);
 }
 
-/* An idle connection is asked now and then, so that a silent Redis is known before it is needed. */
-static void redis_ping_if_idle(struct redis *redis, uint64_t now)
+/* Timers run before the sockets are read: after a pause of our own (a slow turn, SIGSTOP) the reply may
+ * be waiting there. So a deadline that has passed is judged one turn later. A connection without
+ * commands is pinged, so that a silent Redis is noticed before it is needed. */
+static void on_redis_timer(void *arg)
 {
-    struct op *op;
-    if (now - redis_link_heard_ms(redis->link) < (uint64_t)redis->opts.timeout_ms)
+    struct redis *redis = arg;
+    struct op *op = redis->head;
+    const uint64_t now = loop_now_ms(redis->opts.loop);
+    const uint64_t timeout_ms = (uint64_t)redis->opts.timeout_ms;
+    const bool overdue = op && op->deadline_ms <= now;
+    if (overdue && redis->late) {
+        redis_link_fail(redis->link, "command timed out");
+        return;
+    }
+    redis->late = overdue;
+    if (overdue) {
+        loop_timer_set(redis->timer, 1);
+        return;
+    }
+    loop_timer_set(redis->timer, op ? op->deadline_ms - now : timeout_ms);
+    if (op || now - redis_link_heard_ms(redis->link) < timeout_ms)
         return;
     buf_reset(&redis->out);
     redis_format_head(&redis->out, 1);
     redis_format_arg(&redis->out, "PING", 4);
     if (op_start(redis, redis->out.len, NULL, NULL, &op) != ST_OK)
-        redis_link_fail(redis->link, "no memory");
-}
-
-/* Timers run before the sockets are looked at: after a pause of our own (a slow turn, SIGSTOP) the
- * answer may be waiting there. So a deadline that has passed is judged one turn later. */
-static void on_redis_timer(void *arg)
-{
-    struct redis *redis = arg;
-    uint64_t now = loop_now_ms(redis->opts.loop);
-    struct op *op = redis->head;
-    if (op && op->deadline_ms <= now && redis->late) {
-        redis_link_fail(redis->link, "a command was not answered in time");
-        return;
-    }
-    redis->late = op && op->deadline_ms <= now;
-    if (redis->late) {
-        loop_timer_set(redis->timer, 1);
-        return;
-    }
-    loop_timer_set(redis->timer, op ? op->deadline_ms - now : (uint64_t)redis->opts.timeout_ms);
-    if (!op)
-        redis_ping_if_idle(redis, now);
+        redis_link_fail(redis->link, "out of memory");
 }
 
 static const struct redis_link_user redis_user = {

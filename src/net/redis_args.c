@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * redis_args: what a command is made of: a bounded list of arguments, its form on the wire, and
- * scripts by their name.
+ * scripts named by their SHA-1.
  *
- * Why this way: a batch of joins is one list of a few hundred short texts that exist already; so they
- * are borrowed, only numbers are written anew, and a list is used again for the next batch.
- * Called by: queue, lease and whoever sends a command. Needs no Redis and no loop.
- * Owns: the arrays and the scratch text of a list, until redis_args_clear.
- * Invariant: `failed` is sticky until the reset; a failed list is never sent.
+ * Why this way: a batch of joins is one list of a few hundred short texts that exist already, so they
+ * are borrowed; only numbers are written anew, and the list is reused for the next batch.
+ * Called by: every sender of commands; redis and redis_link for the wire format. Needs no Redis and no
+ * loop. Owns: the arrays and the scratch text of a list, until redis_args_clear.
+ * Invariant: `failed` stays set until the reset; a failed list is never sent.
  */
-#include "net/redis_link.h"
+#include "net/redis_args.h"
 
 #include "base/memory.h"
 
@@ -41,24 +41,17 @@ void redis_args_clear(struct redis_args *args)
     redis_args_init(args);
 }
 
-static bool args_grow(struct redis_args *args)
+void redis_args_add_len(struct redis_args *args, const char *text, size_t len)
 {
     if (args->count == REDIS_ARGS_MAX)
         args->failed = true;
     if (args->failed)
-        return false;
+        return;
     if (args->count == args->cap) {
         args->cap = args->cap ? args->cap * 2 : 32;
         args->argv = xrealloc(args->argv, args->cap * sizeof(*args->argv));
         args->lens = xrealloc(args->lens, args->cap * sizeof(*args->lens));
     }
-    return true;
-}
-
-void redis_args_add_len(struct redis_args *args, const char *text, size_t len)
-{
-    if (!args_grow(args))
-        return;
     args->argv[args->count] = text;
     args->lens[args->count++] = len;
 }
@@ -66,21 +59,6 @@ void redis_args_add_len(struct redis_args *args, const char *text, size_t len)
 void redis_args_add(struct redis_args *args, const char *text)
 {
     redis_args_add_len(args, text, strlen(text));
-}
-
-/* The scratch moves when it grows: arguments that live in it move along. */
-static void scratch_move(struct redis_args *args, size_t cap)
-{
-    char *old = args->scratch;
-    char *scratch = xrealloc(NULL, cap);
-    if (old)
-        memcpy(scratch, old, args->scratch_len);
-    for (size_t i = 0; old && i < args->count; i++)
-        if (args->argv[i] >= old && args->argv[i] < old + args->scratch_cap)
-            args->argv[i] = scratch + (args->argv[i] - old);
-    free(old);
-    args->scratch = scratch;
-    args->scratch_cap = cap;
 }
 
 void redis_args_add_copy(struct redis_args *args, const char *text, size_t len)
@@ -92,8 +70,18 @@ void redis_args_add_copy(struct redis_args *args, const char *text, size_t len)
     size_t cap = args->scratch_cap ? args->scratch_cap : 512;
     while (cap < args->scratch_len + len)
         cap *= 2;
-    if (cap != args->scratch_cap)
-        scratch_move(args, cap);
+    if (cap != args->scratch_cap) {
+        /* The scratch moves: arguments that point into it must follow. */
+        char *old = args->scratch, *scratch = xrealloc(NULL, cap);
+        if (old)
+            memcpy(scratch, old, args->scratch_len);
+        for (size_t i = 0; old && i < args->count; i++)
+            if (args->argv[i] >= old && args->argv[i] < old + args->scratch_cap)
+                args->argv[i] = scratch + (args->argv[i] - old);
+        free(old);
+        args->scratch = scratch;
+        args->scratch_cap = cap;
+    }
     char *copy = args->scratch + args->scratch_len;
     memcpy(copy, text, len);
     args->scratch_len += len;
@@ -113,7 +101,7 @@ void redis_args_add_uint(struct redis_args *args, uint64_t value)
                         (size_t)snprintf(text, sizeof(text), "%llu", (unsigned long long)value));
 }
 
-/* ---- the protocol's form ---- */
+/* ---- the wire format (RESP) ---- */
 
 void redis_format_arg(struct buf *out, const char *text, size_t len)
 {
@@ -131,7 +119,7 @@ void redis_format_head(struct buf *out, size_t count)
     buf_add(out, "\r\n", 2);
 }
 
-/* ---- scripts: Redis names them by their SHA-1, which protects nothing here ---- */
+/* ---- scripts: Redis names them by their SHA-1; nothing depends on it being secure ---- */
 
 static uint32_t rotl(uint32_t x, int n)
 {
@@ -170,30 +158,23 @@ static void sha1_block(uint32_t state[5], const unsigned char *block)
         state[i] += s[i];
 }
 
-static void sha1(const char *data, size_t len, uint32_t state[5])
+void redis_script_init(struct redis_script *script, const char *name, const char *body, size_t len)
 {
-    static const uint32_t start[5] = {0x67452301u, 0xefcdab89u, 0x98badcfeu, 0x10325476u,
-                                      0xc3d2e1f0u};
-    unsigned char last[128] = {0};
-    size_t whole = len / 64 * 64, rest = len - whole, end = rest < 56 ? 64 : 128;
-    memcpy(state, start, sizeof(start));
+    uint32_t state[5] = {0x67452301u, 0xefcdab89u, 0x98badcfeu, 0x10325476u, 0xc3d2e1f0u};
+    unsigned char last[128] = {0}; /* the rest of the text, padding, the length in bits */
+    const size_t whole = len / 64 * 64, rest = len - whole, end = rest < 56 ? 64 : 128;
     for (size_t i = 0; i < whole; i += 64)
-        sha1_block(state, (const unsigned char *)data + i);
-    memcpy(last, data + whole, rest);
+        sha1_block(state, (const unsigned char *)body + i);
+    memcpy(last, body + whole, rest);
     last[rest] = 0x80;
     for (int i = 0; i < 8; i++)
         last[end - 1 - (size_t)i] = (unsigned char)((uint64_t)len * 8 >> 8 * i);
     for (size_t i = 0; i < end; i += 64)
         sha1_block(state, last + i);
-}
 
-void redis_script_init(struct redis_script *script, const char *name, const char *body, size_t len)
-{
-    uint32_t hash[5];
     script->name = name;
     script->body = body;
     script->len = len;
-    sha1(body, len, hash);
     for (size_t i = 0; i < 5; i++)
-        snprintf(script->sha + 8 * i, 9, "%08x", hash[i]);
+        snprintf(script->sha + 8 * i, 9, "%08x", state[i]);
 }

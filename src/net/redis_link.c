@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * redis_link: one connection to Redis that comes back by itself.
+ * redis_link: one connection to Redis that reconnects by itself.
  *
- * Why this way: hiredis gives the protocol (its non-blocking context: connect, write, read, parse),
- * this file the rest. Its asynchronous layer is left aside: in 0.14 it has no deadlines, says nothing
- * when a connection is refused, aborts on an unexpected reply and loses count when a subscriber
- * pings. A queue of our own, which the deadlines need anyway, is shorter than the work-arounds, and
- * the same for 0.14 and 1.x.
+ * Why this way: hiredis supplies the protocol (its non-blocking context: connect, write, read, parse);
+ * this file does the rest. Its asynchronous layer is not used: in 0.14 it has no deadlines, does not
+ * report a refused connection, aborts on an unexpected reply and loses count when a subscriber pings.
+ * The deadlines need a queue of our own anyway; that is shorter than the workarounds, and the same for
+ * 0.14 and 1.x.
  * Called by: redis and redis_sub.
  * Owns: the socket, hiredis' context, the timer of attempts.
- * Invariants: up only after Redis has answered AUTH, SELECT, a PING and all the user adds: a stopped
- * Redis accepts connections too, one that is loading answers with an error. Host names are resolved
- * off the loop's thread and anew for each attempt, as a failover may move them. A context is
- * never used again after a failure.
+ * Invariants: up only after Redis has answered AUTH, SELECT, a PING and everything the user adds: a
+ * stopped Redis accepts connections too, and one that is loading answers with an error. Host names are
+ * resolved off the loop's thread and again for each attempt, since a failover may move them. A context
+ * is never reused after a failure.
  * When Redis is gone: a new attempt every 50..500 ms (full jitter), each with a deadline.
  * The process must ignore SIGPIPE: hiredis writes with write(2).
  */
@@ -25,84 +25,26 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/metrics.h"
+#include "net/redis_args.h"
+#include "net/redis_url.h"
 
 #define BACKOFF_MIN_MS    50
-#define BACKOFF_SPAN_MS   450 /* 50..500 ms */
-#define BACKOFF_LOG_EVERY 20  /* failed attempts between two log lines: some ten seconds */
+#define BACKOFF_SPAN_MS   450  /* 50..500 ms */
+#define BACKOFF_LOG_EVERY 20   /* failed attempts between two log lines: some ten seconds */
+#define STABLE_MS         1000 /* a connection that held this long resets the back-off */
 #define GREETING_MAX      ((size_t)1024 * 1024) /* bytes of one command: the longest script */
 #define READER_IDLE_MAX   ((size_t)256 * 1024)  /* hiredis keeps a read buffer of this size */
 
-/* ---- replies: struct redis_reply is hiredis' redisReply behind another name ---- */
-
-static const redisReply *raw(const struct redis_reply *reply)
-{
-    return (const redisReply *)reply;
-}
-
-enum redis_type redis_reply_type(const struct redis_reply *reply)
-{
-    if (!reply)
-        return REDIS_NIL;
-    switch (raw(reply)->type) {
-    case REDIS_REPLY_STRING:
-    case REDIS_REPLY_STATUS:
-        return REDIS_STR;
-    case REDIS_REPLY_INTEGER:
-        return REDIS_INT;
-    case REDIS_REPLY_ARRAY:
-        return REDIS_LIST;
-    case REDIS_REPLY_ERROR:
-        return REDIS_ERROR;
-    default:
-        return REDIS_NIL;
-    }
-}
-
-int64_t redis_reply_int(const struct redis_reply *reply)
-{
-    enum redis_type type = redis_reply_type(reply);
-    if (type == REDIS_INT)
-        return raw(reply)->integer;
-    if (type != REDIS_STR || raw(reply)->len == 0)
-        return 0;
-    char *end;
-    errno = 0;
-    long long value = strtoll(raw(reply)->str, &end, 10);
-    return errno == 0 && end == raw(reply)->str + raw(reply)->len ? value : 0;
-}
-
-const char *redis_reply_str(const struct redis_reply *reply, size_t *ret_len)
-{
-    enum redis_type type = redis_reply_type(reply);
-    bool text = type == REDIS_STR || type == REDIS_ERROR;
-    if (ret_len)
-        *ret_len = text ? raw(reply)->len : 0;
-    return text ? raw(reply)->str : NULL;
-}
-
-size_t redis_reply_count(const struct redis_reply *reply)
-{
-    return redis_reply_type(reply) == REDIS_LIST ? raw(reply)->elements : 0;
-}
-
-const struct redis_reply *redis_reply_at(const struct redis_reply *reply, size_t i)
-{
-    if (i >= redis_reply_count(reply))
-        return NULL;
-    return (const struct redis_reply *)raw(reply)->element[i];
-}
-
-/* ---- the connection ---- */
-
 enum link_state {
     LINK_WAITING,   /* for the next attempt */
-    LINK_RESOLVING, /* the host's name */
+    LINK_RESOLVING, /* the host name */
     LINK_CONNECTING,
-    LINK_GREETING, /* AUTH, SELECT, what the user adds, PING: all must be answered */
+    LINK_GREETING, /* AUTH, SELECT, PING and what the user adds: all must be answered */
     LINK_UP,
     LINK_CLOSED
 };
@@ -119,11 +61,11 @@ struct redis_link {
     struct loop_timer *timer; /* the next attempt, or the deadline of this one */
     struct loop_task flush;   /* all commands of a turn leave in one write */
     struct loop_resolve *resolve;
-    size_t out_len;     /* bytes given to hiredis and not written yet */
-    unsigned greetings; /* answers to come before the link is up */
+    size_t out_len;     /* bytes given to hiredis; 0 once all are written */
+    unsigned greetings; /* replies due before the link is up */
     unsigned failures;  /* attempts in a row */
     unsigned ups;
-    uint64_t up_ms;    /* since when */
+    uint64_t up_ms;    /* since when it is up */
     uint64_t heard_ms; /* last bytes from Redis */
     uint64_t random;
     struct loop_task gone;
@@ -131,24 +73,12 @@ struct redis_link {
     void *on_closed_arg;
 };
 
-static uint64_t link_random(struct redis_link *link)
+static const char *link_host(const struct redis_link *link)
 {
-    link->random ^= link->random << 13;
-    link->random ^= link->random >> 7;
-    link->random ^= link->random << 17;
-    return link->random;
+    return link->endpoint.host ? link->endpoint.host : link->endpoint.path;
 }
 
-static void link_log_down(struct redis_link *link, bool was_up, const char *why)
-{
-    if (!was_up && link->failures % BACKOFF_LOG_EVERY != 1)
-        return;
-    log_warn(was_up ? "redis: connection lost" : "redis: cannot connect", LOG_TEXT("reason", why),
-             LOG_TEXT("host", link->endpoint.host ? link->endpoint.host : link->endpoint.path),
-             LOG_NUM("port", link->endpoint.port), LOG_NUM("attempts", link->failures));
-}
-
-/* Lets go of socket and context, in this order: libuv must forget the fd before it is closed. */
+/* Releases socket and context, in this order: libuv must forget the fd before it is closed. */
 static void link_release(struct redis_link *link)
 {
     loop_resolve_cancel(link->resolve);
@@ -166,30 +96,34 @@ static void link_release(struct redis_link *link)
  * so that a thousand workers do not return in step. */
 static uint64_t link_backoff_ms(struct redis_link *link)
 {
-    uint64_t span =
-        link->failures > 3 ? BACKOFF_SPAN_MS : (uint64_t)BACKOFF_MIN_MS << link->failures;
-    return BACKOFF_MIN_MS + link_random(link) % (span < BACKOFF_SPAN_MS ? span : BACKOFF_SPAN_MS);
+    uint64_t span = BACKOFF_SPAN_MS;
+    if (link->failures <= 3 && (uint64_t)BACKOFF_MIN_MS << link->failures < span)
+        span = (uint64_t)BACKOFF_MIN_MS << link->failures;
+    link->random ^= link->random << 13; /* xorshift64 */
+    link->random ^= link->random >> 7;
+    link->random ^= link->random << 17;
+    return BACKOFF_MIN_MS + link->random % span;
 }
 
-/* Ends the connection or the attempt, and arms the next. */
-void redis_link_fail(struct redis_link *link, const char *why)
+void redis_link_fail(struct redis_link *link, const char *reason)
 {
     if (link->state == LINK_CLOSED || link->state == LINK_WAITING)
         return;
-    bool was_up = link->state == LINK_UP;
-    /* A connection that held for a second was a good one: start over with short waits. */
-    if (was_up && loop_now_ms(link->loop) - link->up_ms >= 1000)
+    const bool was_up = link->state == LINK_UP;
+    if (was_up && loop_now_ms(link->loop) - link->up_ms >= STABLE_MS)
         link->failures = 0;
     link->failures++;
     metrics_add(METRIC_REDIS_ERRORS, 1);
-    link_log_down(link, was_up, why);
+    if (was_up || link->failures % BACKOFF_LOG_EVERY == 1)
+        log_warn(was_up ? "redis connection lost" : "redis connect failed",
+                 LOG_TEXT("reason", reason), LOG_TEXT("host", link_host(link)),
+                 LOG_NUM("port", link->endpoint.port), LOG_NUM("attempts", link->failures));
     link->state = LINK_WAITING;
     link_release(link);
     loop_timer_set(link->timer, link_backoff_ms(link));
     link->user->on_down(link->arg, was_up); /* may close the link */
 }
 
-/* Appends one command. False when the link is not open or memory is out. */
 bool redis_link_send(struct redis_link *link, const char *text, size_t len)
 {
     if (!link->ctx || redisAppendFormattedCommand(link->ctx, text, len) != REDIS_OK)
@@ -216,29 +150,23 @@ static void on_link_flush(void *arg)
     link_write(arg);
 }
 
-static void link_rise(struct redis_link *link)
+/* A reply to a part of the greeting; the last one brings the link up. */
+static void link_greeted(struct redis_link *link, const redisReply *reply)
 {
+    if (reply->type == REDIS_REPLY_ERROR) {
+        redis_link_fail(link, reply->str);
+        return;
+    }
+    if (--link->greetings > 0)
+        return;
     link->state = LINK_UP;
     link->up_ms = loop_now_ms(link->loop);
     loop_timer_stop(link->timer);
     if (link->ups++)
         metrics_add(METRIC_REDIS_RECONNECTS, 1);
-    log_info("redis: connected",
-             LOG_TEXT("host", link->endpoint.host ? link->endpoint.host : link->endpoint.path),
+    log_info("redis connected", LOG_TEXT("host", link_host(link)),
              LOG_NUM("port", link->endpoint.port), LOG_NUM("attempts", link->failures + 1));
     link->user->on_up(link->arg);
-}
-
-static void link_reply(struct redis_link *link, redisReply *reply)
-{
-    if (link->state == LINK_UP) {
-        link->user->on_reply(link->arg, (const struct redis_reply *)reply);
-        return;
-    }
-    if (reply->type == REDIS_REPLY_ERROR)
-        redis_link_fail(link, reply->str);
-    else if (--link->greetings == 0)
-        link_rise(link);
 }
 
 /* One read(2) a turn; then every whole reply. A reply may end the link: then its context is gone. */
@@ -257,12 +185,14 @@ static void link_read(struct redis_link *link)
         }
         if (!reply)
             return;
-        link_reply(link, reply);
+        if (link->state == LINK_UP)
+            link->user->on_reply(link->arg, reply);
+        else
+            link_greeted(link, reply);
         freeReplyObject(reply);
     }
 }
 
-/* One command of the greeting. */
 void redis_link_greet(struct redis_link *link, size_t count, const char *const *argv)
 {
     struct buf text;
@@ -285,9 +215,18 @@ void redis_link_greet(struct redis_link *link, size_t count, const char *const *
     redis_link_greet(link, sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *),                 \
                      (const char *const[]){__VA_ARGS__})
 
-static void link_begin(struct redis_link *link)
+/* The socket is ready while the link connects: sends the greeting, or sees why there is no connection. */
+static void link_connected(struct redis_link *link)
 {
     const struct redis_endpoint *endpoint = &link->endpoint;
+    int error = 0;
+    socklen_t size = sizeof(error);
+    if (getsockopt(link->ctx->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
+        error = errno;
+    if (error) {
+        redis_link_fail(link, strerrordesc_np(error));
+        return;
+    }
     link->state = LINK_GREETING;
     if (endpoint->password && *endpoint->password) {
         if (*endpoint->user)
@@ -308,15 +247,7 @@ static void on_link_ready(void *arg, int events)
 {
     struct redis_link *link = arg;
     if (link->state == LINK_CONNECTING) {
-        int error = 0;
-        socklen_t size = sizeof(error);
-        if (getsockopt(link->ctx->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0)
-            error = errno;
-        if (error) {
-            redis_link_fail(link, strerrordesc_np(error));
-            return;
-        }
-        link_begin(link);
+        link_connected(link);
         return;
     }
     if (events & LOOP_READ)
@@ -325,14 +256,14 @@ static void on_link_ready(void *arg, int events)
         link_write(link);
 }
 
-/* A new context each time: hiredis cannot use one again after a failure. */
+/* A new context each time: hiredis cannot reuse one after a failure. NULL address: the Unix socket. */
 static void link_connect(struct redis_link *link, const char *address)
 {
     link->ctx = address ? redisConnectNonBlock(address, link->endpoint.port)
                         : redisConnectUnixNonBlock(link->endpoint.path);
     link->state = LINK_CONNECTING;
     if (!link->ctx || link->ctx->err) {
-        redis_link_fail(link, link->ctx ? link->ctx->errstr : "no memory");
+        redis_link_fail(link, link->ctx ? link->ctx->errstr : "out of memory");
         return;
     }
     link->ctx->reader->maxbuf = READER_IDLE_MAX;
@@ -356,12 +287,12 @@ static void on_link_resolved(void *arg, enum status status, const char *const *a
         redis_link_fail(link, "the host name cannot be resolved");
 }
 
-/* The timer means: try now; or, when an attempt is under way: it took too long. */
+/* Due for the next attempt; or an attempt is under way and has reached its deadline. */
 static void on_link_timer(void *arg)
 {
     struct redis_link *link = arg;
     if (link->state != LINK_WAITING) {
-        redis_link_fail(link, "no answer in time");
+        redis_link_fail(link, "timed out");
         return;
     }
     link->state = LINK_RESOLVING;
@@ -371,8 +302,6 @@ static void on_link_timer(void *arg)
     else
         link_connect(link, NULL);
 }
-
-/* ---- opening, closing, looking ---- */
 
 static void on_link_gone(void *arg)
 {

@@ -2,11 +2,11 @@
 /*
  * redis_sub: a subscription to one channel that renews itself.
  *
- * Why this way: a subscriber has nothing to send, so a dead connection would go unnoticed for ever;
- * it pings (RESP2 allows that while subscribed) and drops a connection that stays silent.
- * Called by: gateway and processor. Owns: its connection, as Redis allows no commands beside it.
+ * Why this way: a subscriber sends nothing, so it would never notice a dead connection; therefore it
+ * pings (RESP2 allows that while subscribed) and drops a connection that stays silent.
+ * Called by: gateway and processor. Owns: its connection; Redis allows no other commands on it.
  * Invariants: on_state(true) comes before the first message of a subscription, on_state(false) after
- * the last; what was published between the two is lost: Pub/Sub is a hint.
+ * the last. What is published while it is down is lost: Pub/Sub is only a hint to look.
  * When Redis is gone: noticed within twice the timeout; then as in redis_link.c.
  */
 #include "net/redis.h"
@@ -21,9 +21,9 @@ struct redis_sub {
     struct redis_link *link;
     struct redis_sub_opts opts;
     char *channel;
-    struct loop_timer *timer; /* while up: the next ping, or the judgement on the last */
-    bool pinged;              /* and nothing heard since */
-    bool late;
+    struct loop_timer *timer; /* while up: the next ping, or the deadline of the last */
+    bool pinged;              /* and nothing received since */
+    bool late;                /* the deadline has passed; the socket is read once more */
     loop_cb on_closed;
     void *on_closed_arg;
 };
@@ -52,7 +52,7 @@ static void on_sub_down(void *arg, bool was_up)
         sub->opts.on_state(sub->opts.arg, false);
 }
 
-/* ["message", channel, data]; anything else (a pong) only says that Redis is alive. */
+/* ["message", channel, data]; anything else (a pong) only shows that Redis is alive. */
 static void on_sub_reply(void *arg, const struct redis_reply *reply)
 {
     struct redis_sub *sub = arg;
@@ -73,16 +73,16 @@ static void on_sub_timer(void *arg)
     static const char ping[] = "*1\r\n$4\r\nPING\r\n";
     struct redis_sub *sub = arg;
     if (sub->pinged && sub->late) {
-        redis_link_fail(sub->link, "the subscription does not answer");
+        redis_link_fail(sub->link, "ping timed out");
         return;
     }
-    sub->late = sub->pinged; /* one more look at the socket, as with commands */
+    sub->late = sub->pinged; /* judged one turn later, as in redis.c */
     loop_timer_set(sub->timer, sub->late ? 1 : (uint64_t)sub->opts.timeout_ms);
     if (sub->late)
         return;
     sub->pinged = true;
     if (!redis_link_send(sub->link, ping, sizeof(ping) - 1))
-        redis_link_fail(sub->link, "no memory");
+        redis_link_fail(sub->link, "out of memory");
 }
 
 static const struct redis_link_user sub_user = {

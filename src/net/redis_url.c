@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * redis_url: where Redis is and how to log in, read from a URL.
+ * redis_url: where Redis listens and how to log in, read from a URL.
  *
- * Why this way: a wrong URL is a mistake in the configuration and must be named at start, so nothing
+ * Why this way: a wrong URL is a mistake in the configuration and must be reported at start, so nothing
  * is guessed: every part must be well-formed, and what this program cannot do (rediss://) is refused.
- * Called by: redis_link.c alone. Pure. Owns nothing; user and password are wiped when cleared.
+ * Called by: redis_link. Pure. Owns nothing; user and password are wiped when cleared.
  */
-#include "net/redis_link.h"
+#include "net/redis_url.h"
 
 #include <ctype.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
@@ -31,7 +32,7 @@ void redis_endpoint_clear(struct redis_endpoint *endpoint)
     memset(endpoint, 0, sizeof(*endpoint));
 }
 
-/* New, percent-decoded; NULL on a bad escape or an escaped NUL. */
+/* Returns new, percent-decoded; NULL on a bad escape or an escaped NUL. */
 static char *decode_new(const char *text, size_t len)
 {
     char *out = xcalloc(len + 1, 1);
@@ -75,22 +76,11 @@ static bool parse_number(const char *text, size_t len, int max, int *ret_value)
     return true;
 }
 
-/* [user]:password */
-static bool parse_login(struct redis_endpoint *endpoint, const char *text, size_t len)
-{
-    const char *colon = memchr(text, ':', len);
-    if (!colon)
-        return false;
-    endpoint->user = decode_new(text, (size_t)(colon - text));
-    endpoint->password = decode_new(colon + 1, len - (size_t)(colon + 1 - text));
-    return endpoint->user && endpoint->password;
-}
-
 /* host, host:port, [v6], [v6]:port */
 static bool parse_host(struct redis_endpoint *endpoint, const char *text, size_t len)
 {
     const char *end = text + len;
-    const char *host = text, *host_end, *colon = NULL;
+    const char *host = text, *host_end, *colon;
     if (len && *text == '[') {
         host = text + 1;
         host_end = memchr(text, ']', len);
@@ -112,55 +102,50 @@ static bool parse_host(struct redis_endpoint *endpoint, const char *text, size_t
                        endpoint->port > 0));
 }
 
-/* "?db=n", or nothing */
-static bool parse_query(struct redis_endpoint *endpoint, const char *query)
-{
-    if (*query == '\0')
-        return true;
-    return strncmp(query, "?db=", 4) == 0 &&
-           parse_number(query + 4, strlen(query + 4), 65535, &endpoint->db);
-}
-
-/* redis://[[user]:password@]host[:port][/db] */
-static bool parse_tcp(struct redis_endpoint *endpoint, const char *text, size_t len)
-{
-    const char *rest = text + len;
-    endpoint->path = xstrdup("");
-    if (!parse_host(endpoint, text, len))
-        return false;
-    if (*rest == '/')
-        rest++;
-    size_t digits = strcspn(rest, "?");
-    if (digits && !parse_number(rest, digits, 65535, &endpoint->db))
-        return false;
-    return parse_query(endpoint, rest + digits);
-}
-
-/* unix://[[user]:password@]/path[?db=n] */
-static bool parse_unix(struct redis_endpoint *endpoint, const char *path)
-{
-    size_t len = strcspn(path, "?");
-    if (*path != '/' || len >= sizeof(((struct sockaddr_un *)0)->sun_path))
-        return false;
-    endpoint->path = decode_new(path, len);
-    return endpoint->path && parse_query(endpoint, path + len);
-}
-
+/* redis://[[user]:password@]host[:port][/db][?db=n] or unix://[[user]:password@]/path[?db=n] */
 static bool parse_url(struct redis_endpoint *endpoint, const char *url)
 {
-    bool tcp = strncmp(url, "redis://", 8) == 0;
+    const bool tcp = strncmp(url, "redis://", 8) == 0;
     if (!tcp && strncmp(url, "unix://", 7) != 0)
         return false;
+
     const char *text = url + (tcp ? 8 : 7);
     size_t len = strcspn(text, "/?");
     const char *at = memrchr(text, '@', len);
     if (at) {
-        if (!parse_login(endpoint, text, (size_t)(at - text)))
+        const char *colon = memchr(text, ':', (size_t)(at - text));
+        if (!colon)
+            return false;
+        endpoint->user = decode_new(text, (size_t)(colon - text));
+        endpoint->password = decode_new(colon + 1, (size_t)(at - colon - 1));
+        if (!endpoint->user || !endpoint->password)
             return false;
         len -= (size_t)(at + 1 - text);
         text = at + 1;
     }
-    return tcp ? parse_tcp(endpoint, text, len) : len == 0 && parse_unix(endpoint, text);
+
+    const char *query;
+    if (tcp) {
+        if (!parse_host(endpoint, text, len))
+            return false;
+        endpoint->path = xstrdup("");
+        const char *db = text + len;
+        db += *db == '/';
+        const size_t digits = strcspn(db, "?");
+        if (digits && !parse_number(db, digits, 65535, &endpoint->db))
+            return false;
+        query = db + digits;
+    } else {
+        const size_t path_len = strcspn(text, "?");
+        if (len > 0 || *text != '/' || path_len >= sizeof(((struct sockaddr_un *)0)->sun_path))
+            return false;
+        endpoint->path = decode_new(text, path_len);
+        if (!endpoint->path)
+            return false;
+        query = text + path_len;
+    }
+    return *query == '\0' || (strncmp(query, "?db=", 4) == 0 &&
+                              parse_number(query + 4, strlen(query + 4), 65535, &endpoint->db));
 }
 
 enum status redis_url_parse(struct redis_endpoint *endpoint, const char *url)

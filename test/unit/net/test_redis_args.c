@@ -9,7 +9,8 @@
 
 #include <cmocka.h>
 
-#include "net/redis_link.h"
+#include "net/redis_args.h"
+#include "net/redis_url.h"
 
 static void test_numbers_survive_growth(void **state)
 {
