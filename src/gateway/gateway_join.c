@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gateway_join: who a visitor is and where he stands.
+ * gateway_join: who a subscriber is and where he stands.
  *
- *   join-queue -> token or guest cookie -> ticket -> room -> (catalog_load) -> queue_join(RESUME)
+ *   join-queue -> token or guest cookie -> ticket -> audience -> (catalog_load) -> queue_join(RESUME)
  *              -> waiting: queue-position · inside: queue-entry-allowed · neither: not-in-queue
  *   Redis or the subscription came back -> everybody who is here resumes, in bounded batches
  *   `seen` says parked or gone          -> resumes; says inside -> the entry
  *
  * Why this way: a socket never takes a new place (that is `check`, by HTTP); it resumes one, with
- * the place its ticket proved kept in the visitor, so that an emptied Redis gets it back without
- * any word from the client. A visitor whose answer is missing has an old `generation`: one pass
- * over the room finds them all, so that no failure needs a retry of its own.
+ * the place its ticket proved kept in the subscriber, so that an emptied Redis gets it back without
+ * any word from the client. A subscriber whose answer is missing has an old `generation`: one pass
+ * over the audience finds them all, so that no failure needs a retry of its own.
  * Called by: the gateway's other files. With Redis gone the sockets stay and are told nothing.
  */
 #include "gateway/gateway_internal.h"
@@ -24,217 +24,222 @@
 #include <string.h>
 
 #define CALLS_MAX          2000 /* questions of this gateway in flight */
-#define RESUMED_PER_PULSE  400  /* 18,000 in five seconds: six such pods leave Redis to the joins */
+#define RESUMED_PER_TICK   400  /* 18,000 in five seconds: six such pods leave Redis to the joins */
 #define RETRY_MS           1000
-#define SIGN_REST_MS       500  /* signs of life of who is inside are not told more often */
+#define HEARTBEAT_REST_MS  500  /* signs of life of who is inside are not told more often */
 #define CLOSE_UNAUTHORIZED 4401 /* 4000..4999 are the application's own (RFC 6455) */
 
 /* ---- questions ---- */
 
-static struct gateway_call *call_new(struct gateway *gateway, struct visitor *visitor)
+static struct gateway_call *call_new(struct gateway *gateway, struct subscriber *subscriber)
 {
     struct gateway_call *call = xcalloc(1, sizeof(*call));
     call->gateway = gateway;
-    call->visitor = visitor;
-    visitor->call = call;
+    call->subscriber = subscriber;
+    subscriber->call = call;
     gateway->calls++;
     return call;
 }
 
-static void call_drop(struct visitor *visitor)
+static void call_drop(struct subscriber *subscriber)
 {
-    if (visitor->call)
-        visitor->call->visitor = NULL;
-    visitor->call = NULL;
+    if (subscriber->call)
+        subscriber->call->subscriber = NULL;
+    subscriber->call = NULL;
 }
 
 /* The question could not even be asked. */
 static void call_undo(struct gateway_call *call)
 {
-    call->visitor->call = NULL;
+    call->subscriber->call = NULL;
     call->gateway->calls--;
     free(call);
 }
 
-/* The visitor of an answered question; NULL: nobody waits for the answer. */
-static struct visitor *call_finish(struct gateway_call *call)
+/* The subscriber of an answered question; NULL: nobody waits for the answer. */
+static struct subscriber *call_finish(struct gateway_call *call)
 {
     struct gateway *gateway = call->gateway;
-    struct visitor *visitor = call->visitor;
-    if (visitor)
-        visitor->call = NULL;
+    struct subscriber *subscriber = call->subscriber;
+    if (subscriber)
+        subscriber->call = NULL;
     free(call);
-    gateway_call_ended(gateway); /* frees the gateway only when no visitor is left */
-    return visitor;
+    gateway_call_ended(gateway); /* frees the gateway only when no subscriber is left */
+    return subscriber;
 }
 
-/* Somebody's place is not known: the pulse asks again. */
-static void missed(struct room *room)
+/* Somebody's place is not known: the tick asks again. */
+static void missed(struct audience *audience)
 {
-    room->resume_missed = true;
-    room->resumed = 0;
+    audience->resume_missed = true;
+    audience->resumed = 0;
 }
 
-static struct queue_proof proof_of(const struct visitor *visitor)
+static struct queue_proof proof_of(const struct subscriber *subscriber)
 {
-    struct queue_proof proof = {.ticket_place = visitor->place, .ticket_epoch = visitor->epoch};
-    const struct gateway *gateway = visitor->room->gateway;
-    const struct event *event = catalog_event(gateway->opts.catalog, visitor->room->id);
+    struct queue_proof proof = {.ticket_place = subscriber->place,
+                                .ticket_epoch = subscriber->epoch};
+    const struct gateway *gateway = subscriber->audience->gateway;
+    const struct event *event = catalog_event(gateway->opts.catalog, subscriber->audience->id);
     int64_t life_ms = event && event->session_limit_ms > 0 ? event->session_limit_ms
                                                            : gateway->opts.config->pass_ttl_ms;
-    if (visitor->since_ms && visitor->since_ms + life_ms > clock_wall_ms()) {
-        proof.pass_place = visitor->place;
-        proof.pass_epoch = visitor->epoch;
-        proof.pass_since_ms = visitor->since_ms;
+    if (subscriber->since_ms && subscriber->since_ms + life_ms > clock_wall_ms()) {
+        proof.pass_place = subscriber->place;
+        proof.pass_epoch = subscriber->epoch;
+        proof.pass_since_ms = subscriber->since_ms;
     }
     return proof;
 }
 
 /* ---- loading the event ---- */
 
-static void refuse_all(struct gateway *gateway, struct room *room)
+static void refuse_all(struct gateway *gateway, struct audience *audience)
 {
-    for (struct visitor *next, *visitor = room->visitors; visitor; visitor = next) {
-        next = visitor->next;
-        visitor_to_fresh(gateway, visitor); /* with the last one the room is gone */
-        visitor_strike(gateway, visitor, "unknown-event", "There is no such event.");
+    for (struct subscriber *next, *subscriber = audience->subscribers; subscriber;
+         subscriber = next) {
+        next = subscriber->next;
+        subscriber_unassign(gateway, subscriber); /* with the last one the audience is gone */
+        subscriber_strike(gateway, subscriber, "unknown-event", "There is no such event.");
     }
 }
 
-static void room_loaded(void *arg, enum status status)
+static void audience_loaded(void *arg, enum status status)
 {
-    struct room *room = arg;
-    struct gateway *gateway = room->gateway;
-    room->loading = false;
-    room->load_ms = loop_now_ms(gateway->opts.loop);
+    struct audience *audience = arg;
+    struct gateway *gateway = audience->gateway;
+    audience->loading = false;
+    audience->load_ms = loop_now_ms(gateway->opts.loop);
     if (status == ST_OK) {
-        room->known = true;
-        room->load_fresh = false;
-        room->resume_ms = 0;
-        room->resumed = 0;
+        audience->known = true;
+        audience->load_fresh = false;
+        audience->resume_ms = 0;
+        audience->resumed = 0;
     }
-    if (!room->visitors)
-        room_settle(gateway, room);
+    if (!audience->subscribers)
+        audience_release_if_unused(gateway, audience);
     else if (status == ST_NOT_FOUND)
-        refuse_all(gateway, room);
+        refuse_all(gateway, audience);
     else if (status == ST_OK)
         gateway_resume_some(gateway);
     gateway_call_ended(gateway);
 }
 
-static void room_load(struct room *room)
+static void audience_load(struct audience *audience)
 {
-    struct gateway *gateway = room->gateway;
-    if (room->loading)
+    struct gateway *gateway = audience->gateway;
+    if (audience->loading)
         return;
-    room->load_ms = loop_now_ms(gateway->opts.loop);
-    if (catalog_load(gateway->opts.catalog, room->id, room->load_fresh, room_loaded, room) != ST_OK)
+    audience->load_ms = loop_now_ms(gateway->opts.loop);
+    if (catalog_load(gateway->opts.catalog, audience->id, audience->load_fresh, audience_loaded,
+                     audience) != ST_OK)
         return;
-    room->loading = true;
+    audience->loading = true;
     gateway->calls++;
 }
 
 /* ---- where he stands ---- */
 
-static void tell_gone(struct visitor *visitor, const char *code, const char *message)
+static void send_gone(struct subscriber *subscriber, const char *code, const char *message)
 {
-    struct gateway *gateway = visitor->room->gateway;
-    bool expected = visitor->state >= VISITOR_PENDING || (visitor->flags & FLAG_ASKED);
-    visitor->state = VISITOR_IDLE;
-    visitor_unflag(visitor, FLAG_ASKED | FLAG_SEEN_ACTIVE);
-    visitor->since_ms = 0;
-    visitor->lowest = visitor->pushed = 0;
+    struct gateway *gateway = subscriber->audience->gateway;
+    bool expected =
+        subscriber->state >= SUBSCRIBER_PENDING || (subscriber->flags & FLAG_ANSWER_DUE);
+    subscriber->state = SUBSCRIBER_IDLE;
+    subscriber_unflag(subscriber, FLAG_ANSWER_DUE | FLAG_SEEN_ACTIVE);
+    subscriber->since_ms = 0;
+    subscriber->lowest = subscriber->sent_position = 0;
     if (expected)
-        visitor_error(gateway, visitor, code, message);
+        subscriber_send_error(gateway, subscriber, code, message);
 }
 
-void visitor_cleared(struct gateway *gateway, struct visitor *visitor)
+void subscriber_queue_cleared(struct gateway *gateway, struct subscriber *subscriber)
 {
     struct buf *text = &gateway->text;
-    call_drop(visitor);
-    visitor->state = VISITOR_IDLE;
-    visitor->flags &= FLAG_GUEST | FLAG_WATCH;
-    visitor->place = 0;
-    visitor->since_ms = 0;
-    visitor->epoch = visitor->lowest = visitor->pushed = 0;
+    call_drop(subscriber);
+    subscriber->state = SUBSCRIBER_IDLE;
+    subscriber->flags &= FLAG_GUEST | FLAG_WATCHES_SEATS;
+    subscriber->place = 0;
+    subscriber->since_ms = 0;
+    subscriber->epoch = subscriber->lowest = subscriber->sent_position = 0;
     buf_reset(text);
     buf_printf(text, "{\"event\":\"queue-cleared\",\"payload\":{\"eventId\":\"%s\"}}",
-               visitor->room->id);
-    if (ws_send(visitor->conn, buf_str(text), text->len) != ST_OK)
+               subscriber->audience->id);
+    if (ws_send(subscriber->conn, buf_str(text), text->len) != ST_OK)
         log_debug("a reader is too slow");
 }
 
 /* He waits at this place. A later one, or one of another epoch, begins a new story. */
-static void now_waiting(struct visitor *visitor, const struct queue_place *place,
+static void now_waiting(struct subscriber *subscriber, const struct queue_place *place,
                         const struct queue_numbers *numbers)
 {
-    struct gateway *gateway = visitor->room->gateway;
-    bool was_active = visitor->state == VISITOR_ACTIVE;
-    bool asked = visitor->flags & FLAG_ASKED;
-    if (visitor->epoch != numbers->epoch || place->place > visitor->place) {
-        visitor->lowest = visitor->pushed = 0;
-        visitor->since_ms = 0;
+    struct gateway *gateway = subscriber->audience->gateway;
+    bool was_active = subscriber->state == SUBSCRIBER_ACTIVE;
+    bool asked = subscriber->flags & FLAG_ANSWER_DUE;
+    if (subscriber->epoch != numbers->epoch || place->place > subscriber->place) {
+        subscriber->lowest = subscriber->sent_position = 0;
+        subscriber->since_ms = 0;
     }
-    visitor->state = VISITOR_WAITING;
-    visitor->place = place->place;
-    visitor->epoch = (uint32_t)numbers->epoch;
-    visitor_unflag(visitor,
-                   FLAG_ASKED | FLAG_SEEN_ACTIVE | FLAG_TOLD_ENTRY | FLAG_TOLD_RESERVATION);
-    if (!asked && !was_active && visitor->pushed)
-        return; /* the next walk tells him what changed */
+    subscriber->state = SUBSCRIBER_WAITING;
+    subscriber->place = place->place;
+    subscriber->epoch = (uint32_t)numbers->epoch;
+    subscriber_unflag(subscriber,
+                      FLAG_ANSWER_DUE | FLAG_SEEN_ACTIVE | FLAG_ENTRY_SENT | FLAG_RESERVATION_SENT);
+    if (!asked && !was_active && subscriber->sent_position)
+        return; /* the next fan-out tells him what changed */
     /* While places are coming back, a computed position is far too good. */
-    bool keep = numbers->restoring && visitor->lowest;
-    visitor_position(gateway, visitor, keep ? 0 : place->position, numbers->queue_size);
+    bool keep = numbers->restoring && subscriber->lowest;
+    subscriber_send_position(gateway, subscriber, keep ? 0 : place->position, numbers->queue_size);
     if (numbers->status != EVENT_OPEN)
-        visitor_status(gateway, visitor, numbers->status);
+        subscriber_send_status(gateway, subscriber, numbers->status);
 }
 
 /* Two connections to Redis are not read in the order in which it wrote to them: the news that he is inside may
  * come before an answer from when he still waited. One that says so twice is believed. */
-static bool is_doubtful(const struct visitor *visitor, const struct queue_place *place,
-                        const struct queue_numbers *numbers)
+static bool may_be_stale(const struct subscriber *subscriber, const struct queue_place *place,
+                         const struct queue_numbers *numbers)
 {
-    return visitor->state == VISITOR_ACTIVE && !numbers->restoring &&
-           numbers->epoch == visitor->epoch && place->place <= visitor->place;
+    return subscriber->state == SUBSCRIBER_ACTIVE && !numbers->restoring &&
+           numbers->epoch == subscriber->epoch && place->place <= subscriber->place;
 }
 
-static void place_learned(struct visitor *visitor, const struct queue_place *place,
+static void place_learned(struct subscriber *subscriber, const struct queue_place *place,
                           const struct queue_numbers *numbers)
 {
-    struct room *room = visitor->room;
-    const bool doubted = visitor->flags & FLAG_DOUBTED;
-    visitor_unflag(visitor, FLAG_DOUBTED);
-    visitor->generation = room->gateway->generation;
-    visitor->sign_ms = gateway_now(room->gateway);
-    room_status_news(room, numbers->status, (int64_t)numbers->version, numbers->now_ms);
+    struct audience *audience = subscriber->audience;
+    const bool unconfirmed = subscriber->flags & FLAG_WAITING_UNCONFIRMED;
+    subscriber_unflag(subscriber, FLAG_WAITING_UNCONFIRMED);
+    subscriber->generation = audience->gateway->generation;
+    subscriber->heartbeat_ms = gateway_now(audience->gateway);
+    audience_set_status(audience, numbers->status, (int64_t)numbers->version, numbers->now_ms);
     switch (place->state) {
     case QUEUE_WAITING:
     case QUEUE_PARKED:
-        if (doubted || !is_doubtful(visitor, place, numbers)) {
-            now_waiting(visitor, place, numbers);
+        if (unconfirmed || !may_be_stale(subscriber, place, numbers)) {
+            now_waiting(subscriber, place, numbers);
             break;
         }
-        visitor->flags |= FLAG_DOUBTED;
-        visitor_resume(room->gateway, visitor);
+        subscriber->flags |= FLAG_WAITING_UNCONFIRMED;
+        subscriber_resume(audience->gateway, subscriber);
         break;
     case QUEUE_ACTIVE:
-        room_admit(room, visitor->buyer,
-                   &(struct admission){.place = place->place,
-                                       .epoch = numbers->epoch,
-                                       .since_ms = place->since_ms});
+        audience_admit(audience, subscriber->buyer,
+                       &(struct admission){.place = place->place,
+                                           .epoch = numbers->epoch,
+                                           .since_ms = place->since_ms});
         break;
     case QUEUE_GONE:
-        if (visitor->epoch && visitor->epoch < numbers->epoch && !(visitor->flags & FLAG_ASKED)) {
-            visitor_cleared(room->gateway, visitor);
+        if (subscriber->epoch && subscriber->epoch < numbers->epoch &&
+            !(subscriber->flags & FLAG_ANSWER_DUE)) {
+            subscriber_queue_cleared(audience->gateway, subscriber);
             break;
         }
         if (numbers->status != EVENT_CLOSED) {
-            tell_gone(visitor, "not-in-queue", "You hold no place in this queue.");
+            send_gone(subscriber, "not-in-queue", "You hold no place in this queue.");
             break;
         }
         /* fall through */
     case QUEUE_CLOSED:
-        tell_gone(visitor, "event-closed", "The sale is closed.");
+        send_gone(subscriber, "event-closed", "The sale is closed.");
         break;
     }
 }
@@ -242,105 +247,106 @@ static void place_learned(struct visitor *visitor, const struct queue_place *pla
 static void join_done(void *arg, enum status status, const struct queue_place *place,
                       const struct queue_numbers *numbers)
 {
-    struct visitor *visitor = call_finish(arg);
-    if (!visitor)
+    struct subscriber *subscriber = call_finish(arg);
+    if (!subscriber)
         return;
     if (status == ST_OK) {
-        place_learned(visitor, place, numbers);
+        place_learned(subscriber, place, numbers);
         return;
     }
-    visitor->generation = 0;
-    missed(visitor->room);
+    subscriber->generation = 0;
+    missed(subscriber->audience);
     if (status == ST_NOT_FOUND) {
-        visitor->room->known = false; /* Redis has lost the event */
-        visitor->room->load_fresh = true;
-        room_load(visitor->room);
+        subscriber->audience->known = false; /* Redis has lost the event */
+        subscriber->audience->load_fresh = true;
+        audience_load(subscriber->audience);
     }
 }
 
-void visitor_resume(struct gateway *gateway, struct visitor *visitor)
+void subscriber_resume(struct gateway *gateway, struct subscriber *subscriber)
 {
-    struct room *room = visitor->room;
-    if (visitor->call)
+    struct audience *audience = subscriber->audience;
+    if (subscriber->call)
         return;
-    const struct event *event = catalog_event(gateway->opts.catalog, room->id);
-    if (event && !event->allow_guests && (visitor->flags & FLAG_GUEST)) {
-        visitor->generation = gateway->generation;
-        tell_gone(visitor, "login-required", "This event needs you to be logged in.");
-        return;
-    }
-    visitor->generation = 0;
-    if (!gateway->redis_up || !room->known || gateway->calls >= CALLS_MAX) {
-        missed(room);
+    const struct event *event = catalog_event(gateway->opts.catalog, audience->id);
+    if (event && !event->allow_guests && (subscriber->flags & FLAG_GUEST)) {
+        subscriber->generation = gateway->generation;
+        send_gone(subscriber, "login-required", "This event needs you to be logged in.");
         return;
     }
-    struct queue_proof proof = proof_of(visitor);
-    struct gateway_call *call = call_new(gateway, visitor);
-    if (queue_join(gateway->opts.queue, QUEUE_RESUME, room->id, visitor->buyer, &proof, join_done,
-                   call) == ST_OK)
+    subscriber->generation = 0;
+    if (!gateway->redis_up || !audience->known || gateway->calls >= CALLS_MAX) {
+        missed(audience);
+        return;
+    }
+    struct queue_proof proof = proof_of(subscriber);
+    struct gateway_call *call = call_new(gateway, subscriber);
+    if (queue_join(gateway->opts.queue, QUEUE_RESUME, audience->id, subscriber->buyer, &proof,
+                   join_done, call) == ST_OK)
         return;
     call_undo(call);
-    missed(room);
+    missed(audience);
 }
 
 /* ---- after an outage ---- */
 
-static bool needs_answer(const struct gateway *gateway, const struct visitor *visitor)
+static bool needs_answer(const struct gateway *gateway, const struct subscriber *subscriber)
 {
-    return visitor->state >= VISITOR_PENDING && visitor->generation != gateway->generation &&
-           !visitor->call;
+    return subscriber->state >= SUBSCRIBER_PENDING &&
+           subscriber->generation != gateway->generation && !subscriber->call;
 }
 
-static void resume_room(struct gateway *gateway, struct room *room, unsigned *left)
+static void resume_audience(struct gateway *gateway, struct audience *audience, unsigned *left)
 {
     uint64_t now = loop_now_ms(gateway->opts.loop);
-    if (!room->resuming) {
-        if (room->resumed == gateway->generation ||
-            (room->resume_ms && now - room->resume_ms < RETRY_MS))
+    if (!audience->resuming) {
+        if (audience->resumed == gateway->generation ||
+            (audience->resume_ms && now - audience->resume_ms < RETRY_MS))
             return;
-        room->resuming = true;
-        room->resume_missed = false;
-        room->resume_ms = now;
-        room->resume_at = room->visitors_last; /* who came first may be inside by now */
+        audience->resuming = true;
+        audience->resume_missed = false;
+        audience->resume_ms = now;
+        audience->resume_at = audience->subscribers_last; /* who came first may be inside by now */
     }
-    while (room->resume_at && *left && gateway->calls < CALLS_MAX) {
-        struct visitor *visitor = room->resume_at;
-        room->resume_at = visitor->prev;
-        if (!needs_answer(gateway, visitor))
+    while (audience->resume_at && *left && gateway->calls < CALLS_MAX) {
+        struct subscriber *subscriber = audience->resume_at;
+        audience->resume_at = subscriber->prev;
+        if (!needs_answer(gateway, subscriber))
             continue;
         (*left)--;
-        visitor_resume(gateway, visitor);
+        subscriber_resume(gateway, subscriber);
     }
-    if (room->resume_at)
+    if (audience->resume_at)
         return;
-    room->resuming = false;
-    room->resumed = room->resume_missed ? 0 : gateway->generation;
+    audience->resuming = false;
+    audience->resumed = audience->resume_missed ? 0 : gateway->generation;
 }
 
 void gateway_resume_some(struct gateway *gateway)
 {
     uint64_t now = loop_now_ms(gateway->opts.loop);
-    unsigned left = RESUMED_PER_PULSE;
+    unsigned left = RESUMED_PER_TICK;
     if (!gateway->redis_up)
         return;
-    for (struct room *room = gateway->rooms; room; room = room->next) {
-        if (room->known)
-            resume_room(gateway, room, &left);
-        else if (!room->load_ms || now - room->load_ms >= RETRY_MS)
-            room_load(room);
+    for (struct audience *audience = gateway->audiences; audience; audience = audience->next) {
+        if (audience->known)
+            resume_audience(gateway, audience, &left);
+        else if (!audience->load_ms || now - audience->load_ms >= RETRY_MS)
+            audience_load(audience);
     }
 }
 
 /* ---- join-queue ---- */
 
-static bool read_payload(struct gateway *gateway, struct visitor *visitor,
+static bool read_payload(struct gateway *gateway, struct subscriber *subscriber,
                          const struct json *payload, const char **ret_event)
 {
     struct json_error error = {{0}, {0}};
     const char *event = NULL;
     if (json_read_str(payload, "eventId", EVENT_ID_MAX, &event, &error) != ST_OK || !event ||
         !token_is_event_id(event, strlen(event))) {
-        visitor_error(gateway, visitor, "invalid", "payload.eventId must name an event.");
+        subscriber_send_error(gateway, subscriber, "invalid",
+                              "payload.eventId must name an event.");
         return false;
     }
     *ret_event = event;
@@ -355,7 +361,7 @@ static const char *optional_text(const struct json *payload, const char *key)
 }
 
 /* Who is it? False: told. */
-static bool identify(struct gateway *gateway, struct visitor *visitor, const char *token,
+static bool identify(struct gateway *gateway, struct subscriber *subscriber, const char *token,
                      char *ret_buyer, bool *ret_guest)
 {
     struct user user;
@@ -366,83 +372,85 @@ static bool identify(struct gateway *gateway, struct visitor *visitor, const cha
         *ret_guest = false;
         return true;
     }
-    if (token && !*token && visitor->buyer) {
-        (void)snprintf(ret_buyer, BUYER_ID_MAX + 1, "%s", visitor->buyer);
-        *ret_guest = visitor->flags & FLAG_GUEST;
+    if (token && !*token && subscriber->buyer) {
+        (void)snprintf(ret_buyer, BUYER_ID_MAX + 1, "%s", subscriber->buyer);
+        *ret_guest = subscriber->flags & FLAG_GUEST;
         return true;
     }
-    visitor_error(gateway, visitor, "unauthorized", "A valid token or guest cookie is needed.");
-    visitor_close(gateway, visitor, CLOSE_UNAUTHORIZED, "unauthorized");
+    subscriber_send_error(gateway, subscriber, "unauthorized",
+                          "A valid token or guest cookie is needed.");
+    subscriber_close(gateway, subscriber, CLOSE_UNAUTHORIZED, "unauthorized");
     return false;
 }
 
 /* A ticket that is sent must hold, and name this buyer and event. False: told. */
-static bool read_ticket(struct gateway *gateway, struct visitor *visitor, const char *text,
+static bool read_ticket(struct gateway *gateway, struct subscriber *subscriber, const char *text,
                         const char *event, const char *buyer, struct ticket *ret_ticket)
 {
     if (text && !*text)
         return true;
     if (!text || ticket_read(gateway->opts.keys, text, strlen(text), ret_ticket) != ST_OK) {
-        visitor_error(gateway, visitor, "unauthorized", "The ticket is not valid.");
+        subscriber_send_error(gateway, subscriber, "unauthorized", "The ticket is not valid.");
         return false;
     }
     if (strcmp(ret_ticket->event, event) == 0 && strcmp(ret_ticket->buyer, buyer) == 0)
         return true;
-    visitor_error(gateway, visitor, "not-yours", "The ticket is of another buyer or event.");
+    subscriber_send_error(gateway, subscriber, "not-yours",
+                          "The ticket is of another buyer or event.");
     return false;
 }
 
-static void take_ticket(struct visitor *visitor, const struct ticket *ticket)
+static void take_ticket(struct subscriber *subscriber, const struct ticket *ticket)
 {
-    struct gateway *gateway = visitor->room->gateway;
+    struct gateway *gateway = subscriber->audience->gateway;
     if (!ticket->place)
         return;
-    if (visitor->place != ticket->place || visitor->epoch != ticket->epoch) {
-        visitor->place = ticket->place;
-        visitor->epoch = (uint32_t)ticket->epoch;
-        visitor->since_ms = 0;
-        visitor->lowest = visitor->pushed = 0;
-        visitor_unflag(visitor, FLAG_TOLD_ENTRY | FLAG_TOLD_RESERVATION);
+    if (subscriber->place != ticket->place || subscriber->epoch != ticket->epoch) {
+        subscriber->place = ticket->place;
+        subscriber->epoch = (uint32_t)ticket->epoch;
+        subscriber->since_ms = 0;
+        subscriber->lowest = subscriber->sent_position = 0;
+        subscriber_unflag(subscriber, FLAG_ENTRY_SENT | FLAG_RESERVATION_SENT);
     }
-    if (ticket->lowest && (!visitor->lowest || ticket->lowest < visitor->lowest))
-        visitor->lowest = ticket->lowest < UINT32_MAX ? (uint32_t)ticket->lowest : UINT32_MAX;
-    queue_note_place(gateway->opts.queue, visitor->room->id, ticket->place);
+    if (ticket->lowest && (!subscriber->lowest || ticket->lowest < subscriber->lowest))
+        subscriber->lowest = ticket->lowest < UINT32_MAX ? (uint32_t)ticket->lowest : UINT32_MAX;
+    queue_note_place(gateway->opts.queue, subscriber->audience->id, ticket->place);
 }
 
 /* Another buyer on the same socket: what is known of the first one is not his. */
-static void take_buyer(struct visitor *visitor, const char *buyer, bool guest)
+static void take_buyer(struct subscriber *subscriber, const char *buyer, bool guest)
 {
-    if (!visitor->buyer || strcmp(visitor->buyer, buyer) != 0) {
-        visitor->place = 0;
-        visitor->since_ms = 0;
-        visitor->epoch = visitor->lowest = visitor->pushed = 0;
-        visitor->flags &= FLAG_WATCH;
+    if (!subscriber->buyer || strcmp(subscriber->buyer, buyer) != 0) {
+        subscriber->place = 0;
+        subscriber->since_ms = 0;
+        subscriber->epoch = subscriber->lowest = subscriber->sent_position = 0;
+        subscriber->flags &= FLAG_WATCHES_SEATS;
     }
-    visitor_set_buyer(visitor, buyer);
-    visitor->flags |= FLAG_ASKED | (guest ? FLAG_GUEST : 0);
+    subscriber_set_buyer(subscriber, buyer);
+    subscriber->flags |= FLAG_ANSWER_DUE | (guest ? FLAG_GUEST : 0);
 }
 
-void gateway_join_queue(struct gateway *gateway, struct visitor *visitor,
+void gateway_join_queue(struct gateway *gateway, struct subscriber *subscriber,
                         const struct json *payload)
 {
     const char *event;
     char buyer[BUYER_ID_MAX + 1];
     bool guest;
     struct ticket ticket = {.place = 0};
-    if (!read_payload(gateway, visitor, payload, &event) ||
-        !identify(gateway, visitor, optional_text(payload, "token"), buyer, &guest) ||
-        !read_ticket(gateway, visitor, optional_text(payload, "ticket"), event, buyer, &ticket))
+    if (!read_payload(gateway, subscriber, payload, &event) ||
+        !identify(gateway, subscriber, optional_text(payload, "token"), buyer, &guest) ||
+        !read_ticket(gateway, subscriber, optional_text(payload, "ticket"), event, buyer, &ticket))
         return;
-    call_drop(visitor);
-    visitor_enter(gateway, visitor, event);
-    take_buyer(visitor, buyer, guest);
-    take_ticket(visitor, &ticket);
-    visitor->state = VISITOR_PENDING;
-    if (!visitor->room->known && catalog_event(gateway->opts.catalog, event))
-        visitor->room->known = true;
-    if (!visitor->room->known)
-        room_load(visitor->room);
-    visitor_resume(gateway, visitor);
+    call_drop(subscriber);
+    subscriber_enter(gateway, subscriber, event);
+    take_buyer(subscriber, buyer, guest);
+    take_ticket(subscriber, &ticket);
+    subscriber->state = SUBSCRIBER_PENDING;
+    if (!subscriber->audience->known && catalog_event(gateway->opts.catalog, event))
+        subscriber->audience->known = true;
+    if (!subscriber->audience->known)
+        audience_load(subscriber->audience);
+    subscriber_resume(gateway, subscriber);
 }
 
 /* ---- leave-queue ---- */
@@ -450,125 +458,130 @@ void gateway_join_queue(struct gateway *gateway, struct visitor *visitor,
 static void leave_done(void *arg, enum status status, const struct queue_place *place,
                        const struct queue_numbers *numbers)
 {
-    struct visitor *visitor = call_finish(arg);
+    struct subscriber *subscriber = call_finish(arg);
     (void)numbers;
-    if (!visitor)
+    if (!subscriber)
         return;
-    struct gateway *gateway = visitor->room->gateway;
+    struct gateway *gateway = subscriber->audience->gateway;
     if (status != ST_OK) {
-        visitor_error(gateway, visitor, "unavailable", "Not done: try again.");
-        visitor->generation = 0; /* a question dropped for this one is asked again */
-        missed(visitor->room);
+        subscriber_send_error(gateway, subscriber, "unavailable", "Not done: try again.");
+        subscriber->generation = 0; /* a question dropped for this one is asked again */
+        missed(subscriber->audience);
         return;
     }
-    struct visitor *tab = room_first(visitor->room, visitor->buyer);
-    for (; tab; tab = room_next(tab)) {
+    struct subscriber *tab = audience_first(subscriber->audience, subscriber->buyer);
+    for (; tab; tab = audience_next(tab)) {
         call_drop(tab);
         if (place->place > tab->place)
             tab->place = place->place; /* consumed: no late entry of it is passed on */
         tab->generation = gateway->generation;
-        tell_gone(tab, "not-in-queue", "You have left the queue.");
+        send_gone(tab, "not-in-queue", "You have left the queue.");
     }
 }
 
-void gateway_leave_queue(struct gateway *gateway, struct visitor *visitor,
+void gateway_leave_queue(struct gateway *gateway, struct subscriber *subscriber,
                          const struct json *payload)
 {
     (void)payload;
-    if (visitor->state < VISITOR_PENDING) {
-        visitor_error(gateway, visitor, "not-in-queue", "You hold no place in this queue.");
+    if (subscriber->state < SUBSCRIBER_PENDING) {
+        subscriber_send_error(gateway, subscriber, "not-in-queue",
+                              "You hold no place in this queue.");
         return;
     }
-    struct queue_proof proof = proof_of(visitor);
-    call_drop(visitor);
-    struct gateway_call *call = call_new(gateway, visitor);
-    if (queue_leave(gateway->opts.queue, visitor->room->id, visitor->buyer, &proof, QUEUE_LEFT,
-                    leave_done, call) == ST_OK)
+    struct queue_proof proof = proof_of(subscriber);
+    call_drop(subscriber);
+    struct gateway_call *call = call_new(gateway, subscriber);
+    if (queue_leave(gateway->opts.queue, subscriber->audience->id, subscriber->buyer, &proof,
+                    QUEUE_LEFT, leave_done, call) == ST_OK)
         return;
     call_undo(call);
-    visitor_error(gateway, visitor, "unavailable", "Not done: try again.");
+    subscriber_send_error(gateway, subscriber, "unavailable", "Not done: try again.");
 }
 
 /* ---- watch-seats ---- */
 
-void gateway_watch_seats(struct gateway *gateway, struct visitor *visitor,
+void gateway_watch_seats(struct gateway *gateway, struct subscriber *subscriber,
                          const struct json *payload)
 {
     const char *event;
-    if (!read_payload(gateway, visitor, payload, &event))
+    if (!read_payload(gateway, subscriber, payload, &event))
         return;
-    if (visitor->state >= VISITOR_PENDING && strcmp(visitor->room->id, event) != 0) {
-        visitor_error(gateway, visitor, "other-event", "This socket waits for another event.");
+    if (subscriber->state >= SUBSCRIBER_PENDING && strcmp(subscriber->audience->id, event) != 0) {
+        subscriber_send_error(gateway, subscriber, "other-event",
+                              "This socket waits for another event.");
         return;
     }
-    visitor_enter(gateway, visitor, event);
-    visitor_watch(visitor);
-    visitor_seats_start(visitor);
-    if (!visitor->room->known)
-        room_load(visitor->room);
+    subscriber_enter(gateway, subscriber, event);
+    subscriber_watch_seats(subscriber);
+    subscriber_start_seats(subscriber);
+    if (!subscriber->audience->known)
+        audience_load(subscriber->audience);
 }
 
 /* ---- signs of life ---- */
 
-void visitor_alive(struct gateway *gateway, struct visitor *visitor)
+void subscriber_heartbeat(struct gateway *gateway, struct subscriber *subscriber)
 {
     const uint32_t now = gateway_now(gateway);
     const uint32_t rest_ms =
-        visitor->state == VISITOR_WAITING ? gateway->sign_rest_ms : SIGN_REST_MS;
-    if (visitor->state < VISITOR_PENDING || (visitor->sign_ms && now - visitor->sign_ms < rest_ms))
+        subscriber->state == SUBSCRIBER_WAITING ? gateway->heartbeat_rest_ms : HEARTBEAT_REST_MS;
+    if (subscriber->state < SUBSCRIBER_PENDING ||
+        (subscriber->heartbeat_ms && now - subscriber->heartbeat_ms < rest_ms))
         return;
-    visitor->sign_ms = now;
-    queue_seen(gateway->opts.queue, visitor->room->id, visitor->buyer);
+    subscriber->heartbeat_ms = now;
+    queue_seen(gateway->opts.queue, subscriber->audience->id, subscriber->buyer);
 }
 
 /* Auto-hold: the ledger publishes the entry together with its reservation in a moment. */
-static bool hold_may_come(struct room *room)
+static bool hold_may_come(struct audience *audience)
 {
-    const struct event *event = catalog_event(room->gateway->opts.catalog, room->id);
+    const struct event *event = catalog_event(audience->gateway->opts.catalog, audience->id);
     return event && event->auto_hold > 0 && event->seats > 0;
 }
 
-static void seen_active(struct room *room, struct visitor *visitor, const struct queue_place *place)
+static void seen_active(struct audience *audience, struct subscriber *subscriber,
+                        const struct queue_place *place)
 {
-    const struct event *event = catalog_event(room->gateway->opts.catalog, room->id);
-    bool told = visitor->state == VISITOR_ACTIVE && visitor->place == place->place;
+    const struct event *event = catalog_event(audience->gateway->opts.catalog, audience->id);
+    bool told = subscriber->state == SUBSCRIBER_ACTIVE && subscriber->place == place->place;
     if (told)
         return;
-    if (hold_may_come(room) && !(visitor->flags & FLAG_SEEN_ACTIVE)) {
-        visitor->flags |= FLAG_SEEN_ACTIVE;
-        queue_seen(room->gateway->opts.queue, room->id, visitor->buyer); /* look again */
+    if (hold_may_come(audience) && !(subscriber->flags & FLAG_SEEN_ACTIVE)) {
+        subscriber->flags |= FLAG_SEEN_ACTIVE;
+        queue_seen(audience->gateway->opts.queue, audience->id, subscriber->buyer); /* look again */
         return;
     }
-    uint64_t epoch = visitor->epoch ? visitor->epoch : event ? (uint64_t)event->epoch : 0;
+    uint64_t epoch = subscriber->epoch ? subscriber->epoch : event ? (uint64_t)event->epoch : 0;
     if (!epoch)
         return;
-    room_admit(
-        room, visitor->buyer,
+    audience_admit(
+        audience, subscriber->buyer,
         &(struct admission){.place = place->place, .epoch = epoch, .since_ms = place->since_ms});
 }
 
 /* Those behind him are at the head: he waits, but no longer at this place. */
-static bool passed_by(const struct room *room, const struct visitor *visitor)
+static bool passed_by(const struct audience *audience, const struct subscriber *subscriber)
 {
-    const struct rank_index *index = catalog_index(room->gateway->opts.catalog, room->id);
-    return index && index->count && visitor->place < index->samples[0].place;
+    const struct rank_index *index = catalog_index(audience->gateway->opts.catalog, audience->id);
+    return index && index->count && subscriber->place < index->samples[0].place;
 }
 
-static void seen_one(struct room *room, struct visitor *visitor, const struct queue_place *place)
+static void seen_one(struct audience *audience, struct subscriber *subscriber,
+                     const struct queue_place *place)
 {
-    struct gateway *gateway = room->gateway;
-    if (visitor->state < VISITOR_PENDING)
+    struct gateway *gateway = audience->gateway;
+    if (subscriber->state < SUBSCRIBER_PENDING)
         return;
     switch (place->state) {
     case QUEUE_ACTIVE:
-        seen_active(room, visitor, place);
+        seen_active(audience, subscriber, place);
         break;
     case QUEUE_WAITING:
-        if (visitor->state != VISITOR_WAITING || passed_by(room, visitor))
-            visitor_resume(gateway, visitor); /* back in the queue: the full answer */
+        if (subscriber->state != SUBSCRIBER_WAITING || passed_by(audience, subscriber))
+            subscriber_resume(gateway, subscriber); /* back in the queue: the full answer */
         break;
     default:
-        visitor_resume(gateway, visitor);
+        subscriber_resume(gateway, subscriber);
         break;
     }
 }
@@ -576,10 +589,10 @@ static void seen_one(struct room *room, struct visitor *visitor, const struct qu
 void gateway_on_seen(struct gateway *gateway, const char *event, const char *buyer,
                      const struct queue_place *place)
 {
-    struct room *room = room_find(gateway, event);
-    if (!room)
+    struct audience *audience = audience_find(gateway, event);
+    if (!audience)
         return;
-    struct visitor *visitor = room_first(room, buyer);
-    for (; visitor; visitor = room_next(visitor))
-        seen_one(room, visitor, place);
+    struct subscriber *subscriber = audience_first(audience, buyer);
+    for (; subscriber; subscriber = audience_next(subscriber))
+        seen_one(audience, subscriber, place);
 }

@@ -9,13 +9,13 @@
  *
  * Why this way: ledger_consume compares and moves the cursor in the transaction that copies the
  * entries and holds the seats, so an entry has its effect once, whoever reads the log how often.
- * What is told afterwards (free:{id}, the message) is only news of it and may be told again, or
+ * What is last_sent afterwards (free:{id}, the message) is only news of it and may be last_sent again, or
  * never:
  *   - crash before the commit: nothing happened; the next lease holder reads the same entries.
  *   - crash after the commit: the cursor stands behind them. free:{id} is renewed by the next
  *     holder within a second; until then there seem to be fewer seats, never more. The message is
  *     lost: gateways learn "active" by themselves, and the buyer's page fetches its reservation.
- *   - PostgreSQL down or slower than two seconds: whoever came is told so without a reservation;
+ *   - PostgreSQL down or slower than two seconds: whoever came is last_sent so without a reservation;
  *     the holds follow, and a second message with them, when it is back; in smaller batches, if it
  *     is only slow.
  *   - Redis has lost writes: what it wrote since then stands below the cursor, which goes back
@@ -41,7 +41,7 @@
 
 #define CONSUME_MS     2000
 #define FREE_EVERY_MS  900  /* so that a freed seat opens its place within a second or so */
-#define OUTAGE_BACK_MS 5000 /* without a cursor: entries of the last seconds are told */
+#define OUTAGE_BACK_MS 5000 /* without a cursor: entries of the last seconds are last_sent */
 #define BATCH_MIN      10
 #define ENTRIES_MAX    (1 << 20) /* bytes of one batch as JSON */
 #define OUTBOX_MAX     (16 << 20)
@@ -70,9 +70,9 @@ struct ledger {
 
     char cursor[ID_SIZE];
     bool cursor_known;
-    char told[ID_SIZE]; /* entries up to here were published without reservations */
-    uint64_t free_ms;   /* when free:{id} was last written */
-    size_t limit;       /* entries of the next batch, at most */
+    char last_sent[ID_SIZE]; /* entries up to here were published without reservations */
+    uint64_t free_ms;        /* when free:{id} was last written */
+    size_t limit;            /* entries of the next batch, at most */
 
     /* the step under way */
     bool renew;        /* this chain renews free:{id} if the log has nothing new */
@@ -176,7 +176,7 @@ static void end_message(struct buf *out)
     buf_add_char(out, '\0');
 }
 
-/* A message that is not delivered is told otherwise: state is the truth. */
+/* A message that is not delivered is last_sent otherwise: state is the truth. */
 static void publish_all(struct ledger *ledger, const struct buf *messages)
 {
     if (messages->failed)
@@ -198,7 +198,7 @@ static void add_plain_buyer(struct buf *out, const struct log_entry *entry)
                entry->place, entry->at_ms, entry->epoch);
 }
 
-/* The messages about those who came, without reservations; of nobody who was told already. */
+/* The messages about those who came, without reservations; of nobody who was last_sent already. */
 static void write_plain(struct ledger *ledger, const struct log_entry *entries, size_t count)
 {
     struct buf *out = &ledger->plain;
@@ -207,7 +207,7 @@ static void write_plain(struct ledger *ledger, const struct log_entry *entries, 
     for (size_t i = 0; ledger->holds && i < count; i++) {
         const struct log_entry *entry = &entries[i];
         if (entry->kind == LOG_KIND_DEPARTED || !entry->active_now ||
-            !is_after(entry->id, ledger->told))
+            !is_after(entry->id, ledger->last_sent))
             continue;
         if (in_message == 0) {
             begin_message(out);
@@ -228,12 +228,12 @@ static void write_plain(struct ledger *ledger, const struct log_entry *entries, 
     }
 }
 
-/* PostgreSQL cannot hold seats now: those who came are told all the same, once. */
+/* PostgreSQL cannot hold seats now: those who came are last_sent all the same, once. */
 static void publish_plain(struct ledger *ledger)
 {
     publish_all(ledger, &ledger->plain);
-    if (is_after(ledger->last, ledger->told))
-        copy_id(ledger->told, ledger->last);
+    if (is_after(ledger->last, ledger->last_sent))
+        copy_id(ledger->last_sent, ledger->last);
 }
 
 /* ---- free, publish, and on ---- */
@@ -432,7 +432,7 @@ static void rewind_cursor(struct ledger *ledger, const char *first)
     id_before(before, first);
     const char *const params[] = {ledger->event, ledger->cursor, before};
     ledger->cursor_known = false;
-    ledger->told[0] = '\0'; /* it stands for entries of what was lost */
+    ledger->last_sent[0] = '\0'; /* it stands for entries of what was lost */
     if (db_query(ledger->opts.db, &stmt, params, moved_back, ledger) != ST_OK)
         end_chain(ledger);
 }
@@ -557,14 +557,14 @@ static void blind_read(void *arg, enum status status, const struct log_entry *en
         end_chain(ledger);
 }
 
-/* From where this process has told; at first only the last seconds (by our clock: one that is off
+/* From where this process has last_sent; at first only the last seconds (by our clock: one that is off
  * tells a few buyers twice, or leaves them to learn it from the gateway). */
 static void ask_log_blind(struct ledger *ledger)
 {
-    if (ledger->told[0] == '\0')
-        (void)snprintf(ledger->told, sizeof(ledger->told), "%" PRId64 "-0",
+    if (ledger->last_sent[0] == '\0')
+        (void)snprintf(ledger->last_sent, sizeof(ledger->last_sent), "%" PRId64 "-0",
                        clock_wall_ms() - OUTAGE_BACK_MS);
-    if (!ledger->holds || queue_read_log(ledger->opts.queue, ledger->event, ledger->told,
+    if (!ledger->holds || queue_read_log(ledger->opts.queue, ledger->event, ledger->last_sent,
                                          QUEUE_CALL_MAX, blind_read, ledger) != ST_OK)
         end_chain(ledger);
 }

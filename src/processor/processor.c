@@ -2,7 +2,7 @@
 /*
  * processor: which events are live, and what concerns all of them.
  *
- *   discover  every 5 s, and on a hint: PostgreSQL (Redis' set `events` when it is down) -> sales
+ *   discover  every 5 s, and on a hint: PostgreSQL (Redis' set `events` when it is down) -> events
  *   sweep     every second: expired holds -> seats-changed
  *   prune     every 10 s: keys of orders older than a day are forgotten
  *   free      every 5 s: confirmed reservations whose slot is not free yet -> leave(completed)
@@ -10,8 +10,8 @@
  * Why this way: any number of processors run the same program; each tries for the lease of every
  * event, so that whichever lives goes on. What is done here needs no lease: sweeping skips what
  * another is at, and leaving is idempotent.
- * Called by: worker. Owns: the sales (processor_sale.c), two timers.
- * Invariants: an event's trouble stays in its sale. With PostgreSQL gone known events go on.
+ * Called by: worker. Owns: the events (processor_event.c), two timers.
+ * Invariants: an event's failure stays in its event. With PostgreSQL gone known events go on.
  */
 #include "processor/processor_internal.h"
 
@@ -33,25 +33,25 @@
 #define PRUNE_LIMIT       500
 #define MESSAGE_MAX       4096 /* longer ones are the ledger's entries: not for us */
 
-/* ---- sales ---- */
+/* ---- events ---- */
 
-static struct sale *find(struct processor *processor, const char *id)
+static struct processor_event *find_event(struct processor *processor, const char *id)
 {
-    struct sale *sale = processor->sales;
-    while (sale && (sale->closing || strcmp(sale->id, id) != 0))
-        sale = sale->next;
-    return sale;
+    struct processor_event *event = processor->events;
+    while (event && (event->closing || strcmp(event->id, id) != 0))
+        event = event->next;
+    return event;
 }
 
-static void want(struct processor *processor, const char *id)
+static void mark_wanted(struct processor *processor, const char *id)
 {
-    struct sale *sale = find(processor, id);
-    if (!sale) {
-        sale = sale_new(processor, id);
-        sale->next = processor->sales;
-        processor->sales = sale;
+    struct processor_event *event = find_event(processor, id);
+    if (!event) {
+        event = processor_event_new(processor, id);
+        event->next = processor->events;
+        processor->events = event;
     }
-    sale->wanted = true;
+    event->wanted = true;
 }
 
 static void processor_gone(void *arg)
@@ -66,16 +66,16 @@ static void processor_gone(void *arg)
 
 void processor_settle(struct processor *processor)
 {
-    for (struct sale **at = &processor->sales; *at;) {
-        struct sale *sale = *at;
-        if (!sale->closing || !sale->lease_closed || !sale->ledger_closed || sale->pending) {
-            at = &sale->next;
+    for (struct processor_event **at = &processor->events; *at;) {
+        struct processor_event *event = *at;
+        if (!event->closing || !event->lease_closed || !event->ledger_closed || event->pending) {
+            at = &event->next;
             continue;
         }
-        *at = sale->next;
-        free(sale);
+        *at = event->next;
+        free(event);
     }
-    if (processor->closing && !processor->sales && !processor->pending)
+    if (processor->closing && !processor->events && !processor->pending)
         loop_defer(processor->opts.loop, &processor->closed);
 }
 
@@ -105,7 +105,7 @@ static void on_cached(void *arg, enum status status, const char *id)
 {
     struct processor *processor = arg;
     if (status == ST_OK && id && !processor->closing)
-        want(processor, id);
+        mark_wanted(processor, id);
     if (!id && arrived(processor))
         discovered(processor, DISCOVER_RETRY_MS);
 }
@@ -121,13 +121,13 @@ static void discover_cached(struct processor *processor)
 
 static void close_unwanted(struct processor *processor)
 {
-    for (struct sale *next, *sale = processor->sales; sale; sale = next) {
-        next = sale->next; /* a sale may be gone when it is closed */
-        if (sale->wanted || sale->closing)
+    for (struct processor_event *next, *event = processor->events; event; event = next) {
+        next = event->next; /* an event may be gone when it is closed */
+        if (event->wanted || event->closing)
             continue;
-        log_info("event is over", LOG_TEXT("event", sale->id));
-        queue_note_event(processor->opts.queue, sale->id, false);
-        sale_close(sale);
+        log_info("event is over", LOG_TEXT("event", event->id));
+        queue_note_event(processor->opts.queue, event->id, false);
+        processor_event_close(event);
     }
 }
 
@@ -136,7 +136,7 @@ static void on_live(void *arg, enum status status, const struct event *event)
     struct processor *processor = arg;
     if (status == ST_OK && event) {
         if (!processor->closing)
-            want(processor, event->id);
+            mark_wanted(processor, event->id);
         return;
     }
     if (!arrived(processor))
@@ -157,8 +157,8 @@ static void discover(struct processor *processor)
         return;
     }
     processor->discovering = true;
-    for (struct sale *sale = processor->sales; sale; sale = sale->next)
-        sale->wanted = false;
+    for (struct processor_event *event = processor->events; event; event = event->next)
+        event->wanted = false;
     if (catalog_fetch_live(processor->opts.db, on_live, processor) == ST_OK)
         processor->pending++;
     else
@@ -240,7 +240,7 @@ static void slot_left(void *arg, enum status status, const struct queue_place *p
     (void)place;
     (void)numbers;
     if (arrived(processor) &&
-        (status == ST_OK || (status == ST_NOT_FOUND && !find(processor, slot->event))) &&
+        (status == ST_OK || (status == ST_NOT_FOUND && !find_event(processor, slot->event))) &&
         reservation_mark_freed(processor->opts.db, slot->reservation, marked, processor) == ST_OK)
         processor->pending++;
     free(slot);
@@ -324,8 +324,8 @@ static void prune(struct processor *processor)
 
 static bool holds_any(const struct processor *processor)
 {
-    for (const struct sale *sale = processor->sales; sale; sale = sale->next)
-        if (sale->held)
+    for (const struct processor_event *event = processor->events; event; event = event->next)
+        if (event->held)
             return true;
     return false;
 }
@@ -347,40 +347,41 @@ static void on_second(void *arg)
 
 static void on_process(struct processor *processor, const struct json *payload, const char *id)
 {
-    struct sale *sale = find(processor, id);
+    struct processor_event *event = find_event(processor, id);
     const struct json *asked = json_get(payload, "reply");
     struct buf reply;
     int64_t admit = json_int(payload, "admit", 0);
-    if (!sale) { /* the sale has just begun, and was not yet discovered */
-        want(processor, id);
-        sale = find(processor, id);
+    if (!event) { /* the event has just begun, and was not yet discovered */
+        mark_wanted(processor, id);
+        event = find_event(processor, id);
     }
-    buf_init(&reply, SALE_REPLY_SIZE - 1);
+    buf_init(&reply, TICK_REPLY_SIZE - 1);
     if (asked && json_str_value(asked))
         buf_add_json_str(&reply, json_str_value(asked), strlen(json_str_value(asked)));
     else if (asked)
         buf_add_int(&reply, json_int_value(asked, 0));
     if (!reply.failed)
-        sale_tick_now(sale, admit > 0 ? (uint64_t)admit : 0, asked ? buf_str(&reply) : NULL);
+        processor_event_tick_now(event, admit > 0 ? (uint64_t)admit : 0,
+                                 asked ? buf_str(&reply) : NULL);
     buf_clear(&reply);
 }
 
 static void on_changed(struct processor *processor, const struct json *payload, const char *id)
 {
-    struct sale *sale = find(processor, id);
+    struct processor_event *event = find_event(processor, id);
     (void)payload;
-    if (sale)
-        sale_changed(sale);
+    if (event)
+        processor_event_changed(event);
     else
         discover(processor); /* a new one */
 }
 
 static void on_seats(struct processor *processor, const struct json *payload, const char *id)
 {
-    struct sale *sale = find(processor, id);
+    struct processor_event *event = find_event(processor, id);
     (void)payload;
-    if (sale)
-        sale_seats_changed(sale);
+    if (event)
+        processor_event_seats_changed(event);
 }
 
 static const struct {
@@ -412,8 +413,8 @@ void processor_on_redis(struct processor *processor, bool up)
 {
     if (!up || processor->closing)
         return;
-    for (struct sale *sale = processor->sales; sale; sale = sale->next)
-        sale_changed(sale);
+    for (struct processor_event *event = processor->events; event; event = event->next)
+        processor_event_changed(event);
     discover(processor);
 }
 
@@ -439,9 +440,9 @@ void processor_close(struct processor *processor, loop_cb cb, void *arg)
     processor->close_arg = arg;
     loop_timer_close(processor->discover_timer);
     loop_timer_close(processor->second_timer);
-    for (struct sale *next, *sale = processor->sales; sale; sale = next) {
-        next = sale->next;
-        sale_close(sale);
+    for (struct processor_event *next, *event = processor->events; event; event = next) {
+        next = event->next;
+        processor_event_close(event);
     }
     processor_settle(processor);
 }

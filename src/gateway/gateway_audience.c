@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gateway_audience: who is here: one audience per event with sockets on this worker, one subscriber per
+ * socket, and for each audience the table from a buyer to all of his sockets.
+ *
+ * Why this way: a message about one event touches the sockets of that audience alone, and one about a
+ * buyer only his own, however many others wait. Ids are interned: a subscriber points to his audience.
+ * Called by: the gateway's other files. Owns: audiences; the subscribers' memory is their sockets'.
+ * Invariants: a subscriber is in exactly one list (a audience's or the unassigned ones') until he is nowhere;
+ * cursors of fan-outs never point to one who has gone; an empty audience does not stay.
+ */
+#include "gateway/gateway_internal.h"
+
+#include "base/memory.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- broadcasts ---- */
+
+void broadcasts_init(struct broadcast_list *list)
+{
+    list->head = NULL;
+    list->tail = &list->head;
+}
+
+void broadcasts_free(struct broadcast_list *list)
+{
+    while (list->head) {
+        struct broadcast *broadcast = list->head;
+        list->head = broadcast->next;
+        free(broadcast);
+    }
+    broadcasts_init(list);
+}
+
+/* ---- audiences ---- */
+
+struct audience *audience_find(struct gateway *gateway, const char *id)
+{
+    const struct table *table = &gateway->audience_table;
+    struct table_node *node = table_first(table, table_hash(table, id, strlen(id), "", 0));
+    while (node && strcmp(((struct audience *)node)->id, id) != 0)
+        node = table_next(node);
+    return (struct audience *)node;
+}
+
+static struct audience *audience_new(struct gateway *gateway, const char *id)
+{
+    struct audience *audience = xcalloc(1, sizeof(*audience));
+    size_t len = strlen(id);
+    assert(len <= EVENT_ID_MAX);
+    memcpy(audience->id, id, len + 1);
+    audience->gateway = gateway;
+    table_init(&audience->buyers);
+    broadcasts_init(&audience->fanout_broadcasts);
+    broadcasts_init(&audience->due_broadcasts);
+    table_add(&gateway->audience_table, &audience->node,
+              table_hash(&gateway->audience_table, id, len, "", 0));
+    audience->next = gateway->audiences;
+    if (audience->next)
+        audience->next->prev = audience;
+    gateway->audiences = audience;
+    return audience;
+}
+
+static void audience_free(struct gateway *gateway, struct audience *audience)
+{
+    *(audience->prev ? &audience->prev->next : &gateway->audiences) = audience->next;
+    if (audience->next)
+        audience->next->prev = audience->prev;
+    table_remove(&gateway->audience_table, &audience->node);
+    table_clear(&audience->buyers);
+    broadcasts_free(&audience->fanout_broadcasts);
+    broadcasts_free(&audience->due_broadcasts);
+    seat_list_clear(&audience->seats);
+    free(audience);
+}
+
+void audience_release_if_unused(struct gateway *gateway, struct audience *audience)
+{
+    if (!audience->subscribers && !audience->loading)
+        audience_free(gateway, audience);
+}
+
+/* ---- lists ---- */
+
+static void audience_unlink(struct audience *audience, struct subscriber *subscriber)
+{
+    if (audience->fanout_at == subscriber)
+        audience->fanout_at = subscriber->next;
+    if (audience->resume_at == subscriber)
+        audience->resume_at = subscriber->prev;
+    *(subscriber->prev ? &subscriber->prev->next : &audience->subscribers) = subscriber->next;
+    *(subscriber->next ? &subscriber->next->prev : &audience->subscribers_last) = subscriber->prev;
+    subscriber->prev = subscriber->next = NULL;
+}
+
+/* At the head: a fan-out under way does not meet him; he has just been told everything. */
+static void audience_link(struct audience *audience, struct subscriber *subscriber)
+{
+    subscriber->prev = NULL;
+    subscriber->next = audience->subscribers;
+    *(subscriber->next ? &subscriber->next->prev : &audience->subscribers_last) = subscriber;
+    audience->subscribers = subscriber;
+}
+
+static void unassigned_unlink(struct gateway *gateway, struct subscriber *subscriber)
+{
+    *(subscriber->prev ? &subscriber->prev->next : &gateway->unassigned) = subscriber->next;
+    *(subscriber->next ? &subscriber->next->prev : &gateway->unassigned_last) = subscriber->prev;
+    subscriber->prev = subscriber->next = NULL;
+}
+
+static void unassigned_append(struct gateway *gateway, struct subscriber *subscriber)
+{
+    subscriber->prev = gateway->unassigned_last;
+    subscriber->next = NULL;
+    *(gateway->unassigned_last ? &gateway->unassigned_last->next : &gateway->unassigned) =
+        subscriber;
+    gateway->unassigned_last = subscriber;
+}
+
+/* ---- buyers ---- */
+
+static void buyers_add(struct subscriber *subscriber)
+{
+    struct audience *audience = subscriber->audience;
+    if (!audience || !subscriber->buyer)
+        return;
+    const char *buyer = subscriber->buyer;
+    table_add(&audience->buyers, &subscriber->node,
+              table_hash(&audience->buyers, buyer, strlen(buyer), "", 0));
+}
+
+static void buyers_remove(struct subscriber *subscriber)
+{
+    if (subscriber->audience && subscriber->buyer)
+        table_remove(&subscriber->audience->buyers, &subscriber->node);
+}
+
+void subscriber_set_buyer(struct subscriber *subscriber, const char *buyer)
+{
+    if (subscriber->buyer && strcmp(subscriber->buyer, buyer) == 0)
+        return;
+    buyers_remove(subscriber);
+    free(subscriber->buyer);
+    subscriber->buyer = xstrdup(buyer);
+    buyers_add(subscriber);
+}
+
+static struct subscriber *same_buyer(struct table_node *node, const char *buyer)
+{
+    while (node && strcmp(((struct subscriber *)node)->buyer, buyer) != 0)
+        node = table_next(node);
+    return (struct subscriber *)node;
+}
+
+struct subscriber *audience_first(const struct audience *audience, const char *buyer)
+{
+    uint32_t hash = table_hash(&audience->buyers, buyer, strlen(buyer), "", 0);
+    return same_buyer(table_first(&audience->buyers, hash), buyer);
+}
+
+struct subscriber *audience_next(const struct subscriber *subscriber)
+{
+    return same_buyer(table_next(&subscriber->node), subscriber->buyer);
+}
+
+/* ---- moves ---- */
+
+static void leave_audience(struct gateway *gateway, struct subscriber *subscriber)
+{
+    struct audience *audience = subscriber->audience;
+    buyers_remove(subscriber);
+    audience_unlink(audience, subscriber);
+    if (subscriber->flags & FLAG_WATCHES_SEATS)
+        audience->watchers--;
+    subscriber->flags &= FLAG_GUEST;
+    subscriber->audience = NULL;
+    subscriber->place = 0;
+    subscriber->since_ms = 0;
+    subscriber->epoch = subscriber->lowest = subscriber->sent_position = 0;
+    subscriber->generation = 0;
+    audience_release_if_unused(gateway, audience);
+}
+
+void subscriber_enter(struct gateway *gateway, struct subscriber *subscriber, const char *id)
+{
+    if (subscriber->audience && strcmp(subscriber->audience->id, id) == 0)
+        return;
+    subscriber_detach(gateway, subscriber);
+    struct audience *audience = audience_find(gateway, id);
+    if (!audience)
+        audience = audience_new(gateway, id);
+    subscriber->audience = audience;
+    subscriber->state = SUBSCRIBER_IDLE;
+    subscriber->numbers = audience->numbers; /* he is told his position; these when they change */
+    subscriber->numbers_sent_ms = gateway_now(gateway);
+    audience_link(audience, subscriber);
+    buyers_add(subscriber);
+}
+
+void subscriber_unassign(struct gateway *gateway, struct subscriber *subscriber)
+{
+    subscriber_detach(gateway, subscriber);
+    subscriber->state = SUBSCRIBER_UNASSIGNED;
+    subscriber->sent_ms = gateway_now(gateway);
+    unassigned_append(gateway, subscriber);
+}
+
+void subscriber_watch_seats(struct subscriber *subscriber)
+{
+    if (subscriber->flags & FLAG_WATCHES_SEATS)
+        return;
+    subscriber->flags |= FLAG_WATCHES_SEATS;
+    subscriber->audience->watchers++;
+}
+
+void subscriber_detach(struct gateway *gateway, struct subscriber *subscriber)
+{
+    if (subscriber->call) {
+        subscriber->call->subscriber = NULL;
+        subscriber->call = NULL;
+    }
+    if (subscriber->audience)
+        leave_audience(gateway, subscriber);
+    else if (subscriber->state == SUBSCRIBER_UNASSIGNED)
+        unassigned_unlink(gateway, subscriber);
+    subscriber->state = SUBSCRIBER_DETACHED;
+}
