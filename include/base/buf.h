@@ -57,6 +57,8 @@ static inline void buf_add_char(struct buf *buf, char c)
 
 void buf_add_uint(struct buf *buf, uint64_t value);
 void buf_add_int(struct buf *buf, int64_t value);
+/* With thousands separators, 1,234,567: the languages of the pages all write it so. */
+void buf_add_grouped(struct buf *buf, uint64_t value);
 /* `len` more bytes for the caller to fill at once, all of them; NULL when they do not fit. */
 char *buf_extend(struct buf *buf, size_t len);
 /* Cuts the content back to `len` bytes. `failed` stays as it is. */

@@ -5,6 +5,7 @@
 #define TIKETI_EMBED_H
 
 #include <stddef.h>
+#include <string.h>
 
 struct embed {
     const char *name; /* "join"; "0001_initial.sql"; a path below web/ */
@@ -27,5 +28,16 @@ extern const size_t embed_web_count;
 extern const char embed_web_hash[];     /* of all of web/ together */
 extern const struct embed embed_docs[]; /* openapi.json alone */
 extern const size_t embed_docs_count;
+
+/* The file of this name in one of the tables above; NULL: there is none. */
+static inline const struct embed *embed_find(const struct embed *table, size_t count,
+                                             const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(table[i].name, name) == 0)
+            return &table[i];
+    }
+    return NULL;
+}
 
 #endif

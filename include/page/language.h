@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * language: the languages of the pages, and which of them a reader wants. Pure.
+ * language: the languages of the pages, and which of them a reader prefers. Pure.
  */
 #ifndef TIKETI_LANGUAGE_H
 #define TIKETI_LANGUAGE_H
@@ -10,13 +10,13 @@
 
 enum language { LANGUAGE_EN, LANGUAGE_KO, LANGUAGE_JA, LANGUAGE_COUNT };
 
-const char *
-language_code(enum language language); /* "en": of <html lang> and of messages/en.json */
-/* Its name in itself: "English". */
-const char *language_name(enum language language);
-/* "ko", "ko-KR", "KO": by its first subtag. False: none of ours; *ret is then unchanged. */
+/* "en": for <html lang> and messages/en.json. Static. */
+const char *language_code(enum language language);
+/* Reads a language tag of `len` bytes by its first subtag: "ko", "ko-KR", "KO". False, with *ret unchanged:
+ * the pages do not have this language. */
 bool language_parse(const char *tag, size_t len, enum language *ret);
-/* The best of an Accept-Language header (RFC 9110 12.5.4); NULL, and where nothing fits: English. */
+/* The preferred language of an Accept-Language header (RFC 9110 12.5.4). English when `header` is NULL, or
+ * names no language of the pages. */
 enum language language_accept(const char *header);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * messages: the words of the pages, from web/messages/<language>.json: the same files the browser
- * reads. Read-only after messages_load, shared by all threads.
+ * messages: the texts of the pages, from web/messages/<language>.json, the files that the browser reads as
+ * well. Read-only after messages_load, and shared by all threads.
  */
 #ifndef TIKETI_MESSAGES_H
 #define TIKETI_MESSAGES_H
@@ -11,24 +11,23 @@
 
 #include <stdint.h>
 
-/* Once, before threads start. A file that cannot be read is a mistake of the build: it aborts. */
+/* Parses the embedded files. Call it once, before threads start. Aborts on a file that is no JSON: the
+ * build is broken. */
 void messages_load(void);
 
-/* NULL where there is none. Static. */
+/* The text as it is in the file, with its {name}s; NULL: there is no such key. Static. */
 const char *message(enum language language, const char *key);
 
-/* A value for a {name} of a message. */
+/* The value of one {name} of a message. */
 struct message_value {
     const char *name;
     const char *text;
 };
-/* Appends the message with its {name}s replaced; `values` ends with a NULL name. A message that is
- * not there appends nothing. */
+/* Appends the message with its {name}s replaced. A NULL name ends `values`; NULL: there are none. A {name}
+ * without a value is left out; a message that does not exist appends nothing. */
 void message_write(struct buf *out, enum language language, const char *key,
                    const struct message_value *values);
-/* The same for key.one or key.other, as the language counts `n`; {n} is the number. */
+/* Appends <key>.one or <key>.other, whichever the language uses for `n`; {n} is the number. */
 void message_count(struct buf *out, enum language language, const char *key, uint64_t n);
-/* Appends 1,234,567: all our languages write it so. */
-void message_number(struct buf *out, uint64_t n);
 
 #endif

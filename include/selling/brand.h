@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * brand: the style of an event's pages from two colours. Whatever the colours are, text
- * keeps AA contrast (4.5:1), in light and dark. Pure.
+ * brand: the stylesheet of an event's pages, made from two colours of the organizer. Whatever the colours,
+ * text keeps AA contrast (4.5:1), in light and dark. Pure.
  */
 #ifndef TIKETI_BRAND_H
 #define TIKETI_BRAND_H
@@ -9,10 +9,8 @@
 #include "base/buf.h"
 #include "queue/event.h"
 
-/* Appends the stylesheet that goes over web/base.css; a comment alone where nothing is branded. */
+/* Appends the stylesheet that is loaded after web/base.css; only a comment when the event sets no
+ * colours. The colours are "#rrggbb" or "", as event.h validates them. */
 void brand_write_css(const struct event_brand *brand, struct buf *out);
-
-/* The contrast of two colours ("#rrggbb") by WCAG 2: 1 to 21. */
-double brand_contrast(const char *one, const char *other);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * logos: the events' logos, as this worker has read them from PostgreSQL: once for each version,
- * however many ask. Bounded: those not asked for are dropped when others need the room.
+ * logos: a bounded cache of event logos, one per worker. PostgreSQL is asked once for each version of a
+ * logo. The least recently used logo is replaced when the cache is full.
  */
 #ifndef TIKETI_LOGOS_H
 #define TIKETI_LOGOS_H
@@ -10,15 +10,17 @@
 #include "queue/event.h"
 
 struct logos;
-struct logos *logos_new(struct db *db);
-/* After the database was stopped, so that nothing is under way. NULL is fine. */
+struct logos *logos_new(struct db *db); /* borrows `db` */
+/* Call it after the database was closed, so that no query is pending. NULL is fine. */
 void logos_free(struct logos *logos);
 
-/* ST_OK with the image, borrowed; ST_NOT_FOUND; or why it cannot be had. */
+/* ST_OK with the content type and the image, both borrowed until the callback returns. Otherwise NULL and
+ * 0: ST_NOT_FOUND: the event has no logo; ST_FULL: every slot of the cache is loading;
+ * ST_UNAVAILABLE, ST_TIMEOUT: PostgreSQL did not answer. */
 typedef void (*logos_cb)(void *arg, enum status status, const char *type, const char *data,
                          size_t len);
-/* Runs cb once, at once where the logo of this version is there, else later; all who ask meanwhile
- * share one query. */
+/* Calls `cb` exactly once: before it returns when the logo is cached or cannot be loaded, otherwise later.
+ * Concurrent calls for one event share one query (single-flight). Copies what it needs of `event`. */
 void logos_get(struct logos *logos, const struct event *event, logos_cb cb, void *arg);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * reservation: seats: hold -> confirm -> release, each one SQL function, one transaction. The JSON
- * of an answer is made by PostgreSQL and passed on. Does not know who is inside: callers check the
- * admission first.
+ * reservation: the SQL functions of seats, reservations and payments. Each call is one SQL function and one
+ * transaction. PostgreSQL writes the JSON of the answers.
+ *
+ * These functions do not check whether the buyer is inside: callers ask the queue first.
  */
 #ifndef TIKETI_RESERVATION_H
 #define TIKETI_RESERVATION_H
@@ -14,109 +15,150 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* `outcome` is the SQL function's word ("created", "repeated", "seat-taken", "limit",
- * "not-found", "not-yours", "expired", ...), `json` the body to answer with (an object; for an
- * error at least {"detail"} and, where it fits, {"seats":[ids]}). Both borrowed; NULL unless
- * status came from PostgreSQL. Status: ST_OK for created, repeated, cancelled, confirmed...;
- * ST_CONFLICT, ST_NOT_FOUND, ST_DENIED, ST_INVALID, ST_GONE as the outcome says (the table in
- * reservation.c). */
+/* `outcome` is the word of the SQL function ("created", "seat-taken", "not-yours" …) and `json` the body of
+ * its answer: an object, for a refusal with at least {"detail"}, and with {"seats":[ids]} where seats were
+ * refused. Both are borrowed until the callback returns; both are NULL when PostgreSQL gave no answer.
+ * `status` follows from the outcome (the table in reservation.c): ST_OK, ST_CONFLICT, ST_NOT_FOUND,
+ * ST_DENIED, ST_INVALID, ST_GONE, ST_STALE or ST_UNAVAILABLE. Without an answer it is ST_UNAVAILABLE,
+ * ST_TIMEOUT or ST_INTERNAL, and the outcome is unknown. */
 typedef void (*reservation_cb)(void *arg, enum status status, const char *outcome, const char *json,
                                size_t len);
 
+/* All functions below copy their arguments, and keep the callback promise of db.h: ST_OK means that `cb`
+ * runs exactly once, later; otherwise it never runs. Ids are decimal text unless said otherwise. */
+
+/* ---- holding seats ---- */
+
 struct reservation_order {
     const char *event, *buyer;
-    const char *const *seat_ids; /* decimal text; NULL: by quantity */
-    size_t seat_count;           /* or the quantity wanted */
-    const char *section;         /* by quantity: NULL for any */
+    const char *const *seat_ids; /* NULL: any seats, by quantity */
+    size_t seat_count;           /* of seat_ids, or the quantity wanted */
+    const char *section;         /* with a quantity: NULL for any */
     const char *idempotency_key; /* NULL: none */
-    uint64_t place;              /* the admission it belongs to */
+    uint64_t place;              /* of the buyer's admission */
 };
-/* Replaces the buyer's held reservation in the same transaction, or changes nothing. */
+/* Holds the seats. They replace what the buyer held before, or nothing changes. Outcome created or
+ * repeated (the same order under the same key). */
 MUST_CHECK enum status reservation_hold(struct db *db, const struct reservation_order *order,
                                         reservation_cb cb, void *arg);
-/* The answer that was given to this order under its key (outcome "repeated"); ST_DENIED: none was. Changes
- * nothing. */
+/* Reads the answer that this order got under its idempotency key: outcome repeated, or not-admitted
+ * (ST_DENIED) when there is none. Changes nothing. */
 MUST_CHECK enum status reservation_repeat(struct db *db, const struct reservation_order *order,
                                           reservation_cb cb, void *arg);
+
+/* ---- the buyer's reservations ---- */
+
+/* Body {"reservations":[…]}, newest first: see reservation_list_read. */
 MUST_CHECK enum status reservation_list(struct db *db, const char *buyer, reservation_cb cb,
                                         void *arg);
+/* `id` is a UUID, here and below. */
 MUST_CHECK enum status reservation_get(struct db *db, const char *buyer, const char *id,
                                        reservation_cb cb, void *arg);
 MUST_CHECK enum status reservation_cancel(struct db *db, const char *buyer, const char *id,
                                           reservation_cb cb, void *arg);
 
-/* Begins a payment, once: outcome pending, with what the payment page needs; confirmed, when there is
- * nothing to pay; repeated (the latter before). The body has also eventId, buyer, place (text) and
- * epoch, so that the slot can be freed. `provider` NULL: payment is off, ST_UNAVAILABLE unless nothing
- * is to pay. */
+struct reserved_seat {
+    const char *section, *row, *currency;
+    int64_t number, price; /* price in minor units */
+};
+struct reservation {
+    const char *id, *number, *event;
+    const char *status;     /* held, confirmed, refunded, expired, cancelled */
+    const char *expires_at; /* RFC 3339, while it is held; NULL */
+    const char *currency;
+    int64_t total; /* minor units */
+    size_t seat_count;
+    struct reserved_seat *seats;
+};
+struct reservation_list {
+    struct reservation *items;
+    size_t count;
+    struct json *json; /* the texts above point into it */
+};
+/* Parses the body of reservation_list once. The caller clears the list. ST_INTERNAL, with an empty list:
+ * the body is not what PostgreSQL writes. */
+MUST_CHECK enum status reservation_list_read(const char *json, size_t len,
+                                             struct reservation_list *ret);
+void reservation_list_clear(struct reservation_list *list);
+
+/* ---- payment ---- */
+
+/* Begins a payment, once. Outcome pending, with what the payment page needs; confirmed, when nothing is to
+ * pay; repeated, when it was confirmed before. The body also has eventId, buyer, place (text) and epoch,
+ * with which the caller frees the buyer's slot. `provider` NULL: payment is off, ST_UNAVAILABLE unless
+ * nothing is to pay. */
 MUST_CHECK enum status reservation_pay(struct db *db, const char *buyer, const char *id,
                                        const char *provider, reservation_cb cb, void *arg);
-struct payment {             /* what the provider says about one */
-    const char *reservation; /* id */
+struct payment {             /* a report of the payment provider */
+    const char *reservation; /* UUID */
     const char *provider, *reference;
     int64_t amount; /* minor units */
     const char *currency;
     const char *status; /* paid, failed or refunded */
 };
-/* Outcome confirmed (sold); refund-due (not sold: the money is due back); failed; refunded (the seats
- * are free again); repeated (nothing new): all ST_OK. The body has also eventId, buyer, place (text)
- * and epoch. */
+/* Records the report. Outcome confirmed (the seats are sold), refund-due (they could not be sold: the money
+ * must go back), failed, refunded (the seats are free again) or repeated (nothing new); all are ST_OK. The
+ * body also has eventId, buyer, place (text) and epoch. */
 MUST_CHECK enum status reservation_paid(struct db *db, const struct payment *payment,
                                         reservation_cb cb, void *arg);
-/* The organizer takes a sale of his event back: outcome refunded or repeated. */
+/* Refunds a purchase of `event` on behalf of `actor`, a member of staff, for the audit entry. Outcome
+ * refunded or repeated. */
 MUST_CHECK enum status reservation_refund(struct db *db, const char *event, const char *id,
-                                          const char *who, reservation_cb cb, void *arg);
-struct payment_page { /* of the payments of an event, newest first */
+                                          const char *actor, reservation_cb cb, void *arg);
+struct payment_page { /* a page of an event's payments, newest first */
     const char *event;
     const char *status; /* NULL: all */
-    const char *before; /* digits: `next` of the page before; NULL: the first page */
+    const char *before; /* `next` of the previous page; NULL: the first page */
     int limit;
 };
-/* {"payments":[...],"next"}. Copies the page. */
+/* Body {"payments":[…],"next"}. */
 MUST_CHECK enum status reservation_payments(struct db *db, const struct payment_page *page,
                                             reservation_cb cb, void *arg);
 
-/* Bulk: `json` is the validated body of POST /seats as text. */
-MUST_CHECK enum status reservation_add_seats(struct db *db, const char *event, const char *who,
+/* ---- an event's seats, for staff ---- */
+
+/* Adds the seats of `json`, the validated body of POST /seats. Takes up to 30 seconds. */
+MUST_CHECK enum status reservation_add_seats(struct db *db, const char *event, const char *actor,
                                              const char *json, reservation_cb cb, void *arg);
-/* The seats of a file, column by column: array literals. Outcome as of add_seats, or stale (`version`, when
- * not 0, is no longer the event's); a refusal's body has the line, the first seat being in line 2. All
- * is copied. It has thirty seconds, for a hall of 100,000 seats. */
-struct reservation_seats {
-    const char *event, *who;
-    int64_t version;
-    const char *sections, *rows, *numbers, *prices, *currency;
+/* The seats of a CSV file, one PostgreSQL array literal for each column. */
+struct seat_import {
+    const char *event, *actor;
+    int64_t version; /* of the event, as the caller knows it; 0: any */
+    const char *sections, *rows, *numbers, *prices;
+    const char *currency;
 };
-MUST_CHECK enum status reservation_import_seats(struct db *db,
-                                                const struct reservation_seats *seats,
+/* Adds the seats. Outcome as of reservation_add_seats, or stale when the event has another version. The
+ * body of a refusal names the line of the file; the first seat is line 2. Takes up to 30 seconds. */
+MUST_CHECK enum status reservation_import_seats(struct db *db, const struct seat_import *import,
                                                 reservation_cb cb, void *arg);
 
-/* The last seat of a page, in the order of the hall; all zero: before the first. */
-struct reservation_page {
+/* A seat in the order of the hall; all zero: before the first. */
+struct seat_cursor {
     int64_t section_rank, row_rank, number;
 };
-/* CSV lines, borrowed, and where they end; no more seats: ST_OK with len 0 and NULL. */
-typedef void (*reservation_page_cb)(void *arg, enum status status, const char *lines, size_t len,
-                                    const struct reservation_page *page);
-/* The seats after `after`, a page of them. */
+/* ST_OK: CSV lines and the cursor of the last one, both borrowed; after the last seat len 0 and NULL. */
+typedef void (*seat_export_cb)(void *arg, enum status status, const char *lines, size_t len,
+                               const struct seat_cursor *last);
+/* Reads up to 2000 seats that follow `after`. */
 MUST_CHECK enum status reservation_export_seats(struct db *db, const char *event,
-                                                const struct reservation_page *after,
-                                                reservation_page_cb cb, void *arg);
-/* Tidies expired holds (at most `limit`); body {"expired":n,"events":[ids]}. */
+                                                const struct seat_cursor *after, seat_export_cb cb,
+                                                void *arg);
+
+/* ---- upkeep, for the processor ---- */
+
+/* Ends at most `limit` expired holds; body {"expired":n,"events":[ids]}. */
 MUST_CHECK enum status reservation_sweep(struct db *db, int limit, reservation_cb cb, void *arg);
-/* Forgets idempotency keys older than a day (at most `limit`); body {"keys":n}. */
+/* Deletes at most `limit` idempotency keys older than a day; body {"keys":n}. */
 MUST_CHECK enum status reservation_prune_keys(struct db *db, int limit, reservation_cb cb,
                                               void *arg);
-/* Confirmed two seconds ago or longer, and the buyer's slot not known to be free: at most `limit`, of
- * `event` or (NULL) of all; body {"reservations":[{"id","eventId","buyer","place","epoch"}]}. Leave
- * with QUEUE_COMPLETED and a proof of that very place, then mark. (A departure in the admission log
- * marks it, too.) */
+/* Lists at most `limit` purchases, of `event` or (NULL) of all, that were confirmed at least two seconds
+ * ago and whose slot is not known to be free; body
+ * {"reservations":[{"id","eventId","buyer","place","epoch"}]}. For each the caller leaves the queue with
+ * QUEUE_COMPLETED and a proof of that place, then calls reservation_mark_freed. A departure in the
+ * admission log marks it as well. */
 MUST_CHECK enum status reservation_unfreed(struct db *db, const char *event, int limit,
                                            reservation_cb cb, void *arg);
 MUST_CHECK enum status reservation_mark_freed(struct db *db, const char *id, reservation_cb cb,
                                               void *arg);
-/* The admission of this buyer has ended: releases an auto-hold neither swapped nor in payment. */
-MUST_CHECK enum status reservation_release(struct db *db, const char *event, const char *buyer,
-                                           uint64_t place, reservation_cb cb, void *arg);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * seat_delta: which seats two maps of one hall differ in. Pure: it reads ids and statuses out of the
- * text that SQL function seat_map_text wrote, and that text alone.
+ * seat_delta: the seats whose status differs between two maps of one hall. Pure. It reads ids and statuses
+ * from the text that the SQL function seat_map_text writes, and from no other JSON.
  */
 #ifndef TIKETI_SEAT_DELTA_H
 #define TIKETI_SEAT_DELTA_H
@@ -12,20 +12,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What of a map a comparison needs: 9 bytes a seat. */
+/* The part of a map that a comparison needs: 9 bytes a seat. */
 struct seat_list {
     size_t count;
     uint64_t *ids;
-    char *statuses; /* their first letters */
+    char *statuses; /* first letters: a(vailable), h(eld), s(old) */
 };
 
-/* Reads a map; false (and an empty list) when it is not one. */
+/* Fills `list` from a map of `len` bytes; the caller clears it. False, with an empty list, when the text is
+ * not such a map. */
 bool seat_list_read(struct seat_list *list, const char *map, size_t len);
 void seat_list_clear(struct seat_list *list);
 
-/* Appends `[{"id":"…","status":"…"},…]`, the seats whose status is another in `now`. False, and `out` as
- * it was, when the halls are not the same or more than `most` differ. */
-bool seat_list_diff(const struct seat_list *was, const struct seat_list *now, size_t most,
+/* Appends `[{"id":"…","status":"…"},…]`: the seats whose status in `after` differs from `before`. False,
+ * with `out` as it was, when the halls differ or more than `most` seats changed. */
+bool seat_list_diff(const struct seat_list *before, const struct seat_list *after, size_t most,
                     struct buf *out);
 
 #endif

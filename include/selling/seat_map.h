@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * seat_map: the seat maps this worker has, at most a second old, each in one piece that all who ask
- * share. Behind it Redis (seats:{id}), behind that PostgreSQL: a replica where there is one.
+ * seat_map: this worker's seat maps, at most one second old. Each map is one piece of memory that all
+ * answers share. A map comes from Redis (seats:{id}), or from PostgreSQL: a replica if there is one.
  */
 #ifndef TIKETI_SEAT_MAP_H
 #define TIKETI_SEAT_MAP_H
@@ -14,15 +14,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Never changed once made. Counted: whoever keeps it beyond the callback holds it. */
+/* Immutable. Reference counted: a user that keeps the map after the callback takes a reference. */
 struct seat_map {
     unsigned refs;
     uint64_t version;
     size_t len;
-    char json[]; /* {"version":…,"seats":[…]} */
+    char json[]; /* {"version":…,"seats":[…]}; `len` bytes and a NUL */
 };
-struct seat_map *seat_map_hold(const struct seat_map *map);
-void seat_map_release(void *map); /* NULL is fine */
+/* Takes a reference; returns the same map. */
+struct seat_map *seat_map_ref(const struct seat_map *map);
+/* Drops a reference; the last one frees the map. Takes void * to be used as a release callback. NULL is
+ * fine. */
+void seat_map_unref(void *map);
 
 struct seat_maps;
 struct seat_maps_opts {
@@ -31,19 +34,23 @@ struct seat_maps_opts {
     struct db *db;
     struct db *replica; /* NULL: none */
 };
+/* Copies the options; borrows what they point to. */
 struct seat_maps *seat_maps_new(const struct seat_maps_opts *opts);
-/* After the backends were stopped, so that nothing is under way. NULL is fine. */
+/* Call it after Redis and the databases were closed, so that no query is pending. Callbacks that still
+ * wait are dropped. NULL is fine. */
 void seat_maps_free(struct seat_maps *maps);
 
-/* The map, if it was found to be true within the last second; else NULL. Borrowed until the caller
- * returns. */
+/* The map, if it was confirmed within the last second, otherwise NULL. Borrowed until the caller returns
+ * to the loop. Never blocks. */
 const struct seat_map *seat_maps_fresh(const struct seat_maps *maps, const char *event);
 
-/* ST_OK with the map (borrowed); ST_NOT_FOUND; or why there is none: ST_UNAVAILABLE, ST_TIMEOUT…
- * With the databases gone, the map of the last minute. */
+/* `event` and `map` are borrowed. ST_OK: the map. ST_NOT_FOUND: PostgreSQL has no such event. Otherwise
+ * ST_UNAVAILABLE, ST_TIMEOUT or ST_INTERNAL, with map NULL. With Redis and PostgreSQL both gone, a map
+ * that was confirmed within the last minute is passed with ST_OK. */
 typedef void (*seat_map_cb)(void *arg, const char *event, enum status status,
                             const struct seat_map *map);
-/* Looks again if need be; all who ask meanwhile share the answer. Callback promise as in redis.h. */
+/* Passes a fresh map to `cb`, reading it again if necessary. Concurrent calls for one event share one
+ * read (single-flight). Copies `event`. Callback promise as in redis.h: `cb` runs exactly once, later. */
 MUST_CHECK enum status seat_maps_get(struct seat_maps *maps, const char *event, seat_map_cb cb,
                                      void *arg);
 

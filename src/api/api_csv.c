@@ -322,9 +322,9 @@ enum status api_import_store(struct api_call *call, const char *event, int64_t v
         st = buf_status(&columns[i]);
     if (st == ST_OK)
         st = reservation_import_seats(call->api->db,
-                                      &(struct reservation_seats){
+                                      &(struct seat_import){
                                           .event = event,
-                                          .who = call->user.sub,
+                                          .actor = call->user.sub,
                                           .version = version,
                                           .sections = buf_str(&columns[SECTION]),
                                           .rows = buf_str(&columns[ROW]),
@@ -341,7 +341,7 @@ enum status api_import_store(struct api_call *call, const char *event, int64_t v
 
 struct export
 {
-    struct reservation_page page; /* the last one */
+    struct seat_cursor page; /* the last one */
     bool begun;
     const char *first; /* the first piece, read before anything was answered */
     size_t first_len;
@@ -351,7 +351,7 @@ static const char header_line[] =
     "id,section,row,number,price,currency,status,reservationNumber,buyer,heldUntil\r\n";
 
 static void export_paged(void *arg, enum status status, const char *lines, size_t len,
-                         const struct reservation_page *page);
+                         const struct seat_cursor *page);
 
 static enum status export_ask(struct api_call *call)
 {
@@ -400,7 +400,7 @@ static void export_begin(struct api_call *call, const char *lines, size_t len)
 }
 
 static void export_paged(void *arg, enum status status, const char *lines, size_t len,
-                         const struct reservation_page *page)
+                         const struct seat_cursor *page)
 {
     struct api_call *call = arg;
     struct export *export = call->state;

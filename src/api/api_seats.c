@@ -20,7 +20,7 @@ static void answer_map(struct api_call *call, const struct seat_map *map)
     char etag[24];
     (void)snprintf(etag, sizeof(etag), "\"%" PRIu64 "\"", map->version);
     if (!api_not_modified(call, etag, "no-cache"))
-        api_answer_shared(call, map->json, map->len, seat_map_release, seat_map_hold(map));
+        api_answer_shared(call, map->json, map->len, seat_map_unref, seat_map_ref(map));
 }
 
 static void map_found(void *arg, const char *event, enum status status, const struct seat_map *map)

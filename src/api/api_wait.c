@@ -108,7 +108,7 @@ static void set_position(struct page *page, const struct json *answer)
     if (position < 1)
         return;
     buf_init(&text, 32);
-    message_number(&text, (uint64_t)position);
+    buf_add_grouped(&text, (uint64_t)position);
     api_page_set_buf(page, "position", &text);
     set_count(page, "ahead", position > 1 ? "ahead" : "ahead_none", (uint64_t)position - 1);
     if (range != NULL && json_is_array(range))

@@ -1,39 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * language: the languages of the pages, and which of them a reader wants.
+ * language: the languages of the pages, and which of them a reader prefers.
  *
- * Why this way: a header is a list of wishes, each with a weight; the heaviest that we speak wins,
- * the first of equals. What cannot be read is passed over: a page in English is better than an
- * error. Called by: api_page. Pure; fuzzed by test/fuzz/fuzz_language.c.
+ * Why this way: Accept-Language is a list of languages, each with a weight. The language of the pages with
+ * the highest weight wins; among equals, the first. Malformed entries are skipped: a page in English is
+ * better than an error.
+ * Called by: api_page and provider_page. Pure; fuzzed by test/fuzz/fuzz_language.c.
  */
 #include "page/language.h"
 
 #include <string.h>
 #include <strings.h>
 
-static const struct {
-    const char *code, *name;
-} languages[LANGUAGE_COUNT] = {
-    [LANGUAGE_EN] = {"en", "English"},
-    [LANGUAGE_KO] = {"ko", "한국어"},
-    [LANGUAGE_JA] = {"ja", "日本語"},
+static const char *const codes[LANGUAGE_COUNT] = {
+    [LANGUAGE_EN] = "en",
+    [LANGUAGE_KO] = "ko",
+    [LANGUAGE_JA] = "ja",
 };
 
 const char *language_code(enum language language)
 {
-    return languages[language].code;
-}
-
-const char *language_name(enum language language)
-{
-    return languages[language].name;
+    return codes[language];
 }
 
 bool language_parse(const char *tag, size_t len, enum language *ret)
 {
     for (size_t i = 0; i < LANGUAGE_COUNT; i++) {
-        const size_t code_len = strlen(languages[i].code);
-        if (len < code_len || strncasecmp(tag, languages[i].code, code_len) != 0)
+        const size_t code_len = strlen(codes[i]);
+        if (len < code_len || strncasecmp(tag, codes[i], code_len) != 0)
             continue;
         if (len == code_len || tag[code_len] == '-') {
             *ret = (enum language)i;
@@ -43,7 +37,7 @@ bool language_parse(const char *tag, size_t len, enum language *ret)
     return false;
 }
 
-/* "0", "1", "0.8", "0.875": in thousandths; -1: no weight at all. */
+/* "0", "1", "0.8", "0.875" in thousandths; -1: malformed. */
 static int parse_weight(const char *text, size_t len)
 {
     if (len == 0 || len > 5 || text[0] < '0' || text[0] > '1' || (len > 1 && text[1] != '.'))
@@ -58,7 +52,8 @@ static int parse_weight(const char *text, size_t len)
     return weight > 1000 ? -1 : weight;
 }
 
-static size_t trimmed(const char **text, size_t len)
+/* Moves *text past leading blanks; returns `len` without those around it. */
+static size_t trim(const char **text, size_t len)
 {
     while (len > 0 && (**text == ' ' || **text == '\t'))
         (*text)++, len--;
@@ -67,18 +62,18 @@ static size_t trimmed(const char **text, size_t len)
     return len;
 }
 
-/* The weight of one wish, "ko-KR;q=0.8"; its tag's length in *ret_len. */
-static int wish_weight(const char *wish, size_t len, size_t *ret_len)
+/* The weight of one entry, "ko-KR;q=0.8", in thousandths, and the length of its tag; -1: malformed. */
+static int entry_weight(const char *entry, size_t len, size_t *ret_tag_len)
 {
-    const char *semicolon = memchr(wish, ';', len);
-    const char *tag = wish;
-    if (semicolon == NULL) {
-        *ret_len = trimmed(&tag, len);
+    const char *semicolon = memchr(entry, ';', len);
+    const char *tag = entry;
+    if (!semicolon) {
+        *ret_tag_len = trim(&tag, len);
         return 1000;
     }
-    *ret_len = trimmed(&tag, (size_t)(semicolon - wish));
+    *ret_tag_len = trim(&tag, (size_t)(semicolon - entry));
     const char *weight = semicolon + 1;
-    len = trimmed(&weight, len - (size_t)(weight - wish));
+    len = trim(&weight, len - (size_t)(weight - entry));
     if (len < 2 || (weight[0] != 'q' && weight[0] != 'Q') || weight[1] != '=')
         return -1;
     return parse_weight(weight + 2, len - 2);
@@ -88,11 +83,11 @@ enum language language_accept(const char *header)
 {
     enum language best = LANGUAGE_EN, found;
     int best_weight = 0;
-    while (header != NULL && *header != '\0') {
+    while (header && *header) {
         header += strspn(header, " \t,");
         const size_t len = strcspn(header, ",");
         size_t tag_len;
-        const int weight = wish_weight(header, len, &tag_len);
+        const int weight = entry_weight(header, len, &tag_len);
         const bool any = tag_len == 1 && *header == '*';
         if (weight > best_weight && (any || language_parse(header, tag_len, &found))) {
             best = any ? LANGUAGE_EN : found;

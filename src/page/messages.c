@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * messages: the words of the pages.
+ * messages: the texts of the pages.
  *
- * Why this way: one flat file per language serves both the page as it leaves here and the script
- * that keeps it up to date in the browser, so that the two cannot say different things. Plurals are
- * keys of their own (people_ahead.one, people_ahead.other), chosen here by the only rule our languages need
- * and there by Intl.PluralRules. Called by: api_page. Owns: the parsed files, for ever.
+ * Why this way: one flat file per language serves the page as the server writes it and the script that
+ * updates it in the browser, so the two cannot differ. A plural has two keys (ahead.one, ahead.other),
+ * chosen here by the one rule that our languages need, and in the browser by Intl.PluralRules.
+ * Called by: the pages of api and provider. Owns: the parsed files, which are never freed.
  */
 #include "page/messages.h"
 
@@ -21,23 +21,15 @@
 
 static struct json *files[LANGUAGE_COUNT];
 
-static struct json *load_file(const char *name)
-{
-    for (size_t i = 0; i < embed_web_count; i++) {
-        if (strcmp(embed_web[i].name, name) == 0)
-            return json_parse(embed_web[i].data, embed_web[i].len, FILE_MAX, NULL);
-    }
-    return NULL;
-}
-
 void messages_load(void)
 {
     for (int i = 0; i < LANGUAGE_COUNT; i++) {
         char name[32];
         (void)snprintf(name, sizeof(name), "messages/%s.json", language_code((enum language)i));
-        if (files[i] == NULL)
-            files[i] = load_file(name);
-        assert(files[i] != NULL);
+        const struct embed *file = embed_find(embed_web, embed_web_count, name);
+        if (!files[i] && file)
+            files[i] = json_parse(file->data, file->len, FILE_MAX, NULL);
+        assert(files[i]);
     }
 }
 
@@ -48,7 +40,7 @@ const char *message(enum language language, const char *key)
 
 static const char *value_of(const struct message_value *values, const char *name, size_t len)
 {
-    for (; values != NULL && values->name != NULL; values++) {
+    for (; values && values->name; values++) {
         if (strlen(values->name) == len && memcmp(values->name, name, len) == 0)
             return values->text;
     }
@@ -59,7 +51,7 @@ void message_write(struct buf *out, enum language language, const char *key,
                    const struct message_value *values)
 {
     const char *text = message(language, key);
-    while (text != NULL && *text != '\0') {
+    while (text && *text) {
         const size_t plain = strcspn(text, "{");
         const size_t inner = strcspn(text + plain, "}");
         buf_add(out, text, plain);
@@ -67,7 +59,7 @@ void message_write(struct buf *out, enum language language, const char *key,
         if (*text == '\0')
             return;
         const char *value = value_of(values, text + 1, inner - 1);
-        if (value != NULL)
+        if (value)
             buf_add_str(out, value);
         text += inner + (text[inner] == '}');
     }
@@ -78,20 +70,10 @@ void message_count(struct buf *out, enum language language, const char *key, uin
     char full[KEY_MAX];
     struct buf number;
     buf_init(&number, 32);
-    message_number(&number, n);
+    buf_add_grouped(&number, n);
     (void)snprintf(full, sizeof(full), "%s.%s", key,
                    n == 1 && language == LANGUAGE_EN ? "one" : "other");
     message_write(out, language, full,
                   (const struct message_value[]){{"n", buf_str(&number)}, {NULL, NULL}});
     buf_clear(&number);
-}
-
-void message_number(struct buf *out, uint64_t n)
-{
-    if (n >= 1000) {
-        message_number(out, n / 1000); /* at most seven deep */
-        buf_printf(out, ",%03u", (unsigned)(n % 1000));
-    } else {
-        buf_add_uint(out, n);
-    }
 }

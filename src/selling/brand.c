@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * brand: the style of an event's pages from two colours.
+ * brand: the stylesheet of an event's pages, made from two colours of the organizer.
  *
- * Why this way: an organizer knows his colours, not their contrast. So his primary colour is taken as
- * it is where it fills (a button, with black or white upon it), and where it is text it is moved
- * towards black or white until it can be read. A background replaces what lies behind the cards,
- * in light and dark alike; what is written on it becomes black or white. The cards stay as they are.
+ * Why this way: organizers know their colours, not the contrast of them. Where the primary colour fills an
+ * area (a button), it is used as it is, with black or white text on it. Where it is the colour of text, it
+ * is moved towards black or white until the text is readable. The background colour replaces what lies
+ * behind the cards, in light and dark; text on it is black or white. The cards keep their colours.
  * Called by: api_brand. Pure.
  */
 #include "selling/brand.h"
@@ -15,16 +15,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define READABLE 4.5
-#define STEPS    20 /* from a colour to black or white */
+#define READABLE 4.5 /* WCAG 2, level AA */
+#define STEPS    20  /* from a colour to black or white */
 
 struct colour {
     double part[3]; /* red, green, blue: 0 to 255 */
 };
 
-/* What web/base.css has there: a colour that is text must be readable on the card and behind it. */
+/* The colours of web/base.css: text in the primary colour must be readable on the card and behind it. */
 struct scheme {
-    struct colour surface, ground, towards; /* towards: the way to more contrast */
+    struct colour surface, ground;
+    struct colour towards; /* black or white: the direction of more contrast */
 };
 
 static const struct colour black = {{0, 0, 0}}, white = {{255, 255, 255}};
@@ -45,6 +46,7 @@ static struct colour mix(struct colour from, struct colour to, double share)
     return from;
 }
 
+/* Relative luminance, WCAG 2: 0 to 1. */
 static double luminance(struct colour colour)
 {
     static const double weight[] = {0.2126, 0.7152, 0.0722};
@@ -56,24 +58,20 @@ static double luminance(struct colour colour)
     return sum;
 }
 
+/* Contrast ratio, WCAG 2: 1 to 21. */
 static double contrast(struct colour one, struct colour other)
 {
     const double a = luminance(one), b = luminance(other);
     return (fmax(a, b) + 0.05) / (fmin(a, b) + 0.05);
 }
 
-double brand_contrast(const char *one, const char *other)
-{
-    return contrast(parse(one), parse(other));
-}
-
-/* Black or white, whichever can be read; white where both can. */
+/* White where it is readable, otherwise black, which then is. */
 static struct colour ink_on(struct colour ground)
 {
     return contrast(white, ground) >= READABLE ? white : black;
 }
 
-/* The colour itself, or as near to it as can be read on both grounds. */
+/* The colour itself, or the nearest one towards `towards` that is readable on both grounds. */
 static struct colour readable(struct colour colour, struct colour towards, struct colour one,
                               struct colour other)
 {
@@ -91,25 +89,6 @@ static void add_colour(struct buf *out, const char *name, struct colour colour)
                (unsigned)colour.part[2]);
 }
 
-static void add_primary(struct buf *out, struct colour primary, const struct scheme *scheme)
-{
-    const struct colour tint = mix(scheme->surface, primary, 0.12);
-    add_colour(out, "primary", primary);
-    add_colour(out, "on-primary", ink_on(primary));
-    add_colour(out, "primary-ink", readable(primary, scheme->towards, scheme->surface, tint));
-    add_colour(out, "tint", tint);
-}
-
-/* What lies behind the cards, and what is written there. */
-static void add_ground(struct buf *out, struct colour ground)
-{
-    const struct colour ink = ink_on(ground);
-    add_colour(out, "ground", ground);
-    add_colour(out, "ground-ink", ink);
-    add_colour(out, "ground-soft", readable(mix(ink, ground, 0.25), ink, ground, ground));
-    add_colour(out, "ground-line", mix(ink, ground, 0.7));
-}
-
 static void add_scheme(struct buf *out, const struct event_brand *brand,
                        const struct scheme *scheme)
 {
@@ -119,11 +98,20 @@ static void add_scheme(struct buf *out, const struct event_brand *brand,
     struct colour link = ink;
     buf_add_str(out, ":root{");
     if (brand->primary[0] != '\0') {
-        add_primary(out, parse(brand->primary), scheme);
-        link = readable(parse(brand->primary), ink, ground, ground);
+        const struct colour primary = parse(brand->primary);
+        const struct colour tint = mix(scheme->surface, primary, 0.12);
+        add_colour(out, "primary", primary);
+        add_colour(out, "on-primary", ink_on(primary));
+        add_colour(out, "primary-ink", readable(primary, scheme->towards, scheme->surface, tint));
+        add_colour(out, "tint", tint);
+        link = readable(primary, ink, ground, ground);
     }
-    if (has_ground)
-        add_ground(out, ground);
+    if (has_ground) { /* behind the cards, and the text there */
+        add_colour(out, "ground", ground);
+        add_colour(out, "ground-ink", ink);
+        add_colour(out, "ground-soft", readable(mix(ink, ground, 0.25), ink, ground, ground));
+        add_colour(out, "ground-line", mix(ink, ground, 0.7));
+    }
     add_colour(out, "ground-link", link);
     buf_add_char(out, '}');
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * logos: the events' logos, as this worker has read them from PostgreSQL.
+ * logos: a bounded cache of event logos, one per worker.
  *
- * Why this way: a logo is asked for once by each of a hundred thousand browsers within seconds, so
- * PostgreSQL must not be. A handful of slots, the longest unused one given up; one query per event at
- * a time. With PostgreSQL gone, a logo of another version is better than none.
- * Called by: api_brand. Owns the decoded images and those who wait for them.
+ * Why this way: a hundred thousand browsers ask for one logo within seconds, so it must not come from
+ * PostgreSQL each time. A few slots are enough; one query per event runs at a time (single-flight).
+ * Called by: api_brand. Owns: the decoded images, and the callbacks that wait for them.
+ * PostgreSQL gone: a cached logo of an older version is used; without one, its status is passed on.
  */
 #include "selling/logos.h"
 
@@ -27,9 +27,9 @@ struct waiter {
 struct logo {
     struct logos *logos;
     char event[EVENT_ID_MAX + 1];
-    int64_t version; /* of the data; 0: none yet */
-    int64_t wanted;  /* of the query under way; 0: none is */
-    uint64_t used;
+    int64_t version; /* of `data`; 0: nothing is cached */
+    int64_t loading; /* the version that the pending query was sent for; 0: no query is pending */
+    uint64_t used;   /* logos->uses at the last request */
     const char *type;
     char *data;
     size_t len;
@@ -53,31 +53,24 @@ struct logos *logos_new(struct db *db)
 
 void logos_free(struct logos *logos)
 {
-    if (logos == NULL)
+    if (!logos)
         return;
     for (int i = 0; i < SLOTS; i++)
         free(logos->slots[i].data);
     free(logos);
 }
 
-/* ---- base64 ---- */
-
-static unsigned digit(char c)
+/* Decodes base64, which event.c validated before it was stored. `out` has space for 3 bytes of each 4.
+ * Returns the length. */
+static size_t decode_base64(const char *text, char *out)
 {
-    return c >= 'a'   ? (unsigned)(c - 'a' + 26)
-           : c >= 'A' ? (unsigned)(c - 'A')
-           : c >= '0' ? (unsigned)(c - '0' + 52)
-           : c == '+' ? 62
-                      : 63;
-}
-
-/* Of text that was checked when it was stored. `out` has room for 3 bytes of each 4. */
-static size_t decode(const char *text, char *out)
-{
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     unsigned bits = 0, have = 0;
     size_t len = 0;
-    for (; *text != '\0' && *text != '='; text++) {
-        bits = bits << 6 | digit(*text);
+    const char *digit;
+    for (; *text && (digit = strchr(alphabet, *text)); text++) { /* up to the padding, "=" */
+        bits = bits << 6 | (unsigned)(digit - alphabet);
         have += 6;
         if (have >= 8) {
             have -= 8;
@@ -87,41 +80,38 @@ static size_t decode(const char *text, char *out)
     return len;
 }
 
-static enum status take(struct logo *logo, const char *json, size_t len)
-{
-    struct json *body = json_parse(json, len, len, NULL);
-    const char *url = json_str(body, "data");
-    const char *base64;
-    const char *type = url != NULL ? event_logo_type(url, &base64) : NULL;
-    if (type != NULL) {
-        free(logo->data);
-        logo->data = xcalloc(1, strlen(base64) + 1);
-        logo->len = decode(base64, logo->data);
-        logo->type = type;
-        logo->version = logo->wanted;
-    }
-    json_free(body);
-    return type != NULL ? ST_OK : ST_NOT_FOUND;
-}
-
-/* ---- asking ---- */
-
+/* With a failed query, an image of an older version is better than none. */
 static void answer(const struct logo *logo, enum status status, logos_cb cb, void *arg)
 {
-    const bool there = status == ST_OK || (status != ST_NOT_FOUND && logo->version > 0);
-    cb(arg, there ? ST_OK : status, there ? logo->type : NULL, there ? logo->data : NULL,
-       there ? logo->len : 0);
+    if (status == ST_OK || (status != ST_NOT_FOUND && logo->version > 0))
+        cb(arg, ST_OK, logo->type, logo->data, logo->len);
+    else
+        cb(arg, status, NULL, NULL, 0);
 }
 
+/* The answer of catalog_logo: {"data":"data:image/png;base64,…"}. */
 static void loaded(void *arg, enum status status, const char *json, size_t len)
 {
     struct logo *logo = arg;
-    if (status == ST_OK)
-        status = take(logo, json, len);
+    struct json *body = status == ST_OK ? json_parse(json, len, len, NULL) : NULL;
+    const char *url = json_str(body, "data");
+    const char *base64;
+    const char *type = url ? event_logo_type(url, &base64) : NULL;
+    if (type) {
+        free(logo->data);
+        logo->data = xcalloc(1, strlen(base64) + 1);
+        logo->len = decode_base64(base64, logo->data);
+        logo->type = type;
+        logo->version = logo->loading;
+    } else if (status == ST_OK) {
+        status = ST_NOT_FOUND;
+    }
+    json_free(body);
+
     struct waiter *waiter = logo->waiters;
     logo->waiters = NULL;
-    logo->wanted = 0;
-    while (waiter != NULL) {
+    logo->loading = 0;
+    while (waiter) {
         struct waiter *next = waiter->next;
         answer(logo, status, waiter->cb, waiter->arg);
         free(waiter);
@@ -129,7 +119,8 @@ static void loaded(void *arg, enum status status, const char *json, size_t len)
     }
 }
 
-/* The slot of the event, or the longest unused one that nobody waits for; NULL: all are awaited. */
+/* The slot of the event, or the least recently used one that is not loading, emptied; NULL: all slots are
+ * loading other logos. */
 static struct logo *find_slot(struct logos *logos, const char *event)
 {
     struct logo *oldest = NULL;
@@ -137,10 +128,10 @@ static struct logo *find_slot(struct logos *logos, const char *event)
         struct logo *logo = &logos->slots[i];
         if (strcmp(logo->event, event) == 0)
             return logo;
-        if (logo->wanted == 0 && (oldest == NULL || logo->used < oldest->used))
+        if (logo->loading == 0 && (!oldest || logo->used < oldest->used))
             oldest = logo;
     }
-    if (oldest != NULL) {
+    if (oldest) {
         free(oldest->data);
         *oldest = (struct logo){.logos = logos};
         memcpy(oldest->event, event, strlen(event) + 1);
@@ -151,7 +142,7 @@ static struct logo *find_slot(struct logos *logos, const char *event)
 void logos_get(struct logos *logos, const struct event *event, logos_cb cb, void *arg)
 {
     struct logo *logo = event->brand.logo > 0 ? find_slot(logos, event->id) : NULL;
-    if (logo == NULL) {
+    if (!logo) {
         cb(arg, event->brand.logo > 0 ? ST_FULL : ST_NOT_FOUND, NULL, NULL, 0);
         return;
     }
@@ -160,11 +151,11 @@ void logos_get(struct logos *logos, const struct event *event, logos_cb cb, void
         answer(logo, ST_OK, cb, arg);
         return;
     }
-    if (logo->wanted == 0) {
-        logo->wanted = event->brand.logo;
+    if (logo->loading == 0) {
+        logo->loading = event->brand.logo;
         const enum status st = catalog_logo(logos->db, event->id, loaded, logo);
         if (st != ST_OK) {
-            logo->wanted = 0;
+            logo->loading = 0;
             answer(logo, st, cb, arg);
             return;
         }

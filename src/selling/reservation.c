@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * reservation: the SQL functions of seats and reservations, called; their outcomes as statuses.
+ * reservation: the SQL functions of seats, reservations and payments.
  *
- * Why this way: what may happen to a seat is decided in one place, sql/functions, under row locks. Here is nothing but the way there and back: parameters as text, one row (outcome,
- * body) in return, one table from outcome to status.
- * Called by: api_reservation, api_admin (seats), processor (sweep, unfreed). Owns: a small call per
- * query under way. PostgreSQL gone: ST_UNAVAILABLE or ST_TIMEOUT, and the outcome is unknown; every
- * function may be called again.
+ * Why this way: PostgreSQL alone decides what happens to a seat, under row locks (sql/functions). Here is
+ * only the way to it and back: parameters as text, one row (outcome, body) as the answer, and one table
+ * from outcome to status.
+ * Called by: api_reservation, api_payment, api_admin and api_csv (seats), api_buy, processor (upkeep).
+ * Owns: one small call for each query that is pending. PostgreSQL gone: ST_UNAVAILABLE or ST_TIMEOUT, and
+ * the outcome is unknown; every function is idempotent and may be called again.
  */
 #include "selling/reservation.h"
 
 #include "base/buf.h"
+#include "base/json.h"
 #include "base/memory.h"
 
 #include <inttypes.h>
@@ -18,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define IMPORT_MS 30000 /* of 100,000 seats */
+#define IMPORT_MS 30000 /* for 100,000 seats */
 
 /* ---- outcomes ---- */
 
@@ -75,7 +77,7 @@ static enum status outcome_status(const char *outcome)
     return ST_INTERNAL;
 }
 
-/* ---- the call ---- */
+/* ---- calling an SQL function ---- */
 
 struct call {
     reservation_cb cb;
@@ -84,7 +86,7 @@ struct call {
 
 static void answered(void *arg, enum status status, const struct db_result *result)
 {
-    struct call call = *(struct call *)arg;
+    const struct call call = *(struct call *)arg;
     free(arg);
     if (status == ST_OK && db_rows(result) != 1)
         status = ST_INTERNAL;
@@ -97,7 +99,7 @@ static void answered(void *arg, enum status status, const struct db_result *resu
             db_len(result, 0, 1));
 }
 
-/* limit_ms 0: as long as any statement may take. */
+/* limit_ms 0: the limit of every statement. */
 static enum status ask_within(struct db *db, int64_t limit_ms, const struct db_stmt *stmt,
                               const char *const *params, reservation_cb cb, void *arg)
 {
@@ -123,25 +125,20 @@ static enum status ask(struct db *db, const struct db_stmt *stmt, const char *co
         .param_count = (count_)                                                                    \
     }
 
-/* ---- hold ---- */
+/* ---- holding seats ---- */
 
-/* A seat id is digits alone: nothing in it can end the list. */
-static bool plain_id(const char *id)
-{
-    const size_t len = strlen(id);
-    return len > 0 && len <= 18 && strspn(id, "0123456789") == len;
-}
-
-/* The ids as an array literal. */
+/* The ids as an array literal. ST_INVALID: one is not a number; so no id can end the literal. */
 static enum status write_ids(const struct reservation_order *order, struct buf *out)
 {
     buf_add_char(out, '{');
     for (size_t i = 0; i < order->seat_count; i++) {
-        if (!plain_id(order->seat_ids[i]))
+        const char *id = order->seat_ids[i];
+        const size_t len = strlen(id);
+        if (len == 0 || len > 18 || strspn(id, "0123456789") != len)
             return ST_INVALID;
         if (i > 0)
             buf_add_char(out, ',');
-        buf_add_str(out, order->seat_ids[i]);
+        buf_add(out, id, len);
     }
     buf_add_char(out, '}');
     return buf_status(out);
@@ -153,16 +150,14 @@ static enum status ask_with_order(struct db *db, const struct db_stmt *stmt,
 {
     struct buf ids;
     char quantity[24], place[24];
-    enum status st = ST_OK;
     buf_init(&ids, 65536);
-    if (order->seat_ids != NULL)
-        st = write_ids(order, &ids);
+    enum status st = order->seat_ids ? write_ids(order, &ids) : ST_OK;
     (void)snprintf(quantity, sizeof(quantity), "%zu", order->seat_count);
     (void)snprintf(place, sizeof(place), "%" PRIu64, order->place);
     const char *const params[] = {order->event,
                                   order->buyer,
-                                  order->seat_ids != NULL ? buf_str(&ids) : NULL,
-                                  order->seat_ids != NULL ? NULL : quantity,
+                                  order->seat_ids ? buf_str(&ids) : NULL,
+                                  order->seat_ids ? NULL : quantity,
                                   order->section,
                                   order->idempotency_key,
                                   place};
@@ -188,7 +183,7 @@ enum status reservation_repeat(struct db *db, const struct reservation_order *or
     return ask_with_order(db, &stmt, order, cb, arg);
 }
 
-/* ---- the buyer's own ---- */
+/* ---- the buyer's reservations ---- */
 
 enum status reservation_list(struct db *db, const char *buyer, reservation_cb cb, void *arg)
 {
@@ -208,6 +203,54 @@ enum status reservation_cancel(struct db *db, const char *buyer, const char *id,
 {
     static const struct db_stmt stmt = FUNCTION("reservation_cancel", 2, "$1, $2");
     return ask(db, &stmt, (const char *const[]){buyer, id}, cb, arg);
+}
+
+enum status reservation_list_read(const char *json, size_t len, struct reservation_list *ret)
+{
+    *ret = (struct reservation_list){.json = json_parse(json, len, len, NULL)};
+    const struct json *list = json_get(ret->json, "reservations");
+    if (!json_is_array(list)) {
+        reservation_list_clear(ret);
+        return ST_INTERNAL;
+    }
+    ret->count = json_array_len(list);
+    ret->items = xcalloc(ret->count, sizeof(*ret->items));
+    for (size_t i = 0; i < ret->count; i++) {
+        const struct json *item = json_array_at(list, i), *seats = json_get(item, "seats");
+        struct reservation *reservation = &ret->items[i];
+        *reservation = (struct reservation){.id = json_str(item, "id"),
+                                            .number = json_str(item, "reservationNumber"),
+                                            .event = json_str(item, "eventId"),
+                                            .status = json_str(item, "status"),
+                                            .expires_at = json_str(item, "expiresAt"),
+                                            .currency = json_str(item, "currency"),
+                                            .total = json_int(item, "totalAmount", 0),
+                                            .seat_count = json_array_len(seats)};
+        if (!reservation->id || !reservation->number || !reservation->event ||
+            !reservation->status || !reservation->currency) {
+            reservation_list_clear(ret);
+            return ST_INTERNAL;
+        }
+        reservation->seats = xcalloc(reservation->seat_count, sizeof(*reservation->seats));
+        for (size_t k = 0; k < reservation->seat_count; k++) {
+            const struct json *seat = json_array_at(seats, k);
+            reservation->seats[k] = (struct reserved_seat){.section = json_str(seat, "section"),
+                                                           .row = json_str(seat, "row"),
+                                                           .currency = json_str(seat, "currency"),
+                                                           .number = json_int(seat, "number", 0),
+                                                           .price = json_int(seat, "price", 0)};
+        }
+    }
+    return ST_OK;
+}
+
+void reservation_list_clear(struct reservation_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->items[i].seats);
+    free(list->items);
+    json_free(list->json);
+    *list = (struct reservation_list){0};
 }
 
 /* ---- payment ---- */
@@ -232,11 +275,11 @@ enum status reservation_paid(struct db *db, const struct payment *payment, reser
     return ask(db, &stmt, params, cb, arg);
 }
 
-enum status reservation_refund(struct db *db, const char *event, const char *id, const char *who,
+enum status reservation_refund(struct db *db, const char *event, const char *id, const char *actor,
                                reservation_cb cb, void *arg)
 {
     static const struct db_stmt stmt = FUNCTION("payment_refund", 3, "$1, $2, $3");
-    return ask(db, &stmt, (const char *const[]){event, id, who}, cb, arg);
+    return ask(db, &stmt, (const char *const[]){event, id, actor}, cb, arg);
 }
 
 enum status reservation_payments(struct db *db, const struct payment_page *page, reservation_cb cb,
@@ -250,38 +293,38 @@ enum status reservation_payments(struct db *db, const struct payment_page *page,
                arg);
 }
 
-/* ---- seats ---- */
+/* ---- an event's seats, for staff ---- */
 
-enum status reservation_add_seats(struct db *db, const char *event, const char *who,
+enum status reservation_add_seats(struct db *db, const char *event, const char *actor,
                                   const char *json, reservation_cb cb, void *arg)
 {
     static const struct db_stmt stmt = FUNCTION("seats_add", 3, "$1, $2, $3::jsonb");
-    return ask_within(db, IMPORT_MS, &stmt, (const char *const[]){event, who, json}, cb, arg);
+    return ask_within(db, IMPORT_MS, &stmt, (const char *const[]){event, actor, json}, cb, arg);
 }
 
-enum status reservation_import_seats(struct db *db, const struct reservation_seats *seats,
+enum status reservation_import_seats(struct db *db, const struct seat_import *import,
                                      reservation_cb cb, void *arg)
 {
     static const struct db_stmt stmt =
         FUNCTION("seats_import", 8,
                  "$1, $2, $3::bigint, $4::text[], $5::text[], $6::integer[], $7::bigint[], $8");
     char version[24];
-    (void)snprintf(version, sizeof(version), "%" PRId64, seats->version);
+    (void)snprintf(version, sizeof(version), "%" PRId64, import->version);
     const char *const params[] = {
-        seats->event,    seats->who,     seats->version > 0 ? version : NULL,
-        seats->sections, seats->rows,    seats->numbers,
-        seats->prices,   seats->currency};
+        import->event,    import->actor,   import->version > 0 ? version : NULL,
+        import->sections, import->rows,    import->numbers,
+        import->prices,   import->currency};
     return ask_within(db, IMPORT_MS, &stmt, params, cb, arg);
 }
 
-struct page_call {
-    reservation_page_cb cb;
+struct export_call {
+    seat_export_cb cb;
     void *arg;
 };
 
-static void paged(void *arg, enum status status, const struct db_result *result)
+static void exported(void *arg, enum status status, const struct db_result *result)
 {
-    const struct page_call call = *(struct page_call *)arg;
+    const struct export_call call = *(struct export_call *)arg;
     free(arg);
     if (status == ST_OK && db_rows(result) != 1)
         status = ST_INTERNAL;
@@ -289,15 +332,14 @@ static void paged(void *arg, enum status status, const struct db_result *result)
         call.cb(call.arg, status, "", 0, NULL);
         return;
     }
-    const struct reservation_page page = {.section_rank = db_int(result, 0, 1),
-                                          .row_rank = db_int(result, 0, 2),
-                                          .number = db_int(result, 0, 3)};
-    call.cb(call.arg, ST_OK, db_text(result, 0, 0), db_len(result, 0, 0), &page);
+    const struct seat_cursor last = {.section_rank = db_int(result, 0, 1),
+                                     .row_rank = db_int(result, 0, 2),
+                                     .number = db_int(result, 0, 3)};
+    call.cb(call.arg, ST_OK, db_text(result, 0, 0), db_len(result, 0, 0), &last);
 }
 
 enum status reservation_export_seats(struct db *db, const char *event,
-                                     const struct reservation_page *after, reservation_page_cb cb,
-                                     void *arg)
+                                     const struct seat_cursor *after, seat_export_cb cb, void *arg)
 {
     static const struct db_stmt stmt = {
         .name = "seats_csv",
@@ -308,16 +350,16 @@ enum status reservation_export_seats(struct db *db, const char *event,
     (void)snprintf(ranks[0], sizeof(ranks[0]), "%" PRId64, after->section_rank);
     (void)snprintf(ranks[1], sizeof(ranks[1]), "%" PRId64, after->row_rank);
     (void)snprintf(ranks[2], sizeof(ranks[2]), "%" PRId64, after->number);
-    struct page_call *call = xcalloc(1, sizeof(*call));
-    *call = (struct page_call){cb, arg};
+    struct export_call *call = xcalloc(1, sizeof(*call));
+    *call = (struct export_call){cb, arg};
     const char *const params[] = {event, ranks[0], ranks[1], ranks[2]};
-    const enum status st = db_query(db, &stmt, params, paged, call);
+    const enum status st = db_query(db, &stmt, params, exported, call);
     if (st != ST_OK)
         free(call);
     return st;
 }
 
-/* ---- upkeep ---- */
+/* ---- upkeep, for the processor ---- */
 
 enum status reservation_sweep(struct db *db, int limit, reservation_cb cb, void *arg)
 {
@@ -333,15 +375,6 @@ enum status reservation_prune_keys(struct db *db, int limit, reservation_cb cb, 
     char text[16];
     (void)snprintf(text, sizeof(text), "%d", limit);
     return ask(db, &stmt, (const char *const[]){text}, cb, arg);
-}
-
-enum status reservation_release(struct db *db, const char *event, const char *buyer, uint64_t place,
-                                reservation_cb cb, void *arg)
-{
-    static const struct db_stmt stmt = FUNCTION("reservation_release", 3, "$1, $2, $3::bigint");
-    char text[24];
-    (void)snprintf(text, sizeof(text), "%" PRIu64, place);
-    return ask(db, &stmt, (const char *const[]){event, buyer, text}, cb, arg);
 }
 
 enum status reservation_unfreed(struct db *db, const char *event, int limit, reservation_cb cb,

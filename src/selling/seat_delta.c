@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * seat_delta: which seats two maps of one hall differ in.
+ * seat_delta: the seats whose status differs between two maps of one hall.
  *
- * Why this way: a map of 20,000 seats is 2 MB; parsed into a DOM once a second it would cost more than
- * all sockets together. Its text has one form (seat_map_text in sql/functions/seat.sql), and quotes inside of names are
- * escaped, so `{"id":"` begins a seat and nothing else does.
- * Called by: the gateway. Pure.
+ * Why this way: the map of 20,000 seats is 2 MB. Parsing it into a DOM once a second would cost more than
+ * all sockets of the gateway together. The text has one form, that of the SQL function seat_map_text, and
+ * quotes within names are escaped, so `{"id":"` only occurs where a seat begins.
+ * Called by: gateway_seats. Pure.
  */
 #include "selling/seat_delta.h"
 
@@ -15,9 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char begins[] = "{\"id\":\"";
-static const char states[] = "\"status\":\"";
-
 void seat_list_clear(struct seat_list *list)
 {
     free(list->ids);
@@ -25,9 +22,10 @@ void seat_list_clear(struct seat_list *list)
     *list = (struct seat_list){0};
 }
 
-static void list_add(struct seat_list *list, uint64_t id, char status)
+static void add_seat(struct seat_list *list, uint64_t id, char status)
 {
-    if ((list->count & (list->count - 1)) == 0) { /* a power of two: full, or empty */
+    if ((list->count & (list->count - 1)) ==
+        0) { /* a power of two: the arrays are full, or empty */
         const size_t cap = list->count ? 2 * list->count : 1;
         list->ids = xrealloc(list->ids, cap * sizeof(*list->ids));
         list->statuses = xrealloc(list->statuses, cap);
@@ -36,64 +34,55 @@ static void list_add(struct seat_list *list, uint64_t id, char status)
     list->statuses[list->count++] = status;
 }
 
-static uint64_t read_id(const char **at, const char *end)
-{
-    uint64_t id = 0;
-    for (; *at < end && **at >= '0' && **at <= '9'; (*at)++)
-        id = 10 * id + (uint64_t)(**at - '0');
-    return id;
-}
-
-/* What follows the next `word`, which may be the end; NULL: there is none. */
-static const char *after(const char *at, const char *end, const char *word, size_t len)
+/* The position behind the next `word`, which may be `end`; NULL: there is none. */
+static const char *after_word(const char *at, const char *end, const char *word, size_t len)
 {
     const char *found = at < end ? memmem(at, (size_t)(end - at), word, len) : NULL;
-    return found != NULL ? found + len : NULL;
+    return found ? found + len : NULL;
 }
 
 bool seat_list_read(struct seat_list *list, const char *map, size_t len)
 {
+    static const char id_word[] = "{\"id\":\"", status_word[] = "\"status\":\"";
     const char *at = map, *end = map + len;
     *list = (struct seat_list){0};
-    while ((at = after(at, end, begins, sizeof(begins) - 1)) != NULL) {
-        const uint64_t id = read_id(&at, end);
-        at = after(at, end, states, sizeof(states) - 1);
-        if (id == 0 || at == NULL || at == end) {
+    while ((at = after_word(at, end, id_word, sizeof(id_word) - 1))) {
+        uint64_t id = 0;
+        for (; at < end && *at >= '0' && *at <= '9'; at++)
+            id = 10 * id + (uint64_t)(*at - '0');
+        at = after_word(at, end, status_word, sizeof(status_word) - 1);
+        if (id == 0 || !at || at == end) {
             seat_list_clear(list);
             return false;
         }
-        list_add(list, id, *at);
+        add_seat(list, id, *at);
     }
     return true;
 }
 
-static const char *status_word(char letter)
-{
-    return letter == 'a' ? "available" : letter == 'h' ? "held" : "sold";
-}
-
-bool seat_list_diff(const struct seat_list *was, const struct seat_list *now, size_t most,
+bool seat_list_diff(const struct seat_list *before, const struct seat_list *after, size_t most,
                     struct buf *out)
 {
-    const size_t before = out->len;
-    size_t found = 0;
-    if (was->count != now->count ||
-        (now->count && memcmp(was->ids, now->ids, now->count * sizeof(*now->ids)) != 0))
+    const size_t start = out->len;
+    size_t changed = 0;
+    if (before->count != after->count ||
+        (after->count && memcmp(before->ids, after->ids, after->count * sizeof(*after->ids)) != 0))
         return false;
     buf_add_char(out, '[');
-    for (size_t i = 0; i < now->count; i++) {
-        if (was->statuses[i] == now->statuses[i])
+    for (size_t i = 0; i < after->count; i++) {
+        const char status = after->statuses[i];
+        if (before->statuses[i] == status)
             continue;
-        if (found++ == most) {
-            buf_truncate(out, before);
+        if (changed++ == most) {
+            buf_truncate(out, start);
             return false;
         }
-        if (found > 1)
+        if (changed > 1)
             buf_add_char(out, ',');
         buf_add_str(out, "{\"id\":\"");
-        buf_add_uint(out, now->ids[i]);
+        buf_add_uint(out, after->ids[i]);
         buf_add_str(out, "\",\"status\":\"");
-        buf_add_str(out, status_word(now->statuses[i]));
+        buf_add_str(out, status == 'a' ? "available" : status == 'h' ? "held" : "sold");
         buf_add_str(out, "\"}");
     }
     buf_add_char(out, ']');

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * seat_map: the seat maps of this worker.
+ * seat_map: this worker's seat maps.
  *
- *   fresh here (a second) -> Redis: seats.lua get -> fresh there -> done
- *                                                 -> ours to look again: seat_map_text on the replica, else
- *                                                    the primary -> unchanged | new: seats.lua put -> done
+ *   confirmed here within a second?   -> done
+ *   else Redis (seats.lua get):
+ *     confirmed there within a second -> done
+ *     else this worker must look      -> SQL function seat_map_text on the replica, else the primary:
+ *                                        unchanged: seats.lua true -> done
+ *                                        new map:   seats.lua put  -> done
  *
- * Why this way: thousands look at one hall; so the map is one counted piece of memory that answers are
- * sent from, asked for once a second by one of all pods (lua/seats.lua), and built only when its
- * version is another. The version is the sum of its seats' (table seats in sql/migrations): it only rises, so an
- * older map, of a replica that lags, is known as such here and in Redis.
- * Called by: api_seats, gateway_seats; both ask for events alone that the catalog knows, so the ids in here are
- * not anybody's invention. Owns: the maps, and a note of each who waits for one.
- * Redis gone: PostgreSQL is asked by each worker, once a second. Both gone: the map of the last minute is
- * given; after that ST_UNAVAILABLE.
+ * Why this way: thousands of buyers look at one hall. So a map is one reference-counted piece of memory
+ * that answers are sent from. Redis lets one pod ask PostgreSQL once a second (lua/seats.lua), and
+ * PostgreSQL builds the text only if its version differs. The version is the sum of the seats' versions, so
+ * it only rises: an older map, for example from a replica that lags, is recognised here and in Redis.
+ * Called by: api_seats and gateway_seats, only for events that the catalog knows, so invented ids take no
+ * memory here. Owns: the maps, and the callbacks that wait for one.
+ * Redis gone: each worker asks PostgreSQL itself, once a second. Both gone: a map confirmed within the last
+ * minute is used; after that, ST_UNAVAILABLE.
  */
 #include "selling/seat_map.h"
 
@@ -28,7 +31,7 @@
 #include <string.h>
 
 #define FRESH_MS 1000  /* as in lua/seats.lua */
-#define KEEP_MS  60000 /* without a word that it is still true */
+#define KEEP_MS  60000 /* how long an unconfirmed map may still be used */
 
 struct waiter {
     struct waiter *next;
@@ -37,16 +40,17 @@ struct waiter {
 };
 
 struct entry {
-    struct table_node node; /* first */
+    struct table_node node; /* first: find() casts */
     struct entry *next;
     struct seat_maps *maps;
-    struct seat_map *map; /* NULL: none yet */
-    uint64_t true_ms;     /* when it was last found to be true */
-    uint64_t asked_ms;    /* by anybody */
-    struct waiter *waiters, **tail;
-    struct loop_task end; /* the answer, when it was found inside a start */
-    enum status end_status;
-    bool loading, on_replica;
+    struct seat_map *map;           /* NULL: none yet */
+    uint64_t confirmed_ms;          /* when Redis or PostgreSQL last said that `map` is current */
+    uint64_t asked_ms;              /* the last seat_maps_get */
+    struct waiter *waiters, **tail; /* in the order in which they asked */
+    struct loop_task deferred;      /* calls the waiters with deferred_status on the next turn */
+    enum status deferred_status;
+    bool loading;    /* a read is under way, or its result is deferred */
+    bool on_replica; /* the query under way went to the replica */
     char id[EVENT_ID_MAX + 1];
 };
 
@@ -59,191 +63,133 @@ struct seat_maps {
 
 /* ---- maps ---- */
 
-static struct seat_map *map_new(uint64_t version, const char *json, size_t len)
+struct seat_map *seat_map_ref(const struct seat_map *map)
 {
-    struct seat_map *map = xrealloc(NULL, sizeof(*map) + len + 1);
-    *map = (struct seat_map){.refs = 1, .version = version, .len = len};
-    memcpy(map->json, json, len);
-    map->json[len] = '\0';
-    return map;
+    struct seat_map *counted = (struct seat_map *)map; /* const covers the content, not the count */
+    counted->refs++;
+    return counted;
 }
 
-struct seat_map *seat_map_hold(const struct seat_map *map)
+void seat_map_unref(void *map)
 {
-    struct seat_map *own = (struct seat_map *)map; /* the count is no part of its meaning */
-    own->refs++;
-    return own;
-}
-
-void seat_map_release(void *map)
-{
-    struct seat_map *own = map;
-    if (own != NULL && --own->refs == 0)
-        free(own);
+    struct seat_map *counted = map;
+    if (counted && --counted->refs == 0)
+        free(counted);
 }
 
 /* ---- entries ---- */
-
-static struct entry *find(const struct seat_maps *maps, const char *event, uint32_t hash)
-{
-    struct table_node *node = table_first(&maps->table, hash);
-    while (node != NULL && strcmp(((struct entry *)node)->id, event) != 0)
-        node = table_next(node);
-    return (struct entry *)node;
-}
 
 static uint32_t hash_of(const struct seat_maps *maps, const char *event)
 {
     return table_hash(&maps->table, event, strlen(event), "", 0);
 }
 
-static void entry_free(struct entry *entry)
+static struct entry *find(const struct seat_maps *maps, const char *event, uint32_t hash)
 {
-    seat_map_release(entry->map);
-    free(entry);
+    struct table_node *node = table_first(&maps->table, hash);
+    while (node && strcmp(((struct entry *)node)->id, event) != 0)
+        node = table_next(node);
+    return (struct entry *)node;
 }
 
-/* Once a second: forgets what nobody has asked for in a minute; also ids that turned out to be nobody's. */
+static bool is_fresh(const struct entry *entry, uint64_t now_ms)
+{
+    return entry->map && now_ms - entry->confirmed_ms < FRESH_MS;
+}
+
+/* The map that may still be used while Redis and PostgreSQL are gone; NULL: none, or too old. */
+static const struct seat_map *usable_map(const struct entry *entry)
+{
+    return loop_now_ms(entry->maps->opts.loop) - entry->confirmed_ms < KEEP_MS ? entry->map : NULL;
+}
+
+/* What Redis and PostgreSQL compare with; -1: this worker has no map. */
+static int64_t known_version(const struct entry *entry)
+{
+    const struct seat_map *map = usable_map(entry);
+    return map ? (int64_t)map->version : -1;
+}
+
+/* Stores a copy of the map, unless the one here is as new: the other may come from a replica that lags. */
+static void store_newer(struct entry *entry, uint64_t version, const char *json, size_t len)
+{
+    const struct seat_map *known = usable_map(entry);
+    if (known && version <= known->version)
+        return;
+    struct seat_map *map = xrealloc(NULL, sizeof(*map) + len + 1);
+    *map = (struct seat_map){.refs = 1, .version = version, .len = len};
+    memcpy(map->json, json, len);
+    map->json[len] = '\0';
+    seat_map_unref(entry->map);
+    entry->map = map;
+}
+
+/* At most once a second: frees entries that nobody asked for in a minute, and at once those whose event
+ * turned out not to exist. */
 static void sweep(struct seat_maps *maps, uint64_t now_ms)
 {
     if (now_ms - maps->swept_ms < FRESH_MS)
         return;
     maps->swept_ms = now_ms;
-    for (struct entry **at = &maps->entries; *at != NULL;) {
+    for (struct entry **at = &maps->entries; *at;) {
         struct entry *entry = *at;
-        if (entry->loading ||
-            now_ms - entry->asked_ms < (entry->map != NULL ? KEEP_MS : FRESH_MS)) {
+        if (entry->loading || now_ms - entry->asked_ms < (entry->map ? KEEP_MS : FRESH_MS)) {
             at = &entry->next;
             continue;
         }
         *at = entry->next;
         table_remove(&maps->table, &entry->node);
-        entry_free(entry);
+        seat_map_unref(entry->map);
+        free(entry);
     }
 }
 
-static void on_end(void *arg);
+/* ---- the end of a read ---- */
 
-static struct entry *entry_of(struct seat_maps *maps, const char *event)
-{
-    const uint32_t hash = hash_of(maps, event);
-    const uint64_t now_ms = loop_now_ms(maps->opts.loop);
-    struct entry *entry = find(maps, event, hash);
-    if (entry == NULL) {
-        sweep(maps, now_ms);
-        entry = xcalloc(1, sizeof(*entry));
-        (void)snprintf(entry->id, sizeof(entry->id), "%s", event);
-        entry->maps = maps;
-        entry->tail = &entry->waiters;
-        entry->end = (struct loop_task){.cb = on_end, .arg = entry};
-        table_add(&maps->table, &entry->node, hash);
-        entry->next = maps->entries;
-        maps->entries = entry;
-    }
-    entry->asked_ms = now_ms;
-    return entry;
-}
-
-static bool is_fresh(const struct entry *entry, uint64_t now_ms)
-{
-    return entry->map != NULL && now_ms - entry->true_ms < FRESH_MS;
-}
-
-/* What may still be given when nobody can be asked, and whose version still counts; NULL: nothing. */
-static const struct seat_map *kept(const struct entry *entry)
-{
-    return loop_now_ms(entry->maps->opts.loop) - entry->true_ms < KEEP_MS ? entry->map : NULL;
-}
-
-/* -1: none. */
-static int64_t known_version(const struct entry *entry)
-{
-    const struct seat_map *map = kept(entry);
-    return map != NULL ? (int64_t)map->version : -1;
-}
-
-static void take(struct entry *entry, uint64_t version, const char *json, size_t len)
-{
-    const struct seat_map *map = kept(entry);
-    if (map != NULL && version <= map->version)
-        return; /* of a replica that lags */
-    seat_map_release(entry->map);
-    entry->map = map_new(version, json, len);
-}
-
-/* ---- the end of a look ---- */
-
-static void finish(struct entry *entry, enum status status)
+static void call_waiters(struct entry *entry, enum status status)
 {
     struct waiter *waiter = entry->waiters;
     entry->loading = false;
     entry->waiters = NULL;
     entry->tail = &entry->waiters;
-    if (status != ST_OK && status != ST_NOT_FOUND && kept(entry) != NULL)
+    if (status != ST_OK && status != ST_NOT_FOUND && usable_map(entry))
         status = ST_OK;
-    struct seat_map *map = status == ST_OK ? seat_map_hold(entry->map) : NULL;
+    struct seat_map *map = status == ST_OK ? seat_map_ref(entry->map) : NULL;
     char id[EVENT_ID_MAX + 1];
-    memcpy(id, entry->id, sizeof(id)); /* a callback may ask, and so sweep, again */
-    for (struct waiter *next; waiter != NULL; waiter = next) {
+    memcpy(id, entry->id,
+           sizeof(id)); /* a callback may call seat_maps_get, whose sweep frees the entry */
+    for (struct waiter *next; waiter; waiter = next) {
         next = waiter->next;
         waiter->cb(waiter->arg, id, status, map);
         free(waiter);
     }
-    seat_map_release(map);
+    seat_map_unref(map);
 }
 
-static void found_true(struct entry *entry)
+static void finish_confirmed(struct entry *entry)
 {
-    entry->true_ms = loop_now_ms(entry->maps->opts.loop);
-    finish(entry, ST_OK);
+    entry->confirmed_ms = loop_now_ms(entry->maps->opts.loop);
+    call_waiters(entry, ST_OK);
 }
 
-static void on_end(void *arg)
+/* For results that are known inside of seat_maps_get: callbacks never run before it returns. */
+static void defer(struct entry *entry, enum status status)
+{
+    entry->deferred_status = status;
+    loop_defer(entry->maps->opts.loop, &entry->deferred);
+}
+
+static void on_deferred(void *arg)
 {
     struct entry *entry = arg;
-    finish(entry, entry->end_status);
+    call_waiters(entry, entry->deferred_status);
 }
 
 /* ---- PostgreSQL ---- */
 
-static void build(struct entry *entry);
+static void database_answered(void *arg, enum status status, const struct db_result *result);
 
-/* Tells Redis; whether it hears is of no matter. */
-static void tell_redis(struct entry *entry, bool is_new)
-{
-    const enum status st =
-        is_new ? queue_put_seats(entry->maps->opts.queue, entry->id, entry->map->version,
-                                 entry->map->json, entry->map->len)
-               : queue_true_seats(entry->maps->opts.queue, entry->id, entry->map->version);
-    if (st != ST_OK)
-        log_debug("a seat map was not cached", LOG_TEXT("event", entry->id));
-}
-
-static void built(void *arg, enum status status, const struct db_result *result)
-{
-    struct entry *entry = arg;
-    const char *outcome = status == ST_OK && db_rows(result) == 1 ? db_text(result, 0, 0) : "";
-    if (status != ST_OK && entry->on_replica) {
-        entry->on_replica = false; /* the primary is asked instead */
-        build(entry);
-    } else if (status != ST_OK) {
-        finish(entry, status);
-    } else if (strcmp(outcome, "not-found") == 0) {
-        finish(entry, ST_NOT_FOUND);
-    } else if (strcmp(outcome, "unchanged") == 0 && entry->map != NULL) {
-        tell_redis(entry, false);
-        found_true(entry);
-    } else if (strcmp(outcome, "found") == 0) {
-        metrics_add(METRIC_SEAT_MAPS, 1);
-        take(entry, (uint64_t)db_int(result, 0, 2), db_text(result, 0, 1), db_len(result, 0, 1));
-        tell_redis(entry, true);
-        found_true(entry);
-    } else {
-        finish(entry, ST_INTERNAL);
-    }
-}
-
-static enum status ask_database(struct entry *entry, struct db *db)
+static enum status query_map(struct entry *entry, struct db *db)
 {
     static const struct db_stmt stmt = {
         .name = "seat_map_text",
@@ -251,55 +197,99 @@ static enum status ask_database(struct entry *entry, struct db *db)
         .param_count = 2};
     char known[24];
     (void)snprintf(known, sizeof(known), "%" PRId64, known_version(entry));
-    return db_query(db, &stmt, (const char *const[]){entry->id, known}, built, entry);
+    return db_query(db, &stmt, (const char *const[]){entry->id, known}, database_answered, entry);
 }
 
-static void build(struct entry *entry)
+/* Asks the replica where entry->on_replica says so, otherwise, or if that fails at once, the primary. */
+static void ask_database(struct entry *entry)
 {
     const struct seat_maps_opts *opts = &entry->maps->opts;
-    enum status st = ST_UNAVAILABLE;
-    if (entry->on_replica)
-        st = ask_database(entry, opts->replica);
-    if (st != ST_OK) {
-        entry->on_replica = false;
-        st = ask_database(entry, opts->db);
-    }
-    if (st == ST_OK)
+    if (entry->on_replica && query_map(entry, opts->replica) == ST_OK)
         return;
-    entry->end_status = st; /* never from inside the caller's start */
-    loop_defer(opts->loop, &entry->end);
+    entry->on_replica = false;
+    const enum status st = query_map(entry, opts->db);
+    if (st != ST_OK)
+        defer(entry, st);
 }
 
-static void begin_build(struct entry *entry)
+static void database_answered(void *arg, enum status status, const struct db_result *result)
 {
-    entry->on_replica = entry->maps->opts.replica != NULL && db_up(entry->maps->opts.replica);
-    build(entry);
+    struct entry *entry = arg;
+    struct queue *queue = entry->maps->opts.queue;
+    const char *outcome = status == ST_OK && db_rows(result) == 1 ? db_text(result, 0, 0) : "";
+    if (status != ST_OK && entry->on_replica) {
+        entry->on_replica = false;
+        ask_database(entry);
+        return;
+    }
+    if (status != ST_OK) {
+        call_waiters(entry, status);
+        return;
+    }
+    enum status cached;
+    if (strcmp(outcome, "unchanged") == 0 && entry->map) {
+        cached = queue_true_seats(queue, entry->id, entry->map->version);
+    } else if (strcmp(outcome, "found") == 0) {
+        metrics_add(METRIC_SEAT_MAPS, 1);
+        store_newer(entry, (uint64_t)db_int(result, 0, 2), db_text(result, 0, 1),
+                    db_len(result, 0, 1));
+        cached = queue_put_seats(queue, entry->id, entry->map->version, entry->map->json,
+                                 entry->map->len);
+    } else {
+        call_waiters(entry, strcmp(outcome, "not-found") == 0 ? ST_NOT_FOUND : ST_INTERNAL);
+        return;
+    }
+    if (cached != ST_OK) /* only a cache: another pod asks PostgreSQL as well */
+        log_debug("seat map not cached in redis", LOG_TEXT("event", entry->id));
+    finish_confirmed(entry);
+}
+
+static void begin_database(struct entry *entry)
+{
+    struct db *replica = entry->maps->opts.replica;
+    entry->on_replica = replica && db_up(replica);
+    ask_database(entry);
 }
 
 /* ---- Redis ---- */
 
-static void cached(void *arg, enum status status, const struct queue_seats *seats)
+static void redis_answered(void *arg, enum status status, const struct queue_seats *seats)
 {
     struct entry *entry = arg;
     if (status == ST_OK && seats->len > 0)
-        take(entry, seats->version, seats->map, seats->len);
-    if (status == ST_OK && entry->map != NULL && seats->cached && seats->age_ms < FRESH_MS)
-        found_true(entry);
+        store_newer(entry, seats->version, seats->map, seats->len);
+    if (status == ST_OK && entry->map && seats->cached && seats->age_ms < FRESH_MS)
+        finish_confirmed(entry);
     else
-        begin_build(entry);
+        begin_database(entry);
 }
 
-/* ---- asking ---- */
+/* ---- public ---- */
 
 const struct seat_map *seat_maps_fresh(const struct seat_maps *maps, const char *event)
 {
     const struct entry *entry = find(maps, event, hash_of(maps, event));
-    return entry != NULL && is_fresh(entry, loop_now_ms(maps->opts.loop)) ? entry->map : NULL;
+    return entry && is_fresh(entry, loop_now_ms(maps->opts.loop)) ? entry->map : NULL;
 }
 
 enum status seat_maps_get(struct seat_maps *maps, const char *event, seat_map_cb cb, void *arg)
 {
-    struct entry *entry = entry_of(maps, event);
+    const uint64_t now_ms = loop_now_ms(maps->opts.loop);
+    const uint32_t hash = hash_of(maps, event);
+    struct entry *entry = find(maps, event, hash);
+    if (!entry) {
+        sweep(maps, now_ms);
+        entry = xcalloc(1, sizeof(*entry));
+        (void)snprintf(entry->id, sizeof(entry->id), "%s", event);
+        entry->maps = maps;
+        entry->tail = &entry->waiters;
+        entry->deferred = (struct loop_task){.cb = on_deferred, .arg = entry};
+        table_add(&maps->table, &entry->node, hash);
+        entry->next = maps->entries;
+        maps->entries = entry;
+    }
+    entry->asked_ms = now_ms;
+
     struct waiter *waiter = xcalloc(1, sizeof(*waiter));
     *waiter = (struct waiter){.cb = cb, .arg = arg};
     *entry->tail = waiter;
@@ -307,17 +297,13 @@ enum status seat_maps_get(struct seat_maps *maps, const char *event, seat_map_cb
     if (entry->loading)
         return ST_OK;
     entry->loading = true;
-    if (is_fresh(entry, entry->asked_ms)) {
-        entry->end_status = ST_OK;
-        loop_defer(maps->opts.loop, &entry->end);
-    } else if (queue_read_seats(maps->opts.queue, entry->id, known_version(entry), cached, entry) !=
-               ST_OK) {
-        begin_build(entry);
-    }
+    if (is_fresh(entry, now_ms))
+        defer(entry, ST_OK);
+    else if (queue_read_seats(maps->opts.queue, entry->id, known_version(entry), redis_answered,
+                              entry) != ST_OK)
+        begin_database(entry);
     return ST_OK;
 }
-
-/* ---- life ---- */
 
 struct seat_maps *seat_maps_new(const struct seat_maps_opts *opts)
 {
@@ -329,17 +315,18 @@ struct seat_maps *seat_maps_new(const struct seat_maps_opts *opts)
 
 void seat_maps_free(struct seat_maps *maps)
 {
-    if (maps == NULL)
+    if (!maps)
         return;
-    while (maps->entries != NULL) {
+    while (maps->entries) {
         struct entry *entry = maps->entries;
         maps->entries = entry->next;
-        loop_undefer(maps->opts.loop, &entry->end);
-        for (struct waiter *next; entry->waiters != NULL; entry->waiters = next) {
+        loop_undefer(maps->opts.loop, &entry->deferred);
+        for (struct waiter *next; entry->waiters; entry->waiters = next) {
             next = entry->waiters->next;
             free(entry->waiters);
         }
-        entry_free(entry);
+        seat_map_unref(entry->map);
+        free(entry);
     }
     table_clear(&maps->table);
     free(maps);

@@ -199,6 +199,25 @@ static void json_strings_that_are_no_utf8(void **state)
     EXPECT_JSON("\xc3", "\"" BAD "\"");
 }
 
+static void numbers_are_grouped(void **state)
+{
+    static const struct {
+        uint64_t n;
+        const char *text;
+    } cases[] = {
+        {0, "0"},          {999, "999"},           {1000, "1,000"},
+        {12034, "12,034"}, {1000000, "1,000,000"}, {UINT64_MAX, "18,446,744,073,709,551,615"}};
+    struct buf out;
+    (void)state;
+    buf_init(&out, 64);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        buf_reset(&out);
+        buf_add_grouped(&out, cases[i].n);
+        assert_string_equal(buf_str(&out), cases[i].text);
+    }
+    buf_clear(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -213,6 +232,7 @@ int main(void)
         cmocka_unit_test(printf_at_the_maximum),
         cmocka_unit_test(json_strings),
         cmocka_unit_test(json_strings_that_are_no_utf8),
+        cmocka_unit_test(numbers_are_grouped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* page: holes are filled and escaped, sections come and go, what is malformed is refused. */
+/* page: values are filled in and escaped, sections shown or not, malformed templates refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -42,7 +42,7 @@ static enum status fill(struct buf *out, const char *text)
     return page_fill(out, text, strlen(text), &source);
 }
 
-static void what_is_filled(void **state)
+static void templates_are_filled(void **state)
 {
     static const struct {
         const char *text, *filled;
@@ -69,7 +69,7 @@ static void what_is_filled(void **state)
     buf_clear(&out);
 }
 
-static void what_is_refused(void **state)
+static void malformed_templates_are_refused(void **state)
 {
     static const char *const texts[] = {
         "{{",
@@ -97,7 +97,7 @@ static void what_is_refused(void **state)
     buf_clear(&out);
 }
 
-static void what_does_not_fit(void **state)
+static void a_page_that_does_not_fit_is_refused(void **state)
 {
     struct buf out;
     (void)state;
@@ -109,9 +109,9 @@ static void what_does_not_fit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_filled),
-        cmocka_unit_test(what_is_refused),
-        cmocka_unit_test(what_does_not_fit),
+        cmocka_unit_test(templates_are_filled),
+        cmocka_unit_test(malformed_templates_are_refused),
+        cmocka_unit_test(a_page_that_does_not_fit_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

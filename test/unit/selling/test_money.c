@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* money: decimals by currency, thousands, ends of the range. */
+/* money: decimals by currency, thousands separators, the ends of the range. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,7 @@
 
 #include "selling/money.h"
 
-static void test_amounts(void **state)
+static void amounts_are_written(void **state)
 {
     (void)state;
     static const struct {
@@ -38,6 +38,6 @@ static void test_amounts(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_amounts)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(amounts_are_written)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

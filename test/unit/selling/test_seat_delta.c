@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* seat_delta: what changed between two maps; names cannot be taken for seats; cut-off text is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,9 +21,9 @@ static struct seat_list list(const char *map)
     return out;
 }
 
-static void expect_diff(const char *was, const char *now, size_t most, const char *wanted)
+static void expect_diff(const char *before, const char *after, size_t most, const char *wanted)
 {
-    struct seat_list a = list(was), b = list(now);
+    struct seat_list a = list(before), b = list(after);
     struct buf out;
     buf_init(&out, 1024);
     buf_add_str(&out, "=");
@@ -45,7 +46,7 @@ static void changes_are_listed_in_order(void **state)
     expect_diff(MAP(""), MAP(""), 9, "[]");
 }
 
-static void another_hall_or_too_much_is_no_delta(void **state)
+static void another_hall_or_too_many_changes_is_no_delta(void **state)
 {
     (void)state;
     expect_diff(MAP(SEAT("1", "A", "held")), MAP(SEAT("2", "A", "held")), 9, NULL);
@@ -54,7 +55,7 @@ static void another_hall_or_too_much_is_no_delta(void **state)
                 MAP(SEAT("1", "A", "sold") "," SEAT("2", "A", "sold")), 1, NULL);
 }
 
-static void names_cannot_pass_for_seats(void **state)
+static void names_are_not_taken_for_seats(void **state)
 {
     (void)state;
     struct seat_list out =
@@ -65,7 +66,7 @@ static void names_cannot_pass_for_seats(void **state)
     seat_list_clear(&out);
 }
 
-static void what_is_cut_off_is_refused(void **state)
+static void a_cut_off_map_is_refused(void **state)
 {
     (void)state;
     const char map[] = MAP(SEAT("1", "A", "available"));
@@ -82,9 +83,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(changes_are_listed_in_order),
-        cmocka_unit_test(another_hall_or_too_much_is_no_delta),
-        cmocka_unit_test(names_cannot_pass_for_seats),
-        cmocka_unit_test(what_is_cut_off_is_refused),
+        cmocka_unit_test(another_hall_or_too_many_changes_is_no_delta),
+        cmocka_unit_test(names_are_not_taken_for_seats),
+        cmocka_unit_test(a_cut_off_map_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
