@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Browser, DESKTOP } from '../fixtures/browser.mjs';
-import { many, waitUntil } from '../fixtures/index.mjs';
+import { many, pause, waitUntil } from '../fixtures/index.mjs';
 import { World, live, showing } from './wait_scenes.mjs';
 
 let world, browser;
@@ -249,7 +249,7 @@ test('where sockets are blocked it polls, and is let in all the same', async () 
       readyState = 3;
 
       constructor() {
-        setTimeout(() => this.onclose?.({}), 10);
+        queueMicrotask(() => this.onclose?.({}));
       }
 
       close() {}
@@ -368,7 +368,7 @@ test('a position that was shown by the socket does not rise with a reload', asyn
     requestAnimationFrame(look);
   });
   await far.page.route('**/wait.js', async (route) => { // slowly, so that the page is seen without it
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await pause(500, 'a slow network');
     await route.continue();
   });
   await far.page.reload();

@@ -5,18 +5,17 @@
 // sold out, no place is lost, no order broken, nobody is over the limit, no seat is sold twice,
 // and the money taken is that of the seats sold, though the payment provider is unreliable as well.
 //
-// CHAOS_KILLS (10) and CHAOS_SEED (1) make it longer, or another one.
+// CHAOS_KILLS (10) makes it longer, TIKETI_SEED (1) another one.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import {
-  Organizer, Postgres, Provider, Redis, SECRETS, SLOW, Server, privateFolder, removeFolder, runTiketi, sleep, waitUntil,
+  Organizer, Postgres, Provider, Redis, SECRETS, SLOW, Server, privateFolder, removeFolder, dice, pause, runTiketi, seedOf, waitUntil,
 } from '../fixtures/index.mjs';
 
 const KILLS = Number(process.env.CHAOS_KILLS ?? 10);
-const SEED = Number(process.env.CHAOS_SEED ?? 1);
 // A killed process leaves no sanitizer's report, so nothing would be learned for the time it takes.
 const skip = process.env.TIKETI_SAN ? 'kill -9 leaves no report of a sanitizer' : false;
 const KEPT = { overAdmissions: 0, orderBreaks: 0, lostPlaces: 0, risenPositions: 0, doubleSales: 0, unmatchedMoney: 0, chargedForNothing: 0 };
@@ -34,11 +33,6 @@ after(async () => {
   removeFolder(folder);
 });
 
-// Park and Miller's minimal standard generator: the same order of deaths for the same seed.
-function* numbers(seed) {
-  for (let state = seed; ; yield state) state = (state * 48271) % 2147483647;
-}
-
 // The roles as processes of their own: one api, one gateway, two processors.
 async function pods(t, env = {}) {
   const database = await postgres.migrated();
@@ -55,11 +49,11 @@ async function openSale(api, settings) {
   return event.id;
 }
 
-async function rehearse({ all: { api: [api], gateway: [gateway] }, database }, args) {
-  const file = join(folder, `${Math.random()}.json`);
+async function rehearse({ all: { api: [api], gateway: [gateway] }, database }, id, args) {
+  const file = join(folder, `${id}.json`);
   const env = { ...SECRETS, HTTP_PORT: api.port, WS_PORT: gateway.wsPort, REDIS_URL: redis.url, DATABASE_URL: database.url, LOG_LEVEL: 'warn' };
   const provider = await Provider.start({ server: api, args: ['--late', 0.1, '--late-by', '1s..3s', '--repeat', 0.1, '--lose', 0.05] });
-  const run = await runTiketi(['crowd', '--json', file, '--provider', provider.url, '--max-time', `${240 * SLOW}s`, '--url', api.url, '--ws', gateway.wsUrl, ...args], env,
+  const run = await runTiketi(['crowd', '--json', file, '--event', id, '--provider', provider.url, '--max-time', `${240 * SLOW}s`, '--url', api.url, '--ws', gateway.wsUrl, ...args], env,
     { timeoutMs: 300000 * SLOW, expect: null }).finally(() => provider.stop());
   return { ...run, report: JSON.parse(readFileSync(file, 'utf8')) };
 }
@@ -70,26 +64,26 @@ test(`each role is killed ${KILLS} times or more during a sale: nobody loses any
   const fleet = await pods(t);
   const seats = 30 * KILLS;
   const id = await openSale(fleet.all.api[0], { threshold: 8, grid: { rows: KILLS, seatsPerRow: 30 } });
-  const random = numbers(SEED);
+  const roll = dice(seedOf(t, 1));
   const kills = { api: 0, gateway: 0, processor: 0 };
   let selling = true;
   const killing = (async () => {
-    await sleep(1500);
+    await waitUntil(() => redis.cli('SCARD', `active:{${id}}`).then(Number), 15000, 'the first buyers inside');
     while (selling) {
       // Of the roles that died least often, one by lot.
       const least = Math.min(...Object.values(kills));
       const candidates = Object.keys(kills).filter((role) => kills[role] === least);
-      const role = candidates[random.next().value % candidates.length];
-      const server = fleet.all[role][random.next().value % fleet.all[role].length];
+      const role = roll.any(candidates);
+      const server = roll.any(fleet.all[role]);
       await server.kill();
       kills[role] += 1;
-      await sleep(random.next().value % 200);
+      await pause(roll.below(200), 'how long it is gone');
       await server.start();
-      await sleep(200 + (random.next().value % 300));
+      await pause(200 + roll.below(300), 'how long all are there');
     }
   })();
-  const { report, stdout, code } = await rehearse(fleet, [
-    '--event', id, '--users', String(seats + 100), '--arrive', '3s', '--buy', '1', '--abandon', '0', '--think', '300ms..1s',
+  const { report, stdout, code } = await rehearse(fleet, id, [
+    '--users', String(seats + 100), '--arrive', '3s', '--buy', '1', '--abandon', '0', '--think', '300ms..1s',
   ]).finally(() => {
     selling = false;
   });
@@ -105,14 +99,15 @@ test(`each role is killed ${KILLS} times or more during a sale: nobody loses any
 test('Redis is restarted with its append-only file in mid-sale, once asked and once killed', { timeout: 400000, skip }, async (t) => {
   const fleet = await pods(t);
   const id = await openSale(fleet.all.api[0], { threshold: 8, grid: { rows: 5, seatsPerRow: 20 } });
+  const sold = async () => (await fleet.database.query("SELECT FROM reservations WHERE status = 'confirmed'")).length;
   const restarting = (async () => {
-    await sleep(3000);
+    await waitUntil(async () => (await sold()) >= 20, 60000, 'twenty sales');
     await redis.restart('SIGTERM');
-    await sleep(3000);
+    await waitUntil(async () => (await sold()) >= 60, 60000, 'sixty sales');
     await redis.restart('SIGKILL');
   })();
-  const { report, stdout, code } = await rehearse(fleet, [
-    '--event', id, '--users', '160', '--arrive', '2s', '--buy', '1', '--abandon', '0', '--think', '300ms..1500ms',
+  const { report, stdout, code } = await rehearse(fleet, id, [
+    '--users', '160', '--arrive', '2s', '--buy', '1', '--abandon', '0', '--think', '300ms..1500ms',
   ]);
   await restarting;
   assert.deepEqual(report.broken, KEPT, stdout);

@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 import {
-  Organizer, Postgres, Provider, Redis, SECRETS, SLOW, Server, privateFolder, removeFolder, runTiketi, sleep, waitUntil,
+  Organizer, Postgres, Provider, Redis, SECRETS, SLOW, Server, privateFolder, removeFolder, runTiketi, waitUntil,
 } from '../fixtures/index.mjs';
 
 const KEPT = { overAdmissions: 0, orderBreaks: 0, lostPlaces: 0, risenPositions: 0, doubleSales: 0, unmatchedMoney: 0, chargedForNothing: 0 };
@@ -51,8 +51,9 @@ const environment = (server) => ({
   ...SECRETS, HTTP_PORT: server.port, WS_PORT: server.wsPort, REDIS_URL: redis.url, DATABASE_URL: database.url, LOG_LEVEL: 'warn',
 });
 
+let runs = 0;
 async function rehearse(server, args, { env = {}, expect = 0, unreliable = [] } = {}) {
-  const file = join(folder, `${Math.random()}.json`);
+  const file = join(folder, `${++runs}.json`);
   const provider = await Provider.start({ server, args: unreliable });
   const run = await runTiketi(['crowd', '--json', file, '--provider', provider.url, '--max-time', `${60 * SLOW}s`, ...args], { ...environment(server), ...env },
     { timeoutMs: 90000 * SLOW, expect: null }).finally(() => provider.stop());
@@ -144,7 +145,8 @@ test('the server is killed three times: nobody loses his place', async (t) => {
   let selling = true;
   const killing = (async () => {
     for (let i = 0; i < 3 && selling; i++) {
-      await sleep(1000);
+      await waitUntil(async () => !selling || (await sold()) >= 5 + 15 * i, 60000, 'sales');
+      if (!selling) return;
       await server.kill();
       await server.start();
     }
@@ -167,7 +169,8 @@ test('the provider\'s calls come late, twice, never, and in any order, and the s
   let selling = true;
   const killing = (async () => {
     for (let i = 0; i < 3 && selling; i++) {
-      await sleep(1500);
+      await waitUntil(async () => !selling || (await sold()) >= 5 + 15 * i, 60000, 'sales');
+      if (!selling) return;
       await server.kill();
       await server.start();
     }

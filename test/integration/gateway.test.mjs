@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 import {
-  Client, Organizer, Postgres, Redis, Server, Socket, SLOW, decode, jwt, many, sleep, uniqueId, waitUntil,
+  Client, Organizer, Postgres, Redis, Server, Socket, SLOW, decode, jwt, many, pause, staysTrueFor, uniqueId, waitUntil,
 } from '../fixtures/index.mjs';
 
 let redis;
@@ -85,10 +85,10 @@ test('every tab of a buyer is told, once, and nobody hears of anybody else', asy
   await entry(tab);
   await buyers[0].client.leave(id);
   await entry(buyers[1].socket);
-  await sleep(1500);
-  assert.equal(tab.all('queue-entry-allowed').length, 1);
-  for (const [index, { socket, sub }] of buyers.entries()) {
-    assert.equal(socket.all('queue-entry-allowed').length, index < 2 ? 1 : 0);
+  const told = (socket) => socket.all('queue-entry-allowed').length;
+  await staysTrueFor(1500, () => told(tab) === 1 && buyers.every(({ socket }, index) => told(socket) === (index < 2 ? 1 : 0)),
+    'the first two and the second tab are told once, the others are not');
+  for (const { socket, sub } of buyers) {
     const heard = JSON.stringify(socket.messages.map(({ payload }) => [payload, payload?.ticket && decode(payload.ticket), payload?.pass && decode(payload.pass)]));
     for (const other of buyers) assert.equal(heard.includes(other.sub), other.sub === sub, `${sub} heard of ${other.sub}`);
   }
@@ -113,7 +113,7 @@ test('a shown position never rises, also after a reload', async (t) => {
     t.after(() => socket.drop());
     socket.join(last.client, id);
     if (threshold < 61) assert.ok((await position(socket)).payload.position <= shown.position);
-    await sleep(1200);
+    if (threshold < 61) await waitUntil(() => socket.all('queue-position').at(-1).payload.position === count + 1 - threshold, 10000, 'the position after that');
   }
   for (const { socket } of buyers) {
     await entry(socket, 10000);
@@ -324,15 +324,14 @@ test('numbers are sent when they change, at most once a second', async (t) => {
   const { socket } = await visitor(t, server, id);
   await many(Array.from({ length: 40 }, (_, i) => i), 4, async () => {
     await new Client(server, { sub: uniqueId() }).check(id);
-    await sleep(100);
+    await pause(100, 'joins for about a second');
   });
   const last = await waitUntil(() => socket.all('queue-updated').find(({ payload }) => payload.queueSize === 39), 15000, 'the last numbers');
   assert.deepEqual(last.payload, { eventId: id, queueSize: 39, currentUsers: 2, threshold: 2 });
   const before = socket.all('queue-updated').length;
   // As a rate: one that was late on its way here may be close to the next.
   assert.ok((before - 1) * 950 <= performance.now() - began, `${before} within ${performance.now() - began} ms`);
-  await sleep(2500);
-  assert.equal(socket.all('queue-updated').length, before, 'nothing changed, nothing sent');
+  await staysTrueFor(2500, () => socket.all('queue-updated').length === before, 'nothing changed, nothing sent');
 });
 
 test('a stopping process tells its sockets when to come back, and another takes them', async (t) => {
@@ -417,7 +416,8 @@ test('who waits on an open socket without a word is never silent: he enters in h
     for (const { socket } of buyers) await position(socket);
     return { organizer, id, buyers };
   }));
-  await sleep(10000);
+  await staysTrueFor(10000, async () => (await Promise.all(sales.map(({ id }) => redis.cli('HGET', `stats:{${id}}`, 'parked')))).every((parked) => parked === null),
+    'nobody is parked');
   for (const { organizer, id, buyers } of sales) {
     await organizer.patch(id, { threshold: 5 });
     for (const { socket } of buyers) await entry(socket, 10000);
@@ -436,7 +436,7 @@ test('right after his entry, no pod says that he waits', async (t) => {
   for (const { socket } of buyers) await position(socket);
   await waitUntil(async () => (await server.metric(`tiketi_queue_size{eventId="${id}"}`)) === 12, 10000, 'the index');
   for (const { client } of buyers) await client.status(id); // whoever asks knows: he waits
-  await sleep(1200); // … and Redis has said so itself
+  await pause(1200, 'the pod tells Redis of them once a second, and hears the same: they wait');
   await organizer.patch(id, { threshold: 12 });
   const words = await Promise.all(buyers.map(async ({ client, socket }) => {
     await entry(socket, 10000);
@@ -463,9 +463,8 @@ test('an answer from when he still waited does not take his entry back', async (
   socket.join(client, id);
   await busy;
   await entry(socket, 10000);
-  await sleep(2500);
-  assert.equal(socket.all('queue-entry-allowed').length, 1);
-  assert.equal(socket.messages.at(-1).event === 'queue-position', false);
+  await staysTrueFor(2500, () => socket.all('queue-entry-allowed').length === 1 && socket.messages.at(-1).event !== 'queue-position',
+    'one entry, and no position after it');
 });
 
 test('an entry whose reservation does not fit into a message is told without it', async (t) => {
@@ -491,8 +490,7 @@ test('pongs and heartbeats by the thousand cost Redis no more than one in a whil
   const zadds = async () => Number(/cmdstat_zadd:calls=(\d+)/.exec(await redis.client.info('commandstats'))[1]);
   const before = await zadds();
   for (let i = 0; i < 5000; i++) socket.raw.pong('t');
-  await sleep(2500);
-  assert.ok((await zadds()) - before < 25, `${(await zadds()) - before} signs`);
+  await staysTrueFor(2500, async () => (await zadds()) - before < 25, 'fewer than 25 writes to Redis');
   assert.equal(socket.raw.readyState, 1);
 });
 

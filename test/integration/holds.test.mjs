@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { Agent } from 'node:http';
 import { after, afterEach, before, test } from 'node:test';
-import { Client, Organizer, Postgres, Redis, SLOW, Server, atEnd, many, pay, waitUntil } from '../fixtures/index.mjs';
+import { Client, Organizer, Postgres, Redis, SLOW, Server, atEnd, dice, many, pay, seedOf, waitUntil } from '../fixtures/index.mjs';
 import { Sql } from './sql_support.mjs';
 
 const BUYERS = process.env.TIKETI_SAN ? 200 : 1000;
@@ -54,8 +54,6 @@ async function inside(started, event, names) {
 
 const named = (count, name = 'b') => Array.from({ length: count }, (_, i) => `${name}${i}`);
 const seatIds = async (server, event) => (await server.get(`/api/seats/${event.id}`)).body.seats.map((seat) => seat.id);
-const any = (list) => list[Math.floor(Math.random() * list.length)];
-const shuffled = (list) => list.map((item) => [Math.random(), item]).sort(([x], [y]) => x - y).map(([, item]) => item);
 
 function reserve(buyer, order, { key, server = buyer.server } = {}) {
   return server.post('/api/reservations', { json: order, agent: server.agent, timeoutMs: 30000,
@@ -81,7 +79,8 @@ async function wholeAgain(database, event, seats) {
   assert.deepEqual({ live, held }, { live: 0, held: 0 }, 'nothing of a hold is left');
 }
 
-test(`${BUYERS} buyers, ${BUYERS} seats, by seat and by best available on two processes: each gets exactly one`, { timeout: 600000 }, async () => {
+test(`${BUYERS} buyers, ${BUYERS} seats, by seat and by best available on two processes: each gets exactly one`, { timeout: 600000 }, async (t) => {
+  const seed = seedOf(t);
   const database = await postgres.migrated();
   const started = await pods(database);
   const event = await new Organizer(started[0]).sale({ threshold: BUYERS, autoHold: 0, maxSeats: 1, grid: { rows: BUYERS / 50, seatsPerRow: 50 } });
@@ -95,9 +94,10 @@ test(`${BUYERS} buyers, ${BUYERS} seats, by seat and by best available on two pr
     return answer.status === 201 ? answer.body : undefined;
   };
   const got = await many(buyers, WIDTH, async (buyer, i) => {
+    const roll = dice(seed + i);
     // Half of them point at seats, everybody at the same ones first; who loses five times takes the best there is.
     for (let tries = 0; i % 2 === 0 && tries < 5; tries++) {
-      const mine = await attempt(buyer, { eventId: event.id, seatIds: [tries < 2 ? seats[Math.floor(Math.random() * 60)] : any(seats)] });
+      const mine = await attempt(buyer, { eventId: event.id, seatIds: [tries < 2 ? seats[roll.below(60)] : roll.any(seats)] });
       if (mine) return mine;
     }
     for (;;) {
@@ -108,8 +108,9 @@ test(`${BUYERS} buyers, ${BUYERS} seats, by seat and by best available on two pr
   assert.equal(new Set(got.map((reservation) => reservation.seats[0].id)).size, BUYERS, 'every seat once');
   await sound(database);
   // Swaps while there is nothing free: all are refused, and nobody loses what he has.
-  await many(shuffled(buyers).slice(0, 200), WIDTH, async (buyer) => {
-    const order = Math.random() < 0.5 ? { quantity: 1 } : { seatIds: [any(seats)] };
+  await many(dice(seed).shuffled(buyers).slice(0, 200), WIDTH, async (buyer, i) => {
+    const roll = dice(seed + i);
+    const order = roll.chance(0.5) ? { quantity: 1 } : { seatIds: [roll.any(seats)] };
     const answer = await reserve(buyer, { eventId: event.id, ...order });
     assert.ok([201, 409].includes(answer.status), answer.text); // 201: his own seat again
   });
@@ -122,7 +123,7 @@ test(`${BUYERS} buyers, ${BUYERS} seats, by seat and by best available on two pr
       const answer = await buyer.post(`/api/reservations/${id}/cancel`, { agent: buyer.server.agent });
       assert.equal(answer.status, 200, answer.text);
     } else if (i % 3 === 1) {
-      const answer = await reserve(buyer, { eventId: event.id, seatIds: [any(seats)] });
+      const answer = await reserve(buyer, { eventId: event.id, seatIds: [dice(seed + i).any(seats)] });
       assert.ok([201, 409].includes(answer.status), answer.text);
     }
   });
@@ -134,16 +135,18 @@ test(`${BUYERS} buyers, ${BUYERS} seats, by seat and by best available on two pr
   assert.equal(await deadlocks(database), 0);
 });
 
-test('groups of one to four: side by side, no seat twice, and the hall is whole afterwards', { timeout: 300000 }, async () => {
+test('groups of one to four: side by side, no seat twice, and the hall is whole afterwards', { timeout: 300000 }, async (t) => {
+  const seed = seedOf(t);
   const database = await postgres.migrated();
   const started = await pods(database);
   const event = await new Organizer(started[0]).sale({ threshold: 1000, autoHold: 0, maxSeats: 4, grid: { rows: 20, seatsPerRow: 20 } });
   const buyers = await inside(started, event, named(300, 'g'));
   const seats = await seatIds(started[0], event);
   await many(buyers, WIDTH, async (buyer, i) => {
+    const roll = dice(seed + i);
     for (let tries = 0; tries < 4; tries++) {
-      const at = Math.floor(Math.random() * (seats.length - 4));
-      const answer = await reserve(buyer, { eventId: event.id, ...(i % 2 ? { quantity: 1 + (i % 4) } : { seatIds: shuffled(seats.slice(at, at + 1 + (i % 4))) }) });
+      const at = roll.below(seats.length - 4);
+      const answer = await reserve(buyer, { eventId: event.id, ...(i % 2 ? { quantity: 1 + (i % 4) } : { seatIds: roll.shuffled(seats.slice(at, at + 1 + (i % 4))) }) });
       assert.ok([201, 409].includes(answer.status), `${answer.status} ${answer.text}`);
       if (answer.status === 201 && i % 2) {
         const [first] = answer.body.seats;
@@ -227,20 +230,20 @@ test('a hold is swapped, paid for and cancelled at once: one of them wins, and t
 
 // What a patient client does: repeats with the same key until the answer is clear.
 async function persist(buyer, order, key, deadlineMs = 120000) {
-  const until = Date.now() + deadlineMs * SLOW;
-  for (let at = 0; Date.now() < until; at++) {
-    const answer = await reserve(buyer, order, { key, server: servers[at % servers.length] }).catch((error) => ({ status: 0, text: String(error) }));
+  let at = 0;
+  return waitUntil(async () => {
+    const answer = await reserve(buyer, order, { key, server: servers[at++ % servers.length] }).catch((error) => ({ status: 0, text: String(error) }));
     if (answer.status >= 200 && answer.status < 500) return answer;
-    assert.ok([0, 503].includes(answer.status), `${answer.status} ${answer.text}`);
-    if (answer.status === 503) assert.ok(answer.headers['retry-after'], 'told when to come again');
-    await new Promise((done) => setTimeout(done, 100 + Math.random() * 200));
-  }
-  throw new Error('no clear answer');
+    const wrong = (why) => Object.assign(new Error(`${why}: ${answer.status} ${answer.text}`), { final: true });
+    if (![0, 503].includes(answer.status)) throw wrong('no buyer may see this');
+    if (answer.status === 503 && !answer.headers['retry-after']) throw wrong('not told when to come again');
+    return undefined;
+  }, deadlineMs, 'a clear answer');
 }
 
 // 300 buyers keep swapping with keys while `trouble` happens; afterwards every answer given is still the
 // answer to its key, and what the last one said is what the buyer has.
-async function through(database, trouble, { read = database } = {}) {
+async function through(t, database, trouble, { read = database } = {}) {
   const started = await pods(database, { DB_TIMEOUT_MS: 2000 });
   const event = await new Organizer(started[0]).sale({ threshold: 1000, autoHold: 0, maxSeats: 2, idleTimeoutMs: 3600000, grid: { rows: 20, seatsPerRow: 50 } });
   const buyers = await inside(started, event, named(300, 'p'));
@@ -267,7 +270,7 @@ async function through(database, trouble, { read = database } = {}) {
   const ids = created.map(({ answer }) => answer.body.id);
   const [{ n }] = await read.query('SELECT count(*)::int AS n FROM reservations WHERE id = ANY ($1::uuid[])', [ids]);
   assert.equal(n, new Set(ids).size, 'every answered hold is there');
-  await many(shuffled(created).slice(0, 200), 32, async ({ buyer, order, key, answer }) => {
+  await many(dice(seedOf(t)).shuffled(created).slice(0, 200), 32, async ({ buyer, order, key, answer }) => {
     const again = await persist(buyer, order, key); // the other process may still be on its way back
     assert.equal(again.status, 200, again.text);
     assert.deepEqual(again.body, answer.body, 'the same answer to the same key');
@@ -284,19 +287,19 @@ async function through(database, trouble, { read = database } = {}) {
 }
 
 for (const signal of ['SIGINT', 'SIGQUIT']) {
-  test(`PostgreSQL is restarted (${signal}) in the middle of it: commits outlive, every buyer gets a clear answer`, { timeout: 300000 }, async () => {
-    await through(await postgres.migrated(), () => postgres.restart(signal));
+  test(`PostgreSQL is restarted (${signal}) in the middle of it: commits outlive, every buyer gets a clear answer`, { timeout: 300000 }, async (t) => {
+    await through(t, await postgres.migrated(), () => postgres.restart(signal));
   });
 }
 
 for (const [name, end] of [['is killed', (primary) => primary.halt('SIGQUIT')], ['hangs', (primary) => primary.pause()]]) {
-  test(`the primary ${name} and its standby is promoted in the middle of it: nothing answered is lost`, { timeout: 300000 }, async () => {
+  test(`the primary ${name} and its standby is promoted in the middle of it: nothing answered is lost`, { timeout: 300000 }, async (t) => {
     const primary = await Postgres.start();
     const standby = await primary.standby();
     try {
       const database = await primary.migrated();
       await primary.synchronous();
-      await through({ ...database.among(primary, standby), query: (...args) => database.query(...args) }, async () => {
+      await through(t, { ...database.among(primary, standby), query: (...args) => database.query(...args) }, async () => {
         await end(primary);
         await standby.promote();
       }, { read: database.on(standby) });

@@ -6,7 +6,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Client, Organizer, Postgres, Redis, Server, Socket, many, sleep, waitUntil } from '../fixtures/index.mjs';
+import { Client, Organizer, Postgres, Redis, Server, Socket, many, waitUntil } from '../fixtures/index.mjs';
 
 let redis, postgres, database;
 
@@ -192,7 +192,9 @@ test('Redis lost everything and its clock was behind for a while: what was writt
   await redis.cli('FLUSHALL');
   await free(event.id, 19, 'known again');
   await waitUntil(async () => (await redis.cli('GET', key('lease', event.id))) !== null, 10000, 'the lease');
-  await sleep(2000); // the consumer has asked where its cursor is
+  const reads = async () => (await redis.commandStats()).exists; // each read of the log looks for it first
+  const before = await reads();
+  await waitUntil(async () => (await reads()) > before + 5, 15000, 'the consumer to read from its cursor');
   const write = (transaction, id, buyer) => transaction.xadd(key('log', event.id), id, 'kind', 'left', 'buyer', buyer, 'place', 7, 'epoch', 1,
     'at', 1, 'inside', 0, 'threshold', 50, 'n', 1);
   await write(write(redis.client.multi(), `${Number(consumed.split('-')[0]) - 5000}-0`, 'u:low'), '*', 'u:high').exec();

@@ -6,7 +6,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Client, sleep, stage, waitUntil } from '../fixtures/index.mjs';
+import { Client, pause, stage, waitUntil } from '../fixtures/index.mjs';
 
 const { redis, server, organizer } = await stage({ env: { QUEUE_PROCESSOR_INTERVAL: 60000 } });
 
@@ -30,7 +30,7 @@ test('10,000 polls add no Redis command beyond one seen batch a second', { timeo
   const poll = (buyer) => buyer.status(event.id, { headers: { 'x-tiketi-ticket': buyer.ticket } });
   for (const buyer of buyers) assert.equal((await poll(buyer)).body.status, 'queued');
 
-  const idle = await commands(() => sleep(3000));
+  const idle = await commands(() => pause(3000, 'so long it is measured'));
   let position = 0;
   const busy = await commands(async () => {
     for (let round = 0; round < 100; round++) {

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 import {
-  Client, Organizer, Postgres, Redis, Server, SLOW, many, sleep, uniqueId, waitUntil,
+  Client, Organizer, Postgres, Redis, Server, SLOW, many, pause, staysTrueFor, uniqueId, waitUntil,
 } from '../fixtures/index.mjs';
 
 let redis;
@@ -67,7 +67,7 @@ test('the lease of a killed holder is taken over within five seconds, whatever t
   const [first] = await joinMany(web, id, 3, 1);
   const lease = await waitUntil(() => leaseOf(id), 15000, 'a lease');
   await serve(t, { roles: 'processor', env: { QUEUE_PROCESSOR_INTERVAL: 60000 } });
-  await sleep(1500);
+  await staysTrueFor(1500, async () => (await leaseOf(id)) === lease, 'the lease stays with its holder');
   await first.leave(id); // a slot is free, and the next tick is nearly a minute away
   assert.equal(await leaseOf(id), lease);
   const killed = performance.now();
@@ -101,8 +101,7 @@ test('a changed interval is obeyed at once', async (t) => {
   const [first] = await joinMany(server, id, 3, 1);
   await waitUntil(() => redis.cli('EXISTS', key('index', id)), 15000, 'the holder at work');
   await first.leave(id);
-  await sleep(1000);
-  assert.equal(await waiting(id), 2);
+  await staysTrueFor(1000, async () => (await waiting(id)) === 2, 'two wait');
   await organizer.patch(id, { intervalMs: 200 });
   await waitUntil(async () => (await waiting(id)) === 1, 15000, 'the next tick');
 });
@@ -127,7 +126,7 @@ test('admitting by hand puts off no regular tick', async (t) => {
   while ((await waiting(id)) > 0 && Date.now() < until) {
     await organizer.act(id, 'admit', { count: 1 });
     byHand++;
-    await sleep(500);
+    await pause(500, 'the pace of the organizer: faster than the ticks');
   }
   assert.equal(await waiting(id), 0, `only by hand: ${byHand}`);
   await assertOrderly(id, 60);
@@ -163,8 +162,7 @@ test('when an event opens, by hand or by its time, a tick comes at once', async 
   await organizer.act(id, 'pause');
   await waitUntil(async () => (await redis.cli('HGET', key('config', id), 'status')) === 'paused', 15000, 'the pause');
   await organizer.patch(id, { threshold: 5 });
-  await sleep(1500);
-  assert.equal(await waiting(id), 5);
+  await staysTrueFor(1500, async () => (await waiting(id)) === 5, 'all wait while it is paused');
   await organizer.act(id, 'resume');
   await waitUntil(async () => (await waiting(id)) === 0, 15000, 'all to be let in');
   const opensAt = new Date(Date.now() + 5000).toISOString();
@@ -183,12 +181,12 @@ test('one broken event never stops another', async (t) => {
   const [first] = await joinMany(server, sound.id, 3, 1);
   await redis.cli('DEL', key('queue', broken.id));
   await redis.cli('SET', key('queue', broken.id), 'not a sorted set');
-  await sleep(1500);
+  const troubled = () => server.logs.some(({ level, event }) => level === 'error' && event === broken.id);
+  await waitUntil(troubled, 15000, 'the trouble to be logged');
   await first.leave(sound.id);
   await waitUntil(async () => (await waiting(sound.id)) === 1, 15000, 'the sound event to go on');
   const ticks = await server.metric('tiketi_ticks_total');
   await waitUntil(async () => (await server.metric('tiketi_ticks_total')) > ticks + 5, 15000, 'more ticks');
-  assert.ok(server.logs.some(({ level, event }) => level === 'error' && event === broken.id), 'the trouble is logged');
   assert.ok(server.logs.filter(({ event }) => event === broken.id).length < 20, 'but not over and over');
   await redis.cli('DEL', key('queue', broken.id));
   const buyers = await joinMany(server, broken.id, 2, 1);
@@ -230,9 +228,8 @@ test('a holder stopped in mid-tick and continued after the takeover changes noth
   await waitUntil(async () => (await leaseOf(id)) && (await leaseOf(id)) !== lease, 15000, 'the takeover');
   await one.resume();
   await waitUntil(async () => (await waiting(id)) === 0, 20000, 'everyone to be let in');
-  await sleep(1500);
-  const now = await leaseOf(id);
-  assert.ok(Number(now.split(':')[0]) > Number(lease.split(':')[0]));
+  const fence = (text) => Number(text.split(':')[0]);
+  await staysTrueFor(1500, async () => fence(await leaseOf(id)) > fence(lease) && (await inside(id)) === count, 'the new holder has the lease, everyone is inside');
   await assertOrderly(id, count - 1);
   await waitUntil(() => one.logs.some(({ msg, message }) => /lease lost/.test(msg ?? message)), 15000, 'the old holder to notice');
 });

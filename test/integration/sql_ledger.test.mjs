@@ -4,6 +4,7 @@
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
+import { dice, seedOf } from '../fixtures/index.mjs';
 import { startSql } from './sql_support.mjs';
 
 let server;
@@ -302,7 +303,7 @@ test('500 entries at once come in rows of fifty buyers; pages of 20,000 consumed
   assert.ok(performance.now() - began < 10000, 'a page does not read all that follows it');
 });
 
-test('consuming beside buyers who hold, swap, cancel and pay: no deadlock, nothing broken', async () => {
+test('consuming beside buyers who hold, swap, cancel and pay: no deadlock, nothing broken', async (t) => {
   await sql.event('h1', { rows: 4, perRow: 25, holdMs: 40, maxSeats: 2 });
   const seats = (await sql.map('h1')).seats.map((seat) => seat.id);
   const log = new Log('h1');
@@ -312,25 +313,27 @@ test('consuming beside buyers who hold, swap, cancel and pay: no deadlock, nothi
   let stop = false;
   const seen = {};
   const note = (outcome) => (seen[outcome] = (seen[outcome] ?? 0) + 1);
-  const any = (list) => list[Math.floor(Math.random() * list.length)];
-  const buyer = async () => {
+  const seed = seedOf(t);
+  const buyer = async (_, i) => {
+    const roll = dice(seed + 1 + i);
     while (!stop) {
-      const who = any(buyers);
-      const order = Math.random() < 0.5 ? { quantity: 1 + Math.floor(Math.random() * 2) }
-        : { seats: [...new Set([any(seats), any(seats)])] };
+      const who = roll.any(buyers);
+      const order = roll.chance(0.5) ? { quantity: 1 + roll.below(2) }
+        : { seats: [...new Set([roll.any(seats), roll.any(seats)])] };
       const { outcome, body } = await sql.hold('h1', who, order);
       note(outcome);
       if (outcome !== 'created') continue;
-      if (Math.random() < 0.3) note((await sql.call('reservation_cancel', who, body.id)).outcome);
-      else if (Math.random() < 0.05) note((await sql.paid(body.id, 'p', body.id, body.totalAmount, 'EUR')).outcome);
-      if (Math.random() < 0.2) note((await sql.call('reservation_sweep', 20)).outcome);
+      if (roll.chance(0.3)) note((await sql.call('reservation_cancel', who, body.id)).outcome);
+      else if (roll.chance(0.05)) note((await sql.paid(body.id, 'p', body.id, body.totalAmount, 'EUR')).outcome);
+      if (roll.chance(0.2)) note((await sql.call('reservation_sweep', 20)).outcome);
     }
   };
   const consumer = async () => {
+    const roll = dice(seed);
     for (let round = 0; round < 30; round++) {
       const entries = [];
       for (const who of buyers) {
-        if (Math.random() < 0.5) continue;
+        if (roll.chance(0.5)) continue;
         if (places.has(who)) entries.push(log.entry('left', who, places.get(who)));
         if (places.has(who)) places.delete(who);
         else {

@@ -5,6 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
+import { dice, seedOf } from '../fixtures/index.mjs';
 import { startSql } from './sql_support.mjs';
 
 let server;
@@ -123,25 +124,26 @@ test('the slot of a buyer is freed, though his sale was taken back before anybod
   assert.deepEqual((await sql.call('reservation_unfreed', 'slot', 10)).body.reservations, []);
 });
 
-test('paid, refunded, failed, cancelled, swapped, swept and taken back, all at once', async () => {
+test('paid, refunded, failed, cancelled, swapped, swept and taken back, all at once', async (t) => {
   const seats = await sql.event('storm', { rows: 4, perRow: 10, holdMs: 30, maxSeats: 3 });
   const seen = {};
   const words = ['paid', 'paid', 'paid', 'failed', 'refunded'];
-  const any = (list) => list[Math.floor(Math.random() * list.length)];
+  const seed = seedOf(t);
   const note = (row) => (seen[row.outcome] = (seen[row.outcome] ?? 0) + 1);
   await Promise.all(Array.from({ length: 16 }, async (_, i) => {
     const buyer = `u:${i}`;
+    const roll = dice(seed + i);
     for (let round = 0; round < 40; round++) {
-      const { body, outcome } = await sql.hold('storm', buyer, Math.random() < 0.5 ? { seats: [any(seats)] } : { quantity: 1 + round % 3 });
+      const { body, outcome } = await sql.hold('storm', buyer, roll.chance(0.5) ? { seats: [roll.any(seats)] } : { quantity: 1 + round % 3 });
       if (outcome !== 'created') continue;
       const order = await begin(buyer, body);
       if (!order.reference) continue;
       const steps = [
-        () => told(body, order, any(words)), () => told(body, order, any(words)), () => told(body, order, any(words)),
+        () => told(body, order, roll.any(words)), () => told(body, order, roll.any(words)), () => told(body, order, roll.any(words)),
         () => sql.call('reservation_cancel', buyer, body.id), () => sql.call('reservation_sweep', 5),
-        () => sql.hold('storm', buyer, { seats: [any(seats)] }), () => sql.call('payment_begin', buyer, body.id, 'demo'),
+        () => sql.hold('storm', buyer, { seats: [roll.any(seats)] }), () => sql.call('payment_begin', buyer, body.id, 'demo'),
         () => sql.call('payment_refund', 'storm', body.id, 'owner'), () => sql.call('payment_refund', 'storm', body.id, 'owner'),
-      ].filter(() => Math.random() < 0.5);
+      ].filter(() => roll.chance(0.5));
       for (const row of await Promise.all(steps.map((step) => step()))) note(row);
     }
   }));

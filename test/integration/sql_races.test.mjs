@@ -5,6 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
+import { dice, seedOf, waitUntil } from '../fixtures/index.mjs';
 import { startSql } from './sql_support.mjs';
 
 let server;
@@ -21,7 +22,6 @@ after(async () => {
 
 const count = (rows) => rows.reduce((sum, { outcome }) => ({ ...sum, [outcome]: (sum[outcome] ?? 0) + 1 }), {});
 const crowd = (n, visit) => Promise.all(Array.from({ length: n }, (_, i) => visit(i)));
-const any = (list) => list[Math.floor(Math.random() * list.length)];
 
 test('200 buyers for one seat: one gets it, the others are told', async () => {
   const [seat] = await sql.event('one');
@@ -89,8 +89,9 @@ test('one payment, told twenty times at once, and for two reservations', async (
   assert.deepEqual(count(rows), { confirmed: 1, repeated: 9, 'reference-used': 10 });
 });
 
-test('confirm, cancel and swap of one hold at once: one of them wins', async () => {
+test('confirm, cancel and swap of one hold at once: one of them wins', async (t) => {
   const seats = await sql.event('trio', { rows: 3 });
+  const roll = dice(seedOf(t));
   for (let round = 0; round < 20; round++) {
     const who = `u:${round}`;
     const { body } = await sql.hold('trio', who, { quantity: 1 });
@@ -98,25 +99,27 @@ test('confirm, cancel and swap of one hold at once: one of them wins', async () 
     await Promise.all([
       sql.paid(body.id, 'p', body.id, 1000, 'EUR'),
       sql.call('reservation_cancel', who, body.id),
-      sql.hold('trio', who, { seats: [any(seats)] }),
+      sql.hold('trio', who, { seats: [roll.any(seats)] }),
       sql.call('reservation_sweep', 5),
     ]);
   }
 });
 
-test('a lapsing hold, wanted by others while its owner pays, swaps and cancels', async () => {
+test('a lapsing hold, wanted by others while its owner pays, swaps and cancels', async (t) => {
   const seats = await sql.event('lapse', { rows: 2, perRow: 5, holdMs: 15, maxSeats: 3 });
   const seen = {};
   const note = ({ outcome }) => (seen[outcome] = (seen[outcome] ?? 0) + 1);
+  const seed = seedOf(t);
   await crowd(40, async (i) => {
+    const roll = dice(seed + i);
     for (let round = 0; round < 25; round++) {
-      const list = [...new Set([any(seats), any(seats), any(seats)])].sort(() => Math.random() - 0.5);
-      const row = await sql.hold('lapse', `u:${i}`, Math.random() < 0.6 ? { seats: list } : { quantity: 1 + round % 3 });
+      const list = [...new Set([roll.any(seats), roll.any(seats), roll.any(seats)])];
+      const row = await sql.hold('lapse', `u:${i}`, roll.chance(0.6) ? { seats: list } : { quantity: 1 + round % 3 });
       note(row);
       if (row.outcome !== 'created') continue;
-      if (Math.random() < 0.3) note(await sql.call('reservation_cancel', `u:${i}`, row.body.id));
-      else if (Math.random() < 0.005) note(await sql.paid(row.body.id, 'p', row.body.id, row.body.totalAmount, 'EUR'));
-      if (Math.random() < 0.1) note(await sql.call('reservation_sweep', 3));
+      if (roll.chance(0.3)) note(await sql.call('reservation_cancel', `u:${i}`, row.body.id));
+      else if (roll.chance(0.005)) note(await sql.paid(row.body.id, 'p', row.body.id, row.body.totalAmount, 'EUR'));
+      if (roll.chance(0.1)) note(await sql.call('reservation_sweep', 3));
     }
   });
   assert.ok(seen.created > 100, JSON.stringify(seen));
@@ -135,7 +138,7 @@ test('a clear amid a batch of the admission log leaves no auto-hold behind', asy
       [event, event === 'amid2' ? '1-0' : '0-0', '2-0', JSON.stringify(entry(2))]);
     assert.deepEqual([rows[0].outcome, rows[0].held], ['consumed', 1]);
     const clearing = sql.call('event_clear', event, 'me');
-    await new Promise((done) => setTimeout(done, 200));
+    await waitUntil(async () => (await sql.rows("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%event_clear%'")).length > 0, 15000, 'the clear to wait for the batch');
     await batch.query('COMMIT');
     batch.release();
     assert.equal((await clearing).outcome, 'updated');

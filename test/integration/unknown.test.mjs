@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { Agent } from 'node:http';
 import { test } from 'node:test';
-import { Client, Server, Socket, exchange, stage, waitUntil } from '../fixtures/index.mjs';
+import { Client, Server, Socket, exchange, pause, stage, waitUntil } from '../fixtures/index.mjs';
 
 const { redis, database, server, organizer } = await stage();
 
@@ -95,7 +95,7 @@ test('an id that was nobody\'s a moment ago is an event the moment it is made', 
         tries++;
         await waitUntil(() => socket.all('seats-changed').length > 0 || socket.all('error').length > tries, 15000, 'an answer');
         if (socket.all('seats-changed').length > 0) return true;
-        await new Promise((resolve) => setTimeout(resolve, 100));
+        await pause(100, 'asks at most ten times a second');
         return false;
       }, 15000, 'the hall to be known');
       assert.ok(tries <= 6, `asked ${tries} times`);

@@ -23,6 +23,10 @@ check() {
 
 formatted() {
     status=0
+    if [ -z "$C_FILES" ]; then
+        echo 'there are no C files'
+        status=1
+    fi
     for file in $C_FILES; do
         if ! clang-format "$file" | cmp -s - "$file"; then
             echo "$file: not as .clang-format has it (make format)"
@@ -40,12 +44,15 @@ check format formatted
 check layers test/lint/layers.sh
 check sql src/sql_generation.sh
 check banned test/lint/banned.sh
+check tests test/lint/tests.sh
+check paths node test/lint/paths.mjs
 check tour test/lint/tour.sh
 check openapi openapi
 check shell shellcheck --severity=warning .ci/run src/*.sh test/*.sh test/*/*.sh
 # Two at a time; each file's findings in one piece; what passed is not checked again until it
 # or a header changes.
 check tidy "${MAKE:-make}" --no-print-directory -k -j2 -Otarget tidy
-test/lint/size.sh
+check empty test/lint/empty.sh
+check size test/lint/size.sh
 printf '%s passed, %s failed, 0 skipped\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

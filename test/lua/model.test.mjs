@@ -2,38 +2,22 @@
 //
 // Long random histories of one event, run on a real Redis and on the model (model.mjs) side by
 // side: after every call both must agree on every reply and on everyone's place. Each history is
-// made from a seed, which a failure names: SEED=n runs that one alone.
+// made from a seed, which a failure names: TIKETI_SEED=n runs that one alone.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Redis } from '../fixtures/index.mjs';
+import { Redis, TIKETI_SEED, dice, seedOf } from '../fixtures/index.mjs';
 import { Model } from './model.mjs';
 import { KEYS, Room, replay } from './room.mjs';
 
 const STEPS = 700;
-const SEEDS = process.env.SEED ? [Number(process.env.SEED)] : Array.from({ length: 12 }, (_, i) => i + 1);
+const SEEDS = TIKETI_SEED !== undefined ? [TIKETI_SEED] : Array.from({ length: 12 }, (_, i) => i + 1);
 
 let redis;
 before(async () => {
   redis = await Redis.start({ args: ['--appendonly', 'no'] });
 });
 after(() => redis.stop());
-
-// A small, fast, seeded generator (mulberry32).
-function dice(seed) {
-  let a = seed;
-  const next = () => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-  return {
-    below: (n) => Math.floor(next() * n),
-    chance: (p) => next() < p,
-    pick: (list) => list[Math.floor(next() * list.length)],
-  };
-}
 
 class History {
   constructor(seed, crowd) {
@@ -57,13 +41,13 @@ class History {
   }
 
   someBuyers(max) {
-    return Array.from({ length: 1 + this.roll.below(max) }, () => this.roll.pick(this.crowd));
+    return Array.from({ length: 1 + this.roll.below(max) }, () => this.roll.any(this.crowd));
   }
 
   // A place he had once (or one of somebody else's, or none).
   proof(buyer) {
     const own = this.proofs.get(buyer);
-    return own.length ? this.roll.pick(own.slice(-4)) : undefined;
+    return own.length ? this.roll.any(own.slice(-4)) : undefined;
   }
 
   latest(buyer) {
@@ -134,7 +118,7 @@ class History {
   }
 
   async leave() {
-    const reason = this.roll.pick(['left', 'left', 'completed']);
+    const reason = this.roll.any(['left', 'left', 'completed']);
     const buyers = this.someBuyers(4).map((buyer) => {
       const proof = this.roll.chance(0.5) ? this.proof(buyer) : undefined;
       return proof ? { buyer, place: proof.place, epoch: proof.epoch } : { buyer };
@@ -148,7 +132,7 @@ class History {
     const options = {
       admit: this.roll.chance(0.2) ? 1 + this.roll.below(5) : 0,
       known: this.roll.chance(0.5) ? this.highest : 0,
-      moves: this.roll.pick([1, 3, 10, 500]),
+      moves: this.roll.any([1, 3, 10, 500]),
     };
     const result = await this.room.promote(options);
     const { entered, idle, timeout, parked, more } = result;
@@ -162,7 +146,7 @@ class History {
 
   async stalePromote() {
     const before_ = await this.snapshot();
-    const result = await this.room.promote({ lease: this.roll.pick(['', '0:me', '1:you', `${this.room.lease} `]) });
+    const result = await this.room.promote({ lease: this.roll.any(['', '0:me', '1:you', `${this.room.lease} `]) });
     assert.equal(result.code, 'LEASE');
     assert.deepEqual(await this.snapshot(), before_);
   }
@@ -192,12 +176,12 @@ class History {
     const { roll } = this;
     const seats = roll.chance(0.3) ? 1000 : 0;
     return {
-      status: roll.pick(['open', 'open', 'open', 'open', 'paused', 'scheduled', 'sold_out', 'closed']),
-      threshold: roll.pick([0, 1, 3, 5, 10, 20]),
+      status: roll.any(['open', 'open', 'open', 'open', 'paused', 'scheduled', 'sold_out', 'closed']),
+      threshold: roll.any([0, 1, 3, 5, 10, 20]),
       surge: roll.chance(0.4) ? [[5, 12], [10, 15], [15, 4]].slice(0, 1 + roll.below(3)) : [],
       outflow: roll.chance(0.3) ? 1 + roll.below(6) : 0,
       seats,
-      autoHold: roll.pick([0, 1, 2]),
+      autoHold: roll.any([0, 1, 2]),
     };
   }
 
@@ -359,7 +343,7 @@ class History {
       ['minutePasses', 2], ['configure', 6], ['open', 4], ['clear', 1], ['freeSeats', 3], ['lose', 1], ['failover', 1],
       ['loadConsumed', 1], ['windowEnds', 6]].flatMap(([name, weight]) => Array(weight).fill(name));
     for (let i = 0; i < STEPS; i++) {
-      const name = this.roll.pick(steps);
+      const name = this.roll.any(steps);
       this.trace.push(name);
       await this[name]();
       await this.compare();
@@ -383,15 +367,15 @@ for (const seed of SEEDS) {
 }
 
 // The log alone must prove promise 1, also where the event was emptied in between.
-test('random histories replay from the log', async () => {
+test('random histories replay from the log', async (t) => {
   const room = new Room(redis.client, 'replay');
-  const roll = dice(99);
+  const roll = dice(seedOf(t, 99));
   await room.configure({ threshold: 6 });
   await room.take();
   for (let i = 0; i < 400; i++) {
     const buyers = Array.from({ length: 1 + roll.below(6) }, () => `u:${roll.below(40)}`);
     await room.join(buyers);
-    if (roll.chance(0.4)) await room.leave([roll.pick(buyers)]);
+    if (roll.chance(0.4)) await room.leave([roll.any(buyers)]);
     if (roll.chance(0.4)) await room.promote({ moves: 1 + roll.below(4) });
     if (roll.chance(0.05)) await room.configure({ threshold: roll.below(12) });
     if (roll.chance(0.01)) await room.clear(2 + i);

@@ -5,17 +5,16 @@
 // killed. Then the chain of evidence, by SQL and by the provider's own books: what was taken is what was
 // sold, and nobody without a seat was charged without a recorded refund. It is printed.
 //
-// Part of `make test-nightly`. NIGHT_USERS (10000), NIGHT_SEATS (1000), NIGHT_SEED (1).
+// Part of `make test-nightly`. NIGHT_USERS (10000), NIGHT_SEATS (1000), TIKETI_SEED (1).
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { Organizer, Postgres, Provider, Redis, SECRETS, Server, privateFolder, removeFolder, runTiketi, sleep, waitUntil } from '../fixtures/index.mjs';
+import { Organizer, Postgres, Provider, Redis, SECRETS, Server, privateFolder, removeFolder, runTiketi, seedOf, waitUntil } from '../fixtures/index.mjs';
 
 const USERS = Number(process.env.NIGHT_USERS ?? 10000);
 const SEATS = Number(process.env.NIGHT_SEATS ?? 1000);
-const SEED = Number(process.env.NIGHT_SEED ?? 1);
 
 let redis, postgres, folder;
 
@@ -49,7 +48,8 @@ const MUST_BE_NONE = {
   'buyers over their limit': `SELECT count(*)::int AS n FROM (SELECT buyer FROM reservations WHERE event_id = $1 AND status = 'confirmed' GROUP BY 1 HAVING sum(seat_count) > 4) AS x`,
 };
 
-test(`${USERS} buyers, ${SEATS} seats, a provider that is late, repeats and loses, three kill -9`, { timeout: 1500000 }, async () => {
+test(`${USERS} buyers, ${SEATS} seats, a provider that is late, repeats and loses, three kill -9`, { timeout: 1500000 }, async (t) => {
+  const seed = seedOf(t, 1);
   const database = await postgres.migrated();
   const start = (roles) => Server.start({ redis, database, roles });
   const [web, spare, gateway, processor, second] = await Promise.all([start('api'), start('api'), start('gateway'), start('processor'), start('processor')]);
@@ -58,13 +58,14 @@ test(`${USERS} buyers, ${SEATS} seats, a provider that is late, repeats and lose
     grid: { rows: Math.ceil(SEATS / 40), seatsPerRow: 40 } });
   const [{ seats }] = await database.query('SELECT count(*)::int AS seats FROM seats WHERE event_id = $1', [event.id]);
   await waitUntil(() => redis.cli('EXISTS', `free:{${event.id}}`).then(Number), 10000, 'the count of free seats');
-  const provider = await Provider.start({ server: spare, args: ['--late', 0.1, '--late-by', '3s..10s', '--repeat', 0.1, '--lose', 0.05, '--seed', SEED] });
+  const provider = await Provider.start({ server: spare, args: ['--late', 0.1, '--late-by', '3s..10s', '--repeat', 0.1, '--lose', 0.05, '--seed', seed] });
 
   let running = true;
   const deaths = [];
   const killing = (async () => {
     for (const server of [processor, web, gateway]) {
-      await sleep(4000);
+      const sold = (deaths.length + 1) * SEATS / 5;
+      await waitUntil(async () => !running || (await database.query(`SELECT FROM reservations WHERE status = 'confirmed'`)).length >= sold, 600000, `${sold} sales`);
       if (!running) return;
       await server.kill();
       deaths.push(server.roles ?? '?');
@@ -74,7 +75,7 @@ test(`${USERS} buyers, ${SEATS} seats, a provider that is late, repeats and lose
   const file = join(folder, 'report.json');
   const env = { ...SECRETS, HTTP_PORT: web.port, WS_PORT: gateway.wsPort, REDIS_URL: redis.url, DATABASE_URL: database.url, LOG_LEVEL: 'warn' };
   const { code, stdout } = await runTiketi(['crowd', '--json', file, '--users', USERS, '--event', event.id, '--url', web.url, '--ws', gateway.wsUrl, '--provider', provider.url,
-    '--buy', '0.9', '--abandon', '0.05', '--think', '200ms..3s', '--seed', SEED, '--max-time', '15m'].map(String), env, { timeoutMs: 1000000, expect: null });
+    '--buy', '0.9', '--abandon', '0.05', '--think', '200ms..3s', '--seed', seed, '--max-time', '15m'].map(String), env, { timeoutMs: 1000000, expect: null });
   running = false;
   await killing;
   await provider.settled(60000);

@@ -6,7 +6,7 @@
 
 import assert from 'node:assert/strict';
 import pg from 'pg';
-import { Client, Organizer, SECRETS, exchange, sleep, waitUntil, webhookHeaders } from '../fixtures/index.mjs';
+import { Client, Organizer, SECRETS, dice, exchange, pause, waitUntil, webhookHeaders } from '../fixtures/index.mjs';
 
 // Not far from the real time, which what is only for tidying up still goes by.
 const START = Date.now();
@@ -330,8 +330,8 @@ const GRANTED = new Set(['created', 'repeated', 'cancelled', 'pending', 'confirm
 const PAYMENTS = { confirmed: 'paid', 'refund-due': 'refund_due', failed: 'failed' };
 
 export class HttpDriver {
-  constructor(server, url) {
-    Object.assign(this, { server, reader: new Line(url), organizer: new Organizer(server) });
+  constructor(server, url, seed) {
+    Object.assign(this, { server, roll: dice(seed), reader: new Line(url), organizer: new Organizer(server) });
   }
 
   async open(settings) {
@@ -350,7 +350,7 @@ export class HttpDriver {
   }
 
   async cut() {
-    await sleep(Math.random() * 3);
+    await pause(this.roll.below(4), 'somewhere in the statement');
     await this.reader.surely(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
       WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'`);
   }

@@ -3,17 +3,18 @@
 // Random sequences of hold, swap, cancel, expire, pay, webhook, refund and crash, against a plain
 // model: after every step the same state, and every promise about seats and money.
 //
-// PROPERTY_SEQUENCES (300) how many by SQL, and a tenth of it over HTTP; PROPERTY_SEED the first seed. A failure says both, and the
+// PROPERTY_SEQUENCES (300) how many by SQL, and a tenth of it over HTTP; TIKETI_SEED the first seed. A failure says both, and the
 // shortest sequence that still fails.
 
 import assert from 'node:assert/strict';
+import { randomInt } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import { Postgres, Redis, Server } from '../fixtures/index.mjs';
+import { Postgres, Redis, Server, TIKETI_SEED } from '../fixtures/index.mjs';
 import { HttpDriver, PROVIDER, SqlDriver, stopClock } from './drivers.mjs';
 import { makeSequence, runSequence, shrink } from './sequence.mjs';
 
 const SEQUENCES = Number(process.env.PROPERTY_SEQUENCES ?? 300);
-const SEED = Number(process.env.PROPERTY_SEED ?? Math.floor(Math.random() * 2 ** 32));
+const SEED = TIKETI_SEED ?? randomInt(2 ** 32);
 const WORKERS = 4;
 
 let postgres;
@@ -50,7 +51,7 @@ async function agree(t, drivers, count, options) {
   if (!found) return seen;
   const { seed, sale } = found.sequence;
   const { steps, failure } = await shrink(found.driver, found.sequence, found.failure);
-  assert.fail(`again: PROPERTY_SEED=${seed} PROPERTY_SEQUENCES=1\n${JSON.stringify(sale)}\n${steps.map((step, i) => `${i} ${JSON.stringify(step)}`).join('\n')}
+  assert.fail(`again: TIKETI_SEED=${seed} PROPERTY_SEQUENCES=1\n${JSON.stringify(sale)}\n${steps.map((step, i) => `${i} ${JSON.stringify(step)}`).join('\n')}
 ${failure.message}\nfirst seen: ${found.failure.message}`);
 }
 
@@ -72,7 +73,7 @@ test('the SQL functions agree with the model, whatever is cut off or killed', { 
 test('so does the service, over HTTP, with its connections to the database ended', { timeout: 3600000 }, async (t) => {
   const database = await stopped();
   const server = await Server.start({ redis, database, env: { PAYMENT_PROVIDER: PROVIDER } });
-  const driver = new HttpDriver(server, database.url);
+  const driver = new HttpDriver(server, database.url, SEED);
   t.after(async () => {
     driver.close();
     await server.stop();

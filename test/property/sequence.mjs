@@ -7,25 +7,8 @@
 // it is run: so any part of a sequence is a sequence, too.
 
 import assert from 'node:assert/strict';
+import { dice } from '../fixtures/index.mjs';
 import { Model } from './model.mjs';
-
-// mulberry32: small, and the same everywhere.
-export function random(seed) {
-  let state = seed >>> 0;
-  const next = () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return (t ^ (t >>> 14)) >>> 0;
-  };
-  const below = (n) => next() % n;
-  const weighted = (table) => {
-    let at = below(Object.values(table).reduce((sum, weight) => sum + weight, 0));
-    for (const [name, weight] of Object.entries(table)) if ((at -= weight) < 0) return name;
-    return undefined;
-  };
-  return { next, below, weighted, any: (list) => list[below(list.length)], chance: (p) => next() / 2 ** 32 < p };
-}
 
 const WEIGHTS = { hold: 26, swap: 10, cancel: 10, expire: 16, sweep: 5, pay: 14, webhook: 34, refund: 7 };
 const HOLD_MS = 1000;
@@ -36,40 +19,40 @@ const CRASHES = { rollback: 3, cut: 3, lost: 4 };
 
 // kill: in every hundredth, the process behind a step's connection is killed -9 (PostgreSQL restarts).
 export function makeSequence(seed, { hall, buyers = 3, crash = 0.08, kill = false } = {}) {
-  const dice = random(seed);
-  const { rows, perRow } = hall ?? { rows: 1 + dice.below(2), perRow: 3 };
-  const sale = { rows, perRow, price: dice.chance(0.15) ? 0 : 1000, maxSeats: 1 + dice.below(3), holdMs: HOLD_MS };
-  const buyer = () => dice.below(buyers);
+  const roll = dice(seed);
+  const { rows, perRow } = hall ?? { rows: 1 + roll.below(2), perRow: 3 };
+  const sale = { rows, perRow, price: roll.chance(0.15) ? 0 : 1000, maxSeats: 1 + roll.below(3), holdMs: HOLD_MS };
+  const buyer = () => roll.below(buyers);
   const make = {
     hold: () => ({
-      buyer: buyer(), key: dice.chance(0.3) ? dice.below(2) : null, again: dice.chance(0.1) ? dice.next() : null,
-      ...(dice.chance(0.5)
-        ? { seats: [...new Set(Array.from({ length: 1 + dice.below(3) }, () => dice.below(dice.chance(0.03) ? 1000 : rows * perRow)))] }
-        : { quantity: 1 + dice.below(3), section: dice.any([null, null, null, 'S', 'S', dice.chance(0.2) ? 'nowhere' : null]) }),
+      buyer: buyer(), key: roll.chance(0.3) ? roll.below(2) : null, again: roll.chance(0.1) ? roll.next() : null,
+      ...(roll.chance(0.5)
+        ? { seats: [...new Set(Array.from({ length: 1 + roll.below(3) }, () => roll.below(roll.chance(0.03) ? 1000 : rows * perRow)))] }
+        : { quantity: 1 + roll.below(3), section: roll.any([null, null, null, 'S', 'S', roll.chance(0.2) ? 'nowhere' : null]) }),
     }),
-    swap: () => ({ ...make.hold(), key: null, again: null, swap: dice.next() }),
-    cancel: () => ({ r: dice.next(), stranger: dice.chance(0.1) }),
-    expire: () => ({ ms: dice.any([1, HOLD_MS / 2, HOLD_MS - 1, HOLD_MS, HOLD_MS, HOLD_MS + 1]) }),
-    sweep: () => ({ limit: 1 + dice.below(20) }),
-    pay: () => ({ r: dice.next(), stranger: dice.chance(0.1) }),
+    swap: () => ({ ...make.hold(), key: null, again: null, swap: roll.next() }),
+    cancel: () => ({ r: roll.next(), stranger: roll.chance(0.1) }),
+    expire: () => ({ ms: roll.any([1, HOLD_MS / 2, HOLD_MS - 1, HOLD_MS, HOLD_MS, HOLD_MS + 1]) }),
+    sweep: () => ({ limit: 1 + roll.below(20) }),
+    pay: () => ({ r: roll.next(), stranger: roll.chance(0.1) }),
     // Of a payment begun here, else of one the provider alone knows (of four names: they come again).
     webhook: () => ({
-      r: dice.next(), payment: dice.chance(0.6) ? dice.next() : null, name: dice.below(4), other: dice.chance(0.05),
-      late: dice.chance(0.3), // of a hold that has expired, if there is one
-      word: dice.weighted({ paid: 6, failed: 2, refunded: 2 }), wrong: dice.chance(0.08) ? dice.any(['amount', 'currency']) : null,
+      r: roll.next(), payment: roll.chance(0.6) ? roll.next() : null, name: roll.below(4), other: roll.chance(0.05),
+      late: roll.chance(0.3), // of a hold that has expired, if there is one
+      word: roll.weighted({ paid: 6, failed: 2, refunded: 2 }), wrong: roll.chance(0.08) ? roll.any(['amount', 'currency']) : null,
     }),
-    refund: () => ({ r: dice.next() }),
+    refund: () => ({ r: roll.next() }),
   };
-  const steps = Array.from({ length: 10 + dice.below(30) }, () => {
-    const kind = dice.weighted(WEIGHTS);
+  const steps = Array.from({ length: 10 + roll.below(30) }, () => {
+    const kind = roll.weighted(WEIGHTS);
     const step = { kind, ...make[kind]() };
-    if ('r' in step && dice.chance(0.02)) step.nobody = true;
-    if (dice.chance(crash)) step.crash = dice.weighted(CRASHES);
+    if ('r' in step && roll.chance(0.02)) step.nobody = true;
+    if (roll.chance(crash)) step.crash = roll.weighted(CRASHES);
     return step;
   });
   if (kill && seed % 100 === 0) { // a hold always means something
     const holds = steps.filter(({ kind }) => kind === 'hold');
-    if (holds.length > 0) dice.any(holds).crash = 'kill';
+    if (holds.length > 0) roll.any(holds).crash = 'kill';
     else steps.push({ kind: 'hold', ...make.hold(), crash: 'kill' });
   }
   return { seed, sale, steps };

@@ -20,10 +20,11 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <libpq-fe.h>
+
+#include "../base/block.h"
 
 struct pg_server {
     char dir[32];
@@ -32,12 +33,6 @@ struct pg_server {
     int port;
     pid_t pid;
 };
-
-static inline void pg_sleep_ms(long ms)
-{
-    struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    nanosleep(&time, NULL);
-}
 
 static inline int pg_free_port(void)
 {
@@ -104,7 +99,7 @@ static inline bool pg_server_run(struct pg_server *server)
             return true;
         if (waitpid(server->pid, NULL, WNOHANG) == server->pid)
             server->pid = pg_spawn(server, argv);
-        pg_sleep_ms(50);
+        block_ms(50);
     }
     return false;
 }

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "../base/block.h"
 #include "net/loop.h"
 
 /* What one test uses; on_end closes what the test left open and stops the loop. */
@@ -131,7 +132,7 @@ static void test_timer_set_before_the_run_is_not_early(void **state)
     struct world w;
     world_open(&w);
     w.timer = loop_timer_new(w.loop, on_late, &w);
-    usleep(30000); /* the loop's clock stands still meanwhile */
+    block_ms(30); /* the loop's clock stands still meanwhile */
     loop_timer_set(w.timer, 20);
     uint64_t set_ms = loop_now_ms(w.loop);
     world_run(&w, 5000);

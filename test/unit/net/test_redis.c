@@ -19,6 +19,7 @@
 
 #include <cmocka.h>
 
+#include "../base/block.h"
 #include "net/redis.h"
 
 #define TIMEOUT_MS 500 /* of one command, in most tests */
@@ -582,7 +583,7 @@ static void test_our_own_pause_is_no_timeout(void **state)
     client_up(&w, s.url);
     assert_int_equal(start(&w, &call, "PING", NULL), ST_OK);
     uv_run(loop_uv(w.loop), UV_RUN_NOWAIT); /* sends it */
-    usleep(2 * TIMEOUT_MS * 1000);
+    block_ms(2 * TIMEOUT_MS);
     EXPECT(&w, call.runs, 5000);
     assert_int_equal(call.status, ST_OK);
     assert_int_equal(w.downs, 0);
