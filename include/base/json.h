@@ -39,6 +39,9 @@ size_t json_array_len(const struct json *array);
 const struct json *json_array_at(const struct json *array, size_t i);
 const struct json *json_get(const struct json *object, const char *key); /* NULL when absent */
 bool json_has(const struct json *object, const char *key);
+/* Runs `cb` for each member, in order. */
+void json_each(const struct json *object,
+               void (*cb)(void *arg, const char *key, const struct json *value), void *arg);
 
 /* Untyped peeks: NULL / the fallback when absent or of another type. */
 const char *json_str(const struct json *object, const char *key);

@@ -10,7 +10,7 @@
  * Owns: the httpd, the scratch buffers, presence, the memo of tickets, the rate limit. A backend that is
  * gone becomes 503 with Retry-After: nobody enters on a guess.
  */
-#include "api/api.h"
+#include "api/api_internal.h"
 
 #include "auth/ticket_memo.h"
 #include "base/clock.h"
@@ -38,7 +38,7 @@
 /* One row per route, with its template cut into what stands before and after the parameter. */
 static struct bound_route {
     const struct api_route *route;
-    api_presenter present; /* NULL: an answer is JSON */
+    const struct api_presenter *present; /* NULL: answers are JSON */
     size_t prefix_len;
     const char *suffix; /* NULL: no parameter */
     bool rest;          /* the parameter is all that is left, slashes and all */
@@ -47,7 +47,7 @@ static struct bound_route {
 static size_t route_count;
 static unsigned unknown_metric;
 
-static void register_routes(const struct api_route *routes, api_presenter present)
+static void register_routes(const struct api_route *routes, const struct api_presenter *present)
 {
     for (; routes->method != NULL && route_count < ROUTES_MAX; routes++) {
         struct bound_route *bound = &route_table[route_count++];
@@ -65,14 +65,14 @@ void api_register_routes(bool ops_only)
 {
     static const struct {
         const struct api_route *routes;
-        api_presenter present;
+        const struct api_presenter *present;
     } parts[] = {
         {api_queue_routes, NULL}, /* the hot ones first */
-        {api_gate_routes, NULL},        {api_wait_routes, api_wait_present},
+        {api_gate_routes, NULL},        {api_wait_routes, &api_wait_presenter},
         {api_asset_routes, NULL},       {api_brand_routes, NULL},
         {api_reservation_routes, NULL}, {api_seats_routes, NULL},
-        {api_payment_routes, NULL},     {api_home_routes, api_home_present},
-        {api_admin_routes, NULL},       {api_buy_routes, api_buy_present},
+        {api_payment_routes, NULL},     {api_home_routes, &api_home_presenter},
+        {api_admin_routes, NULL},       {api_buy_routes, &api_buy_presenter},
         {api_operate_routes, NULL},     {api_csv_routes, NULL},
     };
     for (size_t i = 0; !ops_only && i < sizeof(parts) / sizeof(parts[0]); i++)
@@ -562,7 +562,8 @@ static void free_api(struct api *api)
     rate_limit_free(api->limit);
     client_ip_free(api->client_ip);
     buf_clear(&api->text);
-    buf_clear(&api->token);
+    buf_clear(&api->ticket);
+    buf_clear(&api->pass);
     buf_clear(&api->header);
     buf_clear(&api->page);
     buf_clear(&api->event_info.json);
@@ -589,7 +590,8 @@ enum status api_open(const struct api_opts *opts, struct api **ret_api)
     api->logos = logos_new(opts->db);
     api->limit = rate_limit_new(opts->config->rate_limit_per_ip);
     buf_init(&api->text, ANSWER_MAX);
-    buf_init(&api->token, API_TOKEN_MAX);
+    buf_init(&api->ticket, API_TOKEN_MAX);
+    buf_init(&api->pass, API_TOKEN_MAX);
     buf_init(&api->header, 4096);
     buf_init(&api->page, PAGE_MAX);
     buf_init(&api->event_info.json, ANSWER_MAX);

@@ -11,7 +11,7 @@
  * Redis out of reach after the update is no error: the processor carries the stored version over
  * within five seconds. Called by: api's route table.
  */
-#include "api/api.h"
+#include "api/api_internal.h"
 
 #include "base/clock.h"
 #include "base/log.h"

@@ -6,7 +6,7 @@
  * Each answer is counted and, from 500 on, logged, exactly once, here. Called by: api and its
  * handlers.
  */
-#include "api/api.h"
+#include "api/api_internal.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -104,12 +104,6 @@ static void add_common_headers(struct api_call *call, unsigned code)
 static void answer(struct api_call *call, unsigned code, const char *type, const char *body,
                    size_t len)
 {
-    const api_presenter present = call->present;
-    if (present != NULL) {
-        call->present = NULL;
-        present(call, code, body, len);
-        return;
-    }
     add_common_headers(call, code);
     finish(call, code);
     http_reply(call->req, code, type, body, len);
@@ -117,7 +111,26 @@ static void answer(struct api_call *call, unsigned code, const char *type, const
 
 void api_answer(struct api_call *call, unsigned code, const char *json, size_t len)
 {
+    const struct api_presenter *present = call->present;
+    if (present && present->json) {
+        call->present = NULL;
+        present->json(call, code, json, len);
+        return;
+    }
     answer(call, code, len > 0 ? "application/json" : NULL, json, len);
+}
+
+void api_answer_json(struct api_call *call, unsigned code, const struct json *body)
+{
+    struct buf *text = &call->api->text;
+    buf_reset(text);
+    json_write(body, text);
+    api_answer(call, code, buf_str(text), text->len);
+}
+
+void api_answer_text(struct api_call *call, const char *type, const char *body, size_t len)
+{
+    answer(call, 200, type, body, len);
 }
 
 void api_answer_page(struct api_call *call, unsigned code, const char *html, size_t len)
@@ -141,32 +154,6 @@ void api_answer_shared(struct api_call *call, const char *json, size_t len,
     http_reply_shared(call->req, 200, "application/json", json, len, release, owner);
 }
 
-bool api_not_modified(struct api_call *call, const char *etag, const char *cache_control)
-{
-    const char *known = http_req_header(call->req, "If-None-Match");
-    call->cacheable = true;
-    http_req_add_header(call->req, "Cache-Control", cache_control);
-    http_req_add_header(call->req, "ETag", etag);
-    if (known == NULL || (strcmp(known, "*") != 0 && strstr(known, etag) == NULL))
-        return false;
-    api_answer(call, 304, "", 0);
-    return true;
-}
-
-void api_answer_json(struct api_call *call, unsigned code, const struct json *body)
-{
-    struct buf *text = &call->api->text;
-    buf_reset(text);
-    json_write(body, text);
-    answer(call, code, code < 400 ? "application/json" : "application/problem+json", buf_str(text),
-           text->len);
-}
-
-void api_answer_text(struct api_call *call, const char *type, const char *body, size_t len)
-{
-    answer(call, 200, type, body, len);
-}
-
 void api_answer_stream(struct api_call *call, const char *type, http_more_cb more)
 {
     add_common_headers(call, 200);
@@ -174,7 +161,21 @@ void api_answer_stream(struct api_call *call, const char *type, http_more_cb mor
     http_reply_stream(call->req, 200, type, more, call);
 }
 
-const char *api_title(unsigned code)
+bool api_not_modified(struct api_call *call, const char *etag, const char *cache_control)
+{
+    const char *known = http_req_header(call->req, "If-None-Match");
+    call->cacheable = true;
+    http_req_add_header(call->req, "Cache-Control", cache_control);
+    http_req_add_header(call->req, "ETag", etag);
+    if (!known || (strcmp(known, "*") != 0 && !strstr(known, etag)))
+        return false;
+    answer(call, 304, NULL, "", 0);
+    return true;
+}
+
+/* ---- problems ---- */
+
+static const char *title_of(unsigned code)
 {
     switch (code) {
     case 400:
@@ -208,39 +209,72 @@ const char *api_title(unsigned code)
     }
 }
 
-static void add_json_member(struct buf *out, const char *key, const char *value)
+static void add_member(struct buf *out, const char *key, const char *value)
 {
     buf_printf(out, ",\"%s\":", key);
     buf_add_json_str(out, value, strlen(value));
 }
 
-void api_problem(struct api_call *call, unsigned code, const char *slug, const char *detail,
+/* A member of problem->more that is not among the standard ones. */
+static void add_more(void *arg, const char *key, const struct json *value)
+{
+    struct buf *out = arg;
+    if (strcmp(key, "detail") == 0 || strcmp(key, "field") == 0)
+        return;
+    buf_printf(out, ",\"%s\":", key);
+    json_write(value, out);
+}
+
+void api_problem_write(struct api_call *call, const struct api_problem *problem, struct buf *out)
+{
+    buf_printf(out, "{\"type\":\"urn:tiketi:problem:%s\"", problem->code);
+    add_member(out, "title", title_of(problem->status));
+    buf_printf(out, ",\"status\":%u,\"code\":\"%s\"", problem->status, problem->code);
+    if (problem->detail)
+        add_member(out, "detail", problem->detail);
+    if (problem->field)
+        add_member(out, "field", problem->field);
+    if (problem->more)
+        json_each(problem->more, add_more, out);
+    add_member(out, "requestId", api_request_id(call));
+    buf_add_char(out, '}');
+}
+
+static void answer_problem(struct api_call *call, const struct api_problem *problem)
+{
+    const struct api_presenter *present = call->present;
+    struct buf *out = &call->api->text;
+    call->present = NULL; /* a presenter that fails is answered for in JSON */
+    if (problem->status == 503 || problem->status == 429)
+        http_req_add_header(call->req, "Retry-After", "1");
+    if (problem->status == 401)
+        http_req_add_header(call->req, "WWW-Authenticate", "Bearer");
+    if (present && call->handled && present->late_problem) {
+        present->late_problem(call, problem);
+        return;
+    }
+    if (present && present->problem) {
+        present->problem(call, problem);
+        return;
+    }
+    buf_reset(out);
+    api_problem_write(call, problem, out);
+    if (present && present->json)
+        present->json(call, problem->status, buf_str(out), out->len);
+    else
+        answer(call, problem->status, "application/problem+json", buf_str(out), out->len);
+}
+
+void api_problem(struct api_call *call, unsigned status, const char *code, const char *detail,
                  const char *field)
 {
-    struct buf *out = &call->api->text;
-    buf_reset(out);
-    buf_printf(out, "{\"type\":\"urn:tiketi:problem:%s\"", slug);
-    add_json_member(out, "title", api_title(code));
-    buf_printf(out, ",\"status\":%u,\"code\":\"%s\"", code, slug);
-    if (detail != NULL)
-        add_json_member(out, "detail", detail);
-    if (field != NULL)
-        add_json_member(out, "field", field);
-    add_json_member(out, "requestId", api_request_id(call));
-    buf_add_char(out, '}');
-    if (code == 503 || code == 429)
-        http_req_add_header(call->req, "Retry-After", "1");
-    if (code == 401)
-        http_req_add_header(call->req, "WWW-Authenticate", "Bearer");
-    answer(call, code, "application/problem+json", buf_str(out), out->len);
+    answer_problem(call, &(struct api_problem){
+                             .status = status, .code = code, .detail = detail, .field = field});
 }
 
 void api_fail(struct api_call *call, enum status status)
 {
-    static const struct {
-        unsigned code;
-        const char *slug, *detail;
-    } map[] = {
+    static const struct api_problem problems[] = {
         [ST_OK] = {500, "internal", "The request ended without an answer."},
         [ST_INVALID] = {400, "invalid", "The request is not valid."},
         [ST_UNAUTHORIZED] = {401, "unauthorized", "No valid credential."},
@@ -255,7 +289,7 @@ void api_fail(struct api_call *call, enum status status)
         [ST_UNAVAILABLE] = {503, "unavailable", "A backend is out of reach: try again."},
         [ST_INTERNAL] = {500, "internal", "Something went wrong on our side."},
     };
-    api_problem(call, map[status].code, map[status].slug, map[status].detail, NULL);
+    answer_problem(call, &problems[status]);
 }
 
 void api_invalid(struct api_call *call, const struct json_error *error)
@@ -263,46 +297,35 @@ void api_invalid(struct api_call *call, const struct json_error *error)
     api_problem(call, 400, "invalid", error->detail, error->field);
 }
 
-/* ---- what PostgreSQL wrote ---- */
-
-/* A refusal: the body's own detail and seats in a problem document. */
-static void answer_refusal(struct api_call *call, enum status status, const char *outcome,
-                           const char *json, size_t len)
+void api_answer_outcome(struct api_call *call, enum status status, unsigned ok_code,
+                        const char *outcome, const char *json, size_t len)
 {
     static const unsigned code_of[] = {
         [ST_INVALID] = 400, [ST_DENIED] = 403, [ST_NOT_FOUND] = 404,   [ST_CONFLICT] = 409,
         [ST_STALE] = 412,   [ST_GONE] = 410,   [ST_UNAVAILABLE] = 503,
     };
-    struct json_error error;
-    struct json *body = json_parse(json, len, HTTPD_BODY_MAX, &error);
-    const unsigned code = status < sizeof(code_of) / sizeof(code_of[0]) ? code_of[status] : 0;
-    if (body == NULL || code == 0) {
-        json_free(body);
-        api_fail(call, status);
+    const struct api_presenter *present = call->present;
+    if (status == ST_OK && present && present->reservation) {
+        call->present = NULL;
+        present->reservation(call, ok_code, json, len);
         return;
     }
-    char type[96];
-    (void)snprintf(type, sizeof(type), "urn:tiketi:problem:%s", outcome);
-    json_set_str(body, "type", type);
-    json_set_str(body, "title", api_title(code));
-    json_set_str(body, "code", outcome);
-    json_set_int(body, "status", code);
-    json_set_str(body, "requestId", api_request_id(call));
-    if (code == 503)
-        http_req_add_header(call->req, "Retry-After", "1");
-    api_answer_json(call, code, body);
-    json_free(body);
-}
-
-void api_answer_outcome(struct api_call *call, enum status status, unsigned ok_code,
-                        const char *outcome, const char *json, size_t len)
-{
-    if (status == ST_OK)
+    if (status == ST_OK) {
         api_answer(call, ok_code, json, len);
-    else if (json != NULL && outcome != NULL)
-        answer_refusal(call, status, outcome, json, len);
+        return;
+    }
+    const unsigned code = status < sizeof(code_of) / sizeof(code_of[0]) ? code_of[status] : 0;
+    struct json *body =
+        json && outcome && code > 0 ? json_parse(json, len, HTTPD_BODY_MAX, NULL) : NULL;
+    if (body)
+        answer_problem(call, &(struct api_problem){.status = code,
+                                                   .code = outcome,
+                                                   .detail = json_str(body, "detail"),
+                                                   .field = json_str(body, "field"),
+                                                   .more = body});
     else
         api_fail(call, status);
+    json_free(body);
 }
 
 /* ---- news ---- */

@@ -8,7 +8,7 @@
  * page of the new one may ask an old one. Templates are no assets: only what has a content type here is served.
  * Called by: api's route table. Owns nothing.
  */
-#include "api/api.h"
+#include "api/api_internal.h"
 
 #include "base/embed.h"
 

@@ -7,7 +7,7 @@
  * is an image and nothing else, so its own policy lets it run and load nothing, should it
  * ever be opened by itself. Called by: api's route table.
  */
-#include "api/api.h"
+#include "api/api_internal.h"
 
 #include "selling/brand.h"
 #include "selling/logos.h"

@@ -381,7 +381,7 @@ static void show_form(struct api_call *call, unsigned code, const char *json, si
     json_free(answer);
 }
 
-void api_buy_present(struct api_call *call, unsigned code, const char *json, size_t len)
+static void present_json(struct api_call *call, unsigned code, const char *json, size_t len)
 {
     if (call->handled && strcmp(http_req_method(call->req), "POST") == 0)
         show_form(call, code, json, len);
@@ -428,6 +428,8 @@ static enum status buy_start(struct api_call *call)
 {
     return api_status(call);
 }
+
+const struct api_presenter api_buy_presenter = {.json = present_json};
 
 const struct api_route api_buy_routes[] = {
     {"GET", "/buy/{eventId}", AUTH_BUYER, 0, buy_start, false},

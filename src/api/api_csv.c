@@ -12,7 +12,7 @@
  * Called by: api (heads and ends of requests), api_admin (seats), api's route table (export). Owns:
  * the import of a call until its request is done.
  */
-#include "api/api.h"
+#include "api/api_internal.h"
 
 #include "base/csv.h"
 #include "base/log.h"

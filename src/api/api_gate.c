@@ -7,7 +7,7 @@
  * 204 is also a sign of life. 401 otherwise; 503 when Redis cannot answer: the gate fails closed.
  * Called by: api's route table.
  */
-#include "api/api.h"
+#include "api/api_internal.h"
 
 #include "base/clock.h"
 

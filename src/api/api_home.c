@@ -28,7 +28,7 @@ static bool add_row(const struct page *page, const struct json *event, struct bu
     return api_page_fill(&row, "home_event.html", out) == ST_OK;
 }
 
-void api_home_present(struct api_call *call, unsigned code, const char *json, size_t len)
+static void present_json(struct api_call *call, unsigned code, const char *json, size_t len)
 {
     struct page page;
     struct buf rows;
@@ -61,6 +61,8 @@ static enum status home_start(struct api_call *call)
 {
     return catalog_list(call->api->db, NULL, true, listed, call);
 }
+
+const struct api_presenter api_home_presenter = {.json = present_json};
 
 const struct api_route api_home_routes[] = {
     {"GET", "/", AUTH_NONE, 0, home_start, false},

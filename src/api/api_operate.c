@@ -8,7 +8,7 @@
  * than the threshold allows. With no processor there is no answer within two seconds: 503.
  * Called by: api's route table, and api for messages of the channel. Owns: the requests that wait.
  */
-#include "api/api.h"
+#include "api/api_internal.h"
 
 #include "base/clock.h"
 #include "base/log.h"

@@ -8,7 +8,7 @@
  * /openapi.json is docs/openapi.json as it was built in, so it fits this very binary.
  * Called by: api's route table.
  */
-#include "api/api.h"
+#include "api/api_internal.h"
 
 #include "base/embed.h"
 #include "base/metrics.h"

@@ -12,7 +12,7 @@
 #ifndef TIKETI_API_PAGE_H
 #define TIKETI_API_PAGE_H
 
-#include "api/api.h"
+#include "api/api_internal.h"
 #include "page/language.h"
 #include "page/messages.h"
 

@@ -11,7 +11,7 @@
  * reference alone (sql/functions/payment.sql). Whoever has bought is out at once; if Redis does not hear of
  * it now, the processor frees the slot later. Called by: api's route table.
  */
-#include "api/api.h"
+#include "api/api_internal.h"
 
 #include "base/clock.h"
 #include "base/crash.h"
@@ -31,10 +31,23 @@
 /* ---- sold: the slot is free at once ---- */
 
 struct payment_call {
-    struct payment payment;
-    const char *answer; /* kept while the slot is freed */
+    struct payment payment; /* of the webhook */
+    struct json *body;      /* what PostgreSQL said; freed with the answer */
+    const char *answer;     /* the same as text; NULL: `order` is the answer */
     size_t answer_len;
+    struct api_order order; /* borrows from body */
 };
+
+static void answer_payment(struct api_call *call)
+{
+    const struct payment_call *payment = call->state;
+    struct json *body = payment->body; /* the request may be gone after the answer */
+    if (payment->answer)
+        api_answer(call, 200, payment->answer, payment->answer_len);
+    else
+        api_answer_order(call, &payment->order);
+    json_free(body);
+}
 
 static bool known_status(const char *word, bool stored)
 {
@@ -50,12 +63,11 @@ static void slot_freed(void *arg, enum status status, const struct queue_place *
                        const struct queue_numbers *numbers)
 {
     struct api_call *call = arg;
-    const struct payment_call *payment = call->state;
     (void)place, (void)numbers;
     if (status != ST_OK) /* the processor frees it later */
         log_warn("a slot is not yet free", LOG_TEXT("requestId", api_request_id(call)),
                  LOG_TEXT("status", status_name(status)));
-    api_answer(call, 200, payment->answer, payment->answer_len);
+    answer_payment(call);
 }
 
 /* Ends the admission that the sale came from, and no later one of the same buyer. */
@@ -70,8 +82,8 @@ static enum status free_slot(struct api_call *call, const struct json *sale)
     return queue_leave(call->api->queue, event, buyer, &proof, QUEUE_COMPLETED, slot_freed, call);
 }
 
-/* Counts and tells what became of a payment; then answers with payment->answer. */
-static void finish_payment(struct api_call *call, const char *outcome, const struct json *body)
+/* Counts and publishes what became of a payment, frees the slot of a sale; then answers. */
+static void finish_payment(struct api_call *call, const char *outcome)
 {
     static const struct {
         const char *outcome;
@@ -82,7 +94,7 @@ static void finish_payment(struct api_call *call, const char *outcome, const str
         {"refund-due", METRIC_REFUNDS_DUE, false, false},
         {"refunded", METRIC_REFUNDS, true, false},
     };
-    const struct payment_call *payment = call->state;
+    const struct json *body = ((const struct payment_call *)call->state)->body;
     const char *event = json_str(body, "eventId");
     enum status freeing = ST_NOT_FOUND;
     for (size_t i = 0; i < sizeof(effects) / sizeof(effects[0]); i++) {
@@ -95,59 +107,87 @@ static void finish_payment(struct api_call *call, const char *outcome, const str
             freeing = free_slot(call, body);
     }
     if (freeing != ST_OK)
-        api_answer(call, 200, payment->answer, payment->answer_len);
+        answer_payment(call);
 }
 
 /* ---- pay ---- */
 
-/* What the buyer carries to the payment page cannot be altered on the way. */
-static enum status sign_order(struct api_call *call, struct json *order)
+/* The buyer carries the order to the payment page: signed, so that it cannot be altered on the way. */
+static enum status sign_order(struct api_call *call, struct api_order *order)
 {
-    char mac[65], text[512];
-    const char *expires = json_str(order, "expiresAt");
-    const int len =
-        snprintf(text, sizeof(text), "pay.%s.%s.%lld.%s.%s", json_str(order, "reference"),
-                 json_str(order, "reservationId"), (long long)json_int(order, "amount", 0),
-                 json_str(order, "currency"), expires != NULL ? expires : "");
-    const enum status st = token_webhook_mac(call->api->keys, text, (size_t)len, mac);
-    if (st == ST_OK)
-        json_set_str(order, "signature", mac);
-    return st;
+    char text[512];
+    const int len = snprintf(text, sizeof(text), "pay.%s.%s.%lld.%s.%s", order->reference,
+                             order->reservation, (long long)order->amount, order->currency,
+                             order->expires_at ? order->expires_at : "");
+    return token_webhook_mac(call->api->keys, text, (size_t)len, order->signature);
 }
 
-/* What PostgreSQL said, less what is only ours, signed: into payment->answer. */
-static void write_order(struct api_call *call, struct json *order, bool pending)
+/* A JSON string after `before`; NULL: null. */
+static void add_text(struct buf *out, const char *before, const char *text)
 {
-    static const char *const ours[] = {"eventId", "buyer", "place", "epoch"};
-    struct payment_call *payment = call->state;
-    struct buf *text = &call->api->text;
-    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
-        json_remove(order, ours[i]);
-    json_set_str(order, "paymentUrl", pending ? call->api->config->payment_url : NULL);
-    if (!pending || sign_order(call, order) != ST_OK)
-        json_set_null(order, "signature");
-    buf_reset(text);
-    json_write(order, text);
-    payment->answer = http_req_strdup(call->req, buf_str(text), text->len);
-    payment->answer_len = text->len;
+    buf_add_str(out, before);
+    if (text)
+        buf_add_json_str(out, text, strlen(text));
+    else
+        buf_add_str(out, "null");
+}
+
+static void write_order(const struct api_order *order, struct buf *out)
+{
+    add_text(out, "{\"reservationId\":", order->reservation);
+    add_text(out, ",\"reservationNumber\":", order->number);
+    add_text(out, ",\"status\":", order->status);
+    add_text(out, ",\"provider\":", order->provider);
+    add_text(out, ",\"reference\":", order->reference);
+    buf_add_str(out, ",\"amount\":");
+    buf_add_int(out, order->amount);
+    add_text(out, ",\"currency\":", order->currency);
+    add_text(out, ",\"expiresAt\":", order->expires_at);
+    add_text(out, ",\"paymentUrl\":", order->payment_url);
+    add_text(out, ",\"signature\":", order->signature[0] != '\0' ? order->signature : NULL);
+    buf_add_char(out, '}');
+}
+
+void api_answer_order(struct api_call *call, const struct api_order *order)
+{
+    const struct api_presenter *present = call->present;
+    struct buf *out = &call->api->text;
+    if (present && present->order) {
+        call->present = NULL;
+        present->order(call, order);
+        return;
+    }
+    buf_reset(out);
+    write_order(order, out);
+    api_answer(call, 200, buf_str(out), out->len);
 }
 
 static void pay_done(void *arg, enum status status, const char *outcome, const char *json,
                      size_t len)
 {
     struct api_call *call = arg;
+    struct payment_call *payment = call->state;
+    struct api_order *order = &payment->order;
     if (status != ST_OK) {
         api_answer_outcome(call, status, 200, outcome, json, len);
         return;
     }
     crash_point("payment-begun");
-    struct json_error error;
-    struct json *body = json_parse(json, len, HTTPD_BODY_MAX, &error);
-    struct json *order = json_parse(json, len, HTTPD_BODY_MAX, &error);
-    write_order(call, order, strcmp(outcome, "pending") == 0);
-    json_free(order);
-    finish_payment(call, outcome, body);
-    json_free(body);
+    const struct json *body = payment->body = json_parse(json, len, HTTPD_BODY_MAX, NULL);
+    *order = (struct api_order){.reservation = json_str(body, "reservationId"),
+                                .number = json_str(body, "reservationNumber"),
+                                .status = json_str(body, "status"),
+                                .provider = json_str(body, "provider"),
+                                .reference = json_str(body, "reference"),
+                                .amount = json_int(body, "amount", 0),
+                                .currency = json_str(body, "currency"),
+                                .expires_at = json_str(body, "expiresAt")};
+    if (strcmp(outcome, "pending") == 0) {
+        order->payment_url = call->api->config->payment_url;
+        if (sign_order(call, order) != ST_OK)
+            order->signature[0] = '\0';
+    }
+    finish_payment(call, outcome);
 }
 
 enum status api_pay(struct api_call *call, const char *id)
@@ -244,13 +284,11 @@ static void webhook_done(void *arg, enum status status, const char *outcome, con
         api_answer_outcome(call, status, 200, outcome, json, len);
         return;
     }
-    struct json_error error;
-    struct json *body = json_parse(json, len, HTTPD_BODY_MAX, &error);
     crash_point("payment-committed");
+    payment->body = json_parse(json, len, HTTPD_BODY_MAX, NULL);
     payment->answer = http_req_strdup(call->req, json, len);
     payment->answer_len = len;
-    finish_payment(call, outcome, body);
-    json_free(body);
+    finish_payment(call, outcome);
 }
 
 static enum status webhook_start(struct api_call *call)

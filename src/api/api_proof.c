@@ -4,7 +4,7 @@
  *
  * Called by: api_*.c. What was read is in call->proof, verified for this event and this buyer.
  */
-#include "api/api.h"
+#include "api/api_internal.h"
 
 #include "auth/ticket_memo.h"
 #include "base/clock.h"

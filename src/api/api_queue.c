@@ -12,7 +12,7 @@
  * the step once, within the request. The position shown is the lowest ever shown to this buyer: the
  * ticket carries it. Called by: api's route table. With Redis gone every route answers 503.
  */
-#include "api/api.h"
+#include "api/api_internal.h"
 
 #include "base/clock.h"
 #include "base/metrics.h"
@@ -39,7 +39,18 @@ struct visit {
 
 static void visit_loaded(void *arg, enum status status);
 
-/* ---- writing the answer: by hand, since printf is what a join would spend most on ---- */
+/* ---- the JSON of a turn: by hand, since printf is what a join would spend most on ---- */
+
+static const char *const turn_words[] = {
+    [TURN_QUEUED] = "queued",     [TURN_SCHEDULED] = "scheduled",       [TURN_PAUSED] = "paused",
+    [TURN_SOLD_OUT] = "sold_out", [TURN_RESTORING] = "restoring",       [TURN_ACTIVE] = "active",
+    [TURN_LEFT] = "left",         [TURN_NOT_IN_QUEUE] = "not_in_queue",
+};
+
+const char *api_turn_word(enum api_turn_status status)
+{
+    return turn_words[status];
+}
 
 static void add_number(struct buf *out, const char *before, uint64_t number)
 {
@@ -47,72 +58,125 @@ static void add_number(struct buf *out, const char *before, uint64_t number)
     buf_add_uint(out, number);
 }
 
-static void make_event_info(struct api_event_info *info, const struct event *event)
+/* What is shown of an event: kept as text, as most answers of a second are about one event. */
+static void add_event_info(struct api *api, const struct event *event, struct buf *out)
 {
-    struct buf *out = &info->json;
-    memcpy(info->event, event->id, sizeof(info->event));
-    info->version = event->version;
-    buf_reset(out);
-    buf_add_str(out, ",\"eventInfo\":{\"title\":");
-    buf_add_json_str(out, event->title, strlen(event->title));
-    buf_add_str(out, ",\"artist\":");
-    buf_add_json_str(out, event->artist, strlen(event->artist));
-    if (event->message[0] != '\0') {
-        buf_add_str(out, ",\"message\":");
-        buf_add_json_str(out, event->message, strlen(event->message));
+    struct api_event_info *info = &api->event_info;
+    struct buf *json = &info->json;
+    if (info->version != event->version || strcmp(info->event, event->id) != 0) {
+        memcpy(info->event, event->id, sizeof(info->event));
+        info->version = event->version;
+        buf_reset(json);
+        buf_add_str(json, ",\"eventInfo\":{\"title\":");
+        buf_add_json_str(json, event->title, strlen(event->title));
+        buf_add_str(json, ",\"artist\":");
+        buf_add_json_str(json, event->artist, strlen(event->artist));
+        if (event->message[0] != '\0') {
+            buf_add_str(json, ",\"message\":");
+            buf_add_json_str(json, event->message, strlen(event->message));
+        }
+        buf_add_char(json, '}');
     }
+    buf_add(out, buf_str(json), json->len);
+}
+
+void api_turn_write(struct api *api, const struct api_turn *turn, struct buf *out)
+{
+    const struct wait_estimate *wait = &turn->wait;
+    buf_add_str(out, turn->brief                   ? "{\"status\":\""
+                     : turn->status == TURN_ACTIVE ? "{\"queued\":false,\"status\":\""
+                                                   : "{\"queued\":true,\"status\":\"");
+    buf_add_str(out, turn_words[turn->status]);
+    if (turn->brief) {
+        buf_add_str(out, "\"}");
+        return;
+    }
+    if (turn->status == TURN_ACTIVE) {
+        add_number(out, "\",\"currentUsers\":", turn->active);
+        add_number(out, ",\"threshold\":", turn->threshold);
+    } else {
+        add_number(out, "\",\"position\":", turn->position);
+        if (wait->known) {
+            add_number(out, ",\"estimatedWait\":", (uint64_t)wait->seconds);
+            add_number(out, ",\"estimatedWaitRange\":[", (uint64_t)wait->low);
+            add_number(out, ",", (uint64_t)wait->high);
+            buf_add_char(out, ']');
+        } else {
+            buf_add_str(out, ",\"estimatedWait\":null,\"estimatedWaitRange\":null");
+        }
+        add_number(out, ",\"queueSize\":", turn->queue_size);
+        add_number(out, ",\"threshold\":", turn->threshold);
+        add_number(out, ",\"currentUsers\":", turn->active);
+    }
+    add_event_info(api, turn->event, out);
+    if (turn->ticket) {
+        buf_add_str(out, ",\"ticket\":\"");
+        buf_add(out, turn->ticket, turn->ticket_len);
+        buf_add_char(out, '"');
+    }
+    if (turn->pass) {
+        char expires[CLOCK_RFC3339_SIZE];
+        clock_format_rfc3339(turn->pass_expires_ms, expires);
+        buf_add_str(out, ",\"pass\":\"");
+        buf_add(out, turn->pass, turn->pass_len);
+        buf_add_str(out, "\",\"passExpiresAt\":\"");
+        buf_add_str(out, expires);
+        buf_add_char(out, '"');
+    }
+    if (turn->next_poll_s > 0)
+        add_number(out, ",\"nextPoll\":", (uint64_t)turn->next_poll_s);
     buf_add_char(out, '}');
 }
 
-/* What is shown of an event. */
-static void write_event_info(struct api *api, const struct event *event)
+void api_answer_turn(struct api_call *call, const struct api_turn *turn)
 {
-    struct api_event_info *info = &api->event_info;
-    if (info->version != event->version || strcmp(info->event, event->id) != 0)
-        make_event_info(info, event);
-    buf_add(&api->text, buf_str(&info->json), info->json.len);
-}
-
-static void add_ticket(struct buf *out, const char *text, size_t len)
-{
-    buf_add_str(out, ",\"ticket\":\"");
-    buf_add(out, text, len);
-    buf_add_char(out, '"');
-}
-
-/* Most polls find nothing new: then the ticket that came goes back as it is, and a cookie that holds it
- * is left alone, but by a join, which makes it last anew. */
-static void write_ticket(struct api_call *call, struct buf *out, uint64_t place, uint64_t epoch,
-                         uint64_t lowest)
-{
-    const struct visit *visit = call->state;
-    struct buf *token = &call->api->token;
-    if (call->ticket != NULL && visit->kind == VISIT_STATUS && call->ticket_kept &&
-        call->proof.ticket_place == place && call->proof.ticket_epoch == epoch &&
-        call->ticket_lowest == lowest) {
-        add_ticket(out, call->ticket, call->ticket_len);
+    const struct api_presenter *present = call->present;
+    struct buf *out = &call->api->text;
+    if (present && present->turn) {
+        call->present = NULL;
+        present->turn(call, turn);
         return;
     }
-    buf_reset(token);
-    if (api_write_ticket(call, call->param, place, epoch, lowest, token) != ST_OK)
-        return;
-    api_set_cookie(call, "tiketi_ticket_", call->param, buf_str(token), TICKET_COOKIE_S);
-    add_ticket(out, buf_str(token), token->len);
+    buf_reset(out);
+    api_turn_write(call->api, turn, out);
+    api_answer(call, 200, buf_str(out), out->len);
 }
 
-static void write_pass(struct api_call *call, struct buf *out, const struct event *event,
-                       const struct queue_place *place, uint64_t epoch)
+/* ---- filling a turn ---- */
+
+/* The ticket with the lowest position shown. Most polls find nothing new: then the ticket that came goes back
+ * as it is, and a cookie that has it is left alone, except by a join, which makes it last anew. */
+static void take_ticket(struct api_call *call, struct api_turn *turn, uint64_t epoch,
+                        uint64_t lowest)
 {
-    struct buf *token = &call->api->token;
-    int64_t expires_ms;
-    char expires[CLOCK_RFC3339_SIZE];
-    buf_reset(token);
-    if (api_write_pass(call, event, place, epoch, token, &expires_ms) != ST_OK)
+    const struct visit *visit = call->state;
+    struct buf *text = &call->api->ticket;
+    if (call->ticket && visit->kind == VISIT_STATUS && call->ticket_kept &&
+        call->proof.ticket_place == turn->place && call->proof.ticket_epoch == epoch &&
+        call->ticket_lowest == lowest) {
+        turn->ticket = call->ticket;
+        turn->ticket_len = call->ticket_len;
         return;
-    const int64_t left_s = (expires_ms - clock_wall_ms()) / 1000;
-    api_set_cookie(call, "tiketi_pass_", call->param, buf_str(token), left_s > 1 ? left_s : 1);
-    clock_format_rfc3339(expires_ms, expires);
-    buf_printf(out, ",\"pass\":\"%s\",\"passExpiresAt\":\"%s\"", buf_str(token), expires);
+    }
+    buf_reset(text);
+    if (api_write_ticket(call, call->param, turn->place, epoch, lowest, text) != ST_OK)
+        return;
+    api_set_cookie(call, "tiketi_ticket_", call->param, buf_str(text), TICKET_COOKIE_S);
+    turn->ticket = buf_str(text);
+    turn->ticket_len = text->len;
+}
+
+static void take_pass(struct api_call *call, struct api_turn *turn, const struct queue_place *place,
+                      uint64_t epoch)
+{
+    struct buf *text = &call->api->pass;
+    buf_reset(text);
+    if (api_write_pass(call, turn->event, place, epoch, text, &turn->pass_expires_ms) != ST_OK)
+        return;
+    const int64_t left_s = (turn->pass_expires_ms - clock_wall_ms()) / 1000;
+    api_set_cookie(call, "tiketi_pass_", call->param, buf_str(text), left_s > 1 ? left_s : 1);
+    turn->pass = buf_str(text);
+    turn->pass_len = text->len;
 }
 
 /* The lowest position ever shown for this place: that of the ticket, if it is this place's. */
@@ -124,51 +188,36 @@ static uint64_t lowest_shown(const struct api_call *call, uint64_t place)
 static void answer_active(struct api_call *call, const struct event *event,
                           const struct queue_place *place, const struct queue_numbers *numbers)
 {
-    struct buf *out = &call->api->text;
-    buf_reset(out);
-    buf_printf(out,
-               "{\"queued\":false,\"status\":\"active\",\"currentUsers\":%" PRIu64
-               ",\"threshold\":%" PRIu64,
-               numbers->active, numbers->threshold);
-    write_event_info(call->api, event);
-    write_ticket(call, out, place->place, numbers->epoch, lowest_shown(call, place->place));
-    write_pass(call, out, event, place, numbers->epoch);
-    buf_add_char(out, '}');
-    api_answer(call, 200, buf_str(out), out->len);
+    struct api_turn turn = {.status = TURN_ACTIVE,
+                            .event = event,
+                            .place = place->place,
+                            .queue_size = numbers->queue_size,
+                            .threshold = numbers->threshold,
+                            .active = numbers->active};
+    take_ticket(call, &turn, numbers->epoch, lowest_shown(call, place->place));
+    take_pass(call, &turn, place, numbers->epoch);
+    api_answer_turn(call, &turn);
 }
 
-/* The word for a waiting buyer's state. */
-static const char *waiting_word(const struct queue_numbers *numbers)
+static enum api_turn_status waiting_status(const struct queue_numbers *numbers)
 {
     if (numbers->restoring)
-        return "restoring";
+        return TURN_RESTORING;
     switch (numbers->status) {
     case EVENT_DRAFT:
     case EVENT_SCHEDULED:
-        return "scheduled";
+        return TURN_SCHEDULED;
     case EVENT_PAUSED:
-        return "paused";
+        return TURN_PAUSED;
     case EVENT_SOLD_OUT:
-        return "sold_out";
+        return TURN_SOLD_OUT;
     default:
-        return "queued";
+        return TURN_QUEUED;
     }
 }
 
-static void write_estimate(struct buf *out, const struct wait_estimate *wait)
-{
-    if (wait->known) {
-        add_number(out, ",\"estimatedWait\":", (uint64_t)wait->seconds);
-        add_number(out, ",\"estimatedWaitRange\":[", (uint64_t)wait->low);
-        add_number(out, ",", (uint64_t)wait->high);
-        buf_add_char(out, ']');
-    } else {
-        buf_add_str(out, ",\"estimatedWait\":null,\"estimatedWaitRange\":null");
-    }
-}
-
-/* Who only polls may be let in at any time, must not seem silent, and has to be back within a restore
- * window. */
+/* A buyer who only polls may be admitted at any time, must not count as silent, and has to be back within a
+ * restore window. */
 static int64_t longest_poll_s(const struct api *api, const struct event *event)
 {
     const struct config *config = api->config;
@@ -186,8 +235,6 @@ static void answer_waiting(struct api_call *call, const struct event *event, uin
 {
     const struct visit *visit = call->state;
     const struct rank_index *index = catalog_index(call->api->catalog, call->param);
-    struct buf *out = &call->api->text;
-    struct wait_estimate wait = {0};
     const uint64_t lowest = lowest_shown(call, place);
     uint64_t shown = position;
     /* While others are still coming back, a rank says little: the ticket's position stands. */
@@ -195,39 +242,27 @@ static void answer_waiting(struct api_call *call, const struct event *event, uin
         shown = lowest;
     if (shown == 0)
         shown = 1;
-    if (index != NULL && numbers->status == EVENT_OPEN)
-        wait = admission_wait(index->rate_mean, index->rate_spread, index->rate_ticks, shown);
-    buf_reset(out);
-    buf_add_str(out, "{\"queued\":true,\"status\":\"");
-    buf_add_str(out, waiting_word(numbers));
-    add_number(out, "\",\"position\":", shown);
-    write_estimate(out, &wait);
-    add_number(out, ",\"queueSize\":", numbers->queue_size > shown ? numbers->queue_size : shown);
-    add_number(out, ",\"threshold\":", numbers->threshold);
-    add_number(out, ",\"currentUsers\":", numbers->active);
-    write_event_info(call->api, event);
-    write_ticket(call, out, place, numbers->epoch, shown);
+    struct api_turn turn = {.status = waiting_status(numbers),
+                            .event = event,
+                            .place = place,
+                            .position = shown,
+                            .queue_size = numbers->queue_size > shown ? numbers->queue_size : shown,
+                            .threshold = numbers->threshold,
+                            .active = numbers->active};
+    if (index && numbers->status == EVENT_OPEN)
+        turn.wait = admission_wait(index->rate_mean, index->rate_spread, index->rate_ticks, shown);
     if (visit->kind == VISIT_STATUS) {
         const uint32_t random = (uint32_t)call->api->request_seq * 2654435761u;
-        const int64_t next =
-            admission_next_poll(&wait, shown, longest_poll_s(call->api, event), random);
-        add_number(out, ",\"nextPoll\":", (uint64_t)next);
+        turn.next_poll_s =
+            admission_next_poll(&turn.wait, shown, longest_poll_s(call->api, event), random);
     }
-    buf_add_char(out, '}');
-    api_answer(call, 200, buf_str(out), out->len);
+    take_ticket(call, &turn, numbers->epoch, shown);
+    api_answer_turn(call, &turn);
 }
 
-static void answer_word(struct api_call *call, const char *word)
+static void answer_status(struct api_call *call, enum api_turn_status status)
 {
-    struct buf *out = &call->api->text;
-    buf_reset(out);
-    buf_printf(out, "{\"status\":\"%s\"}", word);
-    api_answer(call, 200, buf_str(out), out->len);
-}
-
-static void answer_closed(struct api_call *call)
-{
-    api_problem(call, 410, "event-closed", "The sale is closed.", NULL);
+    api_answer_turn(call, &(struct api_turn){.status = status, .brief = true});
 }
 
 static void answer_place(struct api_call *call, const struct queue_place *place,
@@ -235,24 +270,20 @@ static void answer_place(struct api_call *call, const struct queue_place *place,
 {
     const struct visit *visit = call->state;
     const struct event *event = catalog_event(call->api->catalog, call->param);
-    if (event == NULL) {
+    const bool closed = place->state == QUEUE_CLOSED ||
+                        (place->state == QUEUE_GONE && numbers->status == EVENT_CLOSED);
+    if (!event)
         api_fail(call, ST_UNAVAILABLE);
-        return;
-    }
-    if (place->state == QUEUE_CLOSED) {
-        answer_closed(call);
-    } else if (place->state == QUEUE_GONE) {
-        if (numbers->status == EVENT_CLOSED)
-            answer_closed(call);
-        else
-            answer_word(call, "not_in_queue");
-    } else if (visit->kind == VISIT_HEARTBEAT) {
-        answer_word(call, place->state == QUEUE_ACTIVE ? "active" : waiting_word(numbers));
-    } else if (place->state == QUEUE_ACTIVE) {
+    else if (closed)
+        api_problem(call, 410, "event-closed", "The sale is closed.", NULL);
+    else if (place->state == QUEUE_GONE)
+        answer_status(call, TURN_NOT_IN_QUEUE);
+    else if (visit->kind == VISIT_HEARTBEAT)
+        answer_status(call, place->state == QUEUE_ACTIVE ? TURN_ACTIVE : waiting_status(numbers));
+    else if (place->state == QUEUE_ACTIVE)
         answer_active(call, event, place, numbers);
-    } else {
+    else
         answer_waiting(call, event, place->place, place->position, numbers);
-    }
 }
 
 /* ---- through Redis ---- */
@@ -290,7 +321,7 @@ static void visit_joined(void *arg, enum status status, const struct queue_place
         presence_drop(api->presence, call->param, call->buyer);
         api_set_cookie(call, "tiketi_ticket_", call->param, NULL, 0);
         api_set_cookie(call, "tiketi_pass_", call->param, NULL, 0);
-        answer_word(call, place->state == QUEUE_GONE ? "not_in_queue" : "left");
+        answer_status(call, place->state == QUEUE_GONE ? TURN_NOT_IN_QUEUE : TURN_LEFT);
         return;
     }
     presence_put(api->presence, call->param, call->buyer, place->state, loop_now_ms(api->loop));
@@ -379,7 +410,7 @@ static bool visit_local(struct api_call *call, const struct event *event)
     if (sign_due)
         queue_seen(api->queue, call->param, call->buyer);
     if (visit->kind == VISIT_HEARTBEAT)
-        answer_word(call, waiting_word(&numbers));
+        answer_status(call, waiting_status(&numbers));
     else
         answer_waiting(call, event, call->proof.ticket_place, position, &numbers);
     return true;

@@ -10,7 +10,7 @@
  * lost it, and nothing else. Only then is it looked for: who is inside asks PostgreSQL once. PostgreSQL alone decides about seats; its JSON is passed on. With PostgreSQL gone: 503,
  * and nothing changed. Called by: api's route table.
  */
-#include "api/api.h"
+#include "api/api_internal.h"
 
 #include "base/metrics.h"
 #include "selling/reservation.h"

@@ -10,7 +10,7 @@
  * asked for, and kept, of events alone. (With Redis gone a pod just started knows none: 503.)
  * Called by: api's route table.
  */
-#include "api/api.h"
+#include "api/api_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -159,7 +159,7 @@ static bool asks_to_leave(const struct api_call *call)
     return call->route != NULL && strstr(call->route->path, "/leave") != NULL;
 }
 
-void api_wait_present(struct api_call *call, unsigned code, const char *json, size_t len)
+static void present_json(struct api_call *call, unsigned code, const char *json, size_t len)
 {
     struct page page;
     const struct event *event =
@@ -222,6 +222,8 @@ static enum status wait_start(struct api_call *call)
         return show_event(call);
     return api_visit(call, http_req_query(call->req, "join") != NULL);
 }
+
+const struct api_presenter api_wait_presenter = {.json = present_json};
 
 const struct api_route api_wait_routes[] = {
     {"GET", "/wait/{eventId}", AUTH_BUYER, 0, wait_start, false},

@@ -145,6 +145,14 @@ const struct json *json_get(const struct json *object, const char *key)
     return out_of(json_object_get(in(object), key));
 }
 
+void json_each(const struct json *object,
+               void (*cb)(void *arg, const char *key, const struct json *value), void *arg)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(in(object), key, value) cb(arg, key, out_of(value));
+}
+
 bool json_has(const struct json *object, const char *key)
 {
     return json_get(object, key) != NULL;
