@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * metrics: process-wide counters in relaxed atomics, written out in the Prometheus text format
- * (0.0.4). Per-event gauges are given by the api role at scrape time.
+ * metrics: the counters and histograms of the process, written in the Prometheus text format (0.0.4).
+ * Any thread may count; each number is an atomic of its own, so a scrape sees each number, not one
+ * moment of all of them. Gauges per event are the api role's: it computes them at scrape time.
  */
 #ifndef TIKETI_METRICS_H
 #define TIKETI_METRICS_H
@@ -10,53 +11,57 @@
 
 #include <stdint.h>
 
-/* One row per plain counter, gauge or histogram: see the table in metrics.c. */
+/* Counters. Names and help are in the table of metrics.c, one row each. */
 enum metric {
-    METRIC_JOINS,               /* tiketi_joins_total */
-    METRIC_ADMISSIONS_DIRECT,   /* tiketi_admissions_total{kind="direct"} */
-    METRIC_ADMISSIONS_PROMOTED, /* tiketi_admissions_total{kind="promoted"} */
-    METRIC_EVICTIONS,           /* tiketi_evictions_total */
-    METRIC_TICKS,               /* tiketi_ticks_total */
-    METRIC_REDIS_ERRORS,        /* tiketi_redis_errors_total */
+    METRIC_JOINS,
+    METRIC_ADMISSIONS_DIRECT,   /* by the join itself, without waiting */
+    METRIC_ADMISSIONS_PROMOTED, /* from the head of the queue, by a tick */
+    METRIC_EVICTIONS,
+    METRIC_TICKS,
+    METRIC_REDIS_ERRORS,
     METRIC_REDIS_RECONNECTS,
-    METRIC_DB_ERRORS, /* tiketi_postgres_errors_total */
+    METRIC_DB_ERRORS,
     METRIC_DB_RECONNECTS,
-    METRIC_WS_OPENED, /* tiketi_websocket_opened_total */
+    METRIC_WS_OPENED,
     METRIC_WS_CLOSED,
-    METRIC_WS_DROPPED,  /* slow readers */
-    METRIC_WS_MESSAGES, /* pushed */
-    METRIC_HOLDS,       /* reservations made */
-    METRIC_AUTO_HOLDS,
+    METRIC_WS_DROPPED, /* closed by us, because the reader was too slow */
+    METRIC_WS_MESSAGES,
+    METRIC_HOLDS,      /* reservations made by buyers */
+    METRIC_AUTO_HOLDS, /* reservations made on admission */
     METRIC_SEAT_CONFLICTS,
     METRIC_SEAT_MAPS, /* built by PostgreSQL */
-    METRIC_SALES,     /* reservations bought */
+    METRIC_PURCHASES, /* reservations paid for */
     METRIC_REFUNDS_DUE,
     METRIC_REFUNDS,
-    METRIC_EVENT_LOOKUPS,  /* statements to PostgreSQL about ids that Redis does not have */
-    METRIC_UNKNOWN_EVENTS, /* ids that were nobody's */
+    METRIC_EVENT_LOOKUPS,  /* queries to PostgreSQL for event ids that Redis does not know */
+    METRIC_UNKNOWN_EVENTS, /* ids of no event */
     METRIC_COUNT
 };
 
 enum metric_histogram {
-    HISTOGRAM_TICK,       /* tiketi_tick_duration_seconds */
-    HISTOGRAM_REDIS,      /* tiketi_redis_duration_seconds */
-    HISTOGRAM_DB,         /* tiketi_postgres_duration_seconds */
-    HISTOGRAM_JOIN_BATCH, /* tiketi_join_batch_size (no unit) */
+    HISTOGRAM_TICK,
+    HISTOGRAM_REDIS,
+    HISTOGRAM_DB,
+    HISTOGRAM_JOIN_BATCH, /* joins of one script call; all others are seconds */
     HISTOGRAM_COUNT
 };
 
 void metrics_add(enum metric metric, uint64_t n);
-void metrics_observe(enum metric_histogram histogram, double value); /* seconds, or plain size */
+/* `value` in the histogram's unit. A negative value or NaN counts as 0. */
+void metrics_observe(enum metric_histogram histogram, double value);
 
-/* HTTP: the api role registers its route table once, before any thread starts; `method` and
- * `path` (the route template) are static strings. Returns the id to count under. */
+/* Adds a route, or finds it, and returns the id to count under. Call before any thread starts. `path` is the
+ * route's template ("/api/seats/{eventId}"). Both texts are borrowed for good. When the table is full the
+ * returned id counts nowhere. */
 unsigned metrics_register_route(const char *method, const char *path);
+/* One answered request: its status code, and the time from its last byte to the answer. */
 void metrics_http(unsigned route, unsigned status, uint64_t duration_us);
 
-/* Appends # HELP / # TYPE and all samples. */
+/* Appends everything. */
 void metrics_write(struct buf *out);
 
-/* Helpers for gauges of the caller: header once, then samples with one escaped label. */
+/* For gauges that the caller computes: the header once, then one sample for each value of the label, which
+ * is escaped. */
 void metrics_write_header(struct buf *out, const char *name, const char *type, const char *help);
 void metrics_write_sample(struct buf *out, const char *name, const char *label, const char *value,
                           double number);

@@ -90,7 +90,7 @@ static void finish_payment(struct api_call *call, const char *outcome)
         enum metric metric;
         bool seats, frees;
     } effects[] = {
-        {"confirmed", METRIC_SALES, true, true},
+        {"confirmed", METRIC_PURCHASES, true, true},
         {"refund-due", METRIC_REFUNDS_DUE, false, false},
         {"refunded", METRIC_REFUNDS, true, false},
     };

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * metrics: process-wide counters in relaxed atomics, in the Prometheus text format 0.0.4.
+ * metrics: the counters and histograms of the process, written in the Prometheus text format 0.0.4.
  *
- * Every metric is a row of a table; routes are rows added before the threads start, and the status
- * codes of a route are counted in a small fixed list. Relaxed order is enough: a scrape needs each
- * number, not a snapshot of all. Called by: drivers and roles; written out by api_ops.
+ * Why this way: every metric is a row of a table; routes are rows that are added before the threads start;
+ * the status codes of a route are counted in a small fixed list. So counting allocates nothing and takes no
+ * lock. Relaxed order is enough: a scrape needs each number, not one moment of all of them.
+ * Called by: every folder; written out by api_ops. Owns: the numbers.
  */
 #include "base/metrics.h"
 
@@ -19,34 +20,38 @@
 /* ---- counters ---- */
 
 static const struct {
-    const char *name, *labels, *help; /* help NULL: the row above began the family */
+    const char *name, *labels, *help; /* help NULL: another label of the row above */
 } counter_rows[METRIC_COUNT] = {
-    [METRIC_JOINS] = {"tiketi_joins_total", "", "Answered joins."},
-    [METRIC_ADMISSIONS_DIRECT] = {"tiketi_admissions_total", "{kind=\"direct\"}", "Admissions."},
+    [METRIC_JOINS] = {"tiketi_joins_total", "", "Joins that were answered."},
+    [METRIC_ADMISSIONS_DIRECT] = {"tiketi_admissions_total", "{kind=\"direct\"}",
+                                  "Admissions: direct, or promoted from the queue."},
     [METRIC_ADMISSIONS_PROMOTED] = {"tiketi_admissions_total", "{kind=\"promoted\"}", NULL},
     [METRIC_EVICTIONS] = {"tiketi_evictions_total", "",
-                          "Buyers evicted: idle or over the session limit."},
+                          "Buyers evicted: idle, or over the session limit."},
     [METRIC_TICKS] = {"tiketi_ticks_total", "", "Processor ticks."},
     [METRIC_REDIS_ERRORS] = {"tiketi_redis_errors_total", "", "Failed Redis commands."},
     [METRIC_REDIS_RECONNECTS] = {"tiketi_redis_reconnects_total", "", "New Redis connections."},
     [METRIC_DB_ERRORS] = {"tiketi_postgres_errors_total", "", "Failed PostgreSQL queries."},
     [METRIC_DB_RECONNECTS] = {"tiketi_postgres_reconnects_total", "",
                               "New PostgreSQL connections."},
-    [METRIC_WS_OPENED] = {"tiketi_websocket_opened_total", "", "Sockets opened."},
-    [METRIC_WS_CLOSED] = {"tiketi_websocket_closed_total", "", "Sockets closed."},
-    [METRIC_WS_DROPPED] = {"tiketi_websocket_dropped_total", "", "Slow readers dropped."},
-    [METRIC_WS_MESSAGES] = {"tiketi_websocket_messages_total", "", "Messages pushed."},
-    [METRIC_HOLDS] = {"tiketi_holds_total", "{kind=\"buyer\"}", "Reservations made."},
+    [METRIC_WS_OPENED] = {"tiketi_websocket_opened_total", "", "WebSockets opened."},
+    [METRIC_WS_CLOSED] = {"tiketi_websocket_closed_total", "", "WebSockets closed."},
+    [METRIC_WS_DROPPED] = {"tiketi_websocket_dropped_total", "",
+                           "WebSockets closed because their reader was too slow."},
+    [METRIC_WS_MESSAGES] = {"tiketi_websocket_messages_total", "", "WebSocket messages sent."},
+    [METRIC_HOLDS] = {"tiketi_holds_total", "{kind=\"buyer\"}",
+                      "Reservations made: by buyers, or on admission."},
     [METRIC_AUTO_HOLDS] = {"tiketi_holds_total", "{kind=\"auto\"}", NULL},
-    [METRIC_SEAT_CONFLICTS] = {"tiketi_seat_conflicts_total", "", "Holds refused by a lost race."},
-    [METRIC_SEAT_MAPS] = {"tiketi_seat_map_rebuilds_total", "", "Seat maps built."},
-    [METRIC_SALES] = {"tiketi_sales_total", "", "Reservations bought."},
-    [METRIC_REFUNDS_DUE] = {"tiketi_refunds_total", "{state=\"due\"}", "Payments to give back."},
+    [METRIC_SEAT_CONFLICTS] = {"tiketi_seat_conflicts_total", "",
+                               "Holds refused because another buyer took a seat."},
+    [METRIC_SEAT_MAPS] = {"tiketi_seat_map_rebuilds_total", "", "Seat maps built by PostgreSQL."},
+    [METRIC_PURCHASES] = {"tiketi_purchases_total", "", "Reservations paid for."},
+    [METRIC_REFUNDS_DUE] = {"tiketi_refunds_total", "{state=\"due\"}", "Refunds: due, or done."},
     [METRIC_REFUNDS] = {"tiketi_refunds_total", "{state=\"done\"}", NULL},
     [METRIC_EVENT_LOOKUPS] = {"tiketi_event_lookups_total", "",
-                              "Statements about event ids that Redis does not have."},
+                              "Queries to PostgreSQL for event ids that Redis does not know."},
     [METRIC_UNKNOWN_EVENTS] = {"tiketi_unknown_events_total", "",
-                               "Event ids that were asked for and are no event's."},
+                               "Requested event ids that belong to no event."},
 };
 
 static atomic_uint_fast64_t counters[METRIC_COUNT];
@@ -59,7 +64,7 @@ void metrics_add(enum metric metric, uint64_t n)
 /* ---- histograms ---- */
 
 struct histogram {
-    atomic_uint_fast64_t buckets[BUCKETS_MAX + 1]; /* the last one: beyond every bound */
+    atomic_uint_fast64_t buckets[BUCKETS_MAX + 1]; /* the last one: above every bound */
     atomic_uint_fast64_t sum_millionths;
 };
 
@@ -74,10 +79,13 @@ static const struct {
     const char *name, *help;
     const double *bounds;
 } histogram_rows[HISTOGRAM_COUNT] = {
-    [HISTOGRAM_TICK] = {"tiketi_tick_duration_seconds", "Processor ticks.", second_bounds},
-    [HISTOGRAM_REDIS] = {"tiketi_redis_duration_seconds", "Redis commands.", second_bounds},
-    [HISTOGRAM_DB] = {"tiketi_postgres_duration_seconds", "PostgreSQL queries.", second_bounds},
-    [HISTOGRAM_JOIN_BATCH] = {"tiketi_join_batch_size", "Joins per script call.", size_bounds},
+    [HISTOGRAM_TICK] = {"tiketi_tick_duration_seconds", "Duration of a processor tick.",
+                        second_bounds},
+    [HISTOGRAM_REDIS] = {"tiketi_redis_duration_seconds", "Duration of a Redis command.",
+                         second_bounds},
+    [HISTOGRAM_DB] = {"tiketi_postgres_duration_seconds", "Duration of a PostgreSQL query.",
+                      second_bounds},
+    [HISTOGRAM_JOIN_BATCH] = {"tiketi_join_batch_size", "Joins of one script call.", size_bounds},
 };
 
 static struct histogram histograms[HISTOGRAM_COUNT];
@@ -85,7 +93,7 @@ static struct histogram histograms[HISTOGRAM_COUNT];
 static void observe(struct histogram *histogram, const double *bounds, double value)
 {
     size_t i = 0;
-    if (!(value >= 0)) /* a clock that went back, or NaN: the sum must never fall */
+    if (!(value >= 0)) /* the clock went back, or NaN: the sum must never decrease */
         value = 0;
     while (i < BUCKETS_MAX && value > bounds[i])
         i++;
@@ -101,7 +109,7 @@ void metrics_observe(enum metric_histogram histogram, double value)
 
 /* ---- HTTP ---- */
 
-/* The codes we answer with; anything else counts in the last slot, as "other". */
+/* The status codes of our answers; every other code counts in the last slot, as "other". */
 static const unsigned codes[] = {200, 201, 204, 303, 304, 400, 401, 403, 404, 405,
                                  409, 410, 412, 413, 414, 429, 431, 500, 503, 0};
 #define CODE_COUNT (sizeof(codes) / sizeof(codes[0]))
@@ -115,7 +123,7 @@ static unsigned route_count; /* fixed before the threads start */
 
 unsigned metrics_register_route(const char *method, const char *path)
 {
-    for (unsigned r = 0; r < route_count; r++) { /* a series must not appear twice */
+    for (unsigned r = 0; r < route_count; r++) { /* a series may be written once only */
         if (strcmp(routes[r].method, method) == 0 && strcmp(routes[r].path, path) == 0)
             return r;
     }
@@ -161,7 +169,7 @@ void metrics_write_sample(struct buf *out, const char *name, const char *label, 
     buf_printf(out, "\"} %.17g\n", number);
 }
 
-/* `labels` is "" or `a="b",` (with its comma). */
+/* `labels` is "" or `a="b",` with its comma. */
 static void write_histogram(struct buf *out, const char *name, const char *labels,
                             const struct histogram *histogram, const double *bounds)
 {
@@ -180,19 +188,9 @@ static void write_histogram(struct buf *out, const char *name, const char *label
     buf_printf(out, "%s_count%s%.*s%s %" PRIu64 "\n", name, open, kept, labels, close, total);
 }
 
-static void write_counters(struct buf *out)
-{
-    for (size_t i = 0; i < METRIC_COUNT; i++) {
-        if (counter_rows[i].help != NULL)
-            metrics_write_header(out, counter_rows[i].name, "counter", counter_rows[i].help);
-        buf_printf(out, "%s%s %" PRIu64 "\n", counter_rows[i].name, counter_rows[i].labels,
-                   load(&counters[i]));
-    }
-}
-
 static void write_requests(struct buf *out)
 {
-    metrics_write_header(out, "tiketi_http_requests_total", "counter", "HTTP answers.");
+    metrics_write_header(out, "tiketi_http_requests_total", "counter", "HTTP requests answered.");
     for (unsigned r = 0; r < route_count; r++) {
         for (size_t c = 0; c < CODE_COUNT; c++) {
             const uint64_t n = load(&routes[r].by_code[c]);
@@ -209,22 +207,17 @@ static void write_requests(struct buf *out)
     }
 }
 
-static bool route_used(const struct route *route)
-{
-    for (size_t c = 0; c < CODE_COUNT; c++) {
-        if (load(&route->by_code[c]) > 0)
-            return true;
-    }
-    return false;
-}
-
 static void write_durations(struct buf *out)
 {
     static const char name[] = "tiketi_http_request_duration_seconds";
     char labels[160];
-    metrics_write_header(out, name, "histogram", "From the request's last byte to its answer.");
+    metrics_write_header(out, name, "histogram",
+                         "Time from the last byte of a request to its answer.");
     for (unsigned r = 0; r < route_count; r++) {
-        if (!route_used(&routes[r]))
+        bool used = false;
+        for (size_t c = 0; c < CODE_COUNT; c++)
+            used = used || load(&routes[r].by_code[c]) > 0;
+        if (!used) /* most routes of a small pod: a series each would only cost */
             continue;
         (void)snprintf(labels, sizeof(labels), "method=\"%s\",path=\"%s\",", routes[r].method,
                        routes[r].path);
@@ -234,7 +227,12 @@ static void write_durations(struct buf *out)
 
 void metrics_write(struct buf *out)
 {
-    write_counters(out);
+    for (size_t i = 0; i < METRIC_COUNT; i++) {
+        if (counter_rows[i].help)
+            metrics_write_header(out, counter_rows[i].name, "counter", counter_rows[i].help);
+        buf_printf(out, "%s%s %" PRIu64 "\n", counter_rows[i].name, counter_rows[i].labels,
+                   load(&counters[i]));
+    }
     for (size_t i = 0; i < HISTOGRAM_COUNT; i++) {
         metrics_write_header(out, histogram_rows[i].name, "histogram", histogram_rows[i].help);
         write_histogram(out, histogram_rows[i].name, "", &histograms[i], histogram_rows[i].bounds);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* metrics: each series once, buckets cumulative, labels escaped, nothing lost between threads. */
+/* metrics: each series is written once, buckets are cumulative, labels are escaped, threads lose nothing. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,7 +25,7 @@ static void scrape(void)
     assert_int_equal(buf_status(&text), ST_OK);
 }
 
-/* The value of the line that begins with `series` and a space; fails when it is not there once. */
+/* The value of the line that begins with `series` and a space. Fails unless there is exactly one. */
 static double value_of(const char *series)
 {
     const size_t len = strlen(series);
@@ -114,7 +114,7 @@ static void buckets_are_cumulative(void **state)
     assert_true(fabs(value_of("tiketi_tick_duration_seconds_sum") - 100.300211) < 1e-5);
 }
 
-static void requests_by_route_and_status(void **state)
+static void requests_count_by_route_and_status(void **state)
 {
     (void)state;
     const unsigned check = metrics_register_route("POST", "/api/queue/check/{eventId}");
@@ -122,7 +122,7 @@ static void requests_by_route_and_status(void **state)
     assert_int_not_equal(check, status);
     assert_int_equal(metrics_register_route("POST", "/api/queue/check/{eventId}"), check);
     scrape();
-    assert_false(has("/api/queue/check")); /* never asked for: no series */
+    assert_false(has("/api/queue/check")); /* never requested: no series */
     metrics_http(check, 200, 1500);
     metrics_http(check, 200, 1500);
     metrics_http(check, 503, 3000000);
@@ -147,7 +147,7 @@ static void requests_by_route_and_status(void **state)
                 1e-9);
 }
 
-static void more_routes_than_rows(void **state)
+static void routes_beyond_the_table_count_nowhere(void **state)
 {
     static char paths[200][16];
     (void)state;
@@ -160,7 +160,7 @@ static void more_routes_than_rows(void **state)
         value_of("tiketi_http_requests_total{method=\"GET\",path=\"/r0\",status=\"200\"}") == 1);
 }
 
-static void samples_of_the_caller(void **state)
+static void gauges_of_the_caller(void **state)
 {
     struct buf out;
     (void)state;
@@ -208,9 +208,9 @@ int main(void)
         cmocka_unit_test(every_metric_has_a_row),
         cmocka_unit_test(families_are_announced_once),
         cmocka_unit_test(buckets_are_cumulative),
-        cmocka_unit_test(requests_by_route_and_status),
-        cmocka_unit_test(more_routes_than_rows),
-        cmocka_unit_test(samples_of_the_caller),
+        cmocka_unit_test(requests_count_by_route_and_status),
+        cmocka_unit_test(routes_beyond_the_table_count_nowhere),
+        cmocka_unit_test(gauges_of_the_caller),
         cmocka_unit_test(threads_lose_nothing),
     };
     buf_init(&text, 0);
