@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * base64url: base64url without padding (RFC 4648 section 5), as JOSE writes it. Decoding is strict: no
- * padding, no byte outside the alphabet, and no bits set that no encoder sets. So one value has one text, and
- * a signed text cannot be altered and still hold.
+ * base64url: base64url without padding (RFC 4648, section 5), as in JWTs. Decoding is strict: no padding, no byte
+ * outside the alphabet, and unused bits must be zero. So a value has exactly one text, and a signed text
+ * cannot be changed without breaking its signature.
  */
 #ifndef TIKETI_BASE64URL_H
 #define TIKETI_BASE64URL_H
@@ -10,13 +10,14 @@
 #include "base/buf.h"
 #include "base/status.h"
 
-/* Appends the text of `len` bytes. */
+/* Appends the text of `len` bytes; sets out->failed when it does not fit. */
 void base64url_encode(const void *data, size_t len, struct buf *out);
 
-/* Appends the bytes of `len` digits. ST_INVALID, or ST_TOO_LARGE for the buffer: `out` is as it was. */
+/* Appends the bytes of `len` digits. On ST_INVALID, and on ST_TOO_LARGE (it does not fit), the content of
+ * `out` is unchanged. */
 MUST_CHECK enum status base64url_decode(const char *text, size_t len, struct buf *out);
 
-/* The same into memory of the caller's: out[base64url_decoded_len(len)]. False: invalid, and `out` holds anything. */
+/* The same into out[base64url_decoded_len(len)]. False when it is invalid; then `out` has any content. */
 MUST_CHECK bool base64url_decode_into(const char *text, size_t len, unsigned char *out);
 size_t base64url_decoded_len(size_t len);
 

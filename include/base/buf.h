@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * buf: a growing byte buffer whose maximum is fixed at init. Overflow is sticky: after the first
- * write that does not fit, `failed` is set, the content is unchanged by further writes, and the
- * caller checks once at the end. The content is always NUL-terminated (the NUL is not counted).
+ * buf: a growing byte buffer with a fixed maximum. Failure is sticky: a write that does not fit sets `failed`, and from
+ * then on no write changes the content, so that the caller checks once, at the end. The content always ends
+ * with a NUL that `len` does not count.
  */
 #ifndef TIKETI_BUF_H
 #define TIKETI_BUF_H
@@ -23,17 +23,17 @@ struct buf {
     bool failed;
 };
 
-void buf_init(struct buf *buf, size_t max);
-void buf_clear(struct buf *buf); /* frees; the buffer may be used again */
-void buf_reset(struct buf *buf); /* len = 0, failed = false; keeps the memory */
+void buf_init(struct buf *buf, size_t max); /* at most `max` bytes of content; allocates nothing */
+void buf_clear(struct buf *buf);            /* frees the memory; the buffer may be used again */
+void buf_reset(struct buf *buf);            /* empties it and keeps the memory */
 
-/* The content as a C string, "" when empty. Borrowed until the next write. */
+/* The content as a C string; "" when there is none. Borrowed until the next write. */
 const char *buf_str(const struct buf *buf);
 
-void buf_add_slowly(struct buf *buf, const void *data, size_t len); /* where it has to grow */
+/* For buf_add alone: the buffer must grow, or the data does not fit. */
+void buf_add_slowly(struct buf *buf, const void *data, size_t len);
 
-/* Here, so that what is written of an answer piece by piece becomes plain stores: a literal's length
- * is known to the compiler. */
+/* Inline, so that writing a literal compiles to plain stores: the compiler knows its length. */
 static inline void buf_add(struct buf *buf, const void *data, size_t len)
 {
     if (buf->failed || len >= buf->cap - buf->len || len == 0) {
@@ -57,19 +57,19 @@ static inline void buf_add_char(struct buf *buf, char c)
 
 void buf_add_uint(struct buf *buf, uint64_t value);
 void buf_add_int(struct buf *buf, int64_t value);
-/* With thousands separators, 1,234,567: the languages of the pages all write it so. */
+/* With thousands separators: 1,234,567, as all languages of the pages write numbers. */
 void buf_add_grouped(struct buf *buf, uint64_t value);
-/* `len` more bytes for the caller to fill at once, all of them; NULL when they do not fit. */
+/* Adds `len` bytes and returns them for the caller to fill at once; NULL (and `failed`) if they do not fit. */
 char *buf_extend(struct buf *buf, size_t len);
-/* Cuts the content back to `len` bytes. `failed` stays as it is. */
+/* Cuts the content to `len` bytes if it is longer. `failed` stays as it is. */
 void buf_truncate(struct buf *buf, size_t len);
 void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* JSON writers without a DOM, for the hot paths: a quoted, escaped string; bytes that are not
- * valid UTF-8 become U+FFFD. */
+/* Adds a JSON string: quoted and escaped, with U+FFFD for bytes that are not valid UTF-8. For hot paths, which
+ * write their JSON without a tree. */
 void buf_add_json_str(struct buf *buf, const char *text, size_t len);
 
-/* ST_OK, or ST_TOO_LARGE when a write did not fit. */
+/* ST_OK, or ST_TOO_LARGE if a write did not fit. */
 MUST_CHECK enum status buf_status(const struct buf *buf);
 
 #endif

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* clock: wall and monotonic time; RFC 3339 text, and that of HTTP. Places never come from here: Redis' TIME gives them. */
+/*
+ * clock: wall and monotonic time; times as text (RFC 3339, HTTP). Places in a queue never come from this clock:
+ * they come from Redis' TIME, which all pods share.
+ */
 #ifndef TIKETI_CLOCK_H
 #define TIKETI_CLOCK_H
 
@@ -7,21 +10,23 @@
 
 #include <stdint.h>
 
-int64_t clock_wall_ms(void);  /* ms since 1970-01-01 UTC */
-int64_t clock_wall_s(void);   /* the same in seconds; a tenth of the cost */
-uint64_t clock_mono_ns(void); /* monotonic; for durations only */
+int64_t clock_wall_ms(void); /* ms since 1970-01-01 UTC */
+int64_t
+clock_wall_s(void); /* seconds since 1970, as of the kernel's last tick; a tenth of the cost */
+uint64_t clock_mono_ns(void); /* monotonic: for durations only */
 
-#define CLOCK_RFC3339_SIZE 32 /* "2026-11-21T20:00:00.000Z" and its NUL fit */
+#define CLOCK_RFC3339_SIZE 32 /* fits "2026-11-21T20:00:00.000Z" and its NUL */
 
-/* Writes `ms` since the epoch as UTC RFC 3339 with milliseconds into `out[CLOCK_RFC3339_SIZE]`. */
+/* `ms` since 1970 as RFC 3339 in UTC with milliseconds, into out[CLOCK_RFC3339_SIZE]. */
 void clock_format_rfc3339(int64_t ms, char *out);
 
-#define CLOCK_HTTP_SIZE 30 /* "Sat, 21 Nov 2026 20:00:00 GMT" and its NUL */
-/* Writes `s` since the epoch as the Date header has it (RFC 9110 5.6.7) into `out[CLOCK_HTTP_SIZE]`. */
+#define CLOCK_HTTP_SIZE 30 /* fits "Sat, 21 Nov 2026 20:00:00 GMT" and its NUL */
+
+/* `s` since 1970 as in a Date header (RFC 9110, 5.6.7), into out[CLOCK_HTTP_SIZE]; "" for a year above 9999. */
 void clock_format_http(int64_t s, char *out);
 
-/* Parses RFC 3339 (date, 'T', time, optional fraction, 'Z' or offset). ST_INVALID on anything
- * else, years outside 1970..9999, or an impossible date. */
+/* Reads RFC 3339: date, 'T', time, an optional fraction (at most nine digits; cut to ms), 'Z' or an offset.
+ * ST_INVALID for anything else, for impossible dates, and for years outside 1970..9999. */
 MUST_CHECK enum status clock_parse_rfc3339(const char *text, int64_t *ret_ms);
 
 #endif

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * crash: named points at which a test kills the process, to prove that a crash there loses nothing.
- * Without TIKETI_TEST_HOOKS=1 and TIKETI_CRASH=name[:n] a point costs one relaxed load.
+ * crash: named points at which a test ends the process, to prove that a crash there loses nothing. A point
+ * costs one relaxed load unless TIKETI_TEST_HOOKS=1 and TIKETI_CRASH=name[:n] are set.
  */
 #ifndef TIKETI_CRASH_H
 #define TIKETI_CRASH_H
 
-/* Reads TIKETI_TEST_HOOKS and TIKETI_CRASH; call once before threads start. */
+/* Reads TIKETI_TEST_HOOKS and TIKETI_CRASH. Call once, before any thread starts. */
 void crash_init(void);
 
-/* _exit(137) at the n-th pass (default first) of the point named in TIKETI_CRASH. */
+/* Ends the process with _exit(137) at the n-th pass (the first by default) of the point that TIKETI_CRASH
+ * names. */
 void crash_point(const char *name);
 
 #endif

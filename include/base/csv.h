@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * csv: RFC 4180 as it arrives: a push parser. Lines end with CRLF or LF, the last one with or without;
- * cells may be quoted, with "" for a quote, and commas and line ends inside; a byte order mark in
- * front is passed over. Refused, with the line: what is no UTF-8, a NUL, a quote where none may be, a
- * CR alone, a cell or a row that is too large. Keeps one row, however long the file.
+ * csv: a push parser for RFC 4180. Lines end with CRLF or LF; the last one may have no end. Cells may be
+ * quoted, with "" for a quote, and may then contain commas and line ends. A byte order mark at the start
+ * is skipped. Refused, with the line: invalid UTF-8, a NUL, a misplaced quote, a CR without LF, a cell
+ * or a row over its limit. Keeps one row in memory, whatever the size of the file.
  */
 #ifndef TIKETI_CSV_H
 #define TIKETI_CSV_H
@@ -15,31 +15,34 @@
 #include <stdint.h>
 
 #define CSV_CELLS_MAX 16  /* of a row */
-#define CSV_CELL_MAX  512 /* bytes of a cell, unquoted */
+#define CSV_CELL_MAX  512 /* bytes of a cell, without its quotes */
 
 struct csv_cell {
     const char *text; /* NUL-terminated; valid UTF-8 without NUL */
     size_t len;
 };
 
-/* One row; `line` is where it began, from 1. An empty line is a row of one empty cell. All is borrowed.
- * False: no more rows are wanted. */
+/* One row, which began in line `line` (the first is 1). An empty line is a row of one empty cell. The cells are
+ * borrowed until the callback returns. Return false to stop. */
 typedef bool (*csv_row_cb)(void *arg, uint64_t line, const struct csv_cell *cells, size_t count);
 
 struct csv_error {
-    uint64_t line;      /* 0: none */
-    size_t column;      /* from 0 */
-    const char *detail; /* static */
+    uint64_t line;      /* 0: no error */
+    size_t column;      /* of the cell; the first is 0 */
+    const char *detail; /* a sentence for the user; static */
 };
 
 struct csv;
 
+/* New. on_row runs inside csv_feed and csv_end. */
 struct csv *csv_new(csv_row_cb on_row, void *arg);
 void csv_free(struct csv *csv); /* NULL is fine; not from on_row */
-/* ST_INVALID: the file is refused, see csv_error, or on_row wanted no more; so is everything after. */
+/* The next piece of the file, of any size. ST_INVALID when the file is refused (see csv_error) or on_row has
+ * stopped; then every further call is ST_INVALID too. */
 MUST_CHECK enum status csv_feed(struct csv *csv, const char *data, size_t len);
-/* Nothing comes any more: the last row, if it has no line end. */
+/* The end of the file: passes on the last row if it has no line end. */
 MUST_CHECK enum status csv_end(struct csv *csv);
+/* Why the file is refused; borrowed until csv_free. */
 const struct csv_error *csv_error(const struct csv *csv);
 
 #endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* embed: the files of lua/, sql/ and web/, and docs/openapi.json, built into the binary by
- * src/embed.sh. */
+/* embed: files that src/embed.sh builds into the binary: lua/, sql/, web/ and docs/openapi.json. */
 #ifndef TIKETI_EMBED_H
 #define TIKETI_EMBED_H
 
@@ -11,21 +10,21 @@ struct embed {
     const char *name; /* "join"; "0001_initial.sql"; a path below web/ */
     const char *data; /* NUL-terminated; len does not count the NUL */
     size_t len;
-    const char *hash; /* sixteen hex digits of its SHA-256: an ETag, a migration's checksum */
-    const char *gz;   /* of embed_web: compressed, where that is smaller; else NULL */
+    const char *hash; /* first 16 hex digits of its SHA-256: an ETag, a migration's checksum */
+    const char *gz;   /* embed_web only: the gzipped copy, or NULL where that is not smaller */
     size_t gz_len;
 };
 
-extern const struct embed embed_lua[]; /* each with lua/shared.lua in front */
+extern const struct embed embed_lua[]; /* scripts, each with lua/shared.lua in front */
 extern const size_t embed_lua_count;
-extern const struct embed embed_migrations[]; /* sql/migrations, in order of name */
+extern const struct embed embed_migrations[]; /* sql/migrations, ordered by name */
 extern const size_t embed_migrations_count;
 extern const struct embed embed_functions[]; /* sql/functions */
 extern const size_t embed_functions_count;
 extern const long embed_functions_generation; /* sql/functions/generation */
 extern const struct embed embed_web[];
 extern const size_t embed_web_count;
-extern const char embed_web_hash[];     /* of all of web/ together */
+extern const char embed_web_hash[];     /* of all files of web/ together */
 extern const struct embed embed_docs[]; /* openapi.json alone */
 extern const size_t embed_docs_count;
 

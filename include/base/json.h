@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * json: the only includer of jansson. Bounded parsing (length as the caller says, nesting at most
- * 32 deep, duplicate keys refused), typed getters that name the field they refuse, and a DOM writer
- * for answers off the hot path. (Hot paths write with buf_add_json_str.)
+ * json: reading and writing JSON. Parsing is bounded (the caller's length, 32 levels, no duplicate keys); typed
+ * readers name the field they refuse; a tree is built for answers off the hot path. Hot paths write
+ * their JSON with buf_add_json_str instead.
  */
 #ifndef TIKETI_JSON_H
 #define TIKETI_JSON_H
@@ -14,10 +14,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct json; /* a jansson value; reference counted inside */
+struct json; /* a value; reference-counted inside */
 
-/* Why an input was refused: the field (a path such as "surge[0].threshold", "" for the whole
- * body) and a sentence for a person. */
+/* Why an input was refused: the field (a path such as "surge[0].threshold"; "" for the whole input) and a
+ * sentence for the user. */
 struct json_error {
     char field[96];
     char detail[192];
@@ -25,25 +25,25 @@ struct json_error {
 
 #define JSON_DEPTH_MAX 32
 
-/* New value or NULL with *error filled (NULL: not wanted). Refused: more than `max` bytes, deeper
- * than JSON_DEPTH_MAX, a duplicate key, bad UTF-8, NUL in a string, integers beyond 64 bits. */
+/* A new value, or NULL with *error filled (`error` may be NULL). Refused: more than `max` bytes, more levels
+ * than JSON_DEPTH_MAX, a duplicate key, invalid UTF-8, a NUL in a string, an integer of more than 64 bits. */
 struct json *json_parse(const char *text, size_t len, size_t max, struct json_error *error);
-void json_free(struct json *value); /* drops one reference; NULL is fine */
+void json_free(struct json *value); /* unref; NULL is fine */
 
-/* ---- reading; all return borrowed values that live as long as `object` ---- */
+/* ---- reading: results are borrowed and live as long as the value they come from; NULL may be passed in ---- */
 bool json_is_object(const struct json *value);
 bool json_is_array(const struct json *value);
 bool json_is_null(const struct json *value);
 bool json_is_integer(const struct json *value);
 size_t json_array_len(const struct json *array);
 const struct json *json_array_at(const struct json *array, size_t i);
-const struct json *json_get(const struct json *object, const char *key); /* NULL when absent */
+const struct json *json_get(const struct json *object, const char *key); /* NULL if absent */
 bool json_has(const struct json *object, const char *key);
 /* Runs `cb` for each member, in order. */
 void json_each(const struct json *object,
                void (*cb)(void *arg, const char *key, const struct json *value), void *arg);
 
-/* Untyped peeks: NULL / the fallback when absent or of another type. */
+/* Lenient: NULL or the fallback when the field is absent or of another type. */
 const char *json_str(const struct json *object, const char *key);
 int64_t json_int(const struct json *object, const char *key, int64_t fallback);
 double json_double(const struct json *object, const char *key, double fallback);
@@ -52,37 +52,39 @@ const char *json_str_value(const struct json *value);
 size_t json_str_value_len(const struct json *value);
 int64_t json_int_value(const struct json *value, int64_t fallback);
 
-/* Typed readers of optional fields: absent (or JSON null) leaves *ret untouched and is ST_OK; a
- * wrong type or range is ST_INVALID with *error naming `key`. A string is at most `max` bytes,
- * valid UTF-8 without control characters; the result is borrowed. */
+/* Strict, for optional fields: an absent field, and null, is ST_OK and leaves *ret as it was. A wrong type or
+ * range is ST_INVALID, and *error names `key`. A string has at most `max` bytes and no control
+ * characters; the result is borrowed. */
 MUST_CHECK enum status json_read_str(const struct json *object, const char *key, size_t max,
                                      const char **ret, struct json_error *error);
 MUST_CHECK enum status json_read_int(const struct json *object, const char *key, int64_t min,
                                      int64_t max, int64_t *ret, struct json_error *error);
 MUST_CHECK enum status json_read_bool(const struct json *object, const char *key, bool *ret,
                                       struct json_error *error);
-/* RFC 3339 text -> ms. */
+/* RFC 3339 text, read into ms since 1970. */
 MUST_CHECK enum status json_read_time(const struct json *object, const char *key, int64_t *ret_ms,
                                       struct json_error *error);
-/* ST_INVALID naming the first key of `object` that is not in `known` (NULL-terminated). */
+/* ST_INVALID, naming it, when `object` has a key that is not in `known` (NULL-terminated). */
 MUST_CHECK enum status json_known_keys(const struct json *object, const char *const *known,
                                        struct json_error *error);
 
-/* ST_INVALID with *error (may be NULL) filled: for what a caller checks itself. */
+/* Fills *error (which may be NULL) and returns ST_INVALID: for checks of the caller's own. */
 enum status json_refuse(struct json_error *error, const char *field, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* ---- writing ---- */
+/* ---- building; out of memory aborts ---- */
 struct json *json_new_object(void);
 struct json *json_new_array(void);
-void json_set_str(struct json *object, const char *key, const char *text); /* NULL text: null */
+void json_set_str(struct json *object, const char *key,
+                  const char *text); /* NULL, and invalid UTF-8, become null */
 void json_set_int(struct json *object, const char *key, int64_t value);
-void json_set_real(struct json *object, const char *key, double value);
+void json_set_real(struct json *object, const char *key, double value); /* NaN becomes null */
 void json_set_bool(struct json *object, const char *key, bool value);
 void json_remove(struct json *object, const char *key);
 void json_set_null(struct json *object, const char *key);
 void json_set(struct json *object, const char *key, struct json *value); /* takes `value` */
 void json_append(struct json *array, struct json *value);                /* takes `value` */
-void json_write(const struct json *value, struct buf *out); /* compact, keys in insertion order */
+void json_write(const struct json *value,
+                struct buf *out); /* appends; compact, in the order of insertion */
 
 #endif

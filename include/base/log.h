@@ -1,7 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * log: one structured line per call on stderr: JSON lines, or text when stderr is a terminal.
- * Thread-safe (one write(2) per line). Only roles, drivers and wiring log.
+ * log: one structured line per call on stderr: JSON, or text where stderr is a terminal. Any thread may log;
+ * lines never mix.
+ *
+ * A message is a stable, lower-case phrase that can be searched for and alerted on: what happened to what
+ * ("redis connection lost", "tick failed"). It never contains a value: values are fields, with camelCase keys, and
+ * units in the key ("durationMs"). It stands alone: "failed" says nothing. An error is logged once, by the
+ * code that handles it; code that returns a status does not log.
+ *
+ *   log_warn("tick failed", LOG_TEXT("event", id), LOG_TEXT("status", status_name(st)));
+ *
+ * Levels: error: a person has to act; warn: something failed and is tried again or given up; info: changes of
+ * state, a few per minute; debug: everything else. Never log tokens, secrets or a buyer's data other than
+ * the id.
  */
 #ifndef TIKETI_LOG_H
 #define TIKETI_LOG_H
@@ -12,36 +23,39 @@
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR, LOG_LEVEL_OFF };
 
-/* Parses "debug", "info", "warn", "error", "off". False, and *ret_level untouched, on anything else. */
+/* Reads "debug", "info", "warn", "error" or "off". False for anything else; *ret_level is unchanged then. */
 bool log_level_parse(const char *text, enum log_level *ret_level);
 
-void log_set_level(enum log_level level);
+void log_set_level(
+    enum log_level level); /* the least level that is written; LOG_LEVEL_INFO at first */
 bool log_enabled(enum log_level level);
 
-/* A name for the calling thread ("api-0"), shown as "worker" in each of its lines. Borrows `name`
- * for the life of the thread. */
+/* Names the calling thread ("api-0"): the field "worker" of each of its lines. Borrows `name` until the thread
+ * ends. */
 void log_thread_name(const char *name);
 
-/* One key and value of a structured line. Text is escaped and cut at 1 KiB. */
+/* A key and its value, both borrowed. Text is escaped, and cut at 1 KiB. */
 struct log_field {
     const char *key;
     const char *text; /* NULL: the value is `number` */
     int64_t number;
 };
-static inline struct log_field LOG_TEXT(const char *key, const char *text) /* NULL reads as "" */
+static inline struct log_field LOG_TEXT(const char *key, const char *text) /* NULL counts as "" */
 {
-    return (struct log_field){.key = key, .text = text != NULL ? text : ""};
+    return (struct log_field){.key = key, .text = text ? text : ""};
 }
 #define LOG_NUM(k, v) ((struct log_field){.key = (k), .number = (int64_t)(v)})
 
-/* Per-call-site limiter: at most 10 lines a second from one place; the next line that passes says
- * how many were dropped ("suppressed"). */
+/* Limits each call site to 10 lines per second. The next line that passes has the number of lines that were
+ * dropped in its field "suppressed". */
 struct log_site {
     _Atomic uint64_t window;
     _Atomic uint32_t count;
     _Atomic uint32_t dropped;
 };
 
+/* Writes one line; use the macros below. `site` may be NULL: no limit. A line over 8 KiB loses whole fields and
+ * gets "cut":1. */
 void log_write(enum log_level level, struct log_site *site, const char *message,
                const struct log_field *fields, size_t field_count);
 
@@ -55,7 +69,6 @@ void log_write(enum log_level level, struct log_site *site, const char *message,
         }                                                                                          \
     } while (0)
 
-/* log_info("listening", LOG_NUM("port", port)); */
 #define log_debug(message, ...) LOG_AT(LOG_LEVEL_DEBUG, message, ##__VA_ARGS__)
 #define log_info(message, ...)  LOG_AT(LOG_LEVEL_INFO, message, ##__VA_ARGS__)
 #define log_warn(message, ...)  LOG_AT(LOG_LEVEL_WARN, message, ##__VA_ARGS__)

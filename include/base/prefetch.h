@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * prefetch: memory is asked for before it is needed. With thousands of connections, what belongs to one has left
- * the cache when its turn comes, and each line of it takes a tenth of a microsecond to come back. A
- * hint: nothing is read, so any address will do.
+ * prefetch: loads memory into the cache before it is needed. With thousands of connections the memory of one has
+ * left the cache when its turn comes, and each line takes a tenth of a microsecond to come back. Only a
+ * hint: nothing is read, so any address is allowed.
  */
 #ifndef TIKETI_PREFETCH_H
 #define TIKETI_PREFETCH_H
@@ -14,7 +14,7 @@
 static inline void prefetch(const void *start, size_t len)
 {
     for (size_t at = 0; at < len; at += PREFETCH_LINE)
-        __builtin_prefetch((const char *)start + at, 1); /* it will be written, too */
+        __builtin_prefetch((const char *)start + at, 1); /* 1: it will be written */
 }
 
 #endif

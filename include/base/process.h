@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * process: what a program asks of the process it runs in.
- */
+/* process: open files and signals of this process. */
 #ifndef TIKETI_PROCESS_H
 #define TIKETI_PROCESS_H
 
-/* Raises the limit of open files to the hard one. Returns what is in force, 1,000,000 at most. */
+/* Raises the limit of open files to the hard limit. Returns the limit in force, at most 1,000,000. */
 unsigned process_raise_open_files(void);
 
-/* From now on SIGINT, SIGTERM and SIGHUP end nothing but are noted (in children, too), and SIGPIPE is
- * ignored. For programs that look now and then; the service has signals on its loop. */
+/* From now on SIGINT, SIGTERM and SIGHUP do not end the process (nor its children) but are noted, and SIGPIPE is
+ * ignored. For programs that poll process_noted_signal; the service waits for its signals in main. */
 void process_note_signals(void);
-int process_noted_signal(void); /* the last one; 0: none yet */
+int process_noted_signal(void); /* the number of the last one; 0: none yet */
 
 #endif

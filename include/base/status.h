@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* status: every outcome a caller treats differently. Detail goes to the log, not into new codes. */
+/* status: the outcomes that callers treat differently. Details go to the log, not into new codes. */
 #ifndef TIKETI_STATUS_H
 #define TIKETI_STATUS_H
 
@@ -7,21 +7,21 @@
 
 enum status {
     ST_OK,
-    ST_INVALID,      /* the input is wrong; nothing was changed */
+    ST_INVALID,      /* wrong input; nothing was changed */
     ST_UNAUTHORIZED, /* no valid credential */
     ST_DENIED,       /* known, but not allowed */
     ST_NOT_FOUND,
-    ST_CONFLICT,    /* lost a race, or the state does not allow it */
-    ST_STALE,       /* If-Match or lease no longer holds */
-    ST_GONE,        /* the event is closed, the hold expired */
-    ST_FULL,        /* a bounded resource has no room: try later */
-    ST_TOO_LARGE,   /* input over its limit */
-    ST_TIMEOUT,     /* deadline passed: the outcome is unknown, not "did not happen" */
-    ST_UNAVAILABLE, /* the backend is out of reach */
-    ST_INTERNAL     /* our own fault */
+    ST_CONFLICT,    /* a lost race, or a state that does not allow it */
+    ST_STALE,       /* the version or the lease is no longer the current one */
+    ST_GONE,        /* the event is closed, or the hold has expired */
+    ST_FULL,        /* a bounded resource is full: try again later */
+    ST_TOO_LARGE,   /* input above its limit */
+    ST_TIMEOUT,     /* the deadline passed. The outcome is unknown: it may have happened */
+    ST_UNAVAILABLE, /* the backend cannot be reached */
+    ST_INTERNAL     /* a fault of this program */
 };
 
-/* A short lower-case name for logs. Static string. */
+/* A short lower-case name for logs: "not-found". Static. */
 const char *status_name(enum status st);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * table: a hash table of nodes embedded in the caller's objects. It grows by one bucket per
- * insertion (linear hashing), so that a table of a million entries never stops its thread to be
- * rebuilt. The hash is seeded at random: nobody outside can choose colliding keys in advance.
+ * table: a hash table of nodes that are embedded in the caller's objects. It grows by one bucket per
+ * insertion (linear hashing), so that a table of a million entries never pauses its thread to rehash. The
+ * seed of the hash is random, so that no client can choose keys that collide.
  */
 #ifndef TIKETI_TABLE_H
 #define TIKETI_TABLE_H
@@ -11,29 +11,32 @@
 #include <stdint.h>
 
 struct table_node {
-    struct table_node *next; /* in its bucket */
+    struct table_node *next; /* in the same bucket */
     uint32_t hash;
 };
 
 struct table {
     struct table_node **buckets;
     size_t count;   /* buckets in use */
-    size_t cap;     /* buckets there is memory for */
+    size_t cap;     /* buckets allocated */
     size_t entries; /* nodes */
     uint64_t seed;
 };
 
 void table_init(struct table *table);
-void table_clear(struct table *table); /* frees the buckets; the nodes are the caller's */
+/* Frees the buckets; the nodes belong to the caller. The table is empty then and may be used again. */
+void table_clear(struct table *table);
 
-/* Hash of two texts, of which either may be empty; ("ab","c") and ("a","bc") differ. */
+/* The hash of a pair of texts, for this table; see hash_pair. */
 uint32_t table_hash(const struct table *table, const char *a, size_t a_len, const char *b,
                     size_t b_len);
+/* Borrows the node until table_remove. Equal keys are not noticed: look first. */
 void table_add(struct table *table, struct table_node *node, uint32_t hash);
+/* The node must be in the table. */
 void table_remove(struct table *table, struct table_node *node);
 
-/* The first node with this hash, then the next ones (NULL at the end): the caller compares the key
- * itself. The node just visited may be removed once its successor was asked for. */
+/* All nodes of a hash: the first one, then the next of each; NULL at the end. Different keys may share a
+ * hash, so the caller compares the key. Ask for the next node before removing one. */
 struct table_node *table_first(const struct table *table, uint32_t hash);
 struct table_node *table_next(const struct table_node *node);
 

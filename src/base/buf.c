@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * buf: a growing byte buffer whose maximum is fixed at init.
+ * buf: a growing byte buffer with a fixed maximum.
  *
  * Failure is sticky, so that a writer of many small pieces checks once, at the end. Called by: all folders.
  * Owns: the memory of each buffer.
@@ -31,16 +31,16 @@ void buf_reset(struct buf *buf)
 {
     buf->len = 0;
     buf->failed = false;
-    if (buf->data != NULL)
+    if (buf->data)
         buf->data[0] = '\0';
 }
 
 const char *buf_str(const struct buf *buf)
 {
-    return buf->data != NULL ? buf->data : "";
+    return buf->data ? buf->data : "";
 }
 
-/* Room for `extra` more bytes and the NUL, or false and `failed`. */
+/* Makes space for `extra` more bytes and the NUL; else sets `failed` and returns false. */
 static bool reserve(struct buf *buf, size_t extra)
 {
     if (buf->failed || extra > buf->max - buf->len) {
@@ -64,10 +64,10 @@ char *buf_extend(struct buf *buf, size_t len)
 {
     if (!reserve(buf, len))
         return NULL;
-    char *room = buf->data + buf->len;
+    char *added = buf->data + buf->len;
     buf->len += len;
     buf->data[buf->len] = '\0';
-    return room;
+    return added;
 }
 
 void buf_truncate(struct buf *buf, size_t len)
@@ -80,9 +80,9 @@ void buf_truncate(struct buf *buf, size_t len)
 
 void buf_add_slowly(struct buf *buf, const void *data, size_t len)
 {
-    char *room = buf_extend(buf, len);
-    if (room != NULL && len > 0)
-        memcpy(room, data, len);
+    char *added = buf_extend(buf, len);
+    if (added && len > 0)
+        memcpy(added, data, len);
 }
 
 void buf_add_uint(struct buf *buf, uint64_t value)
@@ -127,15 +127,15 @@ void buf_printf(struct buf *buf, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    char *room = buf->data != NULL ? buf->data + buf->len : NULL;
-    const size_t left = buf->data != NULL ? buf->cap - buf->len : 0;
-    const int need = vsnprintf(room, left, format, args);
+    char *end = buf->data ? buf->data + buf->len : NULL;
+    const size_t left = buf->data ? buf->cap - buf->len : 0;
+    const int need = vsnprintf(end, left, format, args);
     va_end(args);
     if (need >= 0 && (size_t)need < left && !buf->failed) {
         buf->len += (size_t)need;
         return;
     }
-    if (buf->data != NULL)
+    if (buf->data)
         buf->data[buf->len] = '\0'; /* undo the partial write */
     if (need < 0 || !reserve(buf, (size_t)need)) {
         buf->failed = true;
@@ -159,14 +159,14 @@ static void add_escape(struct buf *buf, unsigned char c)
     buf_printf(buf, "\\u%04x", c);
 }
 
-/* What goes into a JSON string as it is: printable ASCII but for the quote and the backslash. */
+/* Bytes that a JSON string has as they are: printable ASCII except the quote and the backslash. */
 static const bool json_plain[256] = {
     [' ' ... '!'] = true, ['#' ... '['] = true, [']' ... '~'] = true};
 
 void buf_add_json_str(struct buf *buf, const char *text, size_t len)
 {
     const unsigned char *s = (const unsigned char *)text;
-    size_t plain = 0; /* start of the bytes not yet written */
+    size_t plain = 0; /* start of the bytes that are not written yet */
     size_t i = 0;
     buf_add_char(buf, '"');
     while (i < len) {

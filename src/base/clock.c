@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * clock: wall and monotonic time; RFC 3339 text.
+ * clock: wall and monotonic time; times as text.
  *
- * The reader is our own, since strptime() accepts far more than RFC 3339 does. Called by: all
- * layers. Owns nothing.
+ * Why this way: strptime() accepts far more than RFC 3339 allows, so there is a reader of our own. Called by: all
+ * folders. Pure, but for the clocks.
  */
 #include "base/clock.h"
 
@@ -24,7 +24,7 @@ int64_t clock_wall_ms(void)
 
 int64_t clock_wall_s(void)
 {
-    return (int64_t)time(NULL); /* as of the kernel's last tick */
+    return (int64_t)time(NULL);
 }
 
 uint64_t clock_mono_ns(void)
@@ -43,7 +43,7 @@ void clock_format_rfc3339(int64_t ms, char *out)
         rest_ms += 1000;
         seconds--;
     }
-    if (gmtime_r(&seconds, &tm) == NULL)
+    if (!gmtime_r(&seconds, &tm))
         memset(&tm, 0, sizeof(tm));
     (void)snprintf(out, CLOCK_RFC3339_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ",
                    (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)(tm.tm_mon + 1) % 100,
@@ -55,14 +55,14 @@ void clock_format_http(int64_t s, char *out)
 {
     const time_t seconds = (time_t)s;
     struct tm tm;
-    if (gmtime_r(&seconds, &tm) == NULL)
+    if (!gmtime_r(&seconds, &tm))
         memset(&tm, 0, sizeof(tm));
-    /* In the C locale, as nobody sets one. */
+    /* English names: the process never sets a locale. */
     if (strftime(out, CLOCK_HTTP_SIZE, "%a, %d %b %Y %T GMT", &tm) == 0)
-        *out = '\0'; /* a year of five digits */
+        *out = '\0'; /* no space for a year of five digits */
 }
 
-/* Reads exactly `digits` digits within [min, max] and moves the cursor. */
+/* Exactly `digits` digits with a value from min to max. *at moves behind them. */
 static bool read_number(const char **at, int digits, int min, int max, int *ret)
 {
     int value = 0;
@@ -78,7 +78,7 @@ static bool read_number(const char **at, int digits, int min, int max, int *ret)
 
 static bool read_char(const char **at, const char *any_of)
 {
-    if (**at == '\0' || strchr(any_of, **at) == NULL)
+    if (**at == '\0' || !strchr(any_of, **at))
         return false;
     (*at)++;
     return true;
@@ -119,7 +119,7 @@ static bool read_time(const char **at, struct tm *tm, int *ret_ms)
     return digits > 0;
 }
 
-/* 'Z' or +hh:mm / -hh:mm, in seconds east of UTC. */
+/* "Z", +hh:mm or -hh:mm, in seconds east of UTC. */
 static bool read_offset(const char **at, int *ret_s)
 {
     int hours, minutes;
@@ -143,7 +143,7 @@ enum status clock_parse_rfc3339(const char *text, int64_t *ret_ms)
         return ST_INVALID;
     const bool leap = tm.tm_sec == 60; /* timegm carries it into the next minute */
     const int64_t seconds = (int64_t)timegm(&tm) - offset_s;
-    /* An offset may lead out of the years that have four digits; a leap second ends a UTC day. */
+    /* An offset may leave the range of years; a leap second is the last second of a UTC day. */
     if (seconds < 0 || seconds > LAST_SECOND || (leap && seconds % 86400 != 0))
         return ST_INVALID;
     *ret_ms = seconds * 1000 + ms;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * crash: named points at which a test kills the process.
+ * crash: named points at which a test ends the process.
  *
- * In the program itself and not from outside, because only so a kill falls between one commit and
- * the next. Called by: main (init), ledger, processor. Owns the name; written once, before threads.
+ * Why this way: a kill from outside cannot be timed to fall between one commit and the next.
+ * Called by: program (init), ledger, processor. Owns: the point's name, written once before any thread starts.
  */
 #include "base/crash.h"
 
@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static char point_name[64]; /* written once, before threads start */
+static char point_name[64];
 static atomic_int passes_left;
 
 void crash_init(void)
@@ -21,7 +21,7 @@ void crash_init(void)
     const char *hooks = getenv("TIKETI_TEST_HOOKS");
     const char *point = getenv("TIKETI_CRASH");
     /* NOLINTEND(concurrency-mt-unsafe) */
-    if (hooks == NULL || strcmp(hooks, "1") != 0 || point == NULL)
+    if (!hooks || strcmp(hooks, "1") != 0 || !point)
         return;
     const size_t len = strcspn(point, ":");
     if (len == 0 || len >= sizeof(point_name))

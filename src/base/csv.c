@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * csv: RFC 4180 as it arrives: a push parser.
+ * csv: a push parser for RFC 4180.
  *
- * Why this way: a file comes in pieces that end anywhere, so all there is to know between two bytes is
- * one state and the row so far. Every byte takes one step. Strict: what two programs would read
- * differently is refused rather than guessed. Pure; called by: api_csv.
+ * Why this way: a file arrives in pieces that end anywhere, so one state and the row so far are all that is kept
+ * between two bytes. Strict: input that two programs could read differently is refused, not guessed.
+ * Called by: api_csv. Pure.
  *
  *   START --"--> QUOTED --"--> QUOTE --"--> QUOTED
  *     |                          |--, or line end--> START
- *     '--any--> PLAIN --, or line end--> START          a CR is remembered until its LF
+ *     '--any--> PLAIN --, or line end--> START          CR: until the LF that must follow
  */
 #include "base/csv.h"
 
@@ -19,12 +19,12 @@
 #include <string.h>
 
 enum state {
-    STATE_START,  /* of a cell */
+    STATE_START,  /* at the start of a cell */
     STATE_PLAIN,  /* in a cell without quotes */
-    STATE_QUOTED, /* in one with */
-    STATE_QUOTE,  /* after a quote in it: its end, or one of two */
-    STATE_CR,     /* after a CR outside of quotes */
-    STATE_ENDED   /* refused, or no more wanted */
+    STATE_QUOTED, /* in a quoted cell */
+    STATE_QUOTE,  /* after a quote in a quoted cell: its end, or the first of two */
+    STATE_CR,     /* after a CR outside quotes */
+    STATE_ENDED   /* refused, or stopped by on_row */
 };
 
 static const char byte_order_mark[] = "\xef\xbb\xbf";
@@ -34,12 +34,12 @@ struct csv {
     void *arg;
     enum state state;
     struct csv_error error;
-    size_t mark;            /* bytes of a byte order mark seen; 3: the file itself has begun */
-    uint64_t line;          /* where we are */
+    size_t mark;            /* bytes of a byte order mark so far; 3: the text itself has begun */
+    uint64_t line;          /* of the next byte */
     uint64_t row_line;      /* where the row began */
     uint64_t cell_line;     /* where the cell began */
-    bool any;               /* the row has a cell that is done */
-    size_t cells, cell_len; /* done; bytes of the one being read */
+    bool any;               /* the row has a complete cell */
+    size_t cells, cell_len; /* complete cells; bytes of the current one */
     struct csv_cell row[CSV_CELLS_MAX];
     char text[CSV_CELLS_MAX][CSV_CELL_MAX + 1];
 };
@@ -72,11 +72,11 @@ static void refuse(struct csv *csv, uint64_t line, const char *detail)
 static void cell_add(struct csv *csv, char c)
 {
     if (csv->cells == CSV_CELLS_MAX)
-        refuse(csv, csv->line, "There are too many columns.");
+        refuse(csv, csv->line, "There are too many columns: at most 16.");
     else if (c == '\0')
-        refuse(csv, csv->line, "A NUL is no text.");
+        refuse(csv, csv->line, "A NUL byte is not allowed.");
     else if (csv->cell_len == CSV_CELL_MAX)
-        refuse(csv, csv->line, "A text is too long.");
+        refuse(csv, csv->line, "A cell is too long: at most 512 bytes.");
     else
         csv->text[csv->cells][csv->cell_len++] = c;
 }
@@ -84,7 +84,7 @@ static void cell_add(struct csv *csv, char c)
 static void cell_end(struct csv *csv)
 {
     if (csv->cells == CSV_CELLS_MAX) {
-        refuse(csv, csv->line, "There are too many columns.");
+        refuse(csv, csv->line, "There are too many columns: at most 16.");
         return;
     }
     char *text = csv->text[csv->cells];
@@ -100,7 +100,7 @@ static void cell_end(struct csv *csv)
     csv->state = STATE_START;
 }
 
-/* The LF itself has been counted, or there was none. */
+/* `line` has counted the line end already, if there was one. */
 static void row_end(struct csv *csv)
 {
     cell_end(csv);
@@ -112,28 +112,6 @@ static void row_end(struct csv *csv)
     if (!csv->on_row(csv->arg, csv->row_line, csv->row, cells))
         csv->state = STATE_ENDED;
     csv->row_line = csv->cell_line = csv->line;
-}
-
-/* A byte outside of quotes, which may end the cell. */
-static void step_plain(struct csv *csv, char c)
-{
-    if (c == ',') {
-        cell_end(csv);
-    } else if (c == '\n') {
-        csv->line++;
-        row_end(csv);
-    } else if (c == '\r') {
-        csv->state = STATE_CR;
-    } else if (csv->state == STATE_QUOTE) {
-        refuse(csv, csv->line, "After a closing quote comes a comma or the end of the line.");
-    } else if (c != '"') {
-        csv->state = STATE_PLAIN;
-        cell_add(csv, c);
-    } else if (csv->state == STATE_PLAIN) {
-        refuse(csv, csv->line, "A quote may stand only in a cell that begins with one.");
-    } else {
-        csv->state = STATE_QUOTED;
-    }
 }
 
 static void step(struct csv *csv, char c)
@@ -150,12 +128,27 @@ static void step(struct csv *csv, char c)
         cell_add(csv, c);
     } else if (csv->state == STATE_CR && c != '\n') {
         refuse(csv, csv->line, "A line must end with CRLF or LF.");
+    } else if (c == ',') {
+        cell_end(csv);
+    } else if (c == '\n') {
+        csv->line++;
+        row_end(csv);
+    } else if (c == '\r') {
+        csv->state = STATE_CR;
+    } else if (csv->state == STATE_QUOTE) {
+        refuse(csv, csv->line,
+               "A closing quote must be followed by a comma or by the end of the line.");
+    } else if (c != '"') {
+        csv->state = STATE_PLAIN;
+        cell_add(csv, c);
+    } else if (csv->state == STATE_PLAIN) {
+        refuse(csv, csv->line, "A quote is allowed only in a cell that begins with one.");
     } else {
-        step_plain(csv, c);
+        csv->state = STATE_QUOTED;
     }
 }
 
-/* The first bytes: a byte order mark is passed over, what only looks like one is text. */
+/* The start of the file: a byte order mark is skipped; bytes that only begin like one are text. */
 static void step_first(struct csv *csv, char c)
 {
     if (c == byte_order_mark[csv->mark]) {

@@ -10,6 +10,7 @@
 uint64_t hash_seed(void)
 {
     uint64_t random = 0;
+    /* Non-blocking: an early boot without entropy must not stop the start. */
     if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != (ssize_t)sizeof(random))
         random = 0;
     return random ^ 0xcbf29ce484222325u;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * json: the only includer of jansson. Bounded parsing, typed getters that name the field they
- * refuse, a DOM writer. `struct json` is jansson's json_t, seen from outside.
+ * json: reading and writing JSON; the only includer of jansson.
+ *
+ * Why this way: `struct json` is jansson's json_t under another name, so a wrapper costs nothing and no other file
+ * depends on the library. Called by: all folders. Pure.
  */
 #include "base/json.h"
 
@@ -32,7 +34,7 @@ static struct json *out_of(json_t *value)
 enum status json_refuse(struct json_error *error, const char *field, const char *format, ...)
 {
     va_list args;
-    if (error == NULL)
+    if (!error)
         return ST_INVALID;
     (void)snprintf(error->field, sizeof(error->field), "%s", field);
     va_start(args, format);
@@ -43,20 +45,9 @@ enum status json_refuse(struct json_error *error, const char *field, const char 
 
 /* ---- parsing ---- */
 
-/* The key in quotes that a jansson message about duplicates ends with, else "". */
-static void name_duplicate(const char *text, char *field, size_t size)
-{
-    const char *near = strstr(text, "near '\"");
-    field[0] = '\0';
-    if (near == NULL)
-        return;
-    near += strlen("near '\"");
-    (void)snprintf(field, size, "%.*s", (int)strcspn(near, "\""), near);
-}
-
-/* Is nowhere more than JSON_DEPTH_MAX open? Our own count, since jansson's limit (2048 levels of
- * recursion) is fixed when it is built. What is no JSON at all is left for jansson to refuse. */
-static bool shallow(const char *text, size_t len)
+/* Are there at most JSON_DEPTH_MAX levels? Counted here, because jansson's own limit (2048 levels of recursion)
+ * is fixed when it is built. Input that is not JSON at all is left for jansson to refuse. */
+static bool is_shallow(const char *text, size_t len)
 {
     bool quoted = false;
     size_t depth = 0;
@@ -84,15 +75,21 @@ struct json *json_parse(const char *text, size_t len, size_t max, struct json_er
         (void)json_refuse(error, "", "The text is longer than %zu bytes.", max);
         return NULL;
     }
-    if (!shallow(text, len)) {
-        (void)json_refuse(error, "", "The text is nested more than %d deep.", JSON_DEPTH_MAX);
+    if (!is_shallow(text, len)) {
+        (void)json_refuse(error, "", "The text is nested more than %d levels deep.",
+                          JSON_DEPTH_MAX);
         return NULL;
     }
     json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
-    if (value != NULL)
+    if (value)
         return out_of(value);
-    if (json_error_code(&why) == json_error_duplicate_key)
-        name_duplicate(why.text, field, sizeof(field));
+    /* jansson's message about a duplicate key ends with the key in quotes. */
+    const char *near =
+        json_error_code(&why) == json_error_duplicate_key ? strstr(why.text, "near '\"") : NULL;
+    if (near) {
+        near += strlen("near '\"");
+        (void)snprintf(field, sizeof(field), "%.*s", (int)strcspn(near, "\""), near);
+    }
     (void)json_refuse(error, field, "Not valid JSON at line %d, column %d: %.120s", why.line,
                       why.column, why.text);
     return NULL;
@@ -107,7 +104,7 @@ void json_free(struct json *value)
 
 static bool is(const struct json *value, json_type type)
 {
-    return value != NULL && json_typeof(in(value)) == type;
+    return value && json_typeof(in(value)) == type;
 }
 
 bool json_is_object(const struct json *value)
@@ -155,17 +152,17 @@ void json_each(const struct json *object,
 
 bool json_has(const struct json *object, const char *key)
 {
-    return json_get(object, key) != NULL;
+    return json_get(object, key);
 }
 
 const char *json_str_value(const struct json *value)
 {
-    return value != NULL ? json_string_value(in(value)) : NULL;
+    return value ? json_string_value(in(value)) : NULL;
 }
 
 size_t json_str_value_len(const struct json *value)
 {
-    return value != NULL ? json_string_length(in(value)) : 0;
+    return value ? json_string_length(in(value)) : 0;
 }
 
 int64_t json_int_value(const struct json *value, int64_t fallback)
@@ -198,7 +195,7 @@ bool json_bool(const struct json *object, const char *key, bool fallback)
     return fallback;
 }
 
-/* The value of an optional field: NULL when absent or null. */
+/* The value of an optional field; NULL when it is absent or null. */
 static const struct json *optional(const struct json *object, const char *key)
 {
     const struct json *value = json_get(object, key);
@@ -209,7 +206,7 @@ enum status json_read_str(const struct json *object, const char *key, size_t max
                           struct json_error *error)
 {
     const struct json *value = optional(object, key);
-    if (value == NULL)
+    if (!value)
         return ST_OK;
     if (!is(value, JSON_STRING))
         return json_refuse(error, key, "%s must be a string.", key);
@@ -229,7 +226,7 @@ enum status json_read_int(const struct json *object, const char *key, int64_t mi
                           int64_t *ret, struct json_error *error)
 {
     const struct json *value = optional(object, key);
-    if (value == NULL)
+    if (!value)
         return ST_OK;
     const int64_t number = json_int_value(value, 0);
     if (!is(value, JSON_INTEGER) || number < min || number > max)
@@ -243,7 +240,7 @@ enum status json_read_bool(const struct json *object, const char *key, bool *ret
                            struct json_error *error)
 {
     const struct json *value = optional(object, key);
-    if (value == NULL)
+    if (!value)
         return ST_OK;
     if (!is(value, JSON_TRUE) && !is(value, JSON_FALSE))
         return json_refuse(error, key, "%s must be true or false.", key);
@@ -256,7 +253,7 @@ enum status json_read_time(const struct json *object, const char *key, int64_t *
 {
     const char *text = NULL;
     int64_t ms;
-    if (optional(object, key) == NULL)
+    if (!optional(object, key))
         return ST_OK;
     if (json_read_str(object, key, 40, &text, error) != ST_OK)
         return ST_INVALID;
@@ -274,20 +271,20 @@ enum status json_known_keys(const struct json *object, const char *const *known,
     json_object_foreach(in(object), key, value)
     {
         const char *const *k = known;
-        while (*k != NULL && strcmp(*k, key) != 0)
+        while (*k && strcmp(*k, key) != 0)
             k++;
-        if (*k == NULL)
+        if (!*k)
             return json_refuse(error, key, "There is no field of this name here.");
     }
     return ST_OK;
 }
 
-/* ---- writing ---- */
+/* ---- building ---- */
 
 static struct json *made(json_t *value)
 {
-    if (value == NULL)
-        abort(); /* out of memory: the same as xcalloc */
+    if (!value)
+        abort(); /* out of memory, as in xcalloc */
     return out_of(value);
 }
 
@@ -306,16 +303,10 @@ void json_set(struct json *object, const char *key, struct json *value)
     (void)json_object_set_new(in(object), key, in(value));
 }
 
-/* Text that is not valid UTF-8 becomes null: an answer must stay JSON. */
-static struct json *text_value(const char *text)
-{
-    json_t *value = text != NULL ? json_string(text) : NULL;
-    return made(value != NULL ? value : json_null());
-}
-
 void json_set_str(struct json *object, const char *key, const char *text)
 {
-    json_set(object, key, text_value(text));
+    json_t *value = text ? json_string(text) : NULL; /* NULL for invalid UTF-8, too */
+    json_set(object, key, made(value ? value : json_null()));
 }
 
 void json_set_int(struct json *object, const char *key, int64_t value)
@@ -326,7 +317,7 @@ void json_set_int(struct json *object, const char *key, int64_t value)
 void json_set_real(struct json *object, const char *key, double value)
 {
     json_t *real = json_real(value);
-    json_set(object, key, made(real != NULL ? real : json_null())); /* NaN has no JSON */
+    json_set(object, key, made(real ? real : json_null())); /* JSON has no NaN */
 }
 
 void json_set_bool(struct json *object, const char *key, bool value)
@@ -336,7 +327,7 @@ void json_set_bool(struct json *object, const char *key, bool value)
 
 void json_remove(struct json *object, const char *key)
 {
-    (void)json_object_del((json_t *)object, key);
+    (void)json_object_del(in(object), key);
 }
 
 void json_set_null(struct json *object, const char *key)

@@ -2,9 +2,9 @@
 /*
  * log: one structured line per call on stderr.
  *
- * A line is built on the stack and written by one write(2), so lines of several threads never mix
- * and nothing is allocated. JSON lines for machines, text when a person looks at a terminal. What
- * does not fit is cut so that a JSON line stays JSON: texts at 1 KiB, then whole fields.
+ * Why this way: a line is built on the stack and written with one write(2), so that lines of several threads never
+ * mix and nothing is allocated (memory logs when it is out). A line that is too long is cut so that it
+ * stays JSON: texts at 1 KiB, then whole fields. Called by: roles, drivers and main. Owns: the level.
  */
 #include "base/log.h"
 
@@ -22,7 +22,7 @@
 #define SITE_LINES_PER_SECOND 10
 
 static _Atomic int threshold = LOG_LEVEL_INFO;
-static _Atomic int terminal = -1; /* -1: not asked yet */
+static _Atomic int terminal = -1; /* -1: not known yet */
 static _Thread_local const char *thread_name;
 
 static const char *const level_names[] = {"debug", "info", "warn", "error", "off"};
@@ -53,7 +53,7 @@ void log_thread_name(const char *name)
     thread_name = name;
 }
 
-/* ---- a line on the stack; what does not fit is cut ---- */
+/* ---- a line on the stack ---- */
 
 #define LINE_END  ",\"cut\":1}\n"
 #define LINE_ROOM (LINE_MAX_BYTES - sizeof(LINE_END))
@@ -61,8 +61,8 @@ void log_thread_name(const char *name)
 struct line {
     char data[LINE_MAX_BYTES];
     size_t len;
-    bool full; /* something did not fit: until the field is taken back, nothing more is added */
-    bool cut;
+    bool full; /* something did not fit; nothing is added until add_field has removed the field */
+    bool cut;  /* a field was removed */
 };
 
 static void add(struct line *line, const char *text, size_t len)
@@ -80,8 +80,8 @@ static void add_text(struct line *line, const char *text)
     add(line, text, strlen(text));
 }
 
-/* Escapes for JSON and keeps a terminal safe from control characters (the C1 ones too, which are
- * valid UTF-8). Bytes that are no UTF-8 become U+FFFD. */
+/* Escapes for JSON, and for a terminal: control characters, also the C1 ones, which are valid UTF-8. Invalid UTF-8
+ * becomes U+FFFD. */
 static void add_escaped(struct line *line, const char *text)
 {
     const size_t len = strnlen(text, TEXT_MAX_BYTES);
@@ -109,34 +109,21 @@ static void add_escaped(struct line *line, const char *text)
         add_text(line, "...");
 }
 
-static void add_number(struct line *line, int64_t number)
-{
-    char digits[24];
-    (void)snprintf(digits, sizeof(digits), "%lld", (long long)number);
-    add_text(line, digits);
-}
-
-static void add_pair(struct line *line, bool json, const char *key, const char *text)
-{
-    add_text(line, json ? ",\"" : " ");
-    add_text(line, key);
-    add_text(line, json ? "\":\"" : "=");
-    add_escaped(line, text);
-    if (json)
-        add_text(line, "\"");
-}
-
 /* The whole field or nothing of it. */
 static void add_field(struct line *line, bool json, const struct log_field *field)
 {
     const size_t before = line->len;
-    if (field->text != NULL) {
-        add_pair(line, json, field->key, field->text);
+    add_text(line, json ? ",\"" : " ");
+    add_text(line, field->key);
+    add_text(line, json ? "\":" : "=");
+    if (field->text) {
+        add_text(line, json ? "\"" : "");
+        add_escaped(line, field->text);
+        add_text(line, json ? "\"" : "");
     } else {
-        add_text(line, json ? ",\"" : " ");
-        add_text(line, field->key);
-        add_text(line, json ? "\":" : "=");
-        add_number(line, field->number);
+        char digits[24];
+        (void)snprintf(digits, sizeof(digits), "%lld", (long long)field->number);
+        add_text(line, digits);
     }
     if (!line->full)
         return;
@@ -149,48 +136,18 @@ static void add_head(struct line *line, bool json, enum log_level level, const c
 {
     char time[CLOCK_RFC3339_SIZE];
     clock_format_rfc3339(clock_wall_ms(), time);
-    if (!json) {
-        add_text(line, time);
-        add_text(line, " ");
-        add_text(line, level_names[level]);
-        add_text(line, "  ");
-        add_escaped(line, message);
-        return;
-    }
-    add_text(line, "{\"time\":\"");
+    add_text(line, json ? "{\"time\":\"" : "");
     add_text(line, time);
-    add_text(line, "\",\"level\":\"");
+    add_text(line, json ? "\",\"level\":\"" : " ");
     add_text(line, level_names[level]);
-    add_text(line, "\",\"message\":\"");
+    add_text(line, json ? "\",\"message\":\"" : "  ");
     add_escaped(line, message);
-    add_text(line, "\"");
+    add_text(line, json ? "\"" : "");
 }
 
-static void end_line(struct line *line, bool json)
-{
-    const char *end = json ? "}\n" : "\n";
-    if (line->cut)
-        end = json ? LINE_END : " cut=1\n";
-    memcpy(line->data + line->len, end, strlen(end)); /* LINE_ROOM has kept its place */
-    line->len += strlen(end);
-}
+/* ---- writing ---- */
 
-static void write_line(const struct line *line)
-{
-    const char *at = line->data;
-    size_t left = line->len;
-    while (left > 0) {
-        const ssize_t n = write(STDERR_FILENO, at, left);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return; /* nowhere to complain */
-        at += n;
-        left -= (size_t)n;
-    }
-}
-
-/* May this call site write now? *ret_dropped: lines it dropped since one last said so. */
+/* May this call site write now? *ret_dropped: the lines it has dropped and not reported yet. */
 static bool site_passes(struct log_site *site, uint32_t *ret_dropped)
 {
     const uint64_t now = clock_mono_ns() / 1000000000u + 1;
@@ -208,7 +165,7 @@ static bool site_passes(struct log_site *site, uint32_t *ret_dropped)
     return false;
 }
 
-static bool on_terminal(void)
+static bool is_terminal(void)
 {
     int known = atomic_load_explicit(&terminal, memory_order_relaxed);
     if (known < 0) {
@@ -225,18 +182,33 @@ void log_write(enum log_level level, struct log_site *site, const char *message,
     uint32_t dropped = 0;
     if (!log_enabled(level) || level >= LOG_LEVEL_OFF)
         return;
-    if (site != NULL && !site_passes(site, &dropped))
+    if (site && !site_passes(site, &dropped))
         return;
-    const bool json = !on_terminal();
-    line.len = 0;
+    const bool json = !is_terminal();
+    line.len = 0; /* not zeroed as a whole: 8 KiB */
     line.full = line.cut = false;
     add_head(&line, json, level, message);
-    if (thread_name != NULL)
+    if (thread_name)
         add_field(&line, json, &(struct log_field){.key = "worker", .text = thread_name});
     for (size_t i = 0; i < field_count; i++)
         add_field(&line, json, &fields[i]);
     if (dropped > 0)
         add_field(&line, json, &(struct log_field){.key = "suppressed", .number = dropped});
-    end_line(&line, json);
-    write_line(&line);
+
+    const char *end = json ? "}\n" : "\n";
+    if (line.cut)
+        end = json ? LINE_END : " cut=1\n";
+    memcpy(line.data + line.len, end, strlen(end)); /* LINE_ROOM leaves space for it */
+    line.len += strlen(end);
+
+    const char *at = line.data;
+    while (line.len > 0) {
+        const ssize_t n = write(STDERR_FILENO, at, line.len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return; /* there is nowhere to report it */
+        at += n;
+        line.len -= (size_t)n;
+    }
 }

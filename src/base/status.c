@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* status: the names of the outcomes. Called by: whoever logs one. */
+/* status: the names of the outcomes, for logs. Called by: all folders. */
 #include "base/status.h"
 
 const char *status_name(enum status st)

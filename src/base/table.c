@@ -2,12 +2,12 @@
 /*
  * table: linear hashing over embedded nodes.
  *
- * Why this way: a doubling table moves all its nodes at once, which at a million entries is a
- * pause of tens of milliseconds in the middle of a sale. Here each insertion splits one bucket:
- * with n buckets in use and `low` the greatest power of two <= n, a hash belongs to
- * hash % (2 * low) when that bucket exists, else to hash % low.
- * Called by: queue, catalog, gateway, seat_map, crowd, provider. Owns: the array of buckets. No failure but
- * no memory (aborts).
+ * Why this way: a table that doubles moves all its nodes at once, which at a million entries is a pause of
+ * tens of milliseconds during a rush. Here each insertion splits one bucket: with n buckets in use and
+ * `low` the greatest power of two <= n, a hash belongs to hash % (2 * low) when that bucket exists, else to
+ * hash % low.
+ * Called by: queue, catalog, gateway, seat_map, crowd, provider. Owns: the array of buckets, not the nodes. Fails only
+ * when memory is out (aborts).
  */
 #include "base/table.h"
 
@@ -56,7 +56,7 @@ static void make_room(struct table *table)
     table->cap = cap;
 }
 
-/* One more bucket: what belongs there leaves the bucket it was hidden in. */
+/* One more bucket: the nodes that belong there move out of the bucket that had them so far. */
 static void split_one(struct table *table)
 {
     make_room(table);

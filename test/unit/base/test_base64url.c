@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* base64url: each length and each digit comes back; what no encoder writes does not pass. */
+/* base64url: every length and every digit survives; text that no encoder writes is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,7 @@
 
 static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-static void vectors(void **state)
+static void known_values(void **state)
 {
     static const char *const pairs[][2] = {
         {"", ""},
@@ -42,7 +42,7 @@ static void vectors(void **state)
     }
 }
 
-/* By the definition, bit by bit. */
+/* The definition, bit by bit. */
 static void slow_encode(const unsigned char *in, size_t len, char *out)
 {
     unsigned bits = 0, count = 0;
@@ -56,7 +56,7 @@ static void slow_encode(const unsigned char *in, size_t len, char *out)
     *out = '\0';
 }
 
-static void every_length(void **state)
+static void every_length_is_encoded_and_decoded(void **state)
 {
     unsigned char bytes[96], back[96];
     char wanted[TEXT_MAX + 1];
@@ -76,8 +76,8 @@ static void every_length(void **state)
     }
 }
 
-/* Each digit at each place of a block. */
-static void every_digit(void **state)
+/* Each digit at each position of a block. */
+static void every_digit_works_at_every_position(void **state)
 {
     (void)state;
     for (size_t turn = 0; turn < 64; turn++) {
@@ -96,8 +96,8 @@ static void every_digit(void **state)
     }
 }
 
-/* Each byte that is no digit, at each place of a block, of a group and of what is left over. */
-static void every_other_byte_is_refused(void **state)
+/* Each byte that is no digit, at each position of a block, of a group of four and of the rest. */
+static void every_other_byte_is_refused_at_every_position(void **state)
 {
     unsigned char out[32];
     (void)state;
@@ -112,7 +112,7 @@ static void every_other_byte_is_refused(void **state)
     }
 }
 
-static void refuses_what_no_encoder_writes(void **state)
+static void text_of_no_encoder_is_refused(void **state)
 {
     static const char *const bad[] = {"Z",    "Zm9vY", "Zg==",   "Zh",   "Zm9",       "Zm9v Yg",
                                       "Zm+v", "Zm/v",  "Zm9v\n", "Zm.v", "\xc3\xa4gg"};
@@ -142,11 +142,11 @@ static void obeys_the_buffers_maximum(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(vectors),
-        cmocka_unit_test(every_length),
-        cmocka_unit_test(every_digit),
-        cmocka_unit_test(every_other_byte_is_refused),
-        cmocka_unit_test(refuses_what_no_encoder_writes),
+        cmocka_unit_test(known_values),
+        cmocka_unit_test(every_length_is_encoded_and_decoded),
+        cmocka_unit_test(every_digit_works_at_every_position),
+        cmocka_unit_test(every_other_byte_is_refused_at_every_position),
+        cmocka_unit_test(text_of_no_encoder_is_refused),
         cmocka_unit_test(obeys_the_buffers_maximum),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* buf: the maximum holds, failure sticks and changes nothing, JSON strings are always JSON. */
+/* buf: the maximum is exact, failure is sticky and changes nothing, JSON strings are valid JSON. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-static void an_empty_buffer(void **state)
+static void a_cleared_buffer_can_be_used_again(void **state)
 {
     struct buf buf;
     (void)state;
@@ -69,7 +69,7 @@ static void failure_sticks_and_changes_nothing(void **state)
     buf_clear(&buf);
 }
 
-static void a_maximum_of_zero(void **state)
+static void a_maximum_of_zero_holds_nothing(void **state)
 {
     struct buf buf;
     (void)state;
@@ -82,7 +82,7 @@ static void a_maximum_of_zero(void **state)
     buf_clear(&buf);
 }
 
-static void an_absurd_length_is_refused(void **state)
+static void a_huge_length_is_refused(void **state)
 {
     struct buf buf;
     (void)state;
@@ -108,7 +108,7 @@ static void extend_and_truncate(void **state)
     buf_truncate(&buf, 0);
 }
 
-static void numbers(void **state)
+static void numbers_are_decimal(void **state)
 {
     struct buf buf;
     (void)state;
@@ -127,8 +127,8 @@ static void numbers(void **state)
     buf_clear(&buf);
 }
 
-/* Around every growth: the text formatted must be whole, wherever it meets the capacity. */
-static void printf_grows(void **state)
+/* The text must be complete wherever it meets the capacity of the buffer. */
+static void printf_grows_the_buffer(void **state)
 {
     (void)state;
     for (size_t before = 0; before < 300; before++) {
@@ -143,7 +143,7 @@ static void printf_grows(void **state)
     }
 }
 
-static void printf_at_the_maximum(void **state)
+static void printf_obeys_the_maximum(void **state)
 {
     struct buf buf;
     (void)state;
@@ -170,7 +170,7 @@ static void expect_json(const char *text, size_t len, const char *want)
 #define EXPECT_JSON(text, want) expect_json(text, sizeof(text) - 1, want)
 #define BAD                     "\xef\xbf\xbd"
 
-static void json_strings(void **state)
+static void json_strings_are_escaped(void **state)
 {
     (void)state;
     EXPECT_JSON("", "\"\"");
@@ -183,7 +183,7 @@ static void json_strings(void **state)
     EXPECT_JSON("\xf4\x8f\xbf\xbf", "\"\xf4\x8f\xbf\xbf\"");
 }
 
-static void json_strings_that_are_no_utf8(void **state)
+static void json_strings_replace_invalid_utf8(void **state)
 {
     (void)state;
     EXPECT_JSON("\x80", "\"" BAD "\"");
@@ -221,17 +221,17 @@ static void numbers_are_grouped(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_empty_buffer),
+        cmocka_unit_test(a_cleared_buffer_can_be_used_again),
         cmocka_unit_test(the_maximum_is_exact),
         cmocka_unit_test(failure_sticks_and_changes_nothing),
-        cmocka_unit_test(a_maximum_of_zero),
-        cmocka_unit_test(an_absurd_length_is_refused),
+        cmocka_unit_test(a_maximum_of_zero_holds_nothing),
+        cmocka_unit_test(a_huge_length_is_refused),
         cmocka_unit_test(extend_and_truncate),
-        cmocka_unit_test(numbers),
-        cmocka_unit_test(printf_grows),
-        cmocka_unit_test(printf_at_the_maximum),
-        cmocka_unit_test(json_strings),
-        cmocka_unit_test(json_strings_that_are_no_utf8),
+        cmocka_unit_test(numbers_are_decimal),
+        cmocka_unit_test(printf_grows_the_buffer),
+        cmocka_unit_test(printf_obeys_the_maximum),
+        cmocka_unit_test(json_strings_are_escaped),
+        cmocka_unit_test(json_strings_replace_invalid_utf8),
         cmocka_unit_test(numbers_are_grouped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

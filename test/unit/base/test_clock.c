@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* clock: RFC 3339 to the millisecond, and nothing that only looks like it. */
+/* clock: RFC 3339 to the millisecond; every other text is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,7 +20,7 @@ static void expect(const char *text, int64_t ms)
     assert_true(got == ms);
 }
 
-static void known_times(void **state)
+static void known_times_are_read(void **state)
 {
     (void)state;
     expect("1970-01-01T00:00:00Z", 0);
@@ -35,11 +35,11 @@ static void known_times(void **state)
     expect("2026-11-21T20:00:00-00:00", INT64_C(1795291200000));
     expect("2000-02-29T00:00:00Z", INT64_C(951782400000));
     expect("9999-12-31T23:59:59.999Z", INT64_C(253402300799999));
-    expect("2016-12-31T23:59:60Z", INT64_C(1483228800000)); /* a leap second that was */
+    expect("2016-12-31T23:59:60Z", INT64_C(1483228800000)); /* a real leap second */
     expect("2017-01-01T00:59:60+01:00", INT64_C(1483228800000));
 }
 
-static void what_is_no_time(void **state)
+static void other_texts_are_refused(void **state)
 {
     static const char *const bad[] = {
         "",
@@ -58,7 +58,7 @@ static void what_is_no_time(void **state)
         "2026-11-21T24:00:00Z",
         "2026-11-21T20:60:00Z",
         "2026-11-21T20:00:61Z",
-        "2026-11-21T20:00:60Z", /* no day ends here */
+        "2026-11-21T20:00:60Z", /* not at the end of a UTC day */
         "2026-11-21T20:00:00+24:00",
         "2026-11-21T20:00:00+0100",
         "2026-11-21T20:00:00+01",
@@ -89,7 +89,7 @@ static void what_is_no_time(void **state)
     }
 }
 
-static void cuts_of_a_time(void **state)
+static void cut_times_are_refused(void **state)
 {
     static const char whole[] = "2026-11-21T20:00:00.000+01:00";
     char text[sizeof(whole)];
@@ -102,7 +102,7 @@ static void cuts_of_a_time(void **state)
     }
 }
 
-static void formatting(void **state)
+static void times_are_written(void **state)
 {
     char out[CLOCK_RFC3339_SIZE];
     (void)state;
@@ -112,13 +112,13 @@ static void formatting(void **state)
     assert_string_equal(out, "2026-11-21T20:00:00.007Z");
     clock_format_rfc3339(-1, out);
     assert_string_equal(out, "1969-12-31T23:59:59.999Z");
-    clock_format_rfc3339(INT64_MAX, out); /* nonsense, but within its 32 bytes */
+    clock_format_rfc3339(INT64_MAX, out); /* not a date, but it must fit into the buffer */
     assert_true(strlen(out) < CLOCK_RFC3339_SIZE);
     clock_format_rfc3339(INT64_MIN, out);
     assert_true(strlen(out) < CLOCK_RFC3339_SIZE);
 }
 
-static void formatting_for_http(void **state)
+static void http_times_are_written(void **state)
 {
     char out[CLOCK_HTTP_SIZE];
     (void)state;
@@ -126,12 +126,12 @@ static void formatting_for_http(void **state)
     assert_string_equal(out, "Thu, 01 Jan 1970 00:00:00 GMT");
     clock_format_http(784111777, out); /* the example of RFC 9110 5.6.7 */
     assert_string_equal(out, "Sun, 06 Nov 1994 08:49:37 GMT");
-    clock_format_http(INT64_C(253402300800), out); /* the year 10000 has no room */
+    clock_format_http(INT64_C(253402300800), out); /* the year 10000 does not fit */
     assert_string_equal(out, "");
 }
 
-/* Every day from 1970 to 2170 and a moment of it, there and back. */
-static void there_and_back(void **state)
+/* One moment of every day from 1970 to 2170. */
+static void writing_and_reading_agree(void **state)
 {
     char out[CLOCK_RFC3339_SIZE];
     (void)state;
@@ -144,7 +144,7 @@ static void there_and_back(void **state)
     }
 }
 
-static void clocks_run(void **state)
+static void the_clocks_agree_with_the_system(void **state)
 {
     (void)state;
     const int64_t wall = clock_wall_ms();
@@ -156,10 +156,13 @@ static void clocks_run(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(known_times),         cmocka_unit_test(what_is_no_time),
-        cmocka_unit_test(cuts_of_a_time),      cmocka_unit_test(formatting),
-        cmocka_unit_test(formatting_for_http), cmocka_unit_test(there_and_back),
-        cmocka_unit_test(clocks_run),
+        cmocka_unit_test(known_times_are_read),
+        cmocka_unit_test(other_texts_are_refused),
+        cmocka_unit_test(cut_times_are_refused),
+        cmocka_unit_test(times_are_written),
+        cmocka_unit_test(http_times_are_written),
+        cmocka_unit_test(writing_and_reading_agree),
+        cmocka_unit_test(the_clocks_agree_with_the_system),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* config: defaults as documented; every bad value is refused with its variable's name. */
+/* config: the documented defaults; a bad value is refused, and the error names the setting. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +19,7 @@ static char error[200];
 static int empty_environment(void **state)
 {
     (void)state;
-    /* cmocka asks for its own variable again before every line it writes */
+    /* cmocka reads this variable before each line it writes */
     char *output = getenv("CMOCKA_MESSAGE_OUTPUT");
     output = output != NULL ? strdup(output) : NULL;
     const int failed = clearenv();
@@ -39,10 +39,10 @@ static struct config *load(void)
     return config;
 }
 
-/* The setting alone is at fault, the message begins with its name, nothing is returned. */
+/* This setting alone is refused: the message begins with its name, and nothing is returned. */
 static void refuse(const char *name, const char *value)
 {
-    struct config *config = (struct config *)error; /* a pointer that must stay as it is */
+    struct config *config = (struct config *)error; /* any pointer: it must not change */
     (void)setenv(name, value, 1);
     assert_int_equal(config_load(&config, error, sizeof(error)), ST_INVALID);
     assert_ptr_equal(config, error);
@@ -68,7 +68,7 @@ static char *write_file(const char *text, size_t len)
     return path;
 }
 
-static void defaults(void **state)
+static void defaults_are_as_documented(void **state)
 {
     (void)state;
     struct config *c = load();
@@ -110,7 +110,7 @@ static void defaults(void **state)
     config_free(NULL);
 }
 
-/* What an event may set for itself may also be the default of all events. */
+/* A default of all events has the same limits as the setting of one event. */
 static void defaults_have_the_limits_of_an_event(void **state)
 {
     (void)state;
@@ -124,7 +124,7 @@ static void defaults_have_the_limits_of_an_event(void **state)
     config_free(c);
 }
 
-static void values_are_taken(void **state)
+static void values_are_read(void **state)
 {
     (void)state;
     (void)setenv("QUEUE_THRESHOLD", "0", 1);
@@ -149,7 +149,7 @@ static void values_are_taken(void **state)
     config_free(c);
 }
 
-static void bad_integers_are_named(void **state)
+static void bad_integers_name_the_setting(void **state)
 {
     static const char *const bad[] = {"-1",
                                       "65536",
@@ -194,7 +194,7 @@ static void bad_integers_are_named(void **state)
     }
 }
 
-static void bad_words_are_named(void **state)
+static void bad_words_name_the_setting(void **state)
 {
     (void)state;
     refuse("LOG_LEVEL", "loud");
@@ -211,8 +211,8 @@ static void bad_words_are_named(void **state)
     refuse("DB_POOL_MAX", "1"); /* below DB_POOL_MIN */
 }
 
-/* What no browser could ever use, or what would end the policy it is written into. */
-static void bad_addresses_are_named(void **state)
+/* Origins that no browser sends, and URLs that would end the policy header they are written into. */
+static void bad_urls_name_the_setting(void **state)
 {
     static const char *const origins[] = {"*",
                                           "null",
@@ -248,7 +248,7 @@ static void a_secret_is_never_shown(void **state)
     assert_null(strstr(error, "hunter2"));
 }
 
-static void roles_parse(void **state)
+static void roles_are_parsed(void **state)
 {
     unsigned roles = 77;
     (void)state;
@@ -262,7 +262,7 @@ static void roles_parse(void **state)
     assert_int_equal(roles, ROLE_API);
 }
 
-static void redis_url_is_built(void **state)
+static void redis_url_comes_from_host_and_port(void **state)
 {
     static const struct {
         const char *host, *port, *url;
@@ -285,7 +285,7 @@ static void redis_url_is_built(void **state)
     refuse("REDIS_PORT", "123456");
     refuse("REDIS_HOST", "user@evil");
     refuse("REDIS_HOST", "a/b");
-    /* What Kubernetes sets beside a service named redis does no harm to who uses REDIS_URL. */
+    /* Kubernetes sets REDIS_PORT for a service named redis; it is ignored where REDIS_URL is set. */
     (void)setenv("REDIS_PORT", "tcp://10.0.0.7:6379", 1);
     (void)setenv("REDIS_HOST", "other", 1);
     (void)setenv("REDIS_URL", "redis://chosen", 1);
@@ -294,7 +294,7 @@ static void redis_url_is_built(void **state)
     config_free(c);
 }
 
-static void secrets_come_from_files(void **state)
+static void secrets_may_come_from_files(void **state)
 {
     (void)state;
     char *path = write_file("a secret in a file\r\n\n", 21);
@@ -308,11 +308,11 @@ static void secrets_come_from_files(void **state)
     (void)unlink(path);
     (void)unsetenv("JWT_SECRET_FILE");
 
-    (void)setenv("HTTP_HOST_FILE", "/nonexistent", 1); /* no secret: no file */
+    (void)setenv("HTTP_HOST_FILE", "/nonexistent", 1); /* not a secret: no _FILE */
     config_free(load());
 }
 
-static void bad_secret_files_are_named(void **state)
+static void bad_secret_files_name_the_setting(void **state)
 {
     struct config *config;
     (void)state;
@@ -337,7 +337,7 @@ static void bad_secret_files_are_named(void **state)
     (void)unlink(path);
 }
 
-static void what_is_needed(void **state)
+static void required_settings_per_command(void **state)
 {
     static const struct {
         struct config config;
@@ -417,18 +417,18 @@ static void help_lists_every_setting(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(defaults, empty_environment),
+        cmocka_unit_test_setup(defaults_are_as_documented, empty_environment),
         cmocka_unit_test_setup(defaults_have_the_limits_of_an_event, empty_environment),
-        cmocka_unit_test_setup(values_are_taken, empty_environment),
-        cmocka_unit_test_setup(bad_integers_are_named, empty_environment),
-        cmocka_unit_test_setup(bad_words_are_named, empty_environment),
-        cmocka_unit_test_setup(bad_addresses_are_named, empty_environment),
+        cmocka_unit_test_setup(values_are_read, empty_environment),
+        cmocka_unit_test_setup(bad_integers_name_the_setting, empty_environment),
+        cmocka_unit_test_setup(bad_words_name_the_setting, empty_environment),
+        cmocka_unit_test_setup(bad_urls_name_the_setting, empty_environment),
         cmocka_unit_test_setup(a_secret_is_never_shown, empty_environment),
-        cmocka_unit_test_setup(roles_parse, empty_environment),
-        cmocka_unit_test_setup(redis_url_is_built, empty_environment),
-        cmocka_unit_test_setup(secrets_come_from_files, empty_environment),
-        cmocka_unit_test_setup(bad_secret_files_are_named, empty_environment),
-        cmocka_unit_test_setup(what_is_needed, empty_environment),
+        cmocka_unit_test_setup(roles_are_parsed, empty_environment),
+        cmocka_unit_test_setup(redis_url_comes_from_host_and_port, empty_environment),
+        cmocka_unit_test_setup(secrets_may_come_from_files, empty_environment),
+        cmocka_unit_test_setup(bad_secret_files_name_the_setting, empty_environment),
+        cmocka_unit_test_setup(required_settings_per_command, empty_environment),
         cmocka_unit_test_setup(help_lists_every_setting, empty_environment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

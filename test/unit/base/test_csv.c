@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* csv: what is read, what is refused and where, however the file is cut into pieces. */
+/* csv: the rows, and the place of an error, are the same however the file is cut into pieces. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,7 +28,8 @@ static bool note(void *arg, uint64_t line, const struct csv_cell *cells, size_t 
     return true;
 }
 
-/* Feeds `text` in pieces of `step` bytes, each a copy of its own size for the sanitizer's sake. */
+/* Feeds `text` in pieces of `step` bytes. Each piece is a copy of exactly its size, so that a sanitizer sees
+ * reads beyond it. */
 static enum status read_in(const char *text, size_t len, size_t step, struct buf *seen,
                            struct csv_error *ret_error)
 {
@@ -42,27 +43,27 @@ static enum status read_in(const char *text, size_t len, size_t step, struct buf
         free(copy);
     }
     const enum status end = csv_end(csv);
-    assert_true(st == ST_OK || end == ST_INVALID); /* what was refused stays so */
+    assert_true(st == ST_OK || end == ST_INVALID); /* an error is final */
     *ret_error = *csv_error(csv);
     csv_free(csv);
     return end;
 }
 
-static void test_read(void **state)
+static void rows_are_read_however_the_file_is_cut(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
         {"", ""},
         {"a,b\r\nc,d\r\n", "1:a|b;2:c|d;"},
         {"a,b\nc,d", "1:a|b;2:c|d;"},
-        {"a\r\nb\nc\r\n", "1:a;2:b;3:c;"}, /* one kind of end after another */
+        {"a\r\nb\nc\r\n", "1:a;2:b;3:c;"}, /* line ends may differ */
         {"\xef\xbb\xbf"
          "a",
          "1:a;"},
         {"\xef\xbb\x80"
          "a",
          "1:\xef\xbb\x80"
-         "a;"}, /* begins like the mark */
+         "a;"}, /* begins like a byte order mark */
         {"\xef\xbb\xbf", ""},
         {"\"\xef\xbb\xbf\"", "1:\xef\xbb\xbf;"},
         {"\"a\"\"b\",\"\",\"\"\"\"", "1:a\"b||\";"},
@@ -71,7 +72,7 @@ static void test_read(void **state)
         {"\n\r\na", "1:;2:;3:a;"},
         {"a,", "1:a|;"},
         {"\"\"", "1:;"},
-        {" a , b", "1: a | b;"}, /* blanks are part of the text */
+        {" a , b", "1: a | b;"}, /* spaces belong to the text */
         {"\xc3\xa9,\xf0\x9f\x8e\xab", "1:\xc3\xa9|\xf0\x9f\x8e\xab;"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -87,7 +88,7 @@ static void test_read(void **state)
     }
 }
 
-static void test_refused(void **state)
+static void errors_name_line_and_column(void **state)
 {
     (void)state;
     static const struct {
@@ -130,7 +131,7 @@ static void test_refused(void **state)
     }
 }
 
-static void test_cells_have_a_limit(void **state)
+static void cells_have_a_limit(void **state)
 {
     (void)state;
     char text[CSV_CELL_MAX + 4];
@@ -155,7 +156,7 @@ static bool one_only(void *arg, uint64_t line, const struct csv_cell *cells, siz
     return false;
 }
 
-static void test_no_more_is_wanted(void **state)
+static void the_callback_can_stop(void **state)
 {
     (void)state;
     unsigned calls = 0;
@@ -164,7 +165,7 @@ static void test_no_more_is_wanted(void **state)
     assert_int_equal(csv_feed(csv, "d\n", 2), ST_INVALID);
     assert_int_equal(csv_end(csv), ST_INVALID);
     assert_int_equal(calls, 1);
-    assert_int_equal(csv_error(csv)->line, 0); /* nothing is wrong with the file */
+    assert_int_equal(csv_error(csv)->line, 0); /* the file has no error */
     csv_free(csv);
     csv_free(NULL);
 }
@@ -172,10 +173,10 @@ static void test_no_more_is_wanted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_cells_have_a_limit),
-        cmocka_unit_test(test_no_more_is_wanted),
+        cmocka_unit_test(rows_are_read_however_the_file_is_cut),
+        cmocka_unit_test(errors_name_line_and_column),
+        cmocka_unit_test(cells_have_a_limit),
+        cmocka_unit_test(the_callback_can_stop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* json: what is not strictly JSON is refused with the field named; what is written is JSON. */
+/* json: anything but strict JSON is refused, and the field is named; output is JSON. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,7 +37,7 @@ static void refuse(const char *text)
 
 /* ---- parsing ---- */
 
-static void what_is_no_json(void **state)
+static void other_texts_are_refused(void **state)
 {
     static const char *const bad[] = {
         "",
@@ -67,7 +67,7 @@ static void what_is_no_json(void **state)
         "\"\\u12\"",
         "\"\\ud800\"",
         "\"\\udc00\\ud800\"",
-        "\"a\\u0000b\"", /* a NUL would cut every C string */
+        "\"a\\u0000b\"", /* a NUL would cut a C string */
         "// comment\n1",
         "/* */1",
         "\xef\xbb\xbf{}", /* a byte order mark */
@@ -86,7 +86,7 @@ static void duplicate_keys_are_named(void **state)
     assert_null(json_parse(text, strlen(text), 1000, &error));
     assert_string_equal(error.field, "quantity");
     refuse("{\"a\":{\"b\":1,\"b\":1}}");
-    refuse("{\"a\":1,\"\\u0061\":2}"); /* the same key, spelt otherwise */
+    refuse("{\"a\":1,\"\\u0061\":2}"); /* the same key, written differently */
     json_free(must_parse("{\"a\":1,\"b\":{\"a\":1},\"A\":2}"));
 }
 
@@ -106,7 +106,7 @@ static void nesting_is_bounded(void **state)
     for (size_t i = 0; i < sizeof(text) - 5; i += 5)
         memcpy(text + i, "{\"a\":", 5);
     assert_null(json_parse(text, sizeof(text), sizeof(text), NULL));
-    /* Brackets in a string, and an escaped quote before them, nest nothing. */
+    /* Brackets in a string do not count, nor after an escaped quote. */
     json_free(must_parse("\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\""));
     json_free(must_parse("\"\\\"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\""));
     json_free(must_parse("[[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],[],"
@@ -124,7 +124,7 @@ static void length_is_bounded(void **state)
     assert_non_null(strstr(error.detail, "4 bytes"));
 }
 
-static void huge_numbers(void **state)
+static void huge_numbers_are_refused(void **state)
 {
     int64_t n = 7;
     struct json_error error;
@@ -142,7 +142,7 @@ static void huge_numbers(void **state)
     json_free(value);
 }
 
-static void bad_utf8(void **state)
+static void invalid_utf8_is_refused(void **state)
 {
     static const char *const bad[] = {"\"\xff\"",     "\"\x80\"",         "\"\xc0\xaf\"",
                                       "\"\xe2\x82\"", "\"\xed\xa0\x80\"", "\"\xf4\x90\x80\x80\"",
@@ -157,7 +157,7 @@ static void bad_utf8(void **state)
 
 /* ---- reading ---- */
 
-static void peeks(void **state)
+static void lenient_readers_fall_back(void **state)
 {
     (void)state;
     struct json *v =
@@ -195,7 +195,7 @@ static void peeks(void **state)
     json_free(NULL);
 }
 
-static void read_strings(void **state)
+static void strings_are_read_strictly(void **state)
 {
     const char *text = "untouched";
     struct json_error error;
@@ -217,7 +217,7 @@ static void read_strings(void **state)
     json_free(v);
 }
 
-static void read_integers(void **state)
+static void integers_are_read_strictly(void **state)
 {
     static const char *const bad[] = {"s", "f", "b", "o", "low", "high"};
     int64_t n = 77;
@@ -241,7 +241,7 @@ static void read_integers(void **state)
     json_free(v);
 }
 
-static void read_booleans_and_times(void **state)
+static void booleans_and_times_are_read_strictly(void **state)
 {
     bool flag = true;
     int64_t ms = 77;
@@ -292,7 +292,7 @@ static void unknown_keys_are_named(void **state)
 
 /* ---- writing ---- */
 
-static void writing(void **state)
+static void writing_is_compact_and_ordered(void **state)
 {
     struct buf out;
     (void)state;
@@ -333,18 +333,18 @@ static void writing_obeys_the_buffers_maximum(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_no_json),
+        cmocka_unit_test(other_texts_are_refused),
         cmocka_unit_test(duplicate_keys_are_named),
         cmocka_unit_test(nesting_is_bounded),
         cmocka_unit_test(length_is_bounded),
-        cmocka_unit_test(huge_numbers),
-        cmocka_unit_test(bad_utf8),
-        cmocka_unit_test(peeks),
-        cmocka_unit_test(read_strings),
-        cmocka_unit_test(read_integers),
-        cmocka_unit_test(read_booleans_and_times),
+        cmocka_unit_test(huge_numbers_are_refused),
+        cmocka_unit_test(invalid_utf8_is_refused),
+        cmocka_unit_test(lenient_readers_fall_back),
+        cmocka_unit_test(strings_are_read_strictly),
+        cmocka_unit_test(integers_are_read_strictly),
+        cmocka_unit_test(booleans_and_times_are_read_strictly),
         cmocka_unit_test(unknown_keys_are_named),
-        cmocka_unit_test(writing),
+        cmocka_unit_test(writing_is_compact_and_ordered),
         cmocka_unit_test(writing_obeys_the_buffers_maximum),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* log: each line is one JSON object whatever is in it; text for a person; no flood from one place. */
+/* log: each line is one JSON object, whatever is in it; a terminal gets text; a call site is limited. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -43,7 +43,7 @@ static const char *release(void)
     return text;
 }
 
-/* The only line of what was captured, as JSON: json_free it. */
+/* The only line captured, as JSON; release it with json_free. */
 static struct json *only_line(void)
 {
     struct json_error error;
@@ -64,7 +64,7 @@ static size_t lines_of(const char *text)
     return n;
 }
 
-static void a_line_is_a_json_object(void **state)
+static void each_line_is_a_json_object(void **state)
 {
     (void)state;
     capture();
@@ -88,7 +88,7 @@ static void a_line_is_a_json_object(void **state)
     json_free(line);
 }
 
-static void hostile_text_stays_inside_its_string(void **state)
+static void special_characters_are_escaped(void **state)
 {
     (void)state;
     capture();
@@ -117,8 +117,8 @@ static void long_texts_are_cut(void **state)
     json_free(line);
 }
 
-/* The worst that can be asked for: everything needs six bytes a byte. Still one JSON object. */
-static void too_much_for_a_line_loses_whole_fields(void **state)
+/* The worst case: each byte needs six. The line is still one JSON object. */
+static void a_line_too_long_loses_whole_fields(void **state)
 {
     char text[1025];
     (void)state;
@@ -137,7 +137,7 @@ static void too_much_for_a_line_loses_whole_fields(void **state)
     json_free(line);
 }
 
-static void levels(void **state)
+static void levels_are_parsed_and_obeyed(void **state)
 {
     enum log_level level = LOG_LEVEL_WARN;
     (void)state;
@@ -166,16 +166,16 @@ static void flood(int lines)
         log_info("flood");
 }
 
-static void one_place_cannot_flood(void **state)
+static void a_call_site_is_limited(void **state)
 {
     (void)state;
     capture();
     flood(1000);
     const size_t first = lines_of(release());
-    assert_in_range(first, 10, 20); /* 20: a second began in between */
-    block_ms(1050);                 /* a place may log again in the next second */
+    assert_in_range(first, 10, 20); /* 20: a new second began meanwhile */
+    block_ms(1050);                 /* the call site may log again in the next second */
     capture();
-    log_info("another place is not affected");
+    log_info("another call site is not limited");
     flood(1);
     const char *text = release();
     char want[64];
@@ -212,8 +212,8 @@ static void lines_of_threads_do_not_mix(void **state)
     }
 }
 
-/* The module looks at its stderr once per process: so a child of our own sees the terminal. */
-static void text_on_a_terminal(void **state)
+/* log checks its stderr once per process, so a child process sees the terminal. */
+static void a_terminal_gets_text(void **state)
 {
     int master;
     char text[1024] = "";
@@ -242,20 +242,20 @@ static void text_on_a_terminal(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_line_is_a_json_object),
-        cmocka_unit_test(hostile_text_stays_inside_its_string),
+        cmocka_unit_test(each_line_is_a_json_object),
+        cmocka_unit_test(special_characters_are_escaped),
         cmocka_unit_test(long_texts_are_cut),
-        cmocka_unit_test(too_much_for_a_line_loses_whole_fields),
-        cmocka_unit_test(levels),
-        cmocka_unit_test(one_place_cannot_flood),
+        cmocka_unit_test(a_line_too_long_loses_whole_fields),
+        cmocka_unit_test(levels_are_parsed_and_obeyed),
+        cmocka_unit_test(a_call_site_is_limited),
         cmocka_unit_test(lines_of_threads_do_not_mix),
-        cmocka_unit_test(text_on_a_terminal),
+        cmocka_unit_test(a_terminal_gets_text),
     };
     if (argc == 2 && strcmp(argv[1], "speak") == 0) {
         log_info("hello \x1b[0m", LOG_NUM("port", 8080), LOG_TEXT("name", "a b"));
         return 0;
     }
-    capture(); /* stderr is no terminal from the first line on */
+    capture(); /* so that log checks a file, not a terminal */
     log_info("first");
     (void)release();
     return cmocka_run_group_tests(tests, NULL, NULL);
