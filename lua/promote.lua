@@ -8,7 +8,7 @@
 --       2  admit so many now: ignores outflowPerMinute, never threshold, seats, pause or
 --          restore window; 0: as the settings say
 --       3  highest place the caller has ever seen of this event; 0: none
---       4  a waiter whose last sign of life is older than so many ms is parked, not let in
+--       4  silentMs where the live copy has none: it was written by a release that did not know it
 --       5  moves (ended, parked, let in) this call may make, at most 500
 -- REPLY OK and the numbers, then: let in, ended for idleness, ended for the session limit, parked,
 --       more (1: the bound was reached, call again at once), admissions so far (n of the log)
@@ -31,7 +31,7 @@ if not holds_lease(ARGV[1]) then
 end
 settle(tonumber(ARGV[3]))
 
-local wanted, silent_ms = num(ARGV[2]), num(ARGV[4])
+local wanted = num(ARGV[2])
 local budget = min(num(ARGV[5]), 500)
 
 -- Ends the admissions whose score in `key` is more than `limit` ms ago; 0: no limit.
@@ -46,7 +46,8 @@ local function evict(kind, key, limit)
     return #late
 end
 
-local limits = call('HMGET', K_CONFIG, 'idleTimeoutMs', 'sessionLimitMs')
+local limits = call('HMGET', K_CONFIG, 'idleTimeoutMs', 'sessionLimitMs', 'silentMs')
+local silent_ms = num(limits[3] or ARGV[4])
 local idle = evict('idle', K_ACTIVE_SEEN, num(limits[1]))
 local timeout = evict('timeout', K_SINCE, num(limits[2]))
 

@@ -24,6 +24,7 @@ enum role { ROLE_API = 1, ROLE_GATEWAY = 2, ROLE_PROCESSOR = 4 };
 #define LIMITS_IDLE_TIMEOUT_MS  100, 86400000
 #define LIMITS_SESSION_LIMIT_MS 100, 604800000
 #define LIMITS_HOLD_MS          100, 86400000
+#define LIMITS_SILENT_MS        1000, 86400000
 
 struct config {
     /* defaults of events that set none */

@@ -2,11 +2,27 @@
 --
 -- event
 
+-- Every setting of an event, one line each, with the value of an event that was stored before its setting
+-- existed. docs/add-a-setting.md says what else a new line needs.
+CREATE OR REPLACE FUNCTION event_setting_defaults() RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+    SELECT jsonb '{
+        "threshold": 1000,
+        "intervalMs": 10000,
+        "idleTimeoutMs": 90000,
+        "sessionLimitMs": 600000,
+        "holdMs": 300000,
+        "outflowPerMinute": 0,
+        "autoHold": 1,
+        "maxSeats": 4,
+        "surge": [],
+        "allowGuests": true
+    }'
+$$;
+
+-- The settings among the fields of an event.
 CREATE OR REPLACE FUNCTION event_settings(p_event jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
-    SELECT coalesce(jsonb_object_agg(k, p_event -> k), '{}')
-    FROM unnest(ARRAY['threshold', 'intervalMs', 'idleTimeoutMs', 'sessionLimitMs', 'holdMs',
-                      'surge', 'outflowPerMinute', 'autoHold', 'maxSeats', 'allowGuests']) AS k
-    WHERE p_event ? k
+    SELECT coalesce(jsonb_object_agg(key, value), '{}')
+    FROM jsonb_each(p_event) WHERE event_setting_defaults() ? key
 $$;
 
 CREATE OR REPLACE FUNCTION branding_public(e events) RETURNS json LANGUAGE sql IMMUTABLE AS $$
@@ -17,22 +33,14 @@ CREATE OR REPLACE FUNCTION branding_public(e events) RETURNS json LANGUAGE sql I
                      THEN '/brand/' || e.id || '/logo?v=' || (e.branding ->> 'logo') END)
 $$;
 
--- The public face of an event: flat, in the order of the documentation.
+-- What everybody may see of an event: one flat object.
 CREATE OR REPLACE FUNCTION event_public(e events) RETURNS json LANGUAGE sql STABLE AS $$
-    SELECT json_build_object(
+    SELECT (jsonb_build_object(
         'id', e.id, 'title', e.title, 'artist', e.artist, 'venue', e.venue,
         'startsAt', rfc3339(e.starts_at), 'opensAt', rfc3339(e.opens_at),
         'closesAt', rfc3339(e.closes_at), 'status', e.status, 'message', nullif(e.message, ''),
-        'version', e.version,
-        'threshold', e.settings -> 'threshold', 'intervalMs', e.settings -> 'intervalMs',
-        'idleTimeoutMs', e.settings -> 'idleTimeoutMs',
-        'sessionLimitMs', e.settings -> 'sessionLimitMs', 'holdMs', e.settings -> 'holdMs',
-        'surge', coalesce(e.settings -> 'surge', '[]'),
-        'outflowPerMinute', coalesce(e.settings -> 'outflowPerMinute', '0'),
-        'autoHold', coalesce(e.settings -> 'autoHold', '1'),
-        'maxSeats', coalesce(e.settings -> 'maxSeats', '4'),
-        'allowGuests', coalesce(e.settings -> 'allowGuests', 'true'),
-        'branding', branding_public(e))
+        'version', e.version, 'branding', branding_public(e))
+        || event_setting_defaults() || e.settings)::json
 $$;
 
 -- All of it, for the program. `opened` means that places have been given: a live copy that is

@@ -46,7 +46,7 @@ static const struct setting settings[] = {
     {"QUEUE_SESSION_LIMIT_MS", KIND_INT, AT(queue_session_limit_ms), LIMITS_SESSION_LIMIT_MS,
      "600000", "how long an admission lasts at most"},
     {"HOLD_MS", KIND_INT, AT(hold_ms), LIMITS_HOLD_MS, "300000", "how long seats are held"},
-    {"QUEUE_SILENT_MS", KIND_INT, AT(queue_silent_ms), 1000, DAY_MS, "120000",
+    {"QUEUE_SILENT_MS", KIND_INT, AT(queue_silent_ms), LIMITS_SILENT_MS, "120000",
      "a waiting buyer silent for longer is parked when his turn comes"},
     {"RESTORE_MS", KIND_INT, AT(restore_ms), 0, 3600000, "30000",
      "after Redis lost its data: how long buyers have to return to their places"},

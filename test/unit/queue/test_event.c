@@ -343,21 +343,26 @@ static void json_goes_out_flat_and_comes_back(void **state)
     (void)state;
     struct event event, again = titled();
     struct json *row = parse(row_text);
-    struct buf text;
+    struct buf text, expected;
     assert_int_equal(event_read_row(&event, row), ST_OK);
     struct json *out = event_write_json(&event);
     buf_init(&text, 4096);
     json_write(out, &text);
-    assert_string_equal(
-        buf_str(&text),
+    buf_init(&expected, 4096);
+    buf_add_str(
+        &expected,
         "{\"id\":\"demo\",\"title\":\"T\",\"artist\":\"A\",\"venue\":\"\",\"startsAt\":null,"
         "\"opensAt\":null,\"closesAt\":\"2031-01-01T00:00:00.000Z\",\"status\":\"sold_out\","
-        "\"message\":null,\"version\":4,\"threshold\":1000,\"intervalMs\":10000,\"idleTimeoutMs\":"
-        "90000,"
-        "\"sessionLimitMs\":600000,\"holdMs\":300000,\"outflowPerMinute\":0,\"autoHold\":0,"
-        "\"maxSeats\":4,\"surge\":[{\"queueAbove\":5,\"threshold\":6}],\"allowGuests\":false,"
-        "\"branding\":{\"name\":\"N\",\"primary\":\"#7a1fa2\",\"background\":null,"
-        "\"logo\":\"/brand/demo/logo?v=3\"}}");
+        "\"message\":null,\"version\":4,");
+#define WRITE(name_, member_, limits_, initial_)                                                   \
+    buf_printf(&expected, "\"%s\":%lld,", name_, (long long)event.member_);
+    EVENT_SETTINGS(WRITE)
+    buf_add_str(&expected,
+                "\"surge\":[{\"queueAbove\":5,\"threshold\":6}],\"allowGuests\":false,"
+                "\"branding\":{\"name\":\"N\",\"primary\":\"#7a1fa2\",\"background\":null,"
+                "\"logo\":\"/brand/demo/logo?v=3\"}}");
+    assert_string_equal(buf_str(&text), buf_str(&expected));
+    buf_clear(&expected);
     json_set_str(out, "owner", "me");
     json_set_int(out, "epoch", 2);
     assert_int_equal(event_read_row(&again, out), ST_OK);
