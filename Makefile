@@ -193,7 +193,7 @@ bench: ## measure, beside the raw libraries on the same machine (QUICK=1, BENCH=
 
 # --- care --------------------------------------------------------------------------------
 
-lint: ## format, layers, banned functions, source tour, OpenAPI, shellcheck, clang-tidy, sizes
+lint: ## format, layers, banned functions, OpenAPI, shellcheck, clang-tidy, sizes
 	@src/deps.sh build lint
 	@C_FILES='$(c_files)' test/lint/run.sh
 

@@ -46,7 +46,6 @@ check sql src/sql_generation.sh
 check banned test/lint/banned.sh
 check tests test/lint/tests.sh
 check paths node test/lint/paths.mjs
-check tour test/lint/tour.sh
 check openapi openapi
 check shell shellcheck --severity=warning .ci/run src/*.sh test/*.sh test/*/*.sh
 # Two at a time; each file's findings in one piece; what passed is not checked again until it
