@@ -14,6 +14,7 @@ import { relative } from 'node:path';
 import { inspect } from 'node:util';
 
 const LAST_LINES = 40;
+const TOTALS = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) [\d.]+$/;
 // These frames say nothing about the test.
 const FOREIGN = /^\s+at .*(?:\(|\s)node:/;
 
@@ -48,7 +49,8 @@ export default async function* report(source) {
     } else if (type === 'test:pass') {
       failed = false;
     } else if (type === 'test:diagnostic') {
-      if (failed && file) yield `    # ${message}\n`;
+      // Without a file: an error outside every test, or the totals, which are not told here.
+      if (file ? failed : !TOTALS.test(message)) yield `    # ${message}\n`;
     } else if (type === 'test:fail' && details.error.failureType !== 'subtestsFailed') {
       failed = true;
       const where = [...around.slice(0, nesting), name].map((one) => (one === file ? 'the file as a whole' : one)).join(' > ');

@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { test } from 'node:test';
-import { Client, SLOW, Server, many, runTiketi, stage, waitUntil } from '../fixtures/index.mjs';
+import { Client, SLOW, Server, many, runTiketi, stage, waitUntil, within } from '../fixtures/index.mjs';
 
 const { redis, database, server, organizer } = await stage();
 const event = await organizer.sale({ threshold: 0 });
@@ -35,12 +35,8 @@ class Raw {
   async ask(bytes, headOnly = false) {
     await this.opened;
     this.socket.write(bytes);
-    let timer;
-    const late = new Promise((_, reject) => {
-      timer = setTimeout(() => reject(new Error(`no answer to ${bytes.slice(0, 200)}`)), 10000 * SLOW);
-    });
     const whole = new Promise((resolve) => this.socket.on('data', () => parse(this.text, headOnly) && resolve()));
-    await Promise.race([whole, this.closed, late]).finally(() => clearTimeout(timer));
+    await within(10000, Promise.race([whole, this.closed]), `an answer to ${bytes.slice(0, 200)}`);
     this.socket.destroy();
     return parse(this.text, headOnly);
   }
