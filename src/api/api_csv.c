@@ -248,14 +248,14 @@ void api_import_begin(struct api_call *call, bool allowed)
         import->turned_away = call->api->imports == IMPORTS_MAX;
     }
     if (import == NULL || import->turned_away) {
-        http_req_pour_body(call->req, IMPORT_BODY_MAX, NULL, NULL);
+        http_req_stream_body(call->req, IMPORT_BODY_MAX, NULL, NULL);
         return;
     }
     call->api->imports++;
     import->csv = csv_new(on_row, import);
     for (size_t i = 0; i < CURRENCY; i++)
         buf_init(&import->columns[i], DB_PARAMS_MAX);
-    http_req_pour_body(call->req, IMPORT_BODY_MAX, on_body, call);
+    http_req_stream_body(call->req, IMPORT_BODY_MAX, on_body, call);
 }
 
 /* What it has read is with PostgreSQL, or not wanted. */

@@ -1,99 +1,105 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * http_req: a request's memory, and what is read of it; shared by httpd.c and http_req.c alone.
- * What callers may ask of a request stands in httpd.h.
+ * http_req_internal: the fields of a request, and the steps of its life that httpd.c takes. What handlers
+ * may ask of a request is in http_req.h.
  */
 #ifndef TIKETI_HTTP_REQ_INTERNAL_H
 #define TIKETI_HTTP_REQ_INTERNAL_H
 
-#include "net/httpd.h"
+#include "net/http_req.h"
 
 #include <microhttpd.h>
+#include <sys/types.h>
 
 #include "net/http_text.h"
 
-/* The library keeps in one piece: the head of the request, 64 bytes for each header and query
- * argument, and the head of the answer; if that last has no room, it closes the connection without a
- * word. So that is reckoned up before a request is let in. The piece is zeroed for each request, which
- * costs 50 ns for each KiB: it is just large enough for the head of 8 KiB that is promised. */
+/* libmicrohttpd keeps in one block per connection: the head of the request, 64 bytes for each header and
+ * query argument, and the head of the response. If the last does not fit, it closes the connection
+ * without a response; so all of it is added up before a request is accepted. The block is zeroed for each
+ * request, at 50 ns per KiB: it is just large enough for the promised head of 8 KiB. */
 #define CONNECTION_MEMORY 12288
 
-/* A header, of the request (in the connection's memory) or of the answer (in the request's). */
+struct httpd;
+
+/* A header: of the request (text in the connection's memory) or of the response (in the request's). */
 struct header {
     struct header *next;
     const char *name, *value;
-    size_t name_len, value_len; /* of the answer's: not set */
+    size_t name_len, value_len; /* not set for those of the response */
 };
 
-struct chunk {
-    struct chunk *next;
+struct arena_block {
+    struct arena_block *next;
     _Alignas(16) char data[];
 };
 
-/* An answer in pieces. `asked`: the caller owes the next one. */
+/* A response in pieces. */
 struct stream {
     http_more_cb more;
     void *arg;
-    char *piece; /* what is to be sent, sent up to `at` */
+    char *piece; /* sent up to `at` */
     size_t len, at;
-    enum http_piece kind; /* of the piece in hand: whether more come after it */
-    bool begun, asked;
+    enum http_piece kind; /* of the piece in hand: whether more follow it */
+    bool begun;
+    bool asked; /* the caller owes the next piece */
 };
 
-/* Requests kept for the next. */
-struct req_store {
+/* Freed requests, kept for reuse. */
+struct req_pool {
     struct http_req *free;
     unsigned count;
 };
 
 struct http_req {
     struct httpd *httpd;
-    struct MHD_Connection *connection; /* NULL: the connection is gone, the reply is still owed */
+    struct MHD_Connection *connection; /* NULL: lost, while the reply is owed */
     const char *method, *path;
-    struct http_req *next, *prev; /* among the waiting; next: among the free */
+    struct http_req *next, *prev; /* in httpd's waiting list; next: in the pool */
     void *user;
     const char *peer;
-    struct header *seen, **seen_tail;       /* of the request, in their order, but for */
-    struct header *cookies, **cookies_tail; /* these, of which a proxy may have made several */
-    struct header *headers, **headers_tail; /* of the answer */
+    struct header *seen, **seen_tail;       /* the request's headers in their order, without */
+    struct header *cookies, **cookies_tail; /* its Cookie headers: a proxy may send several */
+    struct header *headers, **headers_tail; /* the response's */
     char *body;
     size_t body_len, body_cap;
-    uint64_t body_seen; /* kept or not */
+    uint64_t body_seen; /* bytes received, kept or not */
     uint64_t body_max;
-    http_body_cb on_body; /* takes the body instead of its being kept */
+    http_body_cb on_body; /* takes the body when it is streamed */
     void *on_body_arg;
     struct stream stream;
     unsigned refusal;
     bool http11;
-    bool poured;    /* on_head wanted the body: on_done is due */
-    bool delivered; /* on_request has seen it */
-    bool replied;   /* by the caller */
-    bool queued;    /* the library has an answer */
-    bool waiting;   /* for the caller's reply, suspended or held */
+    bool streamed;  /* the body is: on_done is due */
+    bool delivered; /* on_request has run */
+    bool replied;   /* by the handler */
+    bool queued;    /* libmicrohttpd has a response */
+    bool waiting;   /* for the reply, held or suspended */
     bool suspended;
     uint64_t held_until_ms;
-    void (*release)(void *owner); /* of an answer that is shared */
+    void (*release)(void *owner); /* of a shared body */
     void *owner;
-    struct chunk *chunks;
-    char *at, *end; /* the arena's free part */
+    struct arena_block *blocks;
+    char *at, *end; /* the free part of the arena */
 };
 
-/* New, of a connection whose head has been read; all else is zero. The store may have kept its memory. */
-struct http_req *req_new(struct req_store *store, struct httpd *httpd,
+/* Returns new, for a connection whose head has been read; fields not mentioned are zero. May come from the
+ * pool. */
+struct http_req *req_new(struct req_pool *pool, struct httpd *httpd,
                          struct MHD_Connection *connection);
-/* With all that was allocated from it. */
-void req_free(struct req_store *store, struct http_req *req);
-void req_store_clear(struct req_store *store);
+/* Frees the request and its arena, or keeps it in the pool. */
+void req_free(struct req_pool *pool, struct http_req *req);
+/* Frees what the pool keeps; from then on it keeps nothing. */
+void req_pool_close(struct req_pool *pool);
 
-/* Not zeroed; lives as long as the request. */
+/* Like http_req_alloc, but not zeroed. */
 void *req_memory(struct http_req *req, size_t size);
 
-/* Before the connection's next head is read: the library is not to parse its cookies. */
+/* Before a connection's head is read: keeps libmicrohttpd from parsing its cookies. */
 void req_hide_cookies(struct MHD_Connection *connection);
-/* Likewise: its head is then refused, with 400. */
-void req_spoil(struct MHD_Connection *connection);
-/* Reads the head, once, before anything is asked of it: the status to refuse it with by the head alone,
- * or 0; and what frames its body. */
+/* Likewise: makes req_read_head refuse this head with 400. */
+void req_mark_invalid(struct MHD_Connection *connection);
+/* Reads the head, once, before anything is asked of the request. Returns the status to refuse it with, or
+ * 0; writes how its body is framed. */
 unsigned req_read_head(struct http_req *req, struct http_framing *ret_framing);
 
 #endif

@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * http_text: the parts of HTTP that httpd reads by itself: framing, cookies, percent-encoding.
+ * http_text: the parts of HTTP that we parse ourselves: framing, cookies, forms, percent-encoding.
  *
- * Why this way: libmicrohttpd takes the first Content-Length of several, lets Transfer-Encoding win
- * over it in silence, takes an unknown encoding for "until the end" and a name with a blank for just
- * another name. A proxy in front may choose otherwise, and then one request hides in another. So all
- * headers are looked at, and what is not plain is refused. Its cookie parser also splits at commas.
- * Called by: httpd.c. Pure; fuzzed by test/fuzz/fuzz_http.c.
+ * Why this way: libmicrohttpd takes the first of several Content-Length headers, silently prefers
+ * Transfer-Encoding to it, reads an unknown encoding as "until the connection ends" and accepts a space in
+ * a header name. A proxy in front may decide otherwise; then one request can be smuggled inside another.
+ * So every header is visited, and whatever is ambiguous is refused. Its cookie parser also splits at
+ * commas.
+ * Called by: http_req and httpd. Pure; fuzzed by test/fuzz/fuzz_http.c.
  */
 #include "net/http_text.h"
 
 #include <string.h>
 #include <strings.h>
 
-/* RFC 9110 5.6.2: the characters of a token. A table, since every header's name is looked at. */
+/* RFC 9110 5.6.2: the characters of a token. A table, since every header name is checked. */
 static const bool token_chars[256] = {
     ['!'] = true,         ['#' ... '\''] = true, ['*' ... '+'] = true,
     ['-' ... '.'] = true, ['0' ... '9'] = true,  ['A' ... 'Z'] = true,
@@ -27,7 +28,7 @@ bool http_is_token(const char *text, size_t len)
     return all;
 }
 
-/* Digits alone; no sign, no blank, no list. */
+/* Digits only: no sign, no space, no list. */
 static bool parse_length(const char *text, size_t len, uint64_t *ret_value)
 {
     uint64_t value = 0;
@@ -81,7 +82,7 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-/* "a=1; b=2": the pairs are separated by semicolons alone; a comma belongs to the value. */
+/* "a=1; b=2": only semicolons separate the pairs; a comma belongs to the value. */
 const char *http_cookie_find(const char *header, const char *name, size_t *ret_len)
 {
     size_t name_len = strlen(name);
@@ -115,7 +116,7 @@ const char *http_form_find(const char *form, size_t len, const char *name, size_
     const char *end = form + len;
     while (form < end) {
         const char *stop = memchr(form, '&', (size_t)(end - form));
-        const size_t pair_len = (size_t)((stop != NULL ? stop : end) - form);
+        const size_t pair_len = (size_t)((stop ? stop : end) - form);
         if (pair_len > name_len && form[name_len] == '=' && memcmp(form, name, name_len) == 0) {
             *ret_len = pair_len - name_len - 1;
             return form + name_len + 1;

@@ -1,32 +1,34 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * httpd: the life of a request on one loop: accept, bounds, suspend, reply once, resume.
+ * httpd: the life of a request on one loop: accept, bound, suspend, reply once, resume.
  *
  * Why this way: libmicrohttpd in external-epoll mode is as fast as nginx, as long as its rules are kept
  * (0.9.75; the same holds for 1.0):
- *   - its epoll set is watched by our loop; all of a turn is one MHD_run, in a deferred task, repeated
- *     while MHD_get_timeout says 0, since its epoll is edge-triggered and knows nothing of resumes;
- *   - a request is answered or suspended in the handler's last call only: an answer in the first call
- *     closes the connection. That is wanted for requests whose framing is ambiguous, and used there;
- *   - suspending costs three system calls (out of the epoll set, one read for nothing, in again): half
- *     as much as the whole request. But a handler that neither answers nor suspends is called again
- *     in each run, for 50 ns or so. So a request is held that way first: at most HELD_MAX of them, as
- *     each run looks at all, and for HELD_MS, after which it is suspended. While any is held
- *     MHD_get_timeout always says 0 and is not asked: instead there is a run in each millisecond (a few,
- *     with hundreds held, who wait for an answer under way anyway), and at an answer. Its epoll set is not watched meanwhile: requests come by the dozen with the
- *     next run, instead of waking the thread one by one, which costs more than they do;
- *   - a suspended connection has no timeout and its end goes unseen: every handler must reply in time;
- *   - stopping it with suspended connections aborts the process: close answers and resumes them all;
- *   - an answer in pieces is asked for from inside MHD_run, by a callback that copies what is there.
- *     When nothing is, it suspends the connection (the one other place where that is allowed) and says
- *     0: without suspending it would be asked for ever. Not asked at all for HEAD, and never again once
- *     the connection is gone: on_completed says so.
- * Listening is done by httpd_listen.c, because the library would let those over its limit hang.
- * What is read of a request, and its memory: http_req.c.
- * Called by: api. Owns: connections, and requests until the library reports them completed.
- * Invariants: on_request runs once per request and is answered once; refused framing and bodies
- * too large close the connection; no more than HTTPD_BODY_MAX of a body is ever kept, and of an answer
- * in pieces no more than one piece.
+ *   - its epoll set is watched by our loop. All work of a turn is one MHD_run, in a deferred task,
+ *     repeated while MHD_get_timeout says 0: its epoll is edge-triggered and does not report resumes;
+ *   - a request is answered or suspended only in the handler's last call. A response in the first call
+ *     closes the connection; that is what we want for ambiguous framing, and used there;
+ *   - suspending costs three system calls (out of the epoll set, an empty read, in again), half as much
+ *     as the whole request. A handler that neither answers nor suspends is called again in each run, for
+ *     about 50 ns. So a waiting request is *held* that way first: at most HELD_MAX of them, since each
+ *     run visits all, and for at most HELD_MS; after that it is suspended. While any is held
+ *     MHD_get_timeout always says 0, so it is not asked; instead a timer runs the daemon every
+ *     millisecond (every few with hundreds held), and each reply does. Its epoll set is not watched
+ *     meanwhile: requests are picked up by the dozen in the next run, which costs less than waking the
+ *     thread for each;
+ *   - a suspended connection has no timeout and its loss goes unnoticed: every handler must reply in time;
+ *   - stopping the daemon with suspended connections aborts the process: closing answers and resumes all;
+ *   - a response in pieces is pulled from inside MHD_run, by a callback that copies what is there. When
+ *     nothing is, it suspends the connection (the one other place where that is allowed) and returns 0;
+ *     without suspending it would be called forever. It is not called for HEAD, and never again once the
+ *     connection is lost: on_completed tells.
+ * httpd_listen.c does the listening, because the library would let connections over its limit hang.
+ * http_req.c has a request's memory and what is read of it.
+ * Called by: api and the provider. Owns: connections, and requests until the library reports them
+ * completed and their reply was given.
+ * Invariants: on_request runs once per request and is answered once; refused framing and bodies that are
+ * too large close the connection; at most HTTPD_BODY_MAX of a body is kept, and of a response in pieces
+ * one piece.
  */
 #include "net/httpd.h"
 
@@ -40,45 +42,36 @@
 #include "net/http_req_internal.h"
 #include "net/httpd_listen.h"
 
-#define DISCARD_MAX    (4 * 1024 * 1024) /* beyond a body's limit, read to deliver the 413 */
-#define STREAM_BLOCK   16384 /* asked for at a time; the library takes what its memory allows */
-#define HELD_MAX       1024
-#define HELD_MS        50
-#define HELD_PER_MS    256 /* so many more, and the next run is a millisecond later */
-#define CLOSE_RUNS_MAX 64  /* turns of the daemon for the last answers to leave */
-#define BEAT_MS        1000
+#define DISCARD_MAX                                                                                \
+    (4 * 1024 * 1024)          /* bytes over a body's limit that are read to deliver the 413 */
+#define STREAM_BLOCK     16384 /* bytes asked for at a time; the library takes what its memory allows */
+#define HELD_MAX         1024
+#define HELD_MS          50
+#define HELD_PER_MS      256 /* the next run is a millisecond later for each so many held */
+#define CLOSE_RUNS_MAX   64  /* runs of the daemon in which the last responses leave */
+#define TIMEOUT_CHECK_MS 1000
 
 struct httpd {
     struct httpd_opts opts;
     struct MHD_Daemon *daemon;
     struct httpd_listen *listener;
     struct loop_watch *watch;
-    struct loop_timer *beat; /* for the library's timeouts */
-    struct loop_timer *nap;  /* the next run while a request is held */
+    struct loop_timer *timeouts; /* lets the library look for idle connections */
+    struct loop_timer *held_run; /* the next run while a request is held */
     struct loop_task run, close;
     struct http_req *waiting;
-    struct req_store store;
+    struct req_pool pool;
     unsigned connections, waiting_count, held_count;
     uint64_t turn_ns;
-    int64_t date_s; /* that `date` says */
+    int64_t date_s; /* the second in `date` */
     char date[CLOCK_HTTP_SIZE];
-    unsigned owed; /* requests without connection that wait for their reply */
+    unsigned owed; /* requests without a connection whose reply is owed */
     bool quiesced, closing, closed;
     loop_cb on_closed;
     void *on_closed_arg;
 };
 
 /* ---- answering ---- */
-
-void http_req_add_header(struct http_req *req, const char *name, const char *value)
-{
-    struct header *header = req_memory(req, sizeof(*header));
-    header->name = name;
-    header->value = http_req_strdup(req, value, strlen(value));
-    header->next = NULL;
-    *req->headers_tail = header;
-    req->headers_tail = &header->next;
-}
 
 static void httpd_run_soon(struct httpd *httpd)
 {
@@ -100,27 +93,6 @@ static void req_wait_begin(struct http_req *req)
     httpd->waiting = req;
     httpd->waiting_count++;
     req->waiting = true;
-}
-
-static void req_wait(struct http_req *req)
-{
-    struct httpd *httpd = req->httpd;
-    req_wait_begin(req);
-    if (httpd->held_count == HELD_MAX) {
-        req_suspend(req);
-        return;
-    }
-    httpd->held_count++;
-    req->held_until_ms = loop_now_ms(httpd->opts.loop) + HELD_MS;
-}
-
-/* The library asks again for the answer of a held request. */
-static void req_held(struct http_req *req)
-{
-    if (loop_now_ms(req->httpd->opts.loop) < req->held_until_ms)
-        return;
-    req->httpd->held_count--;
-    req_suspend(req);
 }
 
 static void req_wait_end(struct http_req *req)
@@ -145,23 +117,15 @@ static ssize_t on_more(void *arg, uint64_t at, char *out, size_t room);
 static void response_add(struct MHD_Response *response, const char *name, const char *value)
 {
     if (MHD_add_response_header(response, name, value) != MHD_YES)
-        log_error("httpd: a header was dropped", LOG_TEXT("name", name));
+        log_error("http header dropped", LOG_TEXT("name", name));
 }
 
-/* The library would make it anew for each answer: a thirtieth of a join. */
-static const char *date_now(struct httpd *httpd)
-{
-    const int64_t now_s = clock_wall_s();
-    if (httpd->date_s != now_s)
-        clock_format_http(now_s, httpd->date);
-    httpd->date_s = now_s;
-    return httpd->date;
-}
-
+/* NULL when memory is out. */
 static struct MHD_Response *response_new(struct http_req *req, const char *content_type,
                                          const void *body, size_t len)
 {
     static char nothing[1];
+    struct httpd *httpd = req->httpd;
     struct MHD_Response *response =
         req->stream.begun
             ? MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, on_more, req, NULL)
@@ -169,36 +133,43 @@ static struct MHD_Response *response_new(struct http_req *req, const char *conte
                                               MHD_RESPMEM_PERSISTENT);
     if (!response)
         return NULL;
-    /* The library would end the body that HEAD does not have with a last chunk. */
+    /* The library would send a last chunk even for HEAD, which has no body. */
     if (req->stream.begun && strcmp(req->method, "HEAD") == 0)
         MHD_set_response_options(response, MHD_RF_HTTP_VERSION_1_0_ONLY, MHD_RO_END);
-    response_add(response, "Date", date_now(req->httpd));
+    /* The library would format the date anew for each response: a thirtieth of the cost of a join. */
+    const int64_t now_s = clock_wall_s();
+    if (httpd->date_s != now_s) {
+        clock_format_http(now_s, httpd->date);
+        httpd->date_s = now_s;
+    }
+    response_add(response, "Date", httpd->date);
     if (content_type)
         response_add(response, "Content-Type", content_type);
-    for (struct header *header = req->headers; header; header = header->next)
+    for (const struct header *header = req->headers; header; header = header->next)
         response_add(response, header->name, header->value);
-    if (req->httpd->quiesced || req->refusal)
+    if (httpd->quiesced || req->refusal)
         response_add(response, "Connection", "close");
     return response;
 }
 
-/* The body must live until the request is completed, which may be before this returns. */
+/* Gives the library a response. The body must live until the request is completed, which may be before
+ * this returns. */
 static void req_answer(struct http_req *req, unsigned code, const char *content_type,
                        const void *body, size_t len)
 {
     struct httpd *httpd = req->httpd;
     struct MHD_Connection *connection = req->connection;
     struct MHD_Response *response = response_new(req, content_type, body, len);
-    bool waiting = req->waiting, suspended = req->suspended;
+    const bool waiting = req->waiting, suspended = req->suspended;
     if (waiting)
         req_wait_end(req);
     req->queued = true;
     if (!response || MHD_queue_response(connection, code, response) != MHD_YES) {
-        log_error("httpd: an answer was refused", LOG_NUM("code", code));
-        req->queued = false; /* when it is asked for again, the connection ends */
+        log_error("http response refused by the library", LOG_NUM("code", code));
+        req->queued = false; /* the handler's next call ends the connection */
     }
     if (response)
-        MHD_destroy_response(response); /* the library has counted its own use */
+        MHD_destroy_response(response); /* the library holds a reference of its own */
     if (suspended)
         MHD_resume_connection(connection);
     if (waiting)
@@ -211,7 +182,7 @@ static void httpd_release(struct httpd *httpd)
         free(httpd);
 }
 
-/* The last of a request that on_request has seen. */
+/* Ends a request that the handler knows of. */
 static void req_done(struct http_req *req)
 {
     struct httpd *httpd = req->httpd;
@@ -219,7 +190,7 @@ static void req_done(struct http_req *req)
         httpd->opts.on_done(httpd->opts.arg, req);
     if (req->release)
         req->release(req->owner);
-    req_free(&httpd->store, req);
+    req_free(&httpd->pool, req);
 }
 
 void http_reply_static(struct http_req *req, unsigned code, const char *content_type,
@@ -227,12 +198,12 @@ void http_reply_static(struct http_req *req, unsigned code, const char *content_
 {
     struct httpd *httpd = req->httpd;
     if (req->replied) {
-        log_error("httpd: a second reply was dropped", LOG_TEXT("path", req->path));
+        log_error("http second reply dropped", LOG_TEXT("path", req->path));
         return;
     }
     req->replied = true;
     if (req->connection) {
-        if (!req->queued) /* else close has answered for it */
+        if (!req->queued) /* else httpd has answered: it is closing, or the request was refused */
             req_answer(req, code, content_type, body, len);
         return;
     }
@@ -245,7 +216,7 @@ void http_reply_shared(struct http_req *req, unsigned code, const char *content_
                        const void *body, size_t len, void (*release)(void *owner), void *owner)
 {
     if (req->replied) {
-        log_error("httpd: a second reply was dropped", LOG_TEXT("path", req->path));
+        log_error("http second reply dropped", LOG_TEXT("path", req->path));
         release(owner);
         return;
     }
@@ -265,9 +236,9 @@ void http_reply(struct http_req *req, unsigned code, const char *content_type, c
     http_reply_static(req, code, content_type, copy, len);
 }
 
-/* ---- an answer in pieces ----
+/* ---- a response in pieces ----
  *
- *   reply_stream -> on_more, as long as something is left of the piece -> more() -> (suspended until)
+ *   http_reply_stream -> on_more until the piece is sent -> more() -> (suspended until)
  *   http_reply_piece -> on_more -> … -> the last piece, or the connection is cut */
 
 void http_reply_stream(struct http_req *req, unsigned code, const char *content_type,
@@ -281,7 +252,7 @@ void http_reply_stream(struct http_req *req, unsigned code, const char *content_
     http_reply_static(req, code, content_type, NULL, 0);
 }
 
-/* The library has a buffer to fill. */
+/* The library has a buffer of `room` bytes to fill. */
 static ssize_t on_more(void *arg, uint64_t at, char *out, size_t room)
 {
     struct http_req *req = arg;
@@ -289,7 +260,7 @@ static ssize_t on_more(void *arg, uint64_t at, char *out, size_t room)
     (void)at;
     while (stream->at == stream->len && stream->kind == HTTP_PIECE_MORE && !stream->asked) {
         stream->asked = true;
-        stream->more(stream->arg, req); /* may give it at once */
+        stream->more(stream->arg, req); /* may give the piece from inside */
     }
     if (stream->at < stream->len) {
         const size_t len = stream->len - stream->at < room ? stream->len - stream->at : room;
@@ -306,11 +277,11 @@ static ssize_t on_more(void *arg, uint64_t at, char *out, size_t room)
     return 0;
 }
 
-/* Something is there for on_more: it is called again. */
+/* Lets the library call on_more again. */
 static void stream_wake(struct http_req *req)
 {
     if (!req->waiting)
-        return; /* it is being called */
+        return; /* on_more is running */
     req_wait_end(req);
     MHD_resume_connection(req->connection);
     httpd_run_soon(req->httpd);
@@ -320,7 +291,7 @@ void http_reply_piece(struct http_req *req, const void *data, size_t len, enum h
 {
     struct stream *stream = &req->stream;
     if (!stream->asked) {
-        log_error("httpd: a piece nobody asked for was dropped", LOG_TEXT("path", req->path));
+        log_error("http unexpected reply piece dropped", LOG_TEXT("path", req->path));
         return;
     }
     stream->asked = false;
@@ -342,47 +313,49 @@ void http_reply_piece(struct http_req *req, const void *data, size_t len, enum h
     stream_wake(req);
 }
 
-/* ---- the handler: a first call with the headers, one per piece of body, and a last ---- */
+/* ---- the library's calls for a request: one with the head, one per part of the body, a last one ---- */
 
-/* Returns whether the request goes on: false when it cannot be answered. */
+/* Calls the handler. False: the request cannot be answered, its connection ends. */
 static bool req_deliver(struct http_req *req)
 {
+    struct httpd *httpd = req->httpd;
     req->delivered = true;
-    req->httpd->opts.on_request(req->httpd->opts.arg, req, req->refusal);
-    if (!req->replied && req->refusal)
-        http_reply_static(req, req->refusal, NULL, NULL, 0);
-    if (!req->replied)
-        req_wait(req);
+    httpd->opts.on_request(httpd->opts.arg, req, req->refusal);
+    if (!req->replied && req->refusal) {
+        /* A refusal cannot wait: the bytes that follow may not be read. The reply stays owed. */
+        req_answer(req, req->refusal, NULL, NULL, 0);
+    } else if (!req->replied) {
+        req_wait_begin(req);
+        if (httpd->held_count < HELD_MAX) {
+            httpd->held_count++;
+            req->held_until_ms = loop_now_ms(httpd->opts.loop) + HELD_MS;
+        } else {
+            req_suspend(req);
+        }
+    }
     return req->waiting || req->queued;
 }
 
 static bool first_call(struct http_req *req)
 {
+    struct httpd *httpd = req->httpd;
     struct http_framing framing;
     req->refusal = req_read_head(req, &framing);
     if (req->refusal)
         return req_deliver(req);
-    if (req->httpd->opts.on_head && (framing.length || framing.encodings))
-        req->httpd->opts.on_head(req->httpd->opts.arg, req);
+    if (httpd->opts.on_head && (framing.length || framing.encodings))
+        httpd->opts.on_head(httpd->opts.arg, req);
     if (framing.length > req->body_max) {
         req->refusal = 413;
-        /* Who waits for a word before sending gets it now; others would be cut off in mid-sentence
-         * and might never read it: their body is read and thrown away first. */
+        /* A client that sent Expect: 100-continue waits, and is refused now. Any other is busy sending:
+         * its body is read and dropped first, or it would see a reset instead of the 413. */
         if (framing.expects || framing.length - req->body_max > DISCARD_MAX)
             return req_deliver(req);
-    } else if (framing.length && !req->poured) {
+    } else if (framing.length && !req->streamed) {
         req->body_cap = framing.length;
         req->body = xrealloc(NULL, req->body_cap + 1);
     }
     return true;
-}
-
-void http_req_pour_body(struct http_req *req, uint64_t max, http_body_cb on_body, void *arg)
-{
-    req->poured = true;
-    req->body_max = max;
-    req->on_body = on_body;
-    req->on_body_arg = arg;
 }
 
 /* False: far too much; the connection is cut. */
@@ -397,12 +370,12 @@ static bool body_call(struct http_req *req, const char *data, size_t len)
         req->body_len = req->body_cap = 0;
         return req->body_seen <= req->body_max + DISCARD_MAX;
     }
-    if (req->poured) {
+    if (req->streamed) {
         if (req->on_body && !req->on_body(req->on_body_arg, req, data, len))
             req->on_body = NULL;
         return true;
     }
-    if (req->body_len + len > req->body_cap) {
+    if (req->body_len + len > req->body_cap) { /* chunked: its length is not known beforehand */
         req->body_cap = req->body_len + len > 1024 ? HTTPD_BODY_MAX : 1024;
         req->body = xrealloc(req->body, req->body_cap + 1);
     }
@@ -420,7 +393,7 @@ static enum MHD_Result on_access(void *arg, struct MHD_Connection *connection, c
     struct http_req *req = *state;
     bool good;
     if (!req) {
-        *state = req = req_new(&httpd->store, httpd, connection);
+        *state = req = req_new(&httpd->pool, httpd, connection);
         req->method = http_req_strdup(req, method, strlen(method));
         req->path = http_req_strdup(req, url, strlen(url));
         req->http11 = strcmp(version, "HTTP/1.0") != 0;
@@ -432,15 +405,17 @@ static enum MHD_Result on_access(void *arg, struct MHD_Connection *connection, c
     } else if (!req->delivered) {
         good = req_deliver(req);
     } else {
-        good = req->waiting; /* else its answer was refused */
-        if (good)
-            req_held(req);
+        good = req->waiting; /* else the library has refused its response */
+        if (good && loop_now_ms(httpd->opts.loop) >= req->held_until_ms) {
+            httpd->held_count--;
+            req_suspend(req);
+        }
     }
     return good ? MHD_YES : MHD_NO;
 }
 
-/* The library is done with the request. Its reply may still be owed, when its connection broke or we
- * are closing: then it lives on without one. */
+/* The library is done with the request. If its reply is still owed (the connection was lost, httpd is
+ * closing, a refused request was not answered in time) it lives on without a connection. */
 static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode code)
 {
@@ -450,14 +425,14 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
     *state = NULL;
     if (!req)
         return;
-    if (!req->delivered && !req->poured) {
-        req_free(&httpd->store, req);
+    if (!req->delivered && !req->streamed) {
+        req_free(&httpd->pool, req);
     } else if (!req->delivered || (req->replied && !req->stream.asked)) {
         req_done(req);
     } else {
         if (req->waiting)
             req_wait_end(req);
-        http_req_peer(req);
+        (void)http_req_peer(req); /* remembers it */
         req->connection = NULL;
         httpd->owed++;
     }
@@ -473,12 +448,12 @@ static void on_run(void *arg)
     MHD_run(httpd->daemon);
     loop_watch_set(httpd->watch, httpd->held_count ? 0 : LOOP_READ);
     if (httpd->held_count)
-        loop_timer_set(httpd->nap, 1 + httpd->held_count / HELD_PER_MS);
+        loop_timer_set(httpd->held_run, 1 + httpd->held_count / HELD_PER_MS);
     else if (MHD_get_timeout(httpd->daemon, &timeout) == MHD_YES && timeout == 0)
         httpd_run_soon(httpd);
 }
 
-static void on_nap(void *arg)
+static void on_held_run(void *arg)
 {
     httpd_run_soon(arg);
 }
@@ -489,10 +464,10 @@ static void on_epoll(void *arg, int events)
     httpd_run_soon(arg);
 }
 
-static void on_beat(void *arg)
+static void on_timeouts(void *arg)
 {
     struct httpd *httpd = arg;
-    loop_timer_set(httpd->beat, BEAT_MS);
+    loop_timer_set(httpd->timeouts, TIMEOUT_CHECK_MS);
     httpd_run_soon(httpd);
 }
 
@@ -513,8 +488,8 @@ static bool on_accept(void *arg, int fd, const struct sockaddr *addr, socklen_t 
     if (httpd->connections >= httpd->opts.connection_limit)
         return false;
     if (MHD_add_connection(httpd->daemon, fd, addr, len) != MHD_YES) {
-        log_error("httpd: a connection was refused by the library");
-        return true; /* which has closed it */
+        log_error("http connection refused by the library");
+        return true; /* it has closed the socket */
     }
     httpd_run_soon(httpd);
     return true;
@@ -527,37 +502,31 @@ static size_t keep_escapes(void *arg, struct MHD_Connection *connection, char *t
     return strlen(text);
 }
 
-/* Before any header is read. */
+/* The request line was read, no header yet. */
 static void *on_line(void *arg, const char *uri, struct MHD_Connection *connection)
 {
     (void)arg;
     req_hide_cookies(connection);
-    if (strchr(uri, ' ') != NULL)
-        req_spoil(connection);
+    if (strchr(uri, ' '))
+        req_mark_invalid(connection);
     return NULL; /* the request's state: made at the first call */
-}
-
-static struct MHD_Daemon *daemon_start(struct httpd *httpd)
-{
-    const struct httpd_opts *opts = &httpd->opts;
-    return MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
-        on_access, httpd, MHD_OPTION_CONNECTION_LIMIT, opts->connection_limit,
-        MHD_OPTION_CONNECTION_TIMEOUT, opts->idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, httpd,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, httpd, MHD_OPTION_URI_LOG_CALLBACK, on_line,
-        NULL, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_END);
 }
 
 enum status httpd_open(const struct httpd_opts *opts, struct httpd **ret_httpd)
 {
     struct httpd *httpd = xcalloc(1, sizeof(*httpd));
     httpd->opts = *opts;
-    httpd->daemon = daemon_start(httpd);
+    httpd->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
+        on_access, httpd, MHD_OPTION_CONNECTION_LIMIT, opts->connection_limit,
+        MHD_OPTION_CONNECTION_TIMEOUT, opts->idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, httpd,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, httpd, MHD_OPTION_URI_LOG_CALLBACK, on_line,
+        NULL, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_END);
     const union MHD_DaemonInfo *info =
         httpd->daemon ? MHD_get_daemon_info(httpd->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
     if (!info) {
-        log_error("httpd: the library does not start");
+        log_error("http server start failed");
         free(httpd);
         return ST_UNAVAILABLE;
     }
@@ -569,9 +538,9 @@ enum status httpd_open(const struct httpd_opts *opts, struct httpd **ret_httpd)
         return st;
     }
     httpd->run = (struct loop_task){.cb = on_run, .arg = httpd};
-    httpd->nap = loop_timer_new(opts->loop, on_nap, httpd);
-    httpd->beat = loop_timer_new(opts->loop, on_beat, httpd);
-    loop_timer_set(httpd->beat, BEAT_MS);
+    httpd->held_run = loop_timer_new(opts->loop, on_held_run, httpd);
+    httpd->timeouts = loop_timer_new(opts->loop, on_timeouts, httpd);
+    loop_timer_set(httpd->timeouts, TIMEOUT_CHECK_MS);
     httpd->watch = loop_watch_new(opts->loop, info->epoll_fd, on_epoll, httpd);
     loop_watch_set(httpd->watch, LOOP_READ);
     *ret_httpd = httpd;
@@ -604,7 +573,7 @@ void httpd_quiesce(struct httpd *httpd)
     httpd_listen_stop(httpd->listener);
 }
 
-/* ---- closing: no more accepts, answer and resume all, let the answers leave, stop ---- */
+/* ---- closing: stop listening, answer and resume everything, let the responses leave, stop ---- */
 
 static void close_answer_waiting(struct httpd *httpd)
 {
@@ -618,18 +587,6 @@ static void close_answer_waiting(struct httpd *httpd)
     }
 }
 
-static void close_flush(struct httpd *httpd)
-{
-    MHD_UNSIGNED_LONG_LONG timeout;
-    for (int i = 0; i < CLOSE_RUNS_MAX; i++) {
-        close_answer_waiting(httpd); /* more may arrive in between */
-        MHD_run(httpd->daemon);
-        if (!httpd->waiting &&
-            (MHD_get_timeout(httpd->daemon, &timeout) != MHD_YES || timeout != 0))
-            return;
-    }
-}
-
 static void on_close(void *arg)
 {
     struct httpd *httpd = arg;
@@ -637,14 +594,21 @@ static void on_close(void *arg)
     void *cb_arg = httpd->on_closed_arg;
     httpd->closing = true;
     httpd_listen_close(httpd->listener);
-    close_flush(httpd);
+    for (int i = 0; i < CLOSE_RUNS_MAX; i++) {
+        MHD_UNSIGNED_LONG_LONG timeout;
+        close_answer_waiting(httpd); /* a run may bring new requests */
+        MHD_run(httpd->daemon);
+        if (!httpd->waiting &&
+            (MHD_get_timeout(httpd->daemon, &timeout) != MHD_YES || timeout != 0))
+            break;
+    }
     close_answer_waiting(httpd);
     loop_watch_close(httpd->watch);
-    loop_timer_close(httpd->beat);
-    loop_timer_close(httpd->nap);
+    loop_timer_close(httpd->timeouts);
+    loop_timer_close(httpd->held_run);
     loop_undefer(httpd->opts.loop, &httpd->run);
     MHD_stop_daemon(httpd->daemon); /* resumes first what was resumed and not run yet */
-    req_store_clear(&httpd->store);
+    req_pool_close(&httpd->pool);
     httpd->closed = true;
     httpd_release(httpd);
     if (cb)

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * httpd_listen: a listening socket of one worker, and a polite word for those it has no room for.
+ * httpd_listen: the listening sockets of one worker, and the 503 for connections over its limit.
  *
- * Why this way: libmicrohttpd at its connection limit just stops to accept, and the peer hangs until
- * it gives up. Here the socket is accepted, told 503 with Retry-After, and kept for a moment: closing
- * it at once would reset it (its request is unread) and might take the answer away again.
- * The kernel cuts a queue of new connections at net.core.somaxconn (4,096) and drops who does not fit,
- * so that he tries again after a second, then three: in a rush of 20,000 a second that is where
- * the latency comes from. Several sockets on the same port (SO_REUSEPORT) are as many queues; and we take
- * no more in a turn than we answer in it, so that who waits waits there, in order.
- * Called by: httpd.c. Owns: the listeners and the few refused sockets.
+ * Why this way: at its connection limit libmicrohttpd just stops accepting, and the peer hangs until
+ * it gives up. Here the connection is accepted, answered 503 with Retry-After, and kept for a moment:
+ * closing it at once would reset it (its request is unread) and might destroy the answer on its way.
+ * The kernel cuts a queue of new connections at net.core.somaxconn (4,096) and drops what does not fit;
+ * those clients try again after one second, then three. In a rush of 20,000 a second that dominates
+ * the latency. Several sockets on the same port (SO_REUSEPORT) are as many queues. A turn accepts no more
+ * than it can answer, so that connections wait in the kernel's queue, in order.
+ * Called by: httpd. Owns: the listening sockets and the few refused ones.
  * Invariants: at most REFUSED_MAX refused sockets are kept; the oldest goes first. Without a free
  * descriptor accepting pauses for a second instead of spinning.
  */
@@ -27,13 +27,13 @@
 #include "base/memory.h"
 
 #define BACKLOG         4096 /* the kernel cuts it to net.core.somaxconn */
-#define QUEUES          8
-#define ACCEPTS_A_TURN  8 /* of each */
+#define SOCKETS         8
+#define ACCEPTS_A_TURN  8 /* of each socket */
 #define REFUSED_MAX     32
 #define REFUSED_KEEP_MS 1000
 #define PAUSE_MS        1000
 
-/* In the form of the api's own problems. */
+/* In the same form as the problem documents of the api. */
 #define REFUSAL_BODY                                                                               \
     "{\"type\":\"urn:tiketi:problem:no-room\",\"title\":\"Service Unavailable\",\"status\":503,"   \
     "\"code\":\"no-room\",\"detail\":\"No room for another connection: try again shortly.\"}"
@@ -45,10 +45,8 @@ static const char refusal[] = "HTTP/1.1 503 Service Unavailable\r\n"
                               "\r\n" REFUSAL_BODY;
 _Static_assert(sizeof(REFUSAL_BODY) - 1 == 159, "the length in the head");
 
-struct httpd_listen;
-
-/* One of the sockets that listen. */
-struct door {
+/* One listening socket. */
+struct queue {
     struct httpd_listen *listener;
     int fd; /* -1: stopped */
     struct loop_watch *watch;
@@ -56,7 +54,7 @@ struct door {
 
 struct httpd_listen {
     struct loop *loop;
-    struct door doors[QUEUES];
+    struct queue queues[SOCKETS];
     bool stopped;
     uint16_t port;
     struct loop_timer *timer; /* the oldest refused socket, or the end of a pause */
@@ -69,7 +67,7 @@ struct httpd_listen {
     unsigned refused_at, refused_count;
 };
 
-/* ---- those without room ---- */
+/* ---- connections over the limit ---- */
 
 static void refused_drop_oldest(struct httpd_listen *listener)
 {
@@ -80,51 +78,42 @@ static void refused_drop_oldest(struct httpd_listen *listener)
 
 static void refuse(struct httpd_listen *listener, int fd)
 {
-    ssize_t sent = send(fd, refusal, sizeof(refusal) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t sent = send(fd, refusal, sizeof(refusal) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0 || shutdown(fd, SHUT_WR) < 0) {
         close(fd);
         return;
     }
     if (listener->refused_count == REFUSED_MAX)
         refused_drop_oldest(listener);
-    unsigned at = (listener->refused_at + listener->refused_count++) % REFUSED_MAX;
+    const unsigned at = (listener->refused_at + listener->refused_count++) % REFUSED_MAX;
     listener->refused[at].fd = fd;
     listener->refused[at].until_ms = loop_now_ms(listener->loop) + REFUSED_KEEP_MS;
     loop_timer_set(listener->timer, REFUSED_KEEP_MS);
-    log_warn("httpd: no room for a connection");
+    log_warn("http connection limit reached");
 }
 
-/* Closes those whose time is up, and goes on accepting after a pause. */
+/* Closes the refused sockets that are due, and ends a pause of accepting. */
 static void on_listen_timer(void *arg)
 {
     struct httpd_listen *listener = arg;
-    uint64_t now = loop_now_ms(listener->loop);
+    const uint64_t now = loop_now_ms(listener->loop);
     while (listener->refused_count && listener->refused[listener->refused_at].until_ms <= now)
         refused_drop_oldest(listener);
     if (listener->refused_count)
         loop_timer_set(listener->timer, listener->refused[listener->refused_at].until_ms - now);
-    for (int i = 0; i < QUEUES && !listener->stopped; i++)
-        loop_watch_set(listener->doors[i].watch, LOOP_READ);
+    for (int i = 0; i < SOCKETS && !listener->stopped; i++)
+        loop_watch_set(listener->queues[i].watch, LOOP_READ);
 }
 
 /* ---- accepting ---- */
 
-/* No descriptors, no memory: all look again when some may be back. */
-static void pause_accepting(struct httpd_listen *listener)
+/* False when no connection waits, or none can be accepted. */
+static bool accept_one(struct queue *queue)
 {
-    for (int i = 0; i < QUEUES; i++)
-        if (listener->doors[i].watch)
-            loop_watch_set(listener->doors[i].watch, 0);
-    loop_timer_set(listener->timer, PAUSE_MS);
-}
-
-/* False when nothing waits any more, or nothing can be taken. */
-static bool accept_one(struct door *door)
-{
-    struct httpd_listen *listener = door->listener;
+    struct httpd_listen *listener = queue->listener;
     struct sockaddr_storage addr;
     socklen_t len = sizeof(addr);
-    int fd = accept4(door->fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(queue->fd, (struct sockaddr *)&addr, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
         if (!listener->cb(listener->arg, fd, (struct sockaddr *)&addr, len))
             refuse(listener, fd);
@@ -134,18 +123,23 @@ static bool accept_one(struct door *door)
         return true;
     if (errno == EAGAIN || errno == EWOULDBLOCK)
         return false;
-    log_error("httpd: cannot accept", LOG_TEXT("reason", strerrordesc_np(errno)));
-    if (door->watch)
-        pause_accepting(listener);
+    log_error("http accept failed", LOG_TEXT("reason", strerrordesc_np(errno)));
+    if (queue
+            ->watch) { /* no descriptors or no memory: all sockets try again when some may be back */
+        for (int i = 0; i < SOCKETS; i++)
+            if (listener->queues[i].watch)
+                loop_watch_set(listener->queues[i].watch, 0);
+        loop_timer_set(listener->timer, PAUSE_MS);
+    }
     return false;
 }
 
 static void on_listen_ready(void *arg, int events)
 {
-    struct door *door = arg;
+    struct queue *queue = arg;
     (void)events;
-    for (int i = 0; i < ACCEPTS_A_TURN && door->fd >= 0; i++)
-        if (!accept_one(door))
+    for (int i = 0; i < ACCEPTS_A_TURN && queue->fd >= 0; i++)
+        if (!accept_one(queue))
             return;
 }
 
@@ -177,8 +171,8 @@ static socklen_t address_parse(const char *host, uint16_t port, union address *o
 /* A listening socket, or -1 with errno. */
 static int listen_fd(const union address *addr, socklen_t len)
 {
-    int one = 1, zero = 0;
-    int fd = socket(addr->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    const int one = 1, zero = 0;
+    const int fd = socket(addr->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
@@ -186,7 +180,7 @@ static int listen_fd(const union address *addr, socklen_t len)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) < 0 ||
         bind(fd, &addr->any, len) < 0 || listen(fd, BACKLOG) < 0) {
-        int error = errno;
+        const int error = errno;
         close(fd);
         errno = error;
         return -1;
@@ -194,40 +188,17 @@ static int listen_fd(const union address *addr, socklen_t len)
     return fd;
 }
 
-static enum status listen_failed(const char *host, uint16_t port)
+static void queues_close(struct httpd_listen *listener)
 {
-    int error = errno;
-    log_error("httpd: cannot listen", LOG_TEXT("host", host), LOG_NUM("port", port),
-              LOG_TEXT("reason", strerrordesc_np(error)));
-    return error == EADDRINUSE ? ST_CONFLICT : ST_UNAVAILABLE;
-}
-
-/* The first takes the port, the others share it. False: errno says why. */
-static bool doors_open(struct httpd_listen *listener, union address *addr, socklen_t len)
-{
-    for (int i = 0; i < QUEUES; i++) {
-        struct door *door = &listener->doors[i];
-        door->listener = listener;
-        door->fd = listen_fd(addr, len);
-        if (door->fd < 0 || getsockname(door->fd, &addr->any, &len) < 0)
-            return false;
-        door->watch = loop_watch_new(listener->loop, door->fd, on_listen_ready, door);
-        loop_watch_set(door->watch, LOOP_READ);
-    }
-    return true;
-}
-
-static void doors_close(struct httpd_listen *listener)
-{
-    for (int i = 0; i < QUEUES; i++) {
-        struct door *door = &listener->doors[i];
-        loop_watch_close(door->watch);
-        door->watch = NULL;
-        while (listener->port && door->fd >= 0 && accept_one(door))
-            ;
-        if (door->fd >= 0)
-            close(door->fd);
-        door->fd = -1;
+    for (int i = 0; i < SOCKETS; i++) {
+        struct queue *queue = &listener->queues[i];
+        loop_watch_close(queue->watch);
+        queue->watch = NULL;
+        while (listener->port && queue->fd >= 0 && accept_one(queue))
+            continue;
+        if (queue->fd >= 0)
+            close(queue->fd);
+        queue->fd = -1;
     }
     listener->stopped = true;
 }
@@ -243,13 +214,22 @@ enum status httpd_listen_open(struct loop *loop, const char *host, uint16_t port
     listener->loop = loop;
     listener->cb = cb;
     listener->arg = arg;
-    for (int i = 0; i < QUEUES; i++)
-        listener->doors[i].fd = -1;
-    if (!doors_open(listener, &addr, len)) {
-        enum status st = listen_failed(host, port);
-        doors_close(listener);
-        free(listener);
-        return st;
+    for (int i = 0; i < SOCKETS; i++)
+        listener->queues[i] = (struct queue){.listener = listener, .fd = -1};
+    for (int i = 0; i < SOCKETS; i++) {
+        struct queue *queue = &listener->queues[i];
+        queue->fd = listen_fd(&addr, len);
+        /* The first socket takes the port, the others share it. */
+        if (queue->fd < 0 || getsockname(queue->fd, &addr.any, &len) < 0) {
+            const int error = errno;
+            log_error("http listen failed", LOG_TEXT("host", host), LOG_NUM("port", port),
+                      LOG_TEXT("reason", strerrordesc_np(error)));
+            queues_close(listener);
+            free(listener);
+            return error == EADDRINUSE ? ST_CONFLICT : ST_UNAVAILABLE;
+        }
+        queue->watch = loop_watch_new(loop, queue->fd, on_listen_ready, queue);
+        loop_watch_set(queue->watch, LOOP_READ);
     }
     listener->port = ntohs(addr.any.sa_family == AF_INET6 ? addr.v6.sin6_port : addr.v4.sin_port);
     listener->timer = loop_timer_new(loop, on_listen_timer, listener);
@@ -265,7 +245,7 @@ uint16_t httpd_listen_port(const struct httpd_listen *listener)
 void httpd_listen_stop(struct httpd_listen *listener)
 {
     if (!listener->stopped)
-        doors_close(listener);
+        queues_close(listener);
 }
 
 void httpd_listen_close(struct httpd_listen *listener)

@@ -25,11 +25,11 @@ static void test_cookies(void **state)
         {"", "a", NULL},
         {"aa=1; a=2", "a", "2"},
         {"xa=1", "a", NULL},
-        {"A=1", "a", NULL}, /* names have their case */
+        {"A=1", "a", NULL}, /* names are case-sensitive */
         {"a=\"q\"", "a", "q"},
         {"a=\"", "a", "\""},
         {"a=\"x", "a", "\"x"},
-        {"a=1,2; b=3", "a", "1,2"}, /* a comma separates nothing */
+        {"a=1,2; b=3", "a", "1,2"}, /* a comma does not separate */
         {"a=b=c", "a", "b=c"},
         {"a=1; a=2", "a", "1"},
         {"b=a=1; a=2", "a", "2"},
@@ -107,7 +107,7 @@ static void test_framing(void **state)
     static const char *const gzip[][2] = {{"Transfer-Encoding", "gzip, chunked"}};
     assert_false(refused(length, 2, true));
     assert_false(refused(chunked, 2, true));
-    assert_true(refused(chunked, 2, false)); /* HTTP/1.0 has none */
+    assert_true(refused(chunked, 2, false)); /* HTTP/1.0 has no chunked coding */
     assert_true(refused(both, 2, true));
     assert_true(refused(twice, 2, true));
     assert_true(refused(hosts, 2, true));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* httpd: raw sockets against a server on the same loop: what is answered, what is refused, what stays
- * open, and what happens to those who wait when it closes. */
+ * open, and what happens to waiting requests when the server closes. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -25,25 +25,26 @@
 
 struct world {
     struct loop *loop;
-    struct loop_timer *beat; /* so that no turn sleeps long */
+    struct loop_timer *tick; /* keeps every turn short */
     struct httpd *httpd;
     uint16_t port;
     bool closed;
     bool hold; /* requests wait until release() */
+    bool late; /* refused requests too, which breaks the contract */
     struct http_req *held[HELD_MAX];
     unsigned held_count, requests, done;
     unsigned refusal;   /* of the last request */
     size_t body_len;    /* of the last request */
     uint32_t body_hash; /* likewise */
-    const char *host;   /* of the last request held: must live as long as it */
+    const char *host;   /* of the last request held: must live as long as the request */
     char seen[256];     /* what the handler noted of the last request */
     void (*handler)(struct world *w, struct http_req *req);
 };
 
-static void on_beat(void *arg)
+static void on_tick(void *arg)
 {
     struct world *w = arg;
-    loop_timer_set(w->beat, 5);
+    loop_timer_set(w->tick, 5);
 }
 
 static uint32_t hash_of(const char *data, size_t len)
@@ -62,9 +63,9 @@ static void on_request(void *arg, struct http_req *req, unsigned refusal)
     w->refusal = refusal;
     w->body_hash = hash_of(body, w->body_len);
     http_req_set_user(req, http_req_alloc(req, 64));
-    if (refusal) {
+    if (refusal && !w->late) {
         http_reply(req, refusal, "application/problem+json", "{\"refused\":1}", 13);
-    } else if (w->hold) {
+    } else if (w->hold || refusal) {
         assert_true(w->held_count < HELD_MAX);
         w->host = http_req_header(req, "Host");
         w->held[w->held_count++] = req;
@@ -88,8 +89,8 @@ static void world_open_with(struct world *w, unsigned limit, unsigned idle_s)
     memset(w, 0, sizeof(*w));
     w->loop = loop_new();
     assert_non_null(w->loop);
-    w->beat = loop_timer_new(w->loop, on_beat, w);
-    loop_timer_set(w->beat, 5);
+    w->tick = loop_timer_new(w->loop, on_tick, w);
+    loop_timer_set(w->tick, 5);
     struct httpd_opts opts = {.loop = w->loop,
                               .host = "127.0.0.1",
                               .connection_limit = limit,
@@ -148,7 +149,7 @@ static void world_close(struct world *w)
     if (!w->closed)
         server_close(w);
     assert_int_equal(w->done, w->requests); /* each exactly once */
-    loop_timer_close(w->beat);
+    loop_timer_close(w->tick);
     loop_stop(w->loop);
     loop_run(w->loop);
     loop_free(w->loop);
@@ -202,7 +203,7 @@ static void client_read(struct client *c)
     }
 }
 
-/* Sends all, turning the loop when the socket is full, and reading what comes meanwhile. */
+/* Sends everything; while the socket is full, runs the loop and reads. */
 static void client_send_len(struct world *w, struct client *c, const char *text, size_t len)
 {
     size_t sent = 0;
@@ -211,7 +212,7 @@ static void client_send_len(struct world *w, struct client *c, const char *text,
         if (n > 0)
             sent += (size_t)n;
         else if (errno != EAGAIN)
-            return; /* the server has closed: the test looks at what it said */
+            return; /* the server has closed: the test looks at its response */
         else
             turn(w);
         client_read(c);
@@ -230,7 +231,7 @@ struct answer {
     size_t body_len;
 };
 
-/* A whole answer at c->at? Then it is taken. */
+/* Takes the answer at c->at, once it is whole. */
 static bool answer_take(struct client *c, struct answer *a, bool head_only)
 {
     const char *start = c->data + c->at;
@@ -372,7 +373,7 @@ static void test_head_and_no_content(void **state)
     w.handler = answer_nothing;
     assert_int_equal(exchange(&w, &c, GET("/x"), &a), 204);
     assert_false(has(&a, "content-length"));
-    assert_int_equal(exchange(&w, &c, GET("/x"), &a), 204); /* still in step */
+    assert_int_equal(exchange(&w, &c, GET("/x"), &a), 204); /* no body was sent for HEAD */
     client_close(&c);
     world_close(&w);
 }
@@ -449,7 +450,7 @@ static void test_headers_of_an_answer(void **state)
     world_close(&w);
 }
 
-/* One Date, and of now: the server tells it without asking the library for each. */
+/* Exactly one Date, and the current one, although it is not formatted for each response. */
 static void test_date_of_an_answer(void **state)
 {
     (void)state;
@@ -470,7 +471,7 @@ static void test_date_of_an_answer(void **state)
         assert_memory_equal(end, "\r\n", 2);
         const time_t told = timegm(&tm);
         assert_true(told >= before - 1 && told <= time(NULL));
-        EXPECT(&w, time(NULL) > before, 5000); /* and not always the same */
+        EXPECT(&w, time(NULL) > before, 5000); /* the next round is in another second */
     }
     client_close(&c);
     world_close(&w);
@@ -555,7 +556,7 @@ static void test_bodies_over_the_limit(void **state)
             client_close(&c);
         }
     }
-    client_open(&c, &w); /* without an end: cut */
+    client_open(&c, &w); /* a body without end is cut */
     unsigned before = w.requests;
     assert_int_equal(post(&w, &c, 12 << 20, 100000, &a), 0);
     assert_int_equal(w.requests, before);
@@ -642,6 +643,68 @@ static void test_ambiguous_requests_are_refused(void **state)
     world_close(&w);
 }
 
+/* A handler does not answer a refused request at once: the client gets the bare status, and the request
+ * stays valid until the late reply, which goes nowhere. */
+static void test_late_answer_to_a_refused_request(void **state)
+{
+    (void)state;
+    static const struct {
+        int code;
+        const char *head;
+        size_t body_len, headers;
+    } cases[] = {
+        {400, "GET /two-hosts HTTP/1.1\r\nHost: x\r\nHost: y\r\n", 0, 0},
+        {400, "GET /no-host HTTP/1.1\r\n", 0, 0},
+        {413,
+         "POST /waits HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 70000\r\n", 0,
+         0},
+        {413, "POST /sends HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n", 70000, 0},
+        {431, "GET /many HTTP/1.1\r\nHost: x\r\n", 0, 145},
+    };
+    struct world w;
+    struct client c;
+    struct answer a;
+    char *body = letters(70000);
+    world_open(&w);
+    w.late = true;
+    for (int round = 0; round < 2;
+         round++) { /* the reply comes after, then before the connection ends */
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+            client_open(&c, &w);
+            client_send(&w, &c, cases[i].head);
+            for (size_t n = 0; n < cases[i].headers; n++)
+                client_send(&w, &c, "X: abc\r\n");
+            client_send(&w, &c, "\r\n");
+            client_send_len(&w, &c, body, cases[i].body_len);
+            EXPECT(&w, w.held_count == 1, 5000);
+            if (round == 1)
+                release(&w);
+            client_answer(&w, &c, &a, false);
+            assert_int_equal(a.code, cases[i].code);
+            assert_string_equal(a.body, "");
+            assert_true(has(&a, "\r\nconnection: close\r\n"));
+            expect_eof(&w, &c);
+            client_close(&c);
+            EXPECT(&w, httpd_connections(w.httpd) == 0, 5000);
+            if (round == 0) {
+                assert_int_equal(w.done + 1, w.requests);
+                assert_null(http_req_header(w.held[0], "Host"));
+                release(&w);
+            }
+            EXPECT(&w, w.done == w.requests, 5000);
+        }
+    }
+    client_open(&c, &w);
+    client_send(&w, &c, cases[0].head);
+    client_send(&w, &c, "\r\n");
+    EXPECT(&w, w.held_count == 1, 5000);
+    server_close(&w);
+    release(&w);
+    client_close(&c);
+    free(body);
+    world_close(&w);
+}
+
 static void test_too_long_lines(void **state)
 {
     (void)state;
@@ -667,7 +730,7 @@ static void test_too_long_lines(void **state)
     world_close(&w);
 }
 
-/* About the largest head of an answer: two tokens in cookies, CORS, a policy. */
+/* About as large as the head of an answer gets: two tokens in cookies, CORS, a policy. */
 static void answer_large_head(struct world *w, struct http_req *req)
 {
     char value[700];
@@ -679,8 +742,8 @@ static void answer_large_head(struct world *w, struct http_req *req)
     http_reply(req, 200, "text/plain", "x", 1);
 }
 
-/* The library keeps the head of a request and of its answer in one piece of memory: whatever the
- * first leaves, there must be an answer, never a closed connection. */
+/* The library keeps the heads of a request and of its answer in one block: however much the first takes,
+ * there must be an answer, never just a closed connection. */
 static void test_any_size_of_head_is_answered(void **state)
 {
     (void)state;
@@ -708,13 +771,13 @@ static void test_any_size_of_head_is_answered(void **state)
             int code = exchange(&w, &c, text, &a);
             client_close(&c);
             if (code == 0 && kind == 2 && size > 1200)
-                continue; /* over 150 headers: the library has no room for its own refusal */
+                continue; /* over 150 headers: the library cannot fit its own refusal */
             if (code != 200 && code != 431 && code != 414)
                 fail_msg("kind %d, %d bytes: code %d", kind, size, code);
             if (code == 200)
                 last_good = size;
         }
-        /* 8 KiB in all; the small headers, 8 bytes each, cost 64 more */
+        /* 8 KiB in all; small headers, 8 bytes each, cost 64 more each */
         static const int promised[] = {8000, 8000, 1000, 8000};
         if (last_good < promised[kind])
             fail_msg("kind %d: only %d bytes", kind, last_good);
@@ -753,7 +816,7 @@ static void test_suspended_replies(void **state)
     }
     client_send(&w, &c, GET("/1") GET("/2"));
     for (int i = 0; i < 2; i++) {
-        EXPECT(&w, w.held_count == 1, 5000); /* one after the other */
+        EXPECT(&w, w.held_count == 1, 5000); /* one at a time */
         release(&w);
         client_answer(&w, &c, &a, false);
         assert_string_equal(a.body, i ? "/2" : "/1");
@@ -774,14 +837,14 @@ static void test_client_leaves_while_suspended(void **state)
     EXPECT(&w, w.held_count == 1, 5000);
     client_close(&c);
     PUMP_UNTIL(&w, false, 30);
-    assert_int_equal(w.done, 0); /* unseen until the reply */
+    assert_int_equal(w.done, 0); /* the loss is not noticed until the reply */
     release(&w);
     EXPECT(&w, w.done == 1, 5000);
     EXPECT(&w, httpd_connections(w.httpd) == 0, 5000);
     world_close(&w);
 }
 
-/* Some requests wait held, some suspended; a reset is seen for the first at once. */
+/* Some requests wait held, some suspended; a reset is noticed at once for the held ones. */
 static void test_connections_reset_while_waiting(void **state)
 {
     (void)state;
@@ -817,8 +880,8 @@ static void test_connections_reset_while_waiting(void **state)
     world_close(&w);
 }
 
-/* One that waits must not slow down the others, whatever they do. */
-static void test_others_go_on_beside_a_waiting_request(void **state)
+/* A waiting request must not slow down other connections. */
+static void test_waiting_request_does_not_delay_others(void **state)
 {
     (void)state;
     struct world w;
@@ -842,7 +905,7 @@ static void test_others_go_on_beside_a_waiting_request(void **state)
             assert_int_equal(a.code, 200);
         }
         if (i % 2)
-            PUMP_UNTIL(&w, false, 40); /* from held to suspended */
+            PUMP_UNTIL(&w, false, 40); /* the held request becomes suspended */
         release(&w);
         client_answer(&w, &held, &a, false);
         assert_string_equal(a.body, "/held");
@@ -964,7 +1027,7 @@ static void test_500_connections(void **state)
     world_close(&w);
 }
 
-static void test_no_room_is_said_politely(void **state)
+static void test_connection_limit_is_answered_with_503(void **state)
 {
     (void)state;
     struct world w;
@@ -1011,9 +1074,9 @@ static void test_idle_connections_are_closed(void **state)
     w.hold = true;
     client_send(&w, &held, GET("/"));
     EXPECT(&w, w.held_count == 1, 5000);
-    expect_eof(&w, &c); /* within two seconds and a bit */
+    expect_eof(&w, &c); /* within a little more than two seconds */
     client_read(&held);
-    assert_false(held.eof); /* who waits for us is not idle */
+    assert_false(held.eof); /* a waiting request is not idle */
     release(&w);
     client_answer(&w, &held, &a, false);
     assert_int_equal(a.code, 200);
@@ -1024,7 +1087,7 @@ static void test_idle_connections_are_closed(void **state)
 
 /* ---- ports ---- */
 
-/* A listener that does not share. */
+/* A listener without SO_REUSEPORT. */
 static int strange_listener(uint16_t *ret_port)
 {
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -1050,14 +1113,14 @@ static void test_ports(void **state)
                               .idle_timeout_s = 10,
                               .on_request = on_request,
                               .arg = &w};
-    assert_int_equal(httpd_open(&opts, &second), ST_OK); /* another worker of ours */
+    assert_int_equal(httpd_open(&opts, &second), ST_OK); /* as another worker does */
     httpd_close(second, NULL, NULL);
     int fd = strange_listener(&opts.port);
     assert_int_equal(httpd_open(&opts, &second), ST_CONFLICT);
     close(fd);
     opts.host = "localhost";
     assert_int_equal(httpd_open(&opts, &second), ST_INVALID);
-    opts.host = "192.0.2.1"; /* not ours */
+    opts.host = "192.0.2.1"; /* no address of this machine */
     assert_int_equal(httpd_open(&opts, &second), ST_UNAVAILABLE);
     opts.host = "::1";
     opts.port = 0;
@@ -1078,7 +1141,7 @@ static void test_quiesce(void **state)
     world_open(&w);
     client_open(&c, &w);
     assert_int_equal(exchange(&w, &c, GET("/"), &a), 200);
-    client_open(&late, &w); /* in the kernel's queue: still served */
+    client_open(&late, &w); /* in the kernel's accept queue: still served */
     httpd_quiesce(w.httpd);
     httpd_quiesce(w.httpd);
     assert_int_equal(exchange(&w, &late, GET("/"), &a), 200);
@@ -1118,7 +1181,7 @@ static void test_close_with_suspended_requests(void **state)
         assert_true(has(&a, "\r\nconnection: close\r\n"));
         client_close(&clients[i]);
     }
-    /* The caller's own answers come later; the requests have lived on for them. */
+    /* The handler's replies come later; the requests are still valid. */
     assert_int_equal(w.done, 0);
     assert_string_equal(http_req_path(w.held[7]), "/held");
     assert_string_equal(http_req_peer(w.held[7]), "127.0.0.1");
@@ -1155,13 +1218,13 @@ static void test_close_with_everything_at_once(void **state)
     world_close(&w);
 }
 
-/* ---- answers in pieces, bodies that are poured ---- */
+/* ---- answers in pieces, streamed bodies ---- */
 
 /* The answer of a test: what is given when a piece is asked for. */
 struct pieces {
-    struct http_req *asking; /* it asked and was not answered yet */
+    struct http_req *asking; /* asked for a piece and has not got it yet */
     unsigned asked, given;
-    unsigned count; /* pieces of `size` bytes, then the last, an empty one */
+    unsigned count; /* pieces of `size` bytes, then an empty last one */
     size_t size;
     bool at_once;
     enum http_piece end;
@@ -1200,7 +1263,7 @@ static void answer_in_pieces(struct world *w, struct http_req *req)
     http_reply_stream(req, 200, "text/csv", on_more, &pieces);
 }
 
-/* Removes the framing of a chunked answer in c: its length, or -1 while the last chunk is missing. */
+/* Removes the chunked framing of the answer in c. Its length, or -1 while the last chunk is missing. */
 static long chunks_join(struct client *c)
 {
     char *at = strstr(c->data, "\r\n\r\n");
@@ -1260,7 +1323,7 @@ static void test_pieces(void **state)
         assert_non_null(strstr(c.data, "\r\nX-Kind: pieces\r\n"));
         assert_int_equal(pieces.asked, cases[i].count + 1);
         assert_int_equal(w.done, 1);
-        /* The connection goes on. */
+        /* The connection stays usable. */
         w.handler = NULL;
         c.at = c.len;
         assert_int_equal(exchange(&w, &c, GET("/next"), &a), 200);
@@ -1319,7 +1382,7 @@ static void test_pieces_broken_off(void **state)
         while (!c.eof && now_ms(&w) < end)
             pump_pieces(&w, &c);
         assert_true(c.eof);
-        assert_int_equal(chunks_join(&c), -1); /* it does not look like all */
+        assert_int_equal(chunks_join(&c), -1); /* the client can tell that it is incomplete */
         assert_non_null(strstr(c.data, "bbbbb"));
         EXPECT(&w, w.done == 1, 5000);
         client_close(&c);
@@ -1327,8 +1390,8 @@ static void test_pieces_broken_off(void **state)
     }
 }
 
-/* One that reads nothing: no more is asked for than fits on the way to it; when it goes, no more at
- * all. */
+/* A client that does not read: no more pieces are asked for than fit on the way to it, and none once it is
+ * gone. */
 static void test_pieces_slow_reader_leaves(void **state)
 {
     (void)state;
@@ -1352,7 +1415,7 @@ static void test_pieces_slow_reader_leaves(void **state)
     world_close(&w);
 }
 
-/* The piece that was asked for stays owed when the server closes; and so while one is not. */
+/* The server closes while a piece is owed, and while none is. */
 static void test_pieces_close(void **state)
 {
     (void)state;
@@ -1365,7 +1428,7 @@ static void test_pieces_close(void **state)
     EXPECT(&w, pieces.asked > 2, 5000);
     for (int i = 0; i < 50; i++)
         turn(&w);
-    pieces.at_once = false; /* the first is stuck in the middle of a piece */
+    pieces.at_once = false; /* the first request is stuck within a piece */
     const unsigned asked = pieces.asked;
     client_send(&w, &c, GET("/csv"));
     EXPECT(&w, pieces.asking && pieces.asked == asked + 1, 5000);
@@ -1381,32 +1444,32 @@ static void test_pieces_close(void **state)
     world_close(&w);
 }
 
-static size_t poured;
-static bool pour_enough;
+static size_t streamed;
+static bool body_enough;
 
 static bool on_body(void *arg, struct http_req *req, const char *data, size_t len)
 {
     struct world *w = arg;
     assert_true(data[0] == 'x' && len > 0);
-    assert_string_equal(http_req_path(req), "/pour");
+    assert_string_equal(http_req_path(req), "/stream");
     assert_int_equal(w->done, 0);
-    poured += len;
-    return !pour_enough;
+    streamed += len;
+    return !body_enough;
 }
 
 static void on_head(void *arg, struct http_req *req)
 {
     http_req_set_user(req, http_req_alloc(req, 8));
-    if (strcmp(http_req_path(req), "/pour") == 0)
-        http_req_pour_body(req, 1000000, on_body, arg);
+    if (strcmp(http_req_path(req), "/stream") == 0)
+        http_req_stream_body(req, 1000000, on_body, arg);
     else if (strcmp(http_req_path(req), "/away") == 0)
-        http_req_pour_body(req, 1000000, NULL, NULL);
+        http_req_stream_body(req, 1000000, NULL, NULL);
 }
 
-static void pour_open(struct world *w, struct client *c)
+static void upload_open(struct world *w, struct client *c)
 {
-    poured = 0;
-    pour_enough = false;
+    streamed = 0;
+    body_enough = false;
     world_open(w);
     server_close(w);
     w->closed = false;
@@ -1423,7 +1486,7 @@ static void pour_open(struct world *w, struct client *c)
     client_open(c, w);
 }
 
-/* Sends a request whose head names `len` bytes of body, and `sent` of them. */
+/* Sends a request that announces a body of `len` bytes, and `sent` bytes of it. */
 static void send_body(struct world *w, struct client *c, const char *path, size_t len, size_t sent)
 {
     static char body[1 << 20];
@@ -1438,17 +1501,17 @@ static void send_body(struct world *w, struct client *c, const char *path, size_
     }
 }
 
-static void test_poured_body(void **state)
+static void test_streamed_body(void **state)
 {
     (void)state;
     struct world w;
     struct client c;
     struct answer a;
-    pour_open(&w, &c);
-    send_body(&w, &c, "/pour", 1000000, 1000000);
+    upload_open(&w, &c);
+    send_body(&w, &c, "/stream", 1000000, 1000000);
     client_answer(&w, &c, &a, false);
     assert_int_equal(a.code, 200);
-    assert_int_equal(poured, 1000000);
+    assert_int_equal(streamed, 1000000);
     assert_int_equal(w.body_len, 0); /* nothing was kept */
     send_body(&w, &c, "/away", 1000000, 1000000);
     client_answer(&w, &c, &a, false);
@@ -1457,7 +1520,7 @@ static void test_poured_body(void **state)
     send_body(&w, &c, "/plain", 10, 10);
     client_answer(&w, &c, &a, false);
     assert_int_equal(w.body_len, 10);
-    send_body(&w, &c, "/plain", 100000, 100000); /* others keep their limit */
+    send_body(&w, &c, "/plain", 100000, 100000); /* the limit of other bodies is unchanged */
     client_answer(&w, &c, &a, false);
     assert_int_equal(a.code, 413);
     client_close(&c);
@@ -1465,21 +1528,21 @@ static void test_poured_body(void **state)
     world_close(&w);
 }
 
-static void test_poured_body_refused(void **state)
+static void test_streamed_body_refused(void **state)
 {
     (void)state;
     struct world w;
     struct client c;
     struct answer a;
-    pour_open(&w, &c);
-    send_body(&w, &c, "/pour", 1000001, 1000001);
+    upload_open(&w, &c);
+    send_body(&w, &c, "/stream", 1000001, 1000001);
     client_answer(&w, &c, &a, false);
     assert_int_equal(a.code, 413);
-    assert_int_equal(poured, 0);
+    assert_int_equal(streamed, 0);
     client_close(&c);
-    client_open(&c, &w); /* the same when its size is not told */
+    client_open(&c, &w); /* the same for a body of unknown size */
     w.done = 0;
-    client_send(&w, &c, "POST /pour HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    client_send(&w, &c, "POST /stream HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
     for (int i = 0; i < 11; i++) {
         static char chunk[100000 + 9 + 1];
         memcpy(chunk, "186a0\r\n", 7);
@@ -1490,40 +1553,40 @@ static void test_poured_body_refused(void **state)
     client_send(&w, &c, "0\r\n\r\n");
     client_answer(&w, &c, &a, false);
     assert_int_equal(a.code, 413);
-    assert_true(poured <= 1000000);
+    assert_true(streamed <= 1000000);
     client_close(&c);
     w.done = w.requests;
     world_close(&w);
 }
 
-/* Enough is enough, but the answer comes when all has been said; and who leaves in the middle is done
- * with, once. */
-static void test_poured_body_cut(void **state)
+/* A handler that wants no more of a body is not called again, but the answer comes after the whole body;
+ * a client that leaves within its body ends in on_done, once. */
+static void test_streamed_body_cut_short(void **state)
 {
     (void)state;
     struct world w;
     struct client c;
     struct answer a;
-    pour_open(&w, &c);
-    pour_enough = true;
-    send_body(&w, &c, "/pour", 500000, 500000);
+    upload_open(&w, &c);
+    body_enough = true;
+    send_body(&w, &c, "/stream", 500000, 500000);
     client_answer(&w, &c, &a, false);
     assert_int_equal(a.code, 200);
-    assert_true(poured > 0 && poured < 100000);
+    assert_true(streamed > 0 && streamed < 100000);
     EXPECT(&w, w.done == 1, 5000);
     w.done = 0;
-    pour_enough = false;
-    poured = 0;
-    send_body(&w, &c, "/pour", 500000, 300000);
-    EXPECT(&w, poured == 300000, 5000);
+    body_enough = false;
+    streamed = 0;
+    send_body(&w, &c, "/stream", 500000, 300000);
+    EXPECT(&w, streamed == 300000, 5000);
     client_close(&c);
     EXPECT(&w, w.done == 1, 5000);
-    assert_int_equal(w.requests, 1); /* on_request never saw it */
+    assert_int_equal(w.requests, 1); /* on_request did not run */
     w.done = w.requests;
     world_close(&w);
 }
 
-static void test_who_names_no_host_gets_our_own_answer(void **state)
+static void test_request_without_host(void **state)
 {
     (void)state;
     struct world w;
@@ -1558,18 +1621,19 @@ int main(void)
         cmocka_unit_test(test_bodies_over_the_limit),
         cmocka_unit_test(test_expect_continue),
         cmocka_unit_test(test_ambiguous_requests_are_refused),
-        cmocka_unit_test(test_who_names_no_host_gets_our_own_answer),
+        cmocka_unit_test(test_late_answer_to_a_refused_request),
+        cmocka_unit_test(test_request_without_host),
         cmocka_unit_test(test_too_long_lines),
         cmocka_unit_test(test_any_size_of_head_is_answered),
         cmocka_unit_test(test_suspended_replies),
         cmocka_unit_test(test_client_leaves_while_suspended),
         cmocka_unit_test(test_connections_reset_while_waiting),
-        cmocka_unit_test(test_others_go_on_beside_a_waiting_request),
+        cmocka_unit_test(test_waiting_request_does_not_delay_others),
         cmocka_unit_test(test_client_leaves_in_the_middle),
         cmocka_unit_test(test_second_reply_is_dropped),
         cmocka_unit_test(test_large_answer_in_pieces),
         cmocka_unit_test(test_500_connections),
-        cmocka_unit_test(test_no_room_is_said_politely),
+        cmocka_unit_test(test_connection_limit_is_answered_with_503),
         cmocka_unit_test(test_idle_connections_are_closed),
         cmocka_unit_test(test_ports),
         cmocka_unit_test(test_quiesce),
@@ -1581,9 +1645,9 @@ int main(void)
         cmocka_unit_test(test_pieces_broken_off),
         cmocka_unit_test(test_pieces_slow_reader_leaves),
         cmocka_unit_test(test_pieces_close),
-        cmocka_unit_test(test_poured_body),
-        cmocka_unit_test(test_poured_body_refused),
-        cmocka_unit_test(test_poured_body_cut),
+        cmocka_unit_test(test_streamed_body),
+        cmocka_unit_test(test_streamed_body_refused),
+        cmocka_unit_test(test_streamed_body_cut_short),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests_name("httpd", tests, NULL, NULL);
