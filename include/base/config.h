@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * config: every setting of the process, from environment variables (a secret NAME also from the
- * file named by NAME_FILE). One table in config.c holds key, type, range, default and help; --help
- * is printed from it. Read-only after config_load, shared by all threads.
+ * config: the settings of the process, read from environment variables; a secret NAME also from the file that
+ * NAME_FILE names. One table in config.c has the name, type, range, default and help of each setting.
+ * Read-only once it is loaded, and then shared by all threads.
  */
 #ifndef TIKETI_CONFIG_H
 #define TIKETI_CONFIG_H
@@ -16,8 +16,8 @@
 
 enum role { ROLE_API = 1, ROLE_GATEWAY = 2, ROLE_PROCESSOR = 4 };
 
-/* Least and greatest value of the settings an event may set for itself: the same for the event and
- * for the default in the environment. */
+/* Least and greatest value of the settings that an event may set for itself: the same for the event and for the
+ * default in the environment. */
 #define LIMITS(least, most)     least, most
 #define LIMITS_THRESHOLD        0, 10000000
 #define LIMITS_INTERVAL_MS      10, 3600000
@@ -27,67 +27,68 @@ enum role { ROLE_API = 1, ROLE_GATEWAY = 2, ROLE_PROCESSOR = 4 };
 #define LIMITS_SILENT_MS        1000, 86400000
 
 struct config {
-    /* defaults of events that set none */
+    /* defaults for events that do not set their own */
     int64_t queue_threshold;
-    int64_t queue_interval_ms; /* QUEUE_PROCESSOR_INTERVAL */
+    int64_t queue_interval_ms; /* of QUEUE_PROCESSOR_INTERVAL */
     int64_t queue_idle_timeout_ms;
     int64_t queue_session_limit_ms;
     int64_t hold_ms;
     /* queue */
     int64_t queue_silent_ms;
     int64_t restore_ms;
-    int64_t pass_ttl_ms; /* PASS_TTL_MS, default 600000 */
+    int64_t pass_ttl_ms;
     /* backends */
-    const char
-        *redis_url; /* redis://[[user]:password@]host[:port][/db] or unix:///path[?db=n]; built from
-                              REDIS_HOST / REDIS_PORT when REDIS_URL is unset */
-    const char *redis_host, *redis_port; /* use redis_url */
-    int64_t redis_timeout_ms;            /* REDIS_TIMEOUT_MS 2000: deadline of one command */
-    const char *database_url;            /* a libpq connection string or URI */
-    const char *database_replica_url;    /* NULL when unset */
+    /* redis://[[user]:password@]host[:port][/db] or unix:///path[?db=n]; built from REDIS_HOST and
+     * REDIS_PORT where REDIS_URL is unset */
+    const char *redis_url;
+    const char *redis_host, *redis_port; /* use redis_url instead */
+    int64_t redis_timeout_ms;            /* of one command */
+    const char *database_url;            /* a libpq keyword string or URI */
+    const char *database_replica_url;    /* NULL: none */
     int64_t db_pool_min, db_pool_max;
-    int64_t db_timeout_ms; /* DB_TIMEOUT_MS 5000 */
+    int64_t db_timeout_ms; /* of one query, waiting for a connection included */
     /* listening */
-    const char *http_host; /* HTTP_HOST, default "0.0.0.0" */
+    const char *http_host; /* a numeric address */
     int64_t http_port;
     int64_t ws_port;
-    int64_t ws_ping_ms;        /* WS_PING_MS 25000: less where queue_silent_ms wants it */
-    const char *public_ws_url; /* NULL: derived from the request's host and ws_port */
-    unsigned roles;            /* ROLES, bits of enum role */
-    int64_t api_workers, gateway_workers; /* 0: one of each per two cores, at least one */
+    int64_t ws_ping_ms;        /* the gateway pings more often where queue_silent_ms requires it */
+    const char *public_ws_url; /* NULL: the request's host and ws_port */
+    unsigned roles;            /* bits of enum role */
+    int64_t api_workers, gateway_workers; /* 0: one per two cores, at least one */
     int64_t drain_ms;
     /* secrets */
-    const char *jwt_secret;    /* NULL: no user tokens by HS256 */
-    const char *jwt_jwks_file; /* JWT_JWKS_FILE: public keys of the shop; NULL: none */
-    const char *jwt_audience;  /* JWT_AUDIENCE: what `aud` has to name; NULL: not looked at */
-    const char *ticket_keys;   /* "kid:hex,kid:hex" at least one, 32..64 bytes each */
+    const char *jwt_secret;    /* NULL: HS256 user tokens are refused */
+    const char *jwt_jwks_file; /* public keys of the shop; NULL: none */
+    const char *jwt_audience;  /* must be in `aud`; NULL: `aud` is not checked */
+    const char *ticket_keys;   /* "kid:hex,kid:hex": at least one, of 32 to 64 bytes each */
     const char *pass_key; /* PEM of a P-256 private key; NULL: derived from the first ticket key */
-    const char *payment_webhook_secret; /* NULL: paying and the webhook answer 503 */
+    const char *payment_webhook_secret; /* NULL: paying and the webhook are answered with 503 */
     const char *payment_provider;
-    const char *payment_url; /* NULL: none to tell */
+    const char *payment_url; /* the payment page; NULL: none */
     /* edge */
-    const char *allowed_origins; /* comma-separated; NULL: same host */
+    const char *allowed_origins; /* comma-separated; NULL: the same host only */
     const char *trusted_proxies; /* comma-separated CIDRs; NULL: none */
-    int64_t rate_limit_per_ip;   /* requests per second; 0: off */
+    int64_t rate_limit_per_ip;   /* requests per second and API worker; 0: no limit */
     enum log_level log_level;
-    bool test_hooks; /* TIKETI_TEST_HOOKS=1; never in production */
+    bool test_hooks; /* crash points and script overrides; never in production */
 };
 
-/* Reads the environment. An empty value counts as unset; NAME and NAME_FILE together are refused. On
- * ST_INVALID a sentence naming the variable is in error[error_size] and
- * *ret_config is untouched. *ret_config is new: config_free. */
+/* Reads the environment; call it before any thread starts. An empty value counts as unset. NAME together with
+ * NAME_FILE is refused. *ret_config is new: release it with config_free. ST_INVALID: `error` has a
+ * sentence that begins with the variable's name, and *ret_config is unchanged. */
 MUST_CHECK enum status config_load(struct config **ret_config, char *error, size_t error_size);
-void config_free(struct config *config); /* wipes the secrets; NULL is fine */
+void config_free(struct config *config); /* overwrites the secrets; NULL is fine */
 
-/* "api,gateway" -> bits. ST_INVALID on an unknown or empty role. */
+/* "api,gateway" as bits. ST_INVALID for an unknown or empty name. */
 MUST_CHECK enum status config_parse_roles(const char *text, unsigned *ret_roles);
 
-/* Is what these roles need there? (serve: ticket keys, ...; migrate: only DATABASE_URL.) */
+/* Has the command all settings that it needs? ST_INVALID: `error` has a sentence that begins with the name of
+ * the missing one. */
 enum config_need { CONFIG_NEED_SERVE, CONFIG_NEED_DATABASE, CONFIG_NEED_TOKEN };
 MUST_CHECK enum status config_require(const struct config *config, enum config_need need,
                                       char *error, size_t error_size);
 
-/* Prints the table: name, default, help. */
+/* Prints the table, one line for each setting. */
 void config_print_help(FILE *out);
 
 #endif
