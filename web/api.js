@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
-// api: one request to the service. What went wrong is an ApiError that says what to do about it.
+// api: sends one request to the service. A failure is an ApiError, which carries what the caller needs to
+// decide about a retry.
 
-import { correct } from './clock.js';
+import { correctClock } from './clock.js';
 
 const TIMEOUT_MS = 15000;
 
 export class ApiError extends Error {
-  // status 0: no answer at all. code: the problem's, or 'offline'.
+  // status 0: there was no answer. code: that of the problem document, or 'offline'.
   constructor(status, problem = {}, retryAfter = 0) {
     super(problem.detail ?? problem.title ?? `HTTP ${status}`);
     this.status = status;
@@ -17,18 +18,18 @@ export class ApiError extends Error {
     this.retryAfter = retryAfter; // seconds
   }
 
-  // Worth the same request again, later: nothing is wrong with it.
-  get passing() {
+  // The same request may succeed later.
+  get transient() {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }
 }
 
-async function answerOf(response) {
+async function readBody(response) {
   const type = response.headers.get('content-type') ?? '';
   try {
     return type.includes('json') ? await response.json() : undefined;
   } catch {
-    return undefined; // cut off on the way: told by the status
+    return undefined; // the body was cut off: the status says enough
   }
 }
 
@@ -46,9 +47,9 @@ export async function api(method, path, { json, headers = {}, timeoutMs = TIMEOU
   } catch {
     throw new ApiError(0);
   }
-  correct(response.headers.get('date'));
+  correctClock(response.headers.get('date'));
   if (response.status === 204 || response.status === 304) return null;
-  const body = await answerOf(response);
+  const body = await readBody(response);
   if (!response.ok) throw new ApiError(response.status, body, Number(response.headers.get('retry-after')) || 0);
   return body;
 }

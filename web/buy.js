@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// buy: from the hall to the ticket. The server decides everything; this page shows what it said: the
-// seats he holds (order), the hall as it stands (seats, drawn by hall or sections), and what he has
-// marked in it but not yet asked for (draft). Whatever may have been missed is asked for again.
+// buy: the page where seats are chosen and paid. The server decides; this page shows its answers: the
+// reservations of the buyer (order), the hall (seats, drawn by hall or sections), and the draft: seats that
+// the buyer has marked on the map but not yet asked for. What may have been missed is read again.
 
 import { ApiError, api } from './api.js';
-import { begin, now } from './clock.js';
+import { now, startClock } from './clock.js';
+import { $, say, write } from './dom.js';
 import { Hall } from './hall.js';
 import { countdown, dateTime, load, money, number, plural, t } from './i18n.js';
 import { Live } from './live.js';
@@ -13,50 +14,41 @@ import { Order } from './order.js';
 import { Seats, nextBest, pack } from './seats.js';
 import { Sections, areasOf } from './sections.js';
 
-const $ = (id) => document.getElementById(id);
 const { event: eventId, assets, ws, title, max, auto, json, reservations } = document.body.dataset;
 const main = $('main');
 const maxSeats = Number(max) || 4;
 const search = new URLSearchParams(location.search);
 
-// In these the page lives; all others are at their end.
+// In ACTIVE states the page is kept up to date; in all others it no longer changes.
 const CHOOSING = new Set(['choose', 'sold_out']);
 const ACTIVE = new Set(['choose', 'sold_out', 'last']);
 const STEPS = { choose: 'choose', sold_out: 'choose', last: 'pay', confirming: 'pay', bought: 'done' };
 const RETRY = new Set(['unavailable', 'busy']);
-const KNOWN = new Set(['seat-taken', 'no-adjacent', 'no-seats', 'limit', 'expired', 'not-payable', 'already-paid']);
-const SETTING_ASIDE_MS = 6000;
-const SLOW_MS = 20000;
-const LATE_MS = 15000;
-const MAP_AGE_MS = 1000; // a map may be so old
+// Problem codes that have a message of their own, buy_notice_<code>.
+const NOTICES = new Set(['seat-taken', 'no-adjacent', 'no-seats', 'limit', 'expired', 'not-payable', 'already-paid']);
+const AUTO_HOLD_MS = 6000; // the time in which seats are set aside for a buyer who was just admitted
+const SLOW_MS = 20000; // a payment confirmation that takes longer is explained
+const LATE_MS = 15000; // a hold that ended for so long without a confirmation was paid too late
+const MAP_AGE_MS = 1000; // the map may be so old
 const MAP_TRIES = 5;
-const NOTED_MS = 3000; // by then the map has what was said before
+const MARKED_MS = 3000; // after so long the map shows what markTaken marked before
 
 const order = new Order(eventId);
 const seen = { state: main.dataset.state, ticket: undefined, endsAt: undefined, busy: false, arrivedAt: performance.now() };
-let draft = []; // indices of seats, as marked
-let held = []; // of those he holds
+let draft = []; // indices of the seats marked on the map
+let held = []; // indices of the seats that the buyer holds
 let seats;
 let hall;
-let plan; // sections; undefined: the hall is shown whole
+let overview; // of sections; undefined: the hall is shown in one piece
 let areas = [];
 let live;
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-// ---- saying ----
+// ---- state and notice ----
 
-function write(id, text) {
-  const element = $(id);
-  if (element.textContent !== text) element.textContent = text;
-}
-
-function say(text, how = 'polite') {
-  $(how).textContent = '';
-  setTimeout(() => write(how, text), 50);
-}
-
-function notice(text, offer) {
+// Shows a notice; no text: hides it. `offer`: a button that asks for other seats instead.
+function showNotice(text, offer) {
   $('notice').hidden = !text;
   write('notice_text', text ?? '');
   $('offer').hidden = !offer;
@@ -87,7 +79,7 @@ function showStep() {
   if (STEPS[seen.state]) $(`step_${STEPS[seen.state]}`).setAttribute('aria-current', 'step');
 }
 
-// ---- seats in words ----
+// ---- seats as text ----
 
 function seatName(i) {
   const row = seats.row(i);
@@ -96,7 +88,7 @@ function seatName(i) {
 
 const listOf = new Intl.ListFormat(document.documentElement.lang, { type: 'conjunction' });
 
-// "Floor, row 3, seats 5 and 6; Balcony, row 1, seat 2": each row once.
+// "Floor, row 3, seats 5 and 6; Balcony, row 1, seat 2": one entry for each row.
 function namesOf(indices) {
   const rows = new Map();
   for (const i of indices) rows.set(seats.row(i), [...(rows.get(seats.row(i)) ?? []), i]);
@@ -127,7 +119,7 @@ function stateOf(i) {
   return seats.isFree(i) || held.includes(i) ? 'free' : 'taken';
 }
 
-// Shows again those seats, and all that is his or was.
+// Updates these seats on the map, and those that are or were held or in the draft.
 function redraw(indices = []) {
   hall?.changed(new Set([...indices, ...held, ...draft, ...(seen.marked ?? [])]));
   seen.marked = [...held, ...draft];
@@ -156,7 +148,7 @@ function showSpot(i) {
   write('spot', i === undefined ? '' : `${seatName(i)} · ${money(seats.prices[i], seats.currency)} · ${t(`seat_${stateOf(i)}`)}`);
 }
 
-// The colours of what is shown.
+// The legend of an area: its prices, and the states of seats.
 function showLegend(area) {
   const entry = (className, text) => {
     const item = document.createElement('li');
@@ -171,7 +163,7 @@ function showLegend(area) {
 function showTools() {
   const onMap = hall.shown;
   $('tools').hidden = !onMap;
-  $('back').hidden = !plan || !onMap;
+  $('back').hidden = !overview || !onMap;
   $('smaller').disabled = !hall.canShrink;
   $('larger').disabled = !hall.canGrow;
   $('legend').hidden = $('spot').hidden = !onMap;
@@ -185,16 +177,16 @@ function showArea(area, { at, focus = false } = {}) {
   if (focus) hall.focus();
 }
 
-function showPlan({ from } = {}) {
+function showOverview({ from } = {}) {
   write('hall_title', t('buy_hall'));
-  plan.show();
+  overview.show();
   showTools();
-  if (from) plan.focus(from);
+  if (from) overview.focus(from);
 }
 
 const areaOf = (i) => areas.find(({ first, end }) => i >= first && i < end);
 
-// What he holds, in view: its area, and it in the middle.
+// Scrolls to the seats that the buyer holds.
 function showHeld() {
   if (held.length === 0 || !hall) return;
   const area = areaOf(held[0]);
@@ -212,25 +204,26 @@ function showHall(packed) {
   seats = new Seats(packed);
   areas = areasOf(seats);
   hall = new Hall($('hall'), { seats, stateOf, onChoose: choose, onSpot: showSpot, onZoom: () => hall && showTools() });
-  plan = areas.length > 1
+  overview = areas.length > 1
     ? new Sections($('hall'), { seats, areas, onChoose: (area) => showArea(area, { focus: true }) })
     : undefined;
   $('map_state').hidden = true;
   $('section').length = 1;
   fillSections();
-  takeHeld();
+  updateHeld();
   draft = [...held];
   if (held.length > 0) showHeld();
-  else if (plan) showPlan();
+  else if (overview) showOverview();
   else showArea(areas[0]);
-  judgeSoldOut();
+  checkSoldOut();
 }
 
 // ---- the map ----
 
-let worker;
+let worker; // null: this browser has no module workers
 
-function askMap(version) {
+// Reads the map, if its version differs; undefined otherwise.
+function fetchMap(version) {
   const path = `/api/seats/${eventId}`;
   worker ??= startWorker();
   if (!worker) return api('GET', path, { headers: version === undefined ? {} : { 'If-None-Match': `"${version}"` } }).then((map) => map && pack(map));
@@ -240,8 +233,8 @@ function askMap(version) {
       else resolve(packed);
     };
     worker.onerror = () => {
-      worker = null; // no module workers here: the page does it by itself
-      askMap(version).then(resolve, reject);
+      worker = null;
+      fetchMap(version).then(resolve, reject);
     };
     worker.postMessage({ path, version });
   });
@@ -252,13 +245,13 @@ function startWorker() {
   return new Worker(new URL('./seats_worker.js', import.meta.url), { type: 'module' });
 }
 
-let asking;
+let mapRead;
 
-// The map, or what is new in it. One question at a time.
+// Reads the map and shows what changed. Concurrent calls share one request.
 function readMap() {
-  asking ??= (async () => {
+  mapRead ??= (async () => {
     try {
-      const packed = await askMap(seats?.version);
+      const packed = await fetchMap(seats?.version);
       if (!packed) return;
       const changed = seats?.update(packed);
       if (changed) seatsChanged(changed);
@@ -268,16 +261,17 @@ function readMap() {
       write('map_state', t('buy_map_failed'));
       throw error;
     } finally {
-      asking = undefined;
+      mapRead = undefined;
     }
   })();
-  return asking;
+  return mapRead;
 }
 
-let wanted = 0; // the version of the map that is known to exist
+let wanted = 0; // the newest version of the map that is known to exist
 let catchingUp;
 
-// The map may be older than the news that made us read it, and the next news may be long in coming.
+// Reads the map until it has the wanted version: an answer may be older than the message that named the
+// version, and the next message may take long.
 function catchUp(version = 0) {
   wanted = Math.max(wanted, version);
   catchingUp ??= (async () => {
@@ -290,61 +284,62 @@ function catchUp(version = 0) {
   })();
 }
 
-function takeDelta(payload) {
+function applyDelta(payload) {
   if (!seats && !CHOOSING.has(seen.state)) return;
   const changed = seats?.apply(payload);
   if (changed) seatsChanged(changed);
   else catchUp(payload.version);
 }
 
-// These are gone, an answer says. Where that is over sooner than it is in the map, no change is ever told.
-async function noteGone(gone) {
-  seats?.note(gone);
-  await sleep(NOTED_MS);
+// Shows seats as taken that a refused hold named, before a map does. If they are free again before any map
+// shows them as taken, no message comes: so the marks end after a while.
+async function markTaken(taken) {
+  seats?.markTaken(taken);
+  await sleep(MARKED_MS);
   await readMap().catch(() => {});
-  const back = seats?.settle(gone) ?? [];
+  const back = seats?.releaseUnconfirmed(taken) ?? [];
   if (back.length > 0) seatsChanged(back);
 }
 
 function seatsChanged(changed) {
-  plan?.changed(changed);
+  overview?.changed(changed);
   const lost = draft.filter((i) => changed.includes(i) && !seats.isFree(i) && !held.includes(i));
   if (lost.length > 0 && !seen.busy) {
     draft = draft.filter((i) => !lost.includes(i));
-    notice(t('buy_notice_swept', { seats: namesOf(lost) }), offerFor([...draft, ...lost].sort((a, b) => a - b)));
+    showNotice(t('buy_notice_swept', { seats: namesOf(lost) }), offerFor([...draft, ...lost].sort((a, b) => a - b)));
     showOrder();
   }
   redraw([...changed, ...lost]);
-  judgeSoldOut();
+  checkSoldOut();
 }
 
-function judgeSoldOut() {
+function checkSoldOut() {
   if (!CHOOSING.has(seen.state) || !seats) return;
-  const nothing = seats.free === 0 && !order.held && seats.count > 0;
-  enterState(nothing ? 'sold_out' : 'choose', { quietly: !nothing });
+  const soldOut = seats.free === 0 && !order.held && seats.count > 0;
+  enterState(soldOut ? 'sold_out' : 'choose', { quietly: !soldOut });
 }
 
 // ---- the order ----
 
-// What the reservation says, as seats of the map.
-function takeHeld() {
+// Updates `held` from the reservation; true: it changed.
+function updateHeld() {
   const before = held;
   held = order.held && seats ? order.held.seats.map(({ id }) => seats.index(id)).filter((i) => i >= 0).sort((a, b) => a - b) : [];
   return !same(before, held);
 }
 
-function takeOrder() {
+// Shows the reservations in `order`. The draft follows them, unless the buyer has changed it.
+function updateOrder() {
   const untouched = !isDraft();
-  const moved = takeHeld();
+  const moved = updateHeld();
   if (untouched) draft = [...held];
   showOrder();
   showTime();
   if (moved) redraw();
-  if (moved && untouched && !seen.touched && held.length > 0) { // what was set aside for him
+  if (moved && untouched && !seen.touched && held.length > 0) { // seats were set aside for the buyer
     showHeld();
     say(plural('buy_say_held', held.length, { seats: namesOf(held), total: money(order.held.totalAmount, order.held.currency) }));
   }
-  return moved;
 }
 
 function showOrder() {
@@ -371,20 +366,21 @@ function showOrder() {
   if (draft.length < maxSeats) write('limit', '');
 }
 
-// Seats are set aside a moment after he was let in.
+// The service sets seats aside a moment after the buyer was admitted.
 const settingAside = () => Boolean(auto) && seen.state === 'choose' && !order.held && !seen.touched
-  && performance.now() - seen.arrivedAt < SETTING_ASIDE_MS;
+  && performance.now() - seen.arrivedAt < AUTO_HOLD_MS;
 
-async function awaitSeats() {
+async function awaitAutoHold() {
   while (settingAside()) {
     await sleep(700);
     await order.refresh().catch(() => {});
-    takeOrder();
+    updateOrder();
   }
   showOrder();
 }
 
-async function busy(step) {
+// Runs one step at a time; the buttons are disabled while it runs.
+async function whileBusy(step) {
   if (seen.busy) return;
   seen.busy = true;
   seen.touched = true;
@@ -397,40 +393,40 @@ async function busy(step) {
   }
 }
 
-// Takes the answer of a hold as what he holds now.
-async function hold(wish, wanted) {
-  await busy(async () => {
-    notice();
+// Holds seats, see Order.hold. `wanted`: their indices, if they were chosen on the map.
+async function hold(request, wanted) {
+  await whileBusy(async () => {
+    showNotice();
     try {
-      const reservation = await order.hold(wish);
-      order.take([{ ...reservation, eventId }, ...order.reservations.filter(({ status }) => status !== 'held')]);
-      takeHeld();
+      const reservation = await order.hold(request);
+      order.replace([{ ...reservation, eventId }, ...order.reservations.filter(({ status }) => status !== 'held')]);
+      updateHeld();
       draft = [...held];
       redraw();
       say(plural('buy_say_held', held.length, { seats: namesOf(held), total: money(reservation.totalAmount, reservation.currency) }));
       if (!wanted) showHeld();
     } catch (error) {
-      await refused(error, wanted);
+      await showRefusal(error, wanted);
     }
   });
 }
 
-// Kindly: what has happened, that he has lost nothing by it, and what comes closest.
-async function refused(error, wanted = []) {
+// Says what happened, that the seats held before are kept, and offers the closest free seats.
+async function showRefusal(error, wanted = []) {
   if (error.code === 'not-admitted') {
-    await lookAround();
+    await readTurn();
     return;
   }
-  const key = KNOWN.has(error.code) ? error.code : error.status === 0 ? 'offline' : error.passing ? 'unavailable' : 'failed';
+  const key = NOTICES.has(error.code) ? error.code : error.status === 0 ? 'offline' : error.transient ? 'unavailable' : 'failed';
   if (key === 'seat-taken' || key === 'expired') await Promise.allSettled([readMap(), order.refresh()]);
-  takeHeld();
+  updateHeld();
   const taken = (error.problem?.seats ?? []).map((id) => seats?.index(id)).filter((i) => i >= 0);
-  if (key === 'seat-taken') noteGone(taken);
+  if (key === 'seat-taken') markTaken(taken);
   const offer = key === 'seat-taken' ? offerFor(wanted) : undefined;
   if (key === 'seat-taken') draft = [...held];
   redraw(taken);
   const words = key === 'seat-taken' && taken.length > 0 ? t('buy_notice_seat-taken_named', { seats: namesOf(taken) }) : t(`buy_notice_${key}`);
-  notice(held.length > 0 && key === 'seat-taken' ? `${words} ${t('buy_notice_seat-taken_kept')}` : words, offer);
+  showNotice(held.length > 0 && key === 'seat-taken' ? `${words} ${t('buy_notice_seat-taken_kept')}` : words, offer);
   if (offer) $('offer').focus();
 }
 
@@ -440,35 +436,35 @@ function offerFor(wanted) {
 }
 
 async function pay() {
-  await busy(async () => {
+  await whileBusy(async () => {
     seen.paying = true;
     showOrder();
     try {
-      const address = await order.pay(document.documentElement.lang);
-      if (address) location.assign(address);
+      const url = await order.pay(document.documentElement.lang);
+      if (url) location.assign(url);
       else location.replace(`${location.pathname}?reservation=${order.held.id}&payment=paid`);
-      await new Promise(() => {}); // the page goes
+      await new Promise(() => {}); // until the browser leaves this page
     } catch (error) {
       seen.paying = false;
-      await refused(error);
-      await lookAround();
+      await showRefusal(error);
+      await readTurn();
     }
   });
 }
 
 async function giveBack() {
-  await busy(async () => {
+  await whileBusy(async () => {
     try {
       await order.cancel();
-      notice();
+      showNotice();
       say(t('buy_say_given_back'));
     } catch (error) {
-      await refused(error);
+      await showRefusal(error);
     }
     await order.refresh().catch(() => {});
-    takeOrder();
+    updateOrder();
     if (seen.state === 'last' && !order.held) enterState('over');
-    judgeSoldOut();
+    checkSoldOut();
   });
 }
 
@@ -485,93 +481,92 @@ function showTime() {
       seen.warned = reservation.id;
       say(t('buy_say_minute'), 'assertive');
     }
-    if (left <= 0) holdOver(reservation);
+    if (left <= 0) endHold(reservation);
   }
   if (!CHOOSING.has(seen.state) || !seen.endsAt) return;
   const left = seen.endsAt - now();
   $('turn').hidden = false;
   write('turn_text', t('buy_turn_left', { time: countdown(left) }));
-  if (left <= 0) askTurn();
+  if (left <= 0) checkTurn();
 }
 
-// A pass may end before the turn does: the queue knows.
-async function askTurn() {
-  if (seen.asking) return;
-  seen.asking = true;
-  await lookAround().catch(() => {});
-  seen.asking = false;
-  if (CHOOSING.has(seen.state) && seen.endsAt <= now()) turnOver();
+// A pass may expire before the turn ends, so the queue is asked.
+async function checkTurn() {
+  if (seen.checking) return;
+  seen.checking = true;
+  await readTurn().catch(() => {});
+  seen.checking = false;
+  if (CHOOSING.has(seen.state) && seen.endsAt <= now()) endTurn();
 }
 
-function holdOver(reservation) {
+function endHold(reservation) {
   reservation.status = 'expired';
   seen.touched = true;
-  takeOrder();
+  updateOrder();
   if (seen.state === 'last') {
     enterState('over');
     return;
   }
-  notice(t('buy_notice_expired'));
-  judgeSoldOut();
+  showNotice(t('buy_notice_expired'));
+  checkSoldOut();
   readMap().catch(() => {});
 }
 
-function turnOver() {
+function endTurn() {
   draft = [...held];
   if (order.held) enterState('last');
   else enterState('over');
   showOrder();
 }
 
-// ---- what the server says ----
+// ---- answers and messages of the server ----
 
-// What the queue says of him.
-function takeTurn(answer) {
+// Takes over an answer of the queue; true: the buyer is inside.
+function updateTurn(answer) {
   if (answer.ticket) seen.ticket = answer.ticket;
-  if (answer.status === 'active') {
-    if (answer.passExpiresAt) seen.endsAt = Date.parse(answer.passExpiresAt);
-    return true;
-  }
-  return false;
+  if (answer.status !== 'active') return false;
+  if (answer.passExpiresAt) seen.endsAt = Date.parse(answer.passExpiresAt);
+  return true;
 }
 
-// Where does he stand? Called when something may have been missed. The answer is believed at once: his pass,
-// a cookie since this page was sent, goes with the question, and no pod answers that from memory.
-async function lookAround() {
+// Reads the buyer's turn and reservations, whenever a message may have been missed. The answer counts at once:
+// the request carries the pass as a cookie, and with a pass no pod answers from what it remembers.
+async function readTurn() {
   const [turn] = await Promise.all([api('GET', `/api/queue/status/${eventId}`), order.refresh()]);
-  const inside = takeTurn(turn);
-  takeOrder();
+  const inside = updateTurn(turn);
+  updateOrder();
   if (!inside && CHOOSING.has(seen.state)) {
     if (order.held) enterState('last');
     else if (order.bought.length > 0 && seen.paying) location.replace(location.pathname);
     else if (turn.status === 'not_in_queue') enterState('over');
-    else location.replace(`/wait/${eventId}`); // he waits
+    else location.replace(`/wait/${eventId}`); // the buyer waits in the queue
   }
   showTime();
   return turn;
 }
 
 async function poll() {
-  const turn = await lookAround();
+  const turn = await readTurn();
   if (CHOOSING.has(seen.state)) await readMap();
   if (!ACTIVE.has(seen.state)) return null;
   return Math.min(turn.nextPoll ?? 15, 15);
 }
 
-const NEWS = {
-  'seats-changed': takeDelta,
+// By the name of a socket message.
+const HANDLERS = {
+  'seats-changed': applyDelta,
   'queue-entry-allowed': ({ passExpiresAt, reservation }) => {
     if (passExpiresAt) seen.endsAt = Date.parse(passExpiresAt);
-    if (reservation && !order.held) order.refresh().then(takeOrder, () => {});
+    if (reservation && !order.held) order.refresh().then(updateOrder, () => {});
   },
   'event-status-changed': ({ status }) => {
     if (status === 'closed' && !order.held) enterState('closed');
     else live.refresh();
   },
   'queue-cleared': () => live.refresh(),
-  // He is not inside, says the gateway; his turn may have ended elsewhere.
-  'queue-position': () => live.ask(),
-  error: ({ code }) => code !== 'draining' && live.ask(),
+  // The gateway finds the buyer waiting: the turn may have ended on another device.
+  'queue-position': () => live.pollNow(),
+  error: ({ code }) => code !== 'draining' && live.pollNow(),
 };
 
 function showLink(link) {
@@ -586,8 +581,8 @@ function showLink(link) {
 
 // ---- after the payment page ----
 
-// He has paid, says the payment page; here it is shown when the provider has told us, too.
-async function confirm(id) {
+// The payment page says that the buyer has paid. Waits until the provider has reported it to the service.
+async function awaitConfirmation(id) {
   const began = performance.now();
   for (let wait = 500; ; wait = Math.min(wait * 1.3, 4000)) {
     await sleep(wait);
@@ -614,9 +609,9 @@ function showBought(reservation) {
   write('own_total', money(reservation.totalAmount, reservation.currency));
 }
 
-// ---- begin ----
+// ---- start ----
 
-function offerForms() {
+function enableControls() {
   $('best').addEventListener('submit', (submit) => {
     submit.preventDefault();
     const section = $('section').value;
@@ -640,34 +635,34 @@ function offerForms() {
     hall.center(indices[0]);
     hold({ seatIds: indices.map((i) => seats.id(i)) }, indices);
   });
-  $('back').addEventListener('click', () => showPlan({ from: hall.area }));
+  $('back').addEventListener('click', () => showOverview({ from: hall.area }));
   $('larger').addEventListener('click', () => hall.zoom(1.4));
   $('smaller').addEventListener('click', () => hall.zoom(1 / 1.4));
 }
 
-function chooseSeats() {
-  offerForms();
-  takeTurn(JSON.parse(json));
+function startActive() {
+  enableControls();
+  updateTurn(JSON.parse(json));
   showOrder();
   if (CHOOSING.has(seen.state)) {
     $('map_state').hidden = false;
     write('map_state', t('buy_map_loading'));
-    readMap().then(takeOrder, () => {});
+    readMap().then(updateOrder, () => {});
   }
   live = new Live({
     url: ws, eventId, ticket: () => seen.ticket, watchSeats: true, poll, onLink: showLink,
-    onMessage: (event, payload) => NEWS[event]?.(payload),
+    onMessage: (event, payload) => HANDLERS[event]?.(payload),
   });
   live.start();
-  awaitSeats();
+  awaitAutoHold();
   showTime();
   setInterval(showTime, 500);
-  // Back from the payment page by the browser's own button: the page as it was, unfrozen.
+  // The browser's back button may bring this page back from its cache as it was: load it again.
   addEventListener('pageshow', ({ persisted }) => persisted && location.reload());
 }
 
-// The address without what has been said once.
-function tidyAddress() {
+// Removes from the URL what must not be shown again after a reload.
+function tidyUrl() {
   search.delete('notice');
   search.delete('lang');
   if (search.get('payment') === 'cancelled') search.delete('payment');
@@ -677,18 +672,18 @@ function tidyAddress() {
 }
 
 async function start() {
-  begin(Number(document.body.dataset.now));
+  startClock(Number(document.body.dataset.now));
   await load(assets);
   const starts = $('starts');
   if (starts) starts.textContent = dateTime(Date.parse(starts.dateTime));
-  order.take(JSON.parse(reservations || '[]'));
+  order.replace(JSON.parse(reservations || '[]'));
   const returned = search.get('reservation');
   if (search.get('payment') === 'paid') $('heading').focus({ preventScroll: true });
-  tidyAddress();
+  tidyUrl();
   showStep();
-  if (ACTIVE.has(seen.state)) chooseSeats();
+  if (ACTIVE.has(seen.state)) startActive();
   else if (RETRY.has(seen.state)) setTimeout(() => location.reload(), 4000 + Math.random() * 6000);
-  if (seen.state === 'confirming') confirm(returned);
+  if (seen.state === 'confirming') awaitConfirmation(returned);
   if (['confirming', 'bought', 'late', 'refunded'].includes(seen.state)) showBought(order.find(returned) ?? order.bought[0]);
 }
 

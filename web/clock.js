@@ -1,27 +1,26 @@
 // SPDX-License-Identifier: MIT
 //
-// clock: the server's time. The browser's own clock may be an hour wrong or be put right while we
-// look: it is never asked. Time goes on by performance.now(), which knows no zones; it may stand
-// still while a device sleeps, so every answer of the server corrects it.
+// clock: the server's time. The clock of the device is not used: it may be wrong by hours, or be set while
+// the page is open. Time advances by performance.now(), which may stop while the device sleeps; therefore
+// each answer of the server corrects it.
 
-let base = Date.now(); // the server's time, ms, ...
-let at = performance.now(); // ... at this moment of ours
+let serverMs = Date.now(); // the server's time at `readAt`
+let readAt = performance.now();
 
-export const now = () => base + (performance.now() - at);
+export const now = () => serverMs + (performance.now() - readAt);
 
-// The page said what time it was when it was written; by then the answer had been asked for.
-export function begin(ms) {
+// `ms`: the server's time when it wrote the page. The answer began to arrive at about that moment.
+export function startClock(ms) {
   const [navigation] = performance.getEntriesByType('navigation');
-  base = ms;
-  at = navigation?.responseStart || performance.now();
+  serverMs = ms;
+  readAt = navigation?.responseStart || performance.now();
 }
 
-// A Date header has whole seconds: it corrects us only where we are off by more than that.
-export function correct(header) {
-  const said = Date.parse(header ?? '');
-  const off = said + 500 - now();
-  if (Number.isFinite(said) && Math.abs(off) > 1500) {
-    base = said + 500;
-    at = performance.now();
+// A Date header has whole seconds, so smaller differences are ignored.
+export function correctClock(header) {
+  const serverNow = Date.parse(header ?? '') + 500;
+  if (Number.isFinite(serverNow) && Math.abs(serverNow - now()) > 1500) {
+    serverMs = serverNow;
+    readAt = performance.now();
   }
 }

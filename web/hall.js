@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// hall: seats as an SVG map that hands, keys and screen readers use alike. It is a grid in the sense of
-// ARIA: one tab stop, arrow keys from seat to seat, Enter or Space chooses; each seat says where it is, what
-// it costs and whether it can be had. A change touches the seats that changed and nothing else; a new
-// area is drawn some rows per frame. The map zooms by its width and scrolls by itself, so nothing is
-// redrawn for that.
+// hall: the seats as an SVG map for pointer, keyboard and screen reader. It is an ARIA grid: one tab stop,
+// arrow keys move from seat to seat, Enter or Space chooses. The label of a seat has its place, price and
+// state. A change updates only the seats that changed; an area is drawn a few rows per frame. Zooming
+// changes the width of the SVG within a scrolling element, so nothing is drawn again for it.
 //
 //   const hall = new Hall(root, { seats, stateOf(i), onChoose(i), onSpot(i | undefined) });
 //   hall.show(area, { at: i });   hall.changed(indices);   hall.zoom(1.4);
@@ -14,9 +13,9 @@ import { money, t } from './i18n.js';
 const PITCH = 24; // units of the drawing from seat to seat
 const SEAT = 18;
 const MARGIN = 40; // for the names of the rows
-const PER_FRAME = 160; // seats
-const FINGER_PX = 30; // a seat that a finger can hit
-const MOUSE_PX = 13;
+const PER_FRAME = 160; // seats drawn in one frame
+const FINGER_PX = 30; // the smallest pitch on screen for a finger
+const MOUSE_PX = 13; // and for a mouse
 const LARGEST_PX = 54;
 const KEYS = { ArrowLeft: -1, ArrowRight: 1 };
 const SVG = 'http://www.w3.org/2000/svg';
@@ -42,7 +41,7 @@ export class Hall {
     return this.area !== undefined && this.view.isConnected;
   }
 
-  // `at`: the seat to begin with, in view and by keyboard.
+  // `at`: the seat that is scrolled to and takes the keyboard focus first.
   show(area, { at } = {}) {
     this.area = area;
     this.current = at ?? this.#firstFree(area);
@@ -98,7 +97,7 @@ export class Hall {
     return first;
   }
 
-  // ---- where ----
+  // ---- layout ----
 
   #place() {
     const { rows, first, end } = this.area;
@@ -108,7 +107,7 @@ export class Hall {
     const half = (widest * PITCH) / 2;
     const sag = Math.min(2.4 * PITCH, half * 0.16);
     this.width = widest * PITCH + 2 * MARGIN;
-    this.stage = sag * 0.6; // as far down as the bow of the rows leaves it room
+    this.stage = sag * 0.6; // the stage moves down into the curve of the rows
     this.titles = [];
     this.names = [];
     let y = 56 + this.stage;
@@ -177,7 +176,7 @@ export class Hall {
       markup = '';
       drawn = 0;
       await new Promise(requestAnimationFrame);
-      if (this.svg !== svg) return; // another area was asked for
+      if (this.svg !== svg) return; // another area is shown by now
     }
     this.#ticks();
   }
@@ -208,7 +207,7 @@ export class Hall {
     return t('seat_label', { seat, price: this.#price(seats.prices[i]), state: t(`seat_${state}`) });
   }
 
-  // Intl is slow where a thousand ask it for the same.
+  // Intl is slow for a thousand equal amounts.
   #price(amount) {
     this.prices ??= new Map();
     if (!this.prices.has(amount)) this.prices.set(amount, money(amount, this.seats.currency));
@@ -231,7 +230,7 @@ export class Hall {
     else element.removeAttribute('aria-disabled');
   }
 
-  // What is his carries a tick, so that colour is not all that says so.
+  // The buyer's own and chosen seats carry a tick: colour alone must not carry the meaning.
   #ticks() {
     const marked = this.elements.filter((element) => element?.dataset.s === 'own' || element?.dataset.s === 'chosen');
     this.tickGroup.innerHTML = marked.map(({ dataset: { i } }) => `<path d="M${this.#x(i) - 4} ${this.#y(i)}l3 3.200l5-6"/>`).join('');
@@ -240,12 +239,12 @@ export class Hall {
   // ---- size ----
 
   #fit() {
-    const room = this.view.clientWidth || this.root.clientWidth || 320;
-    this.fitting = Math.min(LARGEST_PX, (room * PITCH) / this.width);
-    const least = byFinger() || room < 520 ? FINGER_PX : MOUSE_PX;
+    const width = this.view.clientWidth || this.root.clientWidth || 320;
+    this.fitting = Math.min(LARGEST_PX, (width * PITCH) / this.width);
+    const least = byFinger() || width < 520 ? FINGER_PX : MOUSE_PX;
     this.#size(Math.max(this.fitting, least));
     this.center(this.middle);
-    this.room = room;
+    this.fittedWidth = width;
   }
 
   #size(unit) {
@@ -256,15 +255,15 @@ export class Hall {
   }
 
   #resized() {
-    if (!this.svg || !this.view.isConnected || Math.abs(this.view.clientWidth - this.room) < 4) return;
+    if (!this.svg || !this.view.isConnected || Math.abs(this.view.clientWidth - this.fittedWidth) < 4) return;
     this.#fit();
   }
 
-  // ---- hands ----
+  // ---- pointer ----
 
   #click({ target, clientX, clientY }) {
     if (!this.svg) return;
-    // Too small to be meant: the first touch comes nearer.
+    // Seats too small for a finger: the first touch zooms in.
     if (byFinger() && this.unit < FINGER_PX * 0.7) {
       const near = this.#nearest(clientX, clientY, Infinity);
       this.#size(FINGER_PX);
@@ -297,7 +296,7 @@ export class Hall {
     return this.view.contains(document.activeElement) ? document.activeElement.dataset.i : undefined;
   }
 
-  // ---- keys ----
+  // ---- keyboard ----
 
   #rove(i) {
     this.#element(this.current)?.setAttribute('tabindex', '-1');
@@ -313,15 +312,15 @@ export class Hall {
       this.onChoose(i);
       return;
     }
-    const to = this.#from(i, event.key);
+    const to = this.#target(i, event.key);
     if (to === undefined) return;
     event.preventDefault();
     this.#rove(to);
     this.#element(to).focus();
   }
 
-  // Where a key leads from a seat; undefined: it is no key of ours.
-  #from(i, key) {
+  // The seat that a key moves to; undefined: the map does not use this key.
+  #target(i, key) {
     const { area, seats } = this;
     const row = seats.row(i);
     if (KEYS[key]) return Math.min(area.end - 1, Math.max(area.first, i + KEYS[key]));
@@ -334,7 +333,7 @@ export class Hall {
     return undefined;
   }
 
-  // The seat of another row that stands straight in front or behind.
+  // The seat of another row that is straight in front or behind.
   #across(i, index) {
     const row = this.area.rows.find((one) => one.index === index);
     if (!row) return i;
@@ -345,7 +344,7 @@ export class Hall {
     return best;
   }
 
-  // The first row of the section before or behind this one.
+  // The first row of the previous or next section.
   #section(i, step) {
     const { rows } = this.area;
     const firsts = rows.filter((row, n) => n === 0 || rows[n - 1].section !== row.section);

@@ -1,30 +1,30 @@
 // SPDX-License-Identifier: MIT
 //
-// i18n: the words, from the same file the page was written with, and numbers, times and durations as
-// the reader's language has them.
+// i18n: the texts, from the same file that the server wrote the page with; numbers, times and durations in
+// the language of the page.
 
 const language = document.documentElement.lang;
-let words = {};
-let rules;
+let messages = {};
+let pluralRules;
 
-// Reads the messages of the page's language. Rejects when they cannot be had: the page then stays as
-// the server wrote it.
+// Loads the messages of the page's language. Rejects when they cannot be loaded: the page then stays as the
+// server wrote it.
 export async function load(assets) {
   const response = await fetch(`${assets}/messages/${language}.json`);
   if (!response.ok) throw new Error(`messages: HTTP ${response.status}`);
-  words = await response.json();
-  rules = new Intl.PluralRules(language);
+  messages = await response.json();
+  pluralRules = new Intl.PluralRules(language);
 }
 
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
 
-export const has = (key) => key in words;
+const has = (key) => key in messages;
 
-export const t = (key, values = {}) => fill(words[key] ?? '', values);
+export const t = (key, values = {}) => fill(messages[key] ?? '', values);
 
-// key.one, key.other …, by n; {n} is the number.
+// The text of key.one, key.other …, whichever the language uses for n; {n} is the number.
 export function plural(key, n, values = {}) {
-  const chosen = `${key}.${rules.select(n)}`;
+  const chosen = `${key}.${pluralRules.select(n)}`;
   return t(has(chosen) ? chosen : `${key}.other`, { n: number(n), ...values });
 }
 
@@ -44,7 +44,7 @@ export const dateTime = (ms, options = { dateStyle: 'full', timeStyle: 'short' }
 const unitFormats = {};
 const unit = (name) => (unitFormats[name] ??= new Intl.NumberFormat(language, { style: 'unit', unit: name, unitDisplay: 'long', maximumFractionDigits: 0 }));
 
-// 59 s, 12 minutes, 3 hours: in the one unit that says enough.
+// The unit for a duration and its seconds: 59 seconds, 12 minutes, 3 hours.
 const unitOf = (seconds) => (seconds < 90 ? ['second', 1] : seconds < 5400 ? ['minute', 60] : ['hour', 3600]);
 
 export function duration(seconds) {
@@ -52,7 +52,7 @@ export function duration(seconds) {
   return unit(name).format(Math.round(seconds / size));
 }
 
-// "8–12 minutes": the low end down, the high end up, both in the unit of the high end.
+// "8–12 minutes": low rounded down, high rounded up, both in the unit of high.
 export function durationRange(low, high) {
   const [name, size] = unitOf(high);
   const from = Math.floor(low / size);
@@ -62,7 +62,7 @@ export function durationRange(low, high) {
   return t('estimate_range', { low: number(from), high: unit(name).format(to) });
 }
 
-// "4:05", "1:02:09"; days as words in front.
+// "4:05", "1:02:09", "2 days 1:02:09".
 export function countdown(ms) {
   const seconds = Math.max(0, Math.ceil(ms / 1000));
   const two = (n) => String(n).padStart(2, '0');

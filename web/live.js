@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MIT
 //
-// live: keeps a page in touch with the queue. One socket, opened again after every end with full
-// jitter; while there is none, the page polls, as often as the last answer asked for. Whatever comes
-// here is news only: the page asks for the truth (poll) whenever it was away.
+// live: the page's connection to the queue: one WebSocket, opened again after each close with full jitter.
+// Without a socket the page polls, as often as the last answer asked for. Socket messages are hints and may
+// be lost, so the page polls whenever it may have missed one.
 //
 //   const live = new Live({ url, eventId, ticket: () => …, watchSeats, onMessage(event, payload),
 //                           onLink('socket' | 'polling' | 'lost' | 'unavailable'), poll });
-//   poll(): asks for the state; resolves to the seconds until the next one, or null: no more needed.
-//   live.start(); live.refresh(); live.ask(); live.stop();
+//   poll(): reads the state; resolves to the seconds until the next poll, or to null: no more are needed.
+//   live.start(); live.refresh(); live.pollNow(); live.stop();
 
-const FIRST_MS = 1000;
-const MOST_MS = 30000;
-const QUIET_MS = 25000; // then we ask whether anybody is there, unless quietMs says otherwise
-const ANSWER_MS = 10000;
-const STEADY_MS = 10000; // a socket that lived so long starts the waiting times anew
+const RECONNECT_MS = 1000; // the longest wait before the first attempt; doubled for each further one
+const RECONNECT_MAX_MS = 30000;
+const QUIET_MS = 25000; // after so long without a message a heartbeat is sent; quietMs overrides it
+const HEARTBEAT_MS = 10000; // the time for its answer
+const STEADY_MS = 10000; // a socket that stayed open for so long resets the reconnect wait
 const POLL_MS = 10000;
 const SPREAD_MS = 3000;
 
@@ -28,25 +28,25 @@ export class Live {
   start() {
     if (this.running) return;
     this.running = true;
-    this.wake = () => document.visibilityState === 'visible' && this.refresh();
-    for (const [target, name] of this.#wakers()) target.addEventListener(name, this.wake);
-    this.offline = () => this.#say('lost');
-    addEventListener('offline', this.offline);
+    this.onWake = () => document.visibilityState === 'visible' && this.refresh();
+    for (const [target, name] of this.#wakeEvents()) target.addEventListener(name, this.onWake);
+    this.onOffline = () => this.#setLink('lost');
+    addEventListener('offline', this.onOffline);
     this.#connect();
     this.#pollIn(this.url ? POLL_MS : 0);
   }
 
   stop() {
     this.running = false;
-    for (const [target, name] of this.#wakers()) target.removeEventListener(name, this.wake);
-    removeEventListener('offline', this.offline);
+    for (const [target, name] of this.#wakeEvents()) target.removeEventListener(name, this.onWake);
+    removeEventListener('offline', this.onOffline);
     clearTimeout(this.connectTimer);
     clearTimeout(this.pollTimer);
     clearTimeout(this.quietTimer);
     this.#drop();
   }
 
-  // The page may have been away: ask for the truth now, and do not wait for the next attempt.
+  // The page may have missed messages: poll now, and connect now if there is no socket.
   refresh() {
     if (!this.running) return;
     this.attempt = 0;
@@ -54,12 +54,12 @@ export class Live {
     this.#pollIn(0);
   }
 
-  // Asks for the truth now, and leaves the socket to itself.
-  ask() {
+  // Polls now, whatever the state of the socket.
+  pollNow() {
     if (this.running) this.#pollIn(0);
   }
 
-  // True when there was a socket to send it by.
+  // False: there is no socket.
   send(event, payload = {}) {
     if (!this.open) return false;
     this.socket.send(JSON.stringify({ event, payload }));
@@ -70,11 +70,12 @@ export class Live {
     return this.socket?.readyState === WebSocket.OPEN;
   }
 
-  #wakers() {
+  // The page becomes visible, or the device is online again.
+  #wakeEvents() {
     return [[document, 'visibilitychange'], [window, 'online'], [window, 'pageshow']];
   }
 
-  #say(link) {
+  #setLink(link) {
     if (link === this.link) return;
     this.link = link;
     this.onLink(link);
@@ -89,24 +90,23 @@ export class Live {
     try {
       socket = new WebSocket(this.url, 'tiketi.v1');
     } catch {
-      return; // an address of no use: polling it is
+      return; // not a valid URL: the page polls
     }
     this.socket = socket;
     socket.onopen = () => this.#opened();
-    socket.onmessage = ({ data }) => this.#heard(data);
-    socket.onclose = () => this.socket === socket && this.#ended();
+    socket.onmessage = ({ data }) => this.#received(data);
+    socket.onclose = () => this.socket === socket && this.#closed();
   }
 
   #opened() {
     this.openedAt = performance.now();
-    this.joined = false;
     const ticket = this.ticket();
     if (ticket) this.send('join-queue', { eventId: this.eventId, ticket });
     if (this.watchSeats) this.send('watch-seats', { eventId: this.eventId });
-    this.#listen();
+    this.#watchSilence();
   }
 
-  #heard(data) {
+  #received(data) {
     let message;
     try {
       message = JSON.parse(data);
@@ -114,44 +114,45 @@ export class Live {
       return;
     }
     const { event, payload = {} } = message;
-    this.#listen();
-    // Somebody is there, and that is all it says: the gateway answers so with nothing behind it, too.
+    this.#watchSilence();
+    // It says nothing about the queue: the gateway answers heartbeats also while Redis is gone.
     if (event === 'heartbeat-ack') return;
     if (event === 'error' && payload.code === 'draining') this.retryMs = payload.retryMs;
-    if (event !== 'error' || payload.code === 'draining') this.#say('socket');
+    if (event !== 'error' || payload.code === 'draining') this.#setLink('socket');
     this.onMessage(event, payload);
   }
 
-  // Silence is looked into: a dead connection may look alive for minutes.
-  #listen() {
+  // A dead connection may look open for minutes, so silence is followed by a heartbeat, and no answer to it by
+  // a new connection.
+  #watchSilence() {
     clearTimeout(this.quietTimer);
     this.quietTimer = setTimeout(() => {
       this.send('heartbeat');
-      this.quietTimer = setTimeout(() => this.#drop(), ANSWER_MS);
+      this.quietTimer = setTimeout(() => this.#drop(), HEARTBEAT_MS);
     }, this.quietMs);
   }
 
-  // Without waiting for a goodbye that may never come.
+  // Closes the socket without waiting for the server's close frame, which may never come.
   #drop() {
     const { socket } = this;
     clearTimeout(this.quietTimer);
     if (!socket) return;
     socket.onclose = socket.onmessage = socket.onopen = null;
     socket.close();
-    this.#ended();
+    this.#closed();
   }
 
-  #ended() {
+  #closed() {
     this.socket = undefined;
     clearTimeout(this.quietTimer);
     if (!this.running) return;
     if (this.openedAt && performance.now() - this.openedAt > STEADY_MS) this.attempt = 0;
     this.openedAt = undefined;
-    const most = Math.min(MOST_MS, FIRST_MS * 2 ** this.attempt++);
-    const wait = this.retryMs ?? Math.random() * most;
+    const longest = Math.min(RECONNECT_MAX_MS, RECONNECT_MS * 2 ** this.attempt++);
+    const wait = this.retryMs ?? Math.random() * longest;
     this.retryMs = undefined;
     this.connectTimer = setTimeout(() => this.#connect(), wait);
-    // Is it the socket alone? One after the other: a gateway that ends had thousands.
+    // A poll shows whether only the socket is gone. Spread over time: a gateway that stops had thousands of sockets.
     if (this.link === 'socket') this.#pollIn(Math.random() * SPREAD_MS);
     else if (this.link === undefined) this.#pollIn(0);
   }
@@ -165,24 +166,24 @@ export class Live {
 
   async #poll() {
     if (this.polling) {
-      this.again = true;
+      this.pollAgain = true;
       return;
     }
     this.polling = true;
     let next = POLL_MS / 1000;
     try {
       next = await this.poll();
-      if (this.running && this.link !== 'socket') this.#say('polling');
-      if (this.open && this.link !== 'socket') this.#say('socket');
+      if (this.running && this.link !== 'socket') this.#setLink('polling');
+      if (this.open && this.link !== 'socket') this.#setLink('socket');
     } catch (error) {
       next = Math.max(error.retryAfter ?? 0, 2 + Math.random() * 6);
-      if (this.running) this.#say(error.status === 0 ? 'lost' : 'unavailable');
+      if (this.running) this.#setLink(error.status === 0 ? 'lost' : 'unavailable');
     }
     this.polling = false;
     if (!this.running || next === null) return;
-    if (this.again) next = 0;
-    this.again = false;
-    // With a socket the news come by themselves; now and then the truth is asked for all the same.
+    if (this.pollAgain) next = 0;
+    this.pollAgain = false;
+    // With a socket, polls are rare: they only make up for lost messages.
     this.#pollIn(1000 * (this.open && this.link === 'socket' ? Math.max(next, 60) : next));
   }
 }

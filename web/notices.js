@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// notices: a sound and a notification when it is the buyer's turn, each only if he asked for it.
+// notices: a sound and a notification when it is the buyer's turn, each only if the buyer asked for it.
 
-const $ = (id) => document.getElementById(id);
+import { $ } from './dom.js';
+
 const KEY = 'tiketi:notices';
-let sounds; // an AudioContext, made in a click: browsers want to be asked
+let audio; // an AudioContext; browsers allow sound only after a click, so it is made in one
 
-function kept() {
+function readChoices() {
   try {
     return JSON.parse(localStorage.getItem(KEY) ?? '{}');
   } catch {
@@ -14,31 +15,31 @@ function kept() {
   }
 }
 
-function keep(changes) {
+function saveChoices(changes) {
   try {
-    localStorage.setItem(KEY, JSON.stringify({ ...kept(), ...changes }));
+    localStorage.setItem(KEY, JSON.stringify({ ...readChoices(), ...changes }));
   } catch {
-    // then for this visit alone
+    // no storage: the choice counts for this visit
   }
 }
 
-function allowSounds() {
-  sounds ??= new AudioContext();
-  sounds.resume();
+function allowSound() {
+  audio ??= new AudioContext();
+  audio.resume();
 }
 
-// Three soft notes, half a second each.
+// Three soft notes.
 function play(volume) {
-  if (!sounds) return;
+  if (!audio) return;
   [523.25, 659.25, 783.99].forEach((pitch, i) => {
-    const at = sounds.currentTime + 0.05 + i * 0.22;
-    const tone = sounds.createOscillator();
-    const loudness = sounds.createGain();
+    const at = audio.currentTime + 0.05 + i * 0.22;
+    const tone = audio.createOscillator();
+    const loudness = audio.createGain();
     tone.frequency.value = pitch;
     loudness.gain.setValueAtTime(0, at);
     loudness.gain.linearRampToValueAtTime(volume, at + 0.03);
     loudness.gain.exponentialRampToValueAtTime(0.001, at + 0.9);
-    tone.connect(loudness).connect(sounds.destination);
+    tone.connect(loudness).connect(audio.destination);
     tone.start(at);
     tone.stop(at + 1);
   });
@@ -57,30 +58,31 @@ export function notify(title, body) {
       shown.close();
     };
   } catch {
-    // some phones show notifications of service workers alone
+    // some phones only show notifications of service workers
   }
 }
 
-export function offerNotices({ denied }) {
+// Shows the two choices. onDenied(): the browser refuses notifications.
+export function offerNotices({ onDenied }) {
   const sound = $('sound');
   const popup = $('popup');
-  const before = kept();
-  sound.checked = before.sound === true;
-  if (sound.checked) addEventListener('pointerdown', allowSounds, { once: true });
+  const choices = readChoices();
+  sound.checked = choices.sound === true;
+  if (sound.checked) addEventListener('pointerdown', allowSound, { once: true });
   sound.addEventListener('change', () => {
-    keep({ sound: sound.checked });
+    saveChoices({ sound: sound.checked });
     if (!sound.checked) return;
-    allowSounds();
-    play(0.08); // so he knows what to listen for
+    allowSound();
+    play(0.08); // a sample, softly
   });
   $('popup_label').hidden = !('Notification' in window);
-  popup.checked = before.popup === true && globalThis.Notification?.permission === 'granted';
+  popup.checked = choices.popup === true && globalThis.Notification?.permission === 'granted';
   popup.addEventListener('change', async () => {
     if (popup.checked && (await Notification.requestPermission()) !== 'granted') {
       popup.checked = false;
-      denied();
+      onDenied();
     }
-    keep({ popup: popup.checked });
+    saveChoices({ popup: popup.checked });
   });
   $('notify').hidden = false;
 }

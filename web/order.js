@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
-// order: what the buyer holds, pays and has bought. Every wish is asked of the server, once: the same
-// wish goes out again after a broken line under the same key, so that it is never carried out twice.
+// order: the buyer's reservations of one event: held, paid and bought. A request that changes something is
+// sent again after a network failure, with the same idempotency key, so it is never carried out twice.
 
 import { ApiError, api } from './api.js';
 
 const TRIES = 3;
-const AGAIN_MS = 600;
+const RETRY_MS = 600;
 
-// Not crypto.randomUUID: that is there over HTTPS alone.
+// crypto.randomUUID only exists on HTTPS pages.
 const newKey = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join('-');
 
 export class Order {
@@ -17,8 +17,8 @@ export class Order {
     this.reservations = [];
   }
 
-  // Of this event, newest first.
-  take(list) {
+  // `list`: reservations of any event, newest first.
+  replace(list) {
     this.reservations = list.filter(({ eventId }) => eventId === this.eventId);
   }
 
@@ -35,42 +35,42 @@ export class Order {
   }
 
   async refresh() {
-    this.take((await api('GET', '/api/reservations')).reservations);
+    this.replace((await api('GET', '/api/reservations')).reservations);
     return this.held;
   }
 
-  // wish: { seatIds } or { quantity, section }. Takes the place of what was held, or changes nothing.
-  hold(wish) {
-    return this.#send('/api/reservations', { eventId: this.eventId, ...wish });
+  // seats: { seatIds } or { quantity, section }. They replace the seats held before, or nothing changes.
+  hold(seats) {
+    return this.#post('/api/reservations', { eventId: this.eventId, ...seats });
   }
 
   async cancel() {
-    if (this.held) await this.#send(`/api/reservations/${this.held.id}/cancel`);
+    if (this.held) await this.#post(`/api/reservations/${this.held.id}/cancel`);
   }
 
-  // The address of the payment page; null: nothing was to pay, it is bought.
+  // Returns the URL of the payment page; null: nothing was to pay, the seats are bought.
   async pay(language) {
-    const order = await this.#send(`/api/reservations/${this.held.id}/pay`);
+    const order = await this.#post(`/api/reservations/${this.held.id}/pay`);
     if (order.status === 'confirmed') return null;
     if (!order.paymentUrl) throw new ApiError(503);
-    const address = new URL(order.paymentUrl);
+    const url = new URL(order.paymentUrl);
     for (const name of ['reference', 'reservationId', 'provider', 'amount', 'currency', 'expiresAt', 'signature']) {
-      address.searchParams.set(name, order[name]);
+      url.searchParams.set(name, order[name]);
     }
-    address.searchParams.set('lang', language);
-    address.searchParams.set('return', `${location.origin}${location.pathname}?reservation=${order.reservationId}`);
-    return address.href;
+    url.searchParams.set('lang', language);
+    url.searchParams.set('return', `${location.origin}${location.pathname}?reservation=${order.reservationId}`);
+    return url.href;
   }
 
-  async #send(path, json) {
+  async #post(path, json) {
     const headers = json ? { 'Idempotency-Key': newKey() } : {};
     for (let n = 1; ; n++) {
       try {
         return await api('POST', path, { json, headers });
       } catch (error) {
-        const again = error.status === 0 && n < TRIES && navigator.onLine;
-        if (!again) throw error;
-        await new Promise((resolve) => setTimeout(resolve, AGAIN_MS * n));
+        const retry = error.status === 0 && n < TRIES && navigator.onLine;
+        if (!retry) throw error;
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS * n));
       }
     }
   }

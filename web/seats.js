@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// seats: the hall as the page knows it: columns of numbers, not 20,000 objects, so that a change costs
-// what changed and not what there is. Seats come in the order of the hall (section, row, number) and are
-// known by their index in it. Pure: no document, no network.
+// seats: the seats of a hall, as columns of numbers instead of 20,000 objects: a change then costs as much as
+// the seats that changed. Seats are in the order of the hall (section, row, number); an index is a position
+// in that order. Pure: no document, no network.
 //
-//   const hall = pack({ version, seats: […] });      // may run in a worker: all of it can be transferred
+//   const hall = pack({ version, seats: […] });      // may run in a worker: the columns are transferable
 //   const seats = new Seats(hall);
-//   seats.apply({ from, version, seats: [{ id, status }] })  -> indices that changed; null: read the map anew
+//   seats.apply({ from, version, seats: [{ id, status }] })  -> changed indices; null: read the map again
 
 export const FREE = 0;
 export const HELD = 1;
@@ -14,7 +14,7 @@ export const SOLD = 2;
 const TIERS = 5;
 const CODES = { available: FREE, held: HELD, sold: SOLD };
 
-// What the API answered -> columns. Ids are decimal texts below 2^53.
+// The answer of GET /api/seats -> columns. Ids are decimal texts below 2^53.
 export function pack({ version, seats }) {
   const count = seats.length;
   const ids = new Float64Array(count);
@@ -52,7 +52,7 @@ export class Seats {
       else this.sections.push({ name: row.section, rows: [row] });
     }
     this.tiers = [...new Set(this.prices)].sort((a, b) => b - a);
-    this.noted = new Set(); // gone, as somebody said; free, as the map has it
+    this.provisional = new Set(); // indices marked as taken before a map says so: see markTaken
     this.free = 0;
     for (const status of this.status) this.free += status === FREE;
   }
@@ -61,13 +61,13 @@ export class Seats {
     return String(this.ids[i]);
   }
 
-  // 0 for the dearest seats, up to TIERS - 1.
+  // 0 for the most expensive seats, up to TIERS - 1.
   tier(price) {
     const { tiers } = this;
     return Math.floor((tiers.indexOf(price) * Math.min(TIERS, tiers.length)) / tiers.length);
   }
 
-  // -1: no such seat.
+  // -1: there is no such seat.
   index(id) {
     const wanted = Number(id);
     let low = 0;
@@ -99,18 +99,19 @@ export class Seats {
     changed.push(i);
   }
 
-  // Told by the way: these are gone. The map says so within a second; until then one that does not is older.
-  note(gone) {
-    for (const i of gone) {
-      if (this.isFree(i)) this.noted.add(i);
+  // Marks seats as taken that a refused hold named. A map within the next second may be older than that
+  // answer, so it does not make them free again.
+  markTaken(indices) {
+    for (const i of indices) {
+      if (this.isFree(i)) this.provisional.add(i);
       this.#set(i, HELD, []);
     }
   }
 
-  // That second is over: what the map still does not say is no longer so. -> indices that changed
-  settle(gone) {
+  // After that second: the seats that no map confirmed as taken are free again. -> changed indices
+  releaseUnconfirmed(indices) {
     const changed = [];
-    for (const i of gone) if (this.noted.delete(i)) this.#set(i, FREE, changed);
+    for (const i of indices) if (this.provisional.delete(i)) this.#set(i, FREE, changed);
     return changed;
   }
 
@@ -121,14 +122,14 @@ export class Seats {
     for (const { id, status } of seats) {
       const i = this.index(id);
       if (i < 0) return null;
-      this.noted.delete(i);
+      this.provisional.delete(i);
       this.#set(i, CODES[status], changed);
     }
     this.version = version;
     return changed;
   }
 
-  // A newer map of the same hall; null: it is another hall.
+  // Takes over a map of the same hall. -> changed indices; null: it is another hall
   update(hall) {
     if (hall.version < this.version) return [];
     if (hall.ids.length !== this.count) return null;
@@ -137,8 +138,8 @@ export class Seats {
     }
     const changed = [];
     for (let i = 0; i < this.count; i++) {
-      if (hall.status[i] === FREE && this.noted.has(i)) continue;
-      this.noted.delete(i);
+      if (hall.status[i] === FREE && this.provisional.has(i)) continue;
+      this.provisional.delete(i);
       this.#set(i, hall.status[i], changed);
     }
     this.version = hall.version;
@@ -150,7 +151,8 @@ export class Seats {
 
 const middle = (list) => (list[0] + list.at(-1)) / 2;
 
-// n free seats side by side in a row, as near as can be to `place` of it; undefined: there are none.
+// n adjacent allowed seats of a row, as close as possible to the offset `place` within it; undefined: there
+// are none.
 function run(seats, row, n, place, allowed) {
   let best;
   for (let i = row.first; i + n <= row.end; i++) {
@@ -162,13 +164,13 @@ function run(seats, row, n, place, allowed) {
   return best;
 }
 
-// What comes closest to the seats that somebody wanted: as many, together, in their row or one near by of
-// their section, else of the hall. `own` counts as free. undefined: nothing like it.
+// The seats closest to those wanted: as many, adjacent, in the same row or the nearest one, preferably in the
+// same section. `own` count as free. undefined: there are none.
 export function nextBest(seats, wanted, own = []) {
   if (wanted.length === 0) return undefined;
-  const mine = new Set(own);
-  const gone = new Set(wanted.filter((i) => !seats.isFree(i) && !mine.has(i)));
-  const allowed = (i) => !gone.has(i) && (seats.isFree(i) || mine.has(i));
+  const ownSet = new Set(own);
+  const gone = new Set(wanted.filter((i) => !seats.isFree(i) && !ownSet.has(i)));
+  const allowed = (i) => !gone.has(i) && (seats.isFree(i) || ownSet.has(i));
   const home = seats.row(wanted[0]);
   const place = middle(wanted) - home.first;
   let best;

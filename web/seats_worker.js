@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// seats_worker: reads the map off the page's own thread: that of a large hall is megabytes of JSON.
+// seats_worker: reads the seat map outside of the page's own thread: the map of a large hall is megabytes of
+// JSON.
 //   <- { path, version }   -> { hall } | {} (unchanged) | { error: { status, problem, retryAfter } }
 
 import { api } from './api.js';

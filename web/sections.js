@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT
 //
-// sections: a large hall, section by section. A hall of up to WHOLE seats is shown in one piece; a larger
-// one is cut into areas: its sections, and where even those are large, some rows of one. The plan is a
-// picture of them (SVG, for the pointer) over a list of buttons that says the same in words.
+// sections: the overview of a large hall. A hall of up to WHOLE seats is shown in one piece. A larger one is
+// cut into areas: its sections, and groups of rows of those that are still too large. The overview is a
+// picture of the areas (SVG, for the pointer) above a list of buttons with the same content as text.
 
 import { money, plural, t } from './i18n.js';
 
-const WHOLE = 1500;
-const PART = 900;
+const WHOLE = 1500; // seats that are shown in one piece
+const PART = 900; // seats of one part of a section that is larger
 const SVG = 'http://www.w3.org/2000/svg';
 
-// [{ name, rows, first, end }]: what is shown at a time. One: the whole hall.
+// [{ name, rows, first, end }]: the parts of the hall that are shown one at a time.
 export function areasOf(seats) {
   const whole = { name: t('buy_hall'), rows: seats.rows, first: 0, end: seats.count };
   if (seats.count <= WHOLE) return [whole];
@@ -33,7 +33,7 @@ function partsOf({ name, rows }) {
 
 // ---- the picture ----
 
-// So many areas to a ring around the stage, the outer rings with more of them.
+// Distributes the areas over rings around the stage; outer rings take more of them.
 function ringsOf(areas) {
   const rings = [];
   const count = Math.max(1, Math.round(Math.sqrt(areas.length / 1.6)));
@@ -49,15 +49,15 @@ function ringsOf(areas) {
   return rings.filter((ring) => ring.length > 0);
 }
 
-const SPREAD = 1.16; // half of the fan, in radians
-const INNER = 74; // room for the stage
+const SPREAD = 1.16; // half of the fan's angle, in radians
+const INNER = 74; // radius left for the stage
 
 function sector(inner, outer, from, to) {
   const at = (r, a) => `${(r * Math.sin(a)).toFixed(1)} ${(r * Math.cos(a)).toFixed(1)}`;
   return `M${at(inner, from)}A${inner} ${inner} 0 0 0 ${at(inner, to)}L${at(outer, to)}A${outer} ${outer} 0 0 1 ${at(outer, from)}Z`;
 }
 
-// What is different about names that begin alike: "Block 12" -> "12".
+// Without the words that all names begin with: "Block 12" -> "12".
 function shortNames(areas) {
   const words = areas.map(({ name }) => name.split(' '));
   const alike = words.every((list) => list.length === words[0].length && list.length > 1 && list.slice(0, -1).join() === words[0].slice(0, -1).join());
@@ -87,7 +87,7 @@ export class Sections {
     this.#flush();
   }
 
-  // Seats have changed: counts again what they belong to, when it is seen.
+  // Marks the areas of these seats to be counted again, on the next frame if the overview is shown.
   changed(indices) {
     for (const i of indices) this.dirty.add(this.areaOf[i]);
     if (this.dirty.size > 0 && this.element.isConnected) this.frame ??= requestAnimationFrame(() => this.#flush());
@@ -156,9 +156,8 @@ export class Sections {
         const middle = from + step / 2;
         const gap = 1.4 / inner;
         const center = inner + depth / 2 - 1;
-        const room = step * center;
         const path = `<path data-area="${n}" class="block" d="${sector(inner, inner + depth - 3, from + gap, from + step - gap)}"/>`;
-        const fits = names[n].length * 6.4 < room;
+        const fits = names[n].length * 6.4 < step * center;
         const label = fits ? `<text class="block-name" x="${(center * Math.sin(middle)).toFixed(1)}" y="${(center * Math.cos(middle) + 4).toFixed(1)}"></text>` : '';
         n++;
         return { path, label, name: names[n - 1] };

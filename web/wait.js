@@ -1,57 +1,47 @@
 // SPDX-License-Identifier: MIT
 //
-// wait: keeps the waiting page up to date. The server has written the page as it stood; what comes
-// after is the same answer, by socket or by polling, shown in the same places. The server is always
-// right: this page remembers only what was on it.
+// wait: keeps the waiting page up to date. The server wrote the page with its first answer; later answers,
+// by socket or by polling, are shown in the same elements. The server decides; this page only keeps what it
+// has shown.
 
 import { ApiError, api } from './api.js';
-import { begin, now } from './clock.js';
+import { now, startClock } from './clock.js';
+import { $, say, write } from './dom.js';
 import { countdown, dateTime, duration, durationRange, load, number, percent, plural, t } from './i18n.js';
 import { Live } from './live.js';
 import { chime, notify, offerNotices } from './notices.js';
 
-const $ = (id) => document.getElementById(id);
 const { event: eventId, place, assets, ws, title, opens, interval, json } = document.body.dataset;
 const main = $('main');
-const api_path = (verb) => `/api/queue/${verb}/${eventId}`;
+const apiPath = (verb) => `/api/queue/${verb}/${eventId}`;
 
 const SAY_EVERY_MS = 30000;
-const QUIET_MS = 10000; // heard of nothing for so long, or an interval: ask whether the connection stands
-const SPREAD_MS = 4000; // what everybody learns in one moment, they ask about one after the other
-const FRESH_MS = 5000; // a pod may know so long nothing of somebody who was let in
-const DOUBT_MS = 2000; // after which an answer that is not believed is asked for again
+const QUIET_MS = 10000; // without a message for so long, or for an interval of the event, the connection is checked
+const SPREAD_MS = 4000; // all buyers learn of some events at once: their requests are spread over this time
+const BEHIND_MS = 5000; // for so long a pod may not have learned yet that a buyer was admitted
+const ASK_AGAIN_MS = 2000; // after an answer of such a pod
 
-// The API's word -> the state of the page.
+// The status of an answer -> the state of the page.
 const STATES = {
   queued: 'waiting', scheduled: 'scheduled', paused: 'paused', restoring: 'restoring', sold_out: 'sold_out', active: 'admitted',
 };
-// The event's own word -> what that makes of a page that waits.
+// The status of the event -> the state of a page whose buyer waits.
 const STATUSES = { open: 'waiting', scheduled: 'scheduled', paused: 'paused', sold_out: 'sold_out' };
-// Nothing that could come changes these: the page is at its end.
+// In these states nothing more can change.
 const FINAL = new Set(['expired', 'left', 'closed', 'unknown', 'login']);
 const PROBLEMS = { 'event-closed': 'closed', 'unknown-event': 'unknown', 'login-required': 'login', invalid: 'unknown' };
-// Who has no place yet asks for one.
+// The states in which the buyer has no place yet; the page asks for one.
 const PLACELESS = new Set(['unavailable', 'busy']);
 
 const seen = { state: main.dataset.state, position: Infinity, ticket: undefined, endsAt: undefined, enteredAt: 0, opensAt: Number(opens) };
 const tabs = typeof BroadcastChannel === 'function' ? new BroadcastChannel(`tiketi:${eventId}`) : undefined;
 let live;
 let updatedAt = performance.now();
-let saidAt = -SAY_EVERY_MS;
-let saidPosition;
-let lostSince; // the connection, by performance.now()
+let saidAt = -SAY_EVERY_MS; // when a position was last read out, and which
+let saidAhead;
+let lostSince; // when the connection was lost, by performance.now(); undefined: it is not
 
 // ---- showing ----
-
-function write(id, text) {
-  const element = $(id);
-  if (element.textContent !== text) element.textContent = text;
-}
-
-function say(id, text) {
-  $(id).textContent = '';
-  setTimeout(() => write(id, text), 50); // an equal text is said again only when it was gone
-}
 
 function showTitle() {
   const heading = $('heading').textContent;
@@ -71,45 +61,44 @@ function enterState(state) {
   showTitle();
   if (state === 'admitted') seen.enteredAt = performance.now();
   if (state === 'admitted') admit();
-  else say('polite', `${t(`wait_${state}_title`)}. ${t(`wait_${state}_lead`)}`);
+  else say(`${t(`wait_${state}_title`)}. ${t(`wait_${state}_lead`)}`);
   if (before === 'admitted') document.title = t('title_other', { heading: $('heading').textContent, title });
   if (FINAL.has(state)) live?.stop();
   everySecond();
 }
 
 function admit() {
-  say('assertive', `${t('wait_admitted_title')}. ${t('wait_admitted_lead')}`);
+  say(`${t('wait_admitted_title')}. ${t('wait_admitted_lead')}`, 'assertive');
   chime();
   notify(t('notification_title'), t('notification_body', { title }));
-  // Who was nowhere, or on something that is gone now, is at the door.
-  const at = document.activeElement;
-  if (at === document.body || at.checkVisibility?.() === false) $('enter').focus({ preventScroll: true });
+  // The focus is on nothing, or on something that is hidden now: move it to the way in.
+  const focused = document.activeElement;
+  if (focused === document.body || focused.checkVisibility?.() === false) $('enter').focus({ preventScroll: true });
 }
 
-// What this browser keeps of the place: the first position shown, so that a bar can show the way since then,
-// and the lowest: the page that is sent next may know an older one (wait_first.js). No storage: both begin
-// with this visit.
-function keepPosition() {
+// Stores for this place the first position shown, for the progress bar, and the lowest one: the server may
+// write an older one into the next page (wait_first.js). Without storage both begin with this visit.
+function storePosition() {
   const key = `tiketi:place:${eventId}`;
-  let kept;
+  let stored;
   try {
-    kept = JSON.parse(localStorage.getItem(key));
-    if (kept?.place !== place) kept = undefined;
+    stored = JSON.parse(localStorage.getItem(key));
+    if (stored?.place !== place) stored = undefined;
   } catch {
-    // none
+    // no storage
   }
-  seen.position = Math.min(seen.position, kept?.lowest ?? Infinity);
-  seen.first = Math.max(seen.first ?? 0, kept?.first ?? 0, seen.position);
+  seen.position = Math.min(seen.position, stored?.lowest ?? Infinity);
+  seen.first = Math.max(seen.first ?? 0, stored?.first ?? 0, seen.position);
   try {
     localStorage.setItem(key, JSON.stringify({ place, first: seen.first, lowest: seen.position }));
   } catch {
-    // none
+    // no storage
   }
 }
 
 function showPosition() {
   if (!Number.isFinite(seen.position)) return;
-  keepPosition();
+  storePosition();
   const { position, first } = seen;
   const ahead = position - 1;
   $('place').hidden = false;
@@ -124,11 +113,11 @@ function showPosition() {
   showTitle();
 }
 
-// Politely, and not more often than every half minute.
+// Reads the position out, at most every half minute; not the first one, which is on the page.
 function sayPosition(ahead) {
-  if (saidPosition === ahead || performance.now() - saidAt < SAY_EVERY_MS || seen.state === 'scheduled') return;
-  if (saidPosition !== undefined) say('polite', ahead > 0 ? plural('say_position', ahead, { ahead: number(ahead) }) : t('ahead_none.other'));
-  saidPosition = ahead;
+  if (saidAhead === ahead || performance.now() - saidAt < SAY_EVERY_MS || seen.state === 'scheduled') return;
+  if (saidAhead !== undefined) say(ahead > 0 ? plural('say_position', ahead, { ahead: number(ahead) }) : t('ahead_none.other'));
+  saidAhead = ahead;
   saidAt = performance.now();
 }
 
@@ -152,7 +141,7 @@ function showFreshness() {
   write('updated', lostSince === undefined ? when : `${t('updated')}: ${when}`);
 }
 
-// One place that counts down: to the opening, or to the end of the turn.
+// One countdown: to the opening of the event, or to the end of the buyer's turn.
 function showCountdown() {
   const until = seen.state === 'scheduled' ? seen.opensAt : seen.state === 'admitted' ? seen.endsAt : 0;
   $('countdown').hidden = !until;
@@ -161,13 +150,13 @@ function showCountdown() {
   write('countdown_label', seen.state === 'admitted' ? t('turn_ends_in') : left > 0 ? t('opens_in') : t('opening'));
   write('countdown_number', countdown(left));
   if (left > 0 || seen.overAt === until) return;
-  seen.overAt = until; // once for each end
+  seen.overAt = until; // once for each countdown
   if (seen.state === 'admitted') enterState('expired');
-  else refreshSoon();
+  else pollSoon();
 }
 
-function refreshSoon() {
-  setTimeout(() => live.ask(), Math.random() * SPREAD_MS);
+function pollSoon() {
+  setTimeout(() => live.pollNow(), Math.random() * SPREAD_MS);
 }
 
 function everySecond() {
@@ -175,45 +164,45 @@ function everySecond() {
   showFreshness();
 }
 
-// ---- what the server says ----
+// ---- answers and messages of the server ----
 
-// The word of the one who let him in has come; the pod that answers may not have heard of it yet.
-const isBehind = ({ status }) => seen.state === 'admitted' && status !== 'active' && performance.now() - seen.enteredAt < FRESH_MS;
+// The buyer was admitted a moment ago; the pod that answers has not learned it yet.
+const isBehind = ({ status }) => seen.state === 'admitted' && status !== 'active' && performance.now() - seen.enteredAt < BEHIND_MS;
 
-// An answer of check or status. Returns the seconds until the next question, or null.
-function take(answer) {
+// Shows an answer of check or status. Returns the seconds until the next poll, or null: no more are needed.
+function showAnswer(answer) {
   if (isBehind(answer)) {
-    setTimeout(() => live.ask(), DOUBT_MS); // with a socket the next question would be a minute away
-    return DOUBT_MS / 1000;
+    setTimeout(() => live.pollNow(), ASK_AGAIN_MS); // with a socket the next poll would be a minute away
+    return ASK_AGAIN_MS / 1000;
   }
   updatedAt = performance.now();
-  if (answer.ticket) seen.ticket = seen.untold ?? answer.ticket;
+  if (answer.ticket) seen.ticket = seen.newerTicket ?? answer.ticket;
   if (answer.status === 'not_in_queue') {
     if (seen.left || seen.state === 'admitted') enterState(seen.left ? 'left' : 'expired');
-    else location.replace(location.pathname); // he had no turn that could have ended: the page that is sent knows more
+    else location.replace(location.pathname); // the buyer had no turn that could have ended: load the page again
     return null;
   }
   const state = STATES[answer.status] ?? seen.state;
   if (answer.passExpiresAt) seen.endsAt = Date.parse(answer.passExpiresAt);
-  if (state === 'admitted' && seen.endsAt <= now()) { // it is over, may be slept through; the queue has yet to notice
+  if (state === 'admitted' && seen.endsAt <= now()) { // the turn is over, but the queue has not ended it yet
     enterState('expired');
     return null;
   }
   if (answer.eventInfo) showMessage(answer.eventInfo.message);
-  if (answer.position) takePosition(answer);
+  if (answer.position) showPositionAndEstimate(answer);
   enterState(state);
   everySecond();
   return answer.nextPoll ?? (state === 'admitted' ? 20 : 10);
 }
 
-function takePosition({ position, estimatedWaitRange }) {
+function showPositionAndEstimate({ position, estimatedWaitRange }) {
   seen.position = Math.min(seen.position, position);
   showPosition();
   showEstimate(estimatedWaitRange);
 }
 
-// The organizer may have moved the opening.
-async function learnOpening() {
+// The organizer may have changed the opening time.
+async function readOpening() {
   const { opensAt } = await api('GET', `/api/events/${eventId}`);
   if (!opensAt || Date.parse(opensAt) === seen.opensAt) return;
   seen.opensAt = Date.parse(opensAt);
@@ -221,26 +210,26 @@ async function learnOpening() {
   everySecond();
 }
 
-// A ticket that came by the socket knows a lower position than the cookie's does: the server takes it over.
-async function askStatus() {
-  const ticket = seen.untold;
+// A ticket from the socket has a lower position than that of the cookie; sent along, it replaces it.
+async function readStatus() {
+  const ticket = seen.newerTicket;
   try {
-    const answer = await api('GET', api_path('status'), { headers: ticket ? { 'X-Tiketi-Ticket': ticket } : {} });
-    if (seen.untold === ticket) seen.untold = undefined;
+    const answer = await api('GET', apiPath('status'), { headers: ticket ? { 'X-Tiketi-Ticket': ticket } : {} });
+    if (seen.newerTicket === ticket) seen.newerTicket = undefined;
     return answer;
   } catch (error) {
     if (!ticket || (error.status !== 401 && error.status !== 403)) throw error;
-    seen.untold = undefined; // no longer his: the keys were changed, or the cookie that says who he is
-    return askStatus();
+    seen.newerTicket = undefined; // it no longer holds: the signing keys or the buyer's identity changed
+    return readStatus();
   }
 }
 
 async function poll() {
   try {
-    if (seen.state === 'scheduled') await learnOpening();
-    if (!PLACELESS.has(seen.state)) return take(await askStatus());
-    await api('POST', api_path('check'));
-    location.replace(location.pathname); // the page as it is now
+    if (seen.state === 'scheduled') await readOpening();
+    if (!PLACELESS.has(seen.state)) return showAnswer(await readStatus());
+    await api('POST', apiPath('check'));
+    location.replace(location.pathname); // the server writes the page with the new place
     return null;
   } catch (error) {
     const state = error instanceof ApiError && PROBLEMS[error.code];
@@ -250,11 +239,12 @@ async function poll() {
   }
 }
 
-const NEWS = {
+// By the name of a socket message.
+const HANDLERS = {
   'queue-position': (payload) => {
-    if (payload.ticket) seen.ticket = seen.untold = payload.ticket;
-    takePosition(payload);
-    if (seen.state === 'restoring') live.ask();
+    if (payload.ticket) seen.ticket = seen.newerTicket = payload.ticket;
+    showPositionAndEstimate(payload);
+    if (seen.state === 'restoring') live.pollNow();
   },
   'queue-entry-allowed': (payload) => {
     seen.endsAt = Date.parse(payload.passExpiresAt);
@@ -267,13 +257,13 @@ const NEWS = {
       return;
     }
     if (STATUSES[status] && seen.state !== 'admitted') enterState(STATUSES[status]);
-    refreshSoon();
+    pollSoon();
   },
   'queue-cleared': () => {
     setTimeout(() => location.replace(location.pathname), Math.random() * SPREAD_MS);
   },
   message: ({ text }) => showMessage(text),
-  error: ({ code }) => code !== 'draining' && live.ask(),
+  error: ({ code }) => code !== 'draining' && live.pollNow(),
 };
 
 // ---- the connection ----
@@ -286,8 +276,8 @@ function showLink(link) {
   $('lost').hidden = !broken || PLACELESS.has(seen.state);
   write('lost_title', t(link === 'lost' ? 'lost_title' : 'out_title'));
   write('lost_lead', t(link === 'lost' ? 'lost_lead' : 'out_lead'));
-  if (broken && lostSince === undefined) say('polite', t('say_lost'));
-  if (!broken && lostSince !== undefined) say('polite', t('say_back'));
+  if (broken && lostSince === undefined) say(t('say_lost'));
+  if (!broken && lostSince !== undefined) say(t('say_back'));
   lostSince = broken ? (lostSince ?? performance.now()) : undefined;
   showFreshness();
 }
@@ -296,16 +286,16 @@ function showLink(link) {
 
 async function leave() {
   try {
-    await api('POST', api_path('leave'));
+    await api('POST', apiPath('leave'));
   } catch {
-    location.assign($('leave').href); // the page that needs no script says what is wrong
+    location.assign($('leave').href); // the page that works without a script shows the problem
     return;
   }
   tabs?.postMessage('left');
-  left();
+  showLeft();
 }
 
-function left() {
+function showLeft() {
   seen.left = true;
   history.replaceState(null, '', `${location.pathname}?left=1`);
   enterState('left');
@@ -314,19 +304,19 @@ function left() {
 function offerLeaving() {
   const dialog = $('leave_dialog');
   $('leave').addEventListener('click', (click) => {
-    if (!dialog.showModal) return; // then the page that asks
+    if (!dialog.showModal) return; // no dialogs in this browser: the link leads to a page that asks
     click.preventDefault();
     dialog.returnValue = '';
     dialog.showModal();
   });
   dialog.addEventListener('close', () => dialog.returnValue === 'yes' && leave());
-  tabs?.addEventListener('message', ({ data }) => data === 'left' && !FINAL.has(seen.state) && left());
+  tabs?.addEventListener('message', ({ data }) => data === 'left' && !FINAL.has(seen.state) && showLeft());
 }
 
-// ---- begin ----
+// ---- start ----
 
 async function start() {
-  begin(Number(document.body.dataset.now));
+  startClock(Number(document.body.dataset.now));
   await load(assets);
   for (const time of document.querySelectorAll('main time')) time.textContent = dateTime(Date.parse(time.dateTime));
   if (/[?&](lang|join)=/.test(location.search)) history.replaceState(null, '', location.pathname);
@@ -336,18 +326,18 @@ async function start() {
     quietMs: Math.max(QUIET_MS, Number(interval)),
     onMessage: (event, payload) => {
       updatedAt = performance.now();
-      NEWS[event]?.(payload);
+      HANDLERS[event]?.(payload);
       showFreshness();
     },
   });
   if (!PLACELESS.has(seen.state)) {
-    take(JSON.parse(json));
+    showAnswer(JSON.parse(json));
     offerLeaving();
-    offerNotices({ denied: () => ($('popup_denied').hidden = false) });
+    offerNotices({ onDenied: () => ($('popup_denied').hidden = false) });
     setInterval(everySecond, 1000);
   }
   if (!FINAL.has(seen.state)) live.start();
 }
 
-// Without its words this page is what the server wrote: then that is asked for again now and then.
+// Without its messages this script cannot write; then the page is loaded again from time to time.
 start().catch(() => setTimeout(() => location.reload(), 5000 + Math.random() * 10000));

@@ -41,7 +41,8 @@ static void present_json(struct api_call *call, unsigned code, const char *json,
             any |= add_row(&page, json_array_at(list, i), &rows);
     }
     json_free(list);
-    api_page_set(&page, "state", code < 400 ? "home" : "unavailable");
+    api_page_set(&page, "lead",
+                 message(page.language, code < 400 ? "home_empty" : "home_unavailable"));
     if (any)
         api_page_set_buf(&page, "events", &rows);
     else

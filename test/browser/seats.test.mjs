@@ -53,22 +53,22 @@ test('a newer map changes what changed; that of another hall is another hall', (
   assert.equal(seats.update(pack({ ...hall(['A', '1', '.....']), version: 10 })), null);
 });
 
-test('what is noted holds against an older map, and no longer than it is told to', () => {
+test('seats marked as taken stay so against an older map, until they are released', () => {
   const seats = made(['A', '1', '....']);
-  seats.note([0, 1, 2]);
+  seats.markTaken([0, 1, 2]);
   assert.equal(seats.free, 1);
   assert.deepEqual(seats.update(pack({ ...hall(['A', '1', 'x...']), version: 8 })), [0], 'one is in the map by now');
   assert.deepEqual([...seats.status], [SOLD, HELD, HELD, FREE]);
   assert.deepEqual(seats.apply({ from: 8, version: 9, seats: [{ id: seats.id(1), status: 'available' }] }), [1], 'a change is news');
-  assert.deepEqual(seats.settle([0, 1, 2]), [2], 'taken and given back between two maps');
+  assert.deepEqual(seats.releaseUnconfirmed([0, 1, 2]), [2], 'taken and given back between two maps');
   assert.deepEqual([...seats.status], [SOLD, FREE, FREE, FREE]);
   assert.equal(seats.free, 3);
-  assert.deepEqual(seats.settle([0, 1, 2]), []);
+  assert.deepEqual(seats.releaseUnconfirmed([0, 1, 2]), []);
 });
 
 test('the next best: as many, together, near by; his own count as free', () => {
   const seats = made(['A', '1', '..........'], ['A', '2', 'xxx..xxxxx'], ['B', '1', '..........']);
-  const taken = (i) => seats.note([i]);
+  const taken = (i) => seats.markTaken([i]);
   taken(4);
   assert.deepEqual(nextBest(seats, [4, 5]), [5, 6], 'in the row, one on');
   for (const i of [2, 7]) taken(i);
