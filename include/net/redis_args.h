@@ -39,7 +39,8 @@ struct redis_script {
     const char *name; /* of its file, for messages */
     const char *body; /* NUL-terminated */
     size_t len;
-    char sha[41]; /* lower-case hex, by which EVALSHA names it */
+    unsigned shared_lines; /* of the body, before the script's own: for messages */
+    char sha[41];          /* lower-case hex, by which EVALSHA names it */
 };
 
 /* Fills `script`, computing its SHA-1. Borrows `name` and `body` for the life of the process. */

@@ -144,6 +144,24 @@ static bool op_retry(struct redis *redis, struct op *op)
     return true;
 }
 
+/* Logs an error that Redis replied. A script's error names a line of the text that Redis was given: the log names
+ * the line of its file. */
+static void log_error_reply(const struct redis_script *script, const char *text)
+{
+    static const char mark[] = "user_script:";
+    const char *at = script ? strstr(text, mark) : NULL;
+    if (!at) {
+        log_warn("redis error reply", LOG_TEXT("error", text));
+        return;
+    }
+    const unsigned long line = strtoul(at + strlen(mark), NULL, 10);
+    const bool shared = line <= script->shared_lines;
+    char place[64];
+    snprintf(place, sizeof(place), "lua/%s.lua:%lu", shared ? "shared" : script->name,
+             shared ? line : line - script->shared_lines);
+    log_warn("redis error reply", LOG_TEXT("error", text), LOG_TEXT("script", place));
+}
+
 static void on_redis_reply(void *arg, const struct redis_reply *reply)
 {
     struct redis *redis = arg;
@@ -166,7 +184,7 @@ static void on_redis_reply(void *arg, const struct redis_reply *reply)
         return;
     }
     const struct server_error *server_error = server_error_find(text);
-    log_warn("redis error reply", LOG_TEXT("error", text));
+    log_error_reply(op->script, text);
     if (server_error && server_error->drop) {
         redis_link_fail(redis->link, text); /* ends this operation with the others */
         return;

@@ -175,6 +175,7 @@ void redis_script_init(struct redis_script *script, const char *name, const char
     script->name = name;
     script->body = body;
     script->len = len;
+    script->shared_lines = 0;
     for (size_t i = 0; i < 5; i++)
         snprintf(script->sha + 8 * i, 9, "%08x", state[i]);
 }

@@ -59,13 +59,24 @@ static bool replace(const char *dir, const struct embed *embed, struct buf *out)
     const char *end = strstr(embed->data, SHARED_END);
     buf_init(out, FILE_MAX);
     if (end)
-        buf_add(out, embed->data, (size_t)(end - embed->data) + strlen(SHARED_END));
+        buf_add(out, embed->data, (size_t)(end - embed->data) + strlen(SHARED_END "\n"));
     char part[4096];
     for (size_t n; (n = fread(part, 1, sizeof(part), file)) > 0;)
         buf_add(out, part, n);
     (void)fclose(file);
     log_warn("a script was replaced for a test", LOG_TEXT("path", path));
     return buf_status(out) == ST_OK;
+}
+
+/* How many lines come before the script's own: src/embed.sh puts shared.lua and an empty line there. */
+static unsigned shared_lines(const char *body)
+{
+    const char *end = strstr(body, SHARED_END "\n");
+    unsigned lines = 0;
+    if (end)
+        for (const char *at = body; at <= end + strlen(SHARED_END); at++)
+            lines += *at == '\n';
+    return lines;
 }
 
 void queue_scripts_init(bool test_hooks)
@@ -79,6 +90,7 @@ void queue_scripts_init(bool test_hooks)
             redis_script_init(&scripts[i], embed->name, replaced[i].data, replaced[i].len);
         else
             redis_script_init(&scripts[i], embed->name, embed->data, embed->len);
+        scripts[i].shared_lines = shared_lines(scripts[i].body);
         list[i] = &scripts[i];
     }
 }

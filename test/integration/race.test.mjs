@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
-import { Organizer, Postgres, Redis, ROOT, Server, jwt } from '../fixtures/index.mjs';
+import { Client, Organizer, Postgres, Redis, ROOT, Server, jwt, waitUntil } from '../fixtures/index.mjs';
 
 const RACERS = 1000;
 const SLOTS = 100;
@@ -102,4 +102,16 @@ test('a mutant join that checks first and adds afterwards is caught by the same 
   }
   assert.ok(top > SLOTS, `the mutant was not caught: at most ${top} inside`);
   await Promise.all(servers.map((server) => server.stop()));
+});
+
+test('when a script fails, the log names its file and line', async () => {
+  const [server, other] = await pods({ TIKETI_LUA_DIR: `${ROOT}/test/lua/broken` });
+  const event = await new Organizer(server).sale({ threshold: 0 });
+  const buyer = new Client(server, { sub: 'b' });
+  await buyer.check(event.id);
+  assert.equal((await buyer.leave(event.id)).status, 500);
+  const entry = await waitUntil(() => server.logs.find(({ message }) => message === 'redis error reply'), 15000, 'the log');
+  assert.match(entry.error, /user_script:\d+: .*nowhere/);
+  assert.equal(entry.script, 'lua/leave.lua:9');
+  await Promise.all([server.stop(), other.stop()]);
 });

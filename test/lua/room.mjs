@@ -9,15 +9,32 @@
 
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
+import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const folder = fileURLToPath(new URL('../../lua/', import.meta.url));
 
-function load(name, override) {
+// The text of a script as Redis is given it. override: a folder whose scripts stand in for those of the same name.
+export function load(name, override) {
   const own = override && `${override}/${name}.lua`;
   const path = own && existsSync(own) ? own : `${folder}/${name}.lua`;
-  const body = `${readFileSync(`${folder}/shared.lua`, 'utf8')}\n${readFileSync(path, 'utf8')}`;
-  return { body, sha: createHash('sha1').update(body).digest('hex') };
+  const shared = `${readFileSync(`${folder}/shared.lua`, 'utf8')}\n`;
+  const body = `${shared}${readFileSync(path, 'utf8')}`;
+  return { name, path: relative('', path), body, sharedLines: shared.split('\n').length - 1, sha: createHash('sha1').update(body).digest('hex') };
+}
+
+// Runs a script that load() has read; tail: the number of keys, the keys and the arguments. Redis names a line of
+// the text it was given; the error that is thrown names the line of the file.
+export async function call(client, script, tail) {
+  try {
+    return await client.call('EVALSHA', script.sha, ...tail).catch((error) => {
+      if (!error.message.startsWith('NOSCRIPT')) throw error;
+      return client.call('EVAL', script.body, ...tail);
+    });
+  } catch (error) {
+    throw new Error(error.message.replace(/@?user_script:(\d+)/g, (_, line) => (
+      line <= script.sharedLines ? `lua/shared.lua:${line}` : `${script.path}:${line - script.sharedLines}`)), { cause: error });
+  }
 }
 
 export const KEYS = ['config', 'queue', 'queue:seen', 'parked', 'active', 'active:seen', 'active:since',
@@ -41,12 +58,7 @@ export class Room {
   async run(name, ...args) {
     const script = (this.scripts[name] ??= load(name, this.folder));
     const tail = [KEYS.length, ...KEYS.map((key) => this.key(key)), ...args.map(String)];
-    try {
-      return await this.client.call('EVALSHA', script.sha, ...tail);
-    } catch (error) {
-      if (!String(error).includes('NOSCRIPT')) throw error;
-      return await this.client.call('EVAL', script.body, ...tail);
-    }
+    return call(this.client, script, tail);
   }
 
   // The numbers, and what follows them cut into rows of `width` under `rows`.

@@ -8,9 +8,9 @@ import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Redis } from '../fixtures/index.mjs';
-import { KEYS, Room, replay } from './room.mjs';
+import { KEYS, Room, call, load, replay } from './room.mjs';
 
-const folder = fileURLToPath(new URL('../../lua', import.meta.url));
+const file = (path) => fileURLToPath(new URL(path, import.meta.url));
 let redis;
 let count = 0;
 
@@ -48,7 +48,7 @@ test('without a config every script but lease changes nothing', async () => {
   const room = await make(false);
   const before_ = await redis.client.keys(`*{${room.id}}`);
   for (const call of [
-    room.join(['u:1']), room.seen(['u:1']), room.leave(['u:1']), room.promote(), room.clear(2),
+    room.join(['u:1']), room.leave(['u:1']), room.leave(['u:1']), room.promote(), room.clear(2),
     room.consumed([['u:1', 5]]), room.index(), room.free(1, 1), room.log(),
   ]) {
     assert.equal((await call).code, 'NOCONFIG');
@@ -390,6 +390,18 @@ test('surge: on above, off below 80 %, the highest that applies', async () => {
   await room.configure({ threshold: 1 });
   assert.equal((await room.seen(['u:0'])).threshold, 1);
   await honest(room);
+});
+
+test('the error of a script names the line of its own file, or of lua/shared.lua', async () => {
+  const room = new Room(redis.client, `e${++count}`, { scripts: file('broken') });
+  await room.configure();
+  await assert.rejects(room.leave(['u:1']), /test\/lua\/broken\/leave\.lua:9: .*nowhere/);
+  await redis.client.set(room.key('seq'), 'no number');
+  await redis.client.del(room.key('queue'));
+  await redis.client.set(room.key('queue'), 'no sorted set');
+  const error = await room.join(['u:1']).catch((thrown) => thrown);
+  const [, line] = /lua\/shared\.lua:(\d+)/.exec(error.message) ?? assert.fail(error.message);
+  assert.match(readFileSync(file('../../lua/shared.lua'), 'utf8').split('\n')[line - 1], /call\(/);
 });
 
 // ---- seats ----
@@ -984,8 +996,8 @@ test('every script uses the keys it is given and no other', async () => {
 
 test('seats: the newest map stays, one asker a second, forgotten after a minute', async () => {
   const key = `seats:{hall${++count}}`;
-  const body = `${readFileSync(`${folder}/shared.lua`, 'utf8')}\n${readFileSync(`${folder}/seats.lua`, 'utf8')}`;
-  const run = (...args) => redis.client.call('EVAL', body, 1, key, ...args.map(String));
+  const script = load('seats');
+  const run = (...args) => call(redis.client, script, [1, key, ...args.map(String)]);
   const older = (ms) => redis.client.hset(key, 'at', Date.now() - ms);
   assert.deepEqual(await run('get', -1), [-1, 0, '']);
   assert.deepEqual(await run('true', 7), [-1, 0, ''], 'nothing to be true');
