@@ -12,6 +12,7 @@
  */
 #include "api/api_internal.h"
 
+#include "auth/identity.h"
 #include "auth/ticket_memo.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -175,24 +176,19 @@ static enum status identify_user(struct api_call *call)
     const char *header = http_req_header(call->req, "Authorization");
     if (header == NULL)
         return ST_NOT_FOUND;
-    if (strncasecmp(header, "Bearer ", 7) != 0)
+    const char *jwt = identity_bearer(header);
+    if (!jwt)
         return ST_UNAUTHORIZED;
-    const char *jwt = header + 7;
-    const enum status st =
-        token_read_user(call->api->keys, jwt, strlen(jwt), clock_wall_ms(), &call->user);
-    if (st != ST_OK)
-        return st;
-    call->has_user = true;
-    call->buyer[0] = 'u';
-    call->buyer[1] = ':';
-    memcpy(call->buyer + 2, call->user.sub, strlen(call->user.sub) + 1);
-    return ST_OK;
+    const enum status st = identity_read_user(call->api->keys, jwt, strlen(jwt), clock_wall_ms(),
+                                              &call->user, call->buyer);
+    call->has_user = st == ST_OK;
+    return st;
 }
 
 static void identify_guest(struct api_call *call)
 {
     size_t len;
-    const char *cookie = http_req_cookie(call->req, API_GUEST_COOKIE, &len);
+    const char *cookie = http_req_cookie(call->req, IDENTITY_GUEST_COOKIE, &len);
     call->guest = true;
     if (cookie != NULL && token_read_guest(cookie, len, call->buyer, &call->guest_day))
         return;
@@ -200,20 +196,13 @@ static void identify_guest(struct api_call *call)
     call->new_guest = true;
 }
 
-/* A page of another site must not spend a guest's cookie. */
+/* A page of another site must not act with a guest's cookie. */
 static bool foreign_origin(const struct api_call *call)
 {
     const char *origin = http_req_header(call->req, "Origin");
-    if (origin == NULL || strcmp(http_req_method(call->req), "GET") == 0)
-        return false;
-    const char *allowed = call->api->config->allowed_origins;
-    const char *host = http_req_header(call->req, "Host");
-    const char *named = strstr(origin, "://");
-    const bool plain = host != NULL && named != NULL;
-    if (allowed != NULL) /* our own pages need not be on the list */
-        return !client_ip_origin_listed(allowed, origin) &&
-               !(plain && strcasecmp(named + 3, host) == 0);
-    return !plain || !client_ip_same_host(named + 3, host);
+    return origin && strcmp(http_req_method(call->req), "GET") != 0 &&
+           !identity_origin_allowed(call->api->config->allowed_origins, origin,
+                                    http_req_header(call->req, "Host"));
 }
 
 /* False: answered. */

@@ -8,6 +8,7 @@
  */
 #include "api/api_internal.h"
 
+#include "auth/identity.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -85,7 +86,7 @@ static void give_guest_cookie(struct api_call *call)
     if (call->guest_day == today)
         return;
     token_write_guest(call->buyer, today, cookie);
-    api_set_cookie(call, API_GUEST_COOKIE, "", cookie, GUEST_COOKIE_S);
+    api_set_cookie(call, IDENTITY_GUEST_COOKIE, "", cookie, GUEST_COOKIE_S);
 }
 
 /* The request's id goes with what went wrong, for whoever looks for it in the logs. An answer to a

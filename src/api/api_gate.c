@@ -9,6 +9,7 @@
  */
 #include "api/api_internal.h"
 
+#include "auth/identity.h"
 #include "base/clock.h"
 
 #include <stdio.h>
@@ -68,27 +69,13 @@ static void gate_checked(void *arg, enum status status, const struct queue_place
         api_problem(call, 401, "not-admitted", "Not inside: take a place in the queue.", NULL);
 }
 
-/* The pass of the request, from header or cookie; NULL when there is none. */
-static const char *sent_pass(struct api_call *call, size_t *ret_len, bool *ret_header)
-{
-    const char *text = http_req_header(call->req, "X-Tiketi-Pass");
-    char name[EVENT_ID_MAX + 32];
-    *ret_header = text != NULL;
-    if (text != NULL) {
-        *ret_len = strlen(text);
-        return text;
-    }
-    (void)snprintf(name, sizeof(name), "tiketi_pass_%s", call->param);
-    return http_req_cookie(call->req, name, ret_len);
-}
-
 /* False: the pass does not hold, or is somebody else's than the one logged in. */
 static bool take_pass(struct api_call *call, const char *text, size_t len, bool in_header)
 {
     struct gate *gate = call->state;
+    const struct identity_proof sent = {.text = text, .len = len, .event = call->param};
     struct pass pass;
-    if (pass_read(call->api->keys, text, len, clock_wall_ms(), &pass) != ST_OK ||
-        strcmp(pass.event, call->param) != 0)
+    if (identity_read_pass(call->api->keys, &sent, clock_wall_ms(), &pass) != ST_OK)
         return false;
     const bool own = strcmp(pass.buyer, call->buyer) == 0;
     if (call->has_user && !own)
@@ -104,7 +91,8 @@ static enum status gate_start(struct api_call *call)
 {
     size_t len;
     bool in_header;
-    const char *text = sent_pass(call, &len, &in_header);
+    const char *text =
+        api_sent_proof(call, "X-Tiketi-Pass", IDENTITY_PASS_COOKIE, call->param, &len, &in_header);
     const bool stranger = call->new_guest;
     call->state = http_req_alloc(call->req, sizeof(struct gate));
     const bool taken = text != NULL && take_pass(call, text, len, in_header);

@@ -19,8 +19,6 @@
 #include "queue/presence.h"
 #include "selling/reservation.h"
 
-#define API_GUEST_COOKIE "tiketi_guest"
-
 struct api_call;
 struct client_ip;
 struct logos;
@@ -288,6 +286,10 @@ bool api_read_page(struct api_call *call, int64_t most, int64_t *ret_limit,
 
 /* ---- ticket and pass: api_proof.c ---- */
 
+/* The text of a proof from its header, else from the cookie "<prefix><event>"; NULL: none was sent. Lives as
+ * long as the request. */
+const char *api_sent_proof(struct api_call *call, const char *header, const char *prefix,
+                           const char *event, size_t *ret_len, bool *ret_header);
 /* Ticket and pass from header or cookie into call->proof: ST_OK also with none; ST_DENIED when one in a header
  * is of another buyer or event; ST_UNAUTHORIZED when one in a header is not valid. */
 MUST_CHECK enum status api_read_proof(struct api_call *call, const char *event);

@@ -14,6 +14,7 @@
  */
 #include "api/api_internal.h"
 
+#include "auth/identity.h"
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "base/prefetch.h"
@@ -161,7 +162,7 @@ static void take_ticket(struct api_call *call, struct api_turn *turn, uint64_t e
     buf_reset(text);
     if (api_write_ticket(call, call->param, turn->place, epoch, lowest, text) != ST_OK)
         return;
-    api_set_cookie(call, "tiketi_ticket_", call->param, buf_str(text), TICKET_COOKIE_S);
+    api_set_cookie(call, IDENTITY_TICKET_COOKIE, call->param, buf_str(text), TICKET_COOKIE_S);
     turn->ticket = buf_str(text);
     turn->ticket_len = text->len;
 }
@@ -174,7 +175,7 @@ static void take_pass(struct api_call *call, struct api_turn *turn, const struct
     if (api_write_pass(call, turn->event, place, epoch, text, &turn->pass_expires_ms) != ST_OK)
         return;
     const int64_t left_s = (turn->pass_expires_ms - clock_wall_ms()) / 1000;
-    api_set_cookie(call, "tiketi_pass_", call->param, buf_str(text), left_s > 1 ? left_s : 1);
+    api_set_cookie(call, IDENTITY_PASS_COOKIE, call->param, buf_str(text), left_s > 1 ? left_s : 1);
     turn->pass = buf_str(text);
     turn->pass_len = text->len;
 }
@@ -319,8 +320,8 @@ static void visit_joined(void *arg, enum status status, const struct queue_place
     }
     if (visit->kind == VISIT_LEAVE) {
         presence_drop(api->presence, call->param, call->buyer);
-        api_set_cookie(call, "tiketi_ticket_", call->param, NULL, 0);
-        api_set_cookie(call, "tiketi_pass_", call->param, NULL, 0);
+        api_set_cookie(call, IDENTITY_TICKET_COOKIE, call->param, NULL, 0);
+        api_set_cookie(call, IDENTITY_PASS_COOKIE, call->param, NULL, 0);
         answer_status(call, place->state == QUEUE_GONE ? TURN_NOT_IN_QUEUE : TURN_LEFT);
         return;
     }

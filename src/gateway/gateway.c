@@ -15,10 +15,11 @@
  */
 #include "gateway/gateway_internal.h"
 
+#include "auth/identity.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "net/client_ip.h"
+#include "net/http_text.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -32,7 +33,6 @@
 #define HEARTBEATS_MIN   2           /* in the time after which a buyer counts as silent */
 #define PUSH_MAX         (64 * 1024) /* one message to a socket */
 #define CHANNEL_MAX      (8 << 20)   /* one message of the channel: 500 entries with reservations */
-#define GUEST_COOKIE     "tiketi_guest="
 
 /* Close codes of RFC 6455. */
 enum { CLOSE_AWAY = 1001, CLOSE_POLICY = 1008 };
@@ -48,40 +48,24 @@ uint32_t gateway_random(struct gateway *gateway)
 
 /* ---- handshake ---- */
 
-static bool origin_allowed(const struct config *config, const char *origin, const char *host)
+static void take_guest(struct subscriber *subscriber, const char *cookies)
 {
-    if (!*origin)
-        return true;
-    if (config->allowed_origins)
-        return client_ip_origin_listed(config->allowed_origins, origin);
-    const char *named = strstr(origin, "://");
-    if (!named)
-        return false; /* "null": a sandboxed page */
-    return client_ip_same_host(named + 3, host);
-}
-
-static void take_guest(struct subscriber *subscriber, const char *cookie)
-{
-    for (const char *at = cookie; at && *at; at = strchr(at, ';')) {
-        char id[GUEST_ID_LEN + 1];
-        int64_t day;
-        at += strspn(at, "; ");
-        if (strncmp(at, GUEST_COOKIE, strlen(GUEST_COOKIE)) != 0)
-            continue;
-        const char *value = at + strlen(GUEST_COOKIE);
-        if (!token_read_guest(value, strcspn(value, "; "), id, &day))
-            continue;
-        subscriber_set_buyer(subscriber, id);
-        subscriber->flags |= FLAG_GUEST;
+    char id[GUEST_ID_LEN + 1];
+    int64_t day;
+    size_t len;
+    const char *value = cookies ? http_cookie_find(cookies, IDENTITY_GUEST_COOKIE, &len) : NULL;
+    if (!value || !token_read_guest(value, len, id, &day))
         return;
-    }
+    subscriber_set_buyer(subscriber, id);
+    subscriber->flags |= FLAG_GUEST;
 }
 
 static bool on_open(void *arg, struct ws_conn *conn, const struct ws_handshake *handshake)
 {
     struct gateway *gateway = arg;
     if (gateway->draining ||
-        !origin_allowed(gateway->opts.config, handshake->origin, handshake->host))
+        !identity_origin_allowed(gateway->opts.config->allowed_origins,
+                                 *handshake->origin ? handshake->origin : NULL, handshake->host))
         return false;
     struct subscriber *subscriber = ws_conn_user(conn);
     subscriber->conn = conn;

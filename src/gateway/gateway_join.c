@@ -15,6 +15,7 @@
  */
 #include "gateway/gateway_internal.h"
 
+#include "auth/identity.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -81,9 +82,11 @@ static struct queue_proof proof_of(const struct subscriber *subscriber)
                                 .ticket_epoch = subscriber->epoch};
     const struct gateway *gateway = subscriber->audience->gateway;
     const struct event *event = catalog_event(gateway->opts.catalog, subscriber->audience->id);
-    int64_t life_ms = event && event->session_limit_ms > 0 ? event->session_limit_ms
-                                                           : gateway->opts.config->pass_ttl_ms;
-    if (subscriber->since_ms && subscriber->since_ms + life_ms > clock_wall_ms()) {
+    const struct identity_admission admission = {.since_ms = subscriber->since_ms,
+                                                 .session_limit_ms =
+                                                     event ? event->session_limit_ms : 0,
+                                                 .pass_ttl_ms = gateway->opts.config->pass_ttl_ms};
+    if (subscriber->since_ms && identity_admission_lasts(&admission, clock_wall_ms())) {
         proof.pass_place = subscriber->place;
         proof.pass_epoch = subscriber->epoch;
         proof.pass_since_ms = subscriber->since_ms;
@@ -366,9 +369,8 @@ static bool identify(struct gateway *gateway, struct subscriber *subscriber, con
 {
     struct user user;
     if (token && *token &&
-        token_read_user(gateway->opts.keys, token, strlen(token), clock_wall_ms(), &user) ==
-            ST_OK) {
-        (void)snprintf(ret_buyer, BUYER_ID_MAX + 1, "u:%s", user.sub);
+        identity_read_user(gateway->opts.keys, token, strlen(token), clock_wall_ms(), &user,
+                           ret_buyer) == ST_OK) {
         *ret_guest = false;
         return true;
     }
@@ -389,14 +391,17 @@ static bool read_ticket(struct gateway *gateway, struct subscriber *subscriber, 
 {
     if (text && !*text)
         return true;
-    if (!text || ticket_read(gateway->opts.keys, text, strlen(text), ret_ticket) != ST_OK) {
-        subscriber_send_error(gateway, subscriber, "unauthorized", "The ticket is not valid.");
-        return false;
-    }
-    if (strcmp(ret_ticket->event, event) == 0 && strcmp(ret_ticket->buyer, buyer) == 0)
+    const struct identity_proof proof = {
+        .text = text, .len = text ? strlen(text) : 0, .event = event, .buyer = buyer};
+    const enum status st =
+        text ? identity_read_ticket(gateway->opts.keys, NULL, &proof, ret_ticket) : ST_UNAUTHORIZED;
+    if (st == ST_OK)
         return true;
-    subscriber_send_error(gateway, subscriber, "not-yours",
-                          "The ticket is of another buyer or event.");
+    if (st == ST_DENIED)
+        subscriber_send_error(gateway, subscriber, "not-yours",
+                              "The ticket is of another buyer or event.");
+    else
+        subscriber_send_error(gateway, subscriber, "unauthorized", "The ticket is not valid.");
     return false;
 }
 

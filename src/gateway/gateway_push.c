@@ -13,6 +13,7 @@
  */
 #include "gateway/gateway_internal.h"
 
+#include "auth/identity.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -152,14 +153,13 @@ static void write_estimate(struct buf *text, const struct wait_estimate *wait)
 /* The ticket carries the lowest position shown, so that a reload shows no higher one. */
 static void write_ticket(struct gateway *gateway, struct subscriber *subscriber, struct buf *text)
 {
-    struct ticket ticket;
-    ticket.place = subscriber->place;
-    ticket.epoch = subscriber->epoch;
-    ticket.lowest = subscriber->lowest;
-    memcpy(ticket.event, subscriber->audience->id, strlen(subscriber->audience->id) + 1);
-    memcpy(ticket.buyer, subscriber->buyer, strlen(subscriber->buyer) + 1);
+    const struct identity_place place = {.event = subscriber->audience->id,
+                                         .buyer = subscriber->buyer,
+                                         .place = subscriber->place,
+                                         .epoch = subscriber->epoch};
     buf_reset(&gateway->token);
-    if (ticket_sign(gateway->opts.keys, &ticket, &gateway->token) == ST_OK)
+    if (identity_write_ticket(gateway->opts.keys, NULL, &place, subscriber->lowest,
+                              &gateway->token) == ST_OK)
         add_member(text, "ticket", buf_str(&gateway->token));
 }
 
@@ -306,22 +306,22 @@ static enum status write_pass(struct audience *audience, const char *buyer,
 {
     struct gateway *gateway = audience->gateway;
     const struct event *event = catalog_event(gateway->opts.catalog, audience->id);
-    int64_t expires_ms = clock_wall_ms() + gateway->opts.config->pass_ttl_ms;
-    if (event && event->session_limit_ms > 0 &&
-        admission->since_ms + event->session_limit_ms < expires_ms)
-        expires_ms = admission->since_ms + event->session_limit_ms;
-    struct pass pass = {.place = admission->place,
-                        .epoch = admission->epoch,
-                        .iat_s = admission->since_ms / 1000,
-                        .exp_s = expires_ms / 1000};
-    (void)snprintf(pass.event, sizeof(pass.event), "%s", audience->id);
-    (void)snprintf(pass.buyer, sizeof(pass.buyer), "%s", buyer);
+    const struct identity_place place = {.event = audience->id,
+                                         .buyer = buyer,
+                                         .place = admission->place,
+                                         .epoch = admission->epoch};
+    const struct identity_admission lasts = {.since_ms = admission->since_ms,
+                                             .session_limit_ms =
+                                                 event ? event->session_limit_ms : 0,
+                                             .pass_ttl_ms = gateway->opts.config->pass_ttl_ms};
+    int64_t expires_ms;
     buf_reset(&gateway->token);
-    enum status st = pass_sign(gateway->opts.keys, &pass, &gateway->token);
+    enum status st = identity_write_pass(gateway->opts.keys, &place, &lasts, clock_wall_ms(),
+                                         &gateway->token, &expires_ms);
     if (st != ST_OK)
         return st;
     char until[CLOCK_RFC3339_SIZE];
-    clock_format_rfc3339(pass.exp_s * 1000, until);
+    clock_format_rfc3339(expires_ms, until);
     add_member(text, "pass", buf_str(&gateway->token));
     add_member(text, "passExpiresAt", until);
     return ST_OK;
