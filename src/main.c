@@ -16,7 +16,7 @@
 #include "base/memory.h"
 #include "base/process.h"
 #include "base/program.h"
-#include "net/db.h"
+#include "net/db_migrate.h"
 #include "queue/queue.h"
 #include "queue/reference.h"
 #include "worker.h"

@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * db: PostgreSQL: a small pool of connections on one loop, a deadline for every query, reconnects
- * with jittered back-off.
+ * db: PostgreSQL: a small pool of connections on one loop, a deadline for every query, reconnects with
+ * jittered back-off.
  *
- * Why this way: a query goes to a free connection; when the pool cannot grow, behind others (libpq's
- * pipeline): to where the fewest are, but never behind one that has been running for long, nor
- * behind or before one with a limit of its own: those wait in line. A deadline counts from the
- * call. At the deadline a query is given up by closing its connection: PQcancel would block, and
- * statement_timeout stops the server too. Whatever else is under way on that connection ends with
- * it, unknown; so as much as must be is put behind others, and not more.
- * A connection without work is asked every second whether it is still there: a server that hangs,
- * or a host that is gone, says nothing by itself.
- * Called by: domain and role files, on the loop's thread.
+ * Why this way: a query goes to an idle connection. When there is none and the pool cannot grow, it goes
+ * behind others (libpq's pipeline), where the fewest are in flight; but not behind one that has run for
+ * STALL_MS, and a query with a time limit of its own shares a connection with none. The rest wait in line.
+ * A deadline counts from the call. A query that reaches it is given up by closing its connection:
+ * PQcancel would block, and statement_timeout stops the server. Whatever else is in flight on that
+ * connection ends with it, outcome unknown; so no more queries share a connection than must.
+ * A connection without work is probed every second: a server that hangs, or a host that is gone, does
+ * not announce it.
+ * Called by: queue, selling, api, the processor and crowd, on the loop's thread.
  * Owns: the connections (db_link), the queries in line, a timer for all deadlines, one for retries.
- * Invariants: user callbacks run only from done_run, which ends every entry point: so nothing below
+ * Invariants: callbacks of queries run only from done_run, which ends every entry point, so nothing below
  * them is in use when they call db_query or db_close. `db` itself lives until on_gone.
  * PostgreSQL gone: waiting queries end with ST_UNAVAILABLE, new ones are refused at once, and one
  * attempt at a time is made every 50..500 ms. Of several hosts, one that does not answer in time is
- * passed over at the next attempt: libpq itself would wait for it for ever.
+ * passed over at the next attempt: libpq itself would wait for it forever.
  *
- * A connection:  CONNECTING -> UP (-> RETIRING: takes no more);  each may end in conn_free.
- * A query:       waiting -> on a connection -> done;  back to waiting once, if nothing of it was done.
+ * A connection:  CONNECTING -> UP (-> RETIRING: takes no more queries); each may end in conn_free.
+ * A query:       waiting -> on a connection -> done; back to waiting once, if nothing of it was done.
  */
 #include "net/db.h"
 
@@ -33,17 +33,18 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/metrics.h"
+#include "net/db_endpoint.h"
 #include "net/db_link.h"
 
 #define CONNECT_TIMEOUT_MS 5000
-#define CONNECT_ANY_MS     2000 /* where there is another host to try */
-#define STALL_MS           50   /* nothing is put behind a query that has run for so long */
-#define LOOK_MS            1000 /* a connection idle for so long is asked for a sign of life */
-#define LOOK_TIMEOUT_MS    2500
+#define CONNECT_ANY_MS     2000 /* while another host remains to be tried */
+#define STALL_MS           50   /* nothing is put behind a query that has run for this long */
+#define PROBE_AFTER_MS     1000 /* of silence on an idle connection */
+#define PROBE_TIMEOUT_MS   2500
 #define BACKOFF_MIN_MS     50
 #define BACKOFF_MAX_MS     500
-#define LIVED_MS           1000  /* a connection that died younger counts as a failed attempt */
-#define SPARE_MS           60000 /* a connection above pool_min, unused for so long, is closed */
+#define STABLE_MS          1000 /* a connection that died younger counts as a failed attempt */
+#define SPARE_MS           60000 /* a connection above pool_min is closed when unused for this long */
 #define SLEEP_MS           3600000
 
 struct query {
@@ -54,10 +55,10 @@ struct query {
     uint64_t began_ns, deadline;
     int64_t timeout_ms;
     bool retried;
-    bool probe;         /* ours: a sign of life, not somebody's query */
+    bool probe;         /* our own, without a caller */
     enum status status; /* when done */
     struct db_result *result;
-    const char *params[]; /* then their texts */
+    const char *params[]; /* followed by their texts */
 };
 
 struct query_list {
@@ -72,13 +73,13 @@ struct conn {
     struct conn *next;
     struct db_link *link;
     enum conn_state state;
-    struct query_list flight; /* under way, in order */
-    uint64_t deadline;        /* of the attempt to connect */
-    uint64_t since;           /* connected */
-    uint64_t used;            /* the last query ended */
-    uint64_t heard;           /* anything came */
-    uint64_t head_at;         /* the oldest under way became that */
-    unsigned skip;            /* as db had it at the attempt to connect */
+    struct query_list in_flight; /* in order */
+    uint64_t deadline; /* of the attempt to connect; this and the next four: loop_now_ms */
+    uint64_t up_at;    /* when it connected */
+    uint64_t used_at;  /* when the last query ended */
+    uint64_t heard_at; /* when anything arrived */
+    uint64_t head_at;  /* when the oldest query in flight became the oldest */
+    unsigned skip;     /* db's, at the attempt to connect */
 };
 
 struct db {
@@ -93,11 +94,11 @@ struct db {
     struct loop_timer *retry;
     bool retry_pending;
     uint64_t backoff_ms;
-    unsigned skip; /* addresses passed over at the next attempt to connect */
+    unsigned skip; /* addresses to pass over at the next attempt */
     uint32_t random;
     struct loop_task pump;
     bool failing; /* no connection, and the last attempt failed */
-    bool lost;    /* the next connection is a reconnection */
+    bool lost;    /* the next connection counts as a reconnect */
     bool closing;
     struct loop_task gone;
     loop_cb on_closed;
@@ -140,7 +141,7 @@ static struct query *list_pop(struct query_list *list)
 
 /* ---- the end of a query ---- */
 
-/* Takes `result`. The callback runs at the end of this entry point. */
+/* Takes `result`. The callback runs at the end of the entry point. */
 static void query_finish(struct db *db, struct query *query, enum status status,
                          struct db_result *result)
 {
@@ -174,7 +175,7 @@ static void fail_waiting(struct db *db)
 
 /* ---- time ---- */
 
-/* The timer is set earlier, never later: on_timer looks what is due and sets it anew. */
+/* Makes on_timer run at `at` or before. It finds what is due by itself. */
 static void timer_need(struct db *db, uint64_t at)
 {
     if (at >= db->timer_at)
@@ -190,14 +191,6 @@ static void pump_later(struct db *db)
         loop_defer(db->loop, &db->pump);
 }
 
-static uint32_t random_below(struct db *db, uint32_t bound)
-{
-    db->random ^= db->random << 13; /* xorshift32: it only spreads reconnects */
-    db->random ^= db->random >> 17;
-    db->random ^= db->random << 5;
-    return db->random % bound;
-}
-
 static void retry_later(struct db *db)
 {
     if (db->retry_pending || db->closing)
@@ -205,9 +198,12 @@ static void retry_later(struct db *db)
     db->backoff_ms = db->backoff_ms ? db->backoff_ms * 2 : BACKOFF_MIN_MS * 2;
     if (db->backoff_ms > BACKOFF_MAX_MS)
         db->backoff_ms = BACKOFF_MAX_MS;
-    uint32_t spread = (uint32_t)(db->backoff_ms - BACKOFF_MIN_MS) + 1;
+    db->random ^= db->random << 13; /* xorshift32: it only spreads reconnects */
+    db->random ^= db->random >> 17;
+    db->random ^= db->random << 5;
+    const uint32_t spread = (uint32_t)(db->backoff_ms - BACKOFF_MIN_MS) + 1;
     db->retry_pending = true;
-    loop_timer_set(db->retry, BACKOFF_MIN_MS + random_below(db, spread));
+    loop_timer_set(db->retry, BACKOFF_MIN_MS + db->random % spread);
 }
 
 /* ---- connections ---- */
@@ -226,12 +222,13 @@ static void conn_free(struct conn *conn)
     while (*at != conn)
         at = &(*at)->next;
     *at = conn->next;
-    assert(!conn->flight.head);
+    assert(!conn->in_flight.head);
     db_link_close(conn->link);
     free(conn);
 }
 
-static void log_trouble(const char *message, const char *error)
+/* libpq's messages have several lines: the first one says it. */
+static void log_first_line(const char *message, const char *error)
 {
     char line[256];
     size_t len = strcspn(error, "\n");
@@ -241,13 +238,13 @@ static void log_trouble(const char *message, const char *error)
     log_warn(message, LOG_TEXT("error", line));
 }
 
-/* An attempt to connect came to nothing. */
+/* An attempt to connect has failed. */
 static void conn_refused(struct conn *conn, const char *error)
 {
     struct db *db = conn->db;
-    bool none = conns_in(db, CONN_UP, CONN_RETIRING) == 0;
+    const bool none = conns_in(db, CONN_UP, CONN_RETIRING) == 0;
     if (!none || !db->failing)
-        log_trouble(none ? "postgres: out of reach" : "postgres: cannot add a connection", error);
+        log_first_line(none ? "db unreachable" : "db connect failed", error);
     conn_free(conn);
     if (none) {
         db->failing = db->lost = true;
@@ -256,8 +253,8 @@ static void conn_refused(struct conn *conn, const char *error)
     retry_later(db);
 }
 
-/* Nothing of this query was done, so it may be done elsewhere: once. */
-static bool query_again(struct db *db, struct query *query)
+/* Nothing of this query was done: puts it back in line, once. */
+static bool query_retry(struct db *db, struct query *query)
 {
     if (db->closing || query->retried || query->probe)
         return false;
@@ -266,21 +263,21 @@ static bool query_again(struct db *db, struct query *query)
     return true;
 }
 
-/* Gives up a working connection. What is under way on it is unknown; ST_TIMEOUT for what is
- * overdue. Only what was sent last is certain not to have left, if not all has. */
+/* Gives up a connection that worked. Queries in flight end with ST_UNAVAILABLE, overdue ones with
+ * ST_TIMEOUT. Only the last one may be retried, when it has not left completely. */
 static void conn_lost(struct conn *conn)
 {
     struct db *db = conn->db;
-    uint64_t now = loop_now_ms(db->loop);
-    bool sent = db_link_sent(conn->link);
+    const uint64_t now = loop_now_ms(db->loop);
+    const bool sent = db_link_sent(conn->link);
     struct query *query;
-    while ((query = list_pop(&conn->flight))) {
-        bool overdue = query->deadline <= now;
-        if (overdue || sent || conn->flight.head || !query_again(db, query))
+    while ((query = list_pop(&conn->in_flight))) {
+        const bool overdue = query->deadline <= now;
+        if (overdue || sent || conn->in_flight.head || !query_retry(db, query))
             query_finish(db, query, overdue ? ST_TIMEOUT : ST_UNAVAILABLE, NULL);
     }
     db->lost = true;
-    if (now - conn->since < LIVED_MS)
+    if (now - conn->up_at < STABLE_MS)
         retry_later(db);
     conn_free(conn);
     pump_later(db);
@@ -288,7 +285,7 @@ static void conn_lost(struct conn *conn)
 
 static void conn_broken(struct conn *conn, const char *error)
 {
-    log_trouble("postgres: connection lost", error[0] ? error : "closed by the server");
+    log_first_line("db connection lost", error[0] ? error : "closed by the server");
     conn_lost(conn);
 }
 
@@ -297,14 +294,14 @@ static void on_up(void *arg)
     struct conn *conn = arg;
     struct db *db = conn->db;
     conn->state = CONN_UP;
-    conn->since = conn->used = conn->heard = loop_now_ms(db->loop);
+    conn->up_at = conn->used_at = conn->heard_at = loop_now_ms(db->loop);
     db->backoff_ms = 0;
     if (db->lost)
         metrics_add(METRIC_DB_RECONNECTS, 1);
     if (db->failing)
-        log_info("postgres: back in reach");
+        log_info("db reachable again");
     db->failing = db->lost = false;
-    timer_need(db, conn->heard + LOOK_MS);
+    timer_need(db, conn->heard_at + PROBE_AFTER_MS);
     pump_later(db);
 }
 
@@ -313,17 +310,17 @@ static void on_result(void *arg, struct db_outcome outcome, struct db_result *re
 {
     struct conn *conn = arg;
     struct db *db = conn->db;
-    struct query *query = list_pop(&conn->flight);
-    conn->head_at = conn->heard = loop_now_ms(db->loop);
+    struct query *query = list_pop(&conn->in_flight);
+    conn->head_at = conn->heard_at = loop_now_ms(db->loop);
     if (!query->probe)
-        conn->used = conn->heard;
+        conn->used_at = conn->heard_at;
     if (outcome.drop)
         conn->state = CONN_RETIRING;
-    if (outcome.again && query_again(db, query))
+    if (outcome.retry && query_retry(db, query))
         db_result_free(result);
     else
         query_finish(db, query, outcome.status, result);
-    timer_need(db, conn->heard + LOOK_MS);
+    timer_need(db, conn->heard_at + PROBE_AFTER_MS);
     pump_later(db);
 }
 
@@ -353,8 +350,8 @@ static void conn_open(struct db *db)
     timer_need(db, conn->deadline);
 }
 
-/* Has it a limit of its own? Then it has its connection for itself: whatever is behind a query with
- * more time would wait too long, and one with less would end what is before it. */
+/* Has the query a time limit of its own? Then it shares its connection with none: one with more time would
+ * hold up those behind it, one with less would end those before it. */
 static bool is_alone(const struct db *db, const struct query *query)
 {
     return query->timeout_ms != db->timeout_ms && !query->probe;
@@ -364,9 +361,9 @@ static void conn_run(struct conn *conn, struct query *query)
 {
     struct db *db = conn->db;
     int64_t limit_ms = is_alone(db, query) ? query->timeout_ms : 0;
-    if (!conn->flight.head)
+    if (!conn->in_flight.head)
         conn->head_at = loop_now_ms(db->loop);
-    list_push(&conn->flight, query);
+    list_push(&conn->in_flight, query);
     timer_need(db, query->deadline);
     if (!db_link_send(conn->link, query->stmt, query->params, limit_ms))
         conn_broken(conn, db_link_error(conn->link));
@@ -376,85 +373,73 @@ static void conn_run(struct conn *conn, struct query *query)
 
 static bool is_stalled(const struct conn *conn)
 {
-    return conn->flight.head && loop_now_ms(conn->db->loop) - conn->head_at >= STALL_MS;
+    return conn->in_flight.head && loop_now_ms(conn->db->loop) - conn->head_at >= STALL_MS;
 }
 
-/* A probe alone does not count: it is over at once, or never. */
-static bool is_free(const struct conn *conn)
-{
-    const struct query *head = conn->flight.head;
-    return conn->state == CONN_UP && (!head || (head->probe && !head->next && !is_stalled(conn)));
-}
-
-/* Of the free ones the one used last, so that connections above pool_min become old and can go. */
-static struct conn *conn_free_one(const struct db *db)
+/* The idle connection that was used last, so that connections above pool_min grow old and can be closed. A
+ * probe does not make one busy: it is answered at once, or never. */
+static struct conn *conn_pick_idle(const struct db *db)
 {
     struct conn *best = NULL;
-    for (struct conn *conn = db->conns; conn; conn = conn->next)
-        if (is_free(conn) && (!best || conn->used > best->used))
+    for (struct conn *conn = db->conns; conn; conn = conn->next) {
+        const struct query *head = conn->in_flight.head;
+        const bool idle = !head || (head->probe && !head->next && !is_stalled(conn));
+        if (conn->state == CONN_UP && idle && (!best || conn->used_at > best->used_at))
             best = conn;
+    }
     return best;
 }
 
-/* May a query be put behind those under way here? One that is alone is the last: a probe at most is
- * before it. */
-static bool has_room(const struct conn *conn)
-{
-    return conn->state == CONN_UP && conn->flight.head && conn->flight.count < DB_LINK_DEPTH &&
-           !is_stalled(conn) && !is_alone(conn->db, conn->flight.tail);
-}
-
-/* Where the fewest are under way; for the head of the line, when no connection is free and none is
- * to come. */
-static struct conn *conn_least(const struct db *db)
+/* For the head of the line, when no connection is idle and none is being opened: the busy connection with
+ * the fewest queries in flight; NULL if none may be shared. A query that is alone is always the last in
+ * flight: only a probe can be before it. */
+static struct conn *conn_pick_shared(const struct db *db)
 {
     struct conn *best = NULL;
     if (is_alone(db, db->waiting.head) || conns_in(db, CONN_CONNECTING, CONN_CONNECTING) > 0)
         return NULL;
-    for (struct conn *conn = db->conns; conn; conn = conn->next)
-        if (has_room(conn) && (!best || conn->flight.count < best->flight.count))
+    for (struct conn *conn = db->conns; conn; conn = conn->next) {
+        const struct query_list *in_flight = &conn->in_flight;
+        const bool shareable = conn->state == CONN_UP && in_flight->head &&
+                               in_flight->count < DB_LINK_DEPTH && !is_stalled(conn) &&
+                               !is_alone(db, in_flight->tail);
+        if (shareable && (!best || in_flight->count < best->in_flight.count))
             best = conn;
+    }
     return best;
 }
 
-/* As many connections as the pool's minimum and the waiting queries need; while none can be had,
- * one attempt at a time. */
+/* Opens as many connections as the pool's minimum and the waiting queries need; while PostgreSQL is
+ * unreachable, one attempt at a time. */
 static void pool_fill(struct db *db)
 {
     while (!db->retry_pending) {
-        unsigned coming = conns_in(db, CONN_CONNECTING, CONN_CONNECTING);
-        unsigned all = conns_in(db, CONN_CONNECTING, CONN_RETIRING);
-        bool wanted = all < db->pool_min || coming < db->waiting.count;
+        const unsigned coming = conns_in(db, CONN_CONNECTING, CONN_CONNECTING);
+        const unsigned all = conns_in(db, CONN_CONNECTING, CONN_RETIRING);
+        const bool wanted = all < db->pool_min || coming < db->waiting.count;
         if (!wanted || all >= db->pool_max || (db->failing && coming > 0))
             return;
         conn_open(db);
     }
 }
 
-/* Connections of no use any more go as soon as everything on them is answered. */
-static void pool_retire(struct db *db)
-{
-    struct conn *after;
-    for (struct conn *conn = db->conns; conn; conn = after) {
-        after = conn->next;
-        if (conn->state == CONN_RETIRING && !conn->flight.head)
-            conn_lost(conn);
-    }
-}
-
 static void on_pump(void *arg)
 {
     struct db *db = arg;
-    struct conn *conn;
-    pool_retire(db);
-    while (db->waiting.head && (conn = conn_free_one(db))) {
-        if (conn->flight.head || db_link_alive(conn->link))
+    struct conn *conn, *after;
+    for (conn = db->conns; conn; conn = after) {
+        after = conn->next;
+        if (conn->state == CONN_RETIRING && !conn->in_flight.head)
+            conn_lost(conn);
+    }
+    while (db->waiting.head && (conn = conn_pick_idle(db))) {
+        if (conn->in_flight.head || db_link_alive(conn->link))
             conn_run(conn, list_pop(&db->waiting));
         else
             conn_broken(conn, db_link_error(conn->link));
     }
     pool_fill(db);
-    while (db->waiting.head && (conn = conn_least(db)))
+    while (db->waiting.head && (conn = conn_pick_shared(db)))
         conn_run(conn, list_pop(&db->waiting));
     done_run(db);
 }
@@ -468,38 +453,22 @@ static void on_retry(void *arg)
 
 /* ---- deadlines ---- */
 
-static void expire_waiting(struct db *db, uint64_t now, uint64_t *next)
-{
-    struct query_list keep = {0};
-    struct query *query;
-    while ((query = list_pop(&db->waiting))) {
-        if (query->deadline <= now) {
-            query_finish(db, query, ST_TIMEOUT, NULL);
-            continue;
-        }
-        if (query->deadline < *next)
-            *next = query->deadline;
-        list_push(&keep, query);
-    }
-    db->waiting = keep;
-}
-
-/* When this connection has to be looked at again. */
+/* When on_timer has something to do for this connection: a deadline, a probe, a spare one to close. */
 static uint64_t conn_due(const struct conn *conn)
 {
     uint64_t due = conn->deadline;
     if (conn->state == CONN_CONNECTING)
         return due;
-    if (!conn->flight.head)
-        return conn->heard + LOOK_MS < conn->used + SPARE_MS ? conn->heard + LOOK_MS
-                                                             : conn->used + SPARE_MS;
+    if (!conn->in_flight.head) {
+        const uint64_t probe = conn->heard_at + PROBE_AFTER_MS, spare = conn->used_at + SPARE_MS;
+        return probe < spare ? probe : spare;
+    }
     due = UINT64_MAX;
-    for (const struct query *query = conn->flight.head; query; query = query->next)
+    for (const struct query *query = conn->in_flight.head; query; query = query->next)
         due = query->deadline < due ? query->deadline : due;
     return due;
 }
 
-/* Asks a connection without work for a sign of life. */
 static void conn_probe(struct conn *conn)
 {
     static const struct db_stmt stmt = {.name = "db_probe", .sql = "SELECT 1"};
@@ -507,47 +476,54 @@ static void conn_probe(struct conn *conn)
     struct query *query = xcalloc(1, sizeof(*query));
     query->stmt = &stmt;
     query->probe = true;
-    query->timeout_ms = LOOK_TIMEOUT_MS;
-    query->deadline = loop_now_ms(db->loop) + LOOK_TIMEOUT_MS;
+    query->timeout_ms = PROBE_TIMEOUT_MS;
+    query->deadline = loop_now_ms(db->loop) + PROBE_TIMEOUT_MS;
     conn_run(conn, query);
-}
-
-static void conn_overdue(struct conn *conn)
-{
-    const struct query *query = conn->flight.head;
-    while (query->deadline > loop_now_ms(conn->db->loop))
-        query = query->next;
-    log_warn("postgres: deadline passed", LOG_TEXT("statement", query->stmt->name),
-             LOG_NUM("timeoutMs", query->timeout_ms), LOG_NUM("underWay", conn->flight.count));
-    conn_lost(conn);
 }
 
 static void conn_expire(struct conn *conn)
 {
     struct db *db = conn->db;
-    uint64_t now = loop_now_ms(db->loop);
+    const uint64_t now = loop_now_ms(db->loop);
     if (conn->state == CONN_CONNECTING) {
-        if (db->skip == conn->skip) /* several may have been at it */
-            db->skip++;             /* begin with the next one */
-        conn_refused(conn, "no answer in time");
-    } else if (conn->flight.head) {
-        conn_overdue(conn);
-    } else if (conn->used + SPARE_MS > now) {
+        if (db->skip == conn->skip) /* several attempts may run at the same time */
+            db->skip++;             /* begin with the next address */
+        conn_refused(conn, "timed out");
+    } else if (conn->in_flight.head) {
+        const struct query *query = conn->in_flight.head;
+        while (query->deadline > now)
+            query = query->next;
+        log_warn("db query timed out", LOG_TEXT("statement", query->stmt->name),
+                 LOG_NUM("timeoutMs", query->timeout_ms),
+                 LOG_NUM("inFlight", conn->in_flight.count));
+        conn_lost(conn);
+    } else if (conn->used_at + SPARE_MS > now) {
         conn_probe(conn);
     } else if (conns_in(db, CONN_CONNECTING, CONN_RETIRING) > db->pool_min) {
         conn_free(conn);
     } else {
-        conn->used = now; /* belongs to the minimum: look again later */
+        conn->used_at = now; /* belongs to the minimum: look again later */
     }
 }
 
 static void on_timer(void *arg)
 {
     struct db *db = arg;
-    uint64_t now = loop_now_ms(db->loop);
+    const uint64_t now = loop_now_ms(db->loop);
     uint64_t next = now + SLEEP_MS;
+    struct query_list keep = {0};
+    struct query *query;
+    while ((query = list_pop(&db->waiting))) {
+        if (query->deadline <= now) {
+            query_finish(db, query, ST_TIMEOUT, NULL);
+            continue;
+        }
+        if (query->deadline < next)
+            next = query->deadline;
+        list_push(&keep, query);
+    }
+    db->waiting = keep;
     struct conn *after;
-    expire_waiting(db, now, &next);
     for (struct conn *conn = db->conns; conn; conn = after) {
         after = conn->next;
         if (conn_due(conn) <= now)
@@ -564,7 +540,7 @@ static void on_timer(void *arg)
 
 /* ---- queries ---- */
 
-/* One block: the query, its parameters, their texts. */
+/* Returns new, in one block: the query, its parameters, their texts. */
 static enum status query_new(const struct db_stmt *stmt, const char *const *params,
                              struct query **ret_query)
 {
@@ -635,8 +611,7 @@ enum status db_open(const struct db_opts *opts, struct db **ret_db)
     db->loop = opts->loop;
     db->endpoint = endpoint;
     db->pool_max = opts->pool_max > 0 ? (unsigned)opts->pool_max : 1;
-    db->pool_min =
-        opts->pool_min > 0 ? (unsigned)opts->pool_min : 1; /* one tells whether it is up */
+    db->pool_min = opts->pool_min > 0 ? (unsigned)opts->pool_min : 1; /* for db_up */
     if (db->pool_min > db->pool_max)
         db->pool_min = db->pool_max;
     db->timeout_ms = opts->timeout_ms;
@@ -687,5 +662,5 @@ void db_close(struct db *db, loop_cb cb, void *arg)
     db->closed_arg = arg;
     db->gone = (struct loop_task){.cb = on_gone, .arg = db};
     loop_defer(db->loop, &db->gone);
-    db_stop(db); /* last: its callbacks may be long */
+    db_stop(db); /* last: it runs callbacks */
 }

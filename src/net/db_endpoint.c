@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * db_endpoint: where PostgreSQL is: the connection string, parsed once, and the keywords for libpq.
+ * db_endpoint: the connection string, parsed once, and the keywords for libpq.
  *
- * Why this way: libpq would look up host names while the loop stands still. So the hosts are taken
- * out of the string, resolved by loop_resolve, and given back as `hostaddr`; `host` stays beside
- * it for certificates and messages. Everything else goes through as the operator wrote it; so
- * with several hosts `target_session_attrs` says which of them is wanted, and libpq goes on to the
- * next one until it has found it.
- * Called by: db and db_link alone. Owns: libpq's list of options and the texts.
+ * Why this way: libpq would resolve host names while the loop stands still. So the hosts are taken out
+ * of the string, resolved by loop_resolve, and given back as `hostaddr`; `host` stays beside it for
+ * certificates and messages. Everything else is passed on as the operator wrote it; with several hosts
+ * `target_session_attrs` says which is wanted, and libpq goes on to the next until it has found it.
+ * Called by: db (parse) and db_link (keywords). Owns: libpq's list of options and the texts.
  */
-#include "net/db_link.h"
+#include "net/db_endpoint.h"
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +33,7 @@ static const char *info_value(const PQconninfoOption *info, const char *keyword)
     return NULL;
 }
 
-/* The i-th of a comma-separated list; a single one counts for all. New. */
+/* Returns new: the i-th of a comma-separated list; a list of one has it for every i. */
 static char *list_item(const char *list, size_t i)
 {
     bool single = !strchr(list, ',');
@@ -54,7 +54,7 @@ static size_t list_count(const char *list)
     return count;
 }
 
-/* The hosts of the string, else of the environment (PGHOST). */
+/* The hosts of the string; where it names none, those of the environment (PGHOST). */
 static void targets_parse(struct db_endpoint *endpoint)
 {
     PQconninfoOption *defaults = PQconndefaults();
@@ -77,41 +77,37 @@ static void targets_parse(struct db_endpoint *endpoint)
     PQconninfoFree(defaults);
 }
 
-/* The server's own limits, beside what the string gives it. */
-static void options_build(struct db_endpoint *endpoint, int64_t timeout_ms)
-{
-    const char *given = info_value(endpoint->info, "options");
-    struct buf buf;
-    buf_init(&buf, OPTIONS_MAX);
-    if (given)
-        buf_printf(&buf, "%s ", given);
-    buf_printf(&buf,
-               "-c statement_timeout=%" PRId64
-               " -c timezone=UTC -c datestyle=ISO -c client_min_messages=warning",
-               timeout_ms);
-    endpoint->options = xstrdup(buf_str(&buf));
-    buf_clear(&buf);
-    snprintf(endpoint->user_timeout, sizeof(endpoint->user_timeout), "%" PRId64, timeout_ms);
-}
-
 enum status db_endpoint_parse(const char *url, const char *name, int64_t timeout_ms,
                               struct db_endpoint **ret_endpoint)
 {
     PQconninfoOption *info = PQconninfoParse(url, NULL);
-    if (!info) { /* libpq's own text may repeat the password */
-        log_error("postgres: the connection string is not valid");
+    if (!info) { /* libpq's message may contain the password */
+        log_error("db connection string invalid");
         return ST_INVALID;
     }
     if (info_value(info, "service")) {
         PQconninfoFree(info);
-        log_error("postgres: service files are not supported: name the host");
+        log_error("db service file unsupported",
+                  LOG_TEXT("hint", "name the host in the connection string"));
         return ST_INVALID;
     }
     struct db_endpoint *endpoint = xcalloc(1, sizeof(*endpoint));
     endpoint->info = info;
     endpoint->name = xstrdup(name);
     targets_parse(endpoint);
-    options_build(endpoint, timeout_ms);
+    snprintf(endpoint->user_timeout, sizeof(endpoint->user_timeout), "%" PRId64, timeout_ms);
+    /* The server's own limits, behind the options that the string gives. */
+    const char *given = info_value(info, "options");
+    struct buf options;
+    buf_init(&options, OPTIONS_MAX);
+    if (given)
+        buf_printf(&options, "%s ", given);
+    buf_printf(&options,
+               "-c statement_timeout=%" PRId64
+               " -c timezone=UTC -c datestyle=ISO -c client_min_messages=warning",
+               timeout_ms);
+    endpoint->options = xstrdup(buf_str(&options));
+    buf_clear(&options);
     *ret_endpoint = endpoint;
     return ST_OK;
 }
@@ -142,7 +138,7 @@ void db_keywords_add(struct db_keywords *words, const char *name, const char *va
     words->values[words->count++] = value;
 }
 
-/* The keywords we write ourselves; the rest of the string goes through as it is. */
+/* The keywords that we write ourselves; the others are passed on. */
 static bool is_ours(const struct db_endpoint *endpoint, const char *keyword)
 {
     static const char *const always[] = {"options", "client_encoding"};
@@ -168,6 +164,6 @@ void db_endpoint_keywords(const struct db_endpoint *endpoint, struct db_keywords
     db_keywords_add(words, "keepalives_interval", "5");
     db_keywords_add(words, "keepalives_count", "3");
     db_keywords_add(words, "tcp_user_timeout", endpoint->user_timeout);
-    /* Kerberos would look up names by itself, blocking. */
+    /* Kerberos would resolve names by itself, blocking. */
     db_keywords_add(words, "gssencmode", "disable");
 }

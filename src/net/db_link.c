@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * db_link: one non-blocking connection to PostgreSQL in libpq's pipeline mode, and its results.
+ * db_link: one non-blocking connection to PostgreSQL in libpq's pipeline mode.
  *
  * Why this way: a statement is one implicit transaction: Parse (the first time on this connection),
- * Bind, Execute and a Sync of its own leave in one write, so that one that fails aborts nothing but
- * itself, however many are under way. Its answer counts only when the Sync's is there, because the
+ * Bind, Execute and a Sync of its own leave in one write, so that a failing statement aborts nothing but
+ * itself, however many are in flight. Its result counts only once the Sync is answered, because the
  * commit happens at the Sync and may still fail (a deferred constraint).
  * Called by: db alone, which adds the pool, deadlines and retries.
- * Owns: the PGconn, its watch, the names being looked up, the list of what it has prepared.
- * Invariants: answers come in the order of the statements, so `flights` is a ring and its oldest
- * is the one being answered. A statement is parsed once, by the first that needs it: those right
- * behind it trust in that, and if it fails they get 26000, with nothing done, and may go elsewhere.
- * The watch is closed before libpq may close its descriptor.
+ * Owns: the PGconn, its watch, the running name resolution, the list of what it has prepared.
+ * Invariants: results come in the order of the statements, so `flights` is a ring and its oldest entry
+ * is the one being answered. A statement is parsed once, by the first that needs it. Those right behind
+ * rely on that; if it fails they get 26000, with nothing done, and may be retried elsewhere. The watch is
+ * closed before libpq may close its descriptor.
  * PostgreSQL gone: on_down; the link stays as it is until db closes it.
  *
- * Steps:  begin -> look up each host -> connect_poll... -> up -> send... -> take... -> on_result
+ * Steps:  begin -> resolve each host -> connect_poll… -> up -> send… -> take… -> on_result
  */
 #include "net/db_link.h"
 
@@ -29,24 +29,25 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "net/db_endpoint.h"
 
 #define LIST_MAX      4096 /* bytes of all hosts, or addresses, of one connection string */
 #define ADDRESSES_MAX 64
 
-/* What each answer of a pipeline belongs to. A prepare is followed by what it prepares. */
+/* What each result of a pipeline belongs to. A prepare is followed by what it prepares. */
 enum step { STEP_PREPARE_LIMIT, STEP_LIMIT, STEP_PREPARE, STEP_EXECUTE, STEP_MAX };
 
-/* A statement under way. */
+/* A statement in flight. */
 struct flight {
     const struct db_stmt *stmt;
-    PGresult *result; /* what counts of its answers so far */
+    PGresult *result; /* the one that counts so far */
     enum step steps[STEP_MAX];
     size_t step, step_count;
 };
 
 struct address {
     const struct db_target *target;
-    char *text; /* "" : the target needs none */
+    char *text; /* "": the target needs none */
 };
 
 struct db_link {
@@ -56,69 +57,33 @@ struct db_link {
     void *arg;
     struct loop_task begin;
     struct loop_resolve *resolve;
-    size_t target; /* the host being looked up */
+    size_t target; /* the host being resolved */
     unsigned skip;
     struct address addresses[ADDRESSES_MAX];
     size_t address_count;
-    struct buf host, hostaddr, port; /* lists for libpq, one entry an address */
+    struct buf host, hostaddr, port; /* comma-separated for libpq, one entry per address */
     PGconn *pg;
     struct loop_watch *watch;
-    bool up, dying; /* dying: the server said good-bye */
+    bool up, dying; /* dying: the server has announced that it closes */
     const struct db_stmt **prepared;
     size_t prepared_count, prepared_cap;
 
     struct flight flights[DB_LINK_DEPTH]; /* a ring */
     size_t oldest, flying;
-    bool sent;     /* all of it */
-    unsigned ends; /* of answers, without an answer between */
+    bool sent;     /* everything given to libpq has left */
+    unsigned ends; /* ends of results in a row, without a result between */
 };
 
-/* Gives a statement a time limit of its own, within its own transaction. */
+/* Gives the next statement a time limit of its own, within its own transaction. */
 static const struct db_stmt stmt_limit = {
     .name = "db_limit",
     .sql = "SELECT set_config('statement_timeout', $1, true)",
     .param_count = 1,
 };
 
-/* ---- results ---- */
+/* ---- errors ---- */
 
-static const PGresult *pg_of(const struct db_result *result)
-{
-    return (const PGresult *)result;
-}
-
-int db_rows(const struct db_result *result)
-{
-    return PQntuples(pg_of(result));
-}
-
-bool db_is_null(const struct db_result *result, int row, int col)
-{
-    return PQgetisnull(pg_of(result), row, col);
-}
-
-const char *db_text(const struct db_result *result, int row, int col)
-{
-    const char *text = PQgetvalue(pg_of(result), row, col);
-    return text ? text : "";
-}
-
-size_t db_len(const struct db_result *result, int row, int col)
-{
-    return (size_t)PQgetlength(pg_of(result), row, col);
-}
-
-int64_t db_int(const struct db_result *result, int row, int col)
-{
-    return strtoll(db_text(result, row, col), NULL, 10);
-}
-
-void db_result_free(struct db_result *result)
-{
-    PQclear((PGresult *)result);
-}
-
-/* The first row whose prefix fits counts. */
+/* What an SQLSTATE means: the first row whose prefix fits. */
 static const struct sqlstate {
     const char *prefix;
     struct db_outcome outcome;
@@ -140,47 +105,13 @@ static const struct sqlstate {
     {"", {ST_INTERNAL, false, false}},
 };
 
-static const struct sqlstate *sqlstate_find(const PGresult *result)
-{
-    const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    if (!code)
-        code = "08000"; /* libpq's own errors have none: they are about the connection */
-    const struct sqlstate *row = sqlstates;
-    while (strncmp(code, row->prefix, strlen(row->prefix)) != 0)
-        row++;
-    return row;
-}
-
 static bool is_error(const PGresult *result)
 {
     ExecStatusType status = PQresultStatus(result); /* of NULL: PGRES_FATAL_ERROR */
     return status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK;
 }
 
-static void log_refusal(const struct db_stmt *stmt, const PGresult *result, enum status status)
-{
-    const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-    if (status == ST_INTERNAL)
-        log_error("postgres: statement failed", LOG_TEXT("statement", stmt->name),
-                  LOG_TEXT("sqlstate", code), LOG_TEXT("error", text));
-    else if (status == ST_CONFLICT || status == ST_INVALID)
-        log_debug("postgres: statement refused", LOG_TEXT("statement", stmt->name),
-                  LOG_TEXT("sqlstate", code), LOG_TEXT("error", text));
-    else
-        log_warn("postgres: statement stopped", LOG_TEXT("statement", stmt->name),
-                 LOG_TEXT("sqlstate", code), LOG_TEXT("error", text));
-}
-
 /* ---- sending ---- */
-
-static bool is_prepared(const struct db_link *link, const struct db_stmt *stmt)
-{
-    for (size_t i = 0; i < link->prepared_count; i++)
-        if (link->prepared[i] == stmt)
-            return true;
-    return false;
-}
 
 static struct flight *oldest(struct db_link *link)
 {
@@ -194,24 +125,22 @@ static void forget_prepared(struct db_link *link, const struct db_stmt *stmt)
             link->prepared[i--] = link->prepared[--link->prepared_count];
 }
 
-static void remember_prepared(struct db_link *link, const struct db_stmt *stmt)
-{
-    if (link->prepared_count == link->prepared_cap) {
-        link->prepared_cap = link->prepared_cap ? link->prepared_cap * 2 : 16;
-        link->prepared =
-            xrealloc((void *)link->prepared, link->prepared_cap * sizeof(const struct db_stmt *));
-    }
-    link->prepared[link->prepared_count++] = stmt;
-}
-
 static bool send_stmt(struct db_link *link, struct flight *flight, const struct db_stmt *stmt,
                       const char *const *params)
 {
-    enum step prepare = stmt == &stmt_limit ? STEP_PREPARE_LIMIT : STEP_PREPARE;
-    if (!is_prepared(link, stmt)) {
+    const enum step prepare = stmt == &stmt_limit ? STEP_PREPARE_LIMIT : STEP_PREPARE;
+    size_t at = 0;
+    while (at < link->prepared_count && link->prepared[at] != stmt)
+        at++;
+    if (at == link->prepared_count) {
         if (!PQsendPrepare(link->pg, stmt->name, stmt->sql, 0, NULL))
             return false;
-        remember_prepared(link, stmt); /* for those behind it; keep() takes it back if it fails */
+        if (at == link->prepared_cap) {
+            link->prepared_cap = at ? at * 2 : 16;
+            link->prepared =
+                xrealloc((void *)link->prepared, link->prepared_cap * sizeof(*link->prepared));
+        }
+        link->prepared[link->prepared_count++] = stmt; /* keep() removes it if this fails */
         flight->steps[flight->step_count++] = prepare;
     }
     flight->steps[flight->step_count++] = prepare + 1;
@@ -262,28 +191,44 @@ const char *db_link_error(const struct db_link *link)
 /* The Sync is answered: the transaction is committed, or nothing happened. */
 static void finish(struct db_link *link)
 {
-    struct flight flight = *oldest(link);
+    const struct flight flight = *oldest(link);
     struct db_outcome outcome = {.status = ST_OK};
     link->oldest = (link->oldest + 1) % DB_LINK_DEPTH;
     link->flying--;
     if (is_error(flight.result)) {
-        outcome = sqlstate_find(flight.result)->outcome;
-        log_refusal(flight.stmt, flight.result, outcome.status);
+        const char *sqlstate = PQresultErrorField(flight.result, PG_DIAG_SQLSTATE);
+        const char *text = PQresultErrorField(flight.result, PG_DIAG_MESSAGE_PRIMARY);
+        /* libpq's own errors have no code: they are about the connection. */
+        const char *code = sqlstate ? sqlstate : "08000";
+        const struct sqlstate *row = sqlstates;
+        while (strncmp(code, row->prefix, strlen(row->prefix)) != 0)
+            row++;
+        outcome = row->outcome;
+        if (outcome.status == ST_INTERNAL)
+            log_error("db statement failed", LOG_TEXT("statement", flight.stmt->name),
+                      LOG_TEXT("sqlstate", sqlstate), LOG_TEXT("error", text));
+        else if (outcome.status == ST_CONFLICT || outcome.status == ST_INVALID)
+            log_debug("db statement refused", LOG_TEXT("statement", flight.stmt->name),
+                      LOG_TEXT("sqlstate", sqlstate), LOG_TEXT("error", text));
+        else
+            log_warn("db statement aborted", LOG_TEXT("statement", flight.stmt->name),
+                     LOG_TEXT("sqlstate", sqlstate), LOG_TEXT("error", text));
     }
     link->user->on_result(link->arg, outcome, (struct db_result *)flight.result);
 }
 
-/* Keeps what counts: the first error, else the rows of the statement itself. */
+/* Keeps the result that counts: the first error, else the rows of the statement itself. */
 static void keep(struct db_link *link, PGresult *result)
 {
     struct flight *flight = oldest(link);
-    enum step step = flight->step < flight->step_count ? flight->steps[flight->step] : STEP_MAX;
-    bool error = is_error(result); /* aborted by an earlier step counts as one */
+    const enum step step =
+        flight->step < flight->step_count ? flight->steps[flight->step] : STEP_MAX;
+    const bool error = is_error(result); /* also when an earlier step has aborted it */
     if (error && step == STEP_PREPARE_LIMIT)
         forget_prepared(link, &stmt_limit);
     if (error && step == STEP_PREPARE)
         forget_prepared(link, flight->stmt);
-    bool had_error = flight->result && is_error(flight->result);
+    const bool had_error = flight->result && is_error(flight->result);
     if (had_error || PQresultStatus(result) == PGRES_PIPELINE_ABORTED ||
         (!error && step != STEP_EXECUTE)) {
         PQclear(result);
@@ -293,40 +238,36 @@ static void keep(struct db_link *link, PGresult *result)
     flight->result = result;
 }
 
-/* libpq's own word, not the server's: the connection is lost. */
-static bool is_loss(const PGconn *pg, const PGresult *result)
-{
-    return PQstatus(pg) != CONNECTION_OK && is_error(result) &&
-           PQresultStatus(result) != PGRES_PIPELINE_ABORTED &&
-           !PQresultErrorField(result, PG_DIAG_SQLSTATE);
-}
-
-/* One answer. False: there are no more. */
+/* Takes one result. False: there are no more, the connection is lost. */
 static bool take(struct db_link *link)
 {
     PGresult *result = PQgetResult(link->pg);
-    if (!result) { /* the end of one answer's results */
+    if (!result) { /* the end of one step's results */
         oldest(link)->step++;
         return ++link->ends <= 2;
     }
     link->ends = 0;
-    if (PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
+    const ExecStatusType status = PQresultStatus(result);
+    if (status == PGRES_PIPELINE_SYNC) {
         PQclear(result);
         finish(link);
-    } else if (is_loss(link->pg, result)) {
+        return true;
+    }
+    /* An error of libpq's own, not of the server: the connection is lost. */
+    if (PQstatus(link->pg) != CONNECTION_OK && is_error(result) &&
+        status != PGRES_PIPELINE_ABORTED && !PQresultErrorField(result, PG_DIAG_SQLSTATE)) {
         PQclear(result);
         return false;
-    } else {
-        keep(link, result);
     }
+    keep(link, result);
     return true;
 }
 
 static void receive(struct db_link *link)
 {
-    /* Without a statement under way it is a notice, a changed setting, or a good-bye. */
+    /* With nothing in flight it is a notice, a changed setting, or the end of the connection. */
     bool ok = link->flying > 0 ? PQconsumeInput(link->pg) : db_link_alive(link);
-    /* A server that goes may have answered before: what has come still counts. */
+    /* A server may have answered before it closed: results that have arrived still count. */
     while (link->flying > 0 && !PQisBusy(link->pg)) {
         if (!take(link)) {
             ok = false;
@@ -351,30 +292,18 @@ static bool watch(struct db_link *link, int events)
     return link->watch != NULL;
 }
 
-/* An error that nobody asked for comes as a notice: the server is about to close the connection. */
+/* An unsolicited error arrives as a notice: the server is about to close the connection. */
 static void on_notice(void *arg, const PGresult *result)
 {
     struct db_link *link = arg;
     const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
     if (severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0))
         link->dying = true;
-    log_debug("postgres: notice",
-              LOG_TEXT("text", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
+    log_debug("db notice", LOG_TEXT("text", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
 }
 
-static void connected(struct db_link *link)
-{
-    if (PQsetnonblocking(link->pg, 1) || !PQenterPipelineMode(link->pg) ||
-        !watch(link, LOOP_READ)) {
-        link->user->on_down(link->arg, "cannot set up the connection");
-        return;
-    }
-    link->up = true;
-    link->user->on_up(link->arg);
-}
-
-/* libpq may go on to the next address with another descriptor, or with the same number anew: the
- * old watch must be gone before it does. */
+/* libpq may go on to the next address with another descriptor, or with a new one of the same number: the
+ * old watch must be closed before it does. */
 static void connect_poll(struct db_link *link)
 {
     loop_watch_close(link->watch);
@@ -385,10 +314,19 @@ static void connect_poll(struct db_link *link)
         ok = watch(link, LOOP_READ);
     else if (next == PGRES_POLLING_WRITING)
         ok = watch(link, LOOP_WRITE);
-    if (!ok)
+    if (!ok) {
         link->user->on_down(link->arg, db_link_error(link));
-    else if (next == PGRES_POLLING_OK)
-        connected(link);
+        return;
+    }
+    if (next != PGRES_POLLING_OK)
+        return;
+    if (PQsetnonblocking(link->pg, 1) || !PQenterPipelineMode(link->pg) ||
+        !watch(link, LOOP_READ)) {
+        link->user->on_down(link->arg, "cannot set up the connection");
+        return;
+    }
+    link->up = true;
+    link->user->on_up(link->arg);
 }
 
 static void on_event(void *arg, int events)
@@ -402,32 +340,18 @@ static void on_event(void *arg, int events)
         link->user->on_down(link->arg, db_link_error(link));
 }
 
-/* The lists for libpq, begun where it was told to. */
-static enum status addresses_write(struct db_link *link)
-{
-    for (size_t i = 0; i < link->address_count; i++) {
-        const struct address *address = &link->addresses[(i + link->skip) % link->address_count];
-        const struct {
-            struct buf *out;
-            const char *text;
-        } lists[] = {{&link->host, address->target->host},
-                     {&link->hostaddr, address->text},
-                     {&link->port, address->target->port}};
-        for (size_t j = 0; j < sizeof(lists) / sizeof(lists[0]); j++) {
-            if (i > 0)
-                buf_add_char(lists[j].out, ',');
-            buf_add_str(lists[j].out, lists[j].text);
-            if (buf_status(lists[j].out) != ST_OK)
-                return ST_TOO_LARGE;
-        }
-    }
-    return ST_OK;
-}
-
 static void connect_start(struct db_link *link)
 {
     struct db_keywords words = {.count = 0};
-    if (addresses_write(link) != ST_OK) {
+    for (size_t i = 0; i < link->address_count; i++) {
+        const struct address *address = &link->addresses[(i + link->skip) % link->address_count];
+        const struct db_target *target = address->target;
+        const char *comma = i > 0 ? "," : "";
+        buf_printf(&link->host, "%s%s", comma, target->host);
+        buf_printf(&link->hostaddr, "%s%s", comma, address->text);
+        buf_printf(&link->port, "%s%s", comma, target->port);
+    }
+    if (link->host.failed || link->hostaddr.failed || link->port.failed) {
         link->user->on_down(link->arg, "too many addresses");
         return;
     }
@@ -456,19 +380,14 @@ static void add_address(struct db_link *link, const char *address)
             (struct address){&link->endpoint->targets[link->target], xstrdup(address)};
 }
 
-/* A path is a Unix socket, nothing the default one. */
-static bool is_name(const char *host)
-{
-    return host[0] && host[0] != '/' && host[0] != '@';
-}
-
 static void on_resolved(void *arg, enum status status, const char *const *list, size_t count);
 
 static void resolve_next(struct db_link *link)
 {
     for (; link->target < link->endpoint->target_count; link->target++) {
         const struct db_target *target = &link->endpoint->targets[link->target];
-        if (!target->hostaddr[0] && is_name(target->host)) {
+        const char first = target->host[0]; /* '/', '@': a Unix socket; none: libpq's default */
+        if (!target->hostaddr[0] && first && first != '/' && first != '@') {
             link->resolve = loop_resolve_start(link->loop, target->host, on_resolved, link);
             return;
         }
@@ -529,4 +448,9 @@ void db_link_close(struct db_link *link)
     buf_clear(&link->port);
     free((void *)link->prepared);
     free(link);
+}
+
+void db_result_free(struct db_result *result)
+{
+    PQclear((PGresult *)result);
 }

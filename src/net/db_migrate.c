@@ -17,7 +17,7 @@
  * has another text of it, is refused.
  * Called by: main. Owns: one connection. PostgreSQL gone: ST_UNAVAILABLE, and nothing half done.
  */
-#include "net/db.h"
+#include "net/db_migrate.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -26,7 +26,6 @@
 
 #include <libpq-fe.h>
 
-#include "base/embed.h"
 #include "base/log.h"
 
 /* Held for the session. One of this program's two kinds of advisory locks: the other is taken inside
@@ -88,8 +87,7 @@ static void say(const struct migration *m, const char *what, const char *name)
 static void on_notice(void *arg, const PGresult *result)
 {
     (void)arg;
-    log_debug("postgres: notice",
-              LOG_TEXT("text", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
+    log_debug("db notice", LOG_TEXT("text", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
 }
 
 /* Takes the result. */

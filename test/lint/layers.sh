@@ -33,7 +33,7 @@ BEGIN {
     # --- the only includers of each library -----------------------------------------------
     library("microhttpd.h", "httpd.c http_req.c http_req_internal.h")
     library("hiredis/", "redis_link.c redis_reply.c")
-    library("libpq-fe.h", "db.c db_link.c db_migrate.c db_endpoint.c")
+    library("libpq-fe.h", "db_link.c db_migrate.c db_endpoint.c db_stmt.c")
     library("libwebsockets.h", "ws.c ws_context.c ws_context.h")
     library("jansson.h", "json.c")
     library("uv.h", "loop.c ws_context.c dial.c")
@@ -44,7 +44,7 @@ BEGIN {
     # --- files that still include each other, to be cut ------------------------------------
     pending("crowd/crowd_buyer crowd/crowd_memory", "", "")
     pending("net/ws net/ws_accept", "net/ws net/ws_handshake", "queue/catalog queue/catalog_lookup")
-    pending("", "net/db net/db_link", "crowd/crowd_buyer crowd/crowd_request")
+    pending("", "", "crowd/crowd_buyer crowd/crowd_request")
     pending("crowd/crowd_audit crowd/crowd_money", "crowd/crowd_audit crowd/crowd_sales", "")
 
     while (("ls include/*/*.h src/*.[ch] src/*/*.[ch] 2>/dev/null" | getline file) > 0) {

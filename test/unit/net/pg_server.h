@@ -45,7 +45,7 @@ static inline int pg_free_port(void)
     return ok ? ntohs(addr.sin_port) : 0;
 }
 
-/* The child becomes user postgres when we are root, and dies when we do. */
+/* The child becomes user postgres when we are root, and ends with its parent. */
 static inline pid_t pg_spawn(const struct pg_server *server, char **argv)
 {
     pid_t parent = getpid();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* db: rows, errors, deadlines, the pool and its healing, migrations, on a private PostgreSQL. */
+/* db: rows, errors, deadlines, the pool and its recovery, migrations, on a private PostgreSQL. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +12,7 @@
 #include "base/embed.h"
 #include "base/log.h"
 #include "net/db.h"
+#include "net/db_migrate.h"
 #include "net/loop.h"
 
 #include "pg_server.h"
@@ -33,7 +34,7 @@ static void on_guard(void *arg)
     w->late = true;
 }
 
-/* Turns the loop until *flag, for at most so long. */
+/* Runs the loop until *flag, for at most `ms`. */
 static bool turn_until(struct world *w, const bool *flag, uint64_t ms)
 {
     w->late = false;
@@ -88,7 +89,7 @@ static void world_close(struct world *w)
     struct world w;                                                                                \
     world_open(&w, &(struct db_opts){__VA_ARGS__})
 
-/* ---- one query and its answer ---- */
+/* ---- one query and its result ---- */
 
 struct answer {
     struct world *world;
@@ -137,7 +138,7 @@ static int64_t ask_number(struct world *w, const struct db_stmt *stmt, const cha
     return answer.number;
 }
 
-/* Asks again and again until it works. */
+/* Repeats the query until it succeeds. */
 static bool heals(struct world *w)
 {
     static const struct db_stmt stmt = {"heals", "SELECT 1", 0};
@@ -218,7 +219,7 @@ static void test_big_params(void **state)
     world_close(&w);
 }
 
-/* A big result comes in many reads. */
+/* A big result arrives in many reads. */
 static void test_big_result(void **state)
 {
     (void)state;
@@ -252,7 +253,8 @@ static void test_sqlstates(void **state)
     (void)state;
     static const struct {
         struct db_stmt stmt;
-        enum status status, again; /* prepared by then, though it may have failed */
+        enum status status,
+            again; /* the second time it is prepared already, though it may have failed */
     } rows[] = {
         {{"e1", "INSERT INTO t VALUES (1, 1)", 0}, ST_OK, ST_CONFLICT},
         {{"e2", "INSERT INTO t VALUES (2, -1)", 0}, ST_INVALID, ST_INVALID},
@@ -287,7 +289,7 @@ static void test_sqlstates(void **state)
 
 static const struct db_stmt stmt_pid = {"pid", "SELECT pg_backend_pid()", 0};
 
-/* A standby after a failover: the connection goes, so that the next one may find the primary. */
+/* A standby after a failover: the connection is dropped, so that the next one may find the primary. */
 static void test_read_only(void **state)
 {
     (void)state;
@@ -301,7 +303,7 @@ static void test_read_only(void **state)
     world_close(&w);
 }
 
-/* A migration changed a table under our prepared statements. */
+/* A migration changes a table that prepared statements use. */
 static void test_changed_table(void **state)
 {
     (void)state;
@@ -310,7 +312,8 @@ static void test_changed_table(void **state)
     assert_true(pg_exec(&server, "CREATE TABLE star (a int)"));
     assert_int_equal(ask(&w, &stmt, NULL), ST_OK);
     assert_true(pg_exec(&server, "ALTER TABLE star ADD b int"));
-    assert_int_equal(ask(&w, &stmt, NULL), ST_OK); /* on another connection: nothing was done */
+    assert_int_equal(ask(&w, &stmt, NULL),
+                     ST_OK); /* retried on another connection: nothing was done */
     assert_int_equal(ask(&w, &stmt, NULL), ST_OK);
     world_close(&w);
 }
@@ -340,11 +343,11 @@ static void test_deadline(void **state)
     assert_int_equal(answer.calls, 1);
     for (int i = 0; i < 100 && sleepers() > 0; i++)
         turn_for(&w, 20);
-    assert_int_equal(sleepers(), 0); /* the server gave up too */
+    assert_int_equal(sleepers(), 0); /* the server has stopped it too */
     world_close(&w);
 }
 
-/* statement_timeout of the pool itself, and a longer limit for one query, which is not left behind. */
+/* The pool's own statement_timeout, and a longer one for a single query, which does not persist. */
 static void test_longer_deadline(void **state)
 {
     (void)state;
@@ -372,7 +375,7 @@ static void test_queue_full(void **state)
     struct answer answers[4] = {{0}};
     const char *params[] = {"0.3"};
     assert_int_equal(ask(&w, &stmt_one, NULL), ST_OK);
-    /* with limits of their own, so that they are not put behind one another */
+    /* with time limits of their own, so that they do not share a connection */
     for (int i = 0; i < 3; i++)
         assert_int_equal(db_query_within(w.db, 15000, &stmt_sleep, params, on_answer, &answers[i]),
                          ST_OK);
@@ -416,11 +419,11 @@ static void test_pool_grows(void **state)
             db_query(w.db, &stmt_sleep, (const char *[]){"0.5"}, on_answer, &answers[i]), ST_OK);
     for (int i = 0; i < 4; i++)
         assert_true(turn_until(&w, &answers[i].done, 10000));
-    assert_in_range(loop_now_ms(w.loop) - began, 400, 1950); /* side by side */
+    assert_in_range(loop_now_ms(w.loop) - began, 400, 1950); /* in parallel */
     world_close(&w);
 }
 
-/* A port that takes connections and says nothing. */
+/* A port that accepts connections and never answers. */
 static int silent_port(int *ret_fd)
 {
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -433,7 +436,7 @@ static int silent_port(int *ret_fd)
     return ntohs(addr.sin_port);
 }
 
-/* Nobody answers at that address: the deadline holds while connecting. */
+/* The deadline also holds while connecting to a server that never answers. */
 static void test_deadline_while_connecting(void **state)
 {
     (void)state;
@@ -443,13 +446,13 @@ static void test_deadline_while_connecting(void **state)
     WORLD(w, .url = url, .timeout_ms = 200);
     assert_int_equal(ask(&w, &stmt_one, NULL), ST_TIMEOUT);
     assert_false(db_up(w.db));
-    world_close(&w); /* with the attempt under way */
+    world_close(&w); /* while the attempt is running */
     close(fd);
 }
 
-/* ---- several under way on one connection ---- */
+/* ---- several in flight on one connection ---- */
 
-/* One connection, known to be up and with nothing to do. */
+/* One connection, up and idle. */
 #define ONE_CONNECTION(w, ...)                                                                     \
     WORLD(w, .pool_max = 1, __VA_ARGS__);                                                          \
     assert_int_equal(ask(&w, &stmt_one, NULL), ST_OK)
@@ -468,8 +471,8 @@ static void all_done(struct world *w, const struct answer *answers, int count)
         assert_true(turn_until(w, &answers[i].done, 20000));
 }
 
-/* Those under way when the connection dies are unknown; those in line go to the next connection. */
-static void test_many_under_way(void **state)
+/* Queries in flight when the connection dies end unknown; those in line go to the next connection. */
+static void test_many_in_flight(void **state)
 {
     (void)state;
     struct answer answers[12] = {{0}};
@@ -489,8 +492,8 @@ static void test_many_under_way(void **state)
     world_close(&w);
 }
 
-/* Each has a Sync of its own: what one does wrong is no concern of the others. */
-static void test_failures_apart(void **state)
+/* Each has a Sync of its own: one that fails does not affect the others. */
+static void test_failures_are_isolated(void **state)
 {
     (void)state;
     static const struct db_stmt insert = {"ins", "INSERT INTO apart VALUES ($1::int)", 1};
@@ -504,7 +507,7 @@ static void test_failures_apart(void **state)
         enum status status;
     } rows[8] = {
         {&insert, two, ST_OK},       {&insert, two, ST_CONFLICT}, {&bad, NULL, ST_INTERNAL},
-        {&bad, NULL, ST_INTERNAL}, /* trusts in the first one's Parse */
+        {&bad, NULL, ST_INTERNAL}, /* relies on the first one's Parse */
         {&insert, word, ST_INVALID}, {&late, NULL, ST_CONFLICT}, /* at the commit */
         {&insert, three, ST_OK},     {&stmt_one, NULL, ST_OK},
     };
@@ -525,21 +528,21 @@ static void test_failures_apart(void **state)
     world_close(&w);
 }
 
-/* An overdue query takes the connection and all that is under way on it with it. */
+/* An overdue query ends its connection and everything in flight on it. */
 static void test_overdue_among_others(void **state)
 {
     (void)state;
     struct answer answers[5] = {{0}};
     ONE_CONNECTION(w, .timeout_ms = 400);
     pid_t pid = (pid_t)ask_number(&w, &stmt_pid, NULL);
-    kill(pid, SIGSTOP); /* else statement_timeout would be the first to act */
+    kill(pid, SIGSTOP); /* else statement_timeout would act first */
     assert_int_equal(db_query(w.db, &stmt_one, NULL, on_answer, &answers[0]), ST_OK);
     turn_for(&w, 20);
     for (int i = 1; i < 5; i++)
         assert_int_equal(db_query(w.db, &stmt_one, NULL, on_answer, &answers[i]), ST_OK);
     all_done(&w, answers, 5);
     assert_int_equal(answers[0].status, ST_TIMEOUT);
-    for (int i = 1; i < 5; i++) /* the machine may have been too busy for the difference */
+    for (int i = 1; i < 5; i++) /* a busy machine may blur the difference */
         assert_true(answers[i].status == ST_UNAVAILABLE || answers[i].status == ST_TIMEOUT);
     assert_true(heals(&w));
     kill(pid, SIGCONT);
@@ -548,8 +551,8 @@ static void test_overdue_among_others(void **state)
     world_close(&w);
 }
 
-/* A slow query holds nobody up who comes later, as long as another connection is left. */
-static void test_slow_one_apart(void **state)
+/* A slow query delays no later one while another connection is left. */
+static void test_slow_query_delays_none(void **state)
 {
     (void)state;
     struct answer slow = {0}, answers[20] = {{0}};
@@ -562,12 +565,13 @@ static void test_slow_one_apart(void **state)
     all_done(&w, answers, 20);
     assert_false(slow.done);
     assert_int_equal(statuses_of(answers, 20), ST_OK);
-    assert_true(turn_until(&w, &slow.done, 20000)); /* its connection is gone for the next test */
+    assert_true(
+        turn_until(&w, &slow.done, 20000)); /* so that the next test does not meet its connection */
     assert_int_equal(slow.status, ST_OK);
     world_close(&w);
 }
 
-/* Big ones both ways at once: neither side may wait for the other to read. */
+/* Big parameters and big results at the same time: neither side may wait for the other to read. */
 static void test_big_both_ways(void **state)
 {
     (void)state;
@@ -587,9 +591,9 @@ static void test_big_both_ways(void **state)
     world_close(&w);
 }
 
-/* ---- a sign of life ---- */
+/* ---- probes ---- */
 
-/* The server is there and says nothing: known within five seconds, without any query. */
+/* A server that is there but silent is noticed within five seconds, without any query. */
 static void test_frozen_server(void **state)
 {
     (void)state;
@@ -623,7 +627,7 @@ static void test_frozen_server(void **state)
     world_close(&w);
 }
 
-/* Idle connections that answer stay: no reconnection, no growth. */
+/* Idle connections that answer are kept: no reconnect, no growth. */
 static void test_probe_is_quiet(void **state)
 {
     (void)state;
@@ -638,8 +642,8 @@ static void test_probe_is_quiet(void **state)
     world_close(&w);
 }
 
-/* What has a limit of its own is alone also when a probe was under way before it: else whatever came
- * behind it would, overdue, take the connection from it. */
+/* A query with a time limit of its own shares its connection with none, even if a probe is ahead of it:
+ * else a later query, once overdue, would end the connection under it. */
 static void test_alone_behind_probe(void **state)
 {
     (void)state;
@@ -663,7 +667,7 @@ static void test_alone_behind_probe(void **state)
 
 /* ---- connecting ---- */
 
-/* libpq alone would wait for the first host for ever. */
+/* libpq alone would wait for the first host forever. */
 static void test_hanging_host(void **state)
 {
     (void)state;
@@ -687,7 +691,7 @@ static void test_host_names(void **state)
 {
     (void)state;
     char url[160];
-    /* nobody listens on port 1: libpq goes on to the next address with another descriptor */
+    /* nothing listens on port 1: libpq goes on to the next address with another descriptor */
     snprintf(url, sizeof(url), "host=127.0.0.1,localhost port=1,%d user=tester dbname=postgres",
              server.port);
     WORLD(w, .url = url);
@@ -717,7 +721,7 @@ static void refused(const char *url)
 {
     WORLD(w, .url = url, .pool_min = 2);
     assert_int_equal(ask(&w, &stmt_one, NULL), ST_UNAVAILABLE);
-    for (int i = 0; i < 20; i++) { /* while it goes on trying */
+    for (int i = 0; i < 20; i++) { /* while it keeps trying */
         struct answer answer = {0};
         assert_int_equal(db_query(w.db, &stmt_one, NULL, on_answer, &answer), ST_UNAVAILABLE);
         turn_for(&w, 20);
@@ -760,7 +764,7 @@ static void test_killed_server(void **state)
     world_close(&w);
 }
 
-/* The idle connection died while nobody looked: the query goes to a fresh one, unharmed. */
+/* An idle connection has died unnoticed: the query goes to a new one. */
 static void test_idle_connection_died(void **state)
 {
     (void)state;
@@ -814,7 +818,7 @@ static void test_close_with_pending(void **state)
 static void test_close_at_once(void **state)
 {
     (void)state;
-    WORLD(w, .url = "host=localhost user=x"); /* the name is being looked up, or not yet */
+    WORLD(w, .url = "host=localhost user=x"); /* the name is being resolved, or not yet */
     world_close(&w);
     world_open(&w, &(struct db_opts){.url = "host=localhost user=x"});
     turn_for(&w, 1);
@@ -826,7 +830,7 @@ static void on_answer_close(void *arg, enum status status, const struct db_resul
     struct answer *answer = arg;
     db_close(answer->world->db, on_closed, answer->world);
     assert_int_equal(status, ST_OK);
-    assert_int_equal(db_int(result, 0, 0), 1); /* still there */
+    assert_int_equal(db_int(result, 0, 0), 1); /* the result is still valid */
     answer->done = true;
 }
 
@@ -951,7 +955,7 @@ static void test_migrate_errors(void **state)
     assert_non_null(strstr(error, "nothing"));
     const struct embed commit[] = {migrations[0], migrations[1], migrations[2], migrations[4]};
     assert_int_equal(migrate(commit, 4, error, sizeof(error)), ST_INTERNAL);
-    assert_int_equal(pg_number(&server, "SELECT max(id) FROM m"), 3); /* nothing of them stayed */
+    assert_int_equal(pg_number(&server, "SELECT max(id) FROM m"), 3); /* nothing of them was kept */
     assert_int_equal(migrate(migrations, 2, error, sizeof(error)), ST_CONFLICT);
     assert_non_null(strstr(error, "0003_c.sql"));
     struct embed changed[] = {migrations[0], migrations[1], migrations[2]};
@@ -964,7 +968,7 @@ static void test_migrate_errors(void **state)
     assert_int_equal(db_migrate("x", &schema, NULL, error, sizeof(error)), ST_INVALID);
 }
 
-/* A database of the time before the first release. */
+/* A database from before the first release. */
 static void test_migrate_unreleased(void **state)
 {
     (void)state;
@@ -996,7 +1000,7 @@ static void test_migrate_functions(void **state)
     assert_string_equal(told, "applied functions: b.sql\n");
     assert_int_equal(pg_number(&server, "SELECT one()"), 2);
 
-    /* An older program leaves them, though its texts are others. */
+    /* An older program leaves them alone, though its texts differ. */
     schema = (struct db_schema){migrations, 1, functions, 2, 5};
     assert_int_equal(migrate_to(&schema, error, sizeof(error)), ST_OK);
     assert_string_equal(told, "left the functions alone: generation 6 is newer than this "
@@ -1010,7 +1014,7 @@ static void test_migrate_functions(void **state)
     assert_non_null(strstr(error, "0002_b.sql"));
     assert_int_equal(pg_number(&server, "SELECT count(*) FROM m"), 1);
 
-    /* A file that fails takes all of them back; a body is checked once all are there. */
+    /* A file that fails undoes all of them; bodies are checked once all are there. */
     struct embed bad[] = {FILE_OF("a.sql", "3", ONE "'SELECT 9'"),
                           FILE_OF("b.sql", "3", TWO "'SELECT three()'")};
     schema = (struct db_schema){migrations, 1, bad, 2, 7};
@@ -1061,10 +1065,10 @@ int main(void)
         cmocka_unit_test(test_queue_full),
         cmocka_unit_test(test_deadline_in_queue),
         cmocka_unit_test(test_pool_grows),
-        cmocka_unit_test(test_many_under_way),
-        cmocka_unit_test(test_failures_apart),
+        cmocka_unit_test(test_many_in_flight),
+        cmocka_unit_test(test_failures_are_isolated),
         cmocka_unit_test(test_overdue_among_others),
-        cmocka_unit_test(test_slow_one_apart),
+        cmocka_unit_test(test_slow_query_delays_none),
         cmocka_unit_test(test_big_both_ways),
         cmocka_unit_test(test_frozen_server),
         cmocka_unit_test(test_probe_is_quiet),

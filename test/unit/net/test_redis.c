@@ -96,11 +96,11 @@ static void server_free(struct server *s)
     assert_int_equal(rmdir(s->dir), 0);
 }
 
-/* ---- the world of a test: a loop that is turned by hand, and a client ---- */
+/* ---- the world of a test: a loop that is run turn by turn, and a client ---- */
 
 struct world {
     struct loop *loop;
-    struct loop_timer *beat; /* so that no turn sleeps long */
+    struct loop_timer *tick; /* keeps every turn short */
     struct redis *redis;
     struct redis_sub *sub;
     struct redis_args args;
@@ -121,10 +121,10 @@ struct call {
     uint64_t at_ms;
 };
 
-static void on_beat(void *arg)
+static void on_tick(void *arg)
 {
     struct world *w = arg;
-    loop_timer_set(w->beat, 5);
+    loop_timer_set(w->tick, 5);
 }
 
 static uint64_t now_ms(const struct world *w)
@@ -161,8 +161,8 @@ static void world_open(struct world *w)
     memset(w, 0, sizeof(*w));
     w->loop = loop_new();
     assert_non_null(w->loop);
-    w->beat = loop_timer_new(w->loop, on_beat, w);
-    loop_timer_set(w->beat, 5);
+    w->tick = loop_timer_new(w->loop, on_tick, w);
+    loop_timer_set(w->tick, 5);
     redis_args_init(&w->args);
 }
 
@@ -205,7 +205,7 @@ static void world_close(struct world *w)
 {
     if (w->redis)
         client_close(w);
-    loop_timer_close(w->beat);
+    loop_timer_close(w->tick);
     redis_args_clear(&w->args);
     loop_stop(w->loop);
     loop_run(w->loop);
@@ -229,7 +229,7 @@ static void on_call(void *arg, enum status status, const struct redis_reply *rep
     }
 }
 
-/* Words up to a NULL. */
+/* The command's words, up to a NULL. */
 static enum status start(struct world *w, struct call *call, ...)
 {
     va_list list;
@@ -253,7 +253,7 @@ static enum status start(struct world *w, struct call *call, ...)
         assert_int_equal((call)->status, ST_OK);                                                   \
     } while (0)
 
-/* A server of its own changes another's state beside the client under test. */
+/* Runs a command on another connection than that of the client under test. */
 static void admin(struct world *w, const struct server *s, const char *a, const char *b,
                   const char *c)
 {
@@ -414,7 +414,7 @@ static void test_script_lost_is_sent_again(void **state)
     redis_script_init(&script, "sum", sum_body, strlen(sum_body));
     assert_int_equal(client_open(&w, s.url, TIMEOUT_MS, list, 1), ST_OK);
     EXPECT(&w, redis_up(w.redis), 5000);
-    CALL_OK(&w, &call, "SCRIPT", "EXISTS", script.sha); /* loaded before it is up */
+    CALL_OK(&w, &call, "SCRIPT", "EXISTS", script.sha); /* loaded before the client is up */
     assert_int_equal(start_sum(&w, &call, &script, 40, 2), ST_OK);
     EXPECT(&w, call.runs, 5000);
     assert_int_equal(call.number, 42);
@@ -456,9 +456,9 @@ static void test_error_inside_a_script(void **state)
     server_free(&s);
 }
 
-/* ---- Redis comes and goes ---- */
+/* ---- Redis is lost and comes back ---- */
 
-static void test_refused_then_there(void **state)
+static void test_refused_then_connected(void **state)
 {
     (void)state;
     struct server s;
@@ -541,7 +541,7 @@ static void test_stopped_times_out_and_comes_back(void **state)
     }
     assert_int_equal(calls[0].status, ST_TIMEOUT);
     assert_false(redis_up(w.redis));
-    /* The kernel accepts connections in its place: that must not count as being up. */
+    /* The kernel accepts connections for a stopped Redis: that must not count as up. */
     PUMP_UNTIL(&w, false, 1200);
     assert_int_equal(w.ups, 1);
     assert_int_equal(start(&w, &call, "PING", NULL), ST_UNAVAILABLE);
@@ -554,7 +554,7 @@ static void test_stopped_times_out_and_comes_back(void **state)
     server_free(&s);
 }
 
-static void test_idle_connection_notices(void **state)
+static void test_idle_connection_notices_a_silent_redis(void **state)
 {
     (void)state;
     struct server s;
@@ -572,7 +572,7 @@ static void test_idle_connection_notices(void **state)
     server_free(&s);
 }
 
-static void test_our_own_pause_is_no_timeout(void **state)
+static void test_a_pause_of_the_process_is_no_timeout(void **state)
 {
     (void)state;
     struct server s;
@@ -591,7 +591,7 @@ static void test_our_own_pause_is_no_timeout(void **state)
     server_free(&s);
 }
 
-static void test_replica_is_left(void **state)
+static void test_replica_is_dropped(void **state)
 {
     (void)state;
     struct server s;
@@ -636,7 +636,7 @@ static void test_login_and_database(void **state)
     snprintf(url, sizeof(url), "unix://:s3%%3acr%%40t@%s/redis.sock?db=3", s.dir);
     assert_int_equal(client_open(&w, url, TIMEOUT_MS, NULL, 0), ST_OK);
     EXPECT(&w, redis_up(w.redis), 5000);
-    CALL_OK(&w, &call, "GET", "x"); /* the same database by both ways */
+    CALL_OK(&w, &call, "GET", "x"); /* the same database over TCP and over the socket */
     assert_string_equal(call.text, "1");
     world_close(&w);
     server_free(&s);
@@ -685,7 +685,7 @@ static void test_close_ends_what_is_pending(void **state)
     server_free(&s);
 }
 
-/* From a reply's callback, and from one that a lost connection runs. */
+/* From the callback of a reply, and from one that a lost connection runs. */
 static void close_from_callback(bool kill_it)
 {
     struct server s;
@@ -722,7 +722,7 @@ struct fake {
     struct world *world;
     int listener, conn;
     struct loop_watch *accepts, *reads;
-    const char *const *answers; /* up to NULL; then "+OK" for ever */
+    const char *const *answers; /* up to a NULL; then "+OK" forever */
     int connections;
     bool silent;
     char url[64];
@@ -818,14 +818,14 @@ static void test_loading_is_not_up(void **state)
         assert_int_equal(start(&w, &call, "GET", "x", NULL), ST_OK);
         EXPECT(&w, call.runs, 5000);
         assert_int_equal(call.status, expected[i]);
-        assert_int_equal(redis_up(w.redis), i < 3); /* the last drops */
+        assert_int_equal(redis_up(w.redis), i < 3); /* the last one drops the connection */
     }
     EXPECT(&w, redis_up(w.redis), 5000);
     fake_close(&f);
     world_close(&w);
 }
 
-static void test_silent_garbled_or_talkative_server(void **state)
+static void test_server_that_is_silent_garbled_or_unsolicited(void **state)
 {
     (void)state;
     struct world w;
@@ -837,7 +837,7 @@ static void test_silent_garbled_or_talkative_server(void **state)
     fake_open(&f, &w, answers);
     f.silent = true;
     assert_int_equal(client_open(&w, f.url, 100, NULL, 0), ST_OK);
-    EXPECT(&w, f.connections >= 3, 3000); /* the connect deadline, again and again */
+    EXPECT(&w, f.connections >= 3, 3000); /* each attempt ends at its deadline */
     assert_false(redis_up(w.redis));
     f.silent = false;
     EXPECT(&w, redis_up(w.redis), 5000);
@@ -847,7 +847,7 @@ static void test_silent_garbled_or_talkative_server(void **state)
     EXPECT(&w, redis_up(w.redis), 5000);
     CALL_OK(&w, &call, "GET", "x");
     assert_string_equal(call.text, "one");
-    EXPECT(&w, w.downs == 2, 5000); /* a reply to nothing */
+    EXPECT(&w, w.downs == 2, 5000); /* a reply without a command */
     EXPECT(&w, redis_up(w.redis), 5000);
     fake_close(&f);
     world_close(&w);
@@ -903,7 +903,7 @@ static void publish(struct world *w, const char *text)
     struct call call;
     int before = w->messages;
     CALL_OK(w, &call, "PUBLISH", "news", text);
-    assert_int_equal(call.number, 1); /* received by one: once subscribed, never twice */
+    assert_int_equal(call.number, 1); /* one subscriber: never subscribed twice */
     EXPECT(w, w->messages == before + 1, 5000);
     assert_string_equal(w->message, text);
 }
@@ -918,7 +918,7 @@ static void test_subscription_survives_everything(void **state)
     client_up(&w, s.url);
     sub_open(&w, s.url, 300);
     publish(&w, "one");
-    PUMP_UNTIL(&w, false, 1000); /* silence, but for pings: it stays up */
+    PUMP_UNTIL(&w, false, 1000); /* only pings: it stays up */
     assert_int_equal(w.sub_downs, 0);
     publish(&w, "two");
     kill(s.pid, SIGSTOP);
@@ -972,18 +972,18 @@ int main(void)
         cmocka_unit_test(test_too_many_in_flight),
         cmocka_unit_test(test_script_lost_is_sent_again),
         cmocka_unit_test(test_error_inside_a_script),
-        cmocka_unit_test(test_refused_then_there),
+        cmocka_unit_test(test_refused_then_connected),
         cmocka_unit_test(test_killed_and_restarted),
         cmocka_unit_test(test_stopped_times_out_and_comes_back),
-        cmocka_unit_test(test_idle_connection_notices),
-        cmocka_unit_test(test_our_own_pause_is_no_timeout),
-        cmocka_unit_test(test_replica_is_left),
+        cmocka_unit_test(test_idle_connection_notices_a_silent_redis),
+        cmocka_unit_test(test_a_pause_of_the_process_is_no_timeout),
+        cmocka_unit_test(test_replica_is_dropped),
         cmocka_unit_test(test_login_and_database),
         cmocka_unit_test(test_bad_urls),
         cmocka_unit_test(test_close_ends_what_is_pending),
         cmocka_unit_test(test_close_from_a_callback),
         cmocka_unit_test(test_loading_is_not_up),
-        cmocka_unit_test(test_silent_garbled_or_talkative_server),
+        cmocka_unit_test(test_server_that_is_silent_garbled_or_unsolicited),
         cmocka_unit_test(test_subscription_survives_everything),
         cmocka_unit_test(test_subscription_closed_from_a_message),
     };
