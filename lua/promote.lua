@@ -113,8 +113,8 @@ if #entered > 0 and not seats_left() then
         list[i] = '{"buyer":' .. cjson.encode(entered[i]) .. ',"place":"' .. entered_places[i]
             .. tail
     end
-    call('PUBLISH', CHANNEL, '{"event":"admitted","payload":{"eventId":"'
-        .. K_CONFIG:match('{(.*)}') .. '","buyers":[' .. table.concat(list, ',') .. ']}}')
+    call('PUBLISH', CHANNEL, '{"eventId":"' .. K_CONFIG:match('{(.*)}')
+        .. '","event":"admitted","payload":{"buyers":[' .. table.concat(list, ',') .. ']}}')
 end
 
 local reply = numbers()

@@ -71,12 +71,17 @@ static void on_redis_state(void *arg, bool up)
 static void on_message(void *arg, const char *data, size_t len)
 {
     struct worker *worker = arg;
+    struct queue_message message;
+    if (queue_message_read(data, len, &message) != ST_OK) {
+        log_warn("channel message malformed", LOG_NUM("bytes", len));
+        return;
+    }
     if (worker->api != NULL)
-        api_on_message(worker->api, data, len);
+        api_on_message(worker->api, &message);
     if (worker->gateway != NULL)
-        gateway_on_message(worker->gateway, data, len);
+        gateway_on_message(worker->gateway, &message);
     if (worker->processor != NULL)
-        processor_on_message(worker->processor, data, len);
+        processor_on_message(worker->processor, &message);
 }
 
 static void on_subscribed(void *arg, bool up)

@@ -55,7 +55,7 @@ void api_print_routes(FILE *out);
  * ST_INVALID for a bad TRUSTED_PROXIES; the reason is logged. */
 MUST_CHECK enum status api_open(const struct api_opts *opts, struct api **ret_api);
 /* A message of QUEUE_CHANNEL. Borrowed. */
-void api_on_message(struct api *api, const char *data, size_t len);
+void api_on_message(struct api *api, const struct queue_message *message);
 /* The answer to a heartbeat: where this buyer stands according to Redis. Borrowed. */
 void api_on_seen(struct api *api, const char *event, const char *buyer,
                  const struct queue_place *place);

@@ -26,8 +26,9 @@ enum metric {
     METRIC_WS_CLOSED,
     METRIC_WS_DROPPED, /* closed by us, because the reader was too slow */
     METRIC_WS_MESSAGES,
-    METRIC_HOLDS,      /* reservations made by buyers */
-    METRIC_AUTO_HOLDS, /* reservations made on admission */
+    METRIC_MESSAGES_SKIPPED, /* of the Redis channel, by gateway workers */
+    METRIC_HOLDS,            /* reservations made by buyers */
+    METRIC_AUTO_HOLDS,       /* reservations made on admission */
     METRIC_SEAT_CONFLICTS,
     METRIC_SEAT_MAPS, /* built by PostgreSQL */
     METRIC_PURCHASES, /* reservations paid for */

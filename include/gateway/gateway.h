@@ -43,7 +43,7 @@ struct gateway_opts {
 MUST_CHECK enum status gateway_open(const struct gateway_opts *opts, struct gateway **ret_gateway);
 /* From the worker: each message of QUEUE_CHANNEL, and each (re)subscription (messages may have
  * been missed: look again). */
-void gateway_on_message(struct gateway *gateway, const char *data, size_t len);
+void gateway_on_message(struct gateway *gateway, const struct queue_message *message);
 void gateway_on_subscribed(struct gateway *gateway);
 /* catalog_opts.on_refresh: push changed positions and numbers. */
 void gateway_on_refresh(struct gateway *gateway, const char *event);

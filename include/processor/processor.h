@@ -22,7 +22,7 @@ struct processor_opts {
 };
 struct processor *processor_new(const struct processor_opts *opts);
 /* Each message of QUEUE_CHANNEL: "process" requests and config-changed hints. */
-void processor_on_message(struct processor *processor, const char *data, size_t len);
+void processor_on_message(struct processor *processor, const struct queue_message *message);
 void processor_on_redis(struct processor *processor, bool up);
 /* Stops ticking, releases the leases, frees, then cb. */
 void processor_close(struct processor *processor, loop_cb cb, void *arg);

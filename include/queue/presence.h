@@ -28,6 +28,8 @@ bool presence_get(struct presence *presence, const char *event, const char *buye
                   bool *ret_sign_due);
 /* A hint that he will be put or got soon. */
 void presence_prefetch(struct presence *presence, const char *event, const char *buyer);
+/* Nobody was ever put: this worker serves no buyers. */
+bool presence_is_empty(const struct presence *presence);
 void presence_drop(struct presence *presence, const char *event, const char *buyer);
 
 #endif

@@ -239,6 +239,24 @@ MUST_CHECK enum status queue_put_seats(struct queue *queue, const char *event, u
 MUST_CHECK enum status queue_true_seats(struct queue *queue, const char *event, uint64_t version);
 
 /* ---- channel messages ---- */
-MUST_CHECK enum status queue_publish(struct queue *queue, const char *json, size_t len);
+/* Between pods, on QUEUE_CHANNEL; a hint: the state in Redis is the truth. The kinds and their payloads:
+ * docs/redis-keys.md. */
+
+/* One message; the payload (a JSON object, not checked) is borrowed from the received text. */
+struct queue_message {
+    char event[EVENT_ID_MAX + 1];
+    char kind[32];
+    const char *payload;
+    size_t len;
+};
+/* Splits a received message without parsing its payload. ST_INVALID: not of our form. */
+MUST_CHECK enum status queue_message_read(const char *data, size_t len,
+                                          struct queue_message *ret_message);
+/* Publishes to all pods, this one too. `payload`: a JSON object; borrowed for the call. */
+MUST_CHECK enum status queue_publish(struct queue *queue, const char *event, const char *kind,
+                                     const char *payload, size_t len);
+/* A kind whose payload is the event's version and status. */
+MUST_CHECK enum status queue_publish_version(struct queue *queue, const char *kind,
+                                             const struct event *event);
 
 #endif

@@ -65,7 +65,7 @@ $$;
 -- log was read.
 --   consumed    consumed, admitted and free are as of p_new; held: how many auto-holds were made.
 --               The buyers who came and are inside, fifty to a row (fewer with many seats each:
---               a message stays below 64 KiB): {eventId, buyers: [{buyer, place, since, epoch,
+--               a message stays below 64 KiB): {buyers: [{buyer, place, since, epoch,
 --               reservation}]}; one row without a body when there are none, or without auto-hold
 --   stale       another consumer has moved the cursor: nothing changed; consumed says where it is
 --   not-newer   p_new is not above p_expected: nothing changed
@@ -224,7 +224,7 @@ BEGIN
                   AND r.expires_at > v_now) AS reservation
         FROM ledger_arrivals(p_event, v_event.epoch, p_entries) AS e
     ), chunks AS (
-        SELECT chunk, json_build_object('eventId', p_event, 'buyers', json_agg(
+        SELECT chunk, json_build_object('buyers', json_agg(
             CASE WHEN reservation IS NULL THEN plain
                  ELSE (rtrim(plain::text, '}') || ', "reservation" : ' || reservation::text
                        || '}')::json END ORDER BY o)) AS body

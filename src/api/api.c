@@ -33,6 +33,7 @@
 #define API_TOKEN_MAX       8192
 #define PAGE_MAX            (1024 * 1024)
 #define LIVE_EVENTS_EVERY_S 5
+#define CHANNEL_PAYLOAD_MAX (4 * 1024 * 1024)
 
 /* ---- the route table ---- */
 
@@ -523,23 +524,25 @@ static void forget_waiting(struct api *api, const char *event, const struct json
     }
 }
 
-void api_on_message(struct api *api, const char *data, size_t len)
+void api_on_message(struct api *api, const struct queue_message *message)
 {
-    struct json_error error;
-    struct json *message = json_parse(data, len, 4 * 1024 * 1024, &error);
-    const char *kind = json_str(message, "event");
-    const struct json *payload = json_get(message, "payload");
-    const char *event = json_str(payload, "eventId");
-    if (kind == NULL || event == NULL)
-        log_warn("a message of the channel makes no sense", LOG_NUM("bytes", len));
-    else if (strcmp(kind, "admitted") == 0)
-        forget_waiting(api, event, payload);
-    else if (strcmp(kind, "processed") == 0)
+    const char *kind = message->kind;
+    if (strcmp(kind, "config-changed") == 0 || strcmp(kind, "event-status-changed") == 0 ||
+        strcmp(kind, "queue-cleared") == 0)
+        catalog_hint(api->catalog, message->event);
+    const bool is_admitted = strcmp(kind, "admitted") == 0;
+    if (is_admitted ? presence_is_empty(api->presence)
+                    : strcmp(kind, "processed") != 0 || api->processing == NULL)
+        return; /* nobody here needs the payload */
+    struct json *payload = json_parse(message->payload, message->len, CHANNEL_PAYLOAD_MAX, NULL);
+    if (payload == NULL)
+        log_warn("channel message malformed", LOG_TEXT("event", message->event),
+                 LOG_TEXT("kind", kind), LOG_NUM("bytes", message->len));
+    else if (is_admitted)
+        forget_waiting(api, message->event, payload);
+    else
         api_process_on_message(api, payload);
-    else if (strcmp(kind, "config-changed") == 0 || strcmp(kind, "event-status-changed") == 0 ||
-             strcmp(kind, "queue-cleared") == 0)
-        catalog_hint(api->catalog, event);
-    json_free(message);
+    json_free(payload);
 }
 
 static void free_api(struct api *api)

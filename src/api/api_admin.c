@@ -59,13 +59,7 @@ static void answer_event(struct api_call *call, unsigned code, const struct even
 
 static void publish_event(struct api *api, const char *kind, const struct event *event)
 {
-    char message[EVENT_ID_MAX + 160];
-    const int len =
-        snprintf(message, sizeof(message),
-                 "{\"event\":\"%s\",\"payload\":{\"eventId\":\"%s\",\"version\":%" PRId64
-                 ",\"status\":\"%s\"}}",
-                 kind, event->id, event->version, event_status_name(event->status));
-    if (queue_publish(api->queue, message, (size_t)len) != ST_OK)
+    if (queue_publish_version(api->queue, kind, event) != ST_OK)
         log_debug("a change was not published", LOG_TEXT("event", event->id));
 }
 
@@ -73,11 +67,11 @@ static void publish_message(struct api *api, const struct event *event)
 {
     struct buf text;
     buf_init(&text, 4 * EVENT_MESSAGE_MAX);
-    buf_printf(&text,
-               "{\"event\":\"message\",\"payload\":{\"eventId\":\"%s\",\"text\":", event->id);
+    buf_add_str(&text, "{\"text\":");
     buf_add_json_str(&text, event->message, strlen(event->message));
-    buf_add_str(&text, "}}");
-    if (buf_status(&text) != ST_OK || queue_publish(api->queue, buf_str(&text), text.len) != ST_OK)
+    buf_add_char(&text, '}');
+    if (buf_status(&text) != ST_OK ||
+        queue_publish(api->queue, event->id, "message", buf_str(&text), text.len) != ST_OK)
         log_debug("a message was not published", LOG_TEXT("event", event->id));
     buf_clear(&text);
 }

@@ -333,11 +333,7 @@ void api_answer_outcome(struct api_call *call, enum status status, unsigned ok_c
 
 void api_publish_seats_changed(struct api *api, const char *event)
 {
-    char message[EVENT_ID_MAX + 64];
-    const int len =
-        snprintf(message, sizeof(message),
-                 "{\"event\":\"seats-changed\",\"payload\":{\"eventId\":\"%s\"}}", event);
     /* A hint: a lost one is made good by the next read of the map. */
-    if (queue_publish(api->queue, message, (size_t)len) != ST_OK)
+    if (queue_publish(api->queue, event, "seats-changed", "{}", 2) != ST_OK)
         log_debug("seats-changed was not published", LOG_TEXT("event", event));
 }

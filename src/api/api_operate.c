@@ -277,17 +277,14 @@ static enum status request_tick(struct api_call *call)
 {
     struct api *api = call->api;
     const struct admit_call *admit = call->state;
-    char message[EVENT_ID_MAX + 160];
+    char payload[96];
     struct api_process *process = xcalloc(1, sizeof(*process));
     process->call = call;
     process->admit = admit->count;
     token_random_hex(process->reply);
-    const int len =
-        snprintf(message, sizeof(message),
-                 "{\"event\":\"process\",\"payload\":{\"eventId\":\"%s\",\"reply\":\"%s\","
-                 "\"admit\":%" PRId64 "}}",
-                 call->param, process->reply, process->admit);
-    const enum status st = queue_publish(api->queue, message, (size_t)len);
+    const int len = snprintf(payload, sizeof(payload), "{\"reply\":\"%s\",\"admit\":%" PRId64 "}",
+                             process->reply, process->admit);
+    const enum status st = queue_publish(api->queue, call->param, "process", payload, (size_t)len);
     if (st != ST_OK) {
         free(process);
         return st;

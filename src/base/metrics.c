@@ -39,6 +39,9 @@ static const struct {
     [METRIC_WS_DROPPED] = {"tiketi_websocket_dropped_total", "",
                            "WebSockets closed because their reader was too slow."},
     [METRIC_WS_MESSAGES] = {"tiketi_websocket_messages_total", "", "WebSocket messages sent."},
+    [METRIC_MESSAGES_SKIPPED] =
+        {"tiketi_channel_messages_skipped_total", "",
+         "Channel messages that a gateway worker without a socket of their event did not parse."},
     [METRIC_HOLDS] = {"tiketi_holds_total", "{kind=\"buyer\"}",
                       "Reservations made: by buyers, or on admission."},
     [METRIC_AUTO_HOLDS] = {"tiketi_holds_total", "{kind=\"auto\"}", NULL},

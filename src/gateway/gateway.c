@@ -19,20 +19,21 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/metrics.h"
 #include "net/http_text.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_MESSAGE_MS 5000
-#define MESSAGE_COST_MS  100  /* ten a second … */
-#define MESSAGE_BURST_MS 2000 /* … twenty at once */
-#define STRIKES_MAX      10
-#define PING_MIN_MS      500
-#define HEARTBEATS_MIN   2           /* in the time after which a buyer counts as silent */
-#define PUSH_MAX         (64 * 1024) /* one message to a socket */
-#define CHANNEL_MAX      (8 << 20)   /* one message of the channel: 500 entries with reservations */
+#define FIRST_MESSAGE_MS    5000
+#define MESSAGE_COST_MS     100  /* ten a second … */
+#define MESSAGE_BURST_MS    2000 /* … twenty at once */
+#define STRIKES_MAX         10
+#define PING_MIN_MS         500
+#define HEARTBEATS_MIN      2           /* in the time after which a buyer counts as silent */
+#define PUSH_MAX            (64 * 1024) /* one message to a socket */
+#define CHANNEL_PAYLOAD_MAX (8 << 20)   /* 500 admissions with their reservations */
 
 /* Close codes of RFC 6455. */
 enum { CLOSE_AWAY = 1001, CLOSE_POLICY = 1008 };
@@ -227,47 +228,44 @@ static void on_text(struct gateway *gateway, struct audience *audience, const st
         audience_send_message(audience, text);
 }
 
-/* The truth is in Redis: look now instead of in a second. */
-static void on_hint(struct gateway *gateway, struct audience *audience, const struct json *payload)
-{
-    (void)payload;
-    catalog_hint(gateway->opts.catalog, audience->id);
-}
-
+/* `handle` NULL: a hint that Redis has something new; the catalog reads it now instead of in a second. */
 static const struct {
-    const char *event;
+    const char *kind;
     void (*handle)(struct gateway *gateway, struct audience *audience, const struct json *payload);
 } channel_messages[] = {
-    {"admitted", on_admitted},
-    {"queue-updated", on_hint},
-    {"event-status-changed", on_status_changed},
-    {"config-changed", on_hint},
-    {"queue-cleared", on_hint},
-    {"message", on_text},
+    {"admitted", on_admitted}, {"queue-updated", NULL}, {"event-status-changed", on_status_changed},
+    {"config-changed", NULL},  {"queue-cleared", NULL}, {"message", on_text},
 };
 
-void gateway_on_message(struct gateway *gateway, const char *data, size_t len)
+/* Of the messages of all events most concern no socket here: they are dropped unparsed. */
+void gateway_on_message(struct gateway *gateway, const struct queue_message *message)
 {
-    struct json_error error = {{0}, {0}};
-    struct json *message = json_parse(data, len, CHANNEL_MAX, &error);
-    const char *event = message ? json_str(message, "event") : NULL;
-    const struct json *payload = message ? json_get(message, "payload") : NULL;
-    const char *id = payload ? json_str(payload, "eventId") : NULL;
-    struct audience *audience = event && id ? audience_find(gateway, id) : NULL;
-    if (!event || !id)
-        log_warn("a message of the channel makes no sense", LOG_NUM("bytes", len),
-                 LOG_TEXT("detail", error.detail));
-    if (event && id && !audience && strcmp(event, "config-changed") == 0)
-        catalog_hint(gateway->opts.catalog,
-                     id); /* asked for in vain a moment ago, it may be there now */
-    for (size_t i = 0; audience && i < sizeof(channel_messages) / sizeof(channel_messages[0]);
-         i++) {
-        if (strcmp(event, channel_messages[i].event) == 0) {
-            channel_messages[i].handle(gateway, audience, payload);
-            break;
-        }
+    const size_t count = sizeof(channel_messages) / sizeof(channel_messages[0]);
+    struct audience *audience = audience_find(gateway, message->event);
+    size_t i = 0;
+    if (!audience) {
+        /* An event that was unknown a moment ago may exist now. */
+        if (strcmp(message->kind, "config-changed") == 0)
+            catalog_hint(gateway->opts.catalog, message->event);
+        metrics_add(METRIC_MESSAGES_SKIPPED, 1);
+        return;
     }
-    json_free(message);
+    while (i < count && strcmp(message->kind, channel_messages[i].kind) != 0)
+        i++;
+    if (i == count)
+        return;
+    if (!channel_messages[i].handle) {
+        catalog_hint(gateway->opts.catalog, audience->id);
+        return;
+    }
+    struct json_error error = {{0}, {0}};
+    struct json *payload = json_parse(message->payload, message->len, CHANNEL_PAYLOAD_MAX, &error);
+    if (payload)
+        channel_messages[i].handle(gateway, audience, payload);
+    else
+        log_warn("channel message malformed", LOG_TEXT("event", message->event),
+                 LOG_TEXT("kind", message->kind), LOG_TEXT("detail", error.detail));
+    json_free(payload);
 }
 
 /* ---- what else comes from Redis ---- */

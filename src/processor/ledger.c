@@ -82,8 +82,9 @@ struct ledger {
     uint64_t admitted; /* stats: admissions before the log was read */
     char last[ID_SIZE];
     struct buf entries; /* the batch as JSON */
-    struct buf outbox;  /* messages, each ended by a NUL */
-    struct buf plain;   /* the messages of an outage, likewise */
+    bool seats_changed; /* the batch held seats or gave some back */
+    struct buf outbox;  /* payloads of `admitted`, each ended by a NUL */
+    struct buf plain;   /* those of an outage: without reservations */
 
     struct consumed_load consumed;
     struct loop_task closed;
@@ -165,26 +166,16 @@ static void id_before(char *out, const char *id)
 
 /* ---- messages ---- */
 
-static void begin_message(struct buf *out)
+/* Publishes payloads of `admitted`, each ended by a NUL. A message that is not delivered is no failure:
+ * the state in Redis is the truth. */
+static void publish_all(struct ledger *ledger, const struct buf *payloads)
 {
-    buf_add_str(out, "{\"event\":\"admitted\",\"payload\":");
-}
-
-static void end_message(struct buf *out)
-{
-    buf_add_str(out, "}");
-    buf_add_char(out, '\0');
-}
-
-/* A message that is not delivered is last_sent otherwise: state is the truth. */
-static void publish_all(struct ledger *ledger, const struct buf *messages)
-{
-    if (messages->failed)
+    if (payloads->failed)
         return;
-    for (size_t at = 0; at < messages->len;) {
-        const char *message = messages->data + at;
-        const size_t len = strlen(message);
-        if (queue_publish(ledger->opts.queue, message, len) != ST_OK)
+    for (size_t at = 0; at < payloads->len;) {
+        const char *payload = payloads->data + at;
+        const size_t len = strlen(payload);
+        if (queue_publish(ledger->opts.queue, ledger->event, "admitted", payload, len) != ST_OK)
             return;
         at += len + 1;
     }
@@ -209,23 +200,15 @@ static void write_plain(struct ledger *ledger, const struct log_entry *entries, 
         if (entry->kind == LOG_KIND_DEPARTED || !entry->active_now ||
             !is_after(entry->id, ledger->last_sent))
             continue;
-        if (in_message == 0) {
-            begin_message(out);
-            buf_printf(out, "{\"eventId\":\"%s\",\"buyers\":[", ledger->event);
-        } else {
-            buf_add_char(out, ',');
-        }
+        buf_add_str(out, in_message == 0 ? "{\"buyers\":[" : ",");
         add_plain_buyer(out, entry);
         if (++in_message == PLAIN_CHUNK) {
-            buf_add_str(out, "]}");
-            end_message(out);
+            buf_add(out, "]}", 3); /* with its NUL */
             in_message = 0;
         }
     }
-    if (in_message > 0) {
-        buf_add_str(out, "]}");
-        end_message(out);
-    }
+    if (in_message > 0)
+        buf_add(out, "]}", 3);
 }
 
 /* PostgreSQL cannot hold seats now: those who came are last_sent all the same, once. */
@@ -240,6 +223,9 @@ static void publish_plain(struct ledger *ledger)
 
 static void batch_done(struct ledger *ledger)
 {
+    if (ledger->seats_changed &&
+        queue_publish(ledger->opts.queue, ledger->event, "seats-changed", "{}", 2) != ST_OK)
+        buf_reset(&ledger->outbox); /* Redis is gone: nor would the rest be published */
     publish_all(ledger, &ledger->outbox);
     if (ledger->batch)
         crash_point("ledger-after-publish");
@@ -278,17 +264,12 @@ enum { COL_OUTCOME, COL_BODY, COL_CONSUMED, COL_ADMITTED, COL_FREE, COL_HELD };
 static void take_messages(struct ledger *ledger, const struct db_result *result)
 {
     buf_reset(&ledger->outbox);
-    if (ledger->departures || db_int(result, 0, COL_HELD) > 0) {
-        buf_printf(&ledger->outbox,
-                   "{\"event\":\"seats-changed\",\"payload\":{\"eventId\":\"%s\"}}", ledger->event);
-        buf_add_char(&ledger->outbox, '\0');
-    }
+    ledger->seats_changed = ledger->departures || db_int(result, 0, COL_HELD) > 0;
     for (int row = 0; row < db_rows(result); row++) {
         if (db_is_null(result, row, COL_BODY))
             continue;
-        begin_message(&ledger->outbox);
         buf_add(&ledger->outbox, db_text(result, row, COL_BODY), db_len(result, row, COL_BODY));
-        end_message(&ledger->outbox);
+        buf_add_char(&ledger->outbox, '\0');
     }
 }
 
@@ -385,7 +366,7 @@ static void free_counted(void *arg, enum status status, const struct db_result *
     }
     /* All admissions counted before the log was read have been consumed: it had nothing new. */
     buf_reset(&ledger->outbox);
-    ledger->batch = ledger->full = false;
+    ledger->batch = ledger->full = ledger->seats_changed = false;
     write_free(ledger, db_int(result, 0, COL_FREE), ledger->admitted, ledger->cursor);
 }
 

@@ -31,7 +31,7 @@
 #define FREE_LIMIT        100
 #define PRUNE_EVERY_S     10
 #define PRUNE_LIMIT       500
-#define MESSAGE_MAX       4096 /* longer ones are the ledger's entries: not for us */
+#define PAYLOAD_MAX       4096 /* bytes of a `process` request */
 
 /* ---- events ---- */
 
@@ -174,12 +174,8 @@ static void on_discover(void *arg)
 
 static void publish_seats(struct processor *processor, const char *id)
 {
-    struct buf text;
-    buf_init(&text, 256);
-    buf_printf(&text, "{\"event\":\"seats-changed\",\"payload\":{\"eventId\":\"%s\"}}", id);
-    if (queue_publish(processor->opts.queue, buf_str(&text), text.len) != ST_OK)
-        log_debug("not published", LOG_TEXT("event", id));
-    buf_clear(&text);
+    if (queue_publish(processor->opts.queue, id, "seats-changed", "{}", 2) != ST_OK)
+        log_debug("seats-changed not published", LOG_TEXT("event", id));
 }
 
 static void sweep(struct processor *processor);
@@ -345,15 +341,22 @@ static void on_second(void *arg)
 
 /* ---- messages ---- */
 
-static void on_process(struct processor *processor, const struct json *payload, const char *id)
+/* Somebody asks for a tick, or to let `admit` buyers in, and for an answer. */
+static void on_process(struct processor *processor, const struct queue_message *message)
 {
-    struct processor_event *event = find_event(processor, id);
+    struct json *payload = json_parse(message->payload, message->len, PAYLOAD_MAX, NULL);
     const struct json *asked = json_get(payload, "reply");
+    const int64_t admit = json_int(payload, "admit", 0);
+    struct processor_event *event = find_event(processor, message->event);
     struct buf reply;
-    int64_t admit = json_int(payload, "admit", 0);
-    if (!event) { /* the event has just begun, and was not yet discovered */
-        mark_wanted(processor, id);
-        event = find_event(processor, id);
+    if (!payload) {
+        log_warn("channel message malformed", LOG_TEXT("event", message->event),
+                 LOG_TEXT("kind", message->kind));
+        return;
+    }
+    if (!event) { /* opened a moment ago, and not discovered yet */
+        mark_wanted(processor, message->event);
+        event = find_event(processor, message->event);
     }
     buf_init(&reply, TICK_REPLY_SIZE - 1);
     if (asked && json_str_value(asked))
@@ -364,29 +367,28 @@ static void on_process(struct processor *processor, const struct json *payload, 
         processor_event_tick_now(event, admit > 0 ? (uint64_t)admit : 0,
                                  asked ? buf_str(&reply) : NULL);
     buf_clear(&reply);
+    json_free(payload);
 }
 
-static void on_changed(struct processor *processor, const struct json *payload, const char *id)
+static void on_changed(struct processor *processor, const struct queue_message *message)
 {
-    struct processor_event *event = find_event(processor, id);
-    (void)payload;
+    struct processor_event *event = find_event(processor, message->event);
     if (event)
         processor_event_changed(event);
     else
         discover(processor); /* a new one */
 }
 
-static void on_seats(struct processor *processor, const struct json *payload, const char *id)
+static void on_seats(struct processor *processor, const struct queue_message *message)
 {
-    struct processor_event *event = find_event(processor, id);
-    (void)payload;
+    struct processor_event *event = find_event(processor, message->event);
     if (event)
         processor_event_seats_changed(event);
 }
 
 static const struct {
-    const char *event;
-    void (*handle)(struct processor *processor, const struct json *payload, const char *id);
+    const char *kind;
+    void (*handle)(struct processor *processor, const struct queue_message *message);
 } messages[] = {
     {"process", on_process},
     {"config-changed", on_changed},
@@ -394,19 +396,11 @@ static const struct {
     {"seats-changed", on_seats},
 };
 
-void processor_on_message(struct processor *processor, const char *data, size_t len)
+void processor_on_message(struct processor *processor, const struct queue_message *message)
 {
-    struct json_error error = {{0}, {0}};
-    if (len > MESSAGE_MAX || processor->closing)
-        return;
-    struct json *message = json_parse(data, len, MESSAGE_MAX, &error);
-    const char *event = message ? json_str(message, "event") : NULL;
-    const struct json *payload = message ? json_get(message, "payload") : NULL;
-    const char *id = payload ? json_str(payload, "eventId") : NULL;
-    for (size_t i = 0; event && id && i < sizeof(messages) / sizeof(messages[0]); i++)
-        if (strcmp(event, messages[i].event) == 0)
-            messages[i].handle(processor, payload, id);
-    json_free(message);
+    for (size_t i = 0; !processor->closing && i < sizeof(messages) / sizeof(messages[0]); i++)
+        if (strcmp(message->kind, messages[i].kind) == 0)
+            messages[i].handle(processor, message);
 }
 
 void processor_on_redis(struct processor *processor, bool up)

@@ -61,10 +61,11 @@ static struct queue *queue_of(const struct processor_event *event)
 
 /* ---- what is published ---- */
 
-static void publish(struct processor_event *event, const struct buf *text)
+/* A message that is not published is no failure: it is a hint, and Redis' state is the truth. */
+static void publish(struct processor_event *event, const char *kind, const struct buf *payload)
 {
-    if (queue_publish(queue_of(event), buf_str(text), text->len) != ST_OK)
-        log_debug("not published", LOG_TEXT("event", event->id)); /* a hint; state is the truth */
+    if (queue_publish(queue_of(event), event->id, kind, buf_str(payload), payload->len) != ST_OK)
+        log_debug("message not published", LOG_TEXT("event", event->id), LOG_TEXT("kind", kind));
 }
 
 static void publish_numbers(struct processor_event *event, const struct queue_numbers *numbers)
@@ -75,39 +76,30 @@ static void publish_numbers(struct processor_event *event, const struct queue_nu
     event->sent_size = numbers->queue_size;
     event->sent_active = numbers->active;
     event->sent_threshold = numbers->threshold;
-    struct buf text;
-    buf_init(&text, 512);
-    buf_printf(&text,
-               "{\"event\":\"queue-updated\",\"payload\":{\"eventId\":\"%s\",\"queueSize\":%" PRIu64
-               ",\"currentUsers\":%" PRIu64 ",\"threshold\":%" PRIu64 "}}",
-               event->id, numbers->queue_size, numbers->active, numbers->threshold);
-    publish(event, &text);
-    buf_clear(&text);
+    struct buf payload;
+    buf_init(&payload, 256);
+    buf_printf(&payload,
+               "{\"queueSize\":%" PRIu64 ",\"currentUsers\":%" PRIu64 ",\"threshold\":%" PRIu64 "}",
+               numbers->queue_size, numbers->active, numbers->threshold);
+    publish(event, "queue-updated", &payload);
+    buf_clear(&payload);
+}
+
+static void publish_processed(struct processor_event *event, const char *reply)
+{
+    struct buf payload;
+    buf_init(&payload, 512);
+    buf_printf(&payload, "{\"reply\":%s,\"promoted\":%" PRIu64 ",\"evicted\":%" PRIu64 "}", reply,
+               event->tick.promoted, event->tick.evicted);
+    publish(event, "processed", &payload);
+    buf_clear(&payload);
 }
 
 static void publish_change(struct processor_event *event, const char *kind,
                            const struct event *record)
 {
-    struct buf text;
-    buf_init(&text, 512);
-    buf_printf(&text,
-               "{\"event\":\"%s\",\"payload\":{\"eventId\":\"%s\",\"version\":%" PRId64
-               ",\"status\":\"%s\"}}",
-               kind, event->id, record->version, event_status_name(record->status));
-    publish(event, &text);
-    buf_clear(&text);
-}
-
-static void publish_processed(struct processor_event *event, const char *reply)
-{
-    struct buf text;
-    buf_init(&text, 512);
-    buf_printf(&text,
-               "{\"event\":\"processed\",\"payload\":{\"eventId\":\"%s\",\"reply\":%s,"
-               "\"promoted\":%" PRIu64 ",\"evicted\":%" PRIu64 "}}",
-               event->id, reply, event->tick.promoted, event->tick.evicted);
-    publish(event, &text);
-    buf_clear(&text);
+    if (queue_publish_version(queue_of(event), kind, record) != ST_OK)
+        log_debug("message not published", LOG_TEXT("event", event->id), LOG_TEXT("kind", kind));
 }
 
 /* ---- the tick ---- */

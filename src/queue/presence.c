@@ -37,6 +37,7 @@ struct presence {
     uint64_t seed;
     void *memory; /* of the sets, and room to move them to where a pair of lines begins */
     struct set *sets;
+    bool used; /* somebody was put */
 };
 
 _Static_assert(sizeof(struct set) == 128, "a pair of lines");
@@ -106,6 +107,12 @@ void presence_put(struct presence *presence, const char *event, const char *buye
         sign = set->heard[way] & SIGN_MASK;
     }
     set->heard[way] = now_ms << MS_SHIFT | sign | state;
+    presence->used = true;
+}
+
+bool presence_is_empty(const struct presence *presence)
+{
+    return !presence->used;
 }
 
 bool presence_get(struct presence *presence, const char *event, const char *buyer,

@@ -4,7 +4,8 @@
  *
  *   queue.c         rooms (one per event), and the calls of many buyers, batched: join, seen, leave
  *   queue_script.c  the scripts, their replies
- *   queue_live.c    the live copy: configure, clear, what is read; the channel
+ *   queue_live.c    the live copy: configure, clear, what is read
+ *   queue_channel.c messages between pods
  *   queue_tick.c    the processor's calls: lease, promote, index, consumed, log, free
  */
 #ifndef TIKETI_QUEUE_INTERNAL_H

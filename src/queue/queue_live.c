@@ -373,11 +373,3 @@ enum status queue_true_seats(struct queue *queue, const char *event, uint64_t ve
     return run_seats(queue, event, "true", (int64_t)version, NULL, 0,
                      queue_op_new(queue, NULL, NULL));
 }
-
-/* ---- the channel ---- */
-
-enum status queue_publish(struct queue *queue, const char *json, size_t len)
-{
-    plain(queue, "PUBLISH", QUEUE_CHANNEL, json, len);
-    return redis_command(queue->redis, &queue->args, NULL, NULL);
-}

@@ -28,7 +28,7 @@ async function serve(t, options = {}) {
 }
 
 // A buyer with a place and a socket that has joined.
-async function visitor(t, server, eventId, { sub = uniqueId('fan'), client = new Client(server, { sub }), at = server } = {}) {
+async function subscriber(t, server, eventId, { sub = uniqueId('fan'), client = new Client(server, { sub }), at = server } = {}) {
   const { body } = await client.check(eventId);
   const socket = await Socket.open(at, { cookie: client.cookieHeader });
   t.after(() => socket.drop());
@@ -44,10 +44,10 @@ test('a socket on one process is told by the processor of another', async (t) =>
   const web = await serve(t, { roles: 'api,gateway' });
   await serve(t, { roles: 'processor' });
   const { id } = await new Organizer(web).sale({ threshold: 1, autoHold: 0 });
-  const first = await visitor(t, web, id);
+  const first = await subscriber(t, web, id);
   assert.equal(first.body.queued, false);
-  const second = await visitor(t, web, id);
-  const third = await visitor(t, web, id);
+  const second = await subscriber(t, web, id);
+  const third = await subscriber(t, web, id);
   const shown = (await position(second.socket)).payload;
   assert.equal(shown.position, 1);
   assert.equal(shown.eventId, id);
@@ -71,9 +71,9 @@ test('a socket on one process is told by the processor of another', async (t) =>
 test('every tab of a buyer is told, once, and nobody hears of anybody else', async (t) => {
   const server = await serve(t);
   const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 0 });
-  const first = await visitor(t, server, id);
+  const first = await subscriber(t, server, id);
   const buyers = [];
-  for (let i = 0; i < 5; i++) buyers.push(await visitor(t, server, id, { sub: `private-${i}-${uniqueId()}` }));
+  for (let i = 0; i < 5; i++) buyers.push(await subscriber(t, server, id, { sub: `private-${i}-${uniqueId()}` }));
   const tab = await Socket.open(server, {});
   t.after(() => tab.drop());
   tab.join(buyers[0].client, id);
@@ -101,7 +101,7 @@ test('a shown position never rises, also after a reload', async (t) => {
   const count = 60;
   await new Client(server, { sub: 'first' }).check(id);
   const buyers = [];
-  for (let i = 0; i < count; i++) buyers.push(await visitor(t, server, id));
+  for (let i = 0; i < count; i++) buyers.push(await subscriber(t, server, id));
   for (const buyer of buyers) await position(buyer.socket);
   for (const threshold of [5, 15, 30, 61]) {
     await organizer.patch(id, { threshold });
@@ -127,8 +127,8 @@ test('a shown position never rises, also after a reload', async (t) => {
 test('the entry carries the reservation that was held for the buyer', async (t) => {
   const server = await serve(t);
   const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 2, grid: { rows: 2, seatsPerRow: 4 } });
-  const first = await visitor(t, server, id);
-  const second = await visitor(t, server, id);
+  const first = await subscriber(t, server, id);
+  const second = await subscriber(t, server, id);
   await position(second.socket);
   await first.client.leave(id);
   const told = await waitUntil(() => second.socket.all('queue-entry-allowed').find(({ payload }) => payload.reservation), 15000,
@@ -180,7 +180,7 @@ test('a guest is known by the cookie of the handshake', async (t) => {
   const { id } = await organizer.sale({ threshold: 1, autoHold: 0 });
   await new Client(server, { sub: 'inside' }).check(id);
   const guest = new Client(server);
-  const { socket } = await visitor(t, server, id, { client: guest });
+  const { socket } = await subscriber(t, server, id, { client: guest });
   assert.match(decode((await position(socket)).payload.ticket).b, /^g:[0-9a-f]{32}$/);
 
   const { id: closed } = await organizer.sale({ threshold: 1, autoHold: 0, allowGuests: false });
@@ -259,7 +259,7 @@ test('without a place there is nothing to wait for; leaving tells every tab', as
   assert.equal(await errorCode(socket), 'not-in-queue');
   assert.equal((await stranger.status(id)).body.status, 'not_in_queue');
 
-  const one = await visitor(t, server, id);
+  const one = await subscriber(t, server, id);
   const two = await Socket.open(server);
   t.after(() => two.drop());
   two.join(one.client, id);
@@ -275,7 +275,7 @@ test('without a place there is nothing to wait for; leaving tells every tab', as
 test('an active buyer who connects is told at once; his own leaving by HTTP is noticed', async (t) => {
   const server = await serve(t);
   const { id } = await new Organizer(server).sale({ threshold: 5, autoHold: 0 });
-  const { client, socket, body } = await visitor(t, server, id);
+  const { client, socket, body } = await subscriber(t, server, id);
   assert.equal(body.queued, false);
   const { payload } = await entry(socket);
   assert.equal(decode(payload.pass).place, decode(body.pass).place);
@@ -292,9 +292,9 @@ test('watchers are told of seats, everyone of the status; a clear reaches all', 
   t.after(() => watcher.drop());
   watcher.send('watch-seats', { eventId: id });
   await watcher.next('seats-changed'); // the hall as it is: from here on he is told
-  const inside = await visitor(t, server, id);
+  const inside = await subscriber(t, server, id);
   await entry(inside.socket);
-  const waiting = await visitor(t, server, id);
+  const waiting = await subscriber(t, server, id);
   await position(waiting.socket);
   const { status } = await inside.client.reserve({ eventId: id, quantity: 2 });
   assert.equal(status, 201);
@@ -321,7 +321,7 @@ test('numbers are sent when they change, at most once a second', async (t) => {
   const server = await serve(t);
   const { id } = await new Organizer(server).sale({ threshold: 2, autoHold: 0 });
   const began = performance.now();
-  const { socket } = await visitor(t, server, id);
+  const { socket } = await subscriber(t, server, id);
   await many(Array.from({ length: 40 }, (_, i) => i), 4, async () => {
     await new Client(server, { sub: uniqueId() }).check(id);
     await pause(100, 'joins for about a second');
@@ -339,7 +339,7 @@ test('a stopping process tells its sockets when to come back, and another takes 
   const { id } = await new Organizer(leaving).sale({ threshold: 1, autoHold: 0 });
   await new Client(leaving, { sub: 'inside' }).check(id);
   const buyers = [];
-  for (let i = 0; i < 20; i++) buyers.push(await visitor(t, leaving, id));
+  for (let i = 0; i < 20; i++) buyers.push(await subscriber(t, leaving, id));
   for (const buyer of buyers) buyer.ticket = (await position(buyer.socket)).payload.ticket;
   const staying = await serve(t);
   const stopped = leaving.stop();
@@ -364,9 +364,9 @@ test('places come back from the open sockets alone when Redis was emptied', asyn
   const server = await serve(t, { env: { RESTORE_MS: 3000 } });
   const organizer = new Organizer(server);
   const { id } = await organizer.sale({ threshold: 1, autoHold: 0 });
-  const inside = await visitor(t, server, id);
+  const inside = await subscriber(t, server, id);
   const buyers = [];
-  for (let i = 0; i < 30; i++) buyers.push(await visitor(t, server, id));
+  for (let i = 0; i < 30; i++) buyers.push(await subscriber(t, server, id));
   for (const { socket } of buyers) await position(socket);
   const places = await redis.cli('ZRANGE', `queue:{${id}}`, 0, -1, 'WITHSCORES');
   assert.equal(places.length, 60);
@@ -395,8 +395,8 @@ test('places come back from the open sockets alone when Redis was emptied', asyn
 test('sockets stay while Redis is away, and entries missed meanwhile are found', async (t) => {
   const server = await serve(t, { env: { QUEUE_PROCESSOR_INTERVAL: 200 } });
   const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 0 });
-  const first = await visitor(t, server, id);
-  const second = await visitor(t, server, id);
+  const first = await subscriber(t, server, id);
+  const second = await subscriber(t, server, id);
   await position(second.socket);
   await redis.restart();
   await waitUntil(async () => (await first.client.leave(id)).status === 200, 10000, 'the service to heal');
@@ -412,7 +412,7 @@ test('who waits on an open socket without a word is never silent: he enters in h
     const organizer = new Organizer(server);
     const { id } = await organizer.sale({ threshold: 0, autoHold: 0 });
     const buyers = [];
-    for (let i = 0; i < 5; i++) buyers.push(await visitor(t, server, id));
+    for (let i = 0; i < 5; i++) buyers.push(await subscriber(t, server, id));
     for (const { socket } of buyers) await position(socket);
     return { organizer, id, buyers };
   }));
@@ -432,7 +432,7 @@ test('right after his entry, no pod says that he waits', async (t) => {
   const organizer = new Organizer(server);
   const { id } = await organizer.sale({ threshold: 0, autoHold: 0 });
   const buyers = [];
-  for (let i = 0; i < 12; i++) buyers.push(await visitor(t, server, id));
+  for (let i = 0; i < 12; i++) buyers.push(await subscriber(t, server, id));
   for (const { socket } of buyers) await position(socket);
   await waitUntil(async () => (await server.metric(`tiketi_queue_size{eventId="${id}"}`)) === 12, 10000, 'the index');
   for (const { client } of buyers) await client.status(id); // whoever asks knows: he waits
@@ -448,7 +448,7 @@ test('right after his entry, no pod says that he waits', async (t) => {
 test('an answer from when he still waited does not take his entry back', async (t) => {
   const server = await serve(t);
   const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 0, intervalMs: 1000 });
-  const first = await visitor(t, server, id);
+  const first = await subscriber(t, server, id);
   await entry(first.socket);
   const client = new Client(server, { sub: uniqueId('fan') });
   await client.check(id);
@@ -471,9 +471,9 @@ test('an entry whose reservation does not fit into a message is told without it'
   const server = await serve(t);
   const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 100, maxSeats: 100, intervalMs: 300,
     grid: { rows: 3, seatsPerRow: 100, section: '북'.repeat(60) } });
-  const first = await visitor(t, server, id);
+  const first = await subscriber(t, server, id);
   await entry(first.socket, 10000);
-  const second = await visitor(t, server, id);
+  const second = await subscriber(t, server, id);
   await position(second.socket);
   await first.client.leave(id);
   const { payload } = await entry(second.socket, 10000);
@@ -485,7 +485,7 @@ test('an entry whose reservation does not fit into a message is told without it'
 test('pongs and heartbeats by the thousand cost Redis no more than one in a while', async (t) => {
   const server = await serve(t);
   const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 0 });
-  const { socket } = await visitor(t, server, id);
+  const { socket } = await subscriber(t, server, id);
   await entry(socket);
   const zadds = async () => Number(/cmdstat_zadd:calls=(\d+)/.exec(await redis.client.info('commandstats'))[1]);
   const before = await zadds();
@@ -498,8 +498,8 @@ test('an entry is pushed without a word on the channel', async (t) => {
   const server = await serve(t);
   for (const grid of [undefined, { rows: 1, seatsPerRow: 9 }]) {
     const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: grid ? 1 : 0, grid });
-    await entry((await visitor(t, server, id)).socket);
-    const { socket, sub } = await visitor(t, server, id);
+    await entry((await subscriber(t, server, id)).socket);
+    const { socket, sub } = await subscriber(t, server, id);
     await position(socket);
     const buyer = `u:${sub}`;
     const place = await redis.cli('ZSCORE', `queue:{${id}}`, buyer);
@@ -509,4 +509,23 @@ test('an entry is pushed without a word on the channel', async (t) => {
     const { payload } = await entry(socket, 10000);
     assert.equal(decode(payload.pass).place, String(place));
   }
+});
+
+test('a channel message of an event without sockets here is dropped unparsed', async (t) => {
+  const web = await serve(t, { roles: 'gateway' });
+  const api = await serve(t, { roles: 'api,processor' });
+  const organizer = new Organizer(api);
+  const here = await organizer.sale({ threshold: 1, autoHold: 0 });
+  const elsewhere = await organizer.sale({ threshold: 1, autoHold: 0 });
+  const { socket } = await subscriber(t, api, here.id, { at: web });
+  await entry(socket);
+  const skipped = () => web.metric('tiketi_channel_messages_skipped_total');
+  const malformed = (id) => web.logs.filter(({ message, event }) => message === 'channel message malformed' && event === id).length;
+  const publish = (id) => redis.cli('PUBLISH', 'tiketi:queue-events', `{"eventId":"${id}","event":"admitted","payload":{"buyers":[}}`);
+  const before = await skipped();
+  for (let i = 0; i < 100; i++) await publish(elsewhere.id);
+  await publish(here.id);
+  await waitUntil(() => malformed(here.id) === 1, 5000, 'the message to be parsed where a socket is');
+  assert.ok((await skipped()) >= before + 100, 'counted');
+  assert.equal(malformed(elsewhere.id), 0, 'not parsed');
 });

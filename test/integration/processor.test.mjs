@@ -135,7 +135,7 @@ test('admitting by hand puts off no regular tick', async (t) => {
 test('a tick asked for together with an admission by hand is a whole one', async (t) => {
   const server = await serve(t);
   const { id } = await filled(server, {}, 40);
-  const ask = (more) => JSON.stringify({ event: 'process', payload: { eventId: id, ...more } });
+  const ask = (more) => JSON.stringify({ eventId: id, event: 'process', payload: more });
   const both = redis.client.multi();
   for (const more of [{ reply: 'one', admit: 1 }, { reply: 'two', admit: 2 }, { reply: 'all' }])
     both.publish('tiketi:queue-events', ask(more));

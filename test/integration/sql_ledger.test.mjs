@@ -54,7 +54,7 @@ test('those who came get the best seats in the order they came', async () => {
   assert.deepEqual(held(out.buyers), ['u:c 1.1', 'u:a 1.2', 'u:b 2.1']);
   const { reservation, ...plain } = out.buyers[0];
   assert.deepEqual(plain, { buyer: 'u:c', place: '3', since: 1001, epoch: 1 });
-  assert.equal(out.rows[0].body.eventId, 'a1');
+  assert.deepEqual(Object.keys(out.rows[0].body), ['buyers']);
   assert.deepEqual((await sql.call('reservation_get', 'u:c', reservation.id)).body, reservation);
 });
 

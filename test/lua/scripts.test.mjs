@@ -976,9 +976,9 @@ test('promote announces whom it lets in, unless seats are to be held first', asy
   }
   await listener.ping();
   assert.equal(messages.length, 1);
-  const { event, payload } = messages[0];
+  const { eventId, event, payload } = messages[0];
   assert.equal(event, 'admitted');
-  assert.equal(payload.eventId, room.id);
+  assert.equal(eventId, room.id);
   assert.deepEqual(payload.buyers.map(({ buyer, place, epoch }) => [buyer, place, epoch]),
     [['u:1', room.places[0], 1], ['u:"2"', room.places[1], 1]]);
   assert.equal(payload.buyers[0].since, (await room.seen(['u:1'])).buyers[0].since);

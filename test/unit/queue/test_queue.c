@@ -706,7 +706,7 @@ static void the_cache_of_events(void **state)
     assert_int_equal(cached.two, 1);
     assert_int_equal(cached.sale,
                      1); /* noted with its live copy: found though PostgreSQL goes away */
-    assert_int_equal(queue_publish(w->queue, "{}", 2), ST_OK);
+    assert_int_equal(queue_publish(w->queue, "one", "seats-changed", "{}", 2), ST_OK);
 }
 
 /* ---- leases ---- */
