@@ -23,7 +23,13 @@
 #include "queue/index.h"
 #include "queue/queue.h"
 
-static const struct config config = {.restore_ms = 30000, .queue_silent_ms = 120000};
+static const struct config config = {.restore_ms = 30000,
+                                     .queue_threshold = 2,
+                                     .queue_interval_ms = 1000,
+                                     .queue_idle_timeout_ms = 90000,
+                                     .queue_session_limit_ms = 600000,
+                                     .queue_silent_ms = 120000,
+                                     .hold_ms = 300000};
 
 /* ---- a private Redis, a loop turned by hand ---- */
 
@@ -245,18 +251,10 @@ static void on_event(void *arg, enum status status, const char *id)
 
 static struct event make_event(const char *id)
 {
-    struct event event = {.status = EVENT_OPEN,
-                          .version = 1,
-                          .epoch = 1,
-                          .threshold = 2,
-                          .interval_ms = 1000,
-                          .idle_timeout_ms = 90000,
-                          .session_limit_ms = 600000,
-                          .hold_ms = 300000,
-                          .auto_hold = 1,
-                          .max_seats = 4,
-                          .allow_guests = true,
-                          .opened = true};
+    struct event event;
+    event_init(&event, &config);
+    event.status = EVENT_OPEN;
+    event.opened = true;
     snprintf(event.id, sizeof(event.id), "%s", id);
     return event;
 }
