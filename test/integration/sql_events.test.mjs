@@ -8,19 +8,18 @@ import { startSql } from './sql_support.mjs';
 
 let server;
 let sql;
+let SETTINGS; // every setting there is
 before(async () => {
   server = await startSql();
   sql = await server.fresh(4);
+  const [{ defaults }] = await sql.rows('SELECT event_setting_defaults() AS defaults');
+  SETTINGS = { ...defaults, threshold: 7, intervalMs: 1000, surge: [{ queueAbove: 10, threshold: 20 }] };
 });
 after(async () => {
   await sql.close();
   await server.stop();
 });
 
-const SETTINGS = {
-  threshold: 7, intervalMs: 1000, idleTimeoutMs: 90000, sessionLimitMs: 600000, holdMs: 300000,
-  surge: [{ queueAbove: 10, threshold: 20 }], outflowPerMinute: 0, autoHold: 1, maxSeats: 4, allowGuests: true,
-};
 const audit = (event) => sql.rows('SELECT who, verb, before, after FROM audit WHERE event_id = $1 ORDER BY id', [event]);
 
 test('an event is created as a draft with every field, and audited', async () => {
