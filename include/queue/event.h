@@ -49,6 +49,8 @@ MUST_CHECK enum status event_status_parse(const char *text, enum event_status *r
     SETTING("sessionLimitMs", session_limit_ms, LIMITS_SESSION_LIMIT_MS,                           \
             config->queue_session_limit_ms)                                                        \
     SETTING("holdMs", hold_ms, LIMITS_HOLD_MS, config->hold_ms)                                    \
+    /* without a heartbeat for so long a waiting buyer is parked when their turn comes */          \
+    SETTING("silentMs", silent_ms, LIMITS_SILENT_MS, config->queue_silent_ms)                      \
     /* admissions a minute; 0: no limit */                                                         \
     SETTING("outflowPerMinute", outflow_per_minute, LIMITS(0, 100000000), 0)                       \
     /* seats held for each buyer at their admission; 0: none */                                    \

@@ -11,6 +11,7 @@ CREATE OR REPLACE FUNCTION event_setting_defaults() RETURNS jsonb LANGUAGE sql I
         "idleTimeoutMs": 90000,
         "sessionLimitMs": 600000,
         "holdMs": 300000,
+        "silentMs": 120000,
         "outflowPerMinute": 0,
         "autoHold": 1,
         "maxSeats": 4,

@@ -282,6 +282,27 @@ test('the idle and those inside for too long make room', async (t) => {
   assert.ok((await server.metric('tiketi_evictions_total')) >= 2);
 });
 
+test('silentMs: a silent buyer is parked at the head and keeps their place; a change is in force at once', async (t) => {
+  const server = await serve(t);
+  const organizer = new Organizer(server);
+  const { id } = await organizer.sale({ threshold: 1, autoHold: 0 });
+  const [first, silent, polling] = await joinMany(server, id, 3, 1);
+  const [silentId, pollingId] = [1, 2].map((i) => `u:0000${i}-${id}`);
+  const seen = async (buyer) => Number(await redis.cli('ZSCORE', key('queue:seen', id), buyer));
+  assert.equal((await organizer.get(`/api/admin/events/${id}`)).body.silentMs, 120000, 'the default: QUEUE_SILENT_MS');
+  await assert.rejects(organizer.patch(id, { silentMs: 999 }), /400.*"field":"silentMs"/);
+  assert.equal((await organizer.patch(id, { silentMs: 4000 })).silentMs, 4000);
+  await waitUntil(async () => (await redis.cli('HGET', key('config', id), 'silentMs')) === '4000', 15000, 'the live copy');
+  await waitUntil(async () => {
+    await polling.heartbeat(id);
+    return (await seen(pollingId)) - (await seen(silentId)) > 5000;
+  }, 15000, 'five seconds without a heartbeat');
+  await first.leave(id);
+  await waitUntil(async () => (await redis.cli('SISMEMBER', key('active', id), pollingId)) === 1, 15000, 'the one who polls to enter');
+  assert.deepEqual(await redis.cli('ZRANGE', key('parked', id), 0, -1), [silentId], 'the silent one is parked');
+  assert.equal((await silent.check(id)).body.position, 1, 'and has their place as soon as they return');
+});
+
 test('expired holds are swept and the seats are for others', async (t) => {
   const server = await serve(t);
   const organizer = new Organizer(server);
