@@ -53,6 +53,9 @@ struct ws_opts {
 MUST_CHECK enum status ws_open(const struct ws_opts *opts, struct ws_server **ret_server);
 uint16_t ws_port(const struct ws_server *server);
 unsigned ws_connections(const struct ws_server *server);
+/* Changes how often each socket is pinged, from the next ping on. Only for a server that was opened with
+ * pings. */
+void ws_set_ping(struct ws_server *server, uint64_t ping_ms);
 /* No more accepts: the listener is closed; who was on the way in gets 503. */
 void ws_quiesce(struct ws_server *server);
 /* Closes what is left with 1001, waits for the good-byes up to a second, then frees; then cb (may be

@@ -223,8 +223,8 @@ static int64_t longest_poll_s(const struct api *api, const struct event *event)
 {
     const struct config *config = api->config;
     int64_t ms = event->idle_timeout_ms / 3;
-    if (config->queue_silent_ms / 3 < ms)
-        ms = config->queue_silent_ms / 3;
+    if (event->silent_ms / 3 < ms)
+        ms = event->silent_ms / 3;
     if (config->restore_ms > 0 && config->restore_ms / 3 * 2 < ms)
         ms = config->restore_ms / 3 * 2;
     return ms / 1000;

@@ -324,6 +324,30 @@ static void drain_some(struct gateway *gateway)
     }
 }
 
+/* A waiting buyer without a heartbeat for silentMs is parked at the head, one inside without one for
+ * idleTimeoutMs is evicted: pings come at least HEARTBEATS_MIN times in the shortest of these, whatever
+ * WS_PING_MS is. Where every second pong of a waiting buyer is enough, the others are not told to Redis: with
+ * a long queue heartbeats are most of what it is asked. */
+static void plan_heartbeats(struct gateway *gateway)
+{
+    int64_t ping_ms = gateway->opts.config->ws_ping_ms;
+    for (struct audience *audience = gateway->audiences; audience; audience = audience->next) {
+        const struct event *event = catalog_event(gateway->opts.catalog, audience->id);
+        audience->silent_ms = event ? event->silent_ms : gateway->opts.config->queue_silent_ms;
+        const int64_t idle_ms = event ? event->idle_timeout_ms : audience->silent_ms;
+        const int64_t shortest_ms = idle_ms < audience->silent_ms ? idle_ms : audience->silent_ms;
+        if (shortest_ms / HEARTBEATS_MIN < ping_ms)
+            ping_ms = shortest_ms / HEARTBEATS_MIN;
+    }
+    if (ping_ms < PING_MIN_MS)
+        ping_ms = PING_MIN_MS;
+    for (struct audience *audience = gateway->audiences; audience; audience = audience->next)
+        audience->heartbeat_rest_ms = (uint32_t)(2 * ping_ms <= audience->silent_ms / HEARTBEATS_MIN
+                                                     ? 2 * ping_ms - ping_ms / 10
+                                                     : ping_ms / 2);
+    ws_set_ping(gateway->ws, (uint64_t)ping_ms);
+}
+
 /* Keeps the catalog's entries in use, and begins what was put off. */
 static void every_second(struct gateway *gateway)
 {
@@ -334,6 +358,7 @@ static void every_second(struct gateway *gateway)
             audience->load_ms = 0;
         }
     }
+    plan_heartbeats(gateway);
 }
 
 static void on_tick(void *arg)
@@ -375,25 +400,6 @@ void gateway_call_ended(struct gateway *gateway)
         gateway_free(gateway);
 }
 
-/* Who is silent for QUEUE_SILENT_MS is parked at the head, who is idle inside is put out: pings are so close
- * together that neither comes to one whose socket lives. Where that leaves audience, of who waits every second
- * pong is told: with a long queue those signs are most of what Redis is asked for. */
-static uint64_t plan_heartbeats(struct gateway *gateway)
-{
-    const struct config *config = gateway->opts.config;
-    const int64_t rare_ms = config->queue_silent_ms / HEARTBEATS_MIN;
-    int64_t ping_ms = config->ws_ping_ms;
-    if (rare_ms < ping_ms)
-        ping_ms = rare_ms;
-    if (config->queue_idle_timeout_ms / HEARTBEATS_MIN < ping_ms)
-        ping_ms = config->queue_idle_timeout_ms / HEARTBEATS_MIN;
-    if (ping_ms < PING_MIN_MS)
-        ping_ms = PING_MIN_MS;
-    gateway->heartbeat_rest_ms =
-        (uint32_t)(2 * ping_ms <= rare_ms ? 2 * ping_ms - ping_ms / 10 : ping_ms / 2);
-    return (uint64_t)ping_ms;
-}
-
 enum status gateway_open(const struct gateway_opts *opts, struct gateway **ret_gateway)
 {
     struct gateway *gateway = xcalloc(1, sizeof(*gateway));
@@ -412,7 +418,7 @@ enum status gateway_open(const struct gateway_opts *opts, struct gateway **ret_g
                                                .path = "/ws",
                                                .subprotocol = "tiketi.v1",
                                                .connection_limit = opts->connection_limit,
-                                               .ping_ms = plan_heartbeats(gateway),
+                                               .ping_ms = (uint64_t)opts->config->ws_ping_ms,
                                                .conn_user_size = sizeof(struct subscriber),
                                                .on_open = on_open,
                                                .on_message = on_message,

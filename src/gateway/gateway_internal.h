@@ -98,6 +98,9 @@ struct audience {
     struct subscriber *subscribers, *subscribers_last; /* newest first */
     struct table buyers;
     size_t watchers;
+    int64_t silent_ms; /* of the event */
+    uint32_t
+        heartbeat_rest_ms; /* after a waiting buyer's heartbeat, no other is told to Redis for so long */
 
     /* known: Redis and the catalog have the event */
     bool known, loading, load_fresh;
@@ -138,8 +141,7 @@ struct gateway {
     struct loop_timer *tick;
     struct loop_idle *idle;
     bool idling, draining, closed;
-    unsigned drain_step;        /* sockets closed per tick */
-    uint32_t heartbeat_rest_ms; /* so long after one, no other sign of who waits is told to Redis */
+    unsigned drain_step; /* sockets closed per tick */
     bool redis_up;
     uint8_t generation;
     unsigned calls; /* callbacks that will still come */

@@ -528,10 +528,12 @@ void gateway_watch_seats(struct gateway *gateway, struct subscriber *subscriber,
 void subscriber_heartbeat(struct gateway *gateway, struct subscriber *subscriber)
 {
     const uint32_t now = gateway_now(gateway);
-    const uint32_t rest_ms =
-        subscriber->state == SUBSCRIBER_WAITING ? gateway->heartbeat_rest_ms : HEARTBEAT_REST_MS;
-    if (subscriber->state < SUBSCRIBER_PENDING ||
-        (subscriber->heartbeat_ms && now - subscriber->heartbeat_ms < rest_ms))
+    if (subscriber->state < SUBSCRIBER_PENDING)
+        return;
+    const uint32_t rest_ms = subscriber->state == SUBSCRIBER_WAITING
+                                 ? subscriber->audience->heartbeat_rest_ms
+                                 : HEARTBEAT_REST_MS;
+    if (subscriber->heartbeat_ms && now - subscriber->heartbeat_ms < rest_ms)
         return;
     subscriber->heartbeat_ms = now;
     queue_seen(gateway->opts.queue, subscriber->audience->id, subscriber->buyer);

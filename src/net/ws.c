@@ -411,16 +411,22 @@ static void on_ping(void *arg)
     loop_timer_set(server->ping, server->ping_due_ms > now ? server->ping_due_ms - now : 1);
 }
 
-static void ping_plan(struct ws_server *server)
+static void ping_start(struct ws_server *server)
 {
-    uint64_t slots = server->opts.ping_ms / PING_TICK_MS;
+    const uint64_t slots = server->opts.ping_ms / PING_TICK_MS;
     server->slot_count = slots < 1 ? 1 : slots > PING_SLOTS ? PING_SLOTS : (unsigned)slots;
-    server->ping_tick_ms = server->opts.ping_ms / server->slot_count;
     if (server->opts.ping_ms == 0)
         return;
+    ws_set_ping(server, server->opts.ping_ms);
     server->ping = loop_timer_new(server->opts.loop, on_ping, server);
     server->ping_due_ms = loop_now_ms(server->opts.loop) + server->ping_tick_ms;
     loop_timer_set(server->ping, server->ping_tick_ms);
+}
+
+void ws_set_ping(struct ws_server *server, uint64_t ping_ms)
+{
+    server->opts.ping_ms = ping_ms;
+    server->ping_tick_ms = ping_ms > server->slot_count ? ping_ms / server->slot_count : 1;
 }
 
 /* ---- the caller's side of a connection ---- */
@@ -566,7 +572,7 @@ enum status ws_open(const struct ws_opts *opts, struct ws_server **ret_server)
     server->tx = xcalloc(1, LWS_PRE + WS_SEND_QUEUE_MAX);
     ws_closing_list_init(&server->closings, opts->loop, conn_kill);
     server->teardown_timer = loop_timer_new(opts->loop, on_teardown, server);
-    ping_plan(server);
+    ping_start(server);
     enum status st = ws_context_open(&server->context, opts->loop, server->subprotocol, on_lws);
     if (st == ST_OK)
         st = accept_open(server);

@@ -404,13 +404,14 @@ test('sockets stay while Redis is away, and entries missed meanwhile are found',
   assert.equal(second.socket.raw.readyState, 1);
 });
 
-test('who waits on an open socket without a word is never silent: he enters in his order', async (t) => {
-  const spared = { WS_PING_MS: 1500, QUEUE_SILENT_MS: 6000 }; // every second pong is told to Redis
-  const often = { WS_PING_MS: 60000, QUEUE_SILENT_MS: 4000 }; // pings come as often as needed
-  const sales = await Promise.all([spared, often].map(async (env) => {
+test('a buyer who waits on an open socket without a message is never silent: they enter in their order', async (t) => {
+  const spared = { env: { WS_PING_MS: 1500, QUEUE_SILENT_MS: 6000 } }; // every second pong is told to Redis
+  const often = { env: { WS_PING_MS: 60000, QUEUE_SILENT_MS: 4000 } }; // pings come as often as needed
+  const own = { env: { WS_PING_MS: 60000 }, settings: { silentMs: 4000 } }; // the event's own setting counts
+  const sales = await Promise.all([spared, often, own].map(async ({ env, settings }) => {
     const server = await serve(t, { env: { ...env, QUEUE_PROCESSOR_INTERVAL: 200 } });
     const organizer = new Organizer(server);
-    const { id } = await organizer.sale({ threshold: 0, autoHold: 0 });
+    const { id } = await organizer.sale({ threshold: 0, autoHold: 0, ...settings });
     const buyers = [];
     for (let i = 0; i < 5; i++) buyers.push(await subscriber(t, server, id));
     for (const { socket } of buyers) await position(socket);
