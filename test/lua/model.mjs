@@ -239,7 +239,17 @@ export class Model {
     return { ...done, more: budget <= 0 ? 1 : 0 };
   }
 
-  configure(settings, version, epoch, known) {
+  // The status in force: what is stored, and the times. Tests set times far from now.
+  inForce({ status, opensAt, closesAt }) {
+    const past = (time) => time > 0 && time < Date.now();
+    if (status === 'closed' || past(closesAt)) return 'closed';
+    if (status === 'open' && opensAt > 0 && !past(opensAt)) return 'scheduled';
+    if (status === 'scheduled' && past(opensAt)) return 'open';
+    return status;
+  }
+
+  configure(stored, version, epoch, known) {
+    const settings = { ...stored, status: this.inForce(stored) };
     if (!this.configured) {
       Object.assign(this, { settings, version, epoch, configured: true });
       this.settle();

@@ -6,11 +6,11 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Redis, TIKETI_SEED, dice, seedOf } from '../fixtures/index.mjs';
+import { Redis, TIKETI_SEED, dice, seedOf, settings } from '../fixtures/index.mjs';
 import { Model } from './model.mjs';
 import { KEYS, Room, replay } from './room.mjs';
 
-const STEPS = 700;
+const STEPS = 800;
 const SEEDS = TIKETI_SEED !== undefined ? [TIKETI_SEED] : Array.from({ length: 12 }, (_, i) => i + 1);
 
 let redis;
@@ -18,6 +18,10 @@ before(async () => {
   redis = await Redis.start({ args: ['--appendonly', 'no'] });
 });
 after(() => redis.stop());
+
+const PAST = 1000;
+const FUTURE = 4e12;
+const written = new Map(); // by field of the live copy: the values that the histories have set
 
 class History {
   constructor(seed, crowd) {
@@ -177,17 +181,29 @@ class History {
     const seats = roll.chance(0.3) ? 1000 : 0;
     return {
       status: roll.any(['open', 'open', 'open', 'open', 'paused', 'scheduled', 'sold_out', 'closed']),
+      opensAt: roll.any([...Array(16).fill(0), PAST, FUTURE]),
+      closesAt: roll.any([...Array(24).fill(0), PAST, FUTURE, FUTURE]),
       threshold: roll.any([0, 1, 3, 5, 10, 20]),
       surge: roll.chance(0.4) ? [[5, 12], [10, 15], [15, 4]].slice(0, 1 + roll.below(3)) : [],
       outflow: roll.chance(0.3) ? 1 + roll.below(6) : 0,
       seats,
       autoHold: roll.any([0, 1, 2]),
+      // What follows makes no difference to the model: all that is aged is older than any of these limits.
+      idleTimeoutMs: roll.any([30000, 90000, 3600000]),
+      sessionLimitMs: roll.any([60000, 600000, 86400000]),
+      intervalMs: roll.any([100, 1000, 60000]),
+      holdMs: roll.any([1000, 300000]),
+      maxSeats: 1 + roll.below(100),
+      allowGuests: roll.below(2),
+      startsAt: roll.any([0, PAST, FUTURE]),
+      ...Object.fromEntries(['title', 'artist', 'venue', 'brandName', 'message'].map((name) => [name, roll.any(['', 'Show', 'a "b" : 공연, 1:2'])])),
     };
   }
 
   async write(settings, version, epoch, known) {
     const { outflow, surge, ...rest } = settings;
     const fields = { ...rest, outflowPerMinute: outflow, surge: surge.map((rule) => rule.join(':')).join(',') };
+    for (const [name, value] of Object.entries(fields)) written.set(name, (written.get(name) ?? new Set()).add(value));
     const result = await this.room.configure(fields, { version, epoch, known });
     this.model.configure(settings, version, epoch, known);
     this.numbers(result);
@@ -200,7 +216,7 @@ class History {
   }
 
   async open() {
-    await this.write({ ...this.settings(), status: 'open', threshold: 8, outflow: 0, seats: 0 }, ++this.version, this.epoch, 0);
+    await this.write({ ...this.settings(), status: 'open', opensAt: 0, closesAt: 0, threshold: 8, outflow: 0, seats: 0 }, ++this.version, this.epoch, 0);
   }
 
   async clear() {
@@ -337,7 +353,7 @@ class History {
   }
 
   async run() {
-    await this.write({ ...this.settings(), status: 'open', threshold: 5 }, ++this.version, this.epoch, 0);
+    await this.write({ ...this.settings(), status: 'open', opensAt: 0, closesAt: 0, threshold: 5 }, ++this.version, this.epoch, 0);
     await this.room.take();
     const steps = [['join', 34], ['seen', 8], ['leave', 9], ['promote', 20], ['stalePromote', 2], ['age', 8],
       ['minutePasses', 2], ['configure', 6], ['open', 4], ['clear', 1], ['freeSeats', 3], ['lose', 1], ['failover', 1],
@@ -365,6 +381,12 @@ for (const seed of SEEDS) {
     });
   }
 }
+
+test('the histories set every setting of an event, each to several values', () => {
+  const fieldsOf = (setting) => (setting === 'branding' ? ['brandName'] : [setting]);
+  const never = settings.filter((setting) => fieldsOf(setting).some((field) => !(written.get(field)?.size > 1)));
+  assert.deepEqual(never, [], 'History.settings() has to set these as well, and the model to obey them');
+});
 
 // The log alone must prove promise 1, also where the event was emptied in between.
 test('random histories replay from the log', async (t) => {

@@ -8,6 +8,16 @@
 // Reservations and payments are named by their index, in order of creation. Plain data throughout,
 // so that a copy is one structuredClone.
 
+// Settings of an event that this model does not know, and why it need not.
+const ENTRY = 'decides who is let in: test/lua/model.mjs has it';
+const SHOWN = 'is shown, and decides nothing';
+export const NOT_MODELLED = {
+  threshold: ENTRY, intervalMs: ENTRY, idleTimeoutMs: ENTRY, sessionLimitMs: ENTRY, surge: ENTRY, outflowPerMinute: ENTRY, allowGuests: ENTRY,
+  opensAt: ENTRY, closesAt: ENTRY,
+  autoHold: 'makes reservations from the admission log: test/integration/sql_ledger.test.mjs',
+  startsAt: SHOWN, title: SHOWN, artist: SHOWN, venue: SHOWN, branding: SHOWN,
+};
+
 export class Model {
   constructor({ rows, perRow, price, maxSeats, holdMs }) {
     Object.assign(this, { price, maxSeats, holdMs, now: 0, reservations: [], payments: [], keys: {} });

@@ -9,8 +9,9 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import { Postgres, Redis, Server, TIKETI_SEED } from '../fixtures/index.mjs';
+import { Postgres, Redis, Server, TIKETI_SEED, settings } from '../fixtures/index.mjs';
 import { HttpDriver, PROVIDER, SqlDriver, stopClock } from './drivers.mjs';
+import { NOT_MODELLED } from './model.mjs';
 import { makeSequence, runSequence, shrink } from './sequence.mjs';
 
 const SEQUENCES = Number(process.env.PROPERTY_SEQUENCES ?? 300);
@@ -80,6 +81,13 @@ test('so does the service, over HTTP, with its connections to the database ended
   });
   // More seats than all buyers may have: a hall that is sold out lets nobody in.
   await agree(t, [driver], Math.ceil(SEQUENCES / 10), { hall: { rows: 3, perRow: 4 }, crash: 0.04 });
+});
+
+test('the model knows every setting of an event, or says why it need not', () => {
+  const sales = Array.from({ length: 100 }, (_, seed) => makeSequence(seed).sale);
+  const varies = (setting) => new Set(sales.map((sale) => sale[setting])).size > 1;
+  assert.deepEqual(settings.filter((setting) => !varies(setting) && !(setting in NOT_MODELLED)), [], 'makeSequence() has to set these, and the model to obey them');
+  assert.deepEqual(Object.keys(NOT_MODELLED).filter((setting) => varies(setting) || !settings.includes(setting)), [], 'no reason is needed');
 });
 
 // ---- what is broken is found ----

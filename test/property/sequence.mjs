@@ -11,7 +11,6 @@ import { dice } from '../fixtures/index.mjs';
 import { Model } from './model.mjs';
 
 const WEIGHTS = { hold: 26, swap: 10, cancel: 10, expire: 16, sweep: 5, pay: 14, webhook: 34, refund: 7 };
-const HOLD_MS = 1000;
 
 // What goes wrong around a step: rolled back, its connection ended in the middle of the transaction or
 // at some moment of the statement, the process behind it killed.
@@ -21,7 +20,8 @@ const CRASHES = { rollback: 3, cut: 3, lost: 4 };
 export function makeSequence(seed, { hall, buyers = 3, crash = 0.08, kill = false } = {}) {
   const roll = dice(seed);
   const { rows, perRow } = hall ?? { rows: 1 + roll.below(2), perRow: 3 };
-  const sale = { rows, perRow, price: roll.chance(0.15) ? 0 : 1000, maxSeats: 1 + roll.below(3), holdMs: HOLD_MS };
+  const holdMs = roll.any([1000, 1000, 600]);
+  const sale = { rows, perRow, price: roll.chance(0.15) ? 0 : 1000, maxSeats: 1 + roll.below(3), holdMs };
   const buyer = () => roll.below(buyers);
   const make = {
     hold: () => ({
@@ -32,7 +32,7 @@ export function makeSequence(seed, { hall, buyers = 3, crash = 0.08, kill = fals
     }),
     swap: () => ({ ...make.hold(), key: null, again: null, swap: roll.next() }),
     cancel: () => ({ r: roll.next(), stranger: roll.chance(0.1) }),
-    expire: () => ({ ms: roll.any([1, HOLD_MS / 2, HOLD_MS - 1, HOLD_MS, HOLD_MS, HOLD_MS + 1]) }),
+    expire: () => ({ ms: roll.any([1, holdMs / 2, holdMs - 1, holdMs, holdMs, holdMs + 1]) }),
     sweep: () => ({ limit: 1 + roll.below(20) }),
     pay: () => ({ r: roll.next(), stranger: roll.chance(0.1) }),
     // Of a payment begun here, else of one the provider alone knows (of four names: they come again).
