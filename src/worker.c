@@ -203,7 +203,7 @@ static enum status build(struct worker *worker)
     if (st != ST_OK)
         return st;
     worker->queue = queue_new(worker->loop, worker->redis, config);
-    queue_on_seen(worker->queue, on_seen, worker);
+    queue_on_heartbeat(worker->queue, on_seen, worker);
     worker->catalog = catalog_new(&(struct catalog_opts){.loop = worker->loop,
                                                          .queue = worker->queue,
                                                          .db = worker->db,

@@ -47,7 +47,7 @@ void gateway_on_message(struct gateway *gateway, const struct queue_message *mes
 void gateway_on_subscribed(struct gateway *gateway);
 /* catalog_opts.on_refresh: push changed positions and numbers. */
 void gateway_on_refresh(struct gateway *gateway, const char *event);
-/* queue_on_seen's callback: entries and losses learned without the channel. */
+/* queue_on_heartbeat's callback: entries and losses learned without the channel. */
 void gateway_on_seen(struct gateway *gateway, const char *event, const char *buyer,
                      const struct queue_place *place);
 /* Redis went away or came back. */

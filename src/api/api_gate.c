@@ -16,22 +16,8 @@
 #include <string.h>
 
 struct gate {
-    bool reloaded;   /* the event was loaded again after a script missed it */
     bool must_match; /* the pass alone speaks for the buyer, or was sent as a claim */
 };
-
-static void gate_checked(void *arg, enum status status, const struct queue_place *place,
-                         const struct queue_numbers *numbers);
-
-/* An id that nobody knows ends here: it must cost no memory. */
-static void gate_loaded(void *arg, enum status status)
-{
-    struct api_call *call = arg;
-    if (status == ST_OK)
-        status = api_ask_inside(call, call->param, gate_checked);
-    if (status != ST_OK)
-        gate_checked(call, status, NULL, NULL);
-}
 
 /* Is the buyer inside, and by the admission his pass is of? One of an earlier admission or of
  * another epoch is worth nothing, though its buyer may be inside again. */
@@ -50,13 +36,6 @@ static void gate_checked(void *arg, enum status status, const struct queue_place
                          const struct queue_numbers *numbers)
 {
     struct api_call *call = arg;
-    struct gate *gate = call->state;
-    if (status == ST_NOT_FOUND && !gate->reloaded) { /* Redis has lost the event: once more */
-        gate->reloaded = true;
-        status = catalog_load(call->api->catalog, call->param, true, gate_loaded, call);
-        if (status == ST_OK)
-            return;
-    }
     if (status != ST_OK && status != ST_NOT_FOUND)
         api_fail(call, status);
     else if (status == ST_OK && holds_admission(call, place, numbers))
@@ -67,6 +46,16 @@ static void gate_checked(void *arg, enum status status, const struct queue_place
                  ST_UNAVAILABLE); /* his pass counts as soon as the consumed places are known */
     else
         api_problem(call, 401, "not-admitted", "Not inside: take a place in the queue.", NULL);
+}
+
+/* An id that nobody knows ends here: it must cost no memory. */
+static void gate_loaded(void *arg, enum status status)
+{
+    struct api_call *call = arg;
+    if (status == ST_OK)
+        status = api_ask_inside(call, call->param, gate_checked);
+    if (status != ST_OK)
+        gate_checked(call, status, NULL, NULL);
 }
 
 /* False: the pass does not hold, or is somebody else's than the one logged in. */

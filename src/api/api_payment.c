@@ -79,7 +79,8 @@ static enum status free_slot(struct api_call *call, const struct json *sale)
         return ST_INTERNAL;
     const struct queue_proof proof = {.ticket_place = strtoull(place, NULL, 10),
                                       .ticket_epoch = (uint64_t)json_int(sale, "epoch", 0)};
-    return queue_leave(call->api->queue, event, buyer, &proof, QUEUE_COMPLETED, slot_freed, call);
+    return queue_leave(call->api->queue, &(struct queue_buyer){event, buyer, &proof},
+                       QUEUE_COMPLETED, slot_freed, call);
 }
 
 /* Counts and publishes what became of a payment, frees the slot of a sale; then answers. */

@@ -72,7 +72,8 @@ enum status api_ask_inside(struct api_call *call, const char *event, queue_join_
 {
     struct queue *queue = call->api->queue;
     if (call->proof.pass_place > 0)
-        return queue_join(queue, QUEUE_RESUME, event, call->buyer, &call->proof, cb, call);
+        return queue_join(queue, QUEUE_RESUME,
+                          &(struct queue_buyer){event, call->buyer, &call->proof}, cb, call);
     return queue_is_inside(queue, event, call->buyer, cb, call);
 }
 

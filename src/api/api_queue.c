@@ -299,23 +299,29 @@ static bool is_cleared(const struct api_call *call, const struct queue_place *pl
            numbers->epoch != call->proof.ticket_epoch;
 }
 
+static void visit_failed(struct api_call *call, enum status status)
+{
+    if (status == ST_NOT_FOUND)
+        api_problem(call, 404, "unknown-event", "There is no such event.", "eventId");
+    else
+        api_fail(call, status);
+}
+
 static void visit_joined(void *arg, enum status status, const struct queue_place *place,
                          const struct queue_numbers *numbers)
 {
     struct api_call *call = arg;
     struct visit *visit = call->state;
     struct api *api = call->api;
-    if (!visit->reloaded &&
-        (status == ST_NOT_FOUND || (status == ST_OK && is_cleared(call, place, numbers)))) {
+    if (status == ST_OK && !visit->reloaded && is_cleared(call, place, numbers)) {
         visit->reloaded = true;
-        if (visit->is_page)
-            visit->kind = VISIT_PAGE;
+        visit->kind = VISIT_PAGE;
         status = catalog_load(api->catalog, call->param, true, visit_loaded, call);
         if (status == ST_OK)
             return;
     }
     if (status != ST_OK) {
-        api_fail(call, status);
+        visit_failed(call, status);
         return;
     }
     if (visit->kind == VISIT_LEAVE) {
@@ -334,7 +340,7 @@ static void visit_joined(void *arg, enum status status, const struct queue_place
 }
 
 /* Where hundreds are answered together, a twentieth of a join. */
-static void visit_soon(void *arg, unsigned ahead)
+static void visit_prefetch(void *arg, unsigned ahead)
 {
     const struct api_call *call = arg;
     switch (ahead) {
@@ -353,18 +359,18 @@ static void visit_soon(void *arg, unsigned ahead)
 
 void api_queue_open(struct api *api)
 {
-    queue_on_soon(api->queue, visit_joined, visit_soon);
+    queue_set_prefetch(api->queue, visit_joined, visit_prefetch);
 }
 
 static enum status visit_redis(struct api_call *call)
 {
     const struct visit *visit = call->state;
+    const struct queue_buyer buyer = {call->param, call->buyer, &call->proof};
     struct queue *queue = call->api->queue;
     if (visit->kind == VISIT_LEAVE)
-        return queue_leave(queue, call->param, call->buyer, &call->proof, QUEUE_LEFT, visit_joined,
-                           call);
-    return queue_join(queue, visit->kind == VISIT_CHECK ? QUEUE_JOIN : QUEUE_RESUME, call->param,
-                      call->buyer, &call->proof, visit_joined, call);
+        return queue_leave(queue, &buyer, QUEUE_LEFT, visit_joined, call);
+    return queue_join(queue, visit->kind == VISIT_CHECK ? QUEUE_JOIN : QUEUE_RESUME, &buyer,
+                      visit_joined, call);
 }
 
 /* ---- without Redis ---- */
@@ -409,7 +415,7 @@ static bool visit_local(struct api_call *call, const struct event *event)
                                           .threshold = index->threshold,
                                           .now_ms = index->time_ms};
     if (sign_due)
-        queue_seen(api->queue, call->param, call->buyer);
+        queue_heartbeat(api->queue, call->param, call->buyer);
     if (visit->kind == VISIT_HEARTBEAT)
         answer_status(call, waiting_status(&numbers));
     else
@@ -446,12 +452,11 @@ static void visit_loaded(void *arg, enum status status)
     const struct event *event = catalog_event(call->api->catalog, call->param);
     if (status == ST_OK && event == NULL)
         status = ST_UNAVAILABLE;
-    if (status == ST_NOT_FOUND) {
-        api_problem(call, 404, "unknown-event", "There is no such event.", "eventId");
+    if (status != ST_OK) {
+        visit_failed(call, status);
         return;
     }
-    if (status == ST_OK)
-        status = visit_known(call, event);
+    status = visit_known(call, event);
     if (status != ST_OK)
         api_fail(call, status);
 }

@@ -27,13 +27,9 @@
 struct order_call {
     struct reservation_order order;
     char event[EVENT_ID_MAX + 1];
-    bool reloaded;
 };
 
 /* ---- hold ---- */
-
-static void hold_checked(void *arg, enum status status, const struct queue_place *place,
-                         const struct queue_numbers *numbers);
 
 static void hold_done(void *arg, enum status status, const char *outcome, const char *json,
                       size_t len)
@@ -50,29 +46,11 @@ static void hold_done(void *arg, enum status status, const char *outcome, const 
     api_answer_outcome(call, status, repeated ? 200 : 201, outcome, json, len);
 }
 
-static void hold_loaded(void *arg, enum status status)
-{
-    struct api_call *call = arg;
-    const struct order_call *order = call->state;
-    if (status == ST_OK && !api_admits_buyer(call, catalog_event(call->api->catalog, order->event)))
-        return;
-    if (status == ST_OK)
-        status = api_ask_inside(call, order->event, hold_checked);
-    if (status != ST_OK)
-        api_fail(call, status);
-}
-
 static void hold_checked(void *arg, enum status status, const struct queue_place *place,
                          const struct queue_numbers *numbers)
 {
     struct api_call *call = arg;
     struct order_call *order = call->state;
-    if (status == ST_NOT_FOUND && !order->reloaded) {
-        order->reloaded = true;
-        status = catalog_load(call->api->catalog, order->event, true, hold_loaded, call);
-        if (status == ST_OK)
-            return;
-    }
     if (status == ST_OK && place->state != QUEUE_ACTIVE && numbers->restoring &&
         call->proof.pass_place > 0) {
         api_fail(call,
@@ -89,6 +67,18 @@ static void hold_checked(void *arg, enum status status, const struct queue_place
         order->order.place = place->place;
         status = reservation_hold(call->api->db, &order->order, hold_done, call);
     }
+    if (status != ST_OK)
+        api_fail(call, status);
+}
+
+static void hold_loaded(void *arg, enum status status)
+{
+    struct api_call *call = arg;
+    const struct order_call *order = call->state;
+    if (status == ST_OK && !api_admits_buyer(call, catalog_event(call->api->catalog, order->event)))
+        return;
+    if (status == ST_OK)
+        status = api_ask_inside(call, order->event, hold_checked);
     if (status != ST_OK)
         api_fail(call, status);
 }

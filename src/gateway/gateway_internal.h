@@ -103,7 +103,7 @@ struct audience {
         heartbeat_rest_ms; /* after a waiting buyer's heartbeat, no other is told to Redis for so long */
 
     /* known: Redis and the catalog have the event */
-    bool known, loading, load_fresh;
+    bool known, loading;
     uint64_t load_ms;
 
     /* the fan-out under way, and what the next one is to bring */

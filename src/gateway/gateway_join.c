@@ -114,7 +114,6 @@ static void audience_loaded(void *arg, enum status status)
     audience->load_ms = loop_now_ms(gateway->opts.loop);
     if (status == ST_OK) {
         audience->known = true;
-        audience->load_fresh = false;
         audience->resume_ms = 0;
         audience->resumed = 0;
     }
@@ -133,8 +132,8 @@ static void audience_load(struct audience *audience)
     if (audience->loading)
         return;
     audience->load_ms = loop_now_ms(gateway->opts.loop);
-    if (catalog_load(gateway->opts.catalog, audience->id, audience->load_fresh, audience_loaded,
-                     audience) != ST_OK)
+    if (catalog_load(gateway->opts.catalog, audience->id, false, audience_loaded, audience) !=
+        ST_OK)
         return;
     audience->loading = true;
     gateway->calls++;
@@ -259,9 +258,8 @@ static void join_done(void *arg, enum status status, const struct queue_place *p
     }
     subscriber->generation = 0;
     missed(subscriber->audience);
-    if (status == ST_NOT_FOUND) {
-        subscriber->audience->known = false; /* Redis has lost the event */
-        subscriber->audience->load_fresh = true;
+    if (status == ST_NOT_FOUND) { /* there is no such event any more */
+        subscriber->audience->known = false;
         audience_load(subscriber->audience);
     }
 }
@@ -282,10 +280,10 @@ void subscriber_resume(struct gateway *gateway, struct subscriber *subscriber)
         missed(audience);
         return;
     }
-    struct queue_proof proof = proof_of(subscriber);
+    const struct queue_proof proof = proof_of(subscriber);
+    const struct queue_buyer buyer = {audience->id, subscriber->buyer, &proof};
     struct gateway_call *call = call_new(gateway, subscriber);
-    if (queue_join(gateway->opts.queue, QUEUE_RESUME, audience->id, subscriber->buyer, &proof,
-                   join_done, call) == ST_OK)
+    if (queue_join(gateway->opts.queue, QUEUE_RESUME, &buyer, join_done, call) == ST_OK)
         return;
     call_undo(call);
     missed(audience);
@@ -493,11 +491,11 @@ void gateway_leave_queue(struct gateway *gateway, struct subscriber *subscriber,
                               "You hold no place in this queue.");
         return;
     }
-    struct queue_proof proof = proof_of(subscriber);
+    const struct queue_proof proof = proof_of(subscriber);
+    const struct queue_buyer buyer = {subscriber->audience->id, subscriber->buyer, &proof};
     call_drop(subscriber);
     struct gateway_call *call = call_new(gateway, subscriber);
-    if (queue_leave(gateway->opts.queue, subscriber->audience->id, subscriber->buyer, &proof,
-                    QUEUE_LEFT, leave_done, call) == ST_OK)
+    if (queue_leave(gateway->opts.queue, &buyer, QUEUE_LEFT, leave_done, call) == ST_OK)
         return;
     call_undo(call);
     subscriber_send_error(gateway, subscriber, "unavailable", "Not done: try again.");
@@ -536,7 +534,7 @@ void subscriber_heartbeat(struct gateway *gateway, struct subscriber *subscriber
     if (subscriber->heartbeat_ms && now - subscriber->heartbeat_ms < rest_ms)
         return;
     subscriber->heartbeat_ms = now;
-    queue_seen(gateway->opts.queue, subscriber->audience->id, subscriber->buyer);
+    queue_heartbeat(gateway->opts.queue, subscriber->audience->id, subscriber->buyer);
 }
 
 /* Auto-hold: the ledger publishes the entry together with its reservation in a moment. */
@@ -555,7 +553,8 @@ static void seen_active(struct audience *audience, struct subscriber *subscriber
         return;
     if (hold_may_come(audience) && !(subscriber->flags & FLAG_SEEN_ACTIVE)) {
         subscriber->flags |= FLAG_SEEN_ACTIVE;
-        queue_seen(audience->gateway->opts.queue, audience->id, subscriber->buyer); /* look again */
+        queue_heartbeat(audience->gateway->opts.queue, audience->id,
+                        subscriber->buyer); /* look again */
         return;
     }
     uint64_t epoch = subscriber->epoch ? subscriber->epoch : event ? (uint64_t)event->epoch : 0;

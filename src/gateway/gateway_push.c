@@ -238,7 +238,7 @@ static void ask(struct audience *audience, const struct subscriber *subscriber)
     if (audience->asked >= ASKED_PER_SECOND)
         return;
     audience->asked++;
-    queue_seen(audience->gateway->opts.queue, audience->id, subscriber->buyer);
+    queue_heartbeat(audience->gateway->opts.queue, audience->id, subscriber->buyer);
 }
 
 static void refresh_position(struct audience *audience, struct subscriber *subscriber,

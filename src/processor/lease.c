@@ -84,8 +84,8 @@ static void on_released(void *arg, enum status status, bool held, const struct l
 /* Nothing is under way any more: give the lease back, so that another pod goes on at once. */
 static void release(struct lease *lease)
 {
-    if (has_value(lease) && queue_lease(lease->opts.queue, lease->event, LEASE_RELEASE,
-                                        lease->owner, &lease->value, on_released, lease) == ST_OK)
+    if (has_value(lease) && queue_lease_release(lease->opts.queue, lease->event, &lease->value,
+                                                on_released, lease) == ST_OK)
         return;
     loop_defer(lease->opts.loop, &lease->done);
 }
@@ -130,9 +130,11 @@ static void ask(struct lease *lease)
     if (lease->asking || lease->closing)
         return;
     lease->asked_ms = loop_now_ms(lease->opts.loop);
-    lease->asking =
-        queue_lease(lease->opts.queue, lease->event, has_value(lease) ? LEASE_RENEW : LEASE_TAKE,
-                    lease->owner, &lease->value, on_asked, lease) == ST_OK;
+    const enum status st =
+        has_value(lease)
+            ? queue_lease_renew(lease->opts.queue, lease->event, &lease->value, on_asked, lease)
+            : queue_lease_take(lease->opts.queue, lease->event, lease->owner, on_asked, lease);
+    lease->asking = st == ST_OK;
 }
 
 static void on_timer(void *arg)

@@ -251,8 +251,8 @@ static void freed(void *arg, enum status status, bool applied)
 /* Redis out of reach: free:{id} stays as it is, which is fewer seats, never more. */
 static void write_free(struct ledger *ledger, int64_t free_seats, uint64_t admitted, const char *id)
 {
-    if (queue_write_free(ledger->opts.queue, ledger->event, free_seats, admitted, id, freed,
-                         ledger) != ST_OK)
+    const struct queue_free_seats seats = {free_seats, admitted, id};
+    if (queue_write_free(ledger->opts.queue, ledger->event, &seats, freed, ledger) != ST_OK)
         batch_done(ledger);
 }
 
@@ -448,8 +448,8 @@ static void log_read(void *arg, enum status status, const struct log_entry *entr
 
 static void ask_log(struct ledger *ledger)
 {
-    if (queue_read_log_on(ledger->opts.queue, ledger->event, ledger->cursor, ledger->limit,
-                          log_read, ledger) != ST_OK)
+    const struct queue_log_range range = {ledger->cursor, ledger->limit, true};
+    if (queue_read_log(ledger->opts.queue, ledger->event, &range, log_read, ledger) != ST_OK)
         end_chain(ledger);
 }
 
@@ -514,7 +514,8 @@ static void start_chain(struct ledger *ledger)
     ledger->chain = ledger->generation;
     if (ledger->cursor_known)
         ask_stats(ledger);
-    else if (queue_read_log(ledger->opts.queue, ledger->event, "0", 1, first_read, ledger) != ST_OK)
+    else if (queue_read_log(ledger->opts.queue, ledger->event, &(struct queue_log_range){"0", 1, 0},
+                            first_read, ledger) != ST_OK)
         end_chain(ledger);
 }
 
@@ -545,8 +546,9 @@ static void ask_log_blind(struct ledger *ledger)
     if (ledger->last_sent[0] == '\0')
         (void)snprintf(ledger->last_sent, sizeof(ledger->last_sent), "%" PRId64 "-0",
                        clock_wall_ms() - OUTAGE_BACK_MS);
-    if (!ledger->holds || queue_read_log(ledger->opts.queue, ledger->event, ledger->last_sent,
-                                         QUEUE_CALL_MAX, blind_read, ledger) != ST_OK)
+    const struct queue_log_range range = {ledger->last_sent, QUEUE_CALL_MAX, false};
+    if (!ledger->holds ||
+        queue_read_log(ledger->opts.queue, ledger->event, &range, blind_read, ledger) != ST_OK)
         end_chain(ledger);
 }
 
@@ -583,8 +585,10 @@ static void consumed_loaded(void *arg, enum status status, bool applied)
 static enum status load_chunk(struct ledger *ledger, const struct queue_consumed *list,
                               size_t count)
 {
-    return queue_load_consumed(ledger->opts.queue, ledger->event, &ledger->consumed.chunk, list,
-                               count, consumed_loaded, ledger);
+    struct queue_consumed_chunk chunk = ledger->consumed.chunk;
+    chunk.list = list;
+    chunk.count = count;
+    return queue_load_consumed(ledger->opts.queue, ledger->event, &chunk, consumed_loaded, ledger);
 }
 
 static void consumed_read(void *arg, enum status status, const struct db_result *result)
@@ -601,7 +605,7 @@ static void consumed_read(void *arg, enum status status, const struct db_result 
         ledger->consumed.chunk.last = count < QUEUE_CALL_MAX;
         if (count > 0)
             (void)snprintf(ledger->consumed.after, sizeof(ledger->consumed.after), "%s",
-                           list[count - 1].buyer);
+                           list[count - 1].buyer_id);
         status = load_chunk(ledger, list, count);
     }
     if (status != ST_OK)

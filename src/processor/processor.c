@@ -257,8 +257,8 @@ static void free_slot(struct processor *processor, const struct json *item)
     slot->processor = processor;
     memcpy(slot->reservation, reservation, strlen(reservation) + 1);
     memcpy(slot->event, event, strlen(event) + 1);
-    if (queue_leave(processor->opts.queue, event, buyer, &proof, QUEUE_COMPLETED, slot_left,
-                    slot) == ST_OK)
+    if (queue_leave(processor->opts.queue, &(struct queue_buyer){event, buyer, &proof},
+                    QUEUE_COMPLETED, slot_left, slot) == ST_OK)
         processor->pending++;
     else
         free(slot);

@@ -153,8 +153,6 @@ static void tick_end(struct processor_event *event)
 static void tick_failed(struct processor_event *event, enum status status)
 {
     int64_t wait_ms = interval_ms(event);
-    if (status == ST_NOT_FOUND)
-        configure(event); /* Redis has lost the event */
     report(event, FAILURE_TICK, "tick", status);
     if (event->tick.regular)
         event->retry_ms =
@@ -379,30 +377,17 @@ void processor_event_changed(struct processor_event *event)
 
 /* ---- from PostgreSQL ---- */
 
-static void configured(void *arg, enum status status, bool applied)
+static void configured(void *arg, enum status status)
 {
     struct processor_event *event = arg;
     event->configuring = false;
     if (!arrived(event))
         return;
     report(event, FAILURE_CONFIGURE, "writing the live copy", status);
-    if (status == ST_OK)
-        processor_event_changed(event);
-    if (applied)
-        log_info("configured", LOG_TEXT("event", event->id));
-}
-
-static void fetched(void *arg, enum status status, const struct event *record)
-{
-    struct processor_event *event = arg;
-    event->configuring = false;
-    if (!arrived(event))
+    if (status != ST_OK)
         return;
-    report(event, FAILURE_CONFIGURE, "fetching the event", status);
-    if (status != ST_OK || queue_configure(queue_of(event), record, configured, event) != ST_OK)
-        return;
-    event->configuring = true;
-    event->pending++;
+    log_info("configured", LOG_TEXT("event", event->id));
+    processor_event_changed(event);
 }
 
 /* Redis does not know the event: PostgreSQL does. */
@@ -413,7 +398,7 @@ static void configure(struct processor_event *event)
         (event->configure_ms && now - event->configure_ms < CONFIGURE_RETRY_MS))
         return;
     event->configure_ms = now;
-    if (catalog_fetch(event->processor->opts.db, event->id, fetched, event) != ST_OK)
+    if (queue_ensure_known(queue_of(event), event->id, configured, event) != ST_OK)
         return;
     event->configuring = true;
     event->pending++;
@@ -489,8 +474,6 @@ static void indexed(void *arg, enum status status, const struct event *none, con
         lease_lost(event->lease);
         return;
     }
-    if (status == ST_NOT_FOUND)
-        configure(event);
     report(event, FAILURE_INDEX, "rank index", status);
     if (status != ST_OK || !text || index_decode(text, len, &index) != ST_OK)
         return;
@@ -507,8 +490,10 @@ static void publish_index(struct processor_event *event)
 {
     if (event->indexing || !event->ready)
         return;
-    if (queue_publish_index(queue_of(event), event->id, lease_value(event->lease), event->rate.mean,
-                            sqrt(event->rate.variance), event->rate.ticks, indexed, event) != ST_OK)
+    const struct queue_rate rate = {event->rate.mean, sqrt(event->rate.variance),
+                                    event->rate.ticks};
+    if (queue_publish_index(queue_of(event), event->id, lease_value(event->lease), &rate, indexed,
+                            event) != ST_OK)
         return;
     event->indexing = true;
     event->pending++;

@@ -430,6 +430,12 @@ void catalog_each(struct catalog *catalog,
 
 /* ---- life ---- */
 
+/* queue's loader: Redis has lost this event. */
+static enum status load_lost(void *arg, const char *id, queue_loaded_cb cb, void *cb_arg)
+{
+    return catalog_load(arg, id, true, cb, cb_arg);
+}
+
 struct catalog *catalog_new(const struct catalog_opts *opts)
 {
     struct catalog *catalog = xcalloc(1, sizeof(*catalog));
@@ -441,6 +447,7 @@ struct catalog *catalog_new(const struct catalog_opts *opts)
     loop_timer_set(catalog->timer, REFRESH_MS);
     if (opts->db != NULL)
         catalog->lookup = catalog_lookup_new(opts->loop, opts->db);
+    queue_set_loader(opts->queue, load_lost, catalog);
     return catalog;
 }
 

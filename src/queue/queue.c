@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * queue: the calls of buyers: join, seen, leave.
+ * queue: the calls of buyers: join, is inside, leave, heartbeats.
  *
- * Why this way: a script call costs Redis more than a buyer in it. So joins and checks of one turn
- * of the loop go out together, per event; and joins that come while a call of the same event is
- * under way, or in the millisecond of the last one, wait for more to come, unless they fill a call.
- * So the busier it is the larger the batches, and a lone join waits for nobody. Signs of life are
- * collected for a second. Decides nothing: Lua does.
- * Called by: api, gateway, processor, catalog, lease, ledger, presence.
- * Owns: the rooms, the batches and the operations under way; the caller owns its `arg`.
- * Invariants: every call that was accepted ends with its callback, once, never from inside the
- * call. A room lives as long as an operation points to it.
- * When Redis is gone: calls are refused at once (ST_UNAVAILABLE); signs of life are dropped, which
- * hurts nobody: time in which Redis is out of reach is not idleness.
+ * Why this way: a script call costs Redis more than a buyer in it. So the joins of one turn of the loop go out
+ * together, per event; and joins that come while a call for the same event is under way, or in the millisecond in
+ * which one was sent, wait for more to come, unless they fill a call. The busier it is, the larger the batches; a
+ * join alone waits for nobody. Heartbeats are collected for a second. Nothing is decided here: the scripts do that.
+ * Called by: api, gateway, processor, catalog.
+ * Owns: the events with something under way, the batches, the operations. The caller owns its `arg`.
+ * Invariants: a call that was accepted ends with its callback, once, never from inside the call. An event is kept as
+ * long as an operation points to it.
+ * When Redis is gone: calls are refused at once (ST_UNAVAILABLE); heartbeats are dropped, which makes nobody idle,
+ * since time in which Redis is out of reach does not count.
  */
 #include "queue/queue_internal.h"
 
@@ -23,26 +22,19 @@
 #include "base/memory.h"
 #include "base/metrics.h"
 
-#define SECOND_MS    1000
-#define ROOM_KEEP_MS 60000
+#define SECOND_MS     1000
+#define EVENT_KEEP_MS 60000
 
-/* ---- rooms ---- */
+/* ---- events ---- */
 
 static const char *const key_names[QUEUE_KEY_COUNT] = {
     "config",       "queue",        "queue:seen", "parked", "active", "active:seen",
     "active:since", "active:place", "consumed",   "seq",    "free",   "stats",
     "log",          "lease",        "fence",      "index"};
 
-static struct queue_room *room_find(struct queue *queue, const char *event, size_t len,
-                                    uint32_t hash)
+void queue_key_write(char *out, enum queue_key key, const char *event_id)
 {
-    for (struct table_node *node = table_first(&queue->table, hash); node;
-         node = table_next(node)) {
-        struct queue_room *room = (struct queue_room *)node; /* its first member */
-        if (strlen(room->id) == len && memcmp(room->id, event, len) == 0)
-            return room;
-    }
-    return NULL;
+    (void)snprintf(out, QUEUE_KEY_SIZE, "%s:{%.*s}", key_names[key], EVENT_ID_MAX, event_id);
 }
 
 static void items_init(struct queue_items *items)
@@ -50,87 +42,86 @@ static void items_init(struct queue_items *items)
     *items = (struct queue_items){.tail = &items->head};
 }
 
-void queue_key_write(char *out, enum queue_key key, const char *event)
+struct queue_event *queue_event_of(struct queue *queue, const char *event_id)
 {
-    (void)snprintf(out, QUEUE_KEY_SIZE, "%s:{%.*s}", key_names[key], EVENT_ID_MAX, event);
-}
-
-struct queue_room *queue_room(struct queue *queue, const char *event)
-{
-    size_t len = strnlen(event, EVENT_ID_MAX);
-    uint32_t hash = table_hash(&queue->table, event, len, "", 0);
-    struct queue_room *room = room_find(queue, event, len, hash);
-    if (!room) {
-        room = xcalloc(1, sizeof(*room));
-        memcpy(room->id, event, len);
+    const size_t len = strnlen(event_id, EVENT_ID_MAX);
+    const uint32_t hash = table_hash(&queue->table, event_id, len, "", 0);
+    struct table_node *node = table_first(&queue->table, hash);
+    struct queue_event *event = (struct queue_event *)node;
+    while (event && (strlen(event->id) != len || memcmp(event->id, event_id, len) != 0)) {
+        node = table_next(node);
+        event = (struct queue_event *)node;
+    }
+    if (!event) {
+        event = xcalloc(1, sizeof(*event));
+        memcpy(event->id, event_id, len);
         for (size_t i = 0; i < QUEUE_KEY_COUNT; i++)
-            queue_key_write(room->keys[i], (enum queue_key)i, room->id);
-        items_init(&room->joins);
-        items_init(&room->checks);
-        table_add(&queue->table, &room->node, hash);
-        if (!queue->rooms)
+            queue_key_write(event->keys[i], (enum queue_key)i, event->id);
+        items_init(&event->joins);
+        items_init(&event->asks);
+        event->waiting_end = &event->waiting;
+        table_add(&queue->table, &event->node, hash);
+        if (!queue->events)
             loop_timer_set(queue->second, SECOND_MS);
-        room->next = queue->rooms;
-        queue->rooms = room;
+        event->next = queue->events;
+        queue->events = event;
     }
-    room->used_ms = loop_now_ms(queue->loop);
-    return room;
+    event->used_ms = loop_now_ms(queue->loop);
+    return event;
 }
 
-static void signs_free(struct queue_signs *signs)
+void queue_note_place(struct queue *queue, const char *event_id, uint64_t place)
 {
-    while (signs) {
-        struct queue_signs *next = signs->next;
-        free(signs->text);
-        free(signs);
-        signs = next;
-    }
+    struct queue_event *event = queue_event_of(queue, event_id);
+    if (place > event->known_place)
+        event->known_place = place;
 }
 
-static void rooms_sweep(struct queue *queue, uint64_t now)
+static void heartbeats_free(struct queue_heartbeats *heartbeats)
 {
-    for (struct queue_room **at = &queue->rooms; *at;) {
-        struct queue_room *room = *at;
-        if (room->in_flight || room->joins.head || room->checks.head || room->signs ||
-            now - room->used_ms < ROOM_KEEP_MS) {
-            at = &room->next;
-            continue;
-        }
-        *at = room->next;
-        table_remove(&queue->table, &room->node);
-        free(room);
+    for (struct queue_heartbeats *next; heartbeats; heartbeats = next) {
+        next = heartbeats->next;
+        free(heartbeats->buyers);
+        free(heartbeats);
     }
 }
 
-struct queue_op *queue_op_new(struct queue *queue, struct queue_room *room, void *arg)
+struct queue_op *queue_op_new(struct queue *queue, struct queue_event *event, void *arg)
 {
     struct queue_op *op = xcalloc(1, sizeof(*op));
     op->queue = queue;
-    op->room = room;
+    op->event = event;
     op->arg = arg;
     items_init(&op->items);
-    if (room)
-        room->in_flight++;
+    if (event)
+        event->ops++;
     return op;
 }
 
 void queue_op_free(struct queue_op *op)
 {
-    if (op->room)
-        op->room->in_flight--;
-    signs_free(op->signs);
-    free(op->event);
+    if (op->event)
+        op->event->ops--;
+    heartbeats_free(op->heartbeats);
+    free(op->config);
     free(op);
 }
 
-void queue_note_place(struct queue *queue, const char *event, uint64_t place)
-{
-    struct queue_room *room = queue_room(queue, event);
-    if (place > room->known)
-        room->known = place;
-}
+/* ---- items ---- */
 
-/* ---- batches of one turn ---- */
+static struct queue_item *item_new(const char *buyer_id, const struct queue_proof *proof,
+                                   queue_join_cb cb, void *arg)
+{
+    const size_t len = strnlen(buyer_id, BUYER_ID_MAX);
+    struct queue_item *item = xcalloc(1, sizeof(*item) + len + 1);
+    item->cb = cb;
+    item->arg = arg;
+    if (proof)
+        item->proof = *proof;
+    item->len = len;
+    memcpy(item->buyer, buyer_id, len);
+    return item;
+}
 
 static void items_add(struct queue_items *items, struct queue_item *item)
 {
@@ -153,7 +144,6 @@ static void items_cut(struct queue_items *from, struct queue_items *to, size_t l
         from->tail = &from->head;
 }
 
-/* Ends every item with this status. */
 static void items_fail(struct queue_items *items, enum status status)
 {
     while (items->head) {
@@ -165,12 +155,22 @@ static void items_fail(struct queue_items *items, enum status status)
     items_init(items);
 }
 
-/* Words of a reply, one blank between them; not terminated. */
+/* ---- the answer: one text of four words per buyer (lua/shared.lua, answer) ---- */
+
 struct words {
     const char *at, *end;
 };
 
-static size_t word_next(struct words *words, const char **ret_word)
+static void words_of(struct words *words, const struct redis_reply *reply)
+{
+    size_t len = 0;
+    words->at = redis_reply_str(queue_item_at(reply, 0), &len);
+    if (!words->at)
+        words->at = "";
+    words->end = words->at + len;
+}
+
+static size_t next_word(struct words *words, const char **ret_word)
 {
     const char *word = words->at;
     const char *blank = memchr(word, ' ', (size_t)(words->end - word));
@@ -179,18 +179,18 @@ static size_t word_next(struct words *words, const char **ret_word)
     return (size_t)((blank ? blank : words->end) - word);
 }
 
-static uint64_t word_uint(struct words *words)
+static uint64_t next_uint(struct words *words)
 {
     const char *word;
     uint64_t value = 0;
-    size_t len = word_next(words, &word);
+    const size_t len = next_word(words, &word);
     for (size_t i = 0; i < len && word[i] >= '0' && word[i] <= '9'; i++)
         value = 10 * value + (uint64_t)(word[i] - '0');
     return value;
 }
 
-/* False: no word, or one this build does not know. */
-static bool word_state(struct words *words, struct queue_place *place)
+/* ST_INTERNAL: the text has ended, or has a state that this build does not know. */
+static enum status next_place(struct words *words, struct queue_place *ret_place)
 {
     static const struct {
         const char *name;
@@ -202,318 +202,271 @@ static bool word_state(struct words *words, struct queue_place *place)
         {"parked", QUEUE_PARKED, false},   {"closed", QUEUE_CLOSED, false},
     };
     const char *word;
-    size_t len = word_next(words, &word);
-    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
-        if (strlen(states[i].name) == len && memcmp(states[i].name, word, len) == 0) {
-            place->state = states[i].state;
-            place->direct = states[i].direct;
-            return true;
-        }
-    return false;
-}
-
-static void words_of(struct words *words, const struct redis_reply *reply)
-{
-    size_t len = 0;
-    words->at = redis_reply_str(queue_item_at(reply, 0), &len);
-    if (!words->at)
-        words->at = "";
-    words->end = words->at + len;
-}
-
-/* The next buyer in the answer of join, seen or leave. */
-static enum status read_place(struct words *words, struct queue_place *ret_place)
-{
-    struct queue_place place = {0};
-    if (!word_state(words, &place))
+    const size_t len = next_word(words, &word);
+    size_t i = 0;
+    while (i < sizeof(states) / sizeof(states[0]) &&
+           (strlen(states[i].name) != len || memcmp(states[i].name, word, len) != 0))
+        i++;
+    if (i == sizeof(states) / sizeof(states[0]))
         return ST_INTERNAL;
-    place.place = word_uint(words);
-    place.position = word_uint(words);
-    place.since_ms = (int64_t)word_uint(words);
-    *ret_place = place;
+    *ret_place = (struct queue_place){.state = states[i].state, .direct = states[i].direct};
+    ret_place->place = next_uint(words);
+    ret_place->position = next_uint(words);
+    ret_place->since_ms = (int64_t)next_uint(words);
     return ST_OK;
 }
 
-void queue_on_soon(struct queue *queue, queue_join_cb cb, queue_soon_cb soon)
-{
-    queue->soon_for = cb;
-    queue->soon = soon;
-}
-
-static void tell_soon(const struct queue *queue, const struct queue_item *item)
-{
-    for (unsigned ahead = 1; item && ahead <= QUEUE_AHEAD; ahead++, item = item->next)
-        if (item->cb == queue->soon_for)
-            queue->soon(item->arg, ahead);
-}
-
+/* Of join, is inside and leave: every buyer of the batch gets theirs. */
 static void on_answer(void *arg, enum status status, const struct redis_reply *reply)
 {
     struct queue_op *op = arg;
+    const struct queue *queue = op->queue;
     struct queue_numbers numbers;
-    enum status st = queue_decode(op->room, status, reply, 1, &numbers);
-    if (st == ST_OK) {
-        struct words words;
-        words_of(&words, reply);
-        for (struct queue_item *item = op->items.head, *next; item; item = next) {
-            struct queue_place place;
-            next = item->next;
-            tell_soon(op->queue, next);
-            st = read_place(&words, &place);
-            item->cb(item->arg, st, st == ST_OK ? &place : NULL, &numbers);
-            free(item);
-        }
-    } else {
+    const enum status st = queue_decode(op->event, status, reply, 1, &numbers);
+    if (st != ST_OK) {
         items_fail(&op->items, st);
+        queue_op_free(op);
+        return;
+    }
+    struct words words;
+    words_of(&words, reply);
+    for (struct queue_item *item = op->items.head, *next; item; item = next) {
+        struct queue_place place;
+        next = item->next;
+        unsigned ahead = 1;
+        for (const struct queue_item *later = next; later && ahead <= QUEUE_PREFETCH;
+             later = later->next, ahead++)
+            if (later->cb == queue->prefetch_for)
+                queue->prefetch(later->arg, ahead);
+        const enum status read = next_place(&words, &place);
+        item->cb(item->arg, read, read == ST_OK ? &place : NULL, &numbers);
+        free(item);
     }
     queue_op_free(op);
 }
 
-static void mark_dirty(struct queue *queue, struct queue_room *room)
+void queue_set_prefetch(struct queue *queue, queue_join_cb cb, queue_prefetch_cb prefetch)
 {
-    if (room->is_dirty)
-        return;
-    room->is_dirty = true;
-    room->dirty = queue->dirty;
-    queue->dirty = room;
+    queue->prefetch_for = cb;
+    queue->prefetch = prefetch;
 }
 
-static void flush_soon(struct queue *queue, struct queue_room *room);
+/* ---- batches ---- */
 
-static void on_joined(void *arg, enum status status, const struct redis_reply *reply)
+static void add_joins(struct queue_op *op, struct redis_args *args)
 {
-    struct queue_op *op = arg;
-    struct queue *queue = op->queue;
-    struct queue_room *room = op->room;
-    room->in_flight++; /* it outlives the operation */
-    on_answer(op, status, reply);
-    room->in_flight--;
-    room->joins_in_flight--;
-    if (room->joins.head)
-        flush_soon(queue, room);
-}
-
-static void add_proof(struct redis_args *args, const struct queue_proof *proof)
-{
-    char text[128];
-    int len = 0;
-    if (proof->ticket_place || proof->pass_place)
-        len = snprintf(text, sizeof(text), "%llu %llu %llu %llu %llu",
-                       (unsigned long long)proof->ticket_place,
-                       (unsigned long long)proof->ticket_epoch,
-                       (unsigned long long)proof->pass_place, (unsigned long long)proof->pass_epoch,
-                       (unsigned long long)(proof->pass_since_ms > 0 ? proof->pass_since_ms : 0));
-    redis_args_add_copy(args, text, (size_t)len);
-}
-
-/* Runs a script on a batch; what was not even sent ends here. */
-static bool batch_run(struct queue_op *op, enum queue_script script, redis_cb cb)
-{
-    struct queue_items items = op->items;
-    enum status st = queue_run(op, script, cb);
-    if (st != ST_OK)
-        items_fail(&items, st);
-    return st == ST_OK;
-}
-
-static void send_joins(struct queue *queue, struct queue_room *room)
-{
-    struct queue_op *op = queue_op_new(queue, room, NULL);
-    items_cut(&room->joins, &op->items, QUEUE_JOIN_BATCH);
-    metrics_observe(HISTOGRAM_JOIN_BATCH, (double)op->items.count);
-    struct redis_args *args = queue_args(queue, room);
-    redis_args_add_uint(args, room->known);
-    for (struct queue_item *item = op->items.head; item; item = item->next) {
+    redis_args_add_uint(args, op->event->known_place);
+    for (const struct queue_item *item = op->items.head; item; item = item->next) {
+        const struct queue_proof *proof = &item->proof;
+        char text[128];
+        int len = 0;
         redis_args_add_len(args, item->buyer, item->len);
         redis_args_add_len(args, item->mode == QUEUE_JOIN ? "j" : "r", 1);
-        add_proof(args, &item->proof);
+        if (proof->ticket_place || proof->pass_place)
+            len = snprintf(
+                text, sizeof(text), "%llu %llu %llu %llu %llu",
+                (unsigned long long)proof->ticket_place, (unsigned long long)proof->ticket_epoch,
+                (unsigned long long)proof->pass_place, (unsigned long long)proof->pass_epoch,
+                (unsigned long long)(proof->pass_since_ms > 0 ? proof->pass_since_ms : 0));
+        redis_args_add_copy(args, text, (size_t)len);
     }
-    if (batch_run(op, QUEUE_SCRIPT_JOIN, on_joined))
-        room->joins_in_flight++;
-    room->joined_ms = loop_now_ms(queue->loop);
 }
 
-static void send_checks(struct queue *queue, struct queue_room *room)
+static void add_asks(struct queue_op *op, struct redis_args *args)
 {
-    struct queue_op *op = queue_op_new(queue, room, NULL);
-    items_cut(&room->checks, &op->items, QUEUE_CALL_MAX);
-    struct redis_args *args = queue_args(queue, room);
-    for (struct queue_item *item = op->items.head; item; item = item->next)
+    for (const struct queue_item *item = op->items.head; item; item = item->next)
         redis_args_add_len(args, item->buyer, item->len);
-    (void)batch_run(op, QUEUE_SCRIPT_SEEN, on_answer);
 }
 
-/* Less than a full call: is it worth waiting for more? Then somebody will look again. */
-static bool joins_wait(struct queue *queue, struct queue_room *room)
+/* Sends the first items of a list as one call; what cannot be sent ends here. */
+static void send_batch(struct queue *queue, struct queue_event *event, enum queue_script script)
 {
-    if (room->joins_in_flight)
+    const bool joins = script == QUEUE_SCRIPT_JOIN;
+    struct queue_op *op = queue_op_new(queue, event, NULL);
+    items_cut(joins ? &event->joins : &event->asks, &op->items,
+              joins ? QUEUE_JOIN_BATCH : QUEUE_CALL_MAX);
+    if (joins) {
+        metrics_observe(HISTOGRAM_JOIN_BATCH, (double)op->items.count);
+        event->joins_sent_ms = loop_now_ms(queue->loop);
+    }
+    struct queue_items items = op->items;
+    const enum status st = queue_run_known(op, script, joins ? add_joins : add_asks, on_answer);
+    if (st != ST_OK)
+        items_fail(&items, st);
+}
+
+static void mark_unsent(struct queue *queue, struct queue_event *event)
+{
+    if (event->is_unsent)
+        return;
+    event->is_unsent = true;
+    event->unsent = queue->unsent;
+    queue->unsent = event;
+}
+
+/* Less than a full call of joins: is it worth waiting for more? Then somebody will look again. */
+static bool joins_wait(struct queue *queue, struct queue_event *event)
+{
+    if (event->joins_under_way)
         return true; /* until its answer */
-    if (room->joined_ms != loop_now_ms(queue->loop))
+    if (event->joins_sent_ms != loop_now_ms(queue->loop))
         return false;
-    mark_dirty(queue, room);
+    mark_unsent(queue, event);
     loop_timer_set(queue->pace, 1);
     return true;
 }
 
-/* A callback may call again; that goes out in the next turn, so a turn always ends. */
-static void room_flush(struct queue *queue, struct queue_room *room)
+/* A callback may call again; that goes out in the next turn, so that a turn always ends. */
+static void event_flush(struct queue *queue, struct queue_event *event)
 {
-    size_t joins = room->joins.count;
-    size_t checks = room->checks.count;
+    const size_t joins = event->joins.count, asks = event->asks.count;
     for (size_t sent = 0; sent < joins; sent += QUEUE_JOIN_BATCH) {
-        if (joins - sent < QUEUE_JOIN_BATCH && joins_wait(queue, room))
+        if (joins - sent < QUEUE_JOIN_BATCH && joins_wait(queue, event))
             break;
-        send_joins(queue, room);
+        send_batch(queue, event, QUEUE_SCRIPT_JOIN);
     }
-    for (size_t sent = 0; sent < checks; sent += QUEUE_CALL_MAX)
-        send_checks(queue, room);
+    for (size_t sent = 0; sent < asks; sent += QUEUE_CALL_MAX)
+        send_batch(queue, event, QUEUE_SCRIPT_SEEN);
 }
 
 static void on_flush(void *arg)
 {
     struct queue *queue = arg;
-    struct queue_room *room = queue->dirty;
-    queue->dirty = NULL;
-    while (room) {
-        struct queue_room *next = room->dirty;
-        room->is_dirty = false;
-        room_flush(queue, room);
-        room = next;
+    struct queue_event *event = queue->unsent;
+    queue->unsent = NULL;
+    for (struct queue_event *next; event; event = next) {
+        next = event->unsent;
+        event->is_unsent = false;
+        event_flush(queue, event);
     }
 }
 
-static void flush_soon(struct queue *queue, struct queue_room *room)
+void queue_flush_soon(struct queue *queue, struct queue_event *event)
 {
-    mark_dirty(queue, room);
+    mark_unsent(queue, event);
     loop_defer(queue->loop, &queue->flush);
 }
 
-static struct queue_item *item_new(const char *buyer, queue_join_cb cb, void *arg)
-{
-    size_t len = strnlen(buyer, BUYER_ID_MAX);
-    struct queue_item *item = xcalloc(1, sizeof(*item) + len + 1);
-    item->cb = cb;
-    item->arg = arg;
-    item->len = len;
-    memcpy(item->buyer, buyer, len);
-    return item;
-}
-
-enum status queue_join(struct queue *queue, enum queue_join_mode mode, const char *event,
-                       const char *buyer, const struct queue_proof *proof, queue_join_cb cb,
-                       void *arg)
+enum status queue_join(struct queue *queue, enum queue_join_mode mode,
+                       const struct queue_buyer *buyer, queue_join_cb cb, void *arg)
 {
     if (queue->stopped || !redis_up(queue->redis))
         return ST_UNAVAILABLE;
-    struct queue_room *room = queue_room(queue, event);
-    struct queue_item *item = item_new(buyer, cb, arg);
+    struct queue_event *event = queue_event_of(queue, buyer->event_id);
+    struct queue_item *item = item_new(buyer->id, buyer->proof, cb, arg);
     item->mode = mode;
-    if (proof)
-        item->proof = *proof;
-    items_add(&room->joins, item);
-    flush_soon(queue, room);
+    items_add(&event->joins, item);
+    queue_flush_soon(queue, event);
     return ST_OK;
 }
 
-enum status queue_is_inside(struct queue *queue, const char *event, const char *buyer,
+enum status queue_is_inside(struct queue *queue, const char *event_id, const char *buyer_id,
                             queue_join_cb cb, void *arg)
 {
     if (queue->stopped || !redis_up(queue->redis))
         return ST_UNAVAILABLE;
-    struct queue_room *room = queue_room(queue, event);
-    items_add(&room->checks, item_new(buyer, cb, arg));
-    flush_soon(queue, room);
+    struct queue_event *event = queue_event_of(queue, event_id);
+    items_add(&event->asks, item_new(buyer_id, NULL, cb, arg));
+    queue_flush_soon(queue, event);
     return ST_OK;
 }
 
-/* The place he is known to have, and its epoch. */
-static void add_known(struct redis_args *args, const struct queue_proof *proof)
+/* ---- leave ---- */
+
+static void add_leave(struct queue_op *op, struct redis_args *args)
 {
-    bool by_pass = proof && proof->pass_place > proof->ticket_place;
-    redis_args_add_uint(args, !proof ? 0 : by_pass ? proof->pass_place : proof->ticket_place);
-    redis_args_add_uint(args, !proof ? 0 : by_pass ? proof->pass_epoch : proof->ticket_epoch);
+    const struct queue_item *item = op->items.head;
+    const struct queue_proof *proof = &item->proof;
+    const bool by_pass = proof->pass_place > proof->ticket_place; /* the later of the two */
+    redis_args_add(args, op->reason == QUEUE_COMPLETED ? "completed" : "left");
+    redis_args_add_len(args, item->buyer, item->len);
+    redis_args_add_uint(args, by_pass ? proof->pass_place : proof->ticket_place);
+    redis_args_add_uint(args, by_pass ? proof->pass_epoch : proof->ticket_epoch);
 }
 
-enum status queue_leave(struct queue *queue, const char *event, const char *buyer,
-                        const struct queue_proof *proof, enum queue_leave_reason reason,
-                        queue_join_cb cb, void *arg)
+enum status queue_leave(struct queue *queue, const struct queue_buyer *buyer,
+                        enum queue_leave_reason reason, queue_join_cb cb, void *arg)
 {
-    struct queue_room *room = queue_room(queue, event);
-    struct queue_op *op = queue_op_new(queue, room, NULL);
-    struct queue_item *item = item_new(buyer, cb, arg);
+    struct queue_event *event = queue_event_of(queue, buyer->event_id);
+    struct queue_op *op = queue_op_new(queue, event, NULL);
+    struct queue_item *item = item_new(buyer->id, buyer->proof, cb, arg);
+    enum status st;
     items_add(&op->items, item);
-    struct redis_args *args = queue_args(queue, room);
-    redis_args_add(args, reason == QUEUE_COMPLETED ? "completed" : "left");
-    redis_args_add_len(args, item->buyer, item->len);
-    add_known(args, proof);
-    enum status st = queue_run(op, QUEUE_SCRIPT_LEAVE, on_answer);
+    op->reason = reason;
+    if (reason == QUEUE_COMPLETED) {
+        add_leave(op, queue_args(queue, event));
+        st = queue_run(op, QUEUE_SCRIPT_LEAVE, on_answer);
+    } else {
+        st = queue_run_known(op, QUEUE_SCRIPT_LEAVE, add_leave, on_answer);
+    }
     if (st != ST_OK)
         free(item);
     return st;
 }
 
-/* ---- signs of life ---- */
+/* ---- heartbeats ---- */
 
-void queue_on_seen(struct queue *queue, queue_seen_cb cb, void *arg)
+void queue_on_heartbeat(struct queue *queue, queue_heartbeat_cb cb, void *arg)
 {
-    queue->on_seen = cb;
-    queue->on_seen_arg = arg;
+    queue->on_heartbeat = cb;
+    queue->on_heartbeat_arg = arg;
 }
 
-void queue_seen(struct queue *queue, const char *event, const char *buyer)
+void queue_heartbeat(struct queue *queue, const char *event_id, const char *buyer_id)
 {
-    struct queue_room *room = queue_room(queue, event);
-    struct queue_signs *signs = room->signs;
-    if (!signs || signs->count == QUEUE_CALL_MAX) {
-        signs = xcalloc(1, sizeof(*signs));
-        signs->next = room->signs;
-        room->signs = signs;
+    struct queue_event *event = queue_event_of(queue, event_id);
+    struct queue_heartbeats *batch = event->heartbeats;
+    if (!batch || batch->count == QUEUE_CALL_MAX) {
+        batch = xcalloc(1, sizeof(*batch));
+        batch->next = event->heartbeats;
+        event->heartbeats = batch;
     }
-    size_t size = strnlen(buyer, BUYER_ID_MAX) + 1;
-    if (signs->len + size > signs->cap) {
-        signs->cap = (signs->cap ? 2 * signs->cap : 512) + size;
-        signs->text = xrealloc(signs->text, signs->cap);
+    const size_t size = strnlen(buyer_id, BUYER_ID_MAX) + 1;
+    if (batch->len + size > batch->cap) {
+        batch->cap = (batch->cap ? 2 * batch->cap : 512) + size;
+        batch->buyers = xrealloc(batch->buyers, batch->cap);
     }
-    memcpy(signs->text + signs->len, buyer, size - 1);
-    signs->text[signs->len + size - 1] = '\0';
-    signs->len += size;
-    signs->count++;
+    memcpy(batch->buyers + batch->len, buyer_id, size - 1);
+    batch->buyers[batch->len + size - 1] = '\0';
+    batch->len += size;
+    batch->count++;
 }
 
-static void on_seen_reply(void *arg, enum status status, const struct redis_reply *reply)
+static void on_heartbeats(void *arg, enum status status, const struct redis_reply *reply)
 {
     struct queue_op *op = arg;
-    struct queue *queue = op->queue;
-    enum status st = queue_decode(op->room, status, reply, 1, NULL);
-    const char *buyer = op->signs->text;
+    const struct queue *queue = op->queue;
+    enum status st = queue_decode(op->event, status, reply, 1, NULL);
+    const char *buyer = op->heartbeats->buyers;
     struct words words;
     words_of(&words, reply);
-    for (size_t i = 0; st == ST_OK && queue->on_seen && i < op->signs->count; i++) {
+    for (size_t i = 0; queue->on_heartbeat && i < op->heartbeats->count; i++) {
         struct queue_place place;
-        st = read_place(&words, &place);
+        if (st == ST_OK)
+            st = next_place(&words, &place);
         if (st != ST_OK)
             break;
-        queue->on_seen(queue->on_seen_arg, op->room->id, buyer, &place);
+        queue->on_heartbeat(queue->on_heartbeat_arg, op->event->id, buyer, &place);
         buyer += strlen(buyer) + 1;
     }
     queue_op_free(op);
 }
 
-static void send_signs(struct queue *queue, struct queue_room *room)
+static void send_heartbeats(struct queue *queue, struct queue_event *event)
 {
-    while (room->signs) {
-        struct queue_op *op = queue_op_new(queue, room, NULL);
-        op->signs = room->signs;
-        room->signs = op->signs->next;
-        op->signs->next = NULL;
-        struct redis_args *args = queue_args(queue, room);
-        const char *buyer = op->signs->text;
-        for (size_t i = 0; i < op->signs->count; i++) {
-            size_t len = strlen(buyer);
+    while (event->heartbeats) {
+        struct queue_op *op = queue_op_new(queue, event, NULL);
+        op->heartbeats = event->heartbeats;
+        event->heartbeats = op->heartbeats->next;
+        op->heartbeats->next = NULL;
+        struct redis_args *args = queue_args(queue, event);
+        const char *buyer = op->heartbeats->buyers;
+        for (size_t i = 0; i < op->heartbeats->count; i++) {
+            const size_t len = strlen(buyer);
             redis_args_add_len(args, buyer, len);
             buyer += len + 1;
         }
-        enum status st = queue_run(op, QUEUE_SCRIPT_SEEN, on_seen_reply);
+        const enum status st = queue_run(op, QUEUE_SCRIPT_SEEN, on_heartbeats);
         (void)st; /* Redis is away: they are dropped */
     }
 }
@@ -521,10 +474,20 @@ static void send_signs(struct queue *queue, struct queue_room *room)
 static void on_second(void *arg)
 {
     struct queue *queue = arg;
-    for (struct queue_room *room = queue->rooms; room; room = room->next)
-        send_signs(queue, room);
-    rooms_sweep(queue, loop_now_ms(queue->loop));
-    if (queue->rooms)
+    const uint64_t now = loop_now_ms(queue->loop);
+    for (struct queue_event **at = &queue->events; *at;) {
+        struct queue_event *event = *at;
+        send_heartbeats(queue, event);
+        if (event->ops || event->is_unsent || event->joins.head || event->asks.head ||
+            now - event->used_ms < EVENT_KEEP_MS) {
+            at = &event->next;
+            continue;
+        }
+        *at = event->next;
+        table_remove(&queue->table, &event->node);
+        free(event);
+    }
+    if (queue->events)
         loop_timer_set(queue->second, SECOND_MS);
 }
 
@@ -547,9 +510,9 @@ struct queue *queue_new(struct loop *loop, struct redis *redis, const struct con
 void queue_stop(struct queue *queue)
 {
     queue->stopped = true;
-    for (struct queue_room *room = queue->rooms; room; room = room->next) {
-        items_fail(&room->joins, ST_UNAVAILABLE);
-        items_fail(&room->checks, ST_UNAVAILABLE);
+    for (struct queue_event *event = queue->events; event; event = event->next) {
+        items_fail(&event->joins, ST_UNAVAILABLE);
+        items_fail(&event->asks, ST_UNAVAILABLE);
     }
 }
 
@@ -561,11 +524,10 @@ void queue_free(struct queue *queue)
     loop_undefer(queue->loop, &queue->flush);
     loop_timer_close(queue->pace);
     loop_timer_close(queue->second);
-    while (queue->rooms) {
-        struct queue_room *room = queue->rooms;
-        queue->rooms = room->next;
-        signs_free(room->signs);
-        free(room);
+    for (struct queue_event *event = queue->events, *next; event; event = next) {
+        next = event->next;
+        heartbeats_free(event->heartbeats);
+        free(event);
     }
     table_clear(&queue->table);
     redis_args_clear(&queue->args);

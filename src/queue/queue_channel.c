@@ -21,13 +21,13 @@ static const char id_prefix[] = "{\"eventId\":\"";
 static const char kind_prefix[] = "\",\"event\":\"";
 static const char payload_prefix[] = "\",\"payload\":";
 
-enum status queue_publish(struct queue *queue, const char *event, const char *kind,
+enum status queue_publish(struct queue *queue, const char *event_id, const char *kind,
                           const char *payload, size_t len)
 {
     struct buf message;
     buf_init(&message, MESSAGE_MAX);
     buf_add_str(&message, id_prefix);
-    buf_add_str(&message, event);
+    buf_add_str(&message, event_id);
     buf_add_str(&message, kind_prefix);
     buf_add_str(&message, kind);
     buf_add_str(&message, payload_prefix);

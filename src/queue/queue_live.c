@@ -168,10 +168,10 @@ static bool read_config(struct event *event, const struct redis_reply *reply)
 enum status queue_configure(struct queue *queue, const struct event *event, queue_done_cb cb,
                             void *arg)
 {
-    struct queue_room *room = queue_room(queue, event->id);
-    struct queue_op *op = queue_op_new(queue, room, arg);
+    struct queue_event *live = queue_event_of(queue, event->id);
+    struct queue_op *op = queue_op_new(queue, live, arg);
     op->cb.done = cb;
-    struct redis_args *args = queue_args(queue, room);
+    struct redis_args *args = queue_args(queue, live);
     redis_args_add_int(args, event->version);
     redis_args_add_int(args, event->epoch);
     redis_args_add_int(args, event->opened ? 1 : 0);
@@ -189,23 +189,23 @@ enum status queue_configure(struct queue *queue, const struct event *event, queu
     return st;
 }
 
-enum status queue_clear(struct queue *queue, const char *event, uint64_t epoch, queue_done_cb cb,
+enum status queue_clear(struct queue *queue, const char *event_id, uint64_t epoch, queue_done_cb cb,
                         void *arg)
 {
-    struct queue_room *room = queue_room(queue, event);
-    struct queue_op *op = queue_op_new(queue, room, arg);
+    struct queue_event *event = queue_event_of(queue, event_id);
+    struct queue_op *op = queue_op_new(queue, event, arg);
     op->cb.done = cb;
-    redis_args_add_uint(queue_args(queue, room), epoch);
+    redis_args_add_uint(queue_args(queue, event), epoch);
     return queue_run(op, QUEUE_SCRIPT_CLEAR, queue_on_applied);
 }
 
 /* ---- reading: plain commands ---- */
 
-/* Nothing here makes a room: the event may not exist. */
-static void command(struct queue *queue, const char *name, enum queue_key key, const char *event)
+/* None of these keeps anything for the event, which may not exist. */
+static void command(struct queue *queue, const char *name, enum queue_key key, const char *event_id)
 {
     char text[QUEUE_KEY_SIZE];
-    queue_key_write(text, key, event);
+    queue_key_write(text, key, event_id);
     redis_args_reset(&queue->args);
     redis_args_add(&queue->args, name);
     redis_args_add_copy(&queue->args, text, strlen(text));
@@ -218,7 +218,7 @@ static void on_index(void *arg, enum status status, const struct redis_reply *re
     size_t len = 0;
     enum status st = op->status != ST_OK ? op->status : status;
     const char *index = st == ST_OK ? redis_reply_str(reply, &len) : NULL;
-    op->cb.live(op->arg, st, st == ST_OK ? op->event : NULL, index, len);
+    op->cb.live(op->arg, st, st == ST_OK ? op->config : NULL, index, len);
     queue_op_free(op);
 }
 
@@ -230,23 +230,23 @@ static void on_config(void *arg, enum status status, const struct redis_reply *r
         return;
     }
     op->status = status;
-    if (status != ST_OK || !read_config(op->event, reply)) {
-        free(op->event);
-        op->event = NULL;
+    if (status != ST_OK || !read_config(op->config, reply)) {
+        free(op->config);
+        op->config = NULL;
     }
 }
 
-enum status queue_read_live(struct queue *queue, const char *event, queue_live_cb cb, void *arg)
+enum status queue_read_live(struct queue *queue, const char *event_id, queue_live_cb cb, void *arg)
 {
     struct queue_op *op = queue_op_new(queue, NULL, arg);
     op->cb.live = cb;
-    op->event = xcalloc(1, sizeof(*op->event));
-    (void)snprintf(op->event->id, sizeof(op->event->id), "%s", event);
-    command(queue, "HGETALL", QUEUE_KEY_CONFIG, event);
+    op->config = xcalloc(1, sizeof(*op->config));
+    (void)snprintf(op->config->id, sizeof(op->config->id), "%s", event_id);
+    command(queue, "HGETALL", QUEUE_KEY_CONFIG, event_id);
     enum status st = queue_send(op, on_config);
     if (st != ST_OK)
         return st;
-    command(queue, "GET", QUEUE_KEY_INDEX, event);
+    command(queue, "GET", QUEUE_KEY_INDEX, event_id);
     op->status = redis_command(queue->redis, &queue->args, on_index, op);
     op->single = op->status != ST_OK;
     return ST_OK;
@@ -284,9 +284,9 @@ enum status queue_read_events(struct queue *queue, queue_events_cb cb, void *arg
     return queue_send(op, on_events);
 }
 
-void queue_note_event(struct queue *queue, const char *event, bool open)
+void queue_note_event(struct queue *queue, const char *event_id, bool open)
 {
-    plain(queue, open ? "SADD" : "SREM", "events", event, strlen(event));
+    plain(queue, open ? "SADD" : "SREM", "events", event_id, strlen(event_id));
     enum status st = redis_command(queue->redis, &queue->args, NULL, NULL);
     (void)st; /* a cache: the next note mends it */
 }
@@ -309,11 +309,12 @@ static void on_stats(void *arg, enum status status, const struct redis_reply *re
     queue_op_free(op);
 }
 
-enum status queue_read_stats(struct queue *queue, const char *event, queue_stats_cb cb, void *arg)
+enum status queue_read_stats(struct queue *queue, const char *event_id, queue_stats_cb cb,
+                             void *arg)
 {
     struct queue_op *op = queue_op_new(queue, NULL, arg);
     op->cb.stats = cb;
-    command(queue, "HGETALL", QUEUE_KEY_STATS, event);
+    command(queue, "HGETALL", QUEUE_KEY_STATS, event_id);
     return queue_send(op, on_stats);
 }
 
@@ -339,37 +340,36 @@ static void on_seats(void *arg, enum status status, const struct redis_reply *re
     queue_op_free(op);
 }
 
-static enum status run_seats(struct queue *queue, const char *event, const char *verb,
-                             int64_t version, const char *map, size_t len, struct queue_op *op)
+static struct redis_args *seats_args(struct queue *queue, const char *event_id, const char *verb,
+                                     int64_t version)
 {
     char key[QUEUE_KEY_SIZE];
-    (void)snprintf(key, sizeof(key), "seats:{%s}", event);
+    (void)snprintf(key, sizeof(key), "seats:{%s}", event_id);
     redis_args_reset(&queue->args);
     redis_args_add_copy(&queue->args, key, strlen(key));
     redis_args_add(&queue->args, verb);
     redis_args_add_int(&queue->args, version);
-    if (map)
-        redis_args_add_len(&queue->args, map, len);
-    return queue_run_keys(op, QUEUE_SCRIPT_SEATS, 1, on_seats);
+    return &queue->args;
 }
 
-enum status queue_read_seats(struct queue *queue, const char *event, int64_t known,
+enum status queue_read_seats(struct queue *queue, const char *event_id, int64_t version,
                              queue_seats_cb cb, void *arg)
 {
     struct queue_op *op = queue_op_new(queue, NULL, arg);
     op->cb.seats = cb;
-    return run_seats(queue, event, "get", known, NULL, 0, op);
+    (void)seats_args(queue, event_id, "get", version);
+    return queue_run_keys(op, QUEUE_SCRIPT_SEATS, 1, on_seats);
 }
 
-enum status queue_put_seats(struct queue *queue, const char *event, uint64_t version,
+enum status queue_put_seats(struct queue *queue, const char *event_id, uint64_t version,
                             const char *map, size_t len)
 {
-    return run_seats(queue, event, "put", (int64_t)version, map, len,
-                     queue_op_new(queue, NULL, NULL));
+    redis_args_add_len(seats_args(queue, event_id, "put", (int64_t)version), map, len);
+    return queue_run_keys(queue_op_new(queue, NULL, NULL), QUEUE_SCRIPT_SEATS, 1, on_seats);
 }
 
-enum status queue_true_seats(struct queue *queue, const char *event, uint64_t version)
+enum status queue_confirm_seats(struct queue *queue, const char *event_id, uint64_t version)
 {
-    return run_seats(queue, event, "true", (int64_t)version, NULL, 0,
-                     queue_op_new(queue, NULL, NULL));
+    (void)seats_args(queue, event_id, "true", (int64_t)version);
+    return queue_run_keys(queue_op_new(queue, NULL, NULL), QUEUE_SCRIPT_SEATS, 1, on_seats);
 }

@@ -103,18 +103,120 @@ struct redis_script *const *queue_scripts(size_t *ret_count)
 
 /* ---- calls ---- */
 
-struct redis_args *queue_args(struct queue *queue, const struct queue_room *room)
+struct redis_args *queue_args(struct queue *queue, const struct queue_event *event)
 {
     redis_args_reset(&queue->args);
     for (size_t i = 0; i < QUEUE_KEY_COUNT; i++)
-        redis_args_add(&queue->args, room->keys[i]);
+        redis_args_add(&queue->args, event->keys[i]);
     return &queue->args;
 }
 
-enum status queue_run_keys(struct queue_op *op, enum queue_script script, size_t keys, redis_cb cb)
+static void on_script_reply(void *arg, enum status status, const struct redis_reply *reply);
+
+static enum status call_send(struct queue_op *op, size_t keys)
+{
+    const enum status st = redis_eval(op->queue->redis, &scripts[op->script], keys,
+                                      &op->queue->args, on_script_reply, op);
+    if (st == ST_OK && op->script == QUEUE_SCRIPT_JOIN)
+        op->event->joins_under_way++;
+    return st;
+}
+
+/* ---- events that Redis does not know ---- */
+
+/* Those who waited for the event call again, or are told why it could not be loaded. */
+static void on_loaded(void *arg, enum status status)
+{
+    struct queue_event *event = arg;
+    struct queue_op *op = event->waiting;
+    event->waiting = NULL;
+    event->waiting_end = &event->waiting;
+    for (struct queue_op *next; op; op = next) {
+        enum status st = status;
+        next = op->next;
+        if (st == ST_OK && op->add_args) {
+            op->add_args(op, queue_args(op->queue, event));
+            st = call_send(op, QUEUE_KEY_COUNT);
+            if (st == ST_OK)
+                continue;
+        }
+        op->on_reply(op, st, NULL);
+    }
+}
+
+/* Single-flight: the first operation that needs the event has it loaded, the others wait for the same load. */
+static enum status wait_until_known(struct queue_op *op)
 {
     struct queue *queue = op->queue;
-    enum status st = redis_eval(queue->redis, &scripts[script], keys, &queue->args, cb, op);
+    struct queue_event *event = op->event;
+    if (!event->waiting) {
+        const enum status st = queue->loader(queue->loader_arg, event->id, on_loaded, event);
+        if (st != ST_OK)
+            return st;
+    }
+    op->next = NULL;
+    *event->waiting_end = op;
+    event->waiting_end = &op->next;
+    return ST_OK;
+}
+
+static void on_script_reply(void *arg, enum status status, const struct redis_reply *reply)
+{
+    struct queue_op *op = arg;
+    if (op->script == QUEUE_SCRIPT_JOIN) {
+        op->event->joins_under_way--;
+        if (op->event->joins.head)
+            queue_flush_soon(op->queue, op->event);
+    }
+    if (op->add_args && op->queue->loader && status == ST_OK &&
+        queue_is(redis_reply_at(reply, 0), "NOCONFIG")) {
+        /* Known a moment ago and gone again: an event that exists is never said not to. */
+        status = op->repeated ? ST_UNAVAILABLE : wait_until_known(op);
+        op->repeated = true;
+        if (status == ST_OK)
+            return;
+        reply = NULL;
+    }
+    op->on_reply(op, status, reply);
+}
+
+static void on_known(void *arg, enum status status, const struct redis_reply *reply)
+{
+    struct queue_op *op = arg;
+    const queue_loaded_cb cb = op->cb.loaded;
+    void *cb_arg = op->arg;
+    (void)reply;
+    queue_op_free(op);
+    cb(cb_arg, status);
+}
+
+enum status queue_ensure_known(struct queue *queue, const char *event_id, queue_loaded_cb cb,
+                               void *arg)
+{
+    if (queue->stopped || !queue->loader)
+        return ST_UNAVAILABLE;
+    struct queue_op *op = queue_op_new(queue, queue_event_of(queue, event_id), arg);
+    op->cb.loaded = cb;
+    op->on_reply = on_known;
+    const enum status st = wait_until_known(op);
+    if (st != ST_OK)
+        queue_op_free(op);
+    return st;
+}
+
+void queue_set_loader(struct queue *queue, queue_loader loader, void *arg)
+{
+    queue->loader = loader;
+    queue->loader_arg = arg;
+}
+
+/* ---- to run a call ---- */
+
+enum status queue_run_keys(struct queue_op *op, enum queue_script script, size_t keys, redis_cb cb)
+{
+    op->script = script;
+    op->on_reply = cb;
+    const enum status st = call_send(op, keys);
     if (st != ST_OK)
         queue_op_free(op);
     return st;
@@ -123,6 +225,14 @@ enum status queue_run_keys(struct queue_op *op, enum queue_script script, size_t
 enum status queue_run(struct queue_op *op, enum queue_script script, redis_cb cb)
 {
     return queue_run_keys(op, script, QUEUE_KEY_COUNT, cb);
+}
+
+enum status queue_run_known(struct queue_op *op, enum queue_script script, queue_args_fn add_args,
+                            redis_cb cb)
+{
+    op->add_args = add_args;
+    add_args(op, queue_args(op->queue, op->event));
+    return queue_run(op, script, cb);
 }
 
 enum status queue_send(struct queue_op *op, redis_cb cb)
@@ -168,7 +278,7 @@ static enum event_status status_of(const struct redis_reply *reply)
     return EVENT_CLOSED; /* a word this build does not know: nobody enters */
 }
 
-enum status queue_decode(struct queue_room *room, enum status status,
+enum status queue_decode(struct queue_event *event, enum status status,
                          const struct redis_reply *reply, size_t items,
                          struct queue_numbers *ret_numbers)
 {
@@ -182,8 +292,8 @@ enum status queue_decode(struct queue_room *room, enum status status,
     if (!queue_is(code, "OK") || redis_reply_count(reply) < QUEUE_REPLY_HEAD + items)
         return ST_INTERNAL;
     uint64_t seq = uint_of(redis_reply_at(reply, 9));
-    if (seq > room->known)
-        room->known = seq;
+    if (seq > event->known_place)
+        event->known_place = seq;
     if (ret_numbers)
         *ret_numbers = (struct queue_numbers){
             .status = status_of(redis_reply_at(reply, 1)),
@@ -201,7 +311,7 @@ enum status queue_decode(struct queue_room *room, enum status status,
 void queue_on_applied(void *arg, enum status status, const struct redis_reply *reply)
 {
     struct queue_op *op = arg;
-    enum status st = queue_decode(op->room, status, reply, 1, NULL);
+    enum status st = queue_decode(op->event, status, reply, 1, NULL);
     queue_done_cb cb = op->cb.done;
     void *cb_arg = op->arg;
     bool applied = st == ST_OK && queue_uint_at(reply, 0) == 1;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * queue_tick: the processor's calls: lease, promote, the rank index; consumed places and the admission
- * log for the ledger.
+ * queue_tick: the processor's calls: promote, the rank index, the lease; consumed places and the admission log.
  *
- * Called by: processor, lease, ledger. What happens under the lease passes its whole value to the
- * script, which compares it: a holder that was stopped and resumed changes nothing.
+ * Called by: processor. What happens under the lease passes its whole value, a fencing token, to the script, which
+ * compares it: a holder that was stopped and goes on after another has taken over changes nothing.
+ * When Redis is gone: each call ends with an error; the processor repeats them, which is harmless.
  */
 #include "queue/queue_internal.h"
 
@@ -24,7 +24,7 @@ static void on_tick(void *arg, enum status status, const struct redis_reply *rep
 {
     struct queue_op *op = arg;
     struct queue_tick tick = {0};
-    enum status st = queue_decode(op->room, status, reply, 6, &tick.numbers);
+    enum status st = queue_decode(op->event, status, reply, 6, &tick.numbers);
     if (st == ST_STALE) {
         tick.lease_lost = true;
         st = ST_OK;
@@ -35,25 +35,30 @@ static void on_tick(void *arg, enum status status, const struct redis_reply *rep
         tick.parked = queue_uint_at(reply, 3);
         tick.more = queue_uint_at(reply, 4) == 1;
         tick.log_count = queue_uint_at(reply, 5);
-        tick.seq = op->room->known;
+        tick.seq = op->event->known_place;
     }
     op->cb.tick(op->arg, st, st == ST_OK ? &tick : NULL);
     queue_op_free(op);
 }
 
-enum status queue_promote(struct queue *queue, const char *event, const struct lease_value *lease,
-                          uint64_t admit, queue_tick_cb cb, void *arg)
+static void add_promote(struct queue_op *op, struct redis_args *args)
 {
-    struct queue_room *room = queue_room(queue, event);
-    struct queue_op *op = queue_op_new(queue, room, arg);
-    op->cb.tick = cb;
-    struct redis_args *args = queue_args(queue, room);
-    redis_args_add(args, lease->text);
-    redis_args_add_uint(args, admit);
-    redis_args_add_uint(args, room->known);
-    redis_args_add_int(args, queue->config->queue_silent_ms);
+    redis_args_add(args, op->lease.text);
+    redis_args_add_uint(args, op->admit);
+    redis_args_add_uint(args, op->event->known_place);
+    redis_args_add_int(args, op->queue->config->queue_silent_ms);
     redis_args_add_int(args, QUEUE_CALL_MAX);
-    return queue_run(op, QUEUE_SCRIPT_PROMOTE, on_tick);
+}
+
+enum status queue_promote(struct queue *queue, const char *event_id,
+                          const struct lease_value *lease, uint64_t admit, queue_tick_cb cb,
+                          void *arg)
+{
+    struct queue_op *op = queue_op_new(queue, queue_event_of(queue, event_id), arg);
+    op->cb.tick = cb;
+    op->lease = *lease;
+    op->admit = admit;
+    return queue_run_known(op, QUEUE_SCRIPT_PROMOTE, add_promote, on_tick);
 }
 
 /* ---- the rank index ---- */
@@ -61,7 +66,7 @@ enum status queue_promote(struct queue *queue, const char *event, const struct l
 static void on_published(void *arg, enum status status, const struct redis_reply *reply)
 {
     struct queue_op *op = arg;
-    enum status st = queue_decode(op->room, status, reply, 1, NULL);
+    const enum status st = queue_decode(op->event, status, reply, 1, NULL);
     size_t len = 0;
     const char *index = st == ST_OK ? redis_reply_str(queue_item_at(reply, 0), &len) : NULL;
     op->cb.live(op->arg, st, NULL, index, len);
@@ -71,24 +76,27 @@ static void on_published(void *arg, enum status status, const struct redis_reply
 static void add_rate(struct redis_args *args, double rate)
 {
     char text[64];
-    int len = snprintf(text, sizeof(text), "%.6f", isfinite(rate) && rate > 0 ? rate : 0);
+    const int len = snprintf(text, sizeof(text), "%.6f", isfinite(rate) && rate > 0 ? rate : 0);
     redis_args_add_copy(args, text, len > 0 && (size_t)len < sizeof(text) ? (size_t)len : 0);
 }
 
-enum status queue_publish_index(struct queue *queue, const char *event,
-                                const struct lease_value *lease, double rate_mean,
-                                double rate_spread, uint64_t rate_ticks, queue_live_cb cb,
-                                void *arg)
+static void add_index(struct queue_op *op, struct redis_args *args)
 {
-    struct queue_room *room = queue_room(queue, event);
-    struct queue_op *op = queue_op_new(queue, room, arg);
+    redis_args_add(args, op->lease.text);
+    add_rate(args, op->rate.mean);
+    add_rate(args, op->rate.spread);
+    redis_args_add_uint(args, op->rate.ticks);
+}
+
+enum status queue_publish_index(struct queue *queue, const char *event_id,
+                                const struct lease_value *lease, const struct queue_rate *rate,
+                                queue_live_cb cb, void *arg)
+{
+    struct queue_op *op = queue_op_new(queue, queue_event_of(queue, event_id), arg);
     op->cb.live = cb;
-    struct redis_args *args = queue_args(queue, room);
-    redis_args_add(args, lease->text);
-    add_rate(args, rate_mean);
-    add_rate(args, rate_spread);
-    redis_args_add_uint(args, rate_ticks);
-    return queue_run(op, QUEUE_SCRIPT_INDEX, on_published);
+    op->lease = *lease;
+    op->rate = *rate;
+    return queue_run_known(op, QUEUE_SCRIPT_INDEX, add_index, on_published);
 }
 
 /* ---- the lease: its reply has no numbers ---- */
@@ -97,8 +105,7 @@ static void on_lease(void *arg, enum status status, const struct redis_reply *re
 {
     struct queue_op *op = arg;
     struct lease_value lease = {{0}};
-    bool held = false;
-    bool need_consumed = false;
+    bool held = false, need_consumed = false;
     if (status == ST_OK &&
         (!queue_is(redis_reply_at(reply, 0), "OK") || redis_reply_count(reply) < 4))
         status = ST_INTERNAL;
@@ -114,56 +121,67 @@ static void on_lease(void *arg, enum status status, const struct redis_reply *re
     queue_op_free(op);
 }
 
-enum status queue_lease(struct queue *queue, const char *event, enum lease_verb verb,
-                        const char *owner, const struct lease_value *lease, queue_lease_cb cb,
-                        void *arg)
+static enum status run_lease(struct queue_op *op, const char *verb, const char *owner,
+                             const char *value)
 {
-    static const char *const verbs[] = {
-        [LEASE_TAKE] = "take", [LEASE_RENEW] = "renew", [LEASE_RELEASE] = "release"};
-    struct queue_room *room = queue_room(queue, event);
-    struct queue_op *op = queue_op_new(queue, room, arg);
-    op->cb.lease = cb;
-    struct redis_args *args = queue_args(queue, room);
-    redis_args_add(args, verbs[verb]);
+    struct redis_args *args = queue_args(op->queue, op->event);
+    redis_args_add(args, verb);
     redis_args_add(args, owner);
-    redis_args_add(args, lease ? lease->text : "");
+    redis_args_add(args, value);
     redis_args_add_int(args, LEASE_TTL_MS);
     return queue_run(op, QUEUE_SCRIPT_LEASE, on_lease);
 }
 
+enum status queue_lease_take(struct queue *queue, const char *event_id, const char *owner,
+                             queue_lease_cb cb, void *arg)
+{
+    struct queue_op *op = queue_op_new(queue, queue_event_of(queue, event_id), arg);
+    op->cb.lease = cb;
+    return run_lease(op, "take", owner, "");
+}
+
+enum status queue_lease_renew(struct queue *queue, const char *event_id,
+                              const struct lease_value *lease, queue_lease_cb cb, void *arg)
+{
+    struct queue_op *op = queue_op_new(queue, queue_event_of(queue, event_id), arg);
+    op->cb.lease = cb;
+    return run_lease(op, "renew", "", lease->text);
+}
+
+enum status queue_lease_release(struct queue *queue, const char *event_id,
+                                const struct lease_value *lease, queue_lease_cb cb, void *arg)
+{
+    struct queue_op *op = queue_op_new(queue, queue_event_of(queue, event_id), arg);
+    op->cb.lease = cb;
+    return run_lease(op, "release", "", lease->text);
+}
+
 /* ---- consumed places ---- */
 
-enum status queue_load_consumed(struct queue *queue, const char *event,
-                                const struct queue_consumed_chunk *chunk,
-                                const struct queue_consumed *list, size_t count, queue_done_cb cb,
+enum status queue_load_consumed(struct queue *queue, const char *event_id,
+                                const struct queue_consumed_chunk *chunk, queue_done_cb cb,
                                 void *arg)
 {
-    if (count > QUEUE_CALL_MAX)
+    if (chunk->count > QUEUE_CALL_MAX)
         return ST_TOO_LARGE;
-    struct queue_room *room = queue_room(queue, event);
-    struct queue_op *op = queue_op_new(queue, room, arg);
+    struct queue_event *event = queue_event_of(queue, event_id);
+    struct queue_op *op = queue_op_new(queue, event, arg);
     op->cb.done = cb;
-    struct redis_args *args = queue_args(queue, room);
+    struct redis_args *args = queue_args(queue, event);
     redis_args_add_uint(args, chunk->epoch);
     redis_args_add(args, chunk->run);
     redis_args_add_uint(args, chunk->number);
     redis_args_add_int(args, chunk->last ? 1 : 0);
-    for (size_t i = 0; i < count; i++) {
-        redis_args_add(args, list[i].buyer);
-        redis_args_add_uint(args, list[i].place);
+    for (size_t i = 0; i < chunk->count; i++) {
+        redis_args_add(args, chunk->list[i].buyer_id);
+        redis_args_add_uint(args, chunk->list[i].place);
     }
     return queue_run(op, QUEUE_SCRIPT_CONSUMED, queue_on_applied);
 }
 
 /* ---- the admission log ---- */
 
-/* A stream id with both its parts; "0" and "" are the beginning. */
-static void add_id(struct redis_args *args, const char *id)
-{
-    char text[64];
-    int len = snprintf(text, sizeof(text), "%s%s", *id ? id : "0", strchr(id, '-') ? "" : "-0");
-    redis_args_add_copy(args, text, len > 0 && (size_t)len < sizeof(text) ? (size_t)len : 0);
-}
+#define LOG_WIDTH 10 /* items of an entry in the reply */
 
 static const char *text_at(const struct redis_reply *reply, size_t i)
 {
@@ -172,10 +190,14 @@ static const char *text_at(const struct redis_reply *reply, size_t i)
     return text ? text : "";
 }
 
-#define LOG_WIDTH 10
-
 static struct log_entry decode_entry(const struct redis_reply *reply, size_t at)
 {
+    static const struct {
+        const char *name;
+        enum log_kind kind;
+    } kinds[] = {{"direct", LOG_KIND_DIRECT},
+                 {"promote", LOG_KIND_PROMOTE},
+                 {"restored", LOG_KIND_RESTORED}};
     struct log_entry entry = {
         .kind = LOG_KIND_DEPARTED,
         .kind_name = text_at(reply, at + 1),
@@ -189,12 +211,6 @@ static struct log_entry decode_entry(const struct redis_reply *reply, size_t at)
         .active_now = queue_uint_at(reply, at + 9) == 1,
     };
     (void)snprintf(entry.id, sizeof(entry.id), "%s", text_at(reply, at));
-    static const struct {
-        const char *name;
-        enum log_kind kind;
-    } kinds[] = {{"direct", LOG_KIND_DIRECT},
-                 {"promote", LOG_KIND_PROMOTE},
-                 {"restored", LOG_KIND_RESTORED}};
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
         if (strcmp(entry.kind_name, kinds[i].name) == 0)
             entry.kind = kinds[i].kind;
@@ -204,8 +220,9 @@ static struct log_entry decode_entry(const struct redis_reply *reply, size_t at)
 static void on_log(void *arg, enum status status, const struct redis_reply *reply)
 {
     struct queue_op *op = arg;
-    enum status st = queue_decode(op->room, status, reply, 0, NULL);
-    size_t count = st == ST_OK ? (redis_reply_count(reply) - QUEUE_REPLY_HEAD) / LOG_WIDTH : 0;
+    const enum status st = queue_decode(op->event, status, reply, 0, NULL);
+    const size_t count =
+        st == ST_OK ? (redis_reply_count(reply) - QUEUE_REPLY_HEAD) / LOG_WIDTH : 0;
     struct log_entry *entries = xcalloc(count + 1, sizeof(*entries));
     for (size_t i = 0; i < count; i++)
         entries[i] = decode_entry(reply, i * LOG_WIDTH);
@@ -214,42 +231,38 @@ static void on_log(void *arg, enum status status, const struct redis_reply *repl
     queue_op_free(op);
 }
 
-static enum status read_log(struct queue *queue, const char *event, const char *after, size_t limit,
-                            bool is_cursor, queue_log_cb cb, void *arg)
+/* A stream id with both its parts; "0" and "" are the beginning. */
+static void add_stream_id(struct redis_args *args, const char *id)
 {
-    struct queue_room *room = queue_room(queue, event);
-    struct queue_op *op = queue_op_new(queue, room, arg);
+    char text[64];
+    const int len =
+        snprintf(text, sizeof(text), "%s%s", *id ? id : "0", strchr(id, '-') ? "" : "-0");
+    redis_args_add_copy(args, text, len > 0 && (size_t)len < sizeof(text) ? (size_t)len : 0);
+}
+
+enum status queue_read_log(struct queue *queue, const char *event_id,
+                           const struct queue_log_range *range, queue_log_cb cb, void *arg)
+{
+    struct queue_event *event = queue_event_of(queue, event_id);
+    struct queue_op *op = queue_op_new(queue, event, arg);
     op->cb.log = cb;
-    struct redis_args *args = queue_args(queue, room);
-    add_id(args, after);
-    redis_args_add_uint(args, limit < QUEUE_CALL_MAX ? limit : QUEUE_CALL_MAX);
-    redis_args_add(args, is_cursor ? "1" : "0");
+    struct redis_args *args = queue_args(queue, event);
+    add_stream_id(args, range->after);
+    redis_args_add_uint(args, range->limit < QUEUE_CALL_MAX ? range->limit : QUEUE_CALL_MAX);
+    redis_args_add(args, range->is_cursor ? "1" : "0");
     return queue_run(op, QUEUE_SCRIPT_LOG, on_log);
 }
 
-enum status queue_read_log(struct queue *queue, const char *event, const char *after, size_t limit,
-                           queue_log_cb cb, void *arg)
+enum status queue_write_free(struct queue *queue, const char *event_id,
+                             const struct queue_free_seats *seats, queue_done_cb cb, void *arg)
 {
-    return read_log(queue, event, after, limit, false, cb, arg);
-}
-
-enum status queue_read_log_on(struct queue *queue, const char *event, const char *cursor,
-                              size_t limit, queue_log_cb cb, void *arg)
-{
-    return read_log(queue, event, cursor, limit, true, cb, arg);
-}
-
-enum status queue_write_free(struct queue *queue, const char *event, int64_t free_seats,
-                             uint64_t admitted, const char *consumed_id, queue_done_cb cb,
-                             void *arg)
-{
-    struct queue_room *room = queue_room(queue, event);
-    struct queue_op *op = queue_op_new(queue, room, arg);
+    struct queue_event *event = queue_event_of(queue, event_id);
+    struct queue_op *op = queue_op_new(queue, event, arg);
     op->cb.done = cb;
-    struct redis_args *args = queue_args(queue, room);
-    redis_args_add_int(args, free_seats);
-    redis_args_add_uint(args, admitted);
-    add_id(args, consumed_id);
+    struct redis_args *args = queue_args(queue, event);
+    redis_args_add_int(args, seats->count);
+    redis_args_add_uint(args, seats->admitted);
+    add_stream_id(args, seats->consumed_id);
     redis_args_add_int(args, LOG_KEEP);
     return queue_run(op, QUEUE_SCRIPT_FREE, queue_on_applied);
 }

@@ -228,7 +228,7 @@ static void database_answered(void *arg, enum status status, const struct db_res
     }
     enum status cached;
     if (strcmp(outcome, "unchanged") == 0 && entry->map) {
-        cached = queue_true_seats(queue, entry->id, entry->map->version);
+        cached = queue_confirm_seats(queue, entry->id, entry->map->version);
     } else if (strcmp(outcome, "found") == 0) {
         metrics_add(METRIC_SEAT_MAPS, 1);
         store_newer(entry, (uint64_t)db_int(result, 0, 2), db_text(result, 0, 1),

@@ -269,14 +269,15 @@ static void configure(struct world *w, const struct event *event)
 static struct answer join(struct world *w, const char *event, const char *buyer)
 {
     struct answer a = {0};
-    CALL(w, &a, queue_join(w->queue, QUEUE_JOIN, event, buyer, NULL, on_place, &a));
+    CALL(w, &a,
+         queue_join(w->queue, QUEUE_JOIN, &(struct queue_buyer){event, buyer, NULL}, on_place, &a));
     return a;
 }
 
 static struct lease_value take(struct world *w, const char *event)
 {
     struct answer a = {0};
-    CALL_OK(w, &a, queue_lease(w->queue, event, LEASE_TAKE, "me", NULL, on_lease, &a));
+    CALL_OK(w, &a, queue_lease_take(w->queue, event, "me", on_lease, &a));
     assert_true(a.held);
     return a.lease;
 }
@@ -320,7 +321,9 @@ static void without_a_config(void **state)
     assert_int_equal(join(w, "none", "u:1").status, ST_NOT_FOUND);
     CALL(w, &a, queue_is_inside(w->queue, "none", "u:1", on_place, &a));
     assert_int_equal(a.status, ST_NOT_FOUND);
-    CALL(w, &a, queue_leave(w->queue, "none", "u:1", NULL, QUEUE_LEFT, on_place, &a));
+    CALL(w, &a,
+         queue_leave(w->queue, &(struct queue_buyer){"none", "u:1", NULL}, QUEUE_LEFT, on_place,
+                     &a));
     assert_int_equal(a.status, ST_NOT_FOUND);
     CALL(w, &a, queue_promote(w->queue, "none", &lease, 0, on_tick, &a));
     assert_int_equal(a.status, ST_NOT_FOUND);
@@ -369,10 +372,13 @@ static void one_turn_many_callers(void **state)
     char buyer[32];
     for (int i = 0; i < N; i++) {
         snprintf(buyer, sizeof(buyer), "u:%d", i);
-        assert_int_equal(
-            queue_join(w->queue, QUEUE_JOIN, "batch", buyer, NULL, on_place, &answers[i]), ST_OK);
-        assert_int_equal(queue_join(w->queue, QUEUE_RESUME, i % 2 ? "batch" : "unknown", buyer,
-                                    NULL, on_place, &answers[N + i]),
+        assert_int_equal(queue_join(w->queue, QUEUE_JOIN,
+                                    &(struct queue_buyer){"batch", buyer, NULL}, on_place,
+                                    &answers[i]),
+                         ST_OK);
+        assert_int_equal(queue_join(w->queue, QUEUE_RESUME,
+                                    &(struct queue_buyer){i % 2 ? "batch" : "unknown", buyer, NULL},
+                                    on_place, &answers[N + i]),
                          ST_OK);
     }
     for (int i = 0; i < 2 * N; i++)
@@ -421,7 +427,7 @@ static void on_expected(void *arg, enum status status, const struct queue_place 
     assert_int_equal(index, expected.answered++);
     /* Those up to three behind him were told of, before him. */
     unsigned wanted = 0;
-    for (int i = index + 1; i <= index + QUEUE_AHEAD && i < IN_A_BATCH; i++)
+    for (int i = index + 1; i <= index + QUEUE_PREFETCH && i < IN_A_BATCH; i++)
         wanted |= 1u << i;
     assert_int_equal(expected.foretold, wanted);
     expected.foretold = 0;
@@ -440,19 +446,22 @@ static void answers_are_foretold(void **state)
     struct event event = make_event("soon");
     struct answer other = {.text = "other"};
     configure(w, &event);
-    queue_on_soon(w->queue, on_expected, on_soon);
+    queue_set_prefetch(w->queue, on_expected, on_soon);
     for (int i = 0; i < IN_A_BATCH; i++) {
         char buyer[32];
         snprintf(buyer, sizeof(buyer), "u:%d", i);
         expected.indexes[i] = i;
-        assert_int_equal(queue_join(w->queue, QUEUE_JOIN, "soon", buyer, NULL, on_expected,
+        assert_int_equal(queue_join(w->queue, QUEUE_JOIN,
+                                    &(struct queue_buyer){"soon", buyer, NULL}, on_expected,
                                     &expected.indexes[i]),
                          ST_OK);
     }
     /* Who waits otherwise is not. */
-    CALL_OK(w, &other, queue_join(w->queue, QUEUE_JOIN, "soon", "u:other", NULL, on_place, &other));
+    CALL_OK(w, &other,
+            queue_join(w->queue, QUEUE_JOIN, &(struct queue_buyer){"soon", "u:other", NULL},
+                       on_place, &other));
     assert_int_equal(expected.answered, IN_A_BATCH);
-    queue_on_soon(w->queue, NULL, NULL);
+    queue_set_prefetch(w->queue, NULL, NULL);
 }
 
 /* Each in a turn of its own, while Redis is busy with the first: they are decided in one call, which
@@ -469,8 +478,10 @@ static void joins_gather_while_a_call_is_under_way(void **state)
     kill(w->pid, SIGSTOP);
     for (int i = 0; i < N; i++) {
         snprintf(buyer, sizeof(buyer), "u:%d", i);
-        assert_int_equal(
-            queue_join(w->queue, QUEUE_JOIN, "gather", buyer, NULL, on_place, &answers[i]), ST_OK);
+        assert_int_equal(queue_join(w->queue, QUEUE_JOIN,
+                                    &(struct queue_buyer){"gather", buyer, NULL}, on_place,
+                                    &answers[i]),
+                         ST_OK);
         for (int turn = 0; turn < 3; turn++)
             uv_run(loop_uv(w->loop), UV_RUN_ONCE); /* the ticker ends each, after 5 ms */
     }
@@ -493,28 +504,40 @@ static void proofs_and_leaving(void **state)
     uint64_t second = join(w, "proof", "u:2").place.place;
     struct answer a = {0};
     struct queue_proof proof = {.ticket_place = second - 1, .ticket_epoch = 1};
-    CALL_OK(w, &a, queue_join(w->queue, QUEUE_RESUME, "proof", "u:3", &proof, on_place, &a));
+    CALL_OK(w, &a,
+            queue_join(w->queue, QUEUE_RESUME, &(struct queue_buyer){"proof", "u:3", &proof},
+                       on_place, &a));
     assert_int_equal(a.place.state, QUEUE_WAITING);
     assert_int_equal(a.place.place, second - 1);
     assert_int_equal(a.place.position, 1);
-    CALL_OK(w, &a, queue_leave(w->queue, "proof", "u:1", NULL, QUEUE_COMPLETED, on_place, &a));
+    CALL_OK(w, &a,
+            queue_leave(w->queue, &(struct queue_buyer){"proof", "u:1", NULL}, QUEUE_COMPLETED,
+                        on_place, &a));
     assert_int_equal(a.place.state, QUEUE_ACTIVE);
     assert_int_equal(a.place.place, first);
     /* his pass is consumed, another's is not */
     proof = (struct queue_proof){.pass_place = first, .pass_epoch = 1, .pass_since_ms = 5};
-    CALL_OK(w, &a, queue_join(w->queue, QUEUE_RESUME, "proof", "u:1", &proof, on_place, &a));
+    CALL_OK(w, &a,
+            queue_join(w->queue, QUEUE_RESUME, &(struct queue_buyer){"proof", "u:1", &proof},
+                       on_place, &a));
     assert_int_equal(a.place.state, QUEUE_GONE);
     int64_t since = a.numbers.now_ms - 60000;
     proof.pass_since_ms = since;
-    CALL_OK(w, &a, queue_join(w->queue, QUEUE_RESUME, "proof", "u:4", &proof, on_place, &a));
+    CALL_OK(w, &a,
+            queue_join(w->queue, QUEUE_RESUME, &(struct queue_buyer){"proof", "u:4", &proof},
+                       on_place, &a));
     assert_int_equal(a.place.state, QUEUE_ACTIVE);
     assert_false(a.place.direct);
     assert_int_equal(a.place.since_ms, since);
     /* leaving with a proof of a place Redis does not know: it is consumed all the same */
     proof = (struct queue_proof){.ticket_place = second + 1, .ticket_epoch = 1};
-    CALL_OK(w, &a, queue_leave(w->queue, "proof", "u:5", &proof, QUEUE_LEFT, on_place, &a));
+    CALL_OK(w, &a,
+            queue_leave(w->queue, &(struct queue_buyer){"proof", "u:5", &proof}, QUEUE_LEFT,
+                        on_place, &a));
     assert_int_equal(a.place.state, QUEUE_GONE);
-    CALL_OK(w, &a, queue_join(w->queue, QUEUE_RESUME, "proof", "u:5", &proof, on_place, &a));
+    CALL_OK(w, &a,
+            queue_join(w->queue, QUEUE_RESUME, &(struct queue_buyer){"proof", "u:5", &proof},
+                       on_place, &a));
     assert_int_equal(a.place.state, QUEUE_GONE);
     CALL_OK(w, &a, queue_is_inside(w->queue, "proof", "u:4", on_place, &a));
     assert_int_equal(a.place.state, QUEUE_ACTIVE);
@@ -552,7 +575,7 @@ static void signs_of_life(void **state)
     struct answer a = {0};
     struct event event = make_event("seen");
     configure(w, &event);
-    queue_on_seen(w->queue, on_seen, &seen);
+    queue_on_heartbeat(w->queue, on_seen, &seen);
     char buyer[32];
     for (int i = 0; i < 5; i++) {
         snprintf(buyer, sizeof(buyer), "u:%d", i);
@@ -560,14 +583,14 @@ static void signs_of_life(void **state)
     }
     for (int i = 0; i < N; i++) {
         snprintf(buyer, sizeof(buyer), "u:%d", i);
-        queue_seen(w->queue, "seen", buyer);
+        queue_heartbeat(w->queue, "seen", buyer);
     }
     EXPECT(w, seen.waiting + seen.active + seen.gone == N);
     assert_int_equal(seen.active, 2);
     assert_int_equal(seen.waiting, 3);
     CALL_OK(w, &a, queue_is_inside(w->queue, "seen", "u:4", on_place, &a));
     assert_int_equal(a.place.state, QUEUE_WAITING);
-    queue_on_seen(w->queue, NULL, NULL);
+    queue_on_heartbeat(w->queue, NULL, NULL);
 }
 
 static void a_tick_and_its_log(void **state)
@@ -596,8 +619,12 @@ static void a_tick_and_its_log(void **state)
     assert_false(a.tick.more);
     uint64_t seq = a.tick.seq;
     assert_true(seq > 1700000000000000);
-    CALL_OK(w, &a, queue_leave(w->queue, "tick", "u:1", NULL, QUEUE_LEFT, on_place, &a));
-    CALL_OK(w, &a, queue_read_log(w->queue, "tick", "0", 500, on_log, &a));
+    CALL_OK(w, &a,
+            queue_leave(w->queue, &(struct queue_buyer){"tick", "u:1", NULL}, QUEUE_LEFT, on_place,
+                        &a));
+    CALL_OK(
+        w, &a,
+        queue_read_log(w->queue, "tick", &(struct queue_log_range){"0", 500, false}, on_log, &a));
     assert_int_equal(a.count, 4);
     for (int i = 0; i < 4; i++) {
         const struct log_entry *entry = &a.entries[i];
@@ -612,30 +639,37 @@ static void a_tick_and_its_log(void **state)
     assert_string_equal(a.buyers[3], "u:1");
     char after[48];
     snprintf(after, sizeof(after), "%s", a.entries[1].id);
-    CALL_OK(w, &a, queue_read_log(w->queue, "tick", after, 1, on_log, &a));
+    CALL_OK(
+        w, &a,
+        queue_read_log(w->queue, "tick", &(struct queue_log_range){after, 1, false}, on_log, &a));
     assert_int_equal(a.count, 1);
     assert_string_equal(a.buyers[0], "u:2");
-    CALL_OK(w, &a, queue_write_free(w->queue, "tick", 7, 3, a.entries[0].id, on_done, &a));
+    CALL_OK(w, &a,
+            queue_write_free(w->queue, "tick", &(struct queue_free_seats){7, 3, a.entries[0].id},
+                             on_done, &a));
     assert_true(a.applied);
-    CALL_OK(w, &a, queue_write_free(w->queue, "tick", 9, 2, after, on_done, &a));
+    CALL_OK(
+        w, &a,
+        queue_write_free(w->queue, "tick", &(struct queue_free_seats){9, 2, after}, on_done, &a));
     assert_false(a.applied);
     /* a place seen elsewhere that is above the last one given: data was lost */
     queue_note_place(w->queue, "tick", seq + 1000000000);
     CALL_OK(w, &a, queue_promote(w->queue, "tick", &lease, 0, on_tick, &a));
     assert_true(a.tick.numbers.restoring);
     assert_int_equal(a.tick.admitted, 0);
-    CALL_OK(w, &a, queue_lease(w->queue, "tick", LEASE_RENEW, "me", &lease, on_lease, &a));
+    CALL_OK(w, &a, queue_lease_renew(w->queue, "tick", &lease, on_lease, &a));
     assert_true(a.held && a.need_consumed);
-    struct queue_consumed consumed = {.buyer = "u:3", .place = seq};
-    struct queue_consumed_chunk chunk = {.epoch = 1, .run = "one", .number = 1, .last = true};
-    CALL_OK(w, &a, queue_load_consumed(w->queue, "tick", &chunk, &consumed, 1, on_done, &a));
+    struct queue_consumed consumed = {.buyer_id = "u:3", .place = seq};
+    struct queue_consumed_chunk chunk = {
+        .epoch = 1, .run = "one", .number = 1, .last = true, .list = &consumed, .count = 1};
+    CALL_OK(w, &a, queue_load_consumed(w->queue, "tick", &chunk, on_done, &a));
     assert_false(a.applied); /* the one before it is missing */
     chunk.number = 0;
-    CALL_OK(w, &a, queue_load_consumed(w->queue, "tick", &chunk, &consumed, 1, on_done, &a));
+    CALL_OK(w, &a, queue_load_consumed(w->queue, "tick", &chunk, on_done, &a));
     assert_true(a.applied);
     CALL_OK(w, &a, queue_is_inside(w->queue, "tick", "u:3", on_place, &a));
     assert_int_equal(a.place.state, QUEUE_GONE);
-    CALL_OK(w, &a, queue_lease(w->queue, "tick", LEASE_RELEASE, "me", &lease, on_lease, &a));
+    CALL_OK(w, &a, queue_lease_release(w->queue, "tick", &lease, on_lease, &a));
     assert_false(a.held);
 }
 
@@ -652,9 +686,13 @@ static void the_rank_index(void **state)
     struct answer a = {0};
     struct answer read = {0};
     struct lease_value other = {"9:you"};
-    CALL(w, &a, queue_publish_index(w->queue, "index", &other, 0, 0, 0, on_live, &a));
+    CALL(
+        w, &a,
+        queue_publish_index(w->queue, "index", &other, &(struct queue_rate){0, 0, 0}, on_live, &a));
     assert_int_equal(a.status, ST_STALE);
-    CALL_OK(w, &a, queue_publish_index(w->queue, "index", &lease, 1.25, 1.0 / 0.0, 4, on_live, &a));
+    CALL_OK(w, &a,
+            queue_publish_index(w->queue, "index", &lease, &(struct queue_rate){1.25, 1.0 / 0.0, 4},
+                                on_live, &a));
     CALL_OK(w, &read, queue_read_live(w->queue, "index", on_live, &read));
     assert_true(read.has_config);
     assert_string_equal(read.text, a.text);
@@ -707,6 +745,16 @@ static void the_cache_of_events(void **state)
     assert_int_equal(queue_publish(w->queue, "one", "seats-changed", "{}", 2), ST_OK);
 }
 
+static void delete_key(struct world *w, const char *key)
+{
+    struct redis_args args;
+    redis_args_init(&args);
+    redis_args_add(&args, "DEL");
+    redis_args_add(&args, key);
+    assert_int_equal(redis_command(w->redis, &args, NULL, NULL), ST_OK);
+    redis_args_clear(&args);
+}
+
 /* ---- leases ---- */
 
 struct holder {
@@ -747,16 +795,6 @@ static void holder_open(struct holder *h, struct world *w, const char *event, co
                                               .arg = h});
 }
 
-static void delete_lease(struct world *w, const char *key)
-{
-    struct redis_args args;
-    redis_args_init(&args);
-    redis_args_add(&args, "DEL");
-    redis_args_add(&args, key);
-    assert_int_equal(redis_command(w->redis, &args, NULL, NULL), ST_OK);
-    redis_args_clear(&args);
-}
-
 static void leases_have_one_holder(void **state)
 {
     struct world *w = *state;
@@ -768,7 +806,7 @@ static void leases_have_one_holder(void **state)
     EXPECT(w, a.renewals >= 2);
     assert_int_equal(b.gained, 0);
     /* taken away: whoever asks first has it, under a new number */
-    delete_lease(w, "lease:{lease}");
+    delete_key(w, "lease:{lease}");
     EXPECT(w, a.lost + b.gained >= 1 && a.gained + b.gained == 2);
     assert_true(lease_held(a.lease) != lease_held(b.lease) || a.lost == 0);
     /* a script said that it is lost: it is asked for again */
@@ -790,6 +828,122 @@ static void leases_have_one_holder(void **state)
     EXPECT(w, waits->closed == 1);
 }
 
+/* ---- events that Redis does not know ---- */
+
+struct load {
+    int starts;
+    enum status refuses; /* what the start itself says */
+    queue_loaded_cb cb;  /* of the load under way */
+    void *arg;
+};
+
+static enum status start_load(void *arg, const char *event_id, queue_loaded_cb cb, void *cb_arg)
+{
+    struct load *load = arg;
+    assert_string_equal(event_id, "lost");
+    load->starts++;
+    load->cb = cb;
+    load->arg = cb_arg;
+    return load->refuses;
+}
+
+static void on_known(void *arg, enum status status)
+{
+    struct answer *a = arg;
+    a->runs++;
+    a->status = status;
+}
+
+static void a_lost_event_is_loaded_once_for_all(void **state)
+{
+    struct world *w = *state;
+    enum { N = 2 * QUEUE_JOIN_BATCH + 1 };
+    static struct answer joined[N];
+    struct answer asked = {0}, left = {0}, ticked = {0}, indexed = {0}, known = {0};
+    struct event event = make_event("lost");
+    struct load load = {0};
+    struct lease_value lease = take(w, "lost");
+    char buyer[32];
+    memset(joined, 0, sizeof(joined));
+    queue_set_loader(w->queue, start_load, &load);
+    for (int i = 0; i < N; i++) {
+        snprintf(buyer, sizeof(buyer), "u:%d", i);
+        assert_int_equal(queue_join(w->queue, QUEUE_JOIN,
+                                    &(struct queue_buyer){"lost", buyer, NULL}, on_place,
+                                    &joined[i]),
+                         ST_OK);
+    }
+    assert_int_equal(queue_is_inside(w->queue, "lost", "u:0", on_place, &asked), ST_OK);
+    assert_int_equal(queue_leave(w->queue, &(struct queue_buyer){"lost", "u:other", NULL},
+                                 QUEUE_LEFT, on_place, &left),
+                     ST_OK);
+    assert_int_equal(queue_promote(w->queue, "lost", &lease, 0, on_tick, &ticked), ST_OK);
+    assert_int_equal(queue_publish_index(w->queue, "lost", &lease, &(struct queue_rate){1, 1, 1},
+                                         on_live, &indexed),
+                     ST_OK);
+    EXPECT(w, load.starts == 1);
+    assert_int_equal(queue_ensure_known(w->queue, "lost", on_known, &known), ST_OK);
+    for (int i = 0; i < 10; i++)
+        uv_run(loop_uv(w->loop), UV_RUN_ONCE);
+    assert_int_equal(load.starts, 1);
+    assert_int_equal(
+        joined[0].runs + asked.runs + left.runs + ticked.runs + indexed.runs + known.runs, 0);
+    configure(w, &event);
+    load.cb(load.arg, ST_OK);
+    for (int i = 0; i < N; i++) {
+        EXPECT(w, joined[i].runs == 1);
+        assert_int_equal(joined[i].status, ST_OK);
+        assert_int_equal(joined[i].place.state, i < 2 ? QUEUE_ACTIVE : QUEUE_WAITING);
+        assert_true(i == 0 || joined[i].place.place > joined[i - 1].place.place);
+    }
+    EXPECT(w, asked.runs && left.runs && ticked.runs && indexed.runs && known.runs);
+    assert_int_equal(left.place.state, QUEUE_GONE);
+    assert_int_equal(asked.status | left.status | ticked.status | indexed.status | known.status,
+                     ST_OK);
+    assert_int_equal(load.starts, 1);
+    queue_set_loader(w->queue, NULL, NULL);
+}
+
+/* The caller always gets a final answer: there is no such event, or not now. */
+static void a_lost_event_that_cannot_be_loaded(void **state)
+{
+    struct world *w = *state;
+    struct answer a = {0};
+    struct load load = {0};
+    const struct queue_buyer buyer = {"lost", "u:1", NULL};
+    struct lease_value lease = take(w, "lost");
+    queue_set_loader(w->queue, start_load, &load);
+    delete_key(w, "config:{lost}");
+    for (int i = 0; i < 2; i++) {
+        const enum status said = i ? ST_TIMEOUT : ST_NOT_FOUND;
+        a.runs = 0;
+        assert_int_equal(queue_join(w->queue, QUEUE_JOIN, &buyer, on_place, &a), ST_OK);
+        EXPECT(w, load.starts == i + 1);
+        load.cb(load.arg, said);
+        assert_int_equal(a.runs, 1);
+        assert_int_equal(a.status, said);
+    }
+    /* Lost again between the load and the repeated call: once more is enough. */
+    a.runs = 0;
+    assert_int_equal(queue_join(w->queue, QUEUE_JOIN, &buyer, on_place, &a), ST_OK);
+    EXPECT(w, load.starts == 3);
+    load.cb(load.arg, ST_OK);
+    EXPECT(w, a.runs == 1);
+    assert_int_equal(a.status, ST_UNAVAILABLE);
+    assert_int_equal(load.starts, 3);
+    /* No load can begin. */
+    load.refuses = ST_UNAVAILABLE;
+    CALL(w, &a, queue_promote(w->queue, "lost", &lease, 0, on_tick, &a));
+    assert_int_equal(a.status, ST_UNAVAILABLE);
+    assert_int_equal(queue_ensure_known(w->queue, "lost", on_known, &a), ST_UNAVAILABLE);
+    /* A purchase has no slot to free where Redis has none: nothing is loaded. */
+    load.starts = 0;
+    CALL(w, &a, queue_leave(w->queue, &buyer, QUEUE_COMPLETED, on_place, &a));
+    assert_int_equal(a.status, ST_NOT_FOUND);
+    assert_int_equal(load.starts, 0);
+    queue_set_loader(w->queue, NULL, NULL);
+}
+
 /* ---- Redis goes away ---- */
 
 static void when_redis_is_gone(void **state)
@@ -805,8 +959,10 @@ static void when_redis_is_gone(void **state)
     memset(answers, 0, sizeof(answers));
     kill(w->pid, SIGSTOP);
     for (int i = 0; i < N; i++)
-        assert_int_equal(
-            queue_join(w->queue, QUEUE_JOIN, "gone", "u:1", NULL, on_place, &answers[i]), ST_OK);
+        assert_int_equal(queue_join(w->queue, QUEUE_JOIN,
+                                    &(struct queue_buyer){"gone", "u:1", NULL}, on_place,
+                                    &answers[i]),
+                         ST_OK);
     struct answer live = {0};
     assert_int_equal(queue_read_live(w->queue, "gone", on_live, &live), ST_OK);
     for (int i = 0; i < 10; i++)
@@ -819,11 +975,12 @@ static void when_redis_is_gone(void **state)
     EXPECT(w, live.runs == 1);
     assert_int_equal(live.status, ST_UNAVAILABLE);
     EXPECT(w, !redis_up(w->redis));
-    assert_int_equal(queue_join(w->queue, QUEUE_JOIN, "gone", "u:1", NULL, on_place, &answers[0]),
+    assert_int_equal(queue_join(w->queue, QUEUE_JOIN, &(struct queue_buyer){"gone", "u:1", NULL},
+                                on_place, &answers[0]),
                      ST_UNAVAILABLE);
     assert_int_equal(queue_configure(w->queue, &event, on_done, &live), ST_UNAVAILABLE);
     assert_int_equal(queue_read_live(w->queue, "gone", on_live, &live), ST_UNAVAILABLE);
-    queue_seen(w->queue, "gone", "u:1");
+    queue_heartbeat(w->queue, "gone", "u:1");
     /* the lease runs out by our own clock */
     EXPECT(w, h.lost == 1);
     /* a new, empty Redis: the scripts are loaded again, the event is not known, then it is */
@@ -847,10 +1004,11 @@ static void calls_that_redis_never_answers(void **state)
     struct event event = make_event("end");
     configure(w, &event);
     /* collected, but the end comes before the turn is over */
-    assert_int_equal(queue_join(w->queue, QUEUE_JOIN, "end", "u:1", NULL, on_place, &joined),
+    assert_int_equal(queue_join(w->queue, QUEUE_JOIN, &(struct queue_buyer){"end", "u:1", NULL},
+                                on_place, &joined),
                      ST_OK);
     assert_int_equal(queue_is_inside(w->queue, "end", "u:1", on_place, &checked), ST_OK);
-    queue_seen(w->queue, "end", "u:1");
+    queue_heartbeat(w->queue, "end", "u:1");
     queue_free(w->queue);
     assert_int_equal(joined.runs, 1);
     assert_int_equal(joined.status, ST_UNAVAILABLE);
@@ -865,17 +1023,21 @@ static void what_waits_when_it_stops(void **state)
     struct answer sent = {0}, waiting = {0}, checked = {0}, late = {0};
     struct event event = make_event("stop");
     configure(w, &event);
-    assert_int_equal(queue_join(w->queue, QUEUE_JOIN, "stop", "u:1", NULL, on_place, &sent), ST_OK);
+    assert_int_equal(queue_join(w->queue, QUEUE_JOIN, &(struct queue_buyer){"stop", "u:1", NULL},
+                                on_place, &sent),
+                     ST_OK);
     kill(w->pid, SIGSTOP);
     uv_run(loop_uv(w->loop), UV_RUN_ONCE); /* the first is under way, the next waits for it */
-    assert_int_equal(queue_join(w->queue, QUEUE_JOIN, "stop", "u:2", NULL, on_place, &waiting),
+    assert_int_equal(queue_join(w->queue, QUEUE_JOIN, &(struct queue_buyer){"stop", "u:2", NULL},
+                                on_place, &waiting),
                      ST_OK);
     assert_int_equal(queue_is_inside(w->queue, "stop", "u:2", on_place, &checked), ST_OK);
     queue_stop(w->queue);
     assert_int_equal(waiting.runs, 1);
     assert_int_equal(waiting.status, ST_UNAVAILABLE);
     assert_int_equal(checked.runs, 1);
-    assert_int_equal(queue_join(w->queue, QUEUE_JOIN, "stop", "u:3", NULL, on_place, &late),
+    assert_int_equal(queue_join(w->queue, QUEUE_JOIN, &(struct queue_buyer){"stop", "u:3", NULL},
+                                on_place, &late),
                      ST_UNAVAILABLE);
     assert_int_equal(queue_is_inside(w->queue, "stop", "u:3", on_place, &late), ST_UNAVAILABLE);
     kill(w->pid, SIGCONT);
@@ -901,6 +1063,8 @@ int main(void)
         cmocka_unit_test(the_rank_index),
         cmocka_unit_test(the_cache_of_events),
         cmocka_unit_test(leases_have_one_holder),
+        cmocka_unit_test(a_lost_event_is_loaded_once_for_all),
+        cmocka_unit_test(a_lost_event_that_cannot_be_loaded),
         cmocka_unit_test(when_redis_is_gone),
         cmocka_unit_test(calls_that_redis_never_answers),
         cmocka_unit_test(what_waits_when_it_stops),
