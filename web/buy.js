@@ -676,7 +676,7 @@ async function start() {
   await load(assets);
   const starts = $('starts');
   if (starts) starts.textContent = dateTime(Date.parse(starts.dateTime));
-  order.replace(JSON.parse(reservations || '[]'));
+  if (reservations) order.replace(JSON.parse(reservations).reservations);
   const returned = search.get('reservation');
   if (search.get('payment') === 'paid') $('heading').focus({ preventScroll: true });
   tidyUrl();

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * api_assets: what the pages load: scripts, styles, messages, as embedded from web/.
+ * api_assets: the files that pages load: scripts, styles, messages; embedded from web/.
  *
- * Why this way: all of it lies below one hash of the whole, so that modules import one another by
- * relative names and everything may be kept for ever; a page of another version names another
- * hash. An address of another version is 404 and not stored: while pods are being replaced, a
- * page of the new one may ask an old one. Templates are no assets: only what has a content type here is served.
- * Called by: api's route table. Owns nothing.
+ * Why this way: all files are below one hash of the whole of web/, so modules can import one another by
+ * relative names and browsers may keep everything for ever: a page of another version links to another
+ * hash. A URL with another hash is 404 and not cached: while pods are replaced, a page of a new pod may ask
+ * an old one. Templates are not served: only files with a content type in the table below are.
+ * Called by: api's route table. Owns nothing; needs no backend.
  */
 #include "api/api_internal.h"
 
@@ -32,52 +32,48 @@ static const struct {
 static const char *type_of(const char *name)
 {
     const char *extension = strrchr(name, '.');
-    for (size_t i = 0; extension != NULL && i < sizeof(types) / sizeof(types[0]); i++) {
+    for (size_t i = 0; extension && i < sizeof(types) / sizeof(types[0]); i++) {
         if (strcmp(types[i].extension, extension) == 0)
             return types[i].type;
     }
     return NULL;
 }
 
-/* "/assets/<hash>/<name>" */
+/* By "/assets/<hash>/<name>"; NULL: not of this version, or not there. */
 static const struct embed *find_asset(const char *path)
 {
     const char *rest = path + strlen("/assets/");
     const size_t hash_len = strlen(embed_web_hash);
     if (strncmp(rest, embed_web_hash, hash_len) != 0 || rest[hash_len] != '/')
         return NULL;
-    for (size_t i = 0; i < embed_web_count; i++) {
-        if (strcmp(embed_web[i].name, rest + hash_len + 1) == 0)
-            return &embed_web[i];
-    }
-    return NULL;
+    return embed_find(embed_web, embed_web_count, rest + hash_len + 1);
 }
 
-/* Does the client take gzip? "gzip;q=0" is the one way to say no. */
-static bool takes_gzip(struct api_call *call)
+/* Only "gzip;q=0" refuses gzip where it is named. */
+static bool accepts_gzip(struct api_call *call)
 {
     const char *accepted = http_req_header(call->req, "Accept-Encoding");
-    const char *gzip = accepted != NULL ? strstr(accepted, "gzip") : NULL;
-    if (gzip == NULL)
+    const char *gzip = accepted ? strstr(accepted, "gzip") : NULL;
+    if (!gzip)
         return false;
     const char *weight = gzip + strlen("gzip");
     weight += strspn(weight, " ;");
     if (strncmp(weight, "q=0", 3) != 0)
         return true;
     weight += 3 + strspn(weight + 3, ".0");
-    return *weight >= '1' && *weight <= '9'; /* 0.5, say */
+    return *weight >= '1' && *weight <= '9'; /* q=0.5 */
 }
 
 static enum status asset_start(struct api_call *call)
 {
     const struct embed *asset = find_asset(http_req_path(call->req));
-    const char *type = asset != NULL ? type_of(asset->name) : NULL;
+    const char *type = asset ? type_of(asset->name) : NULL;
     char etag[24];
-    if (type == NULL) {
+    if (!type) {
         api_problem(call, 404, "not-found", "There is no such asset in this version.", NULL);
         return ST_OK;
     }
-    const bool gzip = asset->gz != NULL && takes_gzip(call);
+    const bool gzip = asset->gz && accepts_gzip(call);
     (void)snprintf(etag, sizeof(etag), "\"%s%s\"", asset->hash, gzip ? "-gz" : "");
     http_req_add_header(call->req, "X-Content-Type-Options", "nosniff");
     http_req_add_header(call->req, "Vary", "Accept-Encoding");
@@ -91,6 +87,6 @@ static enum status asset_start(struct api_call *call)
 }
 
 const struct api_route api_asset_routes[] = {
-    {"GET", "/assets/{path*}", AUTH_NONE, 0, asset_start, false},
+    {"GET", "/assets/{path*}", AUTH_NONE, 0, asset_start, API_BODY_NONE},
     {0},
 };

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * api_brand: how the pages of an event look: its stylesheet and its logo.
+ * api_brand: the stylesheet and the logo of an event's pages.
  *
- * Why this way: both are addressed with the version that brought them, and are kept by browsers. The
- * stylesheet is made of the settings this pod has anyway. A logo may be an SVG that somebody sent: it
- * is an image and nothing else, so its own policy lets it run and load nothing, should it
- * ever be opened by itself. Called by: api's route table.
+ * Why this way: pages link to both with ?v=<version>, so browsers cache them. The stylesheet is made from the
+ * settings that the catalog has anyway. A logo may be an SVG from an organizer: its own
+ * Content-Security-Policy lets it run and load nothing when it is opened by itself.
+ * Called by: api's route table. Owns nothing. PostgreSQL gone: a logo that this worker has cached, else 503.
  */
 #include "api/api_internal.h"
 
@@ -16,13 +16,13 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A pod that has not yet heard of a change may answer with what was before: not for ever. */
+/* Not for ever: a pod that has not learned of a change yet answers a new version with the old content. */
 #define FOR_MINUTES "public, max-age=300"
 
-/* The event is known, or why not. */
-static enum status brand_start(struct api_call *call, catalog_cb known)
+/* Calls `known` as soon as the catalog has the event, or could not load it. */
+static enum status with_event(struct api_call *call, catalog_cb known)
 {
-    if (catalog_event(call->api->catalog, call->param) == NULL)
+    if (!catalog_event(call->api->catalog, call->param))
         return catalog_load(call->api->catalog, call->param, false, known, call);
     known(call, ST_OK);
     return ST_OK;
@@ -34,7 +34,7 @@ static void style_known(void *arg, enum status status)
     const struct event *event = catalog_event(call->api->catalog, call->param);
     struct buf *out = &call->api->text;
     char etag[48];
-    if (status != ST_OK || event == NULL) {
+    if (status != ST_OK || !event) {
         api_fail(call, status != ST_OK ? status : ST_UNAVAILABLE);
         return;
     }
@@ -49,7 +49,7 @@ static void style_known(void *arg, enum status status)
 
 static enum status style_start(struct api_call *call)
 {
-    return brand_start(call, style_known);
+    return with_event(call, style_known);
 }
 
 static void logo_read(void *arg, enum status status, const char *type, const char *data, size_t len)
@@ -71,7 +71,7 @@ static void logo_known(void *arg, enum status status)
 {
     struct api_call *call = arg;
     const struct event *event = catalog_event(call->api->catalog, call->param);
-    if (status != ST_OK || event == NULL)
+    if (status != ST_OK || !event)
         api_fail(call, status != ST_OK ? status : ST_UNAVAILABLE);
     else
         logos_get(call->api->logos, event, logo_read, call);
@@ -79,11 +79,11 @@ static void logo_known(void *arg, enum status status)
 
 static enum status logo_start(struct api_call *call)
 {
-    return brand_start(call, logo_known);
+    return with_event(call, logo_known);
 }
 
 const struct api_route api_brand_routes[] = {
-    {"GET", "/brand/{eventId}.css", AUTH_NONE, 0, style_start, false},
-    {"GET", "/brand/{eventId}/logo", AUTH_NONE, 0, logo_start, false},
+    {"GET", "/brand/{eventId}.css", AUTH_NONE, 0, style_start, API_BODY_NONE},
+    {"GET", "/brand/{eventId}/logo", AUTH_NONE, 0, logo_start, API_BODY_NONE},
     {0},
 };

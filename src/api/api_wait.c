@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * api_wait: the waiting page, and leaving from it.
+ * api_wait: the waiting page, and leaving the queue from it.
  *
- *   GET  /wait/{eventId}         api_visit: joins, or reports where a ticket is  -> shown by state
- *        ?join=1                 joins, whatever has become of an earlier place
- *        ?left=1                 joins nothing: he has just left
- *   GET  /wait/{eventId}/leave   asks whether he is sure
+ *   GET  /wait/{eventId}         api_visit: joins, or reads where the buyer's ticket stands
+ *        ?join=1                 joins, whatever became of an earlier place
+ *        ?left=1                 takes no place: the buyer has just left
+ *   GET  /wait/{eventId}/leave   asks for confirmation
  *   POST /wait/{eventId}/leave   api_leave -> 303 to ?left=1
  *
- * Why this way: the page is the API's own answer in words, so it works without JavaScript; the
- * script then takes the same answer from data-state, the ticket with it, and needs no request to
- * begin. One template has the parts of all states; the state's name decides by CSS what is seen, and
- * which of the messages wait_<state>_title and wait_<state>_lead is said.
- * Called by: api's route table. With Redis gone: 503 and state "unavailable", which tries again.
+ * Why this way: the page is the answer of the API as text, so it works without JavaScript. The script takes
+ * the same answer, with the ticket, from data-json and needs no request to start. wait.html has the elements
+ * of all states; data-state selects by CSS what is shown, and the messages wait_<state>_title and
+ * wait_<state>_lead.
+ * Called by: api's route table. Redis gone: 503 and the state "unavailable", which tries again by itself.
  */
 #include "api/api_page.h"
 
@@ -20,214 +20,189 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define RETRY_S     10
-#define SCHEDULED_S 30
+#define RETRY_S   10
+#define AS_TOLD_S -1 /* as the answer says: next_poll_s */
+#define NEVER_S   0
 
-/* ---- which state ---- */
+/* ---- states ---- */
 
 struct wait_state {
-    const char *said; /* the API's word: a status, or the code of a problem */
     const char *name;
-    int refresh_s; /* without JavaScript; 0: never, -1: as the API says */
+    int refresh_s; /* when a page without JavaScript loads itself again */
 };
 
-static const struct wait_state states[] = {
-    {"queued", "waiting", -1},
-    {"scheduled", "scheduled", SCHEDULED_S},
-    {"paused", "paused", -1},
-    {"restoring", "restoring", RETRY_S},
-    {"sold_out", "sold_out", 60},
-    {"active", "admitted", 0},
-    {"not_in_queue", "expired", 0},
-    {"left", "left", 0},
-    {"event-closed", "closed", 0},
-    {"unknown-event", "unknown", 0},
-    {"invalid", "unknown", 0},
-    {"login-required", "login", 0},
-    {"too-many-requests", "busy", RETRY_S},
+static const struct wait_state turn_states[] = {
+    [TURN_QUEUED] = {"waiting", AS_TOLD_S},     [TURN_SCHEDULED] = {"scheduled", 30},
+    [TURN_PAUSED] = {"paused", AS_TOLD_S},      [TURN_SOLD_OUT] = {"sold_out", 60},
+    [TURN_RESTORING] = {"restoring", RETRY_S},  [TURN_ACTIVE] = {"admitted", NEVER_S},
+    [TURN_NOT_IN_QUEUE] = {"expired", NEVER_S}, [TURN_LEFT] = {"left", NEVER_S},
 };
-static const struct wait_state unavailable = {NULL, "unavailable", RETRY_S};
 
-static const struct wait_state *state_of(const char *said)
+static const struct {
+    const char *code; /* of the problem */
+    struct wait_state state;
+} problem_states[] = {
+    {"event-closed", {"closed", NEVER_S}},    {"unknown-event", {"unknown", NEVER_S}},
+    {"invalid", {"unknown", NEVER_S}},        {"login-required", {"login", NEVER_S}},
+    {"too-many-requests", {"busy", RETRY_S}},
+};
+static const struct wait_state unavailable = {"unavailable", RETRY_S};
+
+/* ---- the page ---- */
+
+static const struct event *event_of(const struct api_call *call)
 {
-    for (size_t i = 0; said != NULL && i < sizeof(states) / sizeof(states[0]); i++) {
-        if (strcmp(states[i].said, said) == 0)
-            return &states[i];
-    }
-    return &unavailable;
+    return call->param[0] != '\0' ? catalog_event(call->api->catalog, call->param) : NULL;
 }
 
-/* ---- what is shown ---- */
-
-static void set_reference(struct page *page, const struct json *answer)
+static void begin(struct page *page, struct api_call *call, const struct wait_state *state)
 {
-    struct ticket ticket;
-    char text[REFERENCE_SIZE];
-    const char *signed_text = json_str(answer, "ticket");
-    if (signed_text == NULL ||
-        ticket_read(page->call->api->keys, signed_text, strlen(signed_text), &ticket) != ST_OK)
-        return;
-    reference_write(ticket.place, text);
-    api_page_set(page, "reference", http_req_strdup(page->call->req, text, strlen(text)));
+    const struct event *event = event_of(call);
+    const int64_t turn_ms = event ? event->session_limit_ms : 0;
+    const int64_t minutes = turn_ms >= 60000 ? turn_ms / 60000 : 1;
+    char key[64];
+    api_page_begin(page, call);
+    api_page_event(page, event);
+    api_page_set(page, "state", state->name);
+    (void)snprintf(key, sizeof(key), "wait_%s_title", state->name);
+    api_page_set(page, "heading", message(page->language, key));
+    (void)snprintf(key, sizeof(key), "wait_%s_lead", state->name);
+    api_page_set(page, "lead", message(page->language, key));
+    const char *turn = api_page_count(page, "minutes", (uint64_t)minutes);
+    const struct message_value values[] = {{"minutes", turn}, {NULL, NULL}};
+    api_page_set(page, "turn", turn);
+    api_page_set(page, "next_seats", api_page_message(page, "next_seats", values));
+    if (state->refresh_s > 0)
+        api_page_set_number(page, "refresh", state->refresh_s);
 }
 
-static void set_count(struct page *page, const char *name, const char *key, uint64_t n)
+/* In minutes from a minute and a half on, rounded outwards. */
+static void set_estimate(struct page *page, int64_t low_s, int64_t high_s)
 {
-    struct buf text;
-    buf_init(&text, 256);
-    message_count(&text, page->language, key, n);
-    api_page_set_buf(page, name, &text);
-}
-
-/* Minutes from a minute and a half on, rounded away from false precision. */
-static void set_estimate(struct page *page, int64_t low, int64_t high)
-{
-    const bool minutes = high > 90;
+    const bool minutes = high_s > 90;
     const int64_t unit = minutes ? 60 : 1;
-    char from[24], to[24];
-    (void)snprintf(from, sizeof(from), "%" PRId64, low / unit);
-    (void)snprintf(to, sizeof(to), "%" PRId64, (high + unit - 1) / unit);
-    const bool soon = high < 10;
-    const char *key = soon ? "estimate_soon"
-                      : low / unit * unit >= high
-                          ? (minutes ? "estimate_minutes" : "estimate_seconds")
-                      : minutes ? "estimate_minutes_range"
-                                : "estimate_seconds_range";
-    api_page_set_message(page, "estimate", key,
-                         (const struct message_value[]){{"low", from}, {"high", to}, {NULL, NULL}});
+    const struct message_value values[] = {
+        {"low", api_page_printf(page, "%" PRId64, low_s / unit)},
+        {"high", api_page_printf(page, "%" PRId64, (high_s + unit - 1) / unit)},
+        {NULL, NULL}};
+    const char *key;
+    if (high_s < 10)
+        key = "estimate_soon";
+    else if (low_s / unit * unit >= high_s)
+        key = minutes ? "estimate_minutes" : "estimate_seconds";
+    else
+        key = minutes ? "estimate_minutes_range" : "estimate_seconds_range";
+    api_page_set(page, "estimate", api_page_message(page, key, values));
 }
 
-static void set_position(struct page *page, const struct json *answer)
+static void show_turn(struct api_call *call, const struct api_turn *turn)
 {
-    struct buf text;
-    const int64_t position = json_int(answer, "position", 0);
-    const struct json *range = json_get(answer, "estimatedWaitRange");
-    if (position < 1)
-        return;
-    buf_init(&text, 32);
-    buf_add_grouped(&text, (uint64_t)position);
-    api_page_set_buf(page, "position", &text);
-    set_count(page, "ahead", position > 1 ? "ahead" : "ahead_none", (uint64_t)position - 1);
-    if (range != NULL && json_is_array(range))
-        set_estimate(page, json_int_value(json_array_at(range, 0), 0),
-                     json_int_value(json_array_at(range, 1), 0));
-}
-
-/* wait_<state>_title and wait_<state>_lead, with how long a turn lasts. */
-static void set_words(struct page *page, const char *state, const struct event *event)
-{
-    char key[64], minutes[24];
-    const int64_t ms = event != NULL ? event->session_limit_ms : 0;
-    (void)snprintf(minutes, sizeof(minutes), "%" PRId64, ms / 60000 > 0 ? ms / 60000 : 1);
-    const struct message_value values[] = {{"minutes", minutes}, {NULL, NULL}};
-    (void)snprintf(key, sizeof(key), "wait_%s_title", state);
-    api_page_set_message(page, "heading", key, values);
-    (void)snprintf(key, sizeof(key), "wait_%s_lead", state);
-    api_page_set_message(page, "lead", key, values);
-    set_count(page, "turn", "minutes", (uint64_t)strtoull(minutes, NULL, 10));
-    const struct message_value turn[] = {{"minutes", page->values[page->count - 1].value},
-                                         {NULL, NULL}};
-    api_page_set_message(page, "next_seats", "next_seats", turn);
-}
-
-static void set_refresh(struct page *page, const struct wait_state *state,
-                        const struct json *answer)
-{
-    const int64_t seconds =
-        state->refresh_s < 0 ? json_int(answer, "nextPoll", RETRY_S) : state->refresh_s;
-    if (seconds > 0)
-        api_page_set_number(page, "refresh", seconds);
-}
-
-static void present_left(struct api_call *call)
-{
-    char location[EVENT_ID_MAX + 32];
-    (void)snprintf(location, sizeof(location), "/wait/%s?left=1", call->param);
-    api_page_redirect(call, location);
-}
-
-static bool is_leaving(const struct api_call *call)
-{
-    return strcmp(http_req_method(call->req), "POST") == 0;
-}
-
-static bool asks_to_leave(const struct api_call *call)
-{
-    return call->route != NULL && strstr(call->route->path, "/leave") != NULL;
-}
-
-static void present_json(struct api_call *call, unsigned code, const char *json, size_t len)
-{
+    const struct wait_state *state = &turn_states[turn->status];
     struct page page;
-    const struct event *event =
-        call->param[0] != '\0' ? catalog_event(call->api->catalog, call->param) : NULL;
-    struct json *answer = json_parse(json, len, len, NULL);
-    if (is_leaving(call) && code == 200) {
-        json_free(answer);
-        present_left(call);
+    if (strcmp(http_req_method(call->req), "POST") == 0) { /* the form of leave.html */
+        char location[EVENT_ID_MAX + 32];
+        (void)snprintf(location, sizeof(location), "/wait/%s?left=1", call->param);
+        api_page_redirect(call, location);
         return;
     }
-    const struct wait_state *state = state_of(json_str(answer, code < 400 ? "status" : "code"));
-    const char *message = json_str(json_get(answer, "eventInfo"), "message");
-    api_page_begin(&page, call);
-    api_page_event(&page, event);
-    api_page_set(&page, "state", state->name);
-    api_page_set(&page, "json", http_req_strdup(call->req, json, len));
-    if (message != NULL)
-        api_page_set(&page, "message", http_req_strdup(call->req, message, strlen(message)));
-    set_words(&page, state->name, event);
-    set_position(&page, answer);
-    set_reference(&page, answer);
-    set_refresh(&page, state, answer);
-    json_free(answer);
-    api_page_answer(&page, code, asks_to_leave(call) && code == 200 ? "leave.html" : "wait.html");
+    begin(&page, call, state);
+    if (state->refresh_s == AS_TOLD_S)
+        api_page_set_number(&page, "refresh", turn->next_poll_s > 0 ? turn->next_poll_s : RETRY_S);
+    if (!turn->brief && turn->event)
+        api_page_set(&page, "message", api_page_copy(&page, turn->event->message));
+    if (turn->position > 0) {
+        struct buf number;
+        buf_init(&number, 32);
+        buf_add_grouped(&number, turn->position);
+        api_page_set_buf(&page, "position", &number);
+        api_page_set(
+            &page, "ahead",
+            api_page_count(&page, turn->position > 1 ? "ahead" : "ahead_none", turn->position - 1));
+        if (turn->wait.known)
+            set_estimate(&page, turn->wait.low, turn->wait.high);
+    }
+    if (turn->place > 0) {
+        char reference[REFERENCE_SIZE];
+        reference_write(turn->place, reference);
+        api_page_set(&page, "reference", api_page_copy(&page, reference));
+    }
+    struct buf *json = &call->api->text;
+    buf_reset(json);
+    api_turn_write(call->api, turn, json);
+    api_page_set(&page, "json", buf_str(json));
+    api_page_answer(&page, 200, "wait.html");
 }
 
-/* ---- the routes ---- */
-
-static void answer_word(struct api_call *call, const char *word)
+static void show_problem(struct api_call *call, const struct api_problem *problem)
 {
-    char json[64];
-    const int len = snprintf(json, sizeof(json), "{\"status\":\"%s\"}", word);
-    api_answer(call, 200, json, (size_t)len);
+    const struct wait_state *state = &unavailable;
+    struct page page;
+    for (size_t i = 0; i < sizeof(problem_states) / sizeof(problem_states[0]); i++) {
+        if (strcmp(problem_states[i].code, problem->code) == 0)
+            state = &problem_states[i].state;
+    }
+    begin(&page, call, state);
+    api_page_answer(&page, problem->status, "wait.html");
 }
 
-static void known(void *arg, enum status status)
-{
-    struct api_call *call = arg;
-    if (status == ST_OK)
-        answer_word(call, "left");
-    else if (status == ST_NOT_FOUND)
-        api_problem(call, 404, "unknown-event", "There is no such event.", "eventId");
-    else
-        api_fail(call, status);
-}
+const struct api_presenter api_wait_presenter = {.problem = show_problem, .turn = show_turn};
 
-/* A page about the event that takes no place in its queue. */
-static enum status show_event(struct api_call *call)
+/* ---- routes ---- */
+
+/* Waits until the catalog knows the event, for pages that take no place in its queue. */
+static enum status with_event(struct api_call *call, catalog_cb known)
 {
-    if (catalog_event(call->api->catalog, call->param) == NULL)
+    if (!event_of(call))
         return catalog_load(call->api->catalog, call->param, false, known, call);
     known(call, ST_OK);
     return ST_OK;
 }
 
+/* False: answered. */
+static bool is_known(struct api_call *call, enum status status)
+{
+    if (status == ST_NOT_FOUND)
+        api_problem(call, 404, "unknown-event", "There is no such event.", "eventId");
+    else if (status != ST_OK)
+        api_fail(call, status);
+    return status == ST_OK;
+}
+
+static void left_known(void *arg, enum status status)
+{
+    struct api_call *call = arg;
+    if (is_known(call, status))
+        api_answer_turn(call, &(struct api_turn){.status = TURN_LEFT, .brief = true});
+}
+
+static void leave_known(void *arg, enum status status)
+{
+    struct api_call *call = arg;
+    struct page page;
+    if (!is_known(call, status))
+        return;
+    api_page_begin(&page, call);
+    api_page_event(&page, event_of(call));
+    api_page_answer(&page, 200, "leave.html");
+}
+
 static enum status wait_start(struct api_call *call)
 {
-    if (http_req_query(call->req, "left") != NULL ||
-        strcmp(http_req_method(call->req), "HEAD") == 0)
-        return show_event(call);
+    if (http_req_query(call->req, "left") || strcmp(http_req_method(call->req), "HEAD") == 0)
+        return with_event(call, left_known);
     return api_visit(call, http_req_query(call->req, "join") != NULL);
 }
 
-const struct api_presenter api_wait_presenter = {.json = present_json};
+static enum status leave_page_start(struct api_call *call)
+{
+    return with_event(call, leave_known);
+}
 
 const struct api_route api_wait_routes[] = {
-    {"GET", "/wait/{eventId}", AUTH_BUYER, 0, wait_start, false},
-    {"GET", "/wait/{eventId}/leave", AUTH_BUYER, 0, show_event, false},
-    {"POST", "/wait/{eventId}/leave", AUTH_BUYER, 0, api_leave, false},
+    {"GET", "/wait/{eventId}", AUTH_BUYER, 0, wait_start, API_BODY_NONE},
+    {"GET", "/wait/{eventId}/leave", AUTH_BUYER, 0, leave_page_start, API_BODY_NONE},
+    {"POST", "/wait/{eventId}/leave", AUTH_BUYER, 0, api_leave, API_BODY_NONE},
     {0},
 };
