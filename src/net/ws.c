@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ws: WebSocket server sockets on one loop; only it and ws_context know libwebsockets.
+ * ws: WebSocket server sockets on one loop; only it and ws_context include libwebsockets (lws).
  *
- * Why this way: a waiting buyer costs one socket for hours, so each must be small and quiet: no
- * timer, no buffer, nothing but a list entry while nothing happens. Messages are written directly
- * when the socket takes them and queued, bounded, when it does not. libwebsockets frames, masks and
- * answers pings; handshakes it may see are judged by ws_accept first.
+ * Why this way: a waiting buyer costs one socket for hours, so each must be small and quiet: no timer, no
+ * buffer, nothing but a list entry while nothing happens. Messages are written directly when the socket
+ * takes them and queued, bounded, when it does not. lws frames, unmasks and answers pings; it only sees
+ * handshakes that ws_accept has checked.
  * Called by: gateway. Owns: the connections and their queues, the server's memory.
- * Invariants: a ws_conn is freed only from lws' own callbacks (conn_gone), never from inside a call
- * of ours; on_close runs exactly once for each on_open(true).
+ * Invariants: a ws_conn is freed only from lws' own callbacks (conn_gone), never from inside a function of
+ * ours; on_close runs exactly once for each on_open(true).
  *
- * What libwebsockets 4.1.6 needs of us here (and later versions bear; the rest is in ws_context):
- * - pings are ours; an answer to an empty one is not reported: they carry a byte;
- * - on libuv it closes without a close frame: we write it, and wait for the other end (ws_bye).
+ * What lws 4.1.6 needs of us here (later versions accept it; the rest is in ws_context):
+ * - we send the pings; the answer to an empty one is not reported, so they carry a byte;
+ * - on libuv it closes without a close frame: we write it and wait for the peer's (ws_closing).
  *
- * A connection:  on_open -> adopted -> open -> (closing: close frame, linger) -> gone
+ * A connection:  on_open -> adopted -> open -> (closing: close frame, peer's answer) -> gone
  */
 #include "net/ws.h"
 
@@ -35,28 +35,28 @@
 #include "net/ws_accept.h"
 #include "net/ws_closing.h"
 #include "net/ws_context.h"
-#include "net/ws_handshake.h"
 #include "net/ws_outbox.h"
 
-#define CLOSE_MS     1000
+#define CLOSE_MS     1000 /* for the closing handshakes when the server closes */
 #define TEARDOWN_MS  5
-#define PING_SLOTS   250 /* a round of pings is spread over so many moments */
-#define PING_TICK_MS 10  /* ... at least so far apart */
-#define PING_TURN    16  /* moments at most that one turn makes up for */
+#define PING_SLOTS   250 /* a round of pings is spread over up to so many ticks */
+#define PING_TICK_MS 10  /* the shortest time between two ticks */
+#define PING_TURN    16  /* ticks at most that one turn of the loop makes up for */
 #define SILENT_PINGS 2
 #define FRAME_HEAD   4
-#define BATCH_MAX    4096 /* bytes of messages that leave in one piece */
+#define BATCH_MAX    4096 /* bytes of messages that leave in one write */
 
 struct ws_conn {
     struct ws_server *server;
     struct lws *wsi;             /* NULL until adopted */
     struct ws_conn *next, *prev; /* in its ping slot */
-    struct ws_outbox *out;       /* NULL: nothing waits */
-    struct buf *in;              /* NULL: no message has come in part */
-    struct ws_closing *closing;  /* closing */
+    struct ws_outbox *out;       /* messages to send; NULL: none */
+    struct buf *in;              /* a message received in part; NULL: none */
+    struct ws_closing *closing;  /* NULL: not closing */
     uint16_t slot;
-    uint8_t silent; /* pings since the last sign of life */
-    bool open, dead;
+    uint8_t silent; /* pings since anything was received */
+    bool open;      /* the handshake is answered */
+    bool dead;      /* shut down: nothing is sent any more, lws will report it closed */
     max_align_t user[];
 };
 
@@ -67,7 +67,7 @@ struct ws_server {
     char *path, *subprotocol, *host;
     struct ws_context context;
     struct ws_accept *acceptor;
-    unsigned char *tx; /* LWS_PRE bytes of room, then one message */
+    unsigned char *tx; /* LWS_PRE bytes, which lws asks for, then one message */
 
     struct ws_conn *slots[PING_SLOTS];
     unsigned slot_count, slot_next, slot_pinged;
@@ -77,7 +77,7 @@ struct ws_server {
 
     struct ws_closing_list closings;
 
-    struct ws_conn *corked; /* whose messages are gathered in `batch` */
+    struct ws_conn *corked; /* its messages are gathered in `batch` */
     size_t batch_len;
     unsigned char batch[BATCH_MAX]; /* whole frames */
 
@@ -92,14 +92,14 @@ struct ws_server {
 
 static void conn_kill(struct ws_conn *conn);
 
-/* Not while lws is closing by itself (it has a reason then: a frame that is none). */
+/* Not while lws itself is closing the connection (lws_get_close_length: after a malformed frame). */
 static bool can_write(const struct ws_conn *conn)
 {
     return conn->open && !conn->dead && lws_get_close_length(conn->wsi) == 0 &&
            !lws_partial_buffered(conn->wsi) && !lws_send_pipe_choked(conn->wsi);
 }
 
-/* One whole frame, on a socket that can take it; lws keeps a rest it does not take. */
+/* One whole frame, when can_write; lws keeps what the socket does not take. */
 static bool write_frame(struct ws_conn *conn, const char *data, size_t len,
                         enum lws_write_protocol kind)
 {
@@ -111,27 +111,8 @@ static bool write_frame(struct ws_conn *conn, const char *data, size_t len,
     return false;
 }
 
-static bool outbox_write(struct ws_conn *conn)
-{
-    size_t len;
-    const char *text = ws_outbox_first(conn->out, &len);
-    bool ok = write_frame(conn, text, len, LWS_WRITE_TEXT);
-    ws_outbox_drop(&conn->out);
-    return ok;
-}
-
-/* The close frame goes past lws, which writes none on libuv: so only when it holds nothing back. */
-static void closing_write(struct ws_conn *conn)
-{
-    struct ws_closing *closing = conn->closing;
-    ssize_t sent = send(lws_get_socket_fd(conn->wsi), closing->frame, closing->len,
-                        MSG_NOSIGNAL | MSG_DONTWAIT);
-    closing->sent = true;
-    if (sent != closing->len)
-        conn_kill(conn);
-}
-
-/* Writes what waits, as far as the socket takes it. */
+/* Writes what waits, then the close frame, as far as the socket takes it. The close frame bypasses lws,
+ * which writes none on libuv: so it leaves only when lws holds nothing back. */
 static void conn_flush(struct ws_conn *conn)
 {
     while (conn->open && !conn->dead && (conn->out || (conn->closing && !conn->closing->sent))) {
@@ -139,16 +120,25 @@ static void conn_flush(struct ws_conn *conn)
             lws_callback_on_writable(conn->wsi);
             return;
         }
-        if (!conn->out)
-            closing_write(conn);
-        else if (!outbox_write(conn))
-            return;
+        if (conn->out) {
+            size_t len;
+            const char *text = ws_outbox_first(conn->out, &len);
+            (void)write_frame(conn, text, len, LWS_WRITE_TEXT); /* false: the connection is dead */
+            ws_outbox_drop(&conn->out);
+        } else {
+            struct ws_closing *closing = conn->closing;
+            const ssize_t sent = send(lws_get_socket_fd(conn->wsi), closing->frame, closing->len,
+                                      MSG_NOSIGNAL | MSG_DONTWAIT);
+            closing->sent = true;
+            if (sent != closing->len)
+                conn_kill(conn);
+        }
     }
 }
 
 /* ---- closing ---- */
 
-/* No good-bye any more. lws notices by itself, later. */
+/* Ends a connection without a close frame. lws notices the shutdown later and reports it. */
 static void conn_kill(struct ws_conn *conn)
 {
     static const struct linger reset = {.l_onoff = 1, .l_linger = 0};
@@ -156,9 +146,10 @@ static void conn_kill(struct ws_conn *conn)
         return;
     conn->dead = true;
     if (!conn->wsi)
-        return; /* not adopted yet: on_established will see it */
-    int fd = lws_get_socket_fd(conn->wsi);
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)); /* drop what is in the kernel */
+        return; /* not adopted yet: refused once it is established */
+    const int fd = lws_get_socket_fd(conn->wsi);
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset,
+               sizeof(reset)); /* the kernel drops unsent bytes */
     shutdown(fd, SHUT_RDWR);
 }
 
@@ -167,7 +158,7 @@ void ws_conn_close(struct ws_conn *conn, uint16_t code, const char *reason)
     struct ws_server *server = conn->server;
     if (conn->closing)
         return;
-    ws_uncork(conn); /* what was said before leaves before */
+    ws_uncork(conn); /* what was sent before leaves before */
     if (conn->closing)
         return;
     conn->closing = ws_closing_new(&server->closings, conn, code, reason);
@@ -200,7 +191,6 @@ static void conn_gone(struct ws_conn *conn)
 
 /* ---- messages in ---- */
 
-/* Strict: no overlong forms, no surrogates, nothing above U+10FFFF. */
 static void deliver(struct ws_conn *conn, const char *text, size_t len)
 {
     const struct ws_opts *opts = &conn->server->opts;
@@ -210,11 +200,11 @@ static void deliver(struct ws_conn *conn, const char *text, size_t len)
         ws_conn_close(conn, 1007, "not UTF-8");
 }
 
-/* A piece of a message; lws gives it out by 128 bytes. */
+/* A part of a message; lws passes them on in pieces of 128 bytes. */
 static void on_piece(struct ws_conn *conn, const char *data, size_t len)
 {
     struct lws *wsi = conn->wsi;
-    bool last = lws_is_final_fragment(wsi); /* and no payload remains */
+    const bool last = lws_is_final_fragment(wsi); /* and no payload remains */
     conn->silent = 0;
     if (conn->closing)
         return;
@@ -245,54 +235,40 @@ static void on_piece(struct ws_conn *conn, const char *data, size_t len)
 
 /* ---- what lws tells us ---- */
 
-static int on_adopted(struct ws_conn *conn, struct lws *wsi)
-{
-    conn->wsi = wsi;
-    return 0;
-}
-
-static int on_established(struct ws_conn *conn)
-{
-    if (conn->dead)
-        return -1;
-    conn->open = true;
-    conn_flush(conn);
-    return 0;
-}
-
-/* The answer to our close frame, or the other end begins. Either way it is over. */
+/* The peer's close frame: the answer to ours, or the first. Either way lws may end the connection. */
 static int on_peer_close(struct ws_conn *conn, const unsigned char *payload, size_t len)
 {
-    uint16_t code = len >= 2 ? (uint16_t)(payload[0] << 8 | payload[1]) : 1000;
+    const uint16_t code = len >= 2 ? (uint16_t)(payload[0] << 8 | payload[1]) : 1000;
     if (!conn->closing) {
-        free(conn->out); /* nothing may follow what he said */
+        free(conn->out); /* only the close frame may follow the peer's */
         conn->out = NULL;
         ws_conn_close(conn, code, NULL);
     }
     return -1;
 }
 
-static void on_lost(struct ws_conn *conn, struct lws *wsi)
-{
-    lws_set_opaque_user_data(wsi, NULL);
-    conn_gone(conn);
-}
-
+/* lws' one callback. A result of -1 makes it close the connection. */
 static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
                   size_t len)
 {
     struct ws_conn *conn = wsi ? lws_get_opaque_user_data(wsi) : NULL;
     (void)user;
     switch (reason) {
-    case LWS_CALLBACK_HTTP: /* ws_accept lets none of these pass */
+    case LWS_CALLBACK_HTTP: /* not after the checks of ws_accept */
     case LWS_CALLBACK_RAW_ADOPT:
         return -1;
     case LWS_CALLBACK_SERVER_NEW_CLIENT_INSTANTIATED:
-        return conn ? on_adopted(conn, wsi) : -1;
+        if (conn)
+            conn->wsi = wsi;
+        return conn ? 0 : -1;
     case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
         return conn ? 0 : -1;
     case LWS_CALLBACK_ESTABLISHED:
-        return conn ? on_established(conn) : -1;
+        if (!conn || conn->dead)
+            return -1;
+        conn->open = true;
+        conn_flush(conn);
+        return 0;
     default:
         break;
     }
@@ -313,8 +289,9 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
     case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
         return on_peer_close(conn, in, len);
     case LWS_CALLBACK_CLOSED:
-    case LWS_CALLBACK_WSI_DESTROY: /* alone when it never was established */
-        on_lost(conn, wsi);
+    case LWS_CALLBACK_WSI_DESTROY: /* without the former if it was never established */
+        lws_set_opaque_user_data(wsi, NULL);
+        conn_gone(conn);
         return 0;
     default:
         return 0;
@@ -323,13 +300,13 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 
 /* ---- arrivals ---- */
 
-static unsigned taken(void *arg)
+static unsigned open_connections(void *arg)
 {
     const struct ws_server *server = arg;
     return server->conn_count;
 }
 
-/* Each joins the next ping slot, so that the pings of a rush are spread over the whole round. */
+/* Each connection gets the next ping slot, so that the pings of a rush are spread over the whole round. */
 static struct ws_conn *conn_new(struct ws_server *server)
 {
     struct ws_conn *conn = xcalloc(1, sizeof(*conn) + server->opts.conn_user_size);
@@ -344,22 +321,16 @@ static struct ws_conn *conn_new(struct ws_server *server)
     return conn;
 }
 
-static void conn_undo(struct ws_conn *conn)
-{
-    struct ws_server *server = conn->server;
-    server->slots[conn->slot] = conn->next;
-    if (conn->next)
-        conn->next->prev = NULL;
-    server->conn_count--;
-    free(conn);
-}
-
 static unsigned on_handshake(void *arg, int fd, const struct ws_handshake *handshake)
 {
     struct ws_server *server = arg;
     struct ws_conn *conn = conn_new(server);
     if (!server->opts.on_open(server->opts.arg, conn, handshake)) {
-        conn_undo(conn);
+        server->slots[conn->slot] = conn->next;
+        if (conn->next)
+            conn->next->prev = NULL;
+        server->conn_count--;
+        free(conn);
         return 403;
     }
     metrics_add(METRIC_WS_OPENED, 1);
@@ -370,7 +341,7 @@ static unsigned on_handshake(void *arg, int fd, const struct ws_handshake *hands
         .opaque = conn,
     };
     if (!lws_adopt_descriptor_vhost_via_info(&adopt) && !conn->wsi)
-        conn_gone(conn); /* lws has closed the fd and will not tell */
+        conn_gone(conn); /* lws has closed the fd and will not report it */
     return 0;
 }
 
@@ -381,7 +352,7 @@ static void ping(struct ws_conn *conn)
     if (!conn->open || conn->closing || conn->dead)
         return;
     if (conn->silent >= SILENT_PINGS) {
-        log_debug("ws: no sign of life");
+        log_debug("ws peer silent", LOG_NUM("pings", conn->silent));
         conn_kill(conn);
         return;
     }
@@ -390,37 +361,22 @@ static void ping(struct ws_conn *conn)
         write_frame(conn, "t", 1, LWS_WRITE_PING);
 }
 
-static void ping_slot(struct ws_server *server)
-{
-    for (struct ws_conn *conn = server->slots[server->slot_pinged]; conn; conn = conn->next)
-        ping(conn);
-    server->slot_pinged = (server->slot_pinged + 1) % server->slot_count;
-    server->ping_due_ms += server->ping_tick_ms;
-}
-
-/* The moments are kept, not the pauses between them: on a busy loop a round would take several times as
- * long, and who answers would seem silent. After a standstill nobody is pinged twice for it. */
+/* Ticks are due at fixed times, not a fixed time after the last: on a busy loop a round would take several
+ * times as long, and peers that answer would seem silent. After a standstill no peer is pinged twice to
+ * make up for it. */
 static void on_ping(void *arg)
 {
     struct ws_server *server = arg;
     const uint64_t now = loop_now_ms(server->opts.loop);
     if (server->ping_due_ms + server->opts.ping_ms < now)
         server->ping_due_ms = now;
-    for (int i = 0; i < PING_TURN && server->ping_due_ms <= now; i++)
-        ping_slot(server);
+    for (int i = 0; i < PING_TURN && server->ping_due_ms <= now; i++) {
+        for (struct ws_conn *conn = server->slots[server->slot_pinged]; conn; conn = conn->next)
+            ping(conn);
+        server->slot_pinged = (server->slot_pinged + 1) % server->slot_count;
+        server->ping_due_ms += server->ping_tick_ms;
+    }
     loop_timer_set(server->ping, server->ping_due_ms > now ? server->ping_due_ms - now : 1);
-}
-
-static void ping_start(struct ws_server *server)
-{
-    const uint64_t slots = server->opts.ping_ms / PING_TICK_MS;
-    server->slot_count = slots < 1 ? 1 : slots > PING_SLOTS ? PING_SLOTS : (unsigned)slots;
-    if (server->opts.ping_ms == 0)
-        return;
-    ws_set_ping(server, server->opts.ping_ms);
-    server->ping = loop_timer_new(server->opts.loop, on_ping, server);
-    server->ping_due_ms = loop_now_ms(server->opts.loop) + server->ping_tick_ms;
-    loop_timer_set(server->ping, server->ping_tick_ms);
 }
 
 void ws_set_ping(struct ws_server *server, uint64_t ping_ms)
@@ -429,7 +385,7 @@ void ws_set_ping(struct ws_server *server, uint64_t ping_ms)
     server->ping_tick_ms = ping_ms > server->slot_count ? ping_ms / server->slot_count : 1;
 }
 
-/* ---- the caller's side of a connection ---- */
+/* ---- sending ---- */
 
 void *ws_conn_user(struct ws_conn *conn)
 {
@@ -444,13 +400,13 @@ static enum status send_later(struct ws_conn *conn, const char *text, size_t len
         return ST_OK;
     }
     metrics_add(METRIC_WS_DROPPED, 1);
-    free(conn->out); /* so that the good-bye is the next to leave */
+    free(conn->out); /* so that the close frame leaves next */
     conn->out = NULL;
     ws_conn_close(conn, 1013, "too slow");
     return ST_FULL;
 }
 
-/* The whole frame of one message, behind those that are gathered. */
+/* Appends the frame of one message to the batch. */
 static void batch_add(struct ws_server *server, const char *text, size_t len)
 {
     unsigned char *at = server->batch + server->batch_len;
@@ -464,7 +420,7 @@ static void batch_add(struct ws_server *server, const char *text, size_t len)
     server->batch_len = (size_t)(at - server->batch) + len;
 }
 
-/* Nothing of it could be sent: its messages wait. */
+/* Nothing of the batch could be sent: its messages go to the outbox. */
 static enum status batch_later(struct ws_conn *conn, size_t batch_len)
 {
     const unsigned char *at = conn->server->batch, *end = at + batch_len;
@@ -482,8 +438,8 @@ static enum status batch_later(struct ws_conn *conn, size_t batch_len)
     return st;
 }
 
-/* In one system call, past lws. A socket that can be written to takes so little whole; one that does
- * not is beyond help, since half a frame cannot be taken back. */
+/* Sends the batch in one system call, bypassing lws. A writable socket takes so little as a whole; if it does
+ * not, the connection is ended, since half a frame cannot be taken back. */
 static enum status batch_send(struct ws_conn *conn)
 {
     struct ws_server *server = conn->server;
@@ -516,7 +472,7 @@ void ws_uncork(struct ws_conn *conn)
         return;
     server->corked = NULL;
     if (server->batch_len > 0)
-        (void)batch_send(conn); /* whoever is lost is closed; on_close tells */
+        (void)batch_send(conn); /* a lost connection is reported by on_close */
 }
 
 enum status ws_send(struct ws_conn *conn, const char *text, size_t len)
@@ -544,22 +500,6 @@ enum status ws_send(struct ws_conn *conn, const char *text, size_t len)
 
 /* ---- open ---- */
 
-static enum status accept_open(struct ws_server *server)
-{
-    const struct ws_accept_opts opts = {
-        .loop = server->opts.loop,
-        .host = server->host,
-        .port = server->opts.port,
-        .path = server->path,
-        .subprotocol = server->subprotocol,
-        .limit = server->opts.connection_limit,
-        .taken = taken,
-        .on_handshake = on_handshake,
-        .arg = server,
-    };
-    return ws_accept_open(&opts, &server->acceptor);
-}
-
 static void on_teardown(void *arg);
 
 enum status ws_open(const struct ws_opts *opts, struct ws_server **ret_server)
@@ -572,10 +512,30 @@ enum status ws_open(const struct ws_opts *opts, struct ws_server **ret_server)
     server->tx = xcalloc(1, LWS_PRE + WS_SEND_QUEUE_MAX);
     ws_closing_list_init(&server->closings, opts->loop, conn_kill);
     server->teardown_timer = loop_timer_new(opts->loop, on_teardown, server);
-    ping_start(server);
+
+    const uint64_t slots = opts->ping_ms / PING_TICK_MS;
+    server->slot_count = slots < 1 ? 1 : slots > PING_SLOTS ? PING_SLOTS : (unsigned)slots;
+    if (opts->ping_ms > 0) {
+        ws_set_ping(server, opts->ping_ms);
+        server->ping = loop_timer_new(opts->loop, on_ping, server);
+        server->ping_due_ms = loop_now_ms(opts->loop) + server->ping_tick_ms;
+        loop_timer_set(server->ping, server->ping_tick_ms);
+    }
+
+    const struct ws_accept_opts accept_opts = {
+        .loop = opts->loop,
+        .host = server->host,
+        .port = opts->port,
+        .path = server->path,
+        .subprotocol = server->subprotocol,
+        .limit = opts->connection_limit,
+        .open = open_connections,
+        .on_handshake = on_handshake,
+        .arg = server,
+    };
     enum status st = ws_context_open(&server->context, opts->loop, server->subprotocol, on_lws);
     if (st == ST_OK)
-        st = accept_open(server);
+        st = ws_accept_open(&accept_opts, &server->acceptor);
     if (st == ST_OK)
         *ret_server = server;
     else
@@ -600,34 +560,29 @@ void ws_quiesce(struct ws_server *server)
     ws_accept_quiesce(server->acceptor);
 }
 
-static void server_free(struct ws_server *server)
-{
-    loop_cb cb = server->on_closed;
-    void *arg = server->closed_arg;
-    assert(server->conn_count == 0);
-    loop_timer_close(server->teardown_timer);
-    ws_closing_list_clear(&server->closings);
-    loop_timer_close(server->ping);
-    free(server->tx);
-    free(server->subprotocol);
-    free(server->path);
-    free(server->host);
-    free(server);
-    if (cb)
-        cb(arg);
-}
-
-/* Good-byes, then the context, then its handles, then the context again. */
+/* First the closing handshakes, then the context, then its handles, then the context again. */
 static void on_teardown(void *arg)
 {
     struct ws_server *server = arg;
-    bool late = loop_now_ms(server->opts.loop) >= server->teardown_deadline;
+    const bool late = loop_now_ms(server->opts.loop) >= server->teardown_deadline;
     if (server->teardown == TEARDOWN_CLOSING && (server->conn_count == 0 || late)) {
         server->teardown = TEARDOWN_HANDLES;
         ws_accept_close(server->acceptor);
         ws_context_end(&server->context);
     } else if (server->teardown == TEARDOWN_HANDLES && ws_context_is_gone(&server->context)) {
-        server_free(server);
+        loop_cb cb = server->on_closed;
+        void *cb_arg = server->closed_arg;
+        assert(server->conn_count == 0);
+        loop_timer_close(server->teardown_timer);
+        ws_closing_list_clear(&server->closings);
+        loop_timer_close(server->ping);
+        free(server->tx);
+        free(server->subprotocol);
+        free(server->path);
+        free(server->host);
+        free(server);
+        if (cb)
+            cb(cb_arg);
         return;
     }
     loop_timer_set(server->teardown_timer, TEARDOWN_MS);

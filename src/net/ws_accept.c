@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ws_accept: the door of ws: accepts, waits for the whole handshake, hands it on or turns it away.
+ * ws_accept: accepts connections, waits for the whole handshake, hands it to ws or refuses it.
  *
- * Why this way: each gateway worker has a listener of its own (SO_REUSEPORT), so the kernel spreads
- * the arrivals. A handshake is only peeked at: what is good stays in the socket and libwebsockets
- * reads it there. Who is turned away gets an answer, then is read until he hangs up, because
- * closing over unread bytes would reset the connection and destroy the answer.
- * Called by: ws alone. Owns: the listener and the guests' descriptors.
- * Invariants: guests wait at most HANDSHAKE_MS, the turned away linger at most LINGER_MS and are at
- * most LEAVING_MAX; a arrival takes no memory for what he sends.
+ * Why this way: each gateway worker has a listener of its own (SO_REUSEPORT), so that the kernel spreads
+ * the connections. A handshake is only peeked at: a good one stays in the socket, where libwebsockets
+ * reads it. A refused connection gets an answer and is then read until the peer closes it, because
+ * closing a socket with unread bytes resets the connection and may destroy the answer.
+ * Called by: ws alone. Owns: the listener and the descriptors of pending and refused connections.
+ * Invariants: a handshake is pending for at most HANDSHAKE_MS; refused connections linger for at most
+ * LINGER_MS and are at most REFUSED_MAX; what a peer sends takes none of our memory.
  */
 #include "net/ws_accept.h"
 
@@ -24,28 +24,29 @@
 
 #include "base/log.h"
 #include "base/memory.h"
-#include "net/ws_handshake.h"
+#include "net/ws_handshake_internal.h"
 
-#define HANDSHAKE_MS 5000
-#define LINGER_MS    1000
-#define SWEEP_MS     100
-#define LEAVING_MAX  256
-#define ACCEPT_MAX   64 /* in one turn of the loop */
-#define BACKLOG      4096
-#define SOCKET_BUF   32768 /* the kernel doubles it; bounds what one slow reader can cost */
+#define HANDSHAKE_MS   5000
+#define LINGER_MS      1000
+#define SWEEP_MS       100
+#define REFUSED_MAX    256
+#define ACCEPTS_A_TURN 64
+#define BACKLOG        4096
+#define SOCKET_BUF     32768 /* the kernel doubles it; bounds what one slow reader can cost */
 
+/* A connection whose handshake is pending, or that was refused. */
 struct arrival {
     struct ws_accept *acceptor;
     struct arrival *next, *prev;
     struct loop_watch *watch;
     uint64_t deadline;
-    size_t seen; /* bytes of his handshake so far */
-    int fd;
-    bool leaving;
+    size_t seen; /* bytes of the handshake that have arrived */
+    int fd;      /* -1: handed over */
+    bool refused;
     char peer[INET6_ADDRSTRLEN];
 };
 
-/* In the order they came, and so of their deadlines. */
+/* Oldest first, and so sorted by deadline. */
 struct arrival_list {
     struct arrival *head, *tail;
     unsigned count;
@@ -58,15 +59,15 @@ struct ws_accept {
     struct loop_watch *watch;
     struct loop_timer *sweep;
     bool sweeping;
-    struct arrival_list waiting, leaving;
-    struct ws_head head;
+    struct arrival_list pending, refused;
+    struct ws_head head; /* scratch */
 };
 
-/* ---- guests ---- */
+/* ---- arrivals ---- */
 
 static struct arrival_list *list_of(struct arrival *arrival)
 {
-    return arrival->leaving ? &arrival->acceptor->leaving : &arrival->acceptor->waiting;
+    return arrival->refused ? &arrival->acceptor->refused : &arrival->acceptor->pending;
 }
 
 static void arrival_link(struct arrival *arrival)
@@ -96,15 +97,6 @@ static void arrival_free(struct arrival *arrival)
     free(arrival);
 }
 
-static void arrivals_free(const struct arrival_list *list)
-{
-    struct arrival *after;
-    for (struct arrival *at = list->head; at; at = after) {
-        after = at->next;
-        arrival_free(at);
-    }
-}
-
 static void sweep_later(struct ws_accept *acceptor)
 {
     if (acceptor->sweeping)
@@ -125,101 +117,95 @@ static bool arrival_watch(struct arrival *arrival)
     return arrival->watch != NULL;
 }
 
-/* Says so, then reads on until he hangs up. */
-static void turn_away(struct arrival *arrival, unsigned status)
+/* Sends the refusal, then reads until the peer closes. May free the arrival. */
+static void refuse(struct arrival *arrival, unsigned status)
 {
     struct ws_accept *acceptor = arrival->acceptor;
     const char *text = ws_refusal(status);
-    log_debug("ws: turned away", LOG_NUM("status", status), LOG_TEXT("peer", arrival->peer));
+    log_debug("ws handshake refused", LOG_NUM("status", status), LOG_TEXT("peer", arrival->peer));
     arrival_unlink(arrival);
-    arrival->leaving = true;
+    arrival->refused = true;
     arrival->deadline = loop_now_ms(acceptor->opts.loop) + LINGER_MS;
     arrival_link(arrival);
-    int one = 1;
+    const int one = 1;
     setsockopt(arrival->fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
     if (send(arrival->fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ||
-        shutdown(arrival->fd, SHUT_WR) < 0 || acceptor->leaving.count > LEAVING_MAX ||
+        shutdown(arrival->fd, SHUT_WR) < 0 || acceptor->refused.count > REFUSED_MAX ||
         !arrival_watch(arrival))
-        arrival_free(arrival);
-}
-
-static void read_away(struct arrival *arrival)
-{
-    char *scratch = arrival->acceptor->head.text;
-    ssize_t got = recv(arrival->fd, scratch, WS_HEAD_MAX, MSG_DONTWAIT);
-    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
         arrival_free(arrival);
 }
 
 /* ---- handshakes ---- */
 
-static void judge(struct arrival *arrival, size_t len)
+/* The handshake is complete: hands the connection over, or refuses it. */
+static void handshake_complete(struct arrival *arrival, size_t len)
 {
     struct ws_accept *acceptor = arrival->acceptor;
     const struct ws_accept_opts *opts = &acceptor->opts;
     struct ws_handshake handshake;
     unsigned status =
-        ws_head_judge(&acceptor->head, len, opts->path, opts->subprotocol, &handshake);
+        ws_head_check(&acceptor->head, len, opts->path, opts->subprotocol, &handshake);
     if (status == 0 && acceptor->fd < 0)
         status = 503;
     if (status == 0) {
-        int one = 1;
+        const int one = 1;
         if (arrival->seen > 0)
             setsockopt(arrival->fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
         handshake.peer = arrival->peer;
-        loop_watch_close(arrival->watch); /* the next owner watches it himself */
+        loop_watch_close(arrival->watch); /* the next owner watches the fd itself */
         arrival->watch = NULL;
         status = opts->on_handshake(opts->arg, arrival->fd, &handshake);
     }
     if (status) {
-        turn_away(arrival, status);
+        refuse(arrival, status);
         return;
     }
     arrival->fd = -1;
     arrival_free(arrival);
 }
 
-/* The head is not whole: wakes us when there is more than we have seen. */
-static void wait_for_more(struct arrival *arrival, size_t seen)
-{
-    int low_water = (int)seen + 1;
-    bool stuck = seen > 0 && seen == arrival->seen; /* readable, yet nothing new: he hung up */
-    arrival->seen = seen;
-    if (stuck || !arrival_watch(arrival) ||
-        (seen > 0 &&
-         setsockopt(arrival->fd, SOL_SOCKET, SO_RCVLOWAT, &low_water, sizeof(int)) < 0)) {
-        arrival_free(arrival);
-        return;
-    }
-    sweep_later(arrival->acceptor);
-}
-
-static void peek(struct arrival *arrival)
+/* Peeks at what has arrived of the handshake. If it is not complete, the low-water mark lets the socket
+ * become readable only when there is more. */
+static void handshake_peek(struct arrival *arrival)
 {
     struct ws_head *head = &arrival->acceptor->head;
-    ssize_t got = recv(arrival->fd, head->text, WS_HEAD_MAX, MSG_PEEK | MSG_DONTWAIT);
+    const ssize_t got = recv(arrival->fd, head->text, WS_HEAD_MAX, MSG_PEEK | MSG_DONTWAIT);
     if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
         arrival_free(arrival);
         return;
     }
-    size_t seen = got > 0 ? (size_t)got : 0;
-    size_t len = ws_head_len(head->text, seen);
-    if (len > 0)
-        judge(arrival, len);
-    else if (seen == WS_HEAD_MAX)
-        turn_away(arrival, 431);
+    const size_t seen = got > 0 ? (size_t)got : 0;
+    const size_t len = ws_head_len(head->text, seen);
+    if (len > 0) {
+        handshake_complete(arrival, len);
+        return;
+    }
+    if (seen == WS_HEAD_MAX) {
+        refuse(arrival, 431);
+        return;
+    }
+    const int low_water = (int)seen + 1;
+    const bool closed = seen > 0 && seen == arrival->seen; /* readable, yet nothing new */
+    arrival->seen = seen;
+    if (closed || !arrival_watch(arrival) ||
+        (seen > 0 && setsockopt(arrival->fd, SOL_SOCKET, SO_RCVLOWAT, &low_water, sizeof(int)) < 0))
+        arrival_free(arrival);
     else
-        wait_for_more(arrival, seen);
+        sweep_later(arrival->acceptor);
 }
 
 static void on_readable(void *arg, int events)
 {
     struct arrival *arrival = arg;
     (void)events;
-    if (arrival->leaving)
-        read_away(arrival);
-    else
-        peek(arrival);
+    if (!arrival->refused) {
+        handshake_peek(arrival);
+        return;
+    }
+    char *scratch = arrival->acceptor->head.text;
+    const ssize_t got = recv(arrival->fd, scratch, WS_HEAD_MAX, MSG_DONTWAIT);
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+        arrival_free(arrival);
 }
 
 /* ---- accepting ---- */
@@ -230,60 +216,50 @@ union address {
     struct sockaddr any;
 };
 
-static void peer_text(const union address *addr, char *out)
-{
-    const struct in6_addr *v6 = &addr->v6.sin6_addr;
-    if (addr->any.sa_family == AF_INET)
-        inet_ntop(AF_INET, &addr->v4.sin_addr, out, INET6_ADDRSTRLEN);
-    else if (IN6_IS_ADDR_V4MAPPED(v6))
-        inet_ntop(AF_INET, &v6->s6_addr[12], out, INET6_ADDRSTRLEN);
-    else
-        inet_ntop(AF_INET6, v6, out, INET6_ADDRSTRLEN);
-}
-
-static void welcome(struct ws_accept *acceptor, int fd, const union address *addr)
-{
-    const struct ws_accept_opts *opts = &acceptor->opts;
-    struct arrival *arrival = xcalloc(1, sizeof(*arrival));
-    bool full = acceptor->waiting.count + opts->taken(opts->arg) >= opts->limit;
-    arrival->acceptor = acceptor;
-    arrival->fd = fd;
-    arrival->deadline = loop_now_ms(opts->loop) + HANDSHAKE_MS;
-    peer_text(addr, arrival->peer);
-    arrival_link(arrival);
-    if (full) {
-        turn_away(arrival, 503);
-        sweep_later(acceptor);
-    } else {
-        peek(arrival); /* most often it is there already */
-    }
-}
-
-/* False when nobody is waiting, or nobody can be let in now. */
+/* False when no connection waits, or none can be accepted now. */
 static bool accept_one(struct ws_accept *acceptor)
 {
     union address addr = {0};
     socklen_t len = sizeof(addr);
-    int fd = accept4(acceptor->fd, &addr.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd >= 0) {
-        welcome(acceptor, fd, &addr);
-        return true;
+    const int fd = accept4(acceptor->fd, &addr.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        if (errno == ECONNABORTED || errno == EINTR)
+            return true;
+        if (errno != EAGAIN) { /* no descriptors or no memory: tries again when some may be back */
+            log_warn("ws accept failed", LOG_TEXT("error", strerrordesc_np(errno)));
+            loop_watch_set(acceptor->watch, 0);
+            sweep_later(acceptor);
+        }
+        return false;
     }
-    if (errno == ECONNABORTED || errno == EINTR)
-        return true;
-    if (errno != EAGAIN) { /* no descriptors, no memory: look again when some are back */
-        log_warn("ws: cannot accept", LOG_TEXT("error", strerrordesc_np(errno)));
-        loop_watch_set(acceptor->watch, 0);
+    const struct ws_accept_opts *opts = &acceptor->opts;
+    const bool full = acceptor->pending.count + opts->open(opts->arg) >= opts->limit;
+    struct arrival *arrival = xcalloc(1, sizeof(*arrival));
+    arrival->acceptor = acceptor;
+    arrival->fd = fd;
+    arrival->deadline = loop_now_ms(opts->loop) + HANDSHAKE_MS;
+    const struct in6_addr *v6 = &addr.v6.sin6_addr;
+    if (addr.any.sa_family == AF_INET)
+        inet_ntop(AF_INET, &addr.v4.sin_addr, arrival->peer, sizeof(arrival->peer));
+    else if (IN6_IS_ADDR_V4MAPPED(v6))
+        inet_ntop(AF_INET, &v6->s6_addr[12], arrival->peer, sizeof(arrival->peer));
+    else
+        inet_ntop(AF_INET6, v6, arrival->peer, sizeof(arrival->peer));
+    arrival_link(arrival);
+    if (full) {
+        refuse(arrival, 503);
         sweep_later(acceptor);
+    } else {
+        handshake_peek(arrival); /* most often it has arrived already */
     }
-    return false;
+    return true;
 }
 
-static void on_arrival(void *arg, int events)
+static void on_acceptable(void *arg, int events)
 {
     struct ws_accept *acceptor = arg;
     (void)events;
-    for (int i = 0; i < ACCEPT_MAX && acceptor->fd >= 0; i++)
+    for (int i = 0; i < ACCEPTS_A_TURN && acceptor->fd >= 0; i++)
         if (!accept_one(acceptor))
             return;
 }
@@ -296,70 +272,51 @@ static void on_sweep(void *arg)
     uint64_t now = loop_now_ms(acceptor->opts.loop);
     acceptor->sweeping = false;
     struct arrival *after;
-    for (struct arrival *at = acceptor->leaving.head; at && at->deadline <= now; at = after) {
+    for (struct arrival *at = acceptor->refused.head; at && at->deadline <= now; at = after) {
         after = at->next;
         arrival_free(at);
     }
-    for (struct arrival *at = acceptor->waiting.head; at && at->deadline <= now; at = after) {
+    for (struct arrival *at = acceptor->pending.head; at && at->deadline <= now; at = after) {
         after = at->next;
-        turn_away(at, 408);
+        refuse(at, 408);
     }
     if (acceptor->watch)
         loop_watch_set(acceptor->watch, LOOP_READ);
-    if (acceptor->leaving.head || acceptor->waiting.head)
+    if (acceptor->refused.head || acceptor->pending.head)
         sweep_later(acceptor);
 }
 
 /* ---- open, close ---- */
 
-/* What is set on the listener holds for every socket it accepts. */
-static void listener_tune(int fd)
-{
-    int one = 1, size = SOCKET_BUF;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
-    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-}
-
-static int listener_on(const struct addrinfo *at)
-{
-    int fd = socket(at->ai_family, at->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -1;
-    listener_tune(fd);
-    if (bind(fd, at->ai_addr, at->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
-        return fd;
-    int error = errno;
-    close(fd);
-    errno = error;
-    return -1;
-}
-
+/* A listening socket; -1 (logged) when there can be none. Resolves the host blocking: once, before anything
+ * is served. */
 static int listener_open(const char *host, uint16_t port)
 {
     static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    const int one = 1, size = SOCKET_BUF;
     struct addrinfo *found = NULL;
     char text[8];
     snprintf(text, sizeof(text), "%u", port);
-    int rc = getaddrinfo(host, text, &hints, &found); /* once, before anything is served */
-    int fd = rc == 0 ? listener_on(found) : -1;
-    if (fd < 0)
-        log_error("ws: cannot listen", LOG_TEXT("host", host), LOG_NUM("port", port),
+    const int rc = getaddrinfo(host, text, &hints, &found);
+    int fd = rc ? -1 : socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0) {
+        /* What is set here holds for every accepted socket. */
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    }
+    if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0) {
+        log_error("ws listen failed", LOG_TEXT("host", host), LOG_NUM("port", port),
                   LOG_TEXT("error", rc ? gai_strerror(rc) : strerrordesc_np(errno)));
+        if (fd >= 0)
+            close(fd);
+        fd = -1;
+    }
     if (found)
         freeaddrinfo(found);
     return fd;
-}
-
-static uint16_t port_of(int fd)
-{
-    union address addr = {0};
-    socklen_t len = sizeof(addr);
-    if (getsockname(fd, &addr.any, &len) < 0)
-        return 0;
-    return ntohs(addr.any.sa_family == AF_INET6 ? addr.v6.sin6_port : addr.v4.sin_port);
 }
 
 enum status ws_accept_open(const struct ws_accept_opts *opts, struct ws_accept **ret_lobby)
@@ -370,9 +327,13 @@ enum status ws_accept_open(const struct ws_accept_opts *opts, struct ws_accept *
     struct ws_accept *acceptor = xcalloc(1, sizeof(*acceptor));
     acceptor->opts = *opts;
     acceptor->fd = fd;
-    acceptor->port = port_of(fd);
+    union address addr = {0};
+    socklen_t len = sizeof(addr);
+    if (getsockname(fd, &addr.any, &len) == 0)
+        acceptor->port =
+            ntohs(addr.any.sa_family == AF_INET6 ? addr.v6.sin6_port : addr.v4.sin_port);
     acceptor->sweep = loop_timer_new(opts->loop, on_sweep, acceptor);
-    acceptor->watch = loop_watch_new(opts->loop, fd, on_arrival, acceptor);
+    acceptor->watch = loop_watch_new(opts->loop, fd, on_acceptable, acceptor);
     if (!acceptor->watch) {
         ws_accept_close(acceptor);
         return ST_UNAVAILABLE;
@@ -400,15 +361,15 @@ void ws_accept_quiesce(struct ws_accept *acceptor)
 {
     if (acceptor->fd < 0)
         return;
-    /* Closing a listener resets who is still in its queue: let them in first, to be told. */
+    /* Closing the listener resets the connections in its queue: they are accepted first and get 503. */
     acceptor->opts.limit = 0;
     for (int i = 0; i < BACKLOG && accept_one(acceptor); i++)
         continue;
     listener_close(acceptor);
     struct arrival *after;
-    for (struct arrival *at = acceptor->waiting.head; at; at = after) {
+    for (struct arrival *at = acceptor->pending.head; at; at = after) {
         after = at->next;
-        turn_away(at, 503);
+        refuse(at, 503);
     }
     sweep_later(acceptor);
 }
@@ -418,8 +379,10 @@ void ws_accept_close(struct ws_accept *acceptor)
     if (!acceptor)
         return;
     listener_close(acceptor);
-    arrivals_free(&acceptor->waiting);
-    arrivals_free(&acceptor->leaving);
+    while (acceptor->pending.head)
+        arrival_free(acceptor->pending.head);
+    while (acceptor->refused.head)
+        arrival_free(acceptor->refused.head);
     loop_timer_close(acceptor->sweep);
     free(acceptor);
 }

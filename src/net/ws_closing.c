@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ws_bye: the end of connections: for each its close frame, and a deadline for the other end's answer.
+ * ws_closing: the closing handshake: for each closing connection its close frame, and a deadline for the
+ * peer's answer.
  *
- * Why this way: all linger as long, so a list in the order they began is one in the order of deadlines,
- * and one timer that looks now and then at its head serves a whole pod that says good-bye at once. Only
- * who is closing has one: an open connection pays a pointer. Called by: ws alone. Owns: the good-byes' list
- * and its timer. Invariants: the timer runs only while anybody lingers.
+ * Why this way: all wait equally long, so a list in the order in which they began is sorted by deadline,
+ * and one timer that checks its head now and then is enough for a pod that closes all its connections at
+ * once. Only a closing connection has one of these: an open connection costs a pointer.
+ * Called by: ws alone. Owns: the list and its timer. Invariant: the timer runs only while the list has
+ * entries.
  */
 #include "net/ws_closing.h"
 
@@ -26,22 +28,10 @@ static void unlist(struct ws_closing_list *closings, struct ws_closing *closing)
     *(closing->next ? &closing->next->prev : &closings->tail) = closing->prev;
 }
 
-static void list(struct ws_closing_list *closings, struct ws_closing *closing)
-{
-    closing->listed = true;
-    closing->prev = closings->tail;
-    *(closings->tail ? &closings->tail->next : &closings->head) = closing;
-    closings->tail = closing;
-    if (closings->sweeping)
-        return;
-    closings->sweeping = true;
-    loop_timer_set(closings->sweep, SWEEP_MS);
-}
-
 static void on_sweep(void *arg)
 {
     struct ws_closing_list *closings = arg;
-    uint64_t now = loop_now_ms(closings->loop);
+    const uint64_t now = loop_now_ms(closings->loop);
     struct ws_closing *closing;
     while ((closing = closings->head) && closing->deadline <= now) {
         unlist(closings, closing);
@@ -56,7 +46,7 @@ struct ws_closing *ws_closing_new(struct ws_closing_list *closings, struct ws_co
                                   uint16_t code, const char *reason)
 {
     struct ws_closing *closing = xcalloc(1, sizeof(*closing));
-    size_t len = reason ? strnlen(reason, WS_CLOSING_REASON_MAX) : 0;
+    const size_t len = reason ? strnlen(reason, WS_CLOSING_REASON_MAX) : 0;
     closing->conn = conn;
     closing->deadline = loop_now_ms(closings->loop) + LINGER_MS;
     closing->frame[0] = 0x88; /* FIN, close */
@@ -66,7 +56,15 @@ struct ws_closing *ws_closing_new(struct ws_closing_list *closings, struct ws_co
     if (len > 0)
         memcpy(closing->frame + 4, reason, len);
     closing->len = (unsigned char)(4 + len);
-    list(closings, closing);
+
+    closing->listed = true;
+    closing->prev = closings->tail;
+    *(closings->tail ? &closings->tail->next : &closings->head) = closing;
+    closings->tail = closing;
+    if (!closings->sweeping) {
+        closings->sweeping = true;
+        loop_timer_set(closings->sweep, SWEEP_MS);
+    }
     return closing;
 }
 

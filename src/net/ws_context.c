@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ws_context: libwebsockets on one loop; with ws the only includer of it.
+ * ws_context: starts and ends libwebsockets (lws) on one loop; with ws the only includer of it.
  *
- * Why this way: what libwebsockets 4.1.6 needs to start and to end (and later versions bear) is much, and
- * has nothing to do with sockets:
- * - its validity timers are one sorted list, so the retry policy is all zero and pings are ws' own;
+ * Why this way: what lws 4.1.6 needs to start and to end (later versions accept it) is much, and has
+ * nothing to do with connections:
+ * - its validity timers are one sorted list, so the retry policy is all zero and ws sends the pings;
  * - fd_limit_per_thread below the open-file limit makes every lookup a linear search; an open-file
  *   limit above ten million is taken for 2,560;
  * - on a foreign loop a context is destroyed by two calls, the second when its handles are closed.
- * Called by: ws alone. Owns: the lws context. Invariants: its log goes through ours, from the first line on.
+ * Called by: ws alone. Owns: the lws context. Invariant: its log goes through ours from the first line.
  */
 #include "net/ws_context.h"
 
@@ -20,7 +20,7 @@
 #include <uv.h>
 
 #include "base/log.h"
-#include "net/ws_handshake.h"
+#include "net/ws_handshake_internal.h"
 
 #define OPEN_FILES (1 << 20)
 
@@ -34,9 +34,9 @@ static void on_lws_log(int level, const char *line)
     memcpy(text, line, len);
     text[len] = '\0';
     if (level == LLL_ERR)
-        log_error("libwebsockets", LOG_TEXT("text", text));
+        log_error("libwebsockets error", LOG_TEXT("text", text));
     else
-        log_warn("libwebsockets", LOG_TEXT("text", text));
+        log_warn("libwebsockets warning", LOG_TEXT("text", text));
 }
 
 static void log_route(void)
@@ -46,14 +46,14 @@ static void log_route(void)
 
 /* ---- its start ---- */
 
-/* lws has a table for each possible descriptor, and gives up on a limit it finds absurd. */
+/* lws has a table entry for each possible descriptor, and fails on a limit it considers absurd. */
 static unsigned open_file_limit(void)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > OPEN_FILES) {
         limit.rlim_cur = OPEN_FILES;
         if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
-            log_info("ws: open-file limit lowered", LOG_NUM("limit", OPEN_FILES));
+            log_info("ws open-file limit lowered", LOG_NUM("limit", OPEN_FILES));
     }
     return (unsigned)sysconf(_SC_OPEN_MAX);
 }
@@ -68,7 +68,7 @@ enum status ws_context_open(struct ws_context *context, struct loop *loop, const
     context->protocols[0] = (struct lws_protocols){
         .name = subprotocol,
         .callback = callback,
-        .rx_buffer_size = 128, /* lives in each connection */
+        .rx_buffer_size = 128, /* allocated for each connection */
         .tx_packet_size = 4096,
     };
     struct lws_context_creation_info info = {
@@ -89,7 +89,7 @@ enum status ws_context_open(struct ws_context *context, struct loop *loop, const
         context->vhost = lws_create_vhost(context->lws, &info);
     if (context->vhost)
         return ST_OK;
-    log_error("ws: libwebsockets does not start");
+    log_error("ws server start failed");
     return ST_INTERNAL;
 }
 
@@ -101,14 +101,6 @@ static void count_closing(uv_handle_t *handle, void *arg)
     *count += uv_is_closing(handle) != 0;
 }
 
-/* Any handle of the loop that is on its way out may be one of lws'. */
-static bool handles_closing(const struct ws_context *context)
-{
-    unsigned count = 0;
-    uv_walk(loop_uv(context->loop), count_closing, &count);
-    return count > 0;
-}
-
 void ws_context_end(struct ws_context *context)
 {
     if (context->lws)
@@ -117,7 +109,9 @@ void ws_context_end(struct ws_context *context)
 
 bool ws_context_is_gone(struct ws_context *context)
 {
-    if (handles_closing(context))
+    unsigned closing = 0; /* handles of the loop: any of them may belong to lws */
+    uv_walk(loop_uv(context->loop), count_closing, &closing);
+    if (closing > 0)
         return false;
     ws_context_end(context); /* the second call */
     return true;

@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ws_handshake: judges the HTTP head of a WebSocket handshake, before libwebsockets sees any of it.
+ * ws_handshake: checks the HTTP head of a WebSocket handshake before libwebsockets sees any of it.
  *
- * Why this way: libwebsockets 4.1.6 drops what it does not like without an answer, and a handshake
- * with an Upgrade it does not know makes it use freed memory. So only handshakes that are strictly
- * right, and within its limits, are handed to it; everything else gets a clear status from here.
+ * Why this way: libwebsockets 4.1.6 drops what it does not accept without an answer, and an Upgrade that it
+ * does not know makes it use freed memory. So only handshakes that are strictly correct, and within its
+ * limits, are handed to it; everything else gets a clear status from here.
  * Called by: ws_accept. Pure: owns nothing.
  */
-#include "net/ws_handshake.h"
+#include "net/ws_handshake_internal.h"
 
+#include <stdbool.h>
 #include <string.h>
 #include <strings.h>
 
+#include "net/http_text.h"
+
 #define TARGET_MAX 1024
-#define LIST_MAX   120 /* Connection and Sec-WebSocket-Protocol: libwebsockets copies them to 128 */
-#define KEY_LEN    24
+/* Of Connection and Sec-WebSocket-Protocol, bytes: libwebsockets copies them to 128. */
+#define LIST_MAX 120
+#define KEY_LEN  24
 
 size_t ws_head_len(const char *data, size_t len)
 {
@@ -22,20 +26,14 @@ size_t ws_head_len(const char *data, size_t len)
     return end ? (size_t)(end - data) + 4 : 0;
 }
 
-/* ---- cutting up ---- */
-
-static bool is_token_char(unsigned char c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c));
-}
+/* ---- parsing ---- */
 
 static bool is_value_char(unsigned char c)
 {
     return c == '\t' || (c >= 0x20 && c != 0x7f);
 }
 
-/* Ends the line at its CRLF; NULL when a byte that must not be there comes first. */
+/* Ends the line at its CRLF and returns the next; NULL when a byte that may not be in a value comes first. */
 static char *line_end(char *line)
 {
     while (is_value_char((unsigned char)*line))
@@ -48,13 +46,12 @@ static char *line_end(char *line)
 
 static bool field_add(struct ws_head *head, char *line)
 {
-    char *name_end = line;
-    while (is_token_char((unsigned char)*name_end))
-        name_end++;
-    if (name_end == line || *name_end != ':' || head->field_count == WS_FIELDS_MAX)
+    char *colon = strchr(line, ':');
+    if (!colon || !http_is_token(line, (size_t)(colon - line)) ||
+        head->field_count == WS_FIELDS_MAX)
         return false;
-    *name_end = '\0';
-    char *value = name_end + 1;
+    *colon = '\0';
+    char *value = colon + 1;
     value += strspn(value, " \t");
     size_t len = strlen(value);
     while (len > 0 && (value[len - 1] == ' ' || value[len - 1] == '\t'))
@@ -64,8 +61,8 @@ static bool field_add(struct ws_head *head, char *line)
     return true;
 }
 
-/* Request line and fields; false on anything that is not exactly HTTP. */
-static bool head_cut(struct ws_head *head, size_t len, char **ret_line)
+/* Splits text[0..len) into the request line and fields; false on anything that is not exactly HTTP. */
+static bool head_parse(struct ws_head *head, size_t len, char **ret_line)
 {
     head->text[len] = '\0';
     head->field_count = head->joined_len = 0;
@@ -101,7 +98,7 @@ static const char *field(const struct ws_head *head, const char *name)
     return "";
 }
 
-/* All of that name in one text. There is room: together they are shorter than the head. */
+/* All of that name in one text. It fits: together they are shorter than the head. */
 static const char *field_joined(struct ws_head *head, const char *name, const char *separator)
 {
     if (field_count(head, name) < 2)
@@ -133,9 +130,9 @@ static bool list_has(const char *list, const char *word, bool same_case)
     return false;
 }
 
-/* ---- judging ---- */
+/* ---- checking ---- */
 
-static unsigned judge_line(char *line, const char *path)
+static unsigned check_line(char *line, const char *path)
 {
     char *target = strchr(line, ' ');
     char *version = target ? strchr(target + 1, ' ') : NULL;
@@ -151,7 +148,7 @@ static unsigned judge_line(char *line, const char *path)
     return strlen(target) > TARGET_MAX ? 414 : 0;
 }
 
-/* What two readers could understand differently is refused. */
+/* Could two servers in a row read this handshake differently? */
 static bool is_ambiguous(const struct ws_head *head)
 {
     static const char *const once[] = {"Host",
@@ -169,6 +166,7 @@ static bool is_ambiguous(const struct ws_head *head)
            (length[0] && strcmp(length, "0") != 0);
 }
 
+/* 16 bytes in base64. */
 static bool is_key(const char *key)
 {
     static const char alphabet[] =
@@ -177,7 +175,7 @@ static bool is_key(const char *key)
            strcmp(key + KEY_LEN - 2, "==") == 0;
 }
 
-static unsigned judge_fields(const struct ws_head *head, const char *subprotocol)
+static unsigned check_fields(const struct ws_head *head, const char *subprotocol)
 {
     const char *protocols = field(head, "Sec-WebSocket-Protocol");
     const char *connection = field(head, "Connection");
@@ -194,17 +192,17 @@ static unsigned judge_fields(const struct ws_head *head, const char *subprotocol
     return 0;
 }
 
-unsigned ws_head_judge(struct ws_head *head, size_t len, const char *path, const char *subprotocol,
+unsigned ws_head_check(struct ws_head *head, size_t len, const char *path, const char *subprotocol,
                        struct ws_handshake *ret_handshake)
 {
     char *line;
     if (len > WS_HEAD_MAX)
         return 431;
-    if (!head_cut(head, len, &line))
+    if (!head_parse(head, len, &line))
         return 400;
-    unsigned status = judge_line(line, path);
+    unsigned status = check_line(line, path);
     if (status == 0)
-        status = judge_fields(head, subprotocol);
+        status = check_fields(head, subprotocol);
     if (status)
         return status;
     *ret_handshake = (struct ws_handshake){
@@ -219,7 +217,7 @@ unsigned ws_head_judge(struct ws_head *head, size_t len, const char *path, const
 
 /* ---- refusing ---- */
 
-/* Every answer has the same small body: the problem document and ends with the connection. */
+/* A small problem document; the response ends with the connection. */
 #define REFUSAL(code, title, extra)                                                                \
     {                                                                                              \
         code, "HTTP/1.1 " #code " " title "\r\n" extra                                             \

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ws_outbox: messages that wait for a slow socket: one piece of memory, each message its length and its
- * bytes. Nearly every socket has none, and then it costs a pointer. Called by: ws alone. Pure.
+ * ws_outbox: messages waiting for a slow socket.
+ *
+ * Why this way: one block of memory, each message as its length and its bytes. Nearly every socket has
+ * none; then it costs a pointer.
+ * Called by: ws alone. Pure. Owns: its block.
  */
 #include "net/ws_outbox.h"
 
@@ -10,14 +13,14 @@
 
 #include "base/memory.h"
 
-#define FIRST 512
+#define FIRST_CAP 512
 
 struct ws_outbox {
     size_t head, len, cap;
     char data[];
 };
 
-/* Room for `need` bytes in all; what waits begins at 0 then. */
+/* Makes space for `need` bytes in all; the `used` ones are moved to the start. */
 static struct ws_outbox *outbox_fit(struct ws_outbox *out, size_t used, size_t need)
 {
     if (out && out->head > 0) {
@@ -27,7 +30,7 @@ static struct ws_outbox *outbox_fit(struct ws_outbox *out, size_t used, size_t n
     }
     if (out && need <= out->cap)
         return out;
-    size_t cap = out ? out->cap * 2 : FIRST;
+    size_t cap = out ? out->cap * 2 : FIRST_CAP;
     cap = cap > need ? cap : need;
     out = xrealloc(out, sizeof(*out) + cap);
     out->cap = cap;

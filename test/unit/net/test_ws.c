@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* ws: handshakes, messages, bounds, pings and ends, seen by a raw client in this process. */
+/* ws: handshakes, messages, bounds, pings and closing, seen by a raw client in this process. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 #include "base/log.h"
 #include "net/loop.h"
 #include "net/ws.h"
-#include "net/ws_handshake.h"
+#include "net/ws_handshake_internal.h"
 
 /* ---- the server under test ---- */
 
@@ -35,7 +35,7 @@ struct world {
     char texts[5][256];
     const char *greet; /* sent from inside on_open */
     uint16_t close_on_message;
-    int turn_ms; /* how busy this process is besides, in each turn */
+    int turn_ms; /* how long each turn is made to take */
 };
 
 struct user {
@@ -229,7 +229,7 @@ static void client_drop(struct client *c, size_t len)
     c->len -= len;
 }
 
-/* The HTTP answer's status, its head taken away; 0 when none came. */
+/* The status of the HTTP answer, whose head is removed; 0 when none came. */
 static int client_status(struct client *c)
 {
     for (uint64_t end = now_ms() + 10000; now_ms() < end;) {
@@ -317,7 +317,7 @@ static struct frame *client_any(struct client *c)
     return &frame;
 }
 
-/* The next that is not one of the server's pings. */
+/* The next frame that is not a ping of the server's. */
 static struct frame *client_next(struct client *c)
 {
     struct frame *frame = client_any(c);
@@ -333,7 +333,7 @@ static void expect_text(struct client *c, const char *text)
     assert_string_equal(frame->data, text);
 }
 
-/* A close frame with that code; then, once answered, the end of the stream. */
+/* Expects a close frame with that code; then, once it is answered, the end of the stream. */
 static void expect_close(struct client *c, unsigned code)
 {
     struct frame *frame;
@@ -476,7 +476,7 @@ static void test_long_head(void **state)
     client_write(c, long_head, sizeof(long_head));
     assert_int_equal(client_status(c), 431);
     client_free(c);
-    /* nearly as long as it may be, all in one header */
+    /* nearly the longest allowed, all in one header */
     c = client_new(&w, 0);
     int len = snprintf(long_head, sizeof(long_head),
                        "GET /ws HTTP/1.1\r\n" HEAD UPGRADE PROTOCOL "Cookie: %07800d\r\n\r\n", 0);
@@ -493,7 +493,7 @@ static void test_limit(void **state)
     world_open_with(&w, 2, 25000);
     struct client *a = client_open(&w), *b = client_open(&w);
     struct client *c = client_new(&w, 0);
-    assert_int_equal(client_status(c), 503); /* before he said anything */
+    assert_int_equal(client_status(c), 503); /* before the client has sent anything */
     client_write(c, GOOD, strlen(GOOD));
     client_free(c);
     client_free(a);
@@ -510,18 +510,18 @@ static void test_left_early(void **state)
     (void)state;
     struct world w;
     world_open(&w);
-    client_free(client_new(&w, 0)); /* says nothing */
+    client_free(client_new(&w, 0)); /* sends nothing */
     struct client *c = client_new(&w, 0);
-    client_write(c, GOOD, 30); /* says half */
+    client_write(c, GOOD, 30); /* sends a part */
     turn_for(&w, 5);
     client_free(c);
     c = client_new(&w, 0);
-    client_write(c, GOOD, strlen(GOOD)); /* says all, and is gone before we look */
+    client_write(c, GOOD, strlen(GOOD)); /* sends everything, and is gone before the server reads */
     client_free(c);
     turn_for(&w, 50);
     assert_int_equal(w.opened, w.gone);
     assert_int_equal(ws_connections(w.ws), 0);
-    c = client_new(&w, 0); /* still in the lobby at the end */
+    c = client_new(&w, 0); /* its handshake is pending when the server closes */
     turn_for(&w, 5);
     world_close(&w);
     client_free(c);
@@ -551,7 +551,7 @@ static void test_messages(void **state)
     assert_int_equal(w.last_len, WS_MESSAGE_MAX);
     assert_memory_equal(w.last, big, WS_MESSAGE_MAX);
     assert_int_equal(ws_send(w.conn, "one", 3), ST_OK);
-    assert_int_equal(ws_send(w.conn, big, 9000), ST_OK); /* more than lws writes at once */
+    assert_int_equal(ws_send(w.conn, big, 9000), ST_OK); /* more than lws writes in one call */
     assert_int_equal(ws_send(w.conn, "three", 5), ST_OK);
     assert_int_equal(ws_send(w.conn, big, sizeof(big)), ST_TOO_LARGE);
     expect_text(c, "one");
@@ -570,9 +570,9 @@ static void test_fragments(void **state)
     world_open(&w);
     struct client *c = client_open(&w);
     client_frame(c, 0x01, "one ", 4);
-    client_frame(c, 0x89, "ping", 4); /* may come between */
+    client_frame(c, 0x89, "ping", 4); /* may come between fragments */
     client_frame(c, 0x00, "", 0);
-    client_frame(c, 0x00, "two \xc3", 5); /* even within a character */
+    client_frame(c, 0x00, "two \xc3", 5); /* a fragment may end within a character */
     client_frame(c, 0x80, "\xa4", 1);
     assert_true(turn_until(&w, &w.messages, 1));
     assert_string_equal(w.last, "one two ä");
@@ -587,7 +587,7 @@ static void test_fragments(void **state)
     world_close(&w);
 }
 
-/* Each of these ends the socket with that code. */
+/* Each of these closes the connection with that code. */
 static void test_bad_messages(void **state)
 {
     (void)state;
@@ -622,7 +622,7 @@ static void test_bad_messages(void **state)
     world_close(&w);
 }
 
-/* Frames that are no frames: lws closes, however; we must survive and say on_close once. */
+/* Malformed frames: lws closes in its own ways; we must survive, and on_close must run once. */
 static void test_bad_frames(void **state)
 {
     (void)state;
@@ -631,8 +631,8 @@ static void test_bad_frames(void **state)
         "\xf1\x80\x01\x02\x03\x04", /* reserved bits */
         "\x09\x80\x01\x02\x03\x04", /* a control frame in fragments */
         "\x89\xfe\x01\x02\x03\x04", /* a long control frame */
-        "\x80\x80\x01\x02\x03\x04", /* the end of nothing */
-        "\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", /* endless */
+        "\x80\x80\x01\x02\x03\x04", /* the end of a message that never began */
+        "\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", /* a length near 2^64 */
     };
     struct world w;
     world_open(&w);
@@ -680,7 +680,7 @@ static void test_slow_reader(void **state)
     assert_in_range(sent, 16, 300); /* bounded: the kernel's 64 + 4 KiB or so and our 16 KiB */
     assert_int_equal(ws_send(w.conn, "x", 1), ST_UNAVAILABLE);
     assert_int_equal(w.gone, 0);
-    /* he wakes up in time: all whole frames, then the reason */
+    /* the reader continues in time: whole frames only, then the close frame */
     expect_close(c, 1013);
     client_free(c);
     assert_true(turn_until(&w, &w.gone, 1));
@@ -699,13 +699,14 @@ static void test_stuck_reader(void **state)
     flood(&w, &st);
     assert_int_equal(st, ST_FULL);
     uint64_t began = now_ms();
-    assert_true(turn_until(&w, &w.gone, 1)); /* he never reads: he is dropped all the same */
+    assert_true(
+        turn_until(&w, &w.gone, 1)); /* the reader never reads: it is dropped all the same */
     assert_in_range(now_ms() - began, 2500, 9000);
     client_free(c);
     world_close(&w);
 }
 
-/* A socket that is slow for a moment loses nothing and mixes nothing up. */
+/* A socket that is slow for a moment loses no message and keeps their order. */
 static void test_queue_in_order(void **state)
 {
     (void)state;
@@ -721,7 +722,7 @@ static void test_queue_in_order(void **state)
             snprintf(text, sizeof(text), "%0500u", next++);
             assert_int_equal(ws_send(w.conn, text, strlen(text)), ST_OK);
             if (i % 4 == 0)
-                client_frame(c, 0x89, "p", 1); /* pongs come in between */
+                client_frame(c, 0x89, "p", 1); /* pongs come between messages */
         }
         while (got < next) {
             struct frame *frame = client_next(c);
@@ -763,7 +764,7 @@ static void test_pings(void **state)
     world_close(&w);
 }
 
-/* Each turn takes as long as four moments of a round. */
+/* Each turn takes as long as four ticks of a round. */
 static void test_pings_keep_their_pace(void **state)
 {
     (void)state;
@@ -775,12 +776,13 @@ static void test_pings_keep_their_pace(void **state)
     w.turn_ms = 40;
     for (int i = 0; i < 3; i++)
         (void)ping_answered(c);
-    assert_in_range(now_ms() - began, 1200, 3000); /* 1500; were pauses kept: 7500 */
+    assert_in_range(now_ms() - began, 1200,
+                    3000); /* 1500 ms; 7500 if ticks waited for each other */
     client_free(c);
     world_close(&w);
 }
 
-/* ---- ends ---- */
+/* ---- closing ---- */
 
 static void test_close_from_us(void **state)
 {
@@ -821,7 +823,7 @@ static void test_close_from_client(void **state)
     world_close(&w);
 }
 
-static void test_last_words(void **state)
+static void test_message_then_close(void **state)
 {
     (void)state;
     struct world w;
@@ -848,7 +850,7 @@ static void test_server_closes(void **state)
     ws_close(w.ws, on_closed, &w);
     for (int i = 0; i < 19; i++)
         expect_close(clients[i], 1001);
-    /* One does not answer: the server gives it a second, which a busy machine may need for the others. */
+    /* One client does not answer: the server waits a second, which a busy machine may need for the others. */
     assert_true(!w.closed || now_ms() - began >= 1000);
     assert_true(turn_until(&w, &w.gone, 20));
     loop_stop(w.loop);
@@ -867,7 +869,7 @@ static void test_quiesce(void **state)
     struct client *c = client_open(&w), *waiting = client_new(&w, 0), *late = client_new(&w, 0);
     turn_for(&w, 5);
     client_write(late, GOOD, strlen(GOOD));
-    struct client *queued = client_new(&w, 0); /* the kernel has it, we do not yet */
+    struct client *queued = client_new(&w, 0); /* in the kernel's queue, not accepted yet */
     ws_quiesce(w.ws);
     assert_int_equal(client_status(waiting), 503);
     assert_int_equal(client_status(late), 503);
@@ -930,8 +932,9 @@ static void test_cork(void **state)
     assert_int_equal(ws_send(conn, "one", 3), ST_OK);
     assert_int_equal(ws_send(conn, "", 0), ST_OK);
     assert_int_equal(ws_send(beside, "at once", 7), ST_OK);
-    assert_int_equal(ws_send(conn, large, sizeof(large) - 1), ST_OK); /* does not fit behind them */
-    assert_int_equal(ws_send(conn, larger, sizeof(larger) - 1), ST_OK); /* into no batch at all */
+    assert_int_equal(ws_send(conn, large, sizeof(large) - 1),
+                     ST_OK); /* does not fit into their batch */
+    assert_int_equal(ws_send(conn, larger, sizeof(larger) - 1), ST_OK); /* fits into no batch */
     assert_int_equal(ws_send(conn, "five", 4), ST_OK);
     ws_uncork(conn);
     expect_text(other, "at once");
@@ -942,7 +945,7 @@ static void test_cork(void **state)
     expect_text(c, "five");
     ws_cork(conn);
     assert_int_equal(ws_send(conn, "last", 4), ST_OK);
-    ws_conn_close(conn, 1000, NULL); /* behind what was gathered */
+    ws_conn_close(conn, 1000, NULL); /* after what was gathered */
     assert_int_equal(ws_send(conn, "too late", 8), ST_UNAVAILABLE);
     ws_uncork(conn);
     expect_text(c, "last");
@@ -966,7 +969,7 @@ static void *thread_run(void *arg)
     struct world w;
     world_open_on(&w, thread->port);
     for (int i = 0; i < 20; i++) {
-        /* the kernel gives each arrival to one of the listeners */
+        /* the kernel gives each connection to one of the listeners */
         struct client *c = client_new(&w, 0);
         client_write(c, GOOD, strlen(GOOD));
         turn_for(&w, 2);
@@ -977,13 +980,13 @@ static void *thread_run(void *arg)
     return NULL;
 }
 
-/* As gateway workers do: one server a thread, all on one port. */
+/* As gateway workers do: one server per thread, all on one port. */
 static void test_threads(void **state)
 {
     (void)state;
     struct world w;
     struct thread threads[3];
-    world_open(&w); /* finds the port and holds it; its kernel queue may get some of the clients */
+    world_open(&w); /* finds the port and keeps it; some clients may land in its kernel queue */
     for (int i = 0; i < 3; i++) {
         threads[i].port = ws_port(w.ws);
         pthread_create(&threads[i].id, NULL, thread_run, &threads[i]);
@@ -1016,7 +1019,7 @@ int main(void)
         cmocka_unit_test(test_pings_keep_their_pace),
         cmocka_unit_test(test_close_from_us),
         cmocka_unit_test(test_close_from_client),
-        cmocka_unit_test(test_last_words),
+        cmocka_unit_test(test_message_then_close),
         cmocka_unit_test(test_server_closes),
         cmocka_unit_test(test_quiesce),
         cmocka_unit_test(test_port_taken),
