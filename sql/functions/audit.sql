@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
 --
--- audit
+-- audit: the record of who changed what. Functions that change something add their entry themselves.
 
--- Something was done that PostgreSQL does not keep otherwise. noted
+-- An entry about something that happened outside of PostgreSQL. noted
 CREATE OR REPLACE FUNCTION audit_note(p_event text, p_who text, p_verb text, p_after jsonb)
 RETURNS TABLE (outcome text, body json) LANGUAGE sql AS $$
     INSERT INTO audit (event_id, who, verb, after) VALUES (p_event, p_who, p_verb, p_after)

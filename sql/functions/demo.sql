@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
 --
--- demo
+-- demo: the event that `make run` opens: 1,000 seats, guests welcome.
 
--- Makes event `demo`, or lets it have these settings if it is there; opens it again if it was
--- closed. Can be called any number of times. created | updated | unchanged
+-- Makes event `demo`, or gives it these settings if it is there, and opens it again if it was closed.
+-- May be called any number of times. created | updated | unchanged
 CREATE OR REPLACE FUNCTION demo_event(threshold integer DEFAULT 1000, interval_ms integer DEFAULT 10000)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 DECLARE
@@ -12,7 +12,7 @@ DECLARE
     v_event events;
     v_outcome text;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended('demo', 4));
+    PERFORM pg_advisory_xact_lock(lock_key_demo());
     INSERT INTO events (id, owner, title, artist, venue, settings, status)
     VALUES ('demo', 'demo', 'One Night Only', 'The Waiting Line', 'Tiketi Hall', v_wanted ||
             '{"idleTimeoutMs": 90000, "sessionLimitMs": 600000, "holdMs": 300000, "surge": [],

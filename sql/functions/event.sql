@@ -1,6 +1,8 @@
 -- SPDX-License-Identifier: MIT
 --
--- event
+-- event: events with their settings, branding and logo: created, changed, read, opened and closed.
+
+-- ---- settings ----
 
 -- Every setting of an event, one line each, with the value of an event that was stored before its setting
 -- existed. docs/add-a-setting.md says what else a new line needs.
@@ -26,6 +28,15 @@ CREATE OR REPLACE FUNCTION event_settings(p_event jsonb) RETURNS jsonb LANGUAGE 
     FROM jsonb_each(p_event) WHERE event_setting_defaults() ? key
 $$;
 
+-- One of the integers among them, out of column `settings`, for the other files.
+CREATE OR REPLACE FUNCTION event_setting(p_settings jsonb, p_name text)
+RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT ((event_setting_defaults() || p_settings) ->> p_name)::bigint
+$$;
+
+-- ---- branding ----
+
+-- {"name", "primary", "background", "logo"}: two colours, and the address of the logo.
 CREATE OR REPLACE FUNCTION branding_public(e events) RETURNS json LANGUAGE sql IMMUTABLE AS $$
     SELECT json_build_object(
         'name', coalesce(e.branding ->> 'name', ''), 'primary', e.branding ->> 'primary',
@@ -33,6 +44,40 @@ CREATE OR REPLACE FUNCTION branding_public(e events) RETURNS json LANGUAGE sql I
         'logo', CASE WHEN e.branding ->> 'logo' IS NOT NULL
                      THEN '/brand/' || e.id || '/logo?v=' || (e.branding ->> 'logo') END)
 $$;
+
+-- What to store of p_event's branding. A new logo is addressed by p_version, the version of the event
+-- that brings it. `newLogo` is the logo itself, '' to remove it, and missing where it stays.
+CREATE OR REPLACE FUNCTION branding_of(p_event jsonb, p_before jsonb, p_version bigint)
+RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+    SELECT jsonb_strip_nulls(jsonb_build_object(
+        'name', nullif(p_event -> 'branding' ->> 'name', ''),
+        'primary', p_event -> 'branding' -> 'primary',
+        'background', p_event -> 'branding' -> 'background',
+        'logo', CASE WHEN NOT p_event ? 'newLogo' THEN p_before -> 'logo'
+                     WHEN p_event ->> 'newLogo' <> '' THEN to_jsonb(p_version) END))
+$$;
+
+-- Stores or removes the logo that p_event brings, if it brings one.
+CREATE OR REPLACE FUNCTION logo_store(p_event jsonb, p_id text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT p_event ? 'newLogo' THEN
+        RETURN;
+    END IF;
+    DELETE FROM logos WHERE event_id = p_id;
+    INSERT INTO logos (event_id, data)
+    SELECT p_id, p_event ->> 'newLogo' WHERE p_event ->> 'newLogo' <> '';
+END $$;
+
+-- found ({"data"}: a data: URL) | not-found
+CREATE OR REPLACE FUNCTION logo_get(p_event text)
+RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
+    SELECT 'found', json_build_object('data', data) FROM logos WHERE event_id = p_event
+    UNION ALL
+    SELECT 'not-found', refusal('This event has no logo.')
+    WHERE NOT EXISTS (SELECT FROM logos WHERE event_id = p_event)
+$$;
+
+-- ---- the two forms of an event ----
 
 -- What everybody may see of an event: one flat object.
 CREATE OR REPLACE FUNCTION event_public(e events) RETURNS json LANGUAGE sql STABLE AS $$
@@ -44,50 +89,23 @@ CREATE OR REPLACE FUNCTION event_public(e events) RETURNS json LANGUAGE sql STAB
         || event_setting_defaults() || e.settings)::json
 $$;
 
--- All of it, for the program. `opened` means that places have been given: a live copy that is
--- missing then was lost, and has to be restored rather than begun. (A flag set when the organizer
--- opens the sale would make the first live copy look like a lost one.)
+-- For the program: all of it. `opened` means that places have been given: then a missing live copy was
+-- lost and is restored, not begun anew. (A flag set when the organizer opens the event would make the
+-- first live copy look like a lost one.) freeSeats holds as of admission number freeAdmitted, whose
+-- log entry was freeId, all of one snapshot: so a new live copy knows its capacity, and its first
+-- buyers need not wait until the log has been copied.
 CREATE OR REPLACE FUNCTION event_row(e events) RETURNS json LANGUAGE sql STABLE AS $$
     SELECT (event_public(e)::jsonb || jsonb_build_object(
         'owner', e.owner, 'epoch', e.epoch, 'lastPlace', e.last_place, 'seats', e.seats,
         'opened', e.last_place > 0,
-        'freeSeats', CASE WHEN e.seats > 0 THEN seats_room(e.id) ELSE 0 END,
+        'freeSeats', CASE WHEN e.seats > 0 THEN seats_capacity(e.id) ELSE 0 END,
         'freeAdmitted', coalesce(c.admitted, 0), 'freeId', coalesce(c.consumed, '0-0')))::json
     FROM (VALUES (1)) AS one LEFT JOIN ledger_cursors c ON c.event_id = e.id
 $$;
 
--- What is to be stored of p_event's branding; a new logo bears p_version. `newLogo` is the logo
--- itself, '' for none any more, and missing where it stays.
-CREATE OR REPLACE FUNCTION branding_of(p_event jsonb, p_before jsonb, p_version bigint)
-RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
-    SELECT jsonb_strip_nulls(jsonb_build_object(
-        'name', nullif(p_event -> 'branding' ->> 'name', ''),
-        'primary', p_event -> 'branding' -> 'primary',
-        'background', p_event -> 'branding' -> 'background',
-        'logo', CASE WHEN NOT p_event ? 'newLogo' THEN p_before -> 'logo'
-                     WHEN p_event ->> 'newLogo' <> '' THEN to_jsonb(p_version) END))
-$$;
+-- ---- the organizer ----
 
-CREATE OR REPLACE FUNCTION logo_store(p_event jsonb, p_id text) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    IF NOT p_event ? 'newLogo' THEN
-        RETURN;
-    END IF;
-    DELETE FROM logos WHERE event_id = p_id;
-    INSERT INTO logos (event_id, data)
-    SELECT p_id, p_event ->> 'newLogo' WHERE p_event ->> 'newLogo' <> '';
-END $$;
-
--- found ({"data"}) | not-found
-CREATE OR REPLACE FUNCTION logo_get(p_event text)
-RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
-    SELECT 'found', json_build_object('data', data) FROM logos WHERE event_id = p_event
-    UNION ALL
-    SELECT 'not-found', refusal('This event has no logo.')
-    WHERE NOT EXISTS (SELECT FROM logos WHERE event_id = p_event)
-$$;
-
--- created | conflict (the id is taken). A missing id becomes a uuid. Begins as a draft.
+-- A missing id becomes a UUID. Begins as a draft. created | conflict (the id is taken)
 CREATE OR REPLACE FUNCTION event_create(p_event jsonb, p_owner text, p_who text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 DECLARE
@@ -112,8 +130,8 @@ BEGIN
     RETURN QUERY SELECT 'created', event_row(v_event);
 END $$;
 
--- updated | stale (the version read is no longer the stored one) | not-found. p_event carries
--- every field, and the version it was read at.
+-- p_event carries every field, and the version it was read at.
+-- updated | stale (the stored version is another one) | not-found
 CREATE OR REPLACE FUNCTION event_update(p_event jsonb, p_verb text, p_who text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 DECLARE
@@ -149,6 +167,45 @@ BEGIN
     RETURN QUERY SELECT 'updated', event_row(v_after);
 END $$;
 
+-- Begins a new epoch, before Redis is cleared: all places and admissions end, and with them the
+-- auto-holds. Takes the cursor's lock first, so that a batch of the log under way is waited for: it has
+-- read the epoch at its beginning, and would hold seats for admissions of the old epoch after their
+-- auto-holds were given back here. updated | not-found
+CREATE OR REPLACE FUNCTION event_clear(p_event text, p_who text)
+RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
+DECLARE
+    v_before events;
+    v_after events;
+    v_ids uuid[];
+BEGIN
+    INSERT INTO ledger_cursors (event_id) SELECT id FROM events WHERE id = p_event
+    ON CONFLICT DO NOTHING;
+    PERFORM FROM ledger_cursors WHERE event_id = p_event FOR UPDATE;
+    SELECT * INTO v_before FROM events WHERE id = p_event FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT 'not-found', refusal('There is no such event.');
+        RETURN;
+    END IF;
+    UPDATE events SET epoch = epoch + 1, version = version + 1 WHERE id = p_event
+    RETURNING * INTO v_after;
+    -- A reservation that is locked is being paid for or swapped: it is left to its buyer.
+    SELECT array_agg(h.id) INTO v_ids FROM (
+        SELECT r.id FROM reservations r
+        WHERE r.event_id = p_event AND r.status = 'held' AND r.auto AND NOT EXISTS (
+            SELECT FROM payments p WHERE p.reservation_id = r.id AND p.status = 'pending')
+        FOR UPDATE SKIP LOCKED) AS h;
+    IF v_ids IS NOT NULL THEN
+        UPDATE reservations SET status = 'cancelled', ended_at = clock_timestamp(), swept = true
+        WHERE id = ANY (v_ids);
+        PERFORM seats_release(v_ids);
+    END IF;
+    INSERT INTO audit (event_id, who, verb, before, after)
+    VALUES (p_event, p_who, 'clear', event_row(v_before), event_row(v_after));
+    RETURN QUERY SELECT 'updated', event_row(v_after);
+END $$;
+
+-- ---- reading ----
+
 -- found | not-found
 CREATE OR REPLACE FUNCTION event_get(p_id text)
 RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
@@ -158,7 +215,7 @@ RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
     WHERE NOT EXISTS (SELECT FROM events e WHERE e.id = p_id)
 $$;
 
--- listed: an array of public faces, newest first.
+-- listed: an array of public forms, newest first. p_owner NULL: of all. p_public: no drafts.
 CREATE OR REPLACE FUNCTION event_list(p_owner text, p_public boolean)
 RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
     SELECT 'listed', coalesce(json_agg(event_public(e)), '[]')
@@ -167,8 +224,10 @@ RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
           ORDER BY created_at DESC, id LIMIT 500) AS e
 $$;
 
--- One row per event a processor has to look after: closed ones until every session in them must be
--- over (somebody has to end it) and one more minute, so that every pod learns of it.
+-- ---- the processor ----
+
+-- A row for each event that a processor looks after. A closed one is among them until the last session
+-- in it must be over, since somebody has to end it, and one more minute, so that every pod learns of it.
 CREATE OR REPLACE FUNCTION event_live()
 RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
     SELECT 'found', event_row(e) FROM events e
@@ -178,8 +237,8 @@ RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
     ORDER BY e.id
 $$;
 
--- What time and the seats do to an event: opening, closing, sold out and back; and the highest
--- place given, which never falls. settled (something changed) | unchanged | not-found.
+-- What time and purchases do to an event: opening, closing, sold out and back; and the highest place
+-- given, which never falls. settled (the status changed) | unchanged | not-found
 CREATE OR REPLACE FUNCTION event_settle(p_id text, p_last_place bigint)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 DECLARE
@@ -200,7 +259,7 @@ BEGIN
         v_status := 'open';
     END IF;
     IF v_status IN ('open', 'sold_out') THEN
-        -- A live hold may still lapse, so only when every seat is sold is nothing left.
+        -- A live hold may still lapse: sold out means that every seat is sold.
         v_status := CASE WHEN v_before.seats > 0
             AND NOT EXISTS (SELECT FROM seats WHERE event_id = p_id AND NOT sold)
             THEN 'sold_out' ELSE 'open' END;
@@ -222,39 +281,4 @@ BEGIN
     END IF;
     RETURN QUERY SELECT CASE WHEN v_status <> v_before.status THEN 'settled' ELSE 'unchanged' END,
                         event_row(v_after);
-END $$;
-
--- Begins a new epoch, before Redis is cleared: everybody's place and admission end, and with them
--- the auto-holds. updated | not-found
-CREATE OR REPLACE FUNCTION event_clear(p_event text, p_who text)
-RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
-DECLARE
-    v_before events;
-    v_after events;
-    v_ids uuid[];
-BEGIN
-    INSERT INTO ledger_cursors (event_id) SELECT id FROM events WHERE id = p_event
-    ON CONFLICT DO NOTHING;
-    PERFORM FROM ledger_cursors WHERE event_id = p_event FOR UPDATE;
-    SELECT * INTO v_before FROM events WHERE id = p_event FOR NO KEY UPDATE;
-    IF NOT FOUND THEN
-        RETURN QUERY SELECT 'not-found', refusal('There is no such event.');
-        RETURN;
-    END IF;
-    UPDATE events SET epoch = epoch + 1, version = version + 1 WHERE id = p_event
-    RETURNING * INTO v_after;
-    -- Those being bought or swapped at this moment are left to their buyers.
-    SELECT array_agg(h.id) INTO v_ids FROM (
-        SELECT r.id FROM reservations r
-        WHERE r.event_id = p_event AND r.status = 'held' AND r.auto AND NOT EXISTS (
-            SELECT FROM payments p WHERE p.reservation_id = r.id AND p.status = 'pending')
-        FOR UPDATE SKIP LOCKED) AS h;
-    IF v_ids IS NOT NULL THEN
-        UPDATE reservations SET status = 'cancelled', ended_at = clock_timestamp(), swept = true
-        WHERE id = ANY (v_ids);
-        PERFORM seats_release(v_ids);
-    END IF;
-    INSERT INTO audit (event_id, who, verb, before, after)
-    VALUES (p_event, p_who, 'clear', event_row(v_before), event_row(v_after));
-    RETURN QUERY SELECT 'updated', event_row(v_after);
 END $$;

@@ -1,17 +1,104 @@
 -- SPDX-License-Identifier: MIT
 --
--- hold
+-- hold: taking seats for a buyer who is inside, on request or on admission (auto-hold). A seat is held
+-- by one reservation, and a buyer has one hold for each event.
 
--- Why there are no p_n seats for him: invalid | no-adjacent | no-seats
-CREATE OR REPLACE FUNCTION seats_refusal(p_event events, p_section text, p_n integer, p_holder uuid)
-RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
+-- ---- an order for seats ----
+
+-- Why a buyer may not hold p_n seats of this event now; outcome NULL: nothing speaks against it. The
+-- opening and closing times count, not the status that follows them within seconds: buyers are admitted
+-- by the clock of Redis, which may be a second ahead of ours.
+CREATE OR REPLACE FUNCTION hold_refusal(p_event events, p_buyer text, p_place bigint,
+                                        p_seats bigint[], p_n integer,
+                                        OUT outcome text, OUT body json) LANGUAGE plpgsql AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_max integer := event_setting(p_event.settings, 'maxSeats');
+    v_owned integer;
+BEGIN
+    IF p_event.id IS NULL OR p_event.status = 'draft' THEN
+        outcome := 'not-found';
+        body := refusal('There is no such event.');
+        RETURN;
+    ELSIF p_event.status = 'closed' OR p_event.closes_at <= v_now THEN
+        outcome := 'event-closed';
+        body := refusal('The event is closed.');
+        RETURN;
+    ELSIF p_event.status = 'scheduled'
+       AND coalesce(p_event.opens_at > v_now + interval '1 second', true) THEN
+        outcome := 'event-not-open';
+        body := refusal('The event is not on sale yet.');
+        RETURN;
+    ELSIF coalesce(p_n, 0) < 1 THEN
+        outcome := 'invalid';
+        body := refusal('At least one seat is needed.', 'quantity');
+        RETURN;
+    ELSIF p_n <> (SELECT count(DISTINCT i) FROM unnest(p_seats) AS i) AND p_seats IS NOT NULL THEN
+        outcome := 'invalid';
+        body := refusal('A seat is named twice.', 'seatIds');
+        RETURN;
+    END IF;
+    -- The caller asked Redis; but the departure may have been logged and copied since.
+    IF EXISTS (SELECT FROM admissions WHERE event_id = p_event.id AND epoch = p_event.epoch
+                  AND buyer = p_buyer AND place = p_place AND departed) THEN
+        outcome := 'not-admitted';
+        body := refusal('Your admission has ended.');
+        RETURN;
+    END IF;
+    SELECT coalesce(sum(seat_count), 0) INTO v_owned FROM reservations
+    WHERE buyer = p_buyer AND event_id = p_event.id AND status = 'confirmed';
+    IF v_owned + p_n > v_max THEN
+        outcome := 'limit';
+        body := refusal(
+            CASE WHEN v_owned > 0
+                 THEN format('At most %s seats for each buyer; you have bought %s.', v_max, v_owned)
+                 ELSE format('At most %s seats for each buyer.', v_max) END);
+    END IF;
+END $$;
+
+-- Locks the seats a buyer has chosen, with those of the hold p_holder (p_own); or why the buyer cannot
+-- have them; outcome NULL: they are locked and free.
+CREATE OR REPLACE FUNCTION hold_chosen(p_event text, p_seats bigint[], p_holder uuid, p_own bigint[],
+                                       OUT outcome text, OUT body json) LANGUAGE plpgsql AS $$
+DECLARE
+    v_now timestamptz := clock_timestamp();
+    v_bad bigint[];
+BEGIN
+    SELECT array_agg(i ORDER BY i) INTO v_bad FROM unnest(p_seats) AS i
+    WHERE NOT EXISTS (SELECT FROM seats WHERE event_id = p_event AND id = i);
+    IF v_bad IS NOT NULL THEN
+        outcome := 'unknown-seat';
+        body := refusal('The event has no such seat.', 'seatIds', v_bad);
+        RETURN;
+    END IF;
+    -- Twice: first without waiting for the lock of a seat that is gone, then under the locks.
+    FOR v_pass IN 1..2 LOOP
+        SELECT array_agg(id ORDER BY id) INTO v_bad FROM seats
+        WHERE id = ANY (p_seats) AND status <> 'available' AND holder IS DISTINCT FROM p_holder
+          AND (sold OR held_until > v_now);
+        IF v_bad IS NOT NULL THEN
+            outcome := 'seat-taken';
+            body := refusal('Another buyer has taken these seats.', NULL, v_bad);
+            RETURN;
+        END IF;
+        IF v_pass = 1 THEN
+            PERFORM FROM seats WHERE id = ANY (p_seats || p_own) ORDER BY id FOR UPDATE;
+        END IF;
+    END LOOP;
+END $$;
+
+-- Why best available has no p_n seats for a buyer: invalid | no-adjacent | no-seats. That no seat at all
+-- is free is noted for the callers of the next second.
+CREATE OR REPLACE FUNCTION seats_refusal(p_event events, p_section text, p_n integer, p_holder uuid,
+                                         OUT outcome text, OUT body json) LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
     v_free bigint := 0;
 BEGIN
     IF p_event.seats > 0 AND NOT EXISTS (SELECT FROM seats s WHERE s.event_id = p_event.id
             AND (p_section IS NULL OR s.section = p_section)) THEN
-        RETURN QUERY SELECT 'invalid', refusal('There is no such section.', 'section');
+        outcome := 'invalid';
+        body := refusal('There is no such section.', 'section');
         RETURN;
     END IF;
     IF p_n > 1 AND (p_holder IS NOT NULL OR
@@ -25,19 +112,44 @@ BEGIN
         END IF;
     END IF;
     IF p_n > 1 AND v_free >= p_n THEN
-        RETURN QUERY SELECT 'no-adjacent', refusal(
-            format('No %s seats side by side are free: choose single seats.', p_n));
+        outcome := 'no-adjacent';
+        body := refusal(format('No %s seats side by side are free: choose single seats.', p_n));
     ELSE
-        RETURN QUERY SELECT 'no-seats', refusal(
+        outcome := 'no-seats';
+        body := refusal(
             CASE WHEN p_n > 1 THEN format('Fewer than %s seats are free at the moment.', p_n)
                  ELSE 'No seat is free at the moment.' END);
     END IF;
 END $$;
 
--- The part of reservation_hold that holds the advisory locks and may be run again.
+-- A new hold of seats whose rows are locked. `entered` is false while the log entry of the admission
+-- p_place has not been copied (0: there is none): seats_capacity counts such a hold.
+CREATE OR REPLACE FUNCTION hold_create(p_event events, p_buyer text, p_place bigint, p_seats bigint[],
+                                       p_now timestamptz)
+RETURNS reservations LANGUAGE plpgsql AS $$
+DECLARE
+    v_n integer := cardinality(p_seats);
+    v_new reservations;
+BEGIN
+    INSERT INTO reservations (number, event_id, buyer, place, epoch, entered, seat_count, total,
+                              currency, created_at, expires_at)
+    SELECT reservation_code(nextval('reservation_number')), p_event.id, p_buyer,
+           coalesce(p_place, 0), p_event.epoch, coalesce(p_place, 0) = 0 OR EXISTS (
+               SELECT FROM admissions a WHERE a.event_id = p_event.id AND a.epoch = p_event.epoch
+                  AND a.buyer = p_buyer AND a.place = p_place),
+           v_n, sum(price), min(s.currency), p_now,
+           p_now + event_setting(p_event.settings, 'holdMs') * interval '1 millisecond'
+    FROM seats s WHERE id = ANY (p_seats)
+    RETURNING * INTO v_new;
+    PERFORM seats_take(p_event.id, p_seats, array_fill(v_new.id, ARRAY[v_n]), v_new.expires_at,
+                       p_now);
+    RETURN v_new;
+END $$;
+
+-- reservation_hold under the advisory locks of the order and the buyer.
 CREATE OR REPLACE FUNCTION reservation_hold_locked(p_event text, p_buyer text, p_seats bigint[],
-                                        p_quantity integer, p_section text, p_place bigint)
-RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
+                                        p_quantity integer, p_section text, p_place bigint,
+                                        OUT outcome text, OUT body json) LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
     v_event events;
@@ -45,42 +157,13 @@ DECLARE
     v_own bigint[] := '{}';
     v_new reservations;
     v_n integer := coalesce(cardinality(p_seats), p_quantity);
-    v_max integer;
-    v_owned integer;
-    v_bad bigint[];
+    v_refused record;
 BEGIN
     SELECT * INTO v_event FROM events WHERE id = p_event;
-    IF NOT FOUND OR v_event.status = 'draft' THEN
-        RETURN QUERY SELECT 'not-found', refusal('There is no such event.');
-        RETURN;
-    ELSIF v_event.status = 'closed' OR v_event.closes_at <= v_now THEN
-        RETURN QUERY SELECT 'event-closed', refusal('The event is closed.');
-        RETURN;
-    ELSIF v_event.status = 'scheduled'
-       AND coalesce(v_event.opens_at > v_now + interval '1 second', true) THEN
-        RETURN QUERY SELECT 'event-not-open', refusal('The sale has not begun.');
-        RETURN;
-    ELSIF coalesce(v_n, 0) < 1 THEN
-        RETURN QUERY SELECT 'invalid', refusal('At least one seat is needed.', 'quantity');
-        RETURN;
-    ELSIF v_n <> (SELECT count(DISTINCT i) FROM unnest(p_seats) AS i) AND p_seats IS NOT NULL THEN
-        RETURN QUERY SELECT 'invalid', refusal('A seat is named twice.', 'seatIds');
-        RETURN;
-    END IF;
-    -- The caller asked Redis; but the departure may have been logged and copied since.
-    IF EXISTS (SELECT FROM admissions WHERE event_id = p_event AND epoch = v_event.epoch
-                  AND buyer = p_buyer AND place = p_place AND departed) THEN
-        RETURN QUERY SELECT 'not-admitted', refusal('Your admission has ended.');
-        RETURN;
-    END IF;
-    v_max := coalesce((v_event.settings ->> 'maxSeats')::integer, 4);
-    SELECT coalesce(sum(seat_count), 0) INTO v_owned FROM reservations
-    WHERE buyer = p_buyer AND event_id = p_event AND status = 'confirmed';
-    IF v_owned + v_n > v_max THEN
-        RETURN QUERY SELECT 'limit', refusal(
-            CASE WHEN v_owned > 0
-                 THEN format('At most %s seats for each buyer; you have bought %s.', v_max, v_owned)
-                 ELSE format('At most %s seats for each buyer.', v_max) END);
+    v_refused := hold_refusal(v_event, p_buyer, p_place, p_seats, v_n);
+    IF v_refused.outcome IS NOT NULL THEN
+        outcome := v_refused.outcome;
+        body := v_refused.body;
         RETURN;
     END IF;
 
@@ -95,36 +178,21 @@ BEGIN
     END IF;
 
     IF p_seats IS NOT NULL THEN
-        SELECT array_agg(i ORDER BY i) INTO v_bad FROM unnest(p_seats) AS i
-        WHERE NOT EXISTS (SELECT FROM seats WHERE event_id = p_event AND id = i);
-        IF v_bad IS NOT NULL THEN
-            RETURN QUERY SELECT 'unknown-seat',
-                                refusal('The event has no such seat.', 'seatIds', v_bad);
-            RETURN;
-        END IF;
-        -- Twice: at first without waiting in line for a seat that is gone, then under the locks.
-        FOR v_pass IN 1..2 LOOP
-            SELECT array_agg(id ORDER BY id) INTO v_bad FROM seats
-            WHERE id = ANY (p_seats) AND status <> 'available' AND holder IS DISTINCT FROM v_old.id
-              AND (sold OR held_until > v_now);
-            IF v_bad IS NOT NULL THEN
-                RETURN QUERY SELECT 'seat-taken',
-                    refusal('Somebody else was faster with these seats.', NULL, v_bad);
-                RETURN;
-            END IF;
-            IF v_pass = 1 THEN
-                PERFORM FROM seats WHERE id = ANY (p_seats || v_own) ORDER BY id FOR UPDATE;
-            END IF;
-        END LOOP;
+        v_refused := hold_chosen(p_event, p_seats, v_old.id, v_own);
     ELSE
         p_seats := seats_pick(p_event, p_section, v_n, v_old.id, v_own);
         IF p_seats IS NULL THEN
-            RETURN QUERY SELECT * FROM seats_refusal(v_event, p_section, v_n, v_old.id);
-            RETURN;
+            v_refused := seats_refusal(v_event, p_section, v_n, v_old.id);
         ELSIF p_seats = '{}' THEN
-            RETURN QUERY SELECT 'seat-taken', refusal('Others were faster: try again.', NULL, '{}');
+            outcome := 'seat-taken';
+            body := refusal('Other buyers were faster: try again.', NULL, '{}');
             RETURN;
         END IF;
+    END IF;
+    IF v_refused.outcome IS NOT NULL THEN
+        outcome := v_refused.outcome;
+        body := v_refused.body;
+        RETURN;
     END IF;
 
     IF v_old.id IS NOT NULL THEN
@@ -132,24 +200,25 @@ BEGIN
         WHERE id = v_old.id;
         PERFORM seats_release(ARRAY[v_old.id], p_seats);
     END IF;
-    INSERT INTO reservations (number, event_id, buyer, place, epoch, entered, seat_count, total,
-                              currency, created_at, expires_at)
-    SELECT reservation_code(nextval('reservation_number')), p_event, p_buyer, coalesce(p_place, 0),
-           v_event.epoch, coalesce(p_place, 0) = 0 OR EXISTS (
-               SELECT FROM admissions a WHERE a.event_id = p_event AND a.epoch = v_event.epoch
-                  AND a.buyer = p_buyer AND a.place = p_place),
-           v_n, sum(price), min(s.currency), v_now,
-           v_now + coalesce((v_event.settings ->> 'holdMs')::bigint, 300000)
-                   * interval '1 millisecond'
-    FROM seats s WHERE id = ANY (p_seats)
-    RETURNING * INTO v_new;
-    PERFORM seats_take(p_event, p_seats, array_fill(v_new.id, ARRAY[v_n]), v_new.expires_at, v_now);
-    RETURN QUERY SELECT 'created', reservation_json(v_new);
+    outcome := 'created';
+    v_new := hold_create(v_event, p_buyer, p_place, p_seats, v_now);
+    body := reservation_json(v_new); -- not in one expression: it would not see what was just written
 END $$;
 
--- Holds p_seats, or (p_seats NULL) the p_quantity best available adjacent seats of p_section or of
--- all. Replaces the buyer's live hold in the same transaction, or changes nothing.
---   created   repeated (this key and order were answered before: the same answer)
+-- An order in one spelling, by which its repetition is known.
+CREATE OR REPLACE FUNCTION order_text(p_event text, p_seats bigint[], p_quantity integer, p_section text)
+RETURNS text LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN format('%s %s', p_event, coalesce(
+        (SELECT string_agg(i::text, ',' ORDER BY i) FROM unnest(p_seats) AS i),
+        format('%s of %s', p_quantity, coalesce(p_section, '*'))));
+END $$;
+
+-- Holds p_seats, or where that is NULL the p_quantity best available adjacent seats of p_section or of
+-- all. Replaces the buyer's live hold in the same transaction, or changes nothing. p_key: the
+-- idempotency key, or NULL. After a deadlock, which the order of the locks rules out, the caller calls
+-- again.
+--   created   repeated (this order had an answer under this key: the same again)
 --   seat-taken (with the seats)   no-adjacent   no-seats   limit   idempotency-conflict
 --   unknown-seat (with the seats)   invalid   not-found   event-closed   event-not-open
 --   not-admitted (the admission p_place has ended)
@@ -161,14 +230,11 @@ SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     v_wanted text;
     v_first idempotency_keys;
-    v_outcome text;
-    v_body json;
+    v_done record;
 BEGIN
     IF p_key IS NOT NULL THEN
-        v_wanted := format('%s %s', p_event, coalesce(
-            (SELECT string_agg(i::text, ',' ORDER BY i) FROM unnest(p_seats) AS i),
-            format('%s of %s', p_quantity, coalesce(p_section, '*'))));
-        PERFORM pg_advisory_xact_lock(hashtextextended(p_buyer || ' ' || p_key, 2));
+        v_wanted := order_text(p_event, p_seats, p_quantity, p_section);
+        PERFORM pg_advisory_xact_lock(lock_key_order(p_buyer, p_key));
         SELECT * INTO v_first FROM idempotency_keys WHERE buyer = p_buyer AND key = p_key;
         IF FOUND AND v_first.wanted = v_wanted THEN
             RETURN QUERY SELECT 'repeated', v_first.answer;
@@ -179,36 +245,33 @@ BEGIN
             RETURN;
         END IF;
     END IF;
-    PERFORM pg_advisory_xact_lock(buyer_lock(p_event, p_buyer));
-    SELECT h.outcome, h.body INTO v_outcome, v_body
-    FROM reservation_hold_locked(p_event, p_buyer, p_seats, p_quantity, p_section, p_place) AS h;
-    IF v_outcome = 'created' AND p_key IS NOT NULL THEN
+    PERFORM pg_advisory_xact_lock(lock_key_buyer(p_event, p_buyer));
+    v_done := reservation_hold_locked(p_event, p_buyer, p_seats, p_quantity, p_section, p_place);
+    outcome := v_done.outcome;
+    body := v_done.body;
+    IF outcome = 'created' AND p_key IS NOT NULL THEN
         INSERT INTO idempotency_keys (buyer, key, wanted, answer)
-        VALUES (p_buyer, p_key, v_wanted, v_body);
+        VALUES (p_buyer, p_key, v_wanted, body);
     END IF;
-    outcome := v_outcome;
-    body := v_body;
     RETURN NEXT;
 END $$;
 
--- What reservation_hold says of a key it knows, and nothing else: holds nothing, changes nothing. Under the lock
--- of the key, so that an order still being carried out is waited for. `wanted` is spelt as there.
+-- What reservation_hold answers to a key that it knows, and nothing else: holds nothing, changes
+-- nothing. For a buyer whose admission has ended, and who may have lost the answer. Takes the lock of
+-- the key, so that an order still being carried out is waited for.
 --   repeated   idempotency-conflict   not-admitted (nothing was ordered under this key)
 CREATE OR REPLACE FUNCTION reservation_repeat(p_event text, p_buyer text, p_seats bigint[], p_quantity integer,
                                    p_section text, p_key text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql
 SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-    v_wanted text := format('%s %s', p_event, coalesce(
-        (SELECT string_agg(i::text, ',' ORDER BY i) FROM unnest(p_seats) AS i),
-        format('%s of %s', p_quantity, coalesce(p_section, '*'))));
     v_first idempotency_keys;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended(p_buyer || ' ' || p_key, 2));
+    PERFORM pg_advisory_xact_lock(lock_key_order(p_buyer, p_key));
     SELECT * INTO v_first FROM idempotency_keys WHERE buyer = p_buyer AND key = p_key;
     IF NOT FOUND THEN
         RETURN QUERY SELECT 'not-admitted', refusal('You are not inside: wait for your turn.');
-    ELSIF v_first.wanted = v_wanted THEN
+    ELSIF v_first.wanted = order_text(p_event, p_seats, p_quantity, p_section) THEN
         RETURN QUERY SELECT 'repeated', v_first.answer;
     ELSE
         RETURN QUERY SELECT 'idempotency-conflict',
@@ -216,15 +279,17 @@ BEGIN
     END IF;
 END $$;
 
--- Holds up to p_n seats for each of these admissions, in order of preference in their order. The
--- advisory locks are held; none of the buyers has a live hold. Returns how many got any.
+-- ---- holds made on admission ----
+
+-- Holds up to p_n seats for each of these admissions, in order of preference in their order. The caller
+-- has the buyers' advisory locks, and none of them has a live hold. Returns how many got any.
 CREATE OR REPLACE FUNCTION reservation_auto_hold(p_event events, p_n integer, p_buyers text[],
                                       p_places bigint[])
 RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
-    v_until timestamptz := v_now + coalesce((p_event.settings ->> 'holdMs')::bigint, 300000)
-                                   * interval '1 millisecond';
+    v_until timestamptz := v_now
+        + event_setting(p_event.settings, 'holdMs') * interval '1 millisecond';
     v_ids uuid[] := ARRAY(SELECT gen_random_uuid() FROM generate_series(1, cardinality(p_buyers)));
     v_groups integer[];
     v_seats bigint[];
@@ -249,15 +314,15 @@ BEGIN
     RETURN v_made;
 END $$;
 
--- The admission p_place of this buyer has ended: gives back an auto-hold he neither swapped nor
--- began to pay. released | nothing
+-- The admission p_place of this buyer has ended: gives back its auto-hold, unless the buyer has swapped
+-- it or begun to pay. released | nothing
 CREATE OR REPLACE FUNCTION reservation_release(p_event text, p_buyer text, p_place bigint)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql
 SET enable_seqscan = off AS $$
 DECLARE
     v_id uuid;
 BEGIN
-    PERFORM pg_advisory_xact_lock(buyer_lock(p_event, p_buyer));
+    PERFORM pg_advisory_xact_lock(lock_key_buyer(p_event, p_buyer));
     SELECT r.id INTO v_id FROM reservations r
     WHERE r.event_id = p_event AND r.buyer = p_buyer AND r.status = 'held' AND r.auto
       AND r.place = p_place

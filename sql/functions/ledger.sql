@@ -1,16 +1,24 @@
 -- SPDX-License-Identifier: MIT
 --
--- ledger
+-- ledger: the consumer of the admission log. A batch of log entries is copied to table admissions, the
+-- auto-holds of buyers who left are given back, seats are held for those who were admitted, and the
+-- cursor is moved: all of it or nothing, and exactly once.
+--
+-- Five hundred entries meet tables that grew a moment ago, about which the planner knows nothing yet. So
+-- each entry looks its rows up in a subquery that cannot be turned into a join (LATERAL with OFFSET 0,
+-- or a scalar one), and enable_seqscan is off, so that no plan scans a table that it takes for small.
 
--- A stream id as two numbers: texts would put 999-0 after 1000-0.
+-- ---- the cursor ----
+
+-- A stream id as two numbers: compared as texts, 999-0 would come after 1000-0.
 CREATE OR REPLACE FUNCTION stream_order(p_id text) RETURNS bigint[] LANGUAGE sql IMMUTABLE AS $$
     SELECT ARRAY[coalesce(nullif(split_part(p_id, '-', 1), ''), '0')::bigint,
                  coalesce(nullif(split_part(p_id, '-', 2), ''), '0')::bigint]
 $$;
 
--- Cursor and free seats (seats_room) in one snapshot. p_first: the first id of the stream, or NULL. `restarted`:
--- that entry is at or below the cursor and yet was never copied: Redis lost the stream, its clock
--- went back, and what stands in the new one would be passed over. known otherwise.
+-- The cursor and the capacity (seats_capacity) in one snapshot. p_first: the first id of the stream, or
+-- NULL. restarted: that entry is at or below the cursor and yet was never copied; Redis has lost the
+-- stream and its clock went back, so the entries of the new stream would be passed over. Else known.
 CREATE OR REPLACE FUNCTION ledger_state(p_event text, p_first text)
 RETURNS TABLE (outcome text, body json, consumed text, admitted bigint, free bigint)
 LANGUAGE sql STABLE AS $$
@@ -19,12 +27,12 @@ LANGUAGE sql STABLE AS $$
                  AND NOT EXISTS (SELECT FROM admissions a
                                  WHERE a.event_id = p_event AND a.stream_id = p_first)
                 THEN 'restarted' ELSE 'known' END,
-           NULL::json, coalesce(c.consumed, '0-0'), coalesce(c.admitted, 0), seats_room(p_event)
+           NULL::json, coalesce(c.consumed, '0-0'), coalesce(c.admitted, 0), seats_capacity(p_event)
     FROM (VALUES (p_event)) AS e (id) LEFT JOIN ledger_cursors c ON c.event_id = e.id
 $$;
 
--- Puts the cursor back to the beginning, for a stream that was restarted: entries copied before
--- have no effect again. reset | stale
+-- Puts the cursor back to the beginning, for a stream that was restarted. Entries copied before have no
+-- effect again. reset | stale (the cursor is not at p_expected)
 CREATE OR REPLACE FUNCTION ledger_reset(p_event text, p_expected text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 BEGIN
@@ -33,8 +41,8 @@ BEGIN
     RETURN QUERY SELECT CASE WHEN FOUND THEN 'reset' ELSE 'stale' END, NULL::json;
 END $$;
 
--- Puts the cursor at p_to, which is below p_expected: entries after it are read, those copied before
--- have no effect again. rewound | stale
+-- Puts the cursor to p_to, below p_expected: after a failover, Redis may have written below the cursor.
+-- Entries copied before have no effect again. rewound | stale
 CREATE OR REPLACE FUNCTION ledger_rewind(p_event text, p_expected text, p_to text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 BEGIN
@@ -44,8 +52,13 @@ BEGIN
     RETURN QUERY SELECT CASE WHEN FOUND THEN 'rewound' ELSE 'stale' END, NULL::json;
 END $$;
 
--- The admissions among these entries that are not over: still inside when the log was read, of
--- this epoch, and no departure is known. In order of the log.
+-- ---- a batch, step by step ----
+
+-- p_entries everywhere: [{id, kind, departed, buyer, place, epoch, at, inside, threshold, n, active}] in
+-- the order of the log, at most 500. `active`: still inside when the log was read.
+
+-- The admissions among these entries that are not over: active, of this epoch, and no departure is known.
+-- In the order of the log; o: an entry's number in it.
 CREATE OR REPLACE FUNCTION ledger_arrivals(p_event text, p_epoch bigint, p_entries jsonb)
 RETURNS TABLE (o bigint, buyer text, place bigint, epoch bigint, at bigint)
 LANGUAGE sql STABLE AS $$
@@ -60,58 +73,19 @@ LANGUAGE sql STABLE AS $$
     ORDER BY e.o
 $$;
 
--- p_entries: [{id, kind, departed, buyer, place, epoch, at, inside, threshold, n, active}] of the
--- log after p_expected and up to p_new, in its order; at most 500. `active`: still inside when the
--- log was read.
---   consumed    consumed, admitted and free are as of p_new; held: how many auto-holds were made.
---               The buyers who came and are inside, fifty to a row (fewer with many seats each:
---               a message stays below 64 KiB): {buyers: [{buyer, place, since, epoch,
---               reservation}]}; one row without a body when there are none, or without auto-hold
---   stale       another consumer has moved the cursor: nothing changed; consumed says where it is
---   not-newer   p_new is not above p_expected: nothing changed
---   not-found
-CREATE OR REPLACE FUNCTION ledger_consume(p_event text, p_expected text, p_new text, p_entries jsonb)
-RETURNS TABLE (outcome text, body json, consumed text, admitted bigint, free bigint, held bigint)
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
-DECLARE
-    v_event events;
-    v_n integer;
-    v_max integer;
-    v_admitted bigint;
-    v_now timestamptz;
-    v_buyers text[];
-    v_places bigint[];
-    v_wants integer[];
-    v_ids uuid[];
-    v_made bigint;
-    v_held bigint := 0;
+-- Moves the cursor from p_expected to p_new; false: it is elsewhere. Its row stays locked.
+CREATE OR REPLACE FUNCTION ledger_advance(p_event text, p_expected text, p_new text, p_admitted bigint)
+RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
-    IF stream_order(p_new) <= stream_order(p_expected) THEN
-        RETURN QUERY SELECT 'not-newer', NULL::json, s.consumed, s.admitted, s.free, 0::bigint
-                     FROM ledger_state(p_event, NULL) AS s;
-        RETURN;
-    END IF;
-    v_admitted := (p_entries -> -1 ->> 'n')::bigint;
     INSERT INTO ledger_cursors (event_id) VALUES (p_event) ON CONFLICT DO NOTHING;
-    UPDATE ledger_cursors c SET consumed = p_new, admitted = v_admitted
+    UPDATE ledger_cursors c SET consumed = p_new, admitted = p_admitted
     WHERE c.event_id = p_event AND stream_order(c.consumed) = stream_order(p_expected);
-    IF NOT FOUND THEN
-        RETURN QUERY SELECT 'stale', NULL::json, s.consumed, s.admitted, s.free, 0::bigint
-                     FROM ledger_state(p_event, NULL) AS s;
-        RETURN;
-    END IF;
+    RETURN FOUND;
+END $$;
 
-    SELECT * INTO v_event FROM events WHERE id = p_event;
-    IF NOT FOUND THEN
-        DELETE FROM ledger_cursors WHERE event_id = p_event;
-        RETURN QUERY SELECT 'not-found', NULL::json, '0-0', 0::bigint, 0::bigint, 0::bigint;
-        RETURN;
-    END IF;
-    IF v_event.last_place = 0 THEN -- from now on a missing live copy is a lost one
-        UPDATE events SET last_place = greatest(last_place,
-            (SELECT max((e ->> 'place')::bigint) FROM jsonb_array_elements(p_entries) AS e))
-        WHERE id = p_event;
-    END IF;
+-- Copies the entries. One that was copied before gets its new stream id, and that is all.
+CREATE OR REPLACE FUNCTION ledger_copy(p_event text, p_entries jsonb) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
     INSERT INTO admissions AS a (event_id, epoch, buyer, place, kind, departed, at, inside,
                                  threshold, n, stream_id)
     SELECT DISTINCT ON (e.epoch, e.buyer, e.place, e.kind)
@@ -121,9 +95,15 @@ BEGIN
         place bigint, epoch bigint, at bigint, inside bigint, threshold bigint, n bigint)
     ORDER BY e.epoch, e.buyer, e.place, e.kind, stream_order(e.id) DESC
     ON CONFLICT (event_id, epoch, buyer, place, kind) DO UPDATE SET stream_id = excluded.stream_id;
+END $$;
 
+-- Locks the buyers of these entries, and the rows of their holds.
+CREATE OR REPLACE FUNCTION ledger_lock(p_event text, p_entries jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_ids uuid[];
+BEGIN
     PERFORM pg_advisory_xact_lock(l.k) FROM (
-        SELECT DISTINCT buyer_lock(p_event, e.buyer) AS k
+        SELECT DISTINCT lock_key_buyer(p_event, e.buyer) AS k
         FROM jsonb_to_recordset(p_entries) AS e (buyer text) ORDER BY 1) AS l;
     v_ids := ARRAY(SELECT h.id
         FROM jsonb_to_recordset(p_entries) AS e (buyer text)
@@ -131,8 +111,13 @@ BEGIN
                             WHERE r.event_id = p_event AND r.buyer = e.buyer AND r.status = 'held'
                             OFFSET 0) AS h);
     PERFORM FROM reservations r WHERE r.id = ANY (v_ids) ORDER BY r.id FOR UPDATE;
-    v_now := clock_timestamp();
+END $$;
 
+-- Those who were admitted: reservations that they made before the log was copied have entered now.
+CREATE OR REPLACE FUNCTION ledger_enter(p_event text, p_entries jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_ids uuid[];
+BEGIN
     v_ids := ARRAY(SELECT h.id
         FROM jsonb_to_recordset(p_entries)
              AS e (departed boolean, buyer text, place bigint, epoch bigint)
@@ -143,8 +128,15 @@ BEGIN
             OFFSET 0) AS h
         WHERE NOT e.departed);
     UPDATE reservations SET entered = true WHERE id = ANY (v_ids);
+END $$;
 
-    -- Those who went: what was held for them is given back; who has bought is known to be out.
+-- Those who left: their auto-holds are given back, unless a payment is pending, and the slot of a
+-- purchase is known to be free.
+CREATE OR REPLACE FUNCTION ledger_depart(p_event text, p_entries jsonb, p_now timestamptz)
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_ids uuid[];
+BEGIN
     v_ids := ARRAY(SELECT h.id
         FROM jsonb_to_recordset(p_entries)
              AS e (departed boolean, buyer text, place bigint, epoch bigint)
@@ -157,7 +149,7 @@ BEGIN
             OFFSET 0) AS h
         WHERE e.departed);
     IF v_ids <> '{}' THEN
-        UPDATE reservations SET status = 'cancelled', ended_at = v_now, swept = true
+        UPDATE reservations SET status = 'cancelled', ended_at = p_now, swept = true
         WHERE id = ANY (v_ids);
         PERFORM seats_release(v_ids);
     END IF;
@@ -171,75 +163,156 @@ BEGIN
             OFFSET 0) AS c
         WHERE e.departed);
     UPDATE reservations SET slot_freed = true WHERE id = ANY (v_ids);
+END $$;
 
-    v_n := coalesce((v_event.settings ->> 'autoHold')::integer, 1);
-    IF v_n = 0 OR v_event.seats = 0 THEN
-        RETURN QUERY SELECT 'consumed', NULL::json, p_new, v_admitted, seats_room(p_event), 0::bigint;
-        RETURN;
-    END IF;
-
-    -- Those who came and are inside: once for each admission, and only without a hold of theirs.
-    v_max := coalesce((v_event.settings ->> 'maxSeats')::integer, 4);
+-- Holds seats for those who were admitted and are inside: once for each admission, only without a live
+-- hold of theirs, and only up to maxSeats. Returns how many holds were made.
+CREATE OR REPLACE FUNCTION ledger_hold(p_event events, p_entries jsonb, p_now timestamptz)
+RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    v_n integer := event_setting(p_event.settings, 'autoHold');
+    v_max integer := event_setting(p_event.settings, 'maxSeats');
+    v_buyers text[];
+    v_places bigint[];
+    v_wants integer[];
+    v_ids uuid[];
+    v_made bigint;
+    v_held bigint := 0;
+BEGIN
     SELECT array_agg(c.buyer ORDER BY c.o), array_agg(c.place ORDER BY c.o),
            array_agg(c.want ORDER BY c.o)
     INTO v_buyers, v_places, v_wants
     FROM (SELECT DISTINCT ON (e.buyer) e.buyer, e.place, e.o, least(v_n, v_max - (
               SELECT coalesce(sum(r.seat_count), 0) FROM reservations r
-              WHERE r.event_id = p_event AND r.buyer = e.buyer AND r.status = 'confirmed')) AS want
-          FROM ledger_arrivals(p_event, v_event.epoch, p_entries) AS e
+              WHERE r.event_id = p_event.id AND r.buyer = e.buyer AND r.status = 'confirmed')) AS want
+          FROM ledger_arrivals(p_event.id, p_event.epoch, p_entries) AS e
           WHERE (SELECT true FROM reservations r
-                 WHERE r.event_id = p_event AND r.buyer = e.buyer AND r.status = 'held'
-                   AND r.expires_at > v_now) IS NULL
+                 WHERE r.event_id = p_event.id AND r.buyer = e.buyer AND r.status = 'held'
+                   AND r.expires_at > p_now) IS NULL
             AND (SELECT true FROM reservations r
-                 WHERE r.event_id = p_event AND r.epoch = v_event.epoch AND r.buyer = e.buyer
+                 WHERE r.event_id = p_event.id AND r.epoch = p_event.epoch AND r.buyer = e.buyer
                    AND r.place = e.place AND r.auto) IS NULL
-            AND (SELECT true FROM reservations r -- he has bought, and is on his way out
-                 WHERE r.event_id = p_event AND r.epoch = v_event.epoch AND r.buyer = e.buyer
+            AND (SELECT true FROM reservations r -- has bought, and is about to leave
+                 WHERE r.event_id = p_event.id AND r.epoch = p_event.epoch AND r.buyer = e.buyer
                    AND r.place = e.place AND r.status = 'confirmed' LIMIT 1) IS NULL
           ORDER BY e.buyer, e.o DESC) AS c
     WHERE c.want > 0;
-    IF v_buyers IS NOT NULL THEN
-        v_ids := ARRAY(SELECT h.id FROM unnest(v_buyers) AS b (buyer)
-            CROSS JOIN LATERAL (SELECT r.id FROM reservations r
-                                WHERE r.event_id = p_event AND r.buyer = b.buyer
-                                  AND r.status = 'held' OFFSET 0) AS h);
-        UPDATE reservations SET status = 'expired' WHERE id = ANY (v_ids);
-        -- Nearly always one number is wanted by all; who has bought before may get fewer.
-        FOR v_want IN REVERSE v_n..1 LOOP
-            SELECT reservation_auto_hold(v_event, v_want, array_agg(w.buyer ORDER BY w.o),
-                                         array_agg(w.place ORDER BY w.o)) INTO v_made
-            FROM unnest(v_buyers, v_places, v_wants) WITH ORDINALITY AS w (buyer, place, want, o)
-            WHERE w.want = v_want HAVING count(*) > 0;
-            v_held := v_held + coalesce(v_made, 0);
-        END LOOP;
+    IF v_buyers IS NULL THEN
+        RETURN 0;
     END IF;
-
-    RETURN QUERY
-    WITH arrived AS (
-        SELECT e.o, (row_number() OVER (ORDER BY e.o) - 1) / greatest(1, 200 / (v_n + 3)) AS chunk,
-               json_build_object('buyer', e.buyer, 'place', e.place::text, 'since', e.at,
-                                 'epoch', e.epoch) AS plain,
-               (SELECT reservation_json(r) FROM reservations r
-                WHERE r.event_id = p_event AND r.buyer = e.buyer AND r.status = 'held'
-                  AND r.expires_at > v_now) AS reservation
-        FROM ledger_arrivals(p_event, v_event.epoch, p_entries) AS e
-    ), chunks AS (
-        SELECT chunk, json_build_object('buyers', json_agg(
-            CASE WHEN reservation IS NULL THEN plain
-                 ELSE (rtrim(plain::text, '}') || ', "reservation" : ' || reservation::text
-                       || '}')::json END ORDER BY o)) AS body
-        FROM arrived GROUP BY chunk
-    )
-    SELECT 'consumed', c.body, p_new, v_admitted, f.free, v_held
-    FROM (SELECT seats_room(p_event) AS free OFFSET 0) AS f LEFT JOIN chunks c ON true ORDER BY c.chunk;
+    v_ids := ARRAY(SELECT h.id FROM unnest(v_buyers) AS b (buyer)
+        CROSS JOIN LATERAL (SELECT r.id FROM reservations r
+                            WHERE r.event_id = p_event.id AND r.buyer = b.buyer
+                              AND r.status = 'held' OFFSET 0) AS h);
+    UPDATE reservations SET status = 'expired' WHERE id = ANY (v_ids);
+    -- Nearly always all want the same number; a buyer who has bought before may get fewer.
+    FOR v_want IN REVERSE v_n..1 LOOP
+        SELECT reservation_auto_hold(p_event, v_want, array_agg(w.buyer ORDER BY w.o),
+                                     array_agg(w.place ORDER BY w.o)) INTO v_made
+        FROM unnest(v_buyers, v_places, v_wants) WITH ORDINALITY AS w (buyer, place, want, o)
+        WHERE w.want = v_want HAVING count(*) > 0;
+        v_held := v_held + coalesce(v_made, 0);
+    END LOOP;
+    RETURN v_held;
 END $$;
 
--- One page of spent places, in order of buyer ids above p_after: the highest place each has used
--- up, by a departure or by having bought.
-CREATE OR REPLACE FUNCTION spent_page(p_event text, p_epoch bigint, p_after text, p_limit integer)
+-- The messages to those who were admitted and are inside: {buyers: [{buyer, place, since, epoch,
+-- reservation}]}, without reservation where there is none. Fifty buyers to a row, fewer with many
+-- seats each, so that a message stays below 64 KiB. In the order of the log.
+CREATE OR REPLACE FUNCTION ledger_messages(p_event events, p_entries jsonb, p_now timestamptz)
+RETURNS SETOF json LANGUAGE plpgsql AS $$
+DECLARE
+    v_size integer := greatest(1, 200 / (event_setting(p_event.settings, 'autoHold') + 3));
+BEGIN
+    RETURN QUERY
+    WITH arrived AS (
+        SELECT e.o, (row_number() OVER (ORDER BY e.o) - 1) / v_size AS chunk,
+               e.buyer, e.place::text AS place, e.at AS since, e.epoch,
+               (SELECT reservation_json(r) FROM reservations r
+                WHERE r.event_id = p_event.id AND r.buyer = e.buyer AND r.status = 'held'
+                  AND r.expires_at > p_now) AS reservation
+        FROM ledger_arrivals(p_event.id, p_event.epoch, p_entries) AS e
+    )
+    SELECT json_build_object('buyers', json_agg(
+        CASE WHEN a.reservation IS NULL
+             THEN json_build_object('buyer', a.buyer, 'place', a.place, 'since', a.since,
+                                    'epoch', a.epoch)
+             ELSE json_build_object('buyer', a.buyer, 'place', a.place, 'since', a.since,
+                                    'epoch', a.epoch, 'reservation', a.reservation) END
+        ORDER BY a.o))
+    FROM arrived a GROUP BY a.chunk ORDER BY a.chunk;
+END $$;
+
+-- ---- the batch ----
+
+-- p_entries: the log after p_expected and up to p_new.
+--   consumed    consumed, admitted and free (the capacity) are as of p_new; held: how many auto-holds
+--               were made. A row for each message of ledger_messages; one row without a body when there
+--               are none, or no auto-hold
+--   stale       another consumer has moved the cursor: nothing changed; consumed says where it is
+--   not-newer   p_new is not above p_expected: nothing changed
+--   not-found
+CREATE OR REPLACE FUNCTION ledger_consume(p_event text, p_expected text, p_new text, p_entries jsonb)
+RETURNS TABLE (outcome text, body json, consumed text, admitted bigint, free bigint, held bigint)
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+    v_event events;
+    v_now timestamptz;
+BEGIN
+    outcome := 'consumed';
+    consumed := p_new;
+    admitted := (p_entries -> -1 ->> 'n')::bigint;
+    held := 0;
+    IF stream_order(p_new) <= stream_order(p_expected) THEN
+        outcome := 'not-newer';
+    ELSIF NOT ledger_advance(p_event, p_expected, p_new, admitted) THEN
+        outcome := 'stale';
+    END IF;
+    IF outcome <> 'consumed' THEN
+        RETURN QUERY SELECT ledger_consume.outcome, NULL::json, s.consumed, s.admitted, s.free, 0::bigint
+                     FROM ledger_state(p_event, NULL) AS s;
+        RETURN;
+    END IF;
+    SELECT * INTO v_event FROM events WHERE id = p_event;
+    IF NOT FOUND THEN
+        DELETE FROM ledger_cursors WHERE event_id = p_event;
+        RETURN QUERY SELECT 'not-found', NULL::json, '0-0', 0::bigint, 0::bigint, 0::bigint;
+        RETURN;
+    END IF;
+    IF v_event.last_place = 0 THEN -- from now on a missing live copy is a lost one
+        UPDATE events SET last_place = greatest(last_place,
+            (SELECT max((e ->> 'place')::bigint) FROM jsonb_array_elements(p_entries) AS e))
+        WHERE id = p_event;
+    END IF;
+
+    PERFORM ledger_copy(p_event, p_entries);
+    PERFORM ledger_lock(p_event, p_entries);
+    v_now := clock_timestamp();
+    PERFORM ledger_enter(p_event, p_entries);
+    PERFORM ledger_depart(p_event, p_entries, v_now);
+    IF event_setting(v_event.settings, 'autoHold') = 0 OR v_event.seats = 0 THEN
+        free := seats_capacity(p_event);
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    held := ledger_hold(v_event, p_entries, v_now);
+    free := seats_capacity(p_event);
+    FOR body IN SELECT * FROM ledger_messages(v_event, p_entries, v_now) LOOP
+        RETURN NEXT;
+    END LOOP;
+    IF NOT FOUND THEN
+        RETURN NEXT;
+    END IF;
+END $$;
+
+-- ---- restoring Redis ----
+
+-- A page of consumed places, in order of buyer ids above p_after: the highest place that each buyer has
+-- used up, by leaving or by buying. Each half is read in the order of its index, and no further than
+-- the page.
+CREATE OR REPLACE FUNCTION consumed_places(p_event text, p_epoch bigint, p_after text, p_limit integer)
 RETURNS TABLE (buyer text, place bigint) LANGUAGE sql STABLE
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashagg = off AS $$
-    -- Each half by itself in the order of its index, and no further than the page.
     SELECT s.buyer, max(s.place) FROM (
         (SELECT a.buyer, max(a.place) AS place FROM admissions a
          WHERE a.event_id = p_event AND a.epoch = p_epoch AND a.departed AND a.buyer > p_after

@@ -1,12 +1,24 @@
 -- SPDX-License-Identifier: MIT
 --
--- payment
+-- payment: begun by the buyer, settled by the provider's reports, taken back by the organizer.
+--
+--   pending --paid--> paid (seats sold) or refund_due (not sold)    refund_due --refunded--> refunded
+--   pending --failed--> failed, which may still be paid             paid --refunded--> refunded
+--   paid --refund by the organizer--> refund_due
+--
+-- The provider's reports may come late, more than once, or in the wrong order: each reference comes to
+-- the same end. A reference that was refunded before it was paid sells nothing any more. A refund
+-- frees the seats, and a sold out event goes back to open.
 
+-- ---- answers ----
+
+-- The body of a report's answer: the reservation, with the buyer and the payment's status.
 CREATE OR REPLACE FUNCTION payment_json(r reservations, p_status text) RETURNS json LANGUAGE sql STABLE AS $$
-    SELECT (reservation_json(r)::jsonb || jsonb_build_object(
-        'buyer', r.buyer, 'place', r.place::text, 'epoch', r.epoch, 'payment', p_status))::json
+    SELECT json_join(reservation_json(r), json_build_object(
+        'buyer', r.buyer, 'place', r.place::text, 'epoch', r.epoch, 'payment', p_status))
 $$;
 
+-- What the program needs to sign an order for the payment page. p NULL: nothing is to be paid.
 CREATE OR REPLACE FUNCTION payment_page(r reservations, p payments) RETURNS json LANGUAGE sql STABLE AS $$
     SELECT json_build_object(
         'reservationId', r.id, 'reservationNumber', r.number, 'eventId', r.event_id,
@@ -17,10 +29,12 @@ CREATE OR REPLACE FUNCTION payment_page(r reservations, p payments) RETURNS json
         'expiresAt', CASE WHEN r.status = 'held' THEN rfc3339(r.expires_at) END)
 $$;
 
--- What the payment page needs; a repeat gets the same reference as long as it is pending.
---   pending     a payment under a new reference, or the one begun before
+-- ---- the buyer pays ----
+
+--   pending     a payment under a new reference, or the one begun before while it is pending
 --   payment-off (p_provider is NULL, and there is something to pay)
---   confirmed   nothing costs nothing: the seats are sold
+--   confirmed   nothing is to be paid: the seats are sold
+--   repeated    nothing was to be paid, and the seats were sold before
 --   expired   already-paid   not-payable (cancelled, refunded)   not-found   not-yours
 CREATE OR REPLACE FUNCTION payment_begin(p_buyer text, p_id text, p_provider text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql
@@ -28,7 +42,7 @@ SET enable_seqscan = off AS $$
 DECLARE
     v_r reservations;
     v_payment payments;
-    v_sale record;
+    v_purchase record;
 BEGIN
     SELECT * INTO v_r FROM reservations WHERE id = as_uuid(p_id);
     IF NOT FOUND THEN
@@ -38,24 +52,24 @@ BEGIN
         RETURN QUERY SELECT 'not-yours', refusal('This is not your reservation.');
         RETURN;
     END IF;
-    PERFORM pg_advisory_xact_lock(buyer_lock(v_r.event_id, p_buyer));
+    PERFORM pg_advisory_xact_lock(lock_key_buyer(v_r.event_id, p_buyer));
     SELECT * INTO v_r FROM reservations WHERE id = v_r.id FOR UPDATE;
     IF v_r.status = 'confirmed' AND v_r.total = 0 THEN
         RETURN QUERY SELECT 'repeated', payment_page(v_r, NULL);
         RETURN;
     ELSIF v_r.status = 'confirmed' THEN
-        RETURN QUERY SELECT 'already-paid', refusal('It has been paid for.');
+        RETURN QUERY SELECT 'already-paid', refusal('The reservation has been paid for.');
         RETURN;
     ELSIF v_r.status IN ('cancelled', 'refunded') THEN
-        RETURN QUERY SELECT 'not-payable', refusal('The reservation was given up.');
+        RETURN QUERY SELECT 'not-payable', refusal(format('The reservation was %s.', v_r.status));
         RETURN;
     ELSIF v_r.status = 'expired' OR v_r.expires_at <= clock_timestamp() THEN
         RETURN QUERY SELECT 'expired', refusal('The hold has expired.');
         RETURN;
     ELSIF v_r.total = 0 THEN
-        SELECT * INTO v_sale FROM reservation_sell(v_r);
-        IF v_sale.sold THEN
-            RETURN QUERY SELECT 'confirmed', payment_page(v_sale.r, NULL);
+        SELECT * INTO v_purchase FROM reservation_sell(v_r);
+        IF v_purchase.sold THEN
+            RETURN QUERY SELECT 'confirmed', payment_page(v_purchase.r, NULL);
         ELSE
             RETURN QUERY SELECT 'expired', refusal('The hold has expired.');
         END IF;
@@ -69,51 +83,48 @@ BEGIN
     IF NOT FOUND THEN
         INSERT INTO payments (event_id, reservation_id, provider, reference, amount, currency,
                               status)
-        VALUES (v_r.event_id, v_r.id, p_provider, gen_random_uuid()::text, v_r.total, v_r.currency, 'pending')
+        VALUES (v_r.event_id, v_r.id, p_provider, gen_random_uuid()::text, v_r.total, v_r.currency,
+                'pending')
         RETURNING * INTO v_payment;
     END IF;
     RETURN QUERY SELECT 'pending', payment_page(v_r, v_payment);
 END $$;
 
--- Money came. The payment is not known, pending or failed.
+-- ---- the provider reports ----
+
+-- Stores what became of a payment; one that is not known is added.
+CREATE OR REPLACE FUNCTION payment_settle(v_r reservations, p_provider text, p_reference text,
+                                          p_status text)
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO payments (event_id, reservation_id, provider, reference, amount, currency, status,
+                          settled_at)
+    VALUES (v_r.event_id, v_r.id, p_provider, p_reference, v_r.total, v_r.currency, p_status,
+            clock_timestamp())
+    ON CONFLICT (provider, reference) DO UPDATE
+        SET status = excluded.status, settled_at = excluded.settled_at;
+END $$;
+
+-- The money came. The payment was not known, pending or failed.
 CREATE OR REPLACE FUNCTION payment_paid(v_r reservations, p_provider text, p_reference text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 DECLARE
-    v_sale record;
+    v_purchase record;
     v_status text;
 BEGIN
-    SELECT * INTO v_sale FROM reservation_sell(v_r);
-    v_status := CASE WHEN v_sale.sold THEN 'paid' ELSE 'refund_due' END;
-    INSERT INTO payments (event_id, reservation_id, provider, reference, amount, currency, status,
-                          settled_at)
-    VALUES (v_r.event_id, v_r.id, p_provider, p_reference, v_r.total, v_r.currency, v_status, clock_timestamp())
-    ON CONFLICT (provider, reference) DO UPDATE
-        SET status = excluded.status, settled_at = excluded.settled_at;
-    RETURN QUERY SELECT CASE WHEN v_sale.sold THEN 'confirmed' ELSE 'refund-due' END,
-                        payment_json(v_sale.r, v_status);
+    SELECT * INTO v_purchase FROM reservation_sell(v_r);
+    v_status := CASE WHEN v_purchase.sold THEN 'paid' ELSE 'refund_due' END;
+    PERFORM payment_settle(v_r, p_provider, p_reference, v_status);
+    RETURN QUERY SELECT CASE WHEN v_purchase.sold THEN 'confirmed' ELSE 'refund-due' END,
+                        payment_json(v_purchase.r, v_status);
 END $$;
 
--- It did not come. A hold is kept until it lapses: the buyer may try again.
-CREATE OR REPLACE FUNCTION payment_failed(v_r reservations, p_provider text, p_reference text)
+-- All of the money went back. p_was: the payment's status before, NULL when it was not known.
+CREATE OR REPLACE FUNCTION payment_refunded(v_r reservations, p_provider text, p_reference text,
+                                            p_was text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO payments (event_id, reservation_id, provider, reference, amount, currency, status,
-                          settled_at)
-    VALUES (v_r.event_id, v_r.id, p_provider, p_reference, v_r.total, v_r.currency, 'failed', clock_timestamp())
-    ON CONFLICT (provider, reference) DO UPDATE
-        SET status = excluded.status, settled_at = excluded.settled_at;
-    RETURN QUERY SELECT 'failed', payment_json(v_r, 'failed');
-END $$;
-
--- It went back, all of it. p_was: the payment's status, NULL when it is not known.
-CREATE OR REPLACE FUNCTION payment_refunded(v_r reservations, p_provider text, p_reference text, p_was text)
-RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO payments (event_id, reservation_id, provider, reference, amount, currency, status,
-                          settled_at)
-    VALUES (v_r.event_id, v_r.id, p_provider, p_reference, v_r.total, v_r.currency, 'refunded', clock_timestamp())
-    ON CONFLICT (provider, reference) DO UPDATE
-        SET status = excluded.status, settled_at = excluded.settled_at;
+    PERFORM payment_settle(v_r, p_provider, p_reference, 'refunded');
     IF p_was = 'paid' AND v_r.status = 'confirmed' THEN
         UPDATE reservations SET status = 'refunded', ended_at = clock_timestamp()
         WHERE id = v_r.id RETURNING * INTO v_r;
@@ -122,15 +133,15 @@ BEGIN
     RETURN QUERY SELECT 'refunded', payment_json(v_r, 'refunded');
 END $$;
 
--- Judged by the reservation alone; p_status: paid, failed or refunded. The body adds buyer and payment
--- to the reservation's.
+-- Judged by the reservation and the reference alone. p_status: paid, failed or refunded. A failed
+-- payment leaves the hold as it is, so that the buyer may try again.
 --   confirmed    the seats are sold
---   refund-due   paid, but they are not: the money is recorded as due back (also: cancelled, paid twice)
+--   refund-due   paid, but the seats are not sold (also: cancelled, paid twice): the money is due back
 --   failed   refunded
---   repeated     nothing new about this reference
+--   repeated     the report changes nothing
 --   wrong-amount   reference-used (for another reservation)   not-found: refused, nothing changed
 CREATE OR REPLACE FUNCTION payment_report(p_id text, p_provider text, p_reference text, p_amount bigint,
-                               p_currency text, p_status text)
+                                          p_currency text, p_status text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql
 SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
@@ -142,8 +153,8 @@ BEGIN
         RETURN QUERY SELECT 'not-found', refusal('There is no such reservation.', 'reservationId');
         RETURN;
     END IF;
-    PERFORM pg_advisory_xact_lock(hashtextextended(p_provider || ' ' || p_reference, 3));
-    PERFORM pg_advisory_xact_lock(buyer_lock(v_r.event_id, v_r.buyer));
+    PERFORM pg_advisory_xact_lock(lock_key_payment(p_provider, p_reference));
+    PERFORM pg_advisory_xact_lock(lock_key_buyer(v_r.event_id, v_r.buyer));
     SELECT * INTO v_r FROM reservations WHERE id = v_r.id FOR UPDATE;
     SELECT * INTO v_payment FROM payments
     WHERE provider = p_provider AND reference = p_reference;
@@ -157,7 +168,8 @@ BEGIN
     ELSIF p_status = 'paid' AND coalesce(v_payment.status, 'pending') IN ('pending', 'failed') THEN
         RETURN QUERY SELECT * FROM payment_paid(v_r, p_provider, p_reference);
     ELSIF p_status = 'failed' AND coalesce(v_payment.status, 'pending') = 'pending' THEN
-        RETURN QUERY SELECT * FROM payment_failed(v_r, p_provider, p_reference);
+        PERFORM payment_settle(v_r, p_provider, p_reference, 'failed');
+        RETURN QUERY SELECT 'failed', payment_json(v_r, 'failed');
     ELSIF p_status = 'refunded' AND v_payment.status IS DISTINCT FROM 'refunded' THEN
         RETURN QUERY SELECT * FROM payment_refunded(v_r, p_provider, p_reference, v_payment.status);
     ELSE
@@ -165,8 +177,10 @@ BEGIN
     END IF;
 END $$;
 
--- Takes a sale back: the seats are free at once, the money is due back. Again: the same.
--- refunded | not-refundable (not bought) | not-found
+-- ---- the organizer ----
+
+-- Takes a purchase back: its seats are free at once, and the money is due back. Again: the same.
+-- refunded | repeated | not-refundable (not bought) | not-found
 CREATE OR REPLACE FUNCTION payment_refund(p_event text, p_id text, p_who text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql
 SET enable_seqscan = off AS $$
@@ -180,7 +194,7 @@ BEGIN
         RETURN QUERY SELECT 'not-found', refusal('There is no such reservation.', 'reservationId');
         RETURN;
     END IF;
-    PERFORM pg_advisory_xact_lock(buyer_lock(p_event, v_before.buyer));
+    PERFORM pg_advisory_xact_lock(lock_key_buyer(p_event, v_before.buyer));
     SELECT * INTO v_before FROM reservations WHERE id = v_before.id FOR UPDATE;
     IF v_before.status = 'refunded' THEN
         SELECT status INTO v_payment FROM payments
@@ -189,7 +203,8 @@ BEGIN
         RETURN QUERY SELECT 'repeated', payment_json(v_before, coalesce(v_payment, 'refunded'));
         RETURN;
     ELSIF v_before.status <> 'confirmed' THEN
-        RETURN QUERY SELECT 'not-refundable', refusal('It has not been bought.', 'reservationId');
+        RETURN QUERY SELECT 'not-refundable',
+                            refusal('The reservation has not been bought.', 'reservationId');
         RETURN;
     END IF;
     UPDATE reservations SET status = 'refunded', ended_at = clock_timestamp()
@@ -203,6 +218,8 @@ BEGIN
 END $$;
 
 -- listed: {"payments": [...], "next": id or null}: newest first, below p_before where given.
+-- Rows are compared instead of columns, and sorting and bitmaps are off, so that only the index that is
+-- meant has the order: through the primary key all newer payments of other events would be read.
 CREATE OR REPLACE FUNCTION payment_list(p_event text, p_status text, p_before bigint,
                                         p_limit integer)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql STABLE

@@ -1,35 +1,42 @@
 -- SPDX-License-Identifier: MIT
 --
--- pick
+-- pick: best available: which seats a hold gets when the buyer has not chosen them. Sections, rows and
+-- numbers are tried in order of preference (section_rank, row_rank, number).
+--
+-- The hard case is a hall in which nearly everything is held while a thousand buyers try at once. So it
+-- is noted for a second where the free seats begin (seats_first) and where groups of n begin
+-- (seats_group), and a search reads off the index from there until it has found one. An index on what is
+-- free would be shorter to read, but every hold and every release would write to every index of the seat.
 
--- No seat before this one was free at some moment of the last second; so best available is judged as of
--- then, in a hall whose first 256 seats are gone. Never later than p_own, which count as free.
--- Waits for nobody: one caller looks anew each second, the others read past everything meanwhile.
-CREATE OR REPLACE FUNCTION seats_from(p_event text, p_own bigint[], OUT section_rank integer,
-                           OUT row_rank integer, OUT number integer) LANGUAGE plpgsql AS $$
+-- ---- where free seats begin ----
+
+-- No seat before this one was free at some moment of the last second; (0, 0, 0) where nothing is known, and
+-- in a hall whose first 256 unsold seats are not all held. So best available is judged as of that
+-- moment. Never later than the seats p_own, which count as free. Waits for nobody: one transaction looks
+-- it up each second, and the others read from the beginning meanwhile.
+CREATE OR REPLACE FUNCTION seats_from(p_event text, p_own bigint[])
+RETURNS seat_place LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
-    v_first record;
-    v_own record;
+    v_first seat_place;
+    v_own seat_place;
 BEGIN
     SELECT f.section_rank, f.row_rank, f.number INTO v_first FROM seats_first f
     WHERE f.event_id = p_event AND f.at > v_now - interval '1 second';
     IF NOT FOUND THEN
-        SELECT 0 AS section_rank, 0 AS row_rank, 0 AS number INTO v_first;
-        IF pg_try_advisory_xact_lock(hashtextextended(p_event, 4)) THEN
-            IF EXISTS (SELECT FROM (
+        v_first := (0, 0, 0);
+        IF pg_try_advisory_xact_lock(lock_key_first_seat(p_event)) THEN
+            IF NOT EXISTS (SELECT FROM (
                     SELECT s.status, s.held_until FROM seats s
                     WHERE s.event_id = p_event AND NOT s.sold
                     ORDER BY s.section_rank, s.row_rank, s.number LIMIT 256) AS h
                 WHERE h.status = 'available' OR h.held_until <= v_now) THEN
-                NULL;
-            ELSE
                 SELECT s.section_rank, s.row_rank, s.number INTO v_first FROM seats s
                 WHERE s.event_id = p_event AND NOT s.sold
                   AND (s.status = 'available' OR s.held_until <= v_now)
                 ORDER BY s.section_rank, s.row_rank, s.number LIMIT 1;
                 IF NOT FOUND THEN
-                    SELECT 0 AS section_rank, 0 AS row_rank, 0 AS number INTO v_first;
+                    v_first := (0, 0, 0);
                 END IF;
             END IF;
             INSERT INTO seats_first AS f (event_id, section_rank, row_rank, number, at)
@@ -46,14 +53,18 @@ BEGIN
               < (v_first.section_rank, v_first.row_rank, v_first.number)
         ORDER BY s.section_rank, s.row_rank, s.number LIMIT 1;
         IF FOUND THEN
-            v_first := v_own;
+            RETURN v_own;
         END IF;
     END IF;
-    section_rank := v_first.section_rank;
-    row_rank := v_first.row_rank;
-    number := v_first.number;
+    RETURN v_first;
 END $$;
 
+-- ---- groups of adjacent seats ----
+
+-- Looks from p_from to p_to for groups of p_n free seats side by side: same section and row,
+-- consecutive numbers. Takes the (p_ahead + 1)-th, or the last where there are fewer. The seats of the
+-- hold p_holder count as free. Locks nothing.
+-- seats: the group, NULL: there is none. seen: how many free seats were read. place: where the group begins.
 CREATE OR REPLACE FUNCTION seats_search(p_event text, p_section text, p_n integer, p_holder uuid,
                              p_ahead integer, p_from seat_place, p_to seat_place,
                              OUT seats bigint[], OUT seen integer, OUT place seat_place)
@@ -98,7 +109,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- Where the groups of p_n begin, as of a second ago at most; NULL: nobody knows.
+-- Where the groups of p_n begin, as of a second ago at most; NULL: not known.
 CREATE OR REPLACE FUNCTION seats_group_known(p_event text, p_section text, p_n integer)
 RETURNS seat_place LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -110,8 +121,9 @@ BEGIN
     RETURN v_place;
 END $$;
 
--- Tells those of the next second, unless somebody else is telling them. A p_place of NULL: there is none,
--- which is told in a hall with more than a thousand seats to sell; in others it is soon found out.
+-- Notes it for the next second, unless another transaction is doing so. p_place NULL: there is no such
+-- group. That is noted only in a hall with more than a thousand unsold seats; in others it is found out
+-- soon enough.
 CREATE OR REPLACE FUNCTION seats_group_note(p_event text, p_section text, p_n integer, p_place seat_place,
                                  p_at timestamptz)
 RETURNS void LANGUAGE plpgsql AS $$
@@ -123,7 +135,7 @@ BEGIN
         END IF;
         p_place := (2147483647, 0, 0);
     END IF;
-    IF pg_try_advisory_xact_lock(hashtextextended(p_n || ' ' || p_event, 5)) THEN
+    IF pg_try_advisory_xact_lock(lock_key_group(p_event, p_n)) THEN
         INSERT INTO seats_group AS g (event_id, section, n, section_rank, row_rank, number, at)
         VALUES (p_event, coalesce(p_section, ''), p_n, p_place.section_rank, p_place.row_rank,
                 p_place.number, p_at)
@@ -133,14 +145,18 @@ BEGIN
     END IF;
 END $$;
 
+-- A group of p_n free seats: the (p_ahead + 1)-th from p_from on; where nothing is found there, from the
+-- beginning; NULL: there is none. A search that read more than 256 free seats, or found nothing, notes
+-- where the next ones should begin, or that they need not look. The neighbourhood of p_own, which count
+-- as free for this caller alone, is searched whatever was noted.
 CREATE OR REPLACE FUNCTION seats_group(p_event text, p_section text, p_n integer, p_holder uuid, p_own bigint[],
-                            p_ahead integer, p_from record)
+                            p_ahead integer, p_from seat_place)
 RETURNS bigint[] LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
     v_first seat_place := (0, 0, 0);
     v_last seat_place := (2147483647, 0, 0);
-    v_from seat_place := (p_from.section_rank, p_from.row_rank, p_from.number);
+    v_from seat_place := p_from;
     v_to seat_place;
     v_known seat_place := seats_group_known(p_event, p_section, p_n);
     v_own_first seat_place;
@@ -187,12 +203,14 @@ BEGIN
     RETURN v_got.seats;
 END $$;
 
--- A single seat, which needs no neighbours: the best that nobody has locked. It comes with the locks of
--- p_own, as in seats_pick. NULL: everything is taken, or being taken by others at this moment (and
--- rows may stay locked all the same: those that turned out to be taken only under their lock).
--- '{}': p_own are being taken from the caller, whose hold has just lapsed. Waits for nobody.
+-- ---- picking for one hold ----
+
+-- One seat, which needs no neighbours: the best that no other transaction has locked, with the locks of
+-- p_own as in seats_pick. NULL: all seats are taken, or are being taken at this moment (rows may stay
+-- locked all the same: those that turned out to be taken under their lock). '{}': p_own are being taken
+-- from the caller, whose hold has just lapsed. Waits for nobody.
 CREATE OR REPLACE FUNCTION seats_pick_one(p_event text, p_section text, p_holder uuid, p_own bigint[],
-                               p_from record)
+                               p_from seat_place)
 RETURNS bigint[] LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
@@ -218,18 +236,18 @@ BEGIN
     RETURN ARRAY[v_seat];
 END $$;
 
--- Picks and locks the p_n best available adjacent seats: same section and row, consecutive
--- numbers; by order of sections, then rows, then numbers. With them it locks p_own, the seats of
--- the caller's live hold p_holder, which count as free. NULL: there are none; '{}': every attempt
--- was lost to others (as good as never). One caller alone always gets the best; callers in each
--- other's way spread out after the first collision, and wait for one another at last, so that a
--- group is never refused to all of them.
+-- Picks and locks the p_n best available adjacent seats, and with them p_own, the seats of the caller's
+-- live hold p_holder, which count as free. NULL: there are none. '{}': every attempt was lost to other
+-- transactions (which hardly ever happens).
+-- A caller alone gets the best. After a collision callers spread out (p_ahead is random), and from the
+-- ninth attempt on they wait for each other, so that a group is never refused to all of them. Each
+-- attempt is a block of its own: the exception takes back its locks before anything is waited for.
 CREATE OR REPLACE FUNCTION seats_pick(p_event text, p_section text, p_n integer, p_holder uuid,
                                       p_own bigint[])
 RETURNS bigint[] LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz;
-    v_from record := seats_from(p_event, p_own);
+    v_from seat_place := seats_from(p_event, p_own);
     v_group bigint[];
     v_locked bigint[];
 BEGIN
@@ -268,7 +286,7 @@ BEGIN
             IF v_locked @> v_group AND v_locked @> p_own THEN
                 RETURN v_group;
             END IF;
-            RAISE SQLSTATE 'TK001'; -- back to before the block: gives the locks back
+            RAISE SQLSTATE 'TK001';
         EXCEPTION WHEN SQLSTATE 'TK001' THEN
             NULL;
         END;
@@ -276,14 +294,16 @@ BEGIN
     RETURN '{}';
 END $$;
 
--- Picks and locks up to p_groups groups of p_n adjacent seats, best first, and fills up with
--- scattered ones: a buyer who was let in gets seats while there are any. (grp, seat_id); the last
--- group may be smaller. Never waits.
+-- ---- picking for many auto-holds ----
+
+-- Picks and locks up to p_groups groups of p_n adjacent seats, best first, and then fills up with
+-- scattered seats: an admitted buyer gets seats while there are any. Returns (grp, seat_id), grp from 1;
+-- the last group may be smaller. Never waits.
 CREATE OR REPLACE FUNCTION seats_pick_many(p_event text, p_n integer, p_groups integer)
 RETURNS TABLE (grp integer, seat_id bigint) LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
-    v_all bigint[] := '{}';  -- group after group
+    v_all bigint[] := '{}'; -- group after group
     v_try bigint[];
     v_got bigint[];
 BEGIN
@@ -308,7 +328,7 @@ BEGIN
         v_got := ARRAY(SELECT s.id FROM seats s WHERE s.id = ANY (v_try)
                          AND (s.status = 'available' OR s.held_until <= v_now)
                        ORDER BY s.id FOR UPDATE SKIP LOCKED);
-        -- Whole groups only; the seats of broken ones stay locked and may be of use below.
+        -- Whole groups only. The seats of broken ones stay locked and may be picked below.
         SELECT v_all || coalesce(array_agg(t.id ORDER BY t.o), '{}') INTO v_all
         FROM unnest(v_try) WITH ORDINALITY AS t (id, o)
         WHERE (t.o - 1) / p_n IN (

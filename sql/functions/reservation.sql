@@ -1,9 +1,11 @@
 -- SPDX-License-Identifier: MIT
 --
--- reservation
+-- reservation: held -> confirmed, or cancelled, or expired; confirmed -> refunded. What a buyer reads
+-- and cancels, and the step from a hold to a purchase. Holding: hold.sql.
 
--- A number to read out on the telephone: eight letters and digits, unique because the product with
--- an odd number is a permutation modulo 2^40, and not telling how many were sold.
+-- A number that can be read out on the telephone: eight letters and digits. It is unique, since a product
+-- with an odd number is a permutation modulo 2^40, and does not tell how many were sold.
+-- PL/pgSQL, since as SQL it could not be inlined and would be planned at every call.
 CREATE OR REPLACE FUNCTION reservation_code(p_n bigint) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     v_n bigint := mod(p_n::numeric * 679525324989 + 302127157, 1099511627776)::bigint;
@@ -16,6 +18,7 @@ BEGIN
     RETURN v_code;
 END $$;
 
+-- The body of every answer about a reservation. A lapsed hold is shown as expired. (PL/pgSQL: as above.)
 CREATE OR REPLACE FUNCTION reservation_json(r reservations) RETURNS json LANGUAGE plpgsql STABLE AS $$
 DECLARE
     v_live boolean := r.status = 'held' AND r.expires_at > clock_timestamp();
@@ -35,6 +38,8 @@ BEGIN
         'seats', v_seats);
 END $$;
 
+-- ---- the buyer's own ----
+
 -- found | not-found | not-yours
 CREATE OR REPLACE FUNCTION reservation_get(p_buyer text, p_id text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql STABLE AS $$
@@ -51,7 +56,7 @@ BEGIN
     END IF;
 END $$;
 
--- listed: {"reservations": [...]}, newest first, the last fifty.
+-- listed: {"reservations": [...]}: the newest fifty, newest first.
 CREATE OR REPLACE FUNCTION reservation_list(p_buyer text)
 RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
     SELECT 'listed', json_build_object('reservations', coalesce(json_agg(reservation_json(r)), '[]'))
@@ -59,7 +64,7 @@ RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
           ORDER BY created_at DESC, id LIMIT 50) AS r
 $$;
 
--- cancelled (again: the same) | expired | not-cancellable (bought) | not-found | not-yours
+-- cancelled (again: the same) | expired | not-cancellable (it was bought) | not-found | not-yours
 CREATE OR REPLACE FUNCTION reservation_cancel(p_buyer text, p_id text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql
 SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
@@ -75,11 +80,11 @@ BEGIN
         RETURN QUERY SELECT 'not-yours', refusal('This is not your reservation.');
         RETURN;
     END IF;
-    PERFORM pg_advisory_xact_lock(buyer_lock(v_reservation.event_id, p_buyer));
+    PERFORM pg_advisory_xact_lock(lock_key_buyer(v_reservation.event_id, p_buyer));
     SELECT * INTO v_reservation FROM reservations WHERE id = v_reservation.id FOR UPDATE;
     v_now := clock_timestamp();
     IF v_reservation.status = 'confirmed' THEN
-        RETURN QUERY SELECT 'not-cancellable', refusal('It has been paid for.');
+        RETURN QUERY SELECT 'not-cancellable', refusal('The reservation has been paid for.');
         RETURN;
     ELSIF v_reservation.status = 'expired'
        OR (v_reservation.status = 'held' AND v_reservation.expires_at <= v_now) THEN
@@ -93,8 +98,10 @@ BEGIN
     RETURN QUERY SELECT 'cancelled', reservation_json(v_reservation);
 END $$;
 
--- Sells the seats of a reservation whose row and buyer are locked, if that is still possible: of a
--- live hold; or of a lapsed one whose seats are all free and which leaves the buyer within maxSeats.
+-- ---- from hold to purchase ----
+
+-- Sells the seats of a reservation whose row and buyer are locked, if that is still possible: those of a
+-- live hold, or of a lapsed one if all its seats are free and the buyer stays within maxSeats.
 CREATE OR REPLACE FUNCTION reservation_sell(INOUT r reservations, OUT sold boolean) LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
@@ -113,8 +120,7 @@ BEGIN
     sold := v_free = r.seat_count;
     IF sold AND (r.status = 'expired' OR r.expires_at <= v_now) THEN
         SELECT r.seat_count + coalesce(sum(o.seat_count), 0)
-               <= coalesce((SELECT (settings ->> 'maxSeats')::integer FROM events
-                            WHERE id = r.event_id), 4)
+               <= (SELECT event_setting(settings, 'maxSeats') FROM events WHERE id = r.event_id)
         INTO sold FROM reservations o
         WHERE o.event_id = r.event_id AND o.buyer = r.buyer AND o.id <> r.id
           AND (o.status = 'confirmed' OR (o.status = 'held' AND o.expires_at > v_now));

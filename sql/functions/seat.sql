@@ -1,8 +1,11 @@
 -- SPDX-License-Identifier: MIT
 --
--- seat
+-- seat: the seats of an event: added, shown, counted; and the steps by which other files give them
+-- to reservations and take them back. Which seats a hold gets: pick.sql.
 
--- The seats a body of seats_add means, as one list; or why it is refused.
+-- ---- adding seats ----
+
+-- The seats that a body of seats_add asks for, as one list; or why it is refused.
 CREATE OR REPLACE FUNCTION seats_read(p_body jsonb, OUT list jsonb, OUT refused json) LANGUAGE plpgsql
 IMMUTABLE AS $$
 DECLARE
@@ -11,12 +14,12 @@ DECLARE
 BEGIN
     list := p_body -> 'seats';
     IF (list IS NULL) = (v_grid IS NULL) THEN
-        refused := refusal('Either seats or grid is needed.', 'seats');
+        refused := refusal('Either seats or grid is needed, and not both.', 'seats');
     ELSIF p_body - 'seats' - 'grid' <> '{}' THEN
         refused := fields_refusal(p_body - 'seats' - 'grid', '', '{}');
     ELSIF list IS NOT NULL THEN
         IF jsonb_typeof(list) <> 'array' OR list = '[]' THEN
-            refused := refusal('seats must be a list of seats.', 'seats');
+            refused := refusal('seats must be a list of at least one seat.', 'seats');
             RETURN;
         END IF;
         FOR i IN 0 .. jsonb_array_length(list) - 1 LOOP
@@ -40,8 +43,10 @@ BEGIN
     END IF;
 END $$;
 
--- Adds seats given as columns, to an event that is locked. One currency, checked by the caller. Which
--- seat is given twice or exists already, by its number in the list (bad); NULL: all were added.
+-- Adds seats, given as columns, to an event whose row is locked. The caller has checked that the
+-- currency is the event's. bad: the first seat that is given twice or exists already, by its number in
+-- the list from 1, and then none was added; NULL: all were added. New sections and rows rank after
+-- those that are there, in the order in which they come.
 CREATE OR REPLACE FUNCTION seats_insert(p_event text, p_sections text[], p_rows text[], p_numbers integer[],
                              p_prices bigint[], p_currency text, OUT added bigint, OUT bad bigint)
 LANGUAGE plpgsql AS $$
@@ -86,7 +91,8 @@ BEGIN
     GET DIAGNOSTICS added = ROW_COUNT;
 END $$;
 
--- The seats are in: the audit, and the event's version.
+-- After seats were added: the audit entry and the event's version, which rises so that live copies learn
+-- how many seats there are.
 CREATE OR REPLACE FUNCTION seats_added(p_event text, p_who text, p_added bigint)
 RETURNS TABLE (outcome text, body json) LANGUAGE sql AS $$
     INSERT INTO audit (event_id, who, verb, before, after)
@@ -96,11 +102,9 @@ RETURNS TABLE (outcome text, body json) LANGUAGE sql AS $$
     RETURNING 'added', json_build_object('added', p_added, 'seats', seats, 'version', version)
 $$;
 
--- added | not-found | conflict (a seat exists already, the event is closed) | invalid.
 -- p_body: {"seats": [{section, row, number, price, currency}]} or
 --         {"grid": {section, rows, seatsPerRow, price, currency}} with rows "1", "2", ...
--- One currency per event. Counts as a change of the event: its version rises, so that the live
--- copies learn how many seats there are.
+-- added | not-found | conflict (a seat exists already, the event is closed) | invalid
 CREATE OR REPLACE FUNCTION seats_add(p_event text, p_who text, p_body jsonb)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 DECLARE
@@ -152,8 +156,9 @@ BEGIN
     RETURN QUERY SELECT * FROM seats_added(p_event, p_who, v_done.added);
 END $$;
 
--- The same for a file whose first seat stands in its second line: added | not-found | stale (p_version,
--- where given, is no longer the stored one) | conflict | invalid, with the line where there is one.
+-- The same for the columns of a CSV file whose first seat is in its second line. p_version NULL: any.
+-- added | not-found | stale (the stored version is another one) | conflict | invalid, these two with
+-- the line of the file
 CREATE OR REPLACE FUNCTION seats_import(p_event text, p_who text, p_version bigint, p_sections text[],
                              p_rows text[], p_numbers integer[], p_prices bigint[], p_currency text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
@@ -190,9 +195,12 @@ BEGIN
     END IF;
 END $$;
 
--- found (body is the map, of this version) | unchanged (p_known is its version; no body) | not-found
--- (a draft's map is not public). Order and layout of the text are a contract: src/seat_delta.c reads
--- ids and statuses out of it.
+-- ---- showing seats ----
+
+-- The map of a hall, as the bytes that are sent. It is made only when p_known is another version: to
+-- find that out takes a sixth of the time. Order and layout of the text are a contract: seat_delta.c
+-- reads ids and statuses out of it.
+-- found | unchanged (no body) | not-found (a draft's map is not public)
 CREATE OR REPLACE FUNCTION seat_map_text(p_event text, p_known bigint)
 RETURNS TABLE (outcome text, body text, version bigint) LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -221,9 +229,8 @@ BEGIN
                 FROM seats WHERE event_id = p_event) AS s) AS m;
 END $$;
 
--- A page of the hall as CSV, after the seat with these ranks and number: its lines (body), and the
--- ranks and number of its last seat; NULL: there are no more. A hold that is past its time is shown as
--- what it is: available.
+-- A page of the hall as CSV, after the seat with these ranks and number: its lines, and the ranks and
+-- number of its last seat; all NULL: there are no more. A lapsed hold is shown as available.
 CREATE OR REPLACE FUNCTION seats_csv(p_event text, p_section_rank integer, p_row_rank integer, p_number integer,
                           p_limit integer)
 RETURNS TABLE (lines text, section_rank integer, row_rank integer, number integer)
@@ -258,19 +265,18 @@ LANGUAGE sql STABLE AS $$
     FROM line l
 $$;
 
-CREATE OR REPLACE FUNCTION seats_free(p_event text) RETURNS bigint LANGUAGE sql STABLE AS $$
-    SELECT count(*) FROM seats
-    WHERE event_id = p_event AND NOT sold
-      AND (status = 'available' OR held_until <= clock_timestamp())
-$$;
+-- ---- counting seats ----
 
--- The seats there are for admissions after the cursor. A buyer who holds seats before the log of
--- his admission has been copied is one of those, so what he was to be given is still theirs: else
--- he would be counted twice, and others kept waiting before seats that are free. (Only for ten
--- seconds: an entry that is still not copied then was lost with Redis.)
-CREATE OR REPLACE FUNCTION seats_room(p_event text) RETURNS bigint LANGUAGE sql STABLE AS $$
-    SELECT seats_free(p_event) + coalesce((
-        SELECT sum(least(r.seat_count, coalesce((e.settings ->> 'autoHold')::integer, 1)))
+-- The capacity for admissions after the ledger's cursor: free seats, and those that buyers hold whose
+-- admission comes after the cursor. Such a buyer is counted by the queue as an admission, so the seats
+-- of their auto-hold must be counted as free, or they would be taken off twice and others be kept
+-- waiting in front of free seats. (For ten seconds only: a log entry that has not been copied by then
+-- was lost with Redis.)
+CREATE OR REPLACE FUNCTION seats_capacity(p_event text) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT (SELECT count(*) FROM seats s
+            WHERE s.event_id = p_event AND NOT s.sold
+              AND (s.status = 'available' OR s.held_until <= clock_timestamp())) + coalesce((
+        SELECT sum(least(r.seat_count, event_setting(e.settings, 'autoHold')::integer))
         FROM reservations r JOIN events e ON e.id = r.event_id
         WHERE r.event_id = p_event AND NOT r.entered
           AND r.created_at > clock_timestamp() - interval '10 seconds'
@@ -278,8 +284,10 @@ CREATE OR REPLACE FUNCTION seats_room(p_event text) RETURNS bigint LANGUAGE sql 
                OR (r.status = 'held' AND r.expires_at > clock_timestamp()))), 0)
 $$;
 
--- Gives locked seats (p_seats[i] to reservation p_owners[i]) until p_until; NULL: for good. What
--- other, lapsed holds had of them is ended.
+-- ---- giving seats to reservations, and back ----
+
+-- Gives seats whose rows are locked, p_seats[i] to reservation p_owners[i], until p_until, or for good
+-- where that is NULL. Ends the lapsed holds that had any of them.
 CREATE OR REPLACE FUNCTION seats_take(p_event text, p_seats bigint[], p_owners uuid[], p_until timestamptz,
                            p_now timestamptz)
 RETURNS void LANGUAGE plpgsql AS $$
@@ -290,8 +298,8 @@ BEGIN
           AND reservation_id <> ALL (p_owners)
         RETURNING reservation_id
     )
-    -- His own payment or the sweeper may be at that row and waiting for our seat: then it is they
-    -- who end it.
+    -- SKIP LOCKED: a payment of that reservation or the sweeper may have its row and be waiting for
+    -- our seat. They end the hold then.
     UPDATE reservations SET status = 'expired'
     WHERE id IN (SELECT id FROM reservations
                  WHERE id IN (SELECT reservation_id FROM ended) AND status = 'held'
@@ -307,7 +315,8 @@ BEGIN
     ON CONFLICT (reservation_id, seat_id) DO UPDATE SET live = true;
 END $$;
 
--- Locks and gives back what these reservations still hold, but p_keep. Their rows are locked.
+-- Gives back what these reservations, whose rows are locked, still hold, except the seats p_keep, which
+-- stay held in table seats for the reservation that takes them next.
 CREATE OR REPLACE FUNCTION seats_release(p_reservations uuid[], p_keep bigint[] DEFAULT '{}')
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -325,7 +334,7 @@ BEGIN
     WHERE id = ANY (v_seats) AND id <> ALL (p_keep);
 END $$;
 
--- Takes sold seats back. The reservation's row is locked.
+-- Takes back the seats that a reservation, whose row is locked, has bought.
 CREATE OR REPLACE FUNCTION seats_unsell(p_reservation uuid) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     v_seats bigint[];

@@ -1,8 +1,9 @@
 -- SPDX-License-Identifier: MIT
 --
--- upkeep
+-- upkeep: what the processor calls now and then. Nothing depends on when it does.
 
--- swept: {"expired": n, "events": [ids]}. Only tidies: nothing depends on it.
+-- Lapsed holds: their seats are available again, and they expired. Not needed for correctness, since a
+-- lapsed hold counts as free. swept: {"expired": n, "events": [ids]}
 CREATE OR REPLACE FUNCTION reservation_sweep(p_limit integer)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql
 SET enable_seqscan = off AS $$
@@ -10,7 +11,6 @@ DECLARE
     v_now timestamptz := clock_timestamp();
     v_ids uuid[];
     v_events text[];
-    v_seats bigint[];
 BEGIN
     SELECT array_agg(r.id), array_agg(DISTINCT r.event_id) INTO v_ids, v_events FROM (
         SELECT id, event_id FROM reservations WHERE NOT swept AND expires_at <= v_now
@@ -25,7 +25,7 @@ BEGIN
                                                    'events', to_json(coalesce(v_events, '{}')));
 END $$;
 
--- An order's key is remembered for a day; then the same key is a new order. pruned: {"keys": n}
+-- Idempotency keys older than a day; the same key then is a new order. pruned: {"keys": n}
 CREATE OR REPLACE FUNCTION idempotency_prune(p_limit integer)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql
 SET enable_seqscan = off AS $$
@@ -40,8 +40,10 @@ BEGIN
     RETURN QUERY SELECT 'pruned', json_build_object('keys', v_n);
 END $$;
 
--- listed: {"reservations": [{id, eventId, buyer, place, epoch}]} bought two seconds ago or longer
--- whose buyer's slot is not known to be free. A departure in the admission log tells as well.
+-- Purchases, also refunded ones, made two seconds ago or longer whose buyer's slot is not known to be
+-- free: the program that sold them may have died before it freed the slot in Redis. (ledger_consume
+-- marks those whose departure it copies.)
+-- listed: {"reservations": [{id, eventId, buyer, place, epoch}]}
 CREATE OR REPLACE FUNCTION reservation_unfreed(p_event text, p_limit integer)
 RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
     WITH unfreed AS (
@@ -71,6 +73,6 @@ BEGIN
     IF FOUND THEN
         RETURN QUERY SELECT 'freed', json_build_object('id', p_id);
     ELSE
-        RETURN QUERY SELECT 'not-found', refusal('There is no such sale.');
+        RETURN QUERY SELECT 'not-found', refusal('There is no such purchase.');
     END IF;
 END $$;

@@ -202,7 +202,7 @@ CREATE TABLE admissions (
     epoch     bigint NOT NULL,
     buyer     text COLLATE "C" NOT NULL,
     place     bigint NOT NULL,
-    kind      text NOT NULL,    -- straight, promote, restored; left, idle, timeout, completed
+    kind      text NOT NULL,    -- direct, promote, restored; left, idle, timeout, completed
     departed  boolean NOT NULL, -- the admission ended: its place is consumed
     at        timestamptz NOT NULL,
     inside    bigint NOT NULL,  -- buyers inside after it

@@ -615,8 +615,8 @@ static void consumed_read(void *arg, enum status status, const struct db_result 
 static void ask_consumed(struct ledger *ledger)
 {
     static const struct db_stmt stmt = {
-        .name = "spent_page",
-        .sql = "SELECT buyer, place FROM spent_page($1, $2::bigint, $3, $4::integer)",
+        .name = "consumed_places",
+        .sql = "SELECT buyer, place FROM consumed_places($1, $2::bigint, $3, $4::integer)",
         .param_count = 4};
     char epoch[24], limit[16];
     (void)snprintf(epoch, sizeof(epoch), "%" PRIu64, ledger->consumed.chunk.epoch);

@@ -211,15 +211,15 @@ test('Redis loses everything again while what is consumed comes back page by pag
   await rows(`INSERT INTO admissions (event_id, epoch, buyer, place, kind, departed, at, inside, threshold, n, stream_id)
     SELECT $1, 1, 'u:s' || to_char(i, 'FM00000'), 1000 + i, 'left', true, now(), 0, 5, 1, '1-' || i FROM generate_series(1, 1200) AS i`, [event.id]);
   // Each page but the first takes PostgreSQL a second.
-  await rows('ALTER FUNCTION spent_page(text, bigint, text, integer) RENAME TO spent_page_at_once');
-  await rows(`CREATE FUNCTION spent_page(p_event text, p_epoch bigint, p_after text, p_limit integer) RETURNS TABLE (buyer text, place bigint)
+  await rows('ALTER FUNCTION consumed_places(text, bigint, text, integer) RENAME TO consumed_places_at_once');
+  await rows(`CREATE FUNCTION consumed_places(p_event text, p_epoch bigint, p_after text, p_limit integer) RETURNS TABLE (buyer text, place bigint)
     LANGUAGE plpgsql AS $$ BEGIN
       IF p_after <> '' THEN PERFORM pg_sleep(1); END IF;
-      RETURN QUERY SELECT * FROM spent_page_at_once(p_event, p_epoch, p_after, p_limit);
+      RETURN QUERY SELECT * FROM consumed_places_at_once(p_event, p_epoch, p_after, p_limit);
     END $$`);
   t.after(async () => {
-    await rows('DROP FUNCTION spent_page(text, bigint, text, integer)');
-    await rows('ALTER FUNCTION spent_page_at_once(text, bigint, text, integer) RENAME TO spent_page');
+    await rows('DROP FUNCTION consumed_places(text, bigint, text, integer)');
+    await rows('ALTER FUNCTION consumed_places_at_once(text, bigint, text, integer) RENAME TO consumed_places');
   });
   const loaded = () => redis.cli('ZCARD', key('consumed', event.id));
   await redis.cli('FLUSHALL');

@@ -181,7 +181,7 @@ test('a clear in the log is copied and holds nothing up', async () => {
   const cleared = () => ({ ...log.entry('left', '', 0), kind: 'cleared' });
   assert.equal((await log.consume([cleared()])).outcome, 'consumed');
   assert.deepEqual(held((await log.consume([cleared(), log.entry('promote', 'u:1', 1)])).buyers), ['u:1 1.1']);
-  assert.deepEqual(await sql.callAll('spent_page', 'd4', 1, '', 10), []);
+  assert.deepEqual(await sql.callAll('consumed_places', 'd4', 1, '', 10), []);
 });
 
 test('from the first entry on, a missing live copy counts as lost', async () => {
@@ -265,7 +265,7 @@ test('consumed places: the highest of each, by departure or purchase, page by pa
   await sql.paid(body.id, 'p', 'f1', 1000, 'EUR');
   const pages = [];
   for (let after = ''; ;) {
-    const page = await sql.callAll('spent_page', 'f1', 1, after, 2);
+    const page = await sql.callAll('consumed_places', 'f1', 1, after, 2);
     pages.push(page.map((row) => `${row.buyer} ${row.place}`));
     if (page.length < 2) break;
     after = page.at(-1).buyer;
@@ -294,7 +294,7 @@ test('500 entries at once come in rows of fifty buyers; pages of 20,000 consumed
   const began = performance.now();
   let count = 0;
   for (let after = ''; ;) {
-    const page = await sql.callAll('spent_page', 'g1', 1, after, 500);
+    const page = await sql.callAll('consumed_places', 'g1', 1, after, 500);
     count += page.length;
     if (page.length < 500) break;
     after = page.at(-1).buyer;
