@@ -31,7 +31,7 @@ $$;
 -- One of the integers among them, out of column `settings`, for the other files.
 CREATE OR REPLACE FUNCTION event_setting(p_settings jsonb, p_name text)
 RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
-    SELECT ((event_setting_defaults() || p_settings) ->> p_name)::bigint
+    SELECT coalesce(p_settings ->> p_name, event_setting_defaults() ->> p_name)::bigint
 $$;
 
 -- ---- branding ----
