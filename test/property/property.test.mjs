@@ -95,8 +95,8 @@ test('the model knows every setting of an event, or says why it need not', () =>
 for (const [what, name, from, to] of [
   ['a late payment sells seats that somebody else has', 'reservation_sell', 'sold := v_free = r.seat_count', 'sold := true'],
   ['a late payment passes over maxSeats', 'reservation_sell', 'IF sold AND (r.status', 'IF false AND (r.status'],
-  ['a hold passes over what was bought', 'reservation_hold_locked', 'v_owned + v_n > v_max', 'v_n > v_max'],
-  ['a hold takes seats that are held', 'reservation_hold_locked', 'AND (sold OR held_until > v_now)', 'AND sold'],
+  ['a hold passes over what was bought', 'hold_refusal', 'v_owned + p_n > v_max', 'p_n > v_max'],
+  ['a hold takes seats that are held', 'hold_chosen', 'AND (sold OR held_until > v_now)', 'AND sold'],
   ['a swap keeps the old seats', 'reservation_hold_locked', 'PERFORM seats_release(ARRAY[v_old.id], p_seats);', ''],
   ['an expired hold can be cancelled', 'reservation_cancel', 'v_reservation.expires_at <= v_now', 'false'],
   ['any amount will do', 'payment_report', 'p_amount <> v_r.total OR', ''],
