@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * api_answer: how a request is answered: headers, cookies, problem documents; the only map from enum
- * status to HTTP, and from what PostgreSQL refused to a problem.
+ * api_answer: how a request is answered: headers, cookies, problem documents; the only map from enum status
+ * to HTTP, and from the outcome of an SQL function to a problem.
  *
- * Each answer is counted and, from 500 on, logged, exactly once, here. Called by: api and its
- * handlers.
+ * Why this way: every answer passes through `finish` once, which counts it and logs those from 500 on; so metrics
+ * and logs miss none. A problem goes to the route's presenter, if it has one, and is JSON otherwise.
+ * Called by: api and its handlers. Owns nothing; writes into the scratch buffers of struct api.
  */
 #include "api/api_internal.h"
 
@@ -16,11 +17,10 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define DAY_S          (24 * 3600)
-#define GUEST_COOKIE_S (8 * DAY_S) /* given once a day, it outlives every ticket's */
+#define GUEST_COOKIE_S (8 * DAY_S) /* renewed daily, it outlives the ticket's cookie */
 #define PREFERENCE_S   (365 * DAY_S)
 
 const char *api_request_id(struct api_call *call)
@@ -31,31 +31,18 @@ const char *api_request_id(struct api_call *call)
     return call->request_id;
 }
 
-static void finish(struct api_call *call, unsigned code)
-{
-    const uint64_t took_us = (clock_mono_ns() - call->started_ns) / 1000;
-    metrics_http(call->metric, code, took_us);
-    call->answered = true;
-    if (code >= 500)
-        log_warn("request failed", LOG_TEXT("requestId", api_request_id(call)),
-                 LOG_TEXT("path", http_req_path(call->req)), LOG_NUM("status", code));
-    else
-        log_debug("request", LOG_TEXT("requestId", api_request_id(call)),
-                  LOG_TEXT("path", http_req_path(call->req)), LOG_NUM("status", code),
-                  LOG_NUM("us", took_us));
-}
+/* ---- headers ---- */
 
-/* Secure cookies when the buyer's own connection is HTTPS, as a proxy of ours says. */
 bool api_over_https(const struct api_call *call)
 {
-    if (call->api->config->trusted_proxies == NULL)
+    if (!call->api->config->trusted_proxies)
         return false;
     const char *proto = http_req_header(call->req, "X-Forwarded-Proto");
-    return proto != NULL && strcmp(proto, "https") == 0 &&
+    return proto && strcmp(proto, "https") == 0 &&
            client_ip_trusted(call->api->client_ip, http_req_peer(call->req));
 }
 
-/* On the way of every join: written without printf. */
+/* Written without printf: every join sets one. */
 void api_set_cookie(struct api_call *call, const char *prefix, const char *name, const char *value,
                     int64_t max_age_s)
 {
@@ -64,9 +51,9 @@ void api_set_cookie(struct api_call *call, const char *prefix, const char *name,
     buf_add_str(text, prefix);
     buf_add_str(text, name);
     buf_add_char(text, '=');
-    buf_add_str(text, value != NULL ? value : "");
+    buf_add_str(text, value ? value : "");
     buf_add_str(text, "; Path=/; Max-Age=");
-    buf_add_int(text, value != NULL ? max_age_s : 0);
+    buf_add_int(text, value ? max_age_s : 0);
     buf_add_str(text, "; HttpOnly; SameSite=Lax");
     if (api_over_https(call))
         buf_add_str(text, "; Secure");
@@ -78,34 +65,41 @@ void api_set_preference(struct api_call *call, const char *name, const char *val
     api_set_cookie(call, name, "", value, PREFERENCE_S);
 }
 
-/* Each header costs what a tenth of a bare answer does: so a guest is given his cookie once a day. */
-static void give_guest_cookie(struct api_call *call)
-{
-    const int64_t today = clock_wall_s() / DAY_S;
-    char cookie[GUEST_COOKIE_SIZE];
-    if (call->guest_day == today)
-        return;
-    token_write_guest(call->buyer, today, cookie);
-    api_set_cookie(call, IDENTITY_GUEST_COOKIE, "", cookie, GUEST_COOKIE_S);
-}
-
-/* The request's id goes with what went wrong, for whoever looks for it in the logs. An answer to a
- * POST is not stored by anybody as it is. */
 static void add_common_headers(struct api_call *call, unsigned code)
 {
-    const bool post = strcmp(http_req_method(call->req), "POST") == 0;
-    if (code >= 400)
+    if (code >= 400) /* to find it in the logs */
         http_req_add_header(call->req, "X-Request-Id", api_request_id(call));
-    if (!call->cacheable && !post)
+    /* The answer to a POST is not stored by caches anyway. */
+    if (!call->cacheable && strcmp(http_req_method(call->req), "POST") != 0)
         http_req_add_header(call->req, "Cache-Control", "no-store");
-    if (call->guest)
-        give_guest_cookie(call);
+    /* A header costs a tenth of a small answer: so the guest cookie is set once a day. */
+    const int64_t today = call->guest ? clock_wall_s() / DAY_S : 0;
+    if (call->guest && call->guest_day != today) {
+        char cookie[GUEST_COOKIE_SIZE];
+        token_write_guest(call->buyer, today, cookie);
+        api_set_cookie(call, IDENTITY_GUEST_COOKIE, "", cookie, GUEST_COOKIE_S);
+    }
+}
+
+/* ---- answers ---- */
+
+static void finish(struct api_call *call, unsigned code)
+{
+    const uint64_t took_us = (clock_mono_ns() - call->started_ns) / 1000;
+    add_common_headers(call, code);
+    metrics_http(call->metric, code, took_us);
+    if (code >= 500)
+        log_warn("request failed", LOG_TEXT("requestId", api_request_id(call)),
+                 LOG_TEXT("path", http_req_path(call->req)), LOG_NUM("status", code));
+    else
+        log_debug("request", LOG_TEXT("requestId", api_request_id(call)),
+                  LOG_TEXT("path", http_req_path(call->req)), LOG_NUM("status", code),
+                  LOG_NUM("us", took_us));
 }
 
 static void answer(struct api_call *call, unsigned code, const char *type, const char *body,
                    size_t len)
 {
-    add_common_headers(call, code);
     finish(call, code);
     http_reply(call->req, code, type, body, len);
 }
@@ -142,7 +136,6 @@ void api_answer_page(struct api_call *call, unsigned code, const char *html, siz
 
 void api_answer_static(struct api_call *call, const char *type, const char *body, size_t len)
 {
-    add_common_headers(call, 200);
     finish(call, 200);
     http_reply_static(call->req, 200, type, body, len);
 }
@@ -150,14 +143,12 @@ void api_answer_static(struct api_call *call, const char *type, const char *body
 void api_answer_shared(struct api_call *call, const char *json, size_t len,
                        void (*release)(void *owner), void *owner)
 {
-    add_common_headers(call, 200);
     finish(call, 200);
     http_reply_shared(call->req, 200, "application/json", json, len, release, owner);
 }
 
 void api_answer_stream(struct api_call *call, const char *type, http_more_cb more)
 {
-    add_common_headers(call, 200);
     finish(call, 200);
     http_reply_stream(call->req, 200, type, more, call);
 }
@@ -278,17 +269,21 @@ void api_fail(struct api_call *call, enum status status)
     static const struct api_problem problems[] = {
         [ST_OK] = {500, "internal", "The request ended without an answer."},
         [ST_INVALID] = {400, "invalid", "The request is not valid."},
-        [ST_UNAUTHORIZED] = {401, "unauthorized", "No valid credential."},
-        [ST_DENIED] = {403, "forbidden", "This is not yours to do."},
-        [ST_NOT_FOUND] = {404, "not-found", "There is no such thing here."},
-        [ST_CONFLICT] = {409, "conflict", "The present state does not allow this."},
-        [ST_STALE] = {412, "version-changed", "It was changed meanwhile: read it again."},
+        [ST_UNAUTHORIZED] = {401, "unauthorized",
+                             "A credential of this request (token, ticket, pass or signature) is "
+                             "missing or not valid."},
+        [ST_DENIED] = {403, "forbidden",
+                       "You may not do this: it belongs to another buyer or event."},
+        [ST_NOT_FOUND] = {404, "not-found", "What the request names does not exist."},
+        [ST_CONFLICT] = {409, "conflict", "The current state does not allow this."},
+        [ST_STALE] = {412, "version-changed",
+                      "The event was changed meanwhile: read it again, and send its new version."},
         [ST_GONE] = {410, "event-closed", "The event is closed."},
-        [ST_FULL] = {503, "overloaded", "Too much is under way: try again shortly."},
+        [ST_FULL] = {503, "overloaded", "The server is overloaded: try again shortly."},
         [ST_TOO_LARGE] = {413, "too-large", "The request is too large."},
         [ST_TIMEOUT] = {503, "timeout", "A backend did not answer in time: try again."},
-        [ST_UNAVAILABLE] = {503, "unavailable", "A backend is out of reach: try again."},
-        [ST_INTERNAL] = {500, "internal", "Something went wrong on our side."},
+        [ST_UNAVAILABLE] = {503, "unavailable", "A backend is unavailable: try again shortly."},
+        [ST_INTERNAL] = {500, "internal", "An internal error occurred."},
     };
     answer_problem(call, &problems[status]);
 }
@@ -329,11 +324,11 @@ void api_answer_outcome(struct api_call *call, enum status status, unsigned ok_c
     json_free(body);
 }
 
-/* ---- news ---- */
+/* ---- channel ---- */
 
 void api_publish_seats_changed(struct api *api, const char *event)
 {
-    /* A hint: a lost one is made good by the next read of the map. */
+    /* When it is lost, the pods see the change when they next read the map, within a second. */
     if (queue_publish(api->queue, event, "seats-changed", "{}", 2) != ST_OK)
-        log_debug("seats-changed was not published", LOG_TEXT("event", event));
+        log_debug("seats-changed not published", LOG_TEXT("event", event));
 }

@@ -61,6 +61,8 @@ struct api {
     unsigned open_calls;
     uint64_t seconds;
     uint64_t opened_ms;
+    loop_cb close_cb;
+    void *close_arg;
     bool settled; /* the backends were reached once, or SETTLE_MS have passed (api_ops.c) */
 };
 
@@ -154,7 +156,6 @@ struct api_presenter {
 
 struct api_call {
     struct api *api;
-    bool answered;
     bool handled;                        /* its handler ran: it may wait for operations */
     const struct api_presenter *present; /* of a page, until it has run; NULL: JSON */
     struct http_req *req;
