@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * client_ip: whose address a request counts under. X-Forwarded-For is believed only as far as it was
- * written by TRUSTED_PROXIES: from the right, the first address that is not a trusted proxy.
+ * client_ip: which client address a request counts under. X-Forwarded-For is trusted only as far as proxies
+ * of TRUSTED_PROXIES wrote it: from the right, the first address that is not one of them. Pure.
  */
 #ifndef TIKETI_CLIENT_IP_H
 #define TIKETI_CLIENT_IP_H
@@ -15,26 +15,29 @@
 
 struct client_ip;
 
-/* `trusted`: comma-separated addresses or CIDRs, or NULL. ST_INVALID with the bad item in error. */
+/* Returns new. `trusted`: comma-separated addresses or CIDRs, or NULL for none. ST_INVALID: `error` says which
+ * item is wrong. */
 MUST_CHECK enum status client_ip_new(const char *trusted, struct client_ip **ret, char *error,
                                      size_t error_size);
-void client_ip_free(struct client_ip *client_ip);
+void client_ip_free(struct client_ip *client_ip); /* NULL is fine */
 
+/* Is this numeric address one of a trusted proxy? */
 bool client_ip_trusted(const struct client_ip *client_ip, const char *address);
 
-/* Writes the client's address, in canonical text, into out[CLIENT_IP_SIZE]. */
+/* Writes the client's address, in canonical text, into out[CLIENT_IP_SIZE]. `peer` is the numeric address of
+ * the connection; forwarded_for may be NULL. */
 void client_ip_of(const struct client_ip *client_ip, const char *peer, const char *forwarded_for,
                   char *out);
 
-/* One client has all the addresses of an IPv6 network of 64 bits: of such an address, in
- * address[CLIENT_IP_SIZE], the network is left. */
+/* Reduces an IPv6 address in address[CLIENT_IP_SIZE] to its network of 64 bits, since one client has all
+ * addresses of such a network. Leaves any other text as it is. */
 void client_ip_to_network(char *address);
 
-/* Is `origin` on the list, whose items are parted by commas or blanks? Letters' case aside; never an empty one. */
+/* Is `origin` one of the items of `list`, which commas or spaces separate? Ignores case; false for "". */
 bool client_ip_origin_listed(const char *list, const char *origin);
 
-/* Do two authorities ("host", "host:port", "[::1]:port") name the same host, whatever the port?
- * False when either names none. */
+/* Do two authorities ("host", "host:port", "[::1]:port") name the same host, whatever the port? False when
+ * either names none. */
 bool client_ip_same_host(const char *one, const char *other);
 
 #endif

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * loop: one libuv loop per thread: timers, fd watches, end-of-turn tasks, cross-thread posts,
- * host names.
- * All calls but loop_post are for the loop's own thread. Memory of a handle is released in libuv's
- * close callback; the *_close functions return at once, their callbacks never run afterwards, and
- * NULL is fine.
+ * loop: one libuv loop per thread: timers, fd watches, end-of-turn tasks, cross-thread posts, host
+ * names. All functions but loop_post are for the loop's own thread.
+ * A *_new function returns new and borrows `arg`. A *_close function may be called at any time, also from
+ * the object's own callback: it returns at once, the callback never runs again, and the memory is freed
+ * later. NULL is fine.
  */
 #ifndef TIKETI_LOOP_H
 #define TIKETI_LOOP_H
@@ -23,61 +23,64 @@ struct loop_resolve;
 
 typedef void (*loop_cb)(void *arg);
 
-struct loop *loop_new(void);      /* NULL when the system has no descriptors left */
-void loop_run(struct loop *loop); /* until loop_stop, then runs on until no handle is left */
+struct loop *loop_new(void); /* returns new; NULL when the system has no descriptors left */
+/* Runs until loop_stop was called and no handle, task or post is left. */
+void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
-/* Runs what is left to close, then frees. Asserts that no handle is left open (the leak check). */
+/* Lets closed objects be freed, then frees. Asserts that nothing is left open (the leak check). NULL is
+ * fine. */
 void loop_free(struct loop *loop);
-uint64_t loop_now_ms(const struct loop *loop); /* monotonic, cached per turn */
-void *loop_uv(struct loop *loop);              /* the uv_loop_t, for ws.c and dial.c alone */
+uint64_t loop_now_ms(const struct loop *loop); /* monotonic; read once per turn */
+void *loop_uv(struct loop *loop);              /* the uv_loop_t, for ws_context and dial alone */
 
-/* One-shot timer; loop_timer_set re-arms it (from its own callback too: that makes it periodic). */
+/* A one-shot timer. loop_timer_set starts it anew, also from its own callback: that makes it periodic. */
 struct loop_timer *loop_timer_new(struct loop *loop, loop_cb cb, void *arg);
 void loop_timer_set(struct loop_timer *timer, uint64_t delay_ms);
 void loop_timer_stop(struct loop_timer *timer);
 void loop_timer_close(struct loop_timer *timer);
 
-/* Level-triggered readiness of a borrowed fd (which becomes non-blocking). A poll error reports
- * READ|WRITE, whatever was asked for, so that the owner tries and sees the error. Before the fd is
- * closed by its owner: set events to 0, or close the watch. NULL when the fd cannot be watched (a
- * regular file, or one that is already watched on this loop). */
+/* Level-triggered readiness of an fd, which is borrowed and becomes non-blocking. A poll error reports
+ * READ|WRITE, whatever was asked for, so that the owner tries and gets the error. Before closing the fd, the
+ * owner sets events to 0 or closes the watch. Returns NULL when the fd cannot be watched (a regular file,
+ * or watched on this loop already). */
 enum { LOOP_READ = 1, LOOP_WRITE = 2 };
 typedef void (*loop_watch_cb)(void *arg, int events);
 struct loop_watch *loop_watch_new(struct loop *loop, int fd, loop_watch_cb cb, void *arg);
 void loop_watch_set(struct loop_watch *watch, int events);
 void loop_watch_close(struct loop_watch *watch);
 
-/* Runs while started, once per turn, without letting the loop sleep: for work cut into steps. */
+/* Runs once per turn while it is started, and keeps the loop from sleeping: for work done in steps. */
 struct loop_idle *loop_idle_new(struct loop *loop, loop_cb cb, void *arg);
 void loop_idle_start(struct loop_idle *idle);
 void loop_idle_stop(struct loop_idle *idle);
 void loop_idle_close(struct loop_idle *idle);
 
-/* A task embedded in the caller's object; loop_defer runs it once, before the loop next sleeps.
- * Deferring a pending task again changes nothing. It may be deferred from its own callback. */
+/* A task, embedded in the caller's object, which must live until the task has run or is undeferred. */
 struct loop_task {
     loop_cb cb;
     void *arg;
     struct loop_task *next;
     bool pending;
 };
+/* Runs the task once, later, before the loop next sleeps. No effect on a pending task. A task may defer itself
+ * from its own callback. */
 void loop_defer(struct loop *loop, struct loop_task *task);
-void loop_undefer(struct loop *loop, struct loop_task *task);
+void loop_undefer(struct loop *loop, struct loop_task *task); /* no effect if it is not pending */
 
-/* From any thread: runs cb(arg) soon on the loop's thread, in the order posted. The loop must not be
- * freed meanwhile: join the poster first. What was posted before loop_run returns has run by then. */
+/* From any thread: runs cb(arg) soon on the loop's thread, in the order of posting. Before loop_free, join
+ * the threads that post. What is posted before loop_run returns has run by then. */
 void loop_post(struct loop *loop, loop_cb cb, void *arg);
 
-/* Resolves a host name off the loop's thread; a numeric address needs no thread. Copies `host`. cb
- * runs exactly once, later: ST_OK with 1..LOOP_ADDRESSES_MAX numeric addresses in the system's order
- * of preference (borrowed), or ST_NOT_FOUND, or ST_UNAVAILABLE when the resolver itself has trouble,
- * with none. It has no deadline of its own: the caller cancels; then cb never runs. After either,
- * the object is gone. */
 #define LOOP_ADDRESSES_MAX 8
+/* ST_OK: 1..LOOP_ADDRESSES_MAX numeric addresses (borrowed) in the system's order of preference.
+ * ST_NOT_FOUND: no such name. ST_UNAVAILABLE: the resolver failed. No addresses then. */
 typedef void (*loop_resolve_cb)(void *arg, enum status status, const char *const *addresses,
                                 size_t count);
+/* Resolves a host name off the loop's thread; a numeric address needs no thread. Copies `host`. cb runs
+ * exactly once, later, unless the caller cancels, as it must at its deadline: there is none here. Either
+ * frees the object. */
 struct loop_resolve *loop_resolve_start(struct loop *loop, const char *host, loop_resolve_cb cb,
                                         void *arg);
-void loop_resolve_cancel(struct loop_resolve *resolve);
+void loop_resolve_cancel(struct loop_resolve *resolve); /* NULL is fine */
 
 #endif

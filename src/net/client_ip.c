@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * client_ip: whose address a request counts under.
+ * client_ip: which client address a request counts under.
  *
- * Why from the right: each proxy appends the address it saw, so only the entries appended by
- * proxies we run can be believed; whatever stands left of them was written by the client itself.
- * Called by: api, gateway. Pure.
+ * Why this way: each proxy appends the address it saw to X-Forwarded-For. Only the entries that proxies of
+ * ours appended can be trusted; everything to their left was written by the client. So the list is read
+ * from the right.
+ * Called by: api, auth. Pure. Owns: the list of trusted proxies.
  */
 #include "net/client_ip.h"
 
@@ -19,7 +20,7 @@
 
 #define CIDR_MAX 64
 
-/* IPv4 is kept as ::ffff:a.b.c.d, so that one comparison serves both. */
+/* IPv4 is stored as ::ffff:a.b.c.d, so that one comparison serves both. */
 struct cidr {
     uint8_t address[16];
     unsigned bits;
@@ -72,7 +73,7 @@ static bool parse_cidr(const char *text, struct cidr *out)
     return true;
 }
 
-static bool cidr_holds(const struct cidr *cidr, const uint8_t *address)
+static bool cidr_contains(const struct cidr *cidr, const uint8_t *address)
 {
     const unsigned bytes = cidr->bits / 8, rest = cidr->bits % 8;
     if (memcmp(cidr->address, address, bytes) != 0)
@@ -107,12 +108,13 @@ enum status client_ip_new(const char *trusted, struct client_ip **ret, char *err
 {
     struct client_ip *made = xcalloc(1, sizeof(*made));
     char item[CLIENT_IP_SIZE + 8];
-    const char *cursor = trusted != NULL ? trusted : "";
+    const char *cursor = trusted ? trusted : "";
     while (next_item(&cursor, item, sizeof(item))) {
         const bool full = made->count == CIDR_MAX;
         if (full || !parse_cidr(item, &made->list[made->count])) {
-            (void)snprintf(error, error_size, "TRUSTED_PROXIES: '%s' is %s", item,
-                           full ? "one too many" : "no address or CIDR");
+            (void)snprintf(error, error_size, "TRUSTED_PROXIES: '%s' %s", item,
+                           full ? "is over the limit of 64 entries"
+                                : "is not an IP address or CIDR");
             client_ip_free(made);
             return ST_INVALID;
         }
@@ -130,7 +132,7 @@ void client_ip_free(struct client_ip *client_ip)
 static bool trusts(const struct client_ip *client_ip, const uint8_t *address)
 {
     for (size_t i = 0; i < client_ip->count; i++) {
-        if (cidr_holds(&client_ip->list[i], address))
+        if (cidr_contains(&client_ip->list[i], address))
             return true;
     }
     return false;
@@ -143,25 +145,13 @@ bool client_ip_trusted(const struct client_ip *client_ip, const char *address)
     return parse_address(address, bytes, &v4) && trusts(client_ip, bytes);
 }
 
-/* "192.0.2.1:443", "[2001:db8::1]:443": some proxies (Azure's, IIS) write the port, too. */
-static void drop_port(char *item)
-{
-    char *colon = strchr(item, ':'), *bracket = strchr(item, ']');
-    if (*item == '[' && bracket != NULL) {
-        *bracket = '\0';
-        memmove(item, item + 1, strlen(item));
-    } else if (colon != NULL && strchr(colon + 1, ':') == NULL) {
-        *colon = '\0';
-    }
-}
-
 void client_ip_of(const struct client_ip *client_ip, const char *peer, const char *forwarded_for,
                   char *out)
 {
     (void)snprintf(out, CLIENT_IP_SIZE, "%s", peer);
-    if (forwarded_for == NULL || !client_ip_trusted(client_ip, peer))
+    if (!forwarded_for || !client_ip_trusted(client_ip, peer))
         return;
-    /* From the right: the first address that is not ours is the client. */
+    /* From the right: the first address that is not a trusted proxy's is the client's. */
     size_t end = strlen(forwarded_for);
     while (end > 0) {
         size_t from = end;
@@ -176,9 +166,16 @@ void client_ip_of(const struct client_ip *client_ip, const char *peer, const cha
         bool v4;
         if (!next_item(&cursor, item, sizeof(item)))
             return;
-        drop_port(item);
+        /* Some proxies (Azure, IIS) write the port as well: "192.0.2.1:443", "[2001:db8::1]:443". */
+        char *colon = strchr(item, ':'), *bracket = strchr(item, ']');
+        if (*item == '[' && bracket) {
+            *bracket = '\0';
+            memmove(item, item + 1, strlen(item));
+        } else if (colon && !strchr(colon + 1, ':')) {
+            *colon = '\0';
+        }
         if (!parse_address(item, address, &v4))
-            return; /* nonsense: keep the last address that we know */
+            return; /* malformed: the last address that was valid stays */
         (void)inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? address + 12 : address, out, CLIENT_IP_SIZE);
         if (!trusts(client_ip, address))
             return;
@@ -208,7 +205,7 @@ bool client_ip_origin_listed(const char *list, const char *origin)
     return false;
 }
 
-/* Length of the host in an authority; a colon within brackets belongs to it. */
+/* The length of the host in an authority; a colon within brackets is part of it. */
 static size_t host_len(const char *authority)
 {
     const size_t bracket = *authority == '[' ? strcspn(authority, "]") : 0;

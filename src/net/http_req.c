@@ -241,7 +241,7 @@ const char *http_req_form(struct http_req *req, const char *name)
     if (!raw)
         return NULL;
     char *text = own_copy(req, raw, len);
-    for (char *plus = text; (plus = strchr(plus, '+')) != NULL;)
+    for (char *plus = text; (plus = strchr(plus, '+'));)
         *plus = ' ';
     char *decoded = own_copy(req, text, len);
     return http_percent_decode(text, len, decoded) ? decoded : NULL;

@@ -5,9 +5,9 @@
  *
  * Why this way: the drivers need six small things from libuv, with one rule for memory: an object
  * may be closed at any time, even from its own callback; its callback never runs afterwards; its
- * memory goes in libuv's close callback. Deferred tasks are what makes batches: all joins that one
- * turn brings leave in one Redis call, all answers in one run of the HTTP daemon.
- * Called by: the drivers and the wiring, on the loop's own thread; loop_post by anybody.
+ * memory is freed in libuv's close callback. Deferred tasks are what makes batches: all joins of one
+ * turn leave in one Redis call, all responses in one run of the HTTP daemon.
+ * Called by: the drivers and the wiring, on the loop's own thread; loop_post from any thread.
  * Owns: the uv_loop_t and four handles of its own (async, prepare, check, spin).
  * Invariants: a pending task keeps the loop from sleeping and from ending; loop_run returns only when
  * no handle, task or post is left; loop_free asserts it.
@@ -24,8 +24,8 @@
 
 #include "base/memory.h"
 
-/* A task that defers itself again and again shares the loop with the sockets: after so many rounds
- * they are polled (without sleeping) before it goes on. */
+/* A task that keeps deferring itself shares the loop with the sockets: after this many rounds they are
+ * polled (without sleeping) before it continues. */
 #define DEFER_ROUNDS_MAX 4
 
 struct post {
@@ -43,10 +43,10 @@ struct loop {
     uv_loop_t uv;
     uv_async_t async;     /* posts; keeps the loop alive until loop_stop */
     uv_prepare_t prepare; /* deferred tasks, before the loop sleeps */
-    uv_check_t check;     /* deferred tasks, after the sockets were served */
+    uv_check_t check;     /* deferred tasks, after the callbacks of the sockets */
     uv_idle_t spin;       /* active while tasks are pending: no sleep */
     struct task_list tasks;
-    struct task_list round; /* being run now */
+    struct task_list round; /* the tasks that are running now */
     pthread_mutex_t post_lock;
     struct post *posts;
     struct post **post_tail;
@@ -75,36 +75,30 @@ static bool tasks_remove(struct task_list *list, struct loop_task *task)
     return false;
 }
 
-/* Tasks deferred meanwhile wait for the next round. The list under way hangs on the loop, so that
- * loop_undefer finds a task there too. */
-static void tasks_run_round(struct loop *loop)
-{
-    loop->round = loop->tasks;
-    if (!loop->round.head)
-        loop->round.tail = &loop->round.head;
-    tasks_init(&loop->tasks);
-    while (loop->round.head) {
-        struct loop_task *task = loop->round.head;
-        loop->round.head = task->next;
-        if (!loop->round.head)
-            loop->round.tail = &loop->round.head;
-        task->next = NULL;
-        task->pending = false;
-        task->cb(task->arg); /* last use: it may free the task */
-    }
-}
-
+/* Tasks deferred meanwhile wait for the next round. The running round is kept in the loop, so that
+ * loop_undefer finds its tasks too. */
 static void tasks_run(struct loop *loop)
 {
-    for (int i = 0; i < DEFER_ROUNDS_MAX && loop->tasks.head; i++)
-        tasks_run_round(loop);
+    for (int i = 0; i < DEFER_ROUNDS_MAX && loop->tasks.head; i++) {
+        loop->round = loop->tasks;
+        tasks_init(&loop->tasks);
+        while (loop->round.head) {
+            struct loop_task *task = loop->round.head;
+            loop->round.head = task->next;
+            if (!loop->round.head)
+                loop->round.tail = &loop->round.head;
+            task->next = NULL;
+            task->pending = false;
+            task->cb(task->arg); /* last use: it may free the task */
+        }
+    }
     if (!loop->tasks.head)
         uv_idle_stop(&loop->spin);
 }
 
 static void on_spin(uv_idle_t *spin)
 {
-    (void)spin; /* its being active is all: libuv then polls without sleeping */
+    (void)spin; /* an active idle handle makes libuv poll without sleeping */
 }
 
 void loop_defer(struct loop *loop, struct loop_task *task)
@@ -115,7 +109,7 @@ void loop_defer(struct loop *loop, struct loop_task *task)
     task->next = NULL;
     *loop->tasks.tail = task;
     loop->tasks.tail = &task->next;
-    uv_idle_start(&loop->spin, on_spin); /* does nothing when it is active */
+    uv_idle_start(&loop->spin, on_spin); /* no effect when it is active */
 }
 
 void loop_undefer(struct loop *loop, struct loop_task *task)
@@ -148,7 +142,7 @@ void loop_post(struct loop *loop, loop_cb cb, void *arg)
     pthread_mutex_lock(&loop->post_lock);
     *loop->post_tail = post;
     loop->post_tail = &post->next;
-    /* Inside the lock, so that loop_free (which takes it once) cannot overtake the last sender. */
+    /* Inside the lock: loop_free, which takes it once, then cannot overtake the last sender. */
     uv_async_send(&loop->async);
     pthread_mutex_unlock(&loop->post_lock);
 }
@@ -166,7 +160,7 @@ static struct post *posts_take(struct loop *loop)
 static bool posts_run(struct loop *loop)
 {
     struct post *list = posts_take(loop);
-    bool any = list != NULL;
+    const bool any = list != NULL;
     while (list) {
         struct post *post = list;
         list = post->next;
@@ -182,19 +176,6 @@ static void on_async(uv_async_t *async)
 }
 
 /* ---- the loop ---- */
-
-/* The loop's own handles; all but `async` let the loop end. */
-static void own_handles_start(struct loop *loop)
-{
-    uv_prepare_init(&loop->uv, &loop->prepare);
-    uv_check_init(&loop->uv, &loop->check);
-    uv_idle_init(&loop->uv, &loop->spin);
-    loop->async.data = loop->prepare.data = loop->check.data = loop;
-    uv_prepare_start(&loop->prepare, on_prepare);
-    uv_check_start(&loop->check, on_check);
-    uv_unref((uv_handle_t *)&loop->prepare);
-    uv_unref((uv_handle_t *)&loop->check);
-}
 
 struct loop *loop_new(void)
 {
@@ -212,7 +193,15 @@ struct loop *loop_new(void)
         return NULL;
     }
     pthread_mutex_init(&loop->post_lock, NULL);
-    own_handles_start(loop);
+    uv_prepare_init(&loop->uv, &loop->prepare);
+    uv_check_init(&loop->uv, &loop->check);
+    uv_idle_init(&loop->uv, &loop->spin);
+    loop->async.data = loop->prepare.data = loop->check.data = loop;
+    uv_prepare_start(&loop->prepare, on_prepare);
+    uv_check_start(&loop->check, on_check);
+    /* Only `async` keeps the loop running. */
+    uv_unref((uv_handle_t *)&loop->prepare);
+    uv_unref((uv_handle_t *)&loop->check);
     return loop;
 }
 
@@ -246,10 +235,10 @@ void loop_free(struct loop *loop)
     uv_close((uv_handle_t *)&loop->spin, NULL);
     uv_walk(&loop->uv, assert_closing, NULL);
     uv_run(&loop->uv, UV_RUN_DEFAULT);
-    int rc = uv_loop_close(&loop->uv);
+    const int rc = uv_loop_close(&loop->uv);
     assert(rc == 0 && "the loop was not empty");
     (void)rc;
-    struct post *left = posts_take(loop);
+    const struct post *left = posts_take(loop);
     assert(!left && "posted to a loop that had ended");
     pthread_mutex_destroy(&loop->post_lock);
     free(loop);
@@ -268,7 +257,7 @@ void *loop_uv(struct loop *loop)
 /* ---- timers ---- */
 
 struct loop_timer {
-    uv_timer_t uv; /* first: uv_close gives it back */
+    uv_timer_t uv; /* first: on_closed frees the object by it */
     struct loop *loop;
     loop_cb cb;
     void *arg;
@@ -285,7 +274,7 @@ static void on_timer(uv_timer_t *uv)
 
 static void on_closed(uv_handle_t *handle)
 {
-    free(handle); /* every object below begins with its handle */
+    free(handle); /* the first member of every object below */
 }
 
 struct loop_timer *loop_timer_new(struct loop *loop, loop_cb cb, void *arg)
@@ -300,10 +289,10 @@ struct loop_timer *loop_timer_new(struct loop *loop, loop_cb cb, void *arg)
 
 void loop_timer_set(struct loop_timer *timer, uint64_t delay_ms)
 {
-    /* While the loop does not run its clock stands still, and the timer would come too early. */
+    /* Outside loop_run the cached time is stale, and the timer would fire too early. */
     if (!timer->loop->running)
         uv_update_time(&timer->loop->uv);
-    /* libuv 1.44 would run a 0 ms timer again before it looks at any socket, for ever. */
+    /* libuv 1.44 would run a 0 ms timer again before it polls any socket, forever. */
     if (timer->loop->in_timer && delay_ms == 0)
         delay_ms = 1;
     uv_timer_start(&timer->uv, on_timer, delay_ms, 0);
@@ -352,8 +341,8 @@ static void on_poll(uv_poll_t *uv, int status, int events)
     if (status < 0)
         ready = LOOP_READ | LOOP_WRITE;
     watch->cb(watch->arg, ready);
-    /* libuv stops a poll at its first error; ours is level-triggered. The memory is still there:
-     * close callbacks come later in the turn. */
+    /* libuv stops a poll at its first error; ours is level-triggered. The memory is still valid: close
+     * callbacks run later in the turn. */
     if (status < 0 && watch->events && !uv_is_closing((uv_handle_t *)uv) &&
         !uv_is_active((uv_handle_t *)uv))
         watch_arm(watch);
@@ -363,7 +352,7 @@ struct loop_watch *loop_watch_new(struct loop *loop, int fd, loop_watch_cb cb, v
 {
     struct loop_watch *watch = xcalloc(1, sizeof(*watch));
     if (uv_poll_init(&loop->uv, &watch->uv, fd)) {
-        free(watch); /* libuv has not kept it */
+        free(watch); /* libuv keeps no reference */
         return NULL;
     }
     watch->cb = cb;
@@ -374,7 +363,7 @@ struct loop_watch *loop_watch_new(struct loop *loop, int fd, loop_watch_cb cb, v
 void loop_watch_set(struct loop_watch *watch, int events)
 {
     if (events == watch->events)
-        return; /* changing costs two system calls */
+        return; /* a change costs two system calls */
     watch->events = events;
     watch_arm(watch);
 }
@@ -432,7 +421,7 @@ void loop_idle_close(struct loop_idle *idle)
 struct loop_resolve {
     uv_getaddrinfo_t uv;
     struct loop *loop;
-    struct loop_task task; /* answers numeric addresses */
+    struct loop_task task; /* reports numeric addresses */
     loop_resolve_cb cb;    /* NULL: cancelled */
     void *arg;
     size_t count;
@@ -450,25 +439,19 @@ static void resolve_finish(struct loop_resolve *resolve, enum status status)
     free(resolve);
 }
 
-static void resolve_collect(struct loop_resolve *resolve, const struct addrinfo *found)
-{
-    for (; found && resolve->count < LOOP_ADDRESSES_MAX; found = found->ai_next) {
-        char *out = resolve->text[resolve->count];
-        if (found->ai_family != AF_INET && found->ai_family != AF_INET6)
-            continue;
-        if (getnameinfo(found->ai_addr, found->ai_addrlen, out, INET6_ADDRSTRLEN, NULL, 0,
-                        NI_NUMERICHOST) == 0)
-            resolve->count++;
-    }
-}
-
 static void on_resolved(uv_getaddrinfo_t *uv, int status, struct addrinfo *found)
 {
     struct loop_resolve *resolve = uv->data;
-    if (status == 0)
-        resolve_collect(resolve, found);
+    for (const struct addrinfo *at = status == 0 ? found : NULL;
+         at && resolve->count < LOOP_ADDRESSES_MAX; at = at->ai_next) {
+        char *out = resolve->text[resolve->count];
+        if ((at->ai_family == AF_INET || at->ai_family == AF_INET6) &&
+            getnameinfo(at->ai_addr, at->ai_addrlen, out, INET6_ADDRSTRLEN, NULL, 0,
+                        NI_NUMERICHOST) == 0)
+            resolve->count++;
+    }
     uv_freeaddrinfo(found);
-    bool unknown = status == UV_EAI_NONAME || status == UV_EAI_NODATA || status == 0;
+    const bool unknown = status == UV_EAI_NONAME || status == UV_EAI_NODATA || status == 0;
     resolve_finish(resolve, resolve->count ? ST_OK : unknown ? ST_NOT_FOUND : ST_UNAVAILABLE);
 }
 
@@ -478,28 +461,23 @@ static void on_numeric(void *arg)
     resolve_finish(resolve, resolve->count ? ST_OK : ST_UNAVAILABLE);
 }
 
-static bool is_numeric(const char *host)
-{
-    struct in6_addr any;
-    return inet_pton(AF_INET, host, &any) == 1 || inet_pton(AF_INET6, host, &any) == 1;
-}
-
 struct loop_resolve *loop_resolve_start(struct loop *loop, const char *host, loop_resolve_cb cb,
                                         void *arg)
 {
     static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    struct in6_addr numeric;
     struct loop_resolve *resolve = xcalloc(1, sizeof(*resolve));
     resolve->loop = loop;
     resolve->cb = cb;
     resolve->arg = arg;
     resolve->uv.data = resolve;
     resolve->task = (struct loop_task){.cb = on_numeric, .arg = resolve};
-    if (is_numeric(host)) {
+    if (inet_pton(AF_INET, host, &numeric) == 1 || inet_pton(AF_INET6, host, &numeric) == 1) {
         snprintf(resolve->text[0], INET6_ADDRSTRLEN, "%s", host);
         resolve->count = 1;
         loop_defer(loop, &resolve->task);
     } else if (uv_getaddrinfo(&loop->uv, &resolve->uv, on_resolved, host, NULL, &hints)) {
-        loop_defer(loop, &resolve->task); /* too long or not a name at all: with no address */
+        loop_defer(loop, &resolve->task); /* too long, or no name at all: reports no address */
     }
     return resolve;
 }
@@ -514,5 +492,5 @@ void loop_resolve_cancel(struct loop_resolve *resolve)
         free(resolve);
         return;
     }
-    uv_cancel((uv_req_t *)&resolve->uv); /* if a thread is at it already, on_resolved frees later */
+    uv_cancel((uv_req_t *)&resolve->uv); /* on_resolved runs in any case, and frees */
 }

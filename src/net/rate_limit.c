@@ -2,9 +2,9 @@
 /*
  * rate_limit: a token bucket per client address.
  *
- * A fixed open-addressed table: an address lives in one of eight neighbouring slots; when all are
- * taken the one longest unused is given away, so a flood of addresses costs no memory. Called by:
- * api, on the worker's own thread.
+ * Why this way: a fixed open-addressed table. An address uses one of eight neighbouring slots; when all are
+ * taken, the one unused for longest is reused, so that a flood of addresses costs no memory.
+ * Called by: api, on the worker's own thread. Owns: the table.
  */
 #include "net/rate_limit.h"
 
@@ -42,7 +42,7 @@ void rate_limit_free(struct rate_limit *limit)
     free(limit);
 }
 
-/* FNV-1a, 64 bits. A collision only makes two addresses share a bucket. */
+/* FNV-1a, 64 bits. A collision makes two addresses share a bucket, nothing more. */
 static uint64_t hash_address(const char *address)
 {
     uint64_t hash = 0xcbf29ce484222325u;
@@ -69,7 +69,7 @@ static struct bucket *find_bucket(struct rate_limit *limit, uint64_t key, uint64
 
 bool rate_limit_take(struct rate_limit *limit, const char *address, uint64_t now_ms)
 {
-    if (limit == NULL)
+    if (!limit)
         return true;
     struct bucket *bucket = find_bucket(limit, hash_address(address), now_ms);
     bucket->tokens += (double)(now_ms - bucket->at_ms) * limit->per_ms;

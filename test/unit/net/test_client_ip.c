@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* client_ip: a forged X-Forwarded-For must not choose the address a request counts under. */
+/* client_ip: a forged X-Forwarded-For must not decide which address a request counts under. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -112,7 +112,7 @@ static void bad_lists_are_refused(void **state)
         char error[160] = "";
         assert_int_equal(client_ip_new(bad[i], &made, error, sizeof(error)), ST_INVALID);
         assert_non_null(strstr(error, "TRUSTED_PROXIES"));
-        assert_non_null(strstr(error, bad[i])); /* as it was written */
+        assert_non_null(strstr(error, bad[i])); /* the message names the item */
     }
 }
 

@@ -64,7 +64,7 @@ static void world_run(struct world *w, uint64_t for_ms)
     loop_run(w->loop);
 }
 
-/* The test has what it wants: no need to wait for the end. */
+/* The test has seen what it needs: no need to wait for the deadline. */
 static void finish(struct world *w)
 {
     loop_timer_set(w->end, 1);
@@ -132,7 +132,7 @@ static void test_timer_set_before_the_run_is_not_early(void **state)
     struct world w;
     world_open(&w);
     w.timer = loop_timer_new(w.loop, on_late, &w);
-    block_ms(30); /* the loop's clock stands still meanwhile */
+    block_ms(30); /* the loop's cached time becomes stale */
     loop_timer_set(w.timer, 20);
     uint64_t set_ms = loop_now_ms(w.loop);
     world_run(&w, 5000);
@@ -148,7 +148,7 @@ static void on_bytes(void *arg, int events)
     char c;
     assert_int_equal(events, LOOP_READ);
     assert_int_equal(read(w->fds[0], &c, 1), 1);
-    note(w, c); /* one byte a call: level-triggered, so the rest comes again */
+    note(w, c); /* reads one byte per call: level-triggered, so it is called again for the rest */
     if (c == 'c')
         finish(w);
 }
@@ -188,7 +188,7 @@ static void test_watch_set_to_nothing_is_silent(void **state)
     world_close(&w);
 }
 
-/* The reader of a pipe is gone: its writer gets POLLERR, again and again until it gives up. */
+/* The reader of a pipe is gone: its writer gets POLLERR again and again, until it closes the watch. */
 static void on_broken(void *arg, int events)
 {
     struct world *w = arg;
@@ -302,8 +302,8 @@ static void test_defer_from_its_own_callback_lets_sockets_through(void **state)
 static void task_undoes_other(void *arg)
 {
     struct world *w = arg;
-    loop_undefer(w->loop, &w->other); /* in the round under way */
-    loop_undefer(w->loop, &w->other); /* and again: nothing */
+    loop_undefer(w->loop, &w->other); /* in the running round */
+    loop_undefer(w->loop, &w->other); /* again: no effect */
     note(w, 'u');
 }
 
@@ -363,7 +363,7 @@ static void test_posts_from_threads_all_run(void **state)
     world_run(&w, 50);
     for (int i = 0; i < 3; i++)
         pthread_join(threads[i], NULL);
-    loop_run(w.loop); /* whatever came after the end; it has stopped, so it returns */
+    loop_run(w.loop); /* runs posts that came after the end, and returns: the loop is stopped */
     assert_int_equal(w.count, 3000);
     world_close(&w);
 }

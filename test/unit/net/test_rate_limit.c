@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* rate_limit: a burst of twice the rate, then the rate; one address never pays for another. */
+/* rate_limit: a burst of twice the rate, then the rate; addresses do not affect each other. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

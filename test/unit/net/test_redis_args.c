@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* redis_args and redis_url: lists of arguments, the names of scripts, URLs. No Redis needed. */
+/* redis_args and redis_url: lists of arguments, SHA-1 names of scripts, URLs. No Redis needed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -74,7 +74,7 @@ static void test_script_names(void **state)
     assert_string_equal(script.sha, "e0e1f9fabfc9d4800c877a703b823ac0578ff8db");
     redis_script_init(&script, "empty", "", 0);
     assert_string_equal(script.sha, "da39a3ee5e6b4b0d3255bfef95601890afd80709");
-    /* the lengths around a block's end */
+    /* lengths around the end of a SHA-1 block */
     redis_script_init(&script, "55", body, 55);
     assert_string_equal(script.sha, "c1c8bbdc22796e28c0e15163d20899b65621d65a");
     redis_script_init(&script, "56", body, 56);
