@@ -186,6 +186,7 @@ $(out)/fuzz/%: test/fuzz/fuzz_%.c $(archive) Makefile
 	$(call quiet,CC  )$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer $(ALL_LDFLAGS) -o $@ $< $(archive) $(ALL_LIBS)
 
 bench: ## measure, beside the raw libraries on the same machine (QUICK=1, BENCH="joins polls" for some)
+	@test/bench/run.sh check
 	@src/deps.sh build test bench
 	@$(MAKE) --no-print-directory --silent all
 	@test/packages.sh

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// make bench: each figure beside its limit in the same run, written to docs/performance.md (by QUICK=1 to
-// build/bench/performance.md). A section
-// is a function that is given the running parts and returns rows:
-//   { what, own, unit, beside?, other?, ratio?, bar? }   bar: a number is the most that own / other may be; a
-//   text like '≥ 5' says it of the ratio too, or of `own` where there is no other
-// After each section every promise is looked at (promises.mjs): a fast run that broke one fails.
-// BENCH="joins polls" runs only these and writes nothing.
+// make bench: each figure beside a raw library in the same run, written to docs/performance.md (by QUICK=1 to
+// build/bench/performance.md). BENCH="joins polls" runs these sections alone and writes nothing.
+//
+// A section is a function that is given the running parts and returns rows:
+//   { id, what, means, unit, own, beside?, other?, ratio?, bar? }
+//   bar: a number is the most that own / other may be; a text like '≥ 5' is about the ratio too, or about `own`
+//   where there is no other
+// After each section every promise is checked (promises.mjs): a fast run that broke one fails.
 
 import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
@@ -14,25 +15,15 @@ import { loadavg } from 'node:os';
 import { after, test } from 'node:test';
 import { promisify } from 'node:util';
 import { Postgres, Redis, ROOT, Server, privateFolder, removeFolder } from '../fixtures/index.mjs';
-import { commands, machine } from './commands.mjs';
-import { express } from './express.mjs';
-import { growth } from './growth.mjs';
-import { holds } from './holds.mjs';
-import { hundred } from './hundred.mjs';
-import { joins } from './joins.mjs';
+import { machine } from './machine.mjs';
 import { quick, startYardstick } from './measure.mjs';
-import { pods } from './pods.mjs';
-import { polls } from './polls.mjs';
-import { profile } from './profile.mjs';
 import { checkPromises } from './promises.mjs';
-import { push } from './push.mjs';
-import { redisside } from './redis.mjs';
-import { sockets } from './sockets.mjs';
 import { prose } from './prose.mjs';
 
-const sections = { joins, profile, express, polls, redisside, growth, pods, sockets, push, holds, hundred };
+const names = process.env.BENCH_SECTIONS.split(' '); // run.sh has the list, and has refused others
+const sections = Object.fromEntries(await Promise.all(names.map(async (name) => [name, (await import(`./${name}.mjs`))[name]])));
 const slow = ['profile', 'growth', 'push', 'hundred']; // a quick run leaves these out, but where BENCH names them
-const chosen = process.env.BENCH?.split(/[ ,]+/) ?? Object.keys(sections).filter((name) => !quick || !slow.includes(name));
+const chosen = process.env.BENCH?.split(/[ ,]+/).filter(Boolean) ?? names.filter((name) => !quick || !slow.includes(name));
 const parts = { servers: [] };
 const loads = loadavg().map((load) => load.toFixed(1)).join(', ');
 
@@ -68,45 +59,45 @@ function verdict(row) {
 }
 
 function line(row) {
-  const { what, unit, own, beside, other, bar } = row;
-  const cells = [what, `${number(own)} ${unit}`, other === undefined ? '' : `${beside} ${number(other)} ${unit}`,
+  const { what, means, unit, own, beside, other, bar } = row;
+  const cells = [what, means ?? '', `${number(own)} ${unit}`, other === undefined ? '' : `${beside}: ${number(other)} ${unit}`,
     other === undefined ? '' : ratioOf(row).toFixed(2), bar === undefined ? '' : typeof bar === 'number' ? `≤ ${bar}` : bar, verdict(row)];
   return `| ${cells.join(' | ')} |`;
 }
 
-const table = (rows) => `| what | measured | beside, in the same run | ratio | bar | met |
-|---|---|---|---|---|---|
+const table = (rows) => `| what | which means | tiketi | beside it, in the same run | ratio | limit | met |
+|---|---|--:|---|--:|--:|---|
 ${rows.map(line).join('\n')}`;
 
 async function page(rows, kept) {
   const commit = (await promisify(execFile)('git', ['-C', ROOT, 'rev-parse', '--short', 'HEAD']).catch(() => ({ stdout: '?' }))).stdout.trim();
   return `# Performance
 
-Written by \`make bench${quick ? ' QUICK=1' : ''}\`; no figure is typed by hand. Commit ${commit}.
-Machine: ${await machine(parts.postgres)}.
-Load of the machine when this began: ${loads}. Medians of interleaved rounds: machines are shared, so what counts are the ratios
-within one run, and CPU time, not wall time; a ratio is the median of what each round says of it.
+What tiketi costs, beside the least that the same work can cost: a raw library, or the bare commands of Redis or PostgreSQL, doing it on the same
+machine at the same time. **The ratio is what counts**: machines differ, and are shared; ratios of one run hardly do. \`make bench\` wrote this
+page and drew the curve; no figure is typed by hand.
 
 ${table(rows)}
 
 Promises, replayed from the logs after each section: ${kept.entries.toLocaleString('en')} entries of ${kept.events} events; ${kept.wrongs.length > 0 ? `**${kept.wrongs.join('; ')}**` : `nobody
-let in above a threshold, nobody out of order, nobody at two places`}.
+admitted above a threshold, nobody out of order, nobody at two places`}.
 
-CPU is user and system time of the process as the scheduler counts it, all its threads; Redis' is \`used_cpu_*_main_thread\`. The hello is
-[test/bench/hello.c](../test/bench/hello.c), with the allocator and the memory for each connection that the service has (its head of 8 KiB), sent the very same requests over keep-alive
-connections by \`wrk\`. A user with a JWT joins once and comes again; a guest is always new, with a cookie of today. Meanwhile a spinner of the idle class
-keeps each core from halting: who wakes a halted virtual core would pay for what its host does; and of those rounds the half
-counts in which the host took the least time away.
+${prose(rows)}
+## Method
 
-${prose(rows, parts.profile)}
-## Commands
-
-\`make bench\` starts Redis, PostgreSQL and the service, runs every section in its order, and ran these for its figures;
-\`make bench BENCH="joins polls"\` runs two sections and writes nothing. EVENT, PORT and the files of lines are of one run.
-
-\`\`\`
-${commands().join('\n')}
-\`\`\`
+- Commit ${commit}, on ${await machine(parts.postgres)}; load of the machine at the start: ${loads}.
+- CPU is user and system time of a process, all its threads, as the scheduler counts it; Redis' is \`used_cpu_*_main_thread\`. Wall time says
+  little on a shared machine.
+- The service and what is beside it take turns, in rounds; each figure is the median of the rounds, and a ratio is the median of the rounds'
+  ratios. Of the rounds the half counts in which the host took the cores away least.
+- The hello is [test/bench/hello.c](../test/bench/hello.c): libmicrohttpd with the allocator and the memory per connection that the service has. It is
+  sent the same requests over connections that stay open, by \`wrk\`. A guest is always new, with a cookie of today; a user with a JWT joins once and
+  comes again.
+- The floor of a join is [test/bench/held.c](../test/bench/held.c): that hello, held for one call to Redis (two ZADDs) with all that came meanwhile, with an
+  answer as long as ours.
+- A spinner of the idle class keeps each core from halting, since waking a halted virtual core costs what its host does.
+- \`make bench BENCH="joins polls"\` runs two sections and writes nothing; \`BENCH=profile\` says by \`perf\` where each microsecond goes;
+  \`QUICK=1\` takes two minutes. The sections are the files of [test/bench](../test/bench).
 `;
 }
 

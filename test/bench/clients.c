@@ -40,7 +40,7 @@ struct conn {
     uint8_t state, head_len;
     uint8_t head[4];   /* of a frame whose header came in two parts */
     uint32_t skip;     /* bytes of a payload still to come */
-    char *first, *end; /* his line of the file */
+    char *first, *end; /* the guest's line of the file */
 };
 
 static struct conn *conns;

@@ -9,7 +9,6 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { ROOT, SECRETS, sleep } from '../fixtures/index.mjs';
 import { Room } from '../lua/room.mjs';
-import { noteCommand } from './commands.mjs';
 
 // Memory of its own, bytes.
 export const anonymous = (pid) => Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) * 1024;
@@ -17,7 +16,6 @@ export const anonymous = (pid) => Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/
 // A child that answers lines with lines; its first line is its port, where it has one.
 export class Program {
   constructor(name, args = []) {
-    noteCommand(`${ROOT}/build/bench/${name}`, args);
     this.child = spawn(`${ROOT}/build/bench/${name}`, args.map(String), { stdio: ['pipe', 'pipe', 'inherit'] });
     this.pid = this.child.pid;
     this.waiting = [];

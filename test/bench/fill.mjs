@@ -20,11 +20,11 @@ redis.call('SET', KEYS[3], string.format('%d', start + 5 * (from + count - 1)))
 const STEP = 50000;
 export const EVERY_US = 5; // between two places
 
-// Guest number i of this filling, and his place: i × EVERY_US after that of number 0.
+// Guest number i of this filling; their place is i × EVERY_US after that of number 0.
 export const filler = (i, salt = 'f0000000') => `g:${salt}${i.toString(16).padStart(24, '0')}`;
 
-// fill: whoever waits for event `id` is forgotten, and `count` others wait there. Their places are in
-// the past, and they were seen just now. Returns the place of number 0.
+// fill: replaces the queue of event `id` by `count` guests. Their places are in the past, and their heartbeats
+// are of now. Returns the place of number 0.
 export async function fill(client, id, count, salt = 'f0000000') {
   const [queue, seen, seq] = ['queue', 'queue:seen', 'seq'].map((name) => `${name}:{${id}}`);
   const [s, us] = (await client.time()).map(Number);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // How costs grow with the queue: 10 k, 100 k and 1 M waiting, filled by a script, each at an event of its own. A join by
-// HTTP, a poll, a tick that lets in 100, the rank index, and a position pushed to a socket. All sizes in turns; medians;
+// HTTP, a poll, a tick that admits 100, the rank index, and a position pushed to a socket. All sizes in turns; medians;
 // and the curve as a picture.
 
 import { writeFileSync } from 'node:fs';
@@ -23,7 +23,7 @@ const SERIES = [
   { name: 'join, service', unit: 'µs', key: 'join' },
   { name: 'join, service and Redis', unit: 'µs', key: 'whole', bar: 2.5 },
   { name: 'poll', unit: 'µs', key: 'poll', bar: 1.1 },
-  { name: 'tick that lets in 100, Redis', unit: 'µs', key: 'tick', bar: 2 },
+  { name: 'tick that admits 100, Redis', unit: 'µs', key: 'tick', bar: 2 },
   { name: 'rank index, Redis', unit: 'µs', key: 'index', bar: 2 },
   { name: 'pushed position', unit: 'µs', key: 'push', bar: 1.2 },
 ];
@@ -65,7 +65,7 @@ async function openSockets(gateway, hall) {
   }));
 }
 
-// The head loses a few each second: all are told a new position.
+// A few leave at the head each second: every position falls.
 async function pushCost(gateway, redis, hall) {
   const step = setInterval(() => redis.client.zremrangebyrank(`queue:{${hall.id}}`, 0, STEP - 1), 1000);
   await sleep(1500);
@@ -105,7 +105,7 @@ export async function growth(parts) {
   const each = (work) => many(halls, 1, work);
   const polls = await calmRounds(TURNS, () => each(async (hall) => ({ poll: (await pollCost(api, hall)).cpu })));
   await each((hall) => openSockets(gateway, hall));
-  await sleep(2000); // until all have been told where they stand
+  await sleep(2000); // until each has its first position
   const pushes = await calmRounds(Math.ceil(TURNS / 2), () => each(async (hall) => ({ push: await pushCost(gateway, redis, hall) })));
   for (const { sockets } of halls) for (const socket of sockets) socket.terminate();
   const rounds = [];
@@ -116,7 +116,7 @@ export async function growth(parts) {
   const series = SERIES.map(({ key, ...rest }) => ({ ...rest, values: values(key) }));
   if (!quick) writeFileSync(`${ROOT}/docs/growth.svg`, growthPlot('Cost beside the length of the queue; 1 × is the cost at the shortest', SIZES, series));
   return series.map(({ name, unit, bar, values: [first, ...others] }) => ({
-    what: `growth: ${name}, at ${SIZES.slice(1).map(short).join(' and ')} waiting (${others.map((value) => value.toFixed(1)).join(' and ')} ${unit})`,
+    id: `growth-${name}`, what: `growth: ${name}`, means: `with ${short(SIZES.at(-1))} waiting${others.length > 1 ? ` (${short(SIZES[1])}: ${others[0].toFixed(1)} ${unit})` : ''}; it should not grow with the queue`,
     unit, own: others.at(-1), beside: `at ${short(SIZES[0])}`, other: first, bar,
   }));
 }

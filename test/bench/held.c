@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * held: what a join costs before anybody asks who joins: the hello, but each request is held for one
+ * held: what any join costs, whatever tiketi does: the hello, but each request is held for one
  * call to Redis with all that came meanwhile (one INCRBY and two ZADDs of them), and the answer has the
  * length and the headers of ours. No route, no identity, no signature, no JSON. held PORT: of Redis; it
  * prints its own.

@@ -2,14 +2,13 @@
 //
 // Seat holds a second: POST /api/reservations by quantity over HTTP, one buyer after the other, beside
 // the same SQL function called by pgbench (prepared) over as many connections, filling the same
-// hall. wrk, Redis and PostgreSQL share the machine with the service, so what it and Redis cost is
-// what is missing to 1.
+// hall. wrk, Redis and PostgreSQL share the machine with the service, so the ratio
+// lacks of 1 what these cost.
 
 import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { Organizer, Redis, ROOT, Server, jwt, many, Client } from '../fixtures/index.mjs';
-import { noteCommand } from './commands.mjs';
 import { ROUNDS, compared, cpuOf, median, quick } from './measure.mjs';
 
 const run = promisify(execFile);
@@ -17,7 +16,7 @@ const CONNECTIONS = 8; // of either side to PostgreSQL
 const HOLDS = quick ? 800 : 4000; // a round
 const SEATS = 20000;
 
-// The hall as it was before anybody came.
+// All seats free again.
 async function empty(database) {
   await database.query('TRUNCATE idempotency_keys, reservation_seats, reservations CASCADE');
   await database.query("UPDATE seats SET status = 'available', holder = NULL, held_until = NULL WHERE status <> 'available'");
@@ -28,7 +27,6 @@ async function empty(database) {
 async function raw(postgres, database, script, event) {
   const each = HOLDS / CONNECTIONS;
   const args = ['-n', '-M', 'prepared', '-c', CONNECTIONS, '-j', '1', '-t', each, '-f', script, '-D', `event=${event.id}`].map(String);
-  noteCommand('pgbench', args);
   const { stdout } = await run(`${postgres.programs}/pgbench`, [...args, '-h', '127.0.0.1', '-p', String(postgres.port), '-U', 'tiketi', database.name]);
   const done = Number(/transactions actually processed: (\d+)/.exec(stdout)[1]);
   if (done !== HOLDS) throw new Error(stdout);
@@ -39,7 +37,6 @@ async function served(api, connections, lines, event) {
   const before = cpuOf(api.pid);
   const args = ['-t1', `-c${connections}`, '-d60s', '-s', `${ROOT}/test/bench/holds.lua`, api.url];
   const env = { WRK_PATH: '/api/reservations', WRK_LINES: lines, WRK_BODY: JSON.stringify({ eventId: event.id, quantity: 1 }) };
-  noteCommand('wrk', args, env);
   const { stdout } = await run('wrk', args, { env: { ...process.env, ...env } });
   const result = JSON.parse(stdout.split('\n').find((line) => line.startsWith('{')));
   if (result.bad > 0) throw new Error(`the load failed: ${stdout}`);
@@ -77,9 +74,9 @@ SELECT outcome, body FROM reservation_hold(:event, 'h-' || :n::text, NULL, 1, NU
       rounds.push({ other, own: await served(api, connections, lines, event) });
       await filled(database, HOLDS);
     }
-    rows.push({ what: `seat holds a second, best available by one, ${HOLDS} into a hall of ${SEATS}, ${connections} clients over HTTP`, unit: '/s',
-      beside: `pgbench, the raw function on ${CONNECTIONS} connections`, ...compared(rounds, ({ own }) => own.rate, ({ other }) => other.rate), bar: '≥ 0.8' });
-    rows.push({ what: `service CPU per hold, ${connections} clients`, unit: 'µs', own: median(rounds.map(({ own }) => own.cpu)) });
+    rows.push({ id: `holds-${connections}`, what: `seat holds a second, ${connections} clients`, means: `over HTTP, best available, ${HOLDS.toLocaleString('en')} into a hall of ${SEATS.toLocaleString('en')} seats`, unit: '/s',
+      beside: 'pgbench on the SQL function', ...compared(rounds, ({ own }) => own.rate, ({ other }) => other.rate), bar: '≥ 0.8' });
+    rows.push({ id: `holds-cpu-${connections}`, what: `CPU per hold, ${connections} clients`, means: 'without PostgreSQL', unit: 'µs', own: median(rounds.map(({ own }) => own.cpu)) });
   }
   await api.stop();
   await redis.stop();

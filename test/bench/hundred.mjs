@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MIT
 //
-// The night this is built for: 100,000 buyers arrive within five seconds by HTTP, then everybody who
-// waits opens a socket, and stays. One api pod, as many gateway pods as the open files ask for, one
-// processor, Redis, PostgreSQL and the crowd, all on this machine. At the end the sale is closed and
-// everybody has to hear of it; the crowd checks every promise against Redis' log and PostgreSQL.
+// The night this is built for: 100,000 buyers arrive within five seconds by HTTP, then each waiting buyer
+// opens a socket, and stays. One api pod, as many gateway pods as the open files ask for, one
+// processor, Redis, PostgreSQL and the crowd, all on this machine. At the end the event is closed and
+// every socket has to hear of it; the crowd checks every promise against Redis' log and PostgreSQL.
 // HUNDRED_USERS, HUNDRED_CONNECTIONS, HUNDRED_ARGS for other crowds. On a machine that others work on, HUNDRED_NICE=-10 gives
 // all that takes part precedence while the buyers arrive, and a third of it until the end.
 
 import { readFileSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
 import { Organizer, Provider, SECRETS, Server, runTiketi, sleep, waitUntil } from '../fixtures/index.mjs';
-import { noteCommand } from './commands.mjs';
 import { cpuOf, quick } from './measure.mjs';
 
 const USERS = Number(process.env.HUNDRED_USERS ?? (quick ? 10000 : 100000));
-// By so many connections that stay open the buyers' requests come, as from an ingress; 0: each by his own.
+// The buyers' requests come over so many connections that stay open, as from an ingress; 0: each on their own.
 const CONNECTIONS = Number(process.env.HUNDRED_CONNECTIONS ?? 1000);
 const POD = 18000; // sockets of one gateway
 const SETTLE_S = Number(process.env.HUNDRED_SETTLE ?? 45); // from the answer; nobody before all have arrived
@@ -54,7 +54,6 @@ export async function hundred({ redis, postgres, folder }) {
   const args = ['crowd', '--event', event.id, '--users', String(USERS), '--arrive', '5s', '--settle', `5s..${SETTLE_S}s`, '--max-time', '150s', '--think', '10s..20s', '--buy', '0.9', '--abandon', '0.1',
     '--json', file, '--provider', provider.url, '--url', api.url, '--ws', gateways.map((gateway) => gateway.wsUrl).join(),
     ...(CONNECTIONS > 0 ? ['--connections', String(CONNECTIONS)] : []), ...(process.env.HUNDRED_ARGS ?? '').split(' ').filter(Boolean)];
-  noteCommand('tiketi', args);
   const run = runTiketi(args, { ...SECRETS, REDIS_URL: redis.url, DATABASE_URL: database.url, LOG_LEVEL: 'warn' }, { timeoutMs: 240000, expect: null });
   let ended = false;
   run.finally(() => (ended = true));
@@ -90,14 +89,14 @@ export async function hundred({ redis, postgres, folder }) {
   const broken = Object.values(report.broken).reduce((sum, count) => sum + count, 0);
   const shares = Object.entries({ ...spent, crowd: report.crowd.cpuMs / 1000 }).map(([name, seconds]) => `${name} ${seconds.toFixed(1)} s`).join(', ');
   if (code !== 0) process.stdout.write(`the crowd ended with ${code}\n`);
-  const way = CONNECTIONS > 0 ? `over ${CONNECTIONS.toLocaleString('en')} connections` : 'each by a connection of his own';
-  const title = `${USERS.toLocaleString('en')} buyers in 5 s, ${way}`;
+  const crowd = `${USERS.toLocaleString('en')} buyers in 5 s, ${CONNECTIONS > 0 ? `over ${CONNECTIONS.toLocaleString('en')} connections` : 'each on their own connection'}`;
+  const busy = ((100 * (now.busy - before.machine.busy)) / (now.all - before.machine.all)).toFixed(0);
   return [
-    { what: `${title}: answered`, unit: '', own: report.joinMs.count, bar: `≥ ${USERS}` },
-    { what: `${title}: errors and broken promises (${report.retries} tried again)`, unit: '', own: report.errors + broken, bar: '≤ 0' },
-    { what: `${title}: join p99`, unit: 'ms', own: report.joinMs.p99, bar: '≤ 1000 ms' },
-    { what: `${title}: everybody who waits on a socket, after the last arrival`, unit: 's', own: report.joinedMs / 1000 - 5, bar: `≤ 60 s; ${report.joined} of ${report.queued}, ${most} at once in ${gateways.length} pods` },
-    { what: `${title}: gateway memory per socket, buyer state and process included`, unit: 'kB', own: memory.reduce((a, b) => a + b) / most },
-    { what: `${title}: CPU: ${shares} (of it in the first seven seconds ${joined}); the machine was busy for ${((100 * (now.busy - before.machine.busy)) / (now.all - before.machine.all)).toFixed(0)} %; the crowd's loops were late by p99 (${report.crowd.bottleneck ? 'it was the bottleneck' : 'not the bottleneck'})`, unit: 'ms', own: report.crowd.lateMs.p99 },
+    { id: 'hundred-answered', what: 'the rush: answered', means: crowd, unit: 'buyers', own: report.joinMs.count, bar: `≥ ${USERS}` },
+    { id: 'hundred-broken', what: 'the rush: errors and broken promises', means: `${report.retries} requests were tried again`, unit: '', own: report.errors + broken, bar: '≤ 0' },
+    { id: 'hundred-join', what: 'the rush: join p99', means: `service, Redis, PostgreSQL and crowd on ${cpus().length} cores`, unit: 'ms', own: report.joinMs.p99, bar: '≤ 1000' },
+    { id: 'hundred-sockets', what: 'the rush: all on sockets', means: `after the last arrival; ${report.joined.toLocaleString('en')} of ${report.queued.toLocaleString('en')} opened one, ${most.toLocaleString('en')} at once in ${gateways.length} pods`, unit: 's', own: report.joinedMs / 1000 - 5, bar: '≤ 60' },
+    { id: 'hundred-memory', what: 'the rush: gateway memory per socket', means: 'the whole process, shared out', unit: 'kB', own: memory.reduce((a, b) => a + b) / most },
+    { id: 'hundred-cpu', what: 'the rush: CPU of the service', means: `in all: ${shares}; in the first seven seconds: ${joined}; the machine was busy for ${busy} %, the crowd ${report.crowd.bottleneck ? 'was the bottleneck' : 'was not the bottleneck'} (its loops late by ${report.crowd.lateMs.p99} ms, p99)`, unit: 's', own: spent.api + spent.gateways + spent.processor },
   ];
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What a queued join costs, ticket signed: the service beside a bare hello that is sent the very
-// same requests; and how much of it is the waiting for Redis in batches, by a hello that does just that.
+// What a join that queues costs, signed ticket included: the service beside a bare hello that is sent the same
+// requests; and how much of that is waiting for Redis in batches, by a hello that does just that (held.c).
 
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
@@ -38,11 +38,11 @@ export async function joins({ api, hello, redis, folder }) {
       const rounds = await inTurns(targets, connections, { path, lines });
       const after = await batchSize(api);
       const batch = ((after.sum - before.sum) / (after.count - before.count)).toFixed(1);
-      const row = (what, unit, side, field) => ({ what, unit, beside: 'bare libmicrohttpd hello', ...compared(rounds, (costs) => costs[side][field], ([bare]) => bare[field]) });
-      rows.push({ ...row(`service CPU per queued join, ${name}, ${connections} connections, batches of ${batch}`, 'µs', 1, 'cpu'), bar });
+      const row = (id, what, unit, side, field, means) => ({ id, what, means, unit, beside: 'libmicrohttpd hello', ...compared(rounds, (costs) => costs[side][field], ([bare]) => bare[field]) });
+      rows.push({ ...row(`join-${name}-${connections}`, `CPU per join, ${name}, ${connections} connections`, 'µs', 1, 'cpu', `one buyer joins the queue and gets a signed ticket; ${batch} buyers a Redis call`), bar });
       if (!targets.includes(held)) continue;
-      rows.push(row(`a hello that is held for one call to Redis with others, and answers as much, ${connections} connections`, 'µs', 2, 'cpu'));
-      rows.push(row(`joins a second, with load and Redis on the same ${cpus().length} cores, ${connections} connections`, '/s', 1, 'rate'));
+      rows.push(row(`held-${connections}`, `the floor of that, ${connections} connections`, 'µs', 2, 'cpu', 'a hello that waits for one Redis call with others and answers as many bytes: a join cannot cost less'));
+      rows.push(row(`joins-rate-${connections}`, `joins a second, ${connections} connections`, '/s', 1, 'rate', `with the load generator and Redis on the same ${cpus().length} cores`));
     }
   held.child.kill('SIGKILL');
   await redis.cli('DEL', 'held:seq', 'held:queue', 'held:seen');

@@ -8,7 +8,6 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { promisify } from 'node:util';
 import { ROOT, many } from '../fixtures/index.mjs';
-import { noteCommand } from './commands.mjs';
 
 export const quick = process.env.QUICK === '1';
 export const ROUNDS = quick ? 2 : 5;
@@ -44,7 +43,6 @@ let salt = 1;
 export async function load(port, connections, { method = 'POST', path, lines = '', seconds = SECONDS }) {
   const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '-s', `${ROOT}/test/bench/requests.lua`, `http://127.0.0.1:${port}`];
   const env = { WRK_METHOD: method, WRK_PATH: path, WRK_LINES: lines };
-  noteCommand('wrk', args, env);
   const { stdout } = await run('wrk', args, { env: { ...process.env, ...env, WRK_SALT: String(salt++) }, maxBuffer: 1 << 24 });
   const result = JSON.parse(stdout.split('\n').find((line) => line.startsWith('{')));
   if (result.errors + result.bad > 0) throw new Error(`the load failed: ${JSON.stringify(result)}`);
@@ -65,9 +63,9 @@ export async function cost(target, connections, request) {
   return { cpu: (cpuOf(target.pid) - before) / result.requests, rate: result.requests / (result.us / 1e6), requests: result.requests };
 }
 
-// Keeps each core from halting while `work` runs, as the kernel's idle=poll would: whoever wakes a halted
-// virtual core pays for what its host does, which has nothing to do with him. The spinners run where nobody
-// else wants to.
+// Keeps each core from halting while `work` runs, as the kernel's idle=poll would: waking a halted virtual
+// core costs what its host does, which is no cost of the program that is measured. The spinners run only where
+// nothing else wants to.
 async function awake(work) {
   const spinners = cpus().map((_, core) => spawn('chrt', ['-i', '0', 'taskset', '-c', String(core), 'sh', '-c', 'while :; do :; done'], { stdio: 'ignore' }));
   try {
@@ -79,13 +77,12 @@ async function awake(work) {
 
 // A service to measure beside ours: a program that prints its port. Stopped by its child's kill().
 export async function startYardstick(command, args = [], env = process.env) {
-  noteCommand(command, args);
   const child = spawn(command, args.map(String), { stdio: ['ignore', 'pipe', 'inherit'], env });
   return { child, pid: child.pid, port: Number(await new Promise((accept) => child.stdout.once('data', accept))) };
 }
 
 // What `work` found in each of so many rounds, of which that half counts in which the host took the cores away
-// least: who comes back finds the caches cold.
+// least: a process that comes back finds its caches cold.
 export async function calmRounds(count, work) {
   const rounds = [];
   await awake(async () => {

@@ -26,9 +26,9 @@ async function idleCost(pod, redis) {
   const { us } = await redisSpent(redis, () => sleep(seconds * 1000));
   const [, resident] = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pod.pid}/status`, 'utf8'));
   return [
-    { what: 'a pod that nobody asks anything, one event open: CPU', unit: '% of a core', own: ((cpuOf(pod.pid) - before) / seconds / 1e6) * 100 },
-    { what: 'the same: resident memory', unit: 'MB', own: Number(resident) / 1024 },
-    { what: `Redis with ${COUNTS.at(-1)} such pods and a processor: CPU`, unit: '% of a core', own: (us / seconds / 1e6) * 100 },
+    { id: 'pod-idle', what: 'CPU of an idle api pod', means: 'one event open, no requests', unit: '% of a core', own: ((cpuOf(pod.pid) - before) / seconds / 1e6) * 100 },
+    { id: 'pod-memory', what: 'memory of an idle api pod', means: 'resident', unit: 'MB', own: Number(resident) / 1024 },
+    { id: 'pod-redis', what: 'Redis CPU with idle pods', means: `${COUNTS.at(-1)} api pods and a processor`, unit: '% of a core', own: (us / seconds / 1e6) * 100 },
   ];
 }
 
@@ -39,9 +39,9 @@ export async function pods({ api, redis, database, servers }) {
   const { id } = await new Organizer(api).sale({ threshold: 0 });
   const idle = await idleCost(others.at(-1), redis);
   const rounds = await calmRounds(2 * ROUNDS, () => many(COUNTS, 1, (count) => joinCost(all.slice(0, count), redis, `/api/queue/check/${id}`)));
-  const row = (i, field) => ({ unit: 'µs', beside: 'one process', ...compared(rounds, (costs) => costs[i][field], ([one]) => one[field]) });
+  const row = (i, field) => ({ unit: 'µs', beside: 'one pod', ...compared(rounds, (costs) => costs[i][field], ([one]) => one[field]) });
   return [...idle, ...COUNTS.slice(1).flatMap((count, i) => [
-    { what: `CPU per join of ${count} serve processes together, ${CONNECTIONS} connections in all`, ...row(i + 1, 'own'), bar: 1.2 },
-    { what: `Redis CPU per join from ${count} serve processes`, ...row(i + 1, 'redis') },
+    { id: `pods-${count}`, what: `CPU per join, ${count} pods`, means: `together, ${CONNECTIONS.toLocaleString('en')} connections in all: pods must not cost each other`, ...row(i + 1, 'own'), bar: 1.2 },
+    { id: `pods-redis-${count}`, what: `Redis CPU per join, ${count} pods`, means: 'batches are smaller where they are spread', ...row(i + 1, 'redis') },
   ])];
 }

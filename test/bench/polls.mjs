@@ -53,7 +53,7 @@ export async function polls({ hello, postgres, folder, servers }) {
   writeFileSync(lines, buyers.map((buyer) => `Cookie: ${buyer.cookieHeader}\n`).join(''));
   const request = { method: 'GET', path: `/api/queue/status/${event.id}`, lines };
   const rounds = await inTurns([hello, api], 64, request);
-  const row = (field) => ({ beside: 'bare libmicrohttpd hello', ...compared(rounds, ([, own]) => own[field], ([bare]) => bare[field]) });
+  const row = (field) => ({ beside: 'libmicrohttpd hello', ...compared(rounds, ([, own]) => own[field], ([bare]) => bare[field]) });
 
   let done = 0;
   const busy = await watched(redis, async () => {
@@ -70,9 +70,9 @@ export async function polls({ hello, postgres, folder, servers }) {
   for (const server of [api, processor]) await server.stop();
   await redis.stop();
   return [
-    { what: 'service CPU per status poll, guest, 64 connections', unit: 'µs', ...row('cpu'), bar: 1.4 },
-    { what: 'status polls a second', unit: '/s', ...row('rate') },
-    { what: `Redis commands that ${done.toLocaleString('en')} polls of ${BUYERS} waiting buyers add in ${busy.seconds.toFixed(1)} s, beside ${batches} \`seen\` batches${more.length > 0 ? ` (${more.join(', ')})` : ''}`, unit: 'commands', own: more.length, bar: '≤ 0' },
-    { what: '`seen` batches a second meanwhile', unit: '/s', own: batches / busy.seconds, bar: '≤ 1.3' },
+    { id: 'poll', what: 'CPU per poll', means: 'a waiting guest asks for their position, 64 connections', unit: 'µs', ...row('cpu'), bar: 1.4 },
+    { id: 'poll-rate', what: 'polls a second', means: 'with the load generator on the same cores', unit: '/s', ...row('rate') },
+    { id: 'poll-redis', what: 'Redis commands for polls', means: `that ${done.toLocaleString('en')} polls of ${BUYERS} buyers add in ${busy.seconds.toFixed(1)} s, heartbeats aside${more.length > 0 ? ` (${more.join(', ')})` : ''}`, unit: 'commands', own: more.length, bar: '≤ 0' },
+    { id: 'poll-seen', what: 'heartbeat batches a second', means: 'one `seen` call for all buyers of a pod', unit: '/s', own: batches / busy.seconds, bar: '≤ 1.3' },
   ];
 }

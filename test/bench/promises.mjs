@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What a fast run must not have broken: every event of a Redis is replayed from its log, and those
-// who wait are looked at as they stand.
+// What a fast run must not have broken: every event of a Redis is replayed from its log, and its queue is
+// looked at as it stands.
 
 import { Room, replay } from '../lua/room.mjs';
 
@@ -22,7 +22,7 @@ async function entries(client, id) {
   }
 }
 
-// Those let in from the queue, and those admitted directly, each in the order of their places.
+// Admissions from the queue, and direct ones, each in the order of their places.
 function disorder(log) {
   let last = 0;
   for (const entry of log) {

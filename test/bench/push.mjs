@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// What a push costs, 18,000 sockets at one gateway: a position told, beside a direct lws_write of the same
+// What a push costs, 18,000 sockets at one gateway: a position sent, beside a direct lws_write of the same
 // bytes to as many; what a fan-out does to the joins; and how long an entry takes from the tick's
 // entry in the log to the socket.
 
@@ -15,7 +15,7 @@ const STEP = Math.ceil(SOCKETS / 35); // so many leave at the head: worth tellin
 const WINDOW_MS = 2500;
 const TURNS = quick ? 3 : 5; // of each side, with joins
 const PUSHES = quick ? 3 : 9; // positions to all, and as much written
-const ENTRIES = 200; // let in by one tick
+const ENTRIES = 200; // admitted by one tick
 const JOINS_A_SECOND = 300;
 
 const percentile = (list, share) => [...list].sort((a, b) => a - b)[Math.max(0, Math.ceil(list.length * share) - 1)];
@@ -114,12 +114,12 @@ export async function push({ api, redis, database, folder }) {
     const delays = await entries(stage, guests, quick ? 3 : 6);
     const of = (name) => median(rounds.map((one) => one[name]));
     return [
-      { what: `gateway CPU per pushed position, ${SOCKETS} sockets, ${of('bytes')} bytes in ${of('frames').toFixed(1)} messages`, unit: 'µs',
-        beside: 'direct lws_write of as many bytes', ...compared(rounds, ({ cpu }) => cpu, (round) => round.written), bar: 1.4 },
-      { what: `gateway CPU while ${SOCKETS} sockets are idle and nothing changes`, unit: '% of a core', own: of('idle') },
-      { what: `join p99 during a fan-out to ${SOCKETS} sockets each second, ${JOINS_A_SECOND} joins a second`, unit: 'ms', own: median(storm), beside: 'without', other: median(calm), bar: 2 },
-      { what: `entry push, tick to socket, ${SOCKETS} sockets, p50`, unit: 'ms', own: percentile(delays, 0.5) },
-      { what: `entry push, tick to socket, ${SOCKETS} sockets, p99 of ${delays.length}`, unit: 'ms', own: percentile(delays, 0.99), bar: '≤ 100 ms' },
+      { id: 'push', what: 'CPU per pushed position', means: `to ${SOCKETS.toLocaleString('en')} sockets, ${of('bytes')} bytes in ${of('frames').toFixed(0)} messages`, unit: 'µs',
+        beside: 'lws_write of as many bytes', ...compared(rounds, ({ cpu }) => cpu, (round) => round.written), bar: 1.4 },
+      { id: 'push-idle', what: 'gateway CPU while nothing changes', means: `${SOCKETS.toLocaleString('en')} sockets: pings and the rank index`, unit: '% of a core', own: of('idle') },
+      { id: 'push-joins', what: 'join p99 during a fan-out', means: `${JOINS_A_SECOND} joins a second while ${SOCKETS.toLocaleString('en')} sockets get a message each second`, unit: 'ms', own: median(storm), beside: 'without a fan-out', other: median(calm), bar: 2 },
+      { id: 'entry-p50', what: 'from admission to "you may enter", p50', means: `on ${SOCKETS.toLocaleString('en')} sockets`, unit: 'ms', own: percentile(delays, 0.5) },
+      { id: 'entry-p99', what: 'from admission to "you may enter", p99', means: `of ${delays.length.toLocaleString('en')}`, unit: 'ms', own: percentile(delays, 0.99), bar: '≤ 100 ms' },
     ];
   } finally {
     clients.stop();

@@ -1,11 +1,22 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# Behind `make bench`: builds the yardstick and runs bench.mjs, which writes docs/performance.md.
-# QUICK=1 takes two minutes and leaves that page alone.
-# BENCH="joins polls" runs these sections only.
+# Behind `make bench`: builds what tiketi is measured beside and runs bench.mjs, which writes docs/performance.md.
+# QUICK=1 takes two minutes and leaves that page alone. BENCH="joins polls" runs these sections only; `run.sh check`
+# only looks at these names.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+export BENCH_SECTIONS='joins profile express polls redis growth pods sockets push holds hundred'
+for name in $(tr , " " <<<"${BENCH-}"); do
+    case " $BENCH_SECTIONS " in
+    *" $name "*) ;;
+    *)
+        echo "BENCH: there is no section '$name'; there are: $BENCH_SECTIONS" >&2
+        exit 64
+        ;;
+    esac
+done
+[ "${1-}" != check ] || exit 0
 mkdir -p build/bench
 # With the allocator the service has.
 # shellcheck disable=SC2046 # the flags are words
