@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gateway: the sockets of one worker: join-queue, heartbeats, watch-seats; pushes entries, own
- * positions and event news. Learns everything from Redis (channel and scripts); keeps ids, not
- * pointers.
+ * gateway: the WebSockets of one worker: join-queue, leave-queue, heartbeat and watch-seats come in;
+ * admissions, positions and news of the event go out. docs/http-api.md has all messages.
  *
- * Messages are {"event", "payload"}. Codes of `error`:
+ * Messages are {"event", "payload"}. The codes of `error`:
  *   invalid             malformed message or field          unknown-message    no such message
  *   too-many-messages   over 10 a second (20 at once)       unknown-event      no such event
- *   unauthorized        no valid token or guest cookie (closes), or a ticket that does not verify
+ *   unauthorized        no valid token or guest cookie (the socket is closed), or an invalid ticket
  *   not-yours           the ticket is of another buyer or event
  *   login-required      the event takes no guests           other-event        waits for another event
  *   not-in-queue        holds no place (any more): `check` by HTTP takes a new one
- *   event-closed        the sale is over                    unavailable        not done, try again
- *   draining            with retryMs: connect again after so long
- * Close codes: 1001 draining, 1008 no join-queue or watch-seats within 5 s, or ten pieces of
- * nonsense, 1009 message too long, 1013 reader too slow, 4401 unauthorized.
+ *   event-closed        the event is closed                 unavailable        not done, try again
+ *   draining            with retryMs: connect again after this time
+ * Close codes: 1001 draining, 1008 no join-queue or watch-seats within 5 s or ten invalid messages,
+ * 1009 message too long, 1013 reader too slow, 4401 unauthorized.
  */
 #ifndef TIKETI_GATEWAY_H
 #define TIKETI_GATEWAY_H
@@ -40,22 +39,31 @@ struct gateway_opts {
     uint16_t port;
     unsigned connection_limit;
 };
+/* Listens on opts->port. Copies the opts, borrows what they point to until gateway_close has called back.
+ * ST_UNAVAILABLE (logged): the address cannot be listened on. */
 MUST_CHECK enum status gateway_open(const struct gateway_opts *opts, struct gateway **ret_gateway);
-/* From the worker: each message of QUEUE_CHANNEL, and each (re)subscription (messages may have
- * been missed: look again). */
+
+/* ---- what the worker hands over: everything is borrowed for the call ---- */
+
+/* A message of QUEUE_CHANNEL. Its payload is parsed only if a socket here has its event. */
 void gateway_on_message(struct gateway *gateway, const struct queue_message *message);
+/* The channel is subscribed (again): messages may have been missed, so every place is asked for again. */
 void gateway_on_subscribed(struct gateway *gateway);
-/* catalog_opts.on_refresh: push changed positions and numbers. */
+/* catalog_opts.on_refresh: the event has a new rank index or config. */
 void gateway_on_refresh(struct gateway *gateway, const char *event);
-/* queue_on_heartbeat's callback: entries and losses learned without the channel. */
+/* queue_on_heartbeat's callback: the answer to a heartbeat, or to the question whether a buyer is inside by now. */
 void gateway_on_seen(struct gateway *gateway, const char *event, const char *buyer,
                      const struct queue_place *place);
-/* Redis went away or came back. */
+/* The connection to Redis was lost or is back. */
 void gateway_on_redis(struct gateway *gateway, bool up);
+
+/* Sockets that are open or still closing. */
 unsigned gateway_connections(const struct gateway *gateway);
-/* No new sockets; tells each a jittered retry delay (error {code:"draining", message, retryMs}) and
- * closes with 1001, spread over `spread_ms`. */
+/* Takes no new sockets; over `spread_ms` sends each socket error {code:"draining", message, retryMs}, the
+ * retry delay with jitter, and closes it with 1001. */
 void gateway_drain(struct gateway *gateway, uint64_t spread_ms);
+/* Closes what is left and frees the gateway; then `cb` (may be NULL) runs, once. Callbacks of queue, catalog
+ * and seat maps may still come afterwards: the last one frees the memory. */
 void gateway_close(struct gateway *gateway, loop_cb cb, void *arg);
 
 #endif

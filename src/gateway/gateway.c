@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gateway: the sockets of one worker.
+ * gateway: the WebSockets of one worker.
  *
- *   handshake (origin, guest cookie) -> first message within 5 s -> audience -> pushes -> close
+ *   handshake (origin, guest cookie) -> first message within 5 s -> audience -> messages -> close
  *   channel message -> audience of its event -> the subscribers it concerns
  *
- * Why this way: the gateway asks nobody and is asked by nobody: what it knows comes from the channel
- * (a hint, so quick), the rank index (once a second) and `seen` answers (the truth). So any pod can
- * hold any buyer's socket, whichever pod's processor lets him in.
+ * Why this way: the gateway learns everything from Redis: from the channel (hints, quick), the rank index (once
+ * a second) and the answers of scripts (the truth). So any pod can have any buyer's socket, whichever pod's
+ * processor admits the buyer.
  * Called by: worker. Owns: the ws server, audiences, subscribers, one timer, one idle handle.
- * Invariants: a socket that does not say in 5 s what it wants is closed; more than 10 messages a
- * second, or ten pieces of nonsense, end it. With Redis gone sockets stay and are told nothing; when
- * it is back everyone resumes in bounded batches.
+ * Invariants: a socket without a valid join-queue or watch-seats within 5 s is closed; so is one with ten
+ * invalid messages, those over 10 a second included.
+ * Redis gone: sockets stay open and nothing is sent; when it is back every place is asked for again, in
+ * bounded batches.
  */
 #include "gateway/gateway_internal.h"
 
-#include "auth/identity.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -27,50 +27,37 @@
 #include <string.h>
 
 #define FIRST_MESSAGE_MS    5000
-#define MESSAGE_COST_MS     100  /* ten a second … */
-#define MESSAGE_BURST_MS    2000 /* … twenty at once */
+#define MESSAGE_COST_MS     100  /* 10 messages a second ... */
+#define MESSAGE_BURST_MS    2000 /* ... and 20 at once */
 #define STRIKES_MAX         10
 #define PING_MIN_MS         500
-#define HEARTBEATS_MIN      2           /* in the time after which a buyer counts as silent */
-#define PUSH_MAX            (64 * 1024) /* one message to a socket */
-#define CHANNEL_PAYLOAD_MAX (8 << 20)   /* 500 admissions with their reservations */
+#define HEARTBEATS_MIN      2           /* within the time after which a buyer counts as silent */
+#define MESSAGE_MAX         (64 * 1024) /* bytes of one message to a socket */
+#define CHANNEL_PAYLOAD_MAX (8 << 20)   /* bytes: 500 admissions with their reservations */
 
 /* Close codes of RFC 6455. */
 enum { CLOSE_AWAY = 1001, CLOSE_POLICY = 1008 };
 
-uint32_t gateway_random(struct gateway *gateway)
-{
-    uint32_t x = gateway->random;
-    x ^= x << 13;
-    x ^= x >> 17;
-    x ^= x << 5;
-    return gateway->random = x; /* spreads timers; nothing secret */
-}
-
-/* ---- handshake ---- */
-
-static void take_guest(struct subscriber *subscriber, const char *cookies)
-{
-    char id[GUEST_ID_LEN + 1];
-    int64_t day;
-    size_t len;
-    const char *value = cookies ? http_cookie_find(cookies, IDENTITY_GUEST_COOKIE, &len) : NULL;
-    if (!value || !token_read_guest(value, len, id, &day))
-        return;
-    subscriber_set_buyer(subscriber, id);
-    subscriber->flags |= FLAG_GUEST;
-}
+/* ---- sockets ---- */
 
 static bool on_open(void *arg, struct ws_conn *conn, const struct ws_handshake *handshake)
 {
     struct gateway *gateway = arg;
-    if (gateway->draining ||
-        !identity_origin_allowed(gateway->opts.config->allowed_origins,
-                                 *handshake->origin ? handshake->origin : NULL, handshake->host))
-        return false;
     struct subscriber *subscriber = ws_conn_user(conn);
+    const char *origin = *handshake->origin ? handshake->origin : NULL;
+    char guest[GUEST_ID_LEN + 1];
+    int64_t day;
+    size_t len;
+    if (gateway->draining ||
+        !identity_origin_allowed(gateway->opts.config->allowed_origins, origin, handshake->host))
+        return false;
     subscriber->conn = conn;
-    take_guest(subscriber, handshake->cookie);
+    const char *cookie =
+        handshake->cookie ? http_cookie_find(handshake->cookie, IDENTITY_GUEST_COOKIE, &len) : NULL;
+    if (cookie && token_read_guest(cookie, len, guest, &day)) {
+        subscriber_set_buyer(subscriber, guest);
+        subscriber->flags |= FLAG_GUEST;
+    }
     subscriber_unassign(gateway, subscriber);
     return true;
 }
@@ -91,6 +78,14 @@ void subscriber_close(struct gateway *gateway, struct subscriber *subscriber, ui
     ws_conn_close(conn, code, reason);
 }
 
+void subscriber_strike(struct gateway *gateway, struct subscriber *subscriber, const char *code,
+                       const char *message)
+{
+    subscriber_send_error(gateway, subscriber, code, message);
+    if (++subscriber->strikes >= STRIKES_MAX)
+        subscriber_close(gateway, subscriber, CLOSE_POLICY, code);
+}
+
 /* ---- messages of a client ---- */
 
 static void on_heartbeat(struct gateway *gateway, struct subscriber *subscriber,
@@ -98,7 +93,8 @@ static void on_heartbeat(struct gateway *gateway, struct subscriber *subscriber,
 {
     (void)payload;
     if (subscriber->state != SUBSCRIBER_WAITING)
-        subscriber->heartbeat_ms = 0; /* it is also a question: is he still inside? */
+        subscriber->heartbeat_ms =
+            0; /* also asks Redis whether the buyer is still inside: at once */
     subscriber_heartbeat(gateway, subscriber);
     subscriber_send_ack(gateway, subscriber);
 }
@@ -114,18 +110,9 @@ static const struct {
     {"watch-seats", gateway_watch_seats},
 };
 
-void subscriber_strike(struct gateway *gateway, struct subscriber *subscriber, const char *code,
-                       const char *message)
+/* A token bucket as one number: the time at which it will be full again. */
+static bool take_token(struct subscriber *subscriber, uint32_t now)
 {
-    subscriber_send_error(gateway, subscriber, code, message);
-    if (++subscriber->strikes >= STRIKES_MAX)
-        subscriber_close(gateway, subscriber, CLOSE_POLICY, code);
-}
-
-/* The bucket as one number: the time at which it will be full again. */
-static bool within_rate(struct gateway *gateway, struct subscriber *subscriber)
-{
-    uint32_t now = gateway_now(gateway);
     if ((int32_t)(subscriber->allowance_ms - now) < 0 || !subscriber->allowance_ms)
         subscriber->allowance_ms = now;
     if (subscriber->allowance_ms - now + MESSAGE_COST_MS > MESSAGE_BURST_MS)
@@ -134,43 +121,36 @@ static bool within_rate(struct gateway *gateway, struct subscriber *subscriber)
     return true;
 }
 
-static void dispatch(struct gateway *gateway, struct subscriber *subscriber,
-                     const struct json *message)
-{
-    const char *event = json_str(message, "event");
-    const struct json *payload = json_get(message, "payload");
-    if (!event || (payload && !json_is_object(payload) && !json_is_null(payload))) {
-        subscriber_strike(gateway, subscriber, "invalid",
-                          "A message is {\"event\": text, \"payload\": object}.");
-        return;
-    }
-    for (size_t i = 0; i < sizeof(client_messages) / sizeof(client_messages[0]); i++) {
-        if (strcmp(event, client_messages[i].event) == 0) {
-            client_messages[i].handle(gateway, subscriber, payload);
-            return;
-        }
-    }
-    subscriber_strike(gateway, subscriber, "unknown-message", "There is no such message.");
-}
-
 static void on_message(void *arg, struct ws_conn *conn, const char *text, size_t len)
 {
+    const size_t count = sizeof(client_messages) / sizeof(client_messages[0]);
     struct gateway *gateway = arg;
     struct subscriber *subscriber = ws_conn_user(conn);
     struct json_error error = {{0}, {0}};
+    size_t i = 0;
     if (subscriber->state == SUBSCRIBER_DETACHED)
         return;
-    if (!within_rate(gateway, subscriber)) {
+    if (!take_token(subscriber, gateway_now(gateway))) {
         subscriber_strike(gateway, subscriber, "too-many-messages",
                           "At most 10 messages a second.");
         return;
     }
     struct json *message = json_parse(text, len, WS_MESSAGE_MAX, &error);
-    if (message && json_is_object(message))
-        dispatch(gateway, subscriber, message);
-    else
+    const char *event = json_str(message, "event");
+    const struct json *payload = json_get(message, "payload");
+    while (i < count && event && strcmp(event, client_messages[i].event) != 0)
+        i++;
+    if (!message || !json_is_object(message))
         subscriber_strike(gateway, subscriber, "invalid",
-                          error.detail[0] ? error.detail : "Not a JSON object.");
+                          error.detail[0] ? error.detail : "A message must be a JSON object.");
+    else if (!event || (payload && !json_is_object(payload) && !json_is_null(payload)))
+        subscriber_strike(gateway, subscriber, "invalid",
+                          "A message is {\"event\": text, \"payload\": object}.");
+    else if (i == count)
+        subscriber_strike(gateway, subscriber, "unknown-message",
+                          "event must be join-queue, leave-queue, heartbeat or watch-seats.");
+    else
+        client_messages[i].handle(gateway, subscriber, payload);
     json_free(message);
 }
 
@@ -181,33 +161,30 @@ static void on_pong(void *arg, struct ws_conn *conn)
 
 /* ---- messages of the channel ---- */
 
-static void admit_one(struct gateway *gateway, struct audience *audience, const struct json *item)
-{
-    const char *buyer = json_str(item, "buyer");
-    const char *place = json_str(item, "place");
-    const struct json *reservation = json_get(item, "reservation");
-    if (!buyer || !place || !audience_first(audience, buyer))
-        return;
-    struct admission admission = {.place = strtoull(place, NULL, 10),
-                                  .epoch = (uint64_t)json_int(item, "epoch", 0),
-                                  .since_ms = json_int(item, "since", 0)};
-    if (reservation && json_is_object(reservation)) {
-        buf_reset(&gateway->extra);
-        json_write(reservation, &gateway->extra);
-        if (!gateway->extra.failed) {
-            admission.reservation = buf_str(&gateway->extra);
-            admission.reservation_len = gateway->extra.len;
-        }
-    }
-    audience_admit(audience, buyer, &admission);
-}
-
 static void on_admitted(struct gateway *gateway, struct audience *audience,
                         const struct json *payload)
 {
     const struct json *buyers = json_get(payload, "buyers");
-    for (size_t i = 0; buyers && i < json_array_len(buyers); i++)
-        admit_one(gateway, audience, json_array_at(buyers, i));
+    for (size_t i = 0; buyers && i < json_array_len(buyers); i++) {
+        const struct json *item = json_array_at(buyers, i);
+        const struct json *reservation = json_get(item, "reservation");
+        const char *buyer = json_str(item, "buyer");
+        const char *place = json_str(item, "place");
+        if (!buyer || !place || !audience_first_of_buyer(audience, buyer))
+            continue;
+        struct admission admission = {.place = strtoull(place, NULL, 10),
+                                      .epoch = (uint64_t)json_int(item, "epoch", 0),
+                                      .since_ms = json_int(item, "since", 0)};
+        if (reservation && json_is_object(reservation)) {
+            buf_reset(&gateway->extra);
+            json_write(reservation, &gateway->extra);
+            if (!gateway->extra.failed) {
+                admission.reservation = buf_str(&gateway->extra);
+                admission.reservation_len = gateway->extra.len;
+            }
+        }
+        audience_admit(audience, buyer, &admission);
+    }
 }
 
 static void on_status_changed(struct gateway *gateway, struct audience *audience,
@@ -237,16 +214,15 @@ static const struct {
     {"config-changed", NULL},  {"queue-cleared", NULL}, {"message", on_text},
 };
 
-/* Of the messages of all events most concern no socket here: they are dropped unparsed. */
 void gateway_on_message(struct gateway *gateway, const struct queue_message *message)
 {
     const size_t count = sizeof(channel_messages) / sizeof(channel_messages[0]);
     struct audience *audience = audience_find(gateway, message->event);
     size_t i = 0;
-    if (!audience) {
-        /* An event that was unknown a moment ago may exist now. */
+    if (!audience) { /* most messages: every worker receives those of all events */
         if (strcmp(message->kind, "config-changed") == 0)
-            catalog_hint(gateway->opts.catalog, message->event);
+            catalog_hint(gateway->opts.catalog,
+                         message->event); /* perhaps new: forget that it is unknown */
         metrics_add(METRIC_MESSAGES_SKIPPED, 1);
         return;
     }
@@ -270,7 +246,8 @@ void gateway_on_message(struct gateway *gateway, const struct queue_message *mes
 
 /* ---- what else comes from Redis ---- */
 
-static void resume_all(struct gateway *gateway)
+/* Messages or writes may have been lost: from now on every place counts as not known. */
+static void new_generation(struct gateway *gateway)
 {
     if (!++gateway->generation)
         gateway->generation = 1; /* 0 means: never */
@@ -284,13 +261,13 @@ static void resume_all(struct gateway *gateway)
 
 void gateway_on_subscribed(struct gateway *gateway)
 {
-    resume_all(gateway);
+    new_generation(gateway);
 }
 
 void gateway_on_redis(struct gateway *gateway, bool up)
 {
     if (up && !gateway->redis_up)
-        resume_all(gateway);
+        new_generation(gateway);
     gateway->redis_up = up;
 }
 
@@ -303,19 +280,13 @@ void gateway_on_refresh(struct gateway *gateway, const char *event)
 
 /* ---- the tick ---- */
 
-static void close_late(struct gateway *gateway)
-{
-    uint32_t now = gateway_now(gateway);
-    while (gateway->unassigned && now - gateway->unassigned->sent_ms >= FIRST_MESSAGE_MS)
-        subscriber_close(gateway, gateway->unassigned, CLOSE_POLICY, "join-queue expected");
-}
-
+/* Closes the next sockets of a drain. */
 static void drain_some(struct gateway *gateway)
 {
-    for (unsigned i = 0; gateway->draining && i < gateway->drain_step; i++) {
+    for (unsigned i = 0; i < gateway->drain_step; i++) {
         const struct audience *audience = gateway->audiences;
         while (audience && !audience->subscribers)
-            audience = audience->next; /* that one only waits for its event to load */
+            audience = audience->next; /* only waits for its event to load */
         struct subscriber *subscriber = audience ? audience->subscribers : gateway->unassigned;
         if (!subscriber)
             return;
@@ -324,10 +295,11 @@ static void drain_some(struct gateway *gateway)
     }
 }
 
-/* A waiting buyer without a heartbeat for silentMs is parked at the head, one inside without one for
- * idleTimeoutMs is evicted: pings come at least HEARTBEATS_MIN times in the shortest of these, whatever
- * WS_PING_MS is. Where every second pong of a waiting buyer is enough, the others are not told to Redis: with
- * a long queue heartbeats are most of what it is asked. */
+/* How often sockets are pinged, and which of their pongs are passed on to Redis as heartbeats. A waiting buyer
+ * without a heartbeat for silentMs is parked, and one inside for idleTimeoutMs is evicted: so there are at least
+ * HEARTBEATS_MIN pings in the shorter of the two, over all events here, whatever WS_PING_MS says. Where every
+ * second pong of a waiting buyer is enough, the others are not passed on: with a long queue heartbeats are most
+ * of the work of Redis. */
 static void plan_heartbeats(struct gateway *gateway)
 {
     int64_t ping_ms = gateway->opts.config->ws_ping_ms;
@@ -341,6 +313,7 @@ static void plan_heartbeats(struct gateway *gateway)
     }
     if (ping_ms < PING_MIN_MS)
         ping_ms = PING_MIN_MS;
+    /* A little less than two pings, so that jitter does not make it three. */
     for (struct audience *audience = gateway->audiences; audience; audience = audience->next)
         audience->heartbeat_rest_ms = (uint32_t)(2 * ping_ms <= audience->silent_ms / HEARTBEATS_MIN
                                                      ? 2 * ping_ms - ping_ms / 10
@@ -348,13 +321,13 @@ static void plan_heartbeats(struct gateway *gateway)
     ws_set_ping(gateway->ws, (uint64_t)ping_ms);
 }
 
-/* Keeps the catalog's entries in use, and begins what was put off. */
 static void every_second(struct gateway *gateway)
 {
     for (struct audience *audience = gateway->audiences; audience; audience = audience->next) {
         audience->asked = 0;
+        /* Asking keeps the catalog's entry in use. */
         if (audience->known && !catalog_event(gateway->opts.catalog, audience->id)) {
-            audience->known = false; /* dropped there: load it again */
+            audience->known = false;
             audience->load_ms = 0;
         }
     }
@@ -364,16 +337,18 @@ static void every_second(struct gateway *gateway)
 static void on_tick(void *arg)
 {
     struct gateway *gateway = arg;
-    uint64_t now = loop_now_ms(gateway->opts.loop);
+    const uint64_t now = loop_now_ms(gateway->opts.loop);
     loop_timer_set(gateway->tick, GATEWAY_TICK_MS);
-    close_late(gateway);
-    drain_some(gateway);
+    while (gateway->unassigned && (uint32_t)now - gateway->unassigned->sent_ms >= FIRST_MESSAGE_MS)
+        subscriber_close(gateway, gateway->unassigned, CLOSE_POLICY, "join-queue expected");
+    if (gateway->draining)
+        drain_some(gateway);
     if (now - gateway->second_ms >= 1000) {
         gateway->second_ms = now;
         every_second(gateway);
     }
     for (struct audience *audience = gateway->audiences; audience; audience = audience->next) {
-        /* Else nothing is told, and what there is to tell must not pile up. */
+        /* Without Redis nothing is sent, and messages about seats would pile up. */
         if (gateway->redis_up)
             audience_look_at_seats(audience);
         audience_start_fanout(audience);
@@ -404,14 +379,14 @@ enum status gateway_open(const struct gateway_opts *opts, struct gateway **ret_g
 {
     struct gateway *gateway = xcalloc(1, sizeof(*gateway));
     gateway->opts = *opts;
-    gateway->redis_up = true; /* until told otherwise: a question that fails is asked again */
+    gateway->redis_up = true; /* until it is reported lost; a call that fails is repeated anyway */
     gateway->generation = 1;
     gateway->random = (uint32_t)clock_mono_ns() | 1;
     table_init(&gateway->audience_table);
-    buf_init(&gateway->text, PUSH_MAX);
-    buf_init(&gateway->token, PUSH_MAX);
-    buf_init(&gateway->extra, PUSH_MAX);
-    buf_init(&gateway->numbers, PUSH_MAX);
+    buf_init(&gateway->text, MESSAGE_MAX);
+    buf_init(&gateway->token, MESSAGE_MAX);
+    buf_init(&gateway->extra, MESSAGE_MAX);
+    buf_init(&gateway->numbers, MESSAGE_MAX);
     enum status st = ws_open(&(struct ws_opts){.loop = opts->loop,
                                                .host = opts->config->http_host,
                                                .port = opts->port,
@@ -444,7 +419,7 @@ unsigned gateway_connections(const struct gateway *gateway)
 
 void gateway_drain(struct gateway *gateway, uint64_t spread_ms)
 {
-    uint64_t ticks = spread_ms / GATEWAY_TICK_MS;
+    const uint64_t ticks = spread_ms / GATEWAY_TICK_MS;
     ws_quiesce(gateway->ws);
     gateway->draining = true;
     gateway->drain_step = ws_connections(gateway->ws) / (unsigned)(ticks ? ticks : 1) + 1;
@@ -471,6 +446,6 @@ void gateway_close(struct gateway *gateway, loop_cb cb, void *arg)
     loop_timer_close(gateway->tick);
     loop_idle_close(gateway->idle);
     gateway->idle = NULL;
-    gateway->idling = true; /* no fan-out begins any more */
+    gateway->idling = true; /* counts as running: no fan-out touches the closed handle */
     ws_close(gateway->ws, on_ws_closed, gateway);
 }

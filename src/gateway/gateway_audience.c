@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gateway_audience: who is here: one audience per event with sockets on this worker, one subscriber per
- * socket, and for each audience the table from a buyer to all of his sockets.
+ * gateway_audience: which sockets are here: audiences (one per event), subscribers (one per socket), and in
+ * each audience the table from a buyer to all of their sockets.
  *
- * Why this way: a message about one event touches the sockets of that audience alone, and one about a
- * buyer only his own, however many others wait. Ids are interned: a subscriber points to his audience.
- * Called by: the gateway's other files. Owns: audiences; the subscribers' memory is their sockets'.
- * Invariants: a subscriber is in exactly one list (a audience's or the unassigned ones') until he is nowhere;
- * cursors of fan-outs never point to one who has gone; an empty audience does not stay.
+ * Why this way: news of one event touches the sockets of that event alone, and an admission only those of
+ * its buyer, however many others are connected.
+ * Called by: the gateway's other files. Owns: the audiences; a subscriber's memory is its socket's.
+ * Invariants: a subscriber is in exactly one list (its audience's, or the unassigned) unless it is detached;
+ * the cursors of fan-out and resume never point to a subscriber that has left; an empty audience is freed.
  */
 #include "gateway/gateway_internal.h"
 
@@ -16,8 +16,6 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- broadcasts ---- */
 
 void broadcasts_init(struct broadcast_list *list)
 {
@@ -65,8 +63,11 @@ static struct audience *audience_new(struct gateway *gateway, const char *id)
     return audience;
 }
 
-static void audience_free(struct gateway *gateway, struct audience *audience)
+void audience_release_if_unused(struct audience *audience)
 {
+    struct gateway *gateway = audience->gateway;
+    if (audience->subscribers || audience->loading)
+        return;
     *(audience->prev ? &audience->prev->next : &gateway->audiences) = audience->next;
     if (audience->next)
         audience->next->prev = audience->prev;
@@ -78,60 +79,15 @@ static void audience_free(struct gateway *gateway, struct audience *audience)
     free(audience);
 }
 
-void audience_release_if_unused(struct gateway *gateway, struct audience *audience)
-{
-    if (!audience->subscribers && !audience->loading)
-        audience_free(gateway, audience);
-}
-
-/* ---- lists ---- */
-
-static void audience_unlink(struct audience *audience, struct subscriber *subscriber)
-{
-    if (audience->fanout_at == subscriber)
-        audience->fanout_at = subscriber->next;
-    if (audience->resume_at == subscriber)
-        audience->resume_at = subscriber->prev;
-    *(subscriber->prev ? &subscriber->prev->next : &audience->subscribers) = subscriber->next;
-    *(subscriber->next ? &subscriber->next->prev : &audience->subscribers_last) = subscriber->prev;
-    subscriber->prev = subscriber->next = NULL;
-}
-
-/* At the head: a fan-out under way does not meet him; he has just been told everything. */
-static void audience_link(struct audience *audience, struct subscriber *subscriber)
-{
-    subscriber->prev = NULL;
-    subscriber->next = audience->subscribers;
-    *(subscriber->next ? &subscriber->next->prev : &audience->subscribers_last) = subscriber;
-    audience->subscribers = subscriber;
-}
-
-static void unassigned_unlink(struct gateway *gateway, struct subscriber *subscriber)
-{
-    *(subscriber->prev ? &subscriber->prev->next : &gateway->unassigned) = subscriber->next;
-    *(subscriber->next ? &subscriber->next->prev : &gateway->unassigned_last) = subscriber->prev;
-    subscriber->prev = subscriber->next = NULL;
-}
-
-static void unassigned_append(struct gateway *gateway, struct subscriber *subscriber)
-{
-    subscriber->prev = gateway->unassigned_last;
-    subscriber->next = NULL;
-    *(gateway->unassigned_last ? &gateway->unassigned_last->next : &gateway->unassigned) =
-        subscriber;
-    gateway->unassigned_last = subscriber;
-}
-
-/* ---- buyers ---- */
+/* ---- buyer -> subscribers ---- */
 
 static void buyers_add(struct subscriber *subscriber)
 {
     struct audience *audience = subscriber->audience;
-    if (!audience || !subscriber->buyer)
-        return;
     const char *buyer = subscriber->buyer;
-    table_add(&audience->buyers, &subscriber->node,
-              table_hash(&audience->buyers, buyer, strlen(buyer), "", 0));
+    if (audience && buyer)
+        table_add(&audience->buyers, &subscriber->node,
+                  table_hash(&audience->buyers, buyer, strlen(buyer), "", 0));
 }
 
 static void buyers_remove(struct subscriber *subscriber)
@@ -150,6 +106,7 @@ void subscriber_set_buyer(struct subscriber *subscriber, const char *buyer)
     buyers_add(subscriber);
 }
 
+/* The first node from this one on that is of the buyer: other buyers may share the hash. */
 static struct subscriber *same_buyer(struct table_node *node, const char *buyer)
 {
     while (node && strcmp(((struct subscriber *)node)->buyer, buyer) != 0)
@@ -157,33 +114,49 @@ static struct subscriber *same_buyer(struct table_node *node, const char *buyer)
     return (struct subscriber *)node;
 }
 
-struct subscriber *audience_first(const struct audience *audience, const char *buyer)
+struct subscriber *audience_first_of_buyer(const struct audience *audience, const char *buyer)
 {
     uint32_t hash = table_hash(&audience->buyers, buyer, strlen(buyer), "", 0);
     return same_buyer(table_first(&audience->buyers, hash), buyer);
 }
 
-struct subscriber *audience_next(const struct subscriber *subscriber)
+struct subscriber *audience_next_of_buyer(const struct subscriber *subscriber)
 {
     return same_buyer(table_next(&subscriber->node), subscriber->buyer);
 }
 
 /* ---- moves ---- */
 
-static void leave_audience(struct gateway *gateway, struct subscriber *subscriber)
+void subscriber_detach(struct gateway *gateway, struct subscriber *subscriber)
 {
     struct audience *audience = subscriber->audience;
-    buyers_remove(subscriber);
-    audience_unlink(audience, subscriber);
-    if (subscriber->flags & FLAG_WATCHES_SEATS)
-        audience->watchers--;
-    subscriber->flags &= FLAG_GUEST;
-    subscriber->audience = NULL;
-    subscriber->place = 0;
-    subscriber->since_ms = 0;
-    subscriber->epoch = subscriber->lowest = subscriber->sent_position = 0;
-    subscriber->generation = 0;
-    audience_release_if_unused(gateway, audience);
+    if (subscriber->call) {
+        subscriber->call->subscriber = NULL;
+        subscriber->call = NULL;
+    }
+    if (audience) {
+        buyers_remove(subscriber);
+        if (audience->fanout_at == subscriber)
+            audience->fanout_at = subscriber->next;
+        if (audience->resume_at == subscriber)
+            audience->resume_at = subscriber->prev;
+        *(subscriber->prev ? &subscriber->prev->next : &audience->subscribers) = subscriber->next;
+        *(subscriber->next ? &subscriber->next->prev : &audience->subscribers_last) =
+            subscriber->prev;
+        if (subscriber->flags & FLAG_WATCHES_SEATS)
+            audience->watchers--;
+        subscriber->flags &= FLAG_GUEST;
+        subscriber->audience = NULL;
+        subscriber_forget_place(subscriber);
+        subscriber->generation = 0;
+        audience_release_if_unused(audience);
+    } else if (subscriber->state == SUBSCRIBER_UNASSIGNED) {
+        *(subscriber->prev ? &subscriber->prev->next : &gateway->unassigned) = subscriber->next;
+        *(subscriber->next ? &subscriber->next->prev : &gateway->unassigned_last) =
+            subscriber->prev;
+    }
+    subscriber->prev = subscriber->next = NULL;
+    subscriber->state = SUBSCRIBER_DETACHED;
 }
 
 void subscriber_enter(struct gateway *gateway, struct subscriber *subscriber, const char *id)
@@ -196,9 +169,13 @@ void subscriber_enter(struct gateway *gateway, struct subscriber *subscriber, co
         audience = audience_new(gateway, id);
     subscriber->audience = audience;
     subscriber->state = SUBSCRIBER_IDLE;
-    subscriber->numbers = audience->numbers; /* he is told his position; these when they change */
+    /* A join is answered with the position; the numbers follow when they change. */
+    subscriber->numbers = audience->numbers;
     subscriber->numbers_sent_ms = gateway_now(gateway);
-    audience_link(audience, subscriber);
+    /* At the head: a fan-out under way does not reach it, and does not have to. */
+    subscriber->next = audience->subscribers;
+    *(subscriber->next ? &subscriber->next->prev : &audience->subscribers_last) = subscriber;
+    audience->subscribers = subscriber;
     buyers_add(subscriber);
 }
 
@@ -207,7 +184,9 @@ void subscriber_unassign(struct gateway *gateway, struct subscriber *subscriber)
     subscriber_detach(gateway, subscriber);
     subscriber->state = SUBSCRIBER_UNASSIGNED;
     subscriber->sent_ms = gateway_now(gateway);
-    unassigned_append(gateway, subscriber);
+    subscriber->prev = gateway->unassigned_last;
+    *(subscriber->prev ? &subscriber->prev->next : &gateway->unassigned) = subscriber;
+    gateway->unassigned_last = subscriber;
 }
 
 void subscriber_watch_seats(struct subscriber *subscriber)
@@ -216,17 +195,4 @@ void subscriber_watch_seats(struct subscriber *subscriber)
         return;
     subscriber->flags |= FLAG_WATCHES_SEATS;
     subscriber->audience->watchers++;
-}
-
-void subscriber_detach(struct gateway *gateway, struct subscriber *subscriber)
-{
-    if (subscriber->call) {
-        subscriber->call->subscriber = NULL;
-        subscriber->call = NULL;
-    }
-    if (subscriber->audience)
-        leave_audience(gateway, subscriber);
-    else if (subscriber->state == SUBSCRIBER_UNASSIGNED)
-        unassigned_unlink(gateway, subscriber);
-    subscriber->state = SUBSCRIBER_DETACHED;
 }

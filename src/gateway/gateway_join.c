@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gateway_join: who a subscriber is and where he stands.
+ * gateway_join: who a subscriber is and where they stand in the queue.
  *
  *   join-queue -> token or guest cookie -> ticket -> audience -> (catalog_load) -> queue_join(RESUME)
  *              -> waiting: queue-position · inside: queue-entry-allowed · neither: not-in-queue
- *   Redis or the subscription came back -> everybody who is here resumes, in bounded batches
- *   `seen` says parked or gone          -> resumes; says inside -> the entry
+ *   Redis or the channel came back -> every subscriber resumes, in bounded batches
+ *   `seen` says parked or gone     -> resume; says active -> the entry
  *
- * Why this way: a socket never takes a new place (that is `check`, by HTTP); it resumes one, with
- * the place its ticket proved kept in the subscriber, so that an emptied Redis gets it back without
- * any word from the client. A subscriber whose answer is missing has an old `generation`: one pass
- * over the audience finds them all, so that no failure needs a retry of its own.
- * Called by: the gateway's other files. With Redis gone the sockets stay and are told nothing.
+ * Why this way: a socket never takes a new place (only `check`, by HTTP, does): it resumes one. The subscriber
+ * keeps the place that its ticket proved, so an emptied Redis gets the place back without the client. A
+ * subscriber whose answer is missing has an old `generation`, and a pass over the audience finds them all: no
+ * failure needs a retry of its own.
+ * Called by: the gateway's other files. Redis gone: sockets stay open and are told nothing.
  */
 #include "gateway/gateway_internal.h"
 
-#include "auth/identity.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -24,13 +23,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CALLS_MAX          2000 /* questions of this gateway in flight */
-#define RESUMED_PER_TICK   400  /* 18,000 in five seconds: six such pods leave Redis to the joins */
-#define RETRY_MS           1000
-#define HEARTBEAT_REST_MS  500  /* signs of life of who is inside are not told more often */
+#define CALLS_MAX        2000 /* in flight, per gateway */
+#define RESUMED_PER_TICK 400  /* 18,000 in five seconds: six such pods leave Redis time for joins */
+#define RETRY_MS         1000
+#define HEARTBEAT_REST_MS                                                                          \
+    500 /* shortest time between two heartbeats of a buyer who does not wait */
 #define CLOSE_UNAUTHORIZED 4401 /* 4000..4999 are the application's own (RFC 6455) */
 
-/* ---- questions ---- */
+/* ---- calls ---- */
 
 static struct gateway_call *call_new(struct gateway *gateway, struct subscriber *subscriber)
 {
@@ -42,14 +42,7 @@ static struct gateway_call *call_new(struct gateway *gateway, struct subscriber 
     return call;
 }
 
-static void call_drop(struct subscriber *subscriber)
-{
-    if (subscriber->call)
-        subscriber->call->subscriber = NULL;
-    subscriber->call = NULL;
-}
-
-/* The question could not even be asked. */
+/* The call could not be started. */
 static void call_undo(struct gateway_call *call)
 {
     call->subscriber->call = NULL;
@@ -57,7 +50,15 @@ static void call_undo(struct gateway_call *call)
     free(call);
 }
 
-/* The subscriber of an answered question; NULL: nobody waits for the answer. */
+/* The answer to the call under way will be ignored. */
+static void call_drop(struct subscriber *subscriber)
+{
+    if (subscriber->call)
+        subscriber->call->subscriber = NULL;
+    subscriber->call = NULL;
+}
+
+/* The call was answered. Returns its subscriber; NULL when nobody waits for the answer. */
 static struct subscriber *call_finish(struct gateway_call *call)
 {
     struct gateway *gateway = call->gateway;
@@ -65,28 +66,25 @@ static struct subscriber *call_finish(struct gateway_call *call)
     if (subscriber)
         subscriber->call = NULL;
     free(call);
-    gateway_call_ended(gateway); /* frees the gateway only when no subscriber is left */
+    gateway_call_ended(gateway); /* may free the gateway, but not while it has subscribers */
     return subscriber;
 }
 
-/* Somebody's place is not known: the tick asks again. */
-static void missed(struct audience *audience)
+/* A place is not known, and could not be asked for: another pass is needed. */
+static void resume_missed(struct audience *audience)
 {
     audience->resume_missed = true;
     audience->resumed = 0;
 }
 
+/* What this gateway knows for certain: the place as a ticket and, while an admission lasts, as a pass. */
 static struct queue_proof proof_of(const struct subscriber *subscriber)
 {
     struct queue_proof proof = {.ticket_place = subscriber->place,
                                 .ticket_epoch = subscriber->epoch};
-    const struct gateway *gateway = subscriber->audience->gateway;
-    const struct event *event = catalog_event(gateway->opts.catalog, subscriber->audience->id);
-    const struct identity_admission admission = {.since_ms = subscriber->since_ms,
-                                                 .session_limit_ms =
-                                                     event ? event->session_limit_ms : 0,
-                                                 .pass_ttl_ms = gateway->opts.config->pass_ttl_ms};
-    if (subscriber->since_ms && identity_admission_lasts(&admission, clock_wall_ms())) {
+    const struct identity_admission session =
+        audience_session(subscriber->audience, subscriber->since_ms);
+    if (subscriber->since_ms && identity_admission_lasts(&session, clock_wall_ms())) {
         proof.pass_place = subscriber->place;
         proof.pass_epoch = subscriber->epoch;
         proof.pass_since_ms = subscriber->since_ms;
@@ -95,16 +93,6 @@ static struct queue_proof proof_of(const struct subscriber *subscriber)
 }
 
 /* ---- loading the event ---- */
-
-static void refuse_all(struct gateway *gateway, struct audience *audience)
-{
-    for (struct subscriber *next, *subscriber = audience->subscribers; subscriber;
-         subscriber = next) {
-        next = subscriber->next;
-        subscriber_unassign(gateway, subscriber); /* with the last one the audience is gone */
-        subscriber_strike(gateway, subscriber, "unknown-event", "There is no such event.");
-    }
-}
 
 static void audience_loaded(void *arg, enum status status)
 {
@@ -117,15 +105,22 @@ static void audience_loaded(void *arg, enum status status)
         audience->resume_ms = 0;
         audience->resumed = 0;
     }
-    if (!audience->subscribers)
-        audience_release_if_unused(gateway, audience);
-    else if (status == ST_NOT_FOUND)
-        refuse_all(gateway, audience);
-    else if (status == ST_OK)
+    if (!audience->subscribers) {
+        audience_release_if_unused(audience);
+    } else if (status == ST_NOT_FOUND) {
+        for (struct subscriber *next, *subscriber = audience->subscribers; subscriber;
+             subscriber = next) {
+            next = subscriber->next;
+            subscriber_unassign(gateway, subscriber); /* the last one frees the audience */
+            subscriber_strike(gateway, subscriber, "unknown-event", "There is no such event.");
+        }
+    } else if (status == ST_OK) {
         gateway_resume_some(gateway);
+    }
     gateway_call_ended(gateway);
 }
 
+/* An attempt that fails is repeated by gateway_resume_some. */
 static void audience_load(struct audience *audience)
 {
     struct gateway *gateway = audience->gateway;
@@ -139,45 +134,40 @@ static void audience_load(struct audience *audience)
     gateway->calls++;
 }
 
-/* ---- where he stands ---- */
+/* ---- where the buyer stands ---- */
 
+/* The buyer has no place, or none any more. Said only where the client does not know it already. */
 static void send_gone(struct subscriber *subscriber, const char *code, const char *message)
 {
-    struct gateway *gateway = subscriber->audience->gateway;
-    bool expected =
+    const bool unexpected =
         subscriber->state >= SUBSCRIBER_PENDING || (subscriber->flags & FLAG_ANSWER_DUE);
     subscriber->state = SUBSCRIBER_IDLE;
     subscriber_unflag(subscriber, FLAG_ANSWER_DUE | FLAG_SEEN_ACTIVE);
-    subscriber->since_ms = 0;
+    subscriber->since_ms = 0; /* place and epoch stay: a late entry of that place is ignored */
     subscriber->lowest = subscriber->sent_position = 0;
-    if (expected)
-        subscriber_send_error(gateway, subscriber, code, message);
+    if (unexpected)
+        subscriber_send_error(subscriber->audience->gateway, subscriber, code, message);
 }
 
 void subscriber_queue_cleared(struct gateway *gateway, struct subscriber *subscriber)
 {
-    struct buf *text = &gateway->text;
     call_drop(subscriber);
     subscriber->state = SUBSCRIBER_IDLE;
     subscriber->flags &= FLAG_GUEST | FLAG_WATCHES_SEATS;
-    subscriber->place = 0;
-    subscriber->since_ms = 0;
-    subscriber->epoch = subscriber->lowest = subscriber->sent_position = 0;
-    buf_reset(text);
-    buf_printf(text, "{\"event\":\"queue-cleared\",\"payload\":{\"eventId\":\"%s\"}}",
+    subscriber_forget_place(subscriber);
+    buf_reset(&gateway->text);
+    buf_printf(&gateway->text, "{\"event\":\"queue-cleared\",\"payload\":{\"eventId\":\"%s\"}}",
                subscriber->audience->id);
-    if (ws_send(subscriber->conn, buf_str(text), text->len) != ST_OK)
-        log_debug("a reader is too slow");
+    subscriber_send(subscriber, &gateway->text);
 }
 
-/* He waits at this place. A later one, or one of another epoch, begins a new story. */
 static void now_waiting(struct subscriber *subscriber, const struct queue_place *place,
                         const struct queue_numbers *numbers)
 {
-    struct gateway *gateway = subscriber->audience->gateway;
-    bool was_active = subscriber->state == SUBSCRIBER_ACTIVE;
-    bool asked = subscriber->flags & FLAG_ANSWER_DUE;
+    const bool was_active = subscriber->state == SUBSCRIBER_ACTIVE;
+    const bool answer_due = subscriber->flags & FLAG_ANSWER_DUE;
     if (subscriber->epoch != numbers->epoch || place->place > subscriber->place) {
+        /* A new place: positions shown for the old one do not count. */
         subscriber->lowest = subscriber->sent_position = 0;
         subscriber->since_ms = 0;
     }
@@ -186,42 +176,37 @@ static void now_waiting(struct subscriber *subscriber, const struct queue_place 
     subscriber->epoch = (uint32_t)numbers->epoch;
     subscriber_unflag(subscriber,
                       FLAG_ANSWER_DUE | FLAG_SEEN_ACTIVE | FLAG_ENTRY_SENT | FLAG_RESERVATION_SENT);
-    if (!asked && !was_active && subscriber->sent_position)
-        return; /* the next fan-out tells him what changed */
-    /* While places are coming back, a computed position is far too good. */
-    bool keep = numbers->restoring && subscriber->lowest;
-    subscriber_send_position(gateway, subscriber, keep ? 0 : place->position, numbers->queue_size);
+    if (!answer_due && !was_active && subscriber->sent_position)
+        return; /* the next fan-out sends what changed */
+    /* While places are being restored, a computed position is much too low. */
+    const bool keep = numbers->restoring && subscriber->lowest;
+    subscriber_send_position(subscriber, keep ? 0 : place->position, numbers->queue_size);
     if (numbers->status != EVENT_OPEN)
-        subscriber_send_status(gateway, subscriber, numbers->status);
-}
-
-/* Two connections to Redis are not read in the order in which it wrote to them: the news that he is inside may
- * come before an answer from when he still waited. One that says so twice is believed. */
-static bool may_be_stale(const struct subscriber *subscriber, const struct queue_place *place,
-                         const struct queue_numbers *numbers)
-{
-    return subscriber->state == SUBSCRIBER_ACTIVE && !numbers->restoring &&
-           numbers->epoch == subscriber->epoch && place->place <= subscriber->place;
+        subscriber_send_status(subscriber, numbers->status);
 }
 
 static void place_learned(struct subscriber *subscriber, const struct queue_place *place,
                           const struct queue_numbers *numbers)
 {
     struct audience *audience = subscriber->audience;
+    struct gateway *gateway = audience->gateway;
     const bool unconfirmed = subscriber->flags & FLAG_WAITING_UNCONFIRMED;
     subscriber_unflag(subscriber, FLAG_WAITING_UNCONFIRMED);
-    subscriber->generation = audience->gateway->generation;
-    subscriber->heartbeat_ms = gateway_now(audience->gateway);
+    subscriber->generation = gateway->generation;
+    subscriber->heartbeat_ms = gateway_now(gateway);
     audience_set_status(audience, numbers->status, (int64_t)numbers->version, numbers->now_ms);
     switch (place->state) {
     case QUEUE_WAITING:
     case QUEUE_PARKED:
-        if (unconfirmed || !may_be_stale(subscriber, place, numbers)) {
+        /* Channel and answers come over two connections, so the news of an admission may overtake an answer
+         * from before it. "Waiting" after an admission at the same place is asked again; twice is believed. */
+        if (!unconfirmed && subscriber->state == SUBSCRIBER_ACTIVE && !numbers->restoring &&
+            numbers->epoch == subscriber->epoch && place->place <= subscriber->place) {
+            subscriber->flags |= FLAG_WAITING_UNCONFIRMED;
+            subscriber_resume(gateway, subscriber);
+        } else {
             now_waiting(subscriber, place, numbers);
-            break;
         }
-        subscriber->flags |= FLAG_WAITING_UNCONFIRMED;
-        subscriber_resume(audience->gateway, subscriber);
         break;
     case QUEUE_ACTIVE:
         audience_admit(audience, subscriber->buyer,
@@ -231,17 +216,15 @@ static void place_learned(struct subscriber *subscriber, const struct queue_plac
         break;
     case QUEUE_GONE:
         if (subscriber->epoch && subscriber->epoch < numbers->epoch &&
-            !(subscriber->flags & FLAG_ANSWER_DUE)) {
-            subscriber_queue_cleared(audience->gateway, subscriber);
-            break;
-        }
-        if (numbers->status != EVENT_CLOSED) {
+            !(subscriber->flags & FLAG_ANSWER_DUE))
+            subscriber_queue_cleared(gateway, subscriber);
+        else if (numbers->status == EVENT_CLOSED)
+            send_gone(subscriber, "event-closed", "The event is closed.");
+        else
             send_gone(subscriber, "not-in-queue", "You hold no place in this queue.");
-            break;
-        }
-        /* fall through */
+        break;
     case QUEUE_CLOSED:
-        send_gone(subscriber, "event-closed", "The sale is closed.");
+        send_gone(subscriber, "event-closed", "The event is closed.");
         break;
     }
 }
@@ -257,8 +240,8 @@ static void join_done(void *arg, enum status status, const struct queue_place *p
         return;
     }
     subscriber->generation = 0;
-    missed(subscriber->audience);
-    if (status == ST_NOT_FOUND) { /* there is no such event any more */
+    resume_missed(subscriber->audience);
+    if (status == ST_NOT_FOUND) { /* the event no longer exists */
         subscriber->audience->known = false;
         audience_load(subscriber->audience);
     }
@@ -277,7 +260,7 @@ void subscriber_resume(struct gateway *gateway, struct subscriber *subscriber)
     }
     subscriber->generation = 0;
     if (!gateway->redis_up || !audience->known || gateway->calls >= CALLS_MAX) {
-        missed(audience);
+        resume_missed(audience);
         return;
     }
     const struct queue_proof proof = proof_of(subscriber);
@@ -286,20 +269,15 @@ void subscriber_resume(struct gateway *gateway, struct subscriber *subscriber)
     if (queue_join(gateway->opts.queue, QUEUE_RESUME, &buyer, join_done, call) == ST_OK)
         return;
     call_undo(call);
-    missed(audience);
+    resume_missed(audience);
 }
 
 /* ---- after an outage ---- */
 
-static bool needs_answer(const struct gateway *gateway, const struct subscriber *subscriber)
-{
-    return subscriber->state >= SUBSCRIBER_PENDING &&
-           subscriber->generation != gateway->generation && !subscriber->call;
-}
-
+/* Continues a pass over the audience, or begins one where it is due; *left: calls this tick may still make. */
 static void resume_audience(struct gateway *gateway, struct audience *audience, unsigned *left)
 {
-    uint64_t now = loop_now_ms(gateway->opts.loop);
+    const uint64_t now = loop_now_ms(gateway->opts.loop);
     if (!audience->resuming) {
         if (audience->resumed == gateway->generation ||
             (audience->resume_ms && now - audience->resume_ms < RETRY_MS))
@@ -307,12 +285,13 @@ static void resume_audience(struct gateway *gateway, struct audience *audience, 
         audience->resuming = true;
         audience->resume_missed = false;
         audience->resume_ms = now;
-        audience->resume_at = audience->subscribers_last; /* who came first may be inside by now */
+        audience->resume_at = audience->subscribers_last; /* the oldest may be inside by now */
     }
     while (audience->resume_at && *left && gateway->calls < CALLS_MAX) {
         struct subscriber *subscriber = audience->resume_at;
         audience->resume_at = subscriber->prev;
-        if (!needs_answer(gateway, subscriber))
+        if (subscriber->state < SUBSCRIBER_PENDING || subscriber->call ||
+            subscriber->generation == gateway->generation)
             continue;
         (*left)--;
         subscriber_resume(gateway, subscriber);
@@ -325,7 +304,7 @@ static void resume_audience(struct gateway *gateway, struct audience *audience, 
 
 void gateway_resume_some(struct gateway *gateway)
 {
-    uint64_t now = loop_now_ms(gateway->opts.loop);
+    const uint64_t now = loop_now_ms(gateway->opts.loop);
     unsigned left = RESUMED_PER_TICK;
     if (!gateway->redis_up)
         return;
@@ -339,29 +318,28 @@ void gateway_resume_some(struct gateway *gateway)
 
 /* ---- join-queue ---- */
 
-static bool read_payload(struct gateway *gateway, struct subscriber *subscriber,
-                         const struct json *payload, const char **ret_event)
+/* payload.eventId, borrowed; NULL: refused. */
+static const char *read_event_id(struct gateway *gateway, struct subscriber *subscriber,
+                                 const struct json *payload)
 {
-    struct json_error error = {{0}, {0}};
-    const char *event = NULL;
-    if (json_read_str(payload, "eventId", EVENT_ID_MAX, &event, &error) != ST_OK || !event ||
-        !token_is_event_id(event, strlen(event))) {
-        subscriber_send_error(gateway, subscriber, "invalid",
-                              "payload.eventId must name an event.");
-        return false;
-    }
-    *ret_event = event;
-    return true;
+    const char *id = NULL;
+    if (json_read_str(payload, "eventId", EVENT_ID_MAX, &id, NULL) == ST_OK && id &&
+        token_is_event_id(id, strlen(id)))
+        return id;
+    subscriber_send_error(gateway, subscriber, "invalid",
+                          "payload.eventId must be the id of an event.");
+    return NULL;
 }
 
-/* "" when absent; NULL when it is no text at all. */
+/* "" when absent; NULL when it is not a string. */
 static const char *optional_text(const struct json *payload, const char *key)
 {
     const struct json *value = json_get(payload, key);
     return !value || json_is_null(value) ? "" : json_str_value(value);
 }
 
-/* Who is it? False: told. */
+/* The buyer as the token proves, or else the guest cookie of the handshake. False: refused, and the socket is
+ * closed. */
 static bool identify(struct gateway *gateway, struct subscriber *subscriber, const char *token,
                      char *ret_buyer, bool *ret_guest)
 {
@@ -383,73 +361,60 @@ static bool identify(struct gateway *gateway, struct subscriber *subscriber, con
     return false;
 }
 
-/* A ticket that is sent must hold, and name this buyer and event. False: told. */
-static bool read_ticket(struct gateway *gateway, struct subscriber *subscriber, const char *text,
-                        const char *event, const char *buyer, struct ticket *ret_ticket)
-{
-    if (text && !*text)
-        return true;
-    const struct identity_proof proof = {
-        .text = text, .len = text ? strlen(text) : 0, .event = event, .buyer = buyer};
-    const enum status st =
-        text ? identity_read_ticket(gateway->opts.keys, NULL, &proof, ret_ticket) : ST_UNAUTHORIZED;
-    if (st == ST_OK)
-        return true;
-    if (st == ST_DENIED)
-        subscriber_send_error(gateway, subscriber, "not-yours",
-                              "The ticket is of another buyer or event.");
-    else
-        subscriber_send_error(gateway, subscriber, "unauthorized", "The ticket is not valid.");
-    return false;
-}
-
+/* The place that a verified ticket proves is the subscriber's from now on. */
 static void take_ticket(struct subscriber *subscriber, const struct ticket *ticket)
 {
-    struct gateway *gateway = subscriber->audience->gateway;
     if (!ticket->place)
         return;
     if (subscriber->place != ticket->place || subscriber->epoch != ticket->epoch) {
+        subscriber_forget_place(subscriber);
         subscriber->place = ticket->place;
         subscriber->epoch = (uint32_t)ticket->epoch;
-        subscriber->since_ms = 0;
-        subscriber->lowest = subscriber->sent_position = 0;
         subscriber_unflag(subscriber, FLAG_ENTRY_SENT | FLAG_RESERVATION_SENT);
     }
     if (ticket->lowest && (!subscriber->lowest || ticket->lowest < subscriber->lowest))
         subscriber->lowest = ticket->lowest < UINT32_MAX ? (uint32_t)ticket->lowest : UINT32_MAX;
-    queue_note_place(gateway->opts.queue, subscriber->audience->id, ticket->place);
-}
-
-/* Another buyer on the same socket: what is known of the first one is not his. */
-static void take_buyer(struct subscriber *subscriber, const char *buyer, bool guest)
-{
-    if (!subscriber->buyer || strcmp(subscriber->buyer, buyer) != 0) {
-        subscriber->place = 0;
-        subscriber->since_ms = 0;
-        subscriber->epoch = subscriber->lowest = subscriber->sent_position = 0;
-        subscriber->flags &= FLAG_WATCHES_SEATS;
-    }
-    subscriber_set_buyer(subscriber, buyer);
-    subscriber->flags |= FLAG_ANSWER_DUE | (guest ? FLAG_GUEST : 0);
+    queue_note_place(subscriber->audience->gateway->opts.queue, subscriber->audience->id,
+                     ticket->place);
 }
 
 void gateway_join_queue(struct gateway *gateway, struct subscriber *subscriber,
                         const struct json *payload)
 {
-    const char *event;
+    const char *id = read_event_id(gateway, subscriber, payload);
     char buyer[BUYER_ID_MAX + 1];
     bool guest;
-    struct ticket ticket = {.place = 0};
-    if (!read_payload(gateway, subscriber, payload, &event) ||
-        !identify(gateway, subscriber, optional_text(payload, "token"), buyer, &guest) ||
-        !read_ticket(gateway, subscriber, optional_text(payload, "ticket"), event, buyer, &ticket))
+    if (!id || !identify(gateway, subscriber, optional_text(payload, "token"), buyer, &guest))
         return;
+    const char *text = optional_text(payload, "ticket");
+    struct ticket ticket = {.place = 0};
+    enum status st = text ? ST_OK : ST_UNAUTHORIZED;
+    if (text && *text)
+        st = identity_read_ticket(
+            gateway->opts.keys, NULL,
+            &(struct identity_proof){
+                .text = text, .len = strlen(text), .event = id, .buyer = buyer},
+            &ticket);
+    if (st != ST_OK) {
+        const bool not_yours = st == ST_DENIED;
+        subscriber_send_error(gateway, subscriber, not_yours ? "not-yours" : "unauthorized",
+                              not_yours ? "The ticket is of another buyer or event."
+                                        : "The ticket is not valid.");
+        return;
+    }
+
     call_drop(subscriber);
-    subscriber_enter(gateway, subscriber, event);
-    take_buyer(subscriber, buyer, guest);
+    subscriber_enter(gateway, subscriber, id);
+    if (!subscriber->buyer || strcmp(subscriber->buyer, buyer) != 0) {
+        /* Another buyer on the same socket: nothing of the first one is theirs. */
+        subscriber_forget_place(subscriber);
+        subscriber->flags &= FLAG_WATCHES_SEATS;
+        subscriber_set_buyer(subscriber, buyer);
+    }
+    subscriber->flags |= FLAG_ANSWER_DUE | (guest ? FLAG_GUEST : 0);
     take_ticket(subscriber, &ticket);
     subscriber->state = SUBSCRIBER_PENDING;
-    if (!subscriber->audience->known && catalog_event(gateway->opts.catalog, event))
+    if (!subscriber->audience->known && catalog_event(gateway->opts.catalog, id))
         subscriber->audience->known = true;
     if (!subscriber->audience->known)
         audience_load(subscriber->audience);
@@ -468,15 +433,15 @@ static void leave_done(void *arg, enum status status, const struct queue_place *
     struct gateway *gateway = subscriber->audience->gateway;
     if (status != ST_OK) {
         subscriber_send_error(gateway, subscriber, "unavailable", "Not done: try again.");
-        subscriber->generation = 0; /* a question dropped for this one is asked again */
-        missed(subscriber->audience);
+        subscriber->generation = 0; /* the leave may have replaced a resume: ask again */
+        resume_missed(subscriber->audience);
         return;
     }
-    struct subscriber *tab = audience_first(subscriber->audience, subscriber->buyer);
-    for (; tab; tab = audience_next(tab)) {
+    struct subscriber *tab = audience_first_of_buyer(subscriber->audience, subscriber->buyer);
+    for (; tab; tab = audience_next_of_buyer(tab)) {
         call_drop(tab);
         if (place->place > tab->place)
-            tab->place = place->place; /* consumed: no late entry of it is passed on */
+            tab->place = place->place; /* consumed: a late entry of it is not passed on */
         tab->generation = gateway->generation;
         send_gone(tab, "not-in-queue", "You have left the queue.");
     }
@@ -506,22 +471,22 @@ void gateway_leave_queue(struct gateway *gateway, struct subscriber *subscriber,
 void gateway_watch_seats(struct gateway *gateway, struct subscriber *subscriber,
                          const struct json *payload)
 {
-    const char *event;
-    if (!read_payload(gateway, subscriber, payload, &event))
+    const char *id = read_event_id(gateway, subscriber, payload);
+    if (!id)
         return;
-    if (subscriber->state >= SUBSCRIBER_PENDING && strcmp(subscriber->audience->id, event) != 0) {
+    if (subscriber->state >= SUBSCRIBER_PENDING && strcmp(subscriber->audience->id, id) != 0) {
         subscriber_send_error(gateway, subscriber, "other-event",
-                              "This socket waits for another event.");
+                              "This socket waits for another event: open a second one.");
         return;
     }
-    subscriber_enter(gateway, subscriber, event);
+    subscriber_enter(gateway, subscriber, id);
     subscriber_watch_seats(subscriber);
     subscriber_start_seats(subscriber);
     if (!subscriber->audience->known)
         audience_load(subscriber->audience);
 }
 
-/* ---- signs of life ---- */
+/* ---- heartbeats, and their answers ---- */
 
 void subscriber_heartbeat(struct gateway *gateway, struct subscriber *subscriber)
 {
@@ -537,58 +502,26 @@ void subscriber_heartbeat(struct gateway *gateway, struct subscriber *subscriber
     queue_heartbeat(gateway->opts.queue, subscriber->audience->id, subscriber->buyer);
 }
 
-/* Auto-hold: the ledger publishes the entry together with its reservation in a moment. */
-static bool hold_may_come(struct audience *audience)
+/* Redis says that the buyer is inside, and this subscriber may not know it yet. */
+static void seen_active(struct subscriber *subscriber, const struct queue_place *place)
 {
-    const struct event *event = catalog_event(audience->gateway->opts.catalog, audience->id);
-    return event && event->auto_hold > 0 && event->seats > 0;
-}
-
-static void seen_active(struct audience *audience, struct subscriber *subscriber,
-                        const struct queue_place *place)
-{
-    const struct event *event = catalog_event(audience->gateway->opts.catalog, audience->id);
-    bool told = subscriber->state == SUBSCRIBER_ACTIVE && subscriber->place == place->place;
-    if (told)
-        return;
-    if (hold_may_come(audience) && !(subscriber->flags & FLAG_SEEN_ACTIVE)) {
-        subscriber->flags |= FLAG_SEEN_ACTIVE;
-        queue_heartbeat(audience->gateway->opts.queue, audience->id,
-                        subscriber->buyer); /* look again */
-        return;
-    }
-    uint64_t epoch = subscriber->epoch ? subscriber->epoch : event ? (uint64_t)event->epoch : 0;
-    if (!epoch)
-        return;
-    audience_admit(
-        audience, subscriber->buyer,
-        &(struct admission){.place = place->place, .epoch = epoch, .since_ms = place->since_ms});
-}
-
-/* Those behind him are at the head: he waits, but no longer at this place. */
-static bool passed_by(const struct audience *audience, const struct subscriber *subscriber)
-{
-    const struct rank_index *index = catalog_index(audience->gateway->opts.catalog, audience->id);
-    return index && index->count && subscriber->place < index->samples[0].place;
-}
-
-static void seen_one(struct audience *audience, struct subscriber *subscriber,
-                     const struct queue_place *place)
-{
+    struct audience *audience = subscriber->audience;
     struct gateway *gateway = audience->gateway;
-    if (subscriber->state < SUBSCRIBER_PENDING)
+    const struct event *event = catalog_event(gateway->opts.catalog, audience->id);
+    const bool auto_hold = event && event->auto_hold > 0 && event->seats > 0;
+    const uint64_t epoch = subscriber->epoch ? subscriber->epoch
+                           : event           ? (uint64_t)event->epoch
+                                             : 0;
+    if (subscriber->state == SUBSCRIBER_ACTIVE && subscriber->place == place->place)
         return;
-    switch (place->state) {
-    case QUEUE_ACTIVE:
-        seen_active(audience, subscriber, place);
-        break;
-    case QUEUE_WAITING:
-        if (subscriber->state != SUBSCRIBER_WAITING || passed_by(audience, subscriber))
-            subscriber_resume(gateway, subscriber); /* back in the queue: the full answer */
-        break;
-    default:
-        subscriber_resume(gateway, subscriber);
-        break;
+    if (auto_hold && !(subscriber->flags & FLAG_SEEN_ACTIVE)) {
+        /* The ledger is about to publish the entry together with its reservation: ask once more first. */
+        subscriber->flags |= FLAG_SEEN_ACTIVE;
+        queue_heartbeat(gateway->opts.queue, audience->id, subscriber->buyer);
+    } else if (epoch) {
+        audience_admit(audience, subscriber->buyer,
+                       &(struct admission){
+                           .place = place->place, .epoch = epoch, .since_ms = place->since_ms});
     }
 }
 
@@ -598,7 +531,15 @@ void gateway_on_seen(struct gateway *gateway, const char *event, const char *buy
     struct audience *audience = audience_find(gateway, event);
     if (!audience)
         return;
-    struct subscriber *subscriber = audience_first(audience, buyer);
-    for (; subscriber; subscriber = audience_next(subscriber))
-        seen_one(audience, subscriber, place);
+    const struct rank_index *index = catalog_index(gateway->opts.catalog, audience->id);
+    struct subscriber *subscriber = audience_first_of_buyer(audience, buyer);
+    for (; subscriber; subscriber = audience_next_of_buyer(subscriber)) {
+        if (subscriber->state < SUBSCRIBER_PENDING)
+            continue;
+        if (place->state == QUEUE_ACTIVE)
+            seen_active(subscriber, place);
+        else if (place->state != QUEUE_WAITING || subscriber->state != SUBSCRIBER_WAITING ||
+                 (index && index->count && subscriber->place < index->samples[0].place))
+            subscriber_resume(gateway, subscriber); /* gone, parked, or waiting at another place */
+    }
 }
