@@ -2,12 +2,12 @@
 /*
  * worker: one thread, one loop, one role.
  *
- * Why one role a thread: a fan-out to sockets must never delay a join. The objects are built on
- * the worker's own thread, in the order of the layers, and taken down in reverse by a list of
- * steps, each of which calls the next when its part is closed. Called by: main.
- *
- * Owns: the loop and everything on it. Nothing is shared with other threads but the read-only
- * config, the health flags and the atomic counters; worker_drain arrives through loop_post.
+ * Why one role per thread: a fan-out to sockets must never delay a join. The objects are built on the worker's own
+ * thread, from the bottom folder up, and closed in reverse: close_next closes the topmost part that is left, and
+ * is called again when that part is closed.
+ * Called by: main. Owns: the loop and everything on it. Threads share only the read-only config, the health flags
+ * and the atomic counters; worker_drain reaches the loop through loop_post.
+ * Without its backends a worker runs and answers 503; at the end of the drain time it waits for none of them.
  */
 #include "worker.h"
 
@@ -42,7 +42,7 @@ struct worker {
     struct loop *loop;
     struct redis *redis;
     struct redis_sub *sub;
-    struct db *db, *replica; /* replica: NULL without one */
+    struct db *db, *replica; /* replica: NULL if there is none */
     struct seat_maps *seat_maps;
     struct queue *queue;
     struct catalog *catalog;
@@ -54,17 +54,18 @@ struct worker {
     struct loop_timer *drain_timer;
     uint64_t drain_ms;
     uint64_t drain_deadline_ms;
-    size_t close_step;
+    bool closing; /* close_next has begun */
+    bool backends_stopped;
 };
 
-/* ---- what arrives, handed to the role ---- */
+/* ---- events of the backends, passed on to the role ---- */
 
 static void on_redis_state(void *arg, bool up)
 {
     struct worker *worker = arg;
-    if (worker->gateway != NULL)
+    if (worker->gateway)
         gateway_on_redis(worker->gateway, up);
-    if (worker->processor != NULL)
+    if (worker->processor)
         processor_on_redis(worker->processor, up);
 }
 
@@ -76,18 +77,18 @@ static void on_message(void *arg, const char *data, size_t len)
         log_warn("channel message malformed", LOG_NUM("bytes", len));
         return;
     }
-    if (worker->api != NULL)
+    if (worker->api)
         api_on_message(worker->api, &message);
-    if (worker->gateway != NULL)
+    if (worker->gateway)
         gateway_on_message(worker->gateway, &message);
-    if (worker->processor != NULL)
+    if (worker->processor)
         processor_on_message(worker->processor, &message);
 }
 
 static void on_subscribed(void *arg, bool up)
 {
     struct worker *worker = arg;
-    if (up && worker->gateway != NULL)
+    if (up && worker->gateway)
         gateway_on_subscribed(worker->gateway);
 }
 
@@ -95,16 +96,16 @@ static void on_seen(void *arg, const char *event, const char *buyer,
                     const struct queue_place *place)
 {
     struct worker *worker = arg;
-    if (worker->api != NULL)
+    if (worker->api)
         api_on_seen(worker->api, event, buyer, place);
-    if (worker->gateway != NULL)
+    if (worker->gateway)
         gateway_on_seen(worker->gateway, event, buyer, place);
 }
 
 static void on_refresh(void *arg, const char *event)
 {
     struct worker *worker = arg;
-    if (worker->gateway != NULL)
+    if (worker->gateway)
         gateway_on_refresh(worker->gateway, event);
 }
 
@@ -114,7 +115,8 @@ static enum status open_database(const struct db_opts *opts, const char *setting
 {
     const enum status st = db_open(opts, ret);
     if (st == ST_INVALID)
-        log_error("bad setting", LOG_TEXT("name", setting));
+        log_error("setting cannot be used", LOG_TEXT("name", setting),
+                  LOG_TEXT("expected", "a libpq URI or keyword string"));
     return st;
 }
 
@@ -129,7 +131,8 @@ static enum status open_backends(struct worker *worker)
     redis.scripts = queue_scripts(&redis.script_count);
     enum status st = redis_open(&redis, &worker->redis);
     if (st != ST_OK) {
-        log_error("REDIS_URL cannot be used: redis://host:port or unix:///path is needed");
+        log_error("setting cannot be used", LOG_TEXT("name", "REDIS_URL"),
+                  LOG_TEXT("expected", "redis://host:port or unix:///path"));
         return st;
     }
     st = redis_sub_open(&(struct redis_sub_opts){.loop = worker->loop,
@@ -150,10 +153,10 @@ static enum status open_backends(struct worker *worker)
                          .queue_max = 4096,
                          .application_name = worker->name};
     st = open_database(&db, "DATABASE_URL", &worker->db);
-    if (st != ST_OK || config->database_replica_url == NULL || worker->opts.role == ROLE_PROCESSOR)
+    if (st != ST_OK || !config->database_replica_url || worker->opts.role == ROLE_PROCESSOR)
         return st;
     db.url = config->database_replica_url;
-    db.pool_min = db.pool_max = 1; /* a seat map a second */
+    db.pool_min = db.pool_max = 1; /* one seat map per second and event at most */
     return open_database(&db, "DATABASE_REPLICA_URL", &worker->replica);
 }
 
@@ -196,7 +199,7 @@ static enum status build(struct worker *worker)
     worker->loop = loop_new();
     enum status st = token_keys_new(config, &worker->keys, error, sizeof(error));
     if (st != ST_OK) {
-        log_error("bad key", LOG_TEXT("detail", error));
+        log_error("keys cannot be used", LOG_TEXT("detail", error));
         return st;
     }
     st = open_backends(worker);
@@ -217,102 +220,75 @@ static enum status build(struct worker *worker)
     return open_role(worker);
 }
 
-/* ---- close: each step closes one part and calls close_next when it is gone ---- */
+/* ---- closing ---- */
 
-static void close_next(void *arg);
-
-static void close_api(struct worker *worker)
-{
-    struct api *api = worker->api;
-    worker->api = NULL;
-    if (api != NULL)
-        api_close(api, close_next, worker);
-    else
-        close_next(worker);
-}
-
-static void close_gateway(struct worker *worker)
-{
-    struct gateway *gateway = worker->gateway;
-    worker->gateway = NULL;
-    if (gateway != NULL)
-        gateway_close(gateway, close_next, worker);
-    else
-        close_next(worker);
-}
-
-static void close_processor(struct worker *worker)
-{
-    struct processor *processor = worker->processor;
-    worker->processor = NULL;
-    if (processor != NULL)
-        processor_close(processor, close_next, worker);
-    else
-        close_next(worker);
-}
-
-/* Ends every operation and refuses new ones, while both objects still stand: so the api can close with
- * no callback left to reach for it, and what still comes over a kept connection is told 503. */
+/* Ends all operations and refuses new ones, while the objects still exist: so no callback can reach the api while it
+ * closes, and a request on a kept connection gets 503. */
 static void stop_backends(struct worker *worker)
 {
-    if (worker->catalog != NULL)
+    if (worker->backends_stopped)
+        return;
+    worker->backends_stopped = true;
+    if (worker->catalog)
         catalog_stop(worker->catalog);
-    if (worker->replica != NULL)
+    if (worker->replica)
         db_stop(worker->replica);
-    if (worker->db != NULL)
+    if (worker->db)
         db_stop(worker->db);
-    if (worker->queue != NULL)
+    if (worker->queue)
         queue_stop(worker->queue);
-    if (worker->redis != NULL)
+    if (worker->redis)
         redis_stop(worker->redis);
 }
 
-static void close_backends(struct worker *worker)
+/* Closes the topmost part that is left; when that is done it is called again. A part is unlinked first, so that no
+ * callback reaches it any more. */
+static void close_next(void *arg)
 {
-    stop_backends(worker);
-    close_next(worker);
-}
-
-static void close_sub(struct worker *worker)
-{
-    if (worker->sub != NULL)
-        redis_sub_close(worker->sub, close_next, worker);
-    else
-        close_next(worker);
-}
-
-static void close_db(struct worker *worker)
-{
-    struct db *db = worker->db;
-    worker->db = NULL; /* the deadline may still come */
-    if (db != NULL)
-        db_close(db, close_next, worker);
-    else
-        close_next(worker);
-}
-
-static void close_replica(struct worker *worker)
-{
-    struct db *replica = worker->replica;
-    worker->replica = NULL;
-    if (replica != NULL)
-        db_close(replica, close_next, worker);
-    else
-        close_next(worker);
-}
-
-static void close_redis(struct worker *worker)
-{
+    struct worker *worker = arg;
+    struct gateway *gateway = worker->gateway;
+    struct processor *processor = worker->processor;
+    struct api *api = worker->api;
+    struct redis_sub *sub = worker->sub;
+    struct db *replica = worker->replica, *db = worker->db;
     struct redis *redis = worker->redis;
-    worker->redis = NULL;
-    if (redis != NULL)
+    worker->closing = true;
+    if (gateway) {
+        worker->gateway = NULL;
+        gateway_close(gateway, close_next, worker);
+        return;
+    }
+    if (processor) { /* gives its leases back, which needs the backends */
+        worker->processor = NULL;
+        processor_close(processor, close_next, worker);
+        return;
+    }
+    stop_backends(worker);
+    if (api) {
+        worker->api = NULL;
+        api_close(api, close_next, worker);
+        return;
+    }
+    if (sub) {
+        worker->sub = NULL;
+        redis_sub_close(sub, close_next, worker);
+        return;
+    }
+    if (replica) {
+        worker->replica = NULL;
+        db_close(replica, close_next, worker);
+        return;
+    }
+    if (db) {
+        worker->db = NULL;
+        db_close(db, close_next, worker);
+        return;
+    }
+    if (redis) {
+        worker->redis = NULL;
         redis_close(redis, close_next, worker);
-    else
-        close_next(worker);
-}
-
-static void close_rest(struct worker *worker)
-{
+        return;
+    }
     seat_maps_free(worker->seat_maps);
     catalog_free(worker->catalog);
     queue_free(worker->queue);
@@ -321,50 +297,36 @@ static void close_rest(struct worker *worker)
     loop_stop(worker->loop);
 }
 
-static void close_next(void *arg)
-{
-    static void (*const steps[])(struct worker *) = {close_gateway, close_processor, close_backends,
-                                                     close_api,     close_sub,       close_replica,
-                                                     close_db,      close_redis,     close_rest};
-    struct worker *worker = arg;
-    if (worker->close_step < sizeof(steps) / sizeof(steps[0]))
-        steps[worker->close_step++](worker);
-}
-
 /* ---- drain ---- */
 
-static bool still_busy(const struct worker *worker)
-{
-    return (worker->api != NULL && api_busy(worker->api) > 0) ||
-           (worker->gateway != NULL && gateway_connections(worker->gateway) > 0);
-}
-
-/* Waits for what is under way; then closes, which may wait for a backend too (a lease is given back).
- * At the deadline nothing waits for a backend any more. */
+/* Waits until the current requests are answered and the sockets closed; then closes, which may wait for a backend
+ * (a lease is given back). After the deadline it waits for no backend. */
 static void drain_poll(void *arg)
 {
     struct worker *worker = arg;
     const bool late = loop_now_ms(worker->loop) >= worker->drain_deadline_ms;
-    if (!late)
-        loop_timer_set(worker->drain_timer, DRAIN_POLL_MS);
-    else
+    const bool busy = (worker->api && api_busy(worker->api) > 0) ||
+                      (worker->gateway && gateway_connections(worker->gateway) > 0);
+    if (late)
         stop_backends(worker);
-    if (worker->close_step == 0 && (late || !still_busy(worker)))
+    else
+        loop_timer_set(worker->drain_timer, DRAIN_POLL_MS);
+    if (!worker->closing && (late || !busy))
         close_next(worker);
 }
 
 static void drain_begin(void *arg)
 {
     struct worker *worker = arg;
-    if (worker->drain_timer != NULL)
+    if (worker->drain_timer)
         return;
-    /* What is left when three quarters of the time are gone is cut off, so that closing fits. */
+    /* The last quarter of the time is for closing. */
     const uint64_t grace_ms = worker->drain_ms * 3 / 4;
     worker->drain_deadline_ms = loop_now_ms(worker->loop) + grace_ms;
     worker->drain_timer = loop_timer_new(worker->loop, drain_poll, worker);
-    if (worker->api != NULL)
+    if (worker->api)
         api_quiesce(worker->api);
-    if (worker->gateway != NULL)
+    if (worker->gateway)
         gateway_drain(worker->gateway,
                       grace_ms / 2 < DRAIN_SPREAD_MAX_MS ? grace_ms / 2 : DRAIN_SPREAD_MAX_MS);
     loop_timer_set(worker->drain_timer, DRAIN_POLL_MS);
@@ -422,7 +384,7 @@ enum status worker_start(const struct worker_opts *opts, struct worker **ret_wor
 
 void worker_drain(struct worker *worker, uint64_t drain_ms)
 {
-    worker->drain_ms = drain_ms; /* seen by the loop's thread through loop_post's lock */
+    worker->drain_ms = drain_ms; /* loop_post's lock makes it visible to the loop's thread */
     loop_post(worker->loop, drain_begin, worker);
 }
 

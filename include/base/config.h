@@ -33,8 +33,8 @@ struct config {
     int64_t queue_idle_timeout_ms;
     int64_t queue_session_limit_ms;
     int64_t hold_ms;
-    /* queue */
     int64_t queue_silent_ms;
+    /* queue */
     int64_t restore_ms;
     int64_t pass_ttl_ms;
     /* backends */

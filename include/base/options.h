@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* options: a command's options from one table: parsing and --help are read from it. */
+/* options: the command line of a command, from one table: parsing and --help both read it. */
 #ifndef TIKETI_OPTIONS_H
 #define TIKETI_OPTIONS_H
 
@@ -11,32 +11,43 @@
 #include <stdio.h>
 
 #define OPTIONS_DAY_MS (24LL * 3600 * 1000)
+#define OPTIONS_MAX    64 /* rows of a table */
 
-/* What a row's field is: bool, int64_t, const char * (borrowed from argv), int64_t ms, double from
- * 0 to 1, two neighbouring int64_t of ms ("A..B", or one time for both). */
-enum option_kind { OPT_FLAG, OPT_COUNT, OPT_TEXT, OPT_DURATION, OPT_SHARE, OPT_RANGE };
+/* The type of a row's field. */
+enum option_kind {
+    OPT_FLAG,     /* bool: --name, without a value */
+    OPT_COUNT,    /* int64_t: an integer from min to max */
+    OPT_TEXT,     /* const char *, not empty; borrowed from argv */
+    OPT_DURATION, /* int64_t, ms from min to max: "250ms", "5s", "15m", "1h", or seconds: "0.5" */
+    OPT_SHARE,    /* double, 0 to 1 */
+    OPT_RANGE,    /* two neighbouring int64_t, ms: "A..B", or one duration for both */
+    OPT_ARGUMENT, /* const char *, not empty: the argument without a name; one row at most */
+
+    OPT_REQUIRED = 0x80 /* added to one of them: there is no default, it must be given */
+};
 
 struct option_row {
-    const char *name; /* NULL: end of the table */
-    enum option_kind kind;
+    const char *name;     /* without "--"; NULL: end of the table */
+    unsigned kind;        /* enum option_kind */
     size_t offset;        /* of the field in the command's struct */
     int64_t min, max;     /* of OPT_COUNT and OPT_DURATION */
-    const char *fallback; /* text of the default; NULL: the field stays zero */
+    const char *fallback; /* the default, as text; NULL: the field stays zero */
     const char *value;    /* what --help calls the value */
     const char *help;
 };
 
 struct options_error {
-    char text[200];
+    char text[256];
 };
 
-/* Fills *ret, which is zeroed before, from argv or by default. ST_INVALID
- * with a sentence in `error`. */
+/* Fills the struct at `ret`, which the caller has zeroed, from argv (without the command's name) and from the
+ * defaults. `rows` may be NULL: no options. ST_INVALID: `error` has a sentence that names the option and says
+ * what is allowed; then some fields are filled. */
 MUST_CHECK enum status options_parse(const struct option_row *rows, int argc, char **argv,
                                      void *ret, struct options_error *error);
-void options_help(const struct option_row *rows, FILE *out); /* one line for each */
-
-/* "250ms", "5s", "15m", "1h" or plain seconds ("0.5") -> ms, at most a day. */
-MUST_CHECK enum status options_duration(const char *text, int64_t *ret_ms);
+/* Fills `error` and returns ST_INVALID: for checks of a command's own. */
+enum status options_refuse(struct options_error *error, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void options_help(const struct option_row *rows, FILE *out); /* one line for each row */
 
 #endif

@@ -1,25 +1,37 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * program: what tiketi, tiketi-crowd and tiketi-provider do alike at their start: settings, log level, --help.
+ * program: how a command of tiketi, tiketi-crowd or tiketi-provider starts: --help, settings, log level, options.
  */
 #ifndef TIKETI_PROGRAM_H
 #define TIKETI_PROGRAM_H
 
 #include "base/config.h"
+#include "base/options.h"
 
 /* Exit codes beside 0 (done) and 1 (failed): sysexits.h's EX_USAGE and EX_CONFIG. */
 enum { EXIT_USAGE = 64, EXIT_CONFIG = 78 };
 
-/* `argv[0]` is the command's name; `config` is borrowed, and NULL where the settings are wrong and only
- * --help was asked for. Returns the exit code. */
-typedef int (*program_fn)(struct config *config, int argc, char **argv);
+struct program_command {
+    const char *name;              /* "serve", as in "tiketi serve" */
+    const char *usage;             /* its arguments in short; "" where it has none */
+    const char *about;             /* for --help: what it does; whole lines */
+    const struct option_row *rows; /* NULL: it has no options */
+    size_t options_size;           /* of the struct that the rows fill */
+    void (*print_more)(FILE *out); /* for --help, after the options; may be NULL */
+    /* Runs it and returns the exit code. `options` and `config` are borrowed. */
+    int (*run)(struct config *config, const void *options);
+};
 
-/* Loads the settings from the environment, sets the log level and runs `run`. Wrong settings: says which on
- * stderr and returns EXIT_CONFIG. With --help or -h anywhere in argv, `run` is called with --help alone,
- * whatever the settings are. */
-int program_run(program_fn run, int argc, char **argv);
+/* Prints the help and returns 0 where --help or -h is among the arguments, whatever the settings are. Else loads the
+ * settings, sets the log level, parses argv (argv[0] is the command's name) and runs the command. Returns
+ * the exit code. Wrong settings and arguments are reported on stderr. */
+int program_run(const struct program_command *command, int argc, char **argv);
 
 /* Is --help or -h among the arguments after argv[0]? */
 bool program_asks_help(int argc, char **argv);
+
+/* Writes "tiketi NAME: <sentence>" to stderr, for EXIT_USAGE with the way to --help, and returns `code`. */
+int program_fail(const char *name, int code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* crowd_options: what a rehearsal was asked for: one table holds option, kind, default and help. */
+/* crowd_options: the options of a rehearsal, in one table: kind, default and help of each. */
 #ifndef TIKETI_CROWD_OPTIONS_H
 #define TIKETI_CROWD_OPTIONS_H
 
-#include "base/status.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
+#include "base/options.h"
 
 #define CROWD_USERS_MAX     200000
 #define CROWD_PROCESSES_MAX 32
@@ -29,12 +24,12 @@ struct crowd_options {
     int64_t seed;
     const char *json; /* file, or NULL */
     bool guests, no_sockets, no_check, allow_remote, strict;
-    bool help;
 };
 
-/* Fills every option, from argv or by default. ST_INVALID with a sentence in `error`. */
-MUST_CHECK enum status crowd_options_parse(int argc, char **argv, struct crowd_options *ret_options,
-                                           char *error, size_t error_size);
-void crowd_options_help(FILE *out);
+extern const struct option_row crowd_option_rows[];
+
+/* Checks what the table cannot say. ST_INVALID with a sentence in `error`. */
+MUST_CHECK enum status crowd_options_check(const struct crowd_options *options,
+                                           struct options_error *error);
 
 #endif

@@ -1,15 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * options: a command's options from one table: parsing and --help are read from it. Pure.
- * Called by: crowd_options, provider_options.
+ * options: the command line of a command, from one table.
+ *
+ * Why this way: getopt_long knows names only; here kind, range, default and help of an option are in one row, so
+ * that every command reports errors alike. Called by: program (parsing, --help), crowd. Pure.
  */
 #include "base/options.h"
 
+#include <assert.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define DAY_MS OPTIONS_DAY_MS
+#define KIND(row) ((row)->kind & ~(unsigned)OPT_REQUIRED)
+
+enum status options_refuse(struct options_error *error, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(error->text, sizeof(error->text), format, args);
+    va_end(args);
+    return ST_INVALID;
+}
 
 /* ---- values ---- */
 
@@ -23,7 +36,7 @@ static bool read_number(const char *text, double *ret, const char **ret_end)
     return isfinite(*ret);
 }
 
-enum status options_duration(const char *text, int64_t *ret_ms)
+static bool read_duration(const char *text, int64_t *ret_ms)
 {
     static const struct {
         const char *unit;
@@ -32,143 +45,143 @@ enum status options_duration(const char *text, int64_t *ret_ms)
     double number;
     const char *unit;
     if (!read_number(text, &number, &unit))
-        return ST_INVALID;
+        return false;
     for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-        if (strcmp(unit, units[i].unit) != 0)
-            continue;
-        const double ms = number * units[i].ms;
-        if (ms > (double)DAY_MS)
-            return ST_INVALID;
-        *ret_ms = (int64_t)ms;
-        return ST_OK;
+        if (strcmp(unit, units[i].unit) == 0 && number * units[i].ms <= (double)OPTIONS_DAY_MS) {
+            *ret_ms = (int64_t)(number * units[i].ms);
+            return true;
+        }
     }
-    return ST_INVALID;
+    return false;
 }
 
-static enum status read_count(const char *text, int64_t *ret)
-{
-    char *end;
-    if (text[0] < '0' || text[0] > '9')
-        return ST_INVALID;
-    *ret = strtoll(text, &end, 10);
-    return *end == '\0' ? ST_OK : ST_INVALID;
-}
-
-static enum status read_share(const char *text, double *ret)
-{
-    const char *end;
-    if (!read_number(text, ret, &end) || *end != '\0' || *ret > 1.0)
-        return ST_INVALID;
-    return ST_OK;
-}
-
-/* "A..B", or one time for both; into two neighbouring fields. */
-static enum status read_range(const char *text, int64_t *ret_pair)
+/* "A..B", or one duration for both, into two neighbouring fields. */
+static bool read_range(const char *text, int64_t *ret_pair)
 {
     char first[32];
     const char *dots = strstr(text, "..");
-    const size_t len = dots != NULL ? (size_t)(dots - text) : strlen(text);
+    const size_t len = dots ? (size_t)(dots - text) : strlen(text);
     if (len >= sizeof(first))
-        return ST_INVALID;
+        return false;
     memcpy(first, text, len);
     first[len] = '\0';
-    if (options_duration(first, &ret_pair[0]) != ST_OK ||
-        options_duration(dots != NULL ? dots + 2 : text, &ret_pair[1]) != ST_OK ||
-        ret_pair[0] > ret_pair[1])
-        return ST_INVALID;
-    return ST_OK;
+    return read_duration(first, &ret_pair[0]) &&
+           read_duration(dots ? dots + 2 : text, &ret_pair[1]) && ret_pair[0] <= ret_pair[1];
 }
 
-static enum status set_option(const struct option_row *option, const char *text, void *out)
+static enum status set_option(const struct option_row *row, const char *text, void *out,
+                              struct options_error *error)
 {
-    void *field = (char *)out + option->offset;
-    enum status st = ST_OK;
-    switch (option->kind) {
+    void *field = (char *)out + row->offset;
+    int64_t *const number = field;
+    double *const share = field;
+    const char *dashes = KIND(row) == OPT_ARGUMENT ? "" : "--", *end;
+    char *digits_end;
+    switch (KIND(row)) {
     case OPT_FLAG:
         *(bool *)field = true;
         return ST_OK;
     case OPT_TEXT:
+    case OPT_ARGUMENT:
         *(const char **)field = text;
-        return text[0] != '\0' ? ST_OK : ST_INVALID;
-    case OPT_SHARE:
-        return read_share(text, field);
-    case OPT_RANGE:
-        return read_range(text, field);
+        if (text[0] != '\0')
+            return ST_OK;
+        return options_refuse(error, "%s%s must not be empty", dashes, row->name);
     case OPT_COUNT:
-        st = read_count(text, field);
-        break;
+        *number = strtoll(text, &digits_end, 10);
+        if (text[0] >= '0' && text[0] <= '9' && *digits_end == '\0' && *number >= row->min &&
+            *number <= row->max)
+            return ST_OK;
+        if (row->max == INT64_MAX)
+            return options_refuse(error, "--%s must be an integer of at least %lld, not '%.40s'",
+                                  row->name, (long long)row->min, text);
+        return options_refuse(error, "--%s must be an integer from %lld to %lld, not '%.40s'",
+                              row->name, (long long)row->min, (long long)row->max, text);
     case OPT_DURATION:
-        st = options_duration(text, field);
-        break;
+        if (read_duration(text, number) && *number >= row->min && *number <= row->max)
+            return ST_OK;
+        return options_refuse(
+            error,
+            "--%s must be a time such as 250ms, 5s, 15m or 1h, from %lld to %lld ms, not '%.40s'",
+            row->name, (long long)row->min, (long long)row->max, text);
+    case OPT_SHARE:
+        if (read_number(text, share, &end) && *end == '\0' && *share <= 1.0)
+            return ST_OK;
+        return options_refuse(error, "--%s must be a share from 0 to 1, not '%.40s'", row->name,
+                              text);
+    case OPT_RANGE:
+        if (read_range(text, number))
+            return ST_OK;
+        return options_refuse(
+            error, "--%s must be a time such as 5s, or a range such as 250ms..5s, not '%.40s'",
+            row->name, text);
     }
-    const int64_t value = *(int64_t *)field;
-    return st == ST_OK && value >= option->min && value <= option->max ? ST_OK : ST_INVALID;
+    return ST_INTERNAL;
 }
 
 /* ---- the command line ---- */
 
-static const struct option_row *find_option(const struct option_row *rows, const char *name,
-                                            size_t len)
+/* The row for an argument: by name for "--name" and "--name=value", else the row of kind OPT_ARGUMENT. NULL when
+ * there is none. */
+static const struct option_row *find_row(const struct option_row *rows, const char *arg)
 {
-    for (; rows->name != NULL; rows++) {
-        if (strlen(rows->name) == len && memcmp(rows->name, name, len) == 0)
-            return rows;
+    const bool named = strncmp(arg, "--", 2) == 0;
+    const size_t len = named ? strcspn(arg + 2, "=") : 0;
+    for (const struct option_row *row = rows; row && row->name; row++) {
+        if (!named ? KIND(row) == OPT_ARGUMENT
+                   : KIND(row) != OPT_ARGUMENT && strlen(row->name) == len &&
+                         memcmp(row->name, arg + 2, len) == 0)
+            return row;
     }
     return NULL;
-}
-
-/* The argument at *at, and its value if that is the next one. */
-static enum status read_argument(const struct option_row *rows, int argc, char **argv, int *at,
-                                 void *out, struct options_error *error)
-{
-    const char *arg = argv[*at];
-    const char *name = strncmp(arg, "--", 2) == 0 ? arg + 2 : "";
-    const size_t len = strcspn(name, "=");
-    const struct option_row *option = find_option(rows, name, len);
-    const char *value = name[len] == '=' ? name + len + 1 : NULL;
-    if (option == NULL || (option->kind == OPT_FLAG && value != NULL)) {
-        (void)snprintf(error->text, sizeof(error->text), "unknown option %s", arg);
-        return ST_INVALID;
-    }
-    if (option->kind != OPT_FLAG && value == NULL) {
-        if (*at + 1 >= argc) {
-            (void)snprintf(error->text, sizeof(error->text), "--%s needs a value: %s", option->name,
-                           option->help);
-            return ST_INVALID;
-        }
-        value = argv[++*at];
-    }
-    if (set_option(option, value, out) == ST_OK)
-        return ST_OK;
-    (void)snprintf(error->text, sizeof(error->text), "--%s %s: not a valid value", option->name,
-                   value);
-    if (option->kind == OPT_COUNT && option->max < INT64_MAX)
-        (void)snprintf(error->text, sizeof(error->text), "--%s %s: from %lld to %lld", option->name,
-                       value, (long long)option->min, (long long)option->max);
-    return ST_INVALID;
 }
 
 enum status options_parse(const struct option_row *rows, int argc, char **argv, void *ret,
                           struct options_error *error)
 {
-    for (const struct option_row *row = rows; row->name != NULL; row++) {
-        if (row->fallback != NULL && set_option(row, row->fallback, ret) != ST_OK)
+    uint64_t given = 0; /* a bit for each row */
+    for (const struct option_row *row = rows; row && row->name; row++) {
+        assert(row - rows < OPTIONS_MAX);
+        if (row->fallback && set_option(row, row->fallback, ret, error) != ST_OK)
             return ST_INTERNAL;
     }
     for (int i = 0; i < argc; i++) {
-        const enum status st = read_argument(rows, argc, argv, &i, ret, error);
+        const struct option_row *row = find_row(rows, argv[i]);
+        if (!row || (KIND(row) == OPT_ARGUMENT && (given & (UINT64_C(1) << (row - rows)))))
+            return options_refuse(error,
+                                  strncmp(argv[i], "--", 2) == 0 ? "%.60s is not an option"
+                                                                 : "unexpected argument '%.60s'",
+                                  argv[i]);
+        const char *value = KIND(row) == OPT_ARGUMENT ? argv[i] : strchr(argv[i], '=');
+        if (KIND(row) == OPT_FLAG && value)
+            return options_refuse(error, "--%s takes no value", row->name);
+        if (KIND(row) != OPT_FLAG && !value && ++i == argc)
+            return options_refuse(error, "--%s needs a value: %s", row->name, row->help);
+        if (KIND(row) != OPT_FLAG && KIND(row) != OPT_ARGUMENT)
+            value = value ? value + 1 : argv[i];
+        const enum status st = set_option(row, value, ret, error);
         if (st != ST_OK)
             return st;
+        given |= UINT64_C(1) << (row - rows);
+    }
+    for (const struct option_row *row = rows; row && row->name; row++) {
+        if (row->kind & OPT_REQUIRED && !(given & (UINT64_C(1) << (row - rows))))
+            return options_refuse(error, "%s%s%s%s is required: %s",
+                                  KIND(row) == OPT_ARGUMENT ? "" : "--", row->name,
+                                  row->value ? " " : "", row->value ? row->value : "", row->help);
     }
     return ST_OK;
 }
 
 void options_help(const struct option_row *rows, FILE *out)
 {
-    for (; rows->name != NULL; rows++) {
+    for (; rows && rows->name; rows++) {
         char left[40];
-        (void)snprintf(left, sizeof(left), "--%s %s", rows->name, rows->value ? rows->value : "");
+        (void)snprintf(left, sizeof(left), "%s%s%s%s", KIND(rows) == OPT_ARGUMENT ? "" : "--",
+                       rows->name, rows->value ? " " : "", rows->value ? rows->value : "");
         (void)fprintf(out, "  %-20s %s", left, rows->help);
-        (void)fprintf(out, rows->fallback != NULL ? " (%s)\n" : "\n", rows->fallback);
+        if (rows->fallback)
+            (void)fprintf(out, " (default %s)", rows->fallback);
+        (void)fputs(rows->kind & OPT_REQUIRED ? " (required)\n" : "\n", out);
     }
 }

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * program: the start that the three programs share.
+ * program: how a command starts: --help, settings, log level, options.
  *
- * Called by: main, crowd, provider. Owns: the settings while the program runs.
+ * Called by: main, crowd, provider. Owns: the settings and options while the command runs.
  */
 #include "base/program.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "base/crash.h"
 #include "base/log.h"
+#include "base/memory.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 bool program_asks_help(int argc, char **argv)
 {
@@ -21,21 +24,43 @@ bool program_asks_help(int argc, char **argv)
     return false;
 }
 
-int program_run(program_fn run, int argc, char **argv)
+int program_fail(const char *name, int code, const char *format, ...)
 {
-    struct config *config = NULL;
-    char error[256];
-    char help[] = "--help";
-    char *help_only[] = {argv[0], help, NULL};
-    const bool helping = program_asks_help(argc, argv);
-    crash_init();
-    if (config_load(&config, error, sizeof(error)) != ST_OK && !helping) {
-        (void)fprintf(stderr, "tiketi: %s\n", error);
-        return EXIT_CONFIG;
+    va_list args;
+    (void)fprintf(stderr, "tiketi %s: ", name);
+    va_start(args, format);
+    (void)vfprintf(stderr, format, args);
+    va_end(args);
+    (void)fputc('\n', stderr);
+    if (code == EXIT_USAGE)
+        (void)fprintf(stderr, "See `tiketi %s --help`.\n", name);
+    return code;
+}
+
+int program_run(const struct program_command *command, int argc, char **argv)
+{
+    if (program_asks_help(argc, argv)) {
+        (void)printf("Usage: tiketi %s%s%s\n\n%s", command->name, *command->usage ? " " : "",
+                     command->usage, command->about);
+        if (command->rows)
+            (void)puts("");
+        options_help(command->rows, stdout);
+        if (command->print_more)
+            command->print_more(stdout);
+        return 0;
     }
-    if (config)
-        log_set_level(config->log_level);
-    const int code = helping ? run(config, 2, help_only) : run(config, argc, argv);
+    struct config *config = NULL;
+    char wrong[256];
+    struct options_error error;
+    crash_init();
+    if (config_load(&config, wrong, sizeof(wrong)) != ST_OK)
+        return program_fail(command->name, EXIT_CONFIG, "%s", wrong);
+    log_set_level(config->log_level);
+    void *options = xcalloc(1, command->options_size);
+    const int code = options_parse(command->rows, argc - 1, argv + 1, options, &error) == ST_OK
+                         ? command->run(config, options)
+                         : program_fail(command->name, EXIT_USAGE, "%s", error.text);
+    free(options);
     config_free(config);
     return code;
 }

@@ -493,26 +493,39 @@ static int run_all(struct run *run)
     return run->code;
 }
 
-static int rehearse(struct config *config, int argc, char **argv)
+static int rehearse(struct config *config, const void *options)
 {
+    struct options_error error;
+    if (crowd_options_check(options, &error) != ST_OK)
+        return program_fail("crowd", EXIT_USAGE, "%s", error.text);
     struct run *run = xcalloc(1, sizeof(*run));
-    char error[200] = "";
     run->crowd.config = config;
-    int code;
-    if (crowd_options_parse(argc - 1, argv + 1, &run->options, error, sizeof(error)) != ST_OK) {
-        code = complain(EXIT_USAGE, error);
-        (void)fputs("see tiketi crowd --help\n", stderr);
-    } else if (run->options.help) {
-        crowd_options_help(stdout);
-        code = 0;
-    } else {
-        code = run_all(run);
-    }
+    run->options = *(const struct crowd_options *)options;
+    const int code = run_all(run);
     free(run);
     return code;
 }
 
+static void print_more(FILE *out)
+{
+    (void)fputs("\nBuyers are users signed with JWT_SECRET where that is set, else guests.\n"
+                "Times: 250ms, 5s, 15m, 1h.\n",
+                out);
+}
+
 int main(int argc, char **argv)
 {
-    return program_run(rehearse, argc, argv);
+    static const struct program_command command = {
+        .name = "crowd",
+        .usage = "--users N --event ID --provider URL [options]",
+        .about = "A rehearsal: N virtual buyers arrive over real HTTP and WebSocket, wait, enter, "
+                 "reserve,\n"
+                 "and pay or give up. It ends with a report: how long it took, and whether the "
+                 "promises were\n"
+                 "kept. Exit code 1 when one was broken or a request failed.\n",
+        .rows = crowd_option_rows,
+        .options_size = sizeof(struct crowd_options),
+        .print_more = print_more,
+        .run = rehearse};
+    return program_run(&command, argc, argv);
 }

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* crowd_options: what a rehearsal was asked for: its table. Pure. Called by: crowd. */
+/* crowd_options: the options of a rehearsal. Pure. Called by: crowd. */
 #include "crowd/crowd_options.h"
 
 #include "auth/token.h"
-#include "base/options.h"
 
 #include <string.h>
 
 #define AT(field) offsetof(struct crowd_options, field)
 #define DAY_MS    OPTIONS_DAY_MS
 
-static const struct option_row options[] = {
-    {"users", OPT_COUNT, AT(users), 1, CROWD_USERS_MAX, NULL, "N", "how many buyers (required)"},
+const struct option_row crowd_option_rows[] = {
+    {"users", OPT_COUNT | OPT_REQUIRED, AT(users), 1, CROWD_USERS_MAX, NULL, "N",
+     "how many buyers"},
     {"processes", OPT_COUNT, AT(processes), 1, CROWD_PROCESSES_MAX, NULL, "N",
      "share them among so many processes; by default as many as the limit of open files asks for"},
     {"connections", OPT_COUNT, AT(connections), 1, CROWD_USERS_MAX, NULL, "N",
      "they share so many HTTP connections in all, kept open, as behind an ingress; by default each "
      "has his own"},
-    {"event", OPT_TEXT, AT(event), 0, 0, NULL, "ID", "the event (required)"},
+    {"event", OPT_TEXT | OPT_REQUIRED, AT(event), 0, 0, NULL, "ID", "the event"},
     {"url", OPT_TEXT, AT(url), 0, 0, NULL, "URL",
      "the service; default http://127.0.0.1:HTTP_PORT; several, comma-separated: pods, taken in "
      "turns"},
@@ -49,46 +49,17 @@ static const struct option_row options[] = {
      "the service may be on another machine"},
     {"strict", OPT_FLAG, AT(strict), 0, 0, NULL, NULL,
      "what had to be tried again counts as an error"},
-    {"help", OPT_FLAG, AT(help), 0, 0, NULL, NULL, "this text"},
     {0},
 };
 
-void crowd_options_help(FILE *out)
+enum status crowd_options_check(const struct crowd_options *options, struct options_error *error)
 {
-    (void)fputs(
-        "usage: tiketi crowd --users N --event ID --provider URL [option…]\n\n"
-        "A rehearsal: N virtual buyers arrive over real HTTP and WebSocket, wait, enter, reserve,\n"
-        "and pay or give up. Ends with a report: how long it took, and whether the promises were\n"
-        "kept. Exit code 1 when one was broken or a request failed.\n\n",
-        out);
-    options_help(options, out);
-    (void)fputs(
-        "\nBuyers are users signed with JWT_SECRET where that is set, else guests. Times: 250ms, "
-        "5s,\n15m, 1h.\n",
-        out);
-}
-
-enum status crowd_options_parse(int argc, char **argv, struct crowd_options *ret_options,
-                                char *error, size_t error_size)
-{
-    struct crowd_options out = {0};
-    struct options_error refused = {""};
-    const enum status st = options_parse(options, argc, argv, &out, &refused);
-    const char *missing = st != ST_OK ? refused.text : NULL;
-    if (st != ST_OK)
-        out.help = false;
-    else if (out.users == 0)
-        missing = "--users N is required";
-    else if (out.event == NULL || !token_is_event_id(out.event, strlen(out.event)))
-        missing = "--event ID is required: 1 to 64 of A-Z a-z 0-9 _ -";
-    else if (out.buy + out.abandon > 1.0 + 1e-9)
-        missing = "--buy and --abandon are shares of the same buyers: together at most 1";
-    else if (out.buy > 0 && out.provider == NULL)
-        missing = "paying needs --provider URL (or --buy 0)";
-    if (missing != NULL && !out.help) {
-        (void)snprintf(error, error_size, "%s", missing);
-        return ST_INVALID;
-    }
-    *ret_options = out;
+    if (!token_is_event_id(options->event, strlen(options->event)))
+        return options_refuse(error, "--event must have 1 to 64 characters of A-Z a-z 0-9 _ -");
+    if (options->buy + options->abandon > 1.0 + 1e-9)
+        return options_refuse(
+            error, "--buy and --abandon are shares of the same buyers: at most 1 together");
+    if (options->buy > 0 && !options->provider)
+        return options_refuse(error, "--provider URL is required, unless --buy is 0");
     return ST_OK;
 }

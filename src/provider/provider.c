@@ -3,13 +3,14 @@
  * provider: a payment provider for tests and demos, its own process.
  *
  *   POST /charges   the order that `pay` gave the buyer -> signature -> books -> answer -> webhook
- *   GET /charges    the books, page by page; GET /charges/{reference}: one entry
- *   POST /refunds   {"reference"}: the money goes back -> books -> answer -> webhook
- *   GET, POST /pay  the same for people: provider_page, which ends in POST /charges' own way
+ *   GET /charges    the books, 500 entries at a time; GET /charges/{reference}: one entry
+ *   POST /refunds   {"reference"} -> books -> answer -> webhook
+ *   GET, POST /pay  the same as a page for people (provider_page)
  *
- * Why this way: it shares nothing with the service but the secret, so its books are a second
- * witness of the money. It believes the signature, not the buyer. Called by: main. Owns: everything
- * of its process; one thread, one loop. In memory alone: what it has taken it forgets at its end.
+ * Why this way: it shares nothing with the service but the secret, so that its books are a second record of the
+ * money. It trusts the signature of an order, not the buyer who brings it.
+ * Called by: tiketi (which becomes it), tests. Owns: everything of its process: one thread, one loop, books in
+ * memory that are lost at its end. Where the service is gone, its calls are repeated until they are accepted.
  */
 #include "base/program.h"
 
@@ -33,12 +34,12 @@
 #define TICK_MS     200
 #define CONNECTIONS 8192
 #define IDLE_S      30
-#define PAGE        500
+#define LIST_MAX    500 /* entries of the books in one answer */
 #define ANSWER_MAX  (1024 * 1024)
 
 struct provider {
     const struct config *config;
-    struct provider_options options;
+    const struct provider_options *options;
     struct loop *loop;
     struct loop_timer *tick;
     struct loop_resolve *resolve;
@@ -47,15 +48,9 @@ struct provider {
     struct httpd *httpd;
     struct provider_books *books;
     struct provider_calls *calls;
-    struct buf text;
+    struct buf text; /* of the answer being written */
     int code;
 };
-
-static int complain(int code, const char *sentence)
-{
-    (void)fprintf(stderr, "tiketi provider: %s\n", sentence);
-    return code;
-}
 
 /* ---- answers ---- */
 
@@ -65,7 +60,8 @@ static void reply_json(struct provider *provider, struct http_req *req, unsigned
     buf_reset(&provider->text);
     json_write(body, &provider->text);
     json_free(body);
-    http_req_add_header(req, "Access-Control-Allow-Origin", "*"); /* a payment page calls */
+    http_req_add_header(req, "Access-Control-Allow-Origin",
+                        "*"); /* called by payment pages of any origin */
     http_req_add_header(req, "Cache-Control", "no-store");
     http_reply(req, code, type, buf_str(&provider->text), provider->text.len);
 }
@@ -96,20 +92,14 @@ static struct json *charge_json(const struct provider_charge *charge)
     return object;
 }
 
-static void reply_charge(struct provider *provider, struct http_req *req, unsigned code,
-                         const struct provider_charge *charge)
-{
-    reply_json(provider, req, code, charge_json(charge), "application/json");
-}
-
 /* ---- POST /charges ---- */
 
+/* New; NULL: not JSON. */
 static struct json *read_body(const struct http_req *req)
 {
     size_t len;
-    struct json_error error;
     const char *body = http_req_body(req, &len);
-    return json_parse(body, len, HTTPD_BODY_MAX, &error);
+    return json_parse(body, len, HTTPD_BODY_MAX, NULL);
 }
 
 static enum status read_order(const struct json *body, struct provider_order *ret)
@@ -120,20 +110,18 @@ static enum status read_order(const struct json *body, struct provider_order *re
     } texts[] = {{"reference", &ret->reference, 64}, {"reservationId", &ret->reservation, 64},
                  {"provider", &ret->provider, 64},   {"currency", &ret->currency, 3},
                  {"expiresAt", &ret->expires, 40},   {"signature", &ret->signature, 64}};
-    struct json_error error;
-    ret->amount = -1;
+    ret->amount = 0;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         *texts[i].text = NULL;
-        const enum status st =
-            json_read_str(body, texts[i].key, texts[i].max, texts[i].text, &error);
-        if (st != ST_OK || *texts[i].text == NULL)
+        const enum status st = json_read_str(body, texts[i].key, texts[i].max, texts[i].text, NULL);
+        if (st != ST_OK || !*texts[i].text)
             return ST_INVALID;
     }
-    const enum status st = json_read_int(body, "amount", 1, MONEY_AMOUNT_MAX, &ret->amount, &error);
+    const enum status st = json_read_int(body, "amount", 1, MONEY_AMOUNT_MAX, &ret->amount, NULL);
     return st == ST_OK && ret->amount > 0 ? ST_OK : ST_INVALID;
 }
 
-/* Only what the service has signed is charged. */
+/* Has the service signed this order? */
 static bool is_signed(const struct provider *provider, const struct provider_order *order)
 {
     char text[512], mac[65];
@@ -143,21 +131,21 @@ static bool is_signed(const struct provider *provider, const struct provider_ord
            token_equal(mac, strlen(mac), order->signature, strlen(order->signature));
 }
 
-static bool is_over(const struct provider_order *order)
+static bool has_expired(const struct provider_order *order)
 {
     int64_t expires_ms;
     return clock_parse_rfc3339(order->expires, &expires_ms) != ST_OK ||
            expires_ms <= clock_wall_ms();
 }
 
-/* ST_OK: charged now; ST_CONFLICT: before (also *ret_charge); ST_DENIED: not what was signed;
- * ST_GONE: expired; ST_FULL: the books are. */
+/* ST_OK: charged now; ST_CONFLICT: charged before, *ret_charge is that charge; ST_DENIED: not signed so; ST_GONE:
+ * expired; ST_FULL: the books are full. */
 static enum status charge_order(struct provider *provider, const struct provider_order *order,
                                 struct provider_charge **ret_charge)
 {
     if (!is_signed(provider, order))
         return ST_DENIED;
-    if (provider_books_find(provider->books, order->reference) == NULL && is_over(order))
+    if (!provider_books_find(provider->books, order->reference) && has_expired(order))
         return ST_GONE;
     const enum status st = provider_books_take(provider->books, order, clock_wall_ms(), ret_charge);
     if (st == ST_OK)
@@ -165,29 +153,31 @@ static enum status charge_order(struct provider *provider, const struct provider
     return st;
 }
 
-static void answer_charge(struct provider *provider, struct http_req *req,
-                          const struct provider_order *order)
-{
-    struct provider_charge *charge = NULL;
-    const enum status st = charge_order(provider, order, &charge);
-    if (st == ST_DENIED)
-        refuse(provider, req, 403, "the order is not signed, or was altered");
-    else if (st == ST_GONE)
-        refuse(provider, req, 410, "the order has expired: nothing was charged");
-    else if (st == ST_FULL)
-        refuse(provider, req, 503, "the books are full");
-    else
-        reply_charge(provider, req, st == ST_OK ? 201 : 200, charge);
-}
-
 static void post_charges(struct provider *provider, struct http_req *req)
 {
     struct provider_order order;
+    struct provider_charge *charge = NULL;
     struct json *body = read_body(req);
-    if (body == NULL || read_order(body, &order) != ST_OK)
-        refuse(provider, req, 400, "this is not an order: send what `pay` has answered");
-    else
-        answer_charge(provider, req, &order);
+    enum status st = ST_INVALID;
+    if (body && read_order(body, &order) == ST_OK)
+        st = charge_order(provider, &order, &charge);
+    switch (st) {
+    case ST_OK:
+    case ST_CONFLICT: /* charged before: the same entry */
+        reply_json(provider, req, st == ST_OK ? 201 : 200, charge_json(charge), "application/json");
+        break;
+    case ST_DENIED:
+        refuse(provider, req, 403, "The order is not signed by the shop, or was changed.");
+        break;
+    case ST_GONE:
+        refuse(provider, req, 410, "The order has expired; nothing was charged.");
+        break;
+    case ST_FULL:
+        refuse(provider, req, 503, "The books are full; nothing was charged.");
+        break;
+    default:
+        refuse(provider, req, 400, "This is not an order: send what `pay` has answered.");
+    }
     json_free(body);
 }
 
@@ -197,14 +187,14 @@ static void get_pay(struct provider *provider, struct http_req *req)
 {
     struct provider_visit visit;
     enum provider_view view = PROVIDER_ASK;
-    if (provider_page_read(req, provider->options.shop_url, &visit) != ST_OK)
-        view = PROVIDER_NONSENSE;
+    if (provider_page_read(req, provider->options->shop_url, &visit) != ST_OK)
+        view = PROVIDER_INVALID;
     else if (!is_signed(provider, &visit.order))
-        view = PROVIDER_FORGED;
-    else if (provider_books_find(provider->books, visit.order.reference) != NULL)
+        view = PROVIDER_UNSIGNED;
+    else if (provider_books_find(provider->books, visit.order.reference))
         view = PROVIDER_DONE;
-    else if (is_over(&visit.order))
-        view = PROVIDER_OVER;
+    else if (has_expired(&visit.order))
+        view = PROVIDER_EXPIRED;
     provider_page_show(req, &visit, view);
 }
 
@@ -212,13 +202,13 @@ static void post_pay(struct provider *provider, struct http_req *req)
 {
     struct provider_visit visit;
     struct provider_charge *charge = NULL;
-    const enum status read = provider_page_read(req, provider->options.shop_url, &visit);
+    const enum status read = provider_page_read(req, provider->options->shop_url, &visit);
     if (visit.cancels) {
         provider_page_return(req, &visit, "cancelled");
         return;
     }
     if (read != ST_OK || !visit.pays) {
-        provider_page_show(req, &visit, PROVIDER_NONSENSE);
+        provider_page_show(req, &visit, PROVIDER_INVALID);
         return;
     }
     const enum status st = charge_order(provider, &visit.order, &charge);
@@ -226,27 +216,22 @@ static void post_pay(struct provider *provider, struct http_req *req)
         provider_page_return(req, &visit, "paid");
     else
         provider_page_show(req, &visit,
-                           st == ST_DENIED ? PROVIDER_FORGED
-                           : st == ST_GONE ? PROVIDER_OVER
+                           st == ST_DENIED ? PROVIDER_UNSIGNED
+                           : st == ST_GONE ? PROVIDER_EXPIRED
                                            : PROVIDER_FULL);
 }
 
 /* ---- GET /charges ---- */
 
-static uint32_t read_after(const struct http_req *req)
-{
-    const char *text = http_req_query(req, "after");
-    return text != NULL ? (uint32_t)strtoul(text, NULL, 10) : 0;
-}
-
 static void get_charges(struct provider *provider, struct http_req *req)
 {
     struct json *body = json_new_object();
     struct json *list = json_new_array();
-    uint32_t number = read_after(req);
-    for (uint32_t i = 0; i < PAGE; i++) {
+    const char *after = http_req_query(req, "after");
+    uint32_t number = after ? (uint32_t)strtoul(after, NULL, 10) : 0;
+    for (uint32_t i = 0; i < LIST_MAX; i++) {
         const struct provider_charge *charge = provider_books_at(provider->books, number + 1);
-        if (charge == NULL)
+        if (!charge)
             break;
         json_append(list, charge_json(charge));
         number++;
@@ -254,7 +239,7 @@ static void get_charges(struct provider *provider, struct http_req *req)
     json_set_int(body, "count", provider_books_count(provider->books));
     json_set_int(body, "undelivered", provider_calls_undelivered(provider->calls));
     json_set(body, "charges", list);
-    if (provider_books_at(provider->books, number + 1) != NULL)
+    if (provider_books_at(provider->books, number + 1))
         json_set_int(body, "next", number);
     else
         json_set_null(body, "next");
@@ -264,10 +249,10 @@ static void get_charges(struct provider *provider, struct http_req *req)
 static void get_charge(struct provider *provider, struct http_req *req, const char *reference)
 {
     const struct provider_charge *charge = provider_books_find(provider->books, reference);
-    if (charge == NULL)
-        refuse(provider, req, 404, "nothing was charged under this reference");
+    if (charge)
+        reply_json(provider, req, 200, charge_json(charge), "application/json");
     else
-        reply_charge(provider, req, 200, charge);
+        refuse(provider, req, 404, "Nothing was charged under this reference.");
 }
 
 /* ---- POST /refunds ---- */
@@ -277,34 +262,26 @@ static void post_refunds(struct provider *provider, struct http_req *req)
     struct json *body = read_body(req);
     const char *reference = json_str(body, "reference");
     struct provider_charge *charge =
-        reference != NULL ? provider_books_find(provider->books, reference) : NULL;
-    if (reference == NULL) {
-        refuse(provider, req, 400, "{\"reference\"} is needed");
-    } else if (charge == NULL) {
-        refuse(provider, req, 404, "nothing was charged under this reference");
+        reference ? provider_books_find(provider->books, reference) : NULL;
+    if (!reference) {
+        refuse(provider, req, 400, "The body must be {\"reference\": \"…\"}.");
+    } else if (!charge) {
+        refuse(provider, req, 404, "Nothing was charged under this reference.");
     } else {
         if (!charge->refunded) {
             charge->refunded = true;
             provider_calls_announce(provider->calls, charge, true);
         }
-        reply_charge(provider, req, 200, charge);
+        reply_json(provider, req, 200, charge_json(charge), "application/json");
     }
     json_free(body);
 }
 
 /* ---- requests ---- */
 
-static void get_alive(struct provider *provider, struct http_req *req)
+static void get_livez(struct provider *provider, struct http_req *req)
 {
     reply_json(provider, req, 200, json_new_object(), "application/json");
-}
-
-static void answer_preflight(struct http_req *req)
-{
-    http_req_add_header(req, "Access-Control-Allow-Origin", "*");
-    http_req_add_header(req, "Access-Control-Allow-Methods", "GET, POST");
-    http_req_add_header(req, "Access-Control-Allow-Headers", "Content-Type");
-    http_reply(req, 204, NULL, "", 0);
 }
 
 static void on_request(void *arg, struct http_req *req, unsigned refusal)
@@ -314,16 +291,19 @@ static void on_request(void *arg, struct http_req *req, unsigned refusal)
         void (*answer)(struct provider *provider, struct http_req *req);
     } routes[] = {{"POST", "/charges", post_charges}, {"GET", "/charges", get_charges},
                   {"POST", "/refunds", post_refunds}, {"GET", "/pay", get_pay},
-                  {"POST", "/pay", post_pay},         {"GET", "/livez", get_alive}};
-    static const char one[] = "/charges/";
+                  {"POST", "/pay", post_pay},         {"GET", "/livez", get_livez}};
+    static const char one_charge[] = "/charges/";
     struct provider *provider = arg;
     const char *method = http_req_method(req), *path = http_req_path(req);
     if (refusal != 0) {
-        refuse(provider, req, refusal, "the request is refused");
+        refuse(provider, req, refusal, "The request is refused.");
         return;
     }
     if (strcmp(method, "OPTIONS") == 0) {
-        answer_preflight(req);
+        http_req_add_header(req, "Access-Control-Allow-Origin", "*");
+        http_req_add_header(req, "Access-Control-Allow-Methods", "GET, POST");
+        http_req_add_header(req, "Access-Control-Allow-Headers", "Content-Type");
+        http_reply(req, 204, NULL, "", 0);
         return;
     }
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
@@ -334,10 +314,10 @@ static void on_request(void *arg, struct http_req *req, unsigned refusal)
     }
     if (strcmp(method, "GET") == 0 && provider_page_asset(req, path))
         return;
-    if (strcmp(method, "GET") == 0 && strncmp(path, one, sizeof(one) - 1) == 0)
-        get_charge(provider, req, path + sizeof(one) - 1);
+    if (strcmp(method, "GET") == 0 && strncmp(path, one_charge, sizeof(one_charge) - 1) == 0)
+        get_charge(provider, req, path + sizeof(one_charge) - 1);
     else
-        refuse(provider, req, 404, "there is no such route");
+        refuse(provider, req, 404, "There is no such route.");
 }
 
 /* ---- life ---- */
@@ -359,7 +339,7 @@ static void provider_close(struct provider *provider, int code)
     httpd_close(provider->httpd, provider_closed, provider);
 }
 
-static void provider_tick(void *arg)
+static void on_tick(void *arg)
 {
     struct provider *provider = arg;
     if (process_noted_signal() != 0)
@@ -368,92 +348,93 @@ static void provider_tick(void *arg)
         loop_timer_set(provider->tick, TICK_MS);
 }
 
-/* The webhook's address is known. */
-static void provider_open(struct provider *provider)
+/* The webhook's address is known: the provider can open. */
+static void on_webhook_resolved(void *arg, enum status status, const char *const *addresses,
+                                size_t count)
 {
+    struct provider *provider = arg;
+    provider->resolve = NULL;
+    if (status != ST_OK || count == 0) {
+        provider_close(provider,
+                       program_fail("provider", 1, "--webhook-url: the host %s is unknown",
+                                    provider->webhook.name));
+        return;
+    }
+    (void)snprintf(provider->webhook.address, sizeof(provider->webhook.address), "%s",
+                   addresses[0]);
+    provider->calls =
+        provider_calls_new(&(struct provider_calls_opts){.loop = provider->loop,
+                                                         .keys = provider->keys,
+                                                         .webhook = &provider->webhook,
+                                                         .options = provider->options});
     const struct httpd_opts opts = {.loop = provider->loop,
                                     .host = "127.0.0.1",
-                                    .port = (uint16_t)provider->options.port,
+                                    .port = (uint16_t)provider->options->port,
                                     .connection_limit = CONNECTIONS,
                                     .idle_timeout_s = IDLE_S,
                                     .on_request = on_request,
                                     .arg = provider};
-    const struct provider_calls_opts calls = {.loop = provider->loop,
-                                              .keys = provider->keys,
-                                              .webhook = &provider->webhook,
-                                              .options = &provider->options};
-    provider->calls = provider_calls_new(&calls);
     if (httpd_open(&opts, &provider->httpd) != ST_OK) {
-        provider_close(provider, complain(1, "cannot listen: is the port taken?"));
+        provider_close(provider, program_fail("provider", 1, "--port: cannot listen on port %d",
+                                              (int)opts.port));
         return;
     }
     (void)printf("listening on http://127.0.0.1:%u\n", httpd_port(provider->httpd));
     (void)fflush(stdout);
 }
 
-static void webhook_resolved(void *arg, enum status status, const char *const *addresses,
-                             size_t count)
+static int serve(struct config *config, const void *options)
 {
-    struct provider *provider = arg;
-    provider->resolve = NULL;
-    if (status != ST_OK || count == 0) {
-        provider_close(provider, complain(1, "--webhook-url: no such host"));
-        return;
-    }
-    (void)snprintf(provider->webhook.address, sizeof(provider->webhook.address), "%s",
-                   addresses[0]);
-    provider_open(provider);
-}
-
-static int run(struct provider *provider)
-{
+    struct provider provider = {.config = config, .options = options};
     char error[200];
-    if (dial_target_parse(provider->options.webhook_url, "http", &provider->webhook) != ST_OK)
-        return complain(EXIT_USAGE, "--webhook-url must be http://host[:port]/path");
-    if (provider->config->payment_webhook_secret == NULL)
-        return complain(EXIT_CONFIG, "PAYMENT_WEBHOOK_SECRET is not set");
-    if (token_keys_new(provider->config, &provider->keys, error, sizeof(error)) != ST_OK)
-        return complain(EXIT_CONFIG, error);
-    provider->loop = loop_new();
-    if (provider->loop == NULL) {
-        token_keys_free(provider->keys);
-        return complain(1, "no event loop: out of open files");
+    if (dial_target_parse(provider.options->webhook_url, "http", &provider.webhook) != ST_OK)
+        return program_fail("provider", EXIT_USAGE,
+                            "--webhook-url must be http://host[:port]/path");
+    if (!config->payment_webhook_secret)
+        return program_fail("provider", EXIT_CONFIG, "PAYMENT_WEBHOOK_SECRET must be set");
+    if (token_keys_new(config, &provider.keys, error, sizeof(error)) != ST_OK)
+        return program_fail("provider", EXIT_CONFIG, "%s", error);
+    provider.loop = loop_new();
+    if (!provider.loop) {
+        token_keys_free(provider.keys);
+        return program_fail("provider", 1, "no event loop: out of open files");
     }
     process_note_signals();
-    (void)process_raise_open_files(); /* each buyer who pays and each call is one */
+    (void)process_raise_open_files(); /* each buyer's connection and each call needs one */
     messages_load();
-    buf_init(&provider->text, ANSWER_MAX);
-    provider->books = provider_books_new();
-    provider->tick = loop_timer_new(provider->loop, provider_tick, provider);
-    loop_timer_set(provider->tick, TICK_MS);
-    provider->resolve =
-        loop_resolve_start(provider->loop, provider->webhook.name, webhook_resolved, provider);
-    loop_run(provider->loop);
-    provider_calls_free(provider->calls);
-    provider_books_free(provider->books);
-    loop_free(provider->loop);
-    token_keys_free(provider->keys);
-    buf_clear(&provider->text);
-    return provider->code;
-}
-
-static int serve(struct config *config, int argc, char **argv)
-{
-    struct provider provider = {.config = config};
-    struct options_error error;
-    if (provider_options_parse(argc - 1, argv + 1, &provider.options, &error) != ST_OK) {
-        (void)complain(EXIT_USAGE, error.text);
-        (void)fputs("see tiketi provider --help\n", stderr);
-        return EXIT_USAGE;
-    }
-    if (provider.options.help) {
-        provider_options_help(stdout);
-        return 0;
-    }
-    return run(&provider);
+    buf_init(&provider.text, ANSWER_MAX);
+    provider.books = provider_books_new();
+    provider.tick = loop_timer_new(provider.loop, on_tick, &provider);
+    loop_timer_set(provider.tick, TICK_MS);
+    provider.resolve =
+        loop_resolve_start(provider.loop, provider.webhook.name, on_webhook_resolved, &provider);
+    loop_run(provider.loop);
+    provider_calls_free(provider.calls);
+    provider_books_free(provider.books);
+    loop_free(provider.loop);
+    token_keys_free(provider.keys);
+    buf_clear(&provider.text);
+    return provider.code;
 }
 
 int main(int argc, char **argv)
 {
-    return program_run(serve, argc, argv);
+    static const struct program_command command = {
+        .name = "provider",
+        .usage = "--webhook-url URL [options]",
+        .about = "A payment provider for tests and demos; no real money. PAYMENT_WEBHOOK_SECRET "
+                 "must be the\n"
+                 "service's.\n\n"
+                 "  POST /charges    takes what POST /api/reservations/{id}/pay answered, then "
+                 "calls the webhook\n"
+                 "                   until the service has accepted it\n"
+                 "  GET /pay         the same as a page for people: the order in its query, and "
+                 "&return=<a page\n"
+                 "                   of the shop>\n"
+                 "  GET /charges     the books\n"
+                 "  POST /refunds    {\"reference\"}: gives the money back\n",
+        .rows = provider_option_rows,
+        .options_size = sizeof(struct provider_options),
+        .run = serve};
+    return program_run(&command, argc, argv);
 }

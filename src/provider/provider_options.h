@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* provider_options: how the payment provider was asked to behave. */
+/* provider_options: the options of the payment provider: where it listens, whom it calls, how unreliable it is. */
 #ifndef TIKETI_PROVIDER_OPTIONS_H
 #define TIKETI_PROVIDER_OPTIONS_H
 
@@ -8,16 +8,12 @@
 struct provider_options {
     int64_t port; /* 0: any free one */
     const char *webhook_url;
-    const char *shop_url;               /* NULL: none */
-    double late, repeat, lose, reorder; /* shares of the calls */
+    const char *shop_url;               /* NULL: none; texts are borrowed from argv */
+    double late, repeat, lose, reorder; /* shares of the calls, 0 to 1 */
     int64_t late_min_ms, late_max_ms;
-    int64_t seed;
-    bool help;
+    int64_t seed; /* of the random choices */
 };
 
-MUST_CHECK enum status provider_options_parse(int argc, char **argv,
-                                              struct provider_options *ret_options,
-                                              struct options_error *error);
-void provider_options_help(FILE *out);
+extern const struct option_row provider_option_rows[];
 
 #endif

@@ -215,8 +215,8 @@ static const struct {
     const char *name;
 } views[] = {
     [PROVIDER_ASK] = {200, "ask"},         [PROVIDER_DONE] = {200, "done"},
-    [PROVIDER_STOPPED] = {200, "stopped"}, [PROVIDER_OVER] = {410, "over"},
-    [PROVIDER_FORGED] = {403, "forged"},   [PROVIDER_NONSENSE] = {400, "none"},
+    [PROVIDER_STOPPED] = {200, "stopped"}, [PROVIDER_EXPIRED] = {410, "over"},
+    [PROVIDER_UNSIGNED] = {403, "forged"}, [PROVIDER_INVALID] = {400, "none"},
     [PROVIDER_FULL] = {503, "full"},
 };
 

@@ -338,24 +338,26 @@ static void sentences_are_counted(void **state)
     assert_int_equal(notes.others, 20);
 }
 
-static enum status parse(struct crowd_options *options, char *error, size_t size, int argc,
+static enum status parse(struct crowd_options *options, struct options_error *error, int argc,
                          const char *const *args)
 {
     char *argv[16];
     for (int i = 0; i < argc; i++)
         argv[i] = (char *)args[i];
-    return crowd_options_parse(argc, argv, options, error, size);
+    *options = (struct crowd_options){0};
+    const enum status st = options_parse(crowd_option_rows, argc, argv, options, error);
+    return st == ST_OK ? crowd_options_check(options, error) : st;
 }
 
 static void options_have_defaults(void **state)
 {
     (void)state;
     struct crowd_options options;
-    char error[200] = "";
+    struct options_error error = {""};
     const char *const args[] = {
         "--users", "10",        "--event=demo", "--provider=http://127.0.0.1:1",
         "--think", "1s..250ms", "--strict"};
-    assert_int_equal(parse(&options, error, sizeof(error), 4, args), ST_OK);
+    assert_int_equal(parse(&options, &error, 4, args), ST_OK);
     assert_int_equal(options.users, 10);
     assert_string_equal(options.event, "demo");
     assert_int_equal(options.arrive_ms, 5000);
@@ -363,8 +365,8 @@ static void options_have_defaults(void **state)
     assert_int_equal(options.think_min_ms, 200);
     assert_int_equal(options.think_max_ms, 2000);
     assert_int_equal(options.max_time_ms, 15 * 60 * 1000);
-    assert_int_equal(parse(&options, error, sizeof(error), 7, args), ST_INVALID);
-    assert_non_null(strstr(error, "--think"));
+    assert_int_equal(parse(&options, &error, 7, args), ST_INVALID);
+    assert_non_null(strstr(error.text, "--think"));
 }
 
 static void wrong_options_are_named(void **state)
@@ -389,27 +391,10 @@ static void wrong_options_are_named(void **state)
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct crowd_options options;
-        char error[200] = "";
-        assert_int_equal(parse(&options, error, sizeof(error), cases[i].count, cases[i].args),
-                         ST_INVALID);
-        assert_non_null(strstr(error, cases[i].named));
+        struct options_error error = {""};
+        assert_int_equal(parse(&options, &error, cases[i].count, cases[i].args), ST_INVALID);
+        assert_non_null(strstr(error.text, cases[i].named));
     }
-}
-
-static void durations(void **state)
-{
-    (void)state;
-    static const char *const wrong[] = {"", "s", "-1s", "5x", "1 s", "25h", "1e999", "5ss"};
-    int64_t ms = 0;
-    assert_int_equal(options_duration("250ms", &ms), ST_OK);
-    assert_int_equal(ms, 250);
-    assert_int_equal(options_duration("0.5", &ms), ST_OK);
-    assert_int_equal(ms, 500);
-    assert_int_equal(options_duration("15m", &ms), ST_OK);
-    assert_int_equal(ms, 900000);
-    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
-        assert_int_equal(options_duration(wrong[i], &ms), ST_INVALID);
-    assert_int_equal(ms, 900000);
 }
 
 #define CHECK(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -440,7 +425,6 @@ int main(void)
         cmocka_unit_test(sentences_are_counted),
         cmocka_unit_test(options_have_defaults),
         cmocka_unit_test(wrong_options_are_named),
-        cmocka_unit_test(durations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
