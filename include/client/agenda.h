@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * agenda: who is due when: one binary heap and one loop timer for many objects, instead of ten
- * thousand timers.
+ * agenda: one timer for many objects: a binary heap of deadlines and one loop timer, instead of ten thousand loop
+ * timers.
  */
 #ifndef TIKETI_AGENDA_H
 #define TIKETI_AGENDA_H
@@ -12,19 +12,22 @@
 
 struct agenda;
 
-/* Embedded in its owner; zeroed means not on the agenda. */
+/* Embedded in the object that waits; zeroed: not on the agenda. */
 struct agenda_item {
     uint64_t at_ms; /* of loop_now_ms */
-    uint32_t slot;  /* 1-based place in the heap; 0: not on the agenda */
+    uint32_t slot;  /* position in the heap, from 1; 0: not on the agenda */
 };
 
+/* `due` is off the agenda when this is called, and may be set again. */
 typedef void (*agenda_cb)(void *arg, struct agenda_item *due);
 
-/* `max`: how many items there can be at once. */
+/* New. `max`: the number of items that there can be at once; one more is a bug (assert). */
 struct agenda *agenda_new(struct loop *loop, uint32_t max, agenda_cb cb, void *arg);
 void agenda_free(struct agenda *agenda); /* NULL is fine */
-/* Puts the item on the agenda, or moves it; cb(arg, due) runs once, when the time has come. */
+/* Sets the item's deadline, or moves it: the callback runs once, in `delay_ms` or later, never from inside this call.
+ * The item is borrowed until then, or until agenda_drop. */
 void agenda_set(struct agenda *agenda, struct agenda_item *due, uint64_t delay_ms);
+/* Takes the item off; nothing happens if it is not on the agenda. */
 void agenda_drop(struct agenda *agenda, struct agenda_item *due);
 
 #endif

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * agenda: who is due when: one binary heap and one loop timer for many objects.
+ * agenda: one timer for many objects.
  *
- * Why this way: a virtual buyer waits for one thing at a time (a moment to think, a retry, a
- * deadline), so one small item in him is enough; items equally due run in any order. Called by:
- * crowd_buyer, crowd, provider. Owns: the heap of borrowed items and the timer. Invariant: heap[i]->slot == i + 1.
+ * Why this way: a virtual buyer waits for one thing at a time (think time, a retry, a deadline), so one small item per
+ * buyer is enough. Items with the same deadline run in any order.
+ * Called by: crowd_buyer, crowd, provider_calls. Owns: the heap of borrowed items, and the timer. Invariant:
+ * heap[i]->slot == i + 1.
  */
 #include "client/agenda.h"
 
@@ -16,7 +17,7 @@
 struct agenda {
     struct loop *loop;
     struct loop_timer *timer;
-    uint64_t armed_ms; /* when the timer will fire; UINT64_MAX: not armed */
+    uint64_t armed_ms; /* when the timer fires; UINT64_MAX: not armed */
     agenda_cb cb;
     void *arg;
     uint32_t count, max;
@@ -66,12 +67,12 @@ static void agenda_arm(struct agenda *agenda)
     loop_timer_set(agenda->timer, agenda->armed_ms > now ? agenda->armed_ms - now : 0);
 }
 
-/* Items set from within a callback are due at the earliest in the next turn. */
+/* An item that is set by a callback runs in the next turn of the loop at the earliest. */
 static void agenda_fire(void *arg)
 {
     struct agenda *agenda = arg;
     const uint64_t now = loop_now_ms(agenda->loop);
-    agenda->armed_ms = 0; /* no arming from within */
+    agenda->armed_ms = 0; /* so that agenda_set in a callback does not arm the timer */
     for (uint32_t budget = agenda->count; budget > 0 && agenda->count > 0; budget--) {
         struct agenda_item *due = agenda->heap[0];
         if (due->at_ms > now)
@@ -98,7 +99,7 @@ struct agenda *agenda_new(struct loop *loop, uint32_t max, agenda_cb cb, void *a
 
 void agenda_free(struct agenda *agenda)
 {
-    if (agenda == NULL)
+    if (!agenda)
         return;
     loop_timer_close(agenda->timer);
     free(agenda->heap);

@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dial: connections we open: HTTP/1.1 requests and one WebSocket on libuv streams; the only includer
- * of http_parser.
+ * dial: client connections: HTTP/1.1 requests and WebSockets on libuv streams; the only includer of http_parser.
  *
- * Why this way: ten thousand of these share one thread, so that a connection is one small object:
- * the read buffer is the net's, a body exists only while it arrives, a frame parser only in
- * mid-frame. Called by: crowd_buyer, crowd, provider.
+ * Why this way: ten thousand connections share one thread, so a connection is one small object: the read buffer belongs to
+ * the net, and a body or a frame parser exists only while an answer or a frame arrives.
+ * Called by: crowd_buyer, crowd, provider_calls.
  *
- * A dial is what its owner holds, a link the socket behind it. One has a link of its own from the moment it
- * is started; in a net that shares, a link whose dial was closed between two requests serves the next one.
+ * A dial is the caller's handle; a link is the socket behind it. In a net that shares, a link whose dial was closed between
+ * two requests becomes idle and serves the next dial to the same target.
  *
  *   dial_open -> waiting -> start: an idle link, else a new one -> request -> answer -> … -> dial_close -> idle
  *
- * Owns: its sockets. A dial over the net's limit waits in a list, so that the process never
- * runs out of descriptors. A connection that ends says so once and is gone; one that was closed
- * says nothing more. No deadlines here: the caller has one timer for whatever he waits for.
+ * Owns: its sockets. A dial above the net's limit waits in a list, so the process never runs out of file descriptors. A
+ * connection that ends calls on_end once; one that was closed calls nothing. There are no deadlines here: the
+ * caller has one timer per buyer.
  */
 #include "client/dial.h"
 
@@ -34,11 +33,11 @@
 
 #define READ_SIZE    (64 * 1024)
 #define REQUEST_MAX  (128 * 1024)
-#define FIELD_MAX    512 /* of a header value that matters */
+#define FIELD_MAX    512 /* bytes of a header value that is read */
 #define CLOSE_NORMAL 1000
 
-/* The nonce guards against caches that answer in the service's place; one nonce (RFC 6455's own
- * example) for all sockets does that as well as ten thousand, and its answer is known. */
+/* The nonce protects against a cache that answers instead of the service. One nonce for all sockets, the example of
+ * RFC 6455, does that as well as ten thousand, and its answer is known. */
 #define NONCE        "dGhlIHNhbXBsZSBub25jZQ=="
 #define NONCE_ACCEPT "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
@@ -47,15 +46,15 @@ struct dial_net {
     unsigned open, open_max;
     bool shares;
     struct dial *waiting_head, *waiting_tail;
-    struct link *idle;           /* the one that served last first */
-    struct loop_task start_task; /* connections are started from here, never from dial_open */
+    struct link *idle;           /* the most recently used one first */
+    struct loop_task start_task; /* starts connections, so that dial_open calls nothing back */
     struct dial_frames *frames;
     char read_buffer[READ_SIZE];
 };
 
 enum link_state { LINK_CONNECTING, LINK_HTTP, LINK_UPGRADING, LINK_SOCKET, LINK_CLOSING };
 
-/* What an answer says, while it arrives. */
+/* An answer while it arrives. */
 struct answer_parts {
     struct buf body;
     struct buf field, value;
@@ -75,9 +74,9 @@ struct link {
     struct link *next; /* of the idle */
     uint8_t state;
     bool keep_alive;            /* the peer has not said that it will close */
-    bool asked, served;         /* a request is under way; one was answered */
-    struct answer_parts *parts; /* while an answer arrives */
-    struct dial_reader *reader; /* while in mid-frame */
+    bool asked, served;         /* a request is being answered; one has been answered */
+    struct answer_parts *parts; /* NULL unless an answer is arriving */
+    struct dial_reader *reader; /* NULL unless a message is unfinished */
 };
 
 struct dial {
@@ -89,7 +88,7 @@ struct dial {
     struct dial *next; /* of the waiting */
     uint32_t source;
     bool upgrade;
-    char *request; /* to be sent once connected */
+    char *request; /* to be sent when it is connected; or NULL */
     size_t request_len;
 };
 
@@ -112,7 +111,7 @@ static bool url_part(const struct http_parser_url *parsed, enum http_parser_url_
 
 void dial_target_name_host(struct dial_target *target)
 {
-    const bool is6 = strchr(target->name, ':') != NULL;
+    const bool is6 = strchr(target->name, ':');
     char port[8] = "";
     if (target->port != 80)
         (void)snprintf(port, sizeof(port), ":%u", target->port);
@@ -165,7 +164,7 @@ static struct dial *net_take_waiting(struct dial_net *net)
 {
     struct dial *dial = net->waiting_head;
     net->waiting_head = dial->next;
-    if (net->waiting_head == NULL)
+    if (!net->waiting_head)
         net->waiting_tail = NULL;
     dial->next = NULL;
     return dial;
@@ -174,10 +173,10 @@ static struct dial *net_take_waiting(struct dial_net *net)
 static void net_remove_waiting(struct dial_net *net, struct dial *dial)
 {
     struct dial *before = NULL;
-    for (struct dial *at = net->waiting_head; at != NULL; before = at, at = at->next) {
+    for (struct dial *at = net->waiting_head; at; before = at, at = at->next) {
         if (at != dial)
             continue;
-        if (before != NULL)
+        if (before)
             before->next = at->next;
         else
             net->waiting_head = at->next;
@@ -190,7 +189,7 @@ static void net_remove_waiting(struct dial_net *net, struct dial *dial)
 static struct link *net_find_idle(const struct dial_net *net, const struct dial_target *target)
 {
     struct link *link = net->idle;
-    while (link != NULL && link->target != target)
+    while (link && link->target != target)
         link = link->next;
     return link;
 }
@@ -214,15 +213,15 @@ static void net_shut_idle(struct dial_net *net)
 static void net_start_waiting(void *arg)
 {
     struct dial_net *net = arg;
-    while (net->waiting_head != NULL) {
+    while (net->waiting_head) {
         struct link *link = net_find_idle(net, net->waiting_head->target);
-        if (link != NULL) {
+        if (link) {
             net_remove_idle(net, link);
             dial_bind(net_take_waiting(net), link);
         } else if (net->open < net->open_max) {
             dial_start(net_take_waiting(net));
         } else {
-            if (net->idle != NULL) /* to somewhere else: it makes room, and comes back here */
+            if (net->idle) /* of another target: its end frees a slot and starts this function again */
                 net_shut_idle(net);
             return;
         }
@@ -243,13 +242,13 @@ struct dial_net *dial_net_new(const struct dial_net_opts *opts)
 void dial_net_close_idle(struct dial_net *net)
 {
     net->shares = false;
-    while (net->idle != NULL)
+    while (net->idle)
         net_shut_idle(net);
 }
 
 void dial_net_free(struct dial_net *net)
 {
-    if (net == NULL)
+    if (!net)
         return;
     assert(net->open == 0);
     loop_undefer(net->loop, &net->start_task);
@@ -273,7 +272,7 @@ static void write_done(uv_write_t *write, int failed)
         link_finish(link, DIAL_END_CLOSED, 0);
 }
 
-/* Nearly always the socket takes all at once; only the rest is copied. */
+/* Nearly always the socket takes everything at once; only the rest is copied. */
 static void link_write(struct link *link, const char *data, size_t len)
 {
     uv_stream_t *stream = (uv_stream_t *)&link->tcp;
@@ -287,7 +286,7 @@ static void link_write(struct link *link, const char *data, size_t len)
     part = uv_buf_init(call->data, (unsigned)(len - done));
     call->write.data = call;
     if (uv_write(&call->write, stream, &part, 1, write_done) != 0)
-        free(call); /* the read side reports the end */
+        free(call); /* reading will report the end of the connection */
 }
 
 static void link_write_frame(struct link *link, enum dial_opcode opcode, const void *data,
@@ -302,7 +301,7 @@ static void link_write_frame(struct link *link, enum dial_opcode opcode, const v
 
 static void parts_free(struct answer_parts *parts)
 {
-    if (parts == NULL)
+    if (!parts)
         return;
     buf_clear(&parts->body);
     buf_clear(&parts->field);
@@ -324,11 +323,11 @@ static void link_closed(uv_handle_t *handle)
     parts_free(link->parts);
     dial_reader_free(link->reader);
     free(link);
-    if (net->waiting_head != NULL)
+    if (net->waiting_head)
         loop_defer(net->loop, &net->start_task);
 }
 
-/* Its memory goes when libuv has let go of the socket. */
+/* Its memory is freed by link_closed, when libuv no longer uses the socket. */
 static void link_shut(struct link *link)
 {
     link->state = LINK_CLOSING;
@@ -344,41 +343,41 @@ static void dial_end(struct dial *dial, enum dial_end end, unsigned code)
     ops->on_end(arg, end, code);
 }
 
-/* It ended by itself: tell the owner, once. */
+/* The connection has ended: tells the caller, once. */
 static void link_finish(struct link *link, enum dial_end end, unsigned code)
 {
     struct dial *dial = link->dial;
     if (link->state == LINK_CLOSING)
         return;
-    if (dial == NULL)
+    if (!dial)
         net_remove_idle(link->net, link);
     else if (end == DIAL_END_CLOSED && link->state == LINK_HTTP && link->asked && link->served)
         end = DIAL_END_STALE;
     link_shut(link);
-    if (dial != NULL)
+    if (dial)
         dial_end(dial, end, code);
 }
 
-/* Between two requests, in a net that shares: the next dial to the same target gets it. */
-static void link_rest(struct link *link)
+/* Keeps a link between two requests, in a net that shares: the next dial to its target gets it. */
+static void link_keep_idle(struct link *link)
 {
     struct dial_net *net = link->net;
     link->dial = NULL;
     link->next = net->idle;
     net->idle = link;
-    if (net->waiting_head != NULL)
+    if (net->waiting_head)
         loop_defer(net->loop, &net->start_task);
 }
 
 void dial_close(struct dial *dial)
 {
-    if (dial == NULL)
+    if (!dial)
         return;
     struct link *link = dial->link;
-    if (link == NULL) {
+    if (!link) {
         net_remove_waiting(dial->net, dial);
     } else if (dial->net->shares && link->state == LINK_HTTP && !link->asked && link->keep_alive) {
-        link_rest(link);
+        link_keep_idle(link);
     } else {
         if (link->state == LINK_SOCKET) {
             const uint8_t code[2] = {CLOSE_NORMAL >> 8, CLOSE_NORMAL & 0xff};
@@ -400,7 +399,7 @@ static bool on_frame(void *arg, enum dial_opcode opcode, const char *data, size_
         break;
     case DIAL_PING:
         link_write_frame(link, DIAL_PONG, data, len);
-        link->dial->ops->on_sign(link->dial->arg);
+        link->dial->ops->on_ping(link->dial->arg);
         break;
     case DIAL_PONG:
         break;
@@ -424,7 +423,7 @@ static void link_read_frames(struct link *link, const char *data, size_t len)
 
 static struct answer_parts *link_parts(struct link *link)
 {
-    if (link->parts == NULL) {
+    if (!link->parts) {
         link->parts = xcalloc(1, sizeof(*link->parts));
         buf_init(&link->parts->body, DIAL_BODY_MAX);
         buf_init(&link->parts->field, FIELD_MAX);
@@ -434,41 +433,25 @@ static struct answer_parts *link_parts(struct link *link)
     return link->parts;
 }
 
-static void header_set_cookie(struct answer_parts *parts, const char *value)
-{
-    static const char name[] = "tiketi_guest=";
-    if (strncmp(value, name, sizeof(name) - 1) != 0)
-        return;
-    value += sizeof(name) - 1;
-    (void)snprintf(parts->guest, sizeof(parts->guest), "%.*s", (int)strcspn(value, "; "), value);
-}
-
-static void header_retry_after(struct answer_parts *parts, const char *value)
-{
-    char *end;
-    const long seconds = strtol(value, &end, 10);
-    if (end != value && seconds >= 0 && seconds <= 3600)
-        parts->retry_after_ms = seconds * 1000;
-}
-
-static void header_accept(struct answer_parts *parts, const char *value)
-{
-    parts->accepted = strcmp(value, NONCE_ACCEPT) == 0;
-}
-
-/* The header that has just ended; a name or value that did not fit is none of ours. */
+/* A header is complete. A name or value that did not fit is not one of those we read. */
 static void header_done(struct answer_parts *parts)
 {
-    static const struct {
-        const char *name;
-        void (*take)(struct answer_parts *parts, const char *value);
-    } wanted[] = {{"Set-Cookie", header_set_cookie},
-                  {"Retry-After", header_retry_after},
-                  {"Sec-WebSocket-Accept", header_accept}};
-    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
-        if (!parts->field.failed && !parts->value.failed &&
-            strcasecmp(buf_str(&parts->field), wanted[i].name) == 0)
-            wanted[i].take(parts, buf_str(&parts->value));
+    static const char guest[] = "tiketi_guest=";
+    const char *name = buf_str(&parts->field), *value = buf_str(&parts->value);
+    if (parts->field.failed || parts->value.failed) {
+        /* too long: not ours */
+    } else if (strcasecmp(name, "Set-Cookie") == 0) {
+        const size_t len = sizeof(guest) - 1;
+        if (strncmp(value, guest, len) == 0)
+            (void)snprintf(parts->guest, sizeof(parts->guest), "%.*s",
+                           (int)strcspn(value + len, "; "), value + len);
+    } else if (strcasecmp(name, "Retry-After") == 0) {
+        char *end;
+        const long seconds = strtol(value, &end, 10);
+        if (end != value && seconds >= 0 && seconds <= 3600)
+            parts->retry_after_ms = seconds * 1000;
+    } else if (strcasecmp(name, "Sec-WebSocket-Accept") == 0) {
+        parts->accepted = strcmp(value, NONCE_ACCEPT) == 0;
     }
     buf_reset(&parts->field);
     buf_reset(&parts->value);
@@ -507,15 +490,15 @@ static int on_body(http_parser *parser, const char *at, size_t len)
     return parts->body.failed ? -1 : 0;
 }
 
-/* The owner may close the connection, or send the next request, from inside on_answer. */
+/* The caller may close the connection, or send the next request, from inside on_answer. */
 static int on_message_complete(http_parser *parser)
 {
     struct link *link = parser->data;
     struct answer_parts *parts = link_parts(link);
     const unsigned code = parser->status_code;
-    if (link->dial == NULL) /* nobody had asked */
+    if (!link->dial) /* no request was sent */
         return -1;
-    if (code < 200 && code != 101) { /* an interim answer: the real one follows */
+    if (code < 200 && code != 101) { /* an interim answer; the final one follows */
         parts_free(parts);
         link->parts = NULL;
         return 0;
@@ -578,7 +561,7 @@ static void link_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
         return;
     if (n == UV_EOF && link->state != LINK_SOCKET)
         http_parser_execute(&link->parser, &answer_settings, "",
-                            0); /* it may be what ends a body */
+                            0); /* the end of the stream may be the end of a body */
     if (n < 0)
         link_finish(link, DIAL_END_CLOSED, link->state == LINK_SOCKET ? 1006 : 0);
     else if (link->state == LINK_SOCKET)
@@ -587,11 +570,11 @@ static void link_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
         link_read_http(link, buffer->base, (size_t)n);
 }
 
-/* What was asked for before there was a link. */
+/* The request that was made before there was a link. */
 static void dial_send_request(struct dial *dial)
 {
     struct link *link = dial->link;
-    if (dial->request == NULL)
+    if (!dial->request)
         return;
     link->state = dial->upgrade ? LINK_UPGRADING : LINK_HTTP;
     link->asked = true;
@@ -614,9 +597,8 @@ static void link_connected(uv_connect_t *connect, int failed)
     dial_send_request(link->dial);
 }
 
-/* On the loopback: one source address per DIAL_PER_ADDRESS buyers. The port is chosen at connect
- * time, when the kernel knows the whole pair of addresses and may use a port again that is free for
- * this pair: otherwise 28,000 ports would be the end of it. */
+/* On the loopback: one source address per DIAL_PER_ADDRESS buyers. The kernel chooses the port when it connects, so that it
+ * may reuse a port that is free for this pair of addresses; else 28,000 connections would be the limit. */
 static int link_bind(struct link *link)
 {
     const int on = 1;
@@ -663,9 +645,9 @@ static void dial_start(struct dial *dial)
 {
     struct dial_net *net = dial->net;
     struct link *link = xcalloc(1, sizeof(*link));
-    const bool is4 = strchr(dial->target->address, ':') == NULL;
+    const bool is4 = !strchr(dial->target->address, ':');
     const int failed = uv_tcp_init_ex(loop_uv(net->loop), &link->tcp, is4 ? AF_INET : AF_INET6);
-    if (failed != 0) { /* no handle then: out of descriptors */
+    if (failed != 0) { /* out of file descriptors; there is no handle to close */
         free(link);
         dial_end(dial, DIAL_END_REFUSED, 0);
         return;
@@ -693,7 +675,7 @@ struct dial *dial_open(struct dial_net *net, const struct dial_target *target, u
     dial->source = source;
     dial->ops = ops;
     dial->arg = arg;
-    if (net->waiting_tail != NULL)
+    if (net->waiting_tail)
         net->waiting_tail->next = dial;
     else
         net->waiting_head = dial;
@@ -706,7 +688,7 @@ void dial_request(struct dial *dial, const char *text, size_t len)
 {
     struct link *link = dial->link;
     assert(len <= REQUEST_MAX);
-    if (link != NULL && link->state == LINK_HTTP) {
+    if (link && link->state == LINK_HTTP) {
         link->asked = true;
         link_write(link, text, len);
         return;
@@ -733,11 +715,11 @@ void dial_upgrade(struct dial *dial, const char *extra)
 
 void dial_send(struct dial *dial, const char *text, size_t len)
 {
-    if (dial->link != NULL && dial->link->state == LINK_SOCKET)
+    if (dial->link && dial->link->state == LINK_SOCKET)
         link_write_frame(dial->link, DIAL_TEXT, text, len);
 }
 
 bool dial_reusable(const struct dial *dial)
 {
-    return dial->link == NULL || dial->link->keep_alive;
+    return !dial->link || dial->link->keep_alive;
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dial_frame: WebSocket frames as a client writes and reads them; the only includer of wslay.
+ * dial_frame: WebSocket frames of a client; the only includer of wslay.
  *
- * Why this way: a parser of wslay holds 4 kB. Messages nearly always come whole, so a parser is
- * lent to a socket only while a frame or message is unfinished; what it was given is compared with
- * the length of the frames it has completed to know. Called by: dial. Owns: the parsers.
+ * Why this way: a wslay parser needs 4 kB, and a rehearsal has ten thousand sockets. Messages nearly always arrive whole,
+ * so a socket borrows a parser from a pool only while a message is unfinished. To know that, the bytes given to
+ * the parser are compared with the size of the frames that it has completed.
+ * Called by: dial. Owns: the parsers.
  */
 #include "client/dial_frame.h"
 
@@ -19,11 +20,11 @@
 
 struct dial_reader {
     wslay_frame_context_ptr parser;
-    const uint8_t *data; /* not yet given to the parser */
+    const uint8_t *data; /* not given to the parser yet */
     size_t len;
-    uint64_t given, parsed; /* bytes given to the parser, bytes of the frames it has completed */
-    uint64_t payload;       /* of the frame at hand, so far */
-    bool fragmented;        /* between the frames of one message */
+    uint64_t given, parsed; /* bytes given to the parser; bytes of the frames it has completed */
+    uint64_t payload;       /* bytes of the current frame so far */
+    bool fragmented;        /* between the fragments of one message */
     struct buf message;
     struct dial_reader *next; /* in the pool */
 };
@@ -45,7 +46,7 @@ static ssize_t writer_send(const uint8_t *data, size_t len, int flags, void *arg
     return frames->frame.failed ? -1 : (ssize_t)len;
 }
 
-/* splitmix64: masks need not be secret in a rehearsal, only differ. */
+/* splitmix64: in a rehearsal the masks only have to differ, they are no secret. */
 static int writer_mask(uint8_t *mask, size_t len, void *arg)
 {
     struct dial_frames *frames = arg;
@@ -94,7 +95,7 @@ static struct dial_reader *reader_take(struct dial_frames *frames)
 {
     static const struct wslay_frame_callbacks callbacks = {.recv_callback = reader_recv};
     struct dial_reader *reader = frames->pool;
-    if (reader != NULL) {
+    if (reader) {
         frames->pool = reader->next;
         return reader;
     }
@@ -108,16 +109,11 @@ static struct dial_reader *reader_take(struct dial_frames *frames)
 
 void dial_reader_free(struct dial_reader *reader)
 {
-    if (reader == NULL)
+    if (!reader)
         return;
     wslay_frame_context_free(reader->parser);
     buf_clear(&reader->message);
     free(reader);
-}
-
-static bool reader_is_idle(const struct dial_reader *reader)
-{
-    return reader->given == reader->parsed && reader->payload == 0 && !reader->fragmented;
 }
 
 struct dial_frames *dial_frames_new(uint64_t seed)
@@ -135,9 +131,9 @@ struct dial_frames *dial_frames_new(uint64_t seed)
 
 void dial_frames_free(struct dial_frames *frames)
 {
-    if (frames == NULL)
+    if (!frames)
         return;
-    while (frames->pool != NULL) {
+    while (frames->pool) {
         struct dial_reader *reader = frames->pool;
         frames->pool = reader->next;
         dial_reader_free(reader);
@@ -149,32 +145,8 @@ void dial_frames_free(struct dial_frames *frames)
 
 /* ---- reading ---- */
 
-static uint64_t frame_size(const struct wslay_frame_iocb *frame)
-{
-    const uint64_t len = frame->payload_length;
-    return 2 + len + (frame->mask ? 4 : 0) + (len < 126 ? 0 : len < 65536 ? 2 : 8);
-}
-
-/* The frame is complete. False: stop reading. */
-static bool frame_done(struct dial_reader *reader, const struct wslay_frame_iocb *frame,
-                       const uint8_t *data, size_t len, dial_frame_cb cb, void *arg)
-{
-    const bool control = wslay_is_ctrl_frame(frame->opcode);
-    reader->parsed += frame_size(frame);
-    reader->payload = 0;
-    if (!control && !frame->fin) {
-        reader->fragmented = true;
-        return true;
-    }
-    reader->fragmented = false;
-    const bool go_on =
-        cb(arg, control ? (enum dial_opcode)frame->opcode : DIAL_TEXT, (const char *)data, len);
-    buf_reset(&reader->message);
-    return go_on;
-}
-
-/* What wslay leaves to its caller. A continuation belongs to a message begun, and a text frame does
- * not interrupt one; nor does a control frame, which servers of short messages do not send. */
+/* Checks that wslay leaves to its caller: a continuation needs a message that has begun, and a text frame must not
+ * interrupt one. A control frame may by the RFC, but our service sends none there. */
 static bool frame_is_valid(const struct dial_reader *reader, const struct wslay_frame_iocb *frame)
 {
     if (frame->rsv != 0)
@@ -193,7 +165,7 @@ static bool frame_is_valid(const struct dial_reader *reader, const struct wslay_
     }
 }
 
-/* A piece of a frame: nearly always all of it, and then nothing is copied. */
+/* A piece of a frame; nearly always the whole frame, and then nothing is copied. */
 static enum status frame_piece(struct dial_reader *reader, const struct wslay_frame_iocb *frame,
                                dial_frame_cb cb, void *arg, bool *ret_go_on)
 {
@@ -211,15 +183,29 @@ static enum status frame_piece(struct dial_reader *reader, const struct wslay_fr
     }
     if (reader->message.failed || frame->payload_length > DIAL_MESSAGE_MAX)
         return ST_TOO_LARGE;
-    if (reader->payload == frame->payload_length)
-        *ret_go_on = frame_done(reader, frame, data, len, cb, arg);
+    if (reader->payload != frame->payload_length)
+        return ST_OK;
+
+    /* The frame is complete. */
+    const uint64_t payload = frame->payload_length;
+    reader->parsed += 2 + payload + (frame->mask ? 4 : 0) +
+                      (payload < 126     ? 0
+                       : payload < 65536 ? 2
+                                         : 8);
+    reader->payload = 0;
+    reader->fragmented = !control && !frame->fin;
+    if (reader->fragmented)
+        return ST_OK;
+    *ret_go_on =
+        cb(arg, control ? (enum dial_opcode)frame->opcode : DIAL_TEXT, (const char *)data, len);
+    buf_reset(&reader->message);
     return ST_OK;
 }
 
 enum status dial_frame_read(struct dial_frames *frames, struct dial_reader **reader,
                             const char *data, size_t len, dial_frame_cb cb, void *arg)
 {
-    struct dial_reader *mine = *reader != NULL ? *reader : reader_take(frames);
+    struct dial_reader *mine = *reader ? *reader : reader_take(frames);
     bool go_on = true;
     *reader = mine;
     mine->data = (const uint8_t *)data;
@@ -233,7 +219,8 @@ enum status dial_frame_read(struct dial_frames *frames, struct dial_reader **rea
         if (st != ST_OK)
             return st;
     }
-    if (go_on && reader_is_idle(mine)) {
+    /* Nothing is unfinished: the parser goes back to the pool. */
+    if (go_on && mine->given == mine->parsed && mine->payload == 0 && !mine->fragmented) {
         mine->next = frames->pool;
         frames->pool = mine;
         *reader = NULL;

@@ -68,7 +68,7 @@ static void heard(struct crowd_buyer *buyer)
     buyer->heard_ms = loop_now_ms(buyer->crowd->loop);
 }
 
-static void on_socket_sign(void *arg)
+static void on_socket_ping(void *arg)
 {
     heard(arg);
 }
@@ -205,7 +205,7 @@ static void on_socket_text(void *arg, const char *text, size_t len)
 static const struct dial_ops socket_ops = {.on_answer = on_socket_answer,
                                            .on_open = on_socket_open,
                                            .on_text = on_socket_text,
-                                           .on_sign = on_socket_sign,
+                                           .on_ping = on_socket_ping,
                                            .on_end = on_socket_end};
 
 void socket_open(struct crowd_buyer *buyer)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * provider_books: the money the payment provider has taken and given back: one entry per reference,
- * for good, in memory. Pure. Called by: provider. Owns: the entries; they never move, so that calls
- * may point at them. Bounded: PROVIDER_CHARGES_MAX.
+ * provider_books: the money that the payment provider has taken and given back.
+ *
+ * Why this way: one entry per reference, in memory, kept to the end of the process: the tests compare all of it with the
+ * service's payments. Called by: provider. Owns: the entries, at most PROVIDER_CHARGES_MAX. They never move,
+ * because calls point at them. Pure.
  */
 #include "provider/provider_books.h"
 
@@ -27,7 +29,7 @@ struct provider_books *provider_books_new(void)
 
 void provider_books_free(struct provider_books *books)
 {
-    if (books == NULL)
+    if (!books)
         return;
     for (uint32_t i = 0; i < books->count; i++) {
         free(books->list[i]->reference);
@@ -60,7 +62,7 @@ struct provider_charge *provider_books_find(const struct provider_books *books,
 {
     const uint32_t hash = hash_of(books, reference);
     struct table_node *node = table_first(&books->by_reference, hash);
-    for (; node != NULL; node = table_next(node)) {
+    for (; node; node = table_next(node)) {
         struct provider_charge *charge =
             (struct provider_charge *)((char *)node - offsetof(struct provider_charge, node));
         if (strcmp(charge->reference, reference) == 0)
@@ -73,7 +75,7 @@ enum status provider_books_take(struct provider_books *books, const struct provi
                                 int64_t now_ms, struct provider_charge **ret_charge)
 {
     *ret_charge = provider_books_find(books, order->reference);
-    if (*ret_charge != NULL)
+    if (*ret_charge)
         return ST_CONFLICT;
     if (books->count == PROVIDER_CHARGES_MAX)
         return ST_FULL;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* provider_books: the money the payment provider has taken and given back. Pure. */
+/* provider_books: the money that the payment provider has taken and given back. */
 #ifndef TIKETI_PROVIDER_BOOKS_H
 #define TIKETI_PROVIDER_BOOKS_H
 
@@ -16,7 +16,8 @@ struct provider_calls;
 
 #define PROVIDER_CHARGES_MAX 200000
 
-/* A call to the webhook that is to be made; provider_calls' own. */
+/* A call to the webhook; its fields belong to provider_calls. A charge has space for all its calls, so that none is
+ * ever allocated. */
 struct provider_call {
     struct agenda_item due;
     struct provider_calls *calls;
@@ -25,13 +26,13 @@ struct provider_call {
     struct dial *conn;
     uint16_t attempts;
     uint8_t state;
-    bool refund;      /* it says "refunded", else "paid" */
-    bool once;        /* a repetition: not made again when it fails */
-    bool answer_lost; /* of the attempt under way */
+    bool refund;      /* reports "refunded", else "paid" */
+    bool once;        /* a duplicate: not made again when it fails */
+    bool answer_lost; /* the answer of the current attempt is to be ignored */
 };
-enum { PROVIDER_PAID, PROVIDER_AGAIN, PROVIDER_REFUNDED, PROVIDER_CALLS };
+enum { PROVIDER_PAID, PROVIDER_DUPLICATE, PROVIDER_REFUNDED, PROVIDER_CALLS };
 
-/* What the buyer ordered; texts are borrowed. */
+/* The order that a buyer brings; all texts are borrowed. */
 struct provider_order {
     const char *reference, *reservation, *provider, *currency, *expires, *signature;
     int64_t amount;
@@ -39,13 +40,13 @@ struct provider_order {
 
 struct provider_charge {
     struct table_node node;
-    uint32_t number; /* in the order they were made, from 1 */
+    uint32_t number; /* 1 for the first charge, and so on */
     int64_t at_ms;
     int64_t amount;
     char *reference, *reservation, *provider;
     char currency[4];
     bool refunded;
-    char outcome[16]; /* what the service last said has become of it; "": nothing yet */
+    char outcome[16]; /* the payment's state in the service's last answer; "": none yet */
     struct provider_call calls[PROVIDER_CALLS];
 };
 
@@ -54,12 +55,12 @@ struct provider_books;
 struct provider_books *provider_books_new(void);
 void provider_books_free(struct provider_books *books); /* NULL is fine */
 uint32_t provider_books_count(const struct provider_books *books);
-/* NULL where there is none; by number from 1. */
+/* By number, from 1, or by reference; NULL if there is none. Borrowed: entries never move. */
 struct provider_charge *provider_books_at(const struct provider_books *books, uint32_t number);
 struct provider_charge *provider_books_find(const struct provider_books *books,
                                             const char *reference);
-/* Takes the money, once per reference. ST_OK: a new charge; ST_CONFLICT: this reference was charged
- * before (*ret_charge); ST_FULL: the books are. */
+/* Takes the money, once per reference; copies the order. ST_OK: *ret_charge is new; ST_CONFLICT: *ret_charge is the
+ * earlier charge of this reference; ST_FULL: PROVIDER_CHARGES_MAX charges. */
 MUST_CHECK enum status provider_books_take(struct provider_books *books,
                                            const struct provider_order *order, int64_t now_ms,
                                            struct provider_charge **ret_charge);

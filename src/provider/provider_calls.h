@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* provider_calls: the payment provider's calls to the webhook: late, repeated, lost, reordered. */
+/* provider_calls: the payment provider's calls to the webhook, which can be late, duplicated, lost or reordered. */
 #ifndef TIKETI_PROVIDER_CALLS_H
 #define TIKETI_PROVIDER_CALLS_H
 
@@ -12,18 +12,22 @@
 struct provider_calls;
 
 struct provider_calls_opts {
-    struct loop *loop;
+    struct loop *loop; /* all pointers are borrowed */
     struct token_keys *keys;
-    const struct dial_target *webhook;      /* its path is the route */
-    const struct provider_options *options; /* all borrowed */
+    const struct dial_target *webhook;
+    const struct provider_options *options;
 };
+/* New. */
 struct provider_calls *provider_calls_new(const struct provider_calls_opts *opts);
-/* The word about a charge will be delivered, until the service has answered with a 2xx. */
+/* Tells the service that the charge was paid or refunded. The call is repeated until the service answers with 2xx.
+ * `charge` is borrowed until provider_calls_free. */
 void provider_calls_announce(struct provider_calls *calls, struct provider_charge *charge,
                              bool refund);
+/* Calls that the service has not accepted yet; duplicates do not count. */
 unsigned provider_calls_undelivered(const struct provider_calls *calls);
-void provider_calls_close(struct provider_calls *calls); /* hangs up: nothing more is delivered */
-/* After the loop has run out; NULL is fine. */
+void provider_calls_close(
+    struct provider_calls *calls); /* closes its connections and calls no more */
+/* After the loop has ended; NULL is fine. */
 void provider_calls_free(struct provider_calls *calls);
 
 #endif

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * provider_page: the payment page of the payment provider, for people.
+ * provider_page: the payment provider's page for buyers.
  *
- *   shop -> GET /pay?<the order that `pay` answered>&return=<where he came from>
+ *   shop -> GET /pay?<the order that `pay` answered>&return=<a page of the shop>
  *        -> POST /pay, action=pay | cancel -> 303 to <return>?payment=paid | cancelled
  *
- * Why this way: plain forms, no script; the order travels in the page and is judged by its signature
- * each time. Nobody is sent to just any address: `return` must be on the loopback or on the shop's own
- * origin, and the page's policy names it, since browsers hold redirects of forms to that. Called by:
- * provider. Owns nothing. The words are the shop's own files (keys pay_…).
+ * Why this way: plain forms without a script; the order is in the form, and its signature is checked each time. An open
+ * redirect is prevented: `return` must be on the loopback or on the shop's origin. The page's policy names that
+ * origin, because browsers apply form-action to the redirect after a form, too.
+ * Called by: provider. Owns nothing: each page is rendered when it is requested. Texts: web/messages, keys pay_….
  */
 #include "provider/provider_page.h"
 
@@ -30,7 +30,7 @@
 
 /* ---- reading ---- */
 
-/* The length of scheme and authority of an http address; 0: it is none, or one to mistrust. */
+/* The length of scheme and authority of an http URL; 0 if it is not one, or has unusual characters there. */
 static size_t origin_len(const char *url)
 {
     static const char authority[] =
@@ -39,7 +39,7 @@ static size_t origin_len(const char *url)
                           : strncmp(url, "https://", 8) == 0 ? 8
                                                              : 0;
     const size_t len = scheme > 0 ? strspn(url + scheme, authority) : 0;
-    return len > 0 && strchr("/?", url[scheme + len]) != NULL ? scheme + len : 0;
+    return len > 0 && strchr("/?", url[scheme + len]) ? scheme + len : 0;
 }
 
 static bool is_loopback(const char *url, size_t len)
@@ -49,7 +49,7 @@ static bool is_loopback(const char *url, size_t len)
     const char *port = memchr(host, ':', host_len);
     if (*host == '[')
         return strncmp(host, "[::1]", 5) == 0 && (host_len == 5 || host[5] == ':');
-    if (port != NULL)
+    if (port)
         host_len = (size_t)(port - host);
     return (host_len == 9 && memcmp(host, "localhost", 9) == 0) ||
            (host_len >= 9 && strncmp(host, "127.", 4) == 0 &&
@@ -59,39 +59,20 @@ static bool is_loopback(const char *url, size_t len)
 static bool may_return(const char *url, const char *shop)
 {
     const size_t len = origin_len(url);
-    if (len == 0 || strlen(url) > RETURN_MAX || strpbrk(url, "#\\ \"<>") != NULL)
+    if (len == 0 || strlen(url) > RETURN_MAX || strpbrk(url, "#\\ \"<>"))
         return false;
     for (const char *c = url; *c != '\0'; c++) {
         if (*c <= ' ' || *c > '~')
             return false;
     }
     return is_loopback(url, len) ||
-           (shop != NULL && origin_len(shop) == len && strncmp(url, shop, len) == 0);
+           (shop && origin_len(shop) == len && strncmp(url, shop, len) == 0);
 }
 
 static const char *field(struct http_req *req, const char *name)
 {
     return strcmp(http_req_method(req), "POST") == 0 ? http_req_form(req, name)
                                                      : http_req_query(req, name);
-}
-
-static enum language choose_language(struct http_req *req)
-{
-    enum language language;
-    const char *asked = field(req, "lang");
-    if (asked != NULL && language_parse(asked, strlen(asked), &language))
-        return language;
-    return language_accept(http_req_header(req, "Accept-Language"));
-}
-
-static enum status read_amount(struct provider_visit *visit)
-{
-    char *end;
-    if (visit->amount == NULL || *visit->amount < '1' || *visit->amount > '9' ||
-        strlen(visit->amount) > AMOUNT_MAX)
-        return ST_INVALID;
-    visit->order.amount = strtoll(visit->amount, &end, 10);
-    return *end == '\0' && visit->order.amount <= MONEY_AMOUNT_MAX ? ST_OK : ST_INVALID;
 }
 
 enum status provider_page_read(struct http_req *req, const char *shop, struct provider_visit *ret)
@@ -104,20 +85,27 @@ enum status provider_page_read(struct http_req *req, const char *shop, struct pr
                  {"provider", &order->provider, 64},   {"currency", &order->currency, 3},
                  {"expiresAt", &order->expires, 40},   {"signature", &order->signature, 64},
                  {"amount", &ret->amount, AMOUNT_MAX}};
-    *ret = (struct provider_visit){.language = choose_language(req)};
+    const char *language = field(req, "lang"), *back = field(req, "return"),
+               *action = field(req, "action");
     enum status st = ST_OK;
+    *ret = (struct provider_visit){0};
+    if (!language || !language_parse(language, strlen(language), &ret->language))
+        ret->language = language_accept(http_req_header(req, "Accept-Language"));
+    ret->back = back && may_return(back, shop) ? back : NULL;
+    ret->pays = action && strcmp(action, "pay") == 0;
+    ret->cancels = action && strcmp(action, "cancel") == 0;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         const char *text = field(req, texts[i].key);
-        if (text == NULL || *text == '\0' || strlen(text) > texts[i].max)
+        if (!text || *text == '\0' || strlen(text) > texts[i].max)
             st = ST_INVALID;
         else
             *texts[i].text = text;
     }
-    const char *back = field(req, "return"), *action = field(req, "action");
-    ret->back = back != NULL && may_return(back, shop) ? back : NULL;
-    ret->pays = action != NULL && strcmp(action, "pay") == 0;
-    ret->cancels = action != NULL && strcmp(action, "cancel") == 0;
-    return st == ST_OK ? read_amount(ret) : st;
+    if (st != ST_OK || *ret->amount < '1' || *ret->amount > '9')
+        return ST_INVALID;
+    char *end;
+    order->amount = strtoll(ret->amount, &end, 10); /* AMOUNT_MAX digits cannot overflow */
+    return *end == '\0' && order->amount <= MONEY_AMOUNT_MAX ? ST_OK : ST_INVALID;
 }
 
 /* ---- showing ---- */
@@ -150,35 +138,26 @@ static const char *value_of(void *arg, const char *name)
     return NULL;
 }
 
-static const struct embed *find_file(const char *name)
-{
-    for (size_t i = 0; i < embed_web_count; i++) {
-        if (strcmp(embed_web[i].name, name) == 0)
-            return &embed_web[i];
-    }
-    return NULL;
-}
-
-/* <return>?payment=<word> */
-static const char *return_address(struct http_req *req, const char *back, const char *word)
+/* <back>?payment=<result>; lives as long as the request. */
+static const char *return_url(struct http_req *req, const char *back, const char *result)
 {
     char url[RETURN_MAX + 32];
-    const int len = snprintf(url, sizeof(url), "%s%cpayment=%s", back,
-                             strchr(back, '?') != NULL ? '&' : '?', word);
+    const int len =
+        snprintf(url, sizeof(url), "%s%cpayment=%s", back, strchr(back, '?') ? '&' : '?', result);
     return http_req_strdup(req, url, (size_t)len);
 }
 
 static void add_headers(struct http_req *req, const struct provider_visit *visit)
 {
     char policy[RETURN_MAX + 160];
-    const char *back = visit->back != NULL ? visit->back : "";
+    const char *back = visit->back ? visit->back : "";
     (void)snprintf(policy, sizeof(policy),
                    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' %.*s; "
                    "base-uri 'none'; frame-ancestors 'none'",
                    (int)origin_len(back), back);
     http_req_add_header(req, "Content-Security-Policy", policy);
     http_req_add_header(req, "X-Content-Type-Options", "nosniff");
-    /* Its own address carries the order; the Origin of its form must survive. */
+    /* Its URL contains the order, so no other origin may see it; its own form must send an Origin. */
     http_req_add_header(req, "Referrer-Policy", "same-origin");
     http_req_add_header(req, "Cache-Control", "no-store");
 }
@@ -225,7 +204,7 @@ void provider_page_show(struct http_req *req, const struct provider_visit *visit
 {
     struct filling filling = {.language = visit->language};
     const struct page_source source = {.value = value_of, .arg = &filling};
-    const struct embed *file = find_file("pay.html");
+    const struct embed *file = embed_find(embed_web, embed_web_count, "pay.html");
     const char *back = visit->back;
     char title[32], lead[32];
     struct buf html;
@@ -239,13 +218,12 @@ void provider_page_show(struct http_req *req, const struct provider_visit *visit
         set_order(&filling, req, visit);
     if (view == PROVIDER_ASK)
         set(&filling, "ask", "1");
-    else if (back != NULL)
-        set(&filling, "back",
-            return_address(req, back, view == PROVIDER_DONE ? "paid" : "cancelled"));
+    else if (back)
+        set(&filling, "back", return_url(req, back, view == PROVIDER_DONE ? "paid" : "cancelled"));
     buf_init(&html, PAGE_MAX);
     add_headers(req, visit);
-    if (file == NULL || page_fill(&html, file->data, file->len, &source) != ST_OK) {
-        log_error("the payment page could not be written");
+    if (!file || page_fill(&html, file->data, file->len, &source) != ST_OK) {
+        log_error("payment page failed", LOG_TEXT("view", views[view].name));
         http_reply(req, 500, NULL, "", 0);
     } else {
         http_reply(req, views[view].code, "text/html; charset=utf-8", buf_str(&html), html.len);
@@ -254,15 +232,15 @@ void provider_page_show(struct http_req *req, const struct provider_visit *visit
 }
 
 void provider_page_return(struct http_req *req, const struct provider_visit *visit,
-                          const char *word)
+                          const char *result)
 {
-    if (visit->back == NULL) {
+    if (!visit->back) {
         provider_page_show(req, visit,
-                           strcmp(word, "paid") == 0 ? PROVIDER_DONE : PROVIDER_STOPPED);
+                           strcmp(result, "paid") == 0 ? PROVIDER_DONE : PROVIDER_STOPPED);
         return;
     }
     add_headers(req, visit);
-    http_req_add_header(req, "Location", return_address(req, visit->back, word));
+    http_req_add_header(req, "Location", return_url(req, visit->back, result));
     http_reply(req, 303, NULL, "", 0);
 }
 
@@ -274,9 +252,11 @@ bool provider_page_asset(struct http_req *req, const char *path)
                   {"/pay.css", "text/css; charset=utf-8"},
                   {"/icon.svg", "image/svg+xml"}};
     for (size_t i = 0; i < sizeof(assets) / sizeof(assets[0]); i++) {
-        const struct embed *file = strcmp(assets[i].path, path) == 0 ? find_file(path + 1) : NULL;
-        if (file == NULL)
+        if (strcmp(assets[i].path, path) != 0)
             continue;
+        const struct embed *file = embed_find(embed_web, embed_web_count, path + 1);
+        if (!file)
+            break;
         http_req_add_header(req, "Cache-Control", "public, max-age=300");
         http_reply_static(req, 200, assets[i].type, file->data, file->len);
         return true;

@@ -34,7 +34,7 @@ static const struct option_row rows[] = {
 static enum status parse(struct fields *fields, struct options_error *error, const char *first,
                          const char *second)
 {
-    char what[] = "thing";
+    static char what[] = "thing";
     char *argv[3] = {what, (char *)first, (char *)second};
     *fields = (struct fields){0};
     return options_parse(rows, first ? second ? 3 : 2 : 1, argv, fields, error);
