@@ -1,12 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# src/deps.sh GROUP...: installs the Debian packages that the groups need and that are not
-# there: build, run, test, browser, screenshots, lint, fuzz, bench. Nothing is touched, asked or fetched when
-# all are there.
+# src/deps.sh GROUP...: installs the missing Debian packages of the groups build, run, test, browser,
+# screenshots, lint, fuzz and bench. Does nothing when all are installed.
 #
-# An entry is package or package=command; the latter counts as there when the command is,
-# wherever it came from (Node.js above all: mixing two packagings of it breaks both).
+# An entry is a package, or package=command: then it counts as installed when the command exists,
+# whatever installed it. (Two packages of Node.js from different sources would break each other.)
 
 set -eu
 
@@ -22,7 +21,7 @@ lint='clang-format=clang-format clang-tidy=clang-tidy shellcheck=shellcheck
 fuzz='clang=clang libclang-rt-dev'
 bench='wrk=wrk linux-perf=perf'
 
-there() {
+installed() {
     case $1 in
     *=*) command -v "${1#*=}" >/dev/null && return ;;
     esac
@@ -49,19 +48,19 @@ done
 
 missing=
 for entry in $wanted; do
-    there "$entry" || missing="$missing ${entry%%=*}"
+    installed "$entry" || missing="$missing ${entry%%=*}"
 done
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null; then
-    echo "tiketi: this is not Debian; please install what stands for:$missing" >&2
+    echo "tiketi: this is not Debian; please install the equivalents of:$missing" >&2
     exit 1
 fi
 as_root=
 if [ "$(id -u)" -ne 0 ]; then
     as_root='sudo'
     if ! command -v sudo >/dev/null; then
-        echo "tiketi: neither root nor sudo; please install:$missing" >&2
+        echo "tiketi: installing needs root or sudo; please install:$missing" >&2
         exit 1
     fi
 fi
@@ -71,6 +70,6 @@ apt() {
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 \
         -o Dpkg::Use-Pty=0 "$@" </dev/null >&2
 }
-apt update || echo "tiketi: apt-get update failed; trying with the lists that are there" >&2
+apt update || echo "tiketi: apt-get update failed; trying with the existing package lists" >&2
 # shellcheck disable=SC2086  # a list of packages
 apt install -y --no-install-recommends $missing

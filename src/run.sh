@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# Behind `make run`, which installs and builds first: everything a sale needs, private to
-# this checkout, until Ctrl-C.
+# Started by `make run`, which installs and builds first: a complete demo, private to this checkout,
+# until Ctrl-C.
 #
-# Owns .run/ (lock, secrets, Redis, logs) and, as root, a folder below /tmp, since PostgreSQL
-# refuses root and its user may be unable to reach the checkout. Every run starts with empty
-# databases; only the secrets are kept. Every process started here is stopped here, by its
-# own id, also when this script fails or is told to stop; should it be killed outright, the
-# kernel ends them (setpriv --pdeathsig).
+# Owns .run/ (lock, secrets, Redis, logs) and, when run as root, a folder below /tmp, because
+# PostgreSQL refuses root and its user may have no access to the checkout. Every run starts with
+# empty databases; only the secrets are kept. Every process started here is stopped here, by its
+# own id, also when this script fails or is told to stop. If this script is killed, the kernel
+# ends them (setpriv --pdeathsig).
 
 set -euo pipefail
 
-# However make ends, this ends with it (a recipe's shell does not pass signals on).
+# Ends with make, however make ends (the shell of a recipe does not pass signals on).
 if [ -n "${MAKELEVEL:-}" ] && [ -z "${TIKETI_GUARDED:-}" ]; then
     TIKETI_GUARDED=1 exec setpriv --pdeathsig TERM "$0" "$@"
 fi
@@ -28,13 +28,13 @@ opens the event "demo" with a hall of 1,000 seats, and serves until Ctrl-C.
 
   CROWD=N         also run a rehearsal of N virtual buyers; ends with its report and its
                   exit status
-  CROWD_ARGS=...  further options of `tiketi crowd`
+  CROWD_ARGS=...  more options of `tiketi crowd`
   PROVIDER_ARGS=...
-                  further options of `tiketi provider`, such as
+                  more options of `tiketi provider`, such as
                   "--late 0.1 --repeat 0.1 --lose 0.05"
   HTTP_PORT=8080  WS_PORT=8081  HTTP_HOST=127.0.0.1
   REDIS_URL=...   DATABASE_URL=...   use these servers instead of private ones
-  PAYMENT_URL=... the payment page, and then no provider is started
+  PAYMENT_URL=... use this payment page, and start no provider
   QUEUE_THRESHOLD=1000 and every other setting listed by `tiketi serve --help`
 END
 }
@@ -66,14 +66,14 @@ as_postgres=()       # what makes setpriv run a command as the database's user
 
 # --- stopping ----------------------------------------------------------------------------
 
-# By the shell's own list of children: never by asking for an id that may be another's by now.
+# Asks the list of this shell's children, because the id of a process that has ended may be reused.
 alive() {
     local running
     running=$(jobs -rp)
     [ -n "$1" ] && [[ $'\n'$running$'\n' == *$'\n'$1$'\n'* ]]
 }
 
-# end PID SIGNAL SECONDS: asks, waits, and insists. A second Ctrl-C cuts the waiting short.
+# end PID SIGNAL SECONDS: sends the signal, waits, then sends KILL. A second Ctrl-C ends the waiting.
 hurry=
 end() {
     alive "$1" || return 0
@@ -102,7 +102,8 @@ stop_all() {
     rm -rf "$run/redis" "$run/tmp"
     exit "$status"
 }
-# job COMMAND...: runs a command to its end, yet lets signals through meanwhile.
+
+# job COMMAND...: runs a command to its end; signals are handled meanwhile.
 job() {
     "$@" 9>&- &
     job_pid=$!
@@ -112,8 +113,8 @@ job() {
     return "$status"
 }
 
-# owned SIGNAL COMMAND...: replaces the subshell it is called in. A session of its own, so
-# that the terminal's Ctrl-C reaches this script alone and it can stop things in order.
+# owned SIGNAL COMMAND...: replaces the subshell it is called in. The command gets a session of its own,
+# so that Ctrl-C reaches this script alone, which stops the processes in order.
 owned() {
     local signal=$1
     shift
@@ -122,22 +123,22 @@ owned() {
 
 # --- before anything is started ------------------------------------------------------------
 
-[ -x "$bin" ] || die "$bin is not there: start this by \`make run\`"
+[ -x "$bin" ] || die "$bin is missing: use \`make run\`"
 umask 077
 mkdir -p "$run"
 exec 9>>"$run/lock"
 if ! flock -n 9; then
-    die "a tiketi of this checkout is running already ($(cat "$run/lock")). Stop it first."
+    die "tiketi is already running from this checkout ($(cat "$run/lock")); stop it first"
 fi
 
-# From here on .run/ is ours alone. A run that was killed outright left its folder behind.
+# From here on .run/ belongs to this run. A run that was killed has left its folder.
 if [ -f "$run/tmp" ]; then
     leftover=$(cat "$run/tmp")
     case $leftover in /tmp/tiketi-run.* | "$run"/postgres) rm -rf "$leftover" ;; esac
 fi
 rm -rf "$run/redis" "$run/postgres" "$run/tmp"
 trap stop_all EXIT
-# An ordered stop is not an error.
+# Being stopped is not an error.
 trap 'exit 0' INT TERM HUP
 
 listening() { # PORT
@@ -154,7 +155,7 @@ for name in HTTP_PORT WS_PORT; do
         die "$name=$port is not a port number"
     fi
     if listening "$port"; then
-        die "port $port is taken by another program. Choose another: make run $name=$((port + 1000))"
+        die "port $port is used by another program; choose another one: make run $name=$((port + 1000))"
     fi
 done
 [ "$HTTP_PORT" -ne "$WS_PORT" ] || die "HTTP_PORT and WS_PORT are both $HTTP_PORT; they must differ"
@@ -175,7 +176,7 @@ if [ ! -s "$secrets" ]; then
     printf 'JWT_SECRET=%s\nTICKET_KEYS=k1:%s\nPAYMENT_WEBHOOK_SECRET=%s\n' \
         "$(random_hex 32)" "$(random_hex 32)" "$(random_hex 32)" >"$secrets"
 fi
-# What the caller has set, as a value or as a file, goes before what is stored.
+# Settings of the caller, a value or a file, take precedence over the stored ones.
 while IFS='=' read -r name value; do
     file_name=${name}_FILE
     [ -n "${!name:-}" ] || [ -n "${!file_name:-}" ] || export "$name=$value"
@@ -192,17 +193,17 @@ free_port() {
     echo "$port"
 }
 
-# await SECONDS PID WHAT LOG COMMAND...: until the command succeeds; fails when PID ends first.
+# await SECONDS PID WHAT LOG COMMAND...: waits until the command succeeds; fails when PID ends first.
 await() {
     local tries=$(($1 * 20)) pid=$2 what=$3 log=$4
     shift 4
     until "$@" >/dev/null 2>&1; do
         if ! alive "$pid"; then
             [ -z "$log" ] || tail -n 20 "$log" >&2
-            die "$what ended at once${log:+ (see $log)}"
+            die "$what ended during its start${log:+ (see $log)}"
         fi
         tries=$((tries - 1))
-        [ "$tries" -gt 0 ] || die "$what did not become ready in time${log:+ (see $log)}"
+        [ "$tries" -gt 0 ] || die "$what was not ready in time${log:+ (see $log)}"
         sleep 0.05
     done
 }
@@ -212,7 +213,7 @@ start_redis() {
     port=$(free_port)
     password=$(random_hex 16)
     mkdir -p "$run/redis"
-    # By standard input: a password on the command line would be seen by every user.
+    # On standard input: a password on the command line is visible to every user.
     (owned TERM redis-server - >"$run/redis.log" 2>&1) <<END &
 port $port
 bind 127.0.0.1
@@ -232,7 +233,7 @@ END
 postgres_program() {
     local found
     found=$(printf '%s\n' /usr/lib/postgresql/*/bin/"$1" | sort -V | tail -n 1)
-    [ -x "$found" ] || die "PostgreSQL's $1 is not below /usr/lib/postgresql"
+    [ -x "$found" ] || die "PostgreSQL's $1 was not found below /usr/lib/postgresql"
     echo "$found"
 }
 
@@ -261,9 +262,9 @@ start_postgres() {
         -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=100 \
         >>"$run/postgres.log" 2>&1) &
     postgres_pid=$!
-    unset "${!PG@}" # settings for some other server
+    unset "${!PG@}" # settings for another server
     export DATABASE_URL="postgresql://tiketi:$password@127.0.0.1:$port/postgres"
-    # For psql, whose command line every user can see.
+    # For psql; its command line is visible to every user.
     export PGHOST=127.0.0.1 PGPORT=$port PGUSER=tiketi PGPASSWORD=$password PGDATABASE=postgres
     await 30 "$postgres_pid" PostgreSQL "$run/postgres.log" psql -qtAc 'SELECT 1'
 }
@@ -271,7 +272,7 @@ start_postgres() {
 [ -n "${REDIS_URL:-}${REDIS_URL_FILE:-}${REDIS_HOST:-}" ] || start_redis
 [ -n "${DATABASE_URL:-}${DATABASE_URL_FILE:-}" ] || start_postgres
 
-# --- the sale --------------------------------------------------------------------------------
+# --- the event -------------------------------------------------------------------------------
 
 job "$bin" migrate || die "the migration failed"
 target=()
@@ -279,16 +280,16 @@ target=()
 threshold=${QUEUE_THRESHOLD:-1000}
 interval=${QUEUE_PROCESSOR_INTERVAL:-10000}
 [[ $threshold$interval =~ ^[0-9]{1,16}$ ]] ||
-    die "QUEUE_THRESHOLD=$threshold, QUEUE_PROCESSOR_INTERVAL=$interval: not two numbers"
+    die "QUEUE_THRESHOLD=$threshold, QUEUE_PROCESSOR_INTERVAL=$interval: must be numbers"
 job psql "${target[@]}" -v ON_ERROR_STOP=1 -qtAc "SELECT demo_event($threshold, $interval)" \
-    >/dev/null || die "the demo event could not be made"
+    >/dev/null || die "the demo event could not be created"
 
-[[ ${DRAIN_MS:=$drain_ms} =~ ^[0-9]{1,7}$ ]] || die "DRAIN_MS=$DRAIN_MS is not a number of milliseconds"
+[[ ${DRAIN_MS:=$drain_ms} =~ ^[0-9]{1,7}$ ]] || die "DRAIN_MS=$DRAIN_MS must be a number of milliseconds"
 export DRAIN_MS
 drain_ms=$DRAIN_MS
 ask() { curl --noproxy '*' -fsS --max-time 2 "$@" 2>/dev/null; }
 
-# The payment provider, who calls us: a port of its own, open on the loopback alone.
+# The payment provider, which calls the webhook: a port of its own, on the loopback alone.
 provider_url=${PAYMENT_URL:-}
 provider_url=${provider_url%/pay}
 if [ -z "$provider_url" ]; then
@@ -312,7 +313,7 @@ serve_pid=$!
 await 30 "$serve_pid" "tiketi serve" "$serve_log" ask "$url/readyz"
 
 token=$("$bin" token --role organizer --sub demo)
-# Its seats are counted a moment after the start; until then everybody would have to queue.
+# The seats are counted a moment after the start; until then every buyer would have to wait.
 for ((tries = 100; tries > 0; tries--)); do
     ask -H @- "$url/api/admin/events/demo/stats" <<<"Authorization: Bearer $token" |
         grep -q '"seatsLeft":[1-9]' && break
@@ -325,10 +326,10 @@ cat >&2 <<END
 
   Open this page:     $url/wait/demo
 
-  The sale:           $url/api/events/demo
-  The hall:           $url/api/seats/demo
+  The event:          $url/api/events/demo
+  The seats:          $url/api/seats/demo
   Metrics:            $url/metrics
-  Sockets:            $ws_url
+  WebSocket:          $ws_url
   Payment provider:   $provider_url/charges
   Organizer token:    $token
 
@@ -352,7 +353,7 @@ if [ -n "$serve_log" ]; then
     job_pid=$!
 fi
 
-# Whatever ends first ends the run. (Not `wait -n`: it overlooks what has ended already.)
+# The first process that ends ends the run. (Not `wait -n`: it misses processes that have ended before.)
 ended() { [ -n "$1" ] && ! alive "$1"; }
 fail() { # PID NAME HINT
     local status=0

@@ -147,22 +147,25 @@ enum status options_parse(const struct option_row *rows, int argc, char **argv, 
     }
     for (int i = 0; i < argc; i++) {
         const struct option_row *row = find_row(rows, argv[i]);
-        if (!row || (KIND(row) == OPT_ARGUMENT && (given & (UINT64_C(1) << (row - rows)))))
+        const uint64_t bit = row ? UINT64_C(1) << (row - rows) : 0;
+        if (!row || (KIND(row) == OPT_ARGUMENT && (given & bit)))
             return options_refuse(error,
                                   strncmp(argv[i], "--", 2) == 0 ? "%.60s is not an option"
                                                                  : "unexpected argument '%.60s'",
                                   argv[i]);
-        const char *value = KIND(row) == OPT_ARGUMENT ? argv[i] : strchr(argv[i], '=');
-        if (KIND(row) == OPT_FLAG && value)
-            return options_refuse(error, "--%s takes no value", row->name);
-        if (KIND(row) != OPT_FLAG && !value && ++i == argc)
-            return options_refuse(error, "--%s needs a value: %s", row->name, row->help);
-        if (KIND(row) != OPT_FLAG && KIND(row) != OPT_ARGUMENT)
-            value = value ? value + 1 : argv[i];
+        const char *value = argv[i];
+        if (KIND(row) != OPT_ARGUMENT) {
+            const char *equals = strchr(argv[i], '=');
+            if (KIND(row) == OPT_FLAG && equals)
+                return options_refuse(error, "--%s takes no value", row->name);
+            if (KIND(row) != OPT_FLAG && !equals && ++i == argc)
+                return options_refuse(error, "--%s needs a value: %s", row->name, row->help);
+            value = equals ? equals + 1 : argv[i];
+        }
         const enum status st = set_option(row, value, ret, error);
         if (st != ST_OK)
             return st;
-        given |= UINT64_C(1) << (row - rows);
+        given |= bit;
     }
     for (const struct option_row *row = rows; row && row->name; row++) {
         if (row->kind & OPT_REQUIRED && !(given & (UINT64_C(1) << (row - rows))))

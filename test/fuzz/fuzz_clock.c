@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* clock: what is accepted as a time is the same moment when it is written and read again. */
+/* clock: a time that is accepted is the same moment after writing and reading it again. */
 #include "base/clock.h"
 
 #include <stdlib.h>
@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char out[CLOCK_RFC3339_SIZE];
     int64_t ms, again;
     char *text = malloc(size + 1);
-    if (text == NULL)
+    if (!text)
         return 0;
     memcpy(text, data, size);
     text[size] = '\0';
@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size >= sizeof(ms)) {
         memcpy(&ms, data, sizeof(ms));
         clock_format_rfc3339(ms, out);
-        if (memchr(out, '\0', sizeof(out)) == NULL)
+        if (!memchr(out, '\0', sizeof(out)))
             abort();
     }
     free(text);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * config: lines NAME=value become the environment. Whatever they are, either a config comes out
- * that keeps its ranges and from which keys can be made or not, or an error that says something.
- * Only names of the list below are set: none that makes the program read a file.
+ * config: lines NAME=value become the environment. The result is either a config within its ranges, or an error with a
+ * text; keys are then made of the config, or refused with a text. Only the names below are set: none of
+ * them makes the program read a file.
  */
 #include "auth/token.h"
 #include "base/config.h"
@@ -36,8 +36,8 @@ static void set_line(const char *line, size_t len)
 {
     char value[4096];
     const char *equals = memchr(line, '=', len);
-    const size_t name_len = equals != NULL ? (size_t)(equals - line) : len;
-    for (size_t i = 0; equals != NULL && i < NAME_COUNT; i++) {
+    const size_t name_len = equals ? (size_t)(equals - line) : len;
+    for (size_t i = 0; equals && i < NAME_COUNT; i++) {
         const size_t value_len = len - name_len - 1;
         if (strlen(names[i]) != name_len || memcmp(names[i], line, name_len) != 0 ||
             value_len >= sizeof(value))
@@ -45,7 +45,7 @@ static void set_line(const char *line, size_t len)
         memcpy(value, equals + 1, value_len);
         value[value_len] = '\0';
         for (char *c = value; *c != '\0'; c++)
-            *c = *c == '|' ? '\n' : *c; /* a PEM has lines */
+            *c = *c == '|' ? '\n' : *c; /* a PEM key has several lines */
         (void)setenv(names[i], value, 1);
     }
 }
@@ -58,15 +58,15 @@ static void use(const struct config *config)
     check(config->http_port >= 0 && config->http_port <= 65535);
     check(config->db_pool_min >= 1 && config->db_pool_max >= config->db_pool_min);
     check(config->roles != 0);
-    if (config->public_ws_url != NULL) /* written into a policy as it is */
-        check(strpbrk(config->public_ws_url, " ;,'\"\r\n") == NULL);
+    if (config->public_ws_url) /* it is written into a policy header as it is */
+        check(!strpbrk(config->public_ws_url, " ;,'\"\r\n"));
     for (int need = CONFIG_NEED_SERVE; need <= CONFIG_NEED_TOKEN; need++) {
         if (config_require(config, (enum config_need)need, error, sizeof(error)) != ST_OK)
             check(error[0] != '\0');
     }
     error[0] = '\0';
     if (token_keys_new(config, &keys, error, sizeof(error)) != ST_OK)
-        check(error[0] != '\0' && keys == NULL);
+        check(error[0] != '\0' && !keys);
     token_keys_free(keys);
 }
 
@@ -79,15 +79,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         (void)unsetenv(names[i]);
     while (size > 0) {
         const char *newline = memchr(at, '\n', size);
-        const size_t len = newline != NULL ? (size_t)(newline - at) : size;
+        const size_t len = newline ? (size_t)(newline - at) : size;
         set_line(at, len);
-        at += len + (newline != NULL);
-        size -= len + (newline != NULL);
+        at += len + (newline ? 1 : 0);
+        size -= len + (newline ? 1 : 0);
     }
     if (config_load(&config, error, sizeof(error)) == ST_OK)
         use(config);
     else
-        check(error[0] != '\0' && config == NULL);
+        check(error[0] != '\0' && !config);
     config_free(config);
     return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* csv: whatever comes, in one piece or byte by byte: the same rows, the same refusal, at the same place;
- * and what was read, written again with quotes, reads back as the same cells. */
+/* csv: a file gives the same rows and the same error in one piece as byte by byte; and its rows, written again with
+ * quotes, read back as the same cells. */
 #include "base/buf.h"
 #include "base/csv.h"
 

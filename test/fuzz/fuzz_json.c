@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* json: what is accepted is written as JSON that reads back to the same text; readers hold. */
+/* json: an accepted text is written as JSON that reads back to the same text; the readers keep their limits. */
 #include "base/json.h"
 
 #include <stdlib.h>
@@ -22,7 +22,7 @@ static void read_fields(const struct json *value)
     const char *text = NULL;
     int64_t number = 5, ms = 0;
     bool flag = false;
-    if (json_read_str(value, "text", 16, &text, &error) == ST_OK && text != NULL)
+    if (json_read_str(value, "text", 16, &text, &error) == ST_OK && text)
         check(strlen(text) <= 16);
     if (json_read_int(value, "number", 1, 10, &number, &error) == ST_OK)
         check(number >= 1 && number <= 10);
@@ -42,8 +42,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct json_error error = {"", ""};
     struct buf once, twice;
     struct json *value = json_parse((const char *)data, size, INPUT_MAX, &error);
-    if (value == NULL) {
-        check(memchr(error.field, '\0', sizeof(error.field)) != NULL && error.detail[0] != '\0');
+    if (!value) {
+        check(memchr(error.field, '\0', sizeof(error.field)) && error.detail[0] != '\0');
         return 0;
     }
     check(size <= INPUT_MAX);
@@ -53,16 +53,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     json_write(value, &once);
     check(buf_status(&once) == ST_OK);
     struct json *again = json_parse(once.data, once.len, once.max, &error);
-    check(again != NULL);
+    check(again);
     json_write(again, &twice);
     check(strcmp(once.data, twice.data) == 0);
-    /* The writer without a DOM makes a JSON string of any bytes. */
+    /* buf_add_json_str makes a JSON string of any bytes. */
     buf_reset(&once);
     buf_add_json_str(&once, (const char *)data, size);
-    struct json *quoted = memchr(data, '\0', size) == NULL
+    struct json *quoted = !memchr(data, '\0', size)
                               ? json_parse(once.data, once.len, once.max, &error)
                               : json_new_array();
-    check(quoted != NULL);
+    check(quoted);
     json_free(quoted);
     json_free(again);
     json_free(value);

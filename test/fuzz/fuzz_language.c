@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* language: every header leads to one of our languages. */
+/* language: every Accept-Language header gives one of our languages. */
 #include "page/language.h"
 
 #include <stdint.h>
@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     enum language language = LANGUAGE_EN;
     char *text = malloc(size + 1);
-    if (text == NULL)
+    if (!text)
         return 0;
     memcpy(text, data, size);
     text[size] = '\0';

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* page: whatever a template is, it is filled or refused; what is escaped has no way out. */
+/* page: any template is filled or refused; escaped text cannot leave its place in the HTML. */
 #include "page/page.h"
 
 #include <stdlib.h>
@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char *value(void *arg, const char *name)
 {
-    return strchr(name, 'x') != NULL ? NULL : arg;
+    return strchr(name, 'x') ? NULL : arg;
 }
 
 static const char *part(void *arg, const char *name, size_t *ret_len)
@@ -22,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct buf out;
     char *text = malloc(size + 1);
-    if (text == NULL)
+    if (!text)
         return 0;
     memcpy(text, data, size);
     text[size] = '\0';
@@ -32,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     buf_reset(&out);
     page_escape(&out, text);
-    if (strpbrk(buf_str(&out), "<>\"'") != NULL)
+    if (strpbrk(buf_str(&out), "<>\"'"))
         abort();
     buf_clear(&out);
     free(text);

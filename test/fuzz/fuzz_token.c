@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * token: the first byte says what the rest is.
- *   T  the text of a ticket, pass and JWT: accepted as a ticket only if we would write it so
- *   t  the payload of a ticket, p of a pass, u of a JWT, rightly signed: the readers behind the MAC
- *   h  the header of a JWT, rightly signed: nothing but HS256 may hold
+ * token: the first byte tells what the rest is.
+ *   T  the text of a ticket, pass or JWT: accepted as a ticket only if ticket_sign would write it
+ *   t  the payload of a ticket, p: of a pass, u: of a JWT; correctly signed, to reach the readers behind the MAC
+ *   h  the header of a JWT; correctly signed: only HS256 may be accepted
  *   k  a JWKS document
  *   b  base64url
  */
@@ -38,7 +38,7 @@ static void begin(void)
 {
     char error[200];
     const struct config config = {.jwt_secret = SECRET, .ticket_keys = "k1:" KEY_HEX};
-    if (keys != NULL)
+    if (keys)
         return;
     tickets = jws_ring_new();
     passes = jws_ring_new();
@@ -51,7 +51,7 @@ static void begin(void)
     buf_init(&second, (size_t)1 << 20);
 }
 
-/* A ticket that is accepted is byte for byte what ticket_sign writes. */
+/* An accepted ticket is byte for byte what ticket_sign writes. */
 static void try_ticket(const char *text, size_t len)
 {
     struct ticket ticket;
@@ -80,7 +80,7 @@ static void try_user(const char *text, size_t len)
         check(user.sub[i] > ' ' && user.sub[i] < 0x7f);
 }
 
-/* A blank in front of the payload of a JWT has it read by another reader, which must find the same. */
+/* With a space before it, the payload of a JWT is read by the other reader, which must give the same result. */
 static void on_claims(const char *data, size_t size)
 {
     struct user user = {0}, twin = {0};
@@ -123,12 +123,12 @@ static void on_header(const char *data, size_t size)
     base64url_encode(data, size, &scratch);
     buf_add_str(&scratch, ".e30"); /* {} */
     check(HMAC(EVP_sha256(), SECRET, (int)strlen(SECRET), (unsigned char *)scratch.data,
-               scratch.len, mac, NULL) != NULL);
+               scratch.len, mac, NULL));
     buf_add_char(&scratch, '.');
     base64url_encode(mac, sizeof(mac), &scratch);
     if (jws_verify(users, scratch.data, scratch.len, &second) == ST_OK)
-        check(strcmp(buf_str(&second), "{}") == 0 && memmem(data, size, "alg", 3) != NULL &&
-              memmem(data, size, "\"crit\"", 6) == NULL);
+        check(strcmp(buf_str(&second), "{}") == 0 && memmem(data, size, "alg", 3) &&
+              !memmem(data, size, "\"crit\"", 6));
 }
 
 static void on_jwks(const char *data, size_t size)

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Runs a fuzz target once over each file named on the command line, and says so in TAP.
+ * Runs a fuzz target once for each file named on the command line, and prints TAP.
  *
- * So the corpus is replayed by every `make test`, with the normal compiler and without a
- * fuzzer. A target that dies takes this process with it: the plan line, printed first, is
- * how the caller then sees that results are missing.
+ * Every `make test` replays the corpus in this way, with the normal compiler and without a fuzzer. A target that crashes
+ * ends this process; the plan line, printed first, shows the caller that results are missing.
  */
 
 #include <stdint.h>

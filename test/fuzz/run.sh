@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# test/fuzz/run.sh FOLDER SECONDS: runs each fuzzer in FOLDER for SECONDS. New inputs that
-# reach new code are kept below FOLDER; commit to test/fuzz/corpus/ only what is worth
-# replaying for ever (above all: what once crashed).
+# test/fuzz/run.sh FOLDER SECONDS: runs each fuzzer of FOLDER for SECONDS. New inputs that reach
+# new code are kept below FOLDER. Commit an input to test/fuzz/corpus/ only if it is worth
+# replaying in every run, above all one that crashed once.
 
 set -u
 cd "$(dirname "$0")/../.." || exit 1

@@ -102,7 +102,7 @@ static void every_other_byte_is_refused_at_every_position(void **state)
     unsigned char out[32];
     (void)state;
     for (int c = 0; c < 256; c++) {
-        if (c != 0 && strchr(digits, c) != NULL)
+        if (c != 0 && strchr(digits, c))
             continue;
         for (size_t at = 0; at < 23; at++) {
             char text[] = "AAAAAAAAAAAAAAAAAAAAAAA";

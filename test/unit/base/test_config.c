@@ -21,9 +21,9 @@ static int empty_environment(void **state)
     (void)state;
     /* cmocka reads this variable before each line it writes */
     char *output = getenv("CMOCKA_MESSAGE_OUTPUT");
-    output = output != NULL ? strdup(output) : NULL;
+    output = output ? strdup(output) : NULL;
     const int failed = clearenv();
-    if (output != NULL)
+    if (output)
         (void)setenv("CMOCKA_MESSAGE_OUTPUT", output, 1);
     free(output);
     return failed;
@@ -358,8 +358,8 @@ static void required_settings_per_command(void **state)
         error[0] = '\0';
         const enum status st =
             config_require(&cases[i].config, cases[i].need, error, sizeof(error));
-        assert_int_equal(st, cases[i].missing != NULL ? ST_INVALID : ST_OK);
-        if (cases[i].missing != NULL)
+        assert_int_equal(st, cases[i].missing ? ST_INVALID : ST_OK);
+        if (cases[i].missing)
             assert_int_equal(strncmp(error, cases[i].missing, strlen(cases[i].missing)), 0);
     }
 }

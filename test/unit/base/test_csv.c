@@ -123,7 +123,7 @@ static void errors_name_line_and_column(void **state)
             buf_init(&seen, 4096);
             assert_int_equal(read_in(cases[i].text, cases[i].len, step, &seen, &error), ST_INVALID);
             if (error.line != cases[i].line || error.column != cases[i].column ||
-                strstr(error.detail, cases[i].word) == NULL)
+                !strstr(error.detail, cases[i].word))
                 fail_msg("case %zu: line %d column %zu: %s", i, (int)error.line, error.column,
                          error.detail);
             buf_clear(&seen);

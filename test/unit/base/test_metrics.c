@@ -42,7 +42,7 @@ static double value_of(const char *series)
 
 static bool has(const char *part)
 {
-    return strstr(buf_str(&text), part) != NULL;
+    return strstr(buf_str(&text), part);
 }
 
 static void counters_count(void **state)
@@ -68,7 +68,7 @@ static void every_metric_has_a_row(void **state)
     size_t n = 0;
     for (const char *at = buf_str(&text); *at != '\0'; at += strcspn(at, "\n") + 1) {
         const char *space = strchr(at, ' ');
-        n += *at != '#' && space != NULL && strtod(space, NULL) >= 1000000.0;
+        n += *at != '#' && space && strtod(space, NULL) >= 1000000.0;
     }
     assert_int_equal(n, METRIC_COUNT);
     assert_false(has("(null)"));

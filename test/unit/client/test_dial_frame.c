@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Frames as a client reads and writes them: whole, cut anywhere, fragmented, too large, broken. */
+/* dial_frame: frames that are whole, cut anywhere, fragmented, too large or broken. */
 #include "client/dial_frame.h"
 
 #include <setjmp.h>
@@ -12,19 +12,20 @@
 
 #include <cmocka.h>
 
-struct heard {
-    char text[4096]; /* "opcode:data;" of each */
+struct received {
+    char text[4096]; /* "opcode:data;" for each message */
     size_t len;
     unsigned stop_after; /* 0: never */
     unsigned count;
 };
 
-static bool hear(void *arg, enum dial_opcode opcode, const char *data, size_t len)
+static bool receive(void *arg, enum dial_opcode opcode, const char *data, size_t len)
 {
-    struct heard *heard = arg;
-    heard->len += (size_t)snprintf(heard->text + heard->len, sizeof(heard->text) - heard->len,
-                                   "%d:%.*s;", (int)opcode, (int)(len < 64 ? len : 64), data);
-    return ++heard->count != heard->stop_after;
+    struct received *received = arg;
+    received->len +=
+        (size_t)snprintf(received->text + received->len, sizeof(received->text) - received->len,
+                         "%d:%.*s;", (int)opcode, (int)(len < 64 ? len : 64), data);
+    return ++received->count != received->stop_after;
 }
 
 static struct dial_frames *frames;
@@ -60,7 +61,7 @@ static size_t put(char *out, int first, const char *data, size_t len)
 
 enum { FIN = 0x80 };
 
-/* A message, a ping, a long message, an empty one, one in three fragments, a close. */
+/* A message, a ping, a long message, an empty one, one of three fragments, a close frame. */
 static size_t conversation(char *out)
 {
     char longer[300];
@@ -93,44 +94,45 @@ static void frames_cut_anywhere_read_the_same(void **state)
     const size_t len = conversation(wire);
     for (size_t step = 1; step <= len; step++) {
         struct dial_reader *reader = NULL;
-        struct heard heard = {0};
+        struct received received = {0};
         for (size_t at = 0; at < len; at += step) {
             const size_t part = len - at < step ? len - at : step;
-            assert_int_equal(dial_frame_read(frames, &reader, wire + at, part, hear, &heard),
+            assert_int_equal(dial_frame_read(frames, &reader, wire + at, part, receive, &received),
                              ST_OK);
         }
-        assert_string_equal(heard.text, expected());
-        assert_null(reader); /* nothing is unfinished: the parser is back in the pool */
+        assert_string_equal(received.text, expected());
+        assert_null(reader); /* no message is unfinished: the parser is back in the pool */
     }
 }
 
-static void a_reader_is_kept_only_in_mid_frame(void **state)
+static void a_reader_is_kept_only_within_a_frame(void **state)
 {
     (void)state;
     struct dial_reader *reader = NULL;
-    struct heard heard = {0};
+    struct received received = {0};
     char wire[64];
     const size_t len = put(wire, FIN | 1, "abc", 3);
-    assert_int_equal(dial_frame_read(frames, &reader, wire, len, hear, &heard), ST_OK);
+    assert_int_equal(dial_frame_read(frames, &reader, wire, len, receive, &received), ST_OK);
     assert_null(reader);
-    assert_int_equal(dial_frame_read(frames, &reader, wire, len - 1, hear, &heard), ST_OK);
+    assert_int_equal(dial_frame_read(frames, &reader, wire, len - 1, receive, &received), ST_OK);
     assert_non_null(reader);
-    assert_int_equal(heard.count, 1);
-    assert_int_equal(dial_frame_read(frames, &reader, wire + len - 1, 1, hear, &heard), ST_OK);
+    assert_int_equal(received.count, 1);
+    assert_int_equal(dial_frame_read(frames, &reader, wire + len - 1, 1, receive, &received),
+                     ST_OK);
     assert_null(reader);
-    assert_int_equal(heard.count, 2);
+    assert_int_equal(received.count, 2);
 }
 
-static void the_owner_may_stop_in_between(void **state)
+static void the_callback_can_stop_between_messages(void **state)
 {
     (void)state;
     struct dial_reader *reader = NULL;
-    struct heard heard = {.stop_after = 1};
+    struct received received = {.stop_after = 1};
     char wire[64];
     size_t len = put(wire, FIN | 1, "a", 1);
     len += put(wire + len, FIN | 1, "b", 1);
-    assert_int_equal(dial_frame_read(frames, &reader, wire, len, hear, &heard), ST_OK);
-    assert_string_equal(heard.text, "1:a;");
+    assert_int_equal(dial_frame_read(frames, &reader, wire, len, receive, &received), ST_OK);
+    assert_string_equal(received.text, "1:a;");
     assert_non_null(reader);
     dial_reader_free(reader);
 }
@@ -139,11 +141,11 @@ static void a_control_frame_between_fragments_is_refused(void **state)
 {
     (void)state;
     struct dial_reader *reader = NULL;
-    struct heard heard = {0};
+    struct received received = {0};
     char wire[64];
     size_t len = put(wire, 1, "a", 1);
     len += put(wire + len, FIN | 9, "", 0);
-    assert_int_equal(dial_frame_read(frames, &reader, wire, len, hear, &heard), ST_INVALID);
+    assert_int_equal(dial_frame_read(frames, &reader, wire, len, receive, &received), ST_INVALID);
     dial_reader_free(reader);
 }
 
@@ -151,25 +153,25 @@ static void a_message_has_a_limit(void **state)
 {
     (void)state;
     struct dial_reader *reader = NULL;
-    struct heard heard = {0};
+    struct received received = {0};
     const char huge[] = {(char)(FIN | 1), 127, 0, 0, 0, 0, 0, 2, 0, 0, 'x'};
-    assert_int_equal(dial_frame_read(frames, &reader, huge, sizeof(huge), hear, &heard),
+    assert_int_equal(dial_frame_read(frames, &reader, huge, sizeof(huge), receive, &received),
                      ST_TOO_LARGE);
     dial_reader_free(reader);
 }
 
-static void nonsense_is_refused(void **state)
+static void other_bytes_are_refused(void **state)
 {
     (void)state;
     struct dial_reader *reader = NULL;
-    struct heard heard = {0};
-    const char nonsense[] = "\xf3\x05HTTP/1.1 200 OK";
+    struct received received = {0};
+    const char bytes[] = "\xf3\x05HTTP/1.1 200 OK";
     assert_int_not_equal(
-        dial_frame_read(frames, &reader, nonsense, sizeof(nonsense) - 1, hear, &heard), ST_OK);
+        dial_frame_read(frames, &reader, bytes, sizeof(bytes) - 1, receive, &received), ST_OK);
     dial_reader_free(reader);
 }
 
-static void what_is_written_can_be_read(void **state)
+static void written_frames_can_be_read(void **state)
 {
     (void)state;
     static const size_t sizes[] = {0, 1, 125, 126, 1000, DIAL_MESSAGE_MAX};
@@ -177,15 +179,15 @@ static void what_is_written_can_be_read(void **state)
     memset(text, 'y', DIAL_MESSAGE_MAX);
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         struct dial_reader *reader = NULL;
-        struct heard heard = {0};
+        struct received received = {0};
         size_t len = 0;
         const char *frame = dial_frame_write(frames, DIAL_TEXT, text, sizes[i], &len);
         assert_true(len > sizes[i] + 5);
         assert_true((unsigned char)frame[1] & 0x80); /* a client masks */
         char *copy = malloc(len);
         memcpy(copy, frame, len);
-        assert_int_equal(dial_frame_read(frames, &reader, copy, len, hear, &heard), ST_OK);
-        assert_int_equal(heard.count, 1);
+        assert_int_equal(dial_frame_read(frames, &reader, copy, len, receive, &received), ST_OK);
+        assert_int_equal(received.count, 1);
         assert_null(reader);
         free(copy);
     }
@@ -198,12 +200,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CHECK(frames_cut_anywhere_read_the_same),
-        CHECK(a_reader_is_kept_only_in_mid_frame),
-        CHECK(the_owner_may_stop_in_between),
+        CHECK(a_reader_is_kept_only_within_a_frame),
+        CHECK(the_callback_can_stop_between_messages),
         CHECK(a_control_frame_between_fragments_is_refused),
         CHECK(a_message_has_a_limit),
-        CHECK(nonsense_is_refused),
-        CHECK(what_is_written_can_be_read),
+        CHECK(other_bytes_are_refused),
+        CHECK(written_frames_can_be_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
