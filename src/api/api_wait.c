@@ -23,7 +23,7 @@
 #include <string.h>
 
 #define RETRY_S   10
-#define AS_TOLD_S -1 /* as the answer says: next_poll_s */
+#define AS_TOLD_S (-1) /* as the answer says: next_poll_s */
 #define NEVER_S   0
 
 /* ---- states ---- */

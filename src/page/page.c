@@ -67,47 +67,64 @@ static size_t read_tag(const char *text, size_t len, char *ret_kind, char name[P
     return at + 2;
 }
 
+/* Enters the section of {{#name}} or {{^name}}, or leaves it at {{/name}}. sections[0] is the template. */
+static enum status change_section(const struct page_source *source, struct section *sections,
+                                  unsigned *open, char kind, const char *name)
+{
+    if (kind == '/') {
+        if (*open == 0 || strcmp(sections[*open].name, name) != 0)
+            return ST_INVALID;
+        (*open)--;
+        return ST_OK;
+    }
+    if (*open == PAGE_DEPTH_MAX)
+        return ST_INVALID;
+    const char *value = source->value(source->arg, name);
+    const bool present = value && *value;
+    const bool shown = sections[*open].shown && present == (kind == '#');
+    struct section *section = &sections[++*open];
+    memcpy(section->name, name, strlen(name) + 1);
+    section->shown = shown;
+    return ST_OK;
+}
+
+static enum status fill(struct buf *out, const struct page_source *source, unsigned depth,
+                        const char *text, size_t len);
+
+static enum status fill_part(struct buf *out, const struct page_source *source, unsigned depth,
+                             const char *name)
+{
+    size_t len = 0;
+    const char *text = source->part ? source->part(source->arg, name, &len) : NULL;
+    if (!text || depth == PAGE_DEPTH_MAX)
+        return ST_INVALID;
+    return fill(out, source, depth + 1, text, len);
+}
+
 /* `depth`: how many templates this one is included by. */
 static enum status fill(struct buf *out, const struct page_source *source, unsigned depth,
                         const char *text, size_t len)
 {
-    struct section sections[PAGE_DEPTH_MAX + 1] = {{.shown = true}}; /* [0]: the whole template */
+    struct section sections[PAGE_DEPTH_MAX + 1] = {{.shown = true}};
     unsigned open = 0;
     const char *end = text + len;
     for (;;) {
         const bool shown = sections[open].shown;
         const char *tag = memmem(text, (size_t)(end - text), "{{", 2);
+        char kind, name[PAGE_NAME_MAX + 1];
+        enum status st = ST_OK;
         if (shown)
             buf_add(out, text, (size_t)((tag ? tag : end) - text));
         if (!tag)
             return open == 0 ? buf_status(out) : ST_INVALID;
-
-        char kind, name[PAGE_NAME_MAX + 1];
         const size_t tag_len = read_tag(tag, (size_t)(end - tag), &kind, name);
         if (tag_len == 0)
             return ST_INVALID;
         text = tag + tag_len;
-
-        if (kind == '/') {
-            if (open == 0 || strcmp(sections[open].name, name) != 0)
-                return ST_INVALID;
-            open--;
-        } else if (kind == '#' || kind == '^') {
-            if (open == PAGE_DEPTH_MAX)
-                return ST_INVALID;
-            const char *value = source->value(source->arg, name);
-            const bool present = value && *value;
-            struct section *section = &sections[++open];
-            memcpy(section->name, name, strlen(name) + 1);
-            section->shown = shown && present == (kind == '#');
+        if (kind == '#' || kind == '^' || kind == '/') {
+            st = change_section(source, sections, &open, kind, name);
         } else if (shown && kind == '>') {
-            size_t part_len = 0;
-            const char *part = source->part ? source->part(source->arg, name, &part_len) : NULL;
-            if (!part || depth == PAGE_DEPTH_MAX)
-                return ST_INVALID;
-            const enum status st = fill(out, source, depth + 1, part, part_len);
-            if (st != ST_OK)
-                return st;
+            st = fill_part(out, source, depth, name);
         } else if (shown) {
             const char *value = source->value(source->arg, name);
             if (value && kind == '&')
@@ -115,6 +132,8 @@ static enum status fill(struct buf *out, const struct page_source *source, unsig
             else if (value)
                 page_escape(out, value);
         }
+        if (st != ST_OK)
+            return st;
     }
 }
 
