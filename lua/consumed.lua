@@ -53,7 +53,7 @@ local function load_consumed()
     local list = used_up(K_QUEUE)
     if #list > 0 then
         call('ZREM', K_QUEUE, unpack(list))
-        call('ZREM', K_SEEN, unpack(list))
+        call('ZREM', K_QUEUE_SEEN, unpack(list))
         ev.size = ev.size - #list
     end
     list = used_up(K_PARKED)
@@ -61,7 +61,7 @@ local function load_consumed()
         call('ZREM', K_PARKED, unpack(list))
     end
     -- Inside, though his admission had ended: Redis has lost that he left.
-    depart('left', used_up(K_PLACE))
+    depart('left', used_up(K_ACTIVE_PLACE))
 end
 
 -- The next chunk of its run; or the same once more, its reply was lost.

@@ -64,7 +64,7 @@ local function flush()
         moves = {}
     end
     if #alive > 0 then
-        call('ZADD', K_SEEN, unpack(alive))
+        call('ZADD', K_QUEUE_SEEN, unpack(alive))
         alive = {}
     end
     if #direct_buyers > 0 then
@@ -121,7 +121,7 @@ local function come_back_in(i, place, admitted_at)
     unpark(i)
     if states[i] == 'waiting' then
         call('ZREM', K_QUEUE, b)
-        call('ZREM', K_SEEN, b)
+        call('ZREM', K_QUEUE_SEEN, b)
         ev.size = ev.size - 1
         in_order, fresh[i] = false, nil
     end
@@ -234,8 +234,8 @@ for i = 1, #buyers do
             position = (call('ZRANK', K_QUEUE, buyers[i]) or 0) + 1
         end
     elseif state == 'active' or state == 'direct' then
-        places[me] = places[me] or call('ZSCORE', K_PLACE, buyers[i]) or '0'
-        since[me] = since[me] or num(call('ZSCORE', K_SINCE, buyers[i]))
+        places[me] = places[me] or call('ZSCORE', K_ACTIVE_PLACE, buyers[i]) or '0'
+        since[me] = since[me] or num(call('ZSCORE', K_ACTIVE_SINCE, buyers[i]))
         start = since[me] + ev.gap
     end
     if closed and start == 0 then

@@ -36,7 +36,7 @@ local function withdraw(key, b, given)
         return false
     end
     call('ZREM', key, b)
-    call('ZREM', K_SEEN, b)
+    call('ZREM', K_QUEUE_SEEN, b)
     call('ZADD', K_CONSUMED, 'GT', place, b)
     call('HINCRBY', K_STATS, 'withdrawn', 1)
     record('withdrawn', b, place, ev.inside, admitted())
@@ -44,7 +44,7 @@ local function withdraw(key, b, given)
 end
 
 local function give_up(b, given)
-    local place = call('ZSCORE', K_PLACE, b)
+    local place = call('ZSCORE', K_ACTIVE_PLACE, b)
     if place then
         if completed and given > 0 and tonumber(place) > given then
             return 'gone', '0'

@@ -77,7 +77,7 @@ for i = 1, #entries do
     end
     local inside = 0
     if named.kind == 'direct' or named.kind == 'promote' or named.kind == 'restored' then
-        inside = call('ZSCORE', K_PLACE, named.buyer) == named.place
+        inside = call('ZSCORE', K_ACTIVE_PLACE, named.buyer) == named.place
             and tonumber(named.epoch) == ev.epoch and 1 or 0
     end
     local at = #reply

@@ -49,7 +49,7 @@ end
 local limits = call('HMGET', K_CONFIG, 'idleTimeoutMs', 'sessionLimitMs', 'silentMs')
 local silent_ms = num(limits[3] or ARGV[4])
 local idle = evict('idle', K_ACTIVE_SEEN, num(limits[1]))
-local timeout = evict('timeout', K_SINCE, num(limits[2]))
+local timeout = evict('timeout', K_ACTIVE_SINCE, num(limits[2]))
 
 local function park(buyers, places)
     if #buyers == 0 then
@@ -76,7 +76,7 @@ local function take(count)
     for i = 1, #head, 2 do
         buyers[#buyers + 1] = head[i]
     end
-    local seen = call('ZMSCORE', K_SEEN, unpack(buyers))
+    local seen = call('ZMSCORE', K_QUEUE_SEEN, unpack(buyers))
     local quiet, quiet_places, live, live_places = {}, {}, {}, {}
     for i = 1, #buyers do
         if num(seen[i]) < ev.service - silent_ms then
@@ -87,7 +87,7 @@ local function take(count)
         end
     end
     call('ZREM', K_QUEUE, unpack(buyers))
-    call('ZREM', K_SEEN, unpack(buyers))
+    call('ZREM', K_QUEUE_SEEN, unpack(buyers))
     park(quiet, quiet_places)
     admit('promote', live, live_places)
     ev.size = ev.size - #buyers

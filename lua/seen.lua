@@ -27,12 +27,12 @@ end
 -- Who is in queue:seen waits: when all of them were found there to be refreshed, that is the answer,
 -- at a quarter of the cost of asking after each. One refreshed already in this very millisecond does
 -- not count as changed: then the long way finds the same.
-if call('ZADD', K_SEEN, 'XX', 'CH', unpack(signs)) == #ARGV then
+if call('ZADD', K_QUEUE_SEEN, 'XX', 'CH', unpack(signs)) == #ARGV then
     return answer({(('waiting 0 0 0 '):rep(#ARGV):sub(1, -2))})
 end
 
 local queued = call('ZMSCORE', K_QUEUE, unpack(ARGV))
-local places = call('ZMSCORE', K_PLACE, unpack(ARGV))
+local places = call('ZMSCORE', K_ACTIVE_PLACE, unpack(ARGV))
 local active, others = {}, {}
 for i = 1, #ARGV do
     local list = places[i] and active or not queued[i] and others
@@ -44,7 +44,7 @@ end
 local since = {}
 if #active > 0 then
     call('ZADD', K_ACTIVE_SEEN, 'XX', unpack(active))
-    since = call('ZMSCORE', K_SINCE, unpack(ARGV))
+    since = call('ZMSCORE', K_ACTIVE_SINCE, unpack(ARGV))
 end
 local parked = #others > 0 and call('ZMSCORE', K_PARKED, unpack(ARGV)) or {}
 

@@ -5,8 +5,9 @@
 -- room left, and the two moves that change who is inside: admit and depart. No other code adds
 -- to or removes from active:{id}, so the number inside and the log cannot drift apart.
 --
--- KEYS, the same sixteen in every script (docs/redis-keys.md tells what each holds). They share
--- the hash tag {id}, so a script stays on one cluster slot.
+-- KEYS, the same in every script, as K_CONFIG, K_QUEUE ...: src/queue/queue_keys.h lists them, and
+-- docs/redis-keys.md says what each holds. They share the hash tag {id}, so that a script stays on
+-- one cluster slot.
 --
 -- Every reply is an array. Its first item is a code:
 --   OK        then the numbers of the event, always these nine: status, restoring (0|1), version,
@@ -37,11 +38,6 @@
 
 local call, format = redis.call, string.format
 local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
-
-local K_CONFIG, K_QUEUE, K_SEEN, K_PARKED = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local K_ACTIVE, K_ACTIVE_SEEN, K_SINCE, K_PLACE = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
-local K_CONSUMED, K_SEQ, K_FREE, K_STATS = KEYS[9], KEYS[10], KEYS[11], KEYS[12]
-local K_LOG, K_LEASE, K_FENCE, K_INDEX = KEYS[13], KEYS[14], KEYS[15], KEYS[16]
 
 local GAP_MIN_MS = 3000 -- no script ran for longer than this: a gap
 local LAST_RUN_WRITE_MS = 500 -- runs closer together than this are not written
@@ -271,8 +267,8 @@ local function admit(kind, buyers, places, since)
     end
     call('SADD', K_ACTIVE, unpack(buyers))
     call('ZADD', K_ACTIVE_SEEN, unpack(alive))
-    call('ZADD', K_SINCE, unpack(start))
-    call('ZADD', K_PLACE, unpack(place))
+    call('ZADD', K_ACTIVE_SINCE, unpack(start))
+    call('ZADD', K_ACTIVE_PLACE, unpack(place))
     local n = call('HINCRBY', K_STATS, 'admitted', count) - count
     call('HINCRBY', K_STATS, kind, count)
     for i = 1, count do
@@ -290,15 +286,15 @@ local function depart(kind, buyers)
     if count == 0 then
         return
     end
-    local places, consumed = call('ZMSCORE', K_PLACE, unpack(buyers)), {}
+    local places, consumed = call('ZMSCORE', K_ACTIVE_PLACE, unpack(buyers)), {}
     for i = 1, count do
         places[i] = places[i] or '0'
         consumed[2 * i - 1], consumed[2 * i] = places[i], buyers[i]
     end
     call('SREM', K_ACTIVE, unpack(buyers))
     call('ZREM', K_ACTIVE_SEEN, unpack(buyers))
-    call('ZREM', K_SINCE, unpack(buyers))
-    call('ZREM', K_PLACE, unpack(buyers))
+    call('ZREM', K_ACTIVE_SINCE, unpack(buyers))
+    call('ZREM', K_ACTIVE_PLACE, unpack(buyers))
     call('ZADD', K_CONSUMED, 'GT', unpack(consumed))
     local n = admitted()
     call('HINCRBY', K_STATS, kind, count)
@@ -310,7 +306,7 @@ end
 
 -- Forgets everybody: the event begins a new epoch. seq, stats, log, free, lease and fence stay.
 local function forget(epoch)
-    call('UNLINK', K_QUEUE, K_SEEN, K_PARKED, K_ACTIVE, K_ACTIVE_SEEN, K_SINCE, K_PLACE, K_CONSUMED,
+    call('UNLINK', K_QUEUE, K_QUEUE_SEEN, K_PARKED, K_ACTIVE, K_ACTIVE_SEEN, K_ACTIVE_SINCE, K_ACTIVE_PLACE, K_CONSUMED,
         K_INDEX)
     call('HSET', K_CONFIG, 'epoch', text(epoch), 'surgeAt', 0, 'outflow', '', 'restoreUntil', 0,
         'consumedLoaded', 1, 'consumedChunk', '')

@@ -3,8 +3,8 @@
 #
 # Writes the C file that carries lua/, sql/migrations/, sql/functions/, web/ and docs/openapi.json
 # inside the binary (include/base/embed.h). Needs od, awk, find, gzip and sha256sum alone. Each Lua entry
-# is lua/shared.lua, a newline, and the script itself: scripts cannot call one another inside Redis, so
-# what they share is prepended here.
+# is the names of the keys, lua/shared.lua, a newline, and the script itself: scripts cannot call one
+# another inside Redis, so what they share is prepended here.
 
 set -eu
 export LC_ALL=C
@@ -80,12 +80,15 @@ files() {
 table=
 printf '/* Made by src/embed.sh. Do not edit. */\n\n#include <stddef.h>\n\n#include "base/embed.h"\n\n'
 
+# The names of the keys stand in the first line of lua/shared.lua, so that every line keeps its number.
+keys=$(sed -n 's/^ *KEY(\([A-Z_]*\), .*/K_\1/p' src/queue/queue_keys.h | paste -s -d, -)
+[ -n "$keys" ] || { echo 'src/embed.sh: no KEY( in src/queue/queue_keys.h' >&2; exit 1; }
 shared=$(files lua shared.lua)
 scripts=$(files lua '*.lua')
 for file in $scripts; do
     [ "$file" != "$shared" ] || continue
     entry lua "$(basename "$file" .lua)" <<END
-$(cat "$shared" && echo && cat "$file")
+local $keys = unpack(KEYS) $(cat "$shared" && echo && cat "$file")
 END
 done
 close_table lua

@@ -27,14 +27,12 @@
 
 /* ---- events ---- */
 
-static const char *const key_names[QUEUE_KEY_COUNT] = {
-    "config",       "queue",        "queue:seen", "parked", "active", "active:seen",
-    "active:since", "active:place", "consumed",   "seq",    "free",   "stats",
-    "log",          "lease",        "fence",      "index"};
+#define KEY_TEXT(name_, text_) text_,
+static const char *const key_texts[] = {QUEUE_KEYS(KEY_TEXT) QUEUE_OWN_KEYS(KEY_TEXT)};
 
 void queue_key_write(char *out, enum queue_key key, const char *event_id)
 {
-    (void)snprintf(out, QUEUE_KEY_SIZE, "%s:{%.*s}", key_names[key], EVENT_ID_MAX, event_id);
+    (void)snprintf(out, QUEUE_KEY_SIZE, "%s:{%.*s}", key_texts[key], EVENT_ID_MAX, event_id);
 }
 
 static void items_init(struct queue_items *items)

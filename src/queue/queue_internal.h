@@ -14,15 +14,14 @@
 #include "base/config.h"
 #include "base/table.h"
 #include "queue/queue.h"
+#include "queue/queue_keys.h"
 
-#define QUEUE_KEY_COUNT 16
-#define QUEUE_KEY_SIZE  (EVENT_ID_MAX + 16) /* "active:since:{" id "}" */
+#define QUEUE_KEY_SIZE (EVENT_ID_MAX + 16) /* "active:since:{" id "}" */
 
-enum queue_key { /* some of them by name; the order is that of lua/shared.lua */
-                 QUEUE_KEY_CONFIG = 0,
-                 QUEUE_KEY_STATS = 11,
-                 QUEUE_KEY_INDEX = 15
-};
+#define QUEUE_KEY_ENUM(name_, text_) QUEUE_KEY_##name_,
+#define QUEUE_KEY_ONE(name_, text_)  +1
+#define QUEUE_KEY_COUNT              (0 QUEUE_KEYS(QUEUE_KEY_ONE)) /* that every script is given */
+enum queue_key { QUEUE_KEYS(QUEUE_KEY_ENUM) QUEUE_OWN_KEYS(QUEUE_KEY_ENUM) };
 
 enum queue_script {
     QUEUE_SCRIPT_JOIN,

@@ -280,13 +280,13 @@ enum status queue_read_events(struct queue *queue, queue_events_cb cb, void *arg
 {
     struct queue_op *op = queue_op_new(queue, NULL, arg);
     op->cb.events = cb;
-    plain(queue, "SMEMBERS", "events", NULL, 0);
+    plain(queue, "SMEMBERS", QUEUE_EVENTS_KEY, NULL, 0);
     return queue_send(op, on_events);
 }
 
 void queue_note_event(struct queue *queue, const char *event_id, bool open)
 {
-    plain(queue, open ? "SADD" : "SREM", "events", event_id, strlen(event_id));
+    plain(queue, open ? "SADD" : "SREM", QUEUE_EVENTS_KEY, event_id, strlen(event_id));
     enum status st = redis_command(queue->redis, &queue->args, NULL, NULL);
     (void)st; /* a cache: the next note mends it */
 }
@@ -344,7 +344,7 @@ static struct redis_args *seats_args(struct queue *queue, const char *event_id, 
                                      int64_t version)
 {
     char key[QUEUE_KEY_SIZE];
-    (void)snprintf(key, sizeof(key), "seats:{%s}", event_id);
+    queue_key_write(key, QUEUE_KEY_SEATS, event_id);
     redis_args_reset(&queue->args);
     redis_args_add_copy(&queue->args, key, strlen(key));
     redis_args_add(&queue->args, verb);

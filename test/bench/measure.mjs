@@ -8,6 +8,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { promisify } from 'node:util';
 import { ROOT, many } from '../fixtures/index.mjs';
+import { load as loadScript } from '../lua/room.mjs';
 
 export const quick = process.env.QUICK === '1';
 export const ROUNDS = quick ? 2 : 5;
@@ -16,7 +17,7 @@ const LOADS = quick ? 2 : 13; // of each side, where the load is all there is to
 const run = promisify(execFile);
 
 // A script as the binary has it.
-export const scriptText = (name) => `${readFileSync(`${ROOT}/lua/shared.lua`, 'utf8')}\n${readFileSync(`${ROOT}/lua/${name}.lua`, 'utf8')}`;
+export const scriptText = (name) => loadScript(name).body;
 
 export const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The Lua scripts of one event, as the binary calls them: lua/shared.lua in front of each,
+// The Lua scripts of one event, as the binary calls them: the names of the keys and lua/shared.lua in front of each,
 // keys and arguments as their heads say, replies decoded into objects.
 //
 //   const room = new Room(redis.client, 'e1');
@@ -13,12 +13,18 @@ import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const folder = fileURLToPath(new URL('../../lua/', import.meta.url));
+const list = readFileSync(fileURLToPath(new URL('../../src/queue/queue_keys.h', import.meta.url)), 'utf8');
+
+// The keys that every script is given, by their names in Lua and without {id}; and those of one script alone.
+export const KEY_NAMES = [...list.matchAll(/^ *KEY\(([A-Z_]+), "([a-z:]+)"\)/gm)].map(([, name]) => `K_${name}`);
+export const KEYS = [...list.matchAll(/^ *KEY\(([A-Z_]+), "([a-z:]+)"\)/gm)].map(([, , text]) => text);
+export const OWN_KEYS = [...list.matchAll(/^ *OWN_KEY\(([A-Z_]+), "([a-z:]+)"\)/gm)].map(([, , text]) => text);
 
 // The text of a script as Redis is given it. override: a folder whose scripts stand in for those of the same name.
 export function load(name, override) {
   const own = override && `${override}/${name}.lua`;
   const path = own && existsSync(own) ? own : `${folder}/${name}.lua`;
-  const shared = `${readFileSync(`${folder}/shared.lua`, 'utf8')}\n`;
+  const shared = `local ${KEY_NAMES.join()} = unpack(KEYS) ${readFileSync(`${folder}/shared.lua`, 'utf8')}\n`;
   const body = `${shared}${readFileSync(path, 'utf8')}`;
   return { name, path: relative('', path), body, sharedLines: shared.split('\n').length - 1, sha: createHash('sha1').update(body).digest('hex') };
 }
@@ -36,9 +42,6 @@ export async function call(client, script, tail) {
       line <= script.sharedLines ? `lua/shared.lua:${line}` : `${script.path}:${line - script.sharedLines}`)), { cause: error });
   }
 }
-
-export const KEYS = ['config', 'queue', 'queue:seen', 'parked', 'active', 'active:seen', 'active:since',
-  'active:place', 'consumed', 'seq', 'free', 'stats', 'log', 'lease', 'fence', 'index'];
 
 const NUMBERS = ['status', 'restoring', 'version', 'epoch', 'size', 'inside', 'threshold', 'now', 'seq'];
 

@@ -28,10 +28,10 @@ end
 local words = {}
 for i = 2, #ARGV, 3 do
     local b, state, place, position, since = ARGV[i], 'gone', '0', 0, 0
-    local inside = call('ZSCORE', K_PLACE, b)
+    local inside = call('ZSCORE', K_ACTIVE_PLACE, b)
     local queued = call('ZSCORE', K_QUEUE, b)
     if inside then
-        state, place, since = 'active', inside, num(call('ZSCORE', K_SINCE, b)) + ev.gap
+        state, place, since = 'active', inside, num(call('ZSCORE', K_ACTIVE_SINCE, b)) + ev.gap
     elseif queued then
         state, place = 'waiting', queued
     elseif ARGV[i + 1] == 'j' then
@@ -43,7 +43,7 @@ for i = 2, #ARGV, 3 do
             state, since = 'direct', ev.now
         else
             call('ZADD', K_QUEUE, place, b)
-            call('ZADD', K_SEEN, text(ev.service), b)
+            call('ZADD', K_QUEUE_SEEN, text(ev.service), b)
             ev.size = ev.size + 1
             state = 'waiting'
         end

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * queue_keys: the one list of Redis keys. A key of an event is "name:{event id}".
+ *
+ * To add one: a line here and its row in docs/redis-keys.md. C then has QUEUE_KEY_<NAME>, every script has K_<NAME>
+ * (src/embed.sh writes the names in front of lua/shared.lua), and the tests read this list as well.
+ */
+#ifndef TIKETI_QUEUE_KEYS_H
+#define TIKETI_QUEUE_KEYS_H
+
+/* clang-format off */
+
+/* Given to every script, in this order. */
+#define QUEUE_KEYS(KEY)                 \
+    KEY(CONFIG, "config")               \
+    KEY(QUEUE, "queue")                 \
+    KEY(QUEUE_SEEN, "queue:seen")       \
+    KEY(PARKED, "parked")               \
+    KEY(ACTIVE, "active")               \
+    KEY(ACTIVE_SEEN, "active:seen")     \
+    KEY(ACTIVE_SINCE, "active:since")   \
+    KEY(ACTIVE_PLACE, "active:place")   \
+    KEY(CONSUMED, "consumed")           \
+    KEY(SEQ, "seq")                     \
+    KEY(FREE, "free")                   \
+    KEY(STATS, "stats")                 \
+    KEY(LOG, "log")                     \
+    KEY(LEASE, "lease")                 \
+    KEY(FENCE, "fence")                 \
+    KEY(INDEX, "index")
+
+/* The only key of its script, which has the same name. */
+#define QUEUE_OWN_KEYS(OWN_KEY) \
+    OWN_KEY(SEATS, "seats")
+
+/* Of no event, without an id. */
+#define QUEUE_EVENTS_KEY "events"
+
+/* clang-format on */
+
+#endif
