@@ -210,7 +210,6 @@ static enum status build(struct worker *worker)
     worker->catalog = catalog_new(&(struct catalog_opts){.loop = worker->loop,
                                                          .queue = worker->queue,
                                                          .db = worker->db,
-                                                         .config = config,
                                                          .on_refresh = on_refresh,
                                                          .arg = worker});
     worker->seat_maps = seat_maps_new(&(struct seat_maps_opts){.loop = worker->loop,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * catalog: this pod's live copy of the events it was asked about: config and rank index, refreshed
- * from Redis once a second (Pub/Sub only makes it sooner), loaded from PostgreSQL when Redis has
- * none. One per worker. Entries unused for 10 minutes are dropped; unknown ids are remembered for
- * a second, in a bounded table.
+ * catalog: what this worker knows of the events it was asked about: settings and rank index, read from Redis once a
+ * second (a message on the channel makes it sooner), and from PostgreSQL when Redis has none.
+ *
+ * One per worker. Requests read plain memory: what an event costs Redis is one read a second and worker. An event
+ * unused for 10 minutes is dropped; ids that are no event's are remembered for a second, in a bounded table.
  */
 #ifndef TIKETI_CATALOG_H
 #define TIKETI_CATALOG_H
@@ -17,78 +18,39 @@
 
 struct catalog;
 
-struct catalog_opts {
+struct catalog_opts { /* loop, queue and db are borrowed, until catalog_free */
     struct loop *loop;
-    struct queue *queue;
-    struct db *db; /* NULL: a pod without PostgreSQL (only Redis is asked) */
-    const struct config *config;
-    /* After each refresh of an event that brought a new index or config; may be NULL. */
-    void (*on_refresh)(void *arg, const char *event);
+    struct queue *queue; /* the catalog becomes its loader */
+    struct db *db;       /* NULL: without PostgreSQL; then only Redis is asked */
+    /* After each refresh of an event that brought a new index or other settings; may be NULL. */
+    void (*on_refresh)(void *arg, const char *event_id);
     void *arg;
 };
 struct catalog *catalog_new(const struct catalog_opts *opts);
-void catalog_free(struct catalog *catalog); /* after queue and db are closed */
-void catalog_stop(struct catalog *catalog); /* no more timers: before loop end */
+/* Refuses new loads and ends those that wait for PostgreSQL; before db, queue and redis are stopped. */
+void catalog_stop(struct catalog *catalog);
+void catalog_free(struct catalog *catalog); /* after queue and db are closed; NULL is fine */
 
-/* NULL when this pod does not know it (yet). Borrowed until the loop's next turn. Keeps the entry
- * in use. */
+/* The settings; NULL: this worker does not know the event (yet): catalog_load. Borrowed until the loop's next turn.
+ * Keeps the event from being dropped. Owner and last_place are there only if it came from PostgreSQL. */
 const struct event *catalog_event(struct catalog *catalog, const char *id);
-/* NULL when there is none or it is older than 5 s. */
+/* The rank index, likewise; NULL: none, or the last one is over 5 s old. */
 const struct rank_index *catalog_index(struct catalog *catalog, const char *id);
 
-/* Makes sure Redis and this pod know the event: from Redis, else from PostgreSQL by
- * queue_configure. ST_NOT_FOUND: no such event (or a draft). `fresh`: look again even if known
- * (after ST_NOT_FOUND of a script). Concurrent calls for one event share one load. */
+/* Makes sure that Redis and this worker know the event: reads the live copy; where there is none, writes it from
+ * PostgreSQL. `fresh`: even if it is known here. Single-flight: calls for one event share one load. In the callback
+ * ST_NOT_FOUND: there is no such event, or it is a draft; ST_UNAVAILABLE, ST_TIMEOUT: a backend did not answer. A
+ * status other than ST_OK returned: the callback never runs; else it runs once, later. */
 typedef void (*catalog_cb)(void *arg, enum status status);
 MUST_CHECK enum status catalog_load(struct catalog *catalog, const char *id, bool fresh,
                                     catalog_cb cb, void *arg);
 
-/* A hint from the channel that this event changed: refresh now. */
+/* The event may have changed: reads it at once. For messages on the channel. */
 void catalog_hint(struct catalog *catalog, const char *id);
-/* All events known to this pod: for gauges. */
+/* All events known here; index is NULL where catalog_index would say so. */
 void catalog_each(struct catalog *catalog,
                   void (*visit)(void *arg, const struct event *event,
                                 const struct rank_index *index),
                   void *arg);
-
-/* ---- the stored events: PostgreSQL is the record ---- */
-typedef void (*catalog_event_cb)(void *arg, enum status status, const struct event *event);
-MUST_CHECK enum status catalog_fetch(struct db *db, const char *id, catalog_event_cb cb, void *arg);
-/* Those of an array literal that there are, drafts too: one cb per event, in no order (one that cannot be read:
- * ST_INTERNAL, with nothing but its id), then NULL. */
-MUST_CHECK enum status catalog_fetch_among(struct db *db, const char *ids, catalog_event_cb cb,
-                                           void *arg);
-/* Every event not draft, and those closed whose sessions may not all be over (a session limit and a
- * minute), one cb per event, then NULL. */
-MUST_CHECK enum status catalog_fetch_live(struct db *db, catalog_event_cb cb, void *arg);
-MUST_CHECK enum status catalog_create(struct db *db, const struct event *event, const char *who,
-                                      catalog_event_cb cb, void *arg); /* ST_CONFLICT: id taken */
-/* Compare-and-set on event->version (the version read); the stored one is version + 1. Writes the
- * audit row. ST_STALE when the version has moved on. */
-MUST_CHECK enum status catalog_update(struct db *db, const struct event *event, const char *verb,
-                                      const char *who, catalog_event_cb cb, void *arg);
-/* epoch + 1 (and version + 1). */
-MUST_CHECK enum status catalog_bump_epoch(struct db *db, const char *id, const char *who,
-                                          catalog_event_cb cb, void *arg);
-/* Status changes of the processor: opening and closing times, sold_out and back; records
- * last_place (never lowers it). Returns the event as stored. */
-MUST_CHECK enum status catalog_settle(struct db *db, const char *id, uint64_t last_place,
-                                      catalog_event_cb cb, void *arg);
-/* List: `owner` NULL for all; cb gets a JSON array of event_write_json objects. */
-typedef void (*catalog_json_cb)(void *arg, enum status status, const char *json, size_t len);
-MUST_CHECK enum status catalog_list(struct db *db, const char *owner, bool public_only,
-                                    catalog_json_cb cb, void *arg);
-/* {"data"}: the logo of the event as a data: URL; {"detail"} where it has none. */
-MUST_CHECK enum status catalog_logo(struct db *db, const char *id, catalog_json_cb cb, void *arg);
-/* What was done to the event, newest first, below entry `before` (digits, or NULL): {"entries","next"}. */
-MUST_CHECK enum status catalog_audit(struct db *db, const char *id, const char *before, int limit,
-                                     catalog_json_cb cb, void *arg);
-/* What was done to an event, by whom; `after`: a JSON text. */
-struct catalog_audit_entry {
-    const char *event, *who, *verb, *after;
-};
-/* Adds to it what PostgreSQL does not see by itself. Copies the entry. */
-MUST_CHECK enum status catalog_audit_note(struct db *db, const struct catalog_audit_entry *entry,
-                                          catalog_json_cb cb, void *arg);
 
 #endif

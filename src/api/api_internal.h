@@ -16,6 +16,7 @@
 #include "base/json.h"
 #include "net/httpd.h"
 #include "queue/admission.h"
+#include "queue/catalog_store.h"
 #include "queue/presence.h"
 #include "selling/reservation.h"
 

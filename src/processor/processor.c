@@ -18,7 +18,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "queue/catalog.h"
+#include "queue/catalog_store.h"
 #include "selling/reservation.h"
 
 #include <stdlib.h>

@@ -20,7 +20,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/metrics.h"
-#include "queue/catalog.h"
+#include "queue/catalog_store.h"
 #include "queue/index.h"
 
 #include <inttypes.h>

@@ -2,12 +2,12 @@
 /*
  * catalog_store: calls the SQL functions about stored events: sql/functions/event.sql and audit.sql.
  *
- * Why this way: PostgreSQL compares, changes and audits in one call; each answer is one row
- * (outcome, body), the body an event whole. What comes back is what is stored now.
- * Called by: api_admin, api_queue (list), processor, catalog_lookup (when Redis has no copy). Owns: a
- * small call per query under way. PostgreSQL gone: ST_UNAVAILABLE or ST_TIMEOUT, outcome unknown.
+ * Why this way: PostgreSQL compares, changes and writes the audit entry in one call. Each answer is rows of an
+ * outcome and a body; the body is the whole event as it is stored now.
+ * Called by: api, processor, selling/logos, catalog_lookup. Owns: a small allocation per query under way.
+ * PostgreSQL gone: ST_UNAVAILABLE or ST_TIMEOUT; the outcome of a change is then unknown.
  */
-#include "queue/catalog.h"
+#include "queue/catalog_store.h"
 
 #include "base/buf.h"
 #include "base/json.h"
@@ -19,7 +19,7 @@
 #include <string.h>
 
 #define EVENT_JSON_MAX 16384
-#define CLEAR_MS       30000                                 /* of 100,000 seats that are held */
+#define CLEAR_MS       30000                                 /* with 100,000 seats on hold */
 #define EVENT_EDIT_MAX (EVENT_JSON_MAX + 2 * EVENT_LOGO_MAX) /* with a logo, as base64 */
 
 static const struct {
@@ -31,47 +31,14 @@ static const struct {
     {"stale", ST_STALE}, {"not-found", ST_NOT_FOUND},
 };
 
-static enum status outcome_status(const char *outcome)
-{
-    for (size_t i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++) {
-        if (strcmp(outcomes[i].outcome, outcome) == 0)
-            return outcomes[i].status;
-    }
-    return ST_INTERNAL;
-}
-
-/* ---- one event ---- */
-
+/* A query under way. */
 struct call {
-    catalog_event_cb cb;
+    catalog_event_cb on_event;
+    catalog_json_cb on_json;
     void *arg;
 };
 
-static enum status read_event(const struct db_result *result, int row, struct event *event)
-{
-    struct json_error error;
-    enum status st = outcome_status(db_text(result, row, 0));
-    if (st != ST_OK)
-        return st;
-    struct json *body =
-        json_parse(db_text(result, row, 1), db_len(result, row, 1), EVENT_JSON_MAX, &error);
-    if (body == NULL || event_read_row(event, body) != ST_OK)
-        st = ST_INTERNAL;
-    json_free(body);
-    return st;
-}
-
-static void answered(void *arg, enum status status, const struct db_result *result)
-{
-    struct call call = *(struct call *)arg;
-    struct event event;
-    free(arg);
-    if (status == ST_OK)
-        status = db_rows(result) == 1 ? read_event(result, 0, &event) : ST_INTERNAL;
-    call.cb(call.arg, status, status == ST_OK ? &event : NULL);
-}
-
-/* limit_ms 0: as long as any statement may take. */
+/* Sends a query; on a status other than ST_OK its callback never runs. limit_ms 0: the deadline of all statements. */
 static enum status ask_within(struct db *db, int64_t limit_ms, const struct db_stmt *stmt,
                               const char *const *params, db_cb on_result, const struct call *how)
 {
@@ -97,19 +64,50 @@ static enum status ask(struct db *db, const struct db_stmt *stmt, const char *co
         .param_count = (count_)                                                                    \
     }
 
+/* ---- one event ---- */
+
+static enum status read_event(const struct db_result *result, int row, struct event *event)
+{
+    const char *outcome = db_text(result, row, 0);
+    enum status st = ST_INTERNAL;
+    for (size_t i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++)
+        if (strcmp(outcomes[i].outcome, outcome) == 0)
+            st = outcomes[i].status;
+    if (st != ST_OK)
+        return st;
+    struct json_error error;
+    struct json *body =
+        json_parse(db_text(result, row, 1), db_len(result, row, 1), EVENT_JSON_MAX, &error);
+    if (!body || event_read_row(event, body) != ST_OK)
+        st = ST_INTERNAL;
+    json_free(body);
+    return st;
+}
+
+static void answered(void *arg, enum status status, const struct db_result *result)
+{
+    const struct call call = *(struct call *)arg;
+    struct event event;
+    free(arg);
+    if (status == ST_OK)
+        status = db_rows(result) == 1 ? read_event(result, 0, &event) : ST_INTERNAL;
+    call.on_event(call.arg, status, status == ST_OK ? &event : NULL);
+}
+
 enum status catalog_fetch(struct db *db, const char *id, catalog_event_cb cb, void *arg)
 {
     static const struct db_stmt stmt = FUNCTION("event_get", 1, "$1");
-    return ask(db, &stmt, (const char *const[]){id}, answered, &(struct call){cb, arg});
+    return ask(db, &stmt, (const char *const[]){id}, answered,
+               &(struct call){.on_event = cb, .arg = arg});
 }
 
-/* An event with all its fields as the first parameter, then these. */
+/* The first parameter is the event as JSON; then these two. */
 static enum status ask_with(struct db *db, const struct db_stmt *stmt, const struct event *event,
                             const char *second, const char *third, const struct call *how)
 {
     struct buf text;
     struct json *body = event_write_json(event);
-    if (event->new_logo != NULL)
+    if (event->new_logo)
         json_set_str(body, "newLogo", event->new_logo);
     buf_init(&text, EVENT_EDIT_MAX);
     json_write(body, &text);
@@ -126,14 +124,15 @@ enum status catalog_create(struct db *db, const struct event *event, const char 
                            catalog_event_cb cb, void *arg)
 {
     static const struct db_stmt stmt = FUNCTION("event_create", 3, "$1::jsonb, $2, $3");
-    return ask_with(db, &stmt, event, event->owner, who, &(struct call){cb, arg});
+    return ask_with(db, &stmt, event, event->owner, who,
+                    &(struct call){.on_event = cb, .arg = arg});
 }
 
 enum status catalog_update(struct db *db, const struct event *event, const char *verb,
                            const char *who, catalog_event_cb cb, void *arg)
 {
     static const struct db_stmt stmt = FUNCTION("event_update", 3, "$1::jsonb, $2, $3");
-    return ask_with(db, &stmt, event, verb, who, &(struct call){cb, arg});
+    return ask_with(db, &stmt, event, verb, who, &(struct call){.on_event = cb, .arg = arg});
 }
 
 enum status catalog_bump_epoch(struct db *db, const char *id, const char *who, catalog_event_cb cb,
@@ -141,7 +140,7 @@ enum status catalog_bump_epoch(struct db *db, const char *id, const char *who, c
 {
     static const struct db_stmt stmt = FUNCTION("event_clear", 2, "$1, $2");
     return ask_within(db, CLEAR_MS, &stmt, (const char *const[]){id, who}, answered,
-                      &(struct call){cb, arg});
+                      &(struct call){.on_event = cb, .arg = arg});
 }
 
 enum status catalog_settle(struct db *db, const char *id, uint64_t last_place, catalog_event_cb cb,
@@ -150,32 +149,33 @@ enum status catalog_settle(struct db *db, const char *id, uint64_t last_place, c
     static const struct db_stmt stmt = FUNCTION("event_settle", 2, "$1, $2::bigint");
     char place[24];
     (void)snprintf(place, sizeof(place), "%" PRIu64, last_place);
-    return ask(db, &stmt, (const char *const[]){id, place}, answered, &(struct call){cb, arg});
+    return ask(db, &stmt, (const char *const[]){id, place}, answered,
+               &(struct call){.on_event = cb, .arg = arg});
 }
 
-/* ---- many ---- */
+/* ---- several events ---- */
 
 static void answered_each(void *arg, enum status status, const struct db_result *result)
 {
-    struct call call = *(struct call *)arg;
+    const struct call call = *(struct call *)arg;
     free(arg);
     for (int row = 0; status == ST_OK && row < db_rows(result); row++) {
         struct event event;
         if (read_event(result, row, &event) == ST_OK) /* one unreadable event stops no other */
-            call.cb(call.arg, ST_OK, &event);
+            call.on_event(call.arg, ST_OK, &event);
     }
-    call.cb(call.arg, status, NULL);
+    call.on_event(call.arg, status, NULL);
 }
 
 enum status catalog_fetch_live(struct db *db, catalog_event_cb cb, void *arg)
 {
     static const struct db_stmt stmt = FUNCTION("event_live", 0, "");
-    return ask(db, &stmt, NULL, answered_each, &(struct call){cb, arg});
+    return ask(db, &stmt, NULL, answered_each, &(struct call){.on_event = cb, .arg = arg});
 }
 
 static void answered_among(void *arg, enum status status, const struct db_result *result)
 {
-    struct call call = *(struct call *)arg;
+    const struct call call = *(struct call *)arg;
     free(arg);
     for (int row = 0; status == ST_OK && row < db_rows(result); row++) {
         struct event event;
@@ -183,9 +183,9 @@ static void answered_among(void *arg, enum status status, const struct db_result
         if (st != ST_OK)
             event = (struct event){0};
         (void)snprintf(event.id, sizeof(event.id), "%s", db_text(result, row, 2));
-        call.cb(call.arg, st, &event);
+        call.on_event(call.arg, st, &event);
     }
-    call.cb(call.arg, status, NULL);
+    call.on_event(call.arg, status, NULL);
 }
 
 enum status catalog_fetch_among(struct db *db, const char *ids, catalog_event_cb cb, void *arg)
@@ -195,33 +195,26 @@ enum status catalog_fetch_among(struct db *db, const char *ids, catalog_event_cb
         .sql = "SELECT g.outcome, g.body, e.id FROM events e, LATERAL event_get(e.id) AS g "
                "WHERE e.id = ANY ($1::text[])",
         .param_count = 1};
-    return ask(db, &stmt, (const char *const[]){ids}, answered_among, &(struct call){cb, arg});
+    return ask(db, &stmt, (const char *const[]){ids}, answered_among,
+               &(struct call){.on_event = cb, .arg = arg});
 }
 
-struct list_call {
-    catalog_json_cb cb;
-    void *arg;
-};
+/* ---- JSON made by PostgreSQL ---- */
 
-static void listed(void *arg, enum status status, const struct db_result *result)
+static void answered_json(void *arg, enum status status, const struct db_result *result)
 {
-    struct list_call call = *(struct list_call *)arg;
+    const struct call call = *(struct call *)arg;
     free(arg);
     if (status == ST_OK && db_rows(result) != 1)
         status = ST_INTERNAL;
-    call.cb(call.arg, status, status == ST_OK ? db_text(result, 0, 1) : NULL,
-            status == ST_OK ? db_len(result, 0, 1) : 0);
+    call.on_json(call.arg, status, status == ST_OK ? db_text(result, 0, 1) : NULL,
+                 status == ST_OK ? db_len(result, 0, 1) : 0);
 }
 
 static enum status ask_json(struct db *db, const struct db_stmt *stmt, const char *const *params,
                             catalog_json_cb cb, void *arg)
 {
-    struct list_call *call = xcalloc(1, sizeof(*call));
-    *call = (struct list_call){cb, arg};
-    enum status st = db_query(db, stmt, params, listed, call);
-    if (st != ST_OK)
-        free(call);
-    return st;
+    return ask(db, stmt, params, answered_json, &(struct call){.on_json = cb, .arg = arg});
 }
 
 enum status catalog_list(struct db *db, const char *owner, bool public_only, catalog_json_cb cb,

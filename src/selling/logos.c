@@ -11,7 +11,7 @@
 
 #include "base/json.h"
 #include "base/memory.h"
-#include "queue/catalog.h"
+#include "queue/catalog_store.h"
 
 #include <stdlib.h>
 #include <string.h>
