@@ -185,10 +185,10 @@ for suite in "$@"; do
     case $suite in
     unit) suite_unit ;;
     corpus) suite_corpus ;;
-    lua) suite_node 2 300 ;;
-    integration) suite_node 2 600 ;;
+    lua) suite_node 3 300 ;;
+    integration) suite_node 5 600 ;; # they wait more than they work
     property) suite_node 1 7200 ;;
-    browser) suite_node 2 600 ;;
+    browser) suite_node 3 600 ;;
     night) suite_node 1 1800 ;;
     *)
         echo "no such suite: $suite" >&2
