@@ -192,7 +192,7 @@ test('the provider\'s calls come late, twice, never, and in any order, and the s
 });
 
 test('Redis is emptied: the order holds', async (t) => {
-  const server = await Server.start({ redis, database, env: { RESTORE_MS: 30000 } });
+  const server = await Server.start({ redis, database, env: { RESTORE_MS: 15000 } });
   t.after(() => server.stop());
   const id = await openSale(server, { threshold: 5, grid: { rows: 2, seatsPerRow: 20 } });
   const emptied = waitUntil(async () => (await sold()) >= 10, 30000, 'sales')
