@@ -137,8 +137,8 @@ static bool send_stmt(struct db_link *link, struct flight *flight, const struct 
             return false;
         if (at == link->prepared_cap) {
             link->prepared_cap = at ? at * 2 : 16;
-            link->prepared =
-                xrealloc((void *)link->prepared, link->prepared_cap * sizeof(*link->prepared));
+            link->prepared = xrealloc((void *)link->prepared,
+                                      link->prepared_cap * sizeof(const struct db_stmt *));
         }
         link->prepared[link->prepared_count++] = stmt; /* keep() removes it if this fails */
         flight->steps[flight->step_count++] = prepare;

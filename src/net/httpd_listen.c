@@ -123,7 +123,7 @@ static bool accept_one(struct queue *queue)
         return true;
     if (errno == EAGAIN || errno == EWOULDBLOCK)
         return false;
-    log_error("http accept failed", LOG_TEXT("reason", strerrordesc_np(errno)));
+    log_error("http accept failed", LOG_TEXT("error", strerrordesc_np(errno)));
     if (queue
             ->watch) { /* no descriptors or no memory: all sockets try again when some may be back */
         for (int i = 0; i < SOCKETS; i++)
@@ -223,7 +223,7 @@ enum status httpd_listen_open(struct loop *loop, const char *host, uint16_t port
         if (queue->fd < 0 || getsockname(queue->fd, &addr.any, &len) < 0) {
             const int error = errno;
             log_error("http listen failed", LOG_TEXT("host", host), LOG_NUM("port", port),
-                      LOG_TEXT("reason", strerrordesc_np(error)));
+                      LOG_TEXT("error", strerrordesc_np(error)));
             queues_close(listener);
             free(listener);
             return error == EADDRINUSE ? ST_CONFLICT : ST_UNAVAILABLE;

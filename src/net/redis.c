@@ -144,8 +144,8 @@ static bool op_retry(struct redis *redis, struct op *op)
     return true;
 }
 
-/* Logs an error that Redis replied. A script's error names a line of the text that Redis was given: the log names
- * the line of its file. */
+/* A script's error names a line of the text that Redis was given, which begins with lua/shared.lua: the log
+ * names the file and its line. */
 static void log_error_reply(const struct redis_script *script, const char *text)
 {
     static const char mark[] = "user_script:";
@@ -156,10 +156,10 @@ static void log_error_reply(const struct redis_script *script, const char *text)
     }
     const unsigned long line = strtoul(at + strlen(mark), NULL, 10);
     const bool shared = line <= script->shared_lines;
-    char place[64];
-    snprintf(place, sizeof(place), "lua/%s.lua:%lu", shared ? "shared" : script->name,
+    char location[64];
+    snprintf(location, sizeof(location), "lua/%s.lua:%lu", shared ? "shared" : script->name,
              shared ? line : line - script->shared_lines);
-    log_warn("redis error reply", LOG_TEXT("error", text), LOG_TEXT("script", place));
+    log_warn("redis error reply", LOG_TEXT("error", text), LOG_TEXT("script", location));
 }
 
 static void on_redis_reply(void *arg, const struct redis_reply *reply)

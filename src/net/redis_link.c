@@ -116,7 +116,7 @@ void redis_link_fail(struct redis_link *link, const char *reason)
     metrics_add(METRIC_REDIS_ERRORS, 1);
     if (was_up || link->failures % BACKOFF_LOG_EVERY == 1)
         log_warn(was_up ? "redis connection lost" : "redis connect failed",
-                 LOG_TEXT("reason", reason), LOG_TEXT("host", link_host(link)),
+                 LOG_TEXT("error", reason), LOG_TEXT("host", link_host(link)),
                  LOG_NUM("port", link->endpoint.port), LOG_NUM("attempts", link->failures));
     link->state = LINK_WAITING;
     link_release(link);

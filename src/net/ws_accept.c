@@ -97,6 +97,15 @@ static void arrival_free(struct arrival *arrival)
     free(arrival);
 }
 
+static void arrivals_free(const struct arrival_list *list)
+{
+    struct arrival *after;
+    for (struct arrival *at = list->head; at; at = after) {
+        after = at->next;
+        arrival_free(at);
+    }
+}
+
 static void sweep_later(struct ws_accept *acceptor)
 {
     if (acceptor->sweeping)
@@ -222,14 +231,12 @@ static bool accept_one(struct ws_accept *acceptor)
     union address addr = {0};
     socklen_t len = sizeof(addr);
     const int fd = accept4(acceptor->fd, &addr.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0) {
-        if (errno == ECONNABORTED || errno == EINTR)
-            return true;
-        if (errno != EAGAIN) { /* no descriptors or no memory: tries again when some may be back */
-            log_warn("ws accept failed", LOG_TEXT("error", strerrordesc_np(errno)));
-            loop_watch_set(acceptor->watch, 0);
-            sweep_later(acceptor);
-        }
+    if (fd < 0 && (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR))
+        return errno != EAGAIN;
+    if (fd < 0) { /* no descriptors or no memory: tries again when some may be back */
+        log_warn("ws accept failed", LOG_TEXT("error", strerrordesc_np(errno)));
+        loop_watch_set(acceptor->watch, 0);
+        sweep_later(acceptor);
         return false;
     }
     const struct ws_accept_opts *opts = &acceptor->opts;
@@ -379,10 +386,8 @@ void ws_accept_close(struct ws_accept *acceptor)
     if (!acceptor)
         return;
     listener_close(acceptor);
-    while (acceptor->pending.head)
-        arrival_free(acceptor->pending.head);
-    while (acceptor->refused.head)
-        arrival_free(acceptor->refused.head);
+    arrivals_free(&acceptor->pending);
+    arrivals_free(&acceptor->refused);
     loop_timer_close(acceptor->sweep);
     free(acceptor);
 }
