@@ -69,6 +69,9 @@ void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(
  * write their JSON without a tree. */
 void buf_add_json_str(struct buf *buf, const char *text, size_t len);
 
+/* Adds JSON without the whitespace between its tokens. `text` is valid JSON, such as PostgreSQL's. */
+void buf_add_json_compact(struct buf *buf, const char *text, size_t len);
+
 /* ST_OK, or ST_TOO_LARGE if a write did not fit. */
 MUST_CHECK enum status buf_status(const struct buf *buf);
 

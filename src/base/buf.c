@@ -191,6 +191,27 @@ void buf_add_json_str(struct buf *buf, const char *text, size_t len)
     buf_add_char(buf, '"');
 }
 
+void buf_add_json_compact(struct buf *buf, const char *text, size_t len)
+{
+    const size_t before = buf->len;
+    char *out = buf_extend(buf, len);
+    size_t n = 0;
+    bool quoted = false;
+    if (!out)
+        return;
+    for (size_t i = 0; i < len; i++) {
+        const char c = text[i];
+        if (!quoted && (c == ' ' || c == '\n' || c == '\t' || c == '\r'))
+            continue;
+        out[n++] = c;
+        if (c == '"')
+            quoted = !quoted;
+        else if (c == '\\' && i + 1 < len) /* inside a string: the next byte ends nothing */
+            out[n++] = text[++i];
+    }
+    buf_truncate(buf, before + n);
+}
+
 enum status buf_status(const struct buf *buf)
 {
     return buf->failed ? ST_TOO_LARGE : ST_OK;

@@ -268,7 +268,8 @@ static void take_messages(struct ledger *ledger, const struct db_result *result)
     for (int row = 0; row < db_rows(result); row++) {
         if (db_is_null(result, row, COL_BODY))
             continue;
-        buf_add(&ledger->outbox, db_text(result, row, COL_BODY), db_len(result, row, COL_BODY));
+        buf_add_json_compact(&ledger->outbox, db_text(result, row, COL_BODY),
+                             db_len(result, row, COL_BODY));
         buf_add_char(&ledger->outbox, '\0');
     }
 }

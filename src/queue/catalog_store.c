@@ -207,8 +207,16 @@ static void answered_json(void *arg, enum status status, const struct db_result 
     free(arg);
     if (status == ST_OK && db_rows(result) != 1)
         status = ST_INTERNAL;
-    call.on_json(call.arg, status, status == ST_OK ? db_text(result, 0, 1) : NULL,
-                 status == ST_OK ? db_len(result, 0, 1) : 0);
+    if (status != ST_OK) {
+        call.on_json(call.arg, status, NULL, 0);
+        return;
+    }
+    const size_t len = db_len(result, 0, 1);
+    struct buf body;
+    buf_init(&body, len);
+    buf_add_json_compact(&body, db_text(result, 0, 1), len);
+    call.on_json(call.arg, ST_OK, buf_str(&body), body.len);
+    buf_clear(&body);
 }
 
 static enum status ask_json(struct db *db, const struct db_stmt *stmt, const char *const *params,

@@ -95,8 +95,12 @@ static void answered(void *arg, enum status status, const struct db_result *resu
         return;
     }
     const char *outcome = db_text(result, 0, 0);
-    call.cb(call.arg, outcome_status(outcome), outcome, db_text(result, 0, 1),
-            db_len(result, 0, 1));
+    const size_t len = db_len(result, 0, 1);
+    struct buf body;
+    buf_init(&body, len);
+    buf_add_json_compact(&body, db_text(result, 0, 1), len);
+    call.cb(call.arg, outcome_status(outcome), outcome, buf_str(&body), body.len);
+    buf_clear(&body);
 }
 
 /* limit_ms 0: the limit of every statement. */

@@ -74,6 +74,7 @@ for (const [what, bad, complaint] of [
   ['a word', { body: { status: 'asleep' } }, /allowed values/],
   ['a missing field', { body: {} }, /required property 'status'/],
   ['a content type', { headers: { 'content-type': 'text/html' } }, /content type text\/html/],
+  ['whitespace between the tokens of JSON', { text: '{"status": "queued"}' }, /whitespace/],
   ['a header', { headers: { ...json, 'x-powered-by': 'magic' } }, /header x-powered-by/],
   ['a header that is missing', { ...refused, headers: { 'content-type': 'application/problem+json' } }, /header X-Request-Id is missing/],
   ['a problem of another route', { ...refused, body: { ...problem, type: 'urn:tiketi:problem:id-taken', code: 'id-taken' } }, /allowed values/],
@@ -95,4 +96,7 @@ test('messages: what is right is let through, and nothing else', () => {
   assert.match(check('queue-cleared', { eventId: 'e', buyer: 'u:1' }), /additional properties/);
   assert.match(check('queue-cleared', undefined), /required property 'payload'/);
   assert.match(check('gossip', {}), /there is no such message/);
+  const loose = (text) => complaintOf(() => checkMessage('Server', JSON.parse(text), text));
+  assert.equal(loose('{"event":"queue-cleared","payload":{"eventId":"e"}}'), undefined);
+  assert.match(loose('{"event" : "queue-cleared","payload":{"eventId":"e"}}'), /whitespace/);
 });

@@ -183,6 +183,34 @@ static void json_strings_are_escaped(void **state)
     EXPECT_JSON("\xf4\x8f\xbf\xbf", "\"\xf4\x8f\xbf\xbf\"");
 }
 
+static void json_loses_whitespace_outside_of_strings(void **state)
+{
+    (void)state;
+    static const char *const pairs[][2] = {
+        {"", ""},
+        {" [ ] ", "[]"},
+        {"{\"a\" : 1, \"b c\" : [true , null, \n \"x\\\\\"\t,\r-1.5e3]}",
+         "{\"a\":1,\"b c\":[true,null,\"x\\\\\",-1.5e3]}"},
+        {"{\"say \\\" : \" : \"\\\\\\\" , \"}", "{\"say \\\" : \":\"\\\\\\\" , \"}"},
+        {"[\"\xec\x84\x9c \xec\x9a\xb8\", 2]", "[\"\xec\x84\x9c \xec\x9a\xb8\",2]"},
+    };
+    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+        struct buf buf;
+        buf_init(&buf, 256);
+        buf_add_str(&buf, "> ");
+        buf_add_json_compact(&buf, pairs[i][0], strlen(pairs[i][0]));
+        assert_string_equal(buf_str(&buf) + 2, pairs[i][1]);
+        assert_int_equal(buf.len, 2 + strlen(pairs[i][1]));
+        buf_clear(&buf);
+    }
+    struct buf small;
+    buf_init(&small, 3);
+    buf_add_json_compact(&small, "[1, 2]", 6);
+    assert_int_equal(buf_status(&small), ST_TOO_LARGE);
+    assert_int_equal(small.len, 0);
+    buf_clear(&small);
+}
+
 static void json_strings_replace_invalid_utf8(void **state)
 {
     (void)state;
@@ -232,6 +260,7 @@ int main(void)
         cmocka_unit_test(printf_obeys_the_maximum),
         cmocka_unit_test(json_strings_are_escaped),
         cmocka_unit_test(json_strings_replace_invalid_utf8),
+        cmocka_unit_test(json_loses_whitespace_outside_of_strings),
         cmocka_unit_test(numbers_are_grouped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
