@@ -249,7 +249,7 @@ static bool identify(struct api_call *call)
         return true;
     if (st != ST_NOT_FOUND || route->auth == AUTH_STAFF) {
         api_problem(call, 401, "unauthorized",
-                    "A valid bearer token is required in the Authorization header.", NULL);
+                    "A valid bearer token is needed in the Authorization header.", NULL);
         return false;
     }
     if (foreign_origin(call)) {
@@ -272,12 +272,24 @@ bool api_admits_buyer(struct api_call *call, const struct event *event)
     return false;
 }
 
-bool api_staff_may(struct api_call *call, const struct event *event)
+static void on_staff_event(void *arg, enum status status, const struct event *event)
 {
-    if (call->user.role != USER_ORGANIZER || strcmp(event->owner, call->user.sub) == 0)
-        return true;
-    api_problem(call, 403, "not-yours", "This event belongs to another organizer.", NULL);
-    return false;
+    struct api_call *call = arg;
+    if (status == ST_OK && call->user.role == USER_ORGANIZER &&
+        strcmp(event->owner, call->user.sub) != 0) {
+        api_problem(call, 403, "not-yours", "This event belongs to another organizer.", NULL);
+        return;
+    }
+    if (status == ST_OK)
+        status = call->staff_step(call, event);
+    if (status != ST_OK)
+        api_fail(call, status);
+}
+
+enum status api_staff_event(struct api_call *call, api_event_step step)
+{
+    call->staff_step = step;
+    return catalog_fetch(call->api->db, call->param, on_staff_event, call);
 }
 
 /* ---- parameters and bodies ---- */
@@ -334,6 +346,14 @@ static bool parse_body(struct api_call *call)
         (void)snprintf(error.detail, sizeof(error.detail), "The body must be a JSON object.");
     api_invalid(call, &error);
     return false;
+}
+
+enum status api_with_event(struct api_call *call, const char *event, catalog_cb cb)
+{
+    if (!catalog_event(call->api->catalog, event))
+        return catalog_load(call->api->catalog, event, false, cb, call);
+    cb(call, ST_OK);
+    return ST_OK;
 }
 
 /* ---- one request ---- */

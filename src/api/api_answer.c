@@ -232,7 +232,7 @@ void api_problem_write(struct api_call *call, const struct api_problem *problem,
     buf_add_char(out, '}');
 }
 
-static void answer_problem(struct api_call *call, const struct api_problem *problem)
+void api_answer_problem(struct api_call *call, const struct api_problem *problem)
 {
     const struct api_presenter *present = call->present;
     struct buf *out = &call->api->text;
@@ -260,8 +260,8 @@ static void answer_problem(struct api_call *call, const struct api_problem *prob
 void api_problem(struct api_call *call, unsigned status, const char *code, const char *detail,
                  const char *field)
 {
-    answer_problem(call, &(struct api_problem){
-                             .status = status, .code = code, .detail = detail, .field = field});
+    api_answer_problem(call, &(struct api_problem){
+                                 .status = status, .code = code, .detail = detail, .field = field});
 }
 
 void api_fail(struct api_call *call, enum status status)
@@ -285,7 +285,7 @@ void api_fail(struct api_call *call, enum status status)
         [ST_UNAVAILABLE] = {503, "unavailable", "A backend is unavailable: try again shortly."},
         [ST_INTERNAL] = {500, "internal", "An internal error occurred."},
     };
-    answer_problem(call, &problems[status]);
+    api_answer_problem(call, &problems[status]);
 }
 
 void api_invalid(struct api_call *call, const struct json_error *error)
@@ -314,14 +314,28 @@ void api_answer_outcome(struct api_call *call, enum status status, unsigned ok_c
     struct json *body =
         json && outcome && code > 0 ? json_parse(json, len, HTTPD_BODY_MAX, NULL) : NULL;
     if (body)
-        answer_problem(call, &(struct api_problem){.status = code,
-                                                   .code = outcome,
-                                                   .detail = json_str(body, "detail"),
-                                                   .field = json_str(body, "field"),
-                                                   .more = body});
+        api_answer_problem(call, &(struct api_problem){.status = code,
+                                                       .code = outcome,
+                                                       .detail = json_str(body, "detail"),
+                                                       .field = json_str(body, "field"),
+                                                       .more = body});
     else
         api_fail(call, status);
     json_free(body);
+}
+
+void api_answer_list(void *arg, enum status status, const char *json, size_t len)
+{
+    if (status == ST_OK)
+        api_answer(arg, 200, json, len);
+    else
+        api_fail(arg, status);
+}
+
+void api_answer_stored(void *arg, enum status status, const char *outcome, const char *json,
+                       size_t len)
+{
+    api_answer_outcome(arg, status, 200, outcome, json, len);
 }
 
 /* ---- channel ---- */

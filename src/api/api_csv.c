@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * api_csv: a hall as CSV: in, as it arrives, and out, page by page.
+ * api_csv: the seats of a hall as CSV: import while the file arrives, export page by page.
  *
  *   import   head -> (piece of body -> csv -> columns)* -> owner and If-Match -> seats_import, one
  *            transaction: all or nothing
- *   export   owner -> (page of PostgreSQL -> piece of the answer)* -> the last, or cut off
+ *   export   owner -> (page of PostgreSQL -> piece of the answer)* -> the last piece, or the connection is cut
  *
- * Neither the file nor the answer is ever whole in memory; the seats of a file are, as the columns that
- * PostgreSQL takes: so only IMPORTS_MAX uploads go on at once, the next is told to come again. A file
- * is read to its end also when it is refused already: an answer in the middle would not be heard.
- * Called by: api (heads and ends of requests), api_admin (seats), api's route table (export). Owns:
- * the import of a call until its request is done.
+ * Why this way: neither file nor answer is ever whole in memory. The seats of a file are, as the columns that
+ * PostgreSQL takes, so at most IMPORTS_MAX uploads run at once; the next gets 503. A file that is refused is still read
+ * to its end: clients do not read an answer while they send.
+ * Called by: api (heads and ends of requests), api_admin (seats), api's route table (export). Owns: the import of a
+ * call until its request is done. With PostgreSQL gone: an import changes nothing, an export is cut.
  */
 #include "api/api_internal.h"
 
@@ -27,7 +27,7 @@
 
 #define IMPORT_BODY_MAX (16 * 1024 * 1024)
 #define IMPORT_SEATS    100000
-#define IMPORTS_MAX     4 /* at once and worker */
+#define IMPORTS_MAX     4 /* at once, per worker */
 #define TEXT_MAX        64
 
 /* ---- the columns of a file ---- */
@@ -46,35 +46,30 @@ static const struct {
 };
 
 struct api_import {
-    bool turned_away;
+    bool refused; /* too many uploads at once: nothing is read */
     struct csv *csv;
-    enum field field_of[FIELD_COUNT]; /* a column of the file */
-    bool headed;
-    uint64_t blank_line; /* the first one; there may be some at the end alone */
+    enum field field_of[FIELD_COUNT]; /* by column of the file */
+    bool has_header;
+    uint64_t blank_line; /* the first one: only at the end of the file may lines be empty */
     size_t seats;
     struct buf columns[CURRENCY]; /* as array literals of PostgreSQL */
     char currency[4];
-    struct { /* line 0: nothing is wrong */
+    struct { /* what is wrong; line 0: nothing */
         uint64_t line;
         char field[64];
         char detail[128];
     } error;
 };
 
-/* A column's name may come from the file: one that is too long is cut between characters. */
-static int name_len(const char *name, size_t room)
-{
-    size_t len = strnlen(name, room);
-    while (len == room || (len > 0 && (name[len] & 0xc0) == 0x80))
-        len--;
-    return (int)len;
-}
-
+/* Notes what is wrong. Returns false. */
 static bool refuse(struct api_import *import, uint64_t line, const char *field, const char *detail)
 {
+    /* A field may be a name from the file: one that is too long is cut between characters. */
+    size_t len = strnlen(field, sizeof(import->error.field));
+    while (len == sizeof(import->error.field) || (len > 0 && (field[len] & 0xc0) == 0x80))
+        len--;
     import->error.line = line;
-    (void)snprintf(import->error.field, sizeof(import->error.field), "%.*s",
-                   name_len(field, sizeof(import->error.field)), field);
+    (void)snprintf(import->error.field, sizeof(import->error.field), "%.*s", (int)len, field);
     (void)snprintf(import->error.detail, sizeof(import->error.detail), "%s", detail);
     return false;
 }
@@ -107,9 +102,11 @@ static bool read_header(struct api_import *import, uint64_t line, const struct c
         while (field < FIELD_COUNT && strcmp(fields[field].name, cells[i].text) != 0)
             field++;
         if (field == FIELD_COUNT)
-            return refuse(import, line, cells[i].text, "There is no column of this name.");
+            return refuse(import, line, cells[i].text,
+                          "There is no column of this name: the columns are section, row, number, "
+                          "price and currency.");
         if (given[field])
-            return refuse(import, line, cells[i].text, "A column is given twice.");
+            return refuse(import, line, cells[i].text, "This column is given twice.");
         given[field] = true;
         import->field_of[i] = field;
     }
@@ -117,11 +114,11 @@ static bool read_header(struct api_import *import, uint64_t line, const struct c
         if (!given[field])
             return refuse(import, line, fields[field].name, "This column is needed.");
     }
-    import->headed = true;
+    import->has_header = true;
     return true;
 }
 
-/* The rule of the JSON way: no control characters, those of U+0080 to U+009F among them. */
+/* As in JSON bodies: no control characters, including U+0080 to U+009F. */
 static bool is_text(const struct csv_cell *cell)
 {
     const unsigned char *at = (const unsigned char *)cell->text;
@@ -142,11 +139,7 @@ static bool is_int(const struct csv_cell *cell, int64_t least, int64_t most)
     return value >= least && value <= most;
 }
 
-static bool is_currency(const struct csv_cell *cell)
-{
-    return cell->len == 3 && strspn(cell->text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 3;
-}
-
+/* Appends an element of an array literal of PostgreSQL. */
 static void add_quoted(struct buf *out, const char *text)
 {
     buf_add_char(out, '"');
@@ -165,12 +158,13 @@ static bool read_cell(struct api_import *import, uint64_t line, enum field field
                       const struct csv_cell *cell)
 {
     if (field == CURRENCY) {
-        if (!is_currency(cell))
+        if (cell->len != 3 || strspn(cell->text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 3)
             return refuse_field(import, line, field);
         if (import->currency[0] == '\0')
             memcpy(import->currency, cell->text, sizeof(import->currency));
         if (strcmp(import->currency, cell->text) != 0)
-            return refuse(import, line, "currency", "An event sells in one currency.");
+            return refuse(import, line, "currency",
+                          "All seats of an event must have one currency.");
         return true;
     }
     struct buf *column = &import->columns[field];
@@ -190,20 +184,20 @@ static bool read_cell(struct api_import *import, uint64_t line, enum field field
 static bool on_row(void *arg, uint64_t line, const struct csv_cell *cells, size_t count)
 {
     struct api_import *import = arg;
-    if (count == 1 && cells[0].len == 0 && import->headed) {
+    if (count == 1 && cells[0].len == 0 && import->has_header) {
         if (import->blank_line == 0)
             import->blank_line = line;
         return true;
     }
     if (import->blank_line > 0)
-        return refuse(import, import->blank_line, "", "A line is empty.");
-    if (!import->headed)
+        return refuse(import, import->blank_line, "", "This line is empty.");
+    if (!import->has_header)
         return read_header(import, line, cells, count);
     if (count < FIELD_COUNT)
         return refuse(import, line, fields[import->field_of[count]].name,
-                      "The line has fewer cells than the header.");
+                      "This line has fewer cells than the header.");
     if (count > FIELD_COUNT)
-        return refuse(import, line, "", "The line has more cells than the header.");
+        return refuse(import, line, "", "This line has more cells than the header.");
     if (++import->seats > IMPORT_SEATS)
         return refuse(import, line, "", "An event has at most 100,000 seats.");
     for (size_t i = 0; i < count; i++) {
@@ -222,17 +216,6 @@ bool api_sends_csv(const struct http_req *req)
            (type[8] == '\0' || type[8] == ';' || type[8] == ' ');
 }
 
-/* What is wrong with the file itself. */
-static void take_csv_error(struct api_import *import)
-{
-    const struct csv_error *error = csv_error(import->csv);
-    if (error->line == 0 || import->error.line > 0)
-        return;
-    const bool known = import->headed && error->column < FIELD_COUNT;
-    (void)refuse(import, error->line, known ? fields[import->field_of[error->column]].name : "",
-                 error->detail);
-}
-
 static bool on_body(void *arg, struct http_req *req, const char *data, size_t len)
 {
     struct api_call *call = arg;
@@ -242,23 +225,24 @@ static bool on_body(void *arg, struct http_req *req, const char *data, size_t le
 
 void api_import_begin(struct api_call *call, bool allowed)
 {
+    struct api *api = call->api;
     struct api_import *import = NULL;
     if (allowed) {
         call->import = import = xcalloc(1, sizeof(*import));
-        import->turned_away = call->api->imports == IMPORTS_MAX;
+        import->refused = api->imports == IMPORTS_MAX;
     }
-    if (import == NULL || import->turned_away) {
+    if (!import || import->refused) {
         http_req_stream_body(call->req, IMPORT_BODY_MAX, NULL, NULL);
         return;
     }
-    call->api->imports++;
+    api->imports++;
     import->csv = csv_new(on_row, import);
     for (size_t i = 0; i < CURRENCY; i++)
         buf_init(&import->columns[i], DB_PARAMS_MAX);
     http_req_stream_body(call->req, IMPORT_BODY_MAX, on_body, call);
 }
 
-/* What it has read is with PostgreSQL, or not wanted. */
+/* Frees what was read: PostgreSQL has it, or it is not wanted. */
 static void import_clear(struct api_import *import)
 {
     csv_free(import->csv);
@@ -269,51 +253,50 @@ static void import_clear(struct api_import *import)
 
 void api_import_end(struct api_call *call)
 {
-    if (call->import == NULL)
+    struct api_import *import = call->import;
+    if (!import)
         return;
-    if (!call->import->turned_away)
+    if (!import->refused)
         call->api->imports--;
-    import_clear(call->import);
-    free(call->import);
+    import_clear(import);
+    free(import);
     call->import = NULL;
 }
 
-/* True: all of the file is good, and the columns are whole. */
+/* The file has ended. True: all of it is valid, and the columns are complete. */
 static bool import_complete(struct api_import *import)
 {
     const enum status st = csv_end(import->csv);
-    take_csv_error(import);
-    if (st == ST_OK && !import->headed)
+    const struct csv_error *error = csv_error(import->csv);
+    if (error->line > 0 && import->error.line == 0) {
+        const bool known = import->has_header && error->column < FIELD_COUNT;
+        (void)refuse(import, error->line, known ? fields[import->field_of[error->column]].name : "",
+                     error->detail);
+    }
+    if (st == ST_OK && !import->has_header)
         (void)refuse(import, 1, "section", "A header line is needed.");
     else if (st == ST_OK && import->seats == 0)
-        (void)refuse(import, 2, "", "There is no seat in it.");
+        (void)refuse(import, 2, "", "The file has no seats.");
     for (size_t i = 0; i < CURRENCY; i++)
         buf_add_char(&import->columns[i], '}');
     return import->error.line == 0;
-}
-
-static void answer_refused(struct api_call *call)
-{
-    const struct api_import *import = call->import;
-    struct buf body;
-    buf_init(&body, 1024);
-    buf_add_str(&body, "{\"detail\":");
-    buf_add_json_str(&body, import->error.detail, strlen(import->error.detail));
-    buf_add_str(&body, ",\"field\":");
-    buf_add_json_str(&body, import->error.field, strlen(import->error.field));
-    buf_printf(&body, ",\"line\":%" PRIu64 "}", import->error.line);
-    api_answer_outcome(call, ST_INVALID, 0, "invalid", buf_str(&body), body.len);
-    buf_clear(&body);
 }
 
 enum status api_import_store(struct api_call *call, const char *event, int64_t version,
                              reservation_cb cb)
 {
     struct api_import *import = call->import;
-    if (import->turned_away)
+    if (import->refused)
         return ST_FULL;
     if (!import_complete(import)) {
-        answer_refused(call);
+        struct json *more = json_new_object();
+        json_set_int(more, "line", (int64_t)import->error.line);
+        api_answer_problem(call, &(struct api_problem){.status = 400,
+                                                       .code = "invalid",
+                                                       .detail = import->error.detail,
+                                                       .field = import->error.field,
+                                                       .more = more});
+        json_free(more);
         return ST_OK;
     }
     const struct buf *columns = import->columns;
@@ -339,11 +322,10 @@ enum status api_import_store(struct api_call *call, const char *event, int64_t v
 
 /* ---- export ---- */
 
-struct export
-{
-    struct seat_cursor page; /* the last one */
+struct export_call {
+    struct seat_cursor last; /* seat of the pages read so far */
     bool begun;
-    const char *first; /* the first piece, read before anything was answered */
+    const char *first; /* the first piece, read before the answer began */
     size_t first_len;
 };
 
@@ -351,18 +333,12 @@ static const char header_line[] =
     "id,section,row,number,price,currency,status,reservationNumber,buyer,heldUntil\r\n";
 
 static void export_paged(void *arg, enum status status, const char *lines, size_t len,
-                         const struct seat_cursor *page);
+                         const struct seat_cursor *last);
 
-static enum status export_ask(struct api_call *call)
-{
-    struct export *export = call->state;
-    return reservation_export_seats(call->api->db, call->param, &export->page, export_paged, call);
-}
-
-/* The answer has begun: all that is left to say is that it is not whole. */
+/* After the answer has begun, a failure can only be shown by cutting the connection. */
 static void export_break(struct api_call *call, enum status status)
 {
-    log_warn("an export was broken off", LOG_TEXT("event", call->param),
+    log_warn("export cut", LOG_TEXT("event", call->param),
              LOG_TEXT("requestId", api_request_id(call)), LOG_TEXT("status", status_name(status)));
     http_reply_piece(call->req, NULL, 0, HTTP_PIECE_BROKEN);
 }
@@ -370,21 +346,23 @@ static void export_break(struct api_call *call, enum status status)
 static void export_more(void *arg, struct http_req *req)
 {
     struct api_call *call = arg;
-    struct export *export = call->state;
-    if (export->first != NULL) {
+    struct export_call *export = call->state;
+    if (export->first) {
         const char *first = export->first;
         export->first = NULL;
         http_reply_piece(req, first, export->first_len, HTTP_PIECE_MORE);
         return;
     }
-    const enum status st = export_ask(call);
+    const enum status st =
+        reservation_export_seats(call->api->db, call->param, &export->last, export_paged, call);
     if (st != ST_OK)
         export_break(call, st);
 }
 
+/* The first page is read before the answer begins, so that a dead backend is a 503. */
 static void export_begin(struct api_call *call, const char *lines, size_t len)
 {
-    struct export *export = call->state;
+    struct export_call *export = call->state;
     char disposition[EVENT_ID_MAX + 64];
     char *first = http_req_alloc(call->req, sizeof(header_line) + len);
     memcpy(first, header_line, sizeof(header_line) - 1);
@@ -400,12 +378,12 @@ static void export_begin(struct api_call *call, const char *lines, size_t len)
 }
 
 static void export_paged(void *arg, enum status status, const char *lines, size_t len,
-                         const struct seat_cursor *page)
+                         const struct seat_cursor *last)
 {
     struct api_call *call = arg;
-    struct export *export = call->state;
-    if (status == ST_OK && page != NULL)
-        export->page = *page;
+    struct export_call *export = call->state;
+    if (status == ST_OK && last)
+        export->last = *last;
     if (status != ST_OK && export->begun)
         export_break(call, status);
     else if (status != ST_OK)
@@ -413,24 +391,19 @@ static void export_paged(void *arg, enum status status, const char *lines, size_
     else if (!export->begun)
         export_begin(call, lines, len);
     else
-        http_reply_piece(call->req, lines, len, page != NULL ? HTTP_PIECE_MORE : HTTP_PIECE_LAST);
+        http_reply_piece(call->req, lines, len, last ? HTTP_PIECE_MORE : HTTP_PIECE_LAST);
 }
 
-static void export_fetched(void *arg, enum status status, const struct event *event)
+static enum status export_fetched(struct api_call *call, const struct event *event)
 {
-    struct api_call *call = arg;
-    if (status == ST_OK && !api_staff_may(call, event))
-        return;
-    if (status == ST_OK)
-        status = export_ask(call);
-    if (status != ST_OK)
-        api_fail(call, status);
+    const struct export_call *export = call->state;
+    return reservation_export_seats(call->api->db, event->id, &export->last, export_paged, call);
 }
 
 static enum status export_start(struct api_call *call)
 {
-    call->state = http_req_alloc(call->req, sizeof(struct export));
-    return catalog_fetch(call->api->db, call->param, export_fetched, call);
+    call->state = http_req_alloc(call->req, sizeof(struct export_call));
+    return api_staff_event(call, export_fetched);
 }
 
 const struct api_route api_csv_routes[] = {

@@ -155,6 +155,8 @@ struct api_presenter {
     void (*json)(struct api_call *call, unsigned code, const char *json, size_t len);
 };
 
+typedef enum status (*api_event_step)(struct api_call *call, const struct event *event);
+
 struct api_call {
     struct api *api;
     bool handled;                        /* its handler ran: it may wait for operations */
@@ -177,6 +179,7 @@ struct api_call {
     uint64_t started_ns;
     struct json *body;         /* parsed when the route takes one; freed with the call */
     struct api_import *import; /* a body of CSV: api_csv.c's */
+    api_event_step staff_step; /* see api_staff_event */
     void *state;               /* the handler's own, from http_req_alloc */
     struct user user;          /* of AUTH_STAFF, or of a buyer with a JWT */
     char request_id[33];       /* made when asked for: api_request_id */
@@ -252,7 +255,8 @@ bool api_not_modified(struct api_call *call, const char *etag, const char *cache
 /* By the route's presenter, else as JSON. */
 void api_answer_turn(struct api_call *call, const struct api_turn *turn);
 void api_answer_order(struct api_call *call, const struct api_order *order);
-/* A problem. Adds Retry-After to 503 and 429, WWW-Authenticate to 401. */
+/* Adds Retry-After to 503 and 429, WWW-Authenticate to 401. */
+void api_answer_problem(struct api_call *call, const struct api_problem *problem);
 void api_problem(struct api_call *call, unsigned status, const char *code, const char *detail,
                  const char *field);
 /* The problem that stands for a status. */
@@ -263,6 +267,12 @@ void api_invalid(struct api_call *call, const struct json_error *error);
  * of the body; or api_fail where it said nothing. */
 void api_answer_outcome(struct api_call *call, enum status status, unsigned ok_code,
                         const char *outcome, const char *json, size_t len);
+
+/* Callbacks for calls of catalog and reservation whose JSON is the answer as it is: 200, or the problem. `arg`:
+ * the call. */
+void api_answer_list(void *arg, enum status status, const char *json, size_t len);
+void api_answer_stored(void *arg, enum status status, const char *outcome, const char *json,
+                       size_t len);
 
 /* Sets (or with NULL removes) an HttpOnly cookie "<prefix><name>". */
 void api_set_cookie(struct api_call *call, const char *prefix, const char *name, const char *value,
@@ -276,8 +286,12 @@ bool api_over_https(const struct api_call *call);
 
 /* May this buyer take part: guests only where the event allows them? False: answered 401. */
 bool api_admits_buyer(struct api_call *call, const struct event *event);
-/* May this member of staff act on the event: organizers only on their own? False: answered 403. */
-bool api_staff_may(struct api_call *call, const struct event *event);
+/* For staff routes about one event: fetches it from PostgreSQL, refuses organizers who do not own it (403), then runs
+ * `step`. The event is borrowed until the step returns; a status other than ST_OK is answered. As a handler's result. */
+MUST_CHECK enum status api_staff_event(struct api_call *call, api_event_step step);
+/* Runs `cb` with the call: at once when this pod knows the event, else when it was loaded, with ST_NOT_FOUND when
+ * there is no such event. As a handler's result. */
+MUST_CHECK enum status api_with_event(struct api_call *call, const char *event, catalog_cb cb);
 /* For routes whose body may be absent or {}. False: it has fields, and that was answered. */
 bool api_takes_nothing(struct api_call *call);
 /* 1 to 18 digits and nothing else. */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * api_operate: a sale that runs: its numbers, a tick now, buyers let in by hand.
+ * api_operate: an event while it is on sale: its numbers, a tick now, admission by hand.
  *
- *   process, admit   owner -> a request on the channel -> the lease holder ticks -> `processed`
+ *   process, admit   owner -> `process` on the channel -> the lease holder ticks -> `processed` on the channel
  *
- * Nothing is decided here: `admit` passes over interval and outflow, but the script never lets in more
- * than the threshold allows. With no processor there is no answer within two seconds: 503.
- * Called by: api's route table, and api for messages of the channel. Owns: the requests that wait.
+ * Why this way: only the lease holder may tick, and no pod calls another: they meet on the channel. `admit` ignores
+ * the interval and the outflow limit, but the script never admits more than the threshold allows.
+ * Called by: api's route table, and api for messages of the channel. Owns: the list of requests that wait for the
+ * processor. Without a processor there is no answer within two seconds: 503.
  */
 #include "api/api_internal.h"
 
@@ -22,14 +23,10 @@
 #define PROCESS_WAIT_MS 2000
 #define ADMIT_MAX       100000
 
-struct admit_call {
-    int64_t count, admitted;
-};
-
 /* ---- stats ---- */
 
-/* The diary of the last hour (lua/index.lua): what the counters said when a minute began. A minute is
- * the difference to the next entry; the present one is still going on and is compared with now. */
+/* The last hour minute by minute (lua/index.lua keeps it): each entry has the counters at the beginning of its
+ * minute, so a minute is the difference to the next entry, and the present minute to the counters of now. */
 enum { MINUTE_COUNTERS = 8, MINUTE_WORDS = 10, MINUTES_MAX = 64 };
 
 static const char *const minute_words[MINUTE_WORDS] = {
@@ -41,6 +38,7 @@ struct minute {
     int64_t words[MINUTE_WORDS];
 };
 
+/* "m<minutes since 1970>" is the name of such an entry; 0: another counter. */
 static int64_t minute_of(const struct queue_stat *stat)
 {
     const char *digits = stat->name + 1;
@@ -49,13 +47,13 @@ static int64_t minute_of(const struct queue_stat *stat)
     return strtoll(digits, NULL, 10);
 }
 
-static int minute_compare(const void *a, const void *b)
+static int compare_minutes(const void *a, const void *b)
 {
     const struct minute *one = a, *other = b;
     return one->at < other->at ? -1 : one->at > other->at;
 }
 
-/* In order of time. */
+/* The entries in order of time, at most MINUTES_MAX; returns their number. */
 static size_t read_minutes(const struct queue_stat *list, size_t count, struct minute *out)
 {
     size_t found = 0;
@@ -63,47 +61,14 @@ static size_t read_minutes(const struct queue_stat *list, size_t count, struct m
         struct minute minute = {.at = minute_of(&list[i])};
         const char *text = list[i].text;
         char *end;
-        if (minute.at == 0 || text == NULL)
+        if (minute.at == 0 || !text)
             continue;
         for (size_t w = 0; w < MINUTE_WORDS; w++, text = end)
             minute.words[w] = strtoll(text, &end, 10);
         out[found++] = minute;
     }
-    qsort(out, found, sizeof(*out), minute_compare);
+    qsort(out, found, sizeof(*out), compare_minutes);
     return found;
-}
-
-static struct json *write_minute(const struct minute *from, const struct minute *to)
-{
-    struct json *row = json_new_object();
-    char at[CLOCK_RFC3339_SIZE];
-    clock_format_rfc3339(from->at * 60000, at);
-    json_set_str(row, "at", at);
-    for (size_t w = 0; w < MINUTE_WORDS; w++) {
-        int64_t value = to->words[w];
-        if (w < MINUTE_COUNTERS && value >= from->words[w]) /* smaller: Redis began anew */
-            value -= from->words[w];
-        json_set_int(row, minute_words[w], value);
-    }
-    return row;
-}
-
-/* Now, in the shape of a minute: the counters, and the numbers of the index. */
-static struct minute minute_now(const struct queue_stat *list, size_t count,
-                                const struct rank_index *index)
-{
-    struct minute now = {0};
-    for (size_t i = 0; i < count; i++) {
-        for (size_t w = 0; w < MINUTE_COUNTERS; w++) {
-            if (strcmp(list[i].name, minute_words[w]) == 0)
-                now.words[w] = list[i].value;
-        }
-    }
-    if (index != NULL) {
-        now.words[MINUTE_COUNTERS] = (int64_t)index->active;
-        now.words[MINUTE_COUNTERS + 1] = (int64_t)index->queue_size;
-    }
-    return now;
 }
 
 static struct json *write_minutes(const struct queue_stat *list, size_t count,
@@ -112,9 +77,32 @@ static struct json *write_minutes(const struct queue_stat *list, size_t count,
     struct json *out = json_new_array();
     struct minute minutes[MINUTES_MAX + 1];
     const size_t found = read_minutes(list, count, minutes);
-    minutes[found] = minute_now(list, count, index);
-    for (size_t i = 0; i < found; i++)
-        json_append(out, write_minute(&minutes[i], &minutes[i + 1]));
+    struct minute *now = &minutes[found]; /* the counters and numbers of now, as an entry */
+    *now = (struct minute){0};
+    for (size_t i = 0; i < count; i++) {
+        for (size_t w = 0; w < MINUTE_COUNTERS; w++) {
+            if (strcmp(list[i].name, minute_words[w]) == 0)
+                now->words[w] = list[i].value;
+        }
+    }
+    if (index) {
+        now->words[MINUTE_COUNTERS] = (int64_t)index->active;
+        now->words[MINUTE_COUNTERS + 1] = (int64_t)index->queue_size;
+    }
+    for (size_t i = 0; i < found; i++) {
+        const struct minute *from = &minutes[i], *to = &minutes[i + 1];
+        struct json *row = json_new_object();
+        char at[CLOCK_RFC3339_SIZE];
+        clock_format_rfc3339(from->at * 60000, at);
+        json_set_str(row, "at", at);
+        for (size_t w = 0; w < MINUTE_WORDS; w++) {
+            int64_t value = to->words[w];
+            if (w < MINUTE_COUNTERS && value >= from->words[w]) /* less: Redis lost the counter */
+                value -= from->words[w];
+            json_set_int(row, minute_words[w], value);
+        }
+        json_append(out, row);
+    }
     return out;
 }
 
@@ -130,10 +118,9 @@ static void stats_read(void *arg, enum status status, const struct queue_stat *l
     struct json *body = json_new_object();
     struct json *counters = json_new_object();
     json_set_str(body, "eventId", call->param);
-    if (event != NULL)
-        json_set_str(body, "status",
-                     event_status_name(index != NULL ? index->status : event->status));
-    if (index != NULL) {
+    if (event)
+        json_set_str(body, "status", event_status_name(index ? index->status : event->status));
+    if (index) {
         json_set_int(body, "queueSize", (int64_t)index->queue_size);
         json_set_int(body, "currentUsers", (int64_t)index->active);
         json_set_int(body, "threshold", (int64_t)index->threshold);
@@ -161,42 +148,40 @@ static void stats_loaded(void *arg, enum status status)
         api_fail(call, status);
 }
 
-static void stats_fetched(void *arg, enum status status, const struct event *event)
+static enum status stats_fetched(struct api_call *call, const struct event *event)
 {
-    struct api_call *call = arg;
-    if (status == ST_OK && !api_staff_may(call, event))
-        return;
-    if (status == ST_OK && event->status == EVENT_DRAFT) {
-        stats_read(call, ST_OK, NULL, 0);
-        return;
-    }
-    if (status == ST_OK)
-        status = catalog_load(call->api->catalog, call->param, false, stats_loaded, call);
-    if (status != ST_OK)
-        api_fail(call, status);
+    if (event->status != EVENT_DRAFT)
+        return catalog_load(call->api->catalog, call->param, false, stats_loaded, call);
+    stats_read(call, ST_OK, NULL, 0);
+    return ST_OK;
 }
 
 static enum status stats_start(struct api_call *call)
 {
-    return catalog_fetch(call->api->db, call->param, stats_fetched, call);
+    return api_staff_event(call, stats_fetched);
 }
 
 /* ---- process, admit: a request to the lease holder, answered over the channel ---- */
+
+/* What the audit entry of an `admit` says. */
+struct admit_call {
+    int64_t count; /* 0: a plain tick */
+    int64_t admitted;
+};
 
 struct api_process {
     struct api_process *next;
     struct api_call *call;
     struct loop_timer *timer;
-    int64_t admit; /* 0: a plain tick */
-    char reply[33];
+    char reply[33]; /* names this request on the channel */
 };
 
 static void end_process(struct api *api, struct api_process *process)
 {
     struct api_process **at = &api->processing;
-    while (*at != NULL && *at != process)
+    while (*at && *at != process)
         at = &(*at)->next;
-    if (*at != NULL)
+    if (*at)
         *at = process->next;
     loop_timer_close(process->timer);
     free(process);
@@ -207,27 +192,28 @@ static void process_late(void *arg)
     struct api_process *process = arg;
     struct api_call *call = process->call;
     end_process(call->api, process);
-    api_problem(call, 503, "no-processor", "No processor answered within two seconds.", NULL);
+    api_problem(call, 503, "no-processor", "No processor answered within two seconds: try again.",
+                NULL);
 }
 
 void api_process_forget(struct api_call *call)
 {
     struct api_process *process = call->api->processing;
-    while (process != NULL && process->call != call)
+    while (process && process->call != call)
         process = process->next;
-    if (process != NULL)
+    if (process)
         end_process(call->api, process);
 }
 
-/* Recorded or not, they are in. */
-static void admit_noted(void *arg, enum status status, const char *json, size_t len)
+/* Audited or not, they are inside: the answer says so. */
+static void admit_audited(void *arg, enum status status, const char *json, size_t len)
 {
     struct api_call *call = arg;
     const struct admit_call *admit = call->state;
     char text[EVENT_ID_MAX + 64];
     (void)json, (void)len;
     if (status != ST_OK)
-        log_error("an admission by hand was not recorded", LOG_TEXT("event", call->param),
+        log_error("audit entry of admit not written", LOG_TEXT("event", call->param),
                   LOG_TEXT("who", call->user.sub), LOG_NUM("admitted", (uint64_t)admit->admitted));
     const int written =
         snprintf(text, sizeof(text), "{\"eventId\":\"%s\",\"admitted\":%" PRId64 "}", call->param,
@@ -235,55 +221,51 @@ static void admit_noted(void *arg, enum status status, const char *json, size_t 
     api_answer(call, 200, text, (size_t)written);
 }
 
-static void admitted(struct api_call *call, int64_t count, int64_t promoted)
-{
-    struct admit_call *admit = call->state;
-    char after[96];
-    admit->admitted = promoted;
-    (void)snprintf(after, sizeof(after), "{\"count\":%" PRId64 ",\"admitted\":%" PRId64 "}", count,
-                   promoted);
-    const struct catalog_audit_entry entry = {
-        .event = call->param, .who = call->user.sub, .verb = "admit", .after = after};
-    const enum status st = catalog_audit_note(call->api->db, &entry, admit_noted, call);
-    if (st != ST_OK)
-        admit_noted(call, st, NULL, 0);
-}
-
 void api_process_on_message(struct api *api, const struct json *payload)
 {
     const char *reply = json_str(payload, "reply");
     struct api_process *process = api->processing;
-    while (process != NULL && (reply == NULL || strcmp(process->reply, reply) != 0))
+    while (process && (!reply || strcmp(process->reply, reply) != 0))
         process = process->next;
-    if (process == NULL)
-        return;
+    if (!process)
+        return; /* a request of another pod, or one that is late */
     struct api_call *call = process->call;
-    const int64_t count = process->admit, promoted = json_int(payload, "promoted", 0);
+    struct admit_call *admit = call->state;
     end_process(api, process);
-    if (count > 0) {
-        admitted(call, count, promoted);
+    admit->admitted = json_int(payload, "promoted", 0);
+    if (admit->count > 0) {
+        char after[96];
+        (void)snprintf(after, sizeof(after), "{\"count\":%" PRId64 ",\"admitted\":%" PRId64 "}",
+                       admit->count, admit->admitted);
+        const struct catalog_audit_entry entry = {
+            .event = call->param, .who = call->user.sub, .verb = "admit", .after = after};
+        const enum status st = catalog_audit_note(api->db, &entry, admit_audited, call);
+        if (st != ST_OK)
+            admit_audited(call, st, NULL, 0);
         return;
     }
     struct json *body = json_new_object();
     json_set_str(body, "eventId", call->param);
-    json_set_int(body, "promoted", promoted);
+    json_set_int(body, "promoted", admit->admitted);
     json_set_int(body, "evicted", json_int(payload, "evicted", 0));
     api_answer_json(call, 200, body);
     json_free(body);
 }
 
-/* Asks over the channel; whoever holds the lease answers there. */
-static enum status request_tick(struct api_call *call)
+static enum status process_fetched(struct api_call *call, const struct event *event)
 {
     struct api *api = call->api;
     const struct admit_call *admit = call->state;
     char payload[96];
+    if (event->status == EVENT_DRAFT || event->status == EVENT_CLOSED) {
+        api_problem(call, 409, "wrong-state", "Only an event on sale is processed.", "status");
+        return ST_OK;
+    }
     struct api_process *process = xcalloc(1, sizeof(*process));
     process->call = call;
-    process->admit = admit->count;
     token_random_hex(process->reply);
     const int len = snprintf(payload, sizeof(payload), "{\"reply\":\"%s\",\"admit\":%" PRId64 "}",
-                             process->reply, process->admit);
+                             process->reply, admit->count);
     const enum status st = queue_publish(api->queue, call->param, "process", payload, (size_t)len);
     if (st != ST_OK) {
         free(process);
@@ -296,27 +278,12 @@ static enum status request_tick(struct api_call *call)
     return ST_OK;
 }
 
-static void process_fetched(void *arg, enum status status, const struct event *event)
-{
-    struct api_call *call = arg;
-    if (status == ST_OK && !api_staff_may(call, event))
-        return;
-    if (status == ST_OK && (event->status == EVENT_DRAFT || event->status == EVENT_CLOSED)) {
-        api_problem(call, 409, "wrong-state", "Only an event on sale is processed.", "status");
-        return;
-    }
-    if (status == ST_OK)
-        status = request_tick(call);
-    if (status != ST_OK)
-        api_fail(call, status);
-}
-
 static enum status process_start(struct api_call *call)
 {
     if (!api_takes_nothing(call))
         return ST_OK;
     call->state = http_req_alloc(call->req, sizeof(struct admit_call));
-    return catalog_fetch(call->api->db, call->param, process_fetched, call);
+    return api_staff_event(call, process_fetched);
 }
 
 static enum status admit_start(struct api_call *call)
@@ -325,9 +292,10 @@ static enum status admit_start(struct api_call *call)
     struct json_error error = {0};
     struct admit_call *admit = http_req_alloc(call->req, sizeof(*admit));
     call->state = admit;
-    enum status st = call->body == NULL ? json_refuse(&error, "count", "count is needed.")
-                                        : json_known_keys(call->body, keys, &error);
-    if (st == ST_OK)
+    enum status st = ST_OK;
+    if (call->body)
+        st = json_known_keys(call->body, keys, &error);
+    if (st == ST_OK && call->body)
         st = json_read_int(call->body, "count", 1, ADMIT_MAX, &admit->count, &error);
     if (st == ST_OK && admit->count == 0)
         st = json_refuse(&error, "count", "count is needed.");
@@ -335,12 +303,15 @@ static enum status admit_start(struct api_call *call)
         api_invalid(call, &error);
         return ST_OK;
     }
-    return catalog_fetch(call->api->db, call->param, process_fetched, call);
+    return api_staff_event(call, process_fetched);
 }
 
 const struct api_route api_operate_routes[] = {
-    {"POST", "/api/admin/events/{eventId}/process", AUTH_STAFF, API_OPERATORS, process_start, true},
-    {"POST", "/api/admin/events/{eventId}/admit", AUTH_STAFF, API_STAFF, admit_start, true},
-    {"GET", "/api/admin/events/{eventId}/stats", AUTH_STAFF, API_READERS, stats_start, false},
+    {"POST", "/api/admin/events/{eventId}/process", AUTH_STAFF, API_OPERATORS, process_start,
+     API_BODY_JSON},
+    {"POST", "/api/admin/events/{eventId}/admit", AUTH_STAFF, API_STAFF, admit_start,
+     API_BODY_JSON},
+    {"GET", "/api/admin/events/{eventId}/stats", AUTH_STAFF, API_READERS, stats_start,
+     API_BODY_NONE},
     {0},
 };

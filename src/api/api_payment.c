@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * api_payment: money: the buyer's way to the payment page, the provider's word, refunds.
+ * api_payment: paying for a reservation, the payment provider's webhook, refunds, the list of payments.
  *
- *   pay       POST /api/reservations/{id}/pay: reservation_pay -> signed order for the payment page
- *   webhook   POST /api/payments/webhook: signature -> reservation_paid -> queue_leave(completed)
- *   refund    POST /api/admin/events/{eventId}/refund: owner -> reservation_refund
+ *   pay       reservation_pay -> signed order, which the buyer carries to the payment page
+ *   webhook   signature -> reservation_paid -> queue_leave(completed): the slot is free at once
+ *   refund    owner -> reservation_refund
  *
- * We never call the provider: a buyer carries the signed order there, the provider calls us. What it
- * says may come late, twice, or in the wrong order; PostgreSQL judges it by the reservation and the
- * reference alone (sql/functions/payment.sql). Whoever has bought is out at once; if Redis does not hear of
- * it now, the processor frees the slot later. Called by: api's route table.
+ * Why this way: we never call the provider; it calls us. Its calls may come late, twice or in the wrong order, so
+ * PostgreSQL judges each by the reservation and the reference alone (sql/functions/payment.sql). A purchase
+ * ends the admission; if Redis cannot be reached, the processor frees the slot later.
+ * Called by: api's route table, api_buy. Owns the parsed answer of PostgreSQL until the request is answered. With
+ * PostgreSQL gone: 503; the provider tries again.
  */
 #include "api/api_internal.h"
 
@@ -24,19 +25,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A signature older or newer than this is refused: a recorded call cannot be played again. */
+/* Signatures older or newer than this are refused, so that a recorded call cannot be replayed. */
 #define WEBHOOK_SKEW_S 300
 #define PAYMENTS_PAGE  100
 
-/* ---- sold: the slot is free at once ---- */
-
 struct payment_call {
     struct payment payment; /* of the webhook */
-    struct json *body;      /* what PostgreSQL said; freed with the answer */
+    struct json *body;      /* PostgreSQL's answer; freed when the request is answered */
     const char *answer;     /* the same as text; NULL: `order` is the answer */
     size_t answer_len;
     struct api_order order; /* borrows from body */
 };
+
+/* ---- what becomes of a payment ---- */
 
 static void answer_payment(struct api_call *call)
 {
@@ -49,63 +50,54 @@ static void answer_payment(struct api_call *call)
     json_free(body);
 }
 
-static bool known_status(const char *word, bool stored)
-{
-    static const char *const words[] = {"paid", "failed", "refunded", "pending", "refund_due"};
-    for (size_t i = 0; i < (stored ? 5 : 3); i++) {
-        if (strcmp(words[i], word) == 0)
-            return true;
-    }
-    return false;
-}
-
 static void slot_freed(void *arg, enum status status, const struct queue_place *place,
                        const struct queue_numbers *numbers)
 {
     struct api_call *call = arg;
     (void)place, (void)numbers;
-    if (status != ST_OK) /* the processor frees it later */
-        log_warn("a slot is not yet free", LOG_TEXT("requestId", api_request_id(call)),
+    if (status != ST_OK)
+        log_warn("slot not freed yet, the processor will free it",
+                 LOG_TEXT("requestId", api_request_id(call)),
                  LOG_TEXT("status", status_name(status)));
     answer_payment(call);
 }
 
-/* Ends the admission that the sale came from, and no later one of the same buyer. */
-static enum status free_slot(struct api_call *call, const struct json *sale)
+/* Ends the admission that the purchase was made in, and no later one of the same buyer. */
+static enum status free_slot(struct api_call *call, const struct json *purchase)
 {
-    const char *event = json_str(sale, "eventId"), *buyer = json_str(sale, "buyer");
-    const char *place = json_str(sale, "place");
-    if (event == NULL || buyer == NULL || place == NULL)
+    const char *event = json_str(purchase, "eventId"), *buyer = json_str(purchase, "buyer");
+    const char *place = json_str(purchase, "place");
+    if (!event || !buyer || !place)
         return ST_INTERNAL;
     const struct queue_proof proof = {.ticket_place = strtoull(place, NULL, 10),
-                                      .ticket_epoch = (uint64_t)json_int(sale, "epoch", 0)};
+                                      .ticket_epoch = (uint64_t)json_int(purchase, "epoch", 0)};
     return queue_leave(call->api->queue, &(struct queue_buyer){event, buyer, &proof},
                        QUEUE_COMPLETED, slot_freed, call);
 }
 
-/* Counts and publishes what became of a payment, frees the slot of a sale; then answers. */
+/* Counts and publishes what became of a payment, frees the slot of a purchase; then answers. */
 static void finish_payment(struct api_call *call, const char *outcome)
 {
     static const struct {
         const char *outcome;
         enum metric metric;
-        bool seats, frees;
+        bool changes_seats, frees_slot;
     } effects[] = {
         {"confirmed", METRIC_PURCHASES, true, true},
         {"refund-due", METRIC_REFUNDS_DUE, false, false},
         {"refunded", METRIC_REFUNDS, true, false},
     };
-    const struct json *body = ((const struct payment_call *)call->state)->body;
-    const char *event = json_str(body, "eventId");
+    const struct payment_call *payment = call->state;
+    const char *event = json_str(payment->body, "eventId");
     enum status freeing = ST_NOT_FOUND;
     for (size_t i = 0; i < sizeof(effects) / sizeof(effects[0]); i++) {
         if (strcmp(effects[i].outcome, outcome) != 0)
             continue;
         metrics_add(effects[i].metric, 1);
-        if (effects[i].seats && event != NULL)
+        if (effects[i].changes_seats && event)
             api_publish_seats_changed(call->api, event);
-        if (effects[i].frees)
-            freeing = free_slot(call, body);
+        if (effects[i].frees_slot)
+            freeing = free_slot(call, payment->body);
     }
     if (freeing != ST_OK)
         answer_payment(call);
@@ -215,7 +207,7 @@ static enum status verify_webhook(struct api_call *call)
     const char *body = http_req_body(call->req, &body_len);
     char expected[65];
     char *end;
-    if (header == NULL || strncmp(header, "t=", 2) != 0)
+    if (!header || strncmp(header, "t=", 2) != 0)
         return ST_UNAUTHORIZED;
     const long long at_s = strtoll(header + 2, &end, 10);
     const long long now_s = clock_wall_ms() / 1000;
@@ -234,44 +226,55 @@ static enum status verify_webhook(struct api_call *call)
     return st;
 }
 
-static enum status read_payment(struct api_call *call, struct payment *payment,
+/* The statuses a provider reports; with `stored`, all that a payment may have. */
+static bool is_payment_status(const char *word, bool stored)
+{
+    static const char *const words[] = {"paid", "failed", "refunded", "pending", "refund_due"};
+    for (size_t i = 0; i < (stored ? 5 : 3); i++) {
+        if (strcmp(words[i], word) == 0)
+            return true;
+    }
+    return false;
+}
+
+static enum status read_payment(const struct json *body, struct payment *payment,
                                 struct json_error *error)
 {
     static const char *const keys[] = {"reservationId", "provider", "reference", "amount",
                                        "currency",      "status",   NULL};
     payment->amount = -1;
-    if (call->body == NULL)
+    if (!body)
         return json_refuse(error, "", "A JSON body is needed.");
-    enum status st = json_known_keys(call->body, keys, error);
+    enum status st = json_known_keys(body, keys, error);
     if (st == ST_OK)
-        st = json_read_str(call->body, "reservationId", 64, &payment->reservation, error);
+        st = json_read_str(body, "reservationId", 64, &payment->reservation, error);
     if (st == ST_OK)
-        st = json_read_str(call->body, "provider", 64, &payment->provider, error);
+        st = json_read_str(body, "provider", 64, &payment->provider, error);
     if (st == ST_OK)
-        st = json_read_str(call->body, "reference", 128, &payment->reference, error);
+        st = json_read_str(body, "reference", 128, &payment->reference, error);
     if (st == ST_OK)
-        st = json_read_str(call->body, "currency", 3, &payment->currency, error);
+        st = json_read_str(body, "currency", 3, &payment->currency, error);
     if (st == ST_OK)
-        st = json_read_str(call->body, "status", 16, &payment->status, error);
+        st = json_read_str(body, "status", 16, &payment->status, error);
     if (st == ST_OK)
-        st = json_read_int(call->body, "amount", 0, MONEY_AMOUNT_MAX, &payment->amount, error);
+        st = json_read_int(body, "amount", 0, MONEY_AMOUNT_MAX, &payment->amount, error);
     if (st != ST_OK)
         return st;
     const struct {
         const char *name;
-        bool there;
-    } needed[] = {
-        {"reservationId", payment->reservation != NULL},
-        {"provider", payment->provider != NULL},
-        {"reference", payment->reference != NULL && payment->reference[0] != '\0'},
-        {"currency", payment->currency != NULL},
+        bool given;
+    } required[] = {
+        {"reservationId", payment->reservation},
+        {"provider", payment->provider},
+        {"reference", payment->reference && payment->reference[0] != '\0'},
+        {"currency", payment->currency},
         {"amount", payment->amount >= 0},
     };
-    for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
-        if (!needed[i].there)
-            return json_refuse(error, needed[i].name, "%s is needed.", needed[i].name);
+    for (size_t i = 0; i < sizeof(required) / sizeof(required[0]); i++) {
+        if (!required[i].given)
+            return json_refuse(error, required[i].name, "%s is needed.", required[i].name);
     }
-    if (payment->status == NULL || !known_status(payment->status, false))
+    if (!payment->status || !is_payment_status(payment->status, false))
         return json_refuse(error, "status", "status must be paid, failed or refunded.");
     return ST_OK;
 }
@@ -297,14 +300,15 @@ static enum status webhook_start(struct api_call *call)
     struct json_error error = {0};
     struct payment_call *payment = http_req_alloc(call->req, sizeof(*payment));
     call->state = payment;
-    if (call->api->config->payment_webhook_secret == NULL) {
-        api_problem(call, 503, "payment-off", "Payment is not set up.", NULL);
+    if (!call->api->config->payment_webhook_secret) {
+        api_problem(call, 503, "payment-off",
+                    "Payment is not set up: PAYMENT_WEBHOOK_SECRET is missing.", NULL);
         return ST_OK;
     }
     const enum status st = verify_webhook(call);
     if (st != ST_OK)
         return st;
-    if (read_payment(call, &payment->payment, &error) != ST_OK) {
+    if (read_payment(call->body, &payment->payment, &error) != ST_OK) {
         api_invalid(call, &error);
         return ST_OK;
     }
@@ -312,18 +316,12 @@ static enum status webhook_start(struct api_call *call)
     return reservation_paid(call->api->db, &payment->payment, webhook_done, call);
 }
 
-/* ---- the organizer ---- */
+/* ---- staff ---- */
 
-static void refund_fetched(void *arg, enum status status, const struct event *event)
+static enum status refund_fetched(struct api_call *call, const struct event *event)
 {
-    struct api_call *call = arg;
-    if (status == ST_OK && !api_staff_may(call, event))
-        return;
-    if (status == ST_OK)
-        status = reservation_refund(call->api->db, event->id, json_str(call->body, "reservationId"),
-                                    call->user.sub, webhook_done, call);
-    if (status != ST_OK)
-        api_fail(call, status);
+    return reservation_refund(call->api->db, event->id, json_str(call->body, "reservationId"),
+                              call->user.sub, webhook_done, call);
 }
 
 static enum status refund_start(struct api_call *call)
@@ -332,61 +330,52 @@ static enum status refund_start(struct api_call *call)
     struct json_error error = {0};
     const char *id = NULL;
     call->state = http_req_alloc(call->req, sizeof(struct payment_call));
-    enum status st = call->body == NULL ? json_refuse(&error, "", "A JSON body is needed.")
-                                        : json_known_keys(call->body, keys, &error);
+    enum status st = call->body ? json_known_keys(call->body, keys, &error)
+                                : json_refuse(&error, "", "A JSON body is needed.");
     if (st == ST_OK)
         st = json_read_str(call->body, "reservationId", 64, &id, &error);
-    if (st == ST_OK && id == NULL)
+    if (st == ST_OK && !id)
         st = json_refuse(&error, "reservationId", "reservationId is needed.");
     if (st != ST_OK) {
         api_invalid(call, &error);
         return ST_OK;
     }
-    return catalog_fetch(call->api->db, call->param, refund_fetched, call);
+    return api_staff_event(call, refund_fetched);
 }
 
-static void payments_done(void *arg, enum status status, const char *outcome, const char *json,
-                          size_t len)
+static enum status payments_fetched(struct api_call *call, const struct event *event)
 {
-    api_answer_outcome(arg, status, 200, outcome, json, len);
-}
-
-static void payments_fetched(void *arg, enum status status, const struct event *event)
-{
-    struct api_call *call = arg;
-    if (status == ST_OK && !api_staff_may(call, event))
-        return;
-    if (status == ST_OK) {
-        const struct payment_page page = {.event = event->id,
-                                          .status = http_req_query(call->req, "status"),
-                                          .before = http_req_query(call->req, "before"),
-                                          .limit = (int)*(const int64_t *)call->state};
-        status = reservation_payments(call->api->db, &page, payments_done, call);
-    }
-    if (status != ST_OK)
-        api_fail(call, status);
+    const int64_t *limit = call->state;
+    const struct payment_page page = {.event = event->id,
+                                      .status = http_req_query(call->req, "status"),
+                                      .before = http_req_query(call->req, "before"),
+                                      .limit = (int)*limit};
+    return reservation_payments(call->api->db, &page, api_answer_stored, call);
 }
 
 static enum status payments_start(struct api_call *call)
 {
     struct json_error error = {0};
-    const char *word = http_req_query(call->req, "status");
+    const char *status = http_req_query(call->req, "status");
     int64_t *limit = http_req_alloc(call->req, sizeof(*limit));
     call->state = limit;
     enum status st = api_read_page(call, PAYMENTS_PAGE, limit, &error) ? ST_OK : ST_INVALID;
-    if (st == ST_OK && word != NULL && !known_status(word, true))
-        st = json_refuse(&error, "status", "No payment has this status.");
+    if (st == ST_OK && status && !is_payment_status(status, true))
+        st = json_refuse(&error, "status",
+                         "status must be pending, paid, failed, refund_due or refunded.");
     if (st != ST_OK) {
         api_invalid(call, &error);
         return ST_OK;
     }
-    return catalog_fetch(call->api->db, call->param, payments_fetched, call);
+    return api_staff_event(call, payments_fetched);
 }
 
 const struct api_route api_payment_routes[] = {
-    {"POST", "/api/reservations/{id}/pay", AUTH_BUYER, 0, pay_start, true},
-    {"POST", "/api/payments/webhook", AUTH_NONE, 0, webhook_start, true},
-    {"POST", "/api/admin/events/{eventId}/refund", AUTH_STAFF, API_STAFF, refund_start, true},
-    {"GET", "/api/admin/events/{eventId}/payments", AUTH_STAFF, API_STAFF, payments_start, false},
+    {"POST", "/api/reservations/{id}/pay", AUTH_BUYER, 0, pay_start, API_BODY_JSON},
+    {"POST", "/api/payments/webhook", AUTH_NONE, 0, webhook_start, API_BODY_JSON},
+    {"POST", "/api/admin/events/{eventId}/refund", AUTH_STAFF, API_STAFF, refund_start,
+     API_BODY_JSON},
+    {"GET", "/api/admin/events/{eventId}/payments", AUTH_STAFF, API_STAFF, payments_start,
+     API_BODY_NONE},
     {0},
 };

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * api_queue: the buyer's queue routes: check (join), status, heartbeat, leave; and the public list
- * of events.
+ * api_queue: the buyer's queue routes: check (join), status, heartbeat, leave; and the public events.
  *
- *   check      -> queue_join(JOIN)   -> answer with position, estimate, re-issued ticket
- *   status     -> presence and rank index of this pod, no Redis; else queue_join(RESUME)
- *   heartbeat  -> the same, a shorter answer
+ *   check      -> queue_join(JOIN)
+ *   status     -> presence and rank index of this pod, without Redis; else queue_join(RESUME)
+ *   heartbeat  -> the same, with a shorter answer
  *   leave      -> queue_leave
  *
- * A script that finds no config of the event makes us load it (Redis, else PostgreSQL) and repeat
- * the step once, within the request. The position shown is the lowest ever shown to this buyer: the
- * ticket carries it. Called by: api's route table. With Redis gone every route answers 503.
+ * Why this way: most requests are polls of buyers far back, and what they ask is known here: the rank index is a
+ * second old at most, and presence has what Redis last said of the buyer. The position shown is the lowest ever
+ * shown to this buyer, so that it never rises: the ticket carries it. The answer is a struct api_turn, written by
+ * hand: printf would be the greatest cost of a join.
+ * Called by: api's route table, the pages. Owns nothing. With Redis gone, what needs it is answered 503.
  */
 #include "api/api_internal.h"
 
@@ -20,12 +21,10 @@
 #include "base/prefetch.h"
 #include "queue/admission.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
-/* What the pod last heard of a waiting buyer counts for so long: longer than the longest nextPoll, and than
- * the minute after which a page with a living socket polls. */
+/* For how long presence is believed: longer than the longest nextPoll, and than the minute after which a page
+ * with an open socket polls. */
 #define PRESENCE_FRESH_MS 90000
 #define TICKET_COOKIE_S   (7 * 24 * 3600)
 
@@ -35,12 +34,12 @@ enum visit_kind { VISIT_CHECK, VISIT_STATUS, VISIT_HEARTBEAT, VISIT_LEAVE, VISIT
 struct visit {
     enum visit_kind kind;
     bool is_page;
-    bool reloaded; /* the event was loaded again: a script missed it, or knew a later epoch */
+    bool reloaded; /* the event was loaded again, because Redis knew a later epoch */
 };
 
 static void visit_loaded(void *arg, enum status status);
 
-/* ---- the JSON of a turn: by hand, since printf is what a join would spend most on ---- */
+/* ---- the JSON of a turn ---- */
 
 static const char *const turn_words[] = {
     [TURN_QUEUED] = "queued",     [TURN_SCHEDULED] = "scheduled",       [TURN_PAUSED] = "paused",
@@ -59,7 +58,7 @@ static void add_number(struct buf *out, const char *before, uint64_t number)
     buf_add_uint(out, number);
 }
 
-/* What is shown of an event: kept as text, as most answers of a second are about one event. */
+/* What is shown of an event. Kept as text: most answers of a second are about the same event. */
 static void add_event_info(struct api *api, const struct event *event, struct buf *out)
 {
     struct api_event_info *info = &api->event_info;
@@ -276,7 +275,7 @@ static void answer_place(struct api_call *call, const struct queue_place *place,
     if (!event)
         api_fail(call, ST_UNAVAILABLE);
     else if (closed)
-        api_problem(call, 410, "event-closed", "The sale is closed.", NULL);
+        api_problem(call, 410, "event-closed", "The event is closed.", NULL);
     else if (place->state == QUEUE_GONE)
         answer_status(call, TURN_NOT_IN_QUEUE);
     else if (visit->kind == VISIT_HEARTBEAT)
@@ -289,17 +288,8 @@ static void answer_place(struct api_call *call, const struct queue_place *place,
 
 /* ---- through Redis ---- */
 
-/* The queue was cleared, and this pod's copy of the event does not say so yet: a page, which joins when a
- * ticket is of an older epoch, would take it for the end of a turn. */
-static bool is_cleared(const struct api_call *call, const struct queue_place *place,
-                       const struct queue_numbers *numbers)
-{
-    const struct visit *visit = call->state;
-    return visit->is_page && visit->kind == VISIT_STATUS && place->state == QUEUE_GONE &&
-           numbers->epoch != call->proof.ticket_epoch;
-}
-
-static void visit_failed(struct api_call *call, enum status status)
+/* Queue and catalog answer ST_NOT_FOUND for an event that does not exist. */
+static void fail_visit(struct api_call *call, enum status status)
 {
     if (status == ST_NOT_FOUND)
         api_problem(call, 404, "unknown-event", "There is no such event.", "eventId");
@@ -313,7 +303,12 @@ static void visit_joined(void *arg, enum status status, const struct queue_place
     struct api_call *call = arg;
     struct visit *visit = call->state;
     struct api *api = call->api;
-    if (status == ST_OK && !visit->reloaded && is_cleared(call, place, numbers)) {
+    /* The queue was cleared, and this pod's copy of the event is of the earlier epoch: a page, which joins when its
+     * ticket is of an earlier epoch, would show that the session has ended. */
+    const bool was_cleared = status == ST_OK && visit->is_page && visit->kind == VISIT_STATUS &&
+                             place->state == QUEUE_GONE &&
+                             numbers->epoch != call->proof.ticket_epoch;
+    if (was_cleared && !visit->reloaded) {
         visit->reloaded = true;
         visit->kind = VISIT_PAGE;
         status = catalog_load(api->catalog, call->param, true, visit_loaded, call);
@@ -321,7 +316,7 @@ static void visit_joined(void *arg, enum status status, const struct queue_place
             return;
     }
     if (status != ST_OK) {
-        visit_failed(call, status);
+        fail_visit(call, status);
         return;
     }
     if (visit->kind == VISIT_LEAVE) {
@@ -339,7 +334,7 @@ static void visit_joined(void *arg, enum status status, const struct queue_place
     answer_place(call, place, numbers);
 }
 
-/* Where hundreds are answered together, a twentieth of a join. */
+/* Saves a twentieth of a join where a batch of hundreds is answered. */
 static void visit_prefetch(void *arg, unsigned ahead)
 {
     const struct api_call *call = arg;
@@ -362,42 +357,32 @@ void api_queue_open(struct api *api)
     queue_set_prefetch(api->queue, visit_joined, visit_prefetch);
 }
 
-static enum status visit_redis(struct api_call *call)
-{
-    const struct visit *visit = call->state;
-    const struct queue_buyer buyer = {call->param, call->buyer, &call->proof};
-    struct queue *queue = call->api->queue;
-    if (visit->kind == VISIT_LEAVE)
-        return queue_leave(queue, &buyer, QUEUE_LEFT, visit_joined, call);
-    return queue_join(queue, visit->kind == VISIT_CHECK ? QUEUE_JOIN : QUEUE_RESUME, &buyer,
-                      visit_joined, call);
-}
-
 /* ---- without Redis ---- */
 
-/* A buyer whom the last `seen` called waiting, and whose place the index puts behind the head:
- * answered here; his sign of life goes with the next second's batch. */
-static bool visit_local(struct api_call *call, const struct event *event)
+/* Answers a status or heartbeat of a buyer whom Redis last called waiting, and whose place the index puts behind
+ * the head; the heartbeat goes with the next second's batch. False: not answered, Redis has to be asked. */
+static bool answer_locally(struct api_call *call, const struct event *event)
 {
     const struct visit *visit = call->state;
-    struct api *api = call->api;
+    const struct api *api = call->api;
+    const struct queue_proof *proof = &call->proof;
     const struct rank_index *index = catalog_index(api->catalog, call->param);
     enum queue_state state;
-    bool sign_due;
+    bool heartbeat_due;
     uint64_t position = 0;
     if (visit->kind != VISIT_STATUS && visit->kind != VISIT_HEARTBEAT)
         return false;
-    if (index == NULL || call->proof.ticket_place == 0 || call->proof.ticket_epoch != index->epoch)
+    if (!index || proof->ticket_place == 0 || proof->ticket_epoch != index->epoch)
         return false;
     if (index->status == EVENT_CLOSED)
-        return false; /* nobody waits any more, whatever was last seen */
-    if (index->restoring || call->proof.pass_place > 0)
-        return false; /* Redis may know of his place only by his proof */
+        return false; /* nobody waits any more, whatever presence says */
+    if (index->restoring || proof->pass_place > 0)
+        return false; /* Redis may have lost the place, which the proof then restores */
     if (!presence_get(api->presence, call->param, call->buyer, PRESENCE_FRESH_MS,
-                      loop_now_ms(api->loop), &state, &sign_due) ||
+                      loop_now_ms(api->loop), &state, &heartbeat_due) ||
         state != QUEUE_WAITING)
         return false;
-    switch (index_position(index, call->proof.ticket_place, &position)) {
+    switch (index_position(index, proof->ticket_place, &position)) {
     case INDEX_AHEAD:
         return false;
     case INDEX_BEYOND:
@@ -414,46 +399,52 @@ static bool visit_local(struct api_call *call, const struct event *event)
                                           .active = index->active,
                                           .threshold = index->threshold,
                                           .now_ms = index->time_ms};
-    if (sign_due)
+    if (heartbeat_due)
         queue_heartbeat(api->queue, call->param, call->buyer);
     if (visit->kind == VISIT_HEARTBEAT)
         answer_status(call, waiting_status(&numbers));
     else
-        answer_waiting(call, event, call->proof.ticket_place, position, &numbers);
+        answer_waiting(call, event, proof->ticket_place, position, &numbers);
     return true;
 }
 
-/* ---- the steps ---- */
+/* ---- the steps of a visit ---- */
 
-/* The event is known to this pod: proofs, then the short way or the long one. */
+/* The event is known to this pod. */
 static enum status visit_known(struct api_call *call, const struct event *event)
 {
     struct visit *visit = call->state;
+    struct queue *queue = call->api->queue;
+    const struct queue_buyer buyer = {call->param, call->buyer, &call->proof};
     if (!api_admits_buyer(call, event))
         return ST_OK;
     const enum status st = api_read_proof(call, call->param);
     if (st != ST_OK)
         return st;
+    const bool has_ticket = call->proof.ticket_place > 0;
+    if (has_ticket)
+        queue_note_place(queue, call->param, call->proof.ticket_place);
     if (visit->kind == VISIT_PAGE)
-        visit->kind =
-            call->proof.ticket_place > 0 && call->proof.ticket_epoch == (uint64_t)event->epoch
-                ? VISIT_STATUS
-                : VISIT_CHECK;
-    if (call->proof.ticket_place > 0)
-        queue_note_place(call->api->queue, call->param, call->proof.ticket_place);
-    if (visit_local(call, event))
+        visit->kind = has_ticket && call->proof.ticket_epoch == (uint64_t)event->epoch
+                          ? VISIT_STATUS
+                          : VISIT_CHECK;
+    if (visit->kind == VISIT_LEAVE)
+        return queue_leave(queue, &buyer, QUEUE_LEFT, visit_joined, call);
+    if (visit->kind == VISIT_CHECK)
+        return queue_join(queue, QUEUE_JOIN, &buyer, visit_joined, call);
+    if (answer_locally(call, event))
         return ST_OK;
-    return visit_redis(call);
+    return queue_join(queue, QUEUE_RESUME, &buyer, visit_joined, call);
 }
 
 static void visit_loaded(void *arg, enum status status)
 {
     struct api_call *call = arg;
     const struct event *event = catalog_event(call->api->catalog, call->param);
-    if (status == ST_OK && event == NULL)
+    if (status == ST_OK && !event)
         status = ST_UNAVAILABLE;
     if (status != ST_OK) {
-        visit_failed(call, status);
+        fail_visit(call, status);
         return;
     }
     status = visit_known(call, event);
@@ -470,7 +461,7 @@ static enum status visit_start(struct api_call *call, enum visit_kind kind)
     if (!api_takes_nothing(call))
         return ST_OK;
     const struct event *event = catalog_event(call->api->catalog, call->param);
-    if (event == NULL)
+    if (!event)
         return catalog_load(call->api->catalog, call->param, false, visit_loaded, call);
     return visit_known(call, event);
 }
@@ -502,26 +493,19 @@ enum status api_leave(struct api_call *call)
 
 /* ---- public events ---- */
 
-static void list_done(void *arg, enum status status, const char *json, size_t len)
-{
-    struct api_call *call = arg;
-    if (status == ST_OK)
-        api_answer(call, 200, json, len);
-    else
-        api_fail(call, status);
-}
-
 static enum status list_start(struct api_call *call)
 {
-    return catalog_list(call->api->db, NULL, true, list_done, call);
+    return catalog_list(call->api->db, NULL, true, api_answer_list, call);
 }
 
 static void event_loaded(void *arg, enum status status)
 {
     struct api_call *call = arg;
     const struct event *event = catalog_event(call->api->catalog, call->param);
-    if (status != ST_OK || event == NULL) {
-        api_fail(call, status != ST_OK ? status : ST_NOT_FOUND);
+    if (status == ST_OK && !event)
+        status = ST_NOT_FOUND;
+    if (status != ST_OK) {
+        api_fail(call, status);
         return;
     }
     struct json *body = event_write_json(event);
@@ -531,18 +515,15 @@ static void event_loaded(void *arg, enum status status)
 
 static enum status event_start(struct api_call *call)
 {
-    if (catalog_event(call->api->catalog, call->param) == NULL)
-        return catalog_load(call->api->catalog, call->param, false, event_loaded, call);
-    event_loaded(call, ST_OK);
-    return ST_OK;
+    return api_with_event(call, call->param, event_loaded);
 }
 
 const struct api_route api_queue_routes[] = {
-    {"POST", "/api/queue/check/{eventId}", AUTH_BUYER, 0, check_start, true},
-    {"GET", "/api/queue/status/{eventId}", AUTH_BUYER, 0, api_status, false},
-    {"POST", "/api/queue/heartbeat/{eventId}", AUTH_BUYER, 0, heartbeat_start, true},
-    {"POST", "/api/queue/leave/{eventId}", AUTH_BUYER, 0, api_leave, true},
-    {"GET", "/api/events", AUTH_NONE, 0, list_start, false},
-    {"GET", "/api/events/{eventId}", AUTH_NONE, 0, event_start, false},
+    {"POST", "/api/queue/check/{eventId}", AUTH_BUYER, 0, check_start, API_BODY_JSON},
+    {"GET", "/api/queue/status/{eventId}", AUTH_BUYER, 0, api_status, API_BODY_NONE},
+    {"POST", "/api/queue/heartbeat/{eventId}", AUTH_BUYER, 0, heartbeat_start, API_BODY_JSON},
+    {"POST", "/api/queue/leave/{eventId}", AUTH_BUYER, 0, api_leave, API_BODY_JSON},
+    {"GET", "/api/events", AUTH_NONE, 0, list_start, API_BODY_NONE},
+    {"GET", "/api/events/{eventId}", AUTH_NONE, 0, event_start, API_BODY_NONE},
     {0},
 };

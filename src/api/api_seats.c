@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * api_seats: the seat map over HTTP: one counted piece of memory that all answers are sent from.
+ * api_seats: the seat map over HTTP.
  *
- *   fresh here -> answer; else: an event known to this pod? -> catalog_load -> seat_maps_get -> answer
+ *   fresh map here -> answer; else event known? -> seat_maps_get -> answer
  *
- * Its ETag is its version; a client that has it is told so (304) without a byte of the map. The map is a
- * second old at most (src/seat_map.c): whoever holds a seat by it may still be told that somebody was
- * faster. For an id that is no event's the catalog answers, which is made for floods of them; so maps are
- * asked for, and kept, of events alone. (With Redis gone a pod just started knows none: 503.)
- * Called by: api's route table.
+ * Why this way: one copy of a map, counted by its users, is sent to all who ask. Its ETag is its version: a client
+ * that has it gets 304. A map is up to a second old (selling/seat_map.h), so a hold may still find a seat taken.
+ * Ids of no event end at the catalog, which is made for floods of them; so maps are read and kept for events alone.
+ * Called by: api's route table. Owns nothing. With Redis gone: maps of known events, 503 for others.
  */
 #include "api/api_internal.h"
 
@@ -45,15 +44,15 @@ static enum status map_start(struct api_call *call)
 {
     struct seat_maps *maps = call->api->seat_maps;
     const struct seat_map *map = seat_maps_fresh(maps, call->param);
-    if (map == NULL && catalog_event(call->api->catalog, call->param) == NULL)
+    if (!map && !catalog_event(call->api->catalog, call->param))
         return catalog_load(call->api->catalog, call->param, false, map_known, call);
-    if (map == NULL)
+    if (!map)
         return seat_maps_get(maps, call->param, map_found, call);
     answer_map(call, map);
     return ST_OK;
 }
 
 const struct api_route api_seats_routes[] = {
-    {"GET", "/api/seats/{eventId}", AUTH_NONE, 0, map_start, false},
+    {"GET", "/api/seats/{eventId}", AUTH_NONE, 0, map_start, API_BODY_NONE},
     {0},
 };
