@@ -106,12 +106,6 @@ static void answer(struct api_call *call, unsigned code, const char *type, const
 
 void api_answer(struct api_call *call, unsigned code, const char *json, size_t len)
 {
-    const struct api_presenter *present = call->present;
-    if (present && present->json) {
-        call->present = NULL;
-        present->json(call, code, json, len);
-        return;
-    }
     answer(call, code, len > 0 ? "application/json" : NULL, json, len);
 }
 
@@ -251,10 +245,7 @@ void api_answer_problem(struct api_call *call, const struct api_problem *problem
     }
     buf_reset(out);
     api_problem_write(call, problem, out);
-    if (present && present->json)
-        present->json(call, problem->status, buf_str(out), out->len);
-    else
-        answer(call, problem->status, "application/problem+json", buf_str(out), out->len);
+    answer(call, problem->status, "application/problem+json", buf_str(out), out->len);
 }
 
 void api_problem(struct api_call *call, unsigned status, const char *code, const char *detail,
@@ -303,7 +294,7 @@ void api_answer_outcome(struct api_call *call, enum status status, unsigned ok_c
     const struct api_presenter *present = call->present;
     if (status == ST_OK && present && present->reservation) {
         call->present = NULL;
-        present->reservation(call, ok_code, json, len);
+        present->reservation(call);
         return;
     }
     if (status == ST_OK) {

@@ -324,9 +324,8 @@ static void show_order(struct api_call *call, const struct api_order *order)
 }
 
 /* Seats were held or given back: the page shows them. */
-static void show_reservation(struct api_call *call, unsigned code, const char *json, size_t len)
+static void show_reservation(struct api_call *call)
 {
-    (void)code, (void)json, (void)len;
     redirect_back(call, NULL);
 }
 

@@ -149,10 +149,8 @@ struct api_presenter {
     void (*late_problem)(struct api_call *call, const struct api_problem *problem);
     void (*turn)(struct api_call *call, const struct api_turn *turn);
     void (*order)(struct api_call *call, const struct api_order *order);
-    /* PostgreSQL's JSON of a reservation that was held or cancelled. */
-    void (*reservation)(struct api_call *call, unsigned code, const char *json, size_t len);
-    /* The old way, until the pages are moved: any of the above as JSON. */
-    void (*json)(struct api_call *call, unsigned code, const char *json, size_t len);
+    /* A reservation was held or cancelled. */
+    void (*reservation)(struct api_call *call);
 };
 
 typedef enum status (*api_event_step)(struct api_call *call, const struct event *event);
