@@ -157,7 +157,7 @@ bool dial_target_is_loopback(const struct dial_target *target)
 /* ---- the net ---- */
 
 static void dial_start(struct dial *dial);
-static void dial_bind(struct dial *dial, struct link *link);
+static void dial_send_request(struct dial *dial);
 static void link_shut(struct link *link);
 
 static struct dial *net_take_waiting(struct dial_net *net)
@@ -186,14 +186,6 @@ static void net_remove_waiting(struct dial_net *net, struct dial *dial)
     }
 }
 
-static struct link *net_find_idle(const struct dial_net *net, const struct dial_target *target)
-{
-    struct link *link = net->idle;
-    while (link && link->target != target)
-        link = link->next;
-    return link;
-}
-
 static void net_remove_idle(struct dial_net *net, struct link *link)
 {
     struct link **at = &net->idle;
@@ -210,18 +202,24 @@ static void net_shut_idle(struct dial_net *net)
     link_shut(link);
 }
 
+/* A task of the loop: gives the waiting dials an idle link to their target, else a new one while there may be more. */
 static void net_start_waiting(void *arg)
 {
     struct dial_net *net = arg;
     while (net->waiting_head) {
-        struct link *link = net_find_idle(net, net->waiting_head->target);
+        struct link *link = net->idle;
+        while (link && link->target != net->waiting_head->target)
+            link = link->next;
         if (link) {
+            struct dial *dial = net_take_waiting(net);
             net_remove_idle(net, link);
-            dial_bind(net_take_waiting(net), link);
+            dial->link = link;
+            link->dial = dial;
+            dial_send_request(dial);
         } else if (net->open < net->open_max) {
             dial_start(net_take_waiting(net));
         } else {
-            if (net->idle) /* of another target: its end frees a slot and starts this function again */
+            if (net->idle) /* of another target: its end frees a slot and starts this task again */
                 net_shut_idle(net);
             return;
         }
@@ -358,26 +356,20 @@ static void link_finish(struct link *link, enum dial_end end, unsigned code)
         dial_end(dial, end, code);
 }
 
-/* Keeps a link between two requests, in a net that shares: the next dial to its target gets it. */
-static void link_keep_idle(struct link *link)
-{
-    struct dial_net *net = link->net;
-    link->dial = NULL;
-    link->next = net->idle;
-    net->idle = link;
-    if (net->waiting_head)
-        loop_defer(net->loop, &net->start_task);
-}
-
 void dial_close(struct dial *dial)
 {
     if (!dial)
         return;
+    struct dial_net *net = dial->net;
     struct link *link = dial->link;
     if (!link) {
-        net_remove_waiting(dial->net, dial);
-    } else if (dial->net->shares && link->state == LINK_HTTP && !link->asked && link->keep_alive) {
-        link_keep_idle(link);
+        net_remove_waiting(net, dial);
+    } else if (net->shares && link->state == LINK_HTTP && !link->asked && link->keep_alive) {
+        link->dial = NULL; /* idle: the next dial to the same target gets it */
+        link->next = net->idle;
+        net->idle = link;
+        if (net->waiting_head)
+            loop_defer(net->loop, &net->start_task);
     } else {
         if (link->state == LINK_SOCKET) {
             const uint8_t code[2] = {CLOSE_NORMAL >> 8, CLOSE_NORMAL & 0xff};
@@ -411,12 +403,6 @@ static bool on_frame(void *arg, enum dial_opcode opcode, const char *data, size_
     }
     }
     return link->state == LINK_SOCKET;
-}
-
-static void link_read_frames(struct link *link, const char *data, size_t len)
-{
-    if (dial_frame_read(link->net->frames, &link->reader, data, len, on_frame, link) != ST_OK)
-        link_finish(link, DIAL_END_BROKEN, 0);
 }
 
 /* ---- answers ---- */
@@ -531,20 +517,6 @@ static const http_parser_settings answer_settings = {.on_header_field = on_heade
                                                      .on_body = on_body,
                                                      .on_message_complete = on_message_complete};
 
-static void link_read_http(struct link *link, const char *data, size_t len)
-{
-    const size_t used = http_parser_execute(&link->parser, &answer_settings, data, len);
-    if (link->state == LINK_CLOSING)
-        return;
-    if (link->state == LINK_SOCKET) {
-        if (used < len)
-            link_read_frames(link, data + used, len - used);
-        return;
-    }
-    if (HTTP_PARSER_ERRNO(&link->parser) != HPE_OK || link->parser.upgrade)
-        link_finish(link, DIAL_END_BROKEN, 0);
-}
-
 /* ---- the stream ---- */
 
 static void link_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
@@ -559,15 +531,29 @@ static void link_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
     struct link *link = stream->data;
     if (n == 0 || link->state == LINK_CLOSING)
         return;
-    if (n == UV_EOF && link->state != LINK_SOCKET)
-        http_parser_execute(&link->parser, &answer_settings, "",
-                            0); /* the end of the stream may be the end of a body */
-    if (n < 0)
+    if (n < 0) {
+        if (n == UV_EOF && link->state != LINK_SOCKET) /* the end may complete a body */
+            http_parser_execute(&link->parser, &answer_settings, "", 0);
         link_finish(link, DIAL_END_CLOSED, link->state == LINK_SOCKET ? 1006 : 0);
-    else if (link->state == LINK_SOCKET)
-        link_read_frames(link, buffer->base, (size_t)n);
-    else
-        link_read_http(link, buffer->base, (size_t)n);
+        return;
+    }
+    const char *data = buffer->base;
+    size_t len = (size_t)n;
+    if (link->state != LINK_SOCKET) {
+        const size_t used = http_parser_execute(&link->parser, &answer_settings, data, len);
+        if (link->state == LINK_CLOSING)
+            return;
+        if (link->state != LINK_SOCKET) {
+            if (HTTP_PARSER_ERRNO(&link->parser) != HPE_OK || link->parser.upgrade)
+                link_finish(link, DIAL_END_BROKEN, 0);
+            return;
+        }
+        data += used; /* frames may follow the handshake's answer at once */
+        len -= used;
+    }
+    if (len > 0 &&
+        dial_frame_read(link->net->frames, &link->reader, data, len, on_frame, link) != ST_OK)
+        link_finish(link, DIAL_END_BROKEN, 0);
 }
 
 /* The request that was made before there was a link. */
@@ -632,13 +618,6 @@ static int link_connect(struct link *link)
         return failed;
     link->connect.data = link;
     return uv_tcp_connect(&link->connect, &link->tcp, &to.any, link_connected);
-}
-
-static void dial_bind(struct dial *dial, struct link *link)
-{
-    dial->link = link;
-    link->dial = dial;
-    dial_send_request(dial);
 }
 
 static void dial_start(struct dial *dial)
