@@ -1,18 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Writes the C file that carries lua/, sql/migrations/, sql/functions/, web/ and docs/openapi.json
-# inside the binary (include/base/embed.h). Needs od, awk, find, gzip and sha256sum alone. Each Lua entry
-# is the names of the keys, lua/shared.lua, a newline, and the script itself: scripts cannot call one
-# another inside Redis, so what they share is prepended here.
+# Writes the C file with lua/, sql/migrations/, sql/functions/, web/ and docs/openapi.json for the
+# binary (include/base/embed.h). Needs only od, awk, find, gzip and sha256sum. Each Lua entry is the
+# names of the keys, lua/shared.lua, a newline, and the script itself: scripts cannot call each other
+# inside Redis, so the shared code is prepended here.
 
 set -eu
 export LC_ALL=C
 
 cd "$(dirname "$0")/.."
 
-# literal: standard input as the lines of one C string literal. Octal escapes have three
-# digits always, so no following digit can join them; '?' is escaped against trigraphs.
+# literal: standard input as the lines of one C string literal. Octal escapes always have three
+# digits, so that a following digit does not belong to them; '?' is escaped because of trigraphs.
 literal() {
     od -An -v -tu1 | awk '
         function flush() { if (line != "") print "    \"" line "\""; line = "" }
@@ -50,7 +50,7 @@ entry() {
     count=$((count + 1))
 }
 
-# pack: the compressed copy of what goes to browsers, where it is the smaller one.
+# pack: the compressed copy of a file for browsers, where that is smaller.
 pack() {
     gzip -9n <"$scratch" >"$scratch.gz"
     [ "$(wc -c <"$scratch.gz")" -lt "$(wc -c <"$scratch")" ] || return 0
@@ -60,7 +60,7 @@ pack() {
     packed="web_${count}_gz, sizeof(web_${count}_gz) - 1"
 }
 
-# close_table NAME: the table itself. The last, empty line keeps an empty table legal C.
+# close_table NAME: the table itself. The empty last entry makes an empty table valid C.
 close_table() {
     printf 'const struct embed embed_%s[] = {\n%s    {NULL, NULL, 0, NULL, NULL, 0},\n};\n' "$1" "$table"
     printf 'const size_t embed_%s_count = sizeof(embed_%s) / sizeof(embed_%s[0]) - 1;\n\n' "$1" "$1" "$1"
@@ -68,9 +68,9 @@ close_table() {
     count=0
 }
 
-# files FOLDER PATTERN: what is embedded, one a line, in order of name. A folder without any is a
-# mistake, and ends the build: called neither in the list of a `for` nor in a here-document, where the
-# shell would go on.
+# files FOLDER PATTERN: the files to embed, one per line, ordered by name. A folder without any is an
+# error that ends the build. So it is not called in the list of a `for` or in a here-document, where
+# the shell would ignore the failure.
 files() {
     found=$(find "$1" -type f -name "$2" ! -name '.*' | sort)
     [ -n "$found" ] || { echo "src/embed.sh: no $2 below $1/" >&2; return 1; }

@@ -147,8 +147,8 @@ static void log_plan(const struct config *config, const struct plan *plan)
                  LOG_NUM("limit", strtol(line, NULL, 10)), LOG_NUM("wanted", BACKLOG));
     if (file)
         (void)fclose(file);
-    /* A worker needs a connection to work at all, so with more workers than DB_POOL_MAX it is exceeded: whoever
-     * shares max_connections among pods has to know. */
+    /* A worker needs a connection to work at all, so more workers than DB_POOL_MAX exceed it. That matters where
+     * max_connections is shared among pods. */
     const int64_t open = plan->http * plan->db_max + plan->gateways + 2 * plan->processors;
     if (open > config->db_pool_max)
         log_warn("DB_POOL_MAX is below one connection per worker",
@@ -435,7 +435,7 @@ static const struct command {
      "the place behind a buyer's reference for support"},
     {{.name = "routes",
       .usage = "",
-      .about = "Prints every HTTP route: method, path, and who may use it: anybody (none), a "
+      .about = "Prints every HTTP route: method, path, and who may use it: everyone (none), a "
                "buyer, or the\n"
                "roles. /openapi.json describes them.\n",
       .run = print_routes},

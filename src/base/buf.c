@@ -116,7 +116,7 @@ void buf_add_int(struct buf *buf, int64_t value)
 void buf_add_grouped(struct buf *buf, uint64_t value)
 {
     if (value >= 1000) {
-        buf_add_grouped(buf, value / 1000); /* at most seven deep */
+        buf_add_grouped(buf, value / 1000); /* at most seven levels deep */
         buf_printf(buf, ",%03u", (unsigned)(value % 1000));
     } else {
         buf_add_uint(buf, value);

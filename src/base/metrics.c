@@ -220,7 +220,7 @@ static void write_durations(struct buf *out)
         bool used = false;
         for (size_t c = 0; c < CODE_COUNT; c++)
             used = used || load(&routes[r].by_code[c]) > 0;
-        if (!used) /* most routes of a small pod: a series each would only cost */
+        if (!used) /* a route that was never requested has no series */
             continue;
         (void)snprintf(labels, sizeof(labels), "method=\"%s\",path=\"%s\",", routes[r].method,
                        routes[r].path);

@@ -71,7 +71,7 @@ struct link {
     struct dial_net *net;
     const struct dial_target *target;
     struct dial *dial; /* NULL: idle, or closing */
-    struct link *next; /* of the idle */
+    struct link *next; /* in the list of idle links */
     uint8_t state;
     bool keep_alive;            /* the peer has not said that it will close */
     bool asked, served;         /* a request is being answered; one has been answered */
@@ -85,7 +85,7 @@ struct dial {
     const struct dial_target *target;
     const struct dial_ops *ops;
     void *arg;
-    struct dial *next; /* of the waiting */
+    struct dial *next; /* in the list of waiting dials */
     uint32_t source;
     bool upgrade;
     char *request; /* to be sent when it is connected; or NULL */
