@@ -136,44 +136,53 @@ static const struct option_row *find_row(const struct option_row *rows, const ch
     return NULL;
 }
 
+/* The value of the option at argv[*at]: behind its "=", else the next argument, which *at then stands on. */
+static enum status find_value(const struct option_row *row, int argc, char **argv, int *at,
+                              const char **ret_value, struct options_error *error)
+{
+    const char *equals = KIND(row) == OPT_ARGUMENT ? NULL : strchr(argv[*at], '=');
+    if (KIND(row) == OPT_FLAG && equals)
+        return options_refuse(error, "--%s takes no value", row->name);
+    if (equals) {
+        *ret_value = equals + 1;
+        return ST_OK;
+    }
+    if (KIND(row) != OPT_FLAG && KIND(row) != OPT_ARGUMENT && ++*at == argc)
+        return options_refuse(error, "--%s needs a value: %s", row->name, row->help);
+    *ret_value = argv[*at];
+    return ST_OK;
+}
+
 enum status options_parse(const struct option_row *rows, int argc, char **argv, void *ret,
                           struct options_error *error)
 {
     uint64_t given = 0; /* a bit for each row */
-    for (const struct option_row *row = rows; row && row->name; row++) {
+    enum status st = ST_OK;
+    for (const struct option_row *row = rows; row && row->name && st == ST_OK; row++) {
         assert(row - rows < OPTIONS_MAX);
-        if (row->fallback && set_option(row, row->fallback, ret, error) != ST_OK)
-            return ST_INTERNAL;
+        if (row->fallback)
+            st = set_option(row, row->fallback, ret, error);
     }
-    for (int i = 0; i < argc; i++) {
+    for (int i = 0; i < argc && st == ST_OK; i++) {
         const struct option_row *row = find_row(rows, argv[i]);
         const uint64_t bit = row ? UINT64_C(1) << (row - rows) : 0;
+        const char *value;
+        if (!row && strncmp(argv[i], "--", 2) == 0)
+            return options_refuse(error, "%.60s is not an option", argv[i]);
         if (!row || (KIND(row) == OPT_ARGUMENT && (given & bit)))
-            return options_refuse(error,
-                                  strncmp(argv[i], "--", 2) == 0 ? "%.60s is not an option"
-                                                                 : "unexpected argument '%.60s'",
-                                  argv[i]);
-        const char *value = argv[i];
-        if (KIND(row) != OPT_ARGUMENT) {
-            const char *equals = strchr(argv[i], '=');
-            if (KIND(row) == OPT_FLAG && equals)
-                return options_refuse(error, "--%s takes no value", row->name);
-            if (KIND(row) != OPT_FLAG && !equals && ++i == argc)
-                return options_refuse(error, "--%s needs a value: %s", row->name, row->help);
-            value = equals ? equals + 1 : argv[i];
-        }
-        const enum status st = set_option(row, value, ret, error);
-        if (st != ST_OK)
-            return st;
+            return options_refuse(error, "unexpected argument '%.60s'", argv[i]);
+        st = find_value(row, argc, argv, &i, &value, error);
+        if (st == ST_OK)
+            st = set_option(row, value, ret, error);
         given |= bit;
     }
-    for (const struct option_row *row = rows; row && row->name; row++) {
+    for (const struct option_row *row = rows; row && row->name && st == ST_OK; row++) {
         if (row->kind & OPT_REQUIRED && !(given & (UINT64_C(1) << (row - rows))))
-            return options_refuse(error, "%s%s%s%s is required: %s",
-                                  KIND(row) == OPT_ARGUMENT ? "" : "--", row->name,
-                                  row->value ? " " : "", row->value ? row->value : "", row->help);
+            st = options_refuse(error, "%s%s%s%s is required: %s",
+                                KIND(row) == OPT_ARGUMENT ? "" : "--", row->name,
+                                row->value ? " " : "", row->value ? row->value : "", row->help);
     }
-    return ST_OK;
+    return st;
 }
 
 void options_help(const struct option_row *rows, FILE *out)
