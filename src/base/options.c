@@ -166,7 +166,7 @@ enum status options_parse(const struct option_row *rows, int argc, char **argv, 
     for (int i = 0; i < argc && st == ST_OK; i++) {
         const struct option_row *row = find_row(rows, argv[i]);
         const uint64_t bit = row ? UINT64_C(1) << (row - rows) : 0;
-        const char *value;
+        const char *value = NULL;
         if (!row && strncmp(argv[i], "--", 2) == 0)
             return options_refuse(error, "%.60s is not an option", argv[i]);
         if (!row || (KIND(row) == OPT_ARGUMENT && (given & bit)))
