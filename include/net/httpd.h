@@ -84,7 +84,7 @@ void http_reply(struct http_req *req, unsigned code, const char *content_type, c
  * reference count. */
 void http_reply_shared(struct http_req *req, unsigned code, const char *content_type,
                        const void *body, size_t len, void (*release)(void *owner), void *owner);
-/* Borrows the body for ever: for embedded pages. */
+/* Borrows the body forever: for embedded pages. */
 void http_reply_static(struct http_req *req, unsigned code, const char *content_type,
                        const void *body, size_t len);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* ws_handshake: what a WebSocket handshake said, as on_open of ws.h receives it. */
+/* ws_handshake: the headers of a WebSocket handshake, as on_open of ws.h receives them. */
 #ifndef TIKETI_WS_HANDSHAKE_H
 #define TIKETI_WS_HANDSHAKE_H
 

@@ -151,7 +151,7 @@ void *http_req_user(const struct http_req *req)
 
 /* ---- reading it ---- */
 
-/* const stands for what the request says; its arena may grow. */
+/* const covers what was received; the arena may grow. */
 static char *own_copy(const struct http_req *req, const char *text, size_t len)
 {
     return http_req_strdup((struct http_req *)req, text, len);

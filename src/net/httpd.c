@@ -111,7 +111,7 @@ static void req_wait_end(struct http_req *req)
     req->waiting = req->suspended = false;
 }
 
-static ssize_t on_more(void *arg, uint64_t at, char *out, size_t room);
+static ssize_t on_more(void *arg, uint64_t at, char *out, size_t cap);
 
 /* The library refuses a value that is empty or would end the header early; the names are our own. */
 static void response_add(struct MHD_Response *response, const char *name, const char *value)
@@ -252,8 +252,8 @@ void http_reply_stream(struct http_req *req, unsigned code, const char *content_
     http_reply_static(req, code, content_type, NULL, 0);
 }
 
-/* The library has a buffer of `room` bytes to fill. */
-static ssize_t on_more(void *arg, uint64_t at, char *out, size_t room)
+/* The library has a buffer of `cap` bytes to fill. */
+static ssize_t on_more(void *arg, uint64_t at, char *out, size_t cap)
 {
     struct http_req *req = arg;
     struct stream *stream = &req->stream;
@@ -263,7 +263,7 @@ static ssize_t on_more(void *arg, uint64_t at, char *out, size_t room)
         stream->more(stream->arg, req); /* may give the piece from inside */
     }
     if (stream->at < stream->len) {
-        const size_t len = stream->len - stream->at < room ? stream->len - stream->at : room;
+        const size_t len = stream->len - stream->at < cap ? stream->len - stream->at : cap;
         memcpy(out, stream->piece + stream->at, len);
         stream->at += len;
         return (ssize_t)len;

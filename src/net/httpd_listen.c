@@ -36,14 +36,15 @@
 /* In the same form as the problem documents of the api. */
 #define REFUSAL_BODY                                                                               \
     "{\"type\":\"urn:tiketi:problem:no-room\",\"title\":\"Service Unavailable\",\"status\":503,"   \
-    "\"code\":\"no-room\",\"detail\":\"No room for another connection: try again shortly.\"}"
+    "\"code\":\"no-room\",\"detail\":\"The server is at its limit of connections: try again "      \
+    "shortly.\"}"
 static const char refusal[] = "HTTP/1.1 503 Service Unavailable\r\n"
                               "Content-Type: application/problem+json\r\n"
-                              "Content-Length: 159\r\n"
+                              "Content-Length: 170\r\n"
                               "Retry-After: 1\r\n"
                               "Connection: close\r\n"
                               "\r\n" REFUSAL_BODY;
-_Static_assert(sizeof(REFUSAL_BODY) - 1 == 159, "the length in the head");
+_Static_assert(sizeof(REFUSAL_BODY) - 1 == 170, "the length in the head");
 
 /* One listening socket. */
 struct queue {
