@@ -8,7 +8,7 @@
  * units in the key ("durationMs"). It stands alone: "failed" says nothing. An error is logged once, by the
  * code that handles it; code that returns a status does not log.
  *
- *   log_warn("tick failed", LOG_TEXT("event", id), LOG_TEXT("status", status_name(st)));
+ *   log_error("tick failed", LOG_TEXT("event", id), LOG_TEXT("status", status_name(st)));
  *
  * Levels: error: a person has to act; warn: something failed and is tried again or given up; info: changes of
  * state, a few per minute; debug: everything else. Never log tokens, secrets or a buyer's data other than

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * processor: for each live event whose lease this process holds: the upkeep (index, once a second),
- * the tick (promote, every interval), the ledger, settling with PostgreSQL (every 5 s), sweeping
- * of expired holds. One event's trouble never stops another: each has its own chain.
+ * processor: admits buyers. For each live event whose lease this process holds: the tick (promote, every interval),
+ * the upkeep (rank index, ledger, settling with PostgreSQL; once a second). For all events: sweeping of expired
+ * holds, freeing of slots after a purchase. An event's failure never stops another: each has its own chain of work.
  */
 #ifndef TIKETI_PROCESSOR_H
 #define TIKETI_PROCESSOR_H
@@ -20,11 +20,13 @@ struct processor_opts {
     struct queue *queue;
     struct db *db;
 };
+/* Starts at once. Copies the opts, borrows what they point to until processor_close has called back. */
 struct processor *processor_new(const struct processor_opts *opts);
-/* Each message of QUEUE_CHANNEL: "process" requests and config-changed hints. */
+/* A message of QUEUE_CHANNEL, borrowed: requests for a tick, and hints that settings or seats changed. */
 void processor_on_message(struct processor *processor, const struct queue_message *message);
+/* The connection to Redis was lost or is back. */
 void processor_on_redis(struct processor *processor, bool up);
-/* Stops ticking, releases the leases, frees, then cb. */
+/* Stops ticking, releases the leases and frees the processor; then `cb` (may be NULL) runs, once, later. */
 void processor_close(struct processor *processor, loop_cb cb, void *arg);
 
 #endif

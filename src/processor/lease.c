@@ -2,30 +2,30 @@
 /*
  * lease: the processor's lease of one event.
  *
- * Why this way: whether a lease holds is decided by Redis alone, in every script that works under
- * it. What is known here is only when to work at all; so a lease counts as held until its time
- * has run out on our own clock, counted from before the renewal was sent.
- * Called by: processor. Owns: itself, its timer, one operation under way at most.
- * Invariants: on_change tells every change, in turn true and false. After lease_close no callback
- * but its own runs.
- * When Redis is gone: the lease is lost 3 s after the last renewal, and tried again every second.
+ * Why this way: whether a lease holds is decided by Redis alone, in every script that works under it. Here it is
+ * only known when to work at all: a lease counts as held until its time has run out by our own clock, counted from
+ * before the renewal was sent.
+ * Called by: processor_event. Owns: itself, its timer, at most one call under way.
+ * Invariants: on_change alternates between true and false; after lease_close only its own callback runs.
+ * Redis gone: the lease is lost 3 s after the last renewal, and tried again every second.
  */
 #include "processor/lease.h"
+
+#include "base/buf.h"
+#include "base/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/memory.h"
-
 #define TRY_MS 1000
-#define TTL_MS 3000
+#define TTL_MS 3000 /* as in lua/lease.lua */
 
 struct lease {
     struct lease_opts opts;
     char *event, *owner;
     struct loop_timer *timer;
     struct lease_value value; /* empty: not held */
-    bool asking;              /* an operation is under way */
+    bool asking;              /* a call is under way */
     uint64_t asked_ms;        /* when it was sent */
     uint64_t until_ms;        /* held until then, unless renewed */
     bool closing;
@@ -58,6 +58,8 @@ void lease_lost(struct lease *lease)
         lease->opts.on_change(lease->opts.arg, false);
 }
 
+/* ---- closing ---- */
+
 static void finish(void *arg)
 {
     struct lease *lease = arg;
@@ -81,7 +83,7 @@ static void on_released(void *arg, enum status status, bool held, const struct l
     loop_defer(lease->opts.loop, &lease->done);
 }
 
-/* Nothing is under way any more: give the lease back, so that another pod goes on at once. */
+/* No call is under way any more. */
 static void release(struct lease *lease)
 {
     if (has_value(lease) && queue_lease_release(lease->opts.queue, lease->event, &lease->value,
@@ -90,38 +92,32 @@ static void release(struct lease *lease)
     loop_defer(lease->opts.loop, &lease->done);
 }
 
-static void ask(struct lease *lease);
+/* ---- taking and renewing ---- */
 
-/* The value is new, or the same with more time. */
-static void hold(struct lease *lease, const struct lease_value *value, bool need_consumed)
-{
-    bool gained = !has_value(lease);
-    lease->value = *value;
-    lease->until_ms = lease->asked_ms + TTL_MS;
-    if (gained && lease->opts.on_change)
-        lease->opts.on_change(lease->opts.arg, true);
-    else if (!gained && lease->opts.on_renewed)
-        lease->opts.on_renewed(lease->opts.arg, need_consumed);
-}
+static void ask(struct lease *lease);
 
 static void on_asked(void *arg, enum status status, bool held, const struct lease_value *value,
                      bool need_consumed)
 {
     struct lease *lease = arg;
+    const bool gained = !has_value(lease);
     lease->asking = false;
     if (lease->closing) {
         if (status == ST_OK && held)
             lease->value = *value;
         release(lease);
-        return;
-    }
-    if (status != ST_OK)
-        return; /* unknown: held as long as the time lasts, and asked again by the timer */
-    if (held) {
-        hold(lease, value, need_consumed);
-    } else if (has_value(lease)) {
+    } else if (status != ST_OK) {
+        /* Unknown: held until its time has run out; the timer asks again. */
+    } else if (held) {
+        lease->value = *value;
+        lease->until_ms = lease->asked_ms + TTL_MS;
+        if (gained && lease->opts.on_change)
+            lease->opts.on_change(lease->opts.arg, true);
+        else if (!gained && lease->opts.on_renewed)
+            lease->opts.on_renewed(lease->opts.arg, need_consumed);
+    } else if (!gained) {
         lease_lost(lease);
-        ask(lease); /* Redis may have lost it rather than given it away */
+        ask(lease); /* Redis may have lost it, and not have given it to another */
     }
 }
 
@@ -146,11 +142,13 @@ static void on_timer(void *arg)
     ask(lease);
 }
 
+/* ---- life ---- */
+
 struct lease *lease_new(const struct lease_opts *opts)
 {
     struct lease *lease = xcalloc(1, sizeof(*lease));
     lease->opts = *opts;
-    lease->opts.event = lease->opts.owner = NULL; /* ours are copies */
+    lease->opts.event = lease->opts.owner = NULL; /* the copies count */
     lease->event = xstrdup(opts->event);
     lease->owner = xstrdup(opts->owner);
     lease->done = (struct loop_task){.cb = finish, .arg = lease};

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * processor: which events are live, and what concerns all of them.
+ * processor: which events are live, and the work that concerns all of them.
  *
- *   discover  every 5 s, and on a hint: PostgreSQL (Redis' set `events` when it is down) -> events
- *   sweep     every second: expired holds -> seats-changed
- *   prune     every 10 s: keys of orders older than a day are forgotten
- *   free      every 5 s: confirmed reservations whose slot is not free yet -> leave(completed)
+ *   discover  every 5 s, and on a hint: live events from PostgreSQL (from Redis when it is down)
+ *   sweep     every second: ends expired holds, publishes seats-changed
+ *   free      every 5 s: frees the slots of buyers whose purchase is confirmed
+ *   prune     every 10 s: deletes idempotency keys older than a day
  *
- * Why this way: any number of processors run the same program; each tries for the lease of every
- * event, so that whichever lives goes on. What is done here needs no lease: sweeping skips what
- * another is at, and leaving is idempotent.
+ * Why this way: every pod runs the same processor and tries for the lease of every event, so whichever is alive goes
+ * on. The work above needs no lease: sweeping skips what another pod has locked, and leaving is idempotent.
  * Called by: worker. Owns: the events (processor_event.c), two timers.
- * Invariants: an event's failure stays in its event. With PostgreSQL gone known events go on.
+ * Invariants: an event's failure stays within it. PostgreSQL gone: known events go on; the rest waits. Redis gone:
+ * nobody is admitted; events are read again when it is back.
  */
 #include "processor/processor_internal.h"
 
@@ -31,7 +31,8 @@
 #define FREE_LIMIT        100
 #define PRUNE_EVERY_S     10
 #define PRUNE_LIMIT       500
-#define PAYLOAD_MAX       4096 /* bytes of a `process` request */
+#define RESULT_MAX        (1 << 20) /* bytes of an SQL function's JSON */
+#define PAYLOAD_MAX       4096      /* bytes of a `process` request */
 
 /* ---- events ---- */
 
@@ -43,7 +44,8 @@ static struct processor_event *find_event(struct processor *processor, const cha
     return event;
 }
 
-static void mark_wanted(struct processor *processor, const char *id)
+/* The event is live: begins it if it is new. */
+static struct processor_event *want_event(struct processor *processor, const char *id)
 {
     struct processor_event *event = find_event(processor, id);
     if (!event) {
@@ -52,6 +54,7 @@ static void mark_wanted(struct processor *processor, const char *id)
         processor->events = event;
     }
     event->wanted = true;
+    return event;
 }
 
 static void processor_gone(void *arg)
@@ -64,7 +67,7 @@ static void processor_gone(void *arg)
         cb(cb_arg);
 }
 
-void processor_settle(struct processor *processor)
+void processor_collect(struct processor *processor)
 {
     for (struct processor_event **at = &processor->events; *at;) {
         struct processor_event *event = *at;
@@ -79,20 +82,18 @@ void processor_settle(struct processor *processor)
         loop_defer(processor->opts.loop, &processor->closed);
 }
 
-/* A callback has come. False: closing, and perhaps gone. */
+/* Counts a callback that has come. False: the processor is closing, and its events may be gone. */
 static bool arrived(struct processor *processor)
 {
     processor->pending--;
     if (processor->closing)
-        processor_settle(processor);
+        processor_collect(processor);
     return !processor->closing;
 }
 
 /* ---- discovery ---- */
 
-static void discover(struct processor *processor);
-
-static void discovered(struct processor *processor, uint64_t next_ms)
+static void discovery_done(struct processor *processor, uint64_t next_ms)
 {
     processor->discovering = false;
     if (processor->discover_again)
@@ -105,38 +106,26 @@ static void on_cached(void *arg, enum status status, const char *id)
 {
     struct processor *processor = arg;
     if (status == ST_OK && id && !processor->closing)
-        mark_wanted(processor, id);
+        want_event(processor, id);
     if (!id && arrived(processor))
-        discovered(processor, DISCOVER_RETRY_MS);
+        discovery_done(processor, DISCOVER_RETRY_MS);
 }
 
-/* PostgreSQL does not answer: what Redis remembers is enough to go on with. */
+/* PostgreSQL does not answer: go on with the events that Redis remembers, and end none. */
 static void discover_cached(struct processor *processor)
 {
     if (queue_read_events(processor->opts.queue, on_cached, processor) == ST_OK)
         processor->pending++;
     else
-        discovered(processor, DISCOVER_RETRY_MS);
+        discovery_done(processor, DISCOVER_RETRY_MS);
 }
 
-static void close_unwanted(struct processor *processor)
-{
-    for (struct processor_event *next, *event = processor->events; event; event = next) {
-        next = event->next; /* an event may be gone when it is closed */
-        if (event->wanted || event->closing)
-            continue;
-        log_info("event is over", LOG_TEXT("event", event->id));
-        queue_note_event(processor->opts.queue, event->id, false);
-        processor_event_close(event);
-    }
-}
-
-static void on_live(void *arg, enum status status, const struct event *event)
+static void on_live(void *arg, enum status status, const struct event *record)
 {
     struct processor *processor = arg;
-    if (status == ST_OK && event) {
+    if (status == ST_OK && record) {
         if (!processor->closing)
-            mark_wanted(processor, event->id);
+            want_event(processor, record->id);
         return;
     }
     if (!arrived(processor))
@@ -145,9 +134,15 @@ static void on_live(void *arg, enum status status, const struct event *event)
         discover_cached(processor);
         return;
     }
-    close_unwanted(processor);
-    processor_settle(processor);
-    discovered(processor, DISCOVER_MS);
+    for (struct processor_event *event = processor->events; event; event = event->next) {
+        if (event->wanted || event->closing)
+            continue;
+        log_info("event over", LOG_TEXT("event", event->id));
+        queue_note_event(processor->opts.queue, event->id, false);
+        processor_event_close(event);
+    }
+    processor_collect(processor);
+    discovery_done(processor, DISCOVER_MS);
 }
 
 static void discover(struct processor *processor)
@@ -172,47 +167,41 @@ static void on_discover(void *arg)
 
 /* ---- expired holds ---- */
 
-static void publish_seats(struct processor *processor, const char *id)
-{
-    if (queue_publish(processor->opts.queue, id, "seats-changed", "{}", 2) != ST_OK)
-        log_debug("seats-changed not published", LOG_TEXT("event", id));
-}
-
 static void sweep(struct processor *processor);
 
 static void swept(void *arg, enum status status, const char *outcome, const char *body, size_t len)
 {
     struct processor *processor = arg;
-    struct json_error error = {{0}, {0}};
     (void)outcome;
     processor->sweeping = false;
     if (!arrived(processor) || status != ST_OK)
         return;
-    struct json *result = json_parse(body, len, 1 << 20, &error);
-    const struct json *events = result ? json_get(result, "events") : NULL;
+    struct json *result = json_parse(body, len, RESULT_MAX, NULL);
+    const struct json *events = json_get(result, "events");
     for (size_t i = 0; events && i < json_array_len(events); i++) {
         const char *id = json_str_value(json_array_at(events, i));
-        if (id && token_is_event_id(id, strlen(id)))
-            publish_seats(processor, id);
+        if (id && token_is_event_id(id, strlen(id)) &&
+            queue_publish(processor->opts.queue, id, "seats-changed", "{}", 2) != ST_OK)
+            log_debug("seats-changed not published", LOG_TEXT("event", id)); /* only a hint */
     }
-    if (result && json_int(result, "expired", 0) >= SWEEP_LIMIT)
+    if (json_int(result, "expired", 0) >= SWEEP_LIMIT)
         sweep(processor);
     json_free(result);
 }
 
 static void sweep(struct processor *processor)
 {
-    if (processor->sweeping)
-        return;
-    if (reservation_sweep(processor->opts.db, SWEEP_LIMIT, swept, processor) != ST_OK)
+    if (processor->sweeping ||
+        reservation_sweep(processor->opts.db, SWEEP_LIMIT, swept, processor) != ST_OK)
         return;
     processor->sweeping = true;
     processor->pending++;
 }
 
-/* ---- slots of those who have bought ---- */
+/* ---- slots of buyers who have bought ---- */
 
-struct slot {
+/* A purchase whose slot is being freed. */
+struct purchase {
     struct processor *processor;
     char reservation[64];
     char event[EVENT_ID_MAX + 1];
@@ -220,89 +209,79 @@ struct slot {
 
 static void marked(void *arg, enum status status, const char *outcome, const char *body, size_t len)
 {
-    (void)status; /* if it failed, the next round comes back to it */
+    (void)status; /* if it failed, the next round lists the purchase again */
     (void)outcome;
     (void)body;
     (void)len;
     (void)arrived(arg);
 }
 
-/* An event that is over and that Redis has forgotten has no slots any more. */
 static void slot_left(void *arg, enum status status, const struct queue_place *place,
                       const struct queue_numbers *numbers)
 {
-    struct slot *slot = arg;
-    struct processor *processor = slot->processor;
+    struct purchase *purchase = arg;
+    struct processor *processor = purchase->processor;
     (void)place;
     (void)numbers;
-    if (arrived(processor) &&
-        (status == ST_OK || (status == ST_NOT_FOUND && !find_event(processor, slot->event))) &&
-        reservation_mark_freed(processor->opts.db, slot->reservation, marked, processor) == ST_OK)
-        processor->pending++;
-    free(slot);
+    if (arrived(processor)) {
+        /* An event that is over and that Redis does not know has no slots any more. */
+        const bool freed =
+            status == ST_OK || (status == ST_NOT_FOUND && !find_event(processor, purchase->event));
+        if (freed && reservation_mark_freed(processor->opts.db, purchase->reservation, marked,
+                                            processor) == ST_OK)
+            processor->pending++;
+    }
+    free(purchase);
 }
 
-static void free_slot(struct processor *processor, const struct json *item)
-{
-    const char *reservation = json_str(item, "id");
-    const char *event = json_str(item, "eventId");
-    const char *buyer = json_str(item, "buyer");
-    const char *place = json_str(item, "place");
-    if (!reservation || !event || !buyer || !place || strlen(reservation) >= 64 ||
-        !token_is_event_id(event, strlen(event)))
-        return;
-    struct queue_proof proof = {.ticket_place = strtoull(place, NULL, 10),
-                                .ticket_epoch = (uint64_t)json_int(item, "epoch", 0)};
-    struct slot *slot = xcalloc(1, sizeof(*slot));
-    slot->processor = processor;
-    memcpy(slot->reservation, reservation, strlen(reservation) + 1);
-    memcpy(slot->event, event, strlen(event) + 1);
-    if (queue_leave(processor->opts.queue, &(struct queue_buyer){event, buyer, &proof},
-                    QUEUE_COMPLETED, slot_left, slot) == ST_OK)
-        processor->pending++;
-    else
-        free(slot);
-}
-
-static void listed(void *arg, enum status status, const char *outcome, const char *body, size_t len)
+static void unfreed_listed(void *arg, enum status status, const char *outcome, const char *body,
+                           size_t len)
 {
     struct processor *processor = arg;
-    struct json_error error = {{0}, {0}};
     (void)outcome;
     processor->freeing = false;
     if (!arrived(processor) || status != ST_OK)
         return;
-    struct json *result = json_parse(body, len, 1 << 20, &error);
-    const struct json *list = result ? json_get(result, "reservations") : NULL;
-    for (size_t i = 0; list && i < json_array_len(list); i++)
-        free_slot(processor, json_array_at(list, i));
+    struct json *result = json_parse(body, len, RESULT_MAX, NULL);
+    const struct json *list = json_get(result, "reservations");
+    for (size_t i = 0; list && i < json_array_len(list); i++) {
+        const struct json *item = json_array_at(list, i);
+        const char *reservation = json_str(item, "id");
+        const char *event = json_str(item, "eventId");
+        const char *buyer = json_str(item, "buyer");
+        const char *place = json_str(item, "place");
+        struct purchase *purchase;
+        if (!reservation || strlen(reservation) >= sizeof(purchase->reservation) || !event ||
+            !token_is_event_id(event, strlen(event)) || !buyer || !place)
+            continue;
+        const struct queue_proof proof = {.ticket_place = strtoull(place, NULL, 10),
+                                          .ticket_epoch = (uint64_t)json_int(item, "epoch", 0)};
+        purchase = xcalloc(1, sizeof(*purchase));
+        purchase->processor = processor;
+        memcpy(purchase->reservation, reservation, strlen(reservation) + 1);
+        memcpy(purchase->event, event, strlen(event) + 1);
+        if (queue_leave(processor->opts.queue, &(struct queue_buyer){event, buyer, &proof},
+                        QUEUE_COMPLETED, slot_left, purchase) == ST_OK)
+            processor->pending++;
+        else
+            free(purchase);
+    }
     json_free(result);
 }
 
-static void free_slots(struct processor *processor)
-{
-    if (processor->freeing)
-        return;
-    if (reservation_unfreed(processor->opts.db, NULL, FREE_LIMIT, listed, processor) != ST_OK)
-        return;
-    processor->freeing = true;
-    processor->pending++;
-}
-
-/* ---- keys of old orders ---- */
+/* ---- old idempotency keys ---- */
 
 static void prune(struct processor *processor);
 
 static void pruned(void *arg, enum status status, const char *outcome, const char *body, size_t len)
 {
     struct processor *processor = arg;
-    struct json_error error = {{0}, {0}};
     (void)outcome;
     processor->pruning = false;
     if (!arrived(processor) || status != ST_OK)
         return;
-    struct json *result = json_parse(body, len, 4096, &error);
-    if (result && json_int(result, "keys", 0) >= PRUNE_LIMIT)
+    struct json *result = json_parse(body, len, RESULT_MAX, NULL);
+    if (json_int(result, "keys", 0) >= PRUNE_LIMIT)
         prune(processor);
     json_free(result);
 }
@@ -318,46 +297,44 @@ static void prune(struct processor *processor)
 
 /* ---- every second ---- */
 
-static bool holds_any(const struct processor *processor)
-{
-    for (const struct processor_event *event = processor->events; event; event = event->next)
-        if (event->held)
-            return true;
-    return false;
-}
-
 static void on_second(void *arg)
 {
     struct processor *processor = arg;
     loop_timer_set(processor->second_timer, 1000);
     processor->seconds++;
-    if (holds_any(processor) || processor->seconds % FREE_EVERY_S == 0)
+    bool holds_lease = false;
+    for (const struct processor_event *event = processor->events; event; event = event->next)
+        holds_lease = holds_lease || event->held;
+    /* Pods without a lease sweep as well, only less often: holds must end without Redis, too. */
+    if (holds_lease || processor->seconds % FREE_EVERY_S == 0)
         sweep(processor);
-    if (processor->seconds % FREE_EVERY_S == 0)
-        free_slots(processor);
+    if (processor->seconds % FREE_EVERY_S == 0 && !processor->freeing &&
+        reservation_unfreed(processor->opts.db, NULL, FREE_LIMIT, unfreed_listed, processor) ==
+            ST_OK) {
+        processor->freeing = true;
+        processor->pending++;
+    }
     if (processor->seconds % PRUNE_EVERY_S == 0)
         prune(processor);
 }
 
-/* ---- messages ---- */
+/* ---- channel messages ---- */
 
-/* Somebody asks for a tick, or to let `admit` buyers in, and for an answer. */
+/* A request for a tick, or to admit some buyers now, that wants an answer. */
 static void on_process(struct processor *processor, const struct queue_message *message)
 {
     struct json *payload = json_parse(message->payload, message->len, PAYLOAD_MAX, NULL);
     const struct json *asked = json_get(payload, "reply");
     const int64_t admit = json_int(payload, "admit", 0);
-    struct processor_event *event = find_event(processor, message->event);
     struct buf reply;
     if (!payload) {
         log_warn("channel message malformed", LOG_TEXT("event", message->event),
                  LOG_TEXT("kind", message->kind));
         return;
     }
-    if (!event) { /* opened a moment ago, and not discovered yet */
-        mark_wanted(processor, message->event);
-        event = find_event(processor, message->event);
-    }
+    struct processor_event *event = find_event(processor, message->event);
+    if (!event)
+        event = want_event(processor, message->event); /* new, and not discovered yet */
     buf_init(&reply, TICK_REPLY_SIZE - 1);
     if (asked && json_str_value(asked))
         buf_add_json_str(&reply, json_str_value(asked), strlen(json_str_value(asked)));
@@ -376,7 +353,7 @@ static void on_changed(struct processor *processor, const struct queue_message *
     if (event)
         processor_event_changed(event);
     else
-        discover(processor); /* a new one */
+        discover(processor); /* perhaps a new one */
 }
 
 static void on_seats(struct processor *processor, const struct queue_message *message)
@@ -434,9 +411,7 @@ void processor_close(struct processor *processor, loop_cb cb, void *arg)
     processor->close_arg = arg;
     loop_timer_close(processor->discover_timer);
     loop_timer_close(processor->second_timer);
-    for (struct processor_event *next, *event = processor->events; event; event = next) {
-        next = event->next;
+    for (struct processor_event *event = processor->events; event; event = event->next)
         processor_event_close(event);
-    }
-    processor_settle(processor);
+    processor_collect(processor);
 }

@@ -3,15 +3,16 @@
  * processor_event: one live event of the processor.
  *
  *   lease gained -> read the live copy -> tick at once -> tick every interval -> lease lost
- *   tick   queue_promote until there is no more -> rate, index, ledger, queue-updated, replies
- *   upkeep once a second: index, ledger, lost places, settling with PostgreSQL every 5 s
+ *   tick    queue_promote until there is nothing more to do -> rate, index, ledger, queue-updated, answers
+ *   upkeep  after each renewal of the lease, once a second: index, ledger, consumed places; settling with
+ *           PostgreSQL every 5 s
  *
- * Why this way: every step of the chain asks one script, which compares the whole lease value, and
- * goes on only from its answer; so a holder that was stopped in mid-tick and comes back changes
- * nothing. Between two bounded steps the loop turns, and so does Redis.
+ * Why this way: every step of the chain calls one script, which compares the whole lease value, and goes on only from
+ * its answer: a holder that was stopped in the middle of a tick and continues later changes nothing. Between two
+ * bounded steps the loop runs other work, and so does Redis.
  * Called by: processor.c. Owns: the event, its lease, ledger and timer.
- * Invariants: one tick at a time; memory stays until the last callback has come. With Redis gone
- * ticks fail and are tried again within a second; with PostgreSQL gone only settling waits.
+ * Invariants: one tick at a time; the memory stays until the last callback has come. Redis gone: ticks fail and are
+ * repeated within a second. PostgreSQL gone: only settling and the ledger wait.
  */
 #include "processor/processor_internal.h"
 
@@ -28,24 +29,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REQUEST_KEEP_MS    1800 /* the asker waits for two seconds */
-#define SETTLE_MS          5000
-#define TICK_RETRY_MS      1000
-#define CONFIGURE_RETRY_MS 1000
+#define REQUEST_KEEP_MS 1800 /* whoever asks for a tick waits for two seconds */
+#define SETTLE_MS       5000
+#define TICK_RETRY_MS   1000
+#define LOAD_RETRY_MS   1000
 
 static void read_live_copy(struct processor_event *event);
-static void configure(struct processor_event *event);
 static void publish_index(struct processor_event *event);
 
-/* ---- life ---- */
-
-/* A callback has come. False: the event is closing, and may be gone now. */
+/* Counts a callback that has come. False: the event is closing, and may be gone now. */
 static bool arrived(struct processor_event *event)
 {
     event->pending--;
     if (!event->closing)
         return true;
-    processor_settle(event->processor);
+    processor_collect(event->processor);
     return false;
 }
 
@@ -59,23 +57,49 @@ static struct queue *queue_of(const struct processor_event *event)
     return event->processor->opts.queue;
 }
 
-/* ---- what is published ---- */
+/* ---- what is logged and published ---- */
 
-/* A message that is not published is no failure: it is a hint, and Redis' state is the truth. */
+/* Logs a failure once, when it begins, and its end. */
+static void report(struct processor_event *event, enum failure failure, enum status status)
+{
+    static const struct {
+        const char *failed, *ended;
+    } messages[] = {
+        [FAILURE_TICK] = {"tick failed", "tick works again"},
+        [FAILURE_INDEX] = {"rank index not published", "rank index published again"},
+        [FAILURE_LOAD] = {"event not loaded into redis", "event loaded into redis again"},
+        [FAILURE_CONSUMED] = {"consumed places not loaded", "consumed places load again"},
+    };
+    const unsigned bit = 1U << failure;
+    const bool was_failing = event->failing & bit;
+    if (status == ST_OK) {
+        event->failing &= ~bit;
+        if (was_failing)
+            log_info(messages[failure].ended, LOG_TEXT("event", event->id));
+        return;
+    }
+    event->failing |= bit;
+    if (!was_failing)
+        log_error(messages[failure].failed, LOG_TEXT("event", event->id),
+                  LOG_TEXT("status", status_name(status)));
+}
+
+/* A message that cannot be published is no failure: it is a hint, and the state in Redis is the truth. */
 static void publish(struct processor_event *event, const char *kind, const struct buf *payload)
 {
     if (queue_publish(queue_of(event), event->id, kind, buf_str(payload), payload->len) != ST_OK)
-        log_debug("message not published", LOG_TEXT("event", event->id), LOG_TEXT("kind", kind));
+        log_debug("channel message not published", LOG_TEXT("event", event->id),
+                  LOG_TEXT("kind", kind));
 }
 
 static void publish_numbers(struct processor_event *event, const struct queue_numbers *numbers)
 {
-    if (event->sent_size == numbers->queue_size && event->sent_active == numbers->active &&
-        event->sent_threshold == numbers->threshold)
+    struct queue_numbers *last = &event->last_sent;
+    if (event->sent && last->queue_size == numbers->queue_size && last->active == numbers->active &&
+        last->threshold == numbers->threshold)
         return;
-    event->sent_size = numbers->queue_size;
-    event->sent_active = numbers->active;
-    event->sent_threshold = numbers->threshold;
+    event->sent = true;
+    *last = *numbers;
     struct buf payload;
     buf_init(&payload, 256);
     buf_printf(&payload,
@@ -95,13 +119,6 @@ static void publish_processed(struct processor_event *event, const char *reply)
     buf_clear(&payload);
 }
 
-static void publish_change(struct processor_event *event, const char *kind,
-                           const struct event *record)
-{
-    if (queue_publish_version(queue_of(event), kind, record) != ST_OK)
-        log_debug("message not published", LOG_TEXT("event", event->id), LOG_TEXT("kind", kind));
-}
-
 /* ---- the tick ---- */
 
 static int64_t interval_ms(const struct processor_event *event)
@@ -111,40 +128,47 @@ static int64_t interval_ms(const struct processor_event *event)
                : event->processor->opts.config->queue_interval_ms;
 }
 
-/* A regular tick is due an interval after the last one began: so a changed interval counts from
- * there too, and ticks by hand put nothing off. */
+/* Sets the timer for the next regular tick, an interval after the last one began: so a changed interval counts from
+ * there too, and ticks on request put nothing off. */
 static void arm(struct processor_event *event)
 {
     if (!event->ready || event->closing || event->tick.running)
         return;
-    uint64_t due =
+    const uint64_t now = now_ms(event);
+    const uint64_t due =
         event->retry_ms ? event->retry_ms : event->regular_ms + (uint64_t)interval_ms(event);
-    uint64_t now = now_ms(event);
     loop_timer_set(event->timer, due > now ? due - now : 0);
 }
 
-static void report(struct processor_event *event, enum failure failure, const char *what,
-                   enum status status)
+static void forget_requests(struct processor_event *event)
 {
-    bool known = event->failing & failure;
-    if (status == ST_OK) {
-        event->failing &= ~(unsigned)failure;
-        if (known)
-            log_info("works again", LOG_TEXT("event", event->id), LOG_TEXT("what", what));
-        return;
-    }
-    event->failing |= failure;
-    if (!known)
-        log_error("failed", LOG_TEXT("event", event->id), LOG_TEXT("what", what),
-                  LOG_TEXT("status", status_name(status)));
+    event->due.asked = event->due.regular = false;
+    event->due.admit = 0;
+    event->due.reply_count = 0;
 }
 
-static void tick_begin(struct processor_event *event);
+static void tick_begin(struct processor_event *event)
+{
+    struct tick *tick = &event->tick;
+    loop_timer_stop(event->timer);
+    tick->running = true;
+    tick->started_ns = clock_mono_ns();
+    tick->promoted = tick->evicted = 0;
+    tick->request = event->due;
+    forget_requests(event);
+    if (!tick->request.admit)
+        tick->request.regular = true;
+    if (tick->request.regular) {
+        event->regular_ms = now_ms(event);
+        event->retry_ms = 0;
+    }
+    loop_defer(event->processor->opts.loop, &event->step); /* never from inside a caller */
+}
 
 static void tick_end(struct processor_event *event)
 {
     event->tick.running = false;
-    if (event->due && event->ready)
+    if (event->due.asked && event->ready)
         tick_begin(event);
     else
         arm(event);
@@ -152,76 +176,60 @@ static void tick_end(struct processor_event *event)
 
 static void tick_failed(struct processor_event *event, enum status status)
 {
-    int64_t wait_ms = interval_ms(event);
-    report(event, FAILURE_TICK, "tick", status);
-    if (event->tick.regular)
+    const int64_t wait_ms = interval_ms(event);
+    report(event, FAILURE_TICK, status);
+    if (event->tick.request.regular)
         event->retry_ms =
             now_ms(event) + (uint64_t)(wait_ms < TICK_RETRY_MS ? wait_ms : TICK_RETRY_MS);
     tick_end(event);
-}
-
-/* An empty queue or a pause says nothing about how fast buyers are let in. */
-static void measure(struct processor_event *event, const struct queue_numbers *numbers)
-{
-    bool flows = numbers->status == EVENT_OPEN && !numbers->restoring;
-    if (event->tick.promoted || (flows && numbers->queue_size))
-        admission_rate_add(&event->rate, event->tick.promoted, numbers->now_ms);
-    else
-        event->rate.last_ms = numbers->now_ms;
 }
 
 static void tick_finish(struct processor_event *event, const struct queue_numbers *numbers)
 {
     struct tick *tick = &event->tick;
     crash_point("tick-after-promote");
-    if (!event->ready) {
-        tick->running = false; /* done while the lease was lost: the next holder goes on */
+    if (!event->ready) { /* the lease was lost meanwhile: the next holder goes on */
+        tick->running = false;
         return;
     }
     metrics_add(METRIC_TICKS, 1);
     metrics_add(METRIC_ADMISSIONS_PROMOTED, tick->promoted);
     metrics_add(METRIC_EVICTIONS, tick->evicted);
     metrics_observe(HISTOGRAM_TICK, (double)(clock_mono_ns() - tick->started_ns) / 1e9);
-    report(event, FAILURE_TICK, "tick", ST_OK);
-    measure(event, numbers);
+    report(event, FAILURE_TICK, ST_OK);
+    /* A tick without admissions says something about the rate only if there was somebody to admit. */
+    if (tick->promoted ||
+        (numbers->status == EVENT_OPEN && !numbers->restoring && numbers->queue_size))
+        admission_rate_add(&event->rate, tick->promoted, numbers->now_ms);
+    else
+        event->rate.last_ms = numbers->now_ms;
     if (tick->promoted || tick->evicted) {
-        log_debug("tick", LOG_TEXT("event", event->id), LOG_NUM("promoted", tick->promoted),
+        log_debug("tick done", LOG_TEXT("event", event->id), LOG_NUM("promoted", tick->promoted),
                   LOG_NUM("evicted", tick->evicted), LOG_NUM("inside", numbers->active),
                   LOG_NUM("waiting", numbers->queue_size));
         ledger_poke(event->ledger, &event->config);
         publish_index(event);
     }
     publish_numbers(event, numbers);
-    for (size_t i = 0; i < tick->replies.count; i++)
-        publish_processed(event, tick->replies.text[i]);
+    for (size_t i = 0; i < tick->request.reply_count; i++)
+        publish_processed(event, tick->request.replies[i]);
     tick_end(event);
 }
 
-/* Whether another step follows this one. */
-static bool tick_goes_on(struct tick *tick, const struct queue_tick *result)
-{
-    if (!tick->admit)
-        return result->more;
-    tick->admit -= result->admitted < tick->admit ? result->admitted : tick->admit;
-    if (tick->admit && result->more)
-        return true;
-    tick->admit = 0;
-    return tick->regular;
-}
-
-static void tick_done(void *arg, enum status status, const struct queue_tick *result)
+static void tick_step_done(void *arg, enum status status, const struct queue_tick *result)
 {
     struct processor_event *event = arg;
     struct tick *tick = &event->tick;
+    struct tick_request *request = &tick->request;
     if (!arrived(event))
         return;
-    if (status == ST_OK && result->lease_lost) {
-        tick->running = false;
-        lease_lost(event->lease);
-        return;
-    }
     if (status != ST_OK) {
         tick_failed(event, status);
+        return;
+    }
+    if (result->lease_lost) {
+        tick->running = false;
+        lease_lost(event->lease);
         return;
     }
     tick->promoted += result->admitted;
@@ -229,8 +237,16 @@ static void tick_done(void *arg, enum status status, const struct queue_tick *re
     if (result->seq > event->seq)
         event->seq = result->seq;
     event->in_force = result->numbers.status;
-    if (tick_goes_on(tick, result) && event->held)
-        loop_defer(event->processor->opts.loop, &event->again);
+    bool more = result->more;
+    if (request->admit) {
+        request->admit -= result->admitted < request->admit ? result->admitted : request->admit;
+        if (!request->admit || !more) { /* admitted on request, or nobody is left to admit */
+            request->admit = 0;
+            more = request->regular;
+        }
+    }
+    if (more && event->held)
+        loop_defer(event->processor->opts.loop, &event->step);
     else
         tick_finish(event, &result->numbers);
 }
@@ -244,36 +260,11 @@ static void tick_step(void *arg)
     }
     crash_point("tick-before-promote");
     enum status st = queue_promote(queue_of(event), event->id, lease_value(event->lease),
-                                   event->tick.admit, tick_done, event);
+                                   event->tick.request.admit, tick_step_done, event);
     if (st == ST_OK)
         event->pending++;
     else
         tick_failed(event, st);
-}
-
-static void forget_due(struct processor_event *event)
-{
-    event->due = event->due_regular = false;
-    event->due_admit = 0;
-    event->due_replies.count = 0;
-}
-
-static void tick_begin(struct processor_event *event)
-{
-    struct tick *tick = &event->tick;
-    loop_timer_stop(event->timer);
-    *tick = (struct tick){.running = true,
-                          .started_ms = now_ms(event),
-                          .started_ns = clock_mono_ns(),
-                          .admit = event->due_admit,
-                          .regular = event->due_regular || !event->due_admit};
-    if (tick->regular) {
-        event->regular_ms = tick->started_ms;
-        event->retry_ms = 0;
-    }
-    tick->replies = event->due_replies;
-    forget_due(event);
-    loop_defer(event->processor->opts.loop, &event->again); /* never from inside a caller */
 }
 
 static void on_timer(void *arg)
@@ -285,27 +276,27 @@ static void on_timer(void *arg)
 
 void processor_event_tick_now(struct processor_event *event, uint64_t admit, const char *reply)
 {
-    struct tick_replies *replies = &event->due_replies;
+    struct tick_request *due = &event->due;
     if (event->closing || (!event->ready && !reply))
         return;
     if (!event->ready && now_ms(event) >= event->due_until_ms) {
-        /* The holder answers. If that will be us, before the asker gives up, so will we. */
-        forget_due(event);
+        /* The lease holder answers. This pod may become it before the asker gives up. */
+        forget_requests(event);
         event->due_until_ms = now_ms(event) + REQUEST_KEEP_MS;
     }
-    if (reply && (replies->count == TICK_REPLIES_MAX || strlen(reply) >= TICK_REPLY_SIZE))
+    if (reply && (due->reply_count == TICK_REPLIES_MAX || strlen(reply) >= TICK_REPLY_SIZE))
         return;
     if (reply)
-        memcpy(replies->text[replies->count++], reply, strlen(reply) + 1);
-    event->due = true;
-    event->due_regular = event->due_regular || admit == 0;
-    event->due_admit += admit;
+        memcpy(due->replies[due->reply_count++], reply, strlen(reply) + 1);
+    due->asked = true;
+    due->regular = due->regular || admit == 0;
+    due->admit += admit;
     if (event->ready && !event->tick.running)
         tick_begin(event);
 }
 
-/* Who waits is not to wait for the interval, too, when the doors open. By hand, the settings tell; by its
- * time, the index does: there is no message about that. */
+/* When the event opens, waiting buyers do not wait for the interval as well. An opening by the organizer comes with
+ * the settings; one by its time has no message, and comes with the index. */
 static void note_status(struct processor_event *event, enum event_status in_force)
 {
     const bool opens = in_force == EVENT_OPEN && event->in_force != EVENT_OPEN;
@@ -316,18 +307,24 @@ static void note_status(struct processor_event *event, enum event_status in_forc
 
 /* ---- the live copy ---- */
 
-static void take_rate(struct processor_event *event, const struct rank_index *index)
-{
-    event->rate = (struct admission_rate){.mean = index->rate_mean,
-                                          .variance = index->rate_spread * index->rate_spread,
-                                          .ticks = index->rate_ticks,
-                                          .last_ms = index->time_ms};
-}
-
-static void read_done(void *arg, enum status status, const struct event *config, const char *text,
-                      size_t len)
+static void loaded(void *arg, enum status status)
 {
     struct processor_event *event = arg;
+    event->loading = false;
+    if (!arrived(event))
+        return;
+    report(event, FAILURE_LOAD, status);
+    if (status != ST_OK)
+        return;
+    log_info("event loaded into redis", LOG_TEXT("event", event->id));
+    processor_event_changed(event);
+}
+
+static void live_copy_read(void *arg, enum status status, const struct event *config,
+                           const char *text, size_t len)
+{
+    struct processor_event *event = arg;
+    const uint64_t now = now_ms(event);
     struct rank_index *index = NULL;
     event->reading = false;
     if (!arrived(event) || !event->held)
@@ -336,20 +333,33 @@ static void read_done(void *arg, enum status status, const struct event *config,
         event->read_again = false;
         read_live_copy(event);
     }
-    if (status != ST_OK || !config) {
-        if (status == ST_OK)
-            configure(event);
-        return; /* else: the next upkeep reads again */
+    if (status != ST_OK)
+        return; /* the next upkeep reads again */
+    if (!config) {
+        /* Redis does not know the event: PostgreSQL does. */
+        if (event->loading || (event->load_ms && now - event->load_ms < LOAD_RETRY_MS))
+            return;
+        event->load_ms = now;
+        if (queue_ensure_known(queue_of(event), event->id, loaded, event) != ST_OK)
+            return;
+        event->loading = true;
+        event->pending++;
+        return;
     }
     const bool status_changed = config->status != event->config.status;
     event->config = *config;
     if (!event->ready) {
         event->ready = true;
-        if (text && index_decode(text, len, &index) == ST_OK)
-            take_rate(event, index); /* go on where the last holder stopped */
+        if (text &&
+            index_decode(text, len, &index) == ST_OK) /* the last holder's measurement goes on */
+            event->rate =
+                (struct admission_rate){.mean = index->rate_mean,
+                                        .variance = index->rate_spread * index->rate_spread,
+                                        .ticks = index->rate_ticks,
+                                        .last_ms = index->time_ms};
         index_free(index);
-        if (now_ms(event) >= event->due_until_ms)
-            forget_due(event); /* whoever asked has been sent 503 */
+        if (now >= event->due_until_ms)
+            forget_requests(event); /* the askers have given up */
         processor_event_tick_now(event, 0, NULL);
     } else if (status_changed) {
         note_status(event, config->status);
@@ -363,7 +373,7 @@ static void read_live_copy(struct processor_event *event)
         event->read_again = true;
         return;
     }
-    if (queue_read_live(queue_of(event), event->id, read_done, event) != ST_OK)
+    if (queue_read_live(queue_of(event), event->id, live_copy_read, event) != ST_OK)
         return;
     event->reading = true;
     event->pending++;
@@ -375,34 +385,7 @@ void processor_event_changed(struct processor_event *event)
         read_live_copy(event);
 }
 
-/* ---- from PostgreSQL ---- */
-
-static void configured(void *arg, enum status status)
-{
-    struct processor_event *event = arg;
-    event->configuring = false;
-    if (!arrived(event))
-        return;
-    report(event, FAILURE_CONFIGURE, "writing the live copy", status);
-    if (status != ST_OK)
-        return;
-    log_info("configured", LOG_TEXT("event", event->id));
-    processor_event_changed(event);
-}
-
-/* Redis does not know the event: PostgreSQL does. */
-static void configure(struct processor_event *event)
-{
-    uint64_t now = now_ms(event);
-    if (event->configuring ||
-        (event->configure_ms && now - event->configure_ms < CONFIGURE_RETRY_MS))
-        return;
-    event->configure_ms = now;
-    if (queue_ensure_known(queue_of(event), event->id, configured, event) != ST_OK)
-        return;
-    event->configuring = true;
-    event->pending++;
-}
+/* ---- settling with PostgreSQL ---- */
 
 struct settlement {
     struct processor_event *event;
@@ -415,15 +398,19 @@ static void settlement_configured(void *arg, enum status status, bool applied)
     struct settlement *settlement = arg;
     struct processor_event *event = settlement->event;
     if (arrived(event) && status == ST_OK && applied) {
-        publish_change(event, "config-changed", &settlement->record);
-        if (settlement->status_changed)
-            publish_change(event, "event-status-changed", &settlement->record);
+        enum status st =
+            queue_publish_version(queue_of(event), "config-changed", &settlement->record);
+        if (st == ST_OK && settlement->status_changed)
+            st =
+                queue_publish_version(queue_of(event), "event-status-changed", &settlement->record);
+        if (st != ST_OK)
+            log_debug("channel message not published", LOG_TEXT("event", event->id));
         processor_event_changed(event);
     }
     free(settlement);
 }
 
-/* What PostgreSQL has is newer than the live copy: carry it over. */
+/* Copies the record in PostgreSQL to the live copy, if it is newer. */
 static void settled(void *arg, enum status status, const struct event *record)
 {
     struct processor_event *event = arg;
@@ -438,25 +425,14 @@ static void settled(void *arg, enum status status, const struct event *record)
     settlement->record = *record;
     settlement->status_changed = record->status != event->config.status;
     if (queue_configure(queue_of(event), record, settlement_configured, settlement) != ST_OK)
-        free(settlement); /* in five seconds again */
+        free(settlement); /* repeated with the next settling */
     else
         event->pending++;
 }
 
-static void settle(struct processor_event *event)
-{
-    if (event->settling || !event->ready)
-        return;
-    event->settle_ms = now_ms(event);
-    if (catalog_settle(event->processor->opts.db, event->id, event->seq, settled, event) != ST_OK)
-        return;
-    event->settling = true;
-    event->pending++;
-}
-
 void processor_event_seats_changed(struct processor_event *event)
 {
-    event->settle_ms = 0; /* the next upkeep looks whether all are sold, or no longer */
+    event->settle_ms = 0;
 }
 
 /* ---- upkeep: once a second, while the lease is held ---- */
@@ -474,7 +450,7 @@ static void indexed(void *arg, enum status status, const struct event *none, con
         lease_lost(event->lease);
         return;
     }
-    report(event, FAILURE_INDEX, "rank index", status);
+    report(event, FAILURE_INDEX, status);
     if (status != ST_OK || !text || index_decode(text, len, &index) != ST_OK)
         return;
     if (index->seq > event->seq)
@@ -503,23 +479,12 @@ static void consumed_loaded(void *arg, enum status status, bool applied)
 {
     struct processor_event *event = arg;
     (void)applied;
-    event->loading = false;
+    event->loading_consumed = false;
     if (!arrived(event))
         return;
-    report(event, FAILURE_CONSUMED, "loading consumed places", status);
+    report(event, FAILURE_CONSUMED, status);
     if (status == ST_OK)
         log_info("consumed places loaded", LOG_TEXT("event", event->id));
-}
-
-static void load_consumed(struct processor_event *event)
-{
-    if (event->loading)
-        return;
-    if (ledger_reload_consumed(event->ledger, (uint64_t)event->config.epoch, consumed_loaded,
-                               event) != ST_OK)
-        return;
-    event->loading = true;
-    event->pending++;
 }
 
 static void on_renewed(void *arg, bool need_consumed)
@@ -533,34 +498,24 @@ static void on_renewed(void *arg, bool need_consumed)
     }
     publish_index(event);
     ledger_poke(event->ledger,
-                &event->config); /* direct admissions and departures are in the log too */
-    if (need_consumed)
-        load_consumed(event);
-    if (now_ms(event) - event->settle_ms >= SETTLE_MS)
-        settle(event);
+                &event->config); /* direct admissions and departures are logged too */
+    if (need_consumed && !event->loading_consumed &&
+        ledger_load_consumed(event->ledger, (uint64_t)event->config.epoch, consumed_loaded,
+                             event) == ST_OK) {
+        event->loading_consumed = true;
+        event->pending++;
+    }
+    if (!event->settling && now_ms(event) - event->settle_ms >= SETTLE_MS) {
+        event->settle_ms = now_ms(event);
+        if (catalog_settle(event->processor->opts.db, event->id, event->seq, settled, event) ==
+            ST_OK) {
+            event->settling = true;
+            event->pending++;
+        }
+    }
 }
 
 /* ---- the lease ---- */
-
-static void on_gained(struct processor_event *event)
-{
-    log_info("lease gained", LOG_TEXT("event", event->id),
-             LOG_TEXT("lease", lease_value(event->lease)->text));
-    event->rate = (struct admission_rate){.mean = 0};
-    event->sent_size = event->sent_active = event->sent_threshold = UINT64_MAX;
-    event->settle_ms = 0;
-    ledger_start(event->ledger);
-    read_live_copy(event);
-}
-
-static void on_lost(struct processor_event *event)
-{
-    log_info("lease lost", LOG_TEXT("event", event->id));
-    event->ready = false;
-    forget_due(event);
-    loop_timer_stop(event->timer);
-    ledger_stop(event->ledger);
-}
 
 static void on_change(void *arg, bool held)
 {
@@ -568,13 +523,24 @@ static void on_change(void *arg, bool held)
     if (event->closing || event->held == held)
         return;
     event->held = held;
-    if (held)
-        on_gained(event);
-    else
-        on_lost(event);
+    if (held) {
+        log_info("lease gained", LOG_TEXT("event", event->id),
+                 LOG_TEXT("lease", lease_value(event->lease)->text));
+        event->rate = (struct admission_rate){.mean = 0};
+        event->sent = false;
+        event->settle_ms = 0;
+        ledger_start(event->ledger);
+        read_live_copy(event);
+    } else {
+        log_info("lease lost", LOG_TEXT("event", event->id));
+        event->ready = false;
+        forget_requests(event);
+        loop_timer_stop(event->timer);
+        ledger_stop(event->ledger);
+    }
 }
 
-/* ---- birth and end ---- */
+/* ---- life ---- */
 
 struct processor_event *processor_event_new(struct processor *processor, const char *id)
 {
@@ -582,7 +548,7 @@ struct processor_event *processor_event_new(struct processor *processor, const c
     struct processor_event *event = xcalloc(1, sizeof(*event));
     event->processor = processor;
     memcpy(event->id, id, strlen(id) + 1);
-    event->again = (struct loop_task){.cb = tick_step, .arg = event};
+    event->step = (struct loop_task){.cb = tick_step, .arg = event};
     event->timer = loop_timer_new(opts->loop, on_timer, event);
     event->ledger = ledger_new(&(struct ledger_opts){
         .loop = opts->loop, .queue = opts->queue, .db = opts->db, .event = id});
@@ -600,14 +566,14 @@ static void lease_gone(void *arg)
 {
     struct processor_event *event = arg;
     event->lease_closed = true;
-    processor_settle(event->processor);
+    processor_collect(event->processor);
 }
 
 static void ledger_gone(void *arg)
 {
     struct processor_event *event = arg;
     event->ledger_closed = true;
-    processor_settle(event->processor);
+    processor_collect(event->processor);
 }
 
 void processor_event_close(struct processor_event *event)
@@ -616,7 +582,7 @@ void processor_event_close(struct processor_event *event)
         return;
     event->closing = true;
     event->held = event->ready = false;
-    loop_undefer(event->processor->opts.loop, &event->again);
+    loop_undefer(event->processor->opts.loop, &event->step);
     loop_timer_close(event->timer);
     ledger_close(event->ledger, ledger_gone, event);
     lease_close(event->lease, lease_gone, event);

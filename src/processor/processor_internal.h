@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * processor_internal: what the processor's two files share; nobody else includes it.
+ * processor_internal: the structures that the processor's files share.
  *
- *   processor.c       which events there are; messages; sweeping of holds and freeing of slots
- *   processor_event.c  one event: lease, upkeep, tick, settling with PostgreSQL
+ *   processor.c        which events are live; channel messages; sweeping of holds, freeing of slots
+ *   processor_event.c  one live event: lease, tick, upkeep, settling with PostgreSQL
  */
 #ifndef TIKETI_PROCESSOR_INTERNAL_H
 #define TIKETI_PROCESSOR_INTERNAL_H
@@ -18,27 +18,29 @@
 #include <stdint.h>
 
 #define TICK_REPLIES_MAX 16
-#define TICK_REPLY_SIZE  136 /* the asker's id as JSON text */
+#define TICK_REPLY_SIZE  136 /* bytes */
 
-struct tick_replies {
-    size_t count;
-    char text[TICK_REPLIES_MAX][TICK_REPLY_SIZE];
+/* What a tick is asked to do. Requests that come while a tick runs, or before the event is ready, are merged. */
+struct tick_request {
+    bool asked;
+    bool regular;   /* admit as the settings say; false: only `admit` */
+    uint64_t admit; /* admit so many first, whatever interval and outflow limit say */
+    size_t reply_count;
+    char replies[TICK_REPLIES_MAX][TICK_REPLY_SIZE]; /* whom to answer: their ids as JSON */
 };
 
-enum failure { FAILURE_TICK = 1, FAILURE_INDEX = 2, FAILURE_CONFIGURE = 4, FAILURE_CONSUMED = 8 };
-
-/* One tick: those who were asked for by hand are let in, then promote is called until there is no
- * more to do. */
+/* One tick: calls of promote until there is nothing more to do. */
 struct tick {
     bool running;
-    uint64_t started_ms, started_ns;
-    uint64_t admit; /* still to be let in by hand */
-    bool regular;   /* after that as the settings say */
+    uint64_t started_ns;
+    struct tick_request request; /* `admit`: what is left of it */
     uint64_t promoted, evicted;
-    struct tick_replies replies;
 };
 
-/* One live event. Its chain of work is its own: whatever goes wrong in it stays in it. */
+/* Work that may fail and is repeated: logged when it begins to fail, and when it succeeds again. */
+enum failure { FAILURE_TICK, FAILURE_INDEX, FAILURE_LOAD, FAILURE_CONSUMED };
+
+/* One live event. */
 struct processor_event {
     struct processor_event *next;
     struct processor *processor;
@@ -46,7 +48,7 @@ struct processor_event {
     bool wanted;      /* found by the discovery under way */
     bool held;        /* the lease */
     bool ready;       /* held, and the live copy was read since */
-    unsigned failing; /* bits of enum failure: each is logged when it begins and ends */
+    unsigned failing; /* bits 1 << enum failure */
     bool closing, lease_closed, ledger_closed;
     unsigned pending; /* callbacks that will still come */
 
@@ -54,35 +56,34 @@ struct processor_event {
     struct ledger *ledger;
     struct event config; /* the live copy; valid when ready */
 
-    struct loop_timer *timer; /* the next tick */
-    struct loop_task again;   /* the next step of this tick */
-    struct tick tick;
-    uint64_t regular_ms; /* when the last regular tick began */
-    uint64_t retry_ms;   /* it failed: the next one is due then; 0: it did not */
-    bool due;            /* another tick was asked for while one ran */
-    bool due_regular;    /* and not only to let some in by hand */
-    uint64_t due_admit;
-    struct tick_replies due_replies;
-    uint64_t due_until_ms; /* what was asked before the event was ready counts until then */
+    struct loop_timer *timer;       /* the next regular tick */
+    struct loop_task step;          /* the next call of the running tick */
+    struct tick tick;               /* the running one, or the last */
+    struct tick_request due;        /* of the next one */
+    uint64_t due_until_ms;          /* requests from before the event was ready count until then */
+    uint64_t regular_ms;            /* when the last regular tick began */
+    uint64_t retry_ms;              /* it failed: when to repeat it; 0: it did not fail */
+    enum event_status in_force;     /* as Redis last said */
+    struct admission_rate rate;     /* of promotions */
+    uint64_t seq;                   /* last place given, for PostgreSQL */
+    struct queue_numbers last_sent; /* as queue-updated: queue_size, active, threshold */
+    bool sent;                      /* since the lease was gained */
 
-    enum event_status in_force; /* when Redis last sent */
-    struct admission_rate rate;
-    uint64_t seq; /* last place given, for PostgreSQL */
-    uint64_t sent_size, sent_active, sent_threshold;
-
-    bool reading, read_again, configuring, indexing, settling, loading;
-    uint64_t configure_ms, settle_ms; /* when last tried */
+    bool reading, read_again; /* the live copy */
+    bool loading;             /* the live copy, from PostgreSQL into Redis */
+    bool indexing, settling, loading_consumed;
+    uint64_t load_ms, settle_ms; /* last attempts; 0: at once */
 };
 
 struct processor {
     struct processor_opts opts;
-    char owner[33];
+    char owner[33]; /* of its leases */
     struct processor_event *events;
     struct loop_timer *discover_timer, *second_timer;
     bool discovering, discover_again;
     bool sweeping, freeing, pruning;
     unsigned seconds;
-    unsigned pending;
+    unsigned pending; /* callbacks that will still come, but for those of the events */
     bool closing;
     struct loop_task closed;
     loop_cb close_cb;
@@ -90,18 +91,22 @@ struct processor {
 };
 
 /* ---- processor.c ---- */
-void processor_settle(struct processor *processor); /* closing: is everything gone? */
+
+/* Frees closed events without pending callbacks; ends the processor when it closes and none is left. */
+void processor_collect(struct processor *processor);
 
 /* ---- processor_event.c ---- */
+
+/* Tries for the lease at once. The caller adds it to processor->events. */
 struct processor_event *processor_event_new(struct processor *processor, const char *id);
-/* Gives the lease back; frees the event when the last callback has come. */
+/* Releases the lease; processor_collect frees the event after its last callback. */
 void processor_event_close(struct processor_event *event);
-/* A tick now (if held), or right after the one that runs. reply: JSON text to answer, or NULL;
- * admit: how many to let in whatever interval and outflow say, and no more; 0: a regular tick. */
+/* Ticks now if the lease is held, or right after the running tick. admit: as in struct tick_request; 0: a regular
+ * tick. reply: JSON to put into the answer, copied; NULL: no answer. */
 void processor_event_tick_now(struct processor_event *event, uint64_t admit, const char *reply);
-void processor_event_changed(
-    struct processor_event *event); /* the settings may have changed: read them again */
-void processor_event_seats_changed(
-    struct processor_event *event); /* seats may be free again, or all be sold */
+/* The settings may have changed: reads them again. */
+void processor_event_changed(struct processor_event *event);
+/* Seats were sold or freed: the next upkeep settles whether the event is sold out. */
+void processor_event_seats_changed(struct processor_event *event);
 
 #endif

@@ -181,7 +181,7 @@ test('one broken event never stops another', async (t) => {
   const [first] = await joinMany(server, sound.id, 3, 1);
   await redis.cli('DEL', key('queue', broken.id));
   await redis.cli('SET', key('queue', broken.id), 'not a sorted set');
-  const troubled = () => server.logs.some(({ level, event }) => level === 'error' && event === broken.id);
+  const troubled = () => server.logs.some(({ level, message, event }) => level === 'error' && message === 'tick failed' && event === broken.id);
   await waitUntil(troubled, 15000, 'the trouble to be logged');
   await first.leave(sound.id);
   await waitUntil(async () => (await waiting(sound.id)) === 1, 15000, 'the sound event to go on');
@@ -231,7 +231,7 @@ test('a holder stopped in mid-tick and continued after the takeover changes noth
   const fence = (text) => Number(text.split(':')[0]);
   await staysTrueFor(1500, async () => fence(await leaseOf(id)) > fence(lease) && (await inside(id)) === count, 'the new holder has the lease, everyone is inside');
   await assertOrderly(id, count - 1);
-  await waitUntil(() => one.logs.some(({ msg, message }) => /lease lost/.test(msg ?? message)), 15000, 'the old holder to notice');
+  await waitUntil(() => one.logs.some(({ message, event }) => message === 'lease lost' && event === id), 15000, 'the old holder to notice');
 });
 
 for (const point of ['tick-before-promote', 'tick-after-promote']) {

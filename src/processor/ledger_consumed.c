@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ledger_consumed: loads the consumed places of an event from PostgreSQL into Redis, page by page.
+ *
+ *   empty first chunk -> Redis -> wait for batches under way -> page -> chunk -> Redis -> page ... -> last chunk
+ *
+ * Why this way: a buyer whose place was consumed must not come back with their ticket after Redis has lost its data.
+ * The chunks of one run carry a random name and a number. Redis refuses a chunk whose predecessors it does not have:
+ * it has lost data again, and the load begins anew. The first chunk is sent before PostgreSQL is read, and batches
+ * from the log that is lost may still be on their way into PostgreSQL, from here or from another pod: the pages are
+ * read after them.
+ * Called by: processor_event, through ledger.h. Owns: struct ledger_consumed of its ledger; one call under way.
+ * Redis or PostgreSQL gone: the load ends with the status, and the next renewal of the lease begins another.
+ */
+#include "processor/ledger_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static void read_page(struct ledger *ledger);
+
+static void end(struct ledger *ledger, enum status status)
+{
+    const struct ledger_consumed load = ledger->consumed;
+    ledger->consumed.active = false;
+    ledger_collect(ledger); /* frees later, never here */
+    load.cb(load.arg, status, status == ST_OK);
+}
+
+static void chunk_loaded(void *arg, enum status status, bool applied)
+{
+    struct ledger *ledger = arg;
+    const struct queue_consumed_chunk *chunk = &ledger->consumed.chunk;
+    if (status == ST_OK && !applied)
+        status = ST_STALE;
+    else if (status == ST_OK && !chunk->last && ledger->closing)
+        status = ST_UNAVAILABLE;
+    if (status != ST_OK || chunk->last)
+        end(ledger, status);
+    else if (ledger->consumed.chunk.number++ == 0)
+        ledger_consumed_continue(ledger);
+    else
+        read_page(ledger);
+}
+
+static enum status load_chunk(struct ledger *ledger, const struct queue_consumed *list,
+                              size_t count)
+{
+    struct queue_consumed_chunk chunk = ledger->consumed.chunk;
+    chunk.list = list;
+    chunk.count = count;
+    return queue_load_consumed(ledger->opts.queue, ledger->event, &chunk, chunk_loaded, ledger);
+}
+
+static void page_read(void *arg, enum status status, const struct db_result *result)
+{
+    struct ledger *ledger = arg;
+    struct queue_consumed list[QUEUE_CALL_MAX];
+    size_t count = 0;
+    if (status == ST_OK && ledger->closing)
+        status = ST_UNAVAILABLE;
+    for (int row = 0; status == ST_OK && row < db_rows(result) && count < QUEUE_CALL_MAX; row++)
+        list[count++] =
+            (struct queue_consumed){db_text(result, row, 0), (uint64_t)db_int(result, row, 1)};
+    if (status == ST_OK) {
+        ledger->consumed.chunk.last = count < QUEUE_CALL_MAX;
+        if (count > 0)
+            (void)snprintf(ledger->consumed.after, sizeof(ledger->consumed.after), "%s",
+                           list[count - 1].buyer_id);
+        status = load_chunk(ledger, list, count);
+    }
+    if (status != ST_OK)
+        end(ledger, status);
+}
+
+static void read_page(struct ledger *ledger)
+{
+    static const struct db_stmt stmt = {
+        .name = "consumed_places",
+        .sql = "SELECT buyer, place FROM consumed_places($1, $2::bigint, $3, $4::integer)",
+        .param_count = 4};
+    char epoch[24], limit[16];
+    (void)snprintf(epoch, sizeof(epoch), "%" PRIu64, ledger->consumed.chunk.epoch);
+    (void)snprintf(limit, sizeof(limit), "%d", QUEUE_CALL_MAX);
+    const char *const params[] = {ledger->event, epoch, ledger->consumed.after, limit};
+    const enum status st = db_query(ledger->opts.db, &stmt, params, page_read, ledger);
+    if (st != ST_OK)
+        end(ledger, st);
+}
+
+static void batches_over(void *arg, enum status status, const struct db_result *result)
+{
+    struct ledger *ledger = arg;
+    (void)result;
+    if (status == ST_OK && !ledger->closing)
+        read_page(ledger);
+    else
+        end(ledger, status == ST_OK ? ST_UNAVAILABLE : status);
+}
+
+/* A batch locks the cursor before all else: once its lock can be had, no batch is under way in any pod. */
+void ledger_consumed_continue(struct ledger *ledger)
+{
+    static const struct db_stmt stmt = {
+        .name = "ledger_cursor_wait",
+        .sql = "SELECT 1 FROM ledger_cursors WHERE event_id = $1 FOR SHARE",
+        .param_count = 1};
+    const char *const params[] = {ledger->event};
+    ledger->consumed.waits = ledger->busy;
+    if (ledger->busy)
+        return;
+    const enum status st = db_query(ledger->opts.db, &stmt, params, batches_over, ledger);
+    if (st != ST_OK)
+        end(ledger, st);
+}
+
+enum status ledger_load_consumed(struct ledger *ledger, uint64_t epoch, queue_done_cb cb, void *arg)
+{
+    if (ledger->consumed.active)
+        return ST_CONFLICT;
+    if (ledger->closing)
+        return ST_UNAVAILABLE;
+    ledger->consumed =
+        (struct ledger_consumed){.active = true, .chunk = {.epoch = epoch}, .cb = cb, .arg = arg};
+    token_random_hex(ledger->consumed.run);
+    ledger->consumed.chunk.run = ledger->consumed.run;
+    const enum status st = load_chunk(ledger, NULL, 0);
+    if (st != ST_OK)
+        ledger->consumed.active = false;
+    return st;
+}

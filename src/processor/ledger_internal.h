@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ledger_internal: the structure that the ledger's files share.
+ *
+ *   ledger.c           the chain: log -> PostgreSQL -> free:{id} -> channel
+ *   ledger_consumed.c  consumed places: PostgreSQL -> Redis, in a restore window
+ */
+#ifndef TIKETI_LEDGER_INTERNAL_H
+#define TIKETI_LEDGER_INTERNAL_H
+
+#include "auth/token.h"
+#include "base/buf.h"
+#include "processor/ledger.h"
+
+#define LEDGER_ID_SIZE 48 /* bytes of a stream id */
+
+/* A load of consumed places under way. */
+struct ledger_consumed {
+    bool active;
+    bool waits;                        /* for the chain to end */
+    char run[33];                      /* random: names this load */
+    struct queue_consumed_chunk chunk; /* the one under way; list and count are not kept */
+    char after[BUYER_ID_MAX + 1];      /* where the next page begins */
+    queue_done_cb cb;
+    void *arg;
+};
+
+struct ledger {
+    struct ledger_opts opts;
+    char event[EVENT_ID_MAX + 1];
+    bool running;        /* the lease is held */
+    bool holds;          /* auto-hold: seats are held on admission */
+    bool busy;           /* a chain is under way */
+    bool again;          /* poked meanwhile */
+    unsigned generation; /* counts gains and losses of the lease */
+    unsigned chain;      /* generation of the chain under way */
+
+    char cursor[LEDGER_ID_SIZE]; /* the last entry that PostgreSQL has consumed */
+    bool cursor_known;
+    char last_sent
+        [LEDGER_ID_SIZE]; /* entries up to here were published without reservations; "": none */
+    uint64_t free_ms;     /* when free:{id} was last written */
+    size_t limit;         /* entries of the next batch, at most */
+
+    /* the step under way */
+    bool renew;                /* write free:{id} again even if the log has nothing new */
+    bool batch;                /* entries were consumed */
+    bool full;                 /* the batch was as long as the limit: there is more */
+    bool seats_changed;        /* the batch held seats */
+    uint64_t admitted;         /* admissions before the log was read */
+    char last[LEDGER_ID_SIZE]; /* the last entry of the batch */
+    struct buf entries;        /* the batch as JSON */
+    struct buf with_holds;     /* payloads of `admitted`, each ended by a NUL */
+    struct buf without_holds;  /* the same for an outage of PostgreSQL */
+
+    struct ledger_consumed consumed;
+    struct loop_task closed;
+    bool closing;
+    loop_cb close_cb;
+    void *close_arg;
+};
+
+/* ledger.c: ends the ledger when it closes and nothing is under way. */
+void ledger_collect(struct ledger *ledger);
+/* ledger_consumed.c: the chain has ended; the load that waits for it goes on. */
+void ledger_consumed_continue(struct ledger *ledger);
+
+#endif
