@@ -367,8 +367,7 @@ static bool answer_locally(struct api_call *call, const struct event *event)
     const struct api *api = call->api;
     const struct queue_proof *proof = &call->proof;
     const struct rank_index *index = catalog_index(api->catalog, call->param);
-    enum queue_state state;
-    bool heartbeat_due;
+    struct presence_state state;
     uint64_t position = 0;
     if (visit->kind != VISIT_STATUS && visit->kind != VISIT_HEARTBEAT)
         return false;
@@ -379,8 +378,8 @@ static bool answer_locally(struct api_call *call, const struct event *event)
     if (index->restoring || proof->pass_place > 0)
         return false; /* Redis may have lost the place, which the proof then restores */
     if (!presence_get(api->presence, call->param, call->buyer, PRESENCE_FRESH_MS,
-                      loop_now_ms(api->loop), &state, &heartbeat_due) ||
-        state != QUEUE_WAITING)
+                      loop_now_ms(api->loop), &state) ||
+        state.state != QUEUE_WAITING)
         return false;
     switch (index_position(index, proof->ticket_place, &position)) {
     case INDEX_AHEAD:
@@ -399,7 +398,7 @@ static bool answer_locally(struct api_call *call, const struct event *event)
                                           .active = index->active,
                                           .threshold = index->threshold,
                                           .now_ms = index->time_ms};
-    if (heartbeat_due)
+    if (state.heartbeat_due)
         queue_heartbeat(api->queue, call->param, call->buyer);
     if (visit->kind == VISIT_HEARTBEAT)
         answer_status(call, waiting_status(&numbers));

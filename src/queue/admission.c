@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * admission: the measured admission rate, the wait that follows from it, when to poll next.
+ * admission: the measured admission rate, the wait that follows from it, the time of the next poll.
  *
- * Why this way: what a buyer is told must hold, so it is measured, never guessed: the rate of the
- * last minute or so, its spread as the range. Ticks are not evenly spaced (per-event intervals,
- * ticks on request), so samples are weighted by time.
- * Called by: processor (the rate), api_queue and gateway (the wait). Pure: owns nothing.
+ * Why this way: an estimate must hold, so it is measured, never guessed: the rate of the last minute or so, with its
+ * spread as the range. Ticks are not evenly spaced (an interval per event, ticks on request), so samples are
+ * weighted by time.
+ * Called by: processor (rate), api_queue and gateway (wait, next poll). Pure: owns nothing.
  */
 #include "queue/admission.h"
 
@@ -13,7 +13,7 @@
 
 #define REMEMBER_S     60.0 /* the window of the mean; at least REMEMBER_TICKS samples */
 #define REMEMBER_TICKS 5.0
-#define WAIT_MAX_S     (30.0 * 24 * 3600) /* longer than this is no estimate */
+#define WAIT_MAX_S     (30.0 * 24 * 3600) /* a longer one is no estimate */
 #define POLL_MIN_S     2
 #define POLL_MAX_S     30
 
@@ -21,7 +21,7 @@ static void add_sample(struct admission_rate *rate, double sample, double second
 {
     double remember = fmax(REMEMBER_S, REMEMBER_TICKS * seconds);
     if (rate->seconds <= 0 && rate->mean > 0)
-        rate->seconds = remember; /* taken over from another pod's index */
+        rate->seconds = remember; /* taken over from another pod */
     rate->seconds = fmin(rate->seconds + seconds, remember);
     double weight = seconds / rate->seconds;
     double difference = sample - rate->mean;
@@ -53,7 +53,7 @@ struct wait_estimate admission_wait(double mean, double spread, uint64_t ticks, 
         return wait;
     if (!(spread > 0) || !isfinite(spread))
         spread = 0;
-    /* The slow end is bounded: a spread as large as the mean would make it endless. */
+    /* The high end is bounded: a spread as large as the mean would make it infinite. */
     double slow = fmax(mean - spread, mean / 4);
     wait.known = true;
     wait.seconds = (int64_t)ceil(seconds);
@@ -67,7 +67,7 @@ int64_t admission_next_poll(const struct wait_estimate *wait, uint64_t position,
 {
     /* A tenth of the wait; unknown: by how many are ahead. */
     double base = wait->known ? (double)wait->seconds / 10 : 3 + (double)position / 200;
-    /* Bounds that leave room for the jitter, which keeps a crowd from polling in step. */
+    /* Bounds that leave space for the jitter, which keeps clients from polling at the same time. */
     base = fmin(fmax(base, POLL_MIN_S * 1.25), POLL_MAX_S / 1.2);
     double jitter = 0.8 + 0.4 * ((double)random / (double)UINT32_MAX);
     int64_t seconds = llround(base * jitter);

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * index: the rank index: decodes the text that lua/index.lua writes, and turns places into
- * positions.
+ * index: the rank index: decodes the text that lua/index.lua writes, and turns places into positions.
  *
- * Why this way: the text is short and decoded once a second per event; positions are asked
- * thousands of times a second, so they are two arrays' worth of binary search and no more.
- * Called by: catalog, processor (decode), api_queue, gateway (position). Pure: owns only what it
- * returns.
- * Invariant: a decoded index has samples ascending in rank and place, the first at rank 0, and
- * everything in the text was used; else it is refused as a whole.
+ * Why this way: the text is short and decoded once a second per event; positions are needed thousands of times a
+ * second, and cost a binary search in memory.
+ * Called by: catalog, processor (decode), api_queue, gateway (position). Pure: owns only what it returns.
+ * Invariant: a decoded index has samples ascending in rank and place, the first at rank 0, and the whole text was
+ * read; else it is refused.
  */
 #include "queue/index.h"
 
@@ -177,7 +175,7 @@ enum index_where index_position(const struct rank_index *index, uint64_t place,
 {
     size_t after = samples_up_to(index, place);
     *ret_position = 1;
-    if (index->count == 0) /* nobody waits: whoever had a place is inside, gone or parked */
+    if (index->count == 0) /* nobody waits: a place given is inside, gone or parked */
         return place <= index->seq ? INDEX_AHEAD : INDEX_BEYOND;
     if (after == 0 || place == index->samples[0].place)
         return INDEX_AHEAD;
@@ -191,7 +189,7 @@ enum index_where index_position(const struct rank_index *index, uint64_t place,
         return INDEX_BEYOND;
     const struct index_sample *right = &index->samples[after];
     if (right->rank - left->rank == 1)
-        return INDEX_EXACT; /* not in the queue just now, but between two who are */
+        return INDEX_EXACT; /* not in the queue just now, but between two that are */
     /* Somewhere among the ranks between them. */
     double share = (double)(place - left->place) / (double)(right->place - left->place);
     double rank = (double)left->rank + share * (double)(right->rank - left->rank);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * reference: a place as people can read it out, and back.
+ * reference: a place as a text that people can read out, and back.
  *
- * Why this way: a place is what a buyer has in Redis and in PostgreSQL, so whoever answers the phone
- * can look him up by it; it is no secret and proves nothing. Crockford's base 32 has no letters that
- * are taken for digits. Called by: api_wait (writing), main (reading). Pure.
+ * Why this way: Redis and PostgreSQL have the buyer's place, so that staff on the phone can look a buyer up by it.
+ * It is no secret and proves nothing. Crockford's base 32 has no letters that look like digits.
+ * Called by: api_wait (writes), main (reads). Pure.
  */
 #include "queue/reference.h"
 
@@ -26,6 +26,7 @@ void reference_write(uint64_t place, char out[REFERENCE_SIZE])
     out[at] = '\0';
 }
 
+/* -1: not a digit of ours. */
 static int value_of(char c)
 {
     if (c >= 'a' && c <= 'z')
@@ -34,15 +35,15 @@ static int value_of(char c)
         c = '0';
     if (c == 'I' || c == 'L')
         c = '1';
-    const char *digit = c != '\0' ? strchr(digits, c) : NULL;
-    return digit != NULL ? (int)(digit - digits) : -1;
+    const char *digit = c ? strchr(digits, c) : NULL;
+    return digit ? (int)(digit - digits) : -1;
 }
 
 enum status reference_read(const char *text, uint64_t *ret_place)
 {
     uint64_t place = 0;
     unsigned count = 0;
-    for (; *text != '\0'; text++) {
+    for (; *text; text++) {
         if (*text == '-' || *text == ' ')
             continue;
         const int value = value_of(*text);

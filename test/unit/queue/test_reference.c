@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* reference: there and back, and as people say it. */
+/* reference: written and read again, also as people write it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,7 +9,7 @@
 
 #include "queue/reference.h"
 
-static void there_and_back(void **state)
+static void a_reference_read_is_the_place_written(void **state)
 {
     static const uint64_t places[] = {0, 1, 1790000000000001, 1795254000123456,
                                       (UINT64_C(1) << 55) - 1};
@@ -23,7 +23,7 @@ static void there_and_back(void **state)
     }
 }
 
-static void as_people_say_it(void **state)
+static void reads_how_people_write_it(void **state)
 {
     uint64_t one, other;
     (void)state;
@@ -34,7 +34,7 @@ static void as_people_say_it(void **state)
     assert_int_equal(one, other);
 }
 
-static void what_is_none(void **state)
+static void refuses_what_is_no_reference(void **state)
 {
     static const char *const texts[] = {
         "", "1K0R-T4B4-J8", "1K0R-T4B4-J845", "1K0R-T4U4-J84", "1K0R_T4B4_J84", "-- --"};
@@ -48,9 +48,9 @@ static void what_is_none(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(there_and_back),
-        cmocka_unit_test(as_people_say_it),
-        cmocka_unit_test(what_is_none),
+        cmocka_unit_test(a_reference_read_is_the_place_written),
+        cmocka_unit_test(reads_how_people_write_it),
+        cmocka_unit_test(refuses_what_is_no_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
