@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * queue_live: the live copy of an event in Redis: writing it, reading it; the channel.
+ * queue_live: the live copy of an event's settings in Redis; counters; the cached seat map.
  *
- * Why this way: one table says which field of struct event is which field of config:{id}, for both
- * directions, so neither can forget one.
- * Called by: catalog, api_admin, processor, ledger, gateway.
+ * Why this way: one table says which member of struct event is which field of config:{id}, for writing and reading
+ * alike, so that neither can forget one. Reading changes nothing, so it needs no script.
+ * Called by: catalog, api, processor, selling/seat_map. Owns: operations under way.
+ * When Redis is gone: every call ends with an error; the catalog keeps what it has read.
  */
 #include "queue/queue_internal.h"
 
@@ -49,7 +50,7 @@ static const struct field {
     FIELD("brandBackground", FIELD_TEXT, brand.background),
     FIELD("brandLogo", FIELD_INT, brand.logo),
 };
-/* Read, but written by the script itself. */
+/* Read like the others; the script writes them by itself. */
 static const struct field read_only[] = {
     FIELD("version", FIELD_INT, version),
     FIELD("epoch", FIELD_INT, epoch),
@@ -183,7 +184,7 @@ enum status queue_configure(struct queue *queue, const struct event *event, queu
     for (size_t i = 0; i < COUNT(fields); i++)
         add_field(args, event, &fields[i]);
     const enum status st = queue_run(op, QUEUE_SCRIPT_CONFIGURE, queue_on_applied);
-    /* From now on a processor finds the event here, even if PostgreSQL goes away this moment. */
+    /* A processor finds the event in Redis, even if PostgreSQL goes away this moment. */
     if (st == ST_OK)
         queue_note_event(queue, event->id, event->status != EVENT_CLOSED);
     return st;
@@ -211,7 +212,7 @@ static void command(struct queue *queue, const char *name, enum queue_key key, c
     redis_args_add_copy(&queue->args, text, strlen(text));
 }
 
-/* The last of one or two replies: the index. */
+/* The last of the two replies, or of one when the second command was not sent. */
 static void on_index(void *arg, enum status status, const struct redis_reply *reply)
 {
     struct queue_op *op = arg;
@@ -252,17 +253,6 @@ enum status queue_read_live(struct queue *queue, const char *event_id, queue_liv
     return ST_OK;
 }
 
-/* A command on what belongs to no event; `more` may be NULL. */
-static void plain(struct queue *queue, const char *name, const char *key, const char *more,
-                  size_t len)
-{
-    redis_args_reset(&queue->args);
-    redis_args_add(&queue->args, name);
-    redis_args_add(&queue->args, key);
-    if (more)
-        redis_args_add_len(&queue->args, more, len);
-}
-
 static void on_events(void *arg, enum status status, const struct redis_reply *reply)
 {
     struct queue_op *op = arg;
@@ -280,15 +270,20 @@ enum status queue_read_events(struct queue *queue, queue_events_cb cb, void *arg
 {
     struct queue_op *op = queue_op_new(queue, NULL, arg);
     op->cb.events = cb;
-    plain(queue, "SMEMBERS", QUEUE_EVENTS_KEY, NULL, 0);
+    redis_args_reset(&queue->args);
+    redis_args_add(&queue->args, "SMEMBERS");
+    redis_args_add(&queue->args, QUEUE_EVENTS_KEY);
     return queue_send(op, on_events);
 }
 
 void queue_note_event(struct queue *queue, const char *event_id, bool open)
 {
-    plain(queue, open ? "SADD" : "SREM", QUEUE_EVENTS_KEY, event_id, strlen(event_id));
-    enum status st = redis_command(queue->redis, &queue->args, NULL, NULL);
-    (void)st; /* a cache: the next note mends it */
+    redis_args_reset(&queue->args);
+    redis_args_add(&queue->args, open ? "SADD" : "SREM");
+    redis_args_add(&queue->args, QUEUE_EVENTS_KEY);
+    redis_args_add(&queue->args, event_id);
+    const enum status st = redis_command(queue->redis, &queue->args, NULL, NULL);
+    (void)st; /* a cache: the processor notes every event again */
 }
 
 static void on_stats(void *arg, enum status status, const struct redis_reply *reply)

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * queue_script: the Lua scripts as Redis is given them, and the common head of their replies.
+ * queue_script: the Lua scripts: their texts, how they are called, what their replies have in common; and what
+ * happens when Redis does not know an event.
  *
- * Why this way: the scripts are embedded in the binary, so that a pod and its scripts are always of
- * one build. Only under test hooks may a folder (TIKETI_LUA_DIR) replace one of them, so that tests
- * can prove that they notice a script that decides wrongly.
- * Called by: main (init), worker (the list for redis), the queue module.
- * Owns: the texts of replaced scripts, for the life of the process. Written once, before threads.
+ *   queue_run_known -> NOCONFIG -> queue->loader, once per event for all who wait -> the same call once more
+ *
+ * Why this way: the scripts are embedded in the binary, so that a pod and its scripts are always of one build. Only
+ * under test hooks may a folder (TIKETI_LUA_DIR) replace some of them, so that tests can prove that they notice a
+ * script that decides wrongly. A lost event is handled here, so that callers start a call and get a final answer.
+ * Called by: main (init), worker (the list for redis), the files of queue.
+ * Owns: the texts of replaced scripts, for the life of the process; written once, before threads start. The
+ * operations that wait for an event.
+ * When Redis is gone: queue_run refuses, and calls under way end with redis' status. When PostgreSQL is gone, those
+ * who wait for an event get the status of the failed load.
  */
 #include "queue/queue_internal.h"
 
@@ -17,8 +23,9 @@
 #include "base/embed.h"
 #include "base/log.h"
 
-#define SHARED_END "-- end of shared.lua\n"
-#define FILE_MAX   ((size_t)256 * 1024)
+#define SHARED_END                                                                                 \
+    "-- end of shared.lua\n\n" /* src/embed.sh: shared.lua, an empty line, the script */
+#define FILE_MAX ((size_t)256 * 1024)
 
 static const char *const names[QUEUE_SCRIPT_COUNT] = {
     [QUEUE_SCRIPT_JOIN] = "join",
@@ -44,37 +51,37 @@ static const struct embed *find(const char *name)
     for (size_t i = 0; i < embed_lua_count; i++)
         if (strcmp(embed_lua[i].name, name) == 0)
             return &embed_lua[i];
-    log_error("a script is missing from the binary", LOG_TEXT("script", name));
+    log_error("script missing from the binary", LOG_TEXT("script", name));
     abort();
 }
 
-/* dir/name.lua behind the shared fragment of the embedded one; false when there is no such file. */
+/* dir/name.lua behind what all scripts share; false when there is no such file. */
 static bool replace(const char *dir, const struct embed *embed, struct buf *out)
 {
     char path[512];
-    int len = snprintf(path, sizeof(path), "%s/%s.lua", dir, embed->name);
+    const int len = snprintf(path, sizeof(path), "%s/%s.lua", dir, embed->name);
     FILE *file = len > 0 && (size_t)len < sizeof(path) ? fopen(path, "r") : NULL;
     if (!file)
         return false;
     const char *end = strstr(embed->data, SHARED_END);
     buf_init(out, FILE_MAX);
     if (end)
-        buf_add(out, embed->data, (size_t)(end - embed->data) + strlen(SHARED_END "\n"));
+        buf_add(out, embed->data, (size_t)(end - embed->data) + strlen(SHARED_END));
     char part[4096];
     for (size_t n; (n = fread(part, 1, sizeof(part), file)) > 0;)
         buf_add(out, part, n);
     (void)fclose(file);
-    log_warn("a script was replaced for a test", LOG_TEXT("path", path));
+    log_warn("script replaced for a test", LOG_TEXT("path", path));
     return buf_status(out) == ST_OK;
 }
 
-/* How many lines come before the script's own: src/embed.sh puts shared.lua and an empty line there. */
+/* How many lines come before the script's own. */
 static unsigned shared_lines(const char *body)
 {
-    const char *end = strstr(body, SHARED_END "\n");
+    const char *end = strstr(body, SHARED_END);
     unsigned lines = 0;
     if (end)
-        for (const char *at = body; at <= end + strlen(SHARED_END); at++)
+        for (const char *at = body; at < end + strlen(SHARED_END); at++)
             lines += *at == '\n';
     return lines;
 }
@@ -124,7 +131,7 @@ static enum status call_send(struct queue_op *op, size_t keys)
 
 /* ---- events that Redis does not know ---- */
 
-/* Those who waited for the event call again, or are told why it could not be loaded. */
+/* The waiting operations call again, or end with what went wrong. */
 static void on_loaded(void *arg, enum status status)
 {
     struct queue_event *event = arg;
@@ -275,7 +282,7 @@ static enum event_status status_of(const struct redis_reply *reply)
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         if (queue_is(reply, event_status_name(all[i])))
             return all[i];
-    return EVENT_CLOSED; /* a word this build does not know: nobody enters */
+    return EVENT_CLOSED; /* a status that this build does not know: nobody enters */
 }
 
 enum status queue_decode(struct queue_event *event, enum status status,
