@@ -1,14 +1,14 @@
 -- SPDX-License-Identifier: MIT
 --
--- clear: forgets everybody who waits or is inside.
+-- clear: begins a new epoch: nobody waits or is inside any more.
 --
 -- KEYS  as in shared.lua
 -- ARGV  1  the new epoch, already committed in PostgreSQL
--- REPLY OK and the numbers, then applied (0: this epoch, or a later one, is already in force)
+-- REPLY OK and the numbers, then applied (0: this epoch or a later one is already in force)
 --       NOCONFIG
 --
 -- Invariants: the epoch never falls; tickets and passes of older epochs are worthless. seq stays,
--- so places go on rising. One log entry of kind cleared ends every admission of the old epoch.
+-- so places go on rising. One log entry of kind cleared ends all admissions of the old epoch.
 
 if not open() then
     return {'NOCONFIG'}

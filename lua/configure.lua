@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
 --
--- configure: writes the live copy of an event from its record in PostgreSQL.
+-- configure: writes the live copy of an event's settings, from its record in PostgreSQL.
 --
 -- KEYS  as in shared.lua
 -- ARGV  1  version   2  epoch
---       3  opened: 1 when the event was ever opened
---       4  highest place PostgreSQL knows of; 0: none
+--       3  opened: 1 if the event was ever opened
+--       4  highest place that PostgreSQL knows of; 0: none
 --       5  length of a restore window, ms
 --       6  seats free   7  as of this admission   8  and this entry of the log; '': unknown
 --       then field and value of each setting: status title artist venue message startsAt opensAt closesAt
@@ -14,15 +14,16 @@
 --       brandName brandPrimary brandBackground brandLogo
 -- REPLY OK and the numbers, then applied (1: the settings were written)
 --
--- Applies only a greater version, or where nothing is stored. A greater epoch forgets everybody,
--- as clear does. What the scripts keep in config:{id} themselves (surgeAt outflow lastRunMs gapMs
+-- Applies only a greater version, or where nothing is stored. A greater epoch is begun as clear
+-- does. What the scripts keep in config:{id} themselves (surgeAt outflow lastRunMs gapMs
 -- restoreUntil consumedLoaded consumedChunk) is left alone.
 --
--- Nothing stored, though places of this event were given: Redis has lost its data; or places above
--- the last one given here: it has lost the last of them. Then the restore window opens.
+-- The restore window opens if nothing is stored though places of this event were given (Redis has
+-- lost its data), or if PostgreSQL knows a place above the last one given here (Redis has lost the
+-- last of them).
 --
--- The seats free are written only where the log consumer has not yet said how many there are: the
--- first buyers need not wait for it. The entry may be one of a log that is gone: free.id is 0-0.
+-- The seats free are written only where the ledger has not yet said how many there are, so that the
+-- first buyers need not wait for it. The entry may belong to a log that is gone: free.id is 0-0.
 --
 -- Invariants: version and epoch never fall. seq is at least every place known.
 

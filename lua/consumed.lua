@@ -1,23 +1,24 @@
 -- SPDX-License-Identifier: MIT
 --
--- consumed: in a restore window, brings back which places are used up, in chunks, from PostgreSQL.
+-- consumed: in a restore window, loads the consumed places from PostgreSQL, in chunks.
 --
 -- KEYS  as in shared.lua
 -- ARGV  1  epoch the places belong to
---       2  run: text that no other reload has
---       3  which chunk of the run this is; 0 begins it, before PostgreSQL is asked
---       4  last: 1 marks everything as loaded, so that the window can end
+--       2  run: text that no other load has
+--       3  number of the chunk in its run; 0 begins the run, before PostgreSQL is asked
+--       4  1: the last chunk; everything is loaded, so that the window can end
 --       then two per buyer, at most 500 buyers: buyer id, place
--- REPLY OK and the numbers, then applied (0: another epoch is in force, or chunks before this one
---       are not here: begin anew), taken out (how many held a place that is used up)
+-- REPLY OK and the numbers, then applied (0: another epoch is in force, or earlier chunks of this run
+--       are missing: begin a new one), removed (buyers who had a place that is consumed)
 --       NOCONFIG
 --
--- config.consumedChunk says which chunk came last. Where Redis loses its data, or only its last writes,
--- amid a run, the chunks so far are gone with it, and those still to come are refused; so are those
--- of a run that another one has taken over from.
+-- config.consumedChunk is the chunk that came last. If Redis loses its data, or its last writes, in
+-- the middle of a run, the earlier chunks are lost with it and the next ones are refused; so are the
+-- rest of a run after another one has begun.
 --
--- Invariants: what is marked as loaded has every chunk of one run. After it nobody waits, or is inside, at a place at or below his consumed one. Consumed
--- places only rise. Repeating it changes nothing.
+-- Invariants: consumedLoaded is set only when every chunk of one run is there. Then nobody waits, or
+-- is inside, at a place at or below their consumed one. Consumed places only rise. Repeating a call
+-- changes nothing.
 
 if not open() then
     return {'NOCONFIG'}
@@ -38,13 +39,14 @@ local function load_consumed()
     end
     call('ZADD', K_CONSUMED, 'GT', unpack(places))
     local consumed = call('ZMSCORE', K_CONSUMED, unpack(buyers))
-    -- Of those who hold a place in `key`: the ones whose place is used up.
+    -- The members of `key` whose place there is consumed, each once.
     local function used_up(key)
-        local held, list, twice = call('ZMSCORE', key, unpack(buyers)), {}, {}
+        local scores, list, listed = call('ZMSCORE', key, unpack(buyers)), {}, {}
         for i = 1, #buyers do
-            if held[i] and tonumber(held[i]) <= tonumber(consumed[i]) and not twice[buyers[i]] then
-                list[#list + 1] = buyers[i]
-                twice[buyers[i]] = true
+            local b = buyers[i]
+            if scores[i] and tonumber(scores[i]) <= tonumber(consumed[i]) and not listed[b] then
+                list[#list + 1] = b
+                listed[b] = true
             end
         end
         removed = removed + #list
@@ -60,11 +62,11 @@ local function load_consumed()
     if #list > 0 then
         call('ZREM', K_PARKED, unpack(list))
     end
-    -- Inside, though his admission had ended: Redis has lost that he left.
+    -- Inside, though the admission had ended: Redis has lost that the buyer left.
     depart('left', used_up(K_ACTIVE_PLACE))
 end
 
--- The next chunk of its run; or the same once more, its reply was lost.
+-- The next chunk of its run; or the same again, because its reply was lost.
 local function follows(chunk)
     if chunk == 0 then
         return true

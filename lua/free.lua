@@ -1,22 +1,22 @@
 -- SPDX-License-Identifier: MIT
 --
--- free: the log consumer tells how many seats are free after it has consumed the log up to some
--- entry, and lets the log be trimmed.
+-- free: the ledger writes how many seats are free after it has consumed the log up to an entry, and
+-- the log is trimmed.
 --
 -- KEYS  as in shared.lua
 -- ARGV  1  seats free
---       2  admissions (n of the log) that have got their seats by then
+--       2  admissions (n of the log) that have their seats by then
 --       3  id of the last log entry consumed; 0-0: none yet
---       4  entries the log keeps at least, however far it is consumed
--- REPLY OK and the numbers, then applied (0: a later one is already there)
+--       4  entries that the log keeps at least
+-- REPLY OK and the numbers, then applied (0: a later state is already there)
 --       NOCONFIG
 --
--- An entry that the log does not have was lost while the consumer was at it: the seats are free all
--- the same, but of this very log nothing more was consumed, so id stays and nothing is trimmed.
+-- An entry that the log does not have was lost while the ledger consumed it: the seats are free all
+-- the same, but nothing more of this very log was consumed, so id stays and nothing is trimmed.
 --
--- Invariants: an older one never replaces a newer. Entries not consumed are never trimmed. free.id
--- stands for an entry of this very log that was consumed.
--- stats.admitted is at least what was consumed, so after a loss of Redis the count goes on.
+-- Invariants: an older state never replaces a newer one. Entries not consumed are never trimmed.
+-- free.id is an entry of this very log that was consumed. stats.admitted is at least what was
+-- consumed, so the count goes on after a loss of data.
 
 if not open() then
     return {'NOCONFIG'}

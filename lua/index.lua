@@ -1,30 +1,30 @@
 -- SPDX-License-Identifier: MIT
 --
--- index: takes the rank index of the queue and publishes it as index:{id}: from it every pod
--- turns any ticket's place into a position without asking Redis.
+-- index: takes the rank index of the queue and stores it as index:{id}: with it every pod turns
+-- any place into a position without asking Redis.
 --
 -- KEYS  as in shared.lua
 -- ARGV  1  the whole value of lease:{id} that the caller holds
---       2  mean and 3 spread of the measured admission rate, 4 ticks that went into it: passed on
+--       2  mean and 3 spread of the measured admission rate, 4 ticks it was measured over
 -- REPLY OK and the numbers, then the text
 --       LEASE, NOCONFIG
 --
--- The text has two lines. First, with a space between them: the format's number (1), version,
--- epoch, status, restoring (0|1), queue size, inside, effective threshold, seq, time (ms), seats
--- left (-: no limit by seats), admissions so far, mean, spread, ticks, count of samples. Then the
--- samples, "rank,place" with a space between them: each the difference to the sample before it,
--- the first one to 0,0. Ranks count from 0.
+-- The text has two lines of words, one space between them. The first line: number of the format
+-- (1), version, epoch, status, restoring (0|1), queue size, inside, effective threshold, seq, time
+-- (ms), seats left (-: no limit by seats), admissions so far, mean, spread, ticks, count of samples.
+-- The second: the samples, "rank,place", each as the difference to the one before it, the first
+-- one to 0,0. Ranks count from 0.
 --
--- With it goes the diary of the last hour: at each new minute the counters as they stand, with the
--- numbers inside and waiting, are written to field "m<minute>" of stats:{id}; what is older than
--- an hour is dropped. `minute` is the newest one.
+-- The first 1,000 ranks are all there; then geometrically spaced samples, then the last rank: 1,744
+-- points at most, however long the queue is. Up to a million, neighbours are less than 1 % of their
+-- rank apart, so no position between them can be wrong by more.
 --
--- The first 1,000 ranks are given whole; the rest by geometrically spaced samples, then the last
--- rank: 1,744 points at most however long the queue is. Up to a million, neighbours are less than
--- 1 % of their rank apart, so no position between them can be wrong by more.
+-- The last hour is kept as well: at each new minute the counters as they are then, with the numbers
+-- inside and waiting, are written to field "m<minute>" of stats:{id}; fields older than an hour are
+-- deleted. `minute` is the newest one.
 
 local EXACT, STEPS, TTL_MS = 1000, 744, 60000
-local DIARY = 60 -- minutes
+local MINUTES = 60
 
 if not open() then
     return {'NOCONFIG'}
@@ -56,23 +56,23 @@ if exact < ev.size then
     until rank == last
 end
 
-local function diary()
+local function note_minute()
     local minute, last = floor(ev.now / 60000), num(call('HGET', K_STATS, 'minute'))
     if minute <= last then
         return
     end
     local counts = call('HMGET', K_STATS, 'joined', 'admitted', 'left', 'withdrawn', 'idle',
         'timeout', 'completed', 'parked')
-    for i = 1, 8 do -- the first minute has everything since the beginning
+    for i = 1, 8 do -- the first minute counts everything so far: it begins at 0
         counts[i] = last > 0 and counts[i] or '0'
     end
     counts[9], counts[10] = ev.inside, ev.size
     call('HSET', K_STATS, 'minute', minute, 'm' .. minute, table.concat(counts, ' '))
-    for old = max(last - DIARY, 0), min(last, minute - DIARY - 1) do
+    for old = max(last - MINUTES, 0), min(last, minute - MINUTES - 1) do
         call('HDEL', K_STATS, 'm' .. old)
     end
 end
-diary()
+note_minute()
 
 local reply = numbers()
 local seats = seats_left()

@@ -1,34 +1,34 @@
 -- SPDX-License-Identifier: MIT
 --
--- join: many buyers of one event join, or report that they are still there.
+-- join: many buyers of one event join, or ask where they stand.
 --
 -- KEYS  as in shared.lua
--- ARGV  1       highest place the caller has ever seen of this event; 0: none
+-- ARGV  1       highest place of this event that the caller has ever seen; 0: none
 --       then three per buyer, at most 500 buyers:
 --               buyer id
 --               mode: j = join, may take a new place; r = resume, never takes one
---               proof: '' or five numbers with a space between them: place and epoch of his
---               ticket; place, epoch and time of admission (ms) of his pass. 0 0 stands for no
+--               proof: '' or five numbers with a space between them: place and epoch of the
+--               ticket; place, epoch and time of admission (ms) of the pass. 0 0 stands for no
 --               ticket, 0 0 0 for no pass. The caller has verified both.
 -- REPLY OK and the numbers, then one text with four words per buyer, in the order of ARGV:
---               state: waiting, active, direct (active, let in by this very call), closed (he
---               is not inside and the event is over), gone (resume found nothing to return to)
---               place; 0 when he has none
+--               state: waiting, active, direct (active, admitted by this very call), closed (not
+--               inside, and the event is over), gone (resume found no place)
+--               place; 0: none
 --               position, from 1, of the waiting; else 0
 --               time of admission, ms, of those inside; else 0 (gaps since then shift it, so that
 --               it plus the session limit is when the session ends)
 --       NOCONFIG
 --
--- Who is inside stays inside. Who waits keeps his place; the parked come back at theirs. A ticket
--- or pass of this epoch whose place is not consumed brings back that place when it is better than
--- what he has; so it helps only after Redis has lost something. A pass lets its buyer back in,
--- where there is room under the threshold; but in a restore window only when what is consumed has
--- been loaded. Else he takes a new place: inside when the event is open, nobody waits and there
--- is room; or at the tail.
+-- A buyer inside stays inside. A waiting buyer keeps their place; a parked one comes back at theirs.
+-- A ticket or pass of this epoch whose place is not consumed brings back that place if it is lower
+-- than the buyer's present one; that happens only after Redis has lost data. A pass brings its buyer
+-- back inside, within the threshold; in a restore window only once the consumed places are loaded.
+-- Any other buyer who joins gets a new place: inside if the event is open, nobody waits and there
+-- is capacity; else at the tail.
 --
 -- Invariants: after every admission the number inside is at most the effective threshold. One
--- place per buyer. New places are above all places given before. Calling again with the same
--- buyers changes nothing but their signs of life; so may the same buyer twice in one call.
+-- place per buyer. New places are above all places given before. Repeating a call changes nothing
+-- but heartbeats; the same holds for a buyer given twice in one call.
 
 if not open() then
     return {'NOCONFIG'}
@@ -47,15 +47,15 @@ local closed = ev.status == 'closed' or ev.status == 'draft'
 local service = text(ev.service)
 local seq_before = ev.seq
 
--- What has been decided: by buyer's first index in the call.
+-- What has been decided, by the buyer's first index in the call.
 local first, states, places, since, fresh = {}, {}, {}, {}, {}
-local left            -- room for those who are admitted directly; asked when first needed
-local new = 0         -- new places at the tail
+local left            -- capacity for direct admissions; computed when first needed
+local new = 0         -- count of new places at the tail
 local first_new       -- the first of them
-local in_order = true -- new places are the last ones of the queue, in this order
+local in_order = true -- the new places are the last ones of the queue, in this order
 local joined, unparked = 0, 0
 
--- What is still to be sent: arguments of ZADD, and admissions.
+-- Not yet written: arguments of ZADD, and direct admissions.
 local moves, alive, direct_buyers, direct_places = {}, {}, {}, {}
 
 local function flush()
@@ -79,7 +79,7 @@ local function queue_up(i, place)
     moves[at + 1], moves[at + 2] = places[i], buyers[i]
 end
 
--- Back to a place he had before.
+-- Back to a place that the buyer had before.
 local function wait_at(i, place)
     if states[i] ~= 'waiting' then
         ev.size = ev.size + 1
@@ -98,8 +98,8 @@ local function unpark(i)
     end
 end
 
--- What proofs are worth: the best place they give back; and the place and time of admission of
--- the pass, where it is worth something.
+-- What a proof is worth: the lowest place it brings back; and the place and time of admission of the
+-- pass, if that is worth something.
 local function proven(b, proof)
     local tp, te, pp, pe, at = proof:match('^(%d+) (%d+) (%d+) (%d+) (%d+)$')
     if not tp then

@@ -5,17 +5,17 @@
 -- KEYS  as in shared.lua
 -- ARGV  1  take, renew or release
 --       2  owner: random text of the calling process
---       3  the value held (renew, release); '' for take
+--       3  the value held (renew, release); else ''
 --       4  time to live, ms
--- REPLY OK, then: held (0|1), the value held ('' when not), need_consumed (1: the event is restoring
---       and waits for what is consumed to be loaded)
+-- REPLY OK, then: held (0|1), the value held (else ''), need_consumed (1: the event is restoring and
+--       waits until the consumed places are loaded)
 --
--- Works without a config: the holder is who writes it. A renewal keeps lastRunMs fresh (shared.lua).
+-- Works without a config: the holder writes it. A renewal keeps lastRunMs fresh (shared.lua).
 --
--- Invariants: the value is "fence:owner"; the fence number rises with every new holder, never
--- falls, never expires. Only the holder of the whole value renews or releases. Taking again what
--- one already holds (the reply was lost) renews it. Nobody holds it for longer than its time to
--- live without renewing: where the clock stepped back, asking for it cuts what is left down to that.
+-- Invariants: the value is "token:owner"; the fencing token rises with every new holder, never falls,
+-- never expires. Only the caller with the whole value renews or releases. A holder that takes the
+-- lease again (its reply was lost) renews it. Nobody holds it for longer than its time to live
+-- without renewing: if the clock stepped back, the next attempt cuts the rest down to that.
 
 local verb, owner, value, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local current = call('GET', K_LEASE)

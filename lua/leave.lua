@@ -3,23 +3,23 @@
 -- leave: buyers give up their place or their slot.
 --
 -- KEYS  as in shared.lua
--- ARGV  1       reason: left (the buyer's wish: he gives up whatever he has) or completed (he has
---               bought: his admission ends; a later place he waits at is not touched)
+-- ARGV  1       reason: left (the buyer's wish: gives up whatever they have) or completed (they have
+--               bought: the admission ends; a later place at which they wait is not touched)
 --       then three per buyer, at most 500 buyers:
 --               buyer id
---               place he is known to have (of his ticket, his pass or his admission); 0: unknown
+--               place that the caller knows of (ticket, pass or admission); 0: none
 --               epoch of that place
 -- REPLY OK and the numbers, then one text with four words per buyer, in the order of ARGV:
---               what he had: active, waiting, parked, gone
+--               what the buyer had: active, waiting, parked, gone
 --               place that is consumed by this; 0: none
 --               0, 0
 --       NOCONFIG
 --
--- With reason completed and a place of this epoch given, only what he holds at or below that place
--- ends: a late repeat cannot end the admission that came after it.
+-- With reason completed and a place of this epoch, only what the buyer has at or below that place
+-- ends: a late repetition cannot end an admission that came after it.
 --
--- Invariants: the place is consumed, even where Redis has forgotten it and only the caller knows it:
--- its ticket brings nobody back. Repeating it changes nothing.
+-- Invariants: the place is consumed, even if Redis has lost it and only the caller knows it: its
+-- ticket brings nobody back. Repeating a call changes nothing.
 
 if not open() then
     return {'NOCONFIG'}
@@ -29,7 +29,7 @@ settle()
 local reason = ARGV[1]
 local completed = reason == 'completed'
 
--- Takes b out of a waiting list. False when he is not on it, or what he holds is not to end.
+-- Removes b from a list of waiting buyers and returns the place; false if b is not in it, or keeps it.
 local function withdraw(key, b, given)
     local place = call('ZSCORE', key, b)
     if not place or (completed and tonumber(place) > given) then

@@ -1,25 +1,24 @@
 -- SPDX-License-Identifier: MIT
 --
--- log: reads the admission log for its consumer.
+-- log: reads the admission log for the ledger, its consumer.
 --
 -- KEYS  as in shared.lua
 -- ARGV  1  id of the entry after which to read; 0-0: from the start
 --       2  entries at most, up to 500
---       3  1: that id is the consumer's cursor, so everything up to it has been consumed
+--       3  1: that id is the ledger's cursor, everything up to it has been consumed
 -- REPLY OK and the numbers, then ten per entry, in order: id, kind, buyer, place, epoch, at (ms),
 --       inside, threshold, n, still inside by that very admission (0|1)
 --       NOCONFIG
 --
--- A log may have lost its last entries by a failover, or all of them and be a new one. On a clock
--- that is behind, entries written since then are below the cursor, or have its very id, and would
--- be passed over. free:{id} was lost with the log, so what it says was consumed is no later than
--- the loss: entries above that and up to the cursor are the reply. The consumer moves its cursor
--- back below the first of them; what it has consumed before has no second effect. (So it is after
--- a crash before free:{id} was told, too.) Where there are none, the log's next id is raised above
--- the cursor instead.
+-- A failover may have lost the last entries of the log, or all of it. If the clock is behind, entries
+-- written since then are below the cursor or have its very id, and would be passed over. free:{id}
+-- was lost with the log, so what it calls consumed is no later than the loss: entries above that
+-- and up to the cursor are the reply. The ledger moves its cursor back below the first of them;
+-- what it consumes a second time has no effect (the same happens after a crash before free:{id} was
+-- written). If there are none, the log's next id is raised above the cursor instead.
 --
 -- Invariants: no entry is written or copied, so a call costs what it replies, however long the log.
--- free.id is never above the log's last id, so that it stands for an entry of this very log.
+-- free.id is never above the log's last id, so it is an entry of this very log.
 
 if not open() then
     return {'NOCONFIG'}
@@ -37,17 +36,17 @@ local function last_id()
     end
 end
 
--- Up to which entry this very log was consumed.
+-- The last entry of this very log that was consumed.
 local function consumed(last)
     local id = call('HGET', K_FREE, 'id')
-    if id and older(last, id) then -- it was an entry of a log that is gone
+    if id and older(last, id) then -- it belongs to a log that is gone
         call('HSET', K_FREE, 'id', '0-0')
         return '0-0'
     end
     return id or '0-0'
 end
 
--- Entries that the cursor would pass over.
+-- Entries not consumed that are at or below the cursor.
 local function passed_over()
     if call('EXISTS', K_LOG) == 0 then
         return {}

@@ -1,25 +1,25 @@
 -- SPDX-License-Identifier: MIT
 --
--- promote: one bounded step of the processor's tick: ends the admissions of those idle or inside
--- for too long, then lets in from the head of the queue as many as there is room for.
+-- promote: one bounded step of the processor's tick: ends the admissions of buyers who are idle or
+-- inside for too long, then admits from the head of the queue as many as the capacity allows.
 --
 -- KEYS  as in shared.lua
 -- ARGV  1  the whole value of lease:{id} that the caller holds
---       2  admit so many now: ignores outflowPerMinute, never threshold, seats, pause or
+--       2  admit so many now: ignores outflowPerMinute, but not threshold, seats, pause or
 --          restore window; 0: as the settings say
---       3  highest place the caller has ever seen of this event; 0: none
+--       3  highest place of this event that the caller has ever seen; 0: none
 --       4  silentMs where the live copy has none: it was written by a release that did not know it
---       5  moves (ended, parked, let in) this call may make, at most 500
--- REPLY OK and the numbers, then: let in, ended for idleness, ended for the session limit, parked,
+--       5  moves (ended, parked, admitted) that this call may make, at most 500
+-- REPLY OK and the numbers, then: admitted, ended for idleness, ended for the session limit, parked,
 --       more (1: the bound was reached, call again at once), admissions so far (n of the log)
 --       LEASE, NOCONFIG
 --
--- Being let in counts as a sign of life. Announces those let in on the channel, when there are no
--- seats to be held for them first (then the log consumer does it, after the holds).
+-- An admission counts as a heartbeat. The admitted are published on the channel, unless seats are to
+-- be held for them first: then the ledger publishes them, after the holds.
 --
 -- Invariants: nothing is done without the lease. After every admission the number inside is at
--- most the effective threshold. Buyers enter in the order of their places. Everyone taken out of
--- the queue is inside or parked; everyone taken from inside has his place consumed.
+-- most the effective threshold. Buyers enter in the order of their places. A buyer removed from
+-- the queue is inside or parked; the place of a buyer removed from inside is consumed.
 
 local CHANNEL = 'tiketi:queue-events'
 
@@ -65,8 +65,8 @@ end
 
 local entered, entered_places, parked = {}, {}, 0
 
--- Takes up to `count` off the head: the silent are parked, the others let in. Returns how many
--- were let in, and how many were taken.
+-- Removes up to `count` buyers from the head: silent ones are parked, the others admitted. Returns how
+-- many were admitted, and how many removed.
 local function take(count)
     local head = call('ZRANGE', K_QUEUE, 0, count - 1, 'WITHSCORES')
     if #head == 0 then

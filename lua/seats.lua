@@ -1,20 +1,20 @@
 -- SPDX-License-Identifier: MIT
 --
--- seats: the cached seat map of an event, and who may build it anew.
+-- seats: the cached seat map of an event, and which caller renews it.
 --
--- KEYS  1  seats:{id}: HASH of version, at (when it was last found to be true, ms) and map
--- ARGV  1  get   2  version the caller has; 0: none
---       1  put   2  version               3  the map
---       1  true  2  version: PostgreSQL has this very one
+-- KEYS  1  seats:{id}: HASH of version, at (when it was last known to be current, ms) and map
+-- ARGV  1  get      2  version that the caller has; -1: none
+--       1  put      2  version                3  the map
+--       1  confirm  2  version: PostgreSQL has this very one
 -- REPLY version; -1: nothing is cached
---       age, ms, of the word that it is true
+--       ms since it was last known to be current
 --       the map, if the caller's is older; else ''
 --
--- Whoever finds a map that is a second old is the one to look again, and the next second begins: so
--- PostgreSQL is asked once a second, however many pods and buyers there are.
+-- The caller that finds the map a second old is the one to renew it, and for the others the next
+-- second begins: so PostgreSQL is asked once a second, however many pods and buyers there are.
 --
--- Invariant: an older version never takes the place of a newer one, so a replica that lags behind, or a
--- pod that was stopped, takes nothing back. What nobody finds true for a minute is forgotten.
+-- Invariant: an older version never replaces a newer one, so a replica that lags behind, or a pod that
+-- was stopped, takes nothing back. A map that nobody confirms for a minute is deleted.
 
 local FRESH_MS, TTL_MS = 1000, 60000
 local key, verb, given = KEYS[1], ARGV[1], num(ARGV[2])
@@ -33,9 +33,9 @@ if version < 0 then
 end
 local age = now - num(kept[2])
 if age < 0 then
-    age = FRESH_MS -- the clock stepped back: how old that word is nobody knows
+    age = FRESH_MS -- the clock stepped back: its age is unknown
 end
-if verb == 'true' and given == version then
+if verb == 'confirm' and given == version then
     call('HSET', key, 'at', text(now))
     call('PEXPIRE', key, TTL_MS)
     age = 0

@@ -1,33 +1,33 @@
 -- SPDX-License-Identifier: MIT
 --
--- seen: signs of life of many buyers.
+-- seen: heartbeats of many buyers.
 --
 -- KEYS  as in shared.lua
 -- ARGV  buyer ids, at most 500
 -- REPLY OK and the numbers, then one text with four words per buyer, in the order of ARGV:
 --               state: waiting, active, parked, gone
---               place; 0 when he has none, and of the waiting
+--               place; 0: none, and of the waiting
 --               0
 --               time of admission, ms, of those inside; else 0
 --       NOCONFIG
 --
--- Invariant: refreshes only who is there. It creates no member, so a late sign of life brings
--- nobody back; the parked come back by join.
+-- Invariant: refreshes only members that exist, so a late heartbeat brings nobody back. The parked
+-- come back by join.
 
 if not open() then
     return {'NOCONFIG'}
 end
 settle()
 
-local service, signs = text(ev.service), {}
+local service, heartbeats = text(ev.service), {}
 for i = 1, #ARGV do
-    signs[2 * i - 1], signs[2 * i] = service, ARGV[i]
+    heartbeats[2 * i - 1], heartbeats[2 * i] = service, ARGV[i]
 end
 
--- Who is in queue:seen waits: when all of them were found there to be refreshed, that is the answer,
--- at a quarter of the cost of asking after each. One refreshed already in this very millisecond does
--- not count as changed: then the long way finds the same.
-if call('ZADD', K_QUEUE_SEEN, 'XX', 'CH', unpack(signs)) == #ARGV then
+-- The members of queue:seen are the waiting: if all of these were refreshed there, that is the
+-- answer, at a quarter of the cost of looking at each. One already refreshed in this very
+-- millisecond does not count as changed: then the long way below finds the same.
+if call('ZADD', K_QUEUE_SEEN, 'XX', 'CH', unpack(heartbeats)) == #ARGV then
     return answer({(('waiting 0 0 0 '):rep(#ARGV):sub(1, -2))})
 end
 

@@ -1,48 +1,48 @@
 -- SPDX-License-Identifier: MIT
 --
--- shared: what every script of an event needs, put in front of each of them when the binary is
--- built (scripts cannot call one another inside Redis): the keys, the event as it is now, the
--- room left, and the two moves that change who is inside: admit and depart. No other code adds
--- to or removes from active:{id}, so the number inside and the log cannot drift apart.
+-- shared: what the scripts have in common, put in front of each of them when the binary is built
+-- (scripts cannot call one another inside Redis): the event as it is now, the capacity left, and
+-- the two moves that change who is inside: admit and depart. No other code adds to or removes from
+-- active:{id}, so the number inside and the log always agree.
 --
 -- KEYS, the same in every script, as K_CONFIG, K_QUEUE ...: src/queue/queue_keys.h lists them, and
 -- docs/redis-keys.md says what each holds. They share the hash tag {id}, so that a script stays on
 -- one cluster slot.
 --
 -- Every reply is an array. Its first item is a code:
---   OK        then the numbers of the event, always these nine: status, restoring (0|1), version,
---             epoch, queue size, inside, effective threshold, now (ms, Redis' clock), seq (last
---             place given); then what the script's own head says.
+--   OK        then the nine numbers of the event: status, restoring (0|1), version, epoch, queue
+--             size, inside, effective threshold, now (ms by Redis' clock), seq (last place given);
+--             then what the script's own head says.
 --   NOCONFIG  Redis does not know the event; nothing was changed. Run configure, then repeat.
---   LEASE     the lease is not the caller's; nothing was changed.
+--   LEASE     the caller does not hold the lease (any more); nothing was changed.
 --
 -- Places are microseconds of Redis' TIME made strictly increasing: 16 digits. Lua would print
--- them as 1.79e+15, so text() formats every large number that goes back into a command ('%d' is
--- exact up to 2^53, as '%.0f' is, at a third of the cost). As items of a reply, numbers are
--- converted to 64-bit integers by Redis and stay exact.
+-- them as 1.79e+15, so text() formats every large number that goes into a command ('%d' is exact
+-- up to 2^53, as '%.0f' is, at a third of the cost). In a reply, Redis converts numbers to 64-bit
+-- integers, which stay exact.
 --
--- Time of service is TIME - config.gapMs. Signs of life and times of admission are kept in it,
--- so that time in which Redis was out of reach makes nobody idle. measure_gap() measures the gap: some
--- script runs for every event at least once a second (the lease holder's renewal), so when the
--- last one is over 3 s ago, nobody could reach Redis, and all of that time is added to the gap.
--- A clock that steps back (a failover to a host that is behind) takes as much from the gap, which
--- may so be below 0: time of service stands still for a moment, but never goes back, so nobody's
--- sign of life lies in the future.
+-- Service time is TIME - config.gapMs. Heartbeats and times of admission are kept in it, so that
+-- time in which nobody could reach Redis makes nobody idle. measure_gap() finds such gaps: the
+-- lease is renewed every second, so if no script has run for over 3 s, Redis was out of reach, and
+-- all of that time is added to the gap. A clock that steps back (a failover to a host that is
+-- behind) takes as much from the gap, which may so become negative: service time stands still for
+-- a moment but never goes back, so no heartbeat lies in the future.
 --
 -- The status in force follows from the stored one and the times; scripts never store a status:
---   closed    stored closed, or closesAt has come
---   scheduled stored scheduled or open, and opensAt is still to come (or scheduled without one)
---   open      stored open, or stored scheduled and opensAt has come
+--   closed    stored closed, or closesAt has passed
+--   scheduled stored scheduled or open, and opensAt is in the future (or scheduled without one)
+--   open      stored open, or stored scheduled and opensAt has passed
 --   paused, sold_out, draft: as stored
--- PostgreSQL is the record; the processor writes the change there afterwards.
+-- PostgreSQL has the record; the processor writes the change there afterwards.
 
 local call, format = redis.call, string.format
 local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
 
-local GAP_MIN_MS = 3000 -- no script ran for longer than this: a gap
-local LAST_RUN_WRITE_MS = 500 -- runs closer together than this are not written
+local GAP_MIN_MS = 3000 -- when no script ran for longer than this, there was a gap
+local LAST_RUN_WRITE_MS = 500 -- lastRunMs is written this often at most
 
--- The event as it is now; filled by open() and settle().
+-- The event as it is now; filled in by open() and settle(). What scripts change they keep up to date:
+-- size (of the queue), inside, seq.
 local ev = {}
 
 -- A large number as text, in full.
@@ -99,12 +99,12 @@ local function open()
     ev.seq = num(call('GET', K_SEQ))
     ev.size, ev.inside = call('ZCARD', K_QUEUE), call('SCARD', K_ACTIVE)
     ev.service = ev.now - ev.gap
-    -- The window ends when its time is over and the lease holder has loaded what is consumed.
+    -- The window ends when its time is over and the lease holder has loaded the consumed places.
     ev.restoring = ev.restore_until > 0 and (ev.now < ev.restore_until or not ev.consumed_loaded)
     return true
 end
 
--- The end of the restore window is kept in Redis' own time: it moves with a clock that steps back.
+-- The end of the restore window is a time of Redis' clock: it moves with a clock that steps back.
 local function move_window(by)
     if ev.restore_until > 0 then
         ev.restore_until = ev.restore_until + by
@@ -127,7 +127,7 @@ local function measure_gap()
     end
 end
 
--- Opens the restore window: Redis has lost places that were given. From here on places are above
+-- Opens the restore window: Redis has lost places that were given. From now on places are above
 -- `known` and above the clock, so that no place can be given twice.
 local function restore(known)
     ev.seq = max(ev.seq, known, ev.now_us)
@@ -137,9 +137,9 @@ local function restore(known)
     call('HSET', K_CONFIG, 'restoreUntil', text(ev.restore_until), 'consumedLoaded', 0, 'consumedChunk', '')
 end
 
--- The highest rule that applies decides: on above queueAbove, off again below 80 % of it. As a
--- higher rule being on means that the lower ones are, one number, the queueAbove of the highest
--- rule that is on, is the whole state.
+-- The highest surge rule that applies decides: it goes on above queueAbove and off below 80 % of
+-- it. When a rule is on, so are all lower ones, so the queueAbove of the highest one that is on is
+-- the whole state.
 local function surge()
     local level, threshold = 0, ev.base
     for above, value in ev.surge:gmatch('(%d+):(%d+)') do
@@ -156,8 +156,8 @@ local function surge()
     end
 end
 
--- After open(): the gap, the effective threshold, and the watch for lost writes: `known` is the
--- highest place the caller has ever seen, so a seq below it was lost by a failover.
+-- After open(): the gap, the effective threshold, and lost writes. `known` is the highest place
+-- that the caller has ever seen: a seq below it means that a failover has lost writes.
 local function settle(known)
     measure_gap()
     if known and known > ev.seq then
@@ -179,9 +179,9 @@ local function outflow_write(kept)
 end
 
 -- outflowPerMinute: admissions are counted by the second in config.outflow ("second:count …"), so
--- that no 60 s ever see more of them. Returns the counts that still matter, and their sum. Seconds
--- that are still to come, since the clock stepped back, count as this one, and are written so: else
--- they would count until it has caught up.
+-- that no 60 s ever see more. Returns the counts of the last minute, and their sum. Seconds in the
+-- future (the clock stepped back) count as the present one and are stored so: else they would
+-- count until the clock has caught up.
 local function outflow_used()
     local second, used, kept, ahead = floor(ev.now / 1000), 0, {}, false
     for at, count in (call('HGET', K_CONFIG, 'outflow') or ''):gmatch('(%d+):(%d+)') do
@@ -210,9 +210,9 @@ local function admitted()
     return num(call('HGET', K_STATS, 'admitted'))
 end
 
--- Seats that nobody who is inside will be given by auto-hold; nil: no limit by seats. free:{id}
--- says how many were free when admission number free.admitted had got its seats; those admitted
--- later are still to get theirs. Not known yet: none.
+-- Seats left after auto-hold has served everybody inside; nil: no limit by seats. free:{id} says
+-- how many were free when admission number free.admitted had got its seats; those admitted later
+-- will still get theirs. Not known yet: none.
 local function seats_left()
     if ev.seats == 0 or ev.auto_hold == 0 then
         return nil
@@ -225,8 +225,8 @@ local function seats_left()
     return max(0, num(free[1]) - later * ev.auto_hold)
 end
 
--- How many may enter now: threshold, seats and, when `limited`, outflow. The last one may find
--- fewer seats than auto-hold gives: they are held for him all the same, and so can be sold.
+-- How many may enter now: by threshold, seats and, when `limited`, outflow. The last buyer may
+-- find fewer seats than auto-hold gives: these are held all the same, so that all can be sold.
 local function capacity(limited)
     if ev.status ~= 'open' or ev.restoring then
         return 0
@@ -245,14 +245,14 @@ local function capacity(limited)
     return max(left, 0)
 end
 
--- Appends to the log. The order of the fields is part of the contract: readers go by name.
+-- Appends to the log. Readers find the fields by name.
 local function record(kind, buyer, place, inside, n)
     call('XADD', K_LOG, '*', 'kind', kind, 'buyer', buyer, 'place', place, 'epoch', ev.epoch,
         'at', ev.now, 'inside', inside, 'threshold', ev.threshold, 'n', n)
 end
 
--- Lets buyers in, in this order. Caller: has checked the room, and takes them out of where they
--- waited. places: decimal text. since: times of admission in service time; nil: now.
+-- Admits buyers, in this order. The caller has checked the capacity, and removes them from where
+-- they waited. places: decimal text. since: times of admission in service time; nil: now.
 local function admit(kind, buyers, places, since)
     local count, alive, start, place = #buyers, {}, {}, {}
     if count == 0 then
@@ -280,7 +280,7 @@ local function admit(kind, buyers, places, since)
     end
 end
 
--- Ends admissions of buyers who are inside, each named once. Their places are consumed.
+-- Ends the admissions of buyers who are inside, each given once. Their places are consumed.
 local function depart(kind, buyers)
     local count = #buyers
     if count == 0 then
@@ -304,7 +304,7 @@ local function depart(kind, buyers)
     ev.inside = ev.inside - count
 end
 
--- Forgets everybody: the event begins a new epoch. seq, stats, log, free, lease and fence stay.
+-- Begins a new epoch: nobody waits or is inside. seq, stats, log, free, lease and fence stay.
 local function forget(epoch)
     call('UNLINK', K_QUEUE, K_QUEUE_SEEN, K_PARKED, K_ACTIVE, K_ACTIVE_SEEN, K_ACTIVE_SINCE, K_ACTIVE_PLACE, K_CONSUMED,
         K_INDEX)
@@ -327,9 +327,9 @@ local function numbers()
         ev.threshold, ev.now, ev.seq}
 end
 
--- The reply of a call of many buyers: the numbers, and one text of four words for each: state,
--- place, position, time of admission; 0 where a word has no meaning. One text, since each item of a
--- reply by itself costs Redis, and the caller, as much as deciding about a buyer does.
+-- The reply of a call for many buyers: the numbers, then one text with four words per buyer: state,
+-- place, position, time of admission; 0 where a word has no meaning. One text, because each item
+-- of a reply costs Redis and the caller as much as the decision about a buyer.
 local function answer(words)
     local reply = numbers()
     reply[#reply + 1] = table.concat(words, ' ')

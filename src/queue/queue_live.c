@@ -365,6 +365,6 @@ enum status queue_put_seats(struct queue *queue, const char *event_id, uint64_t 
 
 enum status queue_confirm_seats(struct queue *queue, const char *event_id, uint64_t version)
 {
-    (void)seats_args(queue, event_id, "true", (int64_t)version);
+    (void)seats_args(queue, event_id, "confirm", (int64_t)version);
     return queue_run_keys(queue_op_new(queue, NULL, NULL), QUEUE_SCRIPT_SEATS, 1, on_seats);
 }

@@ -1000,7 +1000,7 @@ test('seats: the newest map stays, one asker a second, forgotten after a minute'
   const run = (...args) => call(redis.client, script, [1, key, ...args.map(String)]);
   const older = (ms) => redis.client.hset(key, 'at', Date.now() - ms);
   assert.deepEqual(await run('get', -1), [-1, 0, '']);
-  assert.deepEqual(await run('true', 7), [-1, 0, ''], 'nothing to be true');
+  assert.deepEqual(await run('confirm', 7), [-1, 0, ''], 'nothing to be true');
   assert.equal(await redis.client.exists(key), 0);
   assert.deepEqual(await run('put', 0, 'empty'), [0, 0, '']);
   assert.equal((await run('get', -1))[2], 'empty');
@@ -1014,8 +1014,8 @@ test('seats: the newest map stays, one asker a second, forgotten after a minute'
   assert.ok((await run('get', 10))[1] >= 5000, 'the first asker of the second has to look again');
   assert.ok((await run('get', 10))[1] < 1000, 'the next ones need not');
   await older(5000);
-  assert.ok((await run('true', 9))[1] >= 5000, 'an older version says nothing about this one');
-  assert.equal((await run('true', 10))[1], 0);
+  assert.ok((await run('confirm', 9))[1] >= 5000, 'an older version says nothing about this one');
+  assert.equal((await run('confirm', 10))[1], 0);
   assert.ok((await run('get', 10))[1] < 1000);
 
   await older(-3600000);
@@ -1025,6 +1025,6 @@ test('seats: the newest map stays, one asker a second, forgotten after a minute'
   await redis.client.pexpire(key, 5000);
   await run('get', 10);
   assert.ok((await redis.client.pttl(key)) <= 5000, 'looking does not keep it');
-  await run('true', 10);
+  await run('confirm', 10);
   assert.ok((await redis.client.pttl(key)) > 59000);
 });
