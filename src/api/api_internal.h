@@ -153,11 +153,12 @@ struct api_presenter {
     void (*reservation)(struct api_call *call);
 };
 
+/* See api_staff_event. */
 typedef enum status (*api_event_step)(struct api_call *call, const struct event *event);
 
 struct api_call {
     struct api *api;
-    bool handled;                        /* its handler ran: it may wait for operations */
+    bool handled;                        /* its handler has begun: it may wait for operations */
     const struct api_presenter *present; /* of a page, until it has run; NULL: JSON */
     struct http_req *req;
     int64_t guest_day;             /* of the cookie that came; 0: none */
@@ -183,7 +184,7 @@ struct api_call {
     char request_id[33];       /* made when asked for: api_request_id */
 };
 
-/* Answers at once or returns ST_OK with an operation under way, whose callback answers. Any other status: api.c
+/* A handler answers at once or returns ST_OK with an operation under way, whose callback answers. Any other status: api.c
  * answers with the problem that stands for it. */
 typedef enum status (*api_handler)(struct api_call *call);
 
@@ -192,9 +193,8 @@ enum api_body { API_BODY_NONE, API_BODY_JSON, API_BODY_JSON_OR_CSV };
 
 struct api_route {
     const char *method;
-    const char
-        *path; /* "/api/queue/check/{eventId}": at most one parameter; {path*} takes the rest,
-                         which the handler reads by itself */
+    /* "/api/queue/check/{eventId}": at most one parameter. {path*} takes the rest, which the handler reads itself. */
+    const char *path;
     enum api_auth auth;
     unsigned roles; /* AUTH_STAFF: bits 1 << enum user_role */
     api_handler handler;
