@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 --
--- audit: the record of who changed what. Functions that change something add their entry themselves.
+-- audit: the record of changes and of the users that made them. Functions that change something add their entry themselves.
 
 -- An entry about something that happened outside of PostgreSQL. noted
 CREATE OR REPLACE FUNCTION audit_note(p_event text, p_who text, p_verb text, p_after jsonb)

@@ -113,7 +113,7 @@ BEGIN
     PERFORM FROM reservations r WHERE r.id = ANY (v_ids) ORDER BY r.id FOR UPDATE;
 END $$;
 
--- Those who were admitted: reservations that they made before the log was copied have entered now.
+-- Admissions: reservations that these buyers made before the log was copied have entered now.
 CREATE OR REPLACE FUNCTION ledger_enter(p_event text, p_entries jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     v_ids uuid[];
@@ -130,7 +130,7 @@ BEGIN
     UPDATE reservations SET entered = true WHERE id = ANY (v_ids);
 END $$;
 
--- Those who left: their auto-holds are given back, unless a payment is pending, and the slot of a
+-- Departures: the auto-holds of these buyers are given back, unless a payment is pending, and the slot of a
 -- purchase is known to be free.
 CREATE OR REPLACE FUNCTION ledger_depart(p_event text, p_entries jsonb, p_now timestamptz)
 RETURNS void LANGUAGE plpgsql AS $$
@@ -165,7 +165,7 @@ BEGIN
     UPDATE reservations SET slot_freed = true WHERE id = ANY (v_ids);
 END $$;
 
--- Holds seats for those who were admitted and are inside: once for each admission, only without a live
+-- Holds seats for admitted buyers that are inside: once for each admission, only without a live
 -- hold of theirs, and only up to maxSeats. Returns how many holds were made.
 CREATE OR REPLACE FUNCTION ledger_hold(p_event events, p_entries jsonb, p_now timestamptz)
 RETURNS bigint LANGUAGE plpgsql AS $$
@@ -216,7 +216,7 @@ BEGIN
     RETURN v_held;
 END $$;
 
--- The messages to those who were admitted and are inside: {buyers: [{buyer, place, since, epoch,
+-- The messages to admitted buyers that are inside: {buyers: [{buyer, place, since, epoch,
 -- reservation}]}, without reservation where there is none. Fifty buyers to a row, fewer with many
 -- seats each, so that a message stays below 64 KiB. In the order of the log.
 CREATE OR REPLACE FUNCTION ledger_messages(p_event events, p_entries jsonb, p_now timestamptz)

@@ -38,7 +38,8 @@ CREATE TABLE logos (
     data     text NOT NULL -- "data:image/png;base64,..."
 );
 
--- Who changed what. event_id is no foreign key: history outlives what it is about.
+-- Every change of an event and the user that made it. event_id is no foreign key: history outlives the
+-- event.
 CREATE TABLE audit (
     id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     event_id text COLLATE "C" NOT NULL,
@@ -195,7 +196,7 @@ CREATE INDEX payments_event_status ON payments (event_id, status, id);
 
 -- ---- the admission log ----
 
--- The log of Redis, copied: who was admitted and who left. event_id is no foreign key: it would cost a
+-- The log of Redis, copied: admissions and departures. event_id is no foreign key: it would cost a
 -- lookup for each entry, and the entries outlive the event.
 CREATE TABLE admissions (
     event_id  text COLLATE "C" NOT NULL,
