@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Buying, in a real browser: from the queue to the ticket, with everything that comes between.
+// The buying page in a real browser: from the queue to the ticket.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -22,7 +22,7 @@ test('from the queue to a bought ticket, with a reload at every step', async () 
   await reader.page.locator('#enter').click();
   await reader.page.waitForURL(`**/buy/${id}`);
 
-  // The seat that was set aside is there at once.
+  // The auto-hold is shown at once.
   await holds(reader, 1);
   assert.match(await reader.seen('#seats'), /^Floor, row 1, seat \d+\s+€50\.00$/);
   assert.match(await reader.seen('#held_time'), /^(4:\d\d|5:00)$/);
@@ -31,7 +31,7 @@ test('from the queue to a bought ticket, with a reload at every step', async () 
   await holds(reader, 1);
   await drawn(reader);
 
-  // Swapped for three together, then for one more and one less by hand.
+  // Swaps it for three seats together, then adds one and removes one by hand.
   await reader.page.locator('#quantity').selectOption('3');
   await reader.page.locator('#best_button').click();
   await holds(reader, 3);
@@ -42,12 +42,12 @@ test('from the queue to a bought ticket, with a reload at every step', async () 
   await reader.page.locator('#take').click();
   await waitUntil(async () => /row 4, seat 6/.test(await reader.seen('#seats')) && (await reader.page.locator('#pay').isVisible()), 10000, 'the swap');
   assert.match(await label(reader, 4, 6), /yours$/);
-  // The map is a second old at most: where it has learned of the first hold, it has yet to learn of the swap.
+  // The map may be a second old: it may have the first hold, but not yet the swap.
   await waitUntil(async () => (await label(reader, 1, 2)) === 'Row 1, seat 2, €50.00, available', 15000, 'the seat that was given back');
   await reader.page.reload();
   await holds(reader, 3);
 
-  // To the payment page, back without paying, there again.
+  // Goes to the payment page, comes back without paying, goes there again.
   await reader.page.locator('#pay_button').click();
   await reader.page.waitForURL('**/pay?**');
   await reader.page.reload();
@@ -73,14 +73,14 @@ test('from the queue to a bought ticket, with a reload at every step', async () 
   await reader.close();
 });
 
-test('two after the same seat: one has it, the other is told kindly and offered what comes closest', async () => {
+test('two buyers choose the same seat: one gets it, the other is told and offered the closest seats', async () => {
   const id = await sale({ autoHold: 0 });
   const one = await inside(id, DESKTOP);
   const two = await inside(id, { ...DESKTOP, theme: 'dark' });
   two.expects(/status of 409/);
   await seat(two, 3, 5).click();
   await seat(two, 3, 6).click();
-  // The other is faster by as little as can be: his order arrives while this one is on its way.
+  // The other buyer is slightly faster: their order arrives while this one is on its way.
   await two.page.route('**/api/reservations', async (route) => {
     if (route.request().method() === 'POST' && !two.raced) {
       two.raced = true;
@@ -102,7 +102,7 @@ test('two after the same seat: one has it, the other is told kindly and offered 
   await Promise.all([one.close(), two.close()]);
 });
 
-test('seats go and come back before the eyes, and out of a choice that was not yet held', async () => {
+test('seats that others take and free change on the page, also in a choice that is not yet held', async () => {
   const id = await sale({ autoHold: 0 });
   const reader = await inside(id, DESKTOP);
   const other = await rival(id);
@@ -122,7 +122,8 @@ test('seats go and come back before the eyes, and out of a choice that was not y
   await reader.close();
 });
 
-// Inside, with the gateway's words in the hands of the test: line.say(event, payload); `deaf` to its own.
+// An admitted reader whose socket the test controls: line.say(event, payload) sends a message; `deaf` drops those of
+// the gateway.
 async function overheard(id) {
   const reader = await browser.reader(DESKTOP);
   const line = { deaf: false };
@@ -140,7 +141,7 @@ async function overheard(id) {
   return { reader, line };
 }
 
-test('a turn that ends in another tab ends here at once', async () => {
+test('an admission that ends in another tab ends in this one at once', async () => {
   const id = await sale({ autoHold: 0 });
   const reader = await inside(id);
   await waitUntil(async () => (await reader.page.locator('#main').getAttribute('data-live')) === 'socket', 10000, 'the socket');
@@ -151,11 +152,11 @@ test('a turn that ends in another tab ends here at once', async () => {
     other.onopen = () => send('join-queue', { eventId, ticket: JSON.parse(json).ticket });
     other.onmessage = ({ data }) => JSON.parse(data).event === 'queue-entry-allowed' && send('leave-queue', { eventId });
   });
-  await reaches(reader, 'over'); // with a socket it asks by itself once a minute
+  await reaches(reader, 'over'); // with a socket the page polls only once a minute
   await reader.close();
 });
 
-test('who is told a position while he chooses asks whether he is inside', async () => {
+test('a position that arrives while the buyer chooses makes the page ask whether they are inside', async () => {
   const id = await sale({ autoHold: 0 });
   const { reader, line } = await overheard(id);
   let asked = 0;
@@ -166,7 +167,7 @@ test('who is told a position while he chooses asks whether he is inside', async 
   await reader.close();
 });
 
-test('each question whether he is inside carries his pass: no pod answers it from what it last heard of him', async () => {
+test('each status request carries the pass, so that no pod answers from an old state', async () => {
   const id = await sale({ autoHold: 0 });
   const reader = await inside(id);
   const asked = reader.page.waitForRequest(`**/api/queue/status/${id}`);
@@ -176,7 +177,7 @@ test('each question whether he is inside carries his pass: no pod answers it fro
   await reader.close();
 });
 
-test('a map that is older than the news is read again', async () => {
+test('a map that is older than the last change is read again', async () => {
   const id = await sale({ autoHold: 0 });
   const { reader, line } = await overheard(id);
   line.deaf = true;
@@ -189,14 +190,14 @@ test('a map that is older than the news is read again', async () => {
   }, 10000, 'the map to know');
   let old = 0;
   await reader.context.route(`**/api/seats/${id}`, (route) => (old++ === 0 ? route.fulfill({ status: 304 }) : route.continue()));
-  await reader.context.route(`**/api/queue/status/${id}`, () => {}); // its own round, which reads the map, too, stands still
+  await reader.context.route(`**/api/queue/status/${id}`, () => {}); // its poll, which reads the map as well, gets no answer
   line.say('seats-changed', { eventId: id, from: version - 1, version, reload: true });
   await waitUntil(async () => /taken$/.test(await label(reader, 1, 1)), 12000, 'the second look');
   assert.ok(old >= 2);
   await reader.close();
 });
 
-test('a seat that was taken when he asked, and is free again, is shown free', async () => {
+test('a seat that was taken when ordered, and is free again, is shown as free', async () => {
   const id = await sale({ autoHold: 0 });
   const reader = await inside(id, DESKTOP);
   reader.expects(/status of 409/);
@@ -212,7 +213,7 @@ test('a seat that was taken when he asked, and is free again, is shown free', as
   await reader.close();
 });
 
-test('by keyboard alone, from the waiting page to the ticket', async () => {
+test('the keyboard alone is enough from the waiting page to the ticket', async () => {
   const id = await sale({ autoHold: 0 });
   const reader = await browser.reader(DESKTOP);
   const { page } = reader;
@@ -253,30 +254,30 @@ test('by keyboard alone, from the waiting page to the ticket', async () => {
   await reader.close();
 });
 
-test('a hold that runs out, and a turn that does', async () => {
+test('a hold that expires and an admission that ends are announced', async () => {
   const id = await sale({ autoHold: 0, holdMs: 4000, sessionLimitMs: 16000, intervalMs: 200 });
   const reader = await inside(id);
-  await reader.page.locator('#best_button').click(); // a hold that begins when the page is there to see its end
+  await reader.page.locator('#best_button').click(); // a hold that begins while the page shows it
   await waitUntil(async () => /went back on sale/.test(await reader.seen('#notice_text')), 15000, 'the end of the hold');
   assert.equal(await reader.seen('#none'), 'No seats yet.');
   assert.equal(await state(reader), 'choose');
   await reaches(reader, 'over', 30000);
   assert.equal(await reader.seen('#heading'), 'Your turn has ended');
   assert.match(await reader.page.locator('.state .button:visible').getAttribute('href'), /\?join=1$/);
-  await waitUntil(async () => { // as soon as the queue has noticed, too
+  await waitUntil(async () => { // as soon as the queue has ended the admission as well
     await reader.open(`${server.url}/buy/${id}`);
     return reader.page.url().endsWith(`/wait/${id}`);
   }, 15000, 'the waiting page');
   await reader.close();
 });
 
-test('seats that were chosen can be paid after the turn', async () => {
+test('held seats can be paid after the admission has ended', async () => {
   const id = await sale({ sessionLimitMs: 10000, holdMs: 90000 });
   const reader = await inside(id);
   await reader.page.locator('#best_button').click();
   await holds(reader, 2);
   await reaches(reader, 'last', 30000);
-  await waitUntil(async () => { // as soon as the queue has noticed, too
+  await waitUntil(async () => { // as soon as the queue has ended the admission as well
     await reader.page.reload();
     return (await state(reader)) === 'last';
   }, 15000, 'the same, read anew');
@@ -286,7 +287,7 @@ test('seats that were chosen can be paid after the turn', async () => {
   await reader.close();
 });
 
-test('who is not inside is sent to wait; what does not exist says so', async () => {
+test('a buyer who is not inside is sent to the waiting page; an unknown event says so', async () => {
   const id = await sale({ threshold: 1 });
   const first = new Client(server);
   await first.check(id);
@@ -302,7 +303,7 @@ test('who is not inside is sent to wait; what does not exist says so', async () 
   await stranger.close();
 });
 
-test('sold out before the eyes, and free again', async () => {
+test('the page shows sold out, and a freed seat afterwards', async () => {
   const id = await sale({ autoHold: 0, grid: { section: 'Floor', rows: 1, seatsPerRow: 4 } });
   const reader = await inside(id);
   const other = await rival(id);
@@ -314,7 +315,7 @@ test('sold out before the eyes, and free again', async () => {
   await reader.close();
 });
 
-test('giving seats back, the limit, and too many together', async () => {
+test('seats can be given back; the limit and too many adjacent seats are refused with a notice', async () => {
   const id = await sale({ autoHold: 0, maxSeats: 3, grid: { section: 'Floor', rows: 2, seatsPerRow: 2 } });
   const reader = await inside(id, DESKTOP);
   reader.expects(/status of 409/);
@@ -332,7 +333,7 @@ test('giving seats back, the limit, and too many together', async () => {
   await reader.close();
 });
 
-test('without JavaScript: the best seats, the payment page, the ticket', async () => {
+test('without JavaScript: best seats, payment page and ticket work', async () => {
   const id = await sale({ autoHold: 0 });
   const reader = await browser.reader({ javaScriptEnabled: false });
   await reader.open(`${server.url}/wait/${id}`);
@@ -357,7 +358,7 @@ test('without JavaScript: the best seats, the payment page, the ticket', async (
   await reader.close();
 });
 
-test('a form without JavaScript that cannot be carried out says why; a stranger’s form does nothing', async () => {
+test('a refused form without JavaScript says why; a form from another origin has no effect', async () => {
   const id = await sale({ autoHold: 0, grid: { section: 'Floor', rows: 2, seatsPerRow: 2 } });
   const buyer = await rival(id);
   const form = (fields, headers) => buyer.post(`/buy/${id}`, { body: new URLSearchParams(fields).toString(), headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers } });
@@ -376,7 +377,7 @@ test('a form without JavaScript that cannot be carried out says why; a stranger�
   assert.doesNotMatch((await buyer.get(`/buy/${id}?notice=%3Cscript%3E`)).text, /<script>/);
 });
 
-test('PostgreSQL away: said so, and back by itself', async () => {
+test('PostgreSQL down: the page says so, and recovers by itself', async () => {
   const id = await sale({ autoHold: 0 });
   const reader = await inside(id);
   reader.expects(/status of 503/);

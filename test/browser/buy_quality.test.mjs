@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The buying page as everybody meets it: a large hall on a slow phone, both themes, three languages, small
-// screens, screen readers, and little to load.
+// The quality of the buying page: a large hall on a slow phone, both themes, three languages, small screens,
+// accessibility, and size.
 
 import assert from 'node:assert/strict';
 import { gzipSync } from 'node:zlib';
@@ -10,7 +10,7 @@ import { DESKTOP, PHONE, SMALL_PHONE, axe, markup } from '../fixtures/browser.mj
 import { Client, many, waitUntil } from '../fixtures/index.mjs';
 import { drawn, holds, pay, reaches, seat, shop, state, ticket } from './buy_support.mjs';
 
-const FRAME_MS = 200; // what keeps the page busy is a task; a frame waits for the other programs of the machine, too
+const FRAME_MS = 200; // more than for a task: a frame waits for other programs of the machine as well
 
 const { server, organizer, browser, provider, sale, enter, inside, rival } = await shop();
 
@@ -19,11 +19,10 @@ const HALL = [{ section: 'Floor', rows: 10, seatsPerRow: 40, price: 9900 }, { se
 const STADIUM = Array.from({ length: 40 }, (_, n) => ({ section: `Block ${n + 1}`, rows: 20, seatsPerRow: 25, price: 12000 - 200 * n }));
 const finger = { ...PHONE, hasTouch: true, isMobile: true };
 
-// ---- quick ----
+// ---- speed ----
 
-// What the page's own thread was busy with while `step` went on and the page came to rest after it: the
-// longest task and the longest gap between two frames, ms. Other programs on the machine can only add
-// to it: the best of some attempts is what the page itself needs.
+// The longest task and the longest gap between two frames of the page's thread, ms, while `step` runs and until the
+// page is quiet. Other programs on the machine can only add to it: the best of some attempts is what the page needs.
 async function slowest(page, step, attempts = 8) {
   let best = { task: Infinity, frame: Infinity };
   for (let n = 0; n < attempts && (best.task > 100 || best.frame > 100); n++) {
@@ -57,8 +56,8 @@ async function slowed(reader) {
   await devtools.send('Emulation.setCPUThrottlingRate', { rate: 4 });
 }
 
-test('a hall of 20,000 seats on a phone four times slower: no change keeps it busy for 100 ms', async (t) => {
-  const id = await sale({ halls: STADIUM, autoHold: 0, threshold: 500, idleTimeoutMs: 600000 }); // the others only wait for their turn
+test('a hall of 20,000 seats on a phone four times slower: no change blocks it for 100 ms', async (t) => {
+  const id = await sale({ halls: STADIUM, autoHold: 0, threshold: 500, idleTimeoutMs: 600000 }); // the other buyers only have to be inside
   const reader = await enter(id, finger);
   const { page } = reader;
   await waitUntil(() => page.locator('.plan').isVisible(), 15000, 'the plan');
@@ -80,7 +79,7 @@ test('a hall of 20,000 seats on a phone four times slower: no change keeps it bu
   const chosen = page.locator('.seat').nth(200);
   await measure('a seat is chosen', () => chosen.evaluate((element) => element.dispatchEvent(new MouseEvent('click', { bubbles: true }))));
   await measure('the map grows', () => page.locator('#larger').evaluate((button) => button.click()));
-  // A hundred seats of this section at once, many more elsewhere.
+  // A hundred seats of this section are taken at once.
   const { seats } = (await others[0].get(`/api/seats/${id}`)).body;
   const here = seats.filter(({ section }) => section === 'Block 7');
   await measure('a hundred seats go', async (n) => {
@@ -107,7 +106,7 @@ test('a hall of 20,000 seats on a phone four times slower: no change keeps it bu
     assert.ok(task <= 100, `${name}: a task of ${task} ms`);
     assert.ok(frame <= FRAME_MS, `${name}: a frame of ${frame} ms`);
   }
-  // A seat of it, by section.
+  // Chooses a seat in a section.
   if (await page.locator('#keep').isVisible()) await page.locator('#keep').tap();
   await page.locator('.area', { hasText: 'Block 12' }).first().tap();
   await waitUntil(async () => (await page.locator('.seat').count()) === 500, 20000, 'its seats');
@@ -118,7 +117,7 @@ test('a hall of 20,000 seats on a phone four times slower: no change keeps it bu
   await reader.close();
 });
 
-test('a hall of 1,000 seats is shown whole, and a live change in it stays under 100 ms too', async (t) => {
+test('a hall of 1,000 seats is shown whole, and a live change takes less than 100 ms as well', async (t) => {
   const id = await sale({ halls: HALL, autoHold: 0 });
   const reader = await inside(id, finger);
   await waitUntil(async () => (await reader.page.locator('.seat').count()) === 1000, 20000, 'all seats');
@@ -138,7 +137,7 @@ test('a hall of 1,000 seats is shown whole, and a live change in it stays under 
   await reader.close();
 });
 
-test('a finger on a map too small for it comes nearer first, and chooses then', async () => {
+test('a tap on a small map zooms in first, the next one chooses', async () => {
   const id = await sale({ halls: HALL, autoHold: 0 });
   const reader = await inside(id, finger);
   const { page } = reader;
@@ -151,11 +150,11 @@ test('a finger on a map too small for it comes nearer first, and chooses then', 
   await waitUntil(async () => (await width(one)) > 20, 15000, 'the map to grow');
   assert.equal(await page.locator('#seats li').count(), 0);
   await one.tap();
-  await waitUntil(async () => (await page.locator('#seats li').count()) === 1, 5000, 'the choice'); // a click follows a tap
+  await waitUntil(async () => (await page.locator('#seats li').count()) === 1, 5000, 'the choice'); // the browser sends a click after the tap
   await reader.close();
 });
 
-test('little to load: at most 60 KiB compressed, the hall included, and nothing from elsewhere', async (t) => {
+test('the page loads at most 60 KiB compressed, hall included, all of it from our origin', async (t) => {
   const id = await sale({ halls: HALL });
   const reader = await inside(id);
   await holds(reader, 1);
@@ -166,7 +165,7 @@ test('little to load: at most 60 KiB compressed, the hall included, and nothing 
     if (!['http:', 'https:'].includes(url.protocol) || (await response?.request().headerValue('upgrade'))) continue;
     assert.equal(url.origin, server.url);
     if (!/^\/(buy|assets|brand|api\/seats)\//.test(url.pathname) || !response || response.status() !== 200) continue;
-    if (url.pathname.includes('/wait.') || url.pathname.includes('/notices.')) continue; // of the page before
+    if (url.pathname.includes('/wait.') || url.pathname.includes('/notices.')) continue; // belongs to the waiting page
     const { text } = await server.get(url.pathname + url.search, { headers: { cookie: (await request.allHeaders()).cookie ?? '' } });
     sizes.push([url.pathname, gzipSync(text, { level: 9 }).length]);
   }
@@ -178,15 +177,15 @@ test('little to load: at most 60 KiB compressed, the hall included, and nothing 
   await reader.close();
 });
 
-// ---- for everybody ----
+// ---- accessibility ----
 
 const LOOKS = [{ ...DESKTOP, theme: 'light' }, { ...PHONE, theme: 'dark', hasTouch: true, language: 'ko-KR' }, { ...SMALL_PHONE, theme: 'light', hasTouch: true, language: 'ja-JP' },
   { ...DESKTOP, theme: 'dark' }];
 
-// One walk through the states that a buyer meets, each looked at by axe, and none wider than its screen.
+// Goes through the states of a purchase: axe checks each, and none is wider than the screen.
 async function walk(look) {
   const halls = [{ section: 'Floor', rows: 4, seatsPerRow: 40, price: 9900 }, { section: 'Balcony', rows: 3, seatsPerRow: 30, price: 7900 }];
-  const thorough = LOOKS.indexOf(look) < 2; // the others: what differs by size and colour
+  const thorough = LOOKS.indexOf(look) < 2; // the others check only what size and colour change
   const reader = await enter(await sale({ halls }), { ...look, bypassCSP: true });
   const { page } = reader;
   const check = async (what) => {
@@ -211,7 +210,7 @@ async function walk(look) {
   await page.waitForURL('**/buy/**');
   await holds(reader, 1);
   await check('not paid');
-  // The provider's word is held back: what is shown meanwhile stays.
+  // The webhook is held back, so that the state before it stays.
   await page.locator('#pay_button').click();
   await page.waitForURL('**/pay?**');
   process.kill(provider.child.pid, 'SIGSTOP');
@@ -248,7 +247,7 @@ for (const look of LOOKS) {
   test(`axe finds nothing: ${look.theme}, ${look.width} px, ${look.language ?? 'en-GB'}`, () => walk(look));
 }
 
-test('every state is valid HTML as it is sent', async () => {
+test('the server sends valid HTML in every state', async () => {
   const id = await sale({ halls: HALL });
   const buyer = await rival(id);
   await waitUntil(async () => (await buyer.get('/api/reservations')).body.reservations.length === 1, 10000, 'the auto-hold');
@@ -275,7 +274,7 @@ test('every state is valid HTML as it is sent', async () => {
   assert.match((await valid(`/buy/${id}`)).text, /data-state="bought"/);
 });
 
-test('with less motion nothing moves; a German number is not what a Korean reads', async () => {
+test('reduced motion stops all movement; numbers have the form of the page\'s language', async () => {
   const id = await sale({ halls: [{ section: 'Floor', rows: 4, seatsPerRow: 10, price: 99000, currency: 'KRW' }] });
   const reader = await inside(id, { language: 'ko-KR', motion: 'reduce' });
   await holds(reader, 1);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The buying page in every state it can be in, made on a real server: for the screenshots, and for axe,
-// which needs a smaller hall (world.halls) to be through in time.
+// Brings the buying page into each of its states on a real server: for the screenshots, and for axe, which needs a
+// smaller hall (world.halls) to be fast enough.
 
 import { waitUntil } from '../fixtures/index.mjs';
 import { drawn, holds, pay, reaches, shop, ticket } from './buy_support.mjs';
@@ -13,7 +13,7 @@ const SHOW = { title: 'One Night Only', artist: 'The Waiting Line', venue: 'Tike
 
 export { shop };
 
-// A sale in which others have been before: every seat with the chance `share(section number)`.
+// A sale in which others have taken seats: each with the probability `share(section number)`.
 async function visited(world, settings, share) {
   const id = await world.sale({ ...SHOW, ...settings });
   await world.database.query(`UPDATE seats SET status = 'sold', holder = gen_random_uuid(), version = version + 1
@@ -36,7 +36,7 @@ async function choosing(world, reader, settings = {}) {
   return id;
 }
 
-// Two seats side by side that nobody has, out of the first rows, chosen by hand.
+// Chooses two free adjacent seats in the first rows by hand.
 async function mark(reader) {
   const free = await reader.page.evaluate(() => {
     const seats = [...document.querySelectorAll('.seat')];
@@ -55,7 +55,7 @@ async function stadium(world, reader) {
   await reader.page.locator('main[data-live="socket"]').waitFor();
 }
 
-// The page he comes back to from paying for what he holds here.
+// The page after the payment of the held seats.
 async function paidFor(world, reader, id) {
   const { reservations } = await (await reader.context.request.get(`${world.server.url}/api/reservations`)).json();
   return [reservations[0].id, `${world.server.url}/buy/${id}?reservation=${reservations[0].id}&payment=paid`];
@@ -66,7 +66,7 @@ async function leaveForPayment(reader) {
   await reader.page.waitForURL('**/pay?**');
 }
 
-// [name, (world, reader) => a function that puts back what was taken away, or nothing]
+// [name, (world, reader) => a function that restores what the scene has stopped, or nothing]
 export const scenes = [
   ['choosing', async (world, reader) => { await choosing(world, reader); }],
   ['draft', async (world, reader) => {
@@ -120,7 +120,7 @@ export const scenes = [
   }],
   ['hold-expired', async (world, reader) => {
     await choosing(world, reader, { autoHold: 0, holdMs: 4000 });
-    await reader.page.locator('#best_button').click(); // it begins when the page is there to see its end
+    await reader.page.locator('#best_button').click(); // begins while the page shows it
     await waitUntil(() => reader.page.locator('#notice').isVisible(), 15000, 'the end of the hold');
   }],
   ['last', async (world, reader) => {

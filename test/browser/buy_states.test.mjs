@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The buying page in the states that a straight way to the ticket does not meet (for those see
-// buy_quality.test.mjs), light and dark, in each language: nothing that axe finds, nothing too wide.
+// The buying page in the states beside a plain purchase (buy_quality.test.mjs has those), light and dark, in each
+// language: axe finds nothing, and nothing is wider than the screen.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

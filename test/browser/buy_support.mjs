@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// A shop with a payment provider, and the steps of somebody who buys in it.
+// A shop with a payment provider, and the steps of a buyer.
 
 import assert from 'node:assert/strict';
 import { Browser } from '../fixtures/browser.mjs';
 import { Client, Provider, freePort, stage, uniqueId, waitUntil } from '../fixtures/index.mjs';
 
-// What `stage` gives, and a browser, a provider that its orders lead to, and:
+// The parts of `stage`, a browser, the provider of its orders, and:
 //   sale(settings) -> an event's id;   inside(id, options) -> a reader on /buy, let in
 export async function shop(env = {}) {
   const port = await freePort();
@@ -40,7 +40,7 @@ export async function shop(env = {}) {
     return reader;
   }
 
-  // Somebody else, by the API alone, who is inside.
+  // Another admitted buyer, who uses the API alone.
   async function rival(id) {
     const client = new Client(server);
     await waitUntil(async () => (await client.check(id)).body.status === 'active', 10000, 'the rival to be inside');
@@ -54,12 +54,12 @@ export const state = (reader) => reader.page.locator('#main').getAttribute('data
 export const reaches = (reader, wanted, timeoutMs = 15000) => waitUntil(async () => (await state(reader).catch(() => '')) === wanted, timeoutMs,
   `the state ${wanted}`);
 export const drawn = (reader) => waitUntil(() => reader.page.evaluate(() => document.querySelector('.seat, .plan') !== null).catch(() => false), 15000, 'the hall');
-// Shown by the page itself, which is not busy any more: the server has written it, too, in words of its own.
+// Waits until the page's script shows the seats and no request is in progress: the server's own HTML does not count.
 export const holds = (reader, count) => waitUntil(async () => (await reader.page.locator('#order[data-changing=false] #pay_button:enabled').isVisible())
   && (await reader.page.locator('#seats li').count()) === count,
   15000, `${count} seats to be held`);
 
-// By its own name, as a screen reader has it: "Row 3, seat 12".
+// A seat by its accessible name: "Row 3, seat 12".
 export const seat = (reader, row, number) => reader.page.locator(`.seat[aria-label^="Row ${row}, seat ${number},"]`);
 export const label = (reader, row, number) => seat(reader, row, number).getAttribute('aria-label');
 

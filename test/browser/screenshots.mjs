@@ -11,7 +11,7 @@ import { ROOT } from '../fixtures/index.mjs';
 import { scenes as buying, shop } from './buy_scenes.mjs';
 import { World, scenes as waiting } from './wait_scenes.mjs';
 
-// What is shown of each scene: the name of the picture ends with it.
+// The variants of each scene, by the end of the picture's name.
 const LOOKS = {
   phone: { ...PHONE },
   dark: { ...PHONE, theme: 'dark' },
@@ -32,8 +32,9 @@ mkdirSync(out, { recursive: true });
 async function picture(name, scene, world, options, look) {
   const reader = await browser.reader({ motion: 'reduce', ...options });
   const restore = await scene(world, reader);
-  await reader.page.waitForTimeout(400); // what moves has come to rest
-  // What sticks to the edge of the screen would lie across a picture of the whole page.
+  await reader.page.evaluate(() => Promise.all(document.getAnimations() // until all movement has ended
+    .filter((animation) => animation.effect.getTiming().iterations !== Infinity).map((animation) => animation.finished.catch(() => {}))));
+  // Sticky elements would cover parts of a picture of the whole page.
   const whole = !name.startsWith('buy-') && name !== 'wait-leaving';
   const path = `${out}/${name}-${look}.png`;
   await reader.page.screenshot({ path, fullPage: whole });

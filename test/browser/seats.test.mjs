@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The hall as the page knows it (web/seats.js): columns, deltas, and what comes closest. No browser.
+// web/seats.js, the hall on the page: columns, deltas, and the closest seats. Without a browser.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -17,7 +17,7 @@ function hall(...rows) {
 }
 const made = (...rows) => new Seats(pack(hall(...rows)));
 
-test('columns: rows and sections as they come, seats found by id', () => {
+test('columns: rows and sections in the order of the map, seats found by id', () => {
   const seats = made(['A', '1', '..x', 9000], ['A', '2', '.h.'], ['B', '1', '..']);
   assert.equal(seats.count, 8);
   assert.equal(seats.free, 6);
@@ -31,7 +31,7 @@ test('columns: rows and sections as they come, seats found by id', () => {
   assert.equal(new Seats(pack({ version: 0, seats: [] })).count, 0);
 });
 
-test('deltas: from the version that is here, or the map is read anew', () => {
+test('a delta applies to the present version only; otherwise the map is read again', () => {
   const seats = made(['A', '1', '....']);
   const id = (i) => seats.id(i);
   assert.equal(seats.apply({ from: 6, version: 8, seats: [] }), null, 'something was missed');
@@ -44,7 +44,7 @@ test('deltas: from the version that is here, or the map is read anew', () => {
   assert.equal(seats.free, 4);
 });
 
-test('a newer map changes what changed; that of another hall is another hall', () => {
+test('a newer map changes only the seats that differ; the map of another hall replaces all', () => {
   const seats = made(['A', '1', '....']);
   const newer = pack({ ...hall(['A', '1', 'x..h']), version: 9 });
   assert.deepEqual(seats.update(newer), [0, 3]);
@@ -53,7 +53,7 @@ test('a newer map changes what changed; that of another hall is another hall', (
   assert.equal(seats.update(pack({ ...hall(['A', '1', '.....']), version: 10 })), null);
 });
 
-test('seats marked as taken stay so against an older map, until they are released', () => {
+test('seats marked as taken stay taken despite an older map, until they are released', () => {
   const seats = made(['A', '1', '....']);
   seats.markTaken([0, 1, 2]);
   assert.equal(seats.free, 1);
@@ -66,7 +66,7 @@ test('seats marked as taken stay so against an older map, until they are release
   assert.deepEqual(seats.releaseUnconfirmed([0, 1, 2]), []);
 });
 
-test('the next best: as many, together, near by; his own count as free', () => {
+test('the next best seats: as many, together, close; the buyer\'s own count as free', () => {
   const seats = made(['A', '1', '..........'], ['A', '2', 'xxx..xxxxx'], ['B', '1', '..........']);
   const taken = (i) => seats.markTaken([i]);
   taken(4);
@@ -77,7 +77,7 @@ test('the next best: as many, together, near by; his own count as free', () => {
   assert.deepEqual(nextBest(seats, [4]), [3]);
   for (const i of [3, 5, 6, 0, 1, 8, 9]) taken(i);
   assert.deepEqual(nextBest(seats, [4, 5]), [13, 14], 'the row behind');
-  assert.deepEqual(nextBest(seats, [4, 5], [5, 6]), [5, 6], 'what he holds himself');
+  assert.deepEqual(nextBest(seats, [4, 5], [5, 6]), [5, 6], 'the own seats');
   assert.equal(nextBest(seats, Array.from({ length: 11 }, (_, i) => i)), undefined);
   assert.equal(nextBest(seats, []), undefined);
 });

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// The waiting page, in a real browser, on a real server: what may happen to somebody who waits.
+// The waiting page in a real browser, on a real server.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Browser, DESKTOP } from '../fixtures/browser.mjs';
-import { many, pause, waitUntil } from '../fixtures/index.mjs';
+import { many, pause, staysTrueFor, waitUntil } from '../fixtures/index.mjs';
 import { World, live, showing } from './wait_scenes.mjs';
 
 let world, browser;
@@ -16,7 +16,7 @@ after(() => world?.stop());
 
 const number = async (reader, page) => Number((await reader.seen('#position', page)).replaceAll(',', ''));
 
-// Keeps every position that the page shows, from the first on.
+// Records every position that the page shows.
 const watchPositions = (page) => page.evaluate(() => {
   const element = document.getElementById('position');
   globalThis.shown = [element.textContent];
@@ -25,7 +25,7 @@ const watchPositions = (page) => page.evaluate(() => {
 const positions = async (page) => (await page.evaluate(() => globalThis.shown)).map((text) => Number(text.replaceAll(',', '')));
 const neverRises = (list) => list.every((position, i) => i === 0 || position <= list[i - 1]);
 
-// Keeps what is said to those who listen.
+// Records the announcements for screen readers.
 const listen = (page) => page.evaluate(() => {
   globalThis.said = [];
   for (const id of ['polite', 'assertive']) {
@@ -36,8 +36,7 @@ const listen = (page) => page.evaluate(() => {
 });
 const heard = (page) => page.evaluate(() => globalThis.said);
 
-// Answers the questions of the page for the pod: with what `change` makes of the true answer, until it gives
-// nothing. Counts them.
+// Answers the n-th status request with change(n), and lets it through when that is nothing. Counts the requests.
 async function answering(page, id, change) {
   const asked = { count: 0 };
   await page.route(`**/api/queue/status/${id}`, async (route) => {
@@ -48,7 +47,7 @@ async function answering(page, id, change) {
   return asked;
 }
 
-// Keeps every state that the page is in.
+// Records every state of the page.
 const watchStates = (page) => page.evaluate(() => {
   const main = document.getElementById('main');
   globalThis.states = [main.dataset.state];
@@ -57,7 +56,7 @@ const watchStates = (page) => page.evaluate(() => {
 const states = (page) => page.evaluate(() => globalThis.states);
 const comesBack = (page) => page.evaluate(() => globalThis.dispatchEvent(new Event('pageshow')));
 
-// They are a second old at most.
+// The numbers may be a second old.
 const stats = (id, expected) => waitUntil(async () => {
   const found = await world.organizer.stats(id);
   return Object.entries(expected).every(([name, value]) => found[name] === value);
@@ -72,7 +71,7 @@ async function waiting(settings, options) {
   return { id, inside, reader };
 }
 
-test('waits, is let in, and is told so in every way he asked for', async () => {
+test('a buyer waits, is admitted, and is notified in every way they chose', async () => {
   const { inside, id, reader } = await waiting({}, { permissions: ['notifications'] });
   assert.equal(await number(reader), 1);
   assert.equal(await reader.seen('#heading'), 'You are in the queue');
@@ -114,7 +113,7 @@ test('waits, is let in, and is told so in every way he asked for', async () => {
   await reader.close();
 });
 
-test('the way in stays where it is while the page comes alive', async () => {
+test('the enter button does not move while the page becomes live', async () => {
   const id = await world.sale({ threshold: 100 });
   const reader = await browser.reader();
   await reader.context.addInitScript(() => {
@@ -135,7 +134,7 @@ test('the way in stays where it is while the page comes alive', async () => {
   await reader.close();
 });
 
-test('nobody is notified who has not asked for it', async () => {
+test('a buyer who has not asked for notifications gets none', async () => {
   const { inside, id, reader } = await waiting();
   await reader.page.evaluate(() => {
     globalThis.asked = 0;
@@ -158,7 +157,7 @@ test('nobody is notified who has not asked for it', async () => {
   await reader.close();
 });
 
-test('a reload, and a page that was closed and opened again, keep the place', async () => {
+test('reloading or reopening the page keeps the place', async () => {
   const { id, reader } = await waiting();
   const reference = await reader.seen('#reference');
   await world.crowd(id, 5);
@@ -176,7 +175,7 @@ test('a reload, and a page that was closed and opened again, keep the place', as
   await reader.close();
 });
 
-test('two tabs are one place; both are let in; leaving in one is leaving in both', async () => {
+test('two tabs have one place; both are admitted; leaving in one leaves in both', async () => {
   const { id, inside, reader } = await waiting();
   const other = await reader.tab();
   await other.goto(world.url(id));
@@ -198,7 +197,7 @@ test('two tabs are one place; both are let in; leaving in one is leaving in both
   await second.reader.close();
 });
 
-test('leaving is asked about first; keeping the place keeps it', async () => {
+test('leaving asks first; keeping the place keeps it', async () => {
   const { id, reader } = await waiting();
   await reader.page.locator('#leave').click();
   await reader.page.locator('#leave_dialog button[value="no"]').click();
@@ -218,7 +217,7 @@ test('leaving is asked about first; keeping the place keeps it', async () => {
   await reader.close();
 });
 
-test('offline and back: told, kept, and live again', async () => {
+test('offline and back: the page says so, keeps the place and becomes live again', async () => {
   const { id, inside, reader } = await waiting();
   reader.expects(/ERR_INTERNET_DISCONNECTED|WebSocket connection/);
   await world.crowd(id, 3);
@@ -236,7 +235,7 @@ test('offline and back: told, kept, and live again', async () => {
   await reader.close();
 });
 
-test('where sockets are blocked it polls, and is let in all the same', async () => {
+test('where sockets are blocked the page polls, and the buyer is admitted', async () => {
   const id = await world.full({ intervalMs: 300 });
   const inside = world.inside;
   const reader = await browser.reader();
@@ -263,7 +262,7 @@ test('where sockets are blocked it polls, and is let in all the same', async () 
   await reader.close();
 });
 
-test('the server is restarted: the page comes back by itself, the place is the same', async () => {
+test('the server restarts: the page recovers by itself with the same place', async () => {
   const { id, inside, reader } = await waiting();
   reader.expects(/ERR_CONNECTION_\w+|ERR_EMPTY_RESPONSE|WebSocket connection|status of 503/);
   await world.crowd(id, 4);
@@ -300,7 +299,7 @@ for (const hours of [-1, 1]) {
   });
 }
 
-test('the sale opens while the page counts down: it goes on by itself', async () => {
+test('the sale opens while the page counts down: the page continues by itself', async () => {
   const id = await world.sale({ open: false, opensAt: new Date(Date.now() + 9000).toISOString(), intervalMs: 300 });
   await world.organizer.act(id, 'open');
   const reader = await browser.reader();
@@ -311,7 +310,7 @@ test('the sale opens while the page counts down: it goes on by itself', async ()
   await reader.close();
 });
 
-test('the opening is moved: the countdown follows, without a reload', async () => {
+test('the opening time changes: the countdown follows without a reload', async () => {
   const id = await world.sale({ open: false, opensAt: new Date(Date.now() + 600000).toISOString() });
   await world.organizer.act(id, 'open');
   const reader = await browser.reader();
@@ -326,7 +325,7 @@ test('the opening is moved: the countdown follows, without a reload', async () =
   await reader.close();
 });
 
-test('a threshold that is raised lets them in; a position never rises, whatever happens', async () => {
+test('a raised threshold admits waiting buyers; a shown position never rises', async () => {
   const { id, reader } = await waiting();
   const behind = await world.crowd(id, 30);
   const far = await browser.reader({ ...DESKTOP });
@@ -349,14 +348,14 @@ test('a threshold that is raised lets them in; a position never rises, whatever 
   await Promise.all([reader.close(), far.close()]);
 });
 
-test('a position that was shown by the socket does not rise with a reload', async () => {
+test('a position that came by the socket does not rise with a reload', async () => {
   const { id, reader } = await waiting();
   await world.crowd(id, 3);
   const far = await browser.reader();
   await far.open(world.url(id));
   await live(far);
   assert.equal(await number(far), 5);
-  // As after messages that no cookie knows of.
+  // As after socket messages that no cookie has.
   await far.page.evaluate((key) => localStorage.setItem(key, JSON.stringify({ ...JSON.parse(localStorage.getItem(key)), first: 9, lowest: 2 })), `tiketi:place:${id}`);
   await far.context.addInitScript(() => {
     globalThis.painted = [];
@@ -367,7 +366,7 @@ test('a position that was shown by the socket does not rise with a reload', asyn
     };
     requestAnimationFrame(look);
   });
-  await far.page.route('**/wait.js', async (route) => { // slowly, so that the page is seen without it
+  await far.page.route('**/wait.js', async (route) => { // late, so that the page is painted without it
     await pause(500, 'a slow network');
     await route.continue();
   });
@@ -377,7 +376,7 @@ test('a position that was shown by the socket does not rise with a reload', asyn
   assert.deepEqual([...painted].map((text) => text.trim()), ['2', '2 1 person ahead of you']);
   assert.equal(await far.page.locator('#progress').getAttribute('value'), '78');
 
-  // Another place is another beginning.
+  // Another place starts again.
   await far.page.locator('#leave').click();
   await far.page.locator('#leave_dialog button[value="yes"]').click();
   await showing(far, 'left');
@@ -387,7 +386,7 @@ test('a position that was shown by the socket does not rise with a reload', asyn
   await Promise.all([reader.close(), far.close()]);
 });
 
-test('the ticket that came by the socket is told to the server, once, and dropped where it is refused', async () => {
+test('the ticket from the socket is sent to the server once, and dropped when it is refused', async () => {
   const { id, reader } = await waiting();
   reader.expects(/status of 403/);
   const sent = [];
@@ -399,7 +398,7 @@ test('the ticket that came by the socket is told to the server, once, and droppe
     refuse = false;
     return route.fulfill({ status: 403, contentType: 'application/problem+json', body: '{"status":403,"code":"not-yours"}' });
   });
-  // The page is live with the first word of the socket, which need not be the one with the ticket.
+  // The page becomes live with the first socket message, which may come before the one with the ticket.
   const told = (what) => waitUntil(async () => {
     await comesBack(reader.page);
     const at = sent.findIndex((ticket) => typeof ticket === 'string');
@@ -417,7 +416,7 @@ test('the ticket that came by the socket is told to the server, once, and droppe
   await reader.close();
 });
 
-test('pause, message, resume, close: as the organizer does it', async () => {
+test('the page shows pause, message, resume and close by the organizer', async () => {
   const { id, reader } = await waiting();
   await listen(reader.page);
   await world.organizer.act(id, 'message', { text: 'Ten minutes more. Thank you <b>all</b>.' });
@@ -435,7 +434,7 @@ test('pause, message, resume, close: as the organizer does it', async () => {
   await reader.close();
 });
 
-test('the queue is cleared: everybody joins again', async () => {
+test('the queue is cleared: the page joins again', async () => {
   const { id, reader } = await waiting();
   const reference = await reader.seen('#reference');
   await world.organizer.act(id, 'pause');
@@ -445,7 +444,7 @@ test('the queue is cleared: everybody joins again', async () => {
   await reader.close();
 });
 
-test('a turn that ends is told when it ends; joining again is a new place', async () => {
+test('the page says when an admission ends; joining again gets a new place', async () => {
   const id = await world.sale({ sessionLimitMs: 6000 });
   const reader = await browser.reader();
   await reader.open(world.url(id));
@@ -457,11 +456,11 @@ test('a turn that ends is told when it ends; joining again is a new place', asyn
   await showing(reader, 'expired');
   await reader.page.getByRole('link', { name: 'Join the queue again' }).click();
   await showing(reader, 'admitted');
-  await reader.page.waitForURL(({ search }) => search === ''); // a reload does not join once more
+  await reader.page.waitForURL(({ search }) => search === ''); // so that a reload does not join again
   await reader.close();
 });
 
-test('a service that was out of reach when the page was opened: it gets in as soon as it is back', async () => {
+test('a page that was opened while the service was down joins as soon as it is back', async () => {
   const id = await world.full();
   const reader = await browser.reader();
   reader.expects(/status of 503/);
@@ -477,12 +476,12 @@ test('a service that was out of reach when the page was opened: it gets in as so
   await reader.close();
 });
 
-test('positions are said politely, and not more often than every half minute', async () => {
+test('positions are announced politely, at most every half minute', async () => {
   const id = await world.full();
   const people = await world.crowd(id, 20);
   const reader = await browser.reader();
   await reader.context.addInitScript(() => {
-    // Time runs ten times as fast for the page, so that half a minute is three seconds.
+    // The page's time runs ten times as fast, so that half a minute is three seconds.
     const real = performance.now.bind(performance);
     performance.now = () => real() * 10;
   });
@@ -496,13 +495,13 @@ test('positions are said politely, and not more often than every half minute', a
   const said = (await heard(reader.page)).filter(([, what]) => /ahead|next/.test(what));
   const elapsed = await reader.page.evaluate(() => performance.now());
   assert.ok(said.length >= 1, JSON.stringify(said));
-  // As a rate, since each of them may be late: the first position is not said, it is on the page.
+  // Measured as a rate, since each may be late. The first position is on the page and not announced.
   assert.ok(said.length * 30000 <= elapsed, `within ${elapsed} ms: ${JSON.stringify(said)}`);
   for (const [how] of said) assert.equal(how, 'polite');
   await reader.close();
 });
 
-test('without JavaScript: a place, a refresh, the way in, the way out', async () => {
+test('without JavaScript: joining, refreshing, entering and leaving work', async () => {
   const id = await world.full();
   const { inside } = world;
   const reader = await browser.reader({ javaScriptEnabled: false });
@@ -524,7 +523,7 @@ test('without JavaScript: a place, a refresh, the way in, the way out', async ()
   await reader.close();
 });
 
-test('where nothing happens for an interval, the page makes sure that it is still heard', async () => {
+test('when no message comes for an interval, the page checks its connection', async () => {
   const id = await world.full();
   const reader = await browser.reader();
   const sent = [];
@@ -541,7 +540,7 @@ test('where nothing happens for an interval, the page makes sure that it is stil
   await reader.close();
 });
 
-test('a gateway that is there with nothing behind it does not make the page live', async () => {
+test('a gateway that answers while the service is down does not make the page live', async () => {
   const id = await world.full();
   const reader = await browser.reader();
   reader.expects(/status of 503/);
@@ -566,17 +565,16 @@ test('a gateway that is there with nothing behind it does not make the page live
     const main = document.getElementById('main');
     new MutationObserver(() => globalThis.links.push(main.dataset.live)).observe(main, { attributes: true, attributeFilter: ['data-live'] });
   });
-  await waitUntil(async () => /[3-9] seconds ago/.test(await reader.seen('#updated')), 15000, 'news that grow old');
+  await waitUntil(async () => /[3-9] seconds ago/.test(await reader.seen('#updated')), 15000, 'an update some seconds ago');
   socket.say('heartbeat-ack');
-  await reader.page.waitForTimeout(300);
-  assert.doesNotMatch(await reader.seen('#updated'), /now/);
-  assert.deepEqual(await reader.page.evaluate(() => globalThis.links), []);
+  await staysTrueFor(300, async () => !/now/.test(await reader.seen('#updated')) && (await reader.page.evaluate(() => globalThis.links.length)) === 0,
+    'the page is not live');
   out = false;
   await live(reader);
   await reader.close();
 });
 
-test('let in, then asked of a pod that has not heard of it: he stays in', async () => {
+test('after an entry an old answer of another pod does not undo it', async () => {
   const { id, inside, reader } = await waiting();
   const { body: queued } = await reader.context.request.get(`${world.server.url}/api/queue/status/${id}`).then(async (answer) => ({ body: await answer.json() }));
   assert.equal(queued.status, 'queued');
@@ -586,12 +584,11 @@ test('let in, then asked of a pod that has not heard of it: he stays in', async 
   const asked = await answering(reader.page, id, (count) => count === 1 && queued);
   await comesBack(reader.page);
   await waitUntil(() => asked.count >= 2, 10000, 'the second question');
-  await reader.page.waitForTimeout(300);
-  assert.deepEqual(await states(reader.page), ['admitted']);
+  await staysTrueFor(300, async () => (await states(reader.page)).join() === 'admitted', 'the state is admitted alone');
   await reader.close();
 });
 
-test('let in, and gone again: what is said again and again is believed', async () => {
+test('after an entry a state that is repeated again and again is accepted', async () => {
   const { id, inside, reader } = await waiting();
   await inside.leave(id);
   await showing(reader, 'admitted');
@@ -601,7 +598,7 @@ test('let in, and gone again: what is said again and again is believed', async (
   await reader.close();
 });
 
-test('a turn that was slept through is told as one that has ended', async () => {
+test('an admission that ended while the device slept is shown as ended', async () => {
   const { id, reader } = await waiting();
   const over = new Date(Date.now() - 60000).toISOString();
   await answering(reader.page, id, () => ({ queued: false, status: 'active', currentUsers: 1, threshold: 1, passExpiresAt: over }));
@@ -611,7 +608,7 @@ test('a turn that was slept through is told as one that has ended', async () => 
   await reader.close();
 });
 
-test('the language is switched on the page, and kept', async () => {
+test('the language can be changed on the page, and is kept', async () => {
   const { id, reader } = await waiting();
   await reader.page.getByRole('link', { name: '한국어' }).click();
   await live(reader);
@@ -625,7 +622,7 @@ test('the language is switched on the page, and kept', async () => {
   await reader.close();
 });
 
-test('by keyboard alone: to the way out and back', async () => {
+test('the keyboard alone is enough to leave and to return', async () => {
   const { reader } = await waiting();
   await reader.page.keyboard.press('Tab');
   assert.equal(await reader.page.evaluate(() => document.activeElement.className), 'skip');

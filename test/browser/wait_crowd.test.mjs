@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Somebody waits in front of a real browser while a whole crowd is being let in: his page is told of
-// something at least every interval, his position never rises, and he is in within a second of the
-// tick that let him in. Here with a small crowd; `CROWD=10000 make test-browser
-// TESTS=test/browser/wait_crowd.test.mjs` with a large one.
+// One real browser among a crowd that is being admitted: the page hears something at least every interval, the
+// position never rises, and the entry is shown within a second of its tick. Here with a small crowd;
+// `CROWD=10000 make test-browser TESTS=test/browser/wait_crowd.test.mjs` with a large one.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -21,7 +20,7 @@ before(async () => {
 });
 after(() => world?.stop());
 
-// When the tick admitted a buyer, by Redis' clock, which is that of this machine.
+// When a tick admitted the buyer, by Redis' clock, which is that of this machine.
 async function admittedAt(id, buyer) {
   for (const [entry, fields] of await world.redis.client.xrange(`log:{${id}}`, '-', '+')) {
     const said = Object.fromEntries(fields.flatMap((name, i) => (i % 2 === 0 ? [[name, fields[i + 1]]] : [])));
@@ -30,11 +29,11 @@ async function admittedAt(id, buyer) {
   return undefined;
 }
 
-test(`a browser among ${CROWD} buyers: live all the time, in within a second of the tick`, async (t) => {
+test(`a browser among ${CROWD} buyers: live all the time, and the entry is shown within a second of the tick`, async (t) => {
   const id = await world.sale({ threshold: INSIDE, intervalMs: INTERVAL_MS, autoHold: 0, idleTimeoutMs: 5000 });
   const crowd = runTiketi(['crowd', '--users', String(CROWD), '--event', id, '--url', world.server.url, '--ws', world.server.wsUrl, '--buy', '0',
     '--abandon', '1', '--think', '1s..3s', '--arrive', '2s', '--max-time', CROWD > 2000 ? '8m' : '90s', '--no-check', '--guests'], {}, { timeoutMs: CROWD > 2000 ? 540000 : 120000, expect: null });
-  // Well behind those who are there already.
+  // Far behind the others.
   await waitUntil(async () => (await world.organizer.stats(id)).queueSize > CROWD / 3, 60000, 'a queue');
   const reader = await browser.reader();
   const news = [];

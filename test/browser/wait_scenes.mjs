@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The waiting page in every state it can be in, made on a real server: for the tests that look at all
-// of them, and for the screenshots.
+// Brings the waiting page into each of its states on a real server: for the tests of all states, and for the
+// screenshots.
 
 import assert from 'node:assert/strict';
 import { Client, Organizer, Postgres, Redis, Server, many, pay, uniqueId, waitUntil } from '../fixtures/index.mjs';
@@ -21,7 +21,7 @@ export class World {
     return this.server.stop();
   }
 
-  // Another one of the same deployment, with settings of its own.
+  // Another pod of the same deployment, with its own settings.
   pod(env) {
     return Server.start({ redis: this.redis, database: this.server.database, roles: 'api', env });
   }
@@ -30,7 +30,7 @@ export class World {
     return `${this.server.url}/wait/${id}${rest}`;
   }
 
-  // A sale whose only place inside is taken by world.inside.
+  // A sale whose only slot world.inside has taken.
   async sale(settings = {}) {
     const { id } = await this.organizer.sale({ id: uniqueId('scene'), threshold: 1, intervalMs: 300, grid: { rows: 10, seatsPerRow: 30 }, ...SHOW, ...settings });
     return id;
@@ -43,7 +43,7 @@ export class World {
     return id;
   }
 
-  // People in front of the reader; those admitted directly are named first, whoever of the many was the fastest.
+  // Buyers ahead of the reader; those admitted directly come first in the list.
   async crowd(id, size) {
     const people = await many(Array.from({ length: size }), 64, async () => {
       const client = new Client(this.server);
@@ -52,7 +52,7 @@ export class World {
     return people.sort((a, b) => b.inside - a.inside).map(({ client }) => client);
   }
 
-  // One of those inside leaves at every tick, and the next is let in, until the rate is measured.
+  // One active buyer leaves at every tick and the next is admitted, until the rate is measured.
   async flow(id, people, ticks) {
     for (let tick = 0; tick < ticks; tick++) {
       const { counters: { admitted } } = await this.organizer.stats(id);
@@ -62,7 +62,7 @@ export class World {
   }
 }
 
-// The page says that it is in this state, and has drawn what belongs to it.
+// Waits until the page is in this state and has drawn it.
 export async function showing(reader, state, page = reader.page) {
   await page.locator(`main[data-state="${state}"]`).waitFor();
 }
@@ -79,7 +79,7 @@ async function waiting(world, reader, settings, rest) {
   return id;
 }
 
-// [name, (world, reader) => a function that puts back what was taken away, or nothing]
+// [name, (world, reader) => a function that restores what the scene has stopped, or nothing]
 export const scenes = [
   ['home', async (world, reader) => {
     await world.sale({ title: 'Harbour Sessions', artist: 'Mira & the Tides', venue: 'Pier 7' });
@@ -100,7 +100,7 @@ export const scenes = [
     await reader.open(world.url(id));
     await live(reader);
     await world.flow(id, people, 5);
-    await many(people.splice(100, 430), 32, (client) => client.leave(id)); // and some lose patience
+    await many(people.splice(100, 430), 32, (client) => client.leave(id)); // and some leave
     await waitUntil(async () => !/measured|측정|計測/.test(await reader.seen('#estimate')), 20000, 'an estimate');
     await waitUntil(async () => Number(await reader.page.locator('#progress').getAttribute('value')) > 30, 20000, 'progress');
   }],
@@ -171,8 +171,7 @@ export const scenes = [
     reader.expects(/status of 503/);
     await waiting(world, reader);
     await world.redis.pause();
-    // What the page does when it comes back to the front: it asks. For some seconds the pod still answers
-    // from what it knows.
+    // A page that becomes visible asks for its status. For some seconds the pod still answers from its cache.
     await waitUntil(async () => {
       await reader.page.evaluate(() => globalThis.dispatchEvent(new Event('pageshow')));
       return (await reader.page.locator('main').getAttribute('data-live')) === 'unavailable';
@@ -191,10 +190,10 @@ export const scenes = [
     return () => world.redis.resume();
   }],
   ['busy', async (world, reader) => {
-    reader.expects(/status of 429|WebSocket connection/); // the latter where the page is answered at first
+    reader.expects(/status of 429|WebSocket connection/); // the latter when the page itself was answered
     const pod = await world.pod({ RATE_LIMIT_PER_IP: 1 });
     const url = `${pod.url}/wait/${await world.full()}`;
-    // His network goes on asking, so that what the page asks is refused, too.
+    // Other requests from the reader's address use up the limit, so that the page's own are refused as well.
     const refused = await waitUntil(async () => {
       const answer = await reader.context.request.post(url.replace('/wait/', '/api/queue/check/'));
       return answer.status() === 429 && answer;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The waiting page in every state, light and dark, in each language: nothing that axe finds, nothing
-// that html-validate finds, nothing wider than the smallest phone; and it weighs little.
+// The waiting page in every state, light and dark, in each language: axe and html-validate find nothing, nothing is
+// wider than the smallest phone, and the page is small.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -16,7 +16,7 @@ after(() => world?.stop());
 
 const LANGUAGES = ['en-GB', 'ko-KR', 'ja-JP'];
 
-// What reaches beyond the window, as text.
+// The elements that are wider than the window, as text.
 const overflow = (page) => page.evaluate(() => {
   const width = document.documentElement.clientWidth;
   return [...document.querySelectorAll('body *')].filter((element) => {
@@ -35,7 +35,7 @@ scenes.forEach(([name, scene], i) => {
         assert.equal(await overflow(reader.page), '');
         assert.equal(await axe(reader.page), '');
         if (name !== 'lost') {
-          // The page as it is sent in that state.
+          // The HTML that the server sends in that state.
           const sent = await reader.context.request.get(reader.page.url());
           assert.equal(await markup(await sent.text()), '');
         }
@@ -47,7 +47,7 @@ scenes.forEach(([name, scene], i) => {
   }
 });
 
-test('the first load weighs at most 60 KiB, and comes from us alone', async (t) => {
+test('the first load is at most 60 KiB, all of it from our origin', async (t) => {
   const id = await world.full();
   for (const language of LANGUAGES) {
     const reader = await browser.reader({ language });
@@ -66,7 +66,7 @@ test('the first load weighs at most 60 KiB, and comes from us alone', async (t) 
   }
 });
 
-test('every language says the same things, with the same holes', async () => {
+test('every language has the same messages with the same placeholders', async () => {
   const root = /href="(\/assets\/[0-9a-f]+)\//.exec((await world.server.get('/')).text)[1];
   const files = {};
   for (const language of ['en', 'ko', 'ja']) files[language] = (await world.server.get(`${root}/messages/${language}.json`)).body;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The HTTP face: bad input gets a clear error and changes nothing; who is asking; what a ticket and a
-// pass are worth; the gate; the ops routes.
+// The HTTP API of the queue: identities, tickets and passes, the gate, bad input (a clear error, and nothing
+// changes), probes and metrics, the rate limit.
 
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
@@ -10,7 +10,7 @@ import { Client, SECRETS, Server, bearer, decode, freePort, jwt, many, runTiketi
 
 const { redis, database, server, organizer } = await stage();
 
-// raw: what comes back to these exact bytes, until the server closes or `enough` is seen.
+// raw: sends exactly these bytes and returns what comes back until the server closes or `enough` is seen.
 function raw(bytes, enough = /\r\n\r\n[^]*$/) {
   return new Promise((accept, reject) => {
     const socket = connect(server.port, '127.0.0.1', () => socket.write(bytes));
@@ -38,7 +38,7 @@ const problem = (answer, status, code, field) => {
   assert.ok(answer.headers['x-request-id']);
 };
 
-test('a newcomer is admitted directly, the next one waits, and both get a ticket', async () => {
+test('the first buyer is admitted directly, the next one waits, and both get a ticket', async () => {
   const event = await organizer.sale({ threshold: 1, intervalMs: 60000 });
   const first = new Client(server, { sub: 'first' });
   const second = new Client(server, { sub: 'second' });
@@ -68,7 +68,7 @@ test('a newcomer is admitted directly, the next one waits, and both get a ticket
   assert.equal((await redis.cli('ZCARD', `queue:{${event.id}}`)), 1, 'asking for the status takes no place');
 });
 
-test('leaving frees the slot, and an ended admission cannot be had back by its ticket', async () => {
+test('leaving frees the slot, and the ticket of an ended admission does not restore it', async () => {
   const event = await organizer.sale({ threshold: 1, intervalMs: 60000 });
   const first = new Client(server, { sub: 'first' });
   const second = new Client(server, { sub: 'second' });
@@ -80,14 +80,14 @@ test('leaving frees the slot, and an ended admission cannot be had back by its t
   assert.equal((await second.leave(event.id)).body.status, 'left');
   assert.equal((await second.leave(event.id)).body.status, 'not_in_queue', 'idempotent');
   const back = await second.check(event.id, { headers: { 'x-tiketi-ticket': ticket } });
-  assert.equal(back.body.position, 2, 'he stands behind the third now');
+  assert.equal(back.body.position, 2, 'the buyer is behind the third now');
   assert.notEqual(decode(back.body.ticket).p, decode(early.ticket).p);
   await first.leave(event.id);
   await waitUntil(() => organizer.act(event.id, 'process'), 15000, 'a processor');
   await waitUntil(async () => (await third.status(event.id)).body.status === 'active', 15000, 'the pod to know'); // a poll may be a second old
 });
 
-test('guests: a cookie on every answer, one place per browser, none where the event forbids them', async () => {
+test('guests: every answer sets the cookie, one browser has one place, and an event can refuse guests', async () => {
   const event = await organizer.sale({ threshold: 0 });
   const guest = new Client(server);
   const first = await guest.check(event.id);
@@ -115,7 +115,7 @@ test('guests: a cookie on every answer, one place per browser, none where the ev
   assert.ok(forged.headers['set-cookie'].some((line) => /^tiketi_guest=g:[0-9a-f]{32}/.test(line)), 'a guest is never a user');
 });
 
-test('once the sale is closed, those who waited behind the head are told so, too', async () => {
+test('when an event closes, every waiting buyer is told, not only the head of the queue', async () => {
   const event = await organizer.sale({ threshold: 0 });
   const clients = ['a', 'b', 'c'].map((sub) => new Client(server, { sub }));
   for (const client of clients) await client.check(event.id);
@@ -127,11 +127,11 @@ test('once the sale is closed, those who waited behind the head are told so, too
   problem(await last.heartbeat(event.id), 410, 'event-closed');
 });
 
-test('the gate knows nothing of an event that is not there', async () => {
+test('the gate answers 404 for an unknown event', async () => {
   problem(await server.get('/api/gate/no-such-event', { headers: bearer(jwt({ sub: 'x' })) }), 401, 'not-admitted');
 });
 
-test('an invalid bearer is 401, never a guest', async () => {
+test('an invalid bearer token is 401 and never makes the caller a guest', async () => {
   const event = await organizer.sale({ threshold: 0 });
   const bad = [
     'nonsense', jwt({ sub: 'x' }, { secret: 'another-secret-of-enough-bytes' }), jwt({ sub: 'x', exp: 1000 }),
@@ -171,7 +171,7 @@ test('tickets and passes of another buyer or event, forged or expired: 401 or 40
   assert.equal((await inside.reserve(order)).status, 201, 'the real one still may');
 });
 
-test('a ticket known from many polls is its owner\'s alone, to the last byte', async () => {
+test('a ticket that was verified many times is still refused for another buyer, and when one byte differs', async () => {
   const event = await organizer.sale({ threshold: 0 });
   const other = await organizer.sale({ threshold: 0 });
   const owner = new Client(server, { sub: 'owner' });
@@ -194,7 +194,7 @@ test('a ticket known from many polls is its owner\'s alone, to the last byte', a
   assert.equal((await status(owner, { 'x-tiketi-ticket': ticket })).body.ticket, ticket);
 });
 
-test('the gate: a pass counts for its own admission only; a cookie that no longer fits is passed over', async () => {
+test('the gate: a pass counts for its own admission only, and an outdated cookie is ignored', async () => {
   const event = await organizer.sale({ threshold: 5, autoHold: 0 });
   const buyer = new Client(server, { sub: 'returning' });
   assert.equal((await buyer.check(event.id)).body.status, 'active');
@@ -213,11 +213,11 @@ test('the gate: a pass counts for its own admission only; a cookie that no longe
   assert.notEqual(again.pass, old);
   problem(await gate({ 'x-tiketi-pass': old }), 401, 'not-admitted');
   problem(await gate({ cookie: `${cookie}=${old}` }), 401, 'not-admitted');
-  assert.equal((await gate({ ...token, cookie: `${cookie}=${old}` })).status, 204, 'he is inside, by his token');
+  assert.equal((await gate({ ...token, cookie: `${cookie}=${old}` })).status, 204, 'inside, by the token');
   assert.equal((await gate({ 'x-tiketi-pass': again.pass })).status, 204);
 });
 
-test('a setting that serve can make nothing of is named, and ends it with 78', async () => {
+test('an invalid setting is named, and serve exits with 78', async () => {
   const env = { ...SECRETS, HTTP_PORT: 0, WS_PORT: 0, REDIS_URL: redis.url, DATABASE_URL: database.url };
   const refuse = async (pattern, changes) => {
     const { stderr } = await runTiketi(['serve'], { ...env, ...changes }, { expect: 78 });
@@ -234,7 +234,7 @@ test('a setting that serve can make nothing of is named, and ends it with 78', a
   await refuse(/WS_PORT: must be another port than HTTP_PORT/, { HTTP_PORT: port, WS_PORT: port });
 });
 
-test('more workers than DB_POOL_MAX has connections: it is said at the start', async () => {
+test('more workers than database connections: serve warns at the start', async () => {
   const said = (server) => server.logs.filter(({ message }) => message.startsWith('DB_POOL_MAX'));
   assert.deepEqual(said(server), []);
   const greedy = await Server.start({ redis, database, env: { API_WORKERS: 3, DB_POOL_MAX: 4 } });
@@ -242,7 +242,7 @@ test('more workers than DB_POOL_MAX has connections: it is said at the start', a
   await greedy.stop();
 });
 
-test('a pass can be verified by the published key alone', async () => {
+test('a pass can be verified with the published key alone', async () => {
   const { createPublicKey, verify } = await import('node:crypto');
   const event = await organizer.sale({ threshold: 5 });
   const buyer = new Client(server, { sub: 'verified' });
@@ -256,7 +256,7 @@ test('a pass can be verified by the published key alone', async () => {
   assert.ok(ok);
 });
 
-test('bad input is a problem that names the field, and changes nothing', async () => {
+test('bad input is answered with a problem that names the field, and changes nothing', async () => {
   const event = await organizer.sale({ threshold: 5, grid: { rows: 1, seatsPerRow: 4 } });
   const buyer = new Client(server, { sub: 'clumsy' });
   await waitUntil(async () => (await buyer.check(event.id)).body.status === 'active', 15000, 'an admission');
@@ -300,7 +300,7 @@ test('unknown routes are 404, wrong methods 405 with Allow', async () => {
   assert.equal((await server.request('HEAD', '/livez')).status, 200);
 });
 
-test('requests that two servers could read differently are refused', async () => {
+test('requests that two HTTP servers could read differently are refused', async () => {
   const head = 'POST /api/queue/check/e HTTP/1.1\r\nHost: x\r\n';
   const bad = [
     `${head}Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n`,
@@ -315,7 +315,7 @@ test('requests that two servers could read differently are refused', async () =>
   assert.equal((await server.get('/livez')).status, 200, 'still alive');
 });
 
-test('probes and metrics', async () => {
+test('the probes answer, and the metrics count', async () => {
   const ready = await server.get('/readyz?deep=1');
   assert.equal(ready.status, 200, ready.text);
   assert.deepEqual(ready.body, { status: 'ready', redis: 'up', postgres: 'up' });
@@ -353,13 +353,13 @@ test("a guest's cookie comes with every answer, errors included", async () => {
   await limited.stop();
 });
 
-test('a request that names no host is told so by a problem, like any other', async () => {
+test('a request without a Host is answered with a problem document', async () => {
   const text = await raw('GET /livez HTTP/1.1\r\n\r\n');
   assert.match(text, /^HTTP\/1\.1 400 [^]*application\/problem\+json[^]*"code":"malformed"/);
   assert.equal(text.match(/HTTP\/1\.1/g).length, 1, text);
 });
 
-test('an empty Origin is on no list, and stops nobody', async () => {
+test('an empty Origin header is not in the allowed list, and does not stop a request', async () => {
   const listed = await Server.start({ redis, database, roles: 'api', env: { ALLOWED_ORIGINS: 'https://shop.example, https://Tickets.Example' } });
   const cors = async (origin) => (await listed.get('/api/events', { headers: { origin }, timeoutMs: 5000 })).headers['access-control-allow-origin'];
   assert.equal(await cors(''), undefined);
@@ -371,7 +371,7 @@ test('an empty Origin is on no list, and stops nobody', async () => {
   await listed.stop();
 });
 
-test('a forged X-Forwarded-For does not beat the rate limit', async () => {
+test('a forged X-Forwarded-For does not evade the rate limit', async () => {
   const limited = await Server.start({ redis, database, roles: 'api', env: { RATE_LIMIT_PER_IP: 5, TRUSTED_PROXIES: '10.0.0.0/8' } });
   const answers = await atOnce((i) => limited.get('/api/events', { headers: { 'x-forwarded-for': `192.0.2.${i}` } }));
   const refused = answers.filter((answer) => answer.status === 429);
@@ -381,7 +381,7 @@ test('a forged X-Forwarded-For does not beat the rate limit', async () => {
   await limited.stop();
 });
 
-test('nor do the many addresses of one IPv6 network', async () => {
+test('the many addresses of one IPv6 network do not evade the rate limit', async () => {
   const limited = await Server.start({ redis, database, roles: 'api', env: { RATE_LIMIT_PER_IP: 5, TRUSTED_PROXIES: '127.0.0.0/8' } });
   const from = async (address) => (await limited.get('/api/events', { headers: { 'x-forwarded-for': address } })).status;
   const statuses = await atOnce((i) => from(`2001:db8:1:2:${i}::1`));
@@ -390,7 +390,7 @@ test('nor do the many addresses of one IPv6 network', async () => {
   await limited.stop();
 });
 
-test('nor does one above the line that a proxy of ours adds', async () => {
+test('a forged X-Forwarded-For line above the line of a trusted proxy does not evade the rate limit', async () => {
   const limited = await Server.start({ redis, database, roles: 'api', env: { RATE_LIMIT_PER_IP: 5, TRUSTED_PROXIES: '127.0.0.0/8' } });
   const statuses = await atOnce(async (i) => (await limited.get('/api/events', { headers: { 'x-forwarded-for': [`192.0.2.${i}`, '198.51.100.7'] } })).status);
   assert.ok(statuses.includes(429), 'over the limit');

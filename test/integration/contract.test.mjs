@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// docs/openapi.json and the program describe the same service: the routes of the binary, the
-// document it serves, what its checks let through. That every answer of every other test is in the
-// document is seen to by the fixtures.
+// docs/openapi.json and the program describe the same service: the routes of the binary, the document it serves,
+// and the checks of the fixtures, which hold every answer of every other test against the document.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -26,7 +25,7 @@ test('every route of the program is in the document, and nothing else', async ()
   assert.deepEqual(routes.map(([method, path]) => `${method} ${path}`).sort(), documented.sort());
 });
 
-test('who may: the same in the document', async () => {
+test('the roles that may call a route are the same in the document and in the program', async () => {
   const { stdout } = await runTiketi(['routes']);
   for (const [method, path, ...who] of stdout.trim().split('\n').map((line) => line.split(' '))) {
     const operation = document.paths[path][method.toLowerCase()];
@@ -37,7 +36,7 @@ test('who may: the same in the document', async () => {
   }
 });
 
-test('the program serves the document it was built with, and says so when it is known', async () => {
+test('the program serves the document it was built with, and answers 304 to a client that has it', async () => {
   const answer = await server.get('/openapi.json');
   assert.equal(answer.status, 200);
   assert.deepEqual(answer.body, document);
@@ -49,7 +48,7 @@ test('the program serves the document it was built with, and says so when it is 
   assert.equal((await server.request('HEAD', '/openapi.json')).status, 200);
 });
 
-// ---- the checks themselves: each of these must be noticed ----
+// ---- the checks themselves: each of these mistakes must be found ----
 
 const json = { 'content-type': 'application/json' };
 const call = (overrides) => {
@@ -61,7 +60,7 @@ const problem = {
 };
 const refused = { status: 404, headers: { 'content-type': 'application/problem+json', 'x-request-id': 'r1' }, body: problem };
 
-test('what is right is let through', () => {
+test('the checks accept correct answers', () => {
   for (const good of [{}, refused, { path: '/nowhere', ...refused, body: { ...problem, type: 'urn:tiketi:problem:not-found', code: 'not-found' } },
     { payload: '{}' }, { status: 404, ...refused, payload: '{"wrong":"on purpose"}' }]) {
     assert.equal(complaintOf(() => checkExchange(call(good))), undefined);
@@ -86,10 +85,10 @@ for (const [what, bad, complaint] of [
   ['a path that does not fit', { path: '/api/queue/heartbeat/bad*id' }, /request: path eventId/],
   ['an unknown route that answers', { path: '/secret' }, /this status is not in the document/],
 ]) {
-  test(`not let through: ${what}`, () => assert.match(complaintOf(() => checkExchange(call(bad))) ?? 'nothing', complaint));
+  test(`the checks refuse: ${what}`, () => assert.match(complaintOf(() => checkExchange(call(bad))) ?? 'nothing', complaint));
 }
 
-test('messages: what is right is let through, and nothing else', () => {
+test('the checks accept correct socket messages and refuse all others', () => {
   const check = (event, payload) => complaintOf(() => checkMessage('Server', { event, payload }));
   assert.equal(check('heartbeat-ack', {}), undefined);
   assert.equal(check('queue-cleared', { eventId: 'e' }), undefined);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The rehearsal: a whole sale with virtual buyers, also over a server that dies; and that the
-// rehearsal notices a broken promise when there is one.
+// tiketi crowd: a whole sale with virtual buyers, also while servers are killed; and that its report
+// names a broken promise when there is one.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -44,7 +44,7 @@ async function openSale(server, settings) {
   return event.id;
 }
 
-// How many sales the books have.
+// How many reservations are sold in PostgreSQL.
 const sold = async () => (await database.query("SELECT FROM reservations WHERE status = 'confirmed'")).length;
 
 const environment = (server) => ({
@@ -64,7 +64,7 @@ async function rehearse(server, args, { env = {}, expect = 0, unreliable = [] } 
 
 const ended = ({ ended: counts }) => Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));
 
-test('a sale: everybody is answered, told by the socket, and every seat is sold once', async (t) => {
+test('a sale: every buyer is answered, the socket announces each entry, and every seat is sold once', async (t) => {
   const server = await serve(t);
   const id = await openSale(server, { threshold: 20, grid: { rows: 4, seatsPerRow: 15 } });
   const { report, stdout } = await rehearse(server, [
@@ -84,7 +84,7 @@ test('a sale: everybody is answered, told by the socket, and every seat is sold 
   assert.match(stdout, /Every promise was kept\.\n$/);
 });
 
-test('three processes at two pods: one crowd, one report', async (t) => {
+test('a crowd of three processes against two pods makes one report', async (t) => {
   const servers = [await serve(t), await serve(t)];
   const id = await openSale(servers[0], { threshold: 20, grid: { rows: 4, seatsPerRow: 15 } });
   const { report, stdout } = await rehearse(servers[0], [
@@ -108,7 +108,7 @@ test('three processes at two pods: one crowd, one report', async (t) => {
   for (const server of servers) assert.ok((await server.metric('tiketi_websocket_opened_total')) > 30, 'both pods had their share');
 });
 
-// Each buyer asks over whichever connection is free; all of them break in mid-sale, when the service is killed.
+// Each buyer sends over any free connection; all connections break when the service is killed during the sale.
 test('a sale over four shared connections, as behind an ingress', async (t) => {
   const server = await serve(t);
   const id = await openSale(server, { threshold: 20, grid: { rows: 4, seatsPerRow: 15 } });
@@ -125,9 +125,9 @@ test('a sale over four shared connections, as behind an ingress', async (t) => {
   assert.equal(report.ended.bought, 60);
 });
 
-test('guests who poll, and some who go silent and are evicted', async (t) => {
+test('guests who poll buy every seat, and silent ones are evicted', async (t) => {
   const server = await serve(t);
-  // Who joins and is let in at once asks for the first time after five seconds: by then he must not have been silent for too long.
+  // A buyer who is admitted directly polls for the first time after five seconds: the idle timeout must be longer.
   const id = await openSale(server, { threshold: 10, idleTimeoutMs: 8000, grid: { rows: 2, seatsPerRow: 10 } });
   const { report, stdout } = await rehearse(server, [
     '--event', id, '--users', '40', '--arrive', '0.5s', '--buy', '0.7', '--abandon', '0', '--think', '50ms', '--guests', '--no-sockets',
@@ -139,7 +139,7 @@ test('guests who poll, and some who go silent and are evicted', async (t) => {
   assert.equal(report.ended.bought + report.ended.evicted + report.ended.soldOut, 40, stdout);
 });
 
-test('the server is killed three times: nobody loses his place', async (t) => {
+test('the server is killed three times and no buyer loses their place', async (t) => {
   const server = await serve(t);
   const id = await openSale(server, { threshold: 10, grid: { rows: 3, seatsPerRow: 20 } });
   let selling = true;
@@ -163,7 +163,7 @@ test('the server is killed three times: nobody loses his place', async (t) => {
   assert.deepEqual(ended(report), { bought: 60, soldOut: 60 });
 });
 
-test('the provider\'s calls come late, twice, never, and in any order, and the server is killed: the money adds up', async (t) => {
+test('the provider\'s calls come late, twice, never or out of order while the server is killed: the money adds up', async (t) => {
   const server = await serve(t);
   const id = await openSale(server, { threshold: 30, holdMs: 4000, grid: { rows: 3, seatsPerRow: 20 } });
   let selling = true;
@@ -191,7 +191,7 @@ test('the provider\'s calls come late, twice, never, and in any order, and the s
   assert.equal(report.ended.bought + report.ended.refunded + report.ended.expired + report.ended.soldOut + report.ended.evicted, 150, stdout);
 });
 
-test('Redis is emptied: the order holds', async (t) => {
+test('Redis is emptied during a sale and the order of the queue holds', async (t) => {
   const server = await Server.start({ redis, database, env: { RESTORE_MS: 15000 } });
   t.after(() => server.stop());
   const id = await openSale(server, { threshold: 5, grid: { rows: 2, seatsPerRow: 20 } });
@@ -206,7 +206,7 @@ test('Redis is emptied: the order holds', async (t) => {
   assert.deepEqual(ended(report), { bought: 40, soldOut: 40 });
 });
 
-for (const processes of [1, 2]) test(`what is broken behind its back is noticed, ${processes} at work`, async (t) => {
+for (const processes of [1, 2]) test(`damage done behind the back of the crowd is in its report (processes: ${processes})`, async (t) => {
   const server = await serve(t);
   const id = await openSale(server, { threshold: 3, intervalMs: 60000, grid: { rows: 1, seatsPerRow: 50 } });
   const tampering = (async () => {
@@ -224,11 +224,11 @@ for (const processes of [1, 2]) test(`what is broken behind its back is noticed,
   assert.ok(report.broken.overAdmissions >= 1, stdout);
   assert.ok(report.broken.doubleSales >= 1, stdout);
   assert.ok(report.broken.unmatchedMoney >= 3, stdout); // a charge unknown, a payment not taken, a sum that is not that of the seats
-  assert.equal(report.broken.orderBreaks, 7, stdout); // all who wait were passed by
+  assert.equal(report.broken.orderBreaks, 7, stdout); // all waiting buyers were passed by
   assert.match(stdout, /FAILED/);
 });
 
-test('it refuses what it must not do', async () => {
+test('the crowd refuses targets and options that it must not use', async () => {
   const server = { port: 1, wsPort: 2 };
   const env = environment(server);
   const refuse = async (code, pattern, args, changes = {}) => {

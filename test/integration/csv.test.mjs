@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// A hall as CSV: in, out, large, wrong in every way, cut off in the middle.
+// The hall as CSV: import and export, refused files, large files, and backends lost in the middle.
 
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -23,7 +23,7 @@ const download = async (id, who = organizer) => {
 const seatsOf = (id) => database.query('SELECT section, row, number, price, currency FROM seats WHERE event_id = $1 ORDER BY section_rank, row_rank, number', [id]);
 const draft = (more = {}) => organizer.sale({ open: false, ...more });
 
-// A reader of our own, so that the writer is not its own judge.
+// A separate CSV reader, so that the export is not checked by the code that wrote it.
 function read(text) {
   const rows = [[]];
   const cell = /(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r\n)/y;
@@ -37,7 +37,7 @@ function read(text) {
   return rows;
 }
 
-// ---- in and out ----
+// ---- import and export ----
 
 test('round trip: quotes, commas, any script, columns in any order; the order of the file is the hall\'s', async () => {
   const event = await draft();
@@ -60,14 +60,14 @@ test('round trip: quotes, commas, any script, columns in any order; the order of
   assert.deepEqual(rows.map((row) => row.slice(1, 6)), inOrder.map((row) => (row[0] === "'" ? row : row)));
   assert.ok(rows.every((row) => /^\d+$/.test(row[0]) && row.slice(6).join() === 'available,,,'));
 
-  // What went out comes in again, into another hall.
+  // The export is imported again, into another hall.
   const other = await draft();
   const again = rows.map((row) => [1, 2, 3, 4, 5].map((column) => quote(row[column])).join(','));
   assert.equal((await upload(other.id, `${HEADER}\n${again.join('\n')}`)).status, 201);
   assert.deepEqual(await seatsOf(other.id), await seatsOf(event.id));
 });
 
-test('line ends, a byte order mark, a last line without end, empty lines at the end', async () => {
+test('import accepts any line ends, a byte order mark, a last line without end and empty lines at the end', async () => {
   const expected = [{ section: 'A', row: '1', number: 1, price: '5', currency: 'EUR' }, { section: 'A', row: '1', number: 2, price: '5', currency: 'EUR' }];
   for (const body of [`${HEADER}\r\nA,1,1,5,EUR\r\nA,1,2,5,EUR\r\n`, `${HEADER}\nA,1,1,5,EUR\nA,1,2,5,EUR`, `\ufeff${HEADER}\nA,1,1,5,EUR\r\n"A","1","2","5","EUR"\n\n\r\n`]) {
     const event = await draft();
@@ -77,7 +77,7 @@ test('line ends, a byte order mark, a last line without end, empty lines at the 
   }
 });
 
-test('as the JSON way: audit, version, If-Match, more seats later in the same rows', async () => {
+test('import behaves as the JSON route does: audit, version, If-Match, more seats later in the same rows', async () => {
   const event = await draft({ grid: { section: 'A', rows: 2, seatsPerRow: 2, price: 7 } });
   const { headers } = await organizer.get(path(event.id, ''.replace(/^/, '')).replace(/\/$/, ''));
   const stale = await upload(event.id, `${HEADER}\nA,1,3,7,EUR\n`, { headers: { 'if-match': '"1"' } });
@@ -91,7 +91,7 @@ test('as the JSON way: audit, version, If-Match, more seats later in the same ro
   assert.deepEqual([entry.verb, entry.who, entry.before, entry.after], ['seats', 'organizer', { seats: 4 }, { seats: 7 }]);
 });
 
-test('export: who holds and who has bought, in the order of the hall; a hold past its time is none', async () => {
+test('export lists holders and buyers in the order of the hall; an expired hold is not listed', async () => {
   const event = await organizer.sale({ threshold: 9, autoHold: 0, holdMs: 600000, grid: { rows: 1, seatsPerRow: 4 } });
   const map = (await server.get(`/api/seats/${event.id}`)).body.seats;
   const orders = [];
@@ -113,7 +113,7 @@ test('export: who holds and who has bought, in the order of the hall; a hold pas
   assert.equal(rows[1][9], orders[1].expiresAt);
 });
 
-test('no formulas: what a spreadsheet would run has an apostrophe in front', async () => {
+test('export puts an apostrophe before text that a spreadsheet would run as a formula', async () => {
   const event = await draft();
   const dangerous = ['=1+1', '+1', '-1', '@SUM(A1)', '=cmd|"x",1'];
   const lines = dangerous.map((text, at) => `"${text.replaceAll('"', '""')}",a=b,${at + 1},0,EUR`);
@@ -124,7 +124,7 @@ test('no formulas: what a spreadsheet would run has an apostrophe in front', asy
   assert.deepEqual((await seatsOf(event.id)).map(({ section }) => section), dangerous);
 });
 
-test('an empty hall is a header', async () => {
+test('the export of an empty hall is the header alone', async () => {
   const event = await draft();
   assert.equal(read((await download(event.id)).text).length, 1);
 });
@@ -188,7 +188,7 @@ test('refused: a seat twice in the file or in the hall, another currency than th
   assert.deepEqual(await seatsOf(event.id), before);
 });
 
-test('refused: who may not, whatever the size; nobody\'s event; without a body', async () => {
+test('refused: a caller without the right, whatever the size; an unknown event; no body', async () => {
   const event = await draft();
   const large = `${HEADER}\n${Array.from({ length: 20000 }, (_, at) => `A,1,${at + 1},5,EUR`).join('\n')}\n`;
   for (const [token, status] of [['', 401], ['x', 401], [jwt({ sub: 'b' }), 403], [jwt({ sub: 'v', role: 'viewer' }), 403], [jwt({ sub: 's', role: 'sre' }), 403], [jwt({ sub: 'o', role: 'organizer' }), 403]]) {
@@ -212,12 +212,12 @@ const SEATS = 100000;
 const hall = (width = 1) => `${HEADER}\r\n${Array.from({ length: SEATS }, (_, at) =>
   `${`Block ${Math.floor(at / 10000)}`.padEnd(width, '.')},${Math.floor(at / 100) % 100 + 1},${at % 100 + 1},${5000 + at % 7},EUR`).join('\r\n')}\r\n`;
 
-// The most memory the program has had since it was asked last, and what it has now.
+// The highest memory use of the program since the last call, and its use now.
 const proc = (name) => `/proc/${server.pid}/${name}`;
 const status = (name) => Number(new RegExp(`${name}:\\s+(\\d+) kB`).exec(readFileSync(proc('status'), 'utf8'))[1]) * 1024;
 const forgetPeak = () => writeFileSync(proc('clear_refs'), '5');
 
-test('100,000 seats in and out, in bounded memory; one more is too many', { timeout: 180000 }, async (t) => {
+test('100,000 seats are imported and exported in bounded memory; one more is refused', { timeout: 180000 }, async (t) => {
   const event = await draft();
   const file = hall();
   const before = status('VmRSS');
@@ -245,7 +245,7 @@ test('100,000 seats in and out, in bounded memory; one more is too many', { time
   assert.deepEqual([tooMany.status, tooMany.body.line], [400, SEATS + 2], tooMany.text);
 });
 
-test('a file over 16 MiB is 413, told or not', { timeout: 60000 }, async () => {
+test('a file over 16 MiB is 413, with and without a Content-Length', { timeout: 60000 }, async () => {
   const event = await draft();
   const body = `${HEADER}\n${'A,1,1,5,EUR\n'.repeat(Math.ceil(16 * MIB / 12))}`;
   for (const headers of [{ 'content-length': Buffer.byteLength(body) }, { 'transfer-encoding': 'chunked' }]) {
@@ -256,14 +256,14 @@ test('a file over 16 MiB is 413, told or not', { timeout: 60000 }, async () => {
   assert.equal((await server.get('/livez')).status, 200);
 });
 
-test('many at once: four are read, the next is told to come again; those who leave make room', { timeout: 60000 }, async () => {
+test('four imports run at once, the next is told to come again; a dropped connection frees its slot', { timeout: 60000 }, async () => {
   const event = await draft();
   const { hostname, port } = new URL(server.url);
   const half = `POST ${path(event.id, 'seats')} HTTP/1.1\r\nHost: x\r\nContent-Type: text/csv\r\nAuthorization: ${bearer(organizer.token).authorization}\r\nContent-Length: 1000\r\n\r\n${HEADER}\r\nA,1,1`;
   const sockets = [];
   try {
     await waitUntil(async () => {
-      // Another each time: one that came while this question was being read was refused itself, and cannot be told yet.
+      // A new import each time: the one before may have been refused itself.
       sockets.push(connect(Number(port), hostname, function open() { this.write(half); }).on('error', () => {}));
       const answer = await upload(event.id, `${HEADER}\n`);
       if (answer.status !== 503) return false;
@@ -272,7 +272,7 @@ test('many at once: four are read, the next is told to come again; those who lea
     }, 15000, 'the fifth to be refused');
     assert.ok(sockets.length >= 4, `${sockets.length} are being read`);
   } finally {
-    // Cut off in the middle: nothing of it is done, and its room is free again.
+    // Cut off in the middle: nothing of it is applied, and its slot is free again.
     for (const socket of sockets) socket.destroy();
   }
   await waitUntil(async () => (await upload(event.id, `${HEADER}\n`)).status === 400, 15000, 'room');
@@ -281,7 +281,7 @@ test('many at once: four are read, the next is told to come again; those who lea
 
 // ---- lost in the middle ----
 
-test('PostgreSQL gone in the middle of an import: nothing has changed', { timeout: 120000 }, async () => {
+test('PostgreSQL stops during an import: nothing has changed', { timeout: 120000 }, async () => {
   const event = await draft();
   const answering = upload(event.id, hall());
   await waitUntil(async () => (await database.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%seats_import%' AND state = 'active' AND pid <> pg_backend_pid()")).length > 0, 15000, 'the import');
@@ -291,7 +291,7 @@ test('PostgreSQL gone in the middle of an import: nothing has changed', { timeou
   await waitUntil(async () => (await upload(event.id, `${HEADER}\nA,1,1,5,EUR\n`)).status === 201, 15000, 'service to resume');
 });
 
-test('PostgreSQL gone in the middle of an export: the answer is cut off and does not look whole', { timeout: 180000 }, async () => {
+test('PostgreSQL stops during an export: the answer is cut off and does not look complete', { timeout: 180000 }, async () => {
   const event = await draft();
   const added = await upload(event.id, hall(60));
   assert.equal(added.status, 201, added.text);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A stop when there is no time: backends that do not answer, buyers who keep asking. The process
-// ends with 0 all the same, within DRAIN_MS, and whoever still waits is told.
+// SIGTERM while backends do not answer and clients keep sending: the process still exits with 0 within DRAIN_MS,
+// and every pending request and socket is answered.
 
 import assert from 'node:assert/strict';
 import { Agent } from 'node:http';
@@ -9,7 +9,7 @@ import { after, afterEach, before, test } from 'node:test';
 import { Client, Organizer, Postgres, Redis, SLOW, Server, Socket, many, waitUntil } from '../fixtures/index.mjs';
 
 const DRAIN_MS = 500;
-const EXTRA_MS = 1500 * SLOW; // for the process to start and to end: the rest of what a test may see
+const EXTRA_MS = 1500 * SLOW; // for the process to start and to end, beside DRAIN_MS
 
 let redis, postgres, database;
 let server;
@@ -41,10 +41,10 @@ async function stopInTime() {
   assert.ok(took < DRAIN_MS + EXTRA_MS, `${took} ms to stop`);
 }
 
-// Connected and read by the workers: these probes were sent after all else and are answered.
+// These probes are sent last: once they are answered, the workers have read everything before them.
 const underWay = () => many(Array.from({ length: 40 }), 8, () => server.get('/livez'));
 
-test('Redis does not answer: who waits for it is told 503, sockets 1001, exit 0 in time', async () => {
+test('SIGTERM while Redis does not answer: pending requests get 503, sockets 1001, exit 0 in time', async () => {
   await serve();
   const event = await new Organizer(server).sale({ threshold: 1, intervalMs: 100 });
   const buyers = Array.from({ length: 24 }, (_, i) => new Client(server, { sub: `d${i}` }));
@@ -59,7 +59,7 @@ test('Redis does not answer: who waits for it is told 503, sockets 1001, exit 0 
   await redis.pause();
   const late = await many(buyers.slice(8, 16), 8, async (buyer) => {
     const socket = await Socket.open(server);
-    socket.join(buyer, event.id); // answered by nobody any more
+    socket.join(buyer, event.id); // never answered
     return socket;
   });
   const pending = buyers.map((buyer) => buyer.check(event.id));
@@ -70,7 +70,7 @@ test('Redis does not answer: who waits for it is told 503, sockets 1001, exit 0 
   for (const socket of [...sockets, ...late]) assert.equal((await socket.closed).code, 1001);
 });
 
-test('PostgreSQL does not answer: who waits for it is told 503, exit 0 in time', async () => {
+test('SIGTERM while PostgreSQL does not answer: pending requests get 503, exit 0 in time', async () => {
   await serve();
   const event = await new Organizer(server).sale({ threshold: 50, grid: { rows: 5, seatsPerRow: 10 } });
   const buyers = Array.from({ length: 20 }, (_, i) => new Client(server, { sub: `p${i}` }));
@@ -82,8 +82,8 @@ test('PostgreSQL does not answer: who waits for it is told 503, exit 0 in time',
   for (const { status } of await Promise.all(pending)) assert.equal(status, 503);
 });
 
-// Kept connections ask on while the parts behind them are taken down one by one.
-test('kept connections that never cease to ask are answered or cut, exit 0 in time', async () => {
+// Keep-alive connections go on sending while the parts behind them are stopped one by one.
+test('SIGTERM while keep-alive connections go on sending: each is answered or closed, exit 0 in time', async () => {
   await serve();
   const event = await new Organizer(server).sale({ threshold: 5, grid: { rows: 5, seatsPerRow: 10 } });
   const agent = new Agent({ keepAlive: true, maxSockets: 16 });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Requests that are refused before their handler runs, against every route: raw bytes, so that nothing
-// is repaired on the way. Each answer is well-formed, of the type the route answers with, and the server
+// Requests that are refused before their handler runs, against every route: raw bytes, so that no client
+// library repairs them. Each answer is well-formed, of the type the route answers with, and the server
 // still serves afterwards. The sanitizer builds run this file, too.
 
 import assert from 'node:assert/strict';
@@ -42,7 +42,7 @@ class Raw {
   }
 }
 
-// undefined: not whole.
+// undefined: the answer is not complete.
 function parse(text, headOnly) {
   const at = text.indexOf('\r\n\r\n');
   if (at < 0) return undefined;
@@ -118,13 +118,13 @@ test('a Content-Length with a sign is refused by the library, for every route', 
   });
 });
 
-test('every early refusal on every route is answered, and the server lives on', { timeout: 120000 * SLOW }, async () => {
+test('every early refusal on every route is answered, and the server goes on', { timeout: 120000 * SLOW }, async () => {
   await askAll(server.port, pairs, checkAnswer);
   assert.equal((await server.get('/livez')).status, 200);
   assert.equal((await new Client(server, { sub: 'later' }).check(event.id)).body.status, 'queued');
 });
 
-test('a form that was refused early goes nowhere: the page says so', async () => {
+test('a form that was refused early has no effect, and the page says so', async () => {
   for (const path of [`/buy/${event.id}`, `/wait/${event.id}/leave`]) {
     const answer = await new Raw(server.port).ask(head('POST', path, `${host}Host: b\r\n`));
     assert.equal(answer.status, 400, path);
@@ -132,7 +132,7 @@ test('a form that was refused early goes nowhere: the page says so', async () =>
   }
 });
 
-test('over the rate: every route answers 429 or is free of the limit', { timeout: 60000 * SLOW }, async () => {
+test('above the rate limit every route answers 429, or is exempt from it', { timeout: 60000 * SLOW }, async () => {
   const strict = await Server.start({ redis, database, roles: 'api', env: { RATE_LIMIT_PER_IP: 1 } });
   try {
     const bytes = (route) => head(route.method, route.path, host);
@@ -148,7 +148,7 @@ test('over the rate: every route answers 429 or is free of the limit', { timeout
   }
 });
 
-test('while it drains, every early refusal is still answered, and the exit code is 0', { timeout: 60000 * SLOW }, async () => {
+test('while the server drains, every early refusal is still answered, and the exit code is 0', { timeout: 60000 * SLOW }, async () => {
   const draining = await Server.start({ redis, database, roles: 'api', env: { DRAIN_MS: 8000 * SLOW } });
   try {
     const which = pairs.filter(({ what }) => /two Host|announced|head too large/.test(what));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// src/embed.sh: a folder in which it finds nothing fails the build.
+// src/embed.sh: a folder without files fails the build.
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
@@ -26,14 +26,14 @@ function copy() {
   }
 }
 
-test('what is there is embedded', () => {
+test('every file of the folders is embedded', () => {
   copy();
   const text = execFileSync(join(folder, 'src/embed.sh'), { encoding: 'utf8', maxBuffer: 64 << 20 });
   for (const name of ['"join"', '"0001_initial.sql"', '"seat.sql"', '"openapi.json"']) assert.ok(text.includes(name), name);
 });
 
 for (const [name, said] of [['lua', /lua/], ['sql/migrations', /sql\/migrations/], ['sql/functions', /sql\/functions/], ['web', /web/]]) {
-  test(`nothing below ${name} fails the build`, () => {
+  test(`an empty ${name} fails the build`, () => {
     copy();
     rmSync(join(folder, name), { recursive: true });
     mkdirSync(join(folder, name));

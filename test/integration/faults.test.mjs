@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Redis or PostgreSQL stopped, restarted or emptied is an ordinary day with a defined answer.
+// Redis or PostgreSQL stopped, restarted or emptied: what buyers are answered meanwhile, and that nothing is lost.
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
@@ -14,7 +14,7 @@ before(async () => {
 });
 
 afterEach(async () => {
-  // A test that failed midway must not fail those after it: both are brought back first.
+  // Both backends are brought back first, so that a test that failed midway does not fail the next.
   await Promise.all([redis, postgres].map(async (store) => {
     if (store.child.running) await store.resume();
     else await store.start();
@@ -34,7 +34,7 @@ async function serve(env = {}) {
   return server;
 }
 
-// log entries of an event as objects.
+// The entries of an event's log as objects.
 async function readLog(event) {
   const entries = await redis.cli('XRANGE', `log:{${event.id}}`, '-', '+');
   return entries.map(([, fields]) => Object.fromEntries(Array.from({ length: fields.length / 2 }, (_, i) => [fields[2 * i], fields[2 * i + 1]])));
@@ -56,7 +56,7 @@ function replay(entries) {
   }
 }
 
-test('Redis stopped: nobody gets in, 503 with Retry-After; back within a second, nobody evicted', { timeout: 120000 }, async () => {
+test('Redis stopped: joins get 503 with Retry-After; afterwards service returns within a second and nobody is evicted', { timeout: 120000 }, async () => {
   const server = await serve({ REDIS_TIMEOUT_MS: 500 });
   const event = await new Organizer(server).sale({ threshold: 2, intervalMs: 200, idleTimeoutMs: 5000 });
   const inside = [new Client(server, { sub: 'in1' }), new Client(server, { sub: 'in2' })];
@@ -78,13 +78,13 @@ test('Redis stopped: nobody gets in, 503 with Retry-After; back within a second,
   }
   await redis.resume();
   await waitUntil(async () => (await waiting.status(event.id)).status === 200, 1000, 'service within a second');
-  assert.equal((await waiting.status(event.id)).body.position, 1, 'his place');
+  assert.equal((await waiting.status(event.id)).body.position, 1, 'the same place');
   await waitUntil(async () => Number(await redis.cli('HGET', `config:{${event.id}}`, 'gapMs')) >= 5000, 15000, 'the gap to be counted');
   assert.equal(await redis.cli('SCARD', `active:{${event.id}}`), 2, 'nobody inside was evicted for the silence');
   assert.ok(!(await readLog(event)).some((entry) => entry.kind === 'idle'));
 });
 
-test('Redis killed and restarted with AOF: the same places, sockets stay and go on', { timeout: 120000 }, async () => {
+test('Redis killed and restarted from its append-only file: places are the same, and sockets go on', { timeout: 120000 }, async () => {
   const server = await serve();
   const organizer = new Organizer(server);
   const event = await organizer.sale({ threshold: 0, intervalMs: 200 });
@@ -104,7 +104,7 @@ test('Redis killed and restarted with AOF: the same places, sockets stay and go 
   socket.close();
 });
 
-test('PostgreSQL stopped: the queue goes on, only buying waits, and it heals', { timeout: 120000 }, async () => {
+test('PostgreSQL stopped: the queue goes on, only purchases get 503, and they work again afterwards', { timeout: 120000 }, async () => {
   const server = await serve({ DB_TIMEOUT_MS: 1000 });
   const organizer = new Organizer(server);
   const event = await organizer.sale({ threshold: 1, intervalMs: 200, autoHold: 0, grid: { rows: 1, seatsPerRow: 4 } });
@@ -122,13 +122,13 @@ test('PostgreSQL stopped: the queue goes on, only buying waits, and it heals', {
   await waitUntil(async () => (await second.reserve({ eventId: event.id, quantity: 1 })).status === 201, 10000, 'buying to heal');
 });
 
-test('FLUSHALL in mid-sale: newcomers come first, the buyers return in random order, the old order stands', { timeout: 180000 }, async (t) => {
-  const server = await serve({ RESTORE_MS: 10000 }); // time for all of them to come
+test('FLUSHALL during a sale: buyers return in random order behind newcomers, and the old order is restored', { timeout: 180000 }, async (t) => {
+  const server = await serve({ RESTORE_MS: 10000 }); // time for all buyers to return
   const organizer = new Organizer(server);
   const event = await organizer.sale({ threshold: 5, intervalMs: 100, idleTimeoutMs: 3600000 });
   const buyers = Array.from({ length: 60 }, (_, i) => new Client(server, { sub: `old${i}` }));
   for (const buyer of buyers) await buyer.check(event.id);
-  const consumed = buyers[1]; // inside; leaves before the loss: his place is used up
+  const consumed = buyers[1]; // inside; leaves before the loss: the place is consumed
   await consumed.leave(event.id);
   const consumedTicket = consumed.ticket;
   const left = buyers[30];
@@ -152,9 +152,9 @@ test('FLUSHALL in mid-sale: newcomers come first, the buyers return in random or
   }
   const returning = dice(seedOf(t)).shuffled(buyers.filter((buyer) => buyer !== consumed && buyer !== left));
   for (const buyer of returning) assert.equal((await buyer.check(event.id)).status, 200);
-  // A pass counts again once the lease holder has reloaded what is consumed; until then its holder waits at his place.
-  await waitUntil(async () => (await redis.cli('HGET', `config:{${event.id}}`, 'consumedLoaded')) !== '0', 15000, 'what is consumed to be reloaded');
-  const shopper = buyers.find((_, i) => inside.has(`u:old${i}`)); // comes by the gate alone, with his pass
+  // A pass counts again once the lease holder has reloaded the consumed places; until then its buyer waits at the old place.
+  await waitUntil(async () => (await redis.cli('HGET', `config:{${event.id}}`, 'consumedLoaded')) !== '0', 15000, 'the consumed places to be reloaded');
+  const shopper = buyers.find((_, i) => inside.has(`u:old${i}`)); // uses the gate alone, with a pass
   const gate = await server.get(`/api/gate/${event.id}`, { headers: { 'x-tiketi-pass': shopper.pass } });
   assert.equal(gate.status, 204, gate.text);
   for (const buyer of returning) assert.equal((await buyer.check(event.id)).status, 200);
@@ -182,10 +182,10 @@ test('FLUSHALL in mid-sale: newcomers come first, the buyers return in random or
   assert.deepEqual(olds, expected, 'the old buyers in the order of their places');
   assert.ok(order.indexOf(expected.at(-1)) < order.findIndex((buyer) => buyer.startsWith('u:new')), 'before every newcomer');
   for (const buyer of ['u:old1', 'u:old30'])
-    assert.ok(order.indexOf(buyer) > order.indexOf('u:new0'), `${buyer} had used his place up`);
+    assert.ok(order.indexOf(buyer) > order.indexOf('u:new0'), `the place of ${buyer} was consumed`);
 });
 
-test('FLUSHALL and buyers who only poll: one poll in the window brings back a place, a second one a turn', { timeout: 60000 }, async () => {
+test('FLUSHALL and buyers who only poll: one poll during the restore window restores the place, a second one the admission', { timeout: 60000 }, async () => {
   const server = await serve({ RESTORE_MS: 15000 });
   const organizer = new Organizer(server);
   const event = await organizer.sale({ threshold: 6, intervalMs: 200, autoHold: 1, grid: { rows: 1, seatsPerRow: 6 } });
@@ -203,11 +203,11 @@ test('FLUSHALL and buyers who only poll: one poll in the window brings back a pl
   await waitUntil(async () => (await buyers[9].check(event.id)).body.status === 'restoring', 10000, 'the window to open');
   await words(buyers);
   for (let i = 6; i < 10; i++) assert.equal(await redis.cli('ZSCORE', `queue:{${event.id}}`, `u:${subs[i]}`), places[i - 6]);
-  await waitUntil(async () => (await redis.cli('HGET', `config:{${event.id}}`, 'consumedLoaded')) !== '0', 10000, 'what is consumed to be reloaded');
+  await waitUntil(async () => (await redis.cli('HGET', `config:{${event.id}}`, 'consumedLoaded')) !== '0', 10000, 'the consumed places to be reloaded');
   assert.equal((await words(buyers.slice(0, 6))).join(), Array(6).fill('active').join());
 });
 
-test('a stop under load: readiness off, sockets told and closed, requests finished, exit 0', { timeout: 60000 }, async () => {
+test('SIGTERM under load: readiness off, sockets closed with notice, requests finished, exit 0', { timeout: 60000 }, async () => {
   const server = await serve({ DRAIN_MS: 5000 });
   const event = await new Organizer(server).sale({ threshold: 0 });
   const buyer = new Client(server, { sub: 'stay' });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The gateway: who may connect, what he is told, and that it comes from any process.
+// The gateway: handshakes, the messages that a socket receives from any process, and reconnects.
 
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
@@ -27,7 +27,7 @@ async function serve(t, options = {}) {
   return server;
 }
 
-// A buyer with a place and a socket that has joined.
+// A buyer who has a place, and a socket that has joined with it.
 async function subscriber(t, server, eventId, { sub = uniqueId('fan'), client = new Client(server, { sub }), at = server } = {}) {
   const { body } = await client.check(eventId);
   const socket = await Socket.open(at, { cookie: client.cookieHeader });
@@ -40,7 +40,7 @@ const entry = (socket, timeoutMs) => socket.next('queue-entry-allowed', timeoutM
 const position = (socket, timeoutMs) => socket.next('queue-position', timeoutMs);
 const errorCode = async (socket) => (await socket.next('error')).payload.code;
 
-test('a socket on one process is told by the processor of another', async (t) => {
+test('a socket on one process receives the entry that another process decided', async (t) => {
   const web = await serve(t, { roles: 'api,gateway' });
   await serve(t, { roles: 'processor' });
   const { id } = await new Organizer(web).sale({ threshold: 1, autoHold: 0 });
@@ -68,7 +68,7 @@ test('a socket on one process is told by the processor of another', async (t) =>
   assert.equal(third.socket.all('queue-entry-allowed').length, 0);
 });
 
-test('every tab of a buyer is told, once, and nobody hears of anybody else', async (t) => {
+test('every tab of a buyer receives the entry once, and nothing about other buyers', async (t) => {
   const server = await serve(t);
   const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 0 });
   const first = await subscriber(t, server, id);
@@ -105,7 +105,7 @@ test('a shown position never rises, also after a reload', async (t) => {
   for (const buyer of buyers) await position(buyer.socket);
   for (const threshold of [5, 15, 30, 61]) {
     await organizer.patch(id, { threshold });
-    // The last one closes his page and comes back.
+    // The last buyer reloads the page.
     const last = buyers.at(-1);
     const shown = last.socket.all('queue-position').at(-1).payload;
     last.client.ticket = shown.ticket;
@@ -139,7 +139,7 @@ test('the entry carries the reservation that was held for the buyer', async (t) 
   assert.equal(body.reservations[0].id, told.payload.reservation.id);
 });
 
-test('another buyer\'s ticket, a forged one, a bad token: refused', async (t) => {
+test('another buyer\'s ticket, a forged ticket and a bad token are refused', async (t) => {
   const server = await serve(t);
   const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 0 });
   await new Client(server, { sub: 'inside' }).check(id);
@@ -174,7 +174,7 @@ test('another buyer\'s ticket, a forged one, a bad token: refused', async (t) =>
   }
 });
 
-test('a guest is known by the cookie of the handshake', async (t) => {
+test('a guest is identified by the cookie of the handshake', async (t) => {
   const server = await serve(t);
   const organizer = new Organizer(server);
   const { id } = await organizer.sale({ threshold: 1, autoHold: 0 });
@@ -213,7 +213,7 @@ test('a socket that does not join in five seconds is closed', async (t) => {
   assert.ok(took > 4500 && took < 9000 * SLOW, `closed after ${took} ms`);
 });
 
-test('nonsense and floods are answered, then end the socket', async (t) => {
+test('invalid messages and floods are answered with errors, then close the socket', async (t) => {
   const server = await serve(t);
   const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 0 });
   const socket = await Socket.open(server);
@@ -248,7 +248,7 @@ test('nonsense and floods are answered, then end the socket', async (t) => {
   assert.equal((await stranger.closed).code, 1008);
 });
 
-test('without a place there is nothing to wait for; leaving tells every tab', async (t) => {
+test('a socket without a place is told so; leaving is announced to every tab', async (t) => {
   const server = await serve(t);
   const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 0 });
   await new Client(server, { sub: 'inside' }).check(id);
@@ -272,7 +272,7 @@ test('without a place there is nothing to wait for; leaving tells every tab', as
   assert.equal(await errorCode(two), 'not-in-queue', 'the old ticket does not bring the place back');
 });
 
-test('an active buyer who connects is told at once; his own leaving by HTTP is noticed', async (t) => {
+test('an active buyer who connects receives the entry at once; leaving over HTTP is announced to the socket', async (t) => {
   const server = await serve(t);
   const { id } = await new Organizer(server).sale({ threshold: 5, autoHold: 0 });
   const { client, socket, body } = await subscriber(t, server, id);
@@ -284,14 +284,14 @@ test('an active buyer who connects is told at once; his own leaving by HTTP is n
   assert.equal(await errorCode(socket), 'not-in-queue');
 });
 
-test('watchers are told of seats, everyone of the status; a clear reaches all', async (t) => {
+test('watchers receive seat changes, all sockets receive the status, and a clear reaches everyone', async (t) => {
   const server = await serve(t);
   const organizer = new Organizer(server);
   const { id } = await organizer.sale({ threshold: 1, autoHold: 0, grid: { rows: 1, seatsPerRow: 3 } });
   const watcher = await Socket.open(server);
   t.after(() => watcher.drop());
   watcher.send('watch-seats', { eventId: id });
-  await watcher.next('seats-changed'); // the hall as it is: from here on he is told
+  await watcher.next('seats-changed'); // the hall as it is now; changes follow
   const inside = await subscriber(t, server, id);
   await entry(inside.socket);
   const waiting = await subscriber(t, server, id);
@@ -317,7 +317,7 @@ test('watchers are told of seats, everyone of the status; a clear reaches all', 
   assert.equal(watcher.all('queue-position').length, 0);
 });
 
-test('numbers are sent when they change, at most once a second', async (t) => {
+test('queue numbers are sent when they change, at most once a second', async (t) => {
   const server = await serve(t);
   const { id } = await new Organizer(server).sale({ threshold: 2, autoHold: 0 });
   const began = performance.now();
@@ -329,12 +329,12 @@ test('numbers are sent when they change, at most once a second', async (t) => {
   const last = await waitUntil(() => socket.all('queue-updated').find(({ payload }) => payload.queueSize === 39), 15000, 'the last numbers');
   assert.deepEqual(last.payload, { eventId: id, queueSize: 39, currentUsers: 2, threshold: 2 });
   const before = socket.all('queue-updated').length;
-  // As a rate: one that was late on its way here may be close to the next.
+  // Measured as a rate: a late message may come close to the next.
   assert.ok((before - 1) * 950 <= performance.now() - began, `${before} within ${performance.now() - began} ms`);
   await staysTrueFor(2500, () => socket.all('queue-updated').length === before, 'nothing changed, nothing sent');
 });
 
-test('a stopping process tells its sockets when to come back, and another takes them', async (t) => {
+test('a stopping process tells its sockets when to reconnect, and another process serves them', async (t) => {
   const leaving = await serve(t, { env: { DRAIN_MS: 4000 } });
   const { id } = await new Organizer(leaving).sale({ threshold: 1, autoHold: 0 });
   await new Client(leaving, { sub: 'inside' }).check(id);
@@ -360,7 +360,7 @@ test('a stopping process tells its sockets when to come back, and another takes 
   }
 });
 
-test('places come back from the open sockets alone when Redis was emptied', async (t) => {
+test('when Redis was emptied, open sockets alone restore the places', async (t) => {
   const server = await serve(t, { env: { RESTORE_MS: 3000 } });
   const organizer = new Organizer(server);
   const { id } = await organizer.sale({ threshold: 1, autoHold: 0 });
@@ -388,11 +388,11 @@ test('places come back from the open sockets alone when Redis was emptied', asyn
   }
   const log = await redis.client.xrange(`log:{${id}}`, '-', '+');
   const admitted = log.map(([, fields]) => Object.fromEntries(fields.flatMap((value, i) => (i % 2 ? [] : [[value, fields[i + 1]]]))))
-    .filter(({ kind, buyer }) => kind === 'promote' && buyer !== `u:${inside.sub}`).map(({ buyer }) => buyer); // he may come by his place, not his pass, when the window closes first
+    .filter(({ kind, buyer }) => kind === 'promote' && buyer !== `u:${inside.sub}`).map(({ buyer }) => buyer); // that buyer may be admitted by place instead of pass when the window closes first
   assert.deepEqual(admitted, buyers.map(({ sub }) => `u:${sub}`));
 });
 
-test('sockets stay while Redis is away, and entries missed meanwhile are found', async (t) => {
+test('sockets stay open while Redis is away, and entries missed meanwhile are sent afterwards', async (t) => {
   const server = await serve(t, { env: { QUEUE_PROCESSOR_INTERVAL: 200 } });
   const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 0 });
   const first = await subscriber(t, server, id);
@@ -428,7 +428,7 @@ test('a buyer who waits on an open socket without a message is never silent: the
   }
 });
 
-test('right after his entry, no pod says that he waits', async (t) => {
+test('right after an entry no pod answers that the buyer waits', async (t) => {
   const server = await serve(t, { env: { QUEUE_PROCESSOR_INTERVAL: 700 } });
   const organizer = new Organizer(server);
   const { id } = await organizer.sale({ threshold: 0, autoHold: 0 });
@@ -436,7 +436,7 @@ test('right after his entry, no pod says that he waits', async (t) => {
   for (let i = 0; i < 12; i++) buyers.push(await subscriber(t, server, id));
   for (const { socket } of buyers) await position(socket);
   await waitUntil(async () => (await server.metric(`tiketi_queue_size{eventId="${id}"}`)) === 12, 10000, 'the index');
-  for (const { client } of buyers) await client.status(id); // whoever asks knows: he waits
+  for (const { client } of buyers) await client.status(id); // answered from Redis: waiting
   await pause(1200, 'the pod tells Redis of them once a second, and hears the same: they wait');
   await organizer.patch(id, { threshold: 12 });
   const words = await Promise.all(buyers.map(async ({ client, socket }) => {
@@ -446,7 +446,7 @@ test('right after his entry, no pod says that he waits', async (t) => {
   assert.deepEqual(words, Array(12).fill('active'));
 });
 
-test('an answer from when he still waited does not take his entry back', async (t) => {
+test('a late answer from before the entry does not undo the entry', async (t) => {
   const server = await serve(t);
   const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 0, intervalMs: 1000 });
   const first = await subscriber(t, server, id);
@@ -456,10 +456,10 @@ test('an answer from when he still waited does not take his entry back', async (
   const socket = await Socket.open(server);
   const watcher = await Socket.open(server);
   t.after(() => (socket.drop(), watcher.drop()));
-  watcher.send('watch-seats', { eventId: id }); // the room is there
+  watcher.send('watch-seats', { eventId: id }); // the gateway has this event's audience
   await watcher.next('seats-changed');
   await first.client.leave(id);
-  // Busy over a tick: then Redis decides about the join and the tick in one turn, and tells of both.
+  // Redis is busy for longer than a tick, so that it answers the join and the tick at once.
   const busy = redis.connect().call('EVAL', "local a = redis.call('TIME') repeat local b = redis.call('TIME') until (b[1] - a[1]) * 1000000 + b[2] - a[2] > 1300000 return 1", 0);
   socket.join(client, id);
   await busy;
@@ -468,7 +468,7 @@ test('an answer from when he still waited does not take his entry back', async (
     'one entry, and no position after it');
 });
 
-test('an entry whose reservation does not fit into a message is told without it', async (t) => {
+test('an entry whose reservation is too large for a message is sent without it', async (t) => {
   const server = await serve(t);
   const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 100, maxSeats: 100, intervalMs: 300,
     grid: { rows: 3, seatsPerRow: 100, section: '북'.repeat(60) } });
@@ -480,10 +480,10 @@ test('an entry whose reservation does not fit into a message is told without it'
   const { payload } = await entry(second.socket, 10000);
   assert.equal(decode(payload.pass).sub, `u:${second.sub}`);
   assert.equal(payload.reservation, undefined);
-  await waitUntil(async () => (await second.client.get('/api/reservations')).body.reservations[0]?.seats.length === 100, 15000, 'his seats');
+  await waitUntil(async () => (await second.client.get('/api/reservations')).body.reservations[0]?.seats.length === 100, 15000, 'the seats of the buyer');
 });
 
-test('pongs and heartbeats by the thousand cost Redis no more than one in a while', async (t) => {
+test('thousands of pongs cost Redis only a few writes', async (t) => {
   const server = await serve(t);
   const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 0 });
   const { socket } = await subscriber(t, server, id);
@@ -495,7 +495,7 @@ test('pongs and heartbeats by the thousand cost Redis no more than one in a whil
   assert.equal(socket.raw.readyState, 1);
 });
 
-test('an entry is pushed without a word on the channel', async (t) => {
+test('an entry is pushed although its channel message was lost', async (t) => {
   const server = await serve(t);
   for (const grid of [undefined, { rows: 1, seatsPerRow: 9 }]) {
     const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: grid ? 1 : 0, grid });

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// A thousand admitted buyers after the same thousand seats, on two processes over HTTP: no double sale, no
-// error of the database to a buyer, no lost seat, no leak of a hold; also while PostgreSQL is stopped, crashes
-// and fails over to its standby.
+// A thousand admitted buyers compete for the same thousand seats, on two processes over HTTP: no seat is sold twice or
+// lost, no hold leaks, and no buyer sees an error of the database; also while PostgreSQL stops, crashes and fails over
+// to its standby.
 
 import assert from 'node:assert/strict';
 import { Agent } from 'node:http';
@@ -42,7 +42,7 @@ async function pods(database, env = {}) {
   return started;
 }
 
-// So many buyers inside, half of them at either process.
+// Admitted buyers, half of them on each process.
 async function inside(started, event, names) {
   const buyers = names.map((sub, i) => new Client(started[i % 2], { sub }));
   await many(buyers, 32, async (buyer) => {
@@ -68,7 +68,7 @@ async function sound(database) {
 
 const deadlocks = async (database) => (await database.query('SELECT deadlocks::int AS n FROM pg_stat_database WHERE datname = $1', [database.name]))[0].n;
 
-// Every hold lapses now; then the sweeper has to leave the hall as it was.
+// Lets every hold expire; then the sweep has to leave the hall as it was.
 async function wholeAgain(database, event, seats) {
   await database.query(`UPDATE reservations SET expires_at = now() - interval '1 second' WHERE status = 'held'`);
   await database.query(`UPDATE seats SET held_until = now() - interval '1 second' WHERE status = 'held'`);
@@ -95,7 +95,7 @@ test(`${BUYERS} buyers, ${BUYERS} seats, by seat and by best available on two pr
   };
   const got = await many(buyers, WIDTH, async (buyer, i) => {
     const roll = dice(seed + i);
-    // Half of them point at seats, everybody at the same ones first; who loses five times takes the best there is.
+    // Half of the buyers choose seats, at first all from the same sixty; after five refusals they take the best available.
     for (let tries = 0; i % 2 === 0 && tries < 5; tries++) {
       const mine = await attempt(buyer, { eventId: event.id, seatIds: [tries < 2 ? seats[roll.below(60)] : roll.any(seats)] });
       if (mine) return mine;
@@ -107,15 +107,15 @@ test(`${BUYERS} buyers, ${BUYERS} seats, by seat and by best available on two pr
   });
   assert.equal(new Set(got.map((reservation) => reservation.seats[0].id)).size, BUYERS, 'every seat once');
   await sound(database);
-  // Swaps while there is nothing free: all are refused, and nobody loses what he has.
+  // Swaps while no seat is free: all are refused, and every buyer keeps their seat.
   await many(dice(seed).shuffled(buyers).slice(0, 200), WIDTH, async (buyer, i) => {
     const roll = dice(seed + i);
     const order = roll.chance(0.5) ? { quantity: 1 } : { seatIds: [roll.any(seats)] };
     const answer = await reserve(buyer, { eventId: event.id, ...order });
-    assert.ok([201, 409].includes(answer.status), answer.text); // 201: his own seat again
+    assert.ok([201, 409].includes(answer.status), answer.text); // 201: the buyer's own seat again
   });
   assert.equal((await database.query("SELECT count(*)::int AS n FROM seats WHERE status = 'held'"))[0].n, BUYERS, 'no seat was lost');
-  // A third gives back while another third swaps to what becomes free.
+  // A third of the buyers cancels while another third swaps to the freed seats.
   const mine = async (buyer) => (await buyer.get('/api/reservations', { agent: buyer.server.agent })).body.reservations.find((one) => one.status === 'held');
   await many(buyers, WIDTH, async (buyer, i) => {
     if (i % 3 === 0) {
@@ -135,7 +135,7 @@ test(`${BUYERS} buyers, ${BUYERS} seats, by seat and by best available on two pr
   assert.equal(await deadlocks(database), 0);
 });
 
-test('groups of one to four: side by side, no seat twice, and the hall is whole afterwards', { timeout: 300000 }, async (t) => {
+test('groups of one to four sit side by side, no seat is held twice, and the hall is whole afterwards', { timeout: 300000 }, async (t) => {
   const seed = seedOf(t);
   const database = await postgres.migrated();
   const started = await pods(database);
@@ -155,7 +155,7 @@ test('groups of one to four: side by side, no seat twice, and the hall is whole 
     }
   });
   await sound(database);
-  // Nothing of the hall was lost: single buyers can still have every seat that is not held.
+  // No seat was lost: single buyers can still hold every seat that is not held.
   const [{ free }] = await database.query("SELECT count(*)::int AS free FROM seats WHERE status = 'available'");
   const late = await inside(started, event, named(free + 5, 'late'));
   const outcomes = await many(late, WIDTH, async (buyer) => (await reserve(buyer, { eventId: event.id, quantity: 1 })).status);
@@ -165,7 +165,7 @@ test('groups of one to four: side by side, no seat twice, and the hall is whole 
   assert.equal(await deadlocks(database), 0);
 });
 
-test('one buyer, twenty requests at once on two processes: one hold, one answer to one key, never over his limit', { timeout: 120000 }, async () => {
+test('one buyer, twenty requests at once on two processes: one hold, one answer per key, never over the limit', { timeout: 120000 }, async () => {
   const database = await postgres.migrated();
   const started = await pods(database);
   const event = await new Organizer(started[0]).sale({ threshold: 100, autoHold: 0, maxSeats: 3, grid: { rows: 4, seatsPerRow: 25 } });
@@ -192,17 +192,17 @@ test('one buyer, twenty requests at once on two processes: one hold, one answer 
   assert.equal((await held()).n, 1);
   await sound(database);
 
-  // Two bought: from now on one more at most, however many ask at once.
+  // Two are bought: from now on the limit leaves one more, however many requests come at once.
   const two = await reserve(buyer, { eventId: event.id, quantity: 2 });
   assert.equal((await pay(started[0], two.body)).status, 200);
-  await inside(started, event, ['greedy']); // paying ended his admission
+  await inside(started, event, ['greedy']); // paying ended the admission
   const more = await twenty((i) => ({ eventId: event.id, quantity: 1 + (i % 2) }));
   for (const [i, answer] of more.entries()) assert.equal(answer.status, i % 2 ? 409 : 201, answer.text);
   assert.deepEqual(await held(), { n: 1, seats: 1, taken: 1 });
   await sound(database);
 });
 
-test('a hold is swapped, paid for and cancelled at once: one of them wins, and the money is accounted for', { timeout: 120000 }, async () => {
+test('a hold is swapped, paid for and cancelled at once: one of these wins, and the money is accounted for', { timeout: 120000 }, async () => {
   const database = await postgres.migrated();
   const started = await pods(database);
   const event = await new Organizer(started[0]).sale({ threshold: 100, autoHold: 0, maxSeats: 2, grid: { rows: 10, seatsPerRow: 10 } });
@@ -228,7 +228,7 @@ test('a hold is swapped, paid for and cancelled at once: one of them wins, and t
   assert.equal(sums.payments, 40, 'all of it is on record');
 });
 
-// What a patient client does: repeats with the same key until the answer is clear.
+// What a client does that repeats its request with the same key until it gets a clear answer.
 async function persist(buyer, order, key, deadlineMs = 120000) {
   let at = 0;
   return waitUntil(async () => {
@@ -241,8 +241,8 @@ async function persist(buyer, order, key, deadlineMs = 120000) {
   }, deadlineMs, 'a clear answer');
 }
 
-// 300 buyers keep swapping with keys while `trouble` happens; afterwards every answer given is still the
-// answer to its key, and what the last one said is what the buyer has.
+// 300 buyers keep swapping with keys while `trouble` happens. Afterwards each key still has the answer it was given,
+// and the last answer of a buyer is what the buyer holds.
 async function through(t, database, trouble, { read = database } = {}) {
   const started = await pods(database, { DB_TIMEOUT_MS: 2000 });
   const event = await new Organizer(started[0]).sale({ threshold: 1000, autoHold: 0, maxSeats: 2, idleTimeoutMs: 3600000, grid: { rows: 20, seatsPerRow: 50 } });
@@ -271,29 +271,29 @@ async function through(t, database, trouble, { read = database } = {}) {
   const [{ n }] = await read.query('SELECT count(*)::int AS n FROM reservations WHERE id = ANY ($1::uuid[])', [ids]);
   assert.equal(n, new Set(ids).size, 'every answered hold is there');
   await many(dice(seedOf(t)).shuffled(created).slice(0, 200), 32, async ({ buyer, order, key, answer }) => {
-    const again = await persist(buyer, order, key); // the other process may still be on its way back
+    const again = await persist(buyer, order, key); // the other process may still be reconnecting
     assert.equal(again.status, 200, again.text);
     assert.deepEqual(again.body, answer.body, 'the same answer to the same key');
   });
   for (const [i, list] of given.entries()) {
-    // A refusal is not remembered: an earlier try of that order may still have been on its way.
+    // A refusal is not stored under its key: an earlier try of that order may have succeeded later.
     if (list.some(({ answer }) => answer.status === 409)) continue;
     const last = list.at(-1);
     const [row] = await read.query('SELECT id FROM reservations WHERE status = $2 AND buyer = $1', [`u:p${i}`, 'held']);
-    assert.equal(row?.id, last.answer.body.id, 'what he was told last is what he has');
+    assert.equal(row?.id, last.answer.body.id, 'the last answer is what the buyer holds');
   }
   await sound(read);
   await wholeAgain(read, event, 1000);
 }
 
 for (const signal of ['SIGINT', 'SIGQUIT']) {
-  test(`PostgreSQL is restarted (${signal}) in the middle of it: commits outlive, every buyer gets a clear answer`, { timeout: 300000 }, async (t) => {
+  test(`PostgreSQL restarts (${signal}) under load: commits survive, and every buyer gets a clear answer`, { timeout: 300000 }, async (t) => {
     await through(t, await postgres.migrated(), () => postgres.restart(signal));
   });
 }
 
 for (const [name, end] of [['is killed', (primary) => primary.halt('SIGQUIT')], ['hangs', (primary) => primary.pause()]]) {
-  test(`the primary ${name} and its standby is promoted in the middle of it: nothing answered is lost`, { timeout: 300000 }, async (t) => {
+  test(`the primary ${name} under load and its standby is promoted: no answered hold is lost`, { timeout: 300000 }, async (t) => {
     const primary = await Postgres.start();
     const standby = await primary.standby();
     try {
@@ -311,7 +311,7 @@ for (const [name, end] of [['is killed', (primary) => primary.halt('SIGQUIT')], 
   });
 }
 
-test('a frozen PostgreSQL is "down" within five seconds though nobody asks for anything, and "up" again', { timeout: 60000 }, async () => {
+test('a frozen PostgreSQL is reported "down" within five seconds without any request, and "up" again', { timeout: 60000 }, async () => {
   const own = await Postgres.start();
   try {
     const [server] = await pods(await own.migrated());
@@ -329,7 +329,7 @@ test('a frozen PostgreSQL is "down" within five seconds though nobody asks for a
   }
 });
 
-test('keys of orders older than a day are forgotten by the running program, younger ones count', { timeout: 60000 }, async () => {
+test('the running program forgets idempotency keys older than a day and keeps younger ones', { timeout: 60000 }, async () => {
   const database = await postgres.migrated();
   const started = await pods(database);
   const event = await new Organizer(started[0]).sale({ threshold: 10, autoHold: 0, grid: { rows: 1, seatsPerRow: 10 } });

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The consumer of the admission log, in the running program: a crash at each of its points, an
-// outage of PostgreSQL, and a log that Redis has lost. Exactly one auto-hold for each admission,
-// and nobody who was let in stays untold.
+// The consumer of the admission log in the running program: a crash at each of its steps, an outage of PostgreSQL,
+// and a log that Redis has lost. Each admission gets exactly one auto-hold, and each admitted buyer is told.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -20,7 +19,7 @@ after(async () => {
   await postgres?.stop();
 });
 
-// serve: stopped when the test ends, whatever came of it (a doomed one has ended by then).
+// serve: a server that is stopped when the test ends (one that is to crash has ended by then).
 async function serve(t, options) {
   const server = await Server.start({ redis, database, ...options });
   t.after(() => (server.child.running ? server.stop() : undefined));
@@ -43,8 +42,7 @@ async function freeNumbers(id) {
 
 const free = (id, count, what) => waitUntil(async () => (await freeNumbers(id)).free === count, 15000, `the free seats to be ${what}`);
 
-// doors: a sale whose doors are closed, and so many who wait in front of them; each with a socket, if they are to be told.
-// `options`: the server's.
+// doors: an event with threshold 0 and `count` waiting buyers; `told`: each has a socket. `options`: the server's.
 async function doors(t, { count, told = true, grid = { rows: 1, seatsPerRow: 20 }, ...options }) {
   const sockets = [];
   t.after(() => sockets.forEach((socket) => socket.close())); // before the server stops
@@ -72,7 +70,7 @@ async function assertOneHoldEach(id, clients) {
 }
 
 for (const point of ['ledger-before-commit', 'ledger-after-commit', 'ledger-after-free', 'ledger-after-publish']) {
-  test(`a crash at ${point}: one hold for each admission, everybody is told, seats add up`, async (t) => {
+  test(`a crash at ${point}: each admission has one hold, each buyer is told, and the seats add up`, async (t) => {
     const { organizer, event, clients } = await doors(t, { count: 30, grid: { rows: 5, seatsPerRow: 10 }, roles: 'api,gateway' });
     const doomed = await serve(t, { roles: 'processor', ready: false, env: { TIKETI_CRASH: point } });
     await waitUntil(() => redis.cli('GET', key('lease', event.id)), 15000, 'a lease');
@@ -94,11 +92,11 @@ for (const point of ['ledger-before-commit', 'ledger-after-commit', 'ledger-afte
   });
 }
 
-test('PostgreSQL down: whoever is let in is told without seats, once; the seats follow', async (t) => {
+test('PostgreSQL down: admitted buyers are told once, without seats; the seats follow afterwards', async (t) => {
   const { event, clients } = await doors(t, { count: 5 });
   await free(event.id, 20, 'known');
   await postgres.halt('SIGQUIT');
-  // The settings live in PostgreSQL: open the door in the live copy.
+  // The settings are in PostgreSQL, which is down: raise the threshold in the live copy.
   await redis.cli('HSET', key('config', event.id), 'threshold', 5);
   const entries = await Promise.all(clients.map((client) => client.socket.next('queue-entry-allowed', 10000)));
   assert.ok(entries.every(({ payload }) => payload.pass && !payload.reservation));
@@ -107,7 +105,7 @@ test('PostgreSQL down: whoever is let in is told without seats, once; the seats 
   await free(event.id, 15, 'right');
 });
 
-test('PostgreSQL stopped dead in mid-sale: entries wait two seconds for it, no longer', async (t) => {
+test('PostgreSQL frozen during a sale: an entry waits two seconds for its seats, no longer', async (t) => {
   const { event, clients } = await doors(t, { count: 5 });
   await free(event.id, 20, 'known');
   await postgres.pause();
@@ -120,21 +118,21 @@ test('PostgreSQL stopped dead in mid-sale: entries wait two seconds for it, no l
   await assertOneHoldEach(event.id, clients);
 });
 
-test('a seat given back lets the next one in, with that seat', async (t) => {
+test('a cancelled seat lets the next buyer in, with that seat', async (t) => {
   const server = await serve(t);
   const organizer = new Organizer(server);
   const event = await organizer.sale({ threshold: 10, intervalMs: 200, grid: { rows: 1, seatsPerRow: 1 } });
   const [first, second] = ['one', 'two'].map((sub) => new Client(server, { sub: `${sub}-${event.id}` }));
   await waitUntil(async () => (await first.check(event.id)).body.status === 'active', 15000, 'the first to be in');
-  await waitUntil(async () => (await holds(event.id)).length === 1, 15000, 'his hold');
+  await waitUntil(async () => (await holds(event.id)).length === 1, 15000, 'the hold');
   assert.equal((await second.check(event.id)).body.queued, true, 'there is no seat for the second');
   const { id } = (await first.get('/api/reservations')).body.reservations[0];
   assert.equal((await first.post(`/api/reservations/${id}/cancel`)).status, 200);
   await waitUntil(async () => (await second.status(event.id)).body.status === 'active', 15000, 'the second to be in');
-  await waitUntil(async () => (await holds(event.id)).some((row) => row.buyer.startsWith('u:two') && row.status === 'held'), 15000, 'his hold');
+  await waitUntil(async () => (await holds(event.id)).some((row) => row.buyer.startsWith('u:two') && row.status === 'held'), 15000, 'the hold');
 });
 
-test('a log begun again below the cursor is read from its start', async (t) => {
+test('a new log whose ids are below the cursor is read from its start', async (t) => {
   const web = await serve(t, { roles: 'api' });
   const organizer = new Organizer(web);
   const event = await organizer.sale({ threshold: 5, intervalMs: 200, autoHold: 0 });
@@ -154,7 +152,7 @@ test('a log begun again below the cursor is read from its start', async (t) => {
   assert.deepEqual(await copied(), ['u:before', 'u:higher', 'u:lower']);
 });
 
-test('Redis lost its last writes: what it wrote below the cursor since then is read, whatever came above it', async (t) => {
+test('Redis lost its last writes: entries written below the cursor since then are read, whatever was written above', async (t) => {
   const server = await serve(t, { roles: 'api' });
   const processor = await serve(t, { roles: 'processor', ready: false });
   const organizer = new Organizer(server);
@@ -164,7 +162,7 @@ test('Redis lost its last writes: what it wrote below the cursor since then is r
   for (const sub of ['one', 'two']) await new Client(server, { sub: `${sub}-${event.id}` }).check(event.id);
   await waitUntil(async () => (await holds(event.id)).length === 2 && (await freeNumbers(event.id)).free === 18, 15000, 'their holds');
   await processor.stop();
-  // Of an hour that is still to come, as by the clock of the host that failed; Redis knows nothing of it.
+  // A cursor one hour ahead, as by the clock of the host that failed.
   const [{ consumed }] = await rows('SELECT consumed FROM ledger_cursors WHERE event_id = $1', [event.id]);
   const later = Number(consumed.split('-')[0]) + 3600000;
   await rows('UPDATE ledger_cursors SET consumed = $2 WHERE event_id = $1', [event.id, `${later}-0`]);
@@ -181,7 +179,7 @@ test('Redis lost its last writes: what it wrote below the cursor since then is r
   assert.equal((await redis.cli('XLEN', log)), 6, 'nothing was copied');
 });
 
-test('Redis lost everything and its clock was behind for a while: what was written meanwhile is read', async (t) => {
+test('Redis lost everything and its clock was behind for a while: entries written meanwhile are read', async (t) => {
   const server = await serve(t);
   const organizer = new Organizer(server);
   const event = await organizer.sale({ threshold: 50, intervalMs: 200, grid: { rows: 1, seatsPerRow: 20 } });
@@ -192,7 +190,7 @@ test('Redis lost everything and its clock was behind for a while: what was writt
   await redis.cli('FLUSHALL');
   await free(event.id, 19, 'known again');
   await waitUntil(async () => (await redis.cli('GET', key('lease', event.id))) !== null, 10000, 'the lease');
-  const reads = async () => (await redis.commandStats()).exists; // each read of the log looks for it first
+  const reads = async () => (await redis.commandStats()).exists; // each read of the log runs EXISTS first
   const before = await reads();
   await waitUntil(async () => (await reads()) > before + 5, 15000, 'the consumer to read from its cursor');
   const write = (transaction, id, buyer) => transaction.xadd(key('log', event.id), id, 'kind', 'left', 'buyer', buyer, 'place', 7, 'epoch', 1,
@@ -202,7 +200,7 @@ test('Redis lost everything and its clock was behind for a while: what was writt
   assert.ok((await copied()).includes('u:low'), 'the entry below the cursor');
 });
 
-test('Redis loses everything again while what is consumed comes back page by page: all of it is there in the end', async (t) => {
+test('Redis loses everything again while the consumed places are reloaded page by page: in the end all are there', async (t) => {
   const server = await serve(t);
   const organizer = new Organizer(server);
   const event = await organizer.sale({ threshold: 5, intervalMs: 200, autoHold: 0 });
@@ -210,7 +208,7 @@ test('Redis loses everything again while what is consumed comes back page by pag
   await waitUntil(async () => (await rows('SELECT last_place::text FROM events WHERE id = $1', [event.id]))[0].last_place !== '0', 15000, 'the mark');
   await rows(`INSERT INTO admissions (event_id, epoch, buyer, place, kind, departed, at, inside, threshold, n, stream_id)
     SELECT $1, 1, 'u:s' || to_char(i, 'FM00000'), 1000 + i, 'left', true, now(), 0, 5, 1, '1-' || i FROM generate_series(1, 1200) AS i`, [event.id]);
-  // Each page but the first takes PostgreSQL a second.
+  // Each page except the first takes PostgreSQL a second.
   await rows('ALTER FUNCTION consumed_places(text, bigint, text, integer) RENAME TO consumed_places_at_once');
   await rows(`CREATE FUNCTION consumed_places(p_event text, p_epoch bigint, p_after text, p_limit integer) RETURNS TABLE (buyer text, place bigint)
     LANGUAGE plpgsql AS $$ BEGIN
@@ -229,13 +227,13 @@ test('Redis loses everything again while what is consumed comes back page by pag
   assert.equal(await loaded(), 1200);
 });
 
-test('Redis loses everything amid a batch: what is consumed is read when the batch is in PostgreSQL, not before', async (t) => {
+test('Redis loses everything during a batch: the consumed places are read after the batch is committed, not before', async (t) => {
   const server = await serve(t);
   const event = await new Organizer(server).sale({ threshold: 5, intervalMs: 200, autoHold: 0 });
   await new Client(server, { sub: 'known' }).check(event.id);
   const cursor = async () => (await rows('SELECT consumed FROM ledger_cursors WHERE event_id = $1', [event.id]))[0]?.consumed;
   await waitUntil(cursor, 15000, 'the first entry');
-  // As a consumer does whose batch takes long: the cursor first.
+  // What a consumer does whose batch takes long: it locks the cursor first.
   const batch = rows(`DO $$ BEGIN
     UPDATE ledger_cursors SET consumed = consumed WHERE event_id = '${event.id}';
     INSERT INTO admissions (event_id, epoch, buyer, place, kind, departed, at, inside, threshold, n, stream_id)
@@ -248,7 +246,7 @@ test('Redis loses everything amid a batch: what is consumed is read when the bat
   await batch;
 });
 
-test('a batch that takes PostgreSQL too long is consumed in smaller ones', async (t) => {
+test('a batch that takes PostgreSQL too long is split into smaller ones', async (t) => {
   const { organizer, event, clients } = await doors(t, { count: 200, told: false, grid: { rows: 5, seatsPerRow: 50 } });
   await free(event.id, 250, 'known');
   await rows(`CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END $$`);
@@ -260,7 +258,7 @@ test('a batch that takes PostgreSQL too long is consumed in smaller ones', async
   await free(event.id, 50, 'right');
 });
 
-test('two thousand at once: every admission has its hold, in the order of the log', async (t) => {
+test('two thousand admissions at once: each has its hold, in the order of the log', async (t) => {
   const { organizer, event } = await doors(t, { count: 2000, told: false, grid: { rows: 40, seatsPerRow: 50 } });
   await free(event.id, 2000, 'known');
   await organizer.patch(event.id, { threshold: 2000 });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// tiketi migrate on the schema of sql/: what it leaves, and what it refuses. The rules on their own are
-// in test/unit/net/test_db.c.
+// tiketi migrate with the schema of sql/: what it creates and what it refuses. test/unit/net/test_db.c tests the
+// rules on small schemas.
 
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -27,7 +27,7 @@ async function functionsOf(database) {
     WHERE pronamespace = 'public'::regnamespace ORDER BY oid::regprocedure::text`);
 }
 
-test('an empty database gets the whole schema, from several pods at once; then there is nothing to do', async () => {
+test('several pods migrate an empty database at once; a further run has nothing to do', async () => {
   const database = await postgres.createDatabase();
   const said = (await Promise.all(Array.from({ length: 4 }, () => migrate(database)))).map(({ stdout }) => stdout);
   assert.deepEqual(said.sort().slice(0, 3), ['', '', '']);
@@ -44,7 +44,7 @@ test('each function is defined once, and the database has no others', async () =
   assert.deepEqual(found.sort(), defined.sort());
 });
 
-test('functions whose text differs are made as this program has them, and no others', async () => {
+test('functions whose text differs are replaced, and no others', async () => {
   const database = await postgres.migrated();
   const whole = await functionsOf(database);
   await database.query("CREATE OR REPLACE FUNCTION as_uuid(p_text text) RETURNS uuid LANGUAGE sql AS 'SELECT NULL::uuid'");

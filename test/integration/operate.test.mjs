@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What the organizer does while the sale runs: roles and ownership route by route, the audit, the
-// message to those who wait, admissions by hand, the diary of the last hour.
+// What an organizer does during a sale: roles and ownership for each route, the audit, the message to waiting
+// buyers, admissions by hand, the statistics of the last hour.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -13,7 +13,7 @@ const admin = (id, rest = '') => `/api/admin/events/${id}${rest}`;
 
 // ---- roles ----
 
-// Who may: a letter for each of those below, in this order; the rest is refused.
+// The callers, in this order: a route's letters name those that may call it; all others are refused.
 const PEOPLE = {
   n: () => new Client(server, { token: '' }), // nobody: no credential
   g: () => new Client(server, { token: 'not-a-token' }),
@@ -27,7 +27,7 @@ const PEOPLE = {
 
 const grid = { grid: { section: 'Z', rows: 1, seatsPerRow: 1, price: 1, currency: 'EUR' } };
 
-// method, route below an event, who may, body
+// method, route below an event, callers that may, body
 const ROUTES = [
   ['GET', '', 'vsoa'],
   ['GET', '/stats', 'vsoa'],
@@ -68,7 +68,7 @@ for (const [method, rest, allowed, json] of ROUTES)
     }
   });
 
-test('roles: who may list and create; an organizer sees his own alone', async () => {
+test('roles: listing and creating events; an organizer sees only their own', async () => {
   for (const [letter, person] of Object.entries(PEOPLE)) {
     const made = await person().post('/api/admin/events', { json: { title: 'x' } });
     assert.equal(made.status, 'xoa'.includes(letter) ? 201 : 'ng'.includes(letter) ? 401 : 403, letter);
@@ -89,7 +89,7 @@ test('every admin route of the program is in the table above', async () => {
 
 // ---- audit ----
 
-test('audit: every change, by whom, before and after, newest first, page by page', async () => {
+test('audit: every change with its actor, before and after, newest first, page by page', async () => {
   const event = await organizer.sale({ threshold: 3, grid: { rows: 1, seatsPerRow: 2 } });
   await organizer.patch(event.id, { threshold: 9 });
   await organizer.act(event.id, 'message', { text: 'Hello.' });
@@ -127,7 +127,7 @@ test('audit: every change, by whom, before and after, newest first, page by page
 
 // ---- message ----
 
-test('message: everybody who waits reads it at once, newcomers too, until it is taken back', async () => {
+test('message: every waiting buyer receives it at once, newcomers too, until it is removed', async () => {
   const event = await organizer.sale({ threshold: 0 });
   const waiter = new Client(server, { sub: 'reader' });
   await waiter.check(event.id);
@@ -158,7 +158,7 @@ test('message: everybody who waits reads it at once, newcomers too, until it is 
 
 // ---- admit ----
 
-test('admit: so many now, whatever interval and outflow say, in order, and never above the threshold', async () => {
+test('admit lets a number of buyers in now, regardless of interval and outflow, in order, never above the threshold', async () => {
   const event = await organizer.sale({ threshold: 0, intervalMs: 600000, outflowPerMinute: 1 });
   const buyers = await many(Array.from({ length: 8 }, (_, i) => i), 1, async (i) => {
     const buyer = new Client(server, { sub: `hand${i}` });
@@ -203,7 +203,7 @@ test('stats: the last hour minute by minute', async () => {
   assert.equal(total(minutes, 'admitted'), 3);
   assert.equal(total(minutes, 'left'), 1);
   assert.ok(Object.keys(counters).every((name) => !/^m(inute|\d)/.test(name)), Object.keys(counters).join());
-  // An hour of history, as the scripts would have left it, with a restart of the counters in it.
+  // An hour of history as the scripts write it, with a restart of the counters in it.
   const now = Math.floor(Date.now() / 60000);
   await redis.client.hset(`stats:{${event.id}}`, {
     [`m${now - 3}`]: '10 5 1 0 0 0 0 0 4 6', [`m${now - 2}`]: '30 9 1 0 0 0 0 0 8 22', [`m${now - 1}`]: '1 1 0 0 0 0 0 0 1 0',
@@ -215,9 +215,9 @@ test('stats: the last hour minute by minute', async () => {
   assert.deepEqual(more.map((minute) => minute.at), [...more.map((minute) => minute.at)].sort());
 });
 
-// ---- at the moment itself ----
+// ---- times ----
 
-test('who is let in at the opening time holds seats at once, before the record says open', async () => {
+test('buyers admitted at the opening time hold seats at once, before the stored status is open', async () => {
   const opensAt = new Date(Date.now() + 2500).toISOString();
   const event = await organizer.sale({ threshold: 5, autoHold: 0, intervalMs: 200, opensAt, grid: { rows: 1, seatsPerRow: 4 } });
   const fan = new Client(server, { sub: 'early' });
@@ -226,14 +226,14 @@ test('who is let in at the opening time holds seats at once, before the record s
   assert.equal(held.status, 201, held.text);
 });
 
-test('a clear with much to give back may take longer than a statement of a buyer', async () => {
+test('a clear of many holds may take longer than a buyer\'s statement timeout', async () => {
   const hurried = await Server.start({ redis, database, env: { DB_TIMEOUT_MS: 400 } });
   try {
     const event = await organizer.sale({ threshold: 5, autoHold: 1, intervalMs: 200, grid: { rows: 1, seatsPerRow: 4 } });
     const fan = new Client(server, { sub: 'cleared' });
     await waitUntil(async () => (await fan.check(event.id)).body.status === 'active', 15000, 'the fan to be inside');
     const seats = async () => (await database.query(`SELECT status FROM seats WHERE event_id = $1 AND status = 'held'`, [event.id])).length;
-    await waitUntil(async () => (await seats()) === 1, 15000, 'his auto-hold');
+    await waitUntil(async () => (await seats()) === 1, 15000, 'the auto-hold');
     const slow = database.query(`DO $$ BEGIN
       PERFORM FROM seats WHERE event_id = '${event.id}' FOR UPDATE; PERFORM pg_sleep(1.5); END $$`);
     await waitUntil(async () => (await database.query(`SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'`)).length > 0, 15000, 'the lock');
@@ -245,7 +245,7 @@ test('a clear with much to give back may take longer than a statement of a buyer
   }
 });
 
-test('a grid of 50,000 seats may take longer than a statement of a buyer', async () => {
+test('a grid of 50,000 seats may take longer than a buyer\'s statement timeout', async () => {
   const hurried = await Server.start({ redis, database, roles: 'api', env: { DB_TIMEOUT_MS: 300 } });
   try {
     const { id } = await organizer.sale({ threshold: 1 });

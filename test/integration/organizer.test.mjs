@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The organizer's part: create, change with If-Match, open, pause, resume, close, clear, process, stats;
-// who may do what; a change is in force on every pod within a second, with Pub/Sub cut.
+// The organizer's routes: create, change with If-Match, open, pause, resume, close, clear, process, stats. A change is
+// in force on every pod within a second, even without Pub/Sub.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -11,7 +11,7 @@ const { redis, database, server, organizer } = await stage();
 
 const admin = (path = '') => `/api/admin/events${path}`;
 
-test('an event is created with a title alone, and every bad field is named', async () => {
+test('an event needs only a title, and every bad field is named', async () => {
   const made = await organizer.post(admin(), { json: { title: 'A concert' } });
   assert.equal(made.status, 201, made.text);
   assert.equal(made.body.status, 'draft');
@@ -34,7 +34,7 @@ test('an event is created with a title alone, and every bad field is named', asy
   assert.equal((await organizer.post(admin(), { json: named })).status, 409, 'the id is taken');
 });
 
-test('If-Match: the second of two writers is told that it was changed meanwhile', async () => {
+test('If-Match: the second of two writers is told that the event has changed', async () => {
   const event = await organizer.sale({ threshold: 5, open: false });
   const { headers } = await organizer.get(admin(`/${event.id}`));
   const patch = (json, etag) => organizer.request('PATCH', admin(`/${event.id}`), { json, headers: etag ? { 'if-match': etag } : {} });
@@ -50,7 +50,7 @@ test('If-Match: the second of two writers is told that it was changed meanwhile'
   assert.equal((await patch({ bogus: 9 })).body.field, 'bogus');
 });
 
-test('If-Match: what is no ETag of ours is refused, and changes nothing', async () => {
+test('If-Match: a value that is not an ETag of the event is refused, and changes nothing', async () => {
   const { id } = (await organizer.post(admin(), { json: { title: 'Plain' } })).body;
   const patch = (match) => organizer.request('PATCH', admin(`/${id}`), { json: { venue: match }, headers: { 'if-match': match } });
   for (const match of ['+1', '"1', '1"', '"01"', '"+1"', '" 1"', '"1", "2"', '""', '"1"x', `"${'9'.repeat(20)}"`, 'W/', '-1']) {
@@ -66,7 +66,7 @@ test('If-Match: what is no ETag of ours is refused, and changes nothing', async 
   }
 });
 
-test('the states of a sale, as buyers see them', async () => {
+test('buyers see each state of an event', async () => {
   const event = await organizer.sale({ threshold: 0, open: false });
   const buyer = new Client(server, { sub: 'patient' });
   assert.equal((await buyer.check(event.id)).status, 404, 'a draft is not public');
@@ -75,7 +75,7 @@ test('the states of a sale, as buyers see them', async () => {
   await organizer.act(event.id, 'pause');
   await waitUntil(async () => (await buyer.status(event.id)).body.status === 'paused', 15000, 'paused');
   await organizer.patch(event.id, { threshold: 5 });
-  // The event is so new that perhaps no processor has taken it yet: then the answer is 503.
+  // 503 while no processor has taken the new event yet.
   await waitUntil(() => organizer.act(event.id, 'process'), 15000, 'a processor');
   assert.equal((await buyer.status(event.id)).body.status, 'paused', 'nobody enters while paused');
   await organizer.act(event.id, 'resume');
@@ -89,7 +89,7 @@ test('the states of a sale, as buyers see them', async () => {
   assert.ok([200, 409].includes(again.status), again.text);
 });
 
-test('opening and closing times are kept by the clock alone', async () => {
+test('events open and close by their times alone', async () => {
   const soon = new Date(Date.now() + 4000).toISOString();
   const end = new Date(Date.now() + 11000).toISOString();
   const event = await organizer.sale({ threshold: 1, intervalMs: 200, opensAt: soon, closesAt: end });
@@ -102,7 +102,7 @@ test('opening and closing times are kept by the clock alone', async () => {
   await waitUntil(async () => (await new Client(server, { sub: 'late' }).check(event.id)).status === 410, 15000, 'closed by time');
 });
 
-test('clear empties queue and room, and old tickets and passes are worthless', async () => {
+test('clear removes waiting and active buyers, and makes old tickets and passes worthless', async () => {
   const event = await organizer.sale({ threshold: 1, intervalMs: 60000 });
   const inside = new Client(server, { sub: 'inside' });
   const waiting = new Client(server, { sub: 'waiting' });
@@ -116,10 +116,10 @@ test('clear empties queue and room, and old tickets and passes are worthless', a
   const back = await waiting.check(event.id, { headers: { 'x-tiketi-ticket': waiting.ticket } });
   assert.equal(back.body.position, 1);
   const again = await inside.check(event.id, { headers: { 'x-tiketi-pass': pass } });
-  assert.equal(again.body.queued, true, 'the old pass does not let him in');
+  assert.equal(again.body.queued, true, 'the old pass does not admit');
 });
 
-test('every change leaves an audit row with before and after', async () => {
+test('every change writes an audit entry with before and after', async () => {
   const event = await organizer.sale({ threshold: 3 });
   await organizer.patch(event.id, { threshold: 9 });
   const rows = await database.query('SELECT * FROM audit WHERE event_id = $1 ORDER BY id', [event.id]);
@@ -129,7 +129,7 @@ test('every change leaves an audit row with before and after', async () => {
   assert.match(JSON.stringify(last.after), /"threshold":\s*9/);
 });
 
-test('process runs a tick now, stats count, and without a processor it is 503 within two seconds', async () => {
+test('process runs a tick now, stats count it, and without a processor it is 503 within two seconds', async () => {
   const event = await organizer.sale({ threshold: 0, intervalMs: 600000 });
   await new Client(server, { sub: 'waiter' }).check(event.id);
   await organizer.patch(event.id, { threshold: 2 });
@@ -139,7 +139,7 @@ test('process runs a tick now, stats count, and without a processor it is 503 wi
   await waitUntil(async () => (await organizer.stats(event.id)).currentUsers === 1, 15000, 'the number inside');
 });
 
-test('100 threshold changes on two pods with Pub/Sub cut: each in force on both within a second', { timeout: 120000 }, async () => {
+test('100 threshold changes on two pods without Pub/Sub: each is in force on both within a second', { timeout: 120000 }, async () => {
   // A Redis user without any channel: every PUBLISH and SUBSCRIBE fails.
   await redis.cli('ACL', 'SETUSER', 'mute', 'on', '>mute', '~*', '+@all', 'resetchannels');
   const muteUrl = redis.url.replace('redis://', 'redis://mute:mute@');

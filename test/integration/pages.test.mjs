@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The pages as they are sent: headers, languages, errors, assets, branding, and no JavaScript.
+// The pages as the server sends them: headers, languages, errors, assets, branding, and use without JavaScript.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -18,7 +18,7 @@ const sale = (settings = {}) => organizer.sale({ id: uniqueId('p'), title: 'A <n
 const state = (text) => /<main id="main" data-state="(\w+)"/.exec(text)?.[1];
 const assets = (text) => /href="(\/assets\/[0-9a-f]+)\/base.css"/.exec(text)[1];
 
-test('the page joins, shows the place and keeps it; what an organizer wrote is text', async () => {
+test('the waiting page joins, shows the place and keeps it; the organizer\'s text is escaped', async () => {
   const { id } = await sale();
   const [first, second] = [new Client(server), new Client(server)];
   assert.equal(state((await first.get(`/wait/${id}`)).text), 'admitted');
@@ -38,7 +38,7 @@ test('the page joins, shows the place and keeps it; what an organizer wrote is t
   assert.equal((await second.status(id)).body.position, 1);
 });
 
-test('the policy names our own origin and the socket, and nothing else', async () => {
+test('the content security policy allows our own origin and the socket, and nothing else', async () => {
   const { id } = await sale();
   const { headers } = await new Client(server).get(`/wait/${id}`);
   const policy = Object.fromEntries(headers['content-security-policy'].split('; ').map((part) => [part.split(' ')[0], part.split(' ').slice(1).join(' ')]));
@@ -49,12 +49,12 @@ test('the policy names our own origin and the socket, and nothing else', async (
   assert.equal(headers['x-content-type-options'], 'nosniff');
   assert.equal(headers['referrer-policy'], 'same-origin');
   assert.ok(headers['permissions-policy']);
-  // A Host that is none cannot end the policy.
+  // An invalid Host cannot break out of the policy.
   const odd = await server.get(`/wait/${id}`, { headers: { host: "x; script-src *" } });
   assert.doesNotMatch(odd.headers['content-security-policy'] ?? '', /script-src \*/);
 });
 
-test('nothing inline in any page', async () => {
+test('no page has inline scripts or styles', async () => {
   const { id } = await sale();
   for (const path of ['/', `/wait/${id}`, `/wait/${id}/leave`, '/wait/nowhere']) {
     const { text } = await new Client(server).get(path);
@@ -62,7 +62,7 @@ test('nothing inline in any page', async () => {
   }
 });
 
-test('languages: asked for, remembered, accepted', async () => {
+test('the language comes from the address, the cookie or Accept-Language, in this order', async () => {
   const { id } = await sale();
   const language = (answer) => [/<html lang="(\w+)">/.exec(answer.text)[1], answer.headers['content-language']];
   const client = new Client(server);
@@ -73,7 +73,7 @@ test('languages: asked for, remembered, accepted', async () => {
   assert.deepEqual(language(await client.get(`/wait/${id}?lang=xx`)), ['ja', 'ja']);
 });
 
-test('errors are pages too', async () => {
+test('errors are answered with pages', async () => {
   const unknown = await new Client(server).get('/wait/nowhere');
   assert.deepEqual([unknown.status, state(unknown.text)], [404, 'unknown']);
   const odd = await new Client(server).get('/wait/not%2Fan%2Fid');
@@ -92,7 +92,7 @@ test('errors are pages too', async () => {
 });
 
 
-test('leaving without JavaScript: asked, done, told; the next visit joins again', async () => {
+test('leaving without JavaScript: a question, then a confirmation; the next visit joins again', async () => {
   const { id } = await sale();
   const [first, second] = [new Client(server), new Client(server)];
   await first.get(`/wait/${id}`);
@@ -110,7 +110,7 @@ test('leaving without JavaScript: asked, done, told; the next visit joins again'
   assert.equal(state((await second.get(`/wait/${id}`)).text), 'waiting');
 });
 
-test('HEAD and the page of someone who has left take no place', async () => {
+test('HEAD and the page after leaving take no place', async () => {
   const { id } = await sale();
   await new Client(server).get(`/wait/${id}`);
   assert.equal((await new Client(server).request('HEAD', `/wait/${id}`)).status, 200);
@@ -118,7 +118,7 @@ test('HEAD and the page of someone who has left take no place', async () => {
   assert.equal((await organizer.stats(id)).queueSize ?? 0, 0);
 });
 
-test('assets: for ever, compressed where asked, of this version alone', async () => {
+test('assets are cached for ever, compressed on request, and served for this version alone', async () => {
   const { id } = await sale();
   const root = assets((await new Client(server).get(`/wait/${id}`)).text);
   const plain = await server.get(`${root}/base.css`);
@@ -143,7 +143,7 @@ test('assets: for ever, compressed where asked, of this version alone', async ()
 
 const PIXEL = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
 
-test('branding: name, colours and logo reach the page; a logo can do nothing else', async () => {
+test('branding: name, colours and logo reach the page, and a logo cannot run scripts', async () => {
   const { id } = await sale();
   const changed = await organizer.patch(id, { branding: { name: 'Arena & Co', primary: '#7a1fa2', background: '#101040', logo: `data:image/png;base64,${PIXEL}` } });
   assert.equal(changed.branding.name, 'Arena & Co');
@@ -169,7 +169,7 @@ test('branding: name, colours and logo reach the page; a logo can do nothing els
   assert.equal((await server.get('/brand/nowhere.css')).status, 404);
 });
 
-test('the way in: the open sales, without those that are over', async () => {
+test('the home page lists open events, not those that are over', async () => {
   const { id } = await sale({ title: 'Open & shown' });
   const { id: over } = await sale({ title: 'Over' });
   await organizer.act(over, 'close');
@@ -179,7 +179,7 @@ test('the way in: the open sales, without those that are over', async () => {
   assert.doesNotMatch(text, new RegExp(`/wait/${over}`));
 });
 
-test('with Redis gone the page says so, and is asked again', async () => {
+test('without Redis the page says so and reloads itself', async () => {
   const { id } = await sale();
   await new Client(server).get(`/wait/${id}`);
   await redis.pause();
@@ -194,7 +194,7 @@ test('with Redis gone the page says so, and is asked again', async () => {
   await waitUntil(async () => (await new Client(server).get(`/wait/${id}`)).status === 200, 10000, 'its return');
 });
 
-test('where the sockets are: as set, or on the host of the page, secured as the page is', async () => {
+test('the socket address is the configured one, or the host of the page with the security of the page', async () => {
   const { id } = await sale();
   const of = async (env, headers = {}) => {
     const pod = await Server.start({ redis, database: server.database, roles: 'api', env });
@@ -211,7 +211,7 @@ test('where the sockets are: as set, or on the host of the page, secured as the 
   assert.deepEqual(await of({ WS_PORT: 9443 }, { host: '[::1]:8080', 'x-forwarded-proto': 'https' }), ["'self' ws://[::1]:9443/ws", 'ws://[::1]:9443/ws']);
 });
 
-test('a page is worth all of its files: assets do not count for the rate limit', async () => {
+test('assets do not count for the rate limit', async () => {
   const { id } = await sale();
   const pod = await Server.start({ redis, database: server.database, roles: 'api', env: { RATE_LIMIT_PER_IP: 2 } });
   try {
@@ -227,7 +227,7 @@ test('a page is worth all of its files: assets do not count for the rate limit',
   }
 });
 
-test('a page of ours may act for a guest, whatever other origins are allowed', async () => {
+test('our own pages may act for a guest, whatever other origins are allowed', async () => {
   const { id } = await sale();
   const pod = await Server.start({ redis, database: server.database, roles: 'api', env: { ALLOWED_ORIGINS: 'https://shop.example' } });
   try {
@@ -241,7 +241,7 @@ test('a page of ours may act for a guest, whatever other origins are allowed', a
   }
 });
 
-test('a form that was refused never comes back without a word', async () => {
+test('a refused form always returns with a notice', async () => {
   const { id } = await sale();
   const fan = new Client(server, { sub: 'formal' });
   await fan.check(id);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Money: the order for the payment page, the provider's calls in every order, refunds, and what is left
-// when a process dies around the commit.
+// Payments over HTTP: the signed order, the provider's calls in any order, refunds, and processes killed around the
+// commit.
 
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
@@ -18,7 +18,7 @@ async function enter(event, sub, at = server) {
   return buyer;
 }
 
-// A buyer of his own, inside, with one seat held.
+// A new admitted buyer who holds one seat.
 async function holder(event, sub) {
   const buyer = await enter(event, sub);
   const { status, body, text } = await buyer.reserve({ eventId: event.id, quantity: 1 });
@@ -62,7 +62,7 @@ test('pay gives the buyer a signed order, the same one again; the provider confi
   assert.equal(again.body.code, 'already-paid');
 });
 
-test('nothing to pay: confirmed at once, and the slot is free', async () => {
+test('a reservation that costs nothing is confirmed at once, and the slot is free', async () => {
   const event = await organizer.sale({ ...settings, grid: { rows: 1, seatsPerRow: 2, price: 0 } });
   const { buyer, reservation } = await holder(event, 'lucky');
   const answer = await payWith(buyer, reservation);
@@ -75,7 +75,7 @@ test('nothing to pay: confirmed at once, and the slot is free', async () => {
   await waitUntil(async () => (await buyer.status(event.id)).body.status === 'not_in_queue', 15000, 'the slot to be free');
 });
 
-test('only the owner pays, and only for what is held', async () => {
+test('only the owner can pay, and only for a held reservation', async () => {
   const event = await organizer.sale({ ...settings, holdMs: 4000 });
   const { buyer, reservation } = await holder(event, 'owner');
   assert.equal((await payWith(new Client(server, { sub: 'stranger' }), reservation)).status, 403);
@@ -91,7 +91,7 @@ test('only the owner pays, and only for what is held', async () => {
   assert.equal(late.body.code, 'expired');
 });
 
-test('without a provider paying is 503, but what costs nothing is still given', async () => {
+test('without a provider pay is 503, but reservations that cost nothing are confirmed', async () => {
   const off = await Server.start({ redis, database, roles: 'api', env: { PAYMENT_WEBHOOK_SECRET: null } });
   const event = await organizer.sale(settings);
   const { reservation } = await holder(event, 'unpaid');
@@ -109,7 +109,7 @@ test('without a provider paying is 503, but what costs nothing is still given', 
   await off.stop();
 });
 
-test('the word about a very large sum is taken: as much as seats of the highest price cost', async () => {
+test('a webhook about the largest possible sum is accepted', async () => {
   const event = await organizer.sale({ ...settings, maxSeats: 4, grid: { rows: 1, seatsPerRow: 4, price: 1e12 } });
   const buyer = await enter(event, 'rich');
   const { body: reservation } = await buyer.reserve({ eventId: event.id, quantity: 4 });
@@ -136,7 +136,7 @@ test('wrong amounts and currencies are refused and change nothing', async () => 
   assert.equal((await told(reservation, order, 'lost')).body.field, 'status');
 });
 
-test('a payment that failed may be tried again, under a new reference; a late word still counts', async () => {
+test('a failed payment may be tried again under a new reference; a late webhook still counts', async () => {
   const event = await organizer.sale(settings);
   const { buyer, reservation } = await holder(event, 'retry');
   const first = (await payWith(buyer, reservation)).body;
@@ -150,7 +150,7 @@ test('a payment that failed may be tried again, under a new reference; a late wo
   assert.equal(await statusOf(buyer, reservation), 'confirmed');
 });
 
-test('a refund frees the seats, and a sold out sale goes on', async () => {
+test('a refund frees the seats and reopens a sold out event', async () => {
   const event = await organizer.sale({ ...settings, grid: { rows: 1, seatsPerRow: 1 } });
   const { buyer, reservation } = await holder(event, 'regret');
   const order = (await payWith(buyer, reservation)).body;
@@ -168,17 +168,17 @@ test('a refund frees the seats, and a sold out sale goes on', async () => {
   assert.equal(next.reservation.seats.length, 1);
 });
 
-test('refunded before paid: the late word sells nothing', async () => {
+test('refunded before paid: the late "paid" sells nothing', async () => {
   const event = await organizer.sale(settings);
   const { buyer, reservation } = await holder(event, 'reordered');
   const order = (await payWith(buyer, reservation)).body;
   assert.equal((await told(reservation, order, 'refunded')).body.payment, 'refunded');
   assert.equal((await told(reservation, order)).body.payment, 'refunded');
-  assert.equal(await statusOf(buyer, reservation), 'held', 'he may still pay otherwise');
+  assert.equal(await statusOf(buyer, reservation), 'held', 'another payment is still possible');
   assert.deepEqual(new Set(await seatStatuses(event)), new Set(['held', 'available']));
 });
 
-test('the organizer takes a sale back: seats free at once, the money due, all of it on record', async () => {
+test('the organizer refunds a purchase: the seats are free at once, the money is due back, and all of it is recorded', async () => {
   const event = await organizer.sale(settings);
   const { buyer, reservation } = await holder(event, 'unlucky');
   const order = (await payWith(buyer, reservation)).body;
@@ -213,7 +213,7 @@ test('the organizer takes a sale back: seats free at once, the money due, all of
   assert.equal((await other.get(`/api/admin/events/${event.id}/payments`)).status, 403);
 });
 
-test('calls in parallel: one sale, one payment row; paid against cancel ends in one of two ways', async () => {
+test('parallel webhooks make one purchase and one payment row; paid against cancel ends in one of two ways', async () => {
   const event = await organizer.sale({ ...settings, grid: { rows: 2, seatsPerRow: 10 } });
   const { buyer, reservation } = await holder(event, 'eager');
   const orders = await Promise.all(Array.from({ length: 10 }, () => payWith(buyer, reservation)));
@@ -237,7 +237,7 @@ test('calls in parallel: one sale, one payment row; paid against cancel ends in 
 });
 
 for (const point of ['payment-received', 'payment-committed'])
-  test(`a process that dies (${point}) loses no sale: the provider calls again`, async () => {
+  test(`a crash (${point}) loses no purchase: the provider calls again`, async () => {
     const dying = await Server.start({ redis, database, roles: 'api', env: { TIKETI_CRASH: point } });
     const event = await organizer.sale(settings);
     const { buyer, reservation } = await holder(event, `victim-${point}`);
@@ -254,7 +254,7 @@ for (const point of ['payment-received', 'payment-committed'])
   });
 
 for (const price of [5000, 0])
-  test(`a process that dies with its answer to pay (${price}) begins nothing twice`, async () => {
+  test(`a crash before the answer to pay (price ${price}) begins no second payment`, async () => {
     const dying = await Server.start({ redis, database, roles: 'api', env: { TIKETI_CRASH: 'payment-begun' } });
     const event = await organizer.sale({ ...settings, grid: { rows: 1, seatsPerRow: 2, price } });
     const { buyer, reservation } = await holder(event, `begun-${price}`);

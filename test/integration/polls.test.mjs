@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Positions for everyone, almost free: 10,000 status polls of waiting buyers are answered from the pod's
-// rank index and add no Redis command beyond one `seen` batch per second; and no new ticket is signed
-// where the buyer's own says the same.
+// Polls are cheap: 10,000 status polls of waiting buyers are answered from the pod's rank index and add no Redis
+// command beyond one `seen` batch per second; and no new ticket is signed while the buyer's own is still right.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -10,7 +9,7 @@ import { Client, pause, stage, waitUntil } from '../fixtures/index.mjs';
 
 const { redis, server, organizer } = await stage({ env: { QUEUE_PROCESSOR_INTERVAL: 60000 } });
 
-// Commands sent by clients per second while `work` runs: scripts count once, not what they call inside.
+// The commands that clients sent while `work` ran: a script counts once, not the commands inside it.
 async function commands(work) {
   await redis.cli('CONFIG', 'RESETSTAT');
   const from = performance.now();
@@ -23,7 +22,7 @@ async function commands(work) {
 
 test('10,000 polls add no Redis command beyond one seen batch a second', { timeout: 180000 }, async (t) => {
   const event = await organizer.sale({ threshold: 0 });
-  await new Client(server, { sub: 'head' }).check(event.id); // the head itself is always asked for in Redis
+  await new Client(server, { sub: 'head' }).check(event.id); // the status of the head is always read from Redis
   const buyers = Array.from({ length: 100 }, (_, i) => new Client(server, { sub: `poller${i}` }));
   for (const buyer of buyers) await buyer.check(event.id);
   await waitUntil(async () => (await server.metric(`tiketi_queue_size{eventId="${event.id}"}`)) === 101, 10000, 'the index');
@@ -46,7 +45,7 @@ test('10,000 polls add no Redis command beyond one seen batch a second', { timeo
   assert.equal(busy.eval, 0);
 });
 
-test('a ticket in a cookie goes back as it is while nothing changes; a new position makes a new one', { timeout: 60000 }, async () => {
+test('the ticket in a cookie stays the same until the position changes', { timeout: 60000 }, async () => {
   const event = await organizer.sale({ threshold: 0 });
   const [head, before, buyer] = [new Client(server, { sub: 'h' }), new Client(server, { sub: 'b' }), new Client(server)];
   for (const one of [head, before, buyer]) await one.check(event.id);
@@ -56,7 +55,7 @@ test('a ticket in a cookie goes back as it is while nothing changes; a new posit
   const first = await buyer.status(event.id);
   const again = await buyer.status(event.id);
   assert.deepEqual([again.body.position, again.body.ticket], [3, first.body.ticket]);
-  assert.equal(again.headers['set-cookie'], undefined, 'nor the cookie that says who he is');
+  assert.equal(again.headers['set-cookie'], undefined, 'no cookie that identifies the guest');
   assert.equal(tickets(await buyer.check(event.id)).length, 1, 'a join makes the cookie last anew');
   await before.leave(event.id);
   await size(2);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The processor: ticks, leases, and that nothing and nobody is lost when one dies.
+// The processor: ticks and leases, and that no buyer is lost when a processor is killed.
 
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
@@ -50,7 +50,7 @@ async function logOf(id) {
   return entries.map(([, fields]) => Object.fromEntries(fields.flatMap((value, i) => (i % 2 ? [] : [[value, fields[i + 1]]]))));
 }
 
-// Everyone who waited got in once, in the order of the places, never above the threshold.
+// Every waiting buyer was admitted once, in the order of the places, never above the threshold.
 async function assertOrderly(id, expected) {
   const admitted = (await logOf(id)).filter(({ kind }) => kind === 'promote');
   assert.equal(admitted.length, expected);
@@ -59,7 +59,7 @@ async function assertOrderly(id, expected) {
   for (const { inside: number, threshold } of admitted) assert.ok(Number(number) <= Number(threshold), 'over the threshold');
 }
 
-test('the lease of a killed holder is taken over within five seconds, whatever the interval', async (t) => {
+test('a killed holder\'s lease is taken over within five seconds, whatever the interval', async (t) => {
   const web = await serve(t, { roles: 'api', env: { QUEUE_PROCESSOR_INTERVAL: 60000 } });
   const one = await serve(t, { roles: 'processor', env: { QUEUE_PROCESSOR_INTERVAL: 60000 } });
   const organizer = new Organizer(web);
@@ -78,7 +78,7 @@ test('the lease of a killed holder is taken over within five seconds, whatever t
   assert.ok(Number((await leaseOf(id)).split(':')[0]) > Number(lease.split(':')[0]), 'the fence number rises');
 });
 
-test('process runs a tick now and says what it did; without a holder it is 503', async (t) => {
+test('process runs a tick now and answers what it did; without a lease holder it is 503', async (t) => {
   const web = await serve(t, { roles: 'api', env: { QUEUE_PROCESSOR_INTERVAL: 60000 } });
   const processor = await serve(t, { roles: 'processor' });
   const organizer = new Organizer(web);
@@ -94,7 +94,7 @@ test('process runs a tick now and says what it did; without a holder it is 503',
   assert.equal(status, 503);
 });
 
-test('a changed interval is obeyed at once', async (t) => {
+test('a changed interval is in force at once', async (t) => {
   const server = await serve(t);
   const organizer = new Organizer(server);
   const { id } = await organizer.sale({ threshold: 1, autoHold: 0, intervalMs: 60000 });
@@ -108,7 +108,8 @@ test('a changed interval is obeyed at once', async (t) => {
 
 const HOUR = 3600000;
 
-// A sale with buyers at a closed door, whose threshold is then raised behind the processor's back: only a tick lets them in.
+// An event with waiting buyers, whose threshold is raised in Redis without the processor's knowledge: only a tick
+// admits them.
 async function filled(server, settings, count) {
   const organizer = new Organizer(server);
   const { id } = await organizer.sale({ threshold: 0, autoHold: 0, intervalMs: HOUR, ...settings });
@@ -118,7 +119,7 @@ async function filled(server, settings, count) {
   return { organizer, id };
 }
 
-test('admitting by hand puts off no regular tick', async (t) => {
+test('admitting by hand does not delay regular ticks', async (t) => {
   const server = await serve(t);
   const { organizer, id } = await filled(server, { intervalMs: 2500 }, 60);
   const until = Date.now() + 8000;
@@ -132,7 +133,7 @@ test('admitting by hand puts off no regular tick', async (t) => {
   await assertOrderly(id, 60);
 });
 
-test('a tick asked for together with an admission by hand is a whole one', async (t) => {
+test('a tick requested together with an admission by hand is a full tick', async (t) => {
   const server = await serve(t);
   const { id } = await filled(server, {}, 40);
   const ask = (more) => JSON.stringify({ eventId: id, event: 'process', payload: more });
@@ -144,10 +145,10 @@ test('a tick asked for together with an admission by hand is a whole one', async
   await assertOrderly(id, 40);
 });
 
-test('a tick that failed is tried again within a second or so, whatever the interval', async (t) => {
+test('a failed tick is retried within a second or so, whatever the interval', async (t) => {
   const server = await serve(t);
   const { organizer, id } = await filled(server, {}, 5);
-  // What the tick alone needs, so that the lease stays.
+  // Breaks a key that only the tick uses, so that the lease stays.
   const lease = await leaseOf(id);
   await redis.client.multi().rename(key('queue:seen', id), key('kept', id)).set(key('queue:seen', id), 'not a sorted set').exec();
   assert.equal((await organizer.post(`/api/admin/events/${id}/process`)).status, 503);
@@ -156,7 +157,7 @@ test('a tick that failed is tried again within a second or so, whatever the inte
   assert.equal(await leaseOf(id), lease);
 });
 
-test('when an event opens, by hand or by its time, a tick comes at once', async (t) => {
+test('an event that opens, by hand or by its time, gets a tick at once', async (t) => {
   const server = await serve(t);
   const { organizer, id } = await filled(server, {}, 5);
   await organizer.act(id, 'pause');
@@ -173,7 +174,7 @@ test('when an event opens, by hand or by its time, a tick comes at once', async 
   assert.ok(Date.now() >= Date.parse(opensAt), 'not before the time');
 });
 
-test('one broken event never stops another', async (t) => {
+test('a broken event does not stop other events', async (t) => {
   const server = await serve(t);
   const organizer = new Organizer(server);
   const broken = await organizer.sale({ threshold: 1, autoHold: 0 });
@@ -194,7 +195,7 @@ test('one broken event never stops another', async (t) => {
   await waitUntil(async () => (await inside(broken.id)) === 1 && (await waiting(broken.id)) === 0, 15000, 'the broken one to work again');
 });
 
-test('three processors and 3,000 waiting: nobody is lost, nobody enters twice', async (t) => {
+test('three processors admit 3,000 waiting buyers: nobody is lost, nobody enters twice', async (t) => {
   const web = await serve(t, { roles: 'api' });
   const organizer = new Organizer(web);
   const { id } = await organizer.sale({ threshold: 3000, autoHold: 0, intervalMs: 100 });
@@ -210,7 +211,7 @@ test('three processors and 3,000 waiting: nobody is lost, nobody enters twice', 
   assert.ok(processors.every(({ running }) => running));
 });
 
-test('a holder stopped in mid-tick and continued after the takeover changes nothing', async (t) => {
+test('a holder that is stopped during a tick and continued after the takeover changes nothing', async (t) => {
   const web = await serve(t, { roles: 'api' });
   const organizer = new Organizer(web);
   const { id } = await organizer.sale({ threshold: 1, autoHold: 0, intervalMs: 20 });
@@ -251,7 +252,7 @@ for (const point of ['tick-before-promote', 'tick-after-promote']) {
   });
 }
 
-test('opening and closing times are honoured, and PostgreSQL follows', async (t) => {
+test('events open and close by their times, and PostgreSQL follows', async (t) => {
   const server = await serve(t);
   const organizer = new Organizer(server);
   const opensAt = new Date(Date.now() + 5000).toISOString();
@@ -267,7 +268,7 @@ test('opening and closing times are honoured, and PostgreSQL follows', async (t)
   await waitUntil(async () => (await organizer.get(`/api/admin/events/${id}`)).body.status === 'closed', 15000, 'the record to follow');
 });
 
-test('the idle and those inside for too long make room', async (t) => {
+test('idle buyers and those inside for too long lose their slots', async (t) => {
   const server = await serve(t);
   const organizer = new Organizer(server);
   for (const settings of [{ idleTimeoutMs: 3000 }, { sessionLimitMs: 3000 }]) {
@@ -303,7 +304,7 @@ test('silentMs: a silent buyer is parked at the head and keeps their place; a ch
   assert.equal((await silent.check(id)).body.position, 1, 'and has their place as soon as they return');
 });
 
-test('expired holds are swept and the seats are for others', async (t) => {
+test('expired holds are swept and their seats are free for others', async (t) => {
   const server = await serve(t);
   const organizer = new Organizer(server);
   const { id } = await organizer.sale({ threshold: 2, autoHold: 0, holdMs: 1000, grid: { rows: 1, seatsPerRow: 2 } });
@@ -317,7 +318,7 @@ test('expired holds are swept and the seats are for others', async (t) => {
   assert.equal((await second.reserve({ eventId: id, quantity: 2 })).status, 201);
 });
 
-test('the slot of one who has bought is freed, even if nobody told Redis', async (t) => {
+test('a buyer\'s slot is freed after the purchase, even if Redis was not told', async (t) => {
   const server = await serve(t);
   const { id } = await new Organizer(server).sale({ threshold: 1, autoHold: 0, grid: { rows: 1, seatsPerRow: 2, price: 100 } });
   const [buyer] = await joinMany(server, id, 2, 1);
@@ -349,7 +350,7 @@ test('the queue goes on while PostgreSQL is down, also on a processor that start
   await waitUntil(async () => (await waiting(id)) === 1, 10000, 'the next one');
 });
 
-test('a lost live copy is written again from PostgreSQL', async (t) => {
+test('a lost live copy is restored from PostgreSQL', async (t) => {
   const server = await serve(t);
   const organizer = new Organizer(server);
   const { id } = await organizer.sale({ threshold: 7, autoHold: 0 });
@@ -358,7 +359,7 @@ test('a lost live copy is written again from PostgreSQL', async (t) => {
   await waitUntil(async () => (await redis.cli('HGET', key('config', id), 'threshold')) === '7', 15000, 'the live copy');
 });
 
-test('when all seats are sold the event is sold out, and a freed seat reopens it', async (t) => {
+test('an event is sold out when all seats are sold, and a freed seat reopens it', async (t) => {
   const server = await serve(t);
   const organizer = new Organizer(server);
   const { id } = await organizer.sale({ threshold: 2, autoHold: 1, grid: { rows: 1, seatsPerRow: 1 } });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The payment provider: what it charges and what not; and that every word of it is heard in the end,
-// however late, repeated, lost or overtaken.
+// tiketi provider, the payment provider of tests: what it charges and what it refuses; and that every webhook
+// arrives in the end, however late, repeated, lost or out of order.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -30,7 +30,7 @@ const statusOf = async ({ buyer, reservation }) => (await buyer.get(`/api/reserv
 const payments = (event) => database.query(
   'SELECT p.reference, p.status, p.amount::int FROM payments p JOIN reservations r ON r.id = p.reservation_id WHERE r.event_id = $1 ORDER BY p.id', [event.id]);
 
-test('it charges what the service has signed, once, and tells the service', async (t) => {
+test('it charges a signed order once, and calls the webhook', async (t) => {
   const event = await organizer.sale(settings);
   const provider = await provide(t);
   const one = await ordered(event, 'charged');
@@ -54,7 +54,7 @@ test('it charges what the service has signed, once, and tells the service', asyn
   assert.equal(charge.payment, 'refunded');
 });
 
-test('what was altered, has expired or is no order is not charged', async (t) => {
+test('altered, expired and invalid orders are not charged', async (t) => {
   const event = await organizer.sale({ ...settings, holdMs: 3000 });
   const provider = await provide(t);
   const { order } = await ordered(event, 'crook');
@@ -71,7 +71,7 @@ test('what was altered, has expired or is no order is not charged', async (t) =>
   assert.deepEqual(await provider.books(), []);
 });
 
-test('lost, repeated, late and overtaken: each sale is made once', async (t) => {
+test('lost, repeated, late and reordered webhooks: each purchase is made once', async (t) => {
   const event = await organizer.sale({ ...settings, grid: { rows: 4, seatsPerRow: 10 } });
   const provider = await provide(t, '--lose', 0.4, '--repeat', 0.5, '--late', 0.3, '--late-by', '100ms..1s', '--reorder', 0.3, '--seed', 7);
   const all = await Promise.all(Array.from({ length: 24 }, (_, i) => ordered(event, `storm${i}`)));
@@ -86,7 +86,7 @@ test('lost, repeated, late and overtaken: each sale is made once', async (t) => 
   assert.equal(rows.reduce((sum, row) => sum + row.amount, 0), sold);
 });
 
-test('too late: the hold has lapsed and the seat is another\'s, so the money is due back', async (t) => {
+test('a webhook that comes after the seat went to another buyer: the money is due back', async (t) => {
   const event = await organizer.sale({ ...settings, holdMs: 2000, grid: { rows: 1, seatsPerRow: 1 } });
   const provider = await provide(t, '--late', 1, '--late-by', '10s');
   const one = await ordered(event, 'toolate');
@@ -106,7 +106,7 @@ test('too late: the hold has lapsed and the seat is another\'s, so the money is 
   assert.equal((await payments(event)).find((row) => row.reference === one.order.reference).status, 'refunded');
 });
 
-test('"refunded" overtakes "paid": nothing is sold', async (t) => {
+test('"refunded" arrives before "paid": nothing is sold', async (t) => {
   const event = await organizer.sale(settings);
   const provider = await provide(t, '--reorder', 1);
   const one = await ordered(event, 'overtaken');
@@ -118,7 +118,7 @@ test('"refunded" overtakes "paid": nothing is sold', async (t) => {
   assert.equal((await provider.charged(one.order.reference)).payment, 'refunded');
 });
 
-test('while the service is down the word waits', async (t) => {
+test('while the service is down the webhook waits', async (t) => {
   const event = await organizer.sale(settings);
   const provider = await provide(t);
   const one = await ordered(event, 'patient');
@@ -128,7 +128,7 @@ test('while the service is down the word waits', async (t) => {
   await waitUntil(async () => (await statusOf(one)) === 'confirmed', 20000, 'the sale');
 });
 
-test('it says what it lacks', async () => {
+test('it names each missing option', async () => {
   const refuse = async (code, pattern, args, env = {}) => {
     const { stderr } = await runTiketi(['provider', ...args], { PAYMENT_WEBHOOK_SECRET: 'x'.repeat(40), ...env }, { expect: code });
     assert.match(stderr, pattern);
@@ -143,14 +143,14 @@ test('it says what it lacks', async () => {
 
 // ---- the page ----
 
-// What is in the form of the payment page, as its button would send it.
+// The fields of the payment page's form, as its button sends them.
 const formOf = (html) => Object.fromEntries([...html.matchAll(/<input type="hidden" name="(\w+)" value="([^"]*)">/g)]
   .map(([, name, value]) => [name, value.replaceAll('&amp;', '&')]));
 const press = (provider, form, action) => provider.request('POST', '/pay', {
   body: new URLSearchParams({ ...form, action }).toString(), headers: { 'content-type': 'application/x-www-form-urlencoded' },
 });
 
-test('a person pays on its page, is charged once and sent back; or goes back without paying', async (t) => {
+test('its page charges a buyer once and sends them back, or lets them return without paying', async (t) => {
   const event = await organizer.sale(settings);
   const provider = await provide(t);
   const one = await ordered(event, 'person');
@@ -181,7 +181,7 @@ test('a person pays on its page, is charged once and sent back; or goes back wit
   assert.doesNotMatch(again.text, /<form/);
 });
 
-test('its page charges nothing that was altered, and sends nobody to a stranger', async (t) => {
+test('its page charges no altered order, and redirects only to the shop', async (t) => {
   const event = await organizer.sale({ ...settings, holdMs: 5000 });
   const provider = await provide(t, '--shop-url', 'https://shop.example/');
   const { order } = await ordered(event, 'tamperer');

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Every route of docs/openapi.json, asked wrongly in every way that holds for all of them: who may,
-// ids, bodies, versions. The document names the routes, so a new one is asked, too; the fixtures hold
-// each answer against it.
+// Every route of docs/openapi.json with every mistake that applies to all of them: credentials, roles, ids, bodies,
+// versions, methods. The routes are read from the document, so a new one is tested as well; the fixtures hold each
+// answer against it.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -24,14 +24,14 @@ const operations = Object.entries(document.paths).flatMap(([path, item]) => ['ge
 
 const fill = (path, id) => path.replace(/\{[^}]+\}/, id);
 const admin = () => bearer(jwt({ sub: 'root', role: 'admin' }));
-// Somebody who may, with a body that would do.
+// A caller that may call the route, and a valid body.
 const ask = ({ method, path, ways, body }, { id = event.id, headers = {}, ...rest } = {}) => server.request(method, fill(path, id), {
   headers: { ...(ways.includes('staffToken') ? admin() : ways.includes('shopToken') ? bearer(jwt({ sub: 'buyer' })) : {}), ...headers },
   ...(method === 'GET' ? {} : { json: body ?? {} }), ...rest,
 });
 const each = (list, step) => many(list, 4, step);
 
-test('a bearer that is not valid is 401 wherever one counts; staff need one', async () => {
+test('an invalid bearer token is 401 on every route that reads it; staff routes need a token', async () => {
   await each(operations.filter(({ ways }) => ways.includes('shopToken') || ways.includes('staffToken')), async (operation) => {
     assert.equal((await ask(operation, { headers: bearer('nonsense') })).status, 401, operation.name);
   });
@@ -40,7 +40,7 @@ test('a bearer that is not valid is 401 wherever one counts; staff need one', as
   });
 });
 
-test('roles: who is not named is 403, also a buyer; who is named is not', async () => {
+test('roles: a role that the document does not list is 403, one that it lists is not', async () => {
   for (const operation of operations.filter(({ ways }) => ways.includes('staffToken'))) {
     for (const role of ['viewer', 'sre', 'organizer', 'buyer', undefined]) {
       const { status, body } = await ask(operation, { id: 'no-such-event', headers: bearer(jwt({ sub: 'x', role })) });
@@ -50,7 +50,7 @@ test('roles: who is not named is 403, also a buyer; who is named is not', async 
   }
 });
 
-test('an organizer is refused the events of another', async () => {
+test('an organizer may not use another organizer\'s events', async () => {
   for (const operation of operations.filter(({ path, ways }) => ways.includes('staffToken') && path.includes('{'))) {
     if (!operation.operation['x-roles'].includes('organizer')) continue;
     const answer = await ask(operation, { headers: bearer(jwt({ sub: 'rival', role: 'organizer' })) });
@@ -59,20 +59,20 @@ test('an organizer is refused the events of another', async () => {
   }
 });
 
-test('ids: what cannot be one is 400 and names it, what is none of ours 404', async () => {
+test('ids: an invalid id is 400 and named, an unknown one 404', async () => {
   await each(operations.filter(({ path }) => path.includes('{')), async (operation) => {
     const bad = await ask(operation, { id: 'bad*id' });
     assert.equal(bad.status, 400, operation.name);
     assert.equal(bad.body.field, /\{([^}]+)\}/.exec(operation.path)[1], operation.name);
     const unknown = await ask(operation, { id: 'nobody-knows-it' });
-    // The gate says no more than that he is not inside.
+    // The gate answers only that the caller is not inside.
     assert.equal(unknown.status, operation.operation.responses[404] ? 404 : 401, `${operation.name}: ${unknown.text}`);
   });
 });
 
-test('bodies: no object, no JSON, an unknown field, too much', async () => {
+test('bodies that are no object, no JSON, too large or have an unknown field are refused', async () => {
   await each(operations.filter(({ operation }) => operation.requestBody), async (operation) => {
-    // The provider's calls are looked at only when they are signed.
+    // A webhook is read only when it is signed.
     const wrong = operation.ways.includes('webhookSignature') ? [400, 401] : [400];
     const send = (body) => ask(operation, { json: undefined, body, headers: { 'content-type': 'application/json' } });
     for (const body of ['[1]', '{"a":', '{"surprise":1}', '{"a":1,"a":2}']) {
@@ -87,7 +87,7 @@ test('bodies: no object, no JSON, an unknown field, too much', async () => {
   });
 });
 
-test('a version that has passed is 412 wherever one may be named', async () => {
+test('an outdated version is 412 on every route that takes one', async () => {
   const named = operations.filter(({ operation }) => operation.responses[412]);
   assert.ok(named.length >= 6);
   await each(named, async (operation) => {
@@ -96,7 +96,7 @@ test('a version that has passed is 412 wherever one may be named', async () => {
   });
 });
 
-test('methods: the others are 405, and OPTIONS says which', async () => {
+test('other methods are 405, and OPTIONS lists the right ones', async () => {
   for (const path of new Set(operations.map((operation) => operation.path))) {
     const here = operations.filter((operation) => operation.path === path).map(({ method }) => method);
     const answer = await server.request('DELETE', fill(path, event.id));
@@ -108,7 +108,7 @@ test('methods: the others are 405, and OPTIONS says which', async () => {
   }
 });
 
-test('HEAD goes wherever GET does', async () => {
+test('HEAD works on every route with GET', async () => {
   await each(operations.filter(({ method, path }) => method === 'GET' && !/gate|reservations\/\{/.test(path)), async (operation) => {
     const answer = await ask({ ...operation, method: 'HEAD' }, { json: undefined });
     assert.equal(answer.status, 200, operation.name);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The seat map: its ETag, one rebuild a second however many ask, a replica that lags or goes away,
-// Redis or PostgreSQL gone, a hall of 20,000, and what watchers are told.
+// The seat map: its ETag, one rebuild a second whatever the load, a replica that lags or goes away, Redis or
+// PostgreSQL down, a hall of 20,000 seats, and what watchers receive.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -48,7 +48,7 @@ async function replayed() {
   await waitUntil(async () => (await standby.query(`SELECT pg_last_wal_replay_lsn() >= '${lsn}'::pg_lsn AS done`))[0].done, 15000, 'the replica');
 }
 
-test('an ETag of its version: 304 while nothing changes, another one when something does', async () => {
+test('the ETag is that of the version: 304 while nothing changes, a new ETag after a change', async () => {
   const event = await organizer.sale({ ...hall, grid: { rows: 2, seatsPerRow: 5 } });
   await replayed();
   const first = await map(event);
@@ -72,7 +72,7 @@ test('an ETag of its version: 304 while nothing changes, another one when someth
   assert.equal((await map({ id: 'nowhere' })).status, 404);
 });
 
-test('two hundred at once, on two pods: one rebuild; a quiet minute needs none', async () => {
+test('two hundred requests at once on two pods make one rebuild; without changes there is none', async () => {
   const event = await organizer.sale({ ...hall, grid: { rows: 10, seatsPerRow: 10 } });
   await replayed();
   const before = await rebuilds();
@@ -85,7 +85,7 @@ test('two hundred at once, on two pods: one rebuild; a quiet minute needs none',
   assert.equal((await rebuilds()) - before, built, 'an unchanged map is never built again');
 });
 
-test('changes in a row: at most one rebuild a second, whoever asks', async () => {
+test('a series of changes makes at most one rebuild a second', async () => {
   const event = await organizer.sale({ ...hall, grid: { rows: 5, seatsPerRow: 10 } });
   const buyer = await enter(event, 'restless');
   await map(event);
@@ -100,7 +100,7 @@ test('changes in a row: at most one rebuild a second, whoever asks', async () =>
   assert.ok(built >= 2 && built <= Math.ceil(seconds) + 1, `${built} rebuilds in ${seconds.toFixed(1)} s`);
 });
 
-test('a replica that lags takes nothing back', async () => {
+test('a lagging replica never replaces a newer map', async () => {
   const event = await organizer.sale({ ...hall, grid: { rows: 1, seatsPerRow: 5 } });
   const buyer = await enter(event, 'lagging');
   await replayed();
@@ -123,7 +123,7 @@ test('a replica that lags takes nothing back', async () => {
   }
 });
 
-test('the replica is what is read, and without it the primary', async () => {
+test('maps are read from the replica, and from the primary without it', async () => {
   const event = await organizer.sale({ ...hall, grid: { rows: 1, seatsPerRow: 5 } });
   await replayed();
   await map(event);
@@ -140,7 +140,7 @@ test('the replica is what is read, and without it the primary', async () => {
   await standby.start();
 });
 
-test('Redis gone: PostgreSQL answers; PostgreSQL gone: the map of the last minute', async () => {
+test('without Redis maps come from PostgreSQL; without PostgreSQL the map of the last minute is served', async () => {
   const own = await Redis.start();
   const db = await Postgres.start();
   const base = await db.migrated();
@@ -163,7 +163,7 @@ test('Redis gone: PostgreSQL answers; PostgreSQL gone: the map of the last minut
   await db.stop();
 });
 
-test('a hall of 20,000 seats', async () => {
+test('the map of a hall of 20,000 seats is served', async () => {
   const event = await organizer.sale({ ...hall, grid: { rows: 200, seatsPerRow: 100 } });
   await waitUntil(async () => (await map(event)).body.seats?.length === 20000, 20000, 'the whole hall');
   assert.ok(Number(await redis.client.pttl(key(event))) > 50000);
@@ -171,7 +171,7 @@ test('a hall of 20,000 seats', async () => {
   assert.ok(answers.every((answer) => answer.body.seats.length === 20000));
 });
 
-test('watchers on two pods are told each change, by version, and nothing about anybody', async () => {
+test('watchers on two pods receive each change by version, and nothing about buyers', async () => {
   const event = await organizer.sale({ ...hall, holdMs: 4000, grid: { rows: 2, seatsPerRow: 5 } });
   const buyer = await enter(event, 'watched');
   await replayed();
@@ -214,7 +214,7 @@ test('watchers on two pods are told each change, by version, and nothing about a
   await until('held', 0);
   const { body: second } = await buyer.reserve({ eventId: event.id, quantity: 2 });
   await until('held', 2);
-  await until('available', 10); // it lapses, and nobody has to write that
+  await until('available', 10); // expires without any write
   const { body: third } = await buyer.reserve({ eventId: event.id, quantity: 1 });
   await pay(pods[0], third);
   await until('sold', 1);

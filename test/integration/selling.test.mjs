@@ -16,7 +16,7 @@ async function enter(event, sub) {
   return buyer;
 }
 
-// The seats as they are; the public map may be a second old.
+// The seats in PostgreSQL: the public map may be a second old.
 async function seatsOf(event) {
   const [{ body }] = await database.query('SELECT body FROM seat_map_text($1, -1)', [event.id]);
   return JSON.parse(body).seats;
@@ -26,7 +26,7 @@ const mapOf = async (event) => (await server.get(`/api/seats/${event.id}`)).body
 const seat = (seats, number) => seats.find((candidate) => String(candidate.number) === String(number));
 const soldOrHeld = async (event) => (await seatsOf(event)).filter((candidate) => candidate.status !== 'available').length;
 
-test('hold by seat: one wins, the other is told which seat is gone', async () => {
+test('two buyers hold the same seat: one gets it, the other is told which seat is taken', async () => {
   const event = await organizer.sale({ threshold: 10, autoHold: 0, grid: { rows: 1, seatsPerRow: 6 } });
   const [a, b] = [await enter(event, 'a'), await enter(event, 'b')];
   const seats = await mapOf(event);
@@ -47,7 +47,7 @@ test('hold by seat: one wins, the other is told which seat is gone', async () =>
   await waitUntil(async () => seat(await mapOf(event), 3).status === 'held', 15000, 'the public map to show it');
 });
 
-test('by quantity: the best adjacent seats; a swap is atomic; the limit holds against parallel requests', async () => {
+test('holds by quantity: the best adjacent seats; a swap is atomic; the limit holds against parallel requests', async () => {
   const event = await organizer.sale({ threshold: 10, autoHold: 0, maxSeats: 3, grid: { rows: 2, seatsPerRow: 5 } });
   const buyer = await enter(event, 'pair');
   const first = (await buyer.reserve({ eventId: event.id, quantity: 2 })).body;
@@ -75,7 +75,7 @@ test('an idempotency key repeats the answer, not the hold', async () => {
   assert.equal(other.status, 409, other.text);
 });
 
-test('an idempotency key repeats the answer when the admission has ended, to whom it was given and to nobody else', async () => {
+test('an idempotency key repeats the answer after the admission has ended, to its buyer alone', async () => {
   const event = await organizer.sale({ threshold: 1, autoHold: 0, grid: { rows: 1, seatsPerRow: 6 } });
   const buyer = await enter(event, 'once-inside');
   const ids = (await mapOf(event)).map(({ id }) => id);
@@ -103,7 +103,7 @@ test('an idempotency key repeats the answer when the admission has ended, to who
   assert.equal((await buyer.reserve(orders[2], key(2))).status, 200, 'also when the sale is closed');
 });
 
-test('cancel: the owner only, once; an expired hold can free no seat of somebody else', async () => {
+test('cancel: only the owner, once; cancelling an expired hold frees no seat of another buyer', async () => {
   const event = await organizer.sale({ threshold: 10, autoHold: 0, holdMs: 3000, grid: { rows: 1, seatsPerRow: 1 } });
   const [a, b] = [await enter(event, 'slow'), await enter(event, 'quick')];
   const held = (await a.reserve({ eventId: event.id, quantity: 1 })).body;
@@ -142,7 +142,7 @@ test('payment by webhook: signature, amount and reference are checked; it sells 
   assert.equal((await buyer.get(`/api/reservations/${held.id}`)).body.status, 'confirmed');
 });
 
-test('auto-hold: each admitted buyer is told of his seats, once, and leaving gives them back', async () => {
+test('auto-hold: each admitted buyer is told their seats once, and leaving gives them back', async () => {
   const event = await organizer.sale({ threshold: 2, autoHold: 1, intervalMs: 200, grid: { rows: 1, seatsPerRow: 5 } });
   const buyers = ['h1', 'h2', 'h3'].map((sub) => new Client(server, { sub }));
   for (const buyer of buyers) await buyer.check(event.id);
@@ -156,14 +156,14 @@ test('auto-hold: each admitted buyer is told of his seats, once, and leaving giv
   assert.equal(payload.eventId, event.id);
   assert.ok(payload.pass);
   assert.equal(payload.reservation?.seats?.length, 1, JSON.stringify(payload));
-  await waitUntil(async () => (await soldOrHeld(event)) === 2, 15000, 'the leaver gave his seat back');
+  await waitUntil(async () => (await soldOrHeld(event)) === 2, 15000, 'the seat of the buyer who left is free');
   const mine = (await buyers[2].get('/api/reservations')).body;
   const list = Array.isArray(mine) ? mine : mine.reservations;
   assert.equal(list.length, 1);
   socket.close();
 });
 
-test('nobody enters in vain: no more are let in than seats are left; sold out is told and taken back', async () => {
+test('no more buyers are admitted than seats are left; sold out is announced and withdrawn', async () => {
   const event = await organizer.sale({ threshold: 10, autoHold: 1, intervalMs: 200, grid: { rows: 1, seatsPerRow: 2 } });
   const buyers = ['s1', 's2', 's3', 's4'].map((sub) => new Client(server, { sub }));
   for (const buyer of buyers) await buyer.check(event.id);

@@ -56,7 +56,7 @@ test('an update compares the version, keeps before and after, and refuses the se
   assert.equal((await sql.call('event_update', { ...change, id: 'none' }, 'patch', 'a')).outcome, 'not-found');
 });
 
-test('lists: of one owner, of all, and the public one without drafts', async () => {
+test('lists: the events of one owner, all events, and the public list without drafts', async () => {
   await sql.call('event_create', { id: 'l1', title: 'T', ...SETTINGS }, 'lister', 'u');
   await sql.event('l2', { rows: 0 });
   const ids = async (...args) => (await sql.call('event_list', ...args)).body.map((event) => event.id);
@@ -67,7 +67,7 @@ test('lists: of one owner, of all, and the public one without drafts', async () 
   assert.equal('owner' in (await sql.call('event_list', 'lister', false)).body[0], false);
 });
 
-test('live events: no drafts, closed ones until every session is over and a minute more', async () => {
+test('live events: no drafts; closed events until a minute after the last session', async () => {
   const db = await server.fresh();
   for (const status of ['draft', 'scheduled', 'open', 'paused', 'sold_out']) await db.event(status, { rows: 0, status });
   const { body } = await db.call('event_get', 'open');
@@ -112,7 +112,7 @@ test('sold out only when every seat is sold, and back when one is freed; never w
   assert.equal((await sql.call('event_settle', 's2', 0)).body.status, 'open');
 });
 
-test('seats: grid and list keep the order they came in; doubles and second currencies are refused', async () => {
+test('seats: grid and list keep the order of the request; duplicates and second currencies are refused', async () => {
   await sql.event('g1', { rows: 0 });
   const add = (body) => sql.call('seats_add', 'g1', 'u', body);
   const seat = (section, row, number, currency = 'EUR') => ({ section, row, number, price: 100, currency });
@@ -132,7 +132,7 @@ test('seats: grid and list keep the order they came in; doubles and second curre
   assert.deepEqual((await audit('g1')).at(-1).after, { seats: 8 });
 });
 
-test('seats that make no sense are refused, and the field is named', async () => {
+test('invalid seats are refused, and the field is named', async () => {
   await sql.event('g2', { rows: 0 });
   const seat = { section: 'A', row: '1', number: 1, price: 100, currency: 'EUR' };
   const grid = { section: 'A', rows: 1, seatsPerRow: 1, price: 100, currency: 'EUR' };
@@ -154,7 +154,7 @@ test('seats that make no sense are refused, and the field is named', async () =>
   assert.equal((await sql.map('g2')).seats.length, 0);
 });
 
-test('the map of a draft or of nothing is not found', async () => {
+test('the map of a draft or of an unknown event is not found', async () => {
   await sql.call('event_create', { id: 'd1', title: 'T', ...SETTINGS }, 'me', 'u');
   assert.equal((await sql.call('seat_map_text', 'd1', -1)).outcome, 'not-found');
   assert.equal((await sql.call('seat_map_text', 'none', -1)).outcome, 'not-found');
@@ -191,7 +191,7 @@ test('a map version never falls, and one version never stands for two maps', asy
   await sql.assertSound();
 });
 
-test('clear: the next epoch, and nothing of the auto-holds remains', async () => {
+test('clear starts the next epoch and removes every auto-hold', async () => {
   const [a, b] = await sql.event('c1');
   const mine = (await sql.hold('c1', 'u:own', { seats: [a] })).body;
   const auto = (await sql.hold('c1', 'u:auto', { seats: [b] })).body;
@@ -206,7 +206,7 @@ test('clear: the next epoch, and nothing of the auto-holds remains', async () =>
   await sql.assertSound();
 });
 
-test('the demo event: made once, by many at a time, and brought to the wanted settings', async () => {
+test('the demo event is created once by many callers, and gets the given settings', async () => {
   const made = await Promise.all([1, 2, 3].map(() => sql.call('demo_event')));
   assert.deepEqual(made.map((row) => row.outcome).sort(), ['created', 'unchanged', 'unchanged']);
   const { body } = await sql.call('event_get', 'demo');
@@ -219,7 +219,7 @@ test('the demo event: made once, by many at a time, and brought to the wanted se
   assert.deepEqual([changed.outcome, changed.body.threshold, changed.body.intervalMs], ['updated', 50, 2000]);
 });
 
-test('branding: parts stay until they are changed; a logo bears the version that brought it', async () => {
+test('branding: fields stay until they are changed; a logo has the version that set it', async () => {
   const event = { id: 'branded', title: 'T', ...SETTINGS, branding: { name: 'Arena', primary: '#102030', background: null } };
   const stored = async () => (await sql.rows('SELECT data FROM logos WHERE event_id = $1', ['branded'])).map(({ data }) => data);
   const made = await sql.call('event_create', event, 'me', 'u');

@@ -19,7 +19,7 @@ after(async () => {
   await server.stop();
 });
 
-// A log of one event: entries as the consumer sends them.
+// The log of one event: entries in the form that the consumer sends.
 class Log {
   constructor(event) {
     this.event = event;
@@ -46,7 +46,7 @@ class Log {
 const letters = async (event) => (await sql.map(event)).seats.map((seat) => seat.status[0]).join('');
 const held = (buyers) => buyers.map((b) => [b.buyer, ...(b.reservation?.seats ?? []).map((s) => `${s.row}.${s.number}`)].join(' '));
 
-test('those who came get the best seats in the order they came', async () => {
+test('admitted buyers get the best seats in the order of admission', async () => {
   await sql.event('a1', { rows: 2, perRow: 2 });
   const log = new Log('a1');
   const out = await log.consume([log.entry('direct', 'u:c', 3), log.entry('promote', 'u:a', 1), log.entry('promote', 'u:b', 2)]);
@@ -58,7 +58,7 @@ test('those who came get the best seats in the order they came', async () => {
   assert.deepEqual((await sql.call('reservation_get', 'u:c', reservation.id)).body, reservation);
 });
 
-test('exactly once: the same entries again, an old cursor, and two consumers at a time', async () => {
+test('entries count exactly once: sent again, with an old cursor, and by two consumers at a time', async () => {
   await sql.event('a2');
   const log = new Log('a2');
   const entries = [log.entry('direct', 'u:1', 1), log.entry('direct', 'u:2', 2)];
@@ -84,7 +84,7 @@ test('stream ids are compared as numbers', async () => {
   assert.equal((await log.consume([{ ...next, id: '1000-9' }])).outcome, 'not-newer');
 });
 
-test('no seats for those who are out again, of another epoch, or hold already', async () => {
+test('no seats for buyers who have left, of another epoch, or who hold seats already', async () => {
   const [, , third] = await sql.event('b1');
   const log = new Log('b1');
   await sql.hold('b1', 'u:own', { seats: [third] });
@@ -92,7 +92,7 @@ test('no seats for those who are out again, of another epoch, or hold already', 
     log.entry('promote', 'u:gone', 1, { active: false }),
     log.entry('promote', 'u:own', 2),
     log.entry('promote', 'u:old', 3, { epoch: 7 }),
-    log.entry('promote', 'u:left', 4), // back inside by the time the log is read, at a later place
+    log.entry('promote', 'u:left', 4), // admitted again at a later place before the log is read
     log.entry('left', 'u:left', 4),
     log.entry('promote', 'u:left', 5),
   ]);
@@ -101,7 +101,7 @@ test('no seats for those who are out again, of another epoch, or hold already', 
   assert.equal(out.free, 8);
 });
 
-test('departures give back auto-holds, before the newcomers of the batch get theirs', async () => {
+test('departures give back auto-holds before the admissions of the same batch get theirs', async () => {
   await sql.event('b2', { perRow: 2 });
   const log = new Log('b2');
   await log.consume([log.entry('promote', 'u:1', 1), log.entry('promote', 'u:2', 2)]);
@@ -110,7 +110,7 @@ test('departures give back auto-holds, before the newcomers of the batch get the
   assert.equal((await sql.call('reservation_list', 'u:1')).body.reservations[0].status, 'cancelled');
 });
 
-test('a departure touches no swapped, paying or bought seats, and tells that a slot is free', async () => {
+test('a departure leaves swapped, paying and bought seats alone, and reports a free slot', async () => {
   const seats = await sql.event('b3');
   const log = new Log('b3');
   const out = await log.consume(['u:swap', 'u:paying', 'u:bought'].map((buyer, i) => log.entry('promote', buyer, i + 1)));
@@ -136,7 +136,7 @@ test('one auto-hold for each admission, whatever is read twice', async () => {
   assert.deepEqual(held((await log.consume([log.entry('promote', 'u:1', 2)])).buyers), ['u:1 1.1'], 'another admission');
 });
 
-test('a hold of his own that lapsed makes room for the auto-hold', async () => {
+test('an expired hold of the buyer does not prevent the auto-hold', async () => {
   await sql.event('b5');
   const log = new Log('b5');
   const { body } = await sql.hold('b5', 'u:1', { quantity: 2 });
@@ -144,7 +144,7 @@ test('a hold of his own that lapsed makes room for the auto-hold', async () => {
   assert.deepEqual(held((await log.consume([log.entry('promote', 'u:1', 1)])).buyers), ['u:1 1.1']);
 });
 
-test('several seats each: side by side first, then scattered, then what is left', async () => {
+test('several seats each: side by side first, then scattered, then the rest', async () => {
   const seats = await sql.event('c1', { rows: 2, perRow: 5, autoHold: 2 });
   await sql.hold('c1', 'u:x', { seats: [seats[7]] }); // row 2: 1 2 x 4 5
   const log = new Log('c1');
@@ -164,7 +164,7 @@ test('an auto-hold stays within maxSeats', async () => {
   assert.deepEqual(held(out.buyers), ['u:1 2.1 2.2', 'u:2', 'u:3 1.7 1.8 1.9']);
 });
 
-test('without auto-hold or seats the log is copied and nobody is named', async () => {
+test('without auto-hold or seats the log is copied and no hold is made', async () => {
   await sql.event('d1', { autoHold: 0 });
   await sql.event('d2', { rows: 0 });
   for (const event of ['d1', 'd2']) {
@@ -175,7 +175,7 @@ test('without auto-hold or seats the log is copied and nobody is named', async (
   assert.equal((await new Log('none').consume([new Log('none').entry('left', 'u:1', 1)])).outcome, 'not-found');
 });
 
-test('a clear in the log is copied and holds nothing up', async () => {
+test('a clear in the log is copied and does not stop the consumer', async () => {
   await sql.event('d4');
   const log = new Log('d4');
   const cleared = () => ({ ...log.entry('left', '', 0), kind: 'cleared' });
@@ -194,7 +194,7 @@ test('from the first entry on, a missing live copy counts as lost', async () => 
   assert.equal((await sql.call('event_get', 'd3')).body.lastPlace, 1790000000000001);
 });
 
-test('the state names cursor and free seats, and notices a stream begun again below the cursor', async () => {
+test('the state returns cursor and free seats, and detects a new stream below the cursor', async () => {
   await sql.event('e1');
   const state = async (first) => {
     const row = await sql.call('ledger_state', 'e1', first);
@@ -219,7 +219,7 @@ test('the state names cursor and free seats, and notices a stream begun again be
   assert.deepEqual(await state('990-0'), ['known', out.consumed, 1 + 1, 7]);
 });
 
-test('the cursor goes back below what Redis wrote after losing its last entries; nothing has a second effect', async () => {
+test('the cursor goes back below entries that Redis wrote after a loss; no entry counts twice', async () => {
   await sql.event('w1');
   const log = new Log('w1');
   const [first, ...others] = [1, 2, 3].map((place) => log.entry('promote', `u:${place}`, place));
@@ -234,17 +234,17 @@ test('the cursor goes back below what Redis wrote after losing its last entries;
   assert.deepEqual([out.outcome, out.consumed, out.free, out.held], ['consumed', '1003-0', 6, 1]);
 });
 
-test('who holds seats before his admission was copied is not counted twice', async () => {
+test('a buyer who holds seats before the admission is copied is not counted twice', async () => {
   await sql.event('e2');
   const log = new Log('e2');
   const entries = [log.entry('direct', 'u:fast', 5), log.entry('direct', 'u:slow', 6)];
   const room = async () => (await sql.call('ledger_state', 'e2', null)).free;
   const { body } = await sql.hold('e2', 'u:fast', { quantity: 1, place: 5 });
-  assert.equal(await room(), 10, 'his admission is still to be subtracted');
+  assert.equal(await room(), 10, 'the admission is still to be subtracted');
   await sql.paid(body.id, 'p', 'e2', 1000, 'EUR');
   assert.equal(await room(), 10);
   await sql.hold('e2', 'u:slow', { quantity: 3, place: 6 });
-  assert.equal(await room(), 8, 'what he holds beyond an auto-hold is gone');
+  assert.equal(await room(), 8, 'seats held beyond an auto-hold are subtracted');
   assert.equal((await log.consume(entries)).free, 6);
   await sql.hold('e2', 'u:slow', { quantity: 2, place: 6 });
   assert.equal(await room(), 7);
@@ -254,7 +254,7 @@ test('who holds seats before his admission was copied is not counted twice', asy
   assert.equal(await room(), 6, 'an entry that never came was lost with Redis');
 });
 
-test('consumed places: the highest of each, by departure or purchase, page by page', async () => {
+test('consumed places: the highest of each buyer, by departure or purchase, page by page', async () => {
   await sql.event('f1', { rows: 2 });
   const log = new Log('f1');
   await log.consume([
@@ -273,7 +273,7 @@ test('consumed places: the highest of each, by departure or purchase, page by pa
   assert.deepEqual(pages, [['u:Z 12', 'u:a 2'], ['u:b 9']]);
 });
 
-test('many seats each: still no message beyond 64 KiB', async () => {
+test('many seats each: no message exceeds 64 KiB', async () => {
   await sql.event('g0', { rows: 20, perRow: 100, autoHold: 40, maxSeats: 40 });
   const log = new Log('g0');
   const out = await log.consume(Array.from({ length: 50 }, (_, i) => log.entry('promote', `u:${'x'.repeat(120)}${i}`, i + 1)));
@@ -281,7 +281,7 @@ test('many seats each: still no message beyond 64 KiB', async () => {
   assert.ok(out.rows.every((row) => JSON.stringify(row.body).length < 48 * 1024));
 });
 
-test('500 entries at once come in rows of fifty buyers; pages of 20,000 consumed places stay quick', async () => {
+test('500 entries at once are answered in rows of fifty buyers; pages of 20,000 consumed places stay fast', async () => {
   await sql.event('g1', { rows: 20, perRow: 50 });
   const log = new Log('g1');
   const out = await log.consume(Array.from({ length: 500 }, (_, i) => log.entry('promote', `u:${i}`, i + 1)));
@@ -303,7 +303,7 @@ test('500 entries at once come in rows of fifty buyers; pages of 20,000 consumed
   assert.ok(performance.now() - began < 10000, 'a page does not read all that follows it');
 });
 
-test('consuming beside buyers who hold, swap, cancel and pay: no deadlock, nothing broken', async (t) => {
+test('the consumer runs beside buyers who hold, swap, cancel and pay: nothing breaks', async (t) => {
   await sql.event('h1', { rows: 4, perRow: 25, holdMs: 40, maxSeats: 2 });
   const seats = (await sql.map('h1')).seats.map((seat) => seat.id);
   const log = new Log('h1');
@@ -349,12 +349,12 @@ test('consuming beside buyers who hold, swap, cancel and pay: no deadlock, nothi
   assert.ok(seen.consumed >= 29 && seen.created > 50, JSON.stringify(seen));
 });
 
-// The order of locks, not the retry after a deadlock, is what keeps buyers from waiting a second.
-test('and all that without one deadlock', async () => {
+// Deadlocks are avoided by the order of locks: a retry after one would cost the buyer a second.
+test('the tests before this one made no deadlock', async () => {
   assert.equal(await sql.deadlocks(), 0);
 });
 
-test('a large batch with seats for each: the hall is read a few times, not once for every row of the answer', async () => {
+test('a large batch reads the hall a few times, not once per row of the answer', async () => {
   await sql.event('large', { rows: 60, perRow: 50, autoHold: 4 });
   const batch = Array.from({ length: 500 }, (_, i) => ({
     id: '1-0', kind: 'promote', departed: false, buyer: `u:${i}`, place: String(i + 1), epoch: 1, at: 1790000000000,

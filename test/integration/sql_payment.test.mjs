@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Payments on the bare SQL functions: what becomes of money for a hold that was swapped, cancelled or
-// ended meanwhile; refunds; and everything at once.
+// The SQL functions of payments: money for a hold that was swapped, cancelled or expired meanwhile; refunds; and all
+// of it at once.
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
@@ -19,7 +19,7 @@ afterEach(async () => {
   await sql.close();
 });
 
-// What was paid is what the sold seats cost, and who has paid has seats; whatever happened before.
+// After each test: the money kept equals the price of the sold seats, and every paid payment has its seats.
 async function assertMoney() {
   const broken = await sql.rows(`
     SELECT 'paid for nothing' AS what, p.reference AS which FROM payments p JOIN reservations r ON r.id = p.reservation_id
@@ -47,7 +47,7 @@ const told = (reservation, { provider, reference }, status = 'paid', amount = re
   sql.call('payment_report', reservation.id, provider, reference, amount, 'EUR', status);
 const payment = async ({ reference }) => (await sql.row('SELECT status FROM payments WHERE reference = $1', [reference])).status;
 
-test('the hold that is being paid is swapped: the money for the old one is due back, the new one stands', async () => {
+test('a hold is swapped while it is being paid: the money is due back, the new hold stays', async () => {
   const seats = await sql.event('swap');
   const old = await held('swap', 'u:1', { seats: [seats[0]] });
   const order = await begin('u:1', old);
@@ -61,7 +61,7 @@ test('the hold that is being paid is swapped: the money for the old one is due b
   assert.equal(await payment(second), 'paid');
 });
 
-test('cancelled while the money was on its way: due back, and the seat is free', async () => {
+test('a hold is cancelled while it is being paid: the money is due back, and the seat is free', async () => {
   const [seat] = await sql.event('cancel', { perRow: 1 });
   const first = await held('cancel', 'u:1', { seats: [seat] });
   const order = await begin('u:1', first);
@@ -71,7 +71,7 @@ test('cancelled while the money was on its way: due back, and the seat is free',
   assert.equal((await told(first, order)).outcome, 'repeated');
 });
 
-test('late, before and after the sweep: sold if the seats are free, else due back', async () => {
+test('a late payment, before and after the sweep: sold if the seats are free, else due back', async () => {
   for (const [event, sweep, taken] of [['a', false, false], ['b', true, false], ['c', false, true], ['d', true, true]]) {
     const seats = await sql.event(event, { perRow: 2 });
     const first = await held(event, 'u:1', { seats });
@@ -84,7 +84,7 @@ test('late, before and after the sweep: sold if the seats are free, else due bac
   }
 });
 
-test('an auto-hold whose payment has begun is kept when the admission ends', async () => {
+test('an auto-hold with a pending payment is kept when the admission ends', async () => {
   await sql.event('auto');
   const one = await held('auto', 'u:1', { quantity: 1, place: 0 });
   await sql.rows('UPDATE reservations SET auto = true, place = 7 WHERE id = $1', [one.id]);
@@ -94,7 +94,7 @@ test('an auto-hold whose payment has begun is kept when the admission ends', asy
   assert.equal((await sql.call('reservation_release', 'auto', 'u:1', 7)).outcome, 'released');
 });
 
-test('a refund makes room: for the buyer below maxSeats, and for others; its repetition takes nothing from them', async () => {
+test('a refund frees the seats for others and the buyer\'s limit; repeating it changes nothing', async () => {
   const seats = await sql.event('room', { perRow: 4, maxSeats: 4 });
   const first = await held('room', 'u:1', { seats });
   const order = await begin('u:1', first);
@@ -112,7 +112,7 @@ test('a refund makes room: for the buyer below maxSeats, and for others; its rep
   assert.equal((await sql.row("SELECT count(*) AS n FROM audit WHERE event_id = 'room' AND verb = 'refund'")).n, 1);
 });
 
-test('the slot of a buyer is freed, though his sale was taken back before anybody got to it', async () => {
+test('a buyer\'s slot is freed although the purchase was refunded before that', async () => {
   await sql.event('slot');
   const one = await held('slot', 'u:1', { quantity: 1 });
   await told(one, await begin('u:1', one));
@@ -124,7 +124,7 @@ test('the slot of a buyer is freed, though his sale was taken back before anybod
   assert.deepEqual((await sql.call('reservation_unfreed', 'slot', 10)).body.reservations, []);
 });
 
-test('paid, refunded, failed, cancelled, swapped, swept and taken back, all at once', async (t) => {
+test('webhooks, cancels, swaps, sweeps and refunds at once: money and seats agree', async (t) => {
   const seats = await sql.event('storm', { rows: 4, perRow: 10, holdMs: 30, maxSeats: 3 });
   const seen = {};
   const words = ['paid', 'paid', 'paid', 'failed', 'refunded'];
@@ -151,7 +151,7 @@ test('paid, refunded, failed, cancelled, swapped, swept and taken back, all at o
   assert.equal(await sql.deadlocks(), 0);
 });
 
-// Payments of the events a and b in turn; every hundredth of them is due back.
+// Inserts payments of the events a and b alternately; every hundredth is due back.
 const fill = (db, n) => db.rows(`WITH r AS (
     INSERT INTO reservations (number, event_id, buyer, status, epoch, seat_count, total, currency, expires_at)
     SELECT 'n' || i, CASE WHEN i % 2 = 0 THEN 'a' ELSE 'b' END, 'u:' || i, 'cancelled', 1, 1, 5, 'EUR', now()
@@ -159,7 +159,7 @@ const fill = (db, n) => db.rows(`WITH r AS (
   INSERT INTO payments (event_id, reservation_id, provider, reference, amount, currency, status, settled_at)
   SELECT event_id, id, 'p', number, 5, 'EUR', CASE WHEN number LIKE '%00' THEN 'refund_due' ELSE 'failed' END, now() FROM r`, [n]);
 
-test('the list of payments: page by page, by status, and no page reads more than itself', async () => {
+test('the list of payments, page by page and by status, reads only the rows of the page', async () => {
   await fill(sql, 20000);
   const page = async (...asked) => {
     const { body, read } = await sql.callReading('payments', 'payment_list', ...asked);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Many connections at once against the SQL functions of sql/functions/hold.sql: a seat is sold once,
-// limits hold, nobody sees an error of the database.
+// Many connections call the SQL functions of sql/functions/hold.sql at once: a seat is sold once, limits hold, and
+// no caller sees an error of the database.
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
@@ -23,7 +23,7 @@ after(async () => {
 const count = (rows) => rows.reduce((sum, { outcome }) => ({ ...sum, [outcome]: (sum[outcome] ?? 0) + 1 }), {});
 const crowd = (n, visit) => Promise.all(Array.from({ length: n }, (_, i) => visit(i)));
 
-test('200 buyers for one seat: one gets it, the others are told', async () => {
+test('200 buyers hold the same seat: one gets it, the others are told it is taken', async () => {
   const [seat] = await sql.event('one');
   const rows = await crowd(200, (i) => sql.hold('one', `u:${i}`, { seats: [seat] }));
   assert.deepEqual(count(rows), { created: 1, 'seat-taken': 199 });
@@ -43,7 +43,7 @@ for (const quantity of [1, 2, 3]) {
       const [first] = body.seats;
       body.seats.forEach((seat, i) => assert.deepEqual([seat.row, seat.number], [first.row, first.number + i]));
     }
-    // Spreading out may split a row; whoever asks again gets what is left.
+    // Parallel holds may split a row; a later hold gets the rest.
     if (quantity === 1) assert.equal(outcomes.created, groups);
     for (let i = 0; (await sql.hold(event, `u:late${i}`, { quantity })).outcome === 'created'; i++);
     const left = (await sql.map(event)).seats.filter((seat) => seat.status === 'available');
@@ -51,7 +51,7 @@ for (const quantity of [1, 2, 3]) {
   });
 }
 
-test('the last two seats, wanted as a pair by many: one pair is sold, never none', async () => {
+test('many buyers want the last two seats as a pair: exactly one gets them', async () => {
   for (let round = 0; round < 20; round++) {
     const event = `pair${round}`;
     await sql.event(event, { perRow: 2 });
@@ -74,14 +74,14 @@ test('one buyer in twenty tabs: one hold, and never more than maxSeats', async (
   }
 });
 
-test('one key, sent twenty times at once, also for two events: one reservation', async () => {
+test('one key sent twenty times at once for two events makes one reservation', async () => {
   await sql.event('key1');
   await sql.event('key2');
   const rows = await crowd(20, (i) => sql.hold(`key${1 + (i % 2)}`, 'u:1', { quantity: 1, key: 'k' }));
   assert.deepEqual(count(rows), { created: 1, repeated: 9, 'idempotency-conflict': 10 });
 });
 
-test('one payment, told twenty times at once, and for two reservations', async () => {
+test('one payment reported twenty times at once for two reservations counts once', async () => {
   await sql.event('pay');
   const one = (await sql.hold('pay', 'u:1', { quantity: 1 })).body;
   const two = (await sql.hold('pay', 'u:2', { quantity: 1 })).body;
@@ -89,7 +89,7 @@ test('one payment, told twenty times at once, and for two reservations', async (
   assert.deepEqual(count(rows), { confirmed: 1, repeated: 9, 'reference-used': 10 });
 });
 
-test('confirm, cancel and swap of one hold at once: one of them wins', async (t) => {
+test('confirm, cancel and swap of one hold at once: one of these wins', async (t) => {
   const seats = await sql.event('trio', { rows: 3 });
   const roll = dice(seedOf(t));
   for (let round = 0; round < 20; round++) {
@@ -105,7 +105,7 @@ test('confirm, cancel and swap of one hold at once: one of them wins', async (t)
   }
 });
 
-test('a lapsing hold, wanted by others while its owner pays, swaps and cancels', async (t) => {
+test('holds expire while others want the seats and the owners pay, swap and cancel', async (t) => {
   const seats = await sql.event('lapse', { rows: 2, perRow: 5, holdMs: 15, maxSeats: 3 });
   const seen = {};
   const note = ({ outcome }) => (seen[outcome] = (seen[outcome] ?? 0) + 1);
@@ -125,8 +125,8 @@ test('a lapsing hold, wanted by others while its owner pays, swaps and cancels',
   assert.ok(seen.created > 100, JSON.stringify(seen));
 });
 
-// The batch has read the epoch, and holds its seats a moment after the clear has given back what it found.
-test('a clear amid a batch of the admission log leaves no auto-hold behind', async () => {
+// The batch has read the old epoch and makes its holds after the clear has given back those it found.
+test('a clear during a batch of the admission log leaves no auto-hold behind', async () => {
   for (const [event, first] of [['amid1', 'the first batch'], ['amid2', 'a later one']]) {
     await sql.event(event, { rows: 2 });
     const entry = (n) => [{ id: `${n}-0`, kind: 'promote', departed: false, buyer: `u:${n}`, place: n, epoch: 1, at: Date.now(), inside: n,
@@ -147,7 +147,7 @@ test('a clear amid a batch of the admission log leaves no auto-hold behind', asy
   }
 });
 
-// The order of locks, not the retry after a deadlock, is what keeps buyers from waiting a second.
-test('and all that without one deadlock', async () => {
+// Deadlocks are avoided by the order of locks: a retry after one would cost the buyer a second.
+test('the tests before this one made no deadlock', async () => {
   assert.equal(await sql.deadlocks(), 0);
 });

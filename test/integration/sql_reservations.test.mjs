@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The SQL functions about reservations, one at a time: sql/functions/reservation.sql. Races: sql_races.
+// The SQL functions about reservations, one call at a time: sql/functions/reservation.sql. For races see
+// sql_races.test.mjs.
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
@@ -38,7 +39,7 @@ test('a hold by seats answers with everything the buyer needs', async () => {
   assert.equal(await statuses('h1'), 'hhaaaaaaaa');
 });
 
-test('a seat that is gone: 409 with the seats, and nothing has changed', async () => {
+test('a taken seat is refused and named, and nothing changes', async () => {
   const [a, b, c] = await sql.event('h2');
   await sql.hold('h2', 'u:1', { seats: [b] });
   const mine = (await sql.hold('h2', 'u:2', { seats: [c] })).body;
@@ -48,7 +49,7 @@ test('a seat that is gone: 409 with the seats, and nothing has changed', async (
   assert.equal(await statuses('h2'), 'ahhaaaaaaa');
 });
 
-test('orders that make no sense are refused', async () => {
+test('invalid orders are refused', async () => {
   const [a, b, c] = await sql.event('h3', { maxSeats: 2 });
   const [other] = await sql.event('h3b');
   const outcome = async (order, event = 'h3') => (await sql.hold(event, 'u:1', order)).outcome;
@@ -70,7 +71,7 @@ test('orders that make no sense are refused', async () => {
   }
 });
 
-test('the opening and closing times count, not when the record follows them', async () => {
+test('the opening and closing times count, not the stored status', async () => {
   const at = (seconds) => new Date(Date.now() + seconds * 1000).toISOString();
   const times = [['scheduled', 60, null, 'event-not-open'], ['scheduled', -1, null, 'created'], ['scheduled', -2, -1, 'event-closed'],
     ['open', -2, 60, 'created'], ['open', -2, -1, 'event-closed'], ['paused', -2, -1, 'event-closed']];
@@ -80,7 +81,7 @@ test('the opening and closing times count, not when the record follows them', as
   }
 });
 
-test('a new order replaces the hold, keeping the seats in both', async () => {
+test('a new order replaces the hold and keeps seats that are in both', async () => {
   const [a, b, c] = await sql.event('h4');
   const first = (await sql.hold('h4', 'u:1', { seats: [a, b] })).body;
   const second = await sql.hold('h4', 'u:1', { seats: [b, c] });
@@ -91,10 +92,10 @@ test('a new order replaces the hold, keeping the seats in both', async () => {
   assert.equal(await statuses('h4'), 'ahhaaaaaaa');
   assert.equal((await pay(first)).outcome, 'refund-due');
   const best = await sql.hold('h4', 'u:1', { quantity: 3 });
-  assert.deepEqual(ids(best.body), [a, b, c], 'his own seats count as free');
+  assert.deepEqual(ids(best.body), [a, b, c], 'own seats count as free');
 });
 
-test('best available: section by section, row by row, side by side', async () => {
+test('best available goes section by section, row by row, side by side', async () => {
   await sql.event('q1', { rows: 0, maxSeats: 3 });
   const add = (section, rows, seatsPerRow) =>
     sql.call('seats_add', 'q1', 'me', { grid: { section, rows, seatsPerRow, price: 100, currency: 'EUR' } });
@@ -117,7 +118,7 @@ test('best available: section by section, row by row, side by side', async () =>
   assert.equal(await take(1), 'no-seats');
 });
 
-test('a gap in the numbers is not side by side', async () => {
+test('seats with a gap between their numbers are not side by side', async () => {
   await sql.event('q2', { rows: 0 });
   const seat = (number) => ({ section: 'S', row: '1', number, price: 100, currency: 'EUR' });
   await sql.call('seats_add', 'q2', 'me', { seats: [seat(1), seat(3), seat(4)] });
@@ -125,7 +126,7 @@ test('a gap in the numbers is not side by side', async () => {
   assert.deepEqual(body.seats.map((s) => s.number), [3, 4]);
 });
 
-test('an idempotency key: the same order the same answer, another order a conflict, per buyer', async () => {
+test('an idempotency key, per buyer: the same order gets the same answer, another order is a conflict', async () => {
   const [a, b, c] = await sql.event('i1');
   await sql.event('i2');
   const first = await sql.hold('i1', 'u:1', { seats: [a, b], key: 'k' });
@@ -142,14 +143,14 @@ test('an idempotency key: the same order the same answer, another order a confli
   assert.equal((await sql.hold('i1', 'u:1', { seats: [b], key: 'k2' })).outcome, 'created', 'a refusal uses no key');
 });
 
-test('no hold after the admission has ended', async () => {
+test('there is no hold after the admission has ended', async () => {
   await sql.event('a1');
   await sql.rows(`INSERT INTO admissions VALUES ('a1', 1, 'u:1', 5, 'left', true, now(), 0, 1, 1, '1-0')`);
   assert.equal((await sql.hold('a1', 'u:1', { quantity: 1, place: 5 })).outcome, 'not-admitted');
   assert.equal((await sql.hold('a1', 'u:1', { quantity: 1, place: 6 })).outcome, 'created');
 });
 
-test('a lapsed hold is free at once; its buyer can do nothing to the seats of the next', async () => {
+test('an expired hold frees its seats at once, and its buyer cannot change the next buyer\'s hold', async () => {
   const [a, b] = await sql.event('x1');
   const old = (await sql.hold('x1', 'u:1', { seats: [a, b] })).body;
   await sql.lapse(old.id);
@@ -166,7 +167,7 @@ test('a lapsed hold is free at once; its buyer can do nothing to the seats of th
   assert.deepEqual(rows, [{ status: 'expired' }]);
 });
 
-test('the owner of a lapsed hold may hold anew', async () => {
+test('the owner of an expired hold may hold again', async () => {
   const [a, b] = await sql.event('x2');
   const old = (await sql.hold('x2', 'u:1', { seats: [a] })).body;
   await sql.lapse(old.id);
@@ -176,7 +177,7 @@ test('the owner of a lapsed hold may hold anew', async () => {
   assert.deepEqual((await sql.call('reservation_sweep', 10)).body, { expired: 0, events: [] });
 });
 
-test('cancel: by the owner, while held, as often as he likes', async () => {
+test('cancel: by the owner, while held, repeated without effect', async () => {
   const [a] = await sql.event('c1');
   const { body } = await sql.hold('c1', 'u:1', { seats: [a] });
   const cancel = async (buyer, id) => (await sql.call('reservation_cancel', buyer, id)).outcome;
@@ -193,7 +194,7 @@ test('cancel: by the owner, while held, as often as he likes', async () => {
   assert.equal(await cancel('u:3', sold.id), 'not-cancellable');
 });
 
-test('get and list show the buyer only his own', async () => {
+test('get and list return only the buyer\'s own reservations', async () => {
   await sql.event('l1');
   const { body } = await sql.hold('l1', 'u:lister', { quantity: 1 });
   const got = await sql.call('reservation_get', 'u:lister', body.id);
@@ -205,7 +206,7 @@ test('get and list show the buyer only his own', async () => {
   assert.deepEqual((await sql.call('reservation_list', 'u:none')).body, { reservations: [] });
 });
 
-test('confirm sells; its reference again answers the same; anything else is refused', async () => {
+test('confirm sells; the same reference repeats the answer; any other is refused', async () => {
   await sql.event('p1');
   const { body } = await sql.hold('p1', 'u:1', { quantity: 2, place: 9 });
   assert.deepEqual((({ outcome, body: b }) => [outcome, b.field])(await pay(body, { amount: 1 })), ['wrong-amount', 'amount']);
@@ -222,7 +223,7 @@ test('confirm sells; its reference again answers the same; anything else is refu
   assert.equal(await statuses('p1'), 'sshhaaaaaa');
 });
 
-test('paid after the hold lapsed: sold if the seats are all still free', async () => {
+test('a payment after the hold expired sells the seats if all are still free', async () => {
   await sql.event('p2');
   for (const swept of [false, true]) {
     const { body } = await sql.hold('p2', `u:${swept}`, { quantity: 2 });
@@ -233,7 +234,7 @@ test('paid after the hold lapsed: sold if the seats are all still free', async (
   assert.equal(await statuses('p2'), 'ssssaaaaaa');
 });
 
-test('paid late, also over seats of somebody else\'s lapsed hold', async () => {
+test('a late payment also sells seats of another buyer\'s expired hold', async () => {
   const [a, b, c] = await sql.event('p3');
   const first = (await sql.hold('p3', 'u:1', { seats: [a, b] })).body;
   await sql.lapse(first.id);
@@ -245,7 +246,7 @@ test('paid late, also over seats of somebody else\'s lapsed hold', async () => {
   assert.equal(await statuses('p3'), 'ssaaaaaaaa');
 });
 
-test('paid late, but the buyer has his seats already: refund', async () => {
+test('a late payment of a buyer at the limit is due back', async () => {
   const [a, b] = await sql.event('p4', { maxSeats: 1 });
   const first = (await sql.hold('p4', 'u:1', { seats: [a] })).body;
   await sql.lapse(first.id);
@@ -257,14 +258,14 @@ test('paid late, but the buyer has his seats already: refund', async () => {
     [{ status: 'refund_due', amount: 1000 }]);
 });
 
-test('maxSeats counts what was bought', async () => {
+test('maxSeats counts bought seats', async () => {
   await sql.event('m1', { maxSeats: 3 });
   await pay((await sql.hold('m1', 'u:1', { quantity: 2 })).body);
   assert.equal((await sql.hold('m1', 'u:1', { quantity: 2 })).outcome, 'limit');
   assert.equal((await sql.hold('m1', 'u:1', { quantity: 1 })).outcome, 'created');
 });
 
-test('release gives back only an auto-hold of that admission that is not being paid', async () => {
+test('release gives back only an auto-hold of that admission without a pending payment', async () => {
   await sql.event('r1');
   const release = async (buyer, place) => (await sql.call('reservation_release', 'r1', buyer, place)).outcome;
   const { body } = await sql.hold('r1', 'u:1', { quantity: 1, place: 5 });
@@ -290,7 +291,7 @@ test('a pending payment becomes the paid one', async () => {
   assert.equal((await pay(body, { ref: 'pp-1' })).outcome, 'confirmed');
 });
 
-test('slots not yet known to be free are listed until they are', async () => {
+test('slots that are not yet freed in Redis are listed until they are', async () => {
   await sql.event('u1');
   const sold = async (buyer, place) => {
     const { body } = await sql.hold('u1', buyer, { quantity: 1, place });
@@ -306,7 +307,7 @@ test('slots not yet known to be free are listed until they are', async () => {
   assert.equal((await sql.call('reservation_mark_freed', id)).outcome, 'freed');
   assert.deepEqual(await list(), []);
   assert.equal((await sql.call('reservation_mark_freed', 'what')).outcome, 'not-found');
-  // Bought by someone who was out already.
+  // Bought after the admission ended.
   const late = (await sql.hold('u1', 'u:2', { quantity: 1, place: 8 })).body;
   await sql.rows(`INSERT INTO admissions VALUES ('u1', 1, 'u:2', 8, 'left', true, now(), 0, 1, 1, '1-0')`);
   await pay(late);
@@ -318,7 +319,7 @@ test('reservation numbers never repeat', async () => {
   assert.equal(n, 20000);
 });
 
-test('keys of orders are forgotten after a day, a bounded number at a time', async () => {
+test('idempotency keys are deleted after a day, a bounded number at a time', async () => {
   await sql.event('old-keys');
   const first = await sql.hold('old-keys', 'u:key', { quantity: 1, key: 'fresh' });
   await sql.rows(`INSERT INTO idempotency_keys (buyer, key, wanted, answer, created_at)
@@ -330,24 +331,24 @@ test('keys of orders are forgotten after a day, a bounded number at a time', asy
   assert.deepEqual([again.outcome, again.body], ['repeated', first.body]);
 });
 
-test('best available in a big hall: past what is held, with what was freed, and never worse than his own', async () => {
+test('best available in a big hall skips held seats, finds freed ones, and is never worse than the buyer\'s own', async () => {
   const seats = await sql.event('big', { rows: 40, perRow: 25, holdMs: 3600000 });
   const at = (row) => seats.indexOf(row.body.seats[0].id);
   for (let i = 0; i < 300; i++) assert.equal(at(await sql.hold('big', `u:big${i}`, { quantity: 1 })), i);
-  // Where the free seats begin is looked up once a second: what is freed before that counts by then.
+  // Where free seats begin is looked up once a second: seats freed before that count from then on.
   await sql.call('reservation_cancel', 'u:big7', (await sql.row(`SELECT id FROM reservations WHERE buyer = 'u:big7'`)).id);
   const swap = await sql.hold('big', 'u:big3', { quantity: 1 });
-  assert.equal(at(swap), 3, 'his own seat is the best he can have');
+  assert.equal(at(swap), 3, 'the own seat is the best one');
   await sql.rows(`UPDATE seats_first SET at = at - interval '1 second'`);
   assert.equal(at(await sql.hold('big', 'u:late1', { quantity: 1 })), 7, 'the freed seat');
   assert.equal(at(await sql.hold('big', 'u:late2', { quantity: 2 })), 300);
   assert.equal(at(await sql.hold('big', 'u:late3', { quantity: 1, section: 'S' })), 302);
-  // Whatever it says, a seat that is free is found.
+  // Whatever that hint says, a free seat is found.
   await sql.rows(`UPDATE seats_first SET row_rank = 1000, at = clock_timestamp()`);
   for (const quantity of [1, 2]) assert.equal((await sql.hold('big', `u:end${quantity}`, { quantity })).outcome, 'created');
 });
 
-// A hall in which one buyer holds every seat that `which` says of its place in the hall.
+// A hall in which one buyer holds every seat for whose number in the hall `which` is true.
 async function blocked(event, which) {
   const seats = await sql.event(event, { rows: 60, perRow: 50, maxSeats: 3000 });
   const taken = seats.filter((_, i) => which(i));
@@ -365,11 +366,11 @@ const unblock = async (event) =>
   sql.call('reservation_cancel', 'u:block', (await sql.row(`SELECT id FROM reservations WHERE buyer = 'u:block' AND event_id = $1`, [event])).id);
 const asked = (event, buyer, quantity, section = null) =>
   sql.callReading('seats', 'reservation_hold', event, `u:${buyer}`, null, quantity, section, null, 0);
-// However slow the tests are: what was seen is young, or is old.
+// Sets the age of the hint, so that the speed of the test does not matter.
 const young = () => sql.rows(`UPDATE seats_group SET at = clock_timestamp() + interval '1 minute'`);
 const secondLater = () => sql.rows(`UPDATE seats_group SET at = clock_timestamp() - interval '1 second'`);
 
-test('side by side in a hall of single seats: refused, a second at most from what was seen, without reading the hall', async () => {
+test('adjacent seats in a hall of single seats: refused from a hint of the last second, without reading the hall', async () => {
   const seats = await blocked('frag', (i) => i % 2 === 1);
   for (const quantity of [2, 4]) {
     for (const section of [null, 'S']) {
@@ -381,7 +382,7 @@ test('side by side in a hall of single seats: refused, a second at most from wha
     }
   }
   assert.equal((await asked('frag', 'a', 2, 'T')).outcome, 'invalid');
-  // Who has a seat: with those beside it, looked at in any case.
+  // A buyer with a seat: the seats beside it are looked at in any case.
   const own = (await asked('frag', 'own', 1)).body.seats[0].id;
   assert.equal(own, seats[0]);
   const refused = await asked('frag', 'own', 2);
@@ -394,7 +395,7 @@ test('side by side in a hall of single seats: refused, a second at most from wha
   assert.deepEqual((await asked('frag', 'c', 2)).body.seats.map((seat) => seat.id), seats.slice(2, 4));
 });
 
-test('side by side far behind: found, and by the next without reading what lies before', async () => {
+test('adjacent seats at the end of the hall are found; the next search does not read the seats before them', async () => {
   const seats = await blocked('far', (i) => i % 2 === 1 && i < 2900);
   const take = async (buyer, quantity) => {
     const row = await asked('far', buyer, quantity);
@@ -405,9 +406,9 @@ test('side by side far behind: found, and by the next without reading what lies 
   const next = await take('b', 2);
   assert.deepEqual(next.at, [2902, 2903]);
   assert.ok(next.read < 30, `read ${next.read}`);
-  assert.deepEqual((await take('b', 3)).at, [2902, 2903, 2904], 'his own count as free');
+  assert.deepEqual((await take('b', 3)).at, [2902, 2903, 2904], 'own seats count as free');
   assert.deepEqual((await take('c', 1)).at, [0]);
-  // What it says is not believed when nothing is left there.
+  // The hint is ignored when nothing is left there.
   await sql.rows('UPDATE seats_group SET row_rank = 60, number = 50, at = clock_timestamp() WHERE n = 2');
   assert.deepEqual((await take('d', 2)).at, [2905, 2906]);
   await sql.call('reservation_cancel', 'u:a', (await sql.row(`SELECT id FROM reservations WHERE buyer = 'u:a' AND status = 'held' AND event_id = 'far'`)).id);
@@ -415,7 +416,7 @@ test('side by side far behind: found, and by the next without reading what lies 
   assert.deepEqual((await take('e', 2)).at, [2900, 2901], 'freed');
 });
 
-test('nothing is free in a large hall: refused without reading it, until a second after', async () => {
+test('nothing is free in a large hall: refused without reading it for a second', async () => {
   const seats = await blocked('none', () => true);
   for (const quantity of [2, 1]) {
     assert.equal((await asked('none', 'a', quantity)).outcome, 'no-seats');
@@ -430,7 +431,7 @@ test('nothing is free in a large hall: refused without reading it, until a secon
   assert.deepEqual((await asked('none', 'b', 1)).body.seats.map((seat) => seat.id), seats.slice(2, 3));
 });
 
-test('the first seats of an empty hall are taken without reading the rest', async () => {
+test('the first seats of an empty hall are held without reading the rest', async () => {
   await sql.event('wide', { rows: 60, perRow: 50 });
   for (let i = 0; i < 10; i++) {
     const { outcome, read } = await asked('wide', `w${i}`, 3);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What the tests of the SQL functions share: a database with the schema of sql/, short ways to
-// call a function, and the invariants that must hold after whatever was done.
+// Shared by the tests of the SQL functions: a database with the schema of sql/, short ways to call a function, and
+// the invariants that must hold after every test.
 
 import assert from 'node:assert/strict';
 import pg from 'pg';
@@ -32,7 +32,7 @@ export class Sql {
     return (await this.rows(text, values))[0];
   }
 
-  // call('seats_add', 'demo', 'me', {…}): the function's row. Objects go as JSON.
+  // call('seats_add', 'demo', 'me', {…}): returns the function's row. Objects are passed as JSON.
   async call(name, ...values) {
     const list = values.map((_, i) => `$${i + 1}`).join(', ');
     return this.row(`SELECT * FROM ${name}(${list})`, values.map(plain));
@@ -64,12 +64,12 @@ export class Sql {
     return this.call('reservation_hold', event, buyer, seats, quantity, section, key, place);
   }
 
-  // The provider says that a reservation is paid.
+  // Reports that a reservation is paid, as the provider does.
   paid(id, provider, reference, amount, currency) {
     return this.call('payment_report', id, provider, reference, amount, currency, 'paid');
   }
 
-  // An open event with one section "S" of so many rows and seats.
+  // Creates an open event with one section "S".
   async event(id, { rows = 1, perRow = 10, price = 1000, status = 'open', ...settings } = {}) {
     await this.call('event_create', {
       id, title: id, threshold: 100, intervalMs: 1000, idleTimeoutMs: 90000, sessionLimitMs: 600000,
@@ -85,7 +85,7 @@ export class Sql {
       .map((row) => String(row.id));
   }
 
-  // Lets what this reservation holds lapse.
+  // Lets this reservation expire.
   async lapse(reservation) {
     await this.rows(`UPDATE reservations SET expires_at = now() - interval '1 second' WHERE id = $1`, [reservation]);
     await this.rows(`UPDATE seats SET held_until = now() - interval '1 second' WHERE holder = $1 AND status = 'held'`,
@@ -96,7 +96,7 @@ export class Sql {
     return JSON.parse((await this.call('seat_map_text', event, -1)).body);
   }
 
-  // How many deadlocks there were so far. Connections report theirs when they end.
+  // The number of deadlocks so far. A connection reports its own when it ends.
   async deadlocks() {
     const { max, connectionString } = this.pool.options;
     await this.pool.end();
@@ -109,7 +109,7 @@ export class Sql {
     return this.pool.end();
   }
 
-  // Every promise about seats, whatever happened before.
+  // Asserts every promise about seats.
   async assertSound() {
     const broken = await this.rows(`
       SELECT 'two live rows for one seat' AS what, seat_id::text AS which FROM reservation_seats
@@ -120,7 +120,7 @@ export class Sql {
       WHERE r.status = 'held' AND r.expires_at > clock_timestamp()
         AND (s.holder IS DISTINCT FROM r.id OR s.status <> 'held' OR NOT rs.live)
       UNION ALL
-      SELECT 'bought, but not sold to him', r.id::text FROM reservations r JOIN reservation_seats rs
+      SELECT 'bought, but not sold to its buyer', r.id::text FROM reservations r JOIN reservation_seats rs
         ON rs.reservation_id = r.id JOIN seats s ON s.id = rs.seat_id
       WHERE r.status = 'confirmed' AND (s.holder IS DISTINCT FROM r.id OR s.status <> 'sold' OR NOT rs.live)
       UNION ALL

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Several workers of each role in one process, all busy at once, then told to stop in the
-// middle of it. Small on purpose: this is what the thread sanitizer watches.
+// Several workers of each role in one process, all busy at once, then stopped under load. Small, because the thread
+// sanitizer runs it.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -32,7 +32,7 @@ test('three API and three gateway workers share a process without a race', async
     threshold: THRESHOLD, intervalMs: 100, grid: { rows: 20, seatsPerRow: 20 },
   });
 
-  // Everybody at once; every connection may land on any worker.
+  // All at once; a connection may be accepted by any worker.
   const buyers = Array.from({ length: BUYERS }, () => new Client(server, { sub: uniqueId('fan') }));
   const answers = await many(buyers, 20, (buyer) => buyer.check(id));
   assert.ok(answers.every(({ status }) => status === 200));
@@ -71,7 +71,7 @@ test('three API and three gateway workers share a process without a race', async
   busy = false;
   await bystander;
 
-  // Stopped under load: requests under way are answered or refused, sockets are told.
+  // Stopped under load: requests in progress are answered or refused, sockets get a close frame.
   const late = many(Array.from({ length: 40 }), 20, () =>
     new Client(server, { token: jwt({ sub: uniqueId('late') }) }).check(id).catch(() => undefined));
   await server.stop();

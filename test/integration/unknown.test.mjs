@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Floods of ids that are no event's: what they cost PostgreSQL, and that no real event's buyer feels them.
+// Floods of unknown event ids: what they cost PostgreSQL, and that buyers of real events are not affected.
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
@@ -10,7 +10,7 @@ import { Client, Server, Socket, exchange, pause, stage, waitUntil } from '../fi
 
 const { redis, database, server, organizer } = await stage();
 
-// From now on PostgreSQL counts how often it is asked about one event, or for one hall.
+// From now on PostgreSQL counts how often one event or one hall is looked up.
 await database.query(`
   CREATE SEQUENCE asked;
   ALTER FUNCTION event_get(text) RENAME TO event_get_uncounted;
@@ -25,7 +25,7 @@ const lookups = () => server.metric('tiketi_event_lookups_total');
 const strangers = () => server.metric('tiketi_unknown_events_total');
 const anyId = () => randomBytes(12).toString('hex');
 
-// flood: random ids, by 64 at a time, until so many were asked for or `until` says so.
+// flood: requests random ids, 64 at a time, until `count` were requested or until() is true.
 async function flood(method, pathOf, count, until = () => false) {
   const agent = new Agent({ keepAlive: true, maxSockets: 64 });
   const seen = new Map();
@@ -45,7 +45,7 @@ for (const [method, name, pathOf] of [
   ['GET', 'seat maps', (id) => `/api/seats/${id}`],
   ['GET', 'pages', (id) => `/wait/${id}`],
 ]) {
-  test(`unknown ids, ${name}: each is told 404, PostgreSQL hears of many at once`, async () => {
+  test(`unknown ids, ${name}: each is 404, and PostgreSQL is asked for many at once`, async () => {
     const before = { asked: await asked(), lookups: await lookups(), strangers: await strangers(), at: Date.now() };
     assert.deepEqual(await flood(method, pathOf, 2000), { 404: 2000 });
     const seconds = (Date.now() - before.at) / 1000;
@@ -56,7 +56,7 @@ for (const [method, name, pathOf] of [
   });
 }
 
-test('in the middle of a flood an event that Redis has lost is found, and nobody of it is refused', async () => {
+test('during a flood an event that Redis has lost is found, and its buyers are served', async () => {
   const event = await organizer.sale({ threshold: 1, autoHold: 0 });
   const buyers = Array.from({ length: 5 }, (_, i) => new Client(server, { sub: `b${i}` }));
   for (const buyer of buyers) assert.equal((await buyer.check(event.id)).status, 200);
@@ -73,7 +73,7 @@ test('in the middle of a flood an event that Redis has lost is found, and nobody
   assert.deepEqual(Object.keys(await flooding), ['404']);
 });
 
-test('an id that was nobody\'s a moment ago is an event the moment it is made', async (t) => {
+test('an id that was unknown a moment ago is known once its event is created', async (t) => {
   const other = await Server.start({ redis, database });
   t.after(() => other.stop());
   for (let i = 0; i < 3; i++) {
@@ -87,7 +87,7 @@ test('an id that was nobody\'s a moment ago is an event the moment it is made', 
     await organizer.sale({ id, threshold: 1, autoHold: 0, grid: { rows: 1, seatsPerRow: 2 } });
     assert.equal((await new Client(server, { sub: 'early' }).check(id)).status, 200);
     assert.equal((await server.get(`/api/seats/${id}`)).body.seats.length, 2);
-    // Elsewhere it is known as soon as the channel has said so; forgotten by itself, only after a second.
+    // Other pods learn it from the channel; without that their negative cache would last a second.
     for (const socket of sockets) {
       let tries = 0;
       await waitUntil(async () => {

@@ -23,7 +23,7 @@ refuse() {
 
 # shellcheck disable=SC2086  # lists of files
 {
-    refuse 'use waitUntil, staysTrueFor or pause of test/fixtures/wait.mjs' '(?<![.\w])(setTimeout|setInterval|setImmediate|sleep)\b(?!\w)(?=\s*\()|timers/promises' $node
+    refuse 'use waitUntil, staysTrueFor or pause of test/fixtures/wait.mjs' '(?<![.\w])(setTimeout|setInterval|setImmediate|sleep)\b(?!\w)(?=\s*\()|timers/promises|waitForTimeout' $node
     refuse 'use dice and seedOf of test/fixtures/random.mjs' 'Math\.random|randomInt\((?!2 \*\* 32\))' $node
     refuse 'use block_ms of test/unit/base/block.h, or turn the loop until it is there' '(?<!\w)(u|nano)?sleep\s*\(' $(printf '%s\n' "$c" | grep -v '/block\.h$')
     refuse 'a test is the same each time it runs' '(?<!\w)s?rand(om)?\s*\(|drand48' $c

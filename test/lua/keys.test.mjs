@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The keys: src/queue/queue_keys.h is the list; documentation and scripts name these and no other.
+// src/queue/queue_keys.h lists the Redis keys: the documentation and the scripts use these and no others.
 
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// What the scripts of an event must do, in plain JavaScript: maps for who waits, is parked, is
-// inside; no Redis and no clock. Times are only marks: who has been silent, idle or inside for too
-// long. New places are told to the model (they come from Redis' clock); all else it predicts.
+// The scripts of an event in plain JavaScript: maps of the buyers who wait, are parked or are inside; no Redis and no
+// clock. Times are only marks: silent, idle or inside for too long. The model is given the new places, which come from
+// Redis' clock; it predicts everything else.
 
 export class Model {
   constructor() {
@@ -51,7 +51,7 @@ export class Model {
 
   restore(known) {
     this.seq = Math.max(this.seq, known);
-    this.seqAtLeast = true; // and above Redis' clock: told by the next reply
+    this.seqAtLeast = true; // and above Redis' clock: the next reply has it
     this.restoring = true;
     this.consumedLoaded = false;
   }
@@ -131,7 +131,7 @@ export class Model {
       } else if (mode !== 'resume') {
         let fresh = place(i);
         if (fresh <= this.seq) {
-          // Only right when he brings an older place later in this very call.
+          // Only right when the same buyer presents an older place later in this call.
           if (!buyers.slice(i + 1).some((later) => later.buyer === buyer)) throw new Error(`place ${fresh} is not above seq ${this.seq}`);
           fresh = this.seq + 1;
           this.seqAtLeast = true;
@@ -149,7 +149,7 @@ export class Model {
       this.silent.delete(buyer);
       return 'waiting';
     });
-    // One buyer twice in a call: both are told how it ended.
+    // One buyer twice in a call: both replies have the state at its end.
     return buyers.map(({ buyer }, i) => {
       if (closed) return { state: this.active.has(buyer) ? 'active' : 'closed' };
       if (this.active.has(buyer)) return { state: came.has(buyer) ? 'direct' : 'active', place: this.active.get(buyer) };
@@ -239,7 +239,7 @@ export class Model {
     return { ...done, more: budget <= 0 ? 1 : 0 };
   }
 
-  // The status in force: what is stored, and the times. Tests set times far from now.
+  // The status in force follows from the stored one and the times, which tests set far from now.
   inForce({ status, opensAt, closesAt }) {
     const past = (time) => time > 0 && time < Date.now();
     if (status === 'closed' || past(closesAt)) return 'closed';

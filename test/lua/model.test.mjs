@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Long random histories of one event, run on a real Redis and on the model (model.mjs) side by
-// side: after every call both must agree on every reply and on everyone's place. Each history is
-// made from a seed, which a failure names: TIKETI_SEED=n runs that one alone.
+// Long random histories of one event, run on a real Redis and on the model (model.mjs): after every call both must
+// agree on the reply and on the state of every buyer. Each history is made from a seed, which a failure names:
+// TIKETI_SEED=n runs that one alone.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -29,8 +29,8 @@ class History {
     this.room = new Room(redis.client, `m${seed}-${crowd}`);
     this.model = new Model();
     this.crowd = Array.from({ length: crowd }, (_, i) => (i % 2 ? `u:${i}` : `g:"${i}`));
-    this.proofs = new Map(this.crowd.map((buyer) => [buyer, []])); // every place he was ever given
-    this.record = new Map(); // what PostgreSQL knows to be consumed, of this epoch
+    this.proofs = new Map(this.crowd.map((buyer) => [buyer, []])); // every place the buyer was ever given
+    this.record = new Map(); // the places that PostgreSQL has recorded as consumed, of this epoch
     this.consumed = 0;
     this.epoch = 1; // in PostgreSQL
     this.version = 0;
@@ -48,7 +48,7 @@ class History {
     return Array.from({ length: 1 + this.roll.below(max) }, () => this.roll.any(this.crowd));
   }
 
-  // A place he had once (or one of somebody else's, or none).
+  // A former place of the buyer, if there is one.
   proof(buyer) {
     const own = this.proofs.get(buyer);
     return own.length ? this.roll.any(own.slice(-4)) : undefined;
@@ -104,7 +104,7 @@ class History {
     for (const [buyer, place] of this.model.active) this.remember(buyer, place, true);
   }
 
-  // Tickets and passes, as the buyers would keep them.
+  // Keeps tickets and passes, as buyers do.
   remember(buyer, place, inside = false) {
     if (place === 0) return;
     const own = this.proofs.get(buyer);
@@ -155,7 +155,7 @@ class History {
     assert.deepEqual(await this.snapshot(), before_);
   }
 
-  // Time passes for some of them.
+  // Makes some buyers silent, idle or inside for too long.
   async age() {
     const { model, room } = this;
     for (const buyer of this.someBuyers(6)) {
@@ -188,7 +188,7 @@ class History {
       outflow: roll.chance(0.3) ? 1 + roll.below(6) : 0,
       seats,
       autoHold: roll.any([0, 1, 2]),
-      // What follows makes no difference to the model: all that is aged is older than any of these limits.
+      // These do not matter to the model: age() makes times older than any of these limits.
       idleTimeoutMs: roll.any([30000, 90000, 3600000]),
       sessionLimitMs: roll.any([60000, 600000, 86400000]),
       intervalMs: roll.any([100, 1000, 60000]),
@@ -298,7 +298,7 @@ class History {
       const last = all.length === 0;
       const result = await this.room.consumed(part, { epoch, last: last ? 1 : 0, run, chunk: number++ });
       const removed = this.model.loadConsumed(part, epoch, last, this.windowOver);
-      assert.equal(result.removed, removed, 'consumed places taken out');
+      assert.equal(result.removed, removed, 'consumed places removed');
       this.numbers(result);
     } while (all.length > 0);
   }
@@ -342,7 +342,7 @@ class History {
     this.same(actual, {
       queue: plain(model.queue), parked: plain(model.parked), places: plain(model.active), consumed: plain(model.consumed),
       queueSeen: names(model.queue), activeSeen: names(model.active), since: names(model.active), active: names(model.active),
-    }, 'who is where');
+    }, 'the state of every buyer');
     assert.equal(new Set([...model.queue.keys(), ...model.parked.keys(), ...model.active.keys()]).size,
       model.queue.size + model.parked.size + model.active.size, 'each buyer is in one state');
   }
@@ -370,7 +370,7 @@ class History {
 
 for (const seed of SEEDS) {
   for (const crowd of [12, 60]) {
-    test(`a random history: seed ${seed}, ${crowd} buyers`, async () => {
+    test(`a random history agrees with the model: seed ${seed}, ${crowd} buyers`, async () => {
       const history = new History(seed, crowd);
       try {
         await history.run();
@@ -382,14 +382,14 @@ for (const seed of SEEDS) {
   }
 }
 
-test('the histories set every setting of an event, each to several values', () => {
+test('the random histories set every setting of an event, each to several values', () => {
   const fieldsOf = (setting) => (setting === 'branding' ? ['brandName'] : [setting]);
   const never = settings.filter((setting) => fieldsOf(setting).some((field) => !(written.get(field)?.size > 1)));
   assert.deepEqual(never, [], 'History.settings() has to set these as well, and the model to obey them');
 });
 
-// The log alone must prove promise 1, also where the event was emptied in between.
-test('random histories replay from the log', async (t) => {
+// The log alone must prove that no admission exceeded the threshold, also when the event was cleared.
+test('the log of a random history proves that no admission exceeded the threshold', async (t) => {
   const room = new Room(redis.client, 'replay');
   const roll = dice(seedOf(t, 99));
   await room.configure({ threshold: 6 });

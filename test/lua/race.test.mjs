@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Many callers at once. And a test of the test: a join that checks first and adds afterwards must
-// be noticed.
+// Many callers at once. A test of the test: the replay must find a join that checks first and adds afterwards.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -36,7 +35,7 @@ async function race(scripts) {
   return room;
 }
 
-test('1,000 buyers race for 100 slots, 20 times: never more, in the log nor in fact', async () => {
+test('1,000 buyers race for 100 slots, 20 times: never more are inside, in the log and in the set', async () => {
   for (let round = 0; round < 20; round++) {
     const room = await race();
     const log = await room.wholeLog();
@@ -46,18 +45,18 @@ test('1,000 buyers race for 100 slots, 20 times: never more, in the log nor in f
     const queue = await room.queue();
     assert.equal(queue.length, 900);
     const last = Math.max(...log.map(({ place }) => place));
-    assert.ok(queue.every(({ place }) => place > last), 'those who wait came later than those inside');
+    assert.ok(queue.every(({ place }) => place > last), 'waiting buyers have later places than active ones');
   }
 });
 
-test('a join that checks first and adds afterwards is noticed', async () => {
+test('the replay finds a join that checks first and adds afterwards', async () => {
   const room = await race(mutants);
   const { broken } = replay(await room.wholeLog());
   assert.ok((await room.active()).size > 100);
   assert.ok(broken.length > 0 && broken.every((text) => /\d+ inside, threshold 100/.test(text)), broken[0]);
 });
 
-test('3,000 waiting, three promoters under the same lease: nobody lost, nobody twice, in order', async () => {
+test('three promoters with the same lease admit 3,000 waiting buyers: nobody is lost or admitted twice, in order', async () => {
   for (const moves of [7, 100, 500]) {
     const id = `promote${++count}`;
     const room = new Room(redis.client, id);
@@ -85,7 +84,7 @@ test('3,000 waiting, three promoters under the same lease: nobody lost, nobody t
   }
 });
 
-test('a holder that was stopped and resumed after the takeover changes nothing', async () => {
+test('a lease holder that is stopped and continued after the takeover changes nothing', async () => {
   const room = new Room(redis.client, `fence${++count}`);
   await room.configure({ threshold: 0 });
   await room.take('old');
@@ -93,7 +92,7 @@ test('a holder that was stopped and resumed after the takeover changes nothing',
   await room.configure({ threshold: 40 });
   const stale = room.lease;
   await room.promote({ moves: 10 });
-  await redis.client.del(room.key('lease')); // expired while its holder stood still
+  await redis.client.del(room.key('lease')); // expired while its holder was stopped
   await room.take('new');
   const [late, good] = await Promise.all([room.promote({ lease: stale, moves: 10 }), room.promote({ moves: 10 })]);
   assert.deepEqual([late.code, good.code, good.inside], ['LEASE', 'OK', 20]);
@@ -103,7 +102,7 @@ test('a holder that was stopped and resumed after the takeover changes nothing',
   assert.deepEqual(replay(await room.wholeLog()).broken, []);
 });
 
-test('joins, leaves, signs of life and promotions at once: never over, everybody somewhere', async () => {
+test('joins, leaves, heartbeats and promotions at once: never above the threshold, no buyer is lost', async () => {
   const id = `mix${++count}`;
   const room = new Room(redis.client, id);
   await room.configure({ threshold: 50, surge: '200:80' });

@@ -76,7 +76,7 @@ export class Room {
     return result;
   }
 
-  // The one text of a call of many buyers; of its words those that have a meaning there.
+  // The reply about many buyers is one text of four words each; `fields` names those that have a meaning.
   decodeBuyers(reply, fields) {
     const result = this.decode(reply);
     const words = result.rest?.[0].split(' ') ?? [];
@@ -124,7 +124,7 @@ export class Room {
     return result;
   }
 
-  // Until nothing more is to be done.
+  // Repeats promote until nothing more is to be done.
   async promoteAll(options) {
     const sum = { entered: 0, idle: 0, timeout: 0, parked: 0, calls: 0 };
     for (;;) {
@@ -153,7 +153,7 @@ export class Room {
     return result;
   }
 
-  // Without a run and the number of its chunk: one that is a run by itself.
+  // Loads consumed places. By default the call is a run of its own with one chunk.
   async consumed(pairs, { epoch = 1, last = 0, run = 'alone', chunk = 0 } = {}) {
     const result = this.decode(await this.run('consumed', epoch, run, chunk, last, ...pairs.flat()));
     if (result.code === 'OK') [result.applied, result.removed] = result.rest.map(Number);
@@ -225,13 +225,13 @@ export class Room {
     return this.client.hset(this.key('config'), ...pairs);
   }
 
-  // The time signs of life are kept in: Redis' clock less the gaps.
+  // The time in which heartbeats are kept: Redis' clock less the gaps.
   async service() {
     const [s, us] = await this.client.time();
     return Number(s) * 1000 + Math.floor(Number(us) / 1000) - Number((await this.config('gapMs'))[0] ?? 0);
   }
 
-  // Makes the last sign of life (or another time of a buyer) `ms` older than now.
+  // Sets the last heartbeat (or another time of a buyer) to `ms` ago.
   async age(name, buyer, ms) {
     await this.client.zadd(this.key(name), (await this.service()) - ms, buyer);
   }
@@ -245,8 +245,8 @@ export class Room {
   }
 }
 
-// The proof of promise 1, from the log alone: who is inside after each entry is what the entry
-// says, admissions are numbered without a gap, and none made more than its threshold.
+// Proves from the log alone that no admission exceeded its threshold: the number inside after each entry is the one
+// that the entry has, and admissions are numbered without a gap.
 export function replay(log) {
   const inside = new Map();
   let n = 0;

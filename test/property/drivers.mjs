@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT
 //
-// The two ways to do a step for real: by the SQL functions, with connections that are cut at any
-// moment; and over HTTP, through a running server. Both on a database whose clock stands still until
-// it is set: so an expiry is a step as any other.
+// Two drivers run the steps: one calls the SQL functions, on connections that are cut at any moment; the other sends
+// HTTP requests to a running server. The clock of the database stands still until a step sets it, so that an expiry
+// is a step like any other.
 
 import assert from 'node:assert/strict';
 import pg from 'pg';
 import { Client, Organizer, SECRETS, dice, exchange, pause, waitUntil, webhookHeaders } from '../fixtures/index.mjs';
 
-// Not far from the real time, which what is only for tidying up still goes by.
+// Close to the real time, which upkeep still uses.
 const START = Date.now();
 export const PROVIDER = 'test';
 
-// Makes the functions of this database see a clock of ours: a schema before pg_catalog on the way.
+// Replaces the clock that the functions of this database see: a schema before pg_catalog in the search path.
 export async function stopClock(database) {
   await database.query(`
     CREATE SCHEMA tested;
@@ -22,7 +22,7 @@ export async function stopClock(database) {
     DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = tested, public, pg_catalog', current_database()); END $$`);
 }
 
-// A connection that comes back.
+// A connection that reconnects.
 class Line {
   constructor(url) {
     this.url = url;
@@ -53,7 +53,7 @@ class Line {
     }
   }
 
-  // For what may be done twice: until it has been done.
+  // Repeats a statement that may run twice until it has run.
   async surely(text, values) {
     return waitUntil(() => this.query(text, values).catch((error) => {
       if (!isLost(error)) error.final = true;
@@ -66,13 +66,13 @@ class Line {
   }
 }
 
-// The connection or the server went away: nobody knows what became of the statement. Anything else
-// that the database says is an error that no buyer should see.
+// True when the connection or the server is gone, so that the effect of the statement is unknown. Any other error of
+// the database is one that no buyer should see.
 function isLost(error) {
   return error.code === undefined || !/^[0-9A-Z]{5}$/.test(error.code) || error.code.startsWith('57P') || error.code.startsWith('08');
 }
 
-// What both drivers share: the sale, its clock, its rows, and names for what has no name in the model.
+// What both drivers share: the sale, its clock, its rows, and the ids of the model's reservations and payments.
 class Sale {
   constructor(reader, id, settings) {
     Object.assign(this, { reader, id, settings, ids: [], references: [], now: 0 });
@@ -118,7 +118,7 @@ class Sale {
     return raw;
   }
 
-  // The rows as the model would tell them.
+  // The rows in the form of the model's state.
   state({ now, seats, reservations, links, payments }) {
     const ids = [...this.ids, ...reservations.map(({ id }) => id).filter((id) => !this.ids.includes(id))];
     const row = new Map(reservations.map((reservation) => [reservation.id, reservation]));
@@ -184,7 +184,7 @@ class SqlSale extends Sale {
     this.compareBody(body, expected);
   }
 
-  // The function's row; 'undone' when it was rolled back; undefined when nobody knows.
+  // Returns the function's row; 'undone' when it was rolled back; undefined when the effect is unknown.
   async step(method, args, crash) {
     if (method === 'expire') return this.advance(args.ms);
     const [name, parameters] = CALLS[method];
@@ -199,7 +199,7 @@ class SqlSale extends Sale {
     });
     let answer;
     if (crash === 'rollback' || crash === 'cut') {
-      // Whoever else kills the server meanwhile: what was begun on this connection is not done.
+      // Even if another driver kills the server meanwhile, this transaction is not committed.
       await line.query('BEGIN', [], client).catch(() => {});
       await run();
       if (crash === 'rollback') await line.query('ROLLBACK', [], client).catch(() => {});
@@ -237,12 +237,12 @@ export class SqlDriver {
     await this.reader.surely('SELECT pg_terminate_backend($1)', [pid]);
   }
 
-  // The process behind the connection. The server ends all others, and recovers.
+  // Kills the backend of the connection. The server then ends all others and recovers.
   kill(pid) {
     try {
       process.kill(pid, 'SIGKILL');
     } catch (error) {
-      if (error.code !== 'ESRCH') throw error; // ended with another's
+      if (error.code !== 'ESRCH') throw error; // ended together with another one
     }
   }
 
@@ -251,7 +251,7 @@ export class SqlDriver {
     await waitUntil(async () => (await this.reader.surely('SELECT FROM pg_stat_activity WHERE pid = $1', [pid])).length === 0, 30000, 'a backend to end');
   }
 
-  // Puts another text in place of a part of a function: it has to be there.
+  // Replaces a part of a function's text, which must be there.
   async mutate(name, from, to) {
     const [{ source }] = await this.reader.surely('SELECT pg_get_functiondef(oid) AS source FROM pg_proc WHERE proname = $1', [name]);
     assert.ok(source.includes(from), `${name} has no longer ${from}`);
@@ -272,7 +272,7 @@ class HttpSale extends Sale {
     Object.assign(this, { driver, buyers: [] });
   }
 
-  // Of this sale alone: the tickets and passes of all sales would be too many cookies.
+  // One client per sale: the tickets and passes of all sales would be too many cookies.
   buyer(i) {
     return (this.buyers[i] ??= new Client(this.driver.server, { sub: `b${i}` }));
   }
@@ -288,7 +288,7 @@ class HttpSale extends Sale {
   async hold({ buyer, seats, quantity, section, key }) {
     const client = this.buyer(buyer);
     const json = seats ? { eventId: this.id, seatIds: seats.map((i) => this.seatId(i)) } : { eventId: this.id, quantity, ...(section ? { section } : {}) };
-    // He may have bought, and is put out of the room a little later than he was told.
+    // After a purchase the admission ends a little later than the answer.
     return waitUntil(async () => {
       const place = await client.check(this.id);
       if (place.body.status !== 'active') throw new Error(`not inside: ${place.text}`);
@@ -317,7 +317,7 @@ class HttpSale extends Sale {
   async step(method, args, crash) {
     if (method === 'expire') return this.advance(args.ms);
     if (method === 'sweep') return this.driver.sweep(args.limit);
-    // Both at once: a backend may end before, in or after the statement.
+    // At the same time: a backend may end before, during or after the statement.
     const [answer] = await Promise.all([this.send(method, args), crash ? this.driver.cut() : undefined]);
     if (answer.status < 500) return answer;
     assert.equal(answer.status, 503, answer.text);

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
-// What may happen to the seats, reservations and payments of one sale, in plain JavaScript: a few
-// lists, no database, no locks, time a number that is set. Each method does what it names and
-// returns { outcome, … } as the SQL functions would. A hold that is past its time is simply not
-// there any more: nothing sweeps.
+// The seats, reservations and payments of one sale in plain JavaScript: a few lists, no database, no locks, and a time
+// that is set. Each method returns { outcome, … } as the SQL function of that step does. An expired hold does not
+// count; nothing sweeps.
 //
 // Reservations and payments are named by their index, in order of creation. Plain data throughout,
 // so that a copy is one structuredClone.
 
-// Settings of an event that this model does not know, and why it need not.
-const ENTRY = 'decides who is let in: test/lua/model.mjs has it';
+// Settings of an event that this model does not have, and why.
+const ENTRY = 'decides admissions: test/lua/model.mjs has it';
 const SHOWN = 'is shown, and decides nothing';
 export const NOT_MODELLED = {
   threshold: ENTRY, intervalMs: ENTRY, idleTimeoutMs: ENTRY, sessionLimitMs: ENTRY, surge: ENTRY, outflowPerMinute: ENTRY, allowGuests: ENTRY,
@@ -28,7 +27,7 @@ export class Model {
     return Object.assign(Object.create(Model.prototype), structuredClone({ ...this }));
   }
 
-  // ---- what is so now ----
+  // ---- the present state ----
 
   status(r) {
     const { status, until } = this.reservations[r];
@@ -164,7 +163,7 @@ export class Model {
     return { outcome: 'pending', payment };
   }
 
-  // payment: an index, or null with the provider's own `name` for a reference we may not know.
+  // payment: an index, or null with the provider's own `name` of a reference that may be unknown here.
   webhook({ r, payment, name, word, wrong }) {
     if (r === null) return { outcome: 'not-found' };
     if (payment === null) payment = this.payments.findIndex((known) => known.name === name);

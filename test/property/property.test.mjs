@@ -3,8 +3,8 @@
 // Random sequences of hold, swap, cancel, expire, pay, webhook, refund and crash, against a plain
 // model: after every step the same state, and every promise about seats and money.
 //
-// PROPERTY_SEQUENCES (300) how many by SQL, and a tenth of it over HTTP; TIKETI_SEED the first seed. A failure says both, and the
-// shortest sequence that still fails.
+// PROPERTY_SEQUENCES (300) is the number of sequences over SQL, and a tenth of it over HTTP; TIKETI_SEED is the first
+// seed. A failure prints both, and the shortest sequence that still fails.
 
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
@@ -56,14 +56,14 @@ async function agree(t, drivers, count, options) {
 ${failure.message}\nfirst seen: ${found.failure.message}`);
 }
 
-// That they agree says something only of what has happened.
+// Agreement proves something only about outcomes that occurred: each of these must.
 const COMES_UP = ['hold created', 'hold repeated', 'hold idempotency-conflict', 'hold limit', 'hold seat-taken', 'hold no-adjacent', 'hold no-seats',
   'hold unknown-seat', 'hold invalid', 'cancel cancelled', 'cancel expired', 'cancel not-cancellable', 'cancel not-yours', 'pay pending', 'pay confirmed',
   'pay already-paid', 'pay not-payable', 'pay expired', 'webhook confirmed', 'webhook refund-due', 'webhook failed', 'webhook refunded', 'webhook repeated',
   'webhook wrong-amount', 'webhook reference-used', 'refund refunded', 'refund repeated', 'refund not-refundable', 'crash rollback', 'crash cut', 'crash lost',
   'crash kill'];
 
-test('the SQL functions agree with the model, whatever is cut off or killed', { timeout: 3600000 }, async (t) => {
+test('the SQL functions agree with the model, also when connections are cut and backends killed', { timeout: 3600000 }, async (t) => {
   const drivers = [];
   for (let i = 0; i < WORKERS; i++) drivers.push(new SqlDriver((await stopped()).url));
   t.after(() => drivers.forEach((driver) => driver.close()));
@@ -71,7 +71,7 @@ test('the SQL functions agree with the model, whatever is cut off or killed', { 
   if (SEQUENCES >= 300) assert.deepEqual(COMES_UP.filter((what) => !seen[what]), [], 'never came up');
 });
 
-test('so does the service, over HTTP, with its connections to the database ended', { timeout: 3600000 }, async (t) => {
+test('the service agrees with the model over HTTP, also when its database connections are cut', { timeout: 3600000 }, async (t) => {
   const database = await stopped();
   const server = await Server.start({ redis, database, env: { PAYMENT_PROVIDER: PROVIDER } });
   const driver = new HttpDriver(server, database.url, SEED);
@@ -83,34 +83,34 @@ test('so does the service, over HTTP, with its connections to the database ended
   await agree(t, [driver], Math.ceil(SEQUENCES / 10), { hall: { rows: 3, perRow: 4 }, crash: 0.04 });
 });
 
-test('the model knows every setting of an event, or says why it need not', () => {
+test('the model has every setting of an event, or a reason why not', () => {
   const sales = Array.from({ length: 100 }, (_, seed) => makeSequence(seed).sale);
   const varies = (setting) => new Set(sales.map((sale) => sale[setting])).size > 1;
   assert.deepEqual(settings.filter((setting) => !varies(setting) && !(setting in NOT_MODELLED)), [], 'makeSequence() has to set these, and the model to obey them');
   assert.deepEqual(Object.keys(NOT_MODELLED).filter((setting) => varies(setting) || !settings.includes(setting)), [], 'no reason is needed');
 });
 
-// ---- what is broken is found ----
+// ---- mutants: the sequences must find each broken function ----
 
 for (const [what, name, from, to] of [
   ['a late payment sells seats that somebody else has', 'reservation_sell', 'sold := v_free = r.seat_count', 'sold := true'],
-  ['a late payment passes over maxSeats', 'reservation_sell', 'IF sold AND (r.status', 'IF false AND (r.status'],
-  ['a hold passes over what was bought', 'hold_refusal', 'v_owned + p_n > v_max', 'p_n > v_max'],
+  ['a late payment ignores maxSeats', 'reservation_sell', 'IF sold AND (r.status', 'IF false AND (r.status'],
+  ['a hold ignores bought seats', 'hold_refusal', 'v_owned + p_n > v_max', 'p_n > v_max'],
   ['a hold takes seats that are held', 'hold_chosen', 'AND (sold OR held_until > v_now)', 'AND sold'],
   ['a swap keeps the old seats', 'reservation_hold_locked', 'PERFORM seats_release(ARRAY[v_old.id], p_seats);', ''],
   ['an expired hold can be cancelled', 'reservation_cancel', 'v_reservation.expires_at <= v_now', 'false'],
-  ['any amount will do', 'payment_report', 'p_amount <> v_r.total OR', ''],
-  ['a payment sells that was refunded before', 'payment_report', `IN ('pending', 'failed')`, `IN ('pending', 'failed', 'refunded')`],
+  ['a payment of any amount is accepted', 'payment_report', 'p_amount <> v_r.total OR', ''],
+  ['a refunded payment sells', 'payment_report', `IN ('pending', 'failed')`, `IN ('pending', 'failed', 'refunded')`],
   ['a refund keeps the seats', 'payment_refund', 'PERFORM seats_unsell(v_before.id);', ''],
   ['a refund by the provider keeps the seats', 'payment_refunded', 'PERFORM seats_unsell(v_r.id);', ''],
   ['a refund is not recorded as due', 'payment_refund', `SET status = 'refund_due'`, `SET status = 'paid'`],
 ]) {
-  test(`noticed: ${what}`, { timeout: 600000 }, async (t) => {
+  test(`the sequences find a mutant: ${what}`, { timeout: 600000 }, async (t) => {
     const driver = new SqlDriver((await stopped()).url);
     t.after(() => driver.close());
     await driver.mutate(name, from, to);
-    const found = await runMany([driver], 400, { crash: 0 }, {}, 1); // always the same ones
-    assert.ok(found, 'no sequence noticed it');
+    const found = await runMany([driver], 400, { crash: 0 }, {}, 1); // the same sequences each time
+    assert.ok(found, 'no sequence found it');
     const { steps } = await shrink(driver, found.sequence, found.failure);
     t.diagnostic(`after ${found.ran} sequences; ${steps.length} of ${found.sequence.steps.length} steps: ${steps.map(({ kind }) => kind).join(', ')}`);
     assert.ok(steps.length <= found.sequence.steps.length);

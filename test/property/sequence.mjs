@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// One random sequence: made from a seed, run against a sale and the model beside it, compared after
-// every step; and cut down to its shortest failing form when they differ.
+// One random sequence: made from a seed, run against a sale and the model, compared after every step; and shortened
+// to the smallest sequence that fails when they differ.
 //
-// A step names what it is about by large random numbers, which are taken modulo what there is when
-// it is run: so any part of a sequence is a sequence, too.
+// A step refers to seats, reservations and payments by large random numbers, taken modulo their count when the step
+// runs: so any part of a sequence is a sequence as well.
 
 import assert from 'node:assert/strict';
 import { dice } from '../fixtures/index.mjs';
@@ -12,8 +12,8 @@ import { Model } from './model.mjs';
 
 const WEIGHTS = { hold: 26, swap: 10, cancel: 10, expire: 16, sweep: 5, pay: 14, webhook: 34, refund: 7 };
 
-// What goes wrong around a step: rolled back, its connection ended in the middle of the transaction or
-// at some moment of the statement, the process behind it killed.
+// Crashes around a step: a rollback, the connection cut during the transaction or during the statement, the backend
+// killed.
 const CRASHES = { rollback: 3, cut: 3, lost: 4 };
 
 // kill: in every hundredth, the process behind a step's connection is killed -9 (PostgreSQL restarts).
@@ -35,10 +35,10 @@ export function makeSequence(seed, { hall, buyers = 3, crash = 0.08, kill = fals
     expire: () => ({ ms: roll.any([1, holdMs / 2, holdMs - 1, holdMs, holdMs, holdMs + 1]) }),
     sweep: () => ({ limit: 1 + roll.below(20) }),
     pay: () => ({ r: roll.next(), stranger: roll.chance(0.1) }),
-    // Of a payment begun here, else of one the provider alone knows (of four names: they come again).
+    // About a payment begun here, or one that only the provider knows (four names, so that they repeat).
     webhook: () => ({
       r: roll.next(), payment: roll.chance(0.6) ? roll.next() : null, name: roll.below(4), other: roll.chance(0.05),
-      late: roll.chance(0.3), // of a hold that has expired, if there is one
+      late: roll.chance(0.3), // about an expired hold, if there is one
       word: roll.weighted({ paid: 6, failed: 2, refunded: 2 }), wrong: roll.chance(0.08) ? roll.any(['amount', 'currency']) : null,
     }),
     refund: () => ({ r: roll.next() }),
@@ -50,7 +50,7 @@ export function makeSequence(seed, { hall, buyers = 3, crash = 0.08, kill = fals
     if (roll.chance(crash)) step.crash = roll.weighted(CRASHES);
     return step;
   });
-  if (kill && seed % 100 === 0) { // a hold always means something
+  if (kill && seed % 100 === 0) { // a hold always has an effect
     const holds = steps.filter(({ kind }) => kind === 'hold');
     if (holds.length > 0) roll.any(holds).crash = 'kill';
     else steps.push({ kind: 'hold', ...make.hold(), crash: 'kill' });
@@ -58,13 +58,13 @@ export function makeSequence(seed, { hall, buyers = 3, crash = 0.08, kill = fals
   return { seed, sale, steps };
 }
 
-// The newest reservations matter most: half of the time one of the last three.
+// Prefers new entries: half of the time one of the last three.
 function pick(number, list) {
   if (list.length === 0) return null;
   return number & 1 ? Math.max(0, list.length - 1 - ((number >>> 1) % 3)) : (number >>> 1) % list.length;
 }
 
-// What the step means now; undefined: there is nothing to do it with.
+// The method and arguments of the step in the present state; undefined when there is nothing it could refer to.
 function resolve(model, step) {
   const args = { ...step };
   if (step.kind === 'swap') {
@@ -72,7 +72,7 @@ function resolve(model, step) {
     if (holders.length === 0) return undefined;
     args.buyer = holders[step.swap % holders.length];
   }
-  // The same order under the same key, as a browser sends it that heard no answer.
+  // The same order under the same key, as from a browser that got no answer.
   const orders = Object.values(model.keys).map(({ order }) => order);
   if (step.kind === 'hold' && step.again !== null && orders.length > 0) return { method: 'hold', args: orders[step.again % orders.length] };
   if (step.kind === 'hold' || step.kind === 'swap') return { method: 'hold', args };
@@ -104,8 +104,8 @@ function resolve(model, step) {
 
 const short = (value) => JSON.stringify(value);
 
-// Runs it on a new sale of this driver. Undefined when all agreed, else { at, message }. seen counts
-// what came of the steps.
+// Runs a sequence on a new sale of this driver. Undefined when both agreed, else { at, message }. seen counts the
+// outcomes.
 export async function runSequence(driver, { sale, steps }, seen = {}) {
   let model = new Model(sale);
   const real = await driver.open(sale);
@@ -117,7 +117,7 @@ export async function runSequence(driver, { sale, steps }, seen = {}) {
     for (const what of [`${resolved.method} ${expected.outcome}`, ...(step.crash ? [`crash ${step.crash}`] : [])]) seen[what] = (seen[what] ?? 0) + 1;
     try {
       const answer = await real.step(resolved.method, resolved.args, step.crash);
-      // undefined: nobody knows whether it was done. Either is right, but nothing in between.
+      // undefined: the effect is unknown. Done and not done are both right, but nothing in between.
       const outcomes = answer === 'undone' ? [before] : answer === undefined ? [before, model] : [model];
       if (answer !== undefined && answer !== 'undone') real.compare(answer, expected);
       model = await settle(real, outcomes);
@@ -146,7 +146,7 @@ async function settle(real, models) {
   throw error;
 }
 
-// ---- what must be so whatever was done, of the rows as they are ----
+// ---- invariants of the rows, after any step ----
 
 function checkSound({ now, seats, reservations, links, payments }, { maxSeats }) {
   const reservation = new Map(reservations.map((row) => [row.id, row]));
@@ -181,15 +181,15 @@ function checkSound({ now, seats, reservations, links, payments }, { maxSeats })
     'money taken and kept is not what was sold');
 }
 
-// ---- shorter ----
+// ---- shortening ----
 
-// Leaves out what is not needed to fail: halves first, then smaller parts.
+// Leaves out steps that are not needed for the failure: halves first, then smaller parts.
 export async function shrink(driver, sequence, failure) {
   let best = { steps: sequence.steps.slice(0, failure.at + 1), failure };
   for (let size = Math.ceil(best.steps.length / 2); size >= 1; size = size === 1 ? 0 : Math.ceil(size / 2)) {
     for (let at = 0; at < best.steps.length; ) {
       const steps = [...best.steps.slice(0, at), ...best.steps.slice(at + size)];
-      // Failing in another way, such as a wait that timed out, is not what is looked for.
+      // Other failures, such as a wait that timed out, do not count.
       const again = steps.length > 0 ? await runSequence(driver, { ...sequence, steps }).catch(() => undefined) : undefined;
       if (again) best = { steps: steps.slice(0, again.at + 1), failure: again };
       else at += size;
