@@ -89,7 +89,7 @@ test('a hall of 20,000 seats on a phone four times slower: no change blocks it f
       const { status } = await other.reserve({ eventId: id, seatIds });
       assert.equal(status, 201);
     });
-    await waitUntil(() => page.evaluate((last) => document.querySelector(`.seat[data-i="${last}"]`)?.dataset.s === 'taken', 6 * 500 + first + 99), 20000, 'the news');
+    await waitUntil(() => page.evaluate((last) => document.querySelector(`.seat[data-i="${last}"]`)?.dataset.s === 'taken', 6 * 500 + first + 99), 20000, 'the change');
   });
   await measure('back to the plan', async () => {
     if (await page.locator('.plan').isVisible()) await page.locator('.area').nth(6).evaluate((button) => button.click());
@@ -129,7 +129,7 @@ test('a hall of 1,000 seats is shown whole, and a live change takes less than 10
     await waitUntil(() => reader.page.evaluate(({ section, row, number }) => {
       const one = document.querySelector(`.seat[aria-label^="${section}, row ${row}, seat ${number},"]`);
       return one?.dataset.s === 'taken';
-    }, body.seats.at(-1)), 20000, 'the news');
+    }, body.seats.at(-1)), 20000, 'the change');
   });
   const chosen = await slowest(reader.page, (n) => reader.page.locator('.seat').nth(40 + n).evaluate((element) => element.dispatchEvent(new MouseEvent('click', { bubbles: true }))));
   t.diagnostic(`live change: task ${Math.round(live.task)} ms, frame ${Math.round(live.frame)} ms; choice: task ${Math.round(chosen.task)} ms, frame ${Math.round(chosen.frame)} ms`);

@@ -28,7 +28,7 @@ export async function shop(env = {}) {
   async function enter(id, options = {}) {
     const reader = await browser.reader(options);
     await reader.open(`${server.url}/wait/${id}`);
-    await waitUntil(async () => (await reader.page.locator('#main').getAttribute('data-state')) === 'admitted', 15000, 'the turn');
+    await waitUntil(async () => (await reader.page.locator('#main').getAttribute('data-state')) === 'admitted', 15000, 'the admission');
     await reader.page.locator('#enter').click();
     await reader.page.waitForURL(`**/buy/${id}`);
     return reader;
@@ -43,7 +43,7 @@ export async function shop(env = {}) {
   // Another admitted buyer, who uses the API alone.
   async function rival(id) {
     const client = new Client(server);
-    await waitUntil(async () => (await client.check(id)).body.status === 'active', 10000, 'the rival to be inside');
+    await waitUntil(async () => (await client.check(id)).body.status === 'active', 10000, 'the other buyer to be inside');
     return client;
   }
 

@@ -119,7 +119,7 @@ test('PostgreSQL stopped: the queue goes on, only purchases get 503, and they wo
   await first.leave(event.id);
   await waitUntil(async () => (await second.status(event.id)).body.status === 'active', 10000, 'the queue to move on');
   await postgres.start();
-  await waitUntil(async () => (await second.reserve({ eventId: event.id, quantity: 1 })).status === 201, 10000, 'buying to heal');
+  await waitUntil(async () => (await second.reserve({ eventId: event.id, quantity: 1 })).status === 201, 10000, 'buying to work again');
 });
 
 test('FLUSHALL during a sale: buyers return in random order behind newcomers, and the old order is restored', { timeout: 180000 }, async (t) => {
@@ -237,7 +237,7 @@ test('SIGTERM under load: readiness off, sockets closed with notice, requests fi
   await Promise.all(load);
   const { code } = await socket.closed;
   assert.equal(code, 1001);
-  assert.ok(socket.all('error').some((message) => message.payload.code === 'draining'), 'told before');
+  assert.ok(socket.all('error').some((message) => message.payload.code === 'draining'), 'notified before');
   assert.ok(Date.now() - from < 7000);
   assert.equal(errors, 0, 'every accepted request was answered');
 });

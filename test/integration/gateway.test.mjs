@@ -331,7 +331,7 @@ test('queue numbers are sent when they change, at most once a second', async (t)
   const before = socket.all('queue-updated').length;
   // Measured as a rate: a late message may come close to the next.
   assert.ok((before - 1) * 950 <= performance.now() - began, `${before} within ${performance.now() - began} ms`);
-  await staysTrueFor(2500, () => socket.all('queue-updated').length === before, 'nothing changed, nothing sent');
+  await staysTrueFor(2500, () => socket.all('queue-updated').length === before, 'nothing is sent while nothing changes');
 });
 
 test('a stopping process tells its sockets when to reconnect, and another process serves them', async (t) => {
@@ -399,7 +399,7 @@ test('sockets stay open while Redis is away, and entries missed meanwhile are se
   const second = await subscriber(t, server, id);
   await position(second.socket);
   await redis.restart();
-  await waitUntil(async () => (await first.client.leave(id)).status === 200, 10000, 'the service to heal');
+  await waitUntil(async () => (await first.client.leave(id)).status === 200, 10000, 'the service to return');
   await entry(second.socket, 10000);
   assert.equal(second.socket.raw.readyState, 1);
 });

@@ -260,7 +260,7 @@ async function through(t, database, trouble, { read = database } = {}) {
     }
   });
   load.catch(() => {});
-  await waitUntil(() => given.flat().length > 300, 60000, 'buyers to be at it');
+  await waitUntil(() => given.flat().length > 300, 60000, 'buyers to be busy');
   await trouble();
   const mark = given.flat().length;
   await waitUntil(() => given.flat().length > mark + 100, 120000, 'buying to go on');

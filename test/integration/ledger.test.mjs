@@ -205,7 +205,7 @@ test('Redis loses everything again while the consumed places are reloaded page b
   const organizer = new Organizer(server);
   const event = await organizer.sale({ threshold: 5, intervalMs: 200, autoHold: 0 });
   await new Client(server, { sub: 'known' }).check(event.id);
-  await waitUntil(async () => (await rows('SELECT last_place::text FROM events WHERE id = $1', [event.id]))[0].last_place !== '0', 15000, 'the mark');
+  await waitUntil(async () => (await rows('SELECT last_place::text FROM events WHERE id = $1', [event.id]))[0].last_place !== '0', 15000, 'the last place');
   await rows(`INSERT INTO admissions (event_id, epoch, buyer, place, kind, departed, at, inside, threshold, n, stream_id)
     SELECT $1, 1, 'u:s' || to_char(i, 'FM00000'), 1000 + i, 'left', true, now(), 0, 5, 1, '1-' || i FROM generate_series(1, 1200) AS i`, [event.id]);
   // Each page except the first takes PostgreSQL a second.
@@ -268,5 +268,5 @@ test('two thousand admissions at once: each has its hold, in the order of the lo
     WHERE r.event_id = $1 AND r.auto ORDER BY r.place`, [event.id]);
   assert.equal(list.length, 2000);
   assert.equal(new Set(list.map((row) => row.seat)).size, 2000);
-  assert.ok(list.every((row, i) => i === 0 || row.seat > list[i - 1].seat), 'the best seats to those who came first');
+  assert.ok(list.every((row, i) => i === 0 || row.seat > list[i - 1].seat), 'the best seats go to the earliest places');
 });

@@ -172,7 +172,7 @@ test('admit lets a number of buyers in now, regardless of interval and outflow, 
   const inside = async () => (await many(buyers, 4, async (buyer) => (await buyer.status(event.id)).body.status === 'active')).map(Number).join('');
   const told = (wanted) => waitUntil(async () => (await inside()) === wanted, 15000, `${wanted} inside`); // a poll may be a second old
   await told('11100000');
-  assert.equal(await admit(100), 2, 'room for two');
+  assert.equal(await admit(100), 2, 'capacity for two');
   await told('11111000');
   assert.equal(await admit(1), 0);
   for (const json of [{}, { count: 0 }, { count: -1 }, { count: 1.5 }, { count: 'x' }, { count: 100001 }, { count: 1, extra: 1 }]) {
@@ -198,7 +198,7 @@ test('stats: the last hour minute by minute', async () => {
   await waitUntil(async () => {
     const { minutes } = await organizer.stats(event.id);
     return total(minutes, 'joined') === 3 && minutes.at(-1).currentUsers === 2;
-  }, 15000, 'the diary');
+  }, 15000, 'the statistics');
   const { minutes, counters } = await organizer.stats(event.id);
   assert.equal(total(minutes, 'admitted'), 3);
   assert.equal(total(minutes, 'left'), 1);
@@ -211,7 +211,7 @@ test('stats: the last hour minute by minute', async () => {
   const more = (await organizer.stats(event.id)).minutes;
   const at = (m) => more.find((minute) => Date.parse(minute.at) === m * 60000);
   assert.deepEqual(at(now - 3), { at: at(now - 3).at, joined: 20, admitted: 4, left: 0, withdrawn: 0, idle: 0, timeout: 0, completed: 0, parked: 0, currentUsers: 8, queueSize: 22 });
-  assert.equal(at(now - 2).joined, 1, 'counters that began anew');
+  assert.equal(at(now - 2).joined, 1, 'counters that restarted');
   assert.deepEqual(more.map((minute) => minute.at), [...more.map((minute) => minute.at)].sort());
 });
 
@@ -221,7 +221,7 @@ test('buyers admitted at the opening time hold seats at once, before the stored 
   const opensAt = new Date(Date.now() + 2500).toISOString();
   const event = await organizer.sale({ threshold: 5, autoHold: 0, intervalMs: 200, opensAt, grid: { rows: 1, seatsPerRow: 4 } });
   const fan = new Client(server, { sub: 'early' });
-  await waitUntil(async () => (await fan.check(event.id)).body.status === 'active', 15000, 'the doors to open');
+  await waitUntil(async () => (await fan.check(event.id)).body.status === 'active', 15000, 'the event to open');
   const held = await fan.reserve({ eventId: event.id, quantity: 2 });
   assert.equal(held.status, 201, held.text);
 });
@@ -231,7 +231,7 @@ test('a clear of many holds may take longer than a buyer\'s statement timeout', 
   try {
     const event = await organizer.sale({ threshold: 5, autoHold: 1, intervalMs: 200, grid: { rows: 1, seatsPerRow: 4 } });
     const fan = new Client(server, { sub: 'cleared' });
-    await waitUntil(async () => (await fan.check(event.id)).body.status === 'active', 15000, 'the fan to be inside');
+    await waitUntil(async () => (await fan.check(event.id)).body.status === 'active', 15000, 'the buyer to be inside');
     const seats = async () => (await database.query(`SELECT status FROM seats WHERE event_id = $1 AND status = 'held'`, [event.id])).length;
     await waitUntil(async () => (await seats()) === 1, 15000, 'the auto-hold');
     const slow = database.query(`DO $$ BEGIN

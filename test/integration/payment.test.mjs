@@ -85,7 +85,7 @@ test('only the owner can pay, and only for a held reservation', async () => {
   await buyer.post(`/api/reservations/${reservation.id}/cancel`);
   assert.equal((await payWith(buyer, reservation)).body.code, 'not-payable');
   const next = (await buyer.reserve({ eventId: event.id, quantity: 1 })).body;
-  await waitUntil(async () => (await statusOf(buyer, next)) === 'expired', 15000, 'the hold to lapse');
+  await waitUntil(async () => (await statusOf(buyer, next)) === 'expired', 15000, 'the hold to expire');
   const late = await payWith(buyer, next);
   assert.equal(late.status, 410);
   assert.equal(late.body.code, 'expired');

@@ -72,7 +72,7 @@ test('a killed holder\'s lease is taken over within five seconds, whatever the i
   assert.equal(await leaseOf(id), lease);
   const killed = performance.now();
   await one.kill();
-  await waitUntil(async () => (await waiting(id)) === 1, 8000, 'the next one to be let in');
+  await waitUntil(async () => (await waiting(id)) === 1, 8000, 'the next buyer to be admitted');
   const took = performance.now() - killed;
   assert.ok(took < 5000 * SLOW, `took ${took} ms`);
   assert.ok(Number((await leaseOf(id)).split(':')[0]) > Number(lease.split(':')[0]), 'the fence number rises');
@@ -141,7 +141,7 @@ test('a tick requested together with an admission by hand is a full tick', async
   for (const more of [{ reply: 'one', admit: 1 }, { reply: 'two', admit: 2 }, { reply: 'all' }])
     both.publish('tiketi:queue-events', ask(more));
   await both.exec();
-  await waitUntil(async () => (await waiting(id)) === 0, 10000, 'all to be let in');
+  await waitUntil(async () => (await waiting(id)) === 0, 10000, 'all to be admitted');
   await assertOrderly(id, 40);
 });
 
@@ -165,12 +165,12 @@ test('an event that opens, by hand or by its time, gets a tick at once', async (
   await organizer.patch(id, { threshold: 5 });
   await staysTrueFor(1500, async () => (await waiting(id)) === 5, 'all wait while it is paused');
   await organizer.act(id, 'resume');
-  await waitUntil(async () => (await waiting(id)) === 0, 15000, 'all to be let in');
+  await waitUntil(async () => (await waiting(id)) === 0, 15000, 'all to be admitted');
   const opensAt = new Date(Date.now() + 5000).toISOString();
   const timed = await organizer.sale({ threshold: 5, autoHold: 0, intervalMs: HOUR, opensAt });
   await joinMany(server, timed.id, 5);
   assert.equal(await waiting(timed.id), 5);
-  await waitUntil(async () => (await waiting(timed.id)) === 0, 15000, 'the doors to open');
+  await waitUntil(async () => (await waiting(timed.id)) === 0, 15000, 'the event to open');
   assert.ok(Date.now() >= Date.parse(opensAt), 'not before the time');
 });
 
@@ -183,12 +183,12 @@ test('a broken event does not stop other events', async (t) => {
   await redis.cli('DEL', key('queue', broken.id));
   await redis.cli('SET', key('queue', broken.id), 'not a sorted set');
   const troubled = () => server.logs.some(({ level, message, event }) => level === 'error' && message === 'tick failed' && event === broken.id);
-  await waitUntil(troubled, 15000, 'the trouble to be logged');
+  await waitUntil(troubled, 15000, 'the error to be logged');
   await first.leave(sound.id);
-  await waitUntil(async () => (await waiting(sound.id)) === 1, 15000, 'the sound event to go on');
+  await waitUntil(async () => (await waiting(sound.id)) === 1, 15000, 'the other event to go on');
   const ticks = await server.metric('tiketi_ticks_total');
   await waitUntil(async () => (await server.metric('tiketi_ticks_total')) > ticks + 5, 15000, 'more ticks');
-  assert.ok(server.logs.filter(({ event }) => event === broken.id).length < 20, 'but not over and over');
+  assert.ok(server.logs.filter(({ event }) => event === broken.id).length < 20, 'but not repeatedly');
   await redis.cli('DEL', key('queue', broken.id));
   const buyers = await joinMany(server, broken.id, 2, 1);
   await buyers[0].leave(broken.id);
@@ -205,7 +205,7 @@ test('three processors admit 3,000 waiting buyers: nobody is lost, nobody enters
   const processors = await Promise.all([1, 2, 3].map(() => serve(t, { roles: 'processor' })));
   await waitUntil(() => leaseOf(id), 15000, 'a lease');
   await organizer.act(id, 'resume');
-  await waitUntil(async () => (await waiting(id)) === 0, 20000, 'everyone to be let in');
+  await waitUntil(async () => (await waiting(id)) === 0, 20000, 'everyone to be admitted');
   assert.equal(await inside(id), 3000);
   await assertOrderly(id, 3000);
   assert.ok(processors.every(({ running }) => running));
@@ -228,7 +228,7 @@ test('a holder that is stopped during a tick and continued after the takeover ch
   await organizer.patch(id, { threshold: count });
   await waitUntil(async () => (await leaseOf(id)) && (await leaseOf(id)) !== lease, 15000, 'the takeover');
   await one.resume();
-  await waitUntil(async () => (await waiting(id)) === 0, 20000, 'everyone to be let in');
+  await waitUntil(async () => (await waiting(id)) === 0, 20000, 'everyone to be admitted');
   const fence = (text) => Number(text.split(':')[0]);
   await staysTrueFor(1500, async () => fence(await leaseOf(id)) > fence(lease) && (await inside(id)) === count, 'the new holder has the lease, everyone is inside');
   await assertOrderly(id, count - 1);
@@ -247,7 +247,7 @@ for (const point of ['tick-before-promote', 'tick-after-promote']) {
     await organizer.patch(id, { threshold: 200 });
     const { code } = await doomed.child.exited;
     assert.equal(code, 137);
-    await waitUntil(async () => (await waiting(id)) === 0, 20000, 'everyone to be let in');
+    await waitUntil(async () => (await waiting(id)) === 0, 20000, 'everyone to be admitted');
     await assertOrderly(id, 199);
   });
 }
@@ -260,12 +260,12 @@ test('events open and close by their times, and PostgreSQL follows', async (t) =
   const clients = await joinMany(server, id, 3, 1);
   assert.equal((await clients[0].status(id)).body.status, 'scheduled');
   assert.equal(await inside(id), 0);
-  await waitUntil(async () => (await inside(id)) === 3, 15000, 'the doors to open');
+  await waitUntil(async () => (await inside(id)) === 3, 15000, 'the event to open');
   assert.ok(Date.now() >= Date.parse(opensAt), 'not before the time');
-  await waitUntil(async () => (await organizer.get(`/api/admin/events/${id}`)).body.status === 'open', 15000, 'the record to follow');
+  await waitUntil(async () => (await organizer.get(`/api/admin/events/${id}`)).body.status === 'open', 15000, 'the stored status to follow');
   await organizer.patch(id, { closesAt: new Date(Date.now() + 1000).toISOString() });
-  await waitUntil(async () => (await new Client(server, { sub: uniqueId('late') }).check(id)).status === 410, 15000, 'the doors to close');
-  await waitUntil(async () => (await organizer.get(`/api/admin/events/${id}`)).body.status === 'closed', 15000, 'the record to follow');
+  await waitUntil(async () => (await new Client(server, { sub: uniqueId('late') }).check(id)).status === 410, 15000, 'the event to close');
+  await waitUntil(async () => (await organizer.get(`/api/admin/events/${id}`)).body.status === 'closed', 15000, 'the stored status to follow');
 });
 
 test('idle buyers and those inside for too long lose their slots', async (t) => {
@@ -299,7 +299,7 @@ test('silentMs: a silent buyer is parked at the head and keeps their place; a ch
     return (await seen(pollingId)) - (await seen(silentId)) > 5000;
   }, 15000, 'five seconds without a heartbeat');
   await first.leave(id);
-  await waitUntil(async () => (await redis.cli('SISMEMBER', key('active', id), pollingId)) === 1, 15000, 'the one who polls to enter');
+  await waitUntil(async () => (await redis.cli('SISMEMBER', key('active', id), pollingId)) === 1, 15000, 'the polling buyer to enter');
   assert.deepEqual(await redis.cli('ZRANGE', key('parked', id), 0, -1), [silentId], 'the silent one is parked');
   assert.equal((await silent.check(id)).body.position, 1, 'and has their place as soon as they return');
 });
@@ -325,8 +325,8 @@ test('a buyer\'s slot is freed after the purchase, even if Redis was not told', 
   const { body } = await buyer.reserve({ eventId: id, quantity: 1 });
   const [{ outcome }] = await database.query('SELECT outcome FROM payment_report($1, $2, $3, $4, $5, $6)', [body.id, 'test', 'r1', 100, 'EUR', 'paid']);
   assert.equal(outcome, 'confirmed');
-  await waitUntil(async () => (await waiting(id)) === 0, 15000, 'the next one to be let in');
-  await waitUntil(async () => (await database.query('SELECT slot_freed FROM reservations WHERE id = $1', [body.id]))[0].slot_freed, 15000, 'the mark');
+  await waitUntil(async () => (await waiting(id)) === 0, 15000, 'the next buyer to be admitted');
+  await waitUntil(async () => (await database.query('SELECT slot_freed FROM reservations WHERE id = $1', [body.id]))[0].slot_freed, 15000, 'the slot to be marked as freed');
   assert.ok((await logOf(id)).some(({ kind, buyer: who }) => kind === 'completed' && who === `u:${buyer.sub ?? `00000-${id}`}`));
 });
 

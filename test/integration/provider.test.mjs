@@ -66,7 +66,7 @@ test('altered, expired and invalid orders are not charged', async (t) => {
   assert.equal((await provider.request('POST', '/charges', { body: '{' })).status, 400);
   assert.equal((await provider.refund('unknown')).status, 404);
   assert.equal((await provider.request('GET', '/other')).status, 404);
-  await waitUntil(() => Date.parse(order.expiresAt) < Date.now(), 15000, 'the order to lapse');
+  await waitUntil(() => Date.parse(order.expiresAt) < Date.now(), 15000, 'the order to expire');
   assert.equal((await provider.charge(order)).status, 410);
   assert.deepEqual(await provider.books(), []);
 });
@@ -203,7 +203,7 @@ test('its page charges no altered order, and redirects only to the shop', async 
   assert.equal((await press(provider, { ...form, amount: '1' }, 'pay')).status, 403);
   assert.match((await show({}, 'http://localhost/"><script>')).text, /<input type="hidden" name="return" value="">/);
 
-  await waitUntil(() => Date.parse(order.expiresAt) < Date.now(), 15000, 'the order to lapse');
+  await waitUntil(() => Date.parse(order.expiresAt) < Date.now(), 15000, 'the order to expire');
   assert.equal((await show({})).status, 410);
   assert.equal((await press(provider, form, 'pay')).status, 410);
   assert.deepEqual(await provider.books(), []);

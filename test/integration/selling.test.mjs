@@ -98,7 +98,7 @@ test('an idempotency key repeats the answer after the admission has ended, to it
   for (const answer of [await buyer.reserve(orders[0], key(9)), await buyer.reserve(orders[0])]) {
     assert.deepEqual([answer.status, answer.body.code], [403, 'not-admitted'], answer.text);
   }
-  assert.equal(await soldOrHeld(event), 2, 'what was held last, and no more');
+  assert.equal(await soldOrHeld(event), 2, 'the last hold, and no more');
   await organizer.act(event.id, 'close');
   assert.equal((await buyer.reserve(orders[2], key(2))).status, 200, 'also when the sale is closed');
 });
@@ -138,7 +138,7 @@ test('payment by webhook: signature, amount and reference are checked; it sells 
   await organizer.act(event.id, 'process');
   assert.equal((await next.status(event.id)).body.status, 'active');
   const back = await buyer.check(event.id, { headers: { 'x-tiketi-ticket': buyer.ticket } });
-  assert.equal(back.body.position, 1, 'who bought queues anew');
+  assert.equal(back.body.position, 1, 'after a purchase the buyer queues again');
   assert.equal((await buyer.get(`/api/reservations/${held.id}`)).body.status, 'confirmed');
 });
 
@@ -205,5 +205,5 @@ test('auto-hold of four, seven seats: the second to enter is given three, and al
   assert.deepEqual(held.map(({ seats }) => seats.length), [4, 3]);
   for (const reservation of held) assert.equal((await pay(server, reservation)).status, 200);
   await waitUntil(async () => (await server.get(`/api/events/${event.id}`)).body.status === 'sold_out', 15000, 'sold out');
-  await waitUntil(async () => (await late.status(event.id)).body.status === 'sold_out', 15000, 'who never was inside to be told');
+  await waitUntil(async () => (await late.status(event.id)).body.status === 'sold_out', 15000, 'a buyer who never was inside to be told');
 });

@@ -76,7 +76,7 @@ test('live events: no drafts; closed events until a minute after the last sessio
   assert.deepEqual(await live(), ['open', 'paused', 'scheduled', 'sold_out']);
   const { sessionLimitMs = 0 } = body;
   await db.rows(`UPDATE events SET closed_at = now() - interval '1 millisecond' * ${sessionLimitMs + 30000} WHERE id = 'open'`);
-  assert.deepEqual(await live(), ['open', 'paused', 'scheduled', 'sold_out'], 'who was inside may still be');
+  assert.deepEqual(await live(), ['open', 'paused', 'scheduled', 'sold_out'], 'sessions may still last');
   await db.rows(`UPDATE events SET closed_at = now() - interval '1 millisecond' * ${sessionLimitMs + 90000} WHERE id = 'open'`);
   assert.deepEqual(await live(), ['paused', 'scheduled', 'sold_out']);
   await db.close();

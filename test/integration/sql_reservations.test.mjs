@@ -269,7 +269,7 @@ test('release gives back only an auto-hold of that admission without a pending p
   await sql.event('r1');
   const release = async (buyer, place) => (await sql.call('reservation_release', 'r1', buyer, place)).outcome;
   const { body } = await sql.hold('r1', 'u:1', { quantity: 1, place: 5 });
-  assert.equal(await release('u:1', 5), 'nothing', 'chosen by himself');
+  assert.equal(await release('u:1', 5), 'nothing', 'chosen by the buyer');
   await sql.rows('UPDATE reservations SET auto = true WHERE id = $1', [body.id]);
   assert.equal(await release('u:1', 4), 'nothing');
   assert.equal(await release('u:2', 5), 'nothing');

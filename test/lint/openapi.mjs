@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// docs/openapi.json: is it OpenAPI 3.1, and as this project wants it? Behind `make lint`. That it
-// tells the truth is tested elsewhere (test/fixtures/contract.mjs).
+// docs/openapi.json: is it valid OpenAPI 3.1 in the style of this project? Part of `make lint`. The tests
+// check it against the program's answers (test/fixtures/contract.mjs).
 
 import { readFileSync } from 'node:fs';
 import { Validator } from '@seriousme/openapi-schema-validator';
@@ -15,9 +15,9 @@ const problems = [];
 const refuse = (where, what) => problems.push(`docs/openapi.json: ${where}: ${what}`);
 
 const { valid, errors } = await new Validator().validate(structuredClone(document));
-if (!valid) refuse('the whole', JSON.stringify(errors, null, 2));
+if (!valid) refuse('the document', JSON.stringify(errors, null, 2));
 
-// ---- references: each leads somewhere, and every component is used ----
+// ---- references: each has a target, and every component is used ----
 
 const used = new Set();
 function* walk(value, path = '#') {
@@ -30,20 +30,20 @@ const find = (pointer) => pointer.slice(2).split('/').reduce((value, key) => val
 for (const [path, { $ref }] of walk(document)) {
   if (typeof $ref !== 'string') continue;
   used.add($ref);
-  if (find($ref) === undefined) refuse(path, `${$ref} leads nowhere`);
+  if (find($ref) === undefined) refuse(path, `${$ref} points to nothing`);
 }
-// Named by the text, or by the tests for what meets any request.
+// Referred to by the text, or by the tests, for answers that any request may get.
 const ROOTS = new Set(['#/components/schemas/SocketFromServer', '#/components/schemas/SocketFromClient',
   '#/components/responses/MethodNotAllowed', '#/components/responses/Preflight']);
 for (const [kind, list] of Object.entries(document.components)) {
   if (kind === 'securitySchemes') continue;
   for (const name of Object.keys(list)) {
     const pointer = `#/components/${kind}/${name}`;
-    if (!used.has(pointer) && !ROOTS.has(pointer)) refuse(pointer, 'nothing uses it');
+    if (!used.has(pointer) && !ROOTS.has(pointer)) refuse(pointer, 'nothing refers to it');
   }
 }
 
-// ---- schemas: strict, closed, and their examples hold ----
+// ---- schemas: strict, closed, and valid for their examples ----
 
 const ajv = new Ajv2020.default({ strict: true, allowUnionTypes: true, strictTypes: false, strictRequired: false });
 formats.default(ajv);
@@ -65,9 +65,9 @@ for (const [name, schema] of Object.entries(document.components.schemas)) {
     continue;
   }
   for (const example of schema.examples ?? []) {
-    if (!validate(example)) refuse(`schema ${name}`, `its example: ${ajv.errorsText(validate.errors)}`);
+    if (!validate(example)) refuse(`schema ${name}`, `its example is wrong: ${ajv.errorsText(validate.errors)}`);
   }
-  // What we send and take has no other fields. Only a place for any JSON may be open, and says so.
+  // Bodies have no other fields. A schema for arbitrary JSON says so.
   for (const [path, inner] of walk(schema)) {
     const open = inner.additionalProperties === undefined && inner.unevaluatedProperties === undefined;
     const part = inner === schema && parts.has(`#/components/schemas/${name}`);
@@ -81,7 +81,7 @@ function checkMedia(where, path, content) {
     if (!schema) refuse(where, `${type} has no schema`);
     if (example === undefined) continue;
     const validate = ajv.getSchema(`openapi.json${pointerOf(`${path}/content/${type.replaceAll('~', '~0').replaceAll('/', '~1')}/schema`)}`);
-    if (!validate(example)) refuse(where, `its example: ${ajv.errorsText(validate.errors)}`);
+    if (!validate(example)) refuse(where, `its example is wrong: ${ajv.errorsText(validate.errors)}`);
   }
 }
 for (const [name, response] of Object.entries(document.components.responses)) checkMedia(`response ${name}`, `#/components/responses/${name}`, response.content);
@@ -95,14 +95,14 @@ for (const [path, item] of Object.entries(document.paths)) {
     if (method === 'parameters') continue;
     const where = `${method.toUpperCase()} ${path}`;
     const { operationId, summary, responses, security, requestBody } = operation;
-    if (!operationId || ids.has(operationId)) refuse(where, 'it needs an operationId of its own');
+    if (!operationId || ids.has(operationId)) refuse(where, 'the operationId is missing or not unique');
     ids.add(operationId);
     if (!summary) refuse(where, 'no summary');
     if (!operation.tags?.every((tag) => tags.has(tag))) refuse(where, 'no tag, or an unknown one');
-    if (!security) refuse(where, 'who may is not said');
+    if (!security) refuse(where, 'security is missing');
     for (const way of security ?? []) for (const name of Object.keys(way)) if (!document.components.securitySchemes[name]) refuse(where, `${name}: no such security scheme`);
-    for (const code of ['400', '413', '431', '500', '503']) if (!responses[code]) refuse(where, `${code} may happen to any request`);
-    if (!Object.keys(responses).some((code) => code < '300')) refuse(where, 'no answer of success');
+    for (const code of ['400', '413', '431', '500', '503']) if (!responses[code]) refuse(where, `${code} is missing, and may happen to any request`);
+    if (!Object.keys(responses).some((code) => code < '300')) refuse(where, 'there is no answer of success');
     const named = [...path.matchAll(/\{([^}]+)\}/g)].map(([, name]) => name);
     const given = [...(item.parameters ?? []), ...(operation.parameters ?? [])].map((parameter) => (parameter.$ref ? find(parameter.$ref) : parameter));
     for (const name of named) if (!given.some((parameter) => parameter.in === 'path' && parameter.name === name)) refuse(where, `{${name}} is not described`);

@@ -190,6 +190,7 @@ class History {
       autoHold: roll.any([0, 1, 2]),
       // These do not matter to the model: age() makes times older than any of these limits.
       idleTimeoutMs: roll.any([30000, 90000, 3600000]),
+      silentMs: roll.any([30000, 120000]),
       sessionLimitMs: roll.any([60000, 600000, 86400000]),
       intervalMs: roll.any([100, 1000, 60000]),
       holdMs: roll.any([1000, 300000]),

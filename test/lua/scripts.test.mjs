@@ -430,7 +430,7 @@ test('seats: the live copy starts with the free seats, and never overwrites the 
   const seats = { threshold: 100, seats: 10, autoHold: 2 };
   const room = await make(seats, { free: 6, freeAdmitted: 40, freeId: '0-0' });
   assert.deepEqual(states(await room.join(names(5))), ['direct', 'direct', 'direct', 'waiting', 'waiting']);
-  assert.equal((await room.promote()).admitted, 43, 'the count goes on where PostgreSQL knows it');
+  assert.equal((await room.promote()).admitted, 43, 'the count continues from PostgreSQL');
   await room.configure(seats, { free: 10, freeAdmitted: 43, freeId: '5-0' });
   assert.equal((await room.promote()).entered, 0);
   // not known to PostgreSQL yet, or an event without seats: nothing is written
@@ -520,7 +520,7 @@ test('seats: the last seats are for sale, even if fewer than auto-hold gives', a
   await room.free(7, 0);
   assert.deepEqual(states(await room.join(names(3))), ['direct', 'direct', 'waiting']);
   assert.equal((await room.index()).blob.seats, '0', 'never less');
-  assert.equal((await room.promote()).entered, 0, 'nobody for what those who are inside will get');
+  assert.equal((await room.promote()).entered, 0, 'nobody for seats that active buyers will get');
   const [first, second] = (await room.log()).entries;
   await room.free(3, first.n, first.id);
   assert.equal((await room.promote()).entered, 0, 'the second has no seat yet');
@@ -560,7 +560,7 @@ test('lease: a clock that steps back delays a takeover by at most the time to li
   assert.ok(left > 0 && left <= 3000, String(left));
   await redis.client.pexpire(room.key('lease'), 1000);
   await room.leaseVerb('take', 'you', '', 3000);
-  assert.ok((await redis.client.pttl(room.key('lease'))) <= 1000, 'asking never lengthens it');
+  assert.ok((await redis.client.pttl(room.key('lease'))) <= 1000, 'a request never prolongs it');
 });
 
 test('a clock that steps back: time of service does not, so no admission ends early or lasts longer', async () => {
@@ -585,7 +585,7 @@ test('a clock that steps back: time of service does not, so no admission ends ea
   await room.age('active:seen', 'u:1', 61000);
   await room.age('active:since', 'u:2', 601000);
   const tick = await room.promote();
-  assert.deepEqual([tick.idle, tick.timeout], [1, 1], 'but in their time they are');
+  assert.deepEqual([tick.idle, tick.timeout], [1, 1], 'after their time they do');
 });
 
 test('outflow: seconds in the future, after a clock stepped back, count for a minute from now', async () => {
@@ -873,7 +873,7 @@ test('log: a new log on a slower clock is read from its start', async () => {
     await room.join(names(3));
     const { entries } = await room.log(cursor, 500, onward);
     assert.deepEqual(entries.map(({ buyer }) => buyer), ['u:1', 'u:2', 'u:3']);
-    assert.deepEqual(entries, (await room.log(cursor, 500, onward)).entries, 'until the cursor has moved');
+    assert.deepEqual(entries, (await room.log(cursor, 500, onward)).entries, 'the same until the cursor has moved');
     assert.deepEqual((await room.log(cursor)).entries, [], 'a reader that is no consumer gets no entry');
     assert.equal((await room.free(7, 10, entries[2].id)).applied, true, 'free refers to this log');
     await room.leave(['u:1']);
@@ -1011,15 +1011,15 @@ test('seats: the newest map is kept, one caller a second reloads it, and it expi
   assert.equal((await run('get', 8))[2], 'ten');
 
   await older(5000);
-  assert.ok((await run('get', 10))[1] >= 5000, 'the first caller of a second has to look again');
+  assert.ok((await run('get', 10))[1] >= 5000, 'the first caller of a second has to reload');
   assert.ok((await run('get', 10))[1] < 1000, 'the next ones need not');
   await older(5000);
-  assert.ok((await run('confirm', 9))[1] >= 5000, 'an older version says nothing about this one');
+  assert.ok((await run('confirm', 9))[1] >= 5000, 'an older version does not confirm this one');
   assert.equal((await run('confirm', 10))[1], 0);
   assert.ok((await run('get', 10))[1] < 1000);
 
   await older(-3600000);
-  assert.ok((await run('get', 10))[1] >= 1000, 'a time to come, by a clock that stepped back, is old');
+  assert.ok((await run('get', 10))[1] >= 1000, 'a time in the future, after a clock stepped back, counts as old');
   assert.ok((await run('get', 10))[1] < 1000);
 
   await redis.client.pexpire(key, 5000);

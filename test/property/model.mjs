@@ -11,7 +11,7 @@
 const ENTRY = 'decides admissions: test/lua/model.mjs has it';
 const SHOWN = 'is shown, and decides nothing';
 export const NOT_MODELLED = {
-  threshold: ENTRY, intervalMs: ENTRY, idleTimeoutMs: ENTRY, sessionLimitMs: ENTRY, surge: ENTRY, outflowPerMinute: ENTRY, allowGuests: ENTRY,
+  threshold: ENTRY, intervalMs: ENTRY, idleTimeoutMs: ENTRY, sessionLimitMs: ENTRY, silentMs: ENTRY, surge: ENTRY, outflowPerMinute: ENTRY, allowGuests: ENTRY,
   opensAt: ENTRY, closesAt: ENTRY,
   autoHold: 'makes reservations from the admission log: test/integration/sql_ledger.test.mjs',
   startsAt: SHOWN, title: SHOWN, artist: SHOWN, venue: SHOWN, branding: SHOWN,
