@@ -1025,6 +1025,6 @@ test('seats: the newest map is kept, one caller a second reloads it, and it expi
   await redis.client.pexpire(key, 5000);
   await run('get', 10);
   assert.ok((await redis.client.pttl(key)) <= 5000, 'reading does not prolong it');
-  await run('true', 10);
+  await run('confirm', 10);
   assert.ok((await redis.client.pttl(key)) > 59000);
 });
