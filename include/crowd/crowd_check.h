@@ -13,17 +13,17 @@
 #include <stdint.h>
 
 enum crowd_kind {
-    CROWD_DIRECT,   /* let in on arrival */
-    CROWD_PROMOTE,  /* let in from the head of the queue */
-    CROWD_RESTORED, /* was inside before Redis lost its data, and is so again */
+    CROWD_DIRECT,   /* direct admission, at the join */
+    CROWD_PROMOTE,  /* admitted from the head of the queue */
+    CROWD_RESTORED, /* inside again after Redis lost its data */
     CROWD_LEFT,
     CROWD_IDLE,
     CROWD_TIMEOUT,
     CROWD_COMPLETED,
-    CROWD_CLEARED, /* the event began anew: everybody is forgotten */
+    CROWD_CLEARED, /* the event was cleared: all admissions end */
     CROWD_KIND_COUNT
 };
-/* ST_INVALID on a word the log should not contain. */
+/* ST_INVALID: the log must not contain this word. */
 MUST_CHECK enum status crowd_kind_parse(const char *word, enum crowd_kind *ret_kind);
 bool crowd_kind_enters(enum crowd_kind kind);
 
@@ -35,36 +35,36 @@ struct crowd_entry {
     uint64_t n;                 /* admissions so far, as logged */
 };
 
-/* From when to when somebody was out of touch: without a socket and without an answer. Zeroed:
- * never. */
+/* A time out of touch: without a socket and without an answer. Zeroed: there was none. */
 struct crowd_gap {
-    int64_t gone_ms, back_ms; /* back_ms INT64_MAX: he still is */
+    int64_t gone_ms, back_ms; /* wall clock; back_ms INT64_MAX: still out of touch */
 };
 
-/* What the crowd itself knows of the buyer of an entry. */
+/* What the crowd knows of the buyer of an entry. */
 struct crowd_witness {
     struct crowd_gap longest, latest;
-    bool had_turn; /* was let in with this very place before: only lost data brings him back */
+    bool
+        had_turn; /* was admitted with this place before: only a loss of data makes that happen again */
 };
 
-/* Someone was let in whose place is the highest so far. */
+/* An admission whose place was the highest so far. */
 struct crowd_peak {
     uint64_t place;
     int64_t at_ms;
 };
 
-/* A broken promise, as soon as it is found: what kind, and who and how. */
+/* Called for each broken promise as it is found: its kind, and an example. */
 typedef void (*crowd_broken_cb)(void *arg, const char *kind, const char *example);
 
 struct crowd_check {
-    int64_t silent_ms; /* who is silent for so long may be passed over */
+    int64_t silent_ms; /* a buyer out of touch for so long may be overtaken */
     crowd_broken_cb on_broken;
     void *arg;
 
-    /* one of several processes: buyers of the others are judged there; the log's numbers by the first */
+    /* With several processes each judges its own buyers, and the first one the log's numbers. */
     bool strangers_elsewhere, numbers_elsewhere;
 
-    bool rebase; /* the next entry gives inside and n: nothing before it is known */
+    bool rebase; /* the next entry gives `inside` and `n` */
     uint64_t inside, n, epoch;
     int64_t loss_ms; /* when the log last lost entries; 0: never */
     struct crowd_peak *peaks;
@@ -73,31 +73,30 @@ struct crowd_check {
     uint64_t entries, admissions, by_kind[CROWD_KIND_COUNT];
     uint64_t most_inside;
     uint64_t over_admissions, order_breaks;
-    uint64_t excused; /* passed over while out of touch: allowed, and let in late */
+    uint64_t excused; /* overtaken while out of touch: allowed */
     uint64_t losses;
 };
 
-/* `silent_ms`: QUEUE_SILENT_MS of the service. */
+/* `silent_ms`: QUEUE_SILENT_MS, until the event's own silentMs is known. */
 void crowd_check_init(struct crowd_check *check, int64_t silent_ms, crowd_broken_cb on_broken,
                       void *arg);
 void crowd_check_clear(struct crowd_check *check);
 
-/* The last entry before the crowd began, or NULL when the log was empty. */
+/* The last entry before the crowd began; NULL: the log was empty. */
 void crowd_check_base(struct crowd_check *check, const struct crowd_entry *last);
-/* The next entry. witness: NULL for a buyer who is not of this crowd. `who` for the sentences. */
+/* Takes the next entry. witness NULL: the buyer is not of this crowd. `who`: the buyer's id, for examples. */
 void crowd_check_entry(struct crowd_check *check, const struct crowd_entry *entry, const char *who,
                        const struct crowd_witness *witness);
-/* Entries that were read before are gone: Redis has lost data. */
+/* Entries that had been read are gone: Redis has lost data. */
 void crowd_check_loss(struct crowd_check *check, int64_t now_ms);
 
-/* Was somebody with a later place let in before him, though he was there? For an admission this is
- * asked by crowd_check_entry; for those who never entered, the crowd asks at the end. */
+/* Was a later place admitted before this one, though its buyer was in touch? crowd_check_entry asks it of each
+ * admission; the audit asks it at the end of buyers who were never admitted. */
 enum crowd_overtaken { CROWD_IN_ORDER, CROWD_EXCUSED, CROWD_OVERTAKEN };
 enum crowd_overtaken crowd_check_overtaken(const struct crowd_check *check, uint64_t place,
                                            uint64_t epoch, const struct crowd_witness *witness);
 
-/* A position was shown. False when it rose above the lowest shown before (0: none yet), which is
- * kept in *lowest. */
+/* Takes a shown position. False: it is above *lowest, the lowest shown before (0: none yet), which is updated. */
 bool crowd_check_position(uint64_t *lowest, uint64_t position);
 
 #endif

@@ -11,14 +11,14 @@
 struct crowd_options {
     int64_t users;
     int64_t processes;   /* 0: as many as the open files ask for */
-    int64_t connections; /* 0: each buyer has his own */
+    int64_t connections; /* 0: each buyer has their own */
     const char *event;   /* all texts are borrowed from argv */
     const char *url;     /* NULL: from the configuration; else one or more, comma-separated */
     const char *provider;
     const char *ws; /* NULL: the url's host and the configured WS_PORT */
     int64_t arrive_ms;
     int64_t settle_min_ms, settle_max_ms;
-    double buy, abandon; /* shares of those who enter; the rest goes silent */
+    double buy, abandon; /* shares of the admitted buyers; the rest goes silent */
     int64_t think_min_ms, think_max_ms;
     int64_t max_time_ms;
     int64_t seed;

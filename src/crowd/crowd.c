@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * crowd: the rehearsal: virtual buyers over real HTTP and WebSocket, and the check of the promises.
+ * crowd: the program tiketi-crowd: a rehearsal with virtual buyers over real HTTP and WebSocket, and the check of
+ * the promises afterwards.
  *
- *   options -> addresses -> where does the log stand? -> the buyers arrive -> until all have ended,
- *   or the time is over, or a signal came -> the rest of the log, PostgreSQL -> report
+ *   read the options -> resolve the targets -> read where the admission log stands -> the buyers arrive
+ *   -> until all have ended, the time is over or a signal came -> read the rest of the log and PostgreSQL
+ *   -> report
  *
- * Why this way: one thread and one loop for all buyers, each a small object (crowd_buyer) with one
- * item on one agenda, so that ten thousand of them leave the machine to the service; and as many such
- * processes (crowd_fleet) as the limit of open files asks for. Called by: main. Owns: everything of
- * the run. Bounded: in time by --max-time; a target off the loopback is refused unless it is asked for.
+ * Why this way: one thread and one loop serve all buyers, each a small object (crowd_buyer) with one item on one
+ * agenda, so that ten thousand of them leave the machine to the service. The limit of open files decides how many
+ * such processes there are (crowd_fleet). Owns: everything of the run. Bounded: in time by --max-time; a target
+ * off the loopback is refused without --allow-remote.
  */
 #include "base/program.h"
 
@@ -40,13 +42,13 @@ struct run {
     struct crowd_audit *audit; /* NULL: --no-check */
     struct loop_timer *tick;
     struct loop_resolve *resolve;
-    struct dial_target *resolving; /* the one under way */
+    struct dial_target *resolving; /* the target under way */
     uint64_t ticks;
     bool buying;             /* between the first arrival and the end */
     struct crowd_part *part; /* NULL: this process is the whole crowd */
     struct crowd_load *load;
     struct crowd_sum sum;
-    int code; /* other than 0: it could not begin */
+    int code; /* not 0: the run could not begin; the exit code */
 };
 
 static int complain(int code, const char *sentence)
@@ -88,7 +90,7 @@ static void run_audited(void *arg, enum status status)
 
 static void run_audit(struct run *run)
 {
-    if (run->audit != NULL)
+    if (run->audit)
         crowd_audit_finish(run->audit, run_audited, run);
     else
         run_close(run);
@@ -102,9 +104,9 @@ static void run_end(struct run *run)
     crowd_load_stop(run->load);
     for (uint32_t i = 0; i < crowd->count; i++) {
         crowd_buyer_stop(&crowd->buyers[i]);
-        crowd_out_of_touch(&crowd->buyers[i]); /* from here on nobody hears of him */
+        crowd_out_of_touch(&crowd->buyers[i]); /* a later admission reaches nobody */
     }
-    if (run->part == NULL) {
+    if (!run->part) {
         loop_timer_stop(run->tick);
         crowd_report_progress(&crowd->tally, run->sum.duration_ms / 1000, true);
         run_audit(run);
@@ -125,7 +127,7 @@ static void run_stop_early(struct run *run)
     run_close(run);
 }
 
-/* Not buying, in one of several processes: it waits for the others, to begin or to end. */
+/* One of several processes waits for the others, to begin or to end. */
 static void run_wait(struct run *run)
 {
     if (crowd_part_all_done(run->part)) {
@@ -134,7 +136,7 @@ static void run_wait(struct run *run)
     }
     loop_timer_set(run->tick, WAIT_MS);
     if (run->crowd.begun_ns != 0) {
-        if (++run->ticks % (1000 / WAIT_MS) == 0 && run->audit != NULL)
+        if (++run->ticks % (1000 / WAIT_MS) == 0 && run->audit)
             crowd_audit_follow(run->audit);
         return;
     }
@@ -163,11 +165,11 @@ static void run_tick(void *arg)
     loop_timer_set(run->tick, TICK_MS);
     if (++run->ticks % PROGRESS_TICKS != 0)
         return;
-    if (run->part != NULL)
+    if (run->part)
         crowd_part_show(run->part, &crowd->tally);
     else
         crowd_report_progress(&crowd->tally, (elapsed_ms + 500) / 1000, false);
-    if (run->audit != NULL)
+    if (run->audit)
         crowd_audit_follow(run->audit);
 }
 
@@ -183,10 +185,10 @@ static void run_buy(struct run *run)
     loop_timer_set(run->tick, TICK_MS);
 }
 
-/* Alone at once, else together with the others. */
+/* A single process begins at once, one of several together with the others. */
 static void run_ready(struct run *run)
 {
-    if (run->part == NULL) {
+    if (!run->part) {
         run->crowd.begun_ns = clock_mono_ns();
         run_buy(run);
         return;
@@ -211,7 +213,7 @@ static void run_begun(void *arg, enum status status)
 
 enum { TARGETS = 2 * CROWD_TARGETS_MAX + 1 };
 
-/* Whatever is dialled; those not in use have no name. */
+/* Target number i of all that are dialled; one that is not in use has no name. */
 static struct dial_target *run_target(struct run *run, unsigned i)
 {
     struct crowd *crowd = &run->crowd;
@@ -262,13 +264,13 @@ static void run_resolve(struct run *run)
     }
     if (!run_may_go_there(run))
         run_close(run);
-    else if (run->audit != NULL)
+    else if (run->audit)
         crowd_audit_begin(run->audit, run_begun, run);
     else
         run_ready(run);
 }
 
-/* A list with commas between; false when one is not such a URL, or there are too many. */
+/* Reads a comma-separated list of URLs. False: one is not of this scheme, or there are too many. */
 static bool read_list(const char *list, const char *scheme, struct dial_target *targets,
                       unsigned *ret_count)
 {
@@ -292,13 +294,13 @@ static int read_targets(struct run *run)
     struct crowd *crowd = &run->crowd;
     char url[64];
     (void)snprintf(url, sizeof(url), "http://127.0.0.1:%d", (int)crowd->config->http_port);
-    if (!read_list(run->options.url != NULL ? run->options.url : url, "http", crowd->http,
+    if (!read_list(run->options.url ? run->options.url : url, "http", crowd->http,
                    &crowd->http_count))
         return complain(EXIT_USAGE, "--url must be http://host[:port], or up to 16 such");
-    if (run->options.provider != NULL &&
+    if (run->options.provider &&
         dial_target_parse(run->options.provider, "http", &crowd->provider) != ST_OK)
         return complain(EXIT_USAGE, "--provider must be http://host[:port]");
-    if (run->options.ws == NULL) {
+    if (!run->options.ws) {
         crowd->ws[0] = crowd->http[0];
         crowd->ws[0].port = (uint16_t)crowd->config->ws_port;
         (void)snprintf(crowd->ws[0].path, sizeof(crowd->ws[0].path), "/ws");
@@ -313,15 +315,14 @@ static int read_targets(struct run *run)
 
 /* ---- the beginning ---- */
 
-/* How many connections may be open. */
+/* How many connections this process may open. */
 static unsigned connections_max(void)
 {
     const unsigned most = process_raise_open_files();
     return most > 2 * FILES_RESERVED ? most - FILES_RESERVED : most / 2;
 }
 
-/* How many processes it takes. A buyer holds one connection, and for a moment, when his socket comes
- * up, two. */
+/* How many processes it takes. A buyer holds one connection; two for a moment, when their socket comes up. */
 static unsigned count_processes(const struct crowd_options *options, unsigned open_max)
 {
     const int64_t most = open_max / 4 * 3;
@@ -333,7 +334,7 @@ static int make_keys(struct run *run)
 {
     struct crowd *crowd = &run->crowd;
     char error[200];
-    crowd->users = crowd->config->jwt_secret != NULL && !run->options.guests;
+    crowd->users = crowd->config->jwt_secret && !run->options.guests;
     if (token_keys_new(crowd->config, &crowd->keys, error, sizeof(error)) != ST_OK)
         return complain(EXIT_CONFIG, error);
     return 0;
@@ -373,27 +374,27 @@ static void report(struct run *run, struct crowd_sum *sum)
     crowd_report_print(&outcome, stdout);
     (void)fflush(stdout);
     run->code = crowd_outcome_failed(&outcome) ? 1 : 0;
-    if (run->options.json != NULL && crowd_report_write_json(&outcome, run->options.json) != ST_OK)
+    if (run->options.json && crowd_report_write_json(&outcome, run->options.json) != ST_OK)
         run->code = complain(1, "the JSON report cannot be written");
 }
 
-/* What was counted is borrowed from the crowd and its audit. */
+/* The sum borrows its counts from the crowd and the audit. */
 static void hand_over(struct run *run)
 {
     struct crowd_sum *sum = &run->sum;
     sum->tally = run->crowd.tally;
     sum->tally.processes = 1;
-    if (run->audit != NULL) {
+    if (run->audit) {
         sum->check = *crowd_audit_check(run->audit);
         sum->findings = *crowd_audit_findings(run->audit);
     }
-    if (run->part == NULL)
+    if (!run->part)
         report(run, sum);
     else if (crowd_part_hand_over(run->part, sum) != ST_OK)
         run->code = complain(1, "what was counted cannot be handed over");
 }
 
-/* Where buyers share their connections, these are a net of their own. */
+/* Connections that buyers share (--connections) are a net of their own. */
 static void open_nets(struct run *run, unsigned open_max)
 {
     struct crowd *crowd = &run->crowd;
@@ -440,7 +441,7 @@ static int run_part(struct run *run, unsigned open_max)
     if (code != 0)
         return code;
     crowd->loop = loop_new();
-    if (crowd->loop == NULL) {
+    if (!crowd->loop) {
         token_keys_free(crowd->keys);
         return complain(1, "no event loop: out of open files");
     }

@@ -1,26 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * crowd_audit: checks the promises against Redis and PostgreSQL themselves.
+ * crowd_audit: checks the promises against Redis and PostgreSQL.
  *
- *   begin   the last entry of the log
- *   follow  each second: what the log has more -> crowd_check, and each buyer's admission and
- *           departure
- *   finish  the rest of the log -> who still waits must be waiting in Redis too -> each buyer is
- *           judged by his own memory -> crowd_sales -> crowd_money
+ *   begin   read the event's silentMs -> read the last entry of the admission log
+ *   follow  each second: read the new entries -> crowd_check; note each buyer's admission and departure
+ *   finish  read the rest of the log -> every buyer who still waits must wait in Redis too -> judge each buyer
+ *           by what they remember -> crowd_purchases -> crowd_money
  *
- * Why this way: the log is read along, not at the end, so that a log that is lost halfway was seen,
- * and silent buyers learn that they were evicted. Each read begins with the entry that ended the
- * one before: when it is no longer there, Redis has lost data. Keys are named here once more, and
- * not taken from the service: the check shall not share its mistakes.
- * Called by: crowd. Owns: a Redis connection and a database pool of one. With a backend gone it
- * tries again; for good only when `finish` has waited for LAST_MS.
+ * Why this way: the log is read during the run, so that a log that is lost halfway has been seen, and silent
+ * buyers learn that they were evicted. Each read begins with the last entry of the read before: when that is
+ * gone, Redis has lost data. Redis' keys are named here again and not taken from the service: the check must
+ * not share its mistakes.
+ * Called by: crowd. Owns: a Redis connection and a database pool of one. A step whose backend is gone is
+ * repeated; `finish` gives up after LAST_MS.
  */
 #include "crowd/crowd_audit.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "crowd/crowd_buyer.h"
+#include "crowd/crowd_memory.h"
 #include "crowd/crowd_money.h"
-#include "crowd/crowd_sales.h"
+#include "crowd/crowd_purchases.h"
 #include "net/db.h"
 #include "net/redis.h"
 
@@ -31,10 +32,11 @@
 
 #define PAGE     500
 #define RETRY_MS 250
-#define FIRST_MS 10000 /* how long the backends may take to answer at first */
-#define LAST_MS  30000 /* and at the end */
-#define TOLD_MS  5000  /* so long after his admission a buyer in touch must have been told */
-#define ID_MAX   48
+#define FIRST_MS 10000 /* the backends must answer within that at the beginning */
+#define LAST_MS  30000 /* and within that at the end */
+#define ENTRY_MS                                                                                   \
+    5000 /* within that of an admission a buyer in touch must have got the entry message */
+#define ID_MAX 48
 
 enum audit_goal { GOAL_NONE, GOAL_BEGIN, GOAL_FOLLOW, GOAL_FINISH };
 
@@ -42,21 +44,21 @@ struct crowd_audit {
     struct crowd *crowd;
     struct redis *redis;
     struct db *db;
-    struct crowd_sales *sales;
-    struct crowd_money *money; /* NULL: nobody pays */
-    struct loop_timer *timer;  /* to try the step again */
+    struct crowd_purchases *purchases;
+    struct crowd_money *money; /* NULL: no --provider, so no payments */
+    struct loop_timer *timer;  /* repeats a step that failed */
     struct redis_args args;
     struct crowd_check check;
     struct crowd_findings findings;
     enum audit_goal goal;
     void (*step)(struct crowd_audit *audit); /* under way */
     uint64_t give_up_ms;
-    crowd_audit_cb cb;
+    crowd_done_cb cb;
     void *arg;
     char last_id[ID_MAX]; /* of the last entry read; "": the log was empty */
     bool last_gone;       /* that entry was lost */
-    bool once_more;       /* the read under way began before the end */
-    uint32_t at;          /* the buyer up to whom the waiting have been looked up */
+    bool once_more;       /* the read under way began before `finish`: read again */
+    uint32_t at;          /* buyers below this index have been looked up in Redis */
     uint32_t batch[PAGE], batch_count;
     bool closed_redis, closed_db;
     loop_cb on_closed;
@@ -66,20 +68,20 @@ struct crowd_audit {
 static void read_log(struct crowd_audit *audit);
 static void look_up_waiting(struct crowd_audit *audit);
 
-/* ---- steps and their repetition ---- */
+/* ---- steps, repeated when they fail ---- */
 
 static void finished(struct crowd_audit *audit, enum status status)
 {
-    crowd_audit_cb cb = audit->cb;
+    crowd_done_cb cb = audit->cb;
     void *arg = audit->arg;
     audit->goal = GOAL_NONE;
     audit->cb = NULL;
-    if (cb != NULL)
+    if (cb)
         cb(arg, status);
 }
 
-/* The backend did not answer: the step is done again, until it is too late. Following has time
- * until the next second. */
+/* The backend did not answer: repeats the step until the deadline. `follow` is not repeated: the next second
+ * brings another. */
 static void step_failed(struct crowd_audit *audit, enum status status)
 {
     if (audit->goal == GOAL_FOLLOW || loop_now_ms(audit->crowd->loop) >= audit->give_up_ms)
@@ -118,7 +120,7 @@ static uint64_t number(const char *text)
     return strtoull(text, NULL, 10);
 }
 
-/* Fields go by name. False when it is not an entry of an admission log. */
+/* False: this is not an entry of an admission log. */
 static bool read_entry(const struct redis_reply *fields, struct crowd_entry *ret_entry, char *buyer,
                        size_t buyer_size)
 {
@@ -128,13 +130,13 @@ static bool read_entry(const struct redis_reply *fields, struct crowd_entry *ret
     const char *values[NAMES] = {0};
     for (size_t i = 0; i + 1 < redis_reply_count(fields); i += 2) {
         const char *name = redis_reply_str(redis_reply_at(fields, i), NULL);
-        for (int j = 0; name != NULL && j < NAMES; j++) {
+        for (int j = 0; name && j < NAMES; j++) {
             if (strcmp(name, names[j]) == 0)
                 values[j] = redis_reply_str(redis_reply_at(fields, i + 1), NULL);
         }
     }
     for (int j = 0; j < NAMES; j++) {
-        if (values[j] == NULL)
+        if (!values[j])
             return false;
     }
     *ret_entry = (struct crowd_entry){.place = number(values[PLACE]),
@@ -163,7 +165,7 @@ static void note_entry(struct crowd_audit *audit, struct crowd_buyer *buyer,
     }
     if (buyer->log_inside && buyer->admitted_epoch == entry->epoch) {
         audit->check.over_admissions++;
-        crowd_notes_add(&audit->crowd->tally.breaks, "let in while he was inside", "%s", id);
+        crowd_notes_add(&audit->crowd->tally.breaks, "admitted while inside", "%s", id);
     }
     buyer->log_inside = true;
     buyer->log_departed = false;
@@ -172,8 +174,8 @@ static void note_entry(struct crowd_audit *audit, struct crowd_buyer *buyer,
     buyer->admitted_epoch = entry->epoch;
 }
 
-/* All admissions so far have ended, without a departure each: Redis has lost its data, or the event
- * began anew. */
+/* All admissions so far have ended without a departure of their own: Redis has lost its data, or the event was
+ * cleared. */
 static void note_all_departed(struct crowd *crowd)
 {
     for (uint32_t i = 0; i < crowd->count; i++) {
@@ -192,24 +194,24 @@ static void take_entry(struct crowd_audit *audit, const struct redis_reply *fiel
     char id[BUYER_ID_MAX + 1] = "";
     if (!read_entry(fields, &entry, id, sizeof(id))) {
         crowd->tally.errors++;
-        crowd_notes_add(&crowd->tally.failures, "the log has an entry that cannot be read", "%s",
-                        id);
+        crowd_notes_add(&crowd->tally.failures, "unreadable log entry", "%s", id);
         return;
     }
     struct crowd_buyer *buyer = crowd_find_buyer(crowd, id);
-    if (buyer != NULL) {
+    if (buyer) {
         witness = crowd_buyer_witness(buyer);
         witness.had_turn = buyer->admitted_ms != 0 && buyer->admitted_epoch == entry.epoch &&
                            buyer->admitted_place == entry.place;
     }
-    crowd_check_entry(&audit->check, &entry, id, buyer != NULL ? &witness : NULL);
-    if (buyer != NULL)
+    crowd_check_entry(&audit->check, &entry, id, buyer ? &witness : NULL);
+    if (buyer)
         note_entry(audit, buyer, &entry, id);
     if (entry.kind == CROWD_CLEARED)
         note_all_departed(crowd);
 }
 
-/* Also those are gone whose admission was lost before it was read. */
+/* Redis has lost data. Silent buyers may have been admitted in entries that were lost unread: they count as
+ * departed too. */
 static void note_loss(struct crowd_audit *audit)
 {
     struct crowd *crowd = audit->crowd;
@@ -227,7 +229,7 @@ static void note_loss(struct crowd_audit *audit)
 static const char *entry_id(const struct redis_reply *entry)
 {
     const char *id = redis_reply_str(redis_reply_at(entry, 0), NULL);
-    return id != NULL ? id : "";
+    return id ? id : "";
 }
 
 static void keep_last(struct crowd_audit *audit, const struct redis_reply *entry)
@@ -246,7 +248,7 @@ static void log_begun(void *arg, enum status status, const struct redis_reply *r
         return;
     }
     const struct redis_reply *last = redis_reply_at(reply, 0);
-    if (last != NULL && read_entry(redis_reply_at(last, 1), &entry, id, sizeof(id))) {
+    if (last && read_entry(redis_reply_at(last, 1), &entry, id, sizeof(id))) {
         crowd_check_base(&audit->check, &entry);
         keep_last(audit, last);
     }
@@ -262,6 +264,28 @@ static void read_last(struct crowd_audit *audit)
     redis_args_add(&audit->args, "COUNT");
     redis_args_add(&audit->args, "1");
     command(audit, log_begun);
+}
+
+static void settings_read(void *arg, enum status status, const struct redis_reply *reply)
+{
+    struct crowd_audit *audit = arg;
+    if (status != ST_OK) {
+        step_failed(audit, status);
+        return;
+    }
+    const char *silent_ms = redis_reply_str(reply, NULL);
+    if (silent_ms)
+        audit->check.silent_ms = (int64_t)number(silent_ms);
+    read_last(audit);
+}
+
+/* The event's own silentMs, from its live copy; without one the service's default stays. */
+static void read_settings(struct crowd_audit *audit)
+{
+    audit->step = read_settings;
+    begin_command(audit, "HGET", "config");
+    redis_args_add(&audit->args, "silentMs");
+    command(audit, settings_read);
 }
 
 static void log_read(void *arg, enum status status, const struct redis_reply *reply)
@@ -321,7 +345,7 @@ static bool was_admitted(const struct crowd_buyer *buyer)
     return buyer->admitted_ms != 0 && buyer->admitted_epoch == buyer->epoch;
 }
 
-/* He waited: did anybody pass him by for good? */
+/* The buyer waited and was never admitted: was somebody with a later place? */
 static void judge_never_admitted(struct crowd_audit *audit, const struct crowd_buyer *buyer)
 {
     const struct crowd_witness witness = crowd_buyer_witness(buyer);
@@ -331,7 +355,7 @@ static void judge_never_admitted(struct crowd_audit *audit, const struct crowd_b
         return;
     crowd_buyer_id(buyer, id);
     audit->check.order_breaks++;
-    crowd_notes_add(&audit->crowd->tally.breaks, "never let in, but later places were",
+    crowd_notes_add(&audit->crowd->tally.breaks, "never admitted, but later places were",
                     "%s with place %" PRIu64, id, buyer->place);
 }
 
@@ -345,14 +369,14 @@ static bool was_out(const struct crowd_buyer *buyer, int64_t at_ms)
 static void judge_admitted(struct crowd_audit *audit, const struct crowd_buyer *buyer)
 {
     if (buyer->place != 0 && buyer->admitted_place != buyer->place)
-        lost(audit, buyer, "let in with another place than his ticket's");
-    const int64_t in_time_ms = buyer->admitted_ms + TOLD_MS;
-    if (buyer->told_ms == 0 && clock_wall_ms() > in_time_ms && !was_out(buyer, in_time_ms))
-        lost(audit, buyer, "let in and never told, though he was there");
-    if (buyer->pushed && buyer->told_ms != 0 && buyer->queued)
+        lost(audit, buyer, "admitted with another place than the ticket's");
+    const int64_t in_time_ms = buyer->admitted_ms + ENTRY_MS;
+    if (buyer->entry_ms == 0 && clock_wall_ms() > in_time_ms && !was_out(buyer, in_time_ms))
+        lost(audit, buyer, "admitted and got no entry message, though in touch");
+    if (buyer->pushed && buyer->entry_ms != 0 && buyer->queued)
         crowd_samples_add(&audit->findings.push_ms,
-                          buyer->told_ms > buyer->admitted_ms
-                              ? (uint64_t)(buyer->told_ms - buyer->admitted_ms)
+                          buyer->entry_ms > buyer->admitted_ms
+                              ? (uint64_t)(buyer->entry_ms - buyer->admitted_ms)
                               : 0);
 }
 
@@ -363,18 +387,18 @@ static void judge(struct crowd_audit *audit, const struct crowd_buyer *buyer)
     char id[BUYER_ID_MAX + 1];
     if (admitted)
         judge_admitted(audit, buyer);
-    else if (buyer->place != 0 && buyer->state != BUYER_LEFT && buyer->told_ms == 0)
+    else if (buyer->place != 0 && buyer->state != BUYER_LEFT && buyer->entry_ms == 0)
         judge_never_admitted(audit, buyer);
-    if (!admitted && buyer->told_ms != 0 && complete) {
+    if (!admitted && buyer->entry_ms != 0 && complete) {
         audit->check.over_admissions++;
         crowd_buyer_id(buyer, id);
-        crowd_notes_add(&audit->crowd->tally.breaks, "let in without an entry in the log", "%s",
+        crowd_notes_add(&audit->crowd->tally.breaks, "admitted without an entry in the log", "%s",
                         id);
     }
     if (buyer->state == BUYER_LOST && !(admitted && buyer->log_departed))
-        lost(audit, buyer, "told that he has no place");
+        lost(audit, buyer, "lost their place");
     if (buyer->state == BUYER_EVICTED && !buyer->log_departed && complete)
-        lost(audit, buyer, "refused inside, though his admission had not ended");
+        lost(audit, buyer, "refused inside, though the admission had not ended");
 }
 
 static void sales_checked(void *arg, enum status status);
@@ -382,7 +406,7 @@ static void sales_checked(void *arg, enum status status);
 static void check_sales(struct crowd_audit *audit)
 {
     audit->step = check_sales;
-    crowd_sales_check(audit->sales, sales_checked, audit);
+    crowd_purchases_check(audit->purchases, sales_checked, audit);
 }
 
 static void money_checked(void *arg, enum status status)
@@ -407,7 +431,7 @@ static void sales_checked(void *arg, enum status status)
         status == ST_OK ? loop_now_ms(audit->crowd->loop) + 2 * LAST_MS : audit->give_up_ms;
     if (status != ST_OK)
         step_failed(audit, status);
-    else if (audit->money == NULL)
+    else if (!audit->money)
         finished(audit, ST_OK);
     else
         check_money(audit);
@@ -421,9 +445,9 @@ static void judge_all(struct crowd_audit *audit)
     check_sales(audit);
 }
 
-/* ---- those who still wait ---- */
+/* ---- buyers who still wait ---- */
 
-/* EVAL, so that one look sees all three sets at the same moment: nobody is between them. */
+/* EVAL: all three sets are read at the same moment, so that no buyer is seen between two of them. */
 static const char look_script[] =
     "local found = {} "
     "for i = 1, #ARGV do "
@@ -441,8 +465,8 @@ static void waiting_found(void *arg, enum status status, const struct redis_repl
     for (uint32_t i = 0; i < audit->batch_count; i++) {
         const struct crowd_buyer *buyer = &audit->crowd->buyers[audit->batch[i]];
         const char *score = redis_reply_str(redis_reply_at(reply, i), NULL);
-        if (score == NULL || score[0] == '\0')
-            lost(audit, buyer, "waits, but Redis has no place of his");
+        if (!score || score[0] == '\0')
+            lost(audit, buyer, "waits, but has no place in Redis");
         else if (strtod(score, NULL) != (double)buyer->place)
             lost(audit, buyer, "waits, but has another place in Redis");
         audit->at = audit->batch[i] + 1;
@@ -497,23 +521,23 @@ enum status crowd_audit_open(struct crowd *crowd, struct crowd_audit **ret_audit
                                     .application_name = "tiketi-crowd"};
     audit->crowd = crowd;
     redis_args_init(&audit->args);
-    if (config->redis_url == NULL || redis_open(&redis_opts, &audit->redis) != ST_OK) {
+    if (!config->redis_url || redis_open(&redis_opts, &audit->redis) != ST_OK) {
         (void)snprintf(error, error_size,
-                       config->redis_url == NULL ? "REDIS_URL is not set (or --no-check)"
-                                                 : "REDIS_URL cannot be used");
+                       !config->redis_url ? "REDIS_URL is not set (or --no-check)"
+                                          : "REDIS_URL cannot be used");
         crowd_audit_free(audit);
         return ST_INVALID;
     }
-    if (config->database_url == NULL || db_open(&db_opts, &audit->db) != ST_OK) {
+    if (!config->database_url || db_open(&db_opts, &audit->db) != ST_OK) {
         (void)snprintf(error, error_size,
-                       config->database_url == NULL ? "DATABASE_URL is not set (or --no-check)"
-                                                    : "DATABASE_URL cannot be used");
+                       !config->database_url ? "DATABASE_URL is not set (or --no-check)"
+                                             : "DATABASE_URL cannot be used");
         *ret_audit = audit; /* Redis has yet to be closed */
         return ST_INVALID;
     }
     audit->timer = loop_timer_new(crowd->loop, step_again, audit);
-    audit->sales = crowd_sales_new(crowd, audit->db, &audit->findings);
-    if (crowd->options->provider != NULL && crowd->part == 0)
+    audit->purchases = crowd_purchases_new(crowd, audit->db, &audit->findings);
+    if (crowd->options->provider && crowd->part == 0)
         audit->money = crowd_money_new(crowd, audit->db, &audit->findings);
     crowd_check_init(&audit->check, config->queue_silent_ms, broken, crowd);
     audit->check.strangers_elsewhere = crowd->parts > 1;
@@ -523,7 +547,7 @@ enum status crowd_audit_open(struct crowd *crowd, struct crowd_audit **ret_audit
 }
 
 static void start(struct crowd_audit *audit, enum audit_goal goal, uint64_t patience_ms,
-                  crowd_audit_cb cb, void *arg)
+                  crowd_done_cb cb, void *arg)
 {
     audit->goal = goal;
     audit->cb = cb;
@@ -531,10 +555,10 @@ static void start(struct crowd_audit *audit, enum audit_goal goal, uint64_t pati
     audit->give_up_ms = loop_now_ms(audit->crowd->loop) + patience_ms;
 }
 
-void crowd_audit_begin(struct crowd_audit *audit, crowd_audit_cb cb, void *arg)
+void crowd_audit_begin(struct crowd_audit *audit, crowd_done_cb cb, void *arg)
 {
     start(audit, GOAL_BEGIN, FIRST_MS, cb, arg);
-    read_last(audit);
+    read_settings(audit);
 }
 
 void crowd_audit_follow(struct crowd_audit *audit)
@@ -545,7 +569,7 @@ void crowd_audit_follow(struct crowd_audit *audit)
     read_log(audit);
 }
 
-void crowd_audit_finish(struct crowd_audit *audit, crowd_audit_cb cb, void *arg)
+void crowd_audit_finish(struct crowd_audit *audit, crowd_done_cb cb, void *arg)
 {
     audit->once_more = audit->goal == GOAL_FOLLOW;
     start(audit, GOAL_FINISH, LAST_MS, cb, arg);
@@ -565,7 +589,7 @@ struct crowd_findings *crowd_audit_findings(struct crowd_audit *audit)
 
 static void closed_one(struct crowd_audit *audit)
 {
-    if (audit->closed_redis && audit->closed_db && audit->on_closed != NULL)
+    if (audit->closed_redis && audit->closed_db && audit->on_closed)
         audit->on_closed(audit->closed_arg);
 }
 
@@ -585,7 +609,7 @@ static void db_closed(void *arg)
 
 void crowd_audit_close(struct crowd_audit *audit, loop_cb cb, void *arg)
 {
-    if (audit == NULL) {
+    if (!audit) {
         cb(arg);
         return;
     }
@@ -596,17 +620,17 @@ void crowd_audit_close(struct crowd_audit *audit, loop_cb cb, void *arg)
     loop_timer_close(audit->timer);
     audit->timer = NULL;
     crowd_money_close(audit->money);
-    audit->closed_db = audit->db == NULL;
-    if (audit->db != NULL)
+    audit->closed_db = !audit->db;
+    if (audit->db)
         db_close(audit->db, db_closed, audit);
     redis_close(audit->redis, redis_closed, audit);
 }
 
 void crowd_audit_free(struct crowd_audit *audit)
 {
-    if (audit == NULL)
+    if (!audit)
         return;
-    crowd_sales_free(audit->sales);
+    crowd_purchases_free(audit->purchases);
     crowd_money_free(audit->money);
     crowd_check_clear(&audit->check);
     crowd_samples_clear(&audit->findings.push_ms);

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * crowd_buyer: one virtual buyer: what he waits for, and how he ends.
+ * crowd_buyer: one virtual buyer: what they wait for, and how they end.
  *
- *   arrives -> check -> let in at once -----------------------------> inside
+ *   arrives -> check -> admitted directly --------------------------> inside
  *                    -> queued: socket, join-queue, positions, entry -> inside
- *   inside  -> thinks -> (looks for his reservation, else makes one) -> begins the payment
- *           -> pays at the provider -> asks until the seats are his: bought
+ *   inside  -> thinks -> finds their reservation, or makes one -> begins the payment
+ *           -> pays at the provider -> asks until the seats are theirs: bought
  *           -> thinks -> leaves
  *           -> goes silent -> evicted
- *   a socket that is lost comes back with the last ticket; a request that got no answer, or "not
- *   now", is made again; sold out and closed end it.
+ *   A lost socket is opened again with the last ticket. A request without an answer, or answered "later", is
+ *   repeated. Sold out and closed end the buyer.
  *
- * Why this way: he waits for exactly one thing at a time, so he has one timer; he behaves as a
- * browser would, and believes nothing: what he was shown is kept and compared. He never asks for a
- * new place while he holds one, so a place that is gone is noticed. What he does by HTTP, on his socket
- * and inside stands in crowd_web, crowd_socket and crowd_visit; here is his life, and what all of them
- * need. Called by: crowd, crowd_audit. Owns: his place on the agenda, the texts he keeps.
+ * Why this way: a buyer waits for exactly one thing at a time and so has one timer. They behave as a browser would
+ * and trust nothing: what they were shown is kept and compared. A buyer with a place never asks for a new one, so
+ * that a lost place is noticed. crowd_web, crowd_socket and crowd_visit have what they do by HTTP, on the socket and
+ * inside; this file has their states and what the others share.
+ * Called by: crowd, crowd_audit. Owns: the buyer's item on the agenda, and the texts they keep.
  */
 #include "crowd/crowd_buyer_internal.h"
 
@@ -39,7 +39,6 @@ bool crowd_done(const struct crowd *crowd)
     return ended == crowd->count;
 }
 
-/* Up to and including `max`. */
 uint64_t crowd_random(struct crowd *crowd, uint64_t max)
 {
     return crowd_mix(crowd->random += 0x9e3779b97f4a7c15ULL) % (max + 1);
@@ -64,7 +63,6 @@ void buyer_hang_up(struct dial **conn)
     *conn = NULL;
 }
 
-/* A span as a text, in the crowd's scratch. */
 const char *crowd_span_text(struct crowd *crowd, struct crowd_span span)
 {
     buf_reset(&crowd->text);
@@ -75,13 +73,13 @@ const char *crowd_span_text(struct crowd *crowd, struct crowd_span span)
 bool crowd_word_is(const struct json *body, const char *key, const char *word)
 {
     const char *found = json_str(body, key);
-    return found != NULL && strcmp(found, word) == 0;
+    return found && strcmp(found, word) == 0;
 }
 
 void buyer_end(struct crowd_buyer *buyer, enum buyer_state state)
 {
     crowd_buyer_stop(buyer);
-    if (buyer->out_since_ms == 0) /* from here on nobody hears of him */
+    if (buyer->out_since_ms == 0) /* a later admission reaches nobody */
         buyer->out_since_ms = clock_wall_ms();
     buyer_become(buyer, state);
 }
@@ -98,7 +96,6 @@ uint64_t buyer_backoff(struct crowd_buyer *buyer, int64_t at_least_ms)
     return (at_least_ms > 0 ? (uint64_t)at_least_ms : 0) + crowd_random(buyer->crowd, most);
 }
 
-/* Something that will be tried again; with --strict it counts as an error. */
 static void note_error(struct crowd_buyer *buyer, const char *what, const char *why)
 {
     char id[BUYER_ID_MAX + 1], kind[120];
@@ -131,7 +128,7 @@ static void due_nothing(struct crowd_buyer *buyer)
 static void due_arrival(struct crowd_buyer *buyer)
 {
     buyer_become(buyer, BUYER_ARRIVING);
-    crowd_out_of_touch(buyer); /* he may get a place before he hears of it */
+    crowd_out_of_touch(buyer); /* they may have a place before the answer comes */
     web_ask(buyer, STEP_CHECK);
 }
 
@@ -150,7 +147,7 @@ static void due_socket(struct crowd_buyer *buyer)
     socket_reconnect(buyer, "no answer in time", 0);
 }
 
-/* Now and then by HTTP: a gateway may be gone while the rest is well. */
+/* Every third time by HTTP: a gateway may be gone while the rest works. */
 static void due_reconnect(struct crowd_buyer *buyer)
 {
     if (buyer->attempts % 3 == 0)
@@ -170,7 +167,7 @@ void crowd_buyer_due(void *arg, struct agenda_item *due)
         [WAITS_NOTHING] = due_nothing,    [WAITS_TO_ARRIVE] = due_arrival,
         [WAITS_FOR_ANSWER] = web_due,     [WAITS_TO_RETRY] = due_retry,
         [WAITS_TO_POLL] = due_poll,       [WAITS_FOR_SOCKET] = due_socket,
-        [WAITS_FOR_WORD] = socket_due,    [WAITS_TO_RECONNECT] = due_reconnect,
+        [WAITS_FOR_MESSAGE] = socket_due, [WAITS_TO_RECONNECT] = due_reconnect,
         [WAITS_TO_SETTLE] = due_settling, [WAITS_THINKING] = visit_due,
     };
     struct crowd_buyer *buyer =
@@ -179,7 +176,7 @@ void crowd_buyer_due(void *arg, struct agenda_item *due)
     on_due[buyer->waits](buyer);
 }
 
-/* ---- life ---- */
+/* ---- from arrival to end ---- */
 
 void crowd_buyer_init(struct crowd *crowd, uint32_t index)
 {

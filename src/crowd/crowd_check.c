@@ -3,18 +3,17 @@
  * crowd_check: the promises, replayed entry by entry from the admission log. Pure. Called by:
  * crowd_audit, crowd_buyer.
  *
- * Never over-admit. Admissions and departures are counted here; the count must be the one the log
- * names, and after an admission at most the threshold. Admissions are numbered without a gap.
+ * Never over-admit. Admissions and departures are counted here; the count must equal the log's, and after an
+ * admission be at most the threshold. Admissions are numbered without a gap.
  *
  * First come, first served. All admissions of an epoch, direct ones too, come in the order of
- * their places. An admission of a lower place than one before it is a buyer who was passed over.
- * That is allowed only if the crowd's own record says that he was out of touch when it first
- * happened: for as long as a silent waiter is kept in the queue (then he was parked), or for any
- * time after Redis lost its data (then it knew nothing of him until he came back). A stranger who
- * is passed over cannot be judged: he counts as excused.
+ * their places. An admission with a lower place than an earlier one means that this buyer was overtaken.
+ * That is allowed only if the crowd's own record says that they were out of touch when it first happened: for at
+ * least silentMs (then they were parked), or for any time after Redis lost its data (then it did not know them
+ * until they came back). A buyer of another crowd cannot be judged and counts as excused.
  *
- * After a loss of data nothing is known: the next entry is believed, once. Restored admissions, and
- * second ones with the same place, are counted but have no order: these buyers had their turn.
+ * After a loss of data nothing is known: the next entry is believed, once. Restored admissions, and second ones
+ * with the same place, are counted but have no order: these buyers had been admitted before.
  */
 #include "crowd/crowd_check.h"
 
@@ -25,7 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Our clock and Redis' run on one machine, but a socket's end is noticed a little late. */
+/* The end of a socket is noticed a little late. */
 #define SLACK_MS 1000
 
 static const struct {
@@ -71,13 +70,13 @@ static void check_broken(const struct crowd_check *check, uint64_t *counter, con
                          const char *example)
 {
     (*counter)++;
-    if (check->on_broken != NULL)
+    if (check->on_broken)
         check->on_broken(check->arg, kind, example);
 }
 
 /* ---- order ---- */
 
-/* The first peak with a higher place: when he was first passed over. NULL: never. */
+/* The first peak with a higher place: when a buyer of this place was first overtaken. NULL: never. */
 static const struct crowd_peak *first_above(const struct crowd_check *check, uint64_t place)
 {
     size_t low = 0, high = check->peak_count;
@@ -103,7 +102,7 @@ static bool gap_excuses(const struct crowd_check *check, const struct crowd_gap 
 static bool excuses(const struct crowd_check *check, const struct crowd_witness *witness,
                     int64_t passed_ms)
 {
-    return witness == NULL || gap_excuses(check, &witness->longest, passed_ms) ||
+    return !witness || gap_excuses(check, &witness->longest, passed_ms) ||
            gap_excuses(check, &witness->latest, passed_ms);
 }
 
@@ -111,7 +110,7 @@ enum crowd_overtaken crowd_check_overtaken(const struct crowd_check *check, uint
                                            uint64_t epoch, const struct crowd_witness *witness)
 {
     const struct crowd_peak *peak = epoch == check->epoch ? first_above(check, place) : NULL;
-    if (peak == NULL)
+    if (!peak)
         return CROWD_IN_ORDER;
     return excuses(check, witness, peak->at_ms) ? CROWD_EXCUSED : CROWD_OVERTAKEN;
 }
@@ -135,12 +134,12 @@ static void check_order(struct crowd_check *check, const struct crowd_entry *ent
     case CROWD_IN_ORDER:
         break;
     case CROWD_EXCUSED:
-        check->excused += witness != NULL || !check->strangers_elsewhere;
+        check->excused += witness || !check->strangers_elsewhere;
         break;
     case CROWD_OVERTAKEN:
         (void)snprintf(example, sizeof(example), "%s with place %" PRIu64 " after place %" PRIu64,
                        who, entry->place, first_above(check, entry->place)->place);
-        check_broken(check, &check->order_breaks, "let in after a later place, though he was there",
+        check_broken(check, &check->order_breaks, "admitted after a later place, though in touch",
                      example);
         break;
     }
@@ -167,15 +166,15 @@ static void check_count(struct crowd_check *check, const struct crowd_entry *ent
                        ", the replay %" PRIu64 " and %" PRIu64,
                        kinds[entry->kind].word, who, entry->inside, entry->n, check->inside,
                        check->n);
-        check_broken(check, &check->over_admissions,
-                     "the log's numbers are not those of the replay", example);
+        check_broken(check, &check->over_admissions, "the log counts otherwise than the replay",
+                     example);
     } else if (enters && check->inside > entry->threshold) {
         (void)snprintf(example, sizeof(example),
                        "%s as number %" PRIu64 " inside, threshold %" PRIu64, who, check->inside,
                        entry->threshold);
-        check_broken(check, &check->over_admissions, "let in over the threshold", example);
+        check_broken(check, &check->over_admissions, "admitted over the threshold", example);
     }
-    check->inside = entry->inside; /* one mistake is counted once */
+    check->inside = entry->inside; /* so that one mistake is counted once */
     check->n = entry->n;
     if (check->inside > check->most_inside)
         check->most_inside = check->inside;
@@ -190,7 +189,7 @@ static void begin_epoch(struct crowd_check *check, uint64_t epoch)
 
 void crowd_check_base(struct crowd_check *check, const struct crowd_entry *last)
 {
-    if (last == NULL)
+    if (!last)
         return;
     check->inside = last->inside;
     check->n = last->n;
@@ -214,7 +213,7 @@ void crowd_check_entry(struct crowd_check *check, const struct crowd_entry *entr
     if (!crowd_kind_enters(entry->kind))
         return;
     check->admissions++;
-    if (entry->kind != CROWD_RESTORED && (witness == NULL || !witness->had_turn))
+    if (entry->kind != CROWD_RESTORED && (!witness || !witness->had_turn))
         check_order(check, entry, who, witness);
 }
 

@@ -2,13 +2,13 @@
 /*
  * crowd_fleet: one crowd in several processes.
  *
- *   fork -> each makes ready -> all begin at the same moment -> progress, added up -> when the last
- *   buyer of all is done, each audits its own -> what they counted, handed over in a file of memory
+ *   fork -> each gets ready -> all begin at the same moment -> their progress is added up -> when the last buyer of
+ *   all has ended, each audits its own -> each hands over its counts in a memory file
  *
- * Why this way: a process may hold so many files open, and a buyer is a socket. Processes share nothing
- * but one page on which each says how far it is: so a part is a whole crowd of its own, with its
- * buyers, its loop and its eyes on the log. Called by: crowd. Owns: that page, the processes it
- * has started, their memory files. A process that ends before its time ends all others.
+ * Why this way: a process may open only so many files, and a buyer needs a socket. Processes share one page of
+ * memory on which each writes its progress; otherwise each is a whole crowd, with its own buyers, loop and reading
+ * of the log. Called by: crowd. Owns: that page, the processes it started, their memory files. A process that
+ * ends early ends all others.
  */
 #include "crowd/crowd_fleet.h"
 
@@ -34,7 +34,7 @@
 
 enum part_state { PART_STARTING, PART_READY, PART_DONE };
 
-/* What one process says of itself; written by it alone. */
+/* The progress of one process; only it writes this. */
 struct notice {
     _Atomic int state;
     _Atomic uint32_t states[BUYER_STATE_COUNT], joined;
@@ -95,7 +95,7 @@ bool crowd_part_all_done(const struct crowd_part *part)
 enum status crowd_part_hand_over(struct crowd_part *part, const struct crowd_sum *sum)
 {
     FILE *out = fdopen(part->file, "w");
-    if (out == NULL)
+    if (!out)
         return ST_INTERNAL;
     const enum status st = crowd_sum_write(sum, out);
     return fclose(out) == 0 ? st : ST_INTERNAL;
@@ -203,7 +203,7 @@ static void start(struct fleet *fleet, int (*work)(void *arg, struct crowd_part 
         part->file = memfd_create("crowd", MFD_CLOEXEC);
         part->pid = part->file < 0 ? -1 : fork();
         if (part->pid == 0) {
-            /* Never alone: who started us may be killed. */
+            /* A child must not outlive its parent, which may be killed. */
             (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
             if (getppid() != parent)
                 _exit(1);
@@ -224,7 +224,7 @@ static void add_up(struct fleet *fleet, struct crowd_sum *ret_sum)
 {
     for (unsigned i = 0; i < fleet->count && fleet->code == 0; i++) {
         FILE *in = fdopen(fleet->parts[i].file, "r");
-        if (in == NULL) {
+        if (!in) {
             fleet->code = 1;
             break;
         }

@@ -2,8 +2,8 @@
 /*
  * crowd_load: how busy the crowd itself was.
  *
- * A load generator that is late measures itself. So a timer is looked at: by how much it fires late is
- * how long an answer may have lain unread. And the CPU time of each second, as the kernel counts it.
+ * A load generator that is late measures itself. So a timer is watched: its lateness is how long an answer may have
+ * been unread. And the CPU time of each second is taken, as the kernel counts it.
  * Called by: crowd, crowd_report. Owns: one timer.
  */
 #include "crowd/crowd_load.h"
@@ -16,7 +16,7 @@
 
 #define LOOK_MS         20
 #define SECOND_NS       1000000000ULL
-#define LATE_MS         100 /* so late, one time in a hundred, it tells more of itself than of others */
+#define LATE_MS         100 /* at p99: the latencies say more about the crowd than about the service */
 #define BUSY_PERMILLE   950
 #define NS_PER_MS       1000000ULL
 #define US_PER_S        1000000ULL
@@ -80,13 +80,13 @@ void crowd_load_stop(struct crowd_load *load)
 {
     const uint64_t now_ns = clock_mono_ns();
     loop_timer_stop(load->timer);
-    if (now_ns - load->second_ns >= SECOND_NS / 2) /* a shorter one says little */
+    if (now_ns - load->second_ns >= SECOND_NS / 2) /* a shorter window says little */
         end_second(load, now_ns);
 }
 
 void crowd_load_free(struct crowd_load *load)
 {
-    if (load == NULL)
+    if (!load)
         return;
     loop_timer_close(load->timer);
     free(load);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * crowd_load: how busy the crowd itself was, so that nobody takes its own slowness for the service's:
- * how late its loop is, looked at fifty times a second, and its share of a core.
+ * crowd_load: how busy the crowd itself was, so that its slowness is not taken for the service's: how late its loop
+ * is, measured fifty times a second, and its share of a core.
  */
 #ifndef TIKETI_CROWD_LOAD_H
 #define TIKETI_CROWD_LOAD_H
@@ -11,12 +11,12 @@
 
 struct crowd_load;
 
-/* Notes into `tally` from now on; borrowed. */
+/* Writes into `tally` from now on; borrows it. */
 struct crowd_load *crowd_load_new(struct loop *loop, struct crowd_tally *tally);
-void crowd_load_stop(struct crowd_load *load); /* the last look */
+void crowd_load_stop(struct crowd_load *load); /* takes the last measurement */
 void crowd_load_free(struct crowd_load *load); /* NULL is fine */
 
-/* What the latencies are worth: the crowd was late itself, or had no core to itself. */
+/* The latencies are also the crowd's own: it was late, or had no core for itself. */
 bool crowd_load_was_bottleneck(struct crowd_tally *tally);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * crowd_memory: what a virtual buyer remembers, and the first check of it: a ticket for another
- * place and a position that rises are broken promises, noticed where they happen. Tickets are
- * read, not verified: they are the buyer's own. Called by: the buyer's files, crowd_audit. Pure.
+ * crowd_memory: what a virtual buyer remembers, and the first check of it: a ticket for another place and a position
+ * that rises are broken promises, found where they happen. Tickets are read, not verified: a buyer has no key.
+ * Called by: the buyer's files, crowd_audit. Pure.
  */
 #include "crowd/crowd_memory.h"
 
@@ -25,7 +25,7 @@ uint64_t crowd_mix(uint64_t z)
 
 void crowd_keep_text(char **field, const char *text)
 {
-    if (text == NULL || (*field != NULL && strcmp(*field, text) == 0))
+    if (!text || (*field && strcmp(*field, text) == 0))
         return;
     free(*field);
     *field = xstrdup(text);
@@ -39,7 +39,7 @@ void crowd_buyer_id(const struct crowd_buyer *buyer, char *out)
                        (unsigned)(buyer - crowd->buyers));
     else
         (void)snprintf(out, BUYER_ID_MAX + 1, "%.*s", GUEST_ID_LEN,
-                       buyer->guest != NULL ? buyer->guest : "");
+                       buyer->guest ? buyer->guest : "");
 }
 
 uint32_t crowd_buyer_number(const struct crowd_buyer *buyer)
@@ -47,7 +47,7 @@ uint32_t crowd_buyer_number(const struct crowd_buyer *buyer)
     return buyer->crowd->first + (uint32_t)(buyer - buyer->crowd->buyers);
 }
 
-/* As behind a load balancer: another one when one has failed him. */
+/* As behind a load balancer: another pod after each failure. */
 const struct dial_target *crowd_buyer_http(const struct crowd_buyer *buyer)
 {
     const struct crowd *crowd = buyer->crowd;
@@ -65,7 +65,7 @@ struct crowd_buyer *crowd_find_buyer(const struct crowd *crowd, const char *id)
     char own[BUYER_ID_MAX + 1];
     const uint32_t hash = table_hash(&crowd->roster, id, strlen(id), "", 0);
     struct table_node *node = table_first(&crowd->roster, hash);
-    for (; node != NULL; node = table_next(node)) {
+    for (; node; node = table_next(node)) {
         struct crowd_buyer *buyer =
             (struct crowd_buyer *)((char *)node - offsetof(struct crowd_buyer, node));
         crowd_buyer_id(buyer, own);
@@ -105,17 +105,17 @@ struct crowd_witness crowd_buyer_witness(const struct crowd_buyer *buyer)
 
 /* ---- tickets and positions ---- */
 
-/* What the ticket says, unverified: it is the buyer's own. */
+/* Reads place and epoch, unverified; zeros when they cannot be read. */
 static void read_ticket(struct crowd *crowd, const char *ticket, uint64_t *ret_place,
                         uint64_t *ret_epoch)
 {
     static const char *const keys[] = {"p", "x"};
     struct crowd_span spans[2];
     const char *payload = strchr(ticket, '.');
-    const char *stop = payload != NULL ? strchr(payload + 1, '.') : NULL;
+    const char *stop = payload ? strchr(payload + 1, '.') : NULL;
     *ret_place = *ret_epoch = 0;
     buf_reset(&crowd->token);
-    if (stop == NULL ||
+    if (!stop ||
         base64url_decode(payload + 1, (size_t)(stop - payload - 1), &crowd->token) != ST_OK ||
         !crowd_scan(buf_str(&crowd->token), crowd->token.len, keys, spans, 2))
         return;
@@ -123,7 +123,7 @@ static void read_ticket(struct crowd *crowd, const char *ticket, uint64_t *ret_p
     *ret_epoch = (uint64_t)crowd_span_int(spans[1]);
 }
 
-/* A new epoch: the event began anew, and what was before means nothing. */
+/* A new epoch: the event was cleared, and the old place means nothing. */
 static void take_epoch(struct crowd_buyer *buyer, uint64_t epoch)
 {
     if (epoch == buyer->epoch)
@@ -136,7 +136,7 @@ static void take_epoch(struct crowd_buyer *buyer, uint64_t epoch)
 void crowd_take_ticket(struct crowd_buyer *buyer, const char *ticket)
 {
     char id[BUYER_ID_MAX + 1];
-    if (ticket == NULL || (buyer->ticket != NULL && strcmp(buyer->ticket, ticket) == 0))
+    if (!ticket || (buyer->ticket && strcmp(buyer->ticket, ticket) == 0))
         return;
     uint64_t place, epoch;
     read_ticket(buyer->crowd, ticket, &place, &epoch);
@@ -177,7 +177,7 @@ void crowd_take_position(struct crowd_buyer *buyer, int64_t position)
 void crowd_take_guest(struct crowd_buyer *buyer, const char *guest)
 {
     struct crowd *crowd = buyer->crowd;
-    if (guest == NULL || buyer->guest != NULL || crowd->users)
+    if (!guest || buyer->guest || crowd->users)
         return;
     buyer->guest = xstrdup(guest);
     table_add(&crowd->roster, &buyer->node,
@@ -198,9 +198,9 @@ uint64_t crowd_seat_hash(const char *id)
 static const char *id_text(const struct json *object, const char *key, char *out, size_t size)
 {
     const struct json *value = json_get(object, key);
-    if (value == NULL || json_is_null(value))
+    if (!value || json_is_null(value))
         return NULL;
-    if (json_str_value(value) != NULL)
+    if (json_str_value(value))
         return json_str_value(value);
     (void)snprintf(out, size, "%" PRId64, json_int_value(value, 0));
     return out;
@@ -213,8 +213,8 @@ bool crowd_take_reservation(struct crowd_buyer *buyer, const struct json *reserv
     const char *status = json_str(reservation, "status");
     const char *id = id_text(reservation, "id", scratch, sizeof(scratch));
     const struct json *seats = json_get(reservation, "seats");
-    if (id == NULL || status == NULL || strcmp(status, "held") != 0 ||
-        (event != NULL && strcmp(event, buyer->crowd->options->event) != 0))
+    if (!id || !status || strcmp(status, "held") != 0 ||
+        (event && strcmp(event, buyer->crowd->options->event) != 0))
         return false;
     crowd_keep_text(&buyer->reservation, id);
     buyer->seat_count = 0;
@@ -222,7 +222,7 @@ bool crowd_take_reservation(struct crowd_buyer *buyer, const struct json *reserv
     for (size_t i = 0; i < json_array_len(seats); i++) {
         const char *seat = id_text(json_array_at(seats, i), "id", scratch, sizeof(scratch));
         buyer->seat_count++;
-        buyer->seat_sum += crowd_seat_hash(seat != NULL ? seat : "");
+        buyer->seat_sum += crowd_seat_hash(seat ? seat : "");
     }
     return true;
 }

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * crowd_money: compares the provider's books with the payments and the sales in PostgreSQL.
+ * crowd_money: compares the provider's books with the payments and the purchases in PostgreSQL.
  *
- *   books, page by page -> is anything undelivered? then again a little later -> each page against
- *   the payments -> all payments and sales of the event against each other
+ *   read the books page by page -> while calls are undelivered, again a little later -> compare each page with the
+ *   payments -> compare all payments and purchases of the event
  *
- * Two witnesses who share nothing: what the provider says it took, and what the service recorded.
- * Each charge must have its payment, of the same amount, paid, due back or given back; no payment is
- * recorded that the provider did not take; what was paid is what the sold seats cost; and who has
- * paid has seats. Plain SELECTs, and none of the service's functions. Called by: crowd_audit. Owns:
- * one connection to the provider at a time, with its deadline. Pages go by number: no answer is large.
+ * The provider's books and PostgreSQL share nothing. Each charge must have its payment of the same amount: paid, due
+ * back or given back. No payment may be recorded that the provider did not take. What was paid must be what the
+ * sold seats cost, and each paid reservation must have seats. Plain SELECTs, none of the service's functions: the
+ * check must not share its mistakes. Called by: crowd_audit. Owns: one connection to the provider at a time, with
+ * its deadline. Pages are bounded, so that no answer is large.
  */
 #include "crowd/crowd_money.h"
 
 #include "base/json.h"
 #include "base/memory.h"
+#include "crowd/crowd_memory.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -23,7 +24,7 @@
 
 #define ANSWER_MS 10000
 #define AGAIN_MS  250
-#define SETTLE_MS 30000 /* so long the provider has to be heard; then what is there counts */
+#define SETTLE_MS 30000 /* the webhook has so long to arrive; then what is there counts */
 #define PAGE_MAX  (1024 * 1024)
 
 struct crowd_money {
@@ -32,17 +33,17 @@ struct crowd_money {
     struct crowd_findings *findings;
     struct dial *conn;
     struct loop_timer *timer;
-    bool pausing;       /* the timer is a pause, not a deadline */
+    bool pausing;       /* the timer ends a pause, else it is a deadline */
     uint64_t settle_ms; /* of loop_now_ms; 0: not begun */
-    int64_t after;      /* the page under way follows this number */
-    int64_t next;       /* and this one follows it; -1: it is the last */
+    int64_t after;      /* the page under way begins after this number */
+    int64_t next;       /* the next page begins after it; -1: this is the last */
     uint64_t settled;   /* charges of this event that PostgreSQL has, not pending */
     struct buf text;
-    crowd_audit_cb cb;
+    crowd_done_cb cb;
     void *arg;
 };
 
-/* $2: a page of charges. One that no payment knows counts, whatever its event was. */
+/* $2: a page of charges. A charge without a payment counts, whatever its event is. */
 static const struct db_stmt page_stmt = {
     .name = "crowd_charges",
     .sql = "SELECT count(*), coalesce(sum(amount), 0), count(*) FILTER (WHERE NOT good), "
@@ -178,7 +179,7 @@ static void on_answer(void *arg, const struct dial_answer *answer)
     struct json *body =
         answer->code == 200 ? json_parse(answer->body, answer->len, DIAL_BODY_MAX, &error) : NULL;
     const struct json *charges = json_get(body, "charges");
-    if (charges == NULL) {
+    if (!charges) {
         finished(money, ST_UNAVAILABLE);
     } else if (json_int(body, "undelivered", 0) > 0 &&
                loop_now_ms(money->crowd->loop) < money->settle_ms) {
@@ -224,7 +225,7 @@ static void on_timer(void *arg)
         finished(money, ST_TIMEOUT);
 }
 
-/* ---- life ---- */
+/* ---- begin and end ---- */
 
 struct crowd_money *crowd_money_new(struct crowd *crowd, struct db *db,
                                     struct crowd_findings *findings)
@@ -240,7 +241,7 @@ struct crowd_money *crowd_money_new(struct crowd *crowd, struct db *db,
 
 void crowd_money_close(struct crowd_money *money)
 {
-    if (money == NULL)
+    if (!money)
         return;
     hang_up(money);
     loop_timer_close(money->timer);
@@ -249,13 +250,13 @@ void crowd_money_close(struct crowd_money *money)
 
 void crowd_money_free(struct crowd_money *money)
 {
-    if (money == NULL)
+    if (!money)
         return;
     buf_clear(&money->text);
     free(money);
 }
 
-void crowd_money_check(struct crowd_money *money, crowd_audit_cb cb, void *arg)
+void crowd_money_check(struct crowd_money *money, crowd_done_cb cb, void *arg)
 {
     struct crowd_findings *findings = money->findings;
     money->cb = cb;

@@ -16,7 +16,7 @@ const struct option_row crowd_option_rows[] = {
      "share them among so many processes; by default as many as the limit of open files asks for"},
     {"connections", OPT_COUNT, AT(connections), 1, CROWD_USERS_MAX, NULL, "N",
      "they share so many HTTP connections in all, kept open, as behind an ingress; by default each "
-     "has his own"},
+     "has their own"},
     {"event", OPT_TEXT | OPT_REQUIRED, AT(event), 0, 0, NULL, "ID", "the event"},
     {"url", OPT_TEXT, AT(url), 0, 0, NULL, "URL",
      "the service; default http://127.0.0.1:HTTP_PORT; several, comma-separated: pods, taken in "
@@ -28,9 +28,9 @@ const struct option_row crowd_option_rows[] = {
     {"arrive", OPT_DURATION, AT(arrive_ms), 0, DAY_MS, "5s", "TIME",
      "they arrive spread over this time"},
     {"settle", OPT_RANGE, AT(settle_min_ms), 0, DAY_MS, "0", "A..B",
-     "who has to wait opens his socket so long after his answer; by default at once"},
+     "a waiting buyer opens their socket so long after the answer; by default at once"},
     {"buy", OPT_SHARE, AT(buy), 0, 0, "0.8", "SHARE",
-     "of those who enter, this share reserves and pays"},
+     "this share of the admitted buyers reserves and pays"},
     {"abandon", OPT_SHARE, AT(abandon), 0, 0, "0.1", "SHARE",
      "this share leaves again; the rest goes silent until it is evicted"},
     {"think", OPT_RANGE, AT(think_min_ms), 0, DAY_MS, "0.2s..2s", "A..B",

@@ -346,9 +346,9 @@ enum status crowd_report_write_json(const struct crowd_outcome *outcome, const c
     buf_add_char(&text, '\n');
     json_free(report);
     FILE *file = fopen(path, "w");
-    bool written = file != NULL && buf_status(&text) == ST_OK &&
-                   fwrite(buf_str(&text), 1, text.len, file) == text.len;
-    if (file != NULL && fclose(file) != 0)
+    bool written =
+        file && buf_status(&text) == ST_OK && fwrite(buf_str(&text), 1, text.len, file) == text.len;
+    if (file && fclose(file) != 0)
         written = false;
     buf_clear(&text);
     return written ? ST_OK : ST_INTERNAL;

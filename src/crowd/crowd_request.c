@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * crowd_request: the texts a virtual buyer sends. One table row per request. Called by:
- * the buyer's files. Writes into the crowd's scratch buffer, so that ten thousand buyers hold no
- * requests. A user's JWT is signed again for each request: cheaper than keeping it.
+ * crowd_request: the texts that a virtual buyer sends, one table row per request. Called by: the buyer's files.
+ * Writes into the crowd's scratch buffer, so that ten thousand buyers keep no requests. A user's JWT is signed anew
+ * for each request: that is cheaper than keeping it.
  */
 #include "crowd/crowd_request.h"
+
+#include "crowd/crowd_memory.h"
 
 #include "base/clock.h"
 
@@ -24,7 +26,7 @@ static const struct {
     void (*body)(const struct crowd_buyer *buyer, struct buf *out);
     const char *name;
     enum tail tail;   /* what goes after the path */
-    bool at_provider; /* who gets no credentials */
+    bool at_provider; /* gets no credentials of the buyer */
 } requests[STEP_COUNT] = {
     [STEP_CHECK] = {"POST", "/api/queue/check/", write_no_body, "POST /api/queue/check/{eventId}",
                     TAIL_EVENT, false},
@@ -68,7 +70,7 @@ static void write_order(const struct crowd_buyer *buyer, struct buf *out)
     buf_printf(out, "{\"eventId\":\"%s\",\"quantity\":1}", buyer->crowd->options->event);
 }
 
-/* What the service has signed, as it is. */
+/* The order as the service has signed it. */
 static void write_charge(const struct crowd_buyer *buyer, struct buf *out)
 {
     buf_add_str(out, buyer->order);
@@ -81,7 +83,7 @@ static void write_credentials(const struct crowd_buyer *buyer, struct buf *out)
     struct crowd *crowd = buyer->crowd;
     char id[BUYER_ID_MAX + 1];
     if (!crowd->users) {
-        if (buyer->guest != NULL)
+        if (buyer->guest)
             buf_printf(out, "Cookie: tiketi_guest=%s\r\n", buyer->guest);
         return;
     }
@@ -94,9 +96,9 @@ static void write_credentials(const struct crowd_buyer *buyer, struct buf *out)
 
 static void write_proofs(const struct crowd_buyer *buyer, struct buf *out)
 {
-    if (buyer->ticket != NULL)
+    if (buyer->ticket)
         buf_printf(out, "X-Tiketi-Ticket: %s\r\n", buyer->ticket);
-    if (buyer->pass != NULL)
+    if (buyer->pass)
         buf_printf(out, "X-Tiketi-Pass: %s\r\n", buyer->pass);
 }
 
@@ -109,7 +111,7 @@ static void write_path(const struct crowd_buyer *buyer, enum crowd_step step, st
                                  [TAIL_REFERENCE] = buyer->reference};
     const enum tail tail = requests[step].tail;
     buf_printf(out, "%s%s%s%s", crowd_step_target(buyer, step)->path, requests[step].path,
-               tails[tail] != NULL ? tails[tail] : "", tail == TAIL_PAY ? "/pay" : "");
+               tails[tail] ? tails[tail] : "", tail == TAIL_PAY ? "/pay" : "");
 }
 
 void crowd_write_request(const struct crowd_buyer *buyer, enum crowd_step step)
@@ -123,7 +125,7 @@ void crowd_write_request(const struct crowd_buyer *buyer, enum crowd_step step)
     write_path(buyer, step, out);
     buf_printf(out, " HTTP/1.1\r\nHost: %s\r\nUser-Agent: tiketi-crowd\r\n",
                crowd_step_target(buyer, step)->host);
-    if (requests[step].body != NULL) {
+    if (requests[step].body) {
         requests[step].body(buyer, &body);
         buf_printf(out, "Content-Length: %zu\r\n", body.len);
         if (body.len > 0)
@@ -156,7 +158,7 @@ void crowd_write_join(const struct crowd_buyer *buyer)
     buf_reset(out);
     buf_printf(out, "{\"event\":\"join-queue\",\"payload\":{\"eventId\":\"%s\"",
                crowd->options->event);
-    if (buyer->ticket != NULL)
+    if (buyer->ticket)
         buf_printf(out, ",\"ticket\":\"%s\"", buyer->ticket);
     crowd_buyer_id(buyer, id);
     buf_reset(&crowd->token);

@@ -35,7 +35,7 @@ static const char *nested_end(const char *at, const char *end)
 {
     bool escaped;
     for (int depth = 0; at < end; at++) {
-        if (*at == '"' && (at = string_end(at + 1, end, &escaped)) == NULL)
+        if (*at == '"' && !(at = string_end(at + 1, end, &escaped)))
             return NULL;
         depth += (*at == '{' || *at == '[') - (*at == '}' || *at == ']');
         if (depth == 0)
@@ -87,7 +87,7 @@ static const char *take_member(const char *at, const char *end, const char *cons
         return NULL;
     at = take_value(skip_space(at + 1, end), end, &value, &escaped);
     struct crowd_span *span = odd ? NULL : wanted(key, keys, spans, count);
-    if (at == NULL || (span && escaped))
+    if (!at || (span && escaped))
         return NULL;
     if (span)
         *span = value;

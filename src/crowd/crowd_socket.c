@@ -2,12 +2,12 @@
 /*
  * crowd_socket: the socket on which a virtual buyer waits.
  *
- *   open -> handshake -> join-queue -> positions, news -> entry: crowd_visit
+ *   open -> handshake -> join-queue -> positions, other messages -> entry: crowd_visit
  *   lost, or silent for three pings -> comes back with the last ticket
  *
- * Why this way: most of what a whole crowd hears is positions. They are read in one pass, without building
- * JSON, and the watch over a silent socket is set once, not with each word.
- * Called by: the buyer's other files. Owns: his socket. With no gateway there he asks by HTTP now and then.
+ * Why this way: most messages are positions. They are read in one pass, without a JSON parser, and the timer that
+ * finds a dead socket is set once, not with each message. Called by: the buyer's other files. Owns: the buyer's
+ * socket. While no gateway answers, the buyer asks by HTTP now and then.
  */
 #include "crowd/crowd_buyer_internal.h"
 
@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define QUIET_MS 75000 /* a socket without a word for three pings is dead */
+#define QUIET_MS 75000 /* a socket without a message or a ping for so long is dead: three pings */
 
 void socket_reconnect(struct crowd_buyer *buyer, const char *why, int64_t at_least_ms)
 {
@@ -41,7 +41,7 @@ static void on_socket_open(void *arg)
     dial_send(buyer->socket, buf_str(&crowd->text), crowd->text.len);
 }
 
-/* The handshake was answered with something else. */
+/* The handshake was refused. */
 static void on_socket_answer(void *arg, const struct dial_answer *answer)
 {
     struct crowd_buyer *buyer = arg;
@@ -75,7 +75,7 @@ static void on_socket_ping(void *arg)
 
 /* ---- messages ---- */
 
-/* The last of all tells how long it took until everybody had a socket. */
+/* The last of these says how long it took until every waiting buyer had a socket. */
 static void note_joined(struct crowd_buyer *buyer)
 {
     struct crowd *crowd = buyer->crowd;
@@ -86,45 +86,45 @@ static void note_joined(struct crowd_buyer *buyer)
     crowd->tally.joined_ms = (clock_mono_ns() - crowd->begun_ns) / 1000000;
 }
 
-static void hear_position(struct crowd_buyer *buyer, const char *ticket, int64_t position)
+static void take_position(struct crowd_buyer *buyer, const char *ticket, int64_t position)
 {
     crowd_in_touch(buyer);
     buyer->attempts = 0;
     if (!buyer->joined) {
         buyer->joined = true;
         note_joined(buyer);
-        buyer_wait(buyer, WAITS_FOR_WORD, QUIET_MS);
+        buyer_wait(buyer, WAITS_FOR_MESSAGE, QUIET_MS);
     }
     crowd_take_ticket(buyer, ticket);
     crowd_take_position(buyer, position);
 }
 
-static void news_position(struct crowd_buyer *buyer, const struct json *payload)
+static void on_position(struct crowd_buyer *buyer, const struct json *payload)
 {
-    hear_position(buyer, json_str(payload, "ticket"), json_int(payload, "position", 0));
+    take_position(buyer, json_str(payload, "ticket"), json_int(payload, "position", 0));
 }
 
-/* The message of nearly all. False: it says something else. */
-static bool heard_position(struct crowd_buyer *buyer, const char *text, size_t len)
+/* The most frequent message. False: it is another one. */
+static bool took_position(struct crowd_buyer *buyer, const char *text, size_t len)
 {
     static const char *const outer[] = {"event", "payload"}, *const inner[] = {"position",
                                                                                "ticket"};
     struct crowd_span message[2], payload[2];
     if (!crowd_scan(text, len, outer, message, 2) || !crowd_span_is(message[0], "queue-position") ||
-        message[1].text == NULL ||
-        !crowd_scan(message[1].text, message[1].len, inner, payload, 2) || payload[1].text == NULL)
+        !message[1].text || !crowd_scan(message[1].text, message[1].len, inner, payload, 2) ||
+        !payload[1].text)
         return false;
-    hear_position(buyer, crowd_span_text(buyer->crowd, payload[1]), crowd_span_int(payload[0]));
+    take_position(buyer, crowd_span_text(buyer->crowd, payload[1]), crowd_span_int(payload[0]));
     return true;
 }
 
-static void news_entry(struct crowd_buyer *buyer, const struct json *payload)
+static void on_entry(struct crowd_buyer *buyer, const struct json *payload)
 {
     buyer->pushed = true;
     visit_begin(buyer, payload);
 }
 
-static void news_status(struct crowd_buyer *buyer, const struct json *payload)
+static void on_status(struct crowd_buyer *buyer, const struct json *payload)
 {
     if (crowd_word_is(payload, "status", "sold_out"))
         buyer_end(buyer, BUYER_SOLD_OUT);
@@ -132,8 +132,8 @@ static void news_status(struct crowd_buyer *buyer, const struct json *payload)
         buyer_end(buyer, BUYER_CLOSED);
 }
 
-/* Everybody has been sent away: he queues again, at a new place. */
-static void news_cleared(struct crowd_buyer *buyer, const struct json *payload)
+/* The event was cleared: the buyer queues again, at a new place. */
+static void on_cleared(struct crowd_buyer *buyer, const struct json *payload)
 {
     (void)payload;
     buyer_hang_up(&buyer->socket);
@@ -144,11 +144,11 @@ static void news_cleared(struct crowd_buyer *buyer, const struct json *payload)
     buyer->step = STEP_CHECK;
 }
 
-static void news_error(struct crowd_buyer *buyer, const struct json *payload)
+static void on_error(struct crowd_buyer *buyer, const struct json *payload)
 {
     static const char *const passing[] = {"draining", "unavailable", "timeout", "full"};
     const char *code = json_str(payload, "code");
-    if (code == NULL)
+    if (!code)
         code = "";
     for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++) {
         if (strcmp(code, passing[i]) != 0)
@@ -168,12 +168,12 @@ static void news_error(struct crowd_buyer *buyer, const struct json *payload)
 static const struct {
     const char *event;
     void (*react)(struct crowd_buyer *buyer, const struct json *payload);
-} news[] = {
-    {"queue-position", news_position},
-    {"queue-entry-allowed", news_entry},
-    {"event-status-changed", news_status},
-    {"queue-cleared", news_cleared},
-    {"error", news_error},
+} messages[] = {
+    {"queue-position", on_position},
+    {"queue-entry-allowed", on_entry},
+    {"event-status-changed", on_status},
+    {"queue-cleared", on_cleared},
+    {"error", on_error},
 };
 
 static void on_socket_text(void *arg, const char *text, size_t len)
@@ -184,17 +184,17 @@ static void on_socket_text(void *arg, const char *text, size_t len)
     buyer->crowd->tally.messages++;
     heard(buyer);
     if (len >= sizeof(numbers) - 1 && memcmp(text, numbers, sizeof(numbers) - 1) == 0)
-        return; /* for the eye alone */
-    if (heard_position(buyer, text, len))
+        return; /* the event's numbers: only shown */
+    if (took_position(buyer, text, len))
         return;
     struct json *message = json_parse(text, len, DIAL_MESSAGE_MAX, &error);
     const char *event = json_str(message, "event");
-    if (event == NULL)
+    if (!event)
         buyer_fail(buyer, "socket", "a message is not JSON");
-    for (size_t i = 0; event != NULL && i < sizeof(news) / sizeof(news[0]); i++) {
-        if (strcmp(event, news[i].event) != 0)
+    for (size_t i = 0; event && i < sizeof(messages) / sizeof(messages[0]); i++) {
+        if (strcmp(event, messages[i].event) != 0)
             continue;
-        news[i].react(buyer, json_get(message, "payload"));
+        messages[i].react(buyer, json_get(message, "payload"));
         break;
     }
     json_free(message);
@@ -219,12 +219,11 @@ void socket_open(struct crowd_buyer *buyer)
     dial_upgrade(buyer->socket, buf_str(&crowd->text));
 }
 
-/* The socket's watch is set once and looked after when it is due, not with each word. */
 void socket_due(struct crowd_buyer *buyer)
 {
     const uint64_t quiet = loop_now_ms(buyer->crowd->loop) - buyer->heard_ms;
     if (quiet < QUIET_MS)
-        buyer_wait(buyer, WAITS_FOR_WORD, QUIET_MS - quiet);
+        buyer_wait(buyer, WAITS_FOR_MESSAGE, QUIET_MS - quiet);
     else
         socket_reconnect(buyer, "silent for three pings", 0);
 }

@@ -67,7 +67,7 @@ static struct crowd_note *find_note(struct crowd_notes *notes, const char *kind)
 void crowd_notes_add(struct crowd_notes *notes, const char *kind, const char *example, ...)
 {
     struct crowd_note *note = find_note(notes, kind);
-    if (note != NULL) {
+    if (note) {
         note->times++;
         return;
     }

@@ -2,9 +2,9 @@
 /*
  * crowd_tally: what a crowd has counted, added up over its processes. Pure but for the streams.
  *
- * Each process follows the whole log and judges its own buyers: so counts of buyers are sums, while
- * what all processes see alike is taken once. Samples are handed over whole: a percentile of all is
- * not to be had from the percentiles of the parts. Called by: crowd, crowd_fleet, crowd_report.
+ * Each process reads the whole log and judges its own buyers: counts of buyers are added up, and what all processes
+ * see alike is taken from the first. Samples are handed over whole, since a percentile of all does not follow from
+ * the percentiles of the parts. Called by: crowd, crowd_fleet, crowd_report.
  */
 #include "crowd/crowd_tally.h"
 
@@ -61,7 +61,7 @@ void crowd_sum_clear(struct crowd_sum *sum)
     crowd_samples_clear(&sum->findings.push_ms);
 }
 
-/* ---- on its way ---- */
+/* ---- from process to process ---- */
 
 enum { SAMPLES = 4 };
 

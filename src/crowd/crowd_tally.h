@@ -17,7 +17,7 @@ enum buyer_state {
     BUYER_ARRIVING, /* has asked, no answer yet */
     BUYER_WAITING,
     BUYER_INSIDE,
-    BUYER_SILENT, /* inside, gone silent: ends when he is evicted */
+    BUYER_SILENT, /* inside and silent: ends with the eviction */
     /* ends */
     BUYER_BOUGHT,
     BUYER_LEFT,
@@ -26,7 +26,7 @@ enum buyer_state {
     BUYER_EVICTED,
     BUYER_EXPIRED,  /* did not pay in time, and was not charged */
     BUYER_REFUNDED, /* paid, but the seats were gone: the money is due back */
-    BUYER_LOST,     /* waited, and was told that he has no place */
+    BUYER_LOST,     /* waited, and was answered that they have no place */
     BUYER_FAILED,   /* a request failed */
     BUYER_STATE_COUNT
 };
@@ -40,19 +40,20 @@ struct crowd_tally {
     uint32_t joined;                    /* waiting buyers who have been on a socket */
     uint64_t requests, retries, errors, sockets, messages;
     uint64_t risen, lost;
-    uint64_t answered_ms, joined_ms; /* from the start: the last first answer; the last `joined` */
+    uint64_t answered_ms,
+        joined_ms; /* from the start until the last buyer had an answer; until the last had a socket */
     struct crowd_samples join_us, positions;
     struct crowd_notes failures, breaks;
 
     /* how busy the crowd itself was: see crowd_load */
-    struct crowd_samples late_ms; /* how late its loops were, looked at all the time */
+    struct crowd_samples late_ms; /* how late its loops were */
     uint64_t cpu_us, memory_kb;
     uint32_t busiest_permille; /* of a core, the busiest process in its busiest second */
     uint32_t processes;
 };
 
 struct crowd_findings {
-    uint64_t lost; /* beside those the buyers noticed themselves */
+    uint64_t lost; /* beside those that the buyers noticed */
     uint64_t double_sales;
     uint64_t seats_sold;                          /* to this crowd, as PostgreSQL says */
     uint64_t seats_total, seats_free, seats_held; /* of the event, at the end */
@@ -60,10 +61,10 @@ struct crowd_findings {
     uint64_t charged_idle;                        /* paid for, but no seats and no refund */
     uint64_t charges, charges_paid, charges_due, charges_refunded; /* as PostgreSQL has them */
     int64_t money_taken, money_paid;
-    struct crowd_samples push_ms; /* admission in the log -> told by the socket */
+    struct crowd_samples push_ms; /* from the admission in the log to the message on the socket */
 };
 
-/* All that one process has to say; its pointers mean nothing to another, but for the samples. */
+/* The result of one process. Its pointers mean nothing to another process; the samples are copied. */
 struct crowd_sum {
     struct crowd_tally tally;
     struct crowd_check check;
@@ -78,8 +79,8 @@ void crowd_tally_clear(struct crowd_tally *tally);
 void crowd_sum_clear(struct crowd_sum *sum);
 /* ST_INTERNAL: not written, or not read whole. Only for processes of one program. */
 MUST_CHECK enum status crowd_sum_write(const struct crowd_sum *sum, FILE *out);
-/* Adds what another process has written. `first`: of it comes what all of them see alike: the numbers
- * of the replayed log, the hall, the provider's books. */
+/* Adds what another process has written. `first`: also takes what all of them see alike: the numbers of the replayed
+ * log, the event's seats, the provider's books. */
 MUST_CHECK enum status crowd_sum_add(struct crowd_sum *sum, FILE *in, bool first);
 
 #endif

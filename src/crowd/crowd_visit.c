@@ -3,12 +3,12 @@
  * crowd_visit: a virtual buyer's time inside.
  *
  *   begins -> thinks, with heartbeats -> leaves
- *                                     -> looks for his reservation, else makes one -> begins the payment
- *                                        -> pays at the provider -> asks until the seats are his
+ *                                     -> finds their reservation, or makes one -> begins the payment
+ *                                        -> pays at the provider -> asks until the seats are theirs
  *          -> goes silent
  *
- * Why this way: he believes the service alone: that the provider took his money does not make a seat his.
- * So he asks until it says sold, or until the provider says that his money goes back. Called by: crowd_web,
+ * Why this way: that the provider took the money does not make a seat theirs; only the service says that. So the
+ * buyer asks until the service says sold, or until the provider says that the money goes back. Called by: crowd_web,
  * crowd_socket, crowd_buyer. Owns nothing.
  */
 #include "crowd/crowd_buyer_internal.h"
@@ -20,7 +20,7 @@
 #include <string.h>
 
 #define HEARTBEAT_MS 20000 /* while thinking */
-#define OUTCOME_MS   300   /* between two looks whether the payment has arrived */
+#define OUTCOME_MS   300   /* between two questions whether the payment has arrived */
 
 void visit_think(struct crowd_buyer *buyer)
 {
@@ -34,7 +34,7 @@ static void act(struct crowd_buyer *buyer)
     if (buyer->plan == PLAN_LEAVE)
         web_ask(buyer, STEP_LEAVE);
     else
-        web_ask(buyer, buyer->reservation != NULL ? STEP_PAY : STEP_LIST);
+        web_ask(buyer, buyer->reservation ? STEP_PAY : STEP_LIST);
 }
 
 void visit_due(struct crowd_buyer *buyer)
@@ -52,14 +52,14 @@ void visit_begin(struct crowd_buyer *buyer, const struct json *news)
     const bool again = buyer->state == BUYER_INSIDE;
     crowd_in_touch(buyer);
     crowd_keep_text(&buyer->pass, json_str(news, "pass"));
-    if (reservation != NULL && json_is_object(reservation))
+    if (reservation && json_is_object(reservation))
         (void)crowd_take_reservation(buyer, reservation);
     buyer_hang_up(&buyer->socket);
-    if (again) { /* he had doubts, and has his answer */
+    if (again) { /* a refusal inside made them ask again: go on */
         act(buyer);
         return;
     }
-    buyer->told_ms = clock_wall_ms();
+    buyer->entry_ms = clock_wall_ms();
     buyer->attempts = 0;
     buyer_become(buyer, BUYER_INSIDE);
     if (buyer->plan == PLAN_SILENT) {
@@ -77,7 +77,7 @@ void visit_begin(struct crowd_buyer *buyer, const struct json *news)
     visit_think(buyer);
 }
 
-/* ---- his reservation ---- */
+/* ---- the reservation ---- */
 
 void visit_answered_list(struct crowd_buyer *buyer, const struct json *body)
 {
@@ -99,9 +99,9 @@ void visit_answered_reserve(struct crowd_buyer *buyer, const struct json *body)
         buyer_fail(buyer, crowd_step_name(STEP_RESERVE), "the answer is not a held reservation");
 }
 
-/* ---- his payment ---- */
+/* ---- the payment ---- */
 
-/* He takes the order to the provider as it is. */
+/* The signed order goes to the provider unchanged. */
 void visit_answered_pay(struct crowd_buyer *buyer, const struct json *body)
 {
     struct buf text;
@@ -126,7 +126,6 @@ void visit_answered_charge(struct crowd_buyer *buyer, const struct json *body)
     web_ask(buyer, STEP_OUTCOME);
 }
 
-/* Not decided yet: he asks again. */
 static void ask_later(struct crowd_buyer *buyer)
 {
     buyer->step = STEP_OUTCOME;
@@ -137,13 +136,13 @@ void visit_answered_outcome(struct crowd_buyer *buyer, const struct json *body)
 {
     if (crowd_word_is(body, "status", "confirmed"))
         buyer_end(buyer, BUYER_BOUGHT);
-    else if (crowd_word_is(body, "status", "held") || buyer->reference == NULL)
+    else if (crowd_word_is(body, "status", "held") || !buyer->reference)
         ask_later(buyer);
     else
         web_ask(buyer, STEP_CHARGED);
 }
 
-/* The hold is over: a late word may still have sold the seats, else his money is due back. */
+/* The hold has ended: a late webhook may still have sold the seats, else the money is due back. */
 void visit_answered_charged(struct crowd_buyer *buyer, const struct json *body)
 {
     if (crowd_word_is(body, "payment", "refund_due") || crowd_word_is(body, "payment", "refunded"))

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * crowd_web: what a virtual buyer asks by HTTP, and what the answers say of his place.
+ * crowd_web: a virtual buyer's HTTP requests, and what the answers mean for them.
  *
- *   ask -> answer -> queued: he waits | inside: crowd_visit | it was asked inside: crowd_visit
- *                 -> "not now", or none at all: the same again, later
- *                 -> a refusal that is part of a sale: as the table says; any other is an error
+ *   ask -> answer -> queued: wait | inside: crowd_visit | a request made inside: crowd_visit
+ *                 -> "later", or no answer: the same request again, later
+ *                 -> a refusal that is part of the game: as the table says; any other is an error
  *
- * Why this way: one question at a time, so the step he is at says what an answer answers. The answer of
- * nearly all, "wait", is read without parsing it as JSON. Called by: the buyer's other files. Owns: his
- * HTTP connection. With nobody answering he asks on, at another pod each time.
+ * Why this way: a buyer has one request under way, so their step says what an answer belongs to. The most frequent
+ * answer, "wait", is read without a JSON parser. Called by: the buyer's other files. Owns: the buyer's HTTP
+ * connection. Without an answer the buyer asks again, another pod each time.
  */
 #include "crowd/crowd_buyer_internal.h"
 
@@ -40,9 +40,9 @@ void web_due(struct crowd_buyer *buyer)
     retry(buyer, "no answer in time", 0);
 }
 
-/* ---- his place ---- */
+/* ---- the place ---- */
 
-/* The first answer of all tells how long it took until everybody knew where he stood. */
+/* The last of these says how long it took until every buyer had an answer. */
 static void note_first_answer(struct crowd_buyer *buyer, bool queued)
 {
     struct crowd *crowd = buyer->crowd;
@@ -71,7 +71,7 @@ static void go_on_waiting(struct crowd_buyer *buyer, int64_t poll_ms)
     if (!options->no_sockets && (buyer->settled || options->settle_max_ms == 0)) {
         socket_open(buyer);
     } else if (!options->no_sockets) {
-        buyer_hang_up(&buyer->http); /* he cannot be told anything until then */
+        buyer_hang_up(&buyer->http); /* nothing can reach them until then */
         crowd_out_of_touch(buyer);
         buyer_wait(buyer, WAITS_TO_SETTLE,
                    (uint64_t)options->settle_min_ms +
@@ -91,14 +91,13 @@ static void answer_waiting(struct crowd_buyer *buyer, const struct json *body)
         go_on_waiting(buyer, json_int(body, "nextPoll", 0) * 1000);
 }
 
-/* The answer of nearly all: he has to wait. False: it says something else. */
+/* The most frequent answer: wait. False: it is another answer. */
 static bool took_place(struct crowd_buyer *buyer, const struct dial_answer *answer)
 {
     static const char *const keys[] = {"queued", "status", "position", "ticket"};
     struct crowd_span spans[4];
     if (!crowd_scan(answer->body, answer->len, keys, spans, 4) ||
-        !crowd_span_is(spans[0], "true") || !crowd_span_is(spans[1], "queued") ||
-        spans[3].text == NULL)
+        !crowd_span_is(spans[0], "true") || !crowd_span_is(spans[1], "queued") || !spans[3].text)
         return false;
     note_first_answer(buyer, true);
     wait_on(buyer, crowd_span_text(buyer->crowd, spans[3]), crowd_span_int(spans[2]));
@@ -122,12 +121,12 @@ static void answered_status(struct crowd_buyer *buyer, const struct json *body)
 {
     const char *status = json_str(body, "status");
     const bool waited = buyer->state == BUYER_WAITING;
-    if (status != NULL && strcmp(status, "active") == 0) {
+    if (status && strcmp(status, "active") == 0) {
         crowd_take_ticket(buyer, json_str(body, "ticket"));
         visit_begin(buyer, body);
-    } else if (status != NULL && strcmp(status, "not_in_queue") == 0) {
+    } else if (status && strcmp(status, "not_in_queue") == 0) {
         crowd_in_touch(buyer);
-        if (waited && !buyer->log_departed) /* the log's reader decides whether he had his turn */
+        if (waited && !buyer->log_departed) /* whether they were admitted is judged by the log */
             buyer_end(buyer, BUYER_LOST);
         else
             buyer_end(buyer, BUYER_EVICTED);
@@ -160,58 +159,63 @@ static answered_cb const answered[STEP_COUNT] = {
 
 /* ---- refusals ---- */
 
-/* The word of a problem document: what follows the last colon of its type. */
-static const char *problem_word(const struct json *body)
+/* The slug of a problem document: what follows the last colon of its type. */
+static const char *problem_slug(const struct json *body)
 {
     const char *type = json_str(body, "type");
-    const char *colon = type != NULL ? strrchr(type, ':') : NULL;
-    return colon != NULL ? colon + 1 : "";
+    const char *colon = type ? strrchr(type, ':') : NULL;
+    return colon ? colon + 1 : "";
 }
 
-static void doubt(struct crowd_buyer *buyer)
+static void ask_status(struct crowd_buyer *buyer)
 {
     web_ask(buyer, STEP_STATUS);
 }
 
-static void told_sold_out(struct crowd_buyer *buyer)
+static void end_sold_out(struct crowd_buyer *buyer)
 {
     buyer_end(buyer, BUYER_SOLD_OUT);
 }
 
-static void told_closed(struct crowd_buyer *buyer)
+static void end_closed(struct crowd_buyer *buyer)
 {
     buyer_end(buyer, BUYER_CLOSED);
 }
 
-/* The hold has lapsed, or went with his admission. */
-static void told_expired(struct crowd_buyer *buyer)
+/* The hold has expired, or ended with the admission. */
+static void end_expired(struct crowd_buyer *buyer)
 {
     buyer_end(buyer, BUYER_EXPIRED);
 }
 
-static void told_paid(struct crowd_buyer *buyer)
+static void ask_outcome(struct crowd_buyer *buyer)
 {
     web_ask(buyer, STEP_OUTCOME);
 }
 
-/* Refusals that are part of a sale; all others are errors. An empty word stands for any. */
+/* Refusals that are part of the game; all others are errors. An empty word stands for any. */
 static const struct {
     enum crowd_step step;
     unsigned code;
     const char *word;
     void (*react)(struct crowd_buyer *buyer);
 } refusals[] = {
-    {STEP_CHECK, 410, "", told_closed},           {STEP_STATUS, 410, "", told_closed},
-    {STEP_HEARTBEAT, 410, "", told_closed},       {STEP_LEAVE, 410, "", told_closed},
-    {STEP_RESERVE, 403, "not-admitted", doubt},   {STEP_RESERVE, 409, "", told_sold_out},
-    {STEP_RESERVE, 410, "", told_closed},         {STEP_PAY, 410, "expired", told_expired},
-    {STEP_PAY, 409, "not-payable", told_expired}, {STEP_PAY, 409, "already-paid", told_paid},
-    {STEP_CHARGE, 410, "", told_expired},
+    {STEP_CHECK, 410, "", end_closed},
+    {STEP_STATUS, 410, "", end_closed},
+    {STEP_HEARTBEAT, 410, "", end_closed},
+    {STEP_LEAVE, 410, "", end_closed},
+    {STEP_RESERVE, 403, "not-admitted", ask_status},
+    {STEP_RESERVE, 409, "", end_sold_out},
+    {STEP_RESERVE, 410, "", end_closed},
+    {STEP_PAY, 410, "expired", end_expired},
+    {STEP_PAY, 409, "not-payable", end_expired},
+    {STEP_PAY, 409, "already-paid", ask_outcome},
+    {STEP_CHARGE, 410, "", end_expired},
 };
 
 static void refused(struct crowd_buyer *buyer, unsigned code, const struct json *body)
 {
-    const char *word = problem_word(body);
+    const char *word = problem_slug(body);
     char why[120];
     for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
         if (refusals[i].step != buyer->step || refusals[i].code != code ||
@@ -252,7 +256,7 @@ static void on_answer(void *arg, const struct dial_answer *answer)
     struct json *body = json_parse(answer->body, answer->len, DIAL_BODY_MAX, &error);
     if (answer->code < 200 || answer->code >= 300)
         refused(buyer, answer->code, body);
-    else if (body == NULL)
+    else if (!body)
         buyer_fail(buyer, crowd_step_name(buyer->step), "the answer is not JSON");
     else
         answered[buyer->step](buyer, body);
@@ -266,9 +270,9 @@ static void on_http_end(void *arg, enum dial_end how, unsigned code)
     (void)code;
     buyer->http = NULL;
     if (buyer->waits != WAITS_FOR_ANSWER)
-        return; /* an idle connection was closed: his right */
+        return; /* an idle connection was closed: any server may do that */
     if (how == DIAL_END_STALE) {
-        web_ask(buyer, buyer->step); /* it was being closed when he asked: that is nobody's fault */
+        web_ask(buyer, buyer->step); /* it was being closed when the request left: not an error */
         return;
     }
     crowd_out_of_touch(buyer);
@@ -286,7 +290,7 @@ void web_ask(struct crowd_buyer *buyer, enum crowd_step step)
     buyer->asked = target;
     buyer->step = step;
     buyer->asked_ns = clock_mono_ns();
-    if (buyer->http == NULL)
+    if (!buyer->http)
         buyer->http =
             dial_open(crowd->web_net, target, crowd_buyer_number(buyer), &http_ops, buyer);
     crowd_write_request(buyer, step);

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/* crowd_purchases: compares the seats sold, as PostgreSQL has them, with what the buyers believe. */
+#ifndef TIKETI_CROWD_SALES_H
+#define TIKETI_CROWD_SALES_H
+
+#include "crowd/crowd_state.h"
+#include "net/db.h"
+
+struct crowd_purchases;
+
+struct crowd_purchases *crowd_purchases_new(struct crowd *crowd, struct db *db,
+                                            struct crowd_findings *findings);
+void crowd_purchases_free(struct crowd_purchases *purchases); /* NULL is fine */
+/* Begins from the start each time, so that it may be repeated after a failure. cb runs once,
+ * later; with ST_OK the findings are complete. */
+void crowd_purchases_check(struct crowd_purchases *purchases, crowd_done_cb cb, void *arg);
+
+#endif
