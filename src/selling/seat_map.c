@@ -6,8 +6,8 @@
  *   else Redis (seats.lua get):
  *     confirmed there within a second -> done
  *     else this worker must look      -> SQL function seat_map_text on the replica, else the primary:
- *                                        unchanged: seats.lua true -> done
- *                                        new map:   seats.lua put  -> done
+ *                                        unchanged: seats.lua confirm -> done
+ *                                        new map:   seats.lua put -> done
  *
  * Why this way: thousands of buyers look at one hall. So a map is one reference-counted piece of memory
  * that answers are sent from. Redis lets one pod ask PostgreSQL once a second (lua/seats.lua), and
