@@ -106,7 +106,7 @@ build/gen/embed.c: FORCE
 
 # --- run ---------------------------------------------------------------------------------
 
-run: ## run everything privately and open a demo sale (CROWD=5000, HTTP_PORT, WS_PORT)
+run: ## run everything privately and open a demo event (CROWD=5000, HTTP_PORT, WS_PORT)
 	@src/deps.sh build run
 	@$(MAKE) --no-print-directory --silent all
 	@src/run.sh

@@ -88,15 +88,15 @@ struct dial_ops {
 struct dial *dial_open(struct dial_net *net, const struct dial_target *target, uint32_t source,
                        const struct dial_ops *ops, void *arg);
 /* Sends a request: its complete text, which is copied. One at a time; then on_answer or on_end is called. */
-void dial_request(struct dial *conn, const char *text, size_t len);
+void dial_request(struct dial *dial, const char *text, size_t len);
 /* Starts the WebSocket handshake. `extra`: further header lines, each with its CRLF, or "". Then on_open is called; or
  * on_answer, if the peer answered otherwise; or on_end. */
-void dial_upgrade(struct dial *conn, const char *extra);
-void dial_send(struct dial *conn, const char *text,
+void dial_upgrade(struct dial *dial, const char *extra);
+void dial_send(struct dial *dial, const char *text,
                size_t len); /* a text message; ignored unless the WebSocket is open */
 /* Can it carry another request? False once the peer has announced that it will close. */
-bool dial_reusable(const struct dial *conn);
+bool dial_reusable(const struct dial *dial);
 /* Closes it, a WebSocket with a close frame. No callback runs afterwards. NULL is fine. */
-void dial_close(struct dial *conn);
+void dial_close(struct dial *dial);
 
 #endif

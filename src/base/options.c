@@ -136,53 +136,57 @@ static const struct option_row *find_row(const struct option_row *rows, const ch
     return NULL;
 }
 
-/* The value of the option at argv[*at]: behind its "=", else the next argument, which *at then stands on. */
-static enum status find_value(const struct option_row *row, int argc, char **argv, int *at,
-                              const char **ret_value, struct options_error *error)
+/* The value of the option at argv[*at]: behind its "=", else the next argument, to which *at then moves. NULL, and
+ * `error` is filled, where there is none. For a flag: any text. */
+static const char *find_value(const struct option_row *row, int argc, char **argv, int *at,
+                              struct options_error *error)
 {
-    const char *equals = KIND(row) == OPT_ARGUMENT ? NULL : strchr(argv[*at], '=');
-    if (KIND(row) == OPT_FLAG && equals)
-        return options_refuse(error, "--%s takes no value", row->name);
-    if (equals) {
-        *ret_value = equals + 1;
-        return ST_OK;
+    if (KIND(row) == OPT_ARGUMENT)
+        return argv[*at];
+    const char *equals = strchr(argv[*at], '=');
+    if (KIND(row) == OPT_FLAG) {
+        if (equals)
+            (void)options_refuse(error, "--%s takes no value", row->name);
+        return equals ? NULL : "";
     }
-    if (KIND(row) != OPT_FLAG && KIND(row) != OPT_ARGUMENT && ++*at == argc)
-        return options_refuse(error, "--%s needs a value: %s", row->name, row->help);
-    *ret_value = argv[*at];
-    return ST_OK;
+    if (equals)
+        return equals + 1;
+    if (++*at < argc)
+        return argv[*at];
+    (void)options_refuse(error, "--%s needs a value: %s", row->name, row->help);
+    return NULL;
 }
 
 enum status options_parse(const struct option_row *rows, int argc, char **argv, void *ret,
                           struct options_error *error)
 {
+    static const struct option_row none[] = {{0}};
     uint64_t given = 0; /* a bit for each row */
-    enum status st = ST_OK;
-    for (const struct option_row *row = rows; row && row->name && st == ST_OK; row++) {
+    if (!rows)
+        rows = none;
+    for (const struct option_row *row = rows; row->name; row++) {
         assert(row - rows < OPTIONS_MAX);
-        if (row->fallback)
-            st = set_option(row, row->fallback, ret, error);
+        if (row->fallback && set_option(row, row->fallback, ret, error) != ST_OK)
+            return ST_INTERNAL;
     }
-    for (int i = 0; i < argc && st == ST_OK; i++) {
+    for (int i = 0; i < argc; i++) {
         const struct option_row *row = find_row(rows, argv[i]);
         const uint64_t bit = row ? UINT64_C(1) << (row - rows) : 0;
-        const char *value = NULL;
         if (!row && strncmp(argv[i], "--", 2) == 0)
             return options_refuse(error, "%.60s is not an option", argv[i]);
         if (!row || (KIND(row) == OPT_ARGUMENT && (given & bit)))
             return options_refuse(error, "unexpected argument '%.60s'", argv[i]);
-        st = find_value(row, argc, argv, &i, &value, error);
-        if (st == ST_OK)
-            st = set_option(row, value, ret, error);
+        const char *value = find_value(row, argc, argv, &i, error);
+        if (!value || set_option(row, value, ret, error) != ST_OK)
+            return ST_INVALID;
         given |= bit;
     }
-    for (const struct option_row *row = rows; row && row->name && st == ST_OK; row++) {
-        if (row->kind & OPT_REQUIRED && !(given & (UINT64_C(1) << (row - rows))))
-            st = options_refuse(error, "%s%s%s%s is required: %s",
-                                KIND(row) == OPT_ARGUMENT ? "" : "--", row->name,
-                                row->value ? " " : "", row->value ? row->value : "", row->help);
+    for (const struct option_row *row = rows; row->name; row++) {
+        if (row->kind & OPT_REQUIRED && !(given & UINT64_C(1) << (row - rows)))
+            return options_refuse(error, "%s%s is required: %s",
+                                  KIND(row) == OPT_ARGUMENT ? "" : "--", row->name, row->help);
     }
-    return st;
+    return ST_OK;
 }
 
 void options_help(const struct option_row *rows, FILE *out)
