@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * claims: what a JWT says of who comes, and until when (RFC 7519 section 4). What is here has not been
- * judged: token does that.
+ * claims: what a JWT states about its bearer (RFC 7519 section 4). Read, not judged: token does that.
  */
 #ifndef TIKETI_CLAIMS_H
 #define TIKETI_CLAIMS_H
@@ -27,23 +26,23 @@ enum claim_kind { CLAIM_ABSENT, CLAIM_TEXT, CLAIM_INTEGER, CLAIM_REAL, CLAIM_OTH
 
 struct claim {
     enum claim_kind kind;
-    const char *text; /* CLAIM_TEXT: not NUL-terminated */
+    const char *text; /* CLAIM_TEXT; not NUL-terminated */
     size_t len;
     int64_t integer; /* CLAIM_INTEGER */
-    double number;   /* the same; CLAIM_REAL */
+    double number;   /* CLAIM_INTEGER, CLAIM_REAL */
 };
 
 struct claims {
     struct claim list[CLAIM_NAMES];
-    struct json *document; /* NULL where none was needed */
+    struct json *document; /* NULL: none was needed */
 };
 
-/* Reads the payload of a JWT, at most JWS_MAX bytes. The claims borrow `text`, and end with claims_clear.
- * ST_INVALID: not a JSON object, or a name is there twice; then there is nothing to clear. */
+/* Reads the payload of a JWT, at most JWS_MAX bytes. The claims borrow `text` and are to be cleared. ST_INVALID: not a
+ * JSON object, or a name is there twice; then there is nothing to clear. */
 MUST_CHECK enum status claims_read(const char *text, size_t len, struct claims *ret_claims);
 void claims_clear(struct claims *claims);
 
-/* Is `name` the audience, or one of several? */
+/* Does `aud` name `name`, alone or among others? */
 bool claims_are_for(const struct claims *claims, const char *name);
 
 #endif

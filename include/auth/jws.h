@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * jws: compact JSON Web Signatures (RFC 7515) over OpenSSL. One pinned algorithm per key id.
- * HS256 (tickets, the shop's JWT), ES256 (passes, JWKS), RS256 (verification by JWKS only).
- * A struct jws_ring belongs to one thread: it keeps a reusable EVP_MAC_CTX (set up once per key).
+ * jws: compact JSON Web Signatures (RFC 7515) with a ring of keys. Each key pins one algorithm: HS256 (tickets, the
+ * shop's JWT), ES256 (passes, keys of a JWKS) or RS256 (verification only, keys of a JWKS). A struct jws_ring belongs
+ * to one thread: its keys have reusable contexts.
  */
 #ifndef TIKETI_JWS_H
 #define TIKETI_JWS_H
@@ -14,17 +14,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define JWS_MAX 4096 /* bytes of a token; longer input is refused before it is looked at */
+#define JWS_MAX 4096 /* bytes of a token; longer input is refused unread */
 
 struct jws_ring;
 
-struct jws_ring *jws_ring_new(void);       /* NULL when OpenSSL has no SHA-256 for us */
+struct jws_ring *jws_ring_new(void);       /* NULL: OpenSSL has no SHA-256 */
 void jws_ring_free(struct jws_ring *ring); /* wipes the keys; NULL is fine */
 
-/* Adds keys; the first one that can sign signs. `kid` NULL: an HS256 key that serves tokens without
- * a kid, or with one that no other key has (the shop's JWT_SECRET); an ES256 key is then named by
- * its RFC 7638 thumbprint. Keys of HS256 have at least 16 bytes. ST_INVALID on a bad key, an id
- * taken, or a full ring (64 keys); the ring is then as it was. */
+/* Adds a key, which is copied; the first one that can sign is the one that signs. `kid` NULL: an HS256 key serves
+ * tokens without a kid, or with one that no key has (the shop's JWT_SECRET); an ES256 key is named by its RFC 7638
+ * thumbprint. An HS256 key has at least 16 bytes. ST_INVALID: a bad key, an id that is taken, or a full ring (64
+ * keys); the ring is then unchanged. */
 MUST_CHECK enum status jws_ring_add_hs256(struct jws_ring *ring, const char *kid, const void *key,
                                           size_t key_len);
 MUST_CHECK enum status jws_ring_add_es256_pem(struct jws_ring *ring, const char *kid,
@@ -32,21 +32,21 @@ MUST_CHECK enum status jws_ring_add_es256_pem(struct jws_ring *ring, const char 
 /* A P-256 key derived from `seed` by HKDF-SHA-256 (info "tiketi pass key"), the same on every pod. */
 MUST_CHECK enum status jws_ring_add_es256_derived(struct jws_ring *ring, const void *seed,
                                                   size_t seed_len);
-/* Public keys of a JWKS document (RFC 7517; kty EC P-256 or RSA of 2048 to 8192 bits). Keys of
- * another type, `use` or `alg` are passed over; ST_INVALID on a bad key, or when none is left. */
+/* Adds the public keys of a JWKS document (RFC 7517; kty EC P-256 or RSA of 2048 to 8192 bits). Keys of another type,
+ * `use` or `alg` are skipped. ST_INVALID: a bad key, or none is left; the ring is then unchanged. */
 MUST_CHECK enum status jws_ring_add_jwks(struct jws_ring *ring, const char *json, size_t len);
 
-/* Does this token begin with the header of the key that signs now? */
+/* Does this token have the header of the key that signs now? */
 bool jws_is_current(struct jws_ring *ring, const char *token, size_t len);
 
-/* Appends the signed token of this JSON payload to `out`. ST_TOO_LARGE over JWS_MAX or the buffer's
- * maximum; ST_UNAVAILABLE when no key of the ring can sign. On failure nothing was appended. */
+/* Appends the signed token of this JSON payload to `out`. ST_TOO_LARGE: over JWS_MAX or the buffer's maximum;
+ * ST_UNAVAILABLE: no key of the ring can sign. On failure nothing was appended. */
 MUST_CHECK enum status jws_sign(struct jws_ring *ring, const char *payload, size_t len,
                                 struct buf *out);
 
-/* Verifies and appends the decoded payload to `out`. ST_UNAUTHORIZED on anything wrong, without
- * saying what; then nothing was appended. Constant-time comparison; `alg` must be the one pinned
- * for the key; `crit` is refused, and so is base64url that no encoder writes. */
+/* Verifies a token and appends the decoded payload to `out`. ST_UNAUTHORIZED on anything wrong, without saying what;
+ * then nothing was appended. Compares in constant time; `alg` must be the one pinned for the key; `crit` and base64url
+ * that is not canonical are refused. */
 MUST_CHECK enum status jws_verify(struct jws_ring *ring, const char *token, size_t len,
                                   struct buf *out);
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * claims: the payload of a JWT.
+ * claims: reads the payload of a JWT.
  *
- * Why this way: a buyer with a JWT sends it with every request, and a DOM of it cost as much as all of
- * its signature. Nearly all payloads are one flat object without a blank or an escape, so that form is read
- * in place; whatever else it is, jansson reads. Each text that the plain reader accepts is JSON, and means
- * the same to jansson: the tests read each in both ways.
- * Called by: token. Pure; owns jansson's document where there is one.
+ * Why this way: a buyer with a JWT sends it with every request, and building a JSON tree of it costs as much as
+ * checking its signature. Nearly all payloads are one flat object without blanks or escapes: that form is read in
+ * place, and any other by the JSON parser. Whatever the plain reader accepts is JSON with the same meaning for the
+ * parser: the tests read each text both ways.
+ * Called by: token. Pure; owns the parser's document, if there is one.
  */
 #include "auth/claims.h"
 
@@ -17,8 +17,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define PLAIN_MAX  16 /* members */
-#define DIGITS_MAX 15 /* exact in a double, too */
+#define PLAIN_MAX  16 /* members; more: the JSON parser */
+#define DIGITS_MAX 15 /* exact as a double, too */
 
 static const char *const names[CLAIM_NAMES] = {
     [CLAIM_SUB] = "sub", [CLAIM_USER_ID] = "userId", [CLAIM_ROLE] = "role",
@@ -38,7 +38,7 @@ static bool take(struct cursor *in, char c)
     return true;
 }
 
-/* A string of printable ASCII, nothing escaped. */
+/* A string of printable ASCII without escapes. */
 static bool take_text(struct cursor *in, struct claim *claim)
 {
     if (!take(in, '"'))
@@ -80,32 +80,12 @@ static bool take_word(struct cursor *in, struct claim *claim)
     return false;
 }
 
-static bool take_value(struct cursor *in, struct claim *claim)
+static bool is_same(const struct claim *claim, const char *text, size_t len)
 {
-    return take_text(in, claim) || take_integer(in, claim) || take_word(in, claim);
+    return claim->len == len && memcmp(claim->text, text, len) == 0;
 }
 
-static bool is_same(const struct claim *a, const char *text, size_t len)
-{
-    return a->len == len && memcmp(a->text, text, len) == 0;
-}
-
-static bool is_repeated(const struct claim *keys, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (is_same(&keys[i], keys[count].text, keys[count].len))
-            return true;
-    return false;
-}
-
-static void keep(struct claims *claims, const struct claim *key, const struct claim *value)
-{
-    for (size_t i = 0; i < CLAIM_NAMES; i++)
-        if (is_same(key, names[i], strlen(names[i])))
-            claims->list[i] = *value;
-}
-
-/* False: not of that form. */
+/* False: not of that form, or a name is there twice. */
 static bool read_plain(const char *text, size_t len, struct claims *claims)
 {
     struct cursor in = {text, text + len};
@@ -114,23 +94,32 @@ static bool read_plain(const char *text, size_t len, struct claims *claims)
     if (!take(&in, '{'))
         return false;
     do {
-        if (count == PLAIN_MAX || !take_text(&in, &keys[count]) || is_repeated(keys, count) ||
-            !take(&in, ':') || !take_value(&in, &value))
+        struct claim *key = &keys[count];
+        if (count == PLAIN_MAX || !take_text(&in, key))
             return false;
-        keep(claims, &keys[count++], &value);
+        for (size_t i = 0; i < count; i++)
+            if (is_same(&keys[i], key->text, key->len))
+                return false;
+        if (!take(&in, ':') ||
+            !(take_text(&in, &value) || take_integer(&in, &value) || take_word(&in, &value)))
+            return false;
+        for (size_t i = 0; i < CLAIM_NAMES; i++)
+            if (is_same(key, names[i], strlen(names[i])))
+                claims->list[i] = value;
+        count++;
     } while (take(&in, ','));
     return take(&in, '}') && in.at == in.end;
 }
 
-/* ---- any other ---- */
+/* ---- any other form ---- */
 
 static struct claim claim_of(const struct json *object, const char *name)
 {
     const struct json *value = json_get(object, name);
-    struct claim claim = {.kind = value != NULL ? CLAIM_OTHER : CLAIM_ABSENT};
+    struct claim claim = {.kind = value ? CLAIM_OTHER : CLAIM_ABSENT};
     claim.text = json_str_value(value);
     claim.len = json_str_value_len(value);
-    if (claim.text != NULL)
+    if (claim.text)
         claim.kind = CLAIM_TEXT;
     else if (json_is_integer(value))
         claim.kind = CLAIM_INTEGER;
@@ -169,7 +158,7 @@ bool claims_are_for(const struct claims *claims, const char *name)
     const struct json *list = json_get(claims->document, names[CLAIM_AUD]);
     for (size_t i = 0; i < json_array_len(list); i++) {
         const char *one = json_str_value(json_array_at(list, i));
-        if (one != NULL && strcmp(one, name) == 0)
+        if (one && strcmp(one, name) == 0)
             return true;
     }
     return false;

@@ -2,15 +2,13 @@
 /*
  * jws: compact JSON Web Signatures over OpenSSL.
  *
- * Every key pins one algorithm, and all that can be made ahead is made when the key is added: the
- * MAC context (re-initialised without its key, which costs a fifth of a new one), the contexts of
- * the public keys, and the encoded header. So signing and verifying a ticket sets up no key and
- * parses no header: a header equal to the one this key would write needs no look inside. Any other
- * header is parsed, and remembered while it stays the same: a shop writes the same one every time.
- *
+ * Why this way: everything that can be prepared is prepared when a key is added: the MAC context (restarting it
+ * without its key costs a fifth of a new one), the contexts of public keys, the encoded header. So signing and
+ * verifying a ticket sets up no key and parses no header: a header equal to the one this key would write is that
+ * key's. Any other header is parsed, and remembered until another one comes: a shop writes the same one every time.
  * Called by: token. Owns: key material, wiped when the ring is freed. One thread per ring.
- * Invariants: the token's `alg` never chooses the code that checks it; nothing of the payload is
- * looked at before the signature held; on failure the caller's buffer is as it was.
+ * Invariants: the key decides the algorithm, never the token's `alg`; nothing of the payload is read before the
+ * signature is valid; on failure the caller's buffer is unchanged.
  */
 #include "auth/jws.h"
 
@@ -38,7 +36,7 @@
 #define MAC_LEN          SHA256_DIGEST_LENGTH
 #define POINT_LEN        32 /* one coordinate, or one half of a signature */
 #define ES256_SIG_LEN    (2 * POINT_LEN)
-#define ES256_DER_MAX    72 /* two integers of at most 33 bytes, with their heads */
+#define ES256_DER_MAX    72 /* two integers of at most 33 bytes, with their tags and lengths */
 #define RSA_BITS_MIN     2048
 #define RSA_BITS_MAX     8192
 #define JWKS_MAX         (256 * 1024)
@@ -52,7 +50,7 @@ struct key {
     enum algorithm algorithm;
     char kid[KID_MAX + 1]; /* "": none */
     bool can_sign;
-    EVP_MAC_CTX *mac;     /* HS256: has its key */
+    EVP_MAC_CTX *mac;     /* HS256: initialised with the key */
     EVP_PKEY_CTX *signer; /* ES256 with the private key */
     EVP_PKEY_CTX *verifier;
     struct buf header;                                     /* encoded, with its dot */
@@ -64,10 +62,10 @@ struct jws_ring {
     size_t count;
     EVP_MD *sha256;
     EVP_MD_CTX *digest;
-    /* the last foreign header that was understood, and its key */
-    char seen[HEADER_MAX];
-    size_t seen_len;
-    struct key *seen_key;
+    /* the last header that was parsed, and its key; NULL: none */
+    char parsed[HEADER_MAX];
+    size_t parsed_len;
+    struct key *parsed_key;
 };
 
 /* ---- the ring ---- */
@@ -77,8 +75,7 @@ struct jws_ring *jws_ring_new(void)
     struct jws_ring *ring = xcalloc(1, sizeof(*ring));
     ring->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
     ring->digest = EVP_MD_CTX_new();
-    if (ring->sha256 != NULL && ring->digest != NULL &&
-        EVP_DigestInit_ex(ring->digest, ring->sha256, NULL) == 1)
+    if (ring->sha256 && ring->digest && EVP_DigestInit_ex(ring->digest, ring->sha256, NULL) == 1)
         return ring;
     jws_ring_free(ring);
     return NULL;
@@ -95,7 +92,7 @@ static void key_clear(struct key *key)
 
 void jws_ring_free(struct jws_ring *ring)
 {
-    if (ring == NULL)
+    if (!ring)
         return;
     for (size_t i = 0; i < ring->count; i++)
         key_clear(&ring->keys[i]);
@@ -127,16 +124,15 @@ static struct key *find_key(struct jws_ring *ring, const char *kid, enum algorit
     return NULL;
 }
 
-/* An empty slot for a key of this id, or NULL: bad id, id taken, or the ring is full. It counts
- * once key_done() says so. */
+/* A free slot for a key of this id; NULL: bad id, id taken, or the ring is full. key_done() makes it a key. */
 static struct key *key_begin(struct jws_ring *ring, const char *kid, enum algorithm algorithm)
 {
-    if (ring->count == KEYS_MAX || (kid != NULL && !kid_usable(kid)) ||
-        find_key(ring, kid != NULL ? kid : "", algorithm) != NULL)
+    if (ring->count == KEYS_MAX || (kid && !kid_usable(kid)) ||
+        find_key(ring, kid ? kid : "", algorithm))
         return NULL;
     struct key *key = &ring->keys[ring->count];
     key->algorithm = algorithm;
-    if (kid != NULL)
+    if (kid)
         memcpy(key->kid, kid, strlen(kid));
     buf_init(&key->header, HEADER_MAX);
     return key;
@@ -164,7 +160,7 @@ static enum status key_done(struct jws_ring *ring, struct key *key, bool ok)
     }
     write_header(key);
     ring->count++;
-    ring->seen_key = NULL; /* the new key may be the one that header means */
+    ring->parsed_key = NULL; /* that header may name the new key */
     return ST_OK;
 }
 
@@ -179,19 +175,18 @@ enum status jws_ring_add_hs256(struct jws_ring *ring, const char *kid, const voi
     if (len < HS256_KEY_MIN)
         return ST_INVALID;
     struct key *key = key_begin(ring, kid, ALG_HS256);
-    if (key == NULL)
+    if (!key)
         return ST_INVALID;
     EVP_MAC *hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    key->mac = hmac != NULL ? EVP_MAC_CTX_new(hmac) : NULL;
+    key->mac = hmac ? EVP_MAC_CTX_new(hmac) : NULL;
     EVP_MAC_free(hmac); /* the context keeps its own reference */
     key->can_sign = true;
-    return key_done(ring, key,
-                    key->mac != NULL && EVP_MAC_init(key->mac, secret, len, params) == 1);
+    return key_done(ring, key, key->mac && EVP_MAC_init(key->mac, secret, len, params) == 1);
 }
 
 /* ---- public-key material ---- */
 
-/* Base64url of one coordinate, as JWK wants it: always 32 bytes. */
+/* Base64url of one coordinate, of 32 bytes as JWK requires. */
 static bool encode_coordinate(const EVP_PKEY *pkey, const char *param, char *out)
 {
     BIGNUM *number = NULL;
@@ -209,8 +204,8 @@ static bool encode_coordinate(const EVP_PKEY *pkey, const char *param, char *out
     return ok;
 }
 
-/* RFC 7638: the id of a key that was given none is the hash of its public half, so every pod and
- * every restart finds the same. */
+/* RFC 7638: a key without an id is named by the hash of its public half: the same on every pod and after every
+ * restart. */
 static bool name_by_thumbprint(struct key *key)
 {
     struct buf text;
@@ -231,7 +226,7 @@ static bool name_by_thumbprint(struct key *key)
 static EVP_PKEY_CTX *context(EVP_PKEY *pkey, int (*init)(EVP_PKEY_CTX *))
 {
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
-    if (ctx != NULL && init(ctx) == 1 && EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha256()) == 1)
+    if (ctx && init(ctx) == 1 && EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha256()) == 1)
         return ctx;
     EVP_PKEY_CTX_free(ctx);
     return NULL;
@@ -240,7 +235,7 @@ static EVP_PKEY_CTX *context(EVP_PKEY *pkey, int (*init)(EVP_PKEY_CTX *))
 static bool key_set_es256(struct key *key, EVP_PKEY *pkey, bool can_sign)
 {
     char group[32] = "";
-    if (pkey == NULL || EVP_PKEY_is_a(pkey, "EC") != 1 ||
+    if (!pkey || EVP_PKEY_is_a(pkey, "EC") != 1 ||
         EVP_PKEY_get_utf8_string_param(pkey, OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof(group),
                                        NULL) != 1 ||
         strcmp(group, "prime256v1") != 0 ||
@@ -250,27 +245,27 @@ static bool key_set_es256(struct key *key, EVP_PKEY *pkey, bool can_sign)
     key->verifier = context(pkey, EVP_PKEY_verify_init);
     key->signer = can_sign ? context(pkey, EVP_PKEY_sign_init) : NULL;
     key->can_sign = can_sign;
-    return key->verifier != NULL && (!can_sign || key->signer != NULL);
+    return key->verifier && (!can_sign || key->signer);
 }
 
 /* Takes `pkey` (NULL is a bad key). */
 static enum status add_es256_private(struct jws_ring *ring, const char *kid, EVP_PKEY *pkey)
 {
     struct key *key = key_begin(ring, kid, ALG_ES256);
-    if (key == NULL) {
+    if (!key) {
         EVP_PKEY_free(pkey);
         return ST_INVALID;
     }
     bool ok = key_set_es256(key, pkey, true);
-    if (ok && kid == NULL)
+    if (ok && !kid)
         ok = name_by_thumbprint(key);
     EVP_PKEY_free(pkey); /* the contexts keep their own references */
-    /* The slot is not counted yet, so this asks for the same key added before. */
-    ok = ok && find_key(ring, key->kid, ALG_ES256) == NULL;
+    /* The slot is not counted yet: is the same key there already? */
+    ok = ok && !find_key(ring, key->kid, ALG_ES256);
     return key_done(ring, key, ok);
 }
 
-/* An encrypted PEM is a bad key; without this OpenSSL would ask the terminal. The type is OpenSSL's. */
+/* An encrypted PEM is a bad key: without this, OpenSSL would ask the terminal. The type is OpenSSL's. */
 /* NOLINTNEXTLINE(readability-non-const-parameter) */
 static int no_password(char *out, int size, int writing, void *arg)
 {
@@ -281,9 +276,9 @@ static int no_password(char *out, int size, int writing, void *arg)
 enum status jws_ring_add_es256_pem(struct jws_ring *ring, const char *kid, const char *pem)
 {
     BIO *bio = BIO_new_mem_buf(pem, -1);
-    EVP_PKEY *pkey = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
-    EVP_PKEY_CTX *check = pkey != NULL ? EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL) : NULL;
-    if (check == NULL || EVP_PKEY_check(check) != 1) { /* the halves must belong together */
+    EVP_PKEY *pkey = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
+    EVP_PKEY_CTX *check = pkey ? EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL) : NULL;
+    if (!check || EVP_PKEY_check(check) != 1) { /* the halves must belong together */
         EVP_PKEY_free(pkey);
         pkey = NULL;
     }
@@ -303,20 +298,20 @@ static bool hkdf(const void *seed, size_t seed_len, unsigned char *out, size_t o
         OSSL_PARAM_construct_end(),
     };
     EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
-    EVP_KDF_CTX *ctx = kdf != NULL ? EVP_KDF_CTX_new(kdf) : NULL;
-    const bool ok = ctx != NULL && EVP_KDF_derive(ctx, out, out_len, params) == 1;
+    EVP_KDF_CTX *ctx = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
+    const bool ok = ctx && EVP_KDF_derive(ctx, out, out_len, params) == 1;
     EVP_KDF_CTX_free(ctx);
     EVP_KDF_free(kdf);
     return ok;
 }
 
-/* New key from what the builder holds, or NULL. Takes the builder. */
+/* A new key from the builder's parameters, or NULL. Takes the builder. */
 static EVP_PKEY *build_key(const char *type, int selection, OSSL_PARAM_BLD *builder)
 {
     EVP_PKEY *pkey = NULL;
     OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(builder);
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
-    if (params == NULL || ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
+    if (!params || !ctx || EVP_PKEY_fromdata_init(ctx) != 1 ||
         EVP_PKEY_fromdata(ctx, &pkey, selection, params) != 1)
         pkey = NULL;
     EVP_PKEY_CTX_free(ctx);
@@ -329,27 +324,25 @@ static EVP_PKEY *build_key(const char *type, int selection, OSSL_PARAM_BLD *buil
 static EVP_PKEY *build_p256(const unsigned char *point, size_t point_len, const BIGNUM *secret)
 {
     OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
-    if (builder == NULL ||
+    if (!builder ||
         OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0) !=
             1 ||
         OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY, point, point_len) != 1 ||
-        (secret != NULL &&
-         OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_PRIV_KEY, secret) != 1)) {
+        (secret && OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_PRIV_KEY, secret) != 1)) {
         OSSL_PARAM_BLD_free(builder);
         return NULL;
     }
-    return build_key("EC", secret != NULL ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY, builder);
+    return build_key("EC", secret ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY, builder);
 }
 
-/* FIPS 186-5 A.2.1: 128 bits more than the order has, so that the reduction does not show. */
+/* FIPS 186-5 A.2.1: 128 bits more than the order has, so that the reduction adds no bias. */
 static bool secret_from_bytes(const EC_GROUP *group, const unsigned char *bytes, size_t len,
                               BIGNUM *ret_secret)
 {
     BN_CTX *ctx = BN_CTX_secure_new();
     BIGNUM *limit = BN_dup(EC_GROUP_get0_order(group));
-    const bool ok = ctx != NULL && limit != NULL &&
-                    BN_bin2bn(bytes, (int)len, ret_secret) != NULL && BN_sub_word(limit, 1) == 1 &&
-                    BN_mod(ret_secret, ret_secret, limit, ctx) == 1 &&
+    const bool ok = ctx && limit && BN_bin2bn(bytes, (int)len, ret_secret) &&
+                    BN_sub_word(limit, 1) == 1 && BN_mod(ret_secret, ret_secret, limit, ctx) == 1 &&
                     BN_add_word(ret_secret, 1) == 1;
     BN_free(limit);
     BN_CTX_free(ctx);
@@ -361,9 +354,9 @@ enum status jws_ring_add_es256_derived(struct jws_ring *ring, const void *seed, 
     unsigned char bytes[48], encoded[1 + 2 * POINT_LEN];
     EVP_PKEY *pkey = NULL;
     EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
-    EC_POINT *point = group != NULL ? EC_POINT_new(group) : NULL;
+    EC_POINT *point = group ? EC_POINT_new(group) : NULL;
     BIGNUM *secret = BN_secure_new();
-    if (point != NULL && secret != NULL && hkdf(seed, seed_len, bytes, sizeof(bytes)) &&
+    if (point && secret && hkdf(seed, seed_len, bytes, sizeof(bytes)) &&
         secret_from_bytes(group, bytes, sizeof(bytes), secret) &&
         EC_POINT_mul(group, point, secret, NULL, NULL, NULL) == 1 &&
         EC_POINT_point2oct(group, point, POINT_CONVERSION_UNCOMPRESSED, encoded, sizeof(encoded),
@@ -382,7 +375,7 @@ enum status jws_ring_add_es256_derived(struct jws_ring *ring, const void *seed, 
 static size_t jwk_bytes(const struct json *jwk, const char *name, unsigned char *out, size_t cap)
 {
     const char *text = json_str(jwk, name);
-    const size_t len = text != NULL ? strlen(text) : 0;
+    const size_t len = text ? strlen(text) : 0;
     if (len == 0 || base64url_decoded_len(len) > cap || !base64url_decode_into(text, len, out))
         return 0;
     return base64url_decoded_len(len);
@@ -405,9 +398,8 @@ static EVP_PKEY *jwk_rsa(const struct json *jwk)
     BIGNUM *n = BN_bin2bn(modulus, (int)n_len, NULL), *e = BN_bin2bn(exponent, (int)e_len, NULL);
     OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
     EVP_PKEY *pkey = NULL;
-    if (n != NULL && e != NULL && builder != NULL && BN_num_bits(n) >= RSA_BITS_MIN &&
-        BN_is_odd(n) && BN_is_odd(e) && !BN_is_one(e) &&
-        OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, n) == 1 &&
+    if (n && e && builder && BN_num_bits(n) >= RSA_BITS_MIN && BN_is_odd(n) && BN_is_odd(e) &&
+        !BN_is_one(e) && OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, n) == 1 &&
         OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, e) == 1)
         pkey = build_key("RSA", EVP_PKEY_PUBLIC_KEY, builder);
     else
@@ -419,43 +411,42 @@ static EVP_PKEY *jwk_rsa(const struct json *jwk)
 
 static bool key_set_rs256(struct key *key, EVP_PKEY *pkey)
 {
-    key->verifier = pkey != NULL ? context(pkey, EVP_PKEY_verify_init) : NULL;
-    return key->verifier != NULL &&
-           EVP_PKEY_CTX_set_rsa_padding(key->verifier, RSA_PKCS1_PADDING) == 1;
+    key->verifier = pkey ? context(pkey, EVP_PKEY_verify_init) : NULL;
+    return key->verifier && EVP_PKEY_CTX_set_rsa_padding(key->verifier, RSA_PKCS1_PADDING) == 1;
 }
 
-static bool says_or_silent(const struct json *jwk, const char *name, const char *wanted)
+static bool absent_or_equal(const struct json *jwk, const char *name, const char *wanted)
 {
     const char *text = json_str(jwk, name);
-    return !json_has(jwk, name) || (text != NULL && strcmp(text, wanted) == 0);
+    return !json_has(jwk, name) || (text && strcmp(text, wanted) == 0);
 }
 
-/* Is this key meant for us? RFC 7517 section 5: what is not understood is passed over. */
+/* False: a key of no use to us. RFC 7517 section 5: keys that are not understood are skipped. */
 static bool jwk_algorithm(const struct json *jwk, enum algorithm *ret_algorithm)
 {
     const char *kty = json_str(jwk, "kty"), *curve = json_str(jwk, "crv");
     enum algorithm algorithm;
-    if (kty != NULL && strcmp(kty, "RSA") == 0)
+    if (kty && strcmp(kty, "RSA") == 0)
         algorithm = ALG_RS256;
-    else if (kty != NULL && strcmp(kty, "EC") == 0 && curve != NULL && strcmp(curve, "P-256") == 0)
+    else if (kty && strcmp(kty, "EC") == 0 && curve && strcmp(curve, "P-256") == 0)
         algorithm = ALG_ES256;
     else
         return false;
     *ret_algorithm = algorithm;
-    return says_or_silent(jwk, "use", "sig") &&
-           says_or_silent(jwk, "alg", algorithm_names[algorithm]);
+    return absent_or_equal(jwk, "use", "sig") &&
+           absent_or_equal(jwk, "alg", algorithm_names[algorithm]);
 }
 
-/* ST_NOT_FOUND: a key that is not for us. */
+/* ST_NOT_FOUND: a key of no use to us. */
 static enum status add_jwk(struct jws_ring *ring, const struct json *jwk)
 {
     enum algorithm algorithm;
     if (!jwk_algorithm(jwk, &algorithm))
         return ST_NOT_FOUND;
-    if (json_has(jwk, "kid") && json_str(jwk, "kid") == NULL)
+    if (json_has(jwk, "kid") && !json_str(jwk, "kid"))
         return ST_INVALID;
     struct key *key = key_begin(ring, json_str(jwk, "kid"), algorithm);
-    if (key == NULL)
+    if (!key)
         return ST_INVALID;
     EVP_PKEY *pkey = algorithm == ALG_RS256 ? jwk_rsa(jwk) : jwk_p256(jwk);
     const bool ok =
@@ -505,7 +496,7 @@ void jws_write_jwks(const struct jws_ring *ring, struct buf *out)
 static bool mac_of(struct key *key, const char *data, size_t len, unsigned char *out)
 {
     size_t out_len = 0;
-    return EVP_MAC_init(key->mac, NULL, 0, NULL) == 1 && /* the key stays */
+    return EVP_MAC_init(key->mac, NULL, 0, NULL) == 1 && /* restarts with the same key */
            EVP_MAC_update(key->mac, (const unsigned char *)data, len) == 1 &&
            EVP_MAC_final(key->mac, out, &out_len, MAC_LEN) == 1 && out_len == MAC_LEN;
 }
@@ -523,7 +514,7 @@ static size_t der_integer(const unsigned char *half, unsigned char *out)
     size_t skip = 0;
     while (skip < POINT_LEN - 1 && half[skip] == 0)
         skip++;
-    const size_t pad = half[skip] >= 0x80 ? 1 : 0; /* else it would read as negative */
+    const size_t pad = half[skip] >= 0x80 ? 1 : 0; /* else it would be negative */
     const size_t len = POINT_LEN - skip;
     out[0] = 0x02;
     out[1] = (unsigned char)(pad + len);
@@ -532,7 +523,7 @@ static size_t der_integer(const unsigned char *half, unsigned char *out)
     return 2 + pad + len;
 }
 
-/* r || s (RFC 7518 section 3.4) to the DER that OpenSSL wants, into out[ES256_DER_MAX]. */
+/* r || s (RFC 7518 section 3.4) as the DER that OpenSSL reads, into out[ES256_DER_MAX]; its length. */
 static size_t raw_to_der(const unsigned char *raw, unsigned char *out)
 {
     size_t len = 2;
@@ -543,12 +534,11 @@ static size_t raw_to_der(const unsigned char *raw, unsigned char *out)
     return len;
 }
 
-/* OpenSSL's own output back to r || s. */
+/* OpenSSL's DER as r || s. */
 static bool der_to_raw(const unsigned char *der, size_t len, unsigned char *raw)
 {
     ECDSA_SIG *sig = d2i_ECDSA_SIG(NULL, &der, (long)len);
-    const bool ok = sig != NULL &&
-                    BN_bn2binpad(ECDSA_SIG_get0_r(sig), raw, POINT_LEN) == POINT_LEN &&
+    const bool ok = sig && BN_bn2binpad(ECDSA_SIG_get0_r(sig), raw, POINT_LEN) == POINT_LEN &&
                     BN_bn2binpad(ECDSA_SIG_get0_s(sig), raw + POINT_LEN, POINT_LEN) == POINT_LEN;
     ECDSA_SIG_free(sig);
     return ok;
@@ -569,8 +559,8 @@ static size_t sign(struct jws_ring *ring, struct key *key, const char *data, siz
     return ES256_SIG_LEN;
 }
 
-static bool holds(struct jws_ring *ring, struct key *key, const char *data, size_t len,
-                  const unsigned char *signature, size_t signature_len)
+static bool is_valid(struct jws_ring *ring, struct key *key, const char *data, size_t len,
+                     const unsigned char *signature, size_t signature_len)
 {
     unsigned char own[SHA256_DIGEST_LENGTH];
     unsigned char der[ES256_DER_MAX];
@@ -599,7 +589,7 @@ static struct key *signing_key(struct jws_ring *ring)
 bool jws_is_current(struct jws_ring *ring, const char *token, size_t len)
 {
     const struct key *key = signing_key(ring);
-    return key != NULL && len >= key->header.len &&
+    return key && len >= key->header.len &&
            memcmp(token, buf_str(&key->header), key->header.len) == 0;
 }
 
@@ -608,7 +598,7 @@ enum status jws_sign(struct jws_ring *ring, const char *payload, size_t len, str
     unsigned char signature[SIGNATURE_MAX];
     const size_t before = out->len;
     struct key *key = signing_key(ring);
-    if (key == NULL)
+    if (!key)
         return ST_UNAVAILABLE;
     buf_add(out, buf_str(&key->header), key->header.len);
     base64url_encode(payload, len, out);
@@ -629,22 +619,22 @@ enum status jws_sign(struct jws_ring *ring, const char *payload, size_t len, str
 
 /* ---- verification ---- */
 
-/* The key that a parsed header names, if its algorithm is the one pinned for that key. */
+/* The key that a header names; NULL: none, or its algorithm is not the one pinned for that key. */
 static struct key *key_of_header(struct jws_ring *ring, const struct json *header)
 {
     const char *name = json_str(header, "alg"), *kid = json_str(header, "kid");
     size_t i = 0;
-    if (name == NULL || json_has(header, "crit") || (json_has(header, "kid") && kid == NULL))
-        return NULL; /* crit: extensions that must be understood, and none is */
+    if (!name || json_has(header, "crit") || (json_has(header, "kid") && !kid))
+        return NULL; /* crit: extensions that must be understood; we know none */
     while (i <= ALG_RS256 && strcmp(name, algorithm_names[i]) != 0)
         i++;
     if (i > ALG_RS256)
         return NULL;
     const enum algorithm algorithm = (enum algorithm)i;
-    struct key *key = find_key(ring, kid != NULL ? kid : "", algorithm);
-    if (key == NULL && kid != NULL)
+    struct key *key = find_key(ring, kid ? kid : "", algorithm);
+    if (!key && kid)
         key = find_key(ring, "", algorithm); /* a key without an id serves any unknown id */
-    return key != NULL && key->algorithm == algorithm ? key : NULL;
+    return key && key->algorithm == algorithm ? key : NULL;
 }
 
 static struct key *parse_header(struct jws_ring *ring, const char *text, size_t len)
@@ -656,15 +646,15 @@ static struct key *parse_header(struct jws_ring *ring, const char *text, size_t 
         json_parse((const char *)bytes, base64url_decoded_len(len), sizeof(bytes), NULL);
     struct key *key = json_is_object(header) ? key_of_header(ring, header) : NULL;
     json_free(header);
-    if (key != NULL) {
-        memcpy(ring->seen, text, len);
-        ring->seen_len = len;
-        ring->seen_key = key;
+    if (key) {
+        memcpy(ring->parsed, text, len);
+        ring->parsed_len = len;
+        ring->parsed_key = key;
     }
     return key;
 }
 
-/* `len` counts the dot after the header too. */
+/* `len` includes the dot after the header. */
 static struct key *select_key(struct jws_ring *ring, const char *token, size_t len)
 {
     for (size_t i = 0; i < ring->count; i++) {
@@ -672,9 +662,9 @@ static struct key *select_key(struct jws_ring *ring, const char *token, size_t l
         if (own->len == len && memcmp(own->data, token, len) == 0)
             return &ring->keys[i];
     }
-    if (ring->seen_key != NULL && ring->seen_len == len - 1 &&
-        memcmp(ring->seen, token, len - 1) == 0)
-        return ring->seen_key;
+    if (ring->parsed_key && ring->parsed_len == len - 1 &&
+        memcmp(ring->parsed, token, len - 1) == 0)
+        return ring->parsed_key;
     return parse_header(ring, token, len - 1);
 }
 
@@ -685,15 +675,15 @@ enum status jws_verify(struct jws_ring *ring, const char *token, size_t len, str
         return ST_UNAUTHORIZED;
     const char *end = token + len;
     const char *first = memchr(token, '.', len);
-    const char *second = first != NULL ? memchr(first + 1, '.', (size_t)(end - first - 1)) : NULL;
-    if (second == NULL) /* a third dot is outside the alphabet of the signature */
+    const char *second = first ? memchr(first + 1, '.', (size_t)(end - first - 1)) : NULL;
+    if (!second) /* a third dot is outside the alphabet of the signature */
         return ST_UNAUTHORIZED;
     const size_t text_len = (size_t)(end - second - 1);
     struct key *key = select_key(ring, token, (size_t)(first - token) + 1);
-    if (key == NULL || base64url_decoded_len(text_len) > sizeof(signature) ||
+    if (!key || base64url_decoded_len(text_len) > sizeof(signature) ||
         !base64url_decode_into(second + 1, text_len, signature) ||
-        !holds(ring, key, token, (size_t)(second - token), signature,
-               base64url_decoded_len(text_len)))
+        !is_valid(ring, key, token, (size_t)(second - token), signature,
+                  base64url_decoded_len(text_len)))
         return ST_UNAUTHORIZED;
     return base64url_decode(first + 1, (size_t)(second - first - 1), out) == ST_OK
                ? ST_OK

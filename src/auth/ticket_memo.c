@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ticket_memo: a cache with one way, found by the hash of a ticket's text.
+ * ticket_memo: a direct-mapped cache, indexed by the hash of a ticket's text.
  *
- * Why this way: verifying a ticket is a tenth of what a poll costs. The text itself would be three hundred bytes to
- * keep and to compare; its hash and that of whom it belongs to are sixteen. They are no signature and need not be
- * one: who could make another text with the hash of his own ticket would be told what his own ticket says, and to be
- * taken for somebody else both hashes would have to be his (2^-128, of a secret seed and of texts he does not know).
- * Called by: api. Owns: its slots. A ticket forgotten is verified again.
+ * Why this way: verifying a ticket is a tenth of what a poll costs. A ticket's text has three hundred bytes to keep
+ * and to compare; its hash and that of its owner have sixteen. The hashes need not be signatures: a text that collides
+ * with the sender's own ticket tells them what their own ticket says, and to pass for another buyer both hashes would
+ * have to collide (2^-128, with a secret seed and texts that the sender does not know).
+ * Called by: identity. Owns: its slots. A ticket forgotten is verified again.
  */
 #include "auth/ticket_memo.h"
 
@@ -18,7 +18,7 @@
 #include "base/memory.h"
 
 struct slot {
-    uint64_t text, owner; /* hashes */
+    uint64_t text, owner; /* hashes; owner: of event and buyer */
     uint64_t place, epoch, lowest;
 };
 
@@ -45,11 +45,6 @@ void ticket_memo_free(struct ticket_memo *memo)
     free(memo);
 }
 
-static uint64_t text_hash(const struct ticket_memo *memo, const char *text, size_t len)
-{
-    return hash_pair(memo->seed, text, len, NULL, 0);
-}
-
 static uint64_t owner_hash(const struct ticket_memo *memo, const char *event, const char *buyer)
 {
     return hash_pair(memo->seed, event, strlen(event), buyer, strlen(buyer));
@@ -58,7 +53,7 @@ static uint64_t owner_hash(const struct ticket_memo *memo, const char *event, co
 void ticket_memo_put(struct ticket_memo *memo, const char *text, size_t len,
                      const struct ticket *ticket)
 {
-    const uint64_t hash = text_hash(memo, text, len);
+    const uint64_t hash = hash_pair(memo->seed, text, len, NULL, 0);
     memo->slots[hash % TICKET_MEMO_MAX] =
         (struct slot){.text = hash,
                       .owner = owner_hash(memo, ticket->event, ticket->buyer),
@@ -70,7 +65,7 @@ void ticket_memo_put(struct ticket_memo *memo, const char *text, size_t len,
 bool ticket_memo_get(const struct ticket_memo *memo, const char *text, size_t len,
                      const char *event, const char *buyer, struct ticket *ret_ticket)
 {
-    const uint64_t hash = text_hash(memo, text, len);
+    const uint64_t hash = hash_pair(memo->seed, text, len, NULL, 0);
     const struct slot *slot = &memo->slots[hash % TICKET_MEMO_MAX];
     if (slot->text != hash || slot->owner != owner_hash(memo, event, buyer))
         return false;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * token: who a buyer is, the ticket (proof of a place) and the pass (proof of admission).
+ * token: ids of buyers and guests, the shop's JWT, the ticket (proof of a place) and the pass (proof of admission).
  *
- * Each join writes a ticket and many polls read one, so that is done by hand: the MAC is checked first,
- * hence the reader only ever sees text that this program wrote, in one fixed form. JWT and passes
- * are read as JSON. Pure: no driver. Called by: api, gateway, main, crowd. One struct token_keys
+ * Why this way: each join writes a ticket and many polls read one, so tickets are read by hand. The MAC is checked
+ * first, hence the reader sees only text that this program wrote, in one fixed form. JWTs and passes are read as JSON.
+ * Called by: identity, api, gateway, queue, main, crowd. Owns: the keys, wiped at the end. One struct token_keys
  * belongs to one thread.
  */
 #include "auth/token.h"
@@ -33,8 +33,8 @@ struct token_keys {
     struct jws_ring *tickets; /* ours, HS256 */
     struct jws_ring *passes;  /* ours, ES256 */
     bool can_sign_users;
-    const char *audience;       /* of the shop's JWT; as the next */
-    const char *webhook_secret; /* borrowed from the config; NULL when unset */
+    const char *audience; /* of the shop's JWT; NULL: any. As the next, borrowed from the config */
+    const char *webhook_secret; /* NULL: unset */
     struct buf payload;         /* scratch */
 };
 
@@ -63,12 +63,12 @@ static size_t decode_hex(const char *text, size_t len, unsigned char *out, size_
     return len / 2;
 }
 
-/* "kid:hex,kid:hex". Where PASS_KEY is unset each key also seeds a pass key, so that passes outlive
- * a rotation as tickets do: the first signs, all verify. */
+/* "kid:hex,kid:hex": the first key signs, all verify. With `derive_pass` each key is also the seed of a pass key, so
+ * that passes survive a rotation of keys as tickets do. */
 static enum status add_ticket_keys(struct token_keys *keys, const char *list, bool derive_pass)
 {
     bool first = true;
-    while (*list != '\0') {
+    while (*list) {
         unsigned char bytes[TICKET_KEY_MAX];
         char kid[65];
         const size_t item = strcspn(list, ","), name = strcspn(list, ":");
@@ -94,7 +94,7 @@ static enum status add_ticket_keys(struct token_keys *keys, const char *list, bo
 static enum status add_jwks_file(struct token_keys *keys, const char *path)
 {
     FILE *file = fopen(path, "re");
-    if (file == NULL)
+    if (!file)
         return ST_NOT_FOUND;
     const size_t max = (size_t)256 * 1024;
     char *text = xcalloc(1, max);
@@ -114,19 +114,18 @@ static enum status fail(char *error, size_t size, const char *text)
 static enum status add_all_keys(struct token_keys *keys, const struct config *config, char *error,
                                 size_t size)
 {
-    if (config->jwt_secret != NULL) {
+    if (config->jwt_secret) {
         keys->can_sign_users = true;
         if (jws_ring_add_hs256(keys->users, NULL, config->jwt_secret, strlen(config->jwt_secret)) !=
             ST_OK)
-            return fail(error, size, "JWT_SECRET: cannot be used");
+            return fail(error, size, "JWT_SECRET: must have at least 16 bytes");
     }
-    if (config->jwt_jwks_file != NULL && add_jwks_file(keys, config->jwt_jwks_file) != ST_OK)
+    if (config->jwt_jwks_file && add_jwks_file(keys, config->jwt_jwks_file) != ST_OK)
         return fail(error, size, "JWT_JWKS_FILE: no readable JWKS document of P-256 or RSA keys");
-    if (config->pass_key != NULL &&
-        jws_ring_add_es256_pem(keys->passes, NULL, config->pass_key) != ST_OK)
+    if (config->pass_key && jws_ring_add_es256_pem(keys->passes, NULL, config->pass_key) != ST_OK)
         return fail(error, size, "PASS_KEY: not the PEM of a P-256 private key");
-    if (config->ticket_keys != NULL &&
-        add_ticket_keys(keys, config->ticket_keys, config->pass_key == NULL) != ST_OK)
+    if (config->ticket_keys &&
+        add_ticket_keys(keys, config->ticket_keys, !config->pass_key) != ST_OK)
         return fail(error, size, "TICKET_KEYS: must be kid:hex,kid:hex with 32 to 64 bytes each");
     return ST_OK;
 }
@@ -142,7 +141,7 @@ enum status token_keys_new(const struct config *config, struct token_keys **ret_
     keys->webhook_secret = config->payment_webhook_secret;
     buf_init(&keys->payload, JWS_MAX);
     enum status st = ST_INVALID;
-    if (keys->users == NULL || keys->tickets == NULL || keys->passes == NULL)
+    if (!keys->users || !keys->tickets || !keys->passes)
         (void)fail(error, error_size, "OpenSSL: SHA-256 is not available");
     else
         st = add_all_keys(keys, config, error, error_size);
@@ -156,7 +155,7 @@ enum status token_keys_new(const struct config *config, struct token_keys **ret_
 
 void token_keys_free(struct token_keys *keys)
 {
-    if (keys == NULL)
+    if (!keys)
         return;
     jws_ring_free(keys->users);
     jws_ring_free(keys->tickets);
@@ -175,7 +174,7 @@ void token_random_hex(char *out)
     while (have < sizeof(bytes)) {
         const ssize_t n = getrandom(bytes + have, sizeof(bytes) - have, 0);
         if (n < 0 && errno != EINTR)
-            abort(); /* a guessable id would be worse than no service */
+            abort(); /* guessable ids would be worse than no service */
         if (n > 0)
             have += (size_t)n;
     }
@@ -193,7 +192,7 @@ void token_new_guest(char *out)
     token_random_hex(out + 2);
 }
 
-/* What each byte may be part of; ids are looked at several times in every request. */
+/* What each byte may be part of. A table, because ids are checked several times in every request. */
 enum { BYTE_VISIBLE = 1, BYTE_PLAIN = 3, BYTE_ID = 7, BYTE_HEX = 15 };
 static const unsigned char byte_kinds[256] = {
     ['!'] = BYTE_PLAIN,         ['"'] = BYTE_VISIBLE,
@@ -248,13 +247,13 @@ static bool is_sub(const char *text, size_t len)
     return len > 0 && len <= BUYER_ID_MAX - 2 && all_are(text, len, BYTE_VISIBLE);
 }
 
-/* The rest of it aside. */
+/* Does it begin like a buyer's id? */
 static bool names_buyer(const char *buyer)
 {
     return (buyer[0] == 'u' || buyer[0] == 'g') && buyer[1] == ':' && buyer[2] != '\0';
 }
 
-/* What every ticket and pass names. */
+/* Are both valid ids, so that a ticket or pass may name them? */
 static bool is_bound(const char *event, const char *buyer)
 {
     return token_is_event_id(event, strlen(event)) && names_buyer(buyer) &&
@@ -284,7 +283,7 @@ static size_t find_role(const char *name, size_t len)
     return i;
 }
 
-/* A NumericDate (RFC 7519) that is there must be a number, and hold. */
+/* A NumericDate (RFC 7519), if present, must be a number, and not be over (exp) or must be over (nbf). */
 static bool time_holds(const struct claim *claim, int64_t now_s, bool not_before)
 {
     if (claim->kind == CLAIM_ABSENT)
@@ -334,7 +333,7 @@ enum status token_read_user(struct token_keys *keys, const char *jwt, size_t len
     if (jws_verify(keys->users, jwt, len, payload) != ST_OK ||
         claims_read(buf_str(payload), payload->len, &claims) != ST_OK)
         return ST_UNAUTHORIZED;
-    const bool ours = keys->audience == NULL || claims_are_for(&claims, keys->audience);
+    const bool ours = !keys->audience || claims_are_for(&claims, keys->audience);
     const enum status st = ours ? judge_claims(&claims, now_ms / 1000, ret_user) : ST_UNAUTHORIZED;
     claims_clear(&claims);
     return st;
@@ -353,7 +352,7 @@ enum status token_write_user(struct token_keys *keys, const char *sub, const cha
     buf_add_json_str(payload, sub, strlen(sub));
     buf_printf(payload, ",\"role\":\"%s\",\"iat\":%" PRId64 ",\"exp\":%" PRId64, role,
                now_ms / 1000, (now_ms + ttl_ms) / 1000);
-    if (keys->audience != NULL) {
+    if (keys->audience) {
         buf_add_str(payload, ",\"aud\":");
         buf_add_json_str(payload, keys->audience, strlen(keys->audience));
     }
@@ -383,7 +382,7 @@ enum status ticket_sign(struct token_keys *keys, const struct ticket *ticket, st
     return jws_sign(keys->tickets, buf_str(payload), payload->len, out);
 }
 
-/* A cursor over the payload; every step fails for good on what was not written by ticket_sign. */
+/* Reads the payload step by step; once a step has failed, all fail. */
 struct reader {
     const char *at, *end;
     bool failed;
@@ -399,7 +398,7 @@ static void expect_text(struct reader *reader, const char *text, size_t len)
 }
 #define EXPECT(reader, literal) expect_text(reader, literal, sizeof(literal) - 1)
 
-/* An id of bytes of one kind, up to the closing quote; only \" and \\ are ever escaped. */
+/* An id of bytes of one kind, up to the closing quote. ticket_sign escapes only \" and \\. */
 static void take_id(struct reader *reader, unsigned kind, char *out, size_t size)
 {
     const char *at = reader->at, *const end = reader->end;
@@ -407,7 +406,7 @@ static void take_id(struct reader *reader, unsigned kind, char *out, size_t size
     if (reader->failed)
         return;
     const char *quote = memchr(at, '"', (size_t)(end - at));
-    const size_t len = quote != NULL ? (size_t)(quote - at) : size;
+    const size_t len = quote ? (size_t)(quote - at) : size;
     if (len < size && all_are(at, len, kind | BYTE_PLAIN)) {
         memcpy(out, at, len);
         out[len] = '\0';
@@ -500,7 +499,7 @@ enum status pass_sign(struct token_keys *keys, struct pass *pass, struct buf *ou
 static bool read_claim(const struct json *claims, const char *name, char *out, size_t size)
 {
     const char *text = json_str(claims, name);
-    if (text == NULL || strlen(text) >= size)
+    if (!text || strlen(text) >= size)
         return false;
     (void)snprintf(out, size, "%s", text);
     return true;
@@ -509,10 +508,10 @@ static bool read_claim(const struct json *claims, const char *name, char *out, s
 static bool claims_text(const struct json *claims, const char *name, const char *wanted)
 {
     const char *text = json_str(claims, name);
-    return text != NULL && strcmp(text, wanted) == 0;
+    return text && strcmp(text, wanted) == 0;
 }
 
-/* The signature holds; still, PASS_KEY may sign other things for its owner: take only a pass. */
+/* The signature is valid; but the owner may sign other things with PASS_KEY: accept only a pass. */
 static bool read_pass_claims(const struct json *claims, struct pass *pass)
 {
     char place[24];
@@ -563,10 +562,9 @@ enum status token_webhook_mac(struct token_keys *keys, const void *data, size_t 
     unsigned char mac[EVP_MAX_MD_SIZE];
     unsigned mac_len = 0;
     const char *secret = keys->webhook_secret;
-    if (secret == NULL)
+    if (!secret)
         return ST_UNAVAILABLE;
-    if (HMAC(EVP_sha256(), secret, (int)strlen(secret), data, len, mac, &mac_len) == NULL ||
-        mac_len != 32)
+    if (!HMAC(EVP_sha256(), secret, (int)strlen(secret), data, len, mac, &mac_len) || mac_len != 32)
         return ST_INTERNAL;
     for (unsigned i = 0; i < mac_len; i++)
         (void)snprintf(out + (size_t)2 * i, 3, "%02x", mac[i]);

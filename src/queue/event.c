@@ -313,7 +313,7 @@ static enum status read_logo(struct event *event, const struct json *brand,
     enum status st = json_read_str(brand, "logo", LOGO_TEXT_MAX, &logo, error);
     if (st != ST_OK || !logo)
         return st;
-    if (*logo != '\0' && (event_logo_type(logo, &base64) == NULL || !is_base64(base64)))
+    if (*logo != '\0' && (!event_logo_type(logo, &base64) || !is_base64(base64)))
         return json_refuse(error, "logo",
                            "A logo is data:image/png, svg+xml, jpeg or webp;base64,…");
     if (*logo != '\0' && strlen(base64) / 4 * 3 > EVENT_LOGO_MAX + 2)
@@ -445,9 +445,9 @@ static bool row_brand(struct event *event, const struct json *row)
     if (version)
         event->brand.logo = strtoll(version + 3, NULL, 10);
     return copy_text(event->brand.name, sizeof(event->brand.name), brand, "name") &&
-           (json_str(brand, "primary") == NULL ||
+           (!json_str(brand, "primary") ||
             copy_text(event->brand.primary, EVENT_COLOUR_SIZE, brand, "primary")) &&
-           (json_str(brand, "background") == NULL ||
+           (!json_str(brand, "background") ||
             copy_text(event->brand.background, EVENT_COLOUR_SIZE, brand, "background"));
 }
 
@@ -463,7 +463,7 @@ enum status event_read_row(struct event *event, const struct json *row)
                          .allow_guests = json_bool(row, "allowGuests", true)};
     const char *status = json_str(row, "status");
     struct json_error error;
-    if ((json_str(row, "message") != NULL &&
+    if ((json_str(row, "message") &&
          !copy_text(next.message, sizeof(next.message), row, "message")) ||
         !copy_text(next.id, sizeof(next.id), row, "id") ||
         !copy_text(next.owner, sizeof(next.owner), row, "owner") || !status ||
