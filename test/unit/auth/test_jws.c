@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* jws: the vectors of RFC 7515 hold; nothing that was altered, confused or left out does. */
+/* jws: the vectors of RFC 7515 are valid; what is altered, cut or signed by the wrong kind of key is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -78,7 +78,7 @@ static struct jws_ring *ring_of_a1(void)
     return ring;
 }
 
-/* The payload when the token holds, else NULL; borrowed until the next call. */
+/* The payload, or NULL if the token is refused; borrowed until the next call. */
 static const char *verify_len(struct jws_ring *ring, const char *token, size_t len)
 {
     static char payload[JWS_MAX];
@@ -98,8 +98,8 @@ static const char *verify(struct jws_ring *ring, const char *token)
     return verify_len(ring, token, strlen(token));
 }
 
-/* A token with any header and payload, its MAC by SECRET always right: so only the header can be
- * what is refused. Borrowed until the next call. */
+/* A token with any header and payload and always a correct MAC by SECRET: if it is refused, then for its header.
+ * Borrowed until the next call. */
 static const char *forge(const char *header, const char *payload)
 {
     static char token[2 * JWS_MAX];
@@ -157,7 +157,7 @@ static void rfc7515_a3_es256(void **state)
     jws_ring_free(ring);
 }
 
-/* ---- what must not hold ---- */
+/* ---- what must be refused ---- */
 
 static void every_altered_character_is_refused(void **state)
 {
@@ -193,7 +193,7 @@ static void every_cut_is_refused(void **state)
     jws_ring_free(ring);
 }
 
-/* Each time after a signature that held, whose bytes may still lie about in memory. */
+/* Each time after a valid signature, whose bytes may still be in memory. */
 static void cut_public_key_signatures_are_refused(void **state)
 {
     const char *const jwks[] = {A3_JWK, A2_JWK}, *const tokens[] = {A3, A2};
@@ -260,7 +260,7 @@ static void the_header_must_be_strict_json(void **state)
     jws_ring_free(ring);
 }
 
-/* The classic: the public key, as the shop publishes it, used as an HMAC secret. */
+/* The classic attack: the published public key used as an HMAC secret. */
 static void a_public_key_is_never_an_hmac_secret(void **state)
 {
     static const char pem_like[] = "-----BEGIN PUBLIC KEY-----";
@@ -279,7 +279,7 @@ static void a_public_key_is_never_an_hmac_secret(void **state)
     }
 }
 
-/* Each algorithm's token under a ring that holds a key of the same id for another algorithm. */
+/* Each algorithm's token, with a ring that has a key of the same id for another algorithm. */
 static void one_algorithm_per_key_id(void **state)
 {
     (void)state;
@@ -351,7 +351,7 @@ static void signs_and_verifies(struct jws_ring *ring)
 {
     struct buf out;
     buf_init(&out, JWS_MAX);
-    for (int i = 0; i < 300; i++) { /* many: short r or s come up every 256th time */
+    for (int i = 0; i < 300; i++) { /* many: r or s is short every 256th time */
         char payload[32];
         (void)snprintf(payload, sizeof(payload), "{\"n\":%d}", i);
         buf_reset(&out);
@@ -399,18 +399,18 @@ static void es256_derived_is_the_same_on_every_pod(void **state)
     jws_write_jwks(a, &jwks_a);
     jws_write_jwks(b, &jwks_b);
     assert_string_equal(buf_str(&jwks_a), buf_str(&jwks_b));
-    /* Fixed by HKDF and the curve: a change of this line would end every pass at an upgrade. */
+    /* Fixed by HKDF and the curve: if this value changed, an upgrade would end every pass. */
     assert_non_null(
         strstr(buf_str(&jwks_a), "\"x\":\"N4URB7UAMnIhzDhSIj5eWj_YVAQyXVUp8z-pSzaA-Mc\""));
     assert_int_equal(jws_sign(a, "{}", 2, &token), ST_OK);
     assert_non_null(verify(b, token.data));
     assert_null(verify(c, token.data));
-    /* What we publish is what an integrator verifies with. */
+    /* Integrators verify with the keys that we publish. */
     struct jws_ring *offline = jws_ring_new();
     assert_int_equal(jws_ring_add_jwks(offline, jwks_a.data, jwks_a.len), ST_OK);
     assert_non_null(verify(offline, token.data));
     buf_reset(&token);
-    assert_int_equal(jws_sign(offline, "{}", 2, &token), ST_UNAVAILABLE); /* no private half */
+    assert_int_equal(jws_sign(offline, "{}", 2, &token), ST_UNAVAILABLE); /* no private key */
     buf_clear(&token);
     buf_clear(&jwks_a);
     buf_clear(&jwks_b);
@@ -434,7 +434,7 @@ static const char pem_p384[] = "-----BEGIN PRIVATE KEY-----\n"
                                "P+4u65J2SzeM2jUoptMNApzCNARb5InpAAopzj/+rVoDbxKqdzWUS1zrLOouKFHB\n"
                                "rdMZ/xljswBUraUq85IkE6QTlmM5bYQcmVpy3URewTmMEBpTSCkXUgQ=\n"
                                "-----END PRIVATE KEY-----\n";
-/* As long as P-256, and another curve. */
+/* Another curve of the same length as P-256. */
 static const char pem_secp256k1[] =
     "-----BEGIN PRIVATE KEY-----\n"
     "MIGEAgEAMBAGByqGSM49AgEGBSuBBAAKBG0wawIBAQQgoYpUVK9bGeVlrBYVukZL\n"
@@ -460,7 +460,8 @@ static void pem_keys(void **state)
     assert_int_equal(jws_ring_add_es256_pem(ring, NULL, "-----BEGIN PRIVATE KEY-----"), ST_INVALID);
     assert_int_equal(jws_ring_add_es256_pem(ring, NULL, pem_p384), ST_INVALID);
     assert_int_equal(jws_ring_add_es256_pem(ring, NULL, pem_secp256k1), ST_INVALID);
-    assert_int_equal(jws_ring_add_es256_pem(ring, NULL, pem_locked), ST_INVALID); /* asks nobody */
+    assert_int_equal(jws_ring_add_es256_pem(ring, NULL, pem_locked),
+                     ST_INVALID); /* does not ask the terminal */
     assert_int_equal(jws_ring_add_es256_pem(ring, NULL, pem_p256), ST_OK);
     assert_int_equal(jws_ring_add_es256_pem(ring, NULL, pem_p256), ST_INVALID); /* id taken */
     jws_write_jwks(ring, &jwks);
@@ -528,7 +529,7 @@ static void jwks_documents(void **state)
         "{\"keys\":[{\"kty\":\"RSA\",\"n\":\"" A1_KEY "\",\"e\":\"AQAB\"}]}", /* 512 bits */
         "{\"keys\":[{\"kty\":\"RSA\",\"n\":\"" A2_N "\",\"e\":\"AQ\"}]}",     /* e = 1 */
         "{\"keys\":[{\"kty\":\"RSA\",\"n\":\"" A2_N "\",\"e\":\"\"}]}",
-        "{\"keys\":[" A3_JWK "," A3_JWK "]}", /* which of them? */
+        "{\"keys\":[" A3_JWK "," A3_JWK "]}", /* the same key twice */
         "{\"keys\":[{\"kid\":5,\"kty\":\"RSA\",\"n\":\"" A2_N "\",\"e\":\"AQAB\"}]}",
         "{\"keys\":[{\"use\":\"enc\",\"kty\":\"RSA\",\"n\":\"" A2_N "\",\"e\":\"AQAB\"}]}",
         "{\"keys\":[{\"alg\":\"PS256\",\"kty\":\"RSA\",\"n\":\"" A2_N "\",\"e\":\"AQAB\"}]}",
@@ -545,7 +546,7 @@ static void jwks_documents(void **state)
                      ST_OK);
 }
 
-/* A document that fails in the middle must leave no key of it behind. */
+/* If a later key of a document is bad, the earlier ones are not added either. */
 static void a_bad_document_adds_nothing(void **state)
 {
     static const char text[] =

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* ticket_memo: a text is known as its owner's ticket alone, whoever else sends it, and as often as it is forgotten. */
+/* ticket_memo: a text is found again only for its event and buyer, and what is found is right. */
 #include "auth/ticket_memo.h"
 
 #include <setjmp.h>
@@ -21,7 +21,7 @@ static bool known(const struct ticket_memo *memo, const char *sent, const char *
     return ticket_memo_get(memo, sent, strlen(sent), event, buyer, ret_ticket);
 }
 
-static void test_says_what_the_ticket_said(void **state)
+static void test_finds_what_was_put(void **state)
 {
     (void)state;
     struct ticket_memo *memo = ticket_memo_new();
@@ -35,7 +35,7 @@ static void test_says_what_the_ticket_said(void **state)
     ticket_memo_free(memo);
 }
 
-static void test_is_nobody_elses(void **state)
+static void test_not_for_another_event_or_buyer(void **state)
 {
     (void)state;
     struct ticket_memo *memo = ticket_memo_new();
@@ -48,7 +48,7 @@ static void test_is_nobody_elses(void **state)
     ticket_memo_free(memo);
 }
 
-static void test_no_byte_of_it_may_differ(void **state)
+static void test_every_byte_counts(void **state)
 {
     (void)state;
     struct ticket_memo *memo = ticket_memo_new();
@@ -65,7 +65,7 @@ static void test_no_byte_of_it_may_differ(void **state)
     ticket_memo_free(memo);
 }
 
-/* Far more than fit: what is found is right, and most of the last are found. */
+/* Far more tickets than fit: what is found is right, and most of the last ones are found. */
 static void test_more_than_fit(void **state)
 {
     (void)state;
@@ -96,9 +96,9 @@ static void test_more_than_fit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_says_what_the_ticket_said),
-        cmocka_unit_test(test_is_nobody_elses),
-        cmocka_unit_test(test_no_byte_of_it_may_differ),
+        cmocka_unit_test(test_finds_what_was_put),
+        cmocka_unit_test(test_not_for_another_event_or_buyer),
+        cmocka_unit_test(test_every_byte_counts),
         cmocka_unit_test(test_more_than_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* token: what was signed is read back; what was forged, altered, expired or meant for another is not. */
+/* token: what was signed is read back; what is forged, altered, expired or of another key is refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,7 +39,7 @@ static struct token_keys *usual_keys(void)
         .jwt_secret = SECRET, .ticket_keys = "k1:" KEY_1, .payment_webhook_secret = "webhook"});
 }
 
-/* A JWT of any claims, rightly signed with the shop's secret. */
+/* A JWT with any claims, correctly signed with the shop's secret. */
 static const char *jwt(const char *claims)
 {
     static char token[JWS_MAX + 1];
@@ -64,7 +64,7 @@ static enum status read_user(const char *token, struct user *ret_user)
 
 /* ---- the shop's JWT ---- */
 
-/* As it is, and after a blank, which has it read by jansson: whatever it says, both readers agree. */
+/* Read as it is, and with a leading blank, for which the JSON parser is used: both readers must agree. */
 static enum status read_claims(const char *claims, struct user *ret_user)
 {
     char spaced[2048];
@@ -116,7 +116,7 @@ static void the_sub_has_a_length(void **state)
     refuse_claims(claims);
 }
 
-static void what_else_a_payload_says_is_passed_over(void **state)
+static void other_claims_are_ignored(void **state)
 {
     char claims[1024] = "{";
     (void)state;
@@ -126,7 +126,7 @@ static void what_else_a_payload_says_is_passed_over(void **state)
     expect_sub("{\"sub\":\"a\",\"name\":\"\xc3\xa9\"}", "a");
     expect_sub("{\"sub\":123456789012345}", "123456789012345");
     expect_sub("{\"sub\":1234567890123456}", "1234567890123456");
-    for (int i = 0; i < 20; i++) /* more members than are looked at in place */
+    for (int i = 0; i < 20; i++) /* more members than the plain reader takes */
         (void)snprintf(claims + strlen(claims), 16, "\"k%d\":%d,", i, i);
     (void)snprintf(claims + strlen(claims), 16, "\"sub\":\"a\"}");
     expect_sub(claims, "a");
@@ -187,7 +187,7 @@ static void times_have_a_leeway_of_a_minute(void **state)
     refuse_claims("{\"sub\":\"a\",\"nbf\":1800000061}");
     refuse_claims("{\"sub\":\"a\",\"nbf\":1800000060.5}");
     expect_sub("{\"sub\":\"a\",\"nbf\":0,\"iat\":1900000000}", "a");
-    expect_sub("{\"sub\":\"a\"}", "a"); /* without exp: for ever */
+    expect_sub("{\"sub\":\"a\"}", "a"); /* without exp: it does not expire */
 }
 
 static void a_time_that_is_no_number_is_refused(void **state)
@@ -224,7 +224,7 @@ static void roles(void **state)
     }
 }
 
-/* Keys of an identity provider sign for other services, too. */
+/* The keys of an identity provider sign for other services, too. */
 static void the_audience_must_be_ours(void **state)
 {
     static const struct {
@@ -284,7 +284,7 @@ static void a_written_user_is_read_back(void **state)
     token_keys_free(keys);
 }
 
-static void without_a_secret_no_jwt_holds(void **state)
+static void without_a_secret_every_jwt_is_refused(void **state)
 {
     (void)state;
     struct token_keys *keys = make_keys(&(struct config){.ticket_keys = "k1:" KEY_1});
@@ -412,7 +412,7 @@ static void the_payload_of_a_ticket_is_fixed(void **state)
     token_keys_free(keys);
 }
 
-static void what_is_no_id_gets_no_ticket(void **state)
+static void tickets_name_valid_ids_only(void **state)
 {
     static const struct ticket bad[] = {
         {.event = "", .buyer = BUYER},         {.event = "a\"b", .buyer = BUYER},
@@ -464,7 +464,7 @@ static void altered_tickets_are_refused(void **state)
     token_keys_free(keys);
 }
 
-/* The MAC may hold and the text still not be one of ours: the same key used for something else. */
+/* A valid MAC, but not a ticket of ours: the same key was used for something else. */
 static void only_our_own_form_is_read(void **state)
 {
     static const char *const payloads[] = {
@@ -524,7 +524,7 @@ static void keys_rotate(void **state)
     struct token_keys *during =
         make_keys(&(struct config){.ticket_keys = "new:" KEY_2 ",old:" KEY_1});
     struct token_keys *after = make_keys(&(struct config){.ticket_keys = "new:" KEY_2});
-    struct token_keys *liar = make_keys(&(struct config){.ticket_keys = "old:" KEY_2});
+    struct token_keys *other = make_keys(&(struct config){.ticket_keys = "old:" KEY_2});
     struct buf old, new, pass_text;
     struct ticket ticket;
     struct pass pass = {.event = "demo", .buyer = BUYER, .iat_s = NOW_S, .exp_s = NOW_S + 60};
@@ -538,10 +538,11 @@ static void keys_rotate(void **state)
     assert_int_equal(ticket_read(after, new.data, new.len, &ticket), ST_OK);
     assert_true(ticket_is_current(before, old.data, old.len));
     assert_true(ticket_is_current(during, new.data, new.len));
-    assert_false(ticket_is_current(during, old.data, old.len)); /* it holds, but is written anew */
+    assert_false(ticket_is_current(during, old.data,
+                                   old.len)); /* valid, but would be written with the new key */
     refuse_ticket(before, new.data, new.len);
     refuse_ticket(after, old.data, old.len);
-    refuse_ticket(liar, old.data, old.len); /* the same kid, another key */
+    refuse_ticket(other, old.data, old.len); /* the same kid, another key */
     assert_int_equal(pass_read(during, pass_text.data, pass_text.len, NOW_MS, &pass), ST_OK);
     assert_int_equal(pass_read(after, pass_text.data, pass_text.len, NOW_MS, &pass),
                      ST_UNAUTHORIZED);
@@ -551,7 +552,7 @@ static void keys_rotate(void **state)
     token_keys_free(before);
     token_keys_free(during);
     token_keys_free(after);
-    token_keys_free(liar);
+    token_keys_free(other);
 }
 
 /* ---- pass ---- */
@@ -629,7 +630,7 @@ static void ticket_pass_and_jwt_are_never_confused(void **state)
     token_keys_free(keys);
 }
 
-/* The owner of the pass key may sign other things with it: they are no passes. */
+/* The owner of the pass key may sign other things with it: these are not passes. */
 static void only_a_pass_is_a_pass(void **state)
 {
     static const char good[] =
@@ -711,7 +712,7 @@ static void bad_keys_are_named(void **state)
         assert_int_equal(token_keys_new(&bad[i].config, &keys, error, sizeof(error)), ST_INVALID);
         assert_null(keys);
         assert_int_equal(strncmp(error, bad[i].names, strlen(bad[i].names)), 0);
-        assert_null(strstr(error, "0011")); /* never shows a key */
+        assert_null(strstr(error, "0011")); /* the message shows no key */
     }
     token_keys_free(NULL);
 }
@@ -719,7 +720,7 @@ static void bad_keys_are_named(void **state)
 static void the_jwks_file_is_read(void **state)
 {
     char path[] = "/tmp/tiketi-jwks-XXXXXX";
-    struct token_keys *shop = usual_keys(); /* its pass key plays the shop's */
+    struct token_keys *shop = usual_keys(); /* its pass key stands in for the shop's key */
     struct buf jwks;
     struct user user;
     (void)state;
@@ -739,7 +740,7 @@ static void the_jwks_file_is_read(void **state)
     assert_int_equal(token_read_user(keys, signed_text.data, signed_text.len, NOW_MS, &user),
                      ST_OK);
     assert_string_equal(user.sub, BUYER);
-    const char *own = jwt("{\"sub\":\"a\"}"); /* the secret goes on beside it */
+    const char *own = jwt("{\"sub\":\"a\"}"); /* JWT_SECRET works as well */
     assert_int_equal(token_read_user(keys, own, strlen(own), NOW_MS, &user), ST_OK);
     buf_clear(&signed_text);
     buf_clear(&jwks);
@@ -777,19 +778,19 @@ int main(void)
         cmocka_unit_test(the_sub_is_read),
         cmocka_unit_test(the_sub_has_a_length),
         cmocka_unit_test(bad_subs_are_refused),
-        cmocka_unit_test(what_else_a_payload_says_is_passed_over),
+        cmocka_unit_test(other_claims_are_ignored),
         cmocka_unit_test(times_have_a_leeway_of_a_minute),
         cmocka_unit_test(a_time_that_is_no_number_is_refused),
         cmocka_unit_test(roles),
         cmocka_unit_test(the_audience_must_be_ours),
         cmocka_unit_test(a_written_user_is_read_back),
-        cmocka_unit_test(without_a_secret_no_jwt_holds),
+        cmocka_unit_test(without_a_secret_every_jwt_is_refused),
         cmocka_unit_test(guest_ids),
         cmocka_unit_test(guest_cookies),
         cmocka_unit_test(event_ids),
         cmocka_unit_test(tickets_are_read_back),
         cmocka_unit_test(the_payload_of_a_ticket_is_fixed),
-        cmocka_unit_test(what_is_no_id_gets_no_ticket),
+        cmocka_unit_test(tickets_name_valid_ids_only),
         cmocka_unit_test(altered_tickets_are_refused),
         cmocka_unit_test(only_our_own_form_is_read),
         cmocka_unit_test(keys_rotate),

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * queue and lease against a private Redis: what is written is what is read, batches reach the right
- * callers, every callback runs exactly once, also when Redis goes away. (What the scripts decide is
- * tested in test/lua.)
+ * queue and lease with a private Redis: settings are read as they were written, each caller of a batch gets its own
+ * answer, every callback runs exactly once, also when Redis goes away. What the scripts decide is tested in test/lua.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -31,13 +30,13 @@ static const struct config config = {.restore_ms = 30000,
                                      .queue_silent_ms = 120000,
                                      .hold_ms = 300000};
 
-/* ---- a private Redis, a loop turned by hand ---- */
+/* ---- a private Redis, and a loop that the tests turn ---- */
 
 struct world {
     pid_t pid;
     char dir[64], url[160];
     struct loop *loop;
-    struct loop_timer *ticker; /* so that no turn sleeps long */
+    struct loop_timer *ticker; /* ends each turn after 5 ms */
     struct redis *redis;
     struct queue *queue;
     bool closed;
@@ -127,7 +126,7 @@ static int world_close(void **state)
     return 0;
 }
 
-/* ---- what callbacks were told ---- */
+/* ---- what callbacks got ---- */
 
 struct answer {
     int runs;
@@ -240,7 +239,7 @@ static void on_event(void *arg, enum status status, const char *id)
     do {                                                                                           \
         (a)->runs = 0;                                                                             \
         assert_int_equal(start, ST_OK);                                                            \
-        assert_int_equal((a)->runs, 0); /* never from inside the start */                          \
+        assert_int_equal((a)->runs, 0); /* never from inside the call */                           \
         EXPECT(w, (a)->runs);                                                                      \
     } while (0)
 #define CALL_OK(w, a, start)                                                                       \
@@ -295,7 +294,7 @@ static const char *body_of(const char *name)
     return NULL;
 }
 
-/* A script may be replaced by a wrong one, but only for tests. */
+/* Scripts may be replaced by wrong ones, but only for tests. */
 static void scripts_are_replaced_under_test_hooks_alone(void **state)
 {
     (void)state;
@@ -313,7 +312,7 @@ static void scripts_are_replaced_under_test_hooks_alone(void **state)
     assert_string_equal(body_of("join"), join);
 }
 
-static void without_a_config(void **state)
+static void without_a_live_copy(void **state)
 {
     struct world *w = *state;
     struct answer a = {0};
@@ -334,7 +333,7 @@ static void without_a_config(void **state)
     assert_int_equal(a.count, 0);
 }
 
-static void what_is_written_is_read(void **state)
+static void settings_are_read_as_written(void **state)
 {
     struct world *w = *state;
     struct event event = make_event("e-1_A");
@@ -361,7 +360,7 @@ static void what_is_written_is_read(void **state)
     assert_false(a.applied);
 }
 
-static void one_turn_many_callers(void **state)
+static void one_turn_one_batch_many_callers(void **state)
 {
     struct world *w = *state;
     enum { N = 300 };
@@ -413,8 +412,8 @@ static void one_turn_many_callers(void **state)
 enum { IN_A_BATCH = 5 };
 
 static struct expected {
-    int answered;      /* of the batch, so far */
-    unsigned foretold; /* bits: of whom, at this answer */
+    int answered;        /* of the batch, so far */
+    unsigned prefetched; /* bits: for which answers, before this one */
     int indexes[IN_A_BATCH];
 } expected;
 
@@ -425,48 +424,48 @@ static void on_expected(void *arg, enum status status, const struct queue_place 
     (void)place, (void)numbers;
     assert_int_equal(status, ST_OK);
     assert_int_equal(index, expected.answered++);
-    /* Those up to three behind him were told of, before him. */
+    /* The next three answers were prefetched before this one. */
     unsigned wanted = 0;
     for (int i = index + 1; i <= index + QUEUE_PREFETCH && i < IN_A_BATCH; i++)
         wanted |= 1u << i;
-    assert_int_equal(expected.foretold, wanted);
-    expected.foretold = 0;
+    assert_int_equal(expected.prefetched, wanted);
+    expected.prefetched = 0;
 }
 
-static void on_soon(void *arg, unsigned ahead)
+static void on_prefetch(void *arg, unsigned ahead)
 {
     const int index = *(const int *)arg;
     assert_int_equal(index, expected.answered + (int)ahead);
-    expected.foretold |= 1u << index;
+    expected.prefetched |= 1u << index;
 }
 
-static void answers_are_foretold(void **state)
+static void the_next_answers_are_prefetched(void **state)
 {
     struct world *w = *state;
-    struct event event = make_event("soon");
+    struct event event = make_event("prefetch");
     struct answer other = {.text = "other"};
     configure(w, &event);
-    queue_set_prefetch(w->queue, on_expected, on_soon);
+    queue_set_prefetch(w->queue, on_expected, on_prefetch);
     for (int i = 0; i < IN_A_BATCH; i++) {
         char buyer[32];
         snprintf(buyer, sizeof(buyer), "u:%d", i);
         expected.indexes[i] = i;
         assert_int_equal(queue_join(w->queue, QUEUE_JOIN,
-                                    &(struct queue_buyer){"soon", buyer, NULL}, on_expected,
+                                    &(struct queue_buyer){"prefetch", buyer, NULL}, on_expected,
                                     &expected.indexes[i]),
                          ST_OK);
     }
-    /* Who waits otherwise is not. */
+    /* Not for another callback. */
     CALL_OK(w, &other,
-            queue_join(w->queue, QUEUE_JOIN, &(struct queue_buyer){"soon", "u:other", NULL},
+            queue_join(w->queue, QUEUE_JOIN, &(struct queue_buyer){"prefetch", "u:other", NULL},
                        on_place, &other));
     assert_int_equal(expected.answered, IN_A_BATCH);
     queue_set_prefetch(w->queue, NULL, NULL);
 }
 
-/* Each in a turn of its own, while Redis is busy with the first: they are decided in one call, which
- * the numbers they are all told show. */
-static void joins_gather_while_a_call_is_under_way(void **state)
+/* Each join in a turn of its own, while Redis is busy with the first: the others go out in one call, as the numbers
+ * in their answers show. */
+static void joins_are_batched_while_a_call_is_under_way(void **state)
 {
     struct world *w = *state;
     enum { N = 21 };
@@ -483,7 +482,7 @@ static void joins_gather_while_a_call_is_under_way(void **state)
                                     &answers[i]),
                          ST_OK);
         for (int turn = 0; turn < 3; turn++)
-            uv_run(loop_uv(w->loop), UV_RUN_ONCE); /* the ticker ends each, after 5 ms */
+            uv_run(loop_uv(w->loop), UV_RUN_ONCE); /* ended by the ticker */
     }
     kill(w->pid, SIGCONT);
     for (int i = 0; i < N; i++) {
@@ -515,7 +514,7 @@ static void proofs_and_leaving(void **state)
                         on_place, &a));
     assert_int_equal(a.place.state, QUEUE_ACTIVE);
     assert_int_equal(a.place.place, first);
-    /* his pass is consumed, another's is not */
+    /* the place of this pass is consumed, that of another is not */
     proof = (struct queue_proof){.pass_place = first, .pass_epoch = 1, .pass_since_ms = 5};
     CALL_OK(w, &a,
             queue_join(w->queue, QUEUE_RESUME, &(struct queue_buyer){"proof", "u:1", &proof},
@@ -529,7 +528,7 @@ static void proofs_and_leaving(void **state)
     assert_int_equal(a.place.state, QUEUE_ACTIVE);
     assert_false(a.place.direct);
     assert_int_equal(a.place.since_ms, since);
-    /* leaving with a proof of a place Redis does not know: it is consumed all the same */
+    /* leaving with a proof of a place that Redis does not know: it is consumed all the same */
     proof = (struct queue_proof){.ticket_place = second + 1, .ticket_epoch = 1};
     CALL_OK(w, &a,
             queue_leave(w->queue, &(struct queue_buyer){"proof", "u:5", &proof}, QUEUE_LEFT,
@@ -567,7 +566,7 @@ static void on_seen(void *arg, const char *event, const char *buyer,
     seen->gone += place->state == QUEUE_GONE;
 }
 
-static void signs_of_life(void **state)
+static void heartbeats_are_batched(void **state)
 {
     struct world *w = *state;
     enum { N = 1203 };
@@ -663,7 +662,7 @@ static void a_tick_and_its_log(void **state)
     struct queue_consumed_chunk chunk = {
         .epoch = 1, .run = "one", .number = 1, .last = true, .list = &consumed, .count = 1};
     CALL_OK(w, &a, queue_load_consumed(w->queue, "tick", &chunk, on_done, &a));
-    assert_false(a.applied); /* the one before it is missing */
+    assert_false(a.applied); /* the chunk before it is missing */
     chunk.number = 0;
     CALL_OK(w, &a, queue_load_consumed(w->queue, "tick", &chunk, on_done, &a));
     assert_true(a.applied);
@@ -741,7 +740,7 @@ static void the_cache_of_events(void **state)
     assert_int_equal(cached.one, 0);
     assert_int_equal(cached.two, 1);
     assert_int_equal(cached.sale,
-                     1); /* noted with its live copy: found though PostgreSQL goes away */
+                     1); /* noted with its live copy, so that it is found without PostgreSQL */
     assert_int_equal(queue_publish(w->queue, "one", "seats-changed", "{}", 2), ST_OK);
 }
 
@@ -805,11 +804,11 @@ static void leases_have_one_holder(void **state)
     holder_open(&b, w, "lease", "b");
     EXPECT(w, a.renewals >= 2);
     assert_int_equal(b.gained, 0);
-    /* taken away: whoever asks first has it, under a new number */
+    /* deleted: the first to ask gets it, with a new fencing token */
     delete_key(w, "lease:{lease}");
     EXPECT(w, a.lost + b.gained >= 1 && a.gained + b.gained == 2);
     assert_true(lease_held(a.lease) != lease_held(b.lease) || a.lost == 0);
-    /* a script said that it is lost: it is asked for again */
+    /* lost, as a script says: it is taken again */
     struct holder *holds = lease_held(b.lease) ? &b : &a;
     struct holder *waits = holds == &a ? &b : &a;
     int lost = holds->lost;
@@ -818,7 +817,7 @@ static void leases_have_one_holder(void **state)
     assert_false(lease_held(holds->lease));
     assert_string_equal(lease_value(holds->lease)->text, "");
     EXPECT(w, lease_held(holds->lease));
-    /* given back at the end: the other one goes on within a second or so */
+    /* released at the end: the other one takes it within a second or so */
     uint64_t start = now_ms(w);
     lease_close(holds->lease, holder_closed, holds);
     assert_int_equal(holds->closed, 0);
@@ -923,7 +922,7 @@ static void a_lost_event_that_cannot_be_loaded(void **state)
         assert_int_equal(a.runs, 1);
         assert_int_equal(a.status, said);
     }
-    /* Lost again between the load and the repeated call: once more is enough. */
+    /* Lost again between the load and the repeated call: it is not loaded a second time. */
     a.runs = 0;
     assert_int_equal(queue_join(w->queue, QUEUE_JOIN, &buyer, on_place, &a), ST_OK);
     EXPECT(w, load.starts == 3);
@@ -981,7 +980,7 @@ static void when_redis_is_gone(void **state)
     assert_int_equal(queue_configure(w->queue, &event, on_done, &live), ST_UNAVAILABLE);
     assert_int_equal(queue_read_live(w->queue, "gone", on_live, &live), ST_UNAVAILABLE);
     queue_heartbeat(w->queue, "gone", "u:1");
-    /* the lease runs out by our own clock */
+    /* the lease expires by our own clock */
     EXPECT(w, h.lost == 1);
     /* a new, empty Redis: the scripts are loaded again, the event is not known, then it is */
     server_start(w);
@@ -996,14 +995,14 @@ static void when_redis_is_gone(void **state)
     EXPECT(w, h.closed == 1);
 }
 
-static void calls_that_redis_never_answers(void **state)
+static void calls_that_were_never_sent(void **state)
 {
     struct world *w = *state;
     struct answer joined = {0};
     struct answer checked = {0};
     struct event event = make_event("end");
     configure(w, &event);
-    /* collected, but the end comes before the turn is over */
+    /* not yet sent: the end comes before the turn is over */
     assert_int_equal(queue_join(w->queue, QUEUE_JOIN, &(struct queue_buyer){"end", "u:1", NULL},
                                 on_place, &joined),
                      ST_OK);
@@ -1016,8 +1015,8 @@ static void calls_that_redis_never_answers(void **state)
     w->queue = queue_new(w->loop, w->redis, &config);
 }
 
-/* The end of a worker: callers are told while they still stand, and no one comes after. */
-static void what_waits_when_it_stops(void **state)
+/* The end of a worker: waiting calls end while their callers still exist, and later ones are refused. */
+static void calls_that_wait_when_the_queue_stops(void **state)
 {
     struct world *w = *state;
     struct answer sent = {0}, waiting = {0}, checked = {0}, late = {0};
@@ -1052,13 +1051,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scripts_are_replaced_under_test_hooks_alone),
-        cmocka_unit_test(without_a_config),
-        cmocka_unit_test(what_is_written_is_read),
-        cmocka_unit_test(one_turn_many_callers),
-        cmocka_unit_test(answers_are_foretold),
-        cmocka_unit_test(joins_gather_while_a_call_is_under_way),
+        cmocka_unit_test(without_a_live_copy),
+        cmocka_unit_test(settings_are_read_as_written),
+        cmocka_unit_test(one_turn_one_batch_many_callers),
+        cmocka_unit_test(the_next_answers_are_prefetched),
+        cmocka_unit_test(joins_are_batched_while_a_call_is_under_way),
         cmocka_unit_test(proofs_and_leaving),
-        cmocka_unit_test(signs_of_life),
+        cmocka_unit_test(heartbeats_are_batched),
         cmocka_unit_test(a_tick_and_its_log),
         cmocka_unit_test(the_rank_index),
         cmocka_unit_test(the_cache_of_events),
@@ -1066,8 +1065,8 @@ int main(void)
         cmocka_unit_test(a_lost_event_is_loaded_once_for_all),
         cmocka_unit_test(a_lost_event_that_cannot_be_loaded),
         cmocka_unit_test(when_redis_is_gone),
-        cmocka_unit_test(calls_that_redis_never_answers),
-        cmocka_unit_test(what_waits_when_it_stops),
+        cmocka_unit_test(calls_that_were_never_sent),
+        cmocka_unit_test(calls_that_wait_when_the_queue_stops),
     };
     queue_scripts_init(false);
     return cmocka_run_group_tests(tests, world_open, world_close);
