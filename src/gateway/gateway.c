@@ -240,7 +240,7 @@ void gateway_on_message(struct gateway *gateway, const struct queue_message *mes
         channel_messages[i].handle(gateway, audience, payload);
     else
         log_warn("channel message malformed", LOG_TEXT("event", message->event),
-                 LOG_TEXT("kind", message->kind), LOG_TEXT("detail", error.detail));
+                 LOG_TEXT("kind", message->kind), LOG_TEXT("error", error.detail));
     json_free(payload);
 }
 
