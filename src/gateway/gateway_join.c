@@ -11,7 +11,7 @@
  * keeps the place that its ticket proved, so an emptied Redis gets the place back without the client. A
  * subscriber whose answer is missing has an old `generation`, and a pass over the audience finds them all: no
  * failure needs a retry of its own.
- * Called by: the gateway's other files. Redis gone: sockets stay open and are told nothing.
+ * Called by: the gateway's other files. Redis gone: sockets stay open and nothing is sent.
  */
 #include "gateway/gateway_internal.h"
 

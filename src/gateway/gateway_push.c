@@ -314,7 +314,7 @@ static enum status write_entry(struct audience *audience, const char *buyer,
     return ST_OK;
 }
 
-/* Takes an admission over. True: the subscriber has to be told. */
+/* Takes an admission over. True: the entry has to be sent. */
 static bool take_admission(struct subscriber *subscriber, const struct admission *admission)
 {
     const bool same =

@@ -29,7 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REQUEST_KEEP_MS 1800 /* whoever asks for a tick waits for two seconds */
+#define REQUEST_KEEP_MS 1800 /* an API request for a tick waits two seconds for the answer */
 #define SETTLE_MS       5000
 #define TICK_RETRY_MS   1000
 #define LOAD_RETRY_MS   1000

@@ -8,7 +8,7 @@
  * worker has no socket of. The head has one fixed form without spaces, and neither ids nor kinds need
  * escapes, so a worker knows whom a message concerns from its first bytes and parses the payload only
  * when it needs it. lua/promote.lua publishes the same form.
- * Called by: all roles. Owns nothing. Redis gone: publishing fails; messages are hints, and whoever
+ * Called by: all roles. Owns nothing. Redis gone: publishing fails; messages are hints: a worker that
  * misses one learns the same from the rank index within a second.
  */
 #include "queue/queue_internal.h"
