@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* identity: which origins may act, whose a proof is, and how long an admission lasts. */
+/* identity: allowed origins, the owner of a ticket or pass, and how long an admission lasts. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

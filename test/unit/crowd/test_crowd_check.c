@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The crowd's judgement: the replay must find every broken promise, and no other. Also its
- * percentiles, its counted sentences, and its command line.
+ * crowd_check: the replay finds every broken promise and no other. Also the percentiles, the counts in the report's
+ * sentences, and the command line.
  */
 #include "base/options.h"
 #include "crowd/crowd_check.h"
@@ -97,7 +97,7 @@ static void one_too_many_is_found(void **state)
     assert_int_equal(sentences, 1);
 }
 
-/* Check first, add afterwards: two of them log the same number. */
+/* Two callers check first and add afterwards: both log the same number. */
 static void a_number_that_was_logged_twice_is_found(void **state)
 {
     (void)state;
@@ -165,7 +165,7 @@ static void overtaking_is_found(void **state)
     assert_int_equal(check.excused, 0);
 }
 
-/* A direct admission while somebody waited. */
+/* A direct admission ahead of a waiting buyer. */
 static void direct_admission_past_a_waiting_buyer_is_found(void **state)
 {
     (void)state;
@@ -194,7 +194,7 @@ static void the_parked_may_be_passed_over(void **state)
     assert_int_equal(check.excused, 1);
 }
 
-/* Out of touch, but not for as long as a waiter is kept. */
+/* Disconnected, but for less than the silence limit. */
 static void a_short_absence_excuses_nothing(void **state)
 {
     (void)state;
@@ -204,7 +204,7 @@ static void a_short_absence_excuses_nothing(void **state)
     assert_int_equal(check.order_breaks, 1);
 }
 
-/* He was back before anybody passed him. */
+/* Back before another buyer was admitted ahead. */
 static void an_absence_long_ago_excuses_nothing(void **state)
 {
     (void)state;
@@ -231,7 +231,7 @@ static void after_a_loss_any_absence_excuses(void **state)
     const struct crowd_witness away = {.latest = {T0 - 500, T0 + 40000}};
     enters(CROWD_PROMOTE, 11, &away);
     assert_int_equal(check.order_breaks, 0);
-    enters(CROWD_PROMOTE, 10, &present); /* he was there all the time */
+    enters(CROWD_PROMOTE, 10, &present); /* connected all the time */
     assert_int_equal(check.order_breaks, 1);
 }
 
@@ -246,7 +246,7 @@ static void the_restored_are_counted_but_have_no_order(void **state)
     assert_int_equal(check.over_admissions, 1);
 }
 
-/* Redis lost the end of its log, and with it this admission: it is made again. */
+/* Redis lost the end of its log with this admission: it is made again. */
 static void a_second_turn_of_the_same_place_has_no_order(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* crowd_scan: what it finds, what it leaves to a real parser. */
+/* crowd_scan: the fields that it finds, and the texts that it leaves to a real parser. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

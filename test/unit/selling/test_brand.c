@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* brand: text is readable whatever the colours. The contrast is computed here, apart from brand.c. */
+/* brand: text is readable with any colours. The contrast is computed here, independently of brand.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
