@@ -21,7 +21,7 @@ refuse() {
     status=1
 }
 
-# shellcheck disable=SC2086  # lists of files
+# shellcheck disable=SC2046,SC2086  # lists of files
 {
     refuse 'use waitUntil, staysTrueFor or pause of test/fixtures/wait.mjs' '(?<![.\w])(setTimeout|setInterval|setImmediate|sleep)\b(?!\w)(?=\s*\()|timers/promises|waitForTimeout' $node
     refuse 'use dice and seedOf of test/fixtures/random.mjs' 'Math\.random|randomInt\((?!2 \*\* 32\))' $node
