@@ -44,11 +44,11 @@
 static struct bound_route {
     const struct api_route *route;
     const struct api_presenter *present; /* NULL: answers are JSON */
-    bool api;                            /* part of the API: not a page or one of its files */
+    const char *suffix;                  /* NULL: no parameter */
     size_t prefix_len;
-    const char *suffix; /* NULL: no parameter */
-    bool rest;          /* the parameter is all that is left of the path, slashes included */
     unsigned metric;
+    bool api;  /* part of the API: not a page or one of its files */
+    bool rest; /* the parameter is all that is left of the path, slashes included */
 } route_table[ROUTES_MAX];
 static size_t route_count;
 static unsigned unknown_metric;

@@ -53,7 +53,7 @@ void identity_cookie_name(const char *prefix, const char *event, char *out)
 {
     const size_t prefix_len = strlen(prefix), event_len = strlen(event);
     assert(prefix_len + event_len < IDENTITY_COOKIE_SIZE);
-    memcpy(out, prefix, prefix_len);
+    memcpy(out, prefix, prefix_len + 1);
     memcpy(out + prefix_len, event, event_len + 1);
 }
 
