@@ -12,7 +12,7 @@
  * Called by: api, gateway, worker; by queue, when Redis has lost an event. Owns: the entries with their indexes, one
  * timer. The stored events are catalog_store.c's.
  * Invariants: an entry with a call under way is never freed. An id that is no event's costs a slot in a fixed
- * negative cache and nothing else. That cache is for those who ask again (a page left open, a wrong link); what
+ * negative cache and nothing else. That cache is for ids that are asked for again (a page left open, a wrong link); what
  * bounds ids that never repeat is catalog_lookup.c.
  * With Redis gone entries stay and their indexes grow stale; with PostgreSQL gone known events go on.
  */
@@ -244,7 +244,7 @@ static void answer_waiters(struct waiter *waiters)
     }
 }
 
-/* Answers all who wait. An event that does not exist leaves no entry behind. */
+/* Answers all waiters. An event that does not exist leaves no entry behind. */
 static void load_ended(struct entry *entry, enum status status)
 {
     struct catalog *catalog = entry->catalog;
@@ -458,8 +458,10 @@ void catalog_free(struct catalog *catalog)
         return;
     loop_undefer(catalog->opts.loop, &catalog->answer_deferred);
     loop_timer_close(catalog->timer);
-    while (catalog->entries)
-        drop(catalog->entries);
+    for (struct entry *next, *entry = catalog->entries; entry; entry = next) {
+        next = entry->next;
+        drop(entry);
+    }
     waiters_free(catalog->deferred);
     catalog_lookup_free(catalog->lookup);
     table_clear(&catalog->table);

@@ -10,8 +10,8 @@
  * PostgreSQL is asked about all ids at once: a flood costs it 50 statements a second and worker, and one step in an
  * index per id, which is less than the request costs us. A question alone goes out at once.
  * Called by: catalog.c. Owns: the line, one timer. Its memory is its callers': as many questions as requests.
- * PostgreSQL gone or hanging: all who are asked about or in the line are answered at the deadline of that one
- * statement; nobody waits for two.
+ * PostgreSQL gone or hanging: all questions, asked or in the line, end at the deadline of that one statement; none
+ * waits for two.
  */
 #include "queue/catalog_lookup.h"
 

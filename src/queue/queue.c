@@ -27,7 +27,7 @@
 
 /* ---- events ---- */
 
-#define KEY_TEXT(name_, text_) text_,
+#define KEY_TEXT(name_, text_) [QUEUE_KEY_##name_] = (text_),
 static const char *const key_texts[] = {QUEUE_KEYS(KEY_TEXT) QUEUE_OWN_KEYS(KEY_TEXT)};
 
 void queue_key_write(char *out, enum queue_key key, const char *event_id)

@@ -19,9 +19,10 @@
 #define QUEUE_KEY_SIZE (EVENT_ID_MAX + 16) /* "active:since:{" id "}" */
 
 #define QUEUE_KEY_ENUM(name_, text_) QUEUE_KEY_##name_,
-#define QUEUE_KEY_ONE(name_, text_)  +1
-#define QUEUE_KEY_COUNT              (0 QUEUE_KEYS(QUEUE_KEY_ONE)) /* that every script is given */
-enum queue_key { QUEUE_KEYS(QUEUE_KEY_ENUM) QUEUE_OWN_KEYS(QUEUE_KEY_ENUM) };
+enum queue_key {
+    QUEUE_KEYS(QUEUE_KEY_ENUM) QUEUE_KEY_COUNT, /* of those that every script is given */
+    QUEUE_OWN_KEYS(QUEUE_KEY_ENUM)
+};
 
 enum queue_script {
     QUEUE_SCRIPT_JOIN,

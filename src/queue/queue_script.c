@@ -3,7 +3,7 @@
  * queue_script: the Lua scripts: their texts, how they are called, what their replies have in common; and what
  * happens when Redis does not know an event.
  *
- *   queue_run_known -> NOCONFIG -> queue->loader, once per event for all who wait -> the same call once more
+ *   queue_run_known -> NOCONFIG -> queue->loader, once per event for all that wait -> the same call once more
  *
  * Why this way: the scripts are embedded in the binary, so that a pod and its scripts are always of one build. Only
  * under test hooks may a folder (TIKETI_LUA_DIR) replace some of them, so that tests can prove that they notice a
@@ -11,8 +11,8 @@
  * Called by: main (init), worker (the list for redis), the files of queue.
  * Owns: the texts of replaced scripts, for the life of the process; written once, before threads start. The
  * operations that wait for an event.
- * When Redis is gone: queue_run refuses, and calls under way end with redis' status. When PostgreSQL is gone, those
- * who wait for an event get the status of the failed load.
+ * When Redis is gone: queue_run refuses, and calls under way end with redis' status. When PostgreSQL is gone, calls
+ * that wait for an event get the status of the failed load.
  */
 #include "queue/queue_internal.h"
 
