@@ -84,9 +84,9 @@ void crowd_check_clear(struct crowd_check *check);
 
 /* The last entry before the crowd began; NULL: the log was empty. */
 void crowd_check_base(struct crowd_check *check, const struct crowd_entry *last);
-/* Takes the next entry. witness NULL: the buyer is not of this crowd. `who`: the buyer's id, for examples. */
-void crowd_check_entry(struct crowd_check *check, const struct crowd_entry *entry, const char *who,
-                       const struct crowd_witness *witness);
+/* Takes the next entry. witness NULL: the buyer is not of this crowd. `buyer`: their id, for examples. */
+void crowd_check_entry(struct crowd_check *check, const struct crowd_entry *entry,
+                       const char *buyer, const struct crowd_witness *witness);
 /* Entries that had been read are gone: Redis has lost data. */
 void crowd_check_loss(struct crowd_check *check, int64_t now_ms);
 

@@ -3,7 +3,7 @@
  * crowd: the program tiketi-crowd: a rehearsal with virtual buyers over real HTTP and WebSocket, and the check of
  * the promises afterwards.
  *
- *   read the options -> resolve the targets -> read where the admission log stands -> the buyers arrive
+ *   read the options -> resolve the targets -> read the end of the admission log -> the buyers arrive
  *   -> until all have ended, the time is over or a signal came -> read the rest of the log and PostgreSQL
  *   -> report
  *
@@ -121,12 +121,6 @@ static void run_end(struct run *run)
 
 static void run_buy(struct run *run);
 
-static void run_stop_early(struct run *run)
-{
-    run->sum.stopped = true;
-    run_close(run);
-}
-
 /* One of several processes waits for the others, to begin or to end. */
 static void run_wait(struct run *run)
 {
@@ -141,10 +135,12 @@ static void run_wait(struct run *run)
         return;
     }
     run->crowd.begun_ns = crowd_part_begin_ns(run->part);
-    if (run->crowd.begun_ns != 0)
+    if (run->crowd.begun_ns != 0) {
         run_buy(run);
-    else if (process_noted_signal() != 0)
-        run_stop_early(run);
+    } else if (process_noted_signal() != 0) {
+        run->sum.stopped = true;
+        run_close(run);
+    }
 }
 
 static void run_tick(void *arg)
@@ -209,7 +205,7 @@ static void run_begun(void *arg, enum status status)
     run_close(run);
 }
 
-/* ---- addresses ---- */
+/* ---- targets ---- */
 
 enum { TARGETS = 2 * CROWD_TARGETS_MAX + 1 };
 
@@ -238,20 +234,7 @@ static void run_resolved(void *arg, enum status status, const char *const *addre
     run_resolve(run);
 }
 
-static bool run_may_go_there(struct run *run)
-{
-    bool loopback = true;
-    for (unsigned i = 0; i < TARGETS; i++) {
-        const struct dial_target *target = run_target(run, i);
-        loopback = loopback && (target->name[0] == '\0' || dial_target_is_loopback(target));
-    }
-    if (run->options.allow_remote || loopback)
-        return true;
-    run->code = complain(EXIT_USAGE, "the target is not on this machine: a crowd is a load test, "
-                                     "so it needs --allow-remote");
-    return false;
-}
-
+/* Resolves the next target that has no address yet; when all have one, begins. */
 static void run_resolve(struct run *run)
 {
     for (unsigned i = 0; i < TARGETS; i++) {
@@ -262,12 +245,21 @@ static void run_resolve(struct run *run)
         run->resolve = loop_resolve_start(run->crowd.loop, target->name, run_resolved, run);
         return;
     }
-    if (!run_may_go_there(run))
+    bool loopback = true;
+    for (unsigned i = 0; i < TARGETS; i++) {
+        const struct dial_target *target = run_target(run, i);
+        loopback = loopback && (target->name[0] == '\0' || dial_target_is_loopback(target));
+    }
+    if (!loopback && !run->options.allow_remote) {
+        run->code =
+            complain(EXIT_USAGE, "the target is not on this machine: a crowd is a load test, "
+                                 "so it needs --allow-remote");
         run_close(run);
-    else if (run->audit)
+    } else if (run->audit) {
         crowd_audit_begin(run->audit, run_begun, run);
-    else
+    } else {
         run_ready(run);
+    }
 }
 
 /* Reads a comma-separated list of URLs. False: one is not of this scheme, or there are too many. */
@@ -322,24 +314,6 @@ static unsigned connections_max(void)
     return most > 2 * FILES_RESERVED ? most - FILES_RESERVED : most / 2;
 }
 
-/* How many processes it takes. A buyer holds one connection; two for a moment, when their socket comes up. */
-static unsigned count_processes(const struct crowd_options *options, unsigned open_max)
-{
-    const int64_t most = open_max / 4 * 3;
-    const int64_t needed = (options->users + most - 1) / most;
-    return (unsigned)(options->processes > needed ? options->processes : needed);
-}
-
-static int make_keys(struct run *run)
-{
-    struct crowd *crowd = &run->crowd;
-    char error[200];
-    crowd->users = crowd->config->jwt_secret && !run->options.guests;
-    if (token_keys_new(crowd->config, &crowd->keys, error, sizeof(error)) != ST_OK)
-        return complain(EXIT_CONFIG, error);
-    return 0;
-}
-
 static void make_buyers(struct run *run)
 {
     struct crowd *crowd = &run->crowd;
@@ -391,7 +365,7 @@ static void hand_over(struct run *run)
     if (!run->part)
         report(run, sum);
     else if (crowd_part_hand_over(run->part, sum) != ST_OK)
-        run->code = complain(1, "what was counted cannot be handed over");
+        run->code = complain(1, "the counts of this process cannot be handed over");
 }
 
 /* Connections that buyers share (--connections) are a net of their own. */
@@ -400,7 +374,7 @@ static void open_nets(struct run *run, unsigned open_max)
     struct crowd *crowd = &run->crowd;
     const uint64_t all = (uint64_t)run->options.connections, parts = crowd->parts;
     const uint64_t own = all * (crowd->part + 1) / parts - all * crowd->part / parts;
-    const unsigned most = open_max / 4; /* what count_processes leaves free of sockets */
+    const unsigned most = open_max / 4; /* the part of the open files without sockets: run_all */
     const struct dial_net_opts opts = {
         .loop = crowd->loop, .open_max = open_max, .seed = (uint64_t)run->options.seed};
     struct dial_net_opts web_opts = opts;
@@ -412,11 +386,20 @@ static void open_nets(struct run *run, unsigned open_max)
     crowd->web_net = dial_net_new(&web_opts);
 }
 
-/* Runs the loop from the first address to the last closed connection. */
-static void run_loop(struct run *run, unsigned open_max)
+/* Everything of one process. */
+static int run_part(struct run *run, unsigned open_max)
 {
     struct crowd *crowd = &run->crowd;
     char error[200];
+    crowd->users = crowd->config->jwt_secret && !run->options.guests;
+    if (token_keys_new(crowd->config, &crowd->keys, error, sizeof(error)) != ST_OK)
+        return complain(EXIT_CONFIG, error);
+    crowd->loop = loop_new();
+    if (!crowd->loop) {
+        token_keys_free(crowd->keys);
+        return complain(1, "no event loop: out of open files");
+    }
+    make_buyers(run);
     open_nets(run, open_max);
     crowd->agenda = agenda_new(crowd->loop, crowd->count, crowd_buyer_due, crowd);
     run->tick = loop_timer_new(crowd->loop, run_tick, run);
@@ -427,26 +410,10 @@ static void run_loop(struct run *run, unsigned open_max)
     } else {
         run_resolve(run);
     }
-    loop_run(crowd->loop);
+    loop_run(crowd->loop); /* until the last connection is closed */
     if (crowd->web_net != crowd->net)
         dial_net_free(crowd->web_net);
     dial_net_free(crowd->net);
-}
-
-/* Everything of one process. */
-static int run_part(struct run *run, unsigned open_max)
-{
-    struct crowd *crowd = &run->crowd;
-    const int code = make_keys(run);
-    if (code != 0)
-        return code;
-    crowd->loop = loop_new();
-    if (!crowd->loop) {
-        token_keys_free(crowd->keys);
-        return complain(1, "no event loop: out of open files");
-    }
-    make_buyers(run);
-    run_loop(run, open_max);
     if (run->code == 0)
         hand_over(run);
     crowd_audit_free(run->audit);
@@ -479,10 +446,13 @@ static int run_all(struct run *run)
     if (code != 0)
         return code;
     process_note_signals();
-    crowd->parts = count_processes(&run->options, open_max);
+    /* A buyer has one connection; two for a moment, while the socket opens. */
+    const int64_t buyers_max = open_max / 4 * 3;
+    const int64_t needed = (run->options.users + buyers_max - 1) / buyers_max;
+    crowd->parts = (unsigned)(run->options.processes > needed ? run->options.processes : needed);
     crowd->count = (uint32_t)run->options.users;
     if (crowd->parts > CROWD_PROCESSES_MAX)
-        return complain(EXIT_USAGE, "so many buyers need more open files than there are to be had "
+        return complain(EXIT_USAGE, "the limit of open files is too low for so many buyers "
                                     "(raise `ulimit -Hn`)");
     if (crowd->parts <= 1)
         return run_part(run, open_max);

@@ -155,25 +155,6 @@ static void broken(void *arg, const char *kind, const char *example)
     crowd_notes_add(&crowd->tally.breaks, kind, "%s", example);
 }
 
-static void note_entry(struct crowd_audit *audit, struct crowd_buyer *buyer,
-                       const struct crowd_entry *entry, const char *id)
-{
-    if (!crowd_kind_enters(entry->kind)) {
-        buyer->log_inside = false;
-        crowd_buyer_departed(buyer);
-        return;
-    }
-    if (buyer->log_inside && buyer->admitted_epoch == entry->epoch) {
-        audit->check.over_admissions++;
-        crowd_notes_add(&audit->crowd->tally.breaks, "admitted while inside", "%s", id);
-    }
-    buyer->log_inside = true;
-    buyer->log_departed = false;
-    buyer->admitted_ms = entry->at_ms;
-    buyer->admitted_place = entry->place;
-    buyer->admitted_epoch = entry->epoch;
-}
-
 /* All admissions so far have ended without a departure of their own: Redis has lost its data, or the event was
  * cleared. */
 static void note_all_departed(struct crowd *crowd)
@@ -204,8 +185,20 @@ static void take_entry(struct crowd_audit *audit, const struct redis_reply *fiel
                            buyer->admitted_place == entry.place;
     }
     crowd_check_entry(&audit->check, &entry, id, buyer ? &witness : NULL);
-    if (buyer)
-        note_entry(audit, buyer, &entry, id);
+    if (buyer && crowd_kind_enters(entry.kind)) {
+        if (buyer->log_inside && buyer->admitted_epoch == entry.epoch) {
+            audit->check.over_admissions++;
+            crowd_notes_add(&crowd->tally.breaks, "admitted while inside", "%s", id);
+        }
+        buyer->log_inside = true;
+        buyer->log_departed = false;
+        buyer->admitted_ms = entry.at_ms;
+        buyer->admitted_place = entry.place;
+        buyer->admitted_epoch = entry.epoch;
+    } else if (buyer) {
+        buyer->log_inside = false;
+        crowd_buyer_departed(buyer);
+    }
     if (entry.kind == CROWD_CLEARED)
         note_all_departed(crowd);
 }
@@ -345,20 +338,6 @@ static bool was_admitted(const struct crowd_buyer *buyer)
     return buyer->admitted_ms != 0 && buyer->admitted_epoch == buyer->epoch;
 }
 
-/* The buyer waited and was never admitted: was somebody with a later place? */
-static void judge_never_admitted(struct crowd_audit *audit, const struct crowd_buyer *buyer)
-{
-    const struct crowd_witness witness = crowd_buyer_witness(buyer);
-    char id[BUYER_ID_MAX + 1];
-    if (crowd_check_overtaken(&audit->check, buyer->place, buyer->epoch, &witness) !=
-        CROWD_OVERTAKEN)
-        return;
-    crowd_buyer_id(buyer, id);
-    audit->check.order_breaks++;
-    crowd_notes_add(&audit->crowd->tally.breaks, "never admitted, but later places were",
-                    "%s with place %" PRIu64, id, buyer->place);
-}
-
 static bool was_out(const struct crowd_buyer *buyer, int64_t at_ms)
 {
     const struct crowd_witness witness = crowd_buyer_witness(buyer);
@@ -366,34 +345,36 @@ static bool was_out(const struct crowd_buyer *buyer, int64_t at_ms)
            (witness.latest.gone_ms <= at_ms && at_ms <= witness.latest.back_ms);
 }
 
-static void judge_admitted(struct crowd_audit *audit, const struct crowd_buyer *buyer)
-{
-    if (buyer->place != 0 && buyer->admitted_place != buyer->place)
-        lost(audit, buyer, "admitted with another place than the ticket's");
-    const int64_t in_time_ms = buyer->admitted_ms + ENTRY_MS;
-    if (buyer->entry_ms == 0 && clock_wall_ms() > in_time_ms && !was_out(buyer, in_time_ms))
-        lost(audit, buyer, "admitted and got no entry message, though in touch");
-    if (buyer->pushed && buyer->entry_ms != 0 && buyer->queued)
-        crowd_samples_add(&audit->findings.push_ms,
-                          buyer->entry_ms > buyer->admitted_ms
-                              ? (uint64_t)(buyer->entry_ms - buyer->admitted_ms)
-                              : 0);
-}
-
+/* Compares what one buyer remembers with the log. */
 static void judge(struct crowd_audit *audit, const struct crowd_buyer *buyer)
 {
+    struct crowd_notes *breaks = &audit->crowd->tally.breaks;
     const bool admitted = was_admitted(buyer);
-    const bool complete = audit->check.losses == 0; /* the log tells everything */
+    const bool complete = audit->check.losses == 0; /* no entry of the log is missing */
     char id[BUYER_ID_MAX + 1];
-    if (admitted)
-        judge_admitted(audit, buyer);
-    else if (buyer->place != 0 && buyer->state != BUYER_LEFT && buyer->entry_ms == 0)
-        judge_never_admitted(audit, buyer);
-    if (!admitted && buyer->entry_ms != 0 && complete) {
+    crowd_buyer_id(buyer, id);
+    if (admitted) {
+        const int64_t in_time_ms = buyer->admitted_ms + ENTRY_MS;
+        if (buyer->place != 0 && buyer->admitted_place != buyer->place)
+            lost(audit, buyer, "admitted with another place than the ticket's");
+        if (buyer->entry_ms == 0 && clock_wall_ms() > in_time_ms && !was_out(buyer, in_time_ms))
+            lost(audit, buyer, "admitted and got no entry message, though in touch");
+        if (buyer->pushed && buyer->entry_ms != 0 && buyer->queued)
+            crowd_samples_add(&audit->findings.push_ms,
+                              buyer->entry_ms > buyer->admitted_ms
+                                  ? (uint64_t)(buyer->entry_ms - buyer->admitted_ms)
+                                  : 0);
+    } else if (buyer->entry_ms != 0 && complete) {
         audit->check.over_admissions++;
-        crowd_buyer_id(buyer, id);
-        crowd_notes_add(&audit->crowd->tally.breaks, "admitted without an entry in the log", "%s",
-                        id);
+        crowd_notes_add(breaks, "admitted without an entry in the log", "%s", id);
+    } else if (buyer->entry_ms == 0 && buyer->place != 0 && buyer->state != BUYER_LEFT) {
+        const struct crowd_witness witness = crowd_buyer_witness(buyer);
+        if (crowd_check_overtaken(&audit->check, buyer->place, buyer->epoch, &witness) ==
+            CROWD_OVERTAKEN) {
+            audit->check.order_breaks++;
+            crowd_notes_add(breaks, "never admitted, but later places were",
+                            "%s with place %" PRIu64, id, buyer->place);
+        }
     }
     if (buyer->state == BUYER_LOST && !(admitted && buyer->log_departed))
         lost(audit, buyer, "lost their place");
@@ -401,13 +382,7 @@ static void judge(struct crowd_audit *audit, const struct crowd_buyer *buyer)
         lost(audit, buyer, "refused inside, though the admission had not ended");
 }
 
-static void sales_checked(void *arg, enum status status);
-
-static void check_sales(struct crowd_audit *audit)
-{
-    audit->step = check_sales;
-    crowd_purchases_check(audit->purchases, sales_checked, audit);
-}
+/* ---- the last steps: purchases and money ---- */
 
 static void money_checked(void *arg, enum status status)
 {
@@ -424,25 +399,24 @@ static void check_money(struct crowd_audit *audit)
     crowd_money_check(audit->money, money_checked, audit);
 }
 
-static void sales_checked(void *arg, enum status status)
+static void purchases_checked(void *arg, enum status status)
 {
     struct crowd_audit *audit = arg;
-    audit->give_up_ms =
-        status == ST_OK ? loop_now_ms(audit->crowd->loop) + 2 * LAST_MS : audit->give_up_ms;
-    if (status != ST_OK)
+    if (status != ST_OK) {
         step_failed(audit, status);
-    else if (!audit->money)
-        finished(audit, ST_OK);
-    else
+        return;
+    }
+    audit->give_up_ms = loop_now_ms(audit->crowd->loop) + 2 * LAST_MS;
+    if (audit->money)
         check_money(audit);
+    else
+        finished(audit, ST_OK);
 }
 
-static void judge_all(struct crowd_audit *audit)
+static void check_purchases(struct crowd_audit *audit)
 {
-    for (uint32_t i = 0; i < audit->crowd->count; i++)
-        judge(audit, &audit->crowd->buyers[i]);
-    audit->give_up_ms = loop_now_ms(audit->crowd->loop) + LAST_MS;
-    check_sales(audit);
+    audit->step = check_purchases;
+    crowd_purchases_check(audit->purchases, purchases_checked, audit);
 }
 
 /* ---- buyers who still wait ---- */
@@ -474,6 +448,7 @@ static void waiting_found(void *arg, enum status status, const struct redis_repl
     look_up_waiting(audit);
 }
 
+/* Looks up the next PAGE of them; after the last, judges every buyer. */
 static void look_up_waiting(struct crowd_audit *audit)
 {
     struct crowd *crowd = audit->crowd;
@@ -497,10 +472,14 @@ static void look_up_waiting(struct crowd_audit *audit)
         redis_args_add_copy(&audit->args, text, strlen(text));
         audit->batch[audit->batch_count++] = i;
     }
-    if (audit->batch_count > 0)
+    if (audit->batch_count > 0) {
         command(audit, waiting_found);
-    else
-        judge_all(audit);
+        return;
+    }
+    for (uint32_t i = 0; i < crowd->count; i++)
+        judge(audit, &crowd->buyers[i]);
+    audit->give_up_ms = loop_now_ms(crowd->loop) + LAST_MS;
+    check_purchases(audit);
 }
 
 /* ---- open and close ---- */
@@ -582,7 +561,7 @@ const struct crowd_check *crowd_audit_check(const struct crowd_audit *audit)
     return &audit->check;
 }
 
-struct crowd_findings *crowd_audit_findings(struct crowd_audit *audit)
+const struct crowd_findings *crowd_audit_findings(const struct crowd_audit *audit)
 {
     return &audit->findings;
 }

@@ -23,7 +23,7 @@ void crowd_audit_follow(struct crowd_audit *audit);
 /* Reads the rest of the log and judges. cb runs once, later. */
 void crowd_audit_finish(struct crowd_audit *audit, crowd_done_cb cb, void *arg);
 const struct crowd_check *crowd_audit_check(const struct crowd_audit *audit);
-struct crowd_findings *crowd_audit_findings(struct crowd_audit *audit);
+const struct crowd_findings *crowd_audit_findings(const struct crowd_audit *audit);
 void crowd_audit_close(struct crowd_audit *audit, loop_cb cb, void *arg); /* NULL: cb at once */
 void crowd_audit_free(struct crowd_audit *audit); /* after it is closed; NULL is fine */
 

@@ -85,7 +85,7 @@ void socket_due(struct crowd_buyer *buyer);
 /* ---- crowd_visit.c ---- */
 
 /* An answer or a message says that the buyer is inside. Said again, they go on at once. */
-void visit_begin(struct crowd_buyer *buyer, const struct json *news);
+void visit_begin(struct crowd_buyer *buyer, const struct json *body);
 /* Thinks, with heartbeats, until the time to act. */
 void visit_think(struct crowd_buyer *buyer);
 /* A heartbeat is due, or the time to act. */

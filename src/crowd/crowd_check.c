@@ -126,8 +126,8 @@ static void add_peak(struct crowd_check *check, uint64_t place, int64_t at_ms)
     check->peaks[check->peak_count++] = (struct crowd_peak){place, at_ms};
 }
 
-static void check_order(struct crowd_check *check, const struct crowd_entry *entry, const char *who,
-                        const struct crowd_witness *witness)
+static void check_order(struct crowd_check *check, const struct crowd_entry *entry,
+                        const char *buyer, const struct crowd_witness *witness)
 {
     char example[200];
     switch (crowd_check_overtaken(check, entry->place, entry->epoch, witness)) {
@@ -138,7 +138,7 @@ static void check_order(struct crowd_check *check, const struct crowd_entry *ent
         break;
     case CROWD_OVERTAKEN:
         (void)snprintf(example, sizeof(example), "%s with place %" PRIu64 " after place %" PRIu64,
-                       who, entry->place, first_above(check, entry->place)->place);
+                       buyer, entry->place, first_above(check, entry->place)->place);
         check_broken(check, &check->order_breaks, "admitted after a later place, though in touch",
                      example);
         break;
@@ -148,7 +148,8 @@ static void check_order(struct crowd_check *check, const struct crowd_entry *ent
 
 /* ---- numbers ---- */
 
-static void check_count(struct crowd_check *check, const struct crowd_entry *entry, const char *who)
+static void check_count(struct crowd_check *check, const struct crowd_entry *entry,
+                        const char *buyer)
 {
     const bool enters = crowd_kind_enters(entry->kind);
     char example[200];
@@ -164,13 +165,13 @@ static void check_count(struct crowd_check *check, const struct crowd_entry *ent
         (void)snprintf(example, sizeof(example),
                        "%s of %s: the log says %" PRIu64 " inside and admission %" PRIu64
                        ", the replay %" PRIu64 " and %" PRIu64,
-                       kinds[entry->kind].word, who, entry->inside, entry->n, check->inside,
+                       kinds[entry->kind].word, buyer, entry->inside, entry->n, check->inside,
                        check->n);
         check_broken(check, &check->over_admissions, "the log counts otherwise than the replay",
                      example);
     } else if (enters && check->inside > entry->threshold) {
         (void)snprintf(example, sizeof(example),
-                       "%s as number %" PRIu64 " inside, threshold %" PRIu64, who, check->inside,
+                       "%s as number %" PRIu64 " inside, threshold %" PRIu64, buyer, check->inside,
                        entry->threshold);
         check_broken(check, &check->over_admissions, "admitted over the threshold", example);
     }
@@ -178,13 +179,6 @@ static void check_count(struct crowd_check *check, const struct crowd_entry *ent
     check->n = entry->n;
     if (check->inside > check->most_inside)
         check->most_inside = check->inside;
-}
-
-static void begin_epoch(struct crowd_check *check, uint64_t epoch)
-{
-    check->epoch = epoch;
-    check->inside = 0;
-    check->peak_count = 0;
 }
 
 void crowd_check_base(struct crowd_check *check, const struct crowd_entry *last)
@@ -196,25 +190,28 @@ void crowd_check_base(struct crowd_check *check, const struct crowd_entry *last)
     check->epoch = last->epoch;
 }
 
-void crowd_check_entry(struct crowd_check *check, const struct crowd_entry *entry, const char *who,
-                       const struct crowd_witness *witness)
+void crowd_check_entry(struct crowd_check *check, const struct crowd_entry *entry,
+                       const char *buyer, const struct crowd_witness *witness)
 {
     check->entries++;
     check->by_kind[entry->kind]++;
-    if (entry->epoch > check->epoch)
-        begin_epoch(check, entry->epoch);
+    if (entry->epoch > check->epoch) {
+        check->epoch = entry->epoch;
+        check->inside = 0;
+        check->peak_count = 0;
+    }
     if (entry->kind == CROWD_CLEARED) {
         check->inside = 0;
         check->n = entry->n;
         return;
     }
     if (!check->numbers_elsewhere)
-        check_count(check, entry, who);
+        check_count(check, entry, buyer);
     if (!crowd_kind_enters(entry->kind))
         return;
     check->admissions++;
     if (entry->kind != CROWD_RESTORED && (!witness || !witness->had_turn))
-        check_order(check, entry, who, witness);
+        check_order(check, entry, buyer, witness);
 }
 
 void crowd_check_loss(struct crowd_check *check, int64_t now_ms)

@@ -3,7 +3,7 @@
  * crowd_fleet: one crowd in several processes.
  *
  *   fork -> each gets ready -> all begin at the same moment -> their progress is added up -> when the last buyer of
- *   all has ended, each audits its own -> each hands over its counts in a memory file
+ *   all has ended, each audits its own buyers -> each hands over its counts in a memory file
  *
  * Why this way: a process may open only so many files, and a buyer needs a socket. Processes share one page of
  * memory on which each writes its progress; otherwise each is a whole crowd, with its own buyers, loop and reading
@@ -52,7 +52,6 @@ struct crowd_part {
     unsigned index;
     int file;
     pid_t pid; /* 0: has ended */
-    int code;
 };
 
 /* ---- a process ---- */
@@ -119,7 +118,7 @@ static bool all_are(const struct fleet *fleet, enum part_state state)
     return true;
 }
 
-static void tell(const struct fleet *fleet, int signal)
+static void signal_all(const struct fleet *fleet, int signal)
 {
     for (unsigned i = 0; i < fleet->count; i++) {
         if (fleet->parts[i].pid > 0)
@@ -127,29 +126,30 @@ static void tell(const struct fleet *fleet, int signal)
     }
 }
 
-static void part_ended(struct fleet *fleet, struct crowd_part *part, int status)
-{
-    part->pid = 0;
-    part->code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
-    if (part->code == 0)
-        return;
-    if (WIFSIGNALED(status))
-        (void)fprintf(stderr, "tiketi crowd: process %u was ended by signal %d\n", part->index,
-                      WTERMSIG(status));
-    if (fleet->code == 0)
-        tell(fleet, SIGTERM);
-    fleet->code = fleet->code != 0 ? fleet->code : part->code;
-}
-
+/* Notes each process that has ended; the first that failed ends all others. False: none is left. */
 static bool any_left(struct fleet *fleet)
 {
     bool left = false;
     for (unsigned i = 0; i < fleet->count; i++) {
         int status;
         struct crowd_part *part = &fleet->parts[i];
-        if (part->pid > 0 && waitpid(part->pid, &status, WNOHANG) == part->pid)
-            part_ended(fleet, part, status);
-        left = left || part->pid > 0;
+        if (part->pid <= 0)
+            continue;
+        if (waitpid(part->pid, &status, WNOHANG) != part->pid) {
+            left = true;
+            continue;
+        }
+        part->pid = 0;
+        const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+        if (code == 0)
+            continue;
+        if (WIFSIGNALED(status))
+            (void)fprintf(stderr, "tiketi crowd: process %u was ended by signal %d\n", part->index,
+                          WTERMSIG(status));
+        if (fleet->code == 0) {
+            fleet->code = code;
+            signal_all(fleet, SIGTERM);
+        }
     }
     return left;
 }
@@ -173,12 +173,12 @@ static void show_progress(const struct fleet *fleet, bool last)
 /* Until the last process has ended. */
 static void watch(struct fleet *fleet)
 {
-    bool told = false;
+    bool signalled = false;
     for (uint64_t shown_ns = 0; any_left(fleet);) {
         const bool stop = process_noted_signal() != 0;
-        if (stop && !told)
-            tell(fleet, SIGTERM);
-        told = stop;
+        if (stop && !signalled)
+            signal_all(fleet, SIGTERM);
+        signalled = stop;
         if (atomic_load(&fleet->board->begin_ns) == 0 && all_are(fleet, PART_READY))
             atomic_store(&fleet->board->begin_ns, clock_mono_ns());
         if (!atomic_load(&fleet->board->all_done) && all_are(fleet, PART_DONE)) {
@@ -217,7 +217,7 @@ static void start(struct fleet *fleet, int (*work)(void *arg, struct crowd_part 
         }
     }
     if (fleet->code != 0)
-        tell(fleet, SIGTERM);
+        signal_all(fleet, SIGTERM);
 }
 
 static void add_up(struct fleet *fleet, struct crowd_sum *ret_sum)
@@ -230,7 +230,7 @@ static void add_up(struct fleet *fleet, struct crowd_sum *ret_sum)
         }
         rewind(in);
         if (crowd_sum_add(ret_sum, in, i == 0) != ST_OK) {
-            (void)fprintf(stderr, "tiketi crowd: process %u handed over nothing\n", i);
+            (void)fprintf(stderr, "tiketi crowd: process %u did not hand over its counts\n", i);
             fleet->code = 1;
         }
         (void)fclose(in);

@@ -41,15 +41,15 @@ static uint64_t cpu_us(long *ret_memory_kb)
 static void end_second(struct crowd_load *load, uint64_t now_ns)
 {
     long memory_kb = 0;
-    const uint64_t spent = cpu_us(&memory_kb);
+    const uint64_t used_us = cpu_us(&memory_kb);
     const uint64_t us = (now_ns - load->second_ns) / 1000;
-    const uint64_t permille = (spent - load->second_cpu_us) * PERMILLE_PER_US / (us > 0 ? us : 1);
+    const uint64_t permille = (used_us - load->second_cpu_us) * PERMILLE_PER_US / (us > 0 ? us : 1);
     if (permille > load->tally->busiest_permille)
         load->tally->busiest_permille = (uint32_t)permille;
-    load->tally->cpu_us = spent - load->begun_cpu_us;
+    load->tally->cpu_us = used_us - load->begun_cpu_us;
     load->tally->memory_kb = (uint64_t)memory_kb;
     load->second_ns = now_ns;
-    load->second_cpu_us = spent;
+    load->second_cpu_us = used_us;
 }
 
 static void look(void *arg)

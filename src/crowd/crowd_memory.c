@@ -123,16 +123,6 @@ static void read_ticket(struct crowd *crowd, const char *ticket, uint64_t *ret_p
     *ret_epoch = (uint64_t)crowd_span_int(spans[1]);
 }
 
-/* A new epoch: the event was cleared, and the old place means nothing. */
-static void take_epoch(struct crowd_buyer *buyer, uint64_t epoch)
-{
-    if (epoch == buyer->epoch)
-        return;
-    buyer->epoch = epoch;
-    buyer->place = 0;
-    buyer->lowest = 0;
-}
-
 void crowd_take_ticket(struct crowd_buyer *buyer, const char *ticket)
 {
     char id[BUYER_ID_MAX + 1];
@@ -145,7 +135,11 @@ void crowd_take_ticket(struct crowd_buyer *buyer, const char *ticket)
         buyer->crowd->tally.errors++;
         return;
     }
-    take_epoch(buyer, epoch);
+    if (epoch != buyer->epoch) { /* the event was cleared: the old place means nothing */
+        buyer->epoch = epoch;
+        buyer->place = 0;
+        buyer->lowest = 0;
+    }
     if (buyer->place != 0 && buyer->place != place) {
         crowd_buyer_id(buyer, id);
         buyer->crowd->tally.lost++;

@@ -126,14 +126,6 @@ static void totals_read(void *arg, enum status status, const struct db_result *r
     finished(money, ST_OK);
 }
 
-static void ask_totals(struct crowd_money *money)
-{
-    const char *const params[] = {money->crowd->options->event};
-    const enum status st = db_query(money->db, &totals_stmt, params, totals_read, money);
-    if (st != ST_OK)
-        finished(money, st);
-}
-
 static void page_compared(void *arg, enum status status, const struct db_result *result)
 {
     struct crowd_money *money = arg;
@@ -151,25 +143,17 @@ static void page_compared(void *arg, enum status status, const struct db_result 
     findings->charges_refunded += (uint64_t)db_int(result, 0, 6);
     money->settled = findings->charges_paid + findings->charges_due + findings->charges_refunded;
     money->after = money->next;
-    if (money->next >= 0)
+    if (money->next >= 0) {
         ask_books(money);
-    else
-        ask_totals(money);
-}
-
-/* ---- the provider ---- */
-
-static void compare_page(struct crowd_money *money, const struct json *charges)
-{
-    buf_reset(&money->text);
-    json_write(charges, &money->text);
-    const char *const params[] = {money->crowd->options->event, buf_str(&money->text)};
-    enum status st = buf_status(&money->text);
-    if (st == ST_OK)
-        st = db_query(money->db, &page_stmt, params, page_compared, money);
+        return;
+    }
+    const char *const params[] = {money->crowd->options->event};
+    const enum status st = db_query(money->db, &totals_stmt, params, totals_read, money);
     if (st != ST_OK)
         finished(money, st);
 }
+
+/* ---- the provider ---- */
 
 static void on_answer(void *arg, const struct dial_answer *answer)
 {
@@ -187,7 +171,14 @@ static void on_answer(void *arg, const struct dial_answer *answer)
         loop_timer_set(money->timer, AGAIN_MS);
     } else {
         money->next = json_int(body, "next", -1);
-        compare_page(money, charges);
+        buf_reset(&money->text);
+        json_write(charges, &money->text);
+        const char *const params[] = {money->crowd->options->event, buf_str(&money->text)};
+        enum status st = buf_status(&money->text);
+        if (st == ST_OK)
+            st = db_query(money->db, &page_stmt, params, page_compared, money);
+        if (st != ST_OK)
+            finished(money, st);
     }
     json_free(body);
 }

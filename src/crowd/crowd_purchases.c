@@ -61,12 +61,12 @@ static const struct db_stmt page_stmt = {
 static void ask_page(struct crowd_purchases *purchases);
 
 static void double_sale(struct crowd_purchases *purchases, uint64_t times, const char *what,
-                        const char *who)
+                        const char *example)
 {
     if (times == 0)
         return;
     purchases->findings->double_sales += times;
-    crowd_notes_add(&purchases->crowd->tally.breaks, what, "%s", who);
+    crowd_notes_add(&purchases->crowd->tally.breaks, what, "%s", example);
 }
 
 static void finished(struct crowd_purchases *purchases, enum status status)
@@ -90,44 +90,27 @@ static void read_seats(const char *list, uint64_t *ret_sum, unsigned *ret_count)
     }
 }
 
-/* Was still paying when the time was over, so the outcome did not reach them. */
-static bool may_not_know(const struct crowd_buyer *buyer)
-{
-    return buyer->state == BUYER_INSIDE || buyer->state == BUYER_FAILED;
-}
-
-static void compare(struct crowd_purchases *purchases, const char *id, const char *who,
+/* Compares one confirmed reservation with what its buyer remembers. */
+static void compare(struct crowd_purchases *purchases, const char *reservation, const char *id,
                     const char *seats)
 {
-    struct crowd_buyer *buyer = crowd_find_buyer(purchases->crowd, who);
+    struct crowd_buyer *buyer = crowd_find_buyer(purchases->crowd, id);
     uint64_t sum;
     unsigned count;
     if (!buyer)
         return;
     read_seats(seats, &sum, &count);
     bool *confirmed = &purchases->confirmed[buyer - purchases->crowd->buyers];
-    double_sale(purchases, *confirmed, "has bought twice", who);
+    double_sale(purchases, *confirmed, "has bought twice", id);
     *confirmed = true;
     purchases->findings->seats_sold += count;
-    if (may_not_know(buyer))
-        return;
+    if (buyer->state == BUYER_INSIDE || buyer->state == BUYER_FAILED)
+        return; /* was still paying when the time was over, so the outcome did not reach them */
     if (buyer->state != BUYER_BOUGHT)
-        double_sale(purchases, 1, "bought seats without knowing it", who);
-    else if (!buyer->reservation || strcmp(buyer->reservation, id) != 0 ||
+        double_sale(purchases, 1, "bought seats without knowing it", id);
+    else if (!buyer->reservation || strcmp(buyer->reservation, reservation) != 0 ||
              buyer->seat_count != count || buyer->seat_sum != sum)
-        double_sale(purchases, 1, "bought other seats than they know", who);
-}
-
-static void compare_bought(struct crowd_purchases *purchases)
-{
-    const struct crowd *crowd = purchases->crowd;
-    char id[BUYER_ID_MAX + 1];
-    for (uint32_t i = 0; i < crowd->count; i++) {
-        if (crowd->buyers[i].state != BUYER_BOUGHT || purchases->confirmed[i])
-            continue;
-        crowd_buyer_id(&crowd->buyers[i], id);
-        double_sale(purchases, 1, "was told of a purchase that is not recorded", id);
-    }
+        double_sale(purchases, 1, "bought other seats than they know", id);
 }
 
 static void page_read(void *arg, enum status status, const struct db_result *result)
@@ -146,7 +129,14 @@ static void page_read(void *arg, enum status status, const struct db_result *res
         ask_page(purchases);
         return;
     }
-    compare_bought(purchases);
+    const struct crowd *crowd = purchases->crowd;
+    for (uint32_t i = 0; i < crowd->count; i++) {
+        char id[BUYER_ID_MAX + 1];
+        if (crowd->buyers[i].state != BUYER_BOUGHT || purchases->confirmed[i])
+            continue;
+        crowd_buyer_id(&crowd->buyers[i], id);
+        double_sale(purchases, 1, "has an answer for a purchase that is not recorded", id);
+    }
     finished(purchases, ST_OK);
 }
 
@@ -171,7 +161,7 @@ static void totals_read(void *arg, enum status status, const struct db_result *r
     findings->seats_total = (uint64_t)db_int(result, 0, 0);
     findings->seats_free = (uint64_t)db_int(result, 0, 1);
     findings->seats_held = (uint64_t)db_int(result, 0, 2);
-    if (purchases->crowd->part > 0) { /* the first one speaks of the tables */
+    if (purchases->crowd->part > 0) { /* only the first process counts breaks of the tables */
         ask_page(purchases);
         return;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * crowd_report: the progress line and the closing report of a rehearsal. Pure but for the streams
+ * crowd_report: the progress line and the closing report of a rehearsal. Pure, except for the streams
  * it writes to. Called by: crowd. The JSON has the same numbers under stable names: tests read it.
  */
 #include "crowd/crowd_report.h"
@@ -78,29 +78,6 @@ static void print_notes(FILE *out, const char *title, const struct crowd_notes *
         (void)fprintf(out, "  and %" PRIu64 " of other kinds\n", notes->others);
 }
 
-static void print_money(const struct crowd_findings *findings, FILE *out)
-{
-    (void)fprintf(out,
-                  "  %-22s %" PRId64 " in %" PRIu64 " charges (%" PRIu64 " for seats: %" PRId64
-                  "; %" PRIu64 " due back, %" PRIu64 " given back)\n",
-                  "money taken", findings->money_taken, findings->charges, findings->charges_paid,
-                  findings->money_paid, findings->charges_due, findings->charges_refunded);
-}
-
-static void print_ends(const struct crowd_tally *tally, FILE *out)
-{
-    const char *comma = "";
-    (void)fprintf(out, "  %-22s ", "how they ended");
-    for (int i = 0; i < BUYER_STATE_COUNT; i++) {
-        if (tally->states[i] == 0)
-            continue;
-        (void)fprintf(out, "%s%" PRIu32 " %s", comma, tally->states[i],
-                      buyer_state_name((enum buyer_state)i));
-        comma = ", ";
-    }
-    (void)fprintf(out, "\n");
-}
-
 static void print_promises(const struct crowd_outcome *outcome, FILE *out)
 {
     struct promise promises[PROMISES];
@@ -118,26 +95,10 @@ static void print_promises(const struct crowd_outcome *outcome, FILE *out)
                   outcome->sum->check.by_kind[CROWD_DIRECT],
                   outcome->sum->check.by_kind[CROWD_PROMOTE], outcome->sum->check.most_inside);
     if (outcome->sum->check.excused > 0)
-        (void)fprintf(out, "  %" PRIu64 " were passed over while they were out of touch: allowed\n",
+        (void)fprintf(out, "  %" PRIu64 " were overtaken while they were out of touch: allowed\n",
                       outcome->sum->check.excused);
     if (outcome->sum->check.losses > 0)
         (void)fprintf(out, "  Redis lost data %" PRIu64 " times\n", outcome->sum->check.losses);
-}
-
-static void print_load(struct crowd_tally *tally, uint64_t users, FILE *out)
-{
-    (void)fprintf(out,
-                  "  %-22s %.1f s CPU in %" PRIu32
-                  " process%s, the busiest at most %.0f %% of a core; "
-                  "%.1f kB a buyer\n",
-                  "the crowd itself", (double)tally->cpu_us / 1e6, tally->processes,
-                  tally->processes == 1 ? "" : "es", (double)tally->busiest_permille / 10,
-                  (double)tally->memory_kb / (double)users);
-    print_latency(out, "its loop was late by", &tally->late_ms, 1);
-    if (crowd_load_was_bottleneck(tally))
-        (void)fprintf(
-            out, "  %-22s the crowd itself was the bottleneck: the latencies are also its own\n",
-            "");
 }
 
 static const char *verdict(const struct crowd_outcome *outcome)
@@ -156,6 +117,7 @@ static const char *verdict(const struct crowd_outcome *outcome)
 void crowd_report_print(const struct crowd_outcome *outcome, FILE *out)
 {
     struct crowd_tally *tally = &outcome->sum->tally;
+    struct crowd_findings *findings = &outcome->sum->findings;
     (void)fprintf(out, "\nrehearsal of %s\n", outcome->options->event);
     (void)fprintf(out, "  %-22s %.1f s (all answered after %.1f s)\n", "duration",
                   (double)outcome->sum->duration_ms / 1000, (double)tally->answered_ms / 1000);
@@ -167,18 +129,43 @@ void crowd_report_print(const struct crowd_outcome *outcome, FILE *out)
     (void)fprintf(out, "  %-22s %.1f\n", "average position", crowd_samples_mean(&tally->positions));
     print_latency(out, "join latency", &tally->join_us, 1000);
     if (outcome->checked) {
-        print_latency(out, "push latency", &outcome->sum->findings.push_ms, 1);
-        (void)fprintf(
-            out, "  %-22s %" PRIu64 " (of %" PRIu64 "; %" PRIu64 " free, %" PRIu64 " held)\n",
-            "seats sold", outcome->sum->findings.seats_sold, outcome->sum->findings.seats_total,
-            outcome->sum->findings.seats_free, outcome->sum->findings.seats_held);
-        print_money(&outcome->sum->findings, out);
+        print_latency(out, "push latency", &findings->push_ms, 1);
+        (void)fprintf(out,
+                      "  %-22s %" PRIu64 " (of %" PRIu64 "; %" PRIu64 " free, %" PRIu64 " held)\n",
+                      "seats sold", findings->seats_sold, findings->seats_total,
+                      findings->seats_free, findings->seats_held);
+        (void)fprintf(out,
+                      "  %-22s %" PRId64 " in %" PRIu64 " charges (%" PRIu64 " for seats: %" PRId64
+                      "; %" PRIu64 " due back, %" PRIu64 " given back)\n",
+                      "money taken", findings->money_taken, findings->charges,
+                      findings->charges_paid, findings->money_paid, findings->charges_due,
+                      findings->charges_refunded);
     }
     if (tally->joined > 0)
         (void)fprintf(out, "  %-22s %" PRIu32 ", the last after %.1f s\n", "on sockets",
                       tally->joined, (double)tally->joined_ms / 1000);
-    print_load(tally, (uint64_t)outcome->options->users, out);
-    print_ends(tally, out);
+    (void)fprintf(out,
+                  "  %-22s %.1f s CPU in %" PRIu32
+                  " process%s, the busiest at most %.0f %% of a core; "
+                  "%.1f kB a buyer\n",
+                  "the crowd itself", (double)tally->cpu_us / 1e6, tally->processes,
+                  tally->processes == 1 ? "" : "es", (double)tally->busiest_permille / 10,
+                  (double)tally->memory_kb / (double)outcome->options->users);
+    print_latency(out, "its loop was late by", &tally->late_ms, 1);
+    if (crowd_load_was_bottleneck(tally))
+        (void)fprintf(
+            out, "  %-22s the crowd itself was the bottleneck: the latencies are also its own\n",
+            "");
+    (void)fprintf(out, "  %-22s ", "how they ended");
+    const char *comma = "";
+    for (int i = 0; i < BUYER_STATE_COUNT; i++) {
+        if (tally->states[i] == 0)
+            continue;
+        (void)fprintf(out, "%s%" PRIu32 " %s", comma, tally->states[i],
+                      buyer_state_name((enum buyer_state)i));
+        comma = ", ";
+    }
+    (void)fprintf(out, "\n");
     print_promises(outcome, out);
     print_notes(out, "what broke", &tally->breaks);
     print_notes(out, "what failed", &tally->failures);
@@ -233,24 +220,6 @@ static struct json *notes_json(const struct crowd_notes *notes)
     return array;
 }
 
-static struct json *ends_json(const struct crowd_tally *tally)
-{
-    struct json *object = json_new_object();
-    for (int i = 0; i < BUYER_STATE_COUNT; i++)
-        json_set_int(object, buyer_state_key((enum buyer_state)i), tally->states[i]);
-    return object;
-}
-
-static struct json *promises_json(const struct crowd_outcome *outcome)
-{
-    struct promise promises[PROMISES];
-    struct json *object = json_new_object();
-    promises_of(outcome, promises);
-    for (int i = 0; i < PROMISES; i++)
-        json_set_int(object, promises[i].key, (int64_t)promises[i].broken);
-    return object;
-}
-
 static struct json *replay_json(const struct crowd_check *check)
 {
     struct json *object = json_new_object();
@@ -277,30 +246,10 @@ static struct json *load_json(struct crowd_tally *tally)
     return object;
 }
 
-static struct json *seats_json(const struct crowd_findings *findings)
-{
-    struct json *object = json_new_object();
-    json_set_int(object, "total", (int64_t)findings->seats_total);
-    json_set_int(object, "free", (int64_t)findings->seats_free);
-    json_set_int(object, "held", (int64_t)findings->seats_held);
-    return object;
-}
-
-static struct json *money_json(const struct crowd_findings *findings)
-{
-    struct json *object = json_new_object();
-    json_set_int(object, "taken", findings->money_taken);
-    json_set_int(object, "paid", findings->money_paid);
-    json_set_int(object, "charges", (int64_t)findings->charges);
-    json_set_int(object, "chargesPaid", (int64_t)findings->charges_paid);
-    json_set_int(object, "chargesDue", (int64_t)findings->charges_due);
-    json_set_int(object, "chargesRefunded", (int64_t)findings->charges_refunded);
-    return object;
-}
-
 static struct json *report_json(const struct crowd_outcome *outcome)
 {
     struct crowd_tally *tally = &outcome->sum->tally;
+    struct crowd_findings *findings = &outcome->sum->findings;
     struct json *report = json_new_object();
     json_set_str(report, "event", outcome->options->event);
     json_set_int(report, "users", outcome->options->users);
@@ -320,16 +269,35 @@ static struct json *report_json(const struct crowd_outcome *outcome)
     json_set_real(report, "averagePosition", crowd_samples_mean(&tally->positions));
     json_set(report, "joinMs", latency_json(&tally->join_us, 1000));
     if (outcome->checked) {
-        json_set(report, "pushMs", latency_json(&outcome->sum->findings.push_ms, 1));
-        json_set_int(report, "seatsSold", (int64_t)outcome->sum->findings.seats_sold);
-        json_set(report, "seats", seats_json(&outcome->sum->findings));
-        json_set(report, "money", money_json(&outcome->sum->findings));
+        struct json *seats = json_new_object();
+        json_set_int(seats, "total", (int64_t)findings->seats_total);
+        json_set_int(seats, "free", (int64_t)findings->seats_free);
+        json_set_int(seats, "held", (int64_t)findings->seats_held);
+        struct json *money = json_new_object();
+        json_set_int(money, "taken", findings->money_taken);
+        json_set_int(money, "paid", findings->money_paid);
+        json_set_int(money, "charges", (int64_t)findings->charges);
+        json_set_int(money, "chargesPaid", (int64_t)findings->charges_paid);
+        json_set_int(money, "chargesDue", (int64_t)findings->charges_due);
+        json_set_int(money, "chargesRefunded", (int64_t)findings->charges_refunded);
+        json_set(report, "pushMs", latency_json(&findings->push_ms, 1));
+        json_set_int(report, "seatsSold", (int64_t)findings->seats_sold);
+        json_set(report, "seats", seats);
+        json_set(report, "money", money);
     }
     json_set_int(report, "joined", tally->joined);
     json_set_int(report, "joinedMs", (int64_t)tally->joined_ms);
     json_set(report, "crowd", load_json(tally));
-    json_set(report, "ended", ends_json(tally));
-    json_set(report, "broken", promises_json(outcome));
+    struct json *ended = json_new_object();
+    for (int i = 0; i < BUYER_STATE_COUNT; i++)
+        json_set_int(ended, buyer_state_key((enum buyer_state)i), tally->states[i]);
+    json_set(report, "ended", ended);
+    struct promise promises[PROMISES];
+    struct json *broken = json_new_object();
+    promises_of(outcome, promises);
+    for (int i = 0; i < PROMISES; i++)
+        json_set_int(broken, promises[i].key, (int64_t)promises[i].broken);
+    json_set(report, "broken", broken);
     if (outcome->checked)
         json_set(report, "replay", replay_json(&outcome->sum->check));
     json_set(report, "breaks", notes_json(&tally->breaks));

@@ -94,37 +94,23 @@ static void write_credentials(const struct crowd_buyer *buyer, struct buf *out)
         buf_printf(out, "Authorization: Bearer %s\r\n", buf_str(&crowd->token));
 }
 
-static void write_proofs(const struct crowd_buyer *buyer, struct buf *out)
-{
-    if (buyer->ticket)
-        buf_printf(out, "X-Tiketi-Ticket: %s\r\n", buyer->ticket);
-    if (buyer->pass)
-        buf_printf(out, "X-Tiketi-Pass: %s\r\n", buyer->pass);
-}
-
-static void write_path(const struct crowd_buyer *buyer, enum crowd_step step, struct buf *out)
-{
-    const char *const tails[] = {[TAIL_NONE] = "",
-                                 [TAIL_EVENT] = buyer->crowd->options->event,
-                                 [TAIL_RESERVATION] = buyer->reservation,
-                                 [TAIL_PAY] = buyer->reservation,
-                                 [TAIL_REFERENCE] = buyer->reference};
-    const enum tail tail = requests[step].tail;
-    buf_printf(out, "%s%s%s%s", crowd_step_target(buyer, step)->path, requests[step].path,
-               tails[tail] ? tails[tail] : "", tail == TAIL_PAY ? "/pay" : "");
-}
-
 void crowd_write_request(const struct crowd_buyer *buyer, enum crowd_step step)
 {
     struct crowd *crowd = buyer->crowd;
     struct buf *out = &crowd->text;
     struct buf body;
+    const char *const tails[] = {[TAIL_NONE] = "",
+                                 [TAIL_EVENT] = crowd->options->event,
+                                 [TAIL_RESERVATION] = buyer->reservation,
+                                 [TAIL_PAY] = buyer->reservation,
+                                 [TAIL_REFERENCE] = buyer->reference};
+    const enum tail tail = requests[step].tail;
+    const struct dial_target *target = crowd_step_target(buyer, step);
     buf_init(&body, 4096);
     buf_reset(out);
-    buf_printf(out, "%s ", requests[step].method);
-    write_path(buyer, step, out);
-    buf_printf(out, " HTTP/1.1\r\nHost: %s\r\nUser-Agent: tiketi-crowd\r\n",
-               crowd_step_target(buyer, step)->host);
+    buf_printf(out, "%s %s%s%s%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: tiketi-crowd\r\n",
+               requests[step].method, target->path, requests[step].path,
+               tails[tail] ? tails[tail] : "", tail == TAIL_PAY ? "/pay" : "", target->host);
     if (requests[step].body) {
         requests[step].body(buyer, &body);
         buf_printf(out, "Content-Length: %zu\r\n", body.len);
@@ -133,7 +119,10 @@ void crowd_write_request(const struct crowd_buyer *buyer, enum crowd_step step)
     }
     if (!requests[step].at_provider) {
         write_credentials(buyer, out);
-        write_proofs(buyer, out);
+        if (buyer->ticket)
+            buf_printf(out, "X-Tiketi-Ticket: %s\r\n", buyer->ticket);
+        if (buyer->pass)
+            buf_printf(out, "X-Tiketi-Pass: %s\r\n", buyer->pass);
     }
     if (step == STEP_RESERVE)
         buf_printf(out, "Idempotency-Key: %s-%" PRIu64 "\r\n", crowd->tag, buyer->place);

@@ -75,24 +75,18 @@ static void on_socket_ping(void *arg)
 
 /* ---- messages ---- */
 
-/* The last of these says how long it took until every waiting buyer had a socket. */
-static void note_joined(struct crowd_buyer *buyer)
-{
-    struct crowd *crowd = buyer->crowd;
-    if (buyer->settled)
-        return;
-    buyer->settled = true;
-    crowd->tally.joined++;
-    crowd->tally.joined_ms = (clock_mono_ns() - crowd->begun_ns) / 1000000;
-}
-
 static void take_position(struct crowd_buyer *buyer, const char *ticket, int64_t position)
 {
+    struct crowd *crowd = buyer->crowd;
     crowd_in_touch(buyer);
     buyer->attempts = 0;
     if (!buyer->joined) {
         buyer->joined = true;
-        note_joined(buyer);
+        if (!buyer->settled) { /* the last of these says when every waiting buyer had a socket */
+            buyer->settled = true;
+            crowd->tally.joined++;
+            crowd->tally.joined_ms = (clock_mono_ns() - crowd->begun_ns) / 1000000;
+        }
         buyer_wait(buyer, WAITS_FOR_MESSAGE, QUIET_MS);
     }
     crowd_take_ticket(buyer, ticket);

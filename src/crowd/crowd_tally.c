@@ -157,47 +157,39 @@ static void add_tally(struct crowd_tally *tally, const struct crowd_tally *more)
     add_notes(&tally->breaks, &more->breaks);
 }
 
-static void add_check(struct crowd_check *check, const struct crowd_check *more, bool first)
-{
-    const uint64_t over = check->over_admissions + more->over_admissions;
-    const uint64_t order = check->order_breaks + more->order_breaks;
-    const uint64_t excused = check->excused + more->excused;
-    if (first)
-        *check = *more;
-    check->over_admissions = over;
-    check->order_breaks = order;
-    check->excused = excused;
-    check->peaks = NULL;
-    check->peak_count = check->peak_cap = 0;
-}
-
-static void add_findings(struct crowd_findings *findings, const struct crowd_findings *more,
-                         bool first)
-{
-    const struct crowd_findings before = *findings;
-    if (first)
-        *findings = *more;
-    findings->lost = before.lost + more->lost;
-    findings->double_sales = before.double_sales + more->double_sales;
-    findings->seats_sold = before.seats_sold + more->seats_sold;
-    findings->push_ms = before.push_ms;
-    add_samples(&findings->push_ms, &more->push_ms);
-}
-
 enum status crowd_sum_add(struct crowd_sum *sum, FILE *in, bool first)
 {
     struct crowd_sum more;
     memset(&more, 0, sizeof(more));
     const enum status st = read_sum(&more, in);
-    if (st == ST_OK) {
-        add_tally(&sum->tally, &more.tally);
-        add_check(&sum->check, &more.check, first);
-        add_findings(&sum->findings, &more.findings, first);
-        sum->duration_ms = greater(sum->duration_ms, more.duration_ms);
-        sum->audit = sum->audit != ST_OK ? sum->audit : more.audit;
-        sum->stopped = sum->stopped || more.stopped;
-        sum->timed_out = sum->timed_out || more.timed_out;
+    if (st != ST_OK) {
+        crowd_sum_clear(&more);
+        return st;
     }
+    add_tally(&sum->tally, &more.tally);
+
+    const struct crowd_check check = sum->check;
+    if (first)
+        sum->check = more.check;
+    sum->check.over_admissions = check.over_admissions + more.check.over_admissions;
+    sum->check.order_breaks = check.order_breaks + more.check.order_breaks;
+    sum->check.excused = check.excused + more.check.excused;
+    sum->check.peaks = NULL; /* of the other process */
+    sum->check.peak_count = sum->check.peak_cap = 0;
+
+    const struct crowd_findings findings = sum->findings;
+    if (first)
+        sum->findings = more.findings;
+    sum->findings.lost = findings.lost + more.findings.lost;
+    sum->findings.double_sales = findings.double_sales + more.findings.double_sales;
+    sum->findings.seats_sold = findings.seats_sold + more.findings.seats_sold;
+    sum->findings.push_ms = findings.push_ms;
+    add_samples(&sum->findings.push_ms, &more.findings.push_ms);
+
+    sum->duration_ms = greater(sum->duration_ms, more.duration_ms);
+    sum->audit = sum->audit != ST_OK ? sum->audit : more.audit;
+    sum->stopped = sum->stopped || more.stopped;
+    sum->timed_out = sum->timed_out || more.timed_out;
     crowd_sum_clear(&more);
-    return st;
+    return ST_OK;
 }

@@ -45,13 +45,13 @@ void visit_due(struct crowd_buyer *buyer)
         act(buyer);
 }
 
-void visit_begin(struct crowd_buyer *buyer, const struct json *news)
+void visit_begin(struct crowd_buyer *buyer, const struct json *body)
 {
     const struct crowd_options *options = buyer->crowd->options;
-    const struct json *reservation = json_get(news, "reservation");
+    const struct json *reservation = json_get(body, "reservation");
     const bool again = buyer->state == BUYER_INSIDE;
     crowd_in_touch(buyer);
-    crowd_keep_text(&buyer->pass, json_str(news, "pass"));
+    crowd_keep_text(&buyer->pass, json_str(body, "pass"));
     if (reservation && json_is_object(reservation))
         (void)crowd_take_reservation(buyer, reservation);
     buyer_hang_up(&buyer->socket);

@@ -4,7 +4,7 @@
  *
  *   ask -> answer -> queued: wait | inside: crowd_visit | a request made inside: crowd_visit
  *                 -> "later", or no answer: the same request again, later
- *                 -> a refusal that is part of the game: as the table says; any other is an error
+ *                 -> an expected refusal: as the table says; any other is an error
  *
  * Why this way: a buyer has one request under way, so their step says what an answer belongs to. The most frequent
  * answer, "wait", is read without a JSON parser. Called by: the buyer's other files. Owns: the buyer's HTTP
@@ -159,14 +159,6 @@ static answered_cb const answered[STEP_COUNT] = {
 
 /* ---- refusals ---- */
 
-/* The slug of a problem document: what follows the last colon of its type. */
-static const char *problem_slug(const struct json *body)
-{
-    const char *type = json_str(body, "type");
-    const char *colon = type ? strrchr(type, ':') : NULL;
-    return colon ? colon + 1 : "";
-}
-
 static void ask_status(struct crowd_buyer *buyer)
 {
     web_ask(buyer, STEP_STATUS);
@@ -193,7 +185,7 @@ static void ask_outcome(struct crowd_buyer *buyer)
     web_ask(buyer, STEP_OUTCOME);
 }
 
-/* Refusals that are part of the game; all others are errors. An empty word stands for any. */
+/* The expected refusals; all others are errors. An empty word stands for any. */
 static const struct {
     enum crowd_step step;
     unsigned code;
@@ -215,7 +207,9 @@ static const struct {
 
 static void refused(struct crowd_buyer *buyer, unsigned code, const struct json *body)
 {
-    const char *word = problem_slug(body);
+    const char *type = json_str(body, "type"); /* urn:tiketi:problem:<word> */
+    const char *colon = type ? strrchr(type, ':') : NULL;
+    const char *word = colon ? colon + 1 : "";
     char why[120];
     for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
         if (refusals[i].step != buyer->step || refusals[i].code != code ||

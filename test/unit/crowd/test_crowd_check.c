@@ -72,7 +72,7 @@ static void departs(uint64_t place)
 
 static const struct crowd_witness present = {.had_turn = false};
 
-static void an_honest_sale_breaks_nothing(void **state)
+static void an_honest_log_breaks_no_promise(void **state)
 {
     (void)state;
     for (uint64_t place = 1; place <= 3; place++)
@@ -88,7 +88,7 @@ static void an_honest_sale_breaks_nothing(void **state)
     assert_int_equal(sentences, 0);
 }
 
-static void one_too_many_is_found(void **state)
+static void one_admission_too_many_is_found(void **state)
 {
     (void)state;
     for (uint64_t place = 1; place <= 4; place++)
@@ -135,7 +135,7 @@ static void a_lowered_threshold_forbids_only_admissions(void **state)
     assert_int_equal(check.over_admissions, 1);
 }
 
-static void a_log_used_before_goes_on(void **state)
+static void a_log_with_earlier_entries_is_continued(void **state)
 {
     (void)state;
     const struct crowd_entry last = {.kind = CROWD_DIRECT,
@@ -174,7 +174,7 @@ static void direct_admission_past_a_waiting_buyer_is_found(void **state)
     assert_int_equal(check.order_breaks, 1);
 }
 
-static void who_never_got_in_is_found(void **state)
+static void a_buyer_overtaken_and_never_admitted_is_found(void **state)
 {
     (void)state;
     enters(CROWD_PROMOTE, 10, &present);
@@ -184,7 +184,7 @@ static void who_never_got_in_is_found(void **state)
     assert_int_equal(crowd_check_overtaken(&check, 11, 2, &present), CROWD_IN_ORDER);
 }
 
-static void the_parked_may_be_passed_over(void **state)
+static void a_parked_buyer_may_be_overtaken(void **state)
 {
     (void)state;
     enters(CROWD_PROMOTE, 12, &present);
@@ -235,7 +235,7 @@ static void after_a_loss_any_absence_excuses(void **state)
     assert_int_equal(check.order_breaks, 1);
 }
 
-static void the_restored_are_counted_but_have_no_order(void **state)
+static void restored_buyers_are_counted_but_have_no_order(void **state)
 {
     (void)state;
     enters(CROWD_RESTORED, 50, &present);
@@ -258,7 +258,7 @@ static void a_second_turn_of_the_same_place_has_no_order(void **state)
     assert_int_equal(check.order_breaks, 1);
 }
 
-static void a_new_epoch_begins_anew(void **state)
+static void a_new_epoch_starts_a_new_order(void **state)
 {
     (void)state;
     enters(CROWD_PROMOTE, 50, &present);
@@ -271,7 +271,7 @@ static void a_new_epoch_begins_anew(void **state)
     assert_int_equal(check.inside, 1);
 }
 
-static void words_of_the_log(void **state)
+static void kinds_of_log_entries_are_parsed(void **state)
 {
     (void)state;
     enum crowd_kind kind = CROWD_CLEARED;
@@ -322,7 +322,7 @@ static void one_sample_is_every_percentile(void **state)
     crowd_samples_clear(&samples);
 }
 
-static void sentences_are_counted(void **state)
+static void notes_are_counted_by_kind(void **state)
 {
     (void)state;
     struct crowd_notes notes = {0};
@@ -402,27 +402,27 @@ static void wrong_options_are_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CHECK(an_honest_sale_breaks_nothing),
-        CHECK(one_too_many_is_found),
+        CHECK(an_honest_log_breaks_no_promise),
+        CHECK(one_admission_too_many_is_found),
         CHECK(a_number_that_was_logged_twice_is_found),
         CHECK(a_missing_admission_is_found),
         CHECK(a_lowered_threshold_forbids_only_admissions),
-        CHECK(a_log_used_before_goes_on),
+        CHECK(a_log_with_earlier_entries_is_continued),
         CHECK(overtaking_is_found),
         CHECK(direct_admission_past_a_waiting_buyer_is_found),
-        CHECK(who_never_got_in_is_found),
-        CHECK(the_parked_may_be_passed_over),
+        CHECK(a_buyer_overtaken_and_never_admitted_is_found),
+        CHECK(a_parked_buyer_may_be_overtaken),
         CHECK(a_short_absence_excuses_nothing),
         CHECK(an_absence_long_ago_excuses_nothing),
         CHECK(after_a_loss_any_absence_excuses),
-        CHECK(the_restored_are_counted_but_have_no_order),
+        CHECK(restored_buyers_are_counted_but_have_no_order),
         CHECK(a_second_turn_of_the_same_place_has_no_order),
-        CHECK(a_new_epoch_begins_anew),
-        CHECK(words_of_the_log),
+        CHECK(a_new_epoch_starts_a_new_order),
+        CHECK(kinds_of_log_entries_are_parsed),
         CHECK(a_rising_position_is_found),
         cmocka_unit_test(percentiles_are_exact),
         cmocka_unit_test(one_sample_is_every_percentile),
-        cmocka_unit_test(sentences_are_counted),
+        cmocka_unit_test(notes_are_counted_by_kind),
         cmocka_unit_test(options_have_defaults),
         cmocka_unit_test(wrong_options_are_named),
     };

@@ -18,7 +18,7 @@ static bool scan(const char *text)
     return crowd_scan(text, strlen(text), keys, spans, 3);
 }
 
-static void test_found(void **state)
+static void values_of_wanted_keys_are_found(void **state)
 {
     (void)state;
     assert_true(
@@ -36,7 +36,7 @@ static void test_found(void **state)
     assert_true(crowd_span_is(spans[0], ""));
 }
 
-static void test_left_alone(void **state)
+static void a_text_that_is_not_plain_is_left_to_the_parser(void **state)
 {
     (void)state;
     static const char *const texts[] = {"",
@@ -61,7 +61,7 @@ static void test_left_alone(void **state)
         assert_false(scan(texts[i]));
 }
 
-static void test_numbers(void **state)
+static void spans_are_read_as_numbers(void **state)
 {
     (void)state;
     assert_int_equal(crowd_span_int((struct crowd_span){"1795257575084218", 16}), 1795257575084218);
@@ -73,9 +73,9 @@ static void test_numbers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_found),
-        cmocka_unit_test(test_left_alone),
-        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(values_of_wanted_keys_are_found),
+        cmocka_unit_test(a_text_that_is_not_plain_is_left_to_the_parser),
+        cmocka_unit_test(spans_are_read_as_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
