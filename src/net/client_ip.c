@@ -73,17 +73,6 @@ static bool parse_cidr(const char *text, struct cidr *out)
     return true;
 }
 
-static bool cidr_contains(const struct cidr *cidr, const uint8_t *address)
-{
-    const unsigned bytes = cidr->bits / 8, rest = cidr->bits % 8;
-    if (memcmp(cidr->address, address, bytes) != 0)
-        return false;
-    if (rest == 0)
-        return true;
-    const uint8_t mask = (uint8_t)(0xff << (8 - rest));
-    return (cidr->address[bytes] & mask) == (address[bytes] & mask);
-}
-
 /* Copies the next comma-separated item, trimmed, into item[size]. False at the end of the list. */
 static bool next_item(const char **cursor, char *item, size_t size)
 {
@@ -132,7 +121,11 @@ void client_ip_free(struct client_ip *client_ip)
 static bool trusts(const struct client_ip *client_ip, const uint8_t *address)
 {
     for (size_t i = 0; i < client_ip->count; i++) {
-        if (cidr_contains(&client_ip->list[i], address))
+        const struct cidr *cidr = &client_ip->list[i];
+        const unsigned bytes = cidr->bits / 8, rest = cidr->bits % 8;
+        const uint8_t mask = (uint8_t)(0xff << (8 - rest));
+        if (memcmp(cidr->address, address, bytes) == 0 &&
+            (rest == 0 || (cidr->address[bytes] & mask) == (address[bytes] & mask)))
             return true;
     }
     return false;

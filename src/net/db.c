@@ -118,15 +118,6 @@ static void list_push(struct query_list *list, struct query *query)
     list->count++;
 }
 
-static void list_push_front(struct query_list *list, struct query *query)
-{
-    query->next = list->head;
-    list->head = query;
-    if (!list->tail)
-        list->tail = query;
-    list->count++;
-}
-
 static struct query *list_pop(struct query_list *list)
 {
     struct query *query = list->head;
@@ -259,7 +250,11 @@ static bool query_retry(struct db *db, struct query *query)
     if (db->closing || query->retried || query->probe)
         return false;
     query->retried = true;
-    list_push_front(&db->waiting, query);
+    query->next = db->waiting.head;
+    db->waiting.head = query;
+    if (!db->waiting.tail)
+        db->waiting.tail = query;
+    db->waiting.count++;
     return true;
 }
 
@@ -335,21 +330,6 @@ static void on_down(void *arg, const char *error)
     done_run(db);
 }
 
-static void conn_open(struct db *db)
-{
-    static const struct db_link_user user = {
-        .on_up = on_up, .on_result = on_result, .on_down = on_down};
-    struct conn *conn = xcalloc(1, sizeof(*conn));
-    conn->db = db;
-    conn->skip = db->skip;
-    conn->next = db->conns;
-    db->conns = conn;
-    conn->deadline = loop_now_ms(db->loop) +
-                     (db->endpoint->target_count > 1 ? CONNECT_ANY_MS : CONNECT_TIMEOUT_MS);
-    conn->link = db_link_open(db->loop, db->endpoint, db->skip, &user, conn);
-    timer_need(db, conn->deadline);
-}
-
 /* Has the query a time limit of its own? Then it shares its connection with none: one with more time would
  * hold up those behind it, one with less would end those before it. */
 static bool is_alone(const struct db *db, const struct query *query)
@@ -413,13 +393,24 @@ static struct conn *conn_pick_shared(const struct db *db)
  * unreachable, one attempt at a time. */
 static void pool_fill(struct db *db)
 {
+    static const struct db_link_user user = {
+        .on_up = on_up, .on_result = on_result, .on_down = on_down};
     while (!db->retry_pending) {
         const unsigned coming = conns_in(db, CONN_CONNECTING, CONN_CONNECTING);
         const unsigned all = conns_in(db, CONN_CONNECTING, CONN_RETIRING);
         const bool wanted = all < db->pool_min || coming < db->waiting.count;
         if (!wanted || all >= db->pool_max || (db->failing && coming > 0))
             return;
-        conn_open(db);
+
+        struct conn *conn = xcalloc(1, sizeof(*conn));
+        conn->db = db;
+        conn->skip = db->skip;
+        conn->next = db->conns;
+        db->conns = conn;
+        conn->deadline = loop_now_ms(db->loop) +
+                         (db->endpoint->target_count > 1 ? CONNECT_ANY_MS : CONNECT_TIMEOUT_MS);
+        conn->link = db_link_open(db->loop, db->endpoint, db->skip, &user, conn);
+        timer_need(db, conn->deadline);
     }
 }
 
@@ -469,20 +460,9 @@ static uint64_t conn_due(const struct conn *conn)
     return due;
 }
 
-static void conn_probe(struct conn *conn)
-{
-    static const struct db_stmt stmt = {.name = "db_probe", .sql = "SELECT 1"};
-    struct db *db = conn->db;
-    struct query *query = xcalloc(1, sizeof(*query));
-    query->stmt = &stmt;
-    query->probe = true;
-    query->timeout_ms = PROBE_TIMEOUT_MS;
-    query->deadline = loop_now_ms(db->loop) + PROBE_TIMEOUT_MS;
-    conn_run(conn, query);
-}
-
 static void conn_expire(struct conn *conn)
 {
+    static const struct db_stmt probe = {.name = "db_probe", .sql = "SELECT 1"};
     struct db *db = conn->db;
     const uint64_t now = loop_now_ms(db->loop);
     if (conn->state == CONN_CONNECTING) {
@@ -498,7 +478,12 @@ static void conn_expire(struct conn *conn)
                  LOG_NUM("inFlight", conn->in_flight.count));
         conn_lost(conn);
     } else if (conn->used_at + SPARE_MS > now) {
-        conn_probe(conn);
+        struct query *query = xcalloc(1, sizeof(*query));
+        query->stmt = &probe;
+        query->probe = true;
+        query->timeout_ms = PROBE_TIMEOUT_MS;
+        query->deadline = now + PROBE_TIMEOUT_MS;
+        conn_run(conn, query);
     } else if (conns_in(db, CONN_CONNECTING, CONN_RETIRING) > db->pool_min) {
         conn_free(conn);
     } else {
@@ -540,11 +525,16 @@ static void on_timer(void *arg)
 
 /* ---- queries ---- */
 
-/* Returns new, in one block: the query, its parameters, their texts. */
-static enum status query_new(const struct db_stmt *stmt, const char *const *params,
-                             struct query **ret_query)
+enum status db_query_within(struct db *db, int64_t timeout_ms, const struct db_stmt *stmt,
+                            const char *const *params, db_cb cb, void *arg)
 {
-    size_t count = (size_t)stmt->param_count;
+    if (db->closing || db->failing)
+        return ST_UNAVAILABLE;
+    if (db->waiting.count >= db->queue_max + conns_in(db, CONN_UP, CONN_UP))
+        return ST_FULL;
+
+    /* One block: the query, its parameters, their texts. */
+    const size_t count = (size_t)stmt->param_count;
     size_t size = 0;
     for (size_t i = 0; i < count; i++)
         size += params[i] ? strlen(params[i]) + 1 : 0;
@@ -560,22 +550,8 @@ static enum status query_new(const struct db_stmt *stmt, const char *const *para
         if (params[i])
             text = stpcpy(text, params[i]) + 1;
     }
-    query->stmt = stmt;
-    *ret_query = query;
-    return ST_OK;
-}
 
-enum status db_query_within(struct db *db, int64_t timeout_ms, const struct db_stmt *stmt,
-                            const char *const *params, db_cb cb, void *arg)
-{
-    if (db->closing || db->failing)
-        return ST_UNAVAILABLE;
-    if (db->waiting.count >= db->queue_max + conns_in(db, CONN_UP, CONN_UP))
-        return ST_FULL;
-    struct query *query;
-    enum status st = query_new(stmt, params, &query);
-    if (st != ST_OK)
-        return st;
+    query->stmt = stmt;
     query->cb = cb;
     query->arg = arg;
     query->timeout_ms = timeout_ms > 0 ? timeout_ms : 1;

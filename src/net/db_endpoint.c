@@ -54,29 +54,6 @@ static size_t list_count(const char *list)
     return count;
 }
 
-/* The hosts of the string; where it names none, those of the environment (PGHOST). */
-static void targets_parse(struct db_endpoint *endpoint)
-{
-    PQconninfoOption *defaults = PQconndefaults();
-    const char *words[] = {"host", "hostaddr", "port"};
-    const char *lists[3];
-    for (size_t i = 0; i < 3; i++) {
-        lists[i] = info_value(endpoint->info, words[i]);
-        if (!lists[i])
-            lists[i] = info_value(defaults, words[i]);
-    }
-    size_t hosts = list_count(lists[0]), known = list_count(lists[1]);
-    endpoint->target_count = known > 0 ? known : hosts;
-    endpoint->targets = xcalloc(endpoint->target_count + 1, sizeof(*endpoint->targets));
-    for (size_t i = 0; i < endpoint->target_count; i++) {
-        struct db_target *target = &endpoint->targets[i];
-        target->host = list_item(lists[0] ? lists[0] : "", i);
-        target->hostaddr = list_item(lists[1] ? lists[1] : "", i);
-        target->port = list_item(lists[2] ? lists[2] : "", i);
-    }
-    PQconninfoFree(defaults);
-}
-
 enum status db_endpoint_parse(const char *url, const char *name, int64_t timeout_ms,
                               struct db_endpoint **ret_endpoint)
 {
@@ -94,7 +71,27 @@ enum status db_endpoint_parse(const char *url, const char *name, int64_t timeout
     struct db_endpoint *endpoint = xcalloc(1, sizeof(*endpoint));
     endpoint->info = info;
     endpoint->name = xstrdup(name);
-    targets_parse(endpoint);
+
+    /* The hosts of the string; where it names none, those of the environment (PGHOST). */
+    PQconninfoOption *defaults = PQconndefaults();
+    static const char *const words[] = {"host", "hostaddr", "port"};
+    const char *lists[3];
+    for (size_t i = 0; i < 3; i++) {
+        lists[i] = info_value(info, words[i]);
+        if (!lists[i])
+            lists[i] = info_value(defaults, words[i]);
+    }
+    const size_t hosts = list_count(lists[0]), known = list_count(lists[1]);
+    endpoint->target_count = known > 0 ? known : hosts;
+    endpoint->targets = xcalloc(endpoint->target_count + 1, sizeof(*endpoint->targets));
+    for (size_t i = 0; i < endpoint->target_count; i++) {
+        struct db_target *target = &endpoint->targets[i];
+        target->host = list_item(lists[0] ? lists[0] : "", i);
+        target->hostaddr = list_item(lists[1] ? lists[1] : "", i);
+        target->port = list_item(lists[2] ? lists[2] : "", i);
+    }
+    PQconninfoFree(defaults);
+
     snprintf(endpoint->user_timeout, sizeof(endpoint->user_timeout), "%" PRId64, timeout_ms);
     /* The server's own limits, behind the options that the string gives. */
     const char *given = info_value(info, "options");
@@ -138,25 +135,19 @@ void db_keywords_add(struct db_keywords *words, const char *name, const char *va
     words->values[words->count++] = value;
 }
 
-/* The keywords that we write ourselves; the others are passed on. */
-static bool is_ours(const struct db_endpoint *endpoint, const char *keyword)
-{
-    static const char *const always[] = {"options", "client_encoding"};
-    static const char *const target[] = {"host", "hostaddr", "port"};
-    for (size_t i = 0; i < sizeof(always) / sizeof(always[0]); i++)
-        if (strcmp(keyword, always[i]) == 0)
-            return true;
-    for (size_t i = 0; i < sizeof(target) / sizeof(target[0]); i++)
-        if (strcmp(keyword, target[i]) == 0)
-            return endpoint->target_count > 0;
-    return false;
-}
-
 void db_endpoint_keywords(const struct db_endpoint *endpoint, struct db_keywords *words)
 {
-    for (const PQconninfoOption *at = endpoint->info; at->keyword; at++)
-        if (at->val && !is_ours(endpoint, at->keyword))
+    /* What the string says is passed on, but for the keywords that we write ourselves. */
+    static const char *const ours[] = {"options", "client_encoding", "host", "hostaddr", "port"};
+    const size_t ours_count = endpoint->target_count > 0 ? sizeof(ours) / sizeof(ours[0]) : 2;
+    for (const PQconninfoOption *at = endpoint->info; at->keyword; at++) {
+        size_t i = 0;
+        while (i < ours_count && strcmp(at->keyword, ours[i]) != 0)
+            i++;
+        if (at->val && i == ours_count)
             db_keywords_add(words, at->keyword, at->val);
+    }
+
     db_keywords_add(words, "options", endpoint->options);
     db_keywords_add(words, "client_encoding", "UTF8");
     db_keywords_add(words, "fallback_application_name", endpoint->name);

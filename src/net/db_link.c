@@ -140,7 +140,7 @@ static bool send_stmt(struct db_link *link, struct flight *flight, const struct 
             link->prepared = xrealloc((void *)link->prepared,
                                       link->prepared_cap * sizeof(const struct db_stmt *));
         }
-        link->prepared[link->prepared_count++] = stmt; /* keep() removes it if this fails */
+        link->prepared[link->prepared_count++] = stmt; /* take() removes it if this fails */
         flight->steps[flight->step_count++] = prepare;
     }
     flight->steps[flight->step_count++] = prepare + 1;
@@ -217,33 +217,14 @@ static void finish(struct db_link *link)
     link->user->on_result(link->arg, outcome, (struct db_result *)flight.result);
 }
 
-/* Keeps the result that counts: the first error, else the rows of the statement itself. */
-static void keep(struct db_link *link, PGresult *result)
-{
-    struct flight *flight = oldest(link);
-    const enum step step =
-        flight->step < flight->step_count ? flight->steps[flight->step] : STEP_MAX;
-    const bool error = is_error(result); /* also when an earlier step has aborted it */
-    if (error && step == STEP_PREPARE_LIMIT)
-        forget_prepared(link, &stmt_limit);
-    if (error && step == STEP_PREPARE)
-        forget_prepared(link, flight->stmt);
-    const bool had_error = flight->result && is_error(flight->result);
-    if (had_error || PQresultStatus(result) == PGRES_PIPELINE_ABORTED ||
-        (!error && step != STEP_EXECUTE)) {
-        PQclear(result);
-        return;
-    }
-    PQclear(flight->result);
-    flight->result = result;
-}
-
-/* Takes one result. False: there are no more, the connection is lost. */
+/* Takes one result, and keeps it if it counts: the first error, else the rows of the statement itself.
+ * False: there are no more, the connection is lost. */
 static bool take(struct db_link *link)
 {
     PGresult *result = PQgetResult(link->pg);
+    struct flight *flight = oldest(link);
     if (!result) { /* the end of one step's results */
-        oldest(link)->step++;
+        flight->step++;
         return ++link->ends <= 2;
     }
     link->ends = 0;
@@ -253,30 +234,28 @@ static bool take(struct db_link *link)
         finish(link);
         return true;
     }
+    const bool error = is_error(result); /* also when an earlier step has aborted it */
     /* An error of libpq's own, not of the server: the connection is lost. */
-    if (PQstatus(link->pg) != CONNECTION_OK && is_error(result) &&
-        status != PGRES_PIPELINE_ABORTED && !PQresultErrorField(result, PG_DIAG_SQLSTATE)) {
+    if (PQstatus(link->pg) != CONNECTION_OK && error && status != PGRES_PIPELINE_ABORTED &&
+        !PQresultErrorField(result, PG_DIAG_SQLSTATE)) {
         PQclear(result);
         return false;
     }
-    keep(link, result);
-    return true;
-}
 
-static void receive(struct db_link *link)
-{
-    /* With nothing in flight it is a notice, a changed setting, or the end of the connection. */
-    bool ok = link->flying > 0 ? PQconsumeInput(link->pg) : db_link_alive(link);
-    /* A server may have answered before it closed: results that have arrived still count. */
-    while (link->flying > 0 && !PQisBusy(link->pg)) {
-        if (!take(link)) {
-            ok = false;
-            break;
-        }
+    const enum step step =
+        flight->step < flight->step_count ? flight->steps[flight->step] : STEP_MAX;
+    if (error && step == STEP_PREPARE_LIMIT)
+        forget_prepared(link, &stmt_limit);
+    if (error && step == STEP_PREPARE)
+        forget_prepared(link, flight->stmt);
+    const bool had_error = flight->result && is_error(flight->result);
+    if (had_error || status == PGRES_PIPELINE_ABORTED || (!error && step != STEP_EXECUTE)) {
+        PQclear(result);
+        return true;
     }
-    if (!ok || PQstatus(link->pg) != CONNECTION_OK)
-        link->user->on_down(link->arg,
-                            link->ends > 2 ? "out of step with the server" : db_link_error(link));
+    PQclear(flight->result);
+    flight->result = result;
+    return true;
 }
 
 /* ---- connecting ---- */
@@ -332,46 +311,27 @@ static void connect_poll(struct db_link *link)
 static void on_event(void *arg, int events)
 {
     struct db_link *link = arg;
-    if (!link->up)
+    if (!link->up) {
         connect_poll(link);
-    else if (!(events & LOOP_WRITE) || flush(link))
-        receive(link);
-    else
+        return;
+    }
+    if (events & LOOP_WRITE && !flush(link)) {
         link->user->on_down(link->arg, db_link_error(link));
-}
-
-static void connect_start(struct db_link *link)
-{
-    struct db_keywords words = {.count = 0};
-    for (size_t i = 0; i < link->address_count; i++) {
-        const struct address *address = &link->addresses[(i + link->skip) % link->address_count];
-        const struct db_target *target = address->target;
-        const char *comma = i > 0 ? "," : "";
-        buf_printf(&link->host, "%s%s", comma, target->host);
-        buf_printf(&link->hostaddr, "%s%s", comma, address->text);
-        buf_printf(&link->port, "%s%s", comma, target->port);
-    }
-    if (link->host.failed || link->hostaddr.failed || link->port.failed) {
-        link->user->on_down(link->arg, "too many addresses");
         return;
     }
-    db_endpoint_keywords(link->endpoint, &words);
-    if (link->address_count > 0) {
-        db_keywords_add(&words, "host", buf_str(&link->host));
-        db_keywords_add(&words, "hostaddr", buf_str(&link->hostaddr));
-        db_keywords_add(&words, "port", buf_str(&link->port));
+    /* With nothing in flight it is a notice, a changed setting, or the end of the connection. */
+    bool ok = link->flying > 0 ? PQconsumeInput(link->pg) : db_link_alive(link);
+    /* A server may have answered before it closed: results that have arrived still count. */
+    while (link->flying > 0 && !PQisBusy(link->pg)) {
+        if (!take(link)) {
+            ok = false;
+            break;
+        }
     }
-    link->pg = PQconnectStartParams(words.names, words.values, 0);
-    if (!link->pg || PQstatus(link->pg) == CONNECTION_BAD) {
-        link->user->on_down(link->arg, link->pg ? db_link_error(link) : "out of memory");
-        return;
-    }
-    PQsetNoticeReceiver(link->pg, on_notice, link);
-    if (!watch(link, LOOP_WRITE))
-        link->user->on_down(link->arg, "cannot watch the connection");
+    if (!ok || PQstatus(link->pg) != CONNECTION_OK)
+        link->user->on_down(link->arg,
+                            link->ends > 2 ? "out of step with the server" : db_link_error(link));
 }
-
-/* ---- host names ---- */
 
 static void add_address(struct db_link *link, const char *address)
 {
@@ -382,7 +342,8 @@ static void add_address(struct db_link *link, const char *address)
 
 static void on_resolved(void *arg, enum status status, const char *const *list, size_t count);
 
-static void resolve_next(struct db_link *link)
+/* Resolves the next host name; when none is left, begins to connect. */
+static void connect_next(struct db_link *link)
 {
     for (; link->target < link->endpoint->target_count; link->target++) {
         const struct db_target *target = &link->endpoint->targets[link->target];
@@ -393,10 +354,38 @@ static void resolve_next(struct db_link *link)
         }
         add_address(link, target->hostaddr);
     }
-    if (link->endpoint->target_count > 0 && link->address_count == 0)
+    if (link->endpoint->target_count > 0 && link->address_count == 0) {
         link->user->on_down(link->arg, "the host name cannot be resolved");
-    else
-        connect_start(link);
+        return;
+    }
+
+    for (size_t i = 0; i < link->address_count; i++) {
+        const struct address *address = &link->addresses[(i + link->skip) % link->address_count];
+        const char *comma = i > 0 ? "," : "";
+        buf_printf(&link->host, "%s%s", comma, address->target->host);
+        buf_printf(&link->hostaddr, "%s%s", comma, address->text);
+        buf_printf(&link->port, "%s%s", comma, address->target->port);
+    }
+    if (link->host.failed || link->hostaddr.failed || link->port.failed) {
+        link->user->on_down(link->arg, "too many addresses");
+        return;
+    }
+    struct db_keywords words = {.count = 0};
+    db_endpoint_keywords(link->endpoint, &words);
+    if (link->address_count > 0) {
+        db_keywords_add(&words, "host", buf_str(&link->host));
+        db_keywords_add(&words, "hostaddr", buf_str(&link->hostaddr));
+        db_keywords_add(&words, "port", buf_str(&link->port));
+    }
+
+    link->pg = PQconnectStartParams(words.names, words.values, 0);
+    if (!link->pg || PQstatus(link->pg) == CONNECTION_BAD) {
+        link->user->on_down(link->arg, link->pg ? db_link_error(link) : "out of memory");
+        return;
+    }
+    PQsetNoticeReceiver(link->pg, on_notice, link);
+    if (!watch(link, LOOP_WRITE))
+        link->user->on_down(link->arg, "cannot watch the connection");
 }
 
 static void on_resolved(void *arg, enum status status, const char *const *list, size_t count)
@@ -406,14 +395,14 @@ static void on_resolved(void *arg, enum status status, const char *const *list, 
     for (size_t i = 0; status == ST_OK && i < count; i++)
         add_address(link, list[i]);
     link->target++;
-    resolve_next(link);
+    connect_next(link);
 }
 
 /* ---- open, close ---- */
 
 static void on_begin(void *arg)
 {
-    resolve_next(arg);
+    connect_next(arg);
 }
 
 struct db_link *db_link_open(struct loop *loop, const struct db_endpoint *endpoint, unsigned skip,

@@ -132,24 +132,6 @@ static int64_t recorded_generation(const struct migration *m)
 
 /* ---- may this program migrate this database? ---- */
 
-/* Nothing was released before 0001_initial.sql: there is no way from what came before it. */
-static enum status refuse_unreleased(const struct migration *m)
-{
-    PGresult *found = PQexec(m->pg, sql_unreleased);
-    enum status st = ST_OK;
-    if (PQresultStatus(found) != PGRES_TUPLES_OK) {
-        st = fail(m, "reading schema_migrations");
-    } else if (PQntuples(found) > 0) {
-        snprintf(m->error, m->error_size,
-                 "the database has the schema of a development version (%s), which cannot be "
-                 "upgraded: create an empty database and migrate that",
-                 PQgetvalue(found, 0, 0));
-        st = ST_CONFLICT;
-    }
-    PQclear(found);
-    return st;
-}
-
 static enum status check_recorded(const struct migration *m)
 {
     const struct db_schema *schema = m->schema;
@@ -188,8 +170,6 @@ static enum status check_recorded(const struct migration *m)
     return ST_OK;
 }
 
-/* ---- tables ---- */
-
 /* One file's statements, inside the transaction that is open. */
 static enum status apply(const struct migration *m, const struct embed *file)
 {
@@ -199,25 +179,6 @@ static enum status apply(const struct migration *m, const struct embed *file)
         return ST_OK;
     snprintf(m->error, m->error_size, "%s: must not end its transaction", file->name);
     return ST_INTERNAL;
-}
-
-static enum status apply_migrations(const struct migration *m)
-{
-    for (size_t i = 0; i < m->schema->migration_count; i++) {
-        const struct embed *file = &m->schema->migrations[i];
-        if (recorded_checksum(m, file->name))
-            continue;
-        if (!run(m, "BEGIN"))
-            return fail(m, file->name);
-        const enum status st = apply(m, file);
-        if (st != ST_OK)
-            return st;
-        if (!run_with(m, sql_note_migration, (const char *[]){file->name, file->hash}, 2) ||
-            !run(m, "COMMIT"))
-            return fail(m, file->name);
-        say(m, "applied", file->name);
-    }
-    return ST_OK;
 }
 
 /* ---- functions ---- */
@@ -246,22 +207,6 @@ static enum status apply_changed(const struct migration *m)
     return ST_OK;
 }
 
-static enum status note_functions(const struct migration *m)
-{
-    char generation[24];
-    snprintf(generation, sizeof(generation), "%" PRId64, m->schema->generation);
-    for (size_t i = 0; i < m->schema->function_count; i++) {
-        const struct embed *file = &m->schema->functions[i];
-        char key[128];
-        function_key(file, key, sizeof(key));
-        if (!run_with(m, sql_note_functions, (const char *[]){key, file->hash, generation}, 3))
-            return fail(m, key);
-    }
-    if (!run_with(m, sql_forget_functions, (const char *[]){generation}, 1))
-        return fail(m, "forgetting old files of functions");
-    return ST_OK;
-}
-
 static enum status apply_functions(const struct migration *m)
 {
     const int64_t generation = recorded_generation(m);
@@ -284,14 +229,26 @@ static enum status apply_functions(const struct migration *m)
         st = fail(m, "functions");
     if (st == ST_OK)
         st = apply_changed(m);
-    if (st == ST_OK)
-        st = note_functions(m);
-    if (st == ST_OK && !run(m, "COMMIT"))
-        st = fail(m, "functions");
-    for (size_t i = 0; st == ST_OK && i < m->schema->function_count; i++)
+    if (st != ST_OK)
+        return st;
+
+    char text[24];
+    snprintf(text, sizeof(text), "%" PRId64, m->schema->generation);
+    for (size_t i = 0; i < m->schema->function_count; i++) {
+        const struct embed *file = &m->schema->functions[i];
+        char key[128];
+        function_key(file, key, sizeof(key));
+        if (!run_with(m, sql_note_functions, (const char *[]){key, file->hash, text}, 3))
+            return fail(m, key);
+    }
+    if (!run_with(m, sql_forget_functions, (const char *[]){text}, 1))
+        return fail(m, "forgetting old files of functions");
+    if (!run(m, "COMMIT"))
+        return fail(m, "functions");
+    for (size_t i = 0; i < m->schema->function_count; i++)
         if (is_changed(m, &m->schema->functions[i]))
             say(m, "applied functions:", m->schema->functions[i].name);
-    return st;
+    return ST_OK;
 }
 
 /* ---- */
@@ -300,18 +257,45 @@ static enum status migrate(struct migration *m)
 {
     if (!run(m, sql_begin))
         return fail(m, "preparing");
-    enum status st = refuse_unreleased(m);
+
+    /* Nothing was released before 0001_initial.sql: there is no way from what came before it. */
+    PGresult *found = PQexec(m->pg, sql_unreleased);
+    enum status st = ST_OK;
+    if (PQresultStatus(found) != PGRES_TUPLES_OK) {
+        st = fail(m, "reading schema_migrations");
+    } else if (PQntuples(found) > 0) {
+        snprintf(m->error, m->error_size,
+                 "the database has the schema of a development version (%s), which cannot be "
+                 "upgraded: create an empty database and migrate that",
+                 PQgetvalue(found, 0, 0));
+        st = ST_CONFLICT;
+    }
+    PQclear(found);
     if (st != ST_OK)
         return st;
+
     m->recorded = PQexec(m->pg, sql_recorded);
     if (PQresultStatus(m->recorded) != PGRES_TUPLES_OK)
         return fail(m, "reading schema_migrations");
     st = check_recorded(m);
-    if (st == ST_OK)
-        st = apply_migrations(m);
-    if (st == ST_OK)
-        st = apply_functions(m);
-    return st;
+    if (st != ST_OK)
+        return st;
+
+    for (size_t i = 0; i < m->schema->migration_count; i++) {
+        const struct embed *file = &m->schema->migrations[i];
+        if (recorded_checksum(m, file->name))
+            continue;
+        if (!run(m, "BEGIN"))
+            return fail(m, file->name);
+        st = apply(m, file);
+        if (st != ST_OK)
+            return st;
+        if (!run_with(m, sql_note_migration, (const char *[]){file->name, file->hash}, 2) ||
+            !run(m, "COMMIT"))
+            return fail(m, file->name);
+        say(m, "applied", file->name);
+    }
+    return apply_functions(m);
 }
 
 enum status db_migrate(const char *url, const struct db_schema *schema,

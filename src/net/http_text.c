@@ -43,11 +43,8 @@ static bool parse_length(const char *text, size_t len, uint64_t *ret_value)
     return true;
 }
 
-static bool is_name(const char *name, size_t len, const char *expected, size_t expected_len)
-{
-    return len == expected_len && strncasecmp(name, expected, len) == 0;
-}
-#define IS_NAME(name, len, literal) is_name(name, len, literal, sizeof(literal) - 1)
+#define IS_NAME(name, len, literal)                                                                \
+    ((len) == sizeof(literal) - 1 && strncasecmp(name, literal, sizeof(literal) - 1) == 0)
 
 void http_framing_add(struct http_framing *framing, const char *name, size_t name_len,
                       const char *value, size_t value_len)

@@ -125,8 +125,8 @@ static bool accept_one(struct queue *queue)
     if (errno == EAGAIN || errno == EWOULDBLOCK)
         return false;
     log_error("http accept failed", LOG_TEXT("error", strerrordesc_np(errno)));
-    if (queue
-            ->watch) { /* no descriptors or no memory: all sockets try again when some may be back */
+    /* No descriptors or no memory: all sockets try again when some may be back. */
+    if (queue->watch) {
         for (int i = 0; i < SOCKETS; i++)
             if (listener->queues[i].watch)
                 loop_watch_set(listener->queues[i].watch, 0);
@@ -151,23 +151,6 @@ union address {
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
 };
-
-/* The length of the address; 0 when `host` is neither an IPv4 nor an IPv6 literal. */
-static socklen_t address_parse(const char *host, uint16_t port, union address *out)
-{
-    memset(out, 0, sizeof(*out));
-    if (inet_pton(AF_INET, host, &out->v4.sin_addr) == 1) {
-        out->v4.sin_family = AF_INET;
-        out->v4.sin_port = htons(port);
-        return sizeof(out->v4);
-    }
-    if (inet_pton(AF_INET6, host, &out->v6.sin6_addr) == 1) {
-        out->v6.sin6_family = AF_INET6;
-        out->v6.sin6_port = htons(port);
-        return sizeof(out->v6);
-    }
-    return 0;
-}
 
 /* A listening socket, or -1 with errno. */
 static int listen_fd(const union address *addr, socklen_t len)
@@ -208,9 +191,20 @@ enum status httpd_listen_open(struct loop *loop, const char *host, uint16_t port
                               httpd_accept_cb cb, void *arg, struct httpd_listen **ret_listen)
 {
     union address addr;
-    socklen_t len = address_parse(host, port, &addr);
-    if (!len)
+    socklen_t len;
+    memset(&addr, 0, sizeof(addr));
+    if (inet_pton(AF_INET, host, &addr.v4.sin_addr) == 1) {
+        addr.v4.sin_family = AF_INET;
+        addr.v4.sin_port = htons(port);
+        len = sizeof(addr.v4);
+    } else if (inet_pton(AF_INET6, host, &addr.v6.sin6_addr) == 1) {
+        addr.v6.sin6_family = AF_INET6;
+        addr.v6.sin6_port = htons(port);
+        len = sizeof(addr.v6);
+    } else {
         return ST_INVALID;
+    }
+
     struct httpd_listen *listener = xcalloc(1, sizeof(*listener));
     listener->loop = loop;
     listener->cb = cb;

@@ -42,36 +42,31 @@ void rate_limit_free(struct rate_limit *limit)
     free(limit);
 }
 
-/* FNV-1a, 64 bits. A collision makes two addresses share a bucket, nothing more. */
-static uint64_t hash_address(const char *address)
-{
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (; *address != '\0'; address++)
-        hash = (hash ^ (uint8_t)*address) * 0x100000001b3u;
-    return hash != 0 ? hash : 1;
-}
-
-static struct bucket *find_bucket(struct rate_limit *limit, uint64_t key, uint64_t now_ms)
-{
-    struct bucket *home = &limit->buckets[key & (BUCKETS - 1)];
-    struct bucket *stalest = home;
-    for (struct bucket *b = home; b < home + NEIGHBOURS; b++) {
-        if (b->key == key)
-            return b;
-        if (b->key == 0 || b->at_ms < stalest->at_ms)
-            stalest = b;
-        if (b->key == 0)
-            break;
-    }
-    *stalest = (struct bucket){.key = key, .at_ms = now_ms, .tokens = limit->burst};
-    return stalest;
-}
-
 bool rate_limit_take(struct rate_limit *limit, const char *address, uint64_t now_ms)
 {
     if (!limit)
         return true;
-    struct bucket *bucket = find_bucket(limit, hash_address(address), now_ms);
+
+    /* FNV-1a, 64 bits. A collision makes two addresses share a bucket, nothing more. */
+    uint64_t key = 0xcbf29ce484222325u;
+    for (; *address != '\0'; address++)
+        key = (key ^ (uint8_t)*address) * 0x100000001b3u;
+    key = key != 0 ? key : 1;
+
+    /* The address's own bucket, else a free one, else the one unused for longest. */
+    struct bucket *home = &limit->buckets[key & (BUCKETS - 1)];
+    struct bucket *bucket = home;
+    for (struct bucket *b = home; b < home + NEIGHBOURS; b++) {
+        if (b->key == key || b->key == 0) {
+            bucket = b;
+            break;
+        }
+        if (b->at_ms < bucket->at_ms)
+            bucket = b;
+    }
+    if (bucket->key != key)
+        *bucket = (struct bucket){.key = key, .at_ms = now_ms, .tokens = limit->burst};
+
     bucket->tokens += (double)(now_ms - bucket->at_ms) * limit->per_ms;
     if (bucket->tokens > limit->burst)
         bucket->tokens = limit->burst;

@@ -92,19 +92,6 @@ static void link_release(struct redis_link *link)
     link->greetings = 0;
 }
 
-/* Attempts that end at once (refused, loading, read-only) wait longer and longer, with full jitter,
- * so that a thousand workers do not return in step. */
-static uint64_t link_backoff_ms(struct redis_link *link)
-{
-    uint64_t span = BACKOFF_SPAN_MS;
-    if (link->failures <= 3 && (uint64_t)BACKOFF_MIN_MS << link->failures < span)
-        span = (uint64_t)BACKOFF_MIN_MS << link->failures;
-    link->random ^= link->random << 13; /* xorshift64 */
-    link->random ^= link->random >> 7;
-    link->random ^= link->random << 17;
-    return BACKOFF_MIN_MS + link->random % span;
-}
-
 void redis_link_fail(struct redis_link *link, const char *reason)
 {
     if (link->state == LINK_CLOSED || link->state == LINK_WAITING)
@@ -120,7 +107,17 @@ void redis_link_fail(struct redis_link *link, const char *reason)
                  LOG_NUM("port", link->endpoint.port), LOG_NUM("attempts", link->failures));
     link->state = LINK_WAITING;
     link_release(link);
-    loop_timer_set(link->timer, link_backoff_ms(link));
+
+    /* Attempts that end at once (refused, loading, read-only) wait longer and longer, with full jitter,
+     * so that a thousand workers do not return in step. */
+    uint64_t span = BACKOFF_SPAN_MS;
+    if (link->failures <= 3 && (uint64_t)BACKOFF_MIN_MS << link->failures < span)
+        span = (uint64_t)BACKOFF_MIN_MS << link->failures;
+    link->random ^= link->random << 13; /* xorshift64 */
+    link->random ^= link->random >> 7;
+    link->random ^= link->random << 17;
+    loop_timer_set(link->timer, BACKOFF_MIN_MS + link->random % span);
+
     link->user->on_down(link->arg, was_up); /* may close the link */
 }
 
@@ -215,9 +212,18 @@ void redis_link_greet(struct redis_link *link, size_t count, const char *const *
     redis_link_greet(link, sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *),                 \
                      (const char *const[]){__VA_ARGS__})
 
-/* The socket is ready while the link connects: sends the greeting, or sees why there is no connection. */
-static void link_connected(struct redis_link *link)
+static void on_link_ready(void *arg, int events)
 {
+    struct redis_link *link = arg;
+    if (link->state != LINK_CONNECTING) {
+        if (events & LOOP_READ)
+            link_read(link);
+        if (link->ctx && events & LOOP_WRITE)
+            link_write(link);
+        return;
+    }
+
+    /* Ready while it connects: sends the greeting, or sees why there is no connection. */
     const struct redis_endpoint *endpoint = &link->endpoint;
     int error = 0;
     socklen_t size = sizeof(error);
@@ -241,19 +247,6 @@ static void link_connected(struct redis_link *link)
     }
     LINK_GREET(link, "PING"); /* shows -LOADING and -BUSY, whatever else is in the greeting */
     link->user->greet(link->arg);
-}
-
-static void on_link_ready(void *arg, int events)
-{
-    struct redis_link *link = arg;
-    if (link->state == LINK_CONNECTING) {
-        link_connected(link);
-        return;
-    }
-    if (events & LOOP_READ)
-        link_read(link);
-    if (link->ctx && events & LOOP_WRITE)
-        link_write(link);
 }
 
 /* A new context each time: hiredis cannot reuse one after a failure. NULL address: the Unix socket. */

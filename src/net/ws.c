@@ -235,18 +235,6 @@ static void on_piece(struct ws_conn *conn, const char *data, size_t len)
 
 /* ---- what lws tells us ---- */
 
-/* The peer's close frame: the answer to ours, or the first. Either way lws may end the connection. */
-static int on_peer_close(struct ws_conn *conn, const unsigned char *payload, size_t len)
-{
-    const uint16_t code = len >= 2 ? (uint16_t)(payload[0] << 8 | payload[1]) : 1000;
-    if (!conn->closing) {
-        free(conn->out); /* only the close frame may follow the peer's */
-        conn->out = NULL;
-        ws_conn_close(conn, code, NULL);
-    }
-    return -1;
-}
-
 /* lws' one callback. A result of -1 makes it close the connection. */
 static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in,
                   size_t len)
@@ -287,7 +275,14 @@ static int on_lws(struct lws *wsi, enum lws_callback_reasons reason, void *user,
         conn_flush(conn);
         return 0;
     case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-        return on_peer_close(conn, in, len);
+        /* The answer to our close frame, or the first one. Either way lws may end the connection. */
+        if (!conn->closing) {
+            const unsigned char *code = in;
+            free(conn->out); /* only the close frame may follow the peer's */
+            conn->out = NULL;
+            ws_conn_close(conn, len >= 2 ? (uint16_t)(code[0] << 8 | code[1]) : 1000, NULL);
+        }
+        return -1;
     case LWS_CALLBACK_CLOSED:
     case LWS_CALLBACK_WSI_DESTROY: /* without the former if it was never established */
         lws_set_opaque_user_data(wsi, NULL);
@@ -306,11 +301,12 @@ static unsigned open_connections(void *arg)
     return server->conn_count;
 }
 
-/* Each connection gets the next ping slot, so that the pings of a rush are spread over the whole round. */
-static struct ws_conn *conn_new(struct ws_server *server)
+static unsigned on_handshake(void *arg, int fd, const struct ws_handshake *handshake)
 {
+    struct ws_server *server = arg;
     struct ws_conn *conn = xcalloc(1, sizeof(*conn) + server->opts.conn_user_size);
     conn->server = server;
+    /* Each connection gets the next ping slot, so that the pings of a rush are spread over the round. */
     conn->slot = (uint16_t)server->slot_next;
     server->slot_next = (server->slot_next + 1) % server->slot_count;
     conn->next = server->slots[conn->slot];
@@ -318,13 +314,7 @@ static struct ws_conn *conn_new(struct ws_server *server)
         conn->next->prev = conn;
     server->slots[conn->slot] = conn;
     server->conn_count++;
-    return conn;
-}
 
-static unsigned on_handshake(void *arg, int fd, const struct ws_handshake *handshake)
-{
-    struct ws_server *server = arg;
-    struct ws_conn *conn = conn_new(server);
     if (!server->opts.on_open(server->opts.arg, conn, handshake)) {
         server->slots[conn->slot] = conn->next;
         if (conn->next)
@@ -406,20 +396,6 @@ static enum status send_later(struct ws_conn *conn, const char *text, size_t len
     return ST_FULL;
 }
 
-/* Appends the frame of one message to the batch. */
-static void batch_add(struct ws_server *server, const char *text, size_t len)
-{
-    unsigned char *at = server->batch + server->batch_len;
-    *at++ = 0x81; /* FIN, text */
-    *at++ = (unsigned char)(len < 126 ? len : 126);
-    if (len >= 126) {
-        *at++ = (unsigned char)(len >> 8);
-        *at++ = (unsigned char)(len & 0xff);
-    }
-    memcpy(at, text, len);
-    server->batch_len = (size_t)(at - server->batch) + len;
-}
-
 /* Nothing of the batch could be sent: its messages go to the outbox. */
 static enum status batch_later(struct ws_conn *conn, size_t batch_len)
 {
@@ -490,7 +466,15 @@ enum status ws_send(struct ws_conn *conn, const char *text, size_t len)
             return ST_UNAVAILABLE;
     }
     if (FRAME_HEAD + len <= BATCH_MAX && (!server->corked || server->corked == conn)) {
-        batch_add(server, text, len);
+        unsigned char *at = server->batch + server->batch_len;
+        *at++ = 0x81; /* FIN, text */
+        *at++ = (unsigned char)(len < 126 ? len : 126);
+        if (len >= 126) {
+            *at++ = (unsigned char)(len >> 8);
+            *at++ = (unsigned char)(len & 0xff);
+        }
+        memcpy(at, text, len);
+        server->batch_len = (size_t)(at - server->batch) + len;
         return server->corked ? ST_OK : batch_send(conn);
     }
     if (conn->out || !can_write(conn))

@@ -146,14 +146,40 @@ static void refuse(struct arrival *arrival, unsigned status)
 
 /* ---- handshakes ---- */
 
-/* The handshake is complete: hands the connection over, or refuses it. */
-static void handshake_complete(struct arrival *arrival, size_t len)
+/* Peeks at what has arrived of the handshake. When it is complete, the connection is handed over or refused;
+ * if not, the low-water mark lets the socket become readable only when there is more. */
+static void handshake_advance(struct arrival *arrival)
 {
     struct ws_accept *acceptor = arrival->acceptor;
     const struct ws_accept_opts *opts = &acceptor->opts;
+    struct ws_head *head = &acceptor->head;
+    const ssize_t got = recv(arrival->fd, head->text, WS_HEAD_MAX, MSG_PEEK | MSG_DONTWAIT);
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
+        arrival_free(arrival);
+        return;
+    }
+
+    const size_t seen = got > 0 ? (size_t)got : 0;
+    const size_t len = ws_head_len(head->text, seen);
+    if (len == 0 && seen == WS_HEAD_MAX) {
+        refuse(arrival, 431);
+        return;
+    }
+    if (len == 0) {
+        const int low_water = (int)seen + 1;
+        const bool closed = seen > 0 && seen == arrival->seen; /* readable, yet nothing new */
+        arrival->seen = seen;
+        if (closed || !arrival_watch(arrival) ||
+            (seen > 0 &&
+             setsockopt(arrival->fd, SOL_SOCKET, SO_RCVLOWAT, &low_water, sizeof(int)) < 0))
+            arrival_free(arrival);
+        else
+            sweep_later(acceptor);
+        return;
+    }
+
     struct ws_handshake handshake;
-    unsigned status =
-        ws_head_check(&acceptor->head, len, opts->path, opts->subprotocol, &handshake);
+    unsigned status = ws_head_check(head, len, opts->path, opts->subprotocol, &handshake);
     if (status == 0 && acceptor->fd < 0)
         status = 503;
     if (status == 0) {
@@ -173,42 +199,12 @@ static void handshake_complete(struct arrival *arrival, size_t len)
     arrival_free(arrival);
 }
 
-/* Peeks at what has arrived of the handshake. If it is not complete, the low-water mark lets the socket
- * become readable only when there is more. */
-static void handshake_peek(struct arrival *arrival)
-{
-    struct ws_head *head = &arrival->acceptor->head;
-    const ssize_t got = recv(arrival->fd, head->text, WS_HEAD_MAX, MSG_PEEK | MSG_DONTWAIT);
-    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
-        arrival_free(arrival);
-        return;
-    }
-    const size_t seen = got > 0 ? (size_t)got : 0;
-    const size_t len = ws_head_len(head->text, seen);
-    if (len > 0) {
-        handshake_complete(arrival, len);
-        return;
-    }
-    if (seen == WS_HEAD_MAX) {
-        refuse(arrival, 431);
-        return;
-    }
-    const int low_water = (int)seen + 1;
-    const bool closed = seen > 0 && seen == arrival->seen; /* readable, yet nothing new */
-    arrival->seen = seen;
-    if (closed || !arrival_watch(arrival) ||
-        (seen > 0 && setsockopt(arrival->fd, SOL_SOCKET, SO_RCVLOWAT, &low_water, sizeof(int)) < 0))
-        arrival_free(arrival);
-    else
-        sweep_later(arrival->acceptor);
-}
-
 static void on_readable(void *arg, int events)
 {
     struct arrival *arrival = arg;
     (void)events;
     if (!arrival->refused) {
-        handshake_peek(arrival);
+        handshake_advance(arrival);
         return;
     }
     char *scratch = arrival->acceptor->head.text;
@@ -257,7 +253,7 @@ static bool accept_one(struct ws_accept *acceptor)
         refuse(arrival, 503);
         sweep_later(acceptor);
     } else {
-        handshake_peek(arrival); /* most often it has arrived already */
+        handshake_advance(arrival); /* most often it has arrived already */
     }
     return true;
 }
@@ -326,7 +322,7 @@ static int listener_open(const char *host, uint16_t port)
     return fd;
 }
 
-enum status ws_accept_open(const struct ws_accept_opts *opts, struct ws_accept **ret_lobby)
+enum status ws_accept_open(const struct ws_accept_opts *opts, struct ws_accept **ret_acceptor)
 {
     int fd = listener_open(opts->host, opts->port);
     if (fd < 0)
@@ -346,7 +342,7 @@ enum status ws_accept_open(const struct ws_accept_opts *opts, struct ws_accept *
         return ST_UNAVAILABLE;
     }
     loop_watch_set(acceptor->watch, LOOP_READ);
-    *ret_lobby = acceptor;
+    *ret_acceptor = acceptor;
     return ST_OK;
 }
 

@@ -28,37 +28,15 @@ size_t ws_head_len(const char *data, size_t len)
 
 /* ---- parsing ---- */
 
-static bool is_value_char(unsigned char c)
-{
-    return c == '\t' || (c >= 0x20 && c != 0x7f);
-}
-
 /* Ends the line at its CRLF and returns the next; NULL when a byte that may not be in a value comes first. */
 static char *line_end(char *line)
 {
-    while (is_value_char((unsigned char)*line))
+    while (*line == '\t' || ((unsigned char)*line >= 0x20 && *line != 0x7f))
         line++;
     if (line[0] != '\r' || line[1] != '\n')
         return NULL;
     *line = '\0';
     return line + 2;
-}
-
-static bool field_add(struct ws_head *head, char *line)
-{
-    char *colon = strchr(line, ':');
-    if (!colon || !http_is_token(line, (size_t)(colon - line)) ||
-        head->field_count == WS_FIELDS_MAX)
-        return false;
-    *colon = '\0';
-    char *value = colon + 1;
-    value += strspn(value, " \t");
-    size_t len = strlen(value);
-    while (len > 0 && (value[len - 1] == ' ' || value[len - 1] == '\t'))
-        len--;
-    value[len] = '\0';
-    head->fields[head->field_count++] = (struct ws_field){.name = line, .value = value};
-    return true;
 }
 
 /* Splits text[0..len) into the request line and fields; false on anything that is not exactly HTTP. */
@@ -73,8 +51,18 @@ static bool head_parse(struct ws_head *head, size_t len, char **ret_line)
     while (next && strcmp(next, "\r\n") != 0) {
         char *line = next;
         next = line_end(line);
-        if (!next || !field_add(head, line))
+        char *colon = next ? strchr(line, ':') : NULL;
+        if (!colon || !http_is_token(line, (size_t)(colon - line)) ||
+            head->field_count == WS_FIELDS_MAX)
             return false;
+        *colon = '\0';
+        char *value = colon + 1;
+        value += strspn(value, " \t");
+        size_t value_len = strlen(value);
+        while (value_len > 0 && (value[value_len - 1] == ' ' || value[value_len - 1] == '\t'))
+            value_len--;
+        value[value_len] = '\0';
+        head->fields[head->field_count++] = (struct ws_field){.name = line, .value = value};
     }
     return next != NULL;
 }
@@ -132,22 +120,6 @@ static bool list_has(const char *list, const char *word, bool same_case)
 
 /* ---- checking ---- */
 
-static unsigned check_line(char *line, const char *path)
-{
-    char *target = strchr(line, ' ');
-    char *version = target ? strchr(target + 1, ' ') : NULL;
-    if (!version || strcmp(version, " HTTP/1.1") != 0)
-        return 400;
-    *target++ = '\0';
-    *version = '\0';
-    if (strcmp(line, "GET") != 0)
-        return 405;
-    size_t len = strcspn(target, "?");
-    if (len != strlen(path) || strncmp(target, path, len) != 0)
-        return 404;
-    return strlen(target) > TARGET_MAX ? 414 : 0;
-}
-
 /* Could two servers in a row read this handshake differently? */
 static bool is_ambiguous(const struct ws_head *head)
 {
@@ -166,45 +138,46 @@ static bool is_ambiguous(const struct ws_head *head)
            (length[0] && strcmp(length, "0") != 0);
 }
 
-/* 16 bytes in base64. */
-static bool is_key(const char *key)
-{
-    static const char alphabet[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    return strlen(key) == KEY_LEN && strspn(key, alphabet) == KEY_LEN - 2 &&
-           strcmp(key + KEY_LEN - 2, "==") == 0;
-}
-
-static unsigned check_fields(const struct ws_head *head, const char *subprotocol)
-{
-    const char *protocols = field(head, "Sec-WebSocket-Protocol");
-    const char *connection = field(head, "Connection");
-    if (is_ambiguous(head) || !field(head, "Host")[0])
-        return 400;
-    if (strcasecmp(field(head, "Upgrade"), "websocket") != 0 ||
-        strcmp(field(head, "Sec-WebSocket-Version"), "13") != 0)
-        return 426;
-    if (!list_has(connection, "upgrade", false) || strlen(connection) > LIST_MAX ||
-        !is_key(field(head, "Sec-WebSocket-Key")))
-        return 400;
-    if (!list_has(protocols, subprotocol, true) || strlen(protocols) > LIST_MAX)
-        return 400;
-    return 0;
-}
-
 unsigned ws_head_check(struct ws_head *head, size_t len, const char *path, const char *subprotocol,
                        struct ws_handshake *ret_handshake)
 {
+    static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     char *line;
     if (len > WS_HEAD_MAX)
         return 431;
     if (!head_parse(head, len, &line))
         return 400;
-    unsigned status = check_line(line, path);
-    if (status == 0)
-        status = check_fields(head, subprotocol);
-    if (status)
-        return status;
+
+    char *target = strchr(line, ' ');
+    char *version = target ? strchr(target + 1, ' ') : NULL;
+    if (!version || strcmp(version, " HTTP/1.1") != 0)
+        return 400;
+    *target++ = '\0';
+    *version = '\0';
+    if (strcmp(line, "GET") != 0)
+        return 405;
+    const size_t path_len = strcspn(target, "?");
+    if (path_len != strlen(path) || strncmp(target, path, path_len) != 0)
+        return 404;
+    if (strlen(target) > TARGET_MAX)
+        return 414;
+
+    if (is_ambiguous(head) || !field(head, "Host")[0])
+        return 400;
+    if (strcasecmp(field(head, "Upgrade"), "websocket") != 0 ||
+        strcmp(field(head, "Sec-WebSocket-Version"), "13") != 0)
+        return 426;
+    const char *connection = field(head, "Connection");
+    if (!list_has(connection, "upgrade", false) || strlen(connection) > LIST_MAX)
+        return 400;
+    const char *key = field(head, "Sec-WebSocket-Key"); /* 16 bytes in base64 */
+    if (strlen(key) != KEY_LEN || strspn(key, base64) != KEY_LEN - 2 ||
+        strcmp(key + KEY_LEN - 2, "==") != 0)
+        return 400;
+    const char *protocols = field(head, "Sec-WebSocket-Protocol");
+    if (!list_has(protocols, subprotocol, true) || strlen(protocols) > LIST_MAX)
+        return 400;
+
     *ret_handshake = (struct ws_handshake){
         .origin = field(head, "Origin"),
         .host = field(head, "Host"),

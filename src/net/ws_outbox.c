@@ -20,32 +20,29 @@ struct ws_outbox {
     char data[];
 };
 
-/* Makes space for `need` bytes in all; the `used` ones are moved to the start. */
-static struct ws_outbox *outbox_fit(struct ws_outbox *out, size_t used, size_t need)
+bool ws_outbox_add(struct ws_outbox **outbox, const char *text, size_t len, size_t max)
 {
+    const uint32_t word = (uint32_t)len;
+    struct ws_outbox *out = *outbox;
+    const size_t used = out ? out->len - out->head : 0, need = used + sizeof(word) + len;
+    if (used + len > max)
+        return false;
+
+    /* What was sent makes space first, then a larger block. */
     if (out && out->head > 0) {
         memmove(out->data, out->data + out->head, used);
         out->head = 0;
         out->len = used;
     }
-    if (out && need <= out->cap)
-        return out;
-    size_t cap = out ? out->cap * 2 : FIRST_CAP;
-    cap = cap > need ? cap : need;
-    out = xrealloc(out, sizeof(*out) + cap);
-    out->cap = cap;
-    out->head = 0;
-    out->len = used;
-    return out;
-}
+    if (!out || need > out->cap) {
+        size_t cap = out ? out->cap * 2 : FIRST_CAP;
+        cap = cap > need ? cap : need;
+        out = xrealloc(out, sizeof(*out) + cap);
+        out->cap = cap;
+        out->head = 0;
+        out->len = used;
+    }
 
-bool ws_outbox_add(struct ws_outbox **outbox, const char *text, size_t len, size_t max)
-{
-    const uint32_t word = (uint32_t)len;
-    const size_t used = *outbox ? (*outbox)->len - (*outbox)->head : 0;
-    if (used + len > max)
-        return false;
-    struct ws_outbox *out = outbox_fit(*outbox, used, used + sizeof(word) + len);
     memcpy(out->data + out->len, &word, sizeof(word));
     memcpy(out->data + out->len + sizeof(word), text, len);
     out->len += sizeof(word) + len;
