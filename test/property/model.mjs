@@ -7,15 +7,8 @@
 // Reservations and payments are named by their index, in order of creation. Plain data throughout,
 // so that a copy is one structuredClone.
 
-// Settings of an event that this model does not have, and why.
-const ENTRY = 'decides admissions: test/lua/model.mjs has it';
-const SHOWN = 'is shown, and decides nothing';
-export const NOT_MODELLED = {
-  threshold: ENTRY, intervalMs: ENTRY, idleTimeoutMs: ENTRY, sessionLimitMs: ENTRY, silentMs: ENTRY, surge: ENTRY, outflowPerMinute: ENTRY, allowGuests: ENTRY,
-  opensAt: ENTRY, closesAt: ENTRY,
-  autoHold: 'makes reservations from the admission log: test/integration/sql_ledger.test.mjs',
-  startsAt: SHOWN, title: SHOWN, artist: SHOWN, venue: SHOWN, branding: SHOWN,
-};
+// The settings of an event that decide here. test/lua/model.test.mjs sets every setting there is.
+export const SETTINGS = ['maxSeats', 'holdMs'];
 
 export class Model {
   constructor({ rows, perRow, price, maxSeats, holdMs }) {
