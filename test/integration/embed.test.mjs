@@ -20,7 +20,7 @@ before(() => {
 after(() => removeFolder(folder));
 
 function copy() {
-  for (const name of ['lua', 'sql', 'web', 'docs/openapi.json', 'src/embed.sh']) {
+  for (const name of ['lua', 'sql', 'web', 'docs/openapi.json', 'src/embed.sh', 'src/queue/queue_keys.h']) {
     rmSync(join(folder, name), { recursive: true, force: true });
     cpSync(join(tree, name), join(folder, name), { recursive: true });
   }
