@@ -194,7 +194,7 @@ bench: ## measure, beside the raw libraries on the same machine (QUICK=1, BENCH=
 
 # --- care --------------------------------------------------------------------------------
 
-lint: ## format, layers, banned functions, OpenAPI, shellcheck, clang-tidy, sizes
+lint: ## format, folders, banned functions, sleeps in tests, names in documents, OpenAPI, shellcheck, clang-tidy, sizes
 	@src/deps.sh build lint
 	@C_FILES='$(c_files)' test/lint/run.sh
 
