@@ -84,63 +84,50 @@ static bool read_char(const char **at, const char *any_of)
     return true;
 }
 
-static bool read_date(const char **at, struct tm *tm)
-{
-    static const int days_of[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    int year, month, day;
-    if (!read_number(at, 4, 1970, 9999, &year) || !read_char(at, "-") ||
-        !read_number(at, 2, 1, 12, &month) || !read_char(at, "-") ||
-        !read_number(at, 2, 1, 31, &day))
-        return false;
-    const bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    if (day > days_of[month - 1] + (month == 2 && leap))
-        return false;
-    tm->tm_year = year - 1900;
-    tm->tm_mon = month - 1;
-    tm->tm_mday = day;
-    return true;
-}
-
-static bool read_time(const char **at, struct tm *tm, int *ret_ms)
-{
-    if (!read_number(at, 2, 0, 23, &tm->tm_hour) || !read_char(at, ":") ||
-        !read_number(at, 2, 0, 59, &tm->tm_min) || !read_char(at, ":") ||
-        !read_number(at, 2, 0, 60, &tm->tm_sec)) /* 60: a leap second */
-        return false;
-    *ret_ms = 0;
-    if (**at != '.')
-        return true;
-    (*at)++;
-    int scale = 100, digits = 0;
-    for (; isdigit((unsigned char)**at) && digits < 9; (*at)++, digits++) {
-        *ret_ms += (**at - '0') * scale;
-        scale /= 10;
-    }
-    return digits > 0;
-}
-
-/* "Z", +hh:mm or -hh:mm, in seconds east of UTC. */
-static bool read_offset(const char **at, int *ret_s)
-{
-    int hours, minutes;
-    *ret_s = 0;
-    if (read_char(at, "Zz"))
-        return true;
-    const int sign = **at == '-' ? -1 : 1;
-    if (!read_char(at, "+-") || !read_number(at, 2, 0, 23, &hours) || !read_char(at, ":") ||
-        !read_number(at, 2, 0, 59, &minutes))
-        return false;
-    *ret_s = sign * (hours * 3600 + minutes * 60);
-    return true;
-}
-
 enum status clock_parse_rfc3339(const char *text, int64_t *ret_ms)
 {
+    static const int days_of[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     struct tm tm = {0};
-    int ms, offset_s;
-    if (!read_date(&text, &tm) || !read_char(&text, "Tt") || !read_time(&text, &tm, &ms) ||
-        !read_offset(&text, &offset_s) || *text != '\0')
+    int year, month, day;
+    if (!read_number(&text, 4, 1970, 9999, &year) || !read_char(&text, "-") ||
+        !read_number(&text, 2, 1, 12, &month) || !read_char(&text, "-") ||
+        !read_number(&text, 2, 1, 31, &day))
         return ST_INVALID;
+    const bool leap_year = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    if (day > days_of[month - 1] + (month == 2 && leap_year))
+        return ST_INVALID;
+    tm.tm_year = year - 1900;
+    tm.tm_mon = month - 1;
+    tm.tm_mday = day;
+
+    if (!read_char(&text, "Tt") || !read_number(&text, 2, 0, 23, &tm.tm_hour) ||
+        !read_char(&text, ":") || !read_number(&text, 2, 0, 59, &tm.tm_min) ||
+        !read_char(&text, ":") || !read_number(&text, 2, 0, 60, &tm.tm_sec)) /* 60: a leap second */
+        return ST_INVALID;
+    int ms = 0;
+    if (read_char(&text, ".")) {
+        int scale = 100, digits = 0;
+        for (; isdigit((unsigned char)*text) && digits < 9; text++, digits++) {
+            ms += (*text - '0') * scale;
+            scale /= 10;
+        }
+        if (digits == 0)
+            return ST_INVALID;
+    }
+
+    /* "Z", +hh:mm or -hh:mm, in seconds east of UTC. */
+    int offset_s = 0;
+    if (!read_char(&text, "Zz")) {
+        const int sign = *text == '-' ? -1 : 1;
+        int hours, minutes;
+        if (!read_char(&text, "+-") || !read_number(&text, 2, 0, 23, &hours) ||
+            !read_char(&text, ":") || !read_number(&text, 2, 0, 59, &minutes))
+            return ST_INVALID;
+        offset_s = sign * (hours * 3600 + minutes * 60);
+    }
+    if (*text != '\0')
+        return ST_INVALID;
+
     const bool leap = tm.tm_sec == 60; /* timegm carries it into the next minute */
     const int64_t seconds = (int64_t)timegm(&tm) - offset_s;
     /* An offset may leave the range of years; a leap second is the last second of a UTC day. */

@@ -305,22 +305,6 @@ static enum status check_secret(const char *name, const char *secret, char *erro
     return refuse(error, size, name, "must have at least %d bytes", SECRET_MIN);
 }
 
-/* A browser sends an origin without a path and never "*": any other form would match nothing. */
-static enum status check_origins(const char *list, char *error, size_t size)
-{
-    while (list && *list != '\0') {
-        list += strspn(list, ", ");
-        const size_t len = strcspn(list, ", ");
-        const char *host = len > 0 ? host_of(list, len) : NULL;
-        if (len > 0 && (!host || host + strcspn(host, "/?#@, ") != list + len))
-            return refuse(error, size, "ALLOWED_ORIGINS",
-                          "must be origins such as https://example.com, without a path, not '%.*s'",
-                          len < 60 ? (int)len : 60, list);
-        list += len;
-    }
-    return ST_OK;
-}
-
 static enum status check_all(const struct config *config, char *error, size_t size)
 {
     if (config->db_pool_max < config->db_pool_min)
@@ -332,7 +316,22 @@ static enum status check_all(const struct config *config, char *error, size_t si
         st = check_url("PUBLIC_WS_URL", config->public_ws_url, "ws://", "wss://", error, size);
     if (st == ST_OK)
         st = check_url("PAYMENT_URL", config->payment_url, "http://", "https://", error, size);
-    return st == ST_OK ? check_origins(config->allowed_origins, error, size) : st;
+    if (st != ST_OK)
+        return st;
+
+    /* A browser sends an origin without a path and never "*": any other form would match nothing. */
+    const char *list = config->allowed_origins;
+    while (list && *list != '\0') {
+        list += strspn(list, ", ");
+        const size_t len = strcspn(list, ", ");
+        const char *host = len > 0 ? host_of(list, len) : NULL;
+        if (len > 0 && (!host || host + strcspn(host, "/?#@, ") != list + len))
+            return refuse(error, size, "ALLOWED_ORIGINS",
+                          "must be origins such as https://example.com, without a path, not '%.*s'",
+                          len < 60 ? (int)len : 60, list);
+        list += len;
+    }
+    return ST_OK;
 }
 
 /* ---- the whole ---- */

@@ -132,19 +132,6 @@ static void add_field(struct line *line, bool json, const struct log_field *fiel
     line->cut = true;
 }
 
-static void add_head(struct line *line, bool json, enum log_level level, const char *message)
-{
-    char time[CLOCK_RFC3339_SIZE];
-    clock_format_rfc3339(clock_wall_ms(), time);
-    add_text(line, json ? "{\"time\":\"" : "");
-    add_text(line, time);
-    add_text(line, json ? "\",\"level\":\"" : " ");
-    add_text(line, level_names[level]);
-    add_text(line, json ? "\",\"message\":\"" : "  ");
-    add_escaped(line, message);
-    add_text(line, json ? "\"" : "");
-}
-
 /* ---- writing ---- */
 
 /* May this call site write now? *ret_dropped: the lines it has dropped and not reported yet. */
@@ -165,16 +152,6 @@ static bool site_passes(struct log_site *site, uint32_t *ret_dropped)
     return false;
 }
 
-static bool is_terminal(void)
-{
-    int known = atomic_load_explicit(&terminal, memory_order_relaxed);
-    if (known < 0) {
-        known = isatty(STDERR_FILENO);
-        atomic_store_explicit(&terminal, known, memory_order_relaxed);
-    }
-    return known != 0;
-}
-
 void log_write(enum log_level level, struct log_site *site, const char *message,
                const struct log_field *fields, size_t field_count)
 {
@@ -184,10 +161,24 @@ void log_write(enum log_level level, struct log_site *site, const char *message,
         return;
     if (site && !site_passes(site, &dropped))
         return;
-    const bool json = !is_terminal();
+
+    int is_terminal = atomic_load_explicit(&terminal, memory_order_relaxed);
+    if (is_terminal < 0) {
+        is_terminal = isatty(STDERR_FILENO);
+        atomic_store_explicit(&terminal, is_terminal, memory_order_relaxed);
+    }
+    const bool json = !is_terminal;
     line.len = 0; /* not zeroed as a whole: 8 KiB */
     line.full = line.cut = false;
-    add_head(&line, json, level, message);
+    char time[CLOCK_RFC3339_SIZE];
+    clock_format_rfc3339(clock_wall_ms(), time);
+    add_text(&line, json ? "{\"time\":\"" : "");
+    add_text(&line, time);
+    add_text(&line, json ? "\",\"level\":\"" : " ");
+    add_text(&line, level_names[level]);
+    add_text(&line, json ? "\",\"message\":\"" : "  ");
+    add_escaped(&line, message);
+    add_text(&line, json ? "\"" : "");
     if (thread_name)
         add_field(&line, json, &(struct log_field){.key = "worker", .text = thread_name});
     for (size_t i = 0; i < field_count; i++)

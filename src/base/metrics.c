@@ -191,8 +191,19 @@ static void write_histogram(struct buf *out, const char *name, const char *label
     buf_printf(out, "%s_count%s%.*s%s %" PRIu64 "\n", name, open, kept, labels, close, total);
 }
 
-static void write_requests(struct buf *out)
+void metrics_write(struct buf *out)
 {
+    for (size_t i = 0; i < METRIC_COUNT; i++) {
+        if (counter_rows[i].help)
+            metrics_write_header(out, counter_rows[i].name, "counter", counter_rows[i].help);
+        buf_printf(out, "%s%s %" PRIu64 "\n", counter_rows[i].name, counter_rows[i].labels,
+                   load(&counters[i]));
+    }
+    for (size_t i = 0; i < HISTOGRAM_COUNT; i++) {
+        metrics_write_header(out, histogram_rows[i].name, "histogram", histogram_rows[i].help);
+        write_histogram(out, histogram_rows[i].name, "", &histograms[i], histogram_rows[i].bounds);
+    }
+
     metrics_write_header(out, "tiketi_http_requests_total", "counter", "HTTP requests answered.");
     for (unsigned r = 0; r < route_count; r++) {
         for (size_t c = 0; c < CODE_COUNT; c++) {
@@ -208,15 +219,12 @@ static void write_requests(struct buf *out)
                 routes[r].method, routes[r].path, code, n);
         }
     }
-}
 
-static void write_durations(struct buf *out)
-{
-    static const char name[] = "tiketi_http_request_duration_seconds";
-    char labels[160];
-    metrics_write_header(out, name, "histogram",
+    static const char durations[] = "tiketi_http_request_duration_seconds";
+    metrics_write_header(out, durations, "histogram",
                          "Time from the last byte of a request to its answer.");
     for (unsigned r = 0; r < route_count; r++) {
+        char labels[160];
         bool used = false;
         for (size_t c = 0; c < CODE_COUNT; c++)
             used = used || load(&routes[r].by_code[c]) > 0;
@@ -224,22 +232,6 @@ static void write_durations(struct buf *out)
             continue;
         (void)snprintf(labels, sizeof(labels), "method=\"%s\",path=\"%s\",", routes[r].method,
                        routes[r].path);
-        write_histogram(out, name, labels, &routes[r].duration, second_bounds);
+        write_histogram(out, durations, labels, &routes[r].duration, second_bounds);
     }
-}
-
-void metrics_write(struct buf *out)
-{
-    for (size_t i = 0; i < METRIC_COUNT; i++) {
-        if (counter_rows[i].help)
-            metrics_write_header(out, counter_rows[i].name, "counter", counter_rows[i].help);
-        buf_printf(out, "%s%s %" PRIu64 "\n", counter_rows[i].name, counter_rows[i].labels,
-                   load(&counters[i]));
-    }
-    for (size_t i = 0; i < HISTOGRAM_COUNT; i++) {
-        metrics_write_header(out, histogram_rows[i].name, "histogram", histogram_rows[i].help);
-        write_histogram(out, histogram_rows[i].name, "", &histograms[i], histogram_rows[i].bounds);
-    }
-    write_requests(out);
-    write_durations(out);
 }

@@ -56,25 +56,6 @@ static void make_room(struct table *table)
     table->cap = cap;
 }
 
-/* One more bucket: the nodes that belong there move out of the bucket that had them so far. */
-static void split_one(struct table *table)
-{
-    make_room(table);
-    size_t fresh = table->count;
-    struct table_node **from = &table->buckets[fresh - power_below(fresh)];
-    struct table_node *list = *from;
-    *from = NULL;
-    table->buckets[fresh] = NULL;
-    table->count++;
-    while (list) {
-        struct table_node *node = list;
-        list = node->next;
-        struct table_node **to = &table->buckets[bucket_of(table, node->hash)];
-        node->next = *to;
-        *to = node;
-    }
-}
-
 void table_add(struct table *table, struct table_node *node, uint32_t hash)
 {
     if (!table->count) {
@@ -82,8 +63,23 @@ void table_add(struct table *table, struct table_node *node, uint32_t hash)
         table->buckets[0] = NULL;
         table->count = 1;
     } else if (table->entries >= table->count) {
-        split_one(table);
+        /* One more bucket: the nodes that belong there move out of the bucket that had them so far. */
+        make_room(table);
+        const size_t fresh = table->count;
+        struct table_node **from = &table->buckets[fresh - power_below(fresh)];
+        struct table_node *list = *from;
+        *from = NULL;
+        table->buckets[fresh] = NULL;
+        table->count++;
+        while (list) {
+            struct table_node *moved = list;
+            list = moved->next;
+            struct table_node **to = &table->buckets[bucket_of(table, moved->hash)];
+            moved->next = *to;
+            *to = moved;
+        }
     }
+
     struct table_node **bucket = &table->buckets[bucket_of(table, hash)];
     node->hash = hash;
     node->next = *bucket;
