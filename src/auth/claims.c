@@ -111,43 +111,37 @@ static bool read_plain(const char *text, size_t len, struct claims *claims)
     return take(&in, '}') && in.at == in.end;
 }
 
-/* ---- any other form ---- */
+/* ---- the whole ---- */
 
-static struct claim claim_of(const struct json *object, const char *name)
+enum status claims_read(const char *text, size_t len, struct claims *ret_claims)
 {
-    const struct json *value = json_get(object, name);
-    struct claim claim = {.kind = value ? CLAIM_OTHER : CLAIM_ABSENT};
-    claim.text = json_str_value(value);
-    claim.len = json_str_value_len(value);
-    if (claim.text)
-        claim.kind = CLAIM_TEXT;
-    else if (json_is_integer(value))
-        claim.kind = CLAIM_INTEGER;
-    claim.integer = json_int_value(value, 0);
-    claim.number = json_double(object, name, NAN);
-    if (claim.kind == CLAIM_OTHER && !isnan(claim.number))
-        claim.kind = CLAIM_REAL;
-    return claim;
-}
+    *ret_claims = (struct claims){0};
+    if (read_plain(text, len, ret_claims))
+        return ST_OK;
 
-static enum status read_document(const char *text, size_t len, struct claims *claims)
-{
     struct json_error error;
     struct json *document = json_parse(text, len, JWS_MAX, &error);
     if (!json_is_object(document)) {
         json_free(document);
         return ST_INVALID;
     }
-    claims->document = document;
-    for (size_t i = 0; i < CLAIM_NAMES; i++)
-        claims->list[i] = claim_of(document, names[i]);
+    ret_claims->document = document;
+    for (size_t i = 0; i < CLAIM_NAMES; i++) {
+        const struct json *value = json_get(document, names[i]);
+        struct claim claim = {.kind = value ? CLAIM_OTHER : CLAIM_ABSENT};
+        claim.text = json_str_value(value);
+        claim.len = json_str_value_len(value);
+        if (claim.text)
+            claim.kind = CLAIM_TEXT;
+        else if (json_is_integer(value))
+            claim.kind = CLAIM_INTEGER;
+        claim.integer = json_int_value(value, 0);
+        claim.number = json_double(document, names[i], NAN);
+        if (claim.kind == CLAIM_OTHER && !isnan(claim.number))
+            claim.kind = CLAIM_REAL;
+        ret_claims->list[i] = claim;
+    }
     return ST_OK;
-}
-
-enum status claims_read(const char *text, size_t len, struct claims *ret_claims)
-{
-    *ret_claims = (struct claims){0};
-    return read_plain(text, len, ret_claims) ? ST_OK : read_document(text, len, ret_claims);
 }
 
 bool claims_are_for(const struct claims *claims, const char *name)

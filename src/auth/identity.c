@@ -44,7 +44,7 @@ enum status identity_read_user(struct token_keys *keys, const char *jwt, size_t 
         return st;
     ret_buyer[0] = 'u';
     ret_buyer[1] = ':';
-    memcpy(ret_buyer + 2, ret_user->sub, strlen(ret_user->sub) + 1);
+    (void)stpcpy(ret_buyer + 2, ret_user->sub);
     return ST_OK;
 }
 

@@ -381,15 +381,6 @@ static size_t jwk_bytes(const struct json *jwk, const char *name, unsigned char 
     return base64url_decoded_len(len);
 }
 
-static EVP_PKEY *jwk_p256(const struct json *jwk)
-{
-    unsigned char point[1 + 2 * POINT_LEN] = {POINT_CONVERSION_UNCOMPRESSED};
-    if (jwk_bytes(jwk, "x", point + 1, POINT_LEN) != POINT_LEN ||
-        jwk_bytes(jwk, "y", point + 1 + POINT_LEN, POINT_LEN) != POINT_LEN)
-        return NULL;
-    return build_p256(point, sizeof(point), NULL); /* refuses a point that is not on the curve */
-}
-
 static EVP_PKEY *jwk_rsa(const struct json *jwk)
 {
     unsigned char modulus[RSA_BITS_MAX / 8], exponent[8];
@@ -409,20 +400,14 @@ static EVP_PKEY *jwk_rsa(const struct json *jwk)
     return pkey;
 }
 
-static bool key_set_rs256(struct key *key, EVP_PKEY *pkey)
-{
-    key->verifier = pkey ? context(pkey, EVP_PKEY_verify_init) : NULL;
-    return key->verifier && EVP_PKEY_CTX_set_rsa_padding(key->verifier, RSA_PKCS1_PADDING) == 1;
-}
-
 static bool absent_or_equal(const struct json *jwk, const char *name, const char *wanted)
 {
     const char *text = json_str(jwk, name);
     return !json_has(jwk, name) || (text && strcmp(text, wanted) == 0);
 }
 
-/* False: a key of no use to us. RFC 7517 section 5: keys that are not understood are skipped. */
-static bool jwk_algorithm(const struct json *jwk, enum algorithm *ret_algorithm)
+/* ST_NOT_FOUND: a key of no use to us. RFC 7517 section 5: keys that are not understood are skipped. */
+static enum status add_jwk(struct jws_ring *ring, const struct json *jwk)
 {
     const char *kty = json_str(jwk, "kty"), *curve = json_str(jwk, "crv");
     enum algorithm algorithm;
@@ -431,26 +416,29 @@ static bool jwk_algorithm(const struct json *jwk, enum algorithm *ret_algorithm)
     else if (kty && strcmp(kty, "EC") == 0 && curve && strcmp(curve, "P-256") == 0)
         algorithm = ALG_ES256;
     else
-        return false;
-    *ret_algorithm = algorithm;
-    return absent_or_equal(jwk, "use", "sig") &&
-           absent_or_equal(jwk, "alg", algorithm_names[algorithm]);
-}
-
-/* ST_NOT_FOUND: a key of no use to us. */
-static enum status add_jwk(struct jws_ring *ring, const struct json *jwk)
-{
-    enum algorithm algorithm;
-    if (!jwk_algorithm(jwk, &algorithm))
+        return ST_NOT_FOUND;
+    if (!absent_or_equal(jwk, "use", "sig") ||
+        !absent_or_equal(jwk, "alg", algorithm_names[algorithm]))
         return ST_NOT_FOUND;
     if (json_has(jwk, "kid") && !json_str(jwk, "kid"))
         return ST_INVALID;
     struct key *key = key_begin(ring, json_str(jwk, "kid"), algorithm);
     if (!key)
         return ST_INVALID;
-    EVP_PKEY *pkey = algorithm == ALG_RS256 ? jwk_rsa(jwk) : jwk_p256(jwk);
-    const bool ok =
-        algorithm == ALG_RS256 ? key_set_rs256(key, pkey) : key_set_es256(key, pkey, false);
+
+    EVP_PKEY *pkey = NULL;
+    bool ok;
+    if (algorithm == ALG_RS256) {
+        pkey = jwk_rsa(jwk);
+        key->verifier = pkey ? context(pkey, EVP_PKEY_verify_init) : NULL;
+        ok = key->verifier && EVP_PKEY_CTX_set_rsa_padding(key->verifier, RSA_PKCS1_PADDING) == 1;
+    } else {
+        unsigned char point[1 + 2 * POINT_LEN] = {POINT_CONVERSION_UNCOMPRESSED};
+        if (jwk_bytes(jwk, "x", point + 1, POINT_LEN) == POINT_LEN &&
+            jwk_bytes(jwk, "y", point + 1 + POINT_LEN, POINT_LEN) == POINT_LEN)
+            pkey = build_p256(point, sizeof(point), NULL); /* refuses a point off the curve */
+        ok = key_set_es256(key, pkey, false);
+    }
     EVP_PKEY_free(pkey);
     return key_done(ring, key, ok);
 }
@@ -523,27 +511,6 @@ static size_t der_integer(const unsigned char *half, unsigned char *out)
     return 2 + pad + len;
 }
 
-/* r || s (RFC 7518 section 3.4) as the DER that OpenSSL reads, into out[ES256_DER_MAX]; its length. */
-static size_t raw_to_der(const unsigned char *raw, unsigned char *out)
-{
-    size_t len = 2;
-    len += der_integer(raw, out + len);
-    len += der_integer(raw + POINT_LEN, out + len);
-    out[0] = 0x30;
-    out[1] = (unsigned char)(len - 2);
-    return len;
-}
-
-/* OpenSSL's DER as r || s. */
-static bool der_to_raw(const unsigned char *der, size_t len, unsigned char *raw)
-{
-    ECDSA_SIG *sig = d2i_ECDSA_SIG(NULL, &der, (long)len);
-    const bool ok = sig && BN_bn2binpad(ECDSA_SIG_get0_r(sig), raw, POINT_LEN) == POINT_LEN &&
-                    BN_bn2binpad(ECDSA_SIG_get0_s(sig), raw + POINT_LEN, POINT_LEN) == POINT_LEN;
-    ECDSA_SIG_free(sig);
-    return ok;
-}
-
 /* Fills out[SIGNATURE_MAX]; the signature's length, 0 on failure. */
 static size_t sign(struct jws_ring *ring, struct key *key, const char *data, size_t len,
                    unsigned char *out)
@@ -553,10 +520,15 @@ static size_t sign(struct jws_ring *ring, struct key *key, const char *data, siz
     if (key->algorithm == ALG_HS256)
         return mac_of(key, data, len, out) ? MAC_LEN : 0;
     if (!hash_of(ring, data, len, hash) ||
-        EVP_PKEY_sign(key->signer, der, &der_len, hash, sizeof(hash)) != 1 ||
-        !der_to_raw(der, der_len, out))
+        EVP_PKEY_sign(key->signer, der, &der_len, hash, sizeof(hash)) != 1)
         return 0;
-    return ES256_SIG_LEN;
+    /* OpenSSL writes DER; a JWS has r || s (RFC 7518 section 3.4). */
+    const unsigned char *at = der;
+    ECDSA_SIG *sig = d2i_ECDSA_SIG(NULL, &at, (long)der_len);
+    const bool ok = sig && BN_bn2binpad(ECDSA_SIG_get0_r(sig), out, POINT_LEN) == POINT_LEN &&
+                    BN_bn2binpad(ECDSA_SIG_get0_s(sig), out + POINT_LEN, POINT_LEN) == POINT_LEN;
+    ECDSA_SIG_free(sig);
+    return ok ? ES256_SIG_LEN : 0;
 }
 
 static bool is_valid(struct jws_ring *ring, struct key *key, const char *data, size_t len,
@@ -572,8 +544,14 @@ static bool is_valid(struct jws_ring *ring, struct key *key, const char *data, s
     if (key->algorithm == ALG_ES256) {
         if (signature_len != ES256_SIG_LEN)
             return false;
-        signature_len = raw_to_der(signature, der);
+        /* r || s as the DER that OpenSSL reads: a SEQUENCE of two INTEGERs. */
+        size_t der_len = 2;
+        der_len += der_integer(signature, der + der_len);
+        der_len += der_integer(signature + POINT_LEN, der + der_len);
+        der[0] = 0x30;
+        der[1] = (unsigned char)(der_len - 2);
         signature = der;
+        signature_len = der_len;
     }
     return EVP_PKEY_verify(key->verifier, signature, signature_len, own, SHA256_DIGEST_LENGTH) == 1;
 }
@@ -637,23 +615,6 @@ static struct key *key_of_header(struct jws_ring *ring, const struct json *heade
     return key && key->algorithm == algorithm ? key : NULL;
 }
 
-static struct key *parse_header(struct jws_ring *ring, const char *text, size_t len)
-{
-    unsigned char bytes[HEADER_MAX];
-    if (len > HEADER_MAX || !base64url_decode_into(text, len, bytes))
-        return NULL;
-    struct json *header =
-        json_parse((const char *)bytes, base64url_decoded_len(len), sizeof(bytes), NULL);
-    struct key *key = json_is_object(header) ? key_of_header(ring, header) : NULL;
-    json_free(header);
-    if (key) {
-        memcpy(ring->parsed, text, len);
-        ring->parsed_len = len;
-        ring->parsed_key = key;
-    }
-    return key;
-}
-
 /* `len` includes the dot after the header. */
 static struct key *select_key(struct jws_ring *ring, const char *token, size_t len)
 {
@@ -665,7 +626,20 @@ static struct key *select_key(struct jws_ring *ring, const char *token, size_t l
     if (ring->parsed_key && ring->parsed_len == len - 1 &&
         memcmp(ring->parsed, token, len - 1) == 0)
         return ring->parsed_key;
-    return parse_header(ring, token, len - 1);
+
+    unsigned char bytes[HEADER_MAX];
+    if (len - 1 > HEADER_MAX || !base64url_decode_into(token, len - 1, bytes))
+        return NULL;
+    struct json *header =
+        json_parse((const char *)bytes, base64url_decoded_len(len - 1), sizeof(bytes), NULL);
+    struct key *key = json_is_object(header) ? key_of_header(ring, header) : NULL;
+    json_free(header);
+    if (key) {
+        memcpy(ring->parsed, token, len - 1);
+        ring->parsed_len = len - 1;
+        ring->parsed_key = key;
+    }
+    return key;
 }
 
 enum status jws_verify(struct jws_ring *ring, const char *token, size_t len, struct buf *out)
