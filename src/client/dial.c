@@ -583,25 +583,6 @@ static void link_connected(uv_connect_t *connect, int failed)
     dial_send_request(link->dial);
 }
 
-/* On the loopback: one source address per DIAL_PER_ADDRESS buyers. The kernel chooses the port when it connects, so that it
- * may reuse a port that is free for this pair of addresses; else 28,000 connections would be the limit. */
-static int link_bind(struct link *link)
-{
-    const int on = 1;
-    struct sockaddr_in source;
-    uv_os_fd_t fd;
-    if (strncmp(link->target->address, "127.", 4) != 0)
-        return 0;
-    uv_ip4_addr("127.0.0.1", 0, &source);
-    source.sin_addr.s_addr =
-        htonl(ntohl(source.sin_addr.s_addr) + link->dial->source / DIAL_PER_ADDRESS);
-    const int failed = uv_fileno((uv_handle_t *)&link->tcp, &fd);
-    if (failed != 0)
-        return failed;
-    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
-    return uv_tcp_bind(&link->tcp, (const struct sockaddr *)&source, 0);
-}
-
 static int link_connect(struct link *link)
 {
     union {
@@ -613,9 +594,26 @@ static int link_connect(struct link *link)
     if (uv_ip4_addr(target->address, target->port, &to.v4) != 0 &&
         uv_ip6_addr(target->address, target->port, &to.v6) != 0)
         return UV_EINVAL;
-    const int failed = link_bind(link);
-    if (failed != 0)
-        return failed;
+
+    /* On the loopback: one source address per DIAL_PER_ADDRESS buyers. The kernel chooses the port when it
+     * connects, so that it may reuse a port that is free for this pair of addresses; else 28,000
+     * connections would be the limit. */
+    if (strncmp(target->address, "127.", 4) == 0) {
+        const int on = 1;
+        struct sockaddr_in source;
+        uv_os_fd_t fd;
+        uv_ip4_addr("127.0.0.1", 0, &source);
+        source.sin_addr.s_addr =
+            htonl(ntohl(source.sin_addr.s_addr) + link->dial->source / DIAL_PER_ADDRESS);
+        int failed = uv_fileno((uv_handle_t *)&link->tcp, &fd);
+        if (failed != 0)
+            return failed;
+        setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+        failed = uv_tcp_bind(&link->tcp, (const struct sockaddr *)&source, 0);
+        if (failed != 0)
+            return failed;
+    }
+
     link->connect.data = link;
     return uv_tcp_connect(&link->connect, &link->tcp, &to.any, link_connected);
 }

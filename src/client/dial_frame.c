@@ -91,22 +91,6 @@ static ssize_t reader_recv(uint8_t *out, size_t len, int flags, void *arg)
     return (ssize_t)n;
 }
 
-static struct dial_reader *reader_take(struct dial_frames *frames)
-{
-    static const struct wslay_frame_callbacks callbacks = {.recv_callback = reader_recv};
-    struct dial_reader *reader = frames->pool;
-    if (reader) {
-        frames->pool = reader->next;
-        return reader;
-    }
-    reader = xcalloc(1, sizeof(*reader));
-    buf_init(&reader->message, DIAL_MESSAGE_MAX);
-    const int failed = wslay_frame_context_init(&reader->parser, &callbacks, reader);
-    assert(failed == 0);
-    (void)failed;
-    return reader;
-}
-
 void dial_reader_free(struct dial_reader *reader)
 {
     if (!reader)
@@ -205,8 +189,19 @@ static enum status frame_piece(struct dial_reader *reader, const struct wslay_fr
 enum status dial_frame_read(struct dial_frames *frames, struct dial_reader **reader,
                             const char *data, size_t len, dial_frame_cb cb, void *arg)
 {
-    struct dial_reader *mine = *reader ? *reader : reader_take(frames);
+    static const struct wslay_frame_callbacks callbacks = {.recv_callback = reader_recv};
+    struct dial_reader *mine = *reader;
     bool go_on = true;
+    if (!mine && frames->pool) {
+        mine = frames->pool;
+        frames->pool = mine->next;
+    } else if (!mine) {
+        mine = xcalloc(1, sizeof(*mine));
+        buf_init(&mine->message, DIAL_MESSAGE_MAX);
+        const int failed = wslay_frame_context_init(&mine->parser, &callbacks, mine);
+        assert(failed == 0);
+        (void)failed;
+    }
     *reader = mine;
     mine->data = (const uint8_t *)data;
     mine->len = len;
