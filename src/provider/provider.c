@@ -246,15 +246,6 @@ static void get_charges(struct provider *provider, struct http_req *req)
     reply_json(provider, req, 200, body, "application/json");
 }
 
-static void get_charge(struct provider *provider, struct http_req *req, const char *reference)
-{
-    const struct provider_charge *charge = provider_books_find(provider->books, reference);
-    if (charge)
-        reply_json(provider, req, 200, charge_json(charge), "application/json");
-    else
-        refuse(provider, req, 404, "Nothing was charged under this reference.");
-}
-
 /* ---- POST /refunds ---- */
 
 static void post_refunds(struct provider *provider, struct http_req *req)
@@ -314,10 +305,16 @@ static void on_request(void *arg, struct http_req *req, unsigned refusal)
     }
     if (strcmp(method, "GET") == 0 && provider_page_asset(req, path))
         return;
-    if (strcmp(method, "GET") == 0 && strncmp(path, one_charge, sizeof(one_charge) - 1) == 0)
-        get_charge(provider, req, path + sizeof(one_charge) - 1);
-    else
+    if (strcmp(method, "GET") != 0 || strncmp(path, one_charge, sizeof(one_charge) - 1) != 0) {
         refuse(provider, req, 404, "There is no such route.");
+        return;
+    }
+    const struct provider_charge *charge =
+        provider_books_find(provider->books, path + sizeof(one_charge) - 1);
+    if (charge)
+        reply_json(provider, req, 200, charge_json(charge), "application/json");
+    else
+        refuse(provider, req, 404, "Nothing was charged under this reference.");
 }
 
 /* ---- life ---- */

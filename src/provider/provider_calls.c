@@ -144,12 +144,19 @@ static void on_end(void *arg, enum dial_end how, unsigned code)
 
 static const struct dial_ops call_ops = {.on_answer = on_answer, .on_end = on_end};
 
-/* Into calls->text: the whole request, signed. */
-static void write_request(struct provider_calls *calls, const struct provider_call *call)
+static void send_call(struct provider_calls *calls, struct provider_call *call)
 {
+    const bool lost = chance(calls, calls->opts.options->lose);
+    call->answer_lost = lost && chance(calls, 0.5);
+    if (lost && !call->answer_lost) { /* the call itself is lost: it is never sent */
+        failed(calls, call, 0);
+        return;
+    }
+    call->state = CALL_SENT;
+    calls->sent[calls->sent_count++] = call;
+    call->conn = dial_open(calls->net, calls->opts.webhook, call->charge->number, &call_ops, call);
+
     struct buf *body = &calls->body, *text = &calls->text;
-    const int64_t now_s = clock_wall_ms() / 1000;
-    char mac[65] = "";
     const struct provider_charge *charge = call->charge;
     const struct {
         const char *key, *text;
@@ -166,6 +173,9 @@ static void write_request(struct provider_calls *calls, const struct provider_ca
     }
     buf_add_char(body, '}');
 
+    /* The signature is of the time and the body. */
+    const int64_t now_s = clock_wall_ms() / 1000;
+    char mac[65] = "";
     buf_reset(text);
     buf_printf(text, "%" PRId64 ".%s", now_s, buf_str(body));
     const enum status st = token_webhook_mac(calls->opts.keys, buf_str(text), text->len, mac);
@@ -176,21 +186,7 @@ static void write_request(struct provider_calls *calls, const struct provider_ca
                calls->opts.webhook->path, calls->opts.webhook->host, body->len);
     buf_printf(text, "X-Tiketi-Signature: t=%" PRId64 ",v1=%s\r\n\r\n%s", now_s,
                st == ST_OK ? mac : "", buf_str(body));
-}
-
-static void send_call(struct provider_calls *calls, struct provider_call *call)
-{
-    const bool lost = chance(calls, calls->opts.options->lose);
-    call->answer_lost = lost && chance(calls, 0.5);
-    if (lost && !call->answer_lost) { /* the call itself is lost: it is never sent */
-        failed(calls, call, 0);
-        return;
-    }
-    call->state = CALL_SENT;
-    calls->sent[calls->sent_count++] = call;
-    call->conn = dial_open(calls->net, calls->opts.webhook, call->charge->number, &call_ops, call);
-    write_request(calls, call);
-    dial_request(call->conn, buf_str(&calls->text), calls->text.len);
+    dial_request(call->conn, buf_str(text), text->len);
     agenda_set(calls->agenda, &call->due, ANSWER_MS);
 }
 

@@ -162,33 +162,6 @@ static void add_headers(struct http_req *req, const struct provider_visit *visit
     http_req_add_header(req, "Cache-Control", "no-store");
 }
 
-static void set_order(struct filling *filling, struct http_req *req,
-                      const struct provider_visit *visit)
-{
-    const struct provider_order *order = &visit->order;
-    const struct {
-        const char *name, *value;
-    } texts[] = {{"reference", order->reference}, {"reservation", order->reservation},
-                 {"provider", order->provider},   {"currency", order->currency},
-                 {"expires", order->expires},     {"signature", order->signature},
-                 {"amount", visit->amount},       {"return", visit->back}};
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-        set(filling, texts[i].name, texts[i].value);
-    struct buf text;
-    buf_init(&text, 64);
-    money_write(&text, order->amount, order->currency);
-    const char *price = http_req_strdup(req, buf_str(&text), text.len);
-    set(filling, "price", price);
-    buf_clear(&text);
-    buf_init(&text, 256);
-    message_write(&text, visit->language, "pay_button",
-                  (const struct message_value[]){{"amount", price}, {NULL, NULL}});
-    set(filling, "button", http_req_strdup(req, buf_str(&text), text.len));
-    buf_clear(&text);
-    if (strlen(order->expires) >= 19)
-        set(filling, "until", http_req_strdup(req, order->expires + 11, 8));
-}
-
 static const struct {
     unsigned code;
     const char *name;
@@ -214,8 +187,30 @@ void provider_page_show(struct http_req *req, const struct provider_visit *visit
     set(&filling, "title", message(visit->language, title));
     set(&filling, "lead", message(visit->language, lead));
     set(&filling, "view", views[view].name);
-    if (view == PROVIDER_ASK || view == PROVIDER_DONE)
-        set_order(&filling, req, visit);
+    if (view == PROVIDER_ASK || view == PROVIDER_DONE) {
+        const struct provider_order *order = &visit->order;
+        const struct {
+            const char *name, *value;
+        } texts[] = {{"reference", order->reference}, {"reservation", order->reservation},
+                     {"provider", order->provider},   {"currency", order->currency},
+                     {"expires", order->expires},     {"signature", order->signature},
+                     {"amount", visit->amount},       {"return", back}};
+        for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+            set(&filling, texts[i].name, texts[i].value);
+        struct buf text;
+        buf_init(&text, 64);
+        money_write(&text, order->amount, order->currency);
+        const char *price = http_req_strdup(req, buf_str(&text), text.len);
+        set(&filling, "price", price);
+        buf_clear(&text);
+        buf_init(&text, 256);
+        message_write(&text, visit->language, "pay_button",
+                      (const struct message_value[]){{"amount", price}, {NULL, NULL}});
+        set(&filling, "button", http_req_strdup(req, buf_str(&text), text.len));
+        buf_clear(&text);
+        if (strlen(order->expires) >= 19)
+            set(&filling, "until", http_req_strdup(req, order->expires + 11, 8));
+    }
     if (view == PROVIDER_ASK)
         set(&filling, "ask", "1");
     else if (back)
