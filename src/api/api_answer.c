@@ -279,6 +279,14 @@ void api_fail(struct api_call *call, enum status status)
     api_answer_problem(call, &problems[status]);
 }
 
+void api_fail_event(struct api_call *call, enum status status)
+{
+    if (status == ST_NOT_FOUND)
+        api_problem(call, 404, "unknown-event", "There is no such event.", "eventId");
+    else
+        api_fail(call, status);
+}
+
 void api_invalid(struct api_call *call, const struct json_error *error)
 {
     api_problem(call, 400, "invalid", error->detail, error->field);

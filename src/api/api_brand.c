@@ -19,15 +19,6 @@
 /* Not for ever: a pod that has not learned of a change yet answers a new version with the old content. */
 #define FOR_MINUTES "public, max-age=300"
 
-/* Calls `known` as soon as the catalog has the event, or could not load it. */
-static enum status with_event(struct api_call *call, catalog_cb known)
-{
-    if (!catalog_event(call->api->catalog, call->param))
-        return catalog_load(call->api->catalog, call->param, false, known, call);
-    known(call, ST_OK);
-    return ST_OK;
-}
-
 static void style_known(void *arg, enum status status)
 {
     struct api_call *call = arg;
@@ -49,7 +40,7 @@ static void style_known(void *arg, enum status status)
 
 static enum status style_start(struct api_call *call)
 {
-    return with_event(call, style_known);
+    return api_with_event(call, call->param, style_known);
 }
 
 static void logo_read(void *arg, enum status status, const char *type, const char *data, size_t len)
@@ -79,7 +70,7 @@ static void logo_known(void *arg, enum status status)
 
 static enum status logo_start(struct api_call *call)
 {
-    return with_event(call, logo_known);
+    return api_with_event(call, call->param, logo_known);
 }
 
 const struct api_route api_brand_routes[] = {

@@ -212,7 +212,7 @@ static bool on_row(void *arg, uint64_t line, const struct csv_cell *cells, size_
 bool api_sends_csv(const struct http_req *req)
 {
     const char *type = http_req_header(req, "Content-Type");
-    return type != NULL && strncasecmp(type, "text/csv", 8) == 0 &&
+    return type && strncasecmp(type, "text/csv", 8) == 0 &&
            (type[8] == '\0' || type[8] == ';' || type[8] == ' ');
 }
 

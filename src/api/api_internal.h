@@ -184,8 +184,8 @@ struct api_call {
     char request_id[33];       /* made when asked for: api_request_id */
 };
 
-/* A handler answers at once or returns ST_OK with an operation under way, whose callback answers. Any other status: api.c
- * answers with the problem that stands for it. */
+/* A handler answers at once or returns ST_OK with an operation under way, whose callback answers. Any other
+ * status: api.c answers with the problem that stands for it. */
 typedef enum status (*api_handler)(struct api_call *call);
 
 /* JSON is parsed into call->body, whole; CSV goes to call->import while it arrives. */
@@ -259,6 +259,8 @@ void api_problem(struct api_call *call, unsigned status, const char *code, const
                  const char *field);
 /* The problem that stands for a status. */
 void api_fail(struct api_call *call, enum status status);
+/* The same for a status of catalog or queue, whose ST_NOT_FOUND is about the event of the route: unknown-event. */
+void api_fail_event(struct api_call *call, enum status status);
 /* 400 with the field and the sentence of the error. */
 void api_invalid(struct api_call *call, const struct json_error *error);
 /* What an SQL function said: its body with `ok_code`; or the problem its outcome stands for, with all members
@@ -284,8 +286,9 @@ bool api_over_https(const struct api_call *call);
 
 /* May this buyer take part: guests only where the event allows them? False: answered 401. */
 bool api_admits_buyer(struct api_call *call, const struct event *event);
-/* For staff routes about one event: fetches it from PostgreSQL, refuses organizers who do not own it (403), then runs
- * `step`. The event is borrowed until the step returns; a status other than ST_OK is answered. As a handler's result. */
+/* For staff routes about one event: fetches it from PostgreSQL, refuses organizers who do not own it (403), then
+ * runs `step`. The event is borrowed until the step returns; a status other than ST_OK is answered. As a handler's
+ * result. */
 MUST_CHECK enum status api_staff_event(struct api_call *call, api_event_step step);
 /* Runs `cb` with the call: at once when this pod knows the event, else when it was loaded, with ST_NOT_FOUND when
  * there is no such event. As a handler's result. */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * api_proof: the ticket and the pass of a request: read from header or cookie, and written.
+ * api_proof: the ticket and the pass of a request: taken from header or cookie, and written for the answer.
  *
- * Called by: api_*.c. What was read is in call->proof, verified for this event and this buyer.
+ * Why this way: what a proof is worth is decided by auth/identity, for the gateway as well; here is where HTTP carries
+ * it. What was read is in call->proof, verified to be of this event and this buyer.
+ * Called by: api_queue, api_reservation, api_gate. Owns nothing.
  */
 #include "api/api_internal.h"
 

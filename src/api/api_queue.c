@@ -288,15 +288,6 @@ static void answer_place(struct api_call *call, const struct queue_place *place,
 
 /* ---- through Redis ---- */
 
-/* Queue and catalog answer ST_NOT_FOUND for an event that does not exist. */
-static void fail_visit(struct api_call *call, enum status status)
-{
-    if (status == ST_NOT_FOUND)
-        api_problem(call, 404, "unknown-event", "There is no such event.", "eventId");
-    else
-        api_fail(call, status);
-}
-
 static void visit_joined(void *arg, enum status status, const struct queue_place *place,
                          const struct queue_numbers *numbers)
 {
@@ -316,7 +307,7 @@ static void visit_joined(void *arg, enum status status, const struct queue_place
             return;
     }
     if (status != ST_OK) {
-        fail_visit(call, status);
+        api_fail_event(call, status);
         return;
     }
     if (visit->kind == VISIT_LEAVE) {
@@ -443,7 +434,7 @@ static void visit_loaded(void *arg, enum status status)
     if (status == ST_OK && !event)
         status = ST_UNAVAILABLE;
     if (status != ST_OK) {
-        fail_visit(call, status);
+        api_fail_event(call, status);
         return;
     }
     status = visit_known(call, event);

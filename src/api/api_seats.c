@@ -42,12 +42,9 @@ static void map_known(void *arg, enum status status)
 
 static enum status map_start(struct api_call *call)
 {
-    struct seat_maps *maps = call->api->seat_maps;
-    const struct seat_map *map = seat_maps_fresh(maps, call->param);
-    if (!map && !catalog_event(call->api->catalog, call->param))
-        return catalog_load(call->api->catalog, call->param, false, map_known, call);
+    const struct seat_map *map = seat_maps_fresh(call->api->seat_maps, call->param);
     if (!map)
-        return seat_maps_get(maps, call->param, map_found, call);
+        return api_with_event(call, call->param, map_known);
     answer_map(call, map);
     return ST_OK;
 }

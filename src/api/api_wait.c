@@ -151,29 +151,12 @@ const struct api_presenter api_wait_presenter = {.problem = show_problem, .turn 
 
 /* ---- routes ---- */
 
-/* Waits until the catalog knows the event, for pages that take no place in its queue. */
-static enum status with_event(struct api_call *call, catalog_cb known)
-{
-    if (!event_of(call))
-        return catalog_load(call->api->catalog, call->param, false, known, call);
-    known(call, ST_OK);
-    return ST_OK;
-}
-
-/* False: answered. */
-static bool is_known(struct api_call *call, enum status status)
-{
-    if (status == ST_NOT_FOUND)
-        api_problem(call, 404, "unknown-event", "There is no such event.", "eventId");
-    else if (status != ST_OK)
-        api_fail(call, status);
-    return status == ST_OK;
-}
-
 static void left_known(void *arg, enum status status)
 {
     struct api_call *call = arg;
-    if (is_known(call, status))
+    if (status != ST_OK)
+        api_fail_event(call, status);
+    else
         api_answer_turn(call, &(struct api_turn){.status = TURN_LEFT, .brief = true});
 }
 
@@ -181,8 +164,10 @@ static void leave_known(void *arg, enum status status)
 {
     struct api_call *call = arg;
     struct page page;
-    if (!is_known(call, status))
+    if (status != ST_OK) {
+        api_fail_event(call, status);
         return;
+    }
     api_page_begin(&page, call);
     api_page_event(&page, event_of(call));
     api_page_answer(&page, 200, "leave.html");
@@ -191,13 +176,13 @@ static void leave_known(void *arg, enum status status)
 static enum status wait_start(struct api_call *call)
 {
     if (http_req_query(call->req, "left") || strcmp(http_req_method(call->req), "HEAD") == 0)
-        return with_event(call, left_known);
+        return api_with_event(call, call->param, left_known); /* takes no place */
     return api_visit(call, http_req_query(call->req, "join") != NULL);
 }
 
 static enum status leave_page_start(struct api_call *call)
 {
-    return with_event(call, leave_known);
+    return api_with_event(call, call->param, leave_known);
 }
 
 const struct api_route api_wait_routes[] = {
