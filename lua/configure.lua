@@ -4,26 +4,26 @@
 --
 -- KEYS  as in shared.lua
 -- ARGV  1  version   2  epoch
---       3  opened: 1 if the event was ever opened
+--       3  opened: 1 if places of this event have been given
 --       4  highest place that PostgreSQL knows of; 0: none
 --       5  length of a restore window, ms
---       6  seats free   7  as of this admission   8  and this entry of the log; '': unknown
---       then field and value of each setting: status title artist venue message startsAt opensAt closesAt
---       (ms, 0: none) allowGuests (0|1) seats threshold intervalMs idleTimeoutMs sessionLimitMs
---       holdMs surge ("queueAbove:threshold,…") outflowPerMinute autoHold maxSeats
---       brandName brandPrimary brandBackground brandLogo
+--       6  number of free seats
+--       7  number of admissions (n of the log) that had their seats by then
+--       8  id of the log entry up to which that number holds; '': items 6 and 7 are unknown
+--       then a name and a value for each setting of config:{id} (docs/redis-keys.md)
 -- REPLY OK and the numbers, then applied (1: the settings were written)
 --
--- Applies only a greater version, or where nothing is stored. A greater epoch is begun as clear
--- does. What the scripts keep in config:{id} themselves (surgeAt outflow lastRunMs gapMs
--- restoreUntil consumedLoaded consumedChunk) is left alone.
+-- The settings are written if their version is greater than the stored one, or if none are stored.
+-- A greater epoch begins as in clear.lua. The fields of config:{id} that the scripts keep themselves
+-- stay as they are.
 --
--- The restore window opens if nothing is stored though places of this event were given (Redis has
--- lost its data), or if PostgreSQL knows a place above the last one given here (Redis has lost the
--- last of them).
+-- This is one of the two places that open the restore window; the other is bring_up_to_date in
+-- shared.lua, which join and promote call with the highest place that they know. Here it opens if no
+-- settings are stored although places have been given (Redis has lost everything), or if PostgreSQL
+-- knows a place above seq (Redis has lost its last writes).
 --
--- The seats free are written only where the ledger has not yet said how many there are, so that the
--- first buyers need not wait for it. The entry may belong to a log that is gone: free.id is 0-0.
+-- free:{id} is written only if it does not exist, so that the first buyers need not wait for the
+-- ledger. Item 8 may be an entry of a log that is lost, so free.id becomes 0-0.
 --
 -- Invariants: version and epoch never fall. seq is at least every place known.
 
@@ -38,23 +38,23 @@ local function write()
 end
 
 local applied = 0
-if not open() then
+if not read_event() then
     call('HSET', K_CONFIG, 'epoch', text(epoch))
     write()
-    open()
-    settle()
+    read_event()
+    bring_up_to_date()
     applied = 1
     if ARGV[3] == '1' and known > 0 then
-        restore(known)
+        open_restore_window(known)
     end
 else
     local newer = version > ev.version
     if newer then
         write()
-        open()
+        read_event()
         applied = 1
     end
-    settle(known)
+    bring_up_to_date(known)
     if epoch > ev.epoch then
         forget(epoch)
     end

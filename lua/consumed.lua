@@ -1,29 +1,31 @@
 -- SPDX-License-Identifier: MIT
 --
--- consumed: in a restore window, loads the consumed places from PostgreSQL, in chunks.
+-- consumed: loads the consumed places of PostgreSQL into Redis, in chunks, during a restore window.
 --
 -- KEYS  as in shared.lua
 -- ARGV  1  epoch the places belong to
---       2  run: text that no other load has
---       3  number of the chunk in its run; 0 begins the run, before PostgreSQL is asked
---       4  1: the last chunk; everything is loaded, so that the window can end
+--       2  run: the name of this load, random text
+--       3  number of the chunk in its run. Chunk 0 has no places: it begins the run before PostgreSQL
+--          is asked
+--       4  1: this is the last chunk, so the restore window may end
 --       then two per buyer, at most 500 buyers: buyer id, place
--- REPLY OK and the numbers, then applied (0: another epoch is in force, or earlier chunks of this run
---       are missing: begin a new one), removed (buyers who had a place that is consumed)
+-- REPLY OK and the numbers, then applied (0: the chunk was refused, because another epoch is in force
+--       or the chunk before it is missing; the caller begins a new run), removed (number of buyers
+--       who were removed because their place is consumed)
 --       NOCONFIG
 --
--- config.consumedChunk is the chunk that came last. If Redis loses its data, or its last writes, in
--- the middle of a run, the earlier chunks are lost with it and the next ones are refused; so are the
--- rest of a run after another one has begun.
+-- config.consumedChunk names the last chunk loaded. If Redis loses its data or its last writes during
+-- a run, that field is lost with the chunks, so the next chunk is refused. Beginning another run also
+-- makes the rest of this one be refused.
 --
--- Invariants: consumedLoaded is set only when every chunk of one run is there. Then nobody waits, or
--- is inside, at a place at or below their consumed one. Consumed places only rise. Repeating a call
--- changes nothing.
+-- Invariants: consumedLoaded is set only when Redis has every chunk of one run. From then on nobody
+-- waits, or is inside, at a place at or below their consumed one. Consumed places only rise. Repeating
+-- a call changes nothing.
 
-if not open() then
+if not read_event() then
     return {'NOCONFIG'}
 end
-settle()
+bring_up_to_date()
 
 local applied, removed = 0, 0
 
@@ -39,7 +41,7 @@ local function load_consumed()
     end
     call('ZADD', K_CONSUMED, 'GT', unpack(places))
     local consumed = call('ZMSCORE', K_CONSUMED, unpack(buyers))
-    -- The members of `key` whose place there is consumed, each once.
+    -- The buyers whose place in `key` is consumed. Each is named once, even if ARGV names it twice.
     local function used_up(key)
         local scores, list, listed = call('ZMSCORE', key, unpack(buyers)), {}, {}
         for i = 1, #buyers do
@@ -62,11 +64,11 @@ local function load_consumed()
     if #list > 0 then
         call('ZREM', K_PARKED, unpack(list))
     end
-    -- Inside, though the admission had ended: Redis has lost that the buyer left.
+    -- These are inside only because Redis has lost the writes of their departure.
     depart('left', used_up(K_ACTIVE_PLACE))
 end
 
--- The next chunk of its run; or the same again, because its reply was lost.
+-- Is this the first chunk, the one after the last, or the last one again (its reply was lost)?
 local function follows(chunk)
     if chunk == 0 then
         return true

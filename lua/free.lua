@@ -1,27 +1,27 @@
 -- SPDX-License-Identifier: MIT
 --
--- free: the ledger writes how many seats are free after it has consumed the log up to an entry, and
--- the log is trimmed.
+-- free: stores how many seats are free now that the ledger has consumed the log up to an entry, and
+-- trims the log.
 --
 -- KEYS  as in shared.lua
--- ARGV  1  seats free
---       2  admissions (n of the log) that have their seats by then
+-- ARGV  1  number of free seats
+--       2  number of admissions (n of the log) that have their seats
 --       3  id of the last log entry consumed; 0-0: none yet
---       4  entries that the log keeps at least
--- REPLY OK and the numbers, then applied (0: a later state is already there)
+--       4  minimum number of entries that the log keeps
+-- REPLY OK and the numbers, then applied (0: free:{id} has a later state)
 --       NOCONFIG
 --
--- An entry that the log does not have was lost while the ledger consumed it: the seats are free all
--- the same, but nothing more of this very log was consumed, so id stays and nothing is trimmed.
+-- If Redis lost the consumed entry meanwhile, the number of free seats is stored all the same, but
+-- free.id stays as it is and nothing is trimmed: of the present log no further entry was consumed.
 --
--- Invariants: an older state never replaces a newer one. Entries not consumed are never trimmed.
--- free.id is an entry of this very log that was consumed. stats.admitted is at least what was
--- consumed, so the count goes on after a loss of data.
+-- Invariants: an older state never replaces a newer one. An entry that was not consumed is never
+-- trimmed. free.id is a consumed entry of the present log, or 0-0. stats.admitted is at least item 2,
+-- so that the count goes on after a loss of data.
 
-if not open() then
+if not read_event() then
     return {'NOCONFIG'}
 end
-settle()
+bring_up_to_date()
 
 local stored = call('HMGET', K_FREE, 'id', 'admitted')
 local known = #call('XRANGE', K_LOG, ARGV[3], ARGV[3]) > 0

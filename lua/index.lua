@@ -1,38 +1,40 @@
 -- SPDX-License-Identifier: MIT
 --
--- index: takes the rank index of the queue and stores it as index:{id}: with it every pod turns
--- any place into a position without asking Redis.
+-- index: samples the queue and stores the rank index as index:{id}. With it every pod computes the
+-- position of any place without asking Redis.
 --
 -- KEYS  as in shared.lua
 -- ARGV  1  the whole value of lease:{id} that the caller holds
---       2  mean and 3 spread of the measured admission rate, 4 ticks it was measured over
--- REPLY OK and the numbers, then the text
+--       2  mean of the measured admission rate
+--       3  its spread
+--       4  number of ticks that it was measured over
+-- REPLY OK and the numbers, then the text of the index
 --       LEASE, NOCONFIG
 --
--- The text has two lines of words, one space between them. The first line: number of the format
--- (1), version, epoch, status, restoring (0|1), queue size, inside, effective threshold, seq, time
--- (ms), seats left (-: no limit by seats), admissions so far, mean, spread, ticks, count of samples.
--- The second: the samples, "rank,place", each as the difference to the one before it, the first
--- one to 0,0. Ranks count from 0.
+-- The text has two lines of words, separated by single spaces. The words of the first line: format
+-- (1), version, epoch, status, restoring (0|1), queue size, number inside, effective threshold, seq,
+-- time (ms), seats left (-: seats do not limit admissions), admissions so far, mean, spread, ticks,
+-- number of samples. The words of the second line are the samples, "rank,place"; both numbers are
+-- differences to the sample before, the first sample's to 0,0. Ranks count from 0.
 --
--- The first 1,000 ranks are all there; then geometrically spaced samples, then the last rank: 1,744
--- points at most, however long the queue is. Up to a million, neighbours are less than 1 % of their
--- rank apart, so no position between them can be wrong by more.
+-- There is a sample for each of the first 1,000 ranks, then geometrically spaced ones, then one for
+-- the last rank: 1,744 at most, however long the queue is. In a queue of up to a million buyers, two
+-- neighbours are less than 1 % of their rank apart, so an interpolated position is wrong by less.
 --
--- The last hour is kept as well: at each new minute the counters as they are then, with the numbers
--- inside and waiting, are written to field "m<minute>" of stats:{id}; fields older than an hour are
--- deleted. `minute` is the newest one.
+-- The script also keeps the counters of the last hour: when a minute begins, it writes them and the
+-- numbers inside and waiting to field "m<minute>" of stats:{id}, and deletes fields older than an
+-- hour. Field `minute` is the newest minute.
 
 local EXACT, STEPS, TTL_MS = 1000, 744, 60000
 local MINUTES = 60
 
-if not open() then
+if not read_event() then
     return {'NOCONFIG'}
 end
 if not holds_lease(ARGV[1]) then
     return {'LEASE'}
 end
-settle()
+bring_up_to_date()
 
 local samples, rank_before, place_before = {}, 0, 0
 
@@ -63,7 +65,7 @@ local function note_minute()
     end
     local counts = call('HMGET', K_STATS, 'joined', 'admitted', 'left', 'withdrawn', 'idle',
         'timeout', 'completed', 'parked')
-    for i = 1, 8 do -- the first minute counts everything so far: it begins at 0
+    for i = 1, 8 do -- the first minute ever counts all that came before it: it begins at 0
         counts[i] = last > 0 and counts[i] or '0'
     end
     counts[9], counts[10] = ev.inside, ev.size

@@ -11,29 +11,35 @@
 --               ticket; place, epoch and time of admission (ms) of the pass. 0 0 stands for no
 --               ticket, 0 0 0 for no pass. The caller has verified both.
 -- REPLY OK and the numbers, then one text with four words per buyer, in the order of ARGV:
---               state: waiting, active, direct (active, admitted by this very call), closed (not
---               inside, and the event is over), gone (resume found no place)
+--               state: active (inside), direct (inside, admitted by this call), waiting, closed
+--               (not inside, and the event is over), gone (mode r found no place)
 --               place; 0: none
---               position, from 1, of the waiting; else 0
---               time of admission, ms, of those inside; else 0 (gaps since then shift it, so that
---               it plus the session limit is when the session ends)
+--               position of a waiting buyer, from 1; otherwise 0
+--               time of admission of a buyer inside, ms; otherwise 0. Gaps since then are added to
+--               it, so that it plus the session limit is the time at which the session ends
 --       NOCONFIG
 --
--- A buyer inside stays inside. A waiting buyer keeps their place; a parked one comes back at theirs.
--- A ticket or pass of this epoch whose place is not consumed brings back that place if it is lower
--- than the buyer's present one; that happens only after Redis has lost data. A pass brings its buyer
--- back inside, within the threshold; in a restore window only once the consumed places are loaded.
--- Any other buyer who joins gets a new place: inside if the event is open, nobody waits and there
--- is capacity; else at the tail.
+-- What happens to a buyer depends on what Redis has of them; the first line that applies decides:
+--   inside                          stays inside
+--   pass, its place not consumed    inside again, if the threshold allows it; in a restore window only
+--                                   after the consumed places have been loaded
+--   waiting                         keeps their place
+--   parked                          waits again, at the same place
+--   ticket or pass, not consumed    waits at the place that it names
+--   none of these, mode j           a new place: inside if the event is open, nobody waits and there
+--                                   is capacity; otherwise at the tail of the queue
+-- A waiting or parked buyer whose ticket or pass names a lower place gets that one. Tickets and passes
+-- of another epoch count as absent. A ticket or pass can bring back a place only after Redis has lost
+-- data: otherwise Redis still has the place, or it is consumed.
 --
--- Invariants: after every admission the number inside is at most the effective threshold. One
--- place per buyer. New places are above all places given before. Repeating a call changes nothing
--- but heartbeats; the same holds for a buyer given twice in one call.
+-- Invariants: after every admission the number inside is at most the effective threshold. A buyer
+-- has one place. New places are above all places given before. Repeating a call, or naming a buyer
+-- twice in one call, changes nothing but heartbeats.
 
-if not open() then
+if not read_event() then
     return {'NOCONFIG'}
 end
-settle(tonumber(ARGV[1]))
+bring_up_to_date(tonumber(ARGV[1]))
 
 local buyers = {}
 for i = 2, #ARGV, 3 do
@@ -47,15 +53,15 @@ local closed = ev.status == 'closed' or ev.status == 'draft'
 local service = text(ev.service)
 local seq_before = ev.seq
 
--- What has been decided, by the buyer's first index in the call.
+-- What has been decided. The index is that of the buyer's first occurrence in the call.
 local first, states, places, since, fresh = {}, {}, {}, {}, {}
 local left            -- capacity for direct admissions; computed when first needed
-local new = 0         -- count of new places at the tail
-local first_new       -- the first of them
-local in_order = true -- the new places are the last ones of the queue, in this order
+local new = 0         -- number of new places at the tail
+local first_new       -- the lowest of them
+local in_order = true -- the new places are the last ones of the queue, in the order of `fresh`
 local joined, unparked = 0, 0
 
--- Not yet written: arguments of ZADD, and direct admissions.
+-- Decided but not yet written: arguments of ZADD for the queue and for heartbeats; direct admissions.
 local moves, alive, direct_buyers, direct_places = {}, {}, {}, {}
 
 local function flush()
@@ -79,7 +85,7 @@ local function queue_up(i, place)
     moves[at + 1], moves[at + 2] = places[i], buyers[i]
 end
 
--- Back to a place that the buyer had before.
+-- Puts the buyer at a place that they had before.
 local function wait_at(i, place)
     if states[i] ~= 'waiting' then
         ev.size = ev.size + 1
@@ -98,23 +104,31 @@ local function unpark(i)
     end
 end
 
--- What a proof is worth: the lowest place it brings back; and the place and time of admission of the
--- pass, if that is worth something.
+-- What the proof of buyer b is worth. Returns three values: the lower of the two places that ticket and
+-- pass bring back, or nil; the place of the pass, or nil; the time of admission that the pass names. A
+-- place of another epoch, or a consumed one, is brought back by nothing.
 local function proven(b, proof)
-    local tp, te, pp, pe, at = proof:match('^(%d+) (%d+) (%d+) (%d+) (%d+)$')
-    if not tp then
+    local ticket, ticket_epoch, pass, pass_epoch, at =
+        proof:match('^(%d+) (%d+) (%d+) (%d+) (%d+)$')
+    if not ticket then
         return nil
     end
-    tp = tonumber(te) == ev.epoch and tonumber(tp) or 0
-    pp = tonumber(pe) == ev.epoch and tonumber(pp) or 0
-    if tp == 0 and pp == 0 then
+    ticket = tonumber(ticket_epoch) == ev.epoch and tonumber(ticket) or 0
+    pass = tonumber(pass_epoch) == ev.epoch and tonumber(pass) or 0
+    if ticket == 0 and pass == 0 then
         return nil
     end
     local consumed = num(call('ZSCORE', K_CONSUMED, b))
-    tp, pp = tp > consumed and tp or nil, pp > consumed and pp or nil
-    return tp and pp and min(tp, pp) or tp or pp, pp, num(at)
+    ticket = ticket > consumed and ticket or nil
+    pass = pass > consumed and pass or nil
+    local lowest = ticket or pass
+    if ticket and pass then
+        lowest = min(ticket, pass)
+    end
+    return lowest, pass, num(at)
 end
 
+-- Admits the buyer again, as of the admission that the pass proves.
 local function come_back_in(i, place, admitted_at)
     local b = buyers[i]
     flush()
@@ -132,6 +146,7 @@ local function come_back_in(i, place, admitted_at)
     left = nil
 end
 
+-- Gives a new place: a direct admission, or the tail of the queue.
 local function newcomer(i)
     ev.seq = max(ev.seq + 1, ev.now_us)
     joined = joined + 1
@@ -152,6 +167,7 @@ local function newcomer(i)
     queue_up(i, ev.seq)
 end
 
+-- Decides about a buyer who is not inside.
 local function advance(i, mode, proof)
     local state, best, pass, admitted_at = states[i]
     if proof ~= '' then

@@ -7,15 +7,17 @@
 --       2  owner: random text of the calling process
 --       3  the value held (renew, release); else ''
 --       4  time to live, ms
--- REPLY OK, then: held (0|1), the value held (else ''), need_consumed (1: the event is restoring and
---       waits until the consumed places are loaded)
+-- REPLY OK, but not the numbers; then held (0|1), the value held ('' if not held), need_consumed (1: the
+--       event is restoring, and the consumed places have not been loaded yet)
 --
--- Works without a config: the holder writes it. A renewal keeps lastRunMs fresh (shared.lua).
+-- Works while Redis has no settings of the event: it is the holder that configures it. Each renewal
+-- keeps lastRunMs fresh (see shared.lua).
 --
--- Invariants: the value is "token:owner"; the fencing token rises with every new holder, never falls,
--- never expires. Only the caller with the whole value renews or releases. A holder that takes the
--- lease again (its reply was lost) renews it. Nobody holds it for longer than its time to live
--- without renewing: if the clock stepped back, the next attempt cuts the rest down to that.
+-- Invariants: the value is "token:owner". The fencing token rises with every new holder, never falls
+-- and never expires. Only a caller that has the whole value renews or releases the lease. An owner that
+-- takes a lease which it holds (the reply was lost) renews it. Without a renewal the lease ends after
+-- its time to live, even if the clock stepped back: the next caller that tries to take it cuts the
+-- remaining time to that.
 
 local verb, owner, value, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local current = call('GET', K_LEASE)
@@ -42,8 +44,8 @@ elseif current and current == value then
 end
 
 local need = 0
-if held and open() then
-    settle()
+if held and read_event() then
+    bring_up_to_date()
     need = ev.restore_until > 0 and not ev.consumed_loaded and 1 or 0
 end
 return {'OK', held and 1 or 0, held and current or '', need}

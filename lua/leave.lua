@@ -1,35 +1,38 @@
 -- SPDX-License-Identifier: MIT
 --
--- leave: buyers give up their place or their slot.
+-- leave: buyers give up their place, or the slot that they have inside.
 --
 -- KEYS  as in shared.lua
--- ARGV  1       reason: left (the buyer's wish: gives up whatever they have) or completed (they have
---               bought: the admission ends; a later place at which they wait is not touched)
+-- ARGV  1       reason: left (the buyer wants to leave, and gives up whatever they have) or completed
+--               (the buyer has bought, so the admission of that purchase ends)
 --       then three per buyer, at most 500 buyers:
 --               buyer id
---               place that the caller knows of (ticket, pass or admission); 0: none
---               epoch of that place
+--               given place: the one that the caller knows from a ticket, a pass or an admission; 0:
+--               none
+--               its epoch
 -- REPLY OK and the numbers, then one text with four words per buyer, in the order of ARGV:
 --               what the buyer had: active, waiting, parked, gone
---               place that is consumed by this; 0: none
+--               the place that is now consumed; 0: none
 --               0, 0
 --       NOCONFIG
 --
--- With reason completed and a place of this epoch, only what the buyer has at or below that place
--- ends: a late repetition cannot end an admission that came after it.
+-- With reason completed and a given place, only what the buyer has at or below that place ends. So a late
+-- repetition ends no admission, and takes no place, that the buyer got after the purchase. If the given
+-- place is of another epoch, nothing ends.
 --
--- Invariants: the place is consumed, even if Redis has lost it and only the caller knows it: its
--- ticket brings nobody back. Repeating a call changes nothing.
+-- Invariants: the given place is consumed even if Redis has lost it, so that no ticket brings it back.
+-- Repeating a call changes nothing.
 
-if not open() then
+if not read_event() then
     return {'NOCONFIG'}
 end
-settle()
+bring_up_to_date()
 
 local reason = ARGV[1]
 local completed = reason == 'completed'
 
--- Removes b from a list of waiting buyers and returns the place; false if b is not in it, or keeps it.
+-- Removes buyer b from `key`, the queue or the parked buyers. Returns the place; false: b is not there,
+-- or b's place is above the given one of a purchase.
 local function withdraw(key, b, given)
     local place = call('ZSCORE', key, b)
     if not place or (completed and tonumber(place) > given) then
@@ -43,6 +46,7 @@ local function withdraw(key, b, given)
     return place
 end
 
+-- Takes from b whatever b has. Returns its kind and the place.
 local function give_up(b, given)
     local place = call('ZSCORE', K_ACTIVE_PLACE, b)
     if place then

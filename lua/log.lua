@@ -1,29 +1,30 @@
 -- SPDX-License-Identifier: MIT
 --
--- log: reads the admission log for the ledger, its consumer.
+-- log: reads entries of the admission log, for the ledger.
 --
 -- KEYS  as in shared.lua
 -- ARGV  1  id of the entry after which to read; 0-0: from the start
---       2  entries at most, up to 500
---       3  1: that id is the ledger's cursor, everything up to it has been consumed
--- REPLY OK and the numbers, then ten per entry, in order: id, kind, buyer, place, epoch, at (ms),
---       inside, threshold, n, still inside by that very admission (0|1)
+--       2  maximum number of entries; at most 500
+--       3  1: that id is the ledger's cursor: it has consumed everything up to it
+-- REPLY OK and the numbers, then ten items per entry, in the order of the log: id, kind, buyer, place,
+--       epoch, at (ms), inside, threshold, n, and 1 if the buyer is still inside by this admission
 --       NOCONFIG
 --
--- A failover may have lost the last entries of the log, or all of it. If the clock is behind, entries
--- written since then are below the cursor or have its very id, and would be passed over. free:{id}
--- was lost with the log, so what it calls consumed is no later than the loss: entries above that
--- and up to the cursor are the reply. The ledger moves its cursor back below the first of them;
--- what it consumes a second time has no effect (the same happens after a crash before free:{id} was
--- written). If there are none, the log's next id is raised above the cursor instead.
+-- A failover may lose the last entries of the log, or all of it. If the new clock is behind, entries
+-- written after that have ids at or below the ledger's cursor, and reading from the cursor would skip
+-- them. free:{id} was lost together with the log, so the entry that free.id names is no later than the
+-- loss. So with item 3, the entries above free.id and up to the cursor are replied first. The ledger
+-- then moves its cursor back below the first of them; an entry that it consumes a second time has no
+-- effect (after a crash before free:{id} was written, that happens too). If there are no such entries,
+-- the log's next id is raised above the cursor instead.
 --
--- Invariants: no entry is written or copied, so a call costs what it replies, however long the log.
--- free.id is never above the log's last id, so it is an entry of this very log.
+-- Invariants: no entry is written or copied, so a call costs as much as it replies, however long the
+-- log is. free.id is never above the log's last id, so it names an entry of the present log.
 
-if not open() then
+if not read_event() then
     return {'NOCONFIG'}
 end
-settle()
+bring_up_to_date()
 
 local after, limit = ARGV[1], min(num(ARGV[2]), 500)
 
@@ -36,17 +37,17 @@ local function last_id()
     end
 end
 
--- The last entry of this very log that was consumed.
+-- The id of the last consumed entry of the present log; 0-0: none.
 local function consumed(last)
     local id = call('HGET', K_FREE, 'id')
-    if id and older(last, id) then -- it belongs to a log that is gone
+    if id and older(last, id) then -- an entry of a log that was lost
         call('HSET', K_FREE, 'id', '0-0')
         return '0-0'
     end
     return id or '0-0'
 end
 
--- Entries not consumed that are at or below the cursor.
+-- The entries at or below the cursor that were not consumed.
 local function passed_over()
     if call('EXISTS', K_LOG) == 0 then
         return {}

@@ -1,40 +1,44 @@
 -- SPDX-License-Identifier: MIT
 --
--- promote: one bounded step of the processor's tick: ends the admissions of buyers who are idle or
--- inside for too long, then admits from the head of the queue as many as the capacity allows.
+-- promote: one bounded step of the processor's tick. Ends the admissions of idle buyers and of those
+-- over the session limit; then admits as many buyers from the head of the queue as there is capacity
+-- for.
 --
 -- KEYS  as in shared.lua
 -- ARGV  1  the whole value of lease:{id} that the caller holds
---       2  admit so many now: ignores outflowPerMinute, but not threshold, seats, pause or
---          restore window; 0: as the settings say
+--       2  an organizer's request to admit this many now, regardless of outflowPerMinute (threshold,
+--          seats, status and restore window still hold); 0: admit as the settings say
 --       3  highest place of this event that the caller has ever seen; 0: none
---       4  silentMs where the live copy has none: it was written by a release that did not know it
---       5  moves (ended, parked, admitted) that this call may make, at most 500
--- REPLY OK and the numbers, then: admitted, ended for idleness, ended for the session limit, parked,
---       more (1: the bound was reached, call again at once), admissions so far (n of the log)
+--       4  silentMs, for a live copy that has none because an older release wrote it
+--       5  the most moves that this call may make, up to 500: a buyer admitted, parked, or whose
+--          admission ended is one move
+-- REPLY OK and the numbers, then: number admitted, ended because idle, ended at the session limit,
+--       parked; more (1: the limit of moves was reached, so the caller calls again at once);
+--       admissions so far (n of the log)
 --       LEASE, NOCONFIG
 --
--- An admission counts as a heartbeat. The admitted are published on the channel, unless seats are to
--- be held for them first: then the ledger publishes them, after the holds.
+-- An admission counts as a heartbeat. Admitted buyers are published on the channel here, unless they
+-- get an auto-hold: then the ledger publishes them together with it.
 --
--- Invariants: nothing is done without the lease. After every admission the number inside is at
--- most the effective threshold. Buyers enter in the order of their places. A buyer removed from
--- the queue is inside or parked; the place of a buyer removed from inside is consumed.
+-- Invariants: without the lease nothing is done. After every admission the number inside is at most
+-- the effective threshold. Buyers enter in the order of their places. A buyer who is removed from the
+-- queue is inside or parked. The place of a buyer who is removed from the inside is consumed.
 
 local CHANNEL = 'tiketi:queue-events'
 
-if not open() then
+if not read_event() then
     return {'NOCONFIG'}
 end
 if not holds_lease(ARGV[1]) then
     return {'LEASE'}
 end
-settle(tonumber(ARGV[3]))
+bring_up_to_date(tonumber(ARGV[3]))
 
 local wanted = num(ARGV[2])
 local budget = min(num(ARGV[5]), 500)
 
--- Ends the admissions whose score in `key` is more than `limit` ms ago; 0: no limit.
+-- Ends the admissions whose score in `key` is more than `limit` ms ago, and returns how many; limit 0:
+-- none.
 local function evict(kind, key, limit)
     if limit <= 0 or budget <= 0 then
         return 0
@@ -65,8 +69,8 @@ end
 
 local entered, entered_places, parked = {}, {}, 0
 
--- Removes up to `count` buyers from the head: silent ones are parked, the others admitted. Returns how
--- many were admitted, and how many removed.
+-- Removes up to `count` buyers from the head of the queue: parks the silent ones, admits the others.
+-- Returns how many it admitted, and how many it removed.
 local function take(count)
     local head = call('ZRANGE', K_QUEUE, 0, count - 1, 'WITHSCORES')
     if #head == 0 then

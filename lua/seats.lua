@@ -1,20 +1,22 @@
 -- SPDX-License-Identifier: MIT
 --
--- seats: the cached seat map of an event, and which caller renews it.
+-- seats: reads and writes the cached seat map of an event, and chooses the caller that renews it.
 --
--- KEYS  1  seats:{id}: HASH of version, at (when it was last known to be current, ms) and map
+-- KEYS  1  seats:{id}: HASH of version, at (ms, when it was last known to be current) and map
 -- ARGV  1  get      2  version that the caller has; -1: none
 --       1  put      2  version                3  the map
---       1  confirm  2  version: PostgreSQL has this very one
--- REPLY version; -1: nothing is cached
---       ms since it was last known to be current
---       the map, if the caller's is older; else ''
+--       1  confirm  2  version, which PostgreSQL has at present
+-- REPLY the cached version; -1: nothing is cached. (No code and no numbers: this script does not read
+--       the event.)
+--       age: ms since the cached map was last known to be current
+--       the map, if it is newer than the caller's; otherwise ''
 --
--- The caller that finds the map a second old is the one to renew it, and for the others the next
--- second begins: so PostgreSQL is asked once a second, however many pods and buyers there are.
+-- A caller that is told an age of a second or more asks PostgreSQL; `at` is set to now, so that other
+-- callers use the cached map for another second. So PostgreSQL is asked once a second, however many
+-- pods and buyers there are.
 --
--- Invariant: an older version never replaces a newer one, so a replica that lags behind, or a pod that
--- was stopped, takes nothing back. A map that nobody confirms for a minute is deleted.
+-- Invariant: an older version never replaces a newer one, even if it comes from a replica that lags or
+-- from a pod that was suspended. A map that nobody confirms for a minute is deleted.
 
 local FRESH_MS, TTL_MS = 1000, 60000
 local key, verb, given = KEYS[1], ARGV[1], num(ARGV[2])
@@ -33,7 +35,7 @@ if version < 0 then
 end
 local age = now - num(kept[2])
 if age < 0 then
-    age = FRESH_MS -- the clock stepped back: its age is unknown
+    age = FRESH_MS -- the clock stepped back, so the age is unknown
 end
 if verb == 'confirm' and given == version then
     call('HSET', key, 'at', text(now))

@@ -1,32 +1,33 @@
 -- SPDX-License-Identifier: MIT
 --
--- seen: heartbeats of many buyers.
+-- seen: records heartbeats of many buyers.
 --
 -- KEYS  as in shared.lua
 -- ARGV  buyer ids, at most 500
 -- REPLY OK and the numbers, then one text with four words per buyer, in the order of ARGV:
 --               state: waiting, active, parked, gone
---               place; 0: none, and of the waiting
+--               place of an active or parked buyer; otherwise 0
 --               0
---               time of admission, ms, of those inside; else 0
+--               time of admission of an active buyer, ms; otherwise 0
 --       NOCONFIG
 --
--- Invariant: refreshes only members that exist, so a late heartbeat brings nobody back. The parked
--- come back by join.
+-- Invariant: only buyers who wait or are inside are refreshed, so a late heartbeat brings nobody back.
+-- A parked buyer waits again by join.
 
-if not open() then
+if not read_event() then
     return {'NOCONFIG'}
 end
-settle()
+bring_up_to_date()
 
 local service, heartbeats = text(ev.service), {}
 for i = 1, #ARGV do
     heartbeats[2 * i - 1], heartbeats[2 * i] = service, ARGV[i]
 end
 
--- The members of queue:seen are the waiting: if all of these were refreshed there, that is the
--- answer, at a quarter of the cost of looking at each. One already refreshed in this very
--- millisecond does not count as changed: then the long way below finds the same.
+-- The members of queue:seen are the waiting buyers. If ZADD XX changed the score of every buyer of this
+-- call, all of them wait, and that is the answer, at a quarter of the cost of looking each one up. ZADD
+-- does not count a buyer who was refreshed in this same millisecond: the general way below then finds
+-- the same answer.
 if call('ZADD', K_QUEUE_SEEN, 'XX', 'CH', unpack(heartbeats)) == #ARGV then
     return answer({(('waiting 0 0 0 '):rep(#ARGV):sub(1, -2))})
 end

@@ -1,51 +1,56 @@
 -- SPDX-License-Identifier: MIT
 --
--- shared: what the scripts have in common, put in front of each of them when the binary is built
--- (scripts cannot call one another inside Redis): the event as it is now, the capacity left, and
--- the two moves that change who is inside: admit and depart. No other code adds to or removes from
--- active:{id}, so the number inside and the log always agree.
+-- shared: what the scripts have in common: the event as it is now, the capacity, and the three
+-- functions that change active:{id}. It is put in front of each script when the binary is built,
+-- because scripts cannot call one another inside Redis.
 --
--- KEYS, the same in every script, as K_CONFIG, K_QUEUE ...: src/queue/queue_keys.h lists them, and
--- docs/redis-keys.md says what each holds. They share the hash tag {id}, so that a script stays on
--- one cluster slot.
+-- Only admit, depart and forget change active:{id}, and each of them writes the log: an entry for
+-- each buyer who enters or leaves, or one entry `cleared` for all of them. So the log always says
+-- how many buyers are inside.
 --
--- Every reply is an array. Its first item is a code:
---   OK        then the nine numbers of the event: status, restoring (0|1), version, epoch, queue
---             size, inside, effective threshold, now (ms by Redis' clock), seq (last place given);
---             then what the script's own head says.
---   NOCONFIG  Redis does not know the event; nothing was changed. Run configure, then repeat.
---   LEASE     the caller does not hold the lease (any more); nothing was changed.
+-- KEYS are the same in every script but seats, and have the names K_CONFIG, K_QUEUE and so on:
+-- src/queue/queue_keys.h lists them, and docs/redis-keys.md says what each holds. They share the hash
+-- tag {id}, so that a script stays on one cluster slot.
 --
--- Places are microseconds of Redis' TIME made strictly increasing: 16 digits. Lua would print
--- them as 1.79e+15, so text() formats every large number that goes into a command ('%d' is exact
--- up to 2^53, as '%.0f' is, at a third of the cost). In a reply, Redis converts numbers to 64-bit
--- integers, which stay exact.
+-- Every reply is an array (the two exceptions, lease and seats, say so at their heads). Its first
+-- item is a code:
+--   OK        followed by "the numbers": status, restoring (0|1), version, epoch, queue size, number
+--             inside, effective threshold, now (ms of Redis' clock), seq (the last place given). The
+--             script's own items come after them.
+--   NOCONFIG  Redis has no settings of the event; nothing was changed. The caller runs configure and
+--             repeats the call.
+--   LEASE     the caller does not hold the lease; nothing was changed.
+--
+-- Places are microseconds of Redis' TIME, made strictly increasing. They have 16 digits, and Lua
+-- would print them as 1.79e+15. So text() formats every large number that goes into a command: '%d'
+-- is exact up to 2^53, as '%.0f' is, and costs a third of it. Numbers in a reply need no formatting:
+-- Redis converts them to 64-bit integers.
 --
 -- Service time is TIME - config.gapMs. Heartbeats and times of admission are kept in it, so that
--- time in which nobody could reach Redis makes nobody idle. measure_gap() finds such gaps: the
--- lease is renewed every second, so if no script has run for over 3 s, Redis was out of reach, and
--- all of that time is added to the gap. A clock that steps back (a failover to a host that is
--- behind) takes as much from the gap, which may so become negative: service time stands still for
--- a moment but never goes back, so no heartbeat lies in the future.
+-- nobody counts as idle because Redis could not be reached. measure_gap() finds such gaps: the lease
+-- is renewed every second, so if no script has run for over 3 s, Redis was out of reach, and that
+-- time is added to gapMs. When the clock steps back (a failover to a host whose clock is behind), the
+-- step is subtracted from gapMs, which may then be negative. So service time may stand still for a
+-- moment, but never goes back, and no heartbeat lies in the future.
 --
--- The status in force follows from the stored one and the times; scripts never store a status:
+-- The status in force follows from the stored status and the times. No script stores a status: the
+-- processor writes a change to PostgreSQL, and configure brings it back here.
 --   closed    stored closed, or closesAt has passed
 --   scheduled stored scheduled or open, and opensAt is in the future (or scheduled without one)
 --   open      stored open, or stored scheduled and opensAt has passed
 --   paused, sold_out, draft: as stored
--- PostgreSQL has the record; the processor writes the change there afterwards.
 
 local call, format = redis.call, string.format
 local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
 
 local GAP_MIN_MS = 3000 -- when no script ran for longer than this, there was a gap
-local LAST_RUN_WRITE_MS = 500 -- lastRunMs is written this often at most
+local LAST_RUN_WRITE_MS = 500 -- lastRunMs is written at most once in this time
 
--- The event as it is now; filled in by open() and settle(). What scripts change they keep up to date:
--- size (of the queue), inside, seq.
+-- The event as it is now. read_event() and bring_up_to_date() fill it in. A script that changes the
+-- queue size, the number inside or seq changes ev.size, ev.inside or ev.seq as well.
 local ev = {}
 
--- A large number as text, in full.
+-- All digits of a number, where Lua would use an exponent.
 local function text(number)
     return format('%d', number)
 end
@@ -54,7 +59,7 @@ local function num(value)
     return tonumber(value) or 0
 end
 
--- Ids of the log as two numbers: as texts, 999-0 would come after 1000-0.
+-- Is log id a older than b? Compared as two numbers each: as texts, 999-0 would come after 1000-0.
 local function older(a, b)
     local a_ms, a_seq = a:match('^(%d+)%-(%d+)$')
     local b_ms, b_seq = b:match('^(%d+)%-(%d+)$')
@@ -78,8 +83,8 @@ local function status_in_force(stored, opens, closes, now)
     return stored
 end
 
--- Reads the event. False when Redis has no config of it. Writes nothing.
-local function open()
+-- Reads the event into ev. False: Redis has no settings of it. Writes nothing.
+local function read_event()
     local time = call('TIME')
     ev.now_us = time[1] * 1000000 + time[2]
     ev.now = floor(ev.now_us / 1000)
@@ -99,12 +104,13 @@ local function open()
     ev.seq = num(call('GET', K_SEQ))
     ev.size, ev.inside = call('ZCARD', K_QUEUE), call('SCARD', K_ACTIVE)
     ev.service = ev.now - ev.gap
-    -- The window ends when its time is over and the lease holder has loaded the consumed places.
+    -- The restore window ends when its time is over and the consumed places have been loaded.
     ev.restoring = ev.restore_until > 0 and (ev.now < ev.restore_until or not ev.consumed_loaded)
     return true
 end
 
--- The end of the restore window is a time of Redis' clock: it moves with a clock that steps back.
+-- Moves the end of an open restore window by `by` ms: it is a time of Redis' clock, which has stepped
+-- back by as much.
 local function move_window(by)
     if ev.restore_until > 0 then
         ev.restore_until = ev.restore_until + by
@@ -113,6 +119,7 @@ local function move_window(by)
     end
 end
 
+-- Adds the time in which no script could run to the gap; keeps lastRunMs.
 local function measure_gap()
     local late = ev.now - ev.last_run
     if ev.last_run > 0 and (late > GAP_MIN_MS or late < 0) then
@@ -127,9 +134,9 @@ local function measure_gap()
     end
 end
 
--- Opens the restore window: Redis has lost places that were given. From now on places are above
--- `known` and above the clock, so that no place can be given twice.
-local function restore(known)
+-- Opens the restore window, after Redis has lost places that were given. seq is raised to `known` and
+-- to the clock, so that no place is given twice.
+local function open_restore_window(known)
     ev.seq = max(ev.seq, known, ev.now_us)
     ev.restore_until = ev.now + ev.restore_ms
     ev.consumed_loaded, ev.restoring = false, true
@@ -137,10 +144,10 @@ local function restore(known)
     call('HSET', K_CONFIG, 'restoreUntil', text(ev.restore_until), 'consumedLoaded', 0, 'consumedChunk', '')
 end
 
--- The highest surge rule that applies decides: it goes on above queueAbove and off below 80 % of
--- it. When a rule is on, so are all lower ones, so the queueAbove of the highest one that is on is
--- the whole state.
-local function surge()
+-- Sets the effective threshold: that of the highest surge rule that is on. A rule goes on when more
+-- buyers than its queueAbove wait, and off below 80 % of it. When a rule is on, so are all lower ones.
+-- So config.surgeAt, the queueAbove of the highest rule that is on, is the whole state.
+local function apply_surge()
     local level, threshold = 0, ev.base
     for above, value in ev.surge:gmatch('(%d+):(%d+)') do
         above = tonumber(above)
@@ -156,20 +163,22 @@ local function surge()
     end
 end
 
--- After open(): the gap, the effective threshold, and lost writes. `known` is the highest place
--- that the caller has ever seen: a seq below it means that a failover has lost writes.
-local function settle(known)
+-- Called after read_event(): measures the gap, applies the surge rules, and opens the restore window if
+-- a failover has lost writes. `known` is the highest place that the caller has ever seen, or nil: a seq
+-- below it means that writes were lost.
+local function bring_up_to_date(known)
     measure_gap()
     if known and known > ev.seq then
-        restore(known)
+        open_restore_window(known)
     end
     if ev.surge == '' and ev.surge_at == 0 then
         ev.threshold = ev.base
     else
-        surge()
+        apply_surge()
     end
 end
 
+-- kept: count by second.
 local function outflow_write(kept)
     local list = {}
     for at, sum in pairs(kept) do
@@ -178,10 +187,10 @@ local function outflow_write(kept)
     call('HSET', K_CONFIG, 'outflow', table.concat(list, ' '))
 end
 
--- outflowPerMinute: admissions are counted by the second in config.outflow ("second:count …"), so
--- that no 60 s ever see more. Returns the counts of the last minute, and their sum. Seconds in the
--- future (the clock stepped back) count as the present one and are stored so: else they would
--- count until the clock has caught up.
+-- The admissions of the last 60 s: their counts by second, and their sum. config.outflow holds them as
+-- "second:count …", so that outflowPerMinute holds for any 60 s. After a step back of the clock some
+-- seconds lie in the future: they are stored again as the present second, or they would count until
+-- the clock has caught up.
 local function outflow_used()
     local second, used, kept, ahead = floor(ev.now / 1000), 0, {}, false
     for at, count in (call('HGET', K_CONFIG, 'outflow') or ''):gmatch('(%d+):(%d+)') do
@@ -205,14 +214,15 @@ local function outflow_add(count)
     outflow_write(kept)
 end
 
--- Admissions so far: the n of the log.
+-- The number of admissions so far: field n of the log.
 local function admitted()
     return num(call('HGET', K_STATS, 'admitted'))
 end
 
--- Seats left after auto-hold has served everybody inside; nil: no limit by seats. free:{id} says
--- how many were free when admission number free.admitted had got its seats; those admitted later
--- will still get theirs. Not known yet: none.
+-- The seats that are left once every admitted buyer has their auto-hold; nil: seats do not limit
+-- admissions. free:{id} says how many seats were free when the buyers of the first free.admitted
+-- admissions had got theirs; each later admission will take autoHold more. Without free:{id} the
+-- number is not known yet, and 0 is returned.
 local function seats_left()
     if ev.seats == 0 or ev.auto_hold == 0 then
         return nil
@@ -225,8 +235,8 @@ local function seats_left()
     return max(0, num(free[1]) - later * ev.auto_hold)
 end
 
--- How many may enter now: by threshold, seats and, when `limited`, outflow. The last buyer may
--- find fewer seats than auto-hold gives: these are held all the same, so that all can be sold.
+-- How many buyers may enter now, by threshold, seats and, if `limited`, outflowPerMinute. The division
+-- by autoHold rounds up: the last buyer gets fewer seats, so that every seat can be sold.
 local function capacity(limited)
     if ev.status ~= 'open' or ev.restoring then
         return 0
@@ -245,14 +255,15 @@ local function capacity(limited)
     return max(left, 0)
 end
 
--- Appends to the log. Readers find the fields by name.
+-- Appends an entry to the log; its fields: docs/redis-keys.md.
 local function record(kind, buyer, place, inside, n)
     call('XADD', K_LOG, '*', 'kind', kind, 'buyer', buyer, 'place', place, 'epoch', ev.epoch,
         'at', ev.now, 'inside', inside, 'threshold', ev.threshold, 'n', n)
 end
 
--- Admits buyers, in this order. The caller has checked the capacity, and removes them from where
--- they waited. places: decimal text. since: times of admission in service time; nil: now.
+-- Admits buyers, in this order. The caller has checked the capacity, and removes the buyers from the
+-- queue. places: their places as decimal text. since: their times of admission in service time, or nil
+-- for now.
 local function admit(kind, buyers, places, since)
     local count, alive, start, place = #buyers, {}, {}, {}
     if count == 0 then
@@ -280,7 +291,7 @@ local function admit(kind, buyers, places, since)
     end
 end
 
--- Ends the admissions of buyers who are inside, each given once. Their places are consumed.
+-- Ends the admissions of `buyers`, who are inside; none is named twice. Their places are consumed.
 local function depart(kind, buyers)
     local count = #buyers
     if count == 0 then
@@ -304,7 +315,8 @@ local function depart(kind, buyers)
     ev.inside = ev.inside - count
 end
 
--- Begins a new epoch: nobody waits or is inside. seq, stats, log, free, lease and fence stay.
+-- Begins a new epoch: removes all buyers from the queue and from the inside, and forgets consumed
+-- places. seq, stats, log, free, lease and fence stay.
 local function forget(epoch)
     call('UNLINK', K_QUEUE, K_QUEUE_SEEN, K_PARKED, K_ACTIVE, K_ACTIVE_SEEN, K_ACTIVE_SINCE, K_ACTIVE_PLACE, K_CONSUMED,
         K_INDEX)
@@ -321,15 +333,15 @@ local function holds_lease(value)
     return call('GET', K_LEASE) == value
 end
 
--- The head of every OK reply.
+-- The items that every OK reply begins with.
 local function numbers()
     return {'OK', ev.status, ev.restoring and 1 or 0, ev.version, ev.epoch, ev.size, ev.inside,
         ev.threshold, ev.now, ev.seq}
 end
 
--- The reply of a call for many buyers: the numbers, then one text with four words per buyer: state,
--- place, position, time of admission; 0 where a word has no meaning. One text, because each item
--- of a reply costs Redis and the caller as much as the decision about a buyer.
+-- The reply of a call for many buyers: the numbers, then one text with four words for each buyer:
+-- state, place, position, time of admission; a word without a meaning is 0. It is one text because
+-- every item of a reply costs Redis and the caller as much as the decision about a buyer.
 local function answer(words)
     local reply = numbers()
     reply[#reply + 1] = table.concat(words, ' ')

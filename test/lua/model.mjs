@@ -38,8 +38,8 @@ export class Model {
 
   // ---- what every script does first ----
 
-  settle(known = 0) {
-    if (known > this.seq) this.restore(known);
+  bringUpToDate(known = 0) {
+    if (known > this.seq) this.openRestoreWindow(known);
     let level = 0;
     this.threshold = this.settings.threshold;
     for (const [above, threshold] of this.settings.surge) {
@@ -49,7 +49,7 @@ export class Model {
     this.surgeAt = level;
   }
 
-  restore(known) {
+  openRestoreWindow(known) {
     this.seq = Math.max(this.seq, known);
     this.seqAtLeast = true; // and above Redis' clock: the next reply has it
     this.restoring = true;
@@ -100,7 +100,7 @@ export class Model {
 
   // place(i): the place the script gave the i-th buyer, asked only of newcomers.
   join(buyers, known, place) {
-    this.settle(known);
+    this.bringUpToDate(known);
     const closed = this.settings.status === 'closed';
     const came = new Set();
     const states = buyers.map(({ buyer, mode, ticket, pass }, i) => {
@@ -170,7 +170,7 @@ export class Model {
   }
 
   seen(buyers) {
-    this.settle();
+    this.bringUpToDate();
     return buyers.map((buyer) => {
       if (this.active.has(buyer)) this.idle.delete(buyer);
       else if (this.queue.has(buyer)) this.silent.delete(buyer);
@@ -180,7 +180,7 @@ export class Model {
   }
 
   leave(buyers, reason) {
-    this.settle();
+    this.bringUpToDate();
     return buyers.map(({ buyer, place = 0, epoch = 0 }) => {
       const stale = place > 0 && epoch !== this.epoch;
       const given = stale ? 0 : place;
@@ -210,7 +210,7 @@ export class Model {
   }
 
   promote({ admit, known, moves }) {
-    this.settle(known);
+    this.bringUpToDate(known);
     let budget = moves;
     const done = { entered: 0, idle: 0, timeout: 0, parked: 0 };
     for (const [kind, marks] of [['idle', this.idle], ['timeout', this.late]]) {
@@ -252,11 +252,11 @@ export class Model {
     const settings = { ...stored, status: this.inForce(stored) };
     if (!this.configured) {
       Object.assign(this, { settings, version, epoch, configured: true });
-      this.settle();
-      if (known > 0) this.restore(known);
+      this.bringUpToDate();
+      if (known > 0) this.openRestoreWindow(known);
     } else {
       if (version > this.version) Object.assign(this, { settings, version });
-      this.settle(known);
+      this.bringUpToDate(known);
       if (epoch > this.epoch) this.clear(epoch);
     }
     this.seq = Math.max(this.seq, known);
@@ -272,7 +272,7 @@ export class Model {
   }
 
   loadConsumed(pairs, epoch, last, windowOver) {
-    this.settle();
+    this.bringUpToDate();
     if (epoch !== this.epoch) return 0;
     for (const [buyer, place] of pairs) this.use(buyer, place);
     let removed = 0;

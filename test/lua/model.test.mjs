@@ -224,7 +224,7 @@ class History {
     if (this.roll.chance(0.5)) {
       this.newEpoch();
       const result = await this.room.clear(this.epoch);
-      this.model.settle();
+      this.model.bringUpToDate();
       this.same(result.applied, this.model.clear(this.epoch), 'clear');
       this.numbers(result);
     } else {
@@ -246,7 +246,7 @@ class History {
     const seats = this.roll.below(12);
     const id = `${1000 + model.n + (model.free?.id ?? 0)}-0`;
     const result = await this.room.free(seats, consumed, id);
-    model.settle();
+    model.bringUpToDate();
     assert.equal(result.applied, true);
     const admitted = Math.max(consumed, model.free?.admitted ?? 0);
     model.free = { seats, admitted, id: model.n + (model.free?.id ?? 0) };

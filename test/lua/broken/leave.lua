@@ -2,7 +2,7 @@
 --
 -- A script that fails on purpose, on line 9: a test of what the errors of scripts name.
 
-if not open() then
+if not read_event() then
     return {'NOCONFIG'}
 end
 

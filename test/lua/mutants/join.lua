@@ -13,10 +13,10 @@
 
 local CHECK_MS = 40
 
-if not open() then
+if not read_event() then
     return {'NOCONFIG'}
 end
-settle(tonumber(ARGV[1]))
+bring_up_to_date(tonumber(ARGV[1]))
 
 local check = call('HMGET', K_STATS, 'mutant:at', 'mutant:inside')
 local checked = num(check[2])

@@ -305,7 +305,7 @@ static void scripts_are_replaced_under_test_hooks_alone(void **state)
     assert_string_equal(body_of("join"), join);
     queue_scripts_init(true);
     assert_non_null(strstr(body_of("join"), "wrong on purpose"));
-    assert_non_null(strstr(body_of("join"), "local function open()"));
+    assert_non_null(strstr(body_of("join"), "local function read_event()"));
     assert_string_equal(body_of("seen"), seen);
     unsetenv("TIKETI_LUA_DIR");
     queue_scripts_init(true);
