@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * reservation: the SQL functions of seats, reservations and payments. Each call is one SQL function and one
- * transaction. PostgreSQL writes the JSON of the answers.
+ * reservation: calls the SQL functions of seats, reservations and payments. Each function here calls one SQL
+ * function, which is one transaction and writes the JSON of the answer.
  *
- * These functions do not check whether the buyer is inside: callers ask the queue first.
+ * None of them checks whether the buyer is inside: callers ask the queue first.
  */
 #ifndef TIKETI_RESERVATION_H
 #define TIKETI_RESERVATION_H
@@ -15,9 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* `outcome` is the word of the SQL function ("created", "seat-taken", "not-yours" …) and `json` the body of
- * its answer: an object, for a refusal with at least {"detail"}, and with {"seats":[ids]} where seats were
- * refused. Both are borrowed until the callback returns; both are NULL when PostgreSQL gave no answer.
+/* `outcome` is the outcome of the SQL function ("created", "seat-taken", "not-yours" …) and `json` the body
+ * of its answer, an object. That of a refusal has {"detail"} and, where seats were refused, {"seats":[ids]}.
+ * Both are borrowed until the callback returns; both are NULL when PostgreSQL gave no answer.
  * `status` follows from the outcome (the table in reservation.c): ST_OK, ST_CONFLICT, ST_NOT_FOUND,
  * ST_DENIED, ST_INVALID, ST_GONE, ST_STALE or ST_UNAVAILABLE. Without an answer it is ST_UNAVAILABLE,
  * ST_TIMEOUT or ST_INTERNAL, and the outcome is unknown. */
@@ -29,21 +29,21 @@ typedef void (*reservation_cb)(void *arg, enum status status, const char *outcom
 
 /* ---- holding seats ---- */
 
-struct reservation_order {
+struct hold_request {
     const char *event, *buyer;
-    const char *const *seat_ids; /* NULL: any seats, by quantity */
-    size_t seat_count;           /* of seat_ids, or the quantity wanted */
-    const char *section;         /* with a quantity: NULL for any */
+    const char *const *seat_ids; /* NULL: the best available seats */
+    size_t seat_count;           /* the length of seat_ids, or the number of seats wanted */
+    const char *section;         /* without seat_ids: the section; NULL: any */
     const char *idempotency_key; /* NULL: none */
     uint64_t place;              /* of the buyer's admission */
 };
-/* Holds the seats. They replace what the buyer held before, or nothing changes. Outcome created or
- * repeated (the same order under the same key). */
-MUST_CHECK enum status reservation_hold(struct db *db, const struct reservation_order *order,
+/* Holds the seats, in place of what the buyer held before; a refusal changes nothing. Outcome created, or
+ * repeated (the same request under the same key). */
+MUST_CHECK enum status reservation_hold(struct db *db, const struct hold_request *request,
                                         reservation_cb cb, void *arg);
-/* Reads the answer that this order got under its idempotency key: outcome repeated, or not-admitted
- * (ST_DENIED) when there is none. Changes nothing. */
-MUST_CHECK enum status reservation_repeat(struct db *db, const struct reservation_order *order,
+/* Reads the answer that this request got under its idempotency key: outcome repeated, or not-admitted
+ * (ST_DENIED) when it got none. Changes nothing. */
+MUST_CHECK enum status reservation_repeat(struct db *db, const struct hold_request *request,
                                           reservation_cb cb, void *arg);
 
 /* ---- the buyer's reservations ---- */
@@ -64,7 +64,7 @@ struct reserved_seat {
 struct reservation {
     const char *id, *number, *event;
     const char *status;     /* held, confirmed, refunded, expired, cancelled */
-    const char *expires_at; /* RFC 3339, while it is held; NULL */
+    const char *expires_at; /* RFC 3339; NULL: it is not held */
     const char *currency;
     int64_t total; /* minor units */
     size_t seat_count;
@@ -83,10 +83,10 @@ void reservation_list_clear(struct reservation_list *list);
 
 /* ---- payment ---- */
 
-/* Begins a payment, once. Outcome pending, with what the payment page needs; confirmed, when nothing is to
- * pay; repeated, when it was confirmed before. The body also has eventId, buyer, place (text) and epoch,
- * with which the caller frees the buyer's slot. `provider` NULL: payment is off, ST_UNAVAILABLE unless
- * nothing is to pay. */
+/* Begins a payment; a repeat gets the same payment. Outcome pending, with what the payment page needs;
+ * confirmed, if there is nothing to pay; repeated, if it was confirmed before without a payment. The body
+ * also has eventId, buyer, place (text) and epoch, with which the caller frees the buyer's slot. `provider`
+ * NULL: payment is off; ST_UNAVAILABLE if there is something to pay. */
 MUST_CHECK enum status reservation_pay(struct db *db, const char *buyer, const char *id,
                                        const char *provider, reservation_cb cb, void *arg);
 struct payment {             /* a report of the payment provider */
@@ -94,13 +94,13 @@ struct payment {             /* a report of the payment provider */
     const char *provider, *reference;
     int64_t amount; /* minor units */
     const char *currency;
-    const char *status; /* paid, failed or refunded */
+    const char *status; /* "paid", "failed" or "refunded" */
 };
-/* Records the report. Outcome confirmed (the seats are sold), refund-due (they could not be sold: the money
+/* Records a report of the payment provider. Outcome confirmed (the seats are sold), refund-due (they could not be sold: the money
  * must go back), failed, refunded (the seats are free again) or repeated (nothing new); all are ST_OK. The
  * body also has eventId, buyer, place (text) and epoch. */
-MUST_CHECK enum status reservation_paid(struct db *db, const struct payment *payment,
-                                        reservation_cb cb, void *arg);
+MUST_CHECK enum status reservation_report(struct db *db, const struct payment *payment,
+                                          reservation_cb cb, void *arg);
 /* Refunds a purchase of `event` on behalf of `actor`, a member of staff, for the audit entry. Outcome
  * refunded or repeated. */
 MUST_CHECK enum status reservation_refund(struct db *db, const char *event, const char *id,
@@ -117,7 +117,8 @@ MUST_CHECK enum status reservation_payments(struct db *db, const struct payment_
 
 /* ---- an event's seats, for staff ---- */
 
-/* Adds the seats of `json`, the validated body of POST /seats. Takes up to 30 seconds. */
+/* Adds the seats of `json`, the body of POST /seats, whose fields the SQL function checks. Outcome added.
+ * Takes up to 30 seconds. */
 MUST_CHECK enum status reservation_add_seats(struct db *db, const char *event, const char *actor,
                                              const char *json, reservation_cb cb, void *arg);
 /* The seats of a CSV file, one PostgreSQL array literal for each column. */
@@ -127,16 +128,17 @@ struct seat_import {
     const char *sections, *rows, *numbers, *prices;
     const char *currency;
 };
-/* Adds the seats. Outcome as of reservation_add_seats, or stale when the event has another version. The
- * body of a refusal names the line of the file; the first seat is line 2. Takes up to 30 seconds. */
+/* Adds the seats. Outcomes are those of reservation_add_seats, and stale if the event has another version.
+ * The body of a refusal names the line of the file; the first seat is in line 2. Takes up to 30 seconds. */
 MUST_CHECK enum status reservation_import_seats(struct db *db, const struct seat_import *import,
                                                 reservation_cb cb, void *arg);
 
-/* A seat in the order of the hall; all zero: before the first. */
+/* A seat's position in the order of the hall; all zero: before the first seat. */
 struct seat_cursor {
     int64_t section_rank, row_rank, number;
 };
-/* ST_OK: CSV lines and the cursor of the last one, both borrowed; after the last seat len 0 and NULL. */
+/* ST_OK: CSV lines and the cursor of the last one, both borrowed until the callback returns; len 0 and NULL:
+ * there are no more seats. */
 typedef void (*seat_export_cb)(void *arg, enum status status, const char *lines, size_t len,
                                const struct seat_cursor *last);
 /* Reads up to 2000 seats that follow `after`. */

@@ -1,16 +1,17 @@
 -- SPDX-License-Identifier: MIT
 --
--- audit: the record of changes and of the users that made them. Functions that change something add their entry themselves.
+-- audit: the record of changes and of the users that made them. A function that changes an event inserts
+-- its audit entry itself.
 
--- An entry about something that happened outside of PostgreSQL. noted
+-- Adds an audit entry for an action outside of PostgreSQL. noted
 CREATE OR REPLACE FUNCTION audit_note(p_event text, p_who text, p_verb text, p_after jsonb)
 RETURNS TABLE (outcome text, body json) LANGUAGE sql AS $$
     INSERT INTO audit (event_id, who, verb, after) VALUES (p_event, p_who, p_verb, p_after)
     RETURNING 'noted', json_build_object('id', id::text)
 $$;
 
--- listed: {"entries": [{id, at, who, verb, before, after}], "next": id or null}: newest first, below
--- p_before where given.
+-- listed: {"entries": [{id, at, who, verb, before, after}], "next": id or null}: newest first; only ids
+-- below p_before if that is given.
 CREATE OR REPLACE FUNCTION audit_list(p_event text, p_before bigint, p_limit integer)
 RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
     WITH found AS (

@@ -1,38 +1,40 @@
 -- SPDX-License-Identifier: MIT
 --
--- common: conventions, the keys of locks, and helpers of the other files.
+-- common: conventions, the keys of advisory locks, and helpers that other files call.
 --
--- Conventions of sql/functions. One call of a function is one transaction and one round trip. A
--- function called by the program returns (outcome, body): a word that the caller maps to a status,
--- and the JSON of the answer, of type json because jsonb would reorder its keys. A refusal is an
--- outcome, never an exception, and has changed nothing. The isolation is READ COMMITTED: each
--- statement sees what was committed before it began. Time is clock_timestamp(), read after the locks
--- have been waited for. p_ is a parameter, v_ a variable.
+-- Conventions of sql/functions. The program calls one function for each transaction. Such a function
+-- returns (outcome, body): outcome is a word that the program maps to a status, body the JSON of the
+-- answer, of type json because jsonb would reorder its keys. A refusal is an outcome, never an
+-- exception, and changes nothing that a buyer or organizer could see. The isolation level is READ
+-- COMMITTED: each statement sees what was committed before it began. Time is clock_timestamp(), read
+-- after all locks have been taken. Parameters begin with p_, variables with v_. A comment lists the
+-- outcomes of its function, one a line, or separated by | when all of them fit into one line.
 --
 -- Locks are taken in one order, so that no two transactions wait for each other:
 --   1. the row of ledger_cursors, then that of events
---   2. advisory: the order (its idempotency key) or the payment (its reference)
+--   2. advisory: the request for seats (its idempotency key) or the payment (its reference)
 --   3. advisory: the buyer at the event; several in order of their keys
 --   4. rows of reservations; several in order of id
 --   5. rows of seats, in order of id
--- A transaction that holds the lock of a seat touches another buyer's reservation, and picks further
--- seats, only by SKIP LOCKED. Rows of reservation_seats are written under the lock of their seat only.
+-- A transaction that has the lock of a seat locks further seats, or another buyer's reservation, only
+-- with SKIP LOCKED. Rows of reservation_seats are written only under the lock of their seat.
 --
--- enable_seqscan is off where buyers wait: a plan made while a table was nearly empty would scan it
--- until the next ANALYZE, in the very minute in which thousands of rows are added. For the same reason
--- plans are generic there: with an array among the parameters PostgreSQL would plan every call anew.
+-- Functions that a buyer waits for turn enable_seqscan off: a plan made while a table was nearly empty
+-- would scan the whole table until the next ANALYZE, in the minute in which thousands of rows are added.
+-- Those with an array among their parameters also force generic plans: otherwise PostgreSQL would plan
+-- every call anew.
 
 -- ---- advisory locks ----
 
--- All advisory locks of the functions. The second argument of each hash differs, so that keys of two
--- kinds do not meet.
+-- The keys of all advisory locks of sql/functions. The second argument of each hash, its seed, differs,
+-- so that two kinds of lock do not share keys.
 
 CREATE OR REPLACE FUNCTION lock_key_buyer(p_event text, p_buyer text)
 RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
     SELECT hashtextextended(p_event || ' ' || p_buyer, 1)
 $$;
 
-CREATE OR REPLACE FUNCTION lock_key_order(p_buyer text, p_key text)
+CREATE OR REPLACE FUNCTION lock_key_request(p_buyer text, p_key text)
 RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
     SELECT hashtextextended(p_buyer || ' ' || p_key, 2)
 $$;
@@ -42,13 +44,13 @@ RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
     SELECT hashtextextended(p_provider || ' ' || p_reference, 3)
 $$;
 
--- Tried only: held by the one transaction that looks up the first free seat.
+-- Taken only by pg_try_…, so nobody waits for it. Its owner looks up the first free seat.
 CREATE OR REPLACE FUNCTION lock_key_first_seat(p_event text)
 RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
     SELECT hashtextextended(p_event, 4)
 $$;
 
--- Tried only: held by the one transaction that notes where groups of p_n seats begin.
+-- Taken only by pg_try_…, so nobody waits for it. Its owner notes where groups of p_n seats begin.
 CREATE OR REPLACE FUNCTION lock_key_group(p_event text, p_n integer)
 RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
     SELECT hashtextextended(p_n || ' ' || p_event, 5)
@@ -60,40 +62,40 @@ $$;
 
 -- ---- helpers ----
 
--- PL/pgSQL, since as SQL it could not be inlined and would be planned at every call.
+-- In PL/pgSQL: PostgreSQL could not inline it as an SQL function, and would plan it at every call.
 CREATE OR REPLACE FUNCTION rfc3339(p_time timestamptz) RETURNS text LANGUAGE plpgsql STABLE AS $$
 BEGIN
     RETURN to_char(p_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
 END $$;
 
--- NULL for a text that is no UUID, instead of an error.
+-- NULL, and no error, if the text is not a UUID.
 CREATE OR REPLACE FUNCTION as_uuid(p_text text) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN p_text ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN p_text::uuid END
 $$;
 
--- A text as a cell of CSV (RFC 4180). A spreadsheet takes a cell that begins with = + - @, a tab or a
--- CR for a formula: such a text gets an apostrophe in front.
+-- A text as a cell of CSV (RFC 4180). A text that begins with = + - @, a tab or a CR gets an apostrophe
+-- in front, because a spreadsheet would run it as a formula.
 CREATE OR REPLACE FUNCTION csv_text(p_text text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN guarded ~ '[",\r\n]' THEN '"' || replace(guarded, '"', '""') || '"'
                 ELSE guarded END
     FROM (SELECT CASE WHEN p_text ~ '^[-=+@\t\r]' THEN '''' || p_text ELSE p_text END) AS g (guarded)
 $$;
 
--- Two objects, neither of them empty, as one. (As jsonb they would lose the order of their keys.)
+-- One object with the members of two, neither of which is empty. (jsonb would reorder the keys.)
 CREATE OR REPLACE FUNCTION json_join(p_first json, p_second json) RETURNS json LANGUAGE sql IMMUTABLE AS $$
     SELECT (left(p_first::text, -1) || ',' || substr(p_second::text, 2))::json
 $$;
 
--- The body of a refusal; `field` and `seats` only where they are given.
+-- The body of a refusal: {"detail", "field", "seats"}, without those that are NULL.
 CREATE OR REPLACE FUNCTION refusal(p_detail text, p_field text DEFAULT NULL, p_seats bigint[] DEFAULT NULL)
 RETURNS json LANGUAGE sql IMMUTABLE AS $$
     SELECT json_strip_nulls(json_build_object('detail', p_detail, 'field', p_field,
                                               'seats', to_json(p_seats::text[])))
 $$;
 
--- What is wrong with the fields of an object, as the body of a refusal; NULL: nothing. p_kinds names
--- the fields, all of them required, each with "text", "currency", or the [least, greatest] of an
--- integer. p_path stands before the names of fields in the refusal: "grid.".
+-- Checks the fields of an object. Returns the body of a refusal; NULL: the object is valid. p_kinds has
+-- each field, all of them required, and its kind: "text", "currency", or the [least, greatest] integer.
+-- The refusal names the field with p_path in front, such as "grid.".
 CREATE OR REPLACE FUNCTION fields_refusal(p_object jsonb, p_path text, p_kinds jsonb)
 RETURNS json LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
 --
--- demo: the event that `make run` opens: 1,000 seats, guests welcome.
+-- demo: the event that `make run` opens. It has 1,000 seats and allows guests.
 
--- Makes event `demo`, or gives it these settings if it is there, and opens it again if it was closed.
--- May be called any number of times. created | updated | unchanged
+-- Makes event `demo`. If it exists, sets these two settings, and opens it again if it was closed.
+-- created | updated | unchanged
 CREATE OR REPLACE FUNCTION demo_event(threshold integer DEFAULT 1000, interval_ms integer DEFAULT 10000)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 DECLARE

@@ -1,11 +1,12 @@
 -- SPDX-License-Identifier: MIT
 --
--- event: events with their settings, branding and logo: created, changed, read, opened and closed.
+-- event: events with their settings, branding and logo.
 
 -- ---- settings ----
 
--- Every setting of an event, one line each, with the value of an event that was stored before its setting
--- existed. docs/add-a-setting.md says what else a new line needs.
+-- All settings of an event, one a line, each with its default. The default counts for an event whose
+-- stored settings lack it, because it was created before the setting existed. docs/add-a-setting.md says
+-- what else a new setting needs.
 CREATE OR REPLACE FUNCTION event_setting_defaults() RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
     SELECT jsonb '{
         "threshold": 1000,
@@ -22,13 +23,13 @@ CREATE OR REPLACE FUNCTION event_setting_defaults() RETURNS jsonb LANGUAGE sql I
     }'
 $$;
 
--- The settings among the fields of an event.
+-- Only the settings, out of all fields of an event.
 CREATE OR REPLACE FUNCTION event_settings(p_event jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
     SELECT coalesce(jsonb_object_agg(key, value), '{}')
     FROM jsonb_each(p_event) WHERE event_setting_defaults() ? key
 $$;
 
--- One of the integers among them, out of column `settings`, for the other files.
+-- An integer setting out of column `settings`, or its default.
 CREATE OR REPLACE FUNCTION event_setting(p_settings jsonb, p_name text)
 RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
     SELECT coalesce(p_settings ->> p_name, event_setting_defaults() ->> p_name)::bigint
@@ -36,7 +37,7 @@ $$;
 
 -- ---- branding ----
 
--- {"name", "primary", "background", "logo"}: two colours, and the address of the logo.
+-- {"name", "primary", "background", "logo"}: primary and background are colours, logo is its URL path.
 CREATE OR REPLACE FUNCTION branding_public(e events) RETURNS json LANGUAGE sql IMMUTABLE AS $$
     SELECT json_build_object(
         'name', coalesce(e.branding ->> 'name', ''), 'primary', e.branding ->> 'primary',
@@ -45,8 +46,8 @@ CREATE OR REPLACE FUNCTION branding_public(e events) RETURNS json LANGUAGE sql I
                      THEN '/brand/' || e.id || '/logo?v=' || (e.branding ->> 'logo') END)
 $$;
 
--- What to store of p_event's branding. A new logo is addressed by p_version, the version of the event
--- that brings it. `newLogo` is the logo itself, '' to remove it, and missing where it stays.
+-- The value of column branding for p_event. Field newLogo of p_event is a new logo, '' to remove the logo,
+-- or absent to keep it. A new logo's URL contains p_version, the version of the event that brings it.
 CREATE OR REPLACE FUNCTION branding_of(p_event jsonb, p_before jsonb, p_version bigint)
 RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
     SELECT jsonb_strip_nulls(jsonb_build_object(
@@ -57,7 +58,7 @@ RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
                      WHEN p_event ->> 'newLogo' <> '' THEN to_jsonb(p_version) END))
 $$;
 
--- Stores or removes the logo that p_event brings, if it brings one.
+-- Stores or removes the logo as newLogo says (see branding_of).
 CREATE OR REPLACE FUNCTION logo_store(p_event jsonb, p_id text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF NOT p_event ? 'newLogo' THEN
@@ -79,7 +80,7 @@ $$;
 
 -- ---- the two forms of an event ----
 
--- What everybody may see of an event: one flat object.
+-- The public form of an event: one flat object.
 CREATE OR REPLACE FUNCTION event_public(e events) RETURNS json LANGUAGE sql STABLE AS $$
     SELECT (jsonb_build_object(
         'id', e.id, 'title', e.title, 'artist', e.artist, 'venue', e.venue,
@@ -89,11 +90,11 @@ CREATE OR REPLACE FUNCTION event_public(e events) RETURNS json LANGUAGE sql STAB
         || event_setting_defaults() || e.settings)::json
 $$;
 
--- For the program: all of it. `opened` means that places have been given: then a missing live copy was
--- lost and is restored, not begun anew. (A flag set when the organizer opens the event would make the
--- first live copy look like a lost one.) freeSeats holds as of admission number freeAdmitted, whose
--- log entry was freeId, all of one snapshot: so a new live copy knows its capacity, and its first
--- buyers need not wait until the log has been copied.
+-- The form for the program: the public one, and what is not public. `opened` means that places have been
+-- given: if the live copy is missing then, Redis has lost it and a restore window begins. (A flag set when
+-- the organizer opens the event would make the first live copy look like a lost one.) freeSeats is the
+-- seats_capacity after admission number freeAdmitted, whose log entry is freeId, all in one snapshot. So
+-- a new live copy knows its capacity, and the first buyers need not wait for the ledger.
 CREATE OR REPLACE FUNCTION event_row(e events) RETURNS json LANGUAGE sql STABLE AS $$
     SELECT (event_public(e)::jsonb || jsonb_build_object(
         'owner', e.owner, 'epoch', e.epoch, 'lastPlace', e.last_place, 'seats', e.seats,
@@ -105,7 +106,9 @@ $$;
 
 -- ---- the organizer ----
 
--- A missing id becomes a UUID. Begins as a draft. created | conflict (the id is taken)
+-- Makes a draft. An event without an id gets a UUID.
+--   created
+--   conflict   the id is taken
 CREATE OR REPLACE FUNCTION event_create(p_event jsonb, p_owner text, p_who text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 DECLARE
@@ -130,8 +133,10 @@ BEGIN
     RETURN QUERY SELECT 'created', event_row(v_event);
 END $$;
 
--- p_event carries every field, and the version it was read at.
--- updated | stale (the stored version is another one) | not-found
+-- p_event has every field, and the version that the caller read.
+--   updated
+--   stale       the event has been changed since: its version is another one
+--   not-found
 CREATE OR REPLACE FUNCTION event_update(p_event jsonb, p_verb text, p_who text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 DECLARE
@@ -167,10 +172,10 @@ BEGIN
     RETURN QUERY SELECT 'updated', event_row(v_after);
 END $$;
 
--- Begins a new epoch, before Redis is cleared: all places and admissions end, and with them the
--- auto-holds. Takes the cursor's lock first, so that a batch of the log under way is waited for: it has
--- read the epoch at its beginning, and would hold seats for admissions of the old epoch after their
--- auto-holds were given back here. updated | not-found
+-- Begins a new epoch; the caller clears Redis afterwards. All places and admissions end, and with them the
+-- auto-holds. Locks the ledger's cursor first, and so waits for a ledger_consume that is under way: that
+-- one has read the old epoch, and would otherwise make auto-holds for it after they were given back here.
+-- updated | not-found
 CREATE OR REPLACE FUNCTION event_clear(p_event text, p_who text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 DECLARE
@@ -188,7 +193,7 @@ BEGIN
     END IF;
     UPDATE events SET epoch = epoch + 1, version = version + 1 WHERE id = p_event
     RETURNING * INTO v_after;
-    -- A reservation that is locked is being paid for or swapped: it is left to its buyer.
+    -- A reservation that another transaction has locked is being paid for or replaced: the buyer keeps it.
     SELECT array_agg(h.id) INTO v_ids FROM (
         SELECT r.id FROM reservations r
         WHERE r.event_id = p_event AND r.status = 'held' AND r.auto AND NOT EXISTS (
@@ -215,7 +220,7 @@ RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
     WHERE NOT EXISTS (SELECT FROM events e WHERE e.id = p_id)
 $$;
 
--- listed: an array of public forms, newest first. p_owner NULL: of all. p_public: no drafts.
+-- listed: an array of public forms, newest first. p_owner NULL: of all owners. p_public: without drafts.
 CREATE OR REPLACE FUNCTION event_list(p_owner text, p_public boolean)
 RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
     SELECT 'listed', coalesce(json_agg(event_public(e)), '[]')
@@ -226,8 +231,9 @@ $$;
 
 -- ---- the processor ----
 
--- A row for each event that a processor looks after. A closed one is among them until the last session
--- in it must be over, since somebody has to end it, and one more minute, so that every pod learns of it.
+-- A row for each event that needs a processor. A closed event is among them until its last session must
+-- have ended, because the processor ends sessions, and for one more minute, so that every pod learns
+-- that it is closed.
 CREATE OR REPLACE FUNCTION event_live()
 RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
     SELECT 'found', event_row(e) FROM events e
@@ -237,8 +243,11 @@ RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
     ORDER BY e.id
 $$;
 
--- What time and purchases do to an event: opening, closing, sold out and back; and the highest place
--- given, which never falls. settled (the status changed) | unchanged | not-found
+-- Brings the stored status up to date with the times (open, closed) and the purchases (sold_out, or open
+-- again), and stores the highest place given, which never falls.
+--   settled     the status changed
+--   unchanged
+--   not-found
 CREATE OR REPLACE FUNCTION event_settle(p_id text, p_last_place bigint)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 DECLARE
@@ -259,7 +268,7 @@ BEGIN
         v_status := 'open';
     END IF;
     IF v_status IN ('open', 'sold_out') THEN
-        -- A live hold may still lapse: sold out means that every seat is sold.
+        -- Sold out means that every seat is sold. A seat that is only held may become free again.
         v_status := CASE WHEN v_before.seats > 0
             AND NOT EXISTS (SELECT FROM seats WHERE event_id = p_id AND NOT sold)
             THEN 'sold_out' ELSE 'open' END;

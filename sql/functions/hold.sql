@@ -1,13 +1,24 @@
 -- SPDX-License-Identifier: MIT
 --
--- hold: taking seats for a buyer who is inside, on request or on admission (auto-hold). A seat is held
--- by one reservation, and a buyer has one hold for each event.
+-- hold: takes seats for a buyer who is inside: at the buyer's request, or on admission (auto-hold). A
+-- buyer has at most one hold of an event.
+--
+-- A seat cannot be sold twice, because every step from free to sold runs under the lock of its row in
+-- table seats, in this order:
+--   1. hold_chosen locks the rows of chosen seats, in the order of their ids, and looks again under the
+--      locks whether they are free. Where the buyer has not chosen, seats_pick and seats_pick_many
+--      (pick.sql) lock rows and check them in the same statement.
+--   2. seats_take (seat.sql) gives locked rows to a reservation. Nothing else does.
+--   3. reservation_sell (reservation.sql) locks the rows again when the money has come, and sells only
+--      if each is still the reservation's own, or free.
+-- The backstop is the unique index reservation_seats_live (0001_initial.sql): a seat has at most one
+-- live row in reservation_seats. If two transactions took a seat at once, the second INSERT would fail.
 
--- ---- an order for seats ----
+-- ---- a request for seats ----
 
--- Why a buyer may not hold p_n seats of this event now; outcome NULL: nothing speaks against it. The
--- opening and closing times count, not the status that follows them within seconds: buyers are admitted
--- by the clock of Redis, which may be a second ahead of ours.
+-- Why a buyer may not hold p_n seats of this event now. outcome NULL: the buyer may. Opening and closing
+-- are judged by their times: the status follows these only within seconds. A second of leeway, because
+-- buyers are admitted by the clock of Redis, which may be ahead of this server's.
 CREATE OR REPLACE FUNCTION hold_refusal(p_event events, p_buyer text, p_place bigint,
                                         p_seats bigint[], p_n integer,
                                         OUT outcome text, OUT body json) LANGUAGE plpgsql AS $$
@@ -38,7 +49,7 @@ BEGIN
         body := refusal('A seat is named twice.', 'seatIds');
         RETURN;
     END IF;
-    -- The caller asked Redis; but the departure may have been logged and copied since.
+    -- The caller asked Redis before, but the buyer may have left since, and the ledger have copied that.
     IF EXISTS (SELECT FROM admissions WHERE event_id = p_event.id AND epoch = p_event.epoch
                   AND buyer = p_buyer AND place = p_place AND departed) THEN
         outcome := 'not-admitted';
@@ -56,8 +67,9 @@ BEGIN
     END IF;
 END $$;
 
--- Locks the seats a buyer has chosen, with those of the hold p_holder (p_own); or why the buyer cannot
--- have them; outcome NULL: they are locked and free.
+-- Locks the seats that a buyer has chosen and, with them, p_own, the seats of the buyer's present hold
+-- p_holder. outcome NULL: they are locked, and the chosen ones are free or the buyer's own. Otherwise the
+-- outcome says why the buyer cannot have them.
 CREATE OR REPLACE FUNCTION hold_chosen(p_event text, p_seats bigint[], p_holder uuid, p_own bigint[],
                                        OUT outcome text, OUT body json) LANGUAGE plpgsql AS $$
 DECLARE
@@ -71,7 +83,7 @@ BEGIN
         body := refusal('The event has no such seat.', 'seatIds', v_bad);
         RETURN;
     END IF;
-    -- Twice: first without waiting for the lock of a seat that is gone, then under the locks.
+    -- Checked twice: before the locks, so that nobody waits for a seat that is taken; then under them.
     FOR v_pass IN 1..2 LOOP
         SELECT array_agg(id ORDER BY id) INTO v_bad FROM seats
         WHERE id = ANY (p_seats) AND status <> 'available' AND holder IS DISTINCT FROM p_holder
@@ -87,9 +99,12 @@ BEGIN
     END LOOP;
 END $$;
 
--- Why best available has no p_n seats for a buyer: invalid | no-adjacent | no-seats. That no seat at all
--- is free is noted for the callers of the next second.
-CREATE OR REPLACE FUNCTION seats_refusal(p_event events, p_section text, p_n integer, p_holder uuid,
+-- Why best available has found no p_n seats for a buyer. Also writes: if no seat at all is free, it notes
+-- that (seats_group_note), so that callers of the next second need not search.
+--   invalid       there is no such section
+--   no-adjacent   p_n seats are free, but not side by side
+--   no-seats
+CREATE OR REPLACE FUNCTION seats_note_and_refuse(p_event events, p_section text, p_n integer, p_holder uuid,
                                          OUT outcome text, OUT body json) LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
@@ -102,7 +117,7 @@ BEGIN
         RETURN;
     END IF;
     IF p_n > 1 AND (p_holder IS NOT NULL OR
-       (seats_group_known(p_event.id, p_section, 1)).section_rank IS DISTINCT FROM 2147483647) THEN
+       (seats_group_known(p_event.id, p_section, 1)).section_rank IS DISTINCT FROM rank_end()) THEN
         SELECT count(*) INTO v_free FROM (
             SELECT FROM seats s WHERE s.event_id = p_event.id AND NOT s.sold
                AND (s.status = 'available' OR s.held_until <= v_now OR s.holder = p_holder)
@@ -122,8 +137,9 @@ BEGIN
     END IF;
 END $$;
 
--- A new hold of seats whose rows are locked. `entered` is false while the log entry of the admission
--- p_place has not been copied (0: there is none): seats_capacity counts such a hold.
+-- Makes a new hold of seats whose rows are locked. p_place: the buyer's admission; 0: none. `entered`
+-- is false as long as the log entry of that admission has not been copied: seats_capacity counts the
+-- seats of such a hold as free.
 CREATE OR REPLACE FUNCTION hold_create(p_event events, p_buyer text, p_place bigint, p_seats bigint[],
                                        p_now timestamptz)
 RETURNS reservations LANGUAGE plpgsql AS $$
@@ -146,7 +162,7 @@ BEGIN
     RETURN v_new;
 END $$;
 
--- reservation_hold under the advisory locks of the order and the buyer.
+-- The work of reservation_hold. The caller has the advisory locks of the request and of the buyer.
 CREATE OR REPLACE FUNCTION reservation_hold_locked(p_event text, p_buyer text, p_seats bigint[],
                                         p_quantity integer, p_section text, p_place bigint,
                                         OUT outcome text, OUT body json) LANGUAGE plpgsql AS $$
@@ -182,7 +198,7 @@ BEGIN
     ELSE
         p_seats := seats_pick(p_event, p_section, v_n, v_old.id, v_own);
         IF p_seats IS NULL THEN
-            v_refused := seats_refusal(v_event, p_section, v_n, v_old.id);
+            v_refused := seats_note_and_refuse(v_event, p_section, v_n, v_old.id);
         ELSIF p_seats = '{}' THEN
             outcome := 'seat-taken';
             body := refusal('Other buyers were faster: try again.', NULL, '{}');
@@ -202,11 +218,11 @@ BEGIN
     END IF;
     outcome := 'created';
     v_new := hold_create(v_event, p_buyer, p_place, p_seats, v_now);
-    body := reservation_json(v_new); -- not in one expression: it would not see what was just written
+    body := reservation_json(v_new); -- a statement of its own: only the next one sees what hold_create wrote
 END $$;
 
--- An order in one spelling, by which its repetition is known.
-CREATE OR REPLACE FUNCTION order_text(p_event text, p_seats bigint[], p_quantity integer, p_section text)
+-- A request for seats as text. Two requests are the same if and only if their texts are equal.
+CREATE OR REPLACE FUNCTION hold_request_text(p_event text, p_seats bigint[], p_quantity integer, p_section text)
 RETURNS text LANGUAGE plpgsql STABLE AS $$
 BEGIN
     RETURN format('%s %s', p_event, coalesce(
@@ -214,14 +230,23 @@ BEGIN
         format('%s of %s', p_quantity, coalesce(p_section, '*'))));
 END $$;
 
--- Holds p_seats, or where that is NULL the p_quantity best available adjacent seats of p_section or of
--- all. Replaces the buyer's live hold in the same transaction, or changes nothing. p_key: the
--- idempotency key, or NULL. After a deadlock, which the order of the locks rules out, the caller calls
--- again.
---   created   repeated (this order had an answer under this key: the same again)
---   seat-taken (with the seats)   no-adjacent   no-seats   limit   idempotency-conflict
---   unknown-seat (with the seats)   invalid   not-found   event-closed   event-not-open
---   not-admitted (the admission p_place has ended)
+-- Holds p_seats or, if that is NULL, the p_quantity best available adjacent seats of p_section (NULL: of
+-- the whole event). They replace the buyer's live hold in the same transaction; a refusal changes
+-- nothing. p_key: the idempotency key, or NULL. Locks are taken in the order of common.sql, which rules
+-- out deadlocks.
+--   created
+--   repeated               this request was answered under this key before: the same answer again
+--   seat-taken             another buyer has them (the body names the seats)
+--   no-adjacent
+--   no-seats
+--   limit                  above maxSeats
+--   idempotency-conflict   the key was used for another request
+--   unknown-seat           the event has no such seats (the body names them)
+--   invalid
+--   not-found              there is no such event
+--   event-closed
+--   event-not-open
+--   not-admitted           the admission p_place has ended
 CREATE OR REPLACE FUNCTION reservation_hold(p_event text, p_buyer text, p_seats bigint[],
                                             p_quantity integer, p_section text, p_key text,
                                             p_place bigint)
@@ -233,15 +258,15 @@ DECLARE
     v_done record;
 BEGIN
     IF p_key IS NOT NULL THEN
-        v_wanted := order_text(p_event, p_seats, p_quantity, p_section);
-        PERFORM pg_advisory_xact_lock(lock_key_order(p_buyer, p_key));
+        v_wanted := hold_request_text(p_event, p_seats, p_quantity, p_section);
+        PERFORM pg_advisory_xact_lock(lock_key_request(p_buyer, p_key));
         SELECT * INTO v_first FROM idempotency_keys WHERE buyer = p_buyer AND key = p_key;
         IF FOUND AND v_first.wanted = v_wanted THEN
             RETURN QUERY SELECT 'repeated', v_first.answer;
             RETURN;
         ELSIF FOUND THEN
             RETURN QUERY SELECT 'idempotency-conflict',
-                refusal('This Idempotency-Key was used for another order.', 'Idempotency-Key');
+                refusal('This Idempotency-Key was used for another request.', 'Idempotency-Key');
             RETURN;
         END IF;
     END IF;
@@ -256,10 +281,12 @@ BEGIN
     RETURN NEXT;
 END $$;
 
--- What reservation_hold answers to a key that it knows, and nothing else: holds nothing, changes
--- nothing. For a buyer whose admission has ended, and who may have lost the answer. Takes the lock of
--- the key, so that an order still being carried out is waited for.
---   repeated   idempotency-conflict   not-admitted (nothing was ordered under this key)
+-- The answer that reservation_hold gave to this request under this key. For a buyer whose admission has
+-- ended, and who may not have received the answer. Changes nothing. Takes the lock of the key, so it
+-- waits for a reservation_hold that is under way.
+--   repeated
+--   idempotency-conflict   the key was used for another request
+--   not-admitted           nothing was held under this key
 CREATE OR REPLACE FUNCTION reservation_repeat(p_event text, p_buyer text, p_seats bigint[], p_quantity integer,
                                    p_section text, p_key text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql
@@ -267,22 +294,22 @@ SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     v_first idempotency_keys;
 BEGIN
-    PERFORM pg_advisory_xact_lock(lock_key_order(p_buyer, p_key));
+    PERFORM pg_advisory_xact_lock(lock_key_request(p_buyer, p_key));
     SELECT * INTO v_first FROM idempotency_keys WHERE buyer = p_buyer AND key = p_key;
     IF NOT FOUND THEN
         RETURN QUERY SELECT 'not-admitted', refusal('You are not inside: wait for your turn.');
-    ELSIF v_first.wanted = order_text(p_event, p_seats, p_quantity, p_section) THEN
+    ELSIF v_first.wanted = hold_request_text(p_event, p_seats, p_quantity, p_section) THEN
         RETURN QUERY SELECT 'repeated', v_first.answer;
     ELSE
         RETURN QUERY SELECT 'idempotency-conflict',
-            refusal('This Idempotency-Key was used for another order.', 'Idempotency-Key');
+            refusal('This Idempotency-Key was used for another request.', 'Idempotency-Key');
     END IF;
 END $$;
 
 -- ---- holds made on admission ----
 
--- Holds up to p_n seats for each of these admissions, in order of preference in their order. The caller
--- has the buyers' advisory locks, and none of them has a live hold. Returns how many got any.
+-- Holds up to p_n seats for each of these admissions; earlier ones get the better seats. The caller has
+-- the advisory locks of the buyers, and no buyer has a live hold. Returns how many buyers got seats.
 CREATE OR REPLACE FUNCTION reservation_auto_hold(p_event events, p_n integer, p_buyers text[],
                                       p_places bigint[])
 RETURNS bigint LANGUAGE plpgsql AS $$
@@ -314,8 +341,9 @@ BEGIN
     RETURN v_made;
 END $$;
 
--- The admission p_place of this buyer has ended: gives back its auto-hold, unless the buyer has swapped
--- it or begun to pay. released | nothing
+-- Gives back the auto-hold of the admission p_place, which has ended.
+--   released
+--   nothing    the admission has no auto-hold, or the buyer has replaced it or begun to pay
 CREATE OR REPLACE FUNCTION reservation_release(p_event text, p_buyer text, p_place bigint)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql
 SET enable_seqscan = off AS $$

@@ -1,24 +1,26 @@
 -- SPDX-License-Identifier: MIT
 --
--- ledger: the consumer of the admission log. A batch of log entries is copied to table admissions, the
--- auto-holds of buyers who left are given back, seats are held for those who were admitted, and the
--- cursor is moved: all of it or nothing, and exactly once.
+-- ledger: consumes the admission log. For a batch of entries, one transaction copies them to table
+-- admissions, gives back the auto-holds of buyers who left, holds seats for buyers who were admitted, and
+-- moves the cursor. So each entry takes effect exactly once.
 --
--- Five hundred entries meet tables that grew a moment ago, about which the planner knows nothing yet. So
--- each entry looks its rows up in a subquery that cannot be turned into a join (LATERAL with OFFSET 0,
--- or a scalar one), and enable_seqscan is off, so that no plan scans a table that it takes for small.
+-- A batch of 500 entries often reads tables that have just grown, and of which the planner has no
+-- statistics yet. So each entry looks up its rows in a subquery that cannot become a join (LATERAL with
+-- OFFSET 0, or a scalar one), and enable_seqscan is off, so that no plan scans a table which it believes
+-- to be small.
 
 -- ---- the cursor ----
 
--- A stream id as two numbers: compared as texts, 999-0 would come after 1000-0.
+-- A stream id as two numbers. As text, 999-0 would come after 1000-0.
 CREATE OR REPLACE FUNCTION stream_order(p_id text) RETURNS bigint[] LANGUAGE sql IMMUTABLE AS $$
     SELECT ARRAY[coalesce(nullif(split_part(p_id, '-', 1), ''), '0')::bigint,
                  coalesce(nullif(split_part(p_id, '-', 2), ''), '0')::bigint]
 $$;
 
--- The cursor and the capacity (seats_capacity) in one snapshot. p_first: the first id of the stream, or
--- NULL. restarted: that entry is at or below the cursor and yet was never copied; Redis has lost the
--- stream and its clock went back, so the entries of the new stream would be passed over. Else known.
+-- The cursor and seats_capacity, in one snapshot. p_first: the first id of the stream; NULL: it is empty.
+--   known
+--   restarted   p_first is at or below the cursor, but was never copied. Redis has lost the stream, and its
+--               clock went back, so the entries of the new stream would be skipped
 CREATE OR REPLACE FUNCTION ledger_state(p_event text, p_first text)
 RETURNS TABLE (outcome text, body json, consumed text, admitted bigint, free bigint)
 LANGUAGE sql STABLE AS $$
@@ -31,8 +33,10 @@ LANGUAGE sql STABLE AS $$
     FROM (VALUES (p_event)) AS e (id) LEFT JOIN ledger_cursors c ON c.event_id = e.id
 $$;
 
--- Puts the cursor back to the beginning, for a stream that was restarted. Entries copied before have no
--- effect again. reset | stale (the cursor is not at p_expected)
+-- Moves the cursor to the beginning, for a stream that was restarted. An entry that was copied before has
+-- no effect when it is consumed again.
+--   reset
+--   stale   the cursor is not at p_expected
 CREATE OR REPLACE FUNCTION ledger_reset(p_event text, p_expected text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 BEGIN
@@ -41,8 +45,10 @@ BEGIN
     RETURN QUERY SELECT CASE WHEN FOUND THEN 'reset' ELSE 'stale' END, NULL::json;
 END $$;
 
--- Puts the cursor to p_to, below p_expected: after a failover, Redis may have written below the cursor.
--- Entries copied before have no effect again. rewound | stale
+-- Moves the cursor back to p_to: after a failover, Redis may have written entries below the cursor. An
+-- entry that was copied before has no effect when it is consumed again.
+--   rewound
+--   stale     the cursor is not at p_expected, or p_to is not below it
 CREATE OR REPLACE FUNCTION ledger_rewind(p_event text, p_expected text, p_to text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 BEGIN
@@ -54,11 +60,12 @@ END $$;
 
 -- ---- a batch, step by step ----
 
--- p_entries everywhere: [{id, kind, departed, buyer, place, epoch, at, inside, threshold, n, active}] in
--- the order of the log, at most 500. `active`: still inside when the log was read.
+-- In all functions below, p_entries is an array of at most 500 entries in the order of the log:
+-- [{id, kind, departed, buyer, place, epoch, at, inside, threshold, n, active}]. `active`: the buyer was
+-- still inside by this admission when the log was read.
 
--- The admissions among these entries that are not over: active, of this epoch, and no departure is known.
--- In the order of the log; o: an entry's number in it.
+-- The admissions among these entries that have not ended: active, of this epoch, and without a copied
+-- departure. o: the entry's number in p_entries, from 1; the result is in this order.
 CREATE OR REPLACE FUNCTION ledger_arrivals(p_event text, p_epoch bigint, p_entries jsonb)
 RETURNS TABLE (o bigint, buyer text, place bigint, epoch bigint, at bigint)
 LANGUAGE sql STABLE AS $$
@@ -73,7 +80,7 @@ LANGUAGE sql STABLE AS $$
     ORDER BY e.o
 $$;
 
--- Moves the cursor from p_expected to p_new; false: it is elsewhere. Its row stays locked.
+-- Moves the cursor from p_expected to p_new. False: it is not at p_expected. Its row stays locked.
 CREATE OR REPLACE FUNCTION ledger_advance(p_event text, p_expected text, p_new text, p_admitted bigint)
 RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
@@ -83,7 +90,7 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- Copies the entries. One that was copied before gets its new stream id, and that is all.
+-- Copies the entries. Of one that was copied before, only the stream id is updated.
 CREATE OR REPLACE FUNCTION ledger_copy(p_event text, p_entries jsonb) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO admissions AS a (event_id, epoch, buyer, place, kind, departed, at, inside,
@@ -97,7 +104,7 @@ BEGIN
     ON CONFLICT (event_id, epoch, buyer, place, kind) DO UPDATE SET stream_id = excluded.stream_id;
 END $$;
 
--- Locks the buyers of these entries, and the rows of their holds.
+-- Takes the advisory locks of the buyers of these entries, and locks the rows of their holds.
 CREATE OR REPLACE FUNCTION ledger_lock(p_event text, p_entries jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     v_ids uuid[];
@@ -113,7 +120,8 @@ BEGIN
     PERFORM FROM reservations r WHERE r.id = ANY (v_ids) ORDER BY r.id FOR UPDATE;
 END $$;
 
--- Admissions: reservations that these buyers made before the log was copied have entered now.
+-- For admissions: sets `entered` on the reservations that these buyers made before their log entry was
+-- copied.
 CREATE OR REPLACE FUNCTION ledger_enter(p_event text, p_entries jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     v_ids uuid[];
@@ -130,8 +138,8 @@ BEGIN
     UPDATE reservations SET entered = true WHERE id = ANY (v_ids);
 END $$;
 
--- Departures: the auto-holds of these buyers are given back, unless a payment is pending, and the slot of a
--- purchase is known to be free.
+-- For departures: gives back the auto-holds of these buyers, unless a payment is pending, and sets
+-- `slot_freed` on their purchases.
 CREATE OR REPLACE FUNCTION ledger_depart(p_event text, p_entries jsonb, p_now timestamptz)
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -165,8 +173,8 @@ BEGIN
     UPDATE reservations SET slot_freed = true WHERE id = ANY (v_ids);
 END $$;
 
--- Holds seats for admitted buyers that are inside: once for each admission, only without a live
--- hold of theirs, and only up to maxSeats. Returns how many holds were made.
+-- Holds seats for the admitted buyers that are still inside: once for each admission, only if the buyer
+-- has no live hold, and only up to maxSeats. Returns how many holds were made.
 CREATE OR REPLACE FUNCTION ledger_hold(p_event events, p_entries jsonb, p_now timestamptz)
 RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
@@ -192,7 +200,7 @@ BEGIN
             AND (SELECT true FROM reservations r
                  WHERE r.event_id = p_event.id AND r.epoch = p_event.epoch AND r.buyer = e.buyer
                    AND r.place = e.place AND r.auto) IS NULL
-            AND (SELECT true FROM reservations r -- has bought, and is about to leave
+            AND (SELECT true FROM reservations r -- a buyer who has bought is about to leave
                  WHERE r.event_id = p_event.id AND r.epoch = p_event.epoch AND r.buyer = e.buyer
                    AND r.place = e.place AND r.status = 'confirmed' LIMIT 1) IS NULL
           ORDER BY e.buyer, e.o DESC) AS c
@@ -205,7 +213,7 @@ BEGIN
                             WHERE r.event_id = p_event.id AND r.buyer = b.buyer
                               AND r.status = 'held' OFFSET 0) AS h);
     UPDATE reservations SET status = 'expired' WHERE id = ANY (v_ids);
-    -- Nearly always all want the same number; a buyer who has bought before may get fewer.
+    -- Nearly always every buyer wants v_n seats; one who has bought before may want fewer.
     FOR v_want IN REVERSE v_n..1 LOOP
         SELECT reservation_auto_hold(p_event, v_want, array_agg(w.buyer ORDER BY w.o),
                                      array_agg(w.place ORDER BY w.o)) INTO v_made
@@ -216,9 +224,9 @@ BEGIN
     RETURN v_held;
 END $$;
 
--- The messages to admitted buyers that are inside: {buyers: [{buyer, place, since, epoch,
--- reservation}]}, without reservation where there is none. Fifty buyers to a row, fewer with many
--- seats each, so that a message stays below 64 KiB. In the order of the log.
+-- The messages to the admitted buyers that are still inside, in the order of the log: {buyers: [{buyer,
+-- place, since, epoch, reservation}]}, without reservation if the buyer has none. A row has 50 buyers, or
+-- fewer if each gets many seats, so that a message stays below 64 KiB.
 CREATE OR REPLACE FUNCTION ledger_messages(p_event events, p_entries jsonb, p_now timestamptz)
 RETURNS SETOF json LANGUAGE plpgsql AS $$
 DECLARE
@@ -245,13 +253,13 @@ END $$;
 
 -- ---- the batch ----
 
--- p_entries: the log after p_expected and up to p_new.
---   consumed    consumed, admitted and free (the capacity) are as of p_new; held: how many auto-holds
---               were made. A row for each message of ledger_messages; one row without a body when there
---               are none, or no auto-hold
---   stale       another consumer has moved the cursor: nothing changed; consumed says where it is
---   not-newer   p_new is not above p_expected: nothing changed
---   not-found
+-- Consumes p_entries, the entries of the log after p_expected and up to p_new.
+--   consumed    columns consumed (the cursor), admitted and free (seats_capacity) are as of p_new; held is
+--               the number of auto-holds made. There is a row for each message of ledger_messages, or one
+--               row without a body if there is no message
+--   stale       another consumer has moved the cursor; nothing changed; column consumed has the cursor
+--   not-newer   p_new is not above p_expected; nothing changed
+--   not-found   there is no such event
 CREATE OR REPLACE FUNCTION ledger_consume(p_event text, p_expected text, p_new text, p_entries jsonb)
 RETURNS TABLE (outcome text, body json, consumed text, admitted bigint, free bigint, held bigint)
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
@@ -279,7 +287,7 @@ BEGIN
         RETURN QUERY SELECT 'not-found', NULL::json, '0-0', 0::bigint, 0::bigint, 0::bigint;
         RETURN;
     END IF;
-    IF v_event.last_place = 0 THEN -- from now on a missing live copy is a lost one
+    IF v_event.last_place = 0 THEN -- from now on, a live copy that is missing was lost (event_row: opened)
         UPDATE events SET last_place = greatest(last_place,
             (SELECT max((e ->> 'place')::bigint) FROM jsonb_array_elements(p_entries) AS e))
         WHERE id = p_event;
@@ -307,9 +315,10 @@ END $$;
 
 -- ---- restoring Redis ----
 
--- A page of consumed places, in order of buyer ids above p_after: the highest place that each buyer has
--- used up, by leaving or by buying. Each half is read in the order of its index, and no further than
--- the page.
+-- A page of consumed places: for up to p_limit buyers with ids above p_after, in the order of their ids,
+-- the highest place consumed. A departure or a purchase consumes a place. The two SELECTs below read these
+-- two kinds, each in the order of its index and at most p_limit buyers of it: enough, since the page has
+-- no buyer beyond the p_limit-th of either.
 CREATE OR REPLACE FUNCTION consumed_places(p_event text, p_epoch bigint, p_after text, p_limit integer)
 RETURNS TABLE (buyer text, place bigint) LANGUAGE sql STABLE
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashagg = off AS $$

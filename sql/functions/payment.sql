@@ -1,24 +1,24 @@
 -- SPDX-License-Identifier: MIT
 --
--- payment: begun by the buyer, settled by the provider's reports, taken back by the organizer.
+-- payment: the buyer begins it, the provider reports what became of it, and the organizer may refund it.
 --
 --   pending --paid--> paid (seats sold) or refund_due (not sold)    refund_due --refunded--> refunded
 --   pending --failed--> failed, which may still be paid             paid --refunded--> refunded
 --   paid --refund by the organizer--> refund_due
 --
--- The provider's reports may come late, more than once, or in the wrong order: each reference comes to
--- the same end. A reference that was refunded before it was paid sells nothing any more. A refund
--- frees the seats, and a sold out event goes back to open.
+-- The provider's reports may come late, more than once, or in the wrong order: the final status of a
+-- reference is the same. If `refunded` comes before `paid`, the later `paid` sells nothing. A refund
+-- frees the seats, and a sold-out event becomes open again.
 
 -- ---- answers ----
 
--- The body of a report's answer: the reservation, with the buyer and the payment's status.
+-- The body of the answer to a report: the reservation, the buyer's admission and the payment's status.
 CREATE OR REPLACE FUNCTION payment_json(r reservations, p_status text) RETURNS json LANGUAGE sql STABLE AS $$
     SELECT json_join(reservation_json(r), json_build_object(
         'buyer', r.buyer, 'place', r.place::text, 'epoch', r.epoch, 'payment', p_status))
 $$;
 
--- What the program needs to sign an order for the payment page. p NULL: nothing is to be paid.
+-- The fields of an order, which the program signs for the payment page. p NULL: nothing is to be paid.
 CREATE OR REPLACE FUNCTION payment_page(r reservations, p payments) RETURNS json LANGUAGE sql STABLE AS $$
     SELECT json_build_object(
         'reservationId', r.id, 'reservationNumber', r.number, 'eventId', r.event_id,
@@ -31,11 +31,16 @@ $$;
 
 -- ---- the buyer pays ----
 
---   pending     a payment under a new reference, or the one begun before while it is pending
---   payment-off (p_provider is NULL, and there is something to pay)
---   confirmed   nothing is to be paid: the seats are sold
---   repeated    nothing was to be paid, and the seats were sold before
---   expired   already-paid   not-payable (cancelled, refunded)   not-found   not-yours
+-- Begins the payment of a reservation.
+--   pending        a payment with a new reference; if one is pending already, that one
+--   payment-off    p_provider is NULL, and there is something to pay
+--   confirmed      nothing is to be paid, and the seats are now sold
+--   repeated       nothing was to be paid, and the seats were sold before
+--   expired
+--   already-paid
+--   not-payable    the reservation was cancelled or refunded
+--   not-found
+--   not-yours
 CREATE OR REPLACE FUNCTION payment_begin(p_buyer text, p_id text, p_provider text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql
 SET enable_seqscan = off AS $$
@@ -92,8 +97,8 @@ END $$;
 
 -- ---- the provider reports ----
 
--- Stores what became of a payment; one that is not known is added.
-CREATE OR REPLACE FUNCTION payment_settle(v_r reservations, p_provider text, p_reference text,
+-- Stores the status of a payment; adds the payment if its reference is not known.
+CREATE OR REPLACE FUNCTION payment_set_status(v_r reservations, p_provider text, p_reference text,
                                           p_status text)
 RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -105,7 +110,8 @@ BEGIN
         SET status = excluded.status, settled_at = excluded.settled_at;
 END $$;
 
--- The money came. The payment was not known, pending or failed.
+-- The provider has the money. The payment was unknown, pending or failed before. Sells the seats; if that
+-- is impossible, records that the money is due back. confirmed | refund-due
 CREATE OR REPLACE FUNCTION payment_paid(v_r reservations, p_provider text, p_reference text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 DECLARE
@@ -114,17 +120,18 @@ DECLARE
 BEGIN
     SELECT * INTO v_purchase FROM reservation_sell(v_r);
     v_status := CASE WHEN v_purchase.sold THEN 'paid' ELSE 'refund_due' END;
-    PERFORM payment_settle(v_r, p_provider, p_reference, v_status);
+    PERFORM payment_set_status(v_r, p_provider, p_reference, v_status);
     RETURN QUERY SELECT CASE WHEN v_purchase.sold THEN 'confirmed' ELSE 'refund-due' END,
                         payment_json(v_purchase.r, v_status);
 END $$;
 
--- All of the money went back. p_was: the payment's status before, NULL when it was not known.
+-- The provider has returned the whole amount. p_was: the payment's status before; NULL: it was unknown.
+-- refunded
 CREATE OR REPLACE FUNCTION payment_refunded(v_r reservations, p_provider text, p_reference text,
                                             p_was text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM payment_settle(v_r, p_provider, p_reference, 'refunded');
+    PERFORM payment_set_status(v_r, p_provider, p_reference, 'refunded');
     IF p_was = 'paid' AND v_r.status = 'confirmed' THEN
         UPDATE reservations SET status = 'refunded', ended_at = clock_timestamp()
         WHERE id = v_r.id RETURNING * INTO v_r;
@@ -133,13 +140,18 @@ BEGIN
     RETURN QUERY SELECT 'refunded', payment_json(v_r, 'refunded');
 END $$;
 
--- Judged by the reservation and the reference alone. p_status: paid, failed or refunded. A failed
--- payment leaves the hold as it is, so that the buyer may try again.
---   confirmed    the seats are sold
---   refund-due   paid, but the seats are not sold (also: cancelled, paid twice): the money is due back
---   failed   refunded
---   repeated     the report changes nothing
---   wrong-amount   reference-used (for another reservation)   not-found: refused, nothing changed
+-- A report of the provider. What it does depends only on the reservation and on the payment with this
+-- reference. p_status: paid, failed or refunded. After `failed` the hold stays, so that the buyer may try
+-- again.
+--   confirmed        paid, and the seats are sold
+--   refund-due       paid, but the seats cannot be sold (also: cancelled, or paid twice): the money is due
+--                    back
+--   failed
+--   refunded
+--   repeated         the report changes nothing
+--   wrong-amount     refused
+--   reference-used   refused: the reference belongs to another reservation
+--   not-found        refused: there is no such reservation
 CREATE OR REPLACE FUNCTION payment_report(p_id text, p_provider text, p_reference text, p_amount bigint,
                                           p_currency text, p_status text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql
@@ -168,7 +180,7 @@ BEGIN
     ELSIF p_status = 'paid' AND coalesce(v_payment.status, 'pending') IN ('pending', 'failed') THEN
         RETURN QUERY SELECT * FROM payment_paid(v_r, p_provider, p_reference);
     ELSIF p_status = 'failed' AND coalesce(v_payment.status, 'pending') = 'pending' THEN
-        PERFORM payment_settle(v_r, p_provider, p_reference, 'failed');
+        PERFORM payment_set_status(v_r, p_provider, p_reference, 'failed');
         RETURN QUERY SELECT 'failed', payment_json(v_r, 'failed');
     ELSIF p_status = 'refunded' AND v_payment.status IS DISTINCT FROM 'refunded' THEN
         RETURN QUERY SELECT * FROM payment_refunded(v_r, p_provider, p_reference, v_payment.status);
@@ -179,8 +191,11 @@ END $$;
 
 -- ---- the organizer ----
 
--- Takes a purchase back: its seats are free at once, and the money is due back. Again: the same.
--- refunded | repeated | not-refundable (not bought) | not-found
+-- Refunds a purchase: its seats are free at once, and the money is due back.
+--   refunded
+--   repeated         it was refunded before
+--   not-refundable   the reservation is no purchase
+--   not-found
 CREATE OR REPLACE FUNCTION payment_refund(p_event text, p_id text, p_who text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql
 SET enable_seqscan = off AS $$
@@ -217,9 +232,10 @@ BEGIN
     RETURN QUERY SELECT 'refunded', payment_json(v_after, coalesce(v_payment, 'refunded'));
 END $$;
 
--- listed: {"payments": [...], "next": id or null}: newest first, below p_before where given.
--- Rows are compared instead of columns, and sorting and bitmaps are off, so that only the index that is
--- meant has the order: through the primary key all newer payments of other events would be read.
+-- listed: {"payments": [...], "next": id or null}: newest first; only ids below p_before if that is given.
+-- The query compares rows instead of columns, and sorting and bitmap scans are off, so that the planner has
+-- to use the index that begins with the event: by the primary key it would read all newer payments of
+-- other events.
 CREATE OR REPLACE FUNCTION payment_list(p_event text, p_status text, p_before bigint,
                                         p_limit integer)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql STABLE

@@ -1,19 +1,24 @@
 -- SPDX-License-Identifier: MIT
 --
--- pick: best available: which seats a hold gets when the buyer has not chosen them. Sections, rows and
--- numbers are tried in order of preference (section_rank, row_rank, number).
+-- pick: best available: chooses the seats of a hold if the buyer has not. Seats are tried in the order of
+-- preference (section_rank, row_rank, number).
 --
--- The hard case is a hall in which nearly everything is held while a thousand buyers try at once. So it
--- is noted for a second where the free seats begin (seats_first) and where groups of n begin
--- (seats_group), and a search reads off the index from there until it has found one. An index on what is
--- free would be shorter to read, but every hold and every release would write to every index of the seat.
+-- The hard case is a hall in which nearly every seat is held while a thousand buyers try at once. So two
+-- things are noted and used for a second: where the free seats begin (table seats_first), and where the
+-- groups of n adjacent free seats begin (table seats_group). A search reads the index from there until
+-- it has found a group. An index on free seats alone would be shorter to read, but then every hold and
+-- every release would have to update all indexes of the seat.
+
+-- Greater than every section_rank, row_rank and number. A note in seats_group with this section_rank
+-- means that there is no such group.
+CREATE OR REPLACE FUNCTION rank_end() RETURNS integer LANGUAGE sql IMMUTABLE AS $$ SELECT 2147483647 $$;
 
 -- ---- where free seats begin ----
 
--- No seat before this one was free at some moment of the last second; (0, 0, 0) where nothing is known, and
--- in a hall whose first 256 unsold seats are not all held. So best available is judged as of that
--- moment. Never later than the seats p_own, which count as free. Waits for nobody: one transaction looks
--- it up each second, and the others read from the beginning meanwhile.
+-- Where to begin to search: at some moment of the last second, no seat before this one was free. (0, 0, 0)
+-- if nothing is known, or if one of the first 256 unsold seats was free. The result is never behind a seat
+-- of p_own, which count as free. Never waits: one transaction a second looks the seat up, and meanwhile
+-- the others search from the beginning.
 CREATE OR REPLACE FUNCTION seats_from(p_event text, p_own bigint[])
 RETURNS seat_place LANGUAGE plpgsql AS $$
 DECLARE
@@ -61,10 +66,10 @@ END $$;
 
 -- ---- groups of adjacent seats ----
 
--- Looks from p_from to p_to for groups of p_n free seats side by side: same section and row,
--- consecutive numbers. Takes the (p_ahead + 1)-th, or the last where there are fewer. The seats of the
--- hold p_holder count as free. Locks nothing.
--- seats: the group, NULL: there is none. seen: how many free seats were read. place: where the group begins.
+-- Looks between p_from and p_to for groups of p_n adjacent free seats: same section and row, consecutive
+-- numbers. Takes the (p_ahead + 1)-th group, or the last one if there are fewer. The seats of the hold
+-- p_holder count as free. Locks nothing.
+-- seats: the group; NULL: there is none. seen: how many free seats were read. place: where the group begins.
 CREATE OR REPLACE FUNCTION seats_search(p_event text, p_section text, p_n integer, p_holder uuid,
                              p_ahead integer, p_from seat_place, p_to seat_place,
                              OUT seats bigint[], OUT seen integer, OUT place seat_place)
@@ -109,7 +114,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- Where the groups of p_n begin, as of a second ago at most; NULL: not known.
+-- Where the groups of p_n seats begin, as noted within the last second; section_rank is rank_end() if there
+-- is no group. NULL: not known.
 CREATE OR REPLACE FUNCTION seats_group_known(p_event text, p_section text, p_n integer)
 RETURNS seat_place LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -121,9 +127,9 @@ BEGIN
     RETURN v_place;
 END $$;
 
--- Notes it for the next second, unless another transaction is doing so. p_place NULL: there is no such
--- group. That is noted only in a hall with more than a thousand unsold seats; in others it is found out
--- soon enough.
+-- Notes for the next second where the groups of p_n seats begin, unless another transaction is just doing
+-- so. p_place NULL: there is no such group. That is noted only in a hall with more than a thousand unsold
+-- seats: in a smaller one a search is quick enough.
 CREATE OR REPLACE FUNCTION seats_group_note(p_event text, p_section text, p_n integer, p_place seat_place,
                                  p_at timestamptz)
 RETURNS void LANGUAGE plpgsql AS $$
@@ -133,7 +139,7 @@ BEGIN
                        ORDER BY s.section_rank, s.row_rank, s.number OFFSET 1000 LIMIT 1) THEN
             RETURN;
         END IF;
-        p_place := (2147483647, 0, 0);
+        p_place := (rank_end(), 0, 0);
     END IF;
     IF pg_try_advisory_xact_lock(lock_key_group(p_event, p_n)) THEN
         INSERT INTO seats_group AS g (event_id, section, n, section_rank, row_rank, number, at)
@@ -145,17 +151,17 @@ BEGIN
     END IF;
 END $$;
 
--- A group of p_n free seats: the (p_ahead + 1)-th from p_from on; where nothing is found there, from the
--- beginning; NULL: there is none. A search that read more than 256 free seats, or found nothing, notes
--- where the next ones should begin, or that they need not look. The neighbourhood of p_own, which count
--- as free for this caller alone, is searched whatever was noted.
+-- A group of p_n free seats; NULL: there is none. It is the (p_ahead + 1)-th from p_from on or, if there is
+-- none there, from the beginning. A search that read more than 256 free seats notes where the next one
+-- should begin; one that found nothing notes that. Around p_own, whose seats are free for this caller
+-- alone, it searches regardless of such notes.
 CREATE OR REPLACE FUNCTION seats_group(p_event text, p_section text, p_n integer, p_holder uuid, p_own bigint[],
                             p_ahead integer, p_from seat_place)
 RETURNS bigint[] LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
     v_first seat_place := (0, 0, 0);
-    v_last seat_place := (2147483647, 0, 0);
+    v_last seat_place := (rank_end(), 0, 0);
     v_from seat_place := p_from;
     v_to seat_place;
     v_known seat_place := seats_group_known(p_event, p_section, p_n);
@@ -169,7 +175,7 @@ BEGIN
         IF NOT FOUND THEN
             RETURN NULL;
         END IF;
-        v_last := (v_first.section_rank, 2147483647, 2147483647);
+        v_last := (v_first.section_rank, rank_end(), rank_end());
         v_from := greatest(v_from, v_first);
     END IF;
     v_to := v_last;
@@ -180,17 +186,17 @@ BEGIN
         SELECT s.section_rank, s.row_rank, s.number + p_n - 1 INTO v_own_last
         FROM seats s WHERE s.id = ANY (p_own)
         ORDER BY s.section_rank DESC, s.row_rank DESC, s.number DESC LIMIT 1;
-        IF v_known.section_rank = 2147483647 THEN
+        IF v_known.section_rank = rank_end() THEN
             v_to := least(v_to, v_own_last);
         END IF;
         v_from := greatest(v_from, least(v_known, v_own_first));
-    ELSIF v_known.section_rank = 2147483647 THEN
+    ELSIF v_known.section_rank = rank_end() THEN
         RETURN NULL;
     ELSIF v_known IS NOT NULL THEN
         v_from := greatest(v_from, v_known);
     END IF;
     v_got := seats_search(p_event, p_section, p_n, p_holder, p_ahead, v_from, v_to);
-    IF v_got.seats IS NULL AND v_known.section_rank = 2147483647 THEN
+    IF v_got.seats IS NULL AND v_known.section_rank = rank_end() THEN
         RETURN NULL;
     ELSIF v_got.seats IS NULL AND v_from > v_first THEN
         v_got := seats_search(p_event, p_section, p_n, p_holder, p_ahead, v_first, v_last);
@@ -205,10 +211,10 @@ END $$;
 
 -- ---- picking for one hold ----
 
--- One seat, which needs no neighbours: the best that no other transaction has locked, with the locks of
--- p_own as in seats_pick. NULL: all seats are taken, or are being taken at this moment (rows may stay
--- locked all the same: those that turned out to be taken under their lock). '{}': p_own are being taken
--- from the caller, whose hold has just lapsed. Waits for nobody.
+-- Picks and locks the best free seat that no other transaction has locked; locks p_own as seats_pick does.
+-- One seat needs no neighbours, so this is simpler. Never waits.
+-- NULL: no seat is free and unlocked. Rows that turned out to be taken under their lock may stay locked.
+-- '{}': the caller's hold has just lapsed, and another transaction is taking p_own.
 CREATE OR REPLACE FUNCTION seats_pick_one(p_event text, p_section text, p_holder uuid, p_own bigint[],
                                p_from seat_place)
 RETURNS bigint[] LANGUAGE plpgsql AS $$
@@ -236,12 +242,13 @@ BEGIN
     RETURN ARRAY[v_seat];
 END $$;
 
--- Picks and locks the p_n best available adjacent seats, and with them p_own, the seats of the caller's
--- live hold p_holder, which count as free. NULL: there are none. '{}': every attempt was lost to other
--- transactions (which hardly ever happens).
--- A caller alone gets the best. After a collision callers spread out (p_ahead is random), and from the
--- ninth attempt on they wait for each other, so that a group is never refused to all of them. Each
--- attempt is a block of its own: the exception takes back its locks before anything is waited for.
+-- Picks and locks the p_n best available adjacent seats, and also locks p_own, the seats of the caller's
+-- live hold p_holder, which count as free.
+-- NULL: there are no such seats. '{}': other transactions were faster in each of 25 attempts, which is very
+-- rare.
+-- A single caller gets the best seats. After a collision callers spread out (p_ahead is random). From the
+-- ninth attempt on they wait for each other, so that a group is not refused to all of them. Each attempt
+-- is a block of its own, left by an exception: that releases its locks before the next attempt waits.
 CREATE OR REPLACE FUNCTION seats_pick(p_event text, p_section text, p_n integer, p_holder uuid,
                                       p_own bigint[])
 RETURNS bigint[] LANGUAGE plpgsql AS $$
@@ -254,7 +261,7 @@ BEGIN
     IF p_n = 1 AND (p_own <> '{}' OR NOT EXISTS (
            SELECT FROM seats_group g
            WHERE g.event_id = p_event AND g.section = coalesce(p_section, '') AND g.n = 1
-             AND g.section_rank = 2147483647 AND g.at > clock_timestamp() - interval '1 second')) THEN
+             AND g.section_rank = rank_end() AND g.at > clock_timestamp() - interval '1 second')) THEN
         BEGIN
             v_group := seats_pick_one(p_event, p_section, p_holder, p_own, v_from);
             IF v_group IS NOT NULL THEN
@@ -296,14 +303,14 @@ END $$;
 
 -- ---- picking for many auto-holds ----
 
--- Picks and locks up to p_groups groups of p_n adjacent seats, best first, and then fills up with
--- scattered seats: an admitted buyer gets seats while there are any. Returns (grp, seat_id), grp from 1;
--- the last group may be smaller. Never waits.
+-- Picks and locks up to p_groups groups of p_n adjacent seats, best first. If there are too few groups, it
+-- adds groups of scattered seats: an admitted buyer gets seats as long as any are free. Returns
+-- (grp, seat_id), with grp from 1; the last group may be smaller. Never waits.
 CREATE OR REPLACE FUNCTION seats_pick_many(p_event text, p_n integer, p_groups integer)
 RETURNS TABLE (grp integer, seat_id bigint) LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
-    v_all bigint[] := '{}'; -- group after group
+    v_all bigint[] := '{}'; -- the seats of the first group, then those of the second, and so on
     v_try bigint[];
     v_got bigint[];
 BEGIN
@@ -328,7 +335,7 @@ BEGIN
         v_got := ARRAY(SELECT s.id FROM seats s WHERE s.id = ANY (v_try)
                          AND (s.status = 'available' OR s.held_until <= v_now)
                        ORDER BY s.id FOR UPDATE SKIP LOCKED);
-        -- Whole groups only. The seats of broken ones stay locked and may be picked below.
+        -- Keep whole groups. Seats of other groups stay locked, and may be picked below.
         SELECT v_all || coalesce(array_agg(t.id ORDER BY t.o), '{}') INTO v_all
         FROM unnest(v_try) WITH ORDINALITY AS t (id, o)
         WHERE (t.o - 1) / p_n IN (

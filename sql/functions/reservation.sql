@@ -1,11 +1,14 @@
 -- SPDX-License-Identifier: MIT
 --
--- reservation: held -> confirmed, or cancelled, or expired; confirmed -> refunded. What a buyer reads
--- and cancels, and the step from a hold to a purchase. Holding: hold.sql.
+-- reservation: a buyer's reservations: read, cancelled, and turned from a hold into a purchase. Holds are
+-- made in hold.sql.
+--
+--   held -> confirmed | cancelled | expired        confirmed -> refunded
 
--- A number that can be read out on the telephone: eight letters and digits. It is unique, since a product
--- with an odd number is a permutation modulo 2^40, and does not tell how many were sold.
--- PL/pgSQL, since as SQL it could not be inlined and would be planned at every call.
+-- A reservation number that can be read out on the telephone: eight letters and digits. It is unique,
+-- because multiplying by an odd number is a permutation modulo 2^40, and it does not reveal how many
+-- reservations there are.
+-- In PL/pgSQL: PostgreSQL could not inline it as an SQL function, and would plan it at every call.
 CREATE OR REPLACE FUNCTION reservation_code(p_n bigint) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     v_n bigint := mod(p_n::numeric * 679525324989 + 302127157, 1099511627776)::bigint;
@@ -18,7 +21,8 @@ BEGIN
     RETURN v_code;
 END $$;
 
--- The body of every answer about a reservation. A lapsed hold is shown as expired. (PL/pgSQL: as above.)
+-- The body of every answer about a reservation. A lapsed hold is shown as expired. In PL/pgSQL for the same
+-- reason as reservation_code.
 CREATE OR REPLACE FUNCTION reservation_json(r reservations) RETURNS json LANGUAGE plpgsql STABLE AS $$
 DECLARE
     v_live boolean := r.status = 'held' AND r.expires_at > clock_timestamp();
@@ -64,7 +68,11 @@ RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
           ORDER BY created_at DESC, id LIMIT 50) AS r
 $$;
 
--- cancelled (again: the same) | expired | not-cancellable (it was bought) | not-found | not-yours
+--   cancelled         now or before
+--   expired
+--   not-cancellable   it has been paid for
+--   not-found
+--   not-yours
 CREATE OR REPLACE FUNCTION reservation_cancel(p_buyer text, p_id text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql
 SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
@@ -100,8 +108,9 @@ END $$;
 
 -- ---- from hold to purchase ----
 
--- Sells the seats of a reservation whose row and buyer are locked, if that is still possible: those of a
--- live hold, or of a lapsed one if all its seats are free and the buyer stays within maxSeats.
+-- Sells the seats of a reservation, if that is still possible: its hold is live, or it has lapsed but all
+-- its seats are still free and the buyer stays within maxSeats. The caller has locked the reservation's
+-- row and has the buyer's advisory lock; the rows of the seats are locked here.
 CREATE OR REPLACE FUNCTION reservation_sell(INOUT r reservations, OUT sold boolean) LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();

@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
 --
--- seat: the seats of an event: added, shown, counted; and the steps by which other files give them
--- to reservations and take them back. Which seats a hold gets: pick.sql.
+-- seat: the seats of an event. Adds, shows and counts them; gives them to reservations and takes them
+-- back, for the other files. Which seats a hold gets is decided in pick.sql.
 
 -- ---- adding seats ----
 
--- The seats that a body of seats_add asks for, as one list; or why it is refused.
+-- Turns the body of seats_add into one list of seats, or returns why it is refused.
 CREATE OR REPLACE FUNCTION seats_read(p_body jsonb, OUT list jsonb, OUT refused json) LANGUAGE plpgsql
 IMMUTABLE AS $$
 DECLARE
@@ -43,10 +43,10 @@ BEGIN
     END IF;
 END $$;
 
--- Adds seats, given as columns, to an event whose row is locked. The caller has checked that the
--- currency is the event's. bad: the first seat that is given twice or exists already, by its number in
--- the list from 1, and then none was added; NULL: all were added. New sections and rows rank after
--- those that are there, in the order in which they come.
+-- Adds seats, given as columns, to an event whose row is locked. The caller has checked that the event
+-- sells in this currency. bad: the number, from 1, of the first seat that is given twice or exists
+-- already; then no seat was added. NULL: all were added. New sections and rows rank after the existing
+-- ones, in the order of the list.
 CREATE OR REPLACE FUNCTION seats_insert(p_event text, p_sections text[], p_rows text[], p_numbers integer[],
                              p_prices bigint[], p_currency text, OUT added bigint, OUT bad bigint)
 LANGUAGE plpgsql AS $$
@@ -91,8 +91,8 @@ BEGIN
     GET DIAGNOSTICS added = ROW_COUNT;
 END $$;
 
--- After seats were added: the audit entry and the event's version, which rises so that live copies learn
--- how many seats there are.
+-- Called after seats were added: writes the audit entry and raises the event's version, so that live
+-- copies learn the number of seats.
 CREATE OR REPLACE FUNCTION seats_added(p_event text, p_who text, p_added bigint)
 RETURNS TABLE (outcome text, body json) LANGUAGE sql AS $$
     INSERT INTO audit (event_id, who, verb, before, after)
@@ -103,8 +103,11 @@ RETURNS TABLE (outcome text, body json) LANGUAGE sql AS $$
 $$;
 
 -- p_body: {"seats": [{section, row, number, price, currency}]} or
---         {"grid": {section, rows, seatsPerRow, price, currency}} with rows "1", "2", ...
--- added | not-found | conflict (a seat exists already, the event is closed) | invalid
+--         {"grid": {section, rows, seatsPerRow, price, currency}}, which makes rows "1", "2", ...
+--   added
+--   not-found
+--   conflict    a seat exists already, or the event is closed
+--   invalid
 CREATE OR REPLACE FUNCTION seats_add(p_event text, p_who text, p_body jsonb)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 DECLARE
@@ -156,9 +159,13 @@ BEGIN
     RETURN QUERY SELECT * FROM seats_added(p_event, p_who, v_done.added);
 END $$;
 
--- The same for the columns of a CSV file whose first seat is in its second line. p_version NULL: any.
--- added | not-found | stale (the stored version is another one) | conflict | invalid, these two with
--- the line of the file
+-- Adds the seats of a CSV file, given as columns; the first seat is in line 2 of the file. p_version: the
+-- version that the event must have; NULL: any.
+--   added
+--   not-found
+--   stale      the event has another version
+--   conflict   a seat exists already (the body has its line), or the event is closed
+--   invalid    the body has the line
 CREATE OR REPLACE FUNCTION seats_import(p_event text, p_who text, p_version bigint, p_sections text[],
                              p_rows text[], p_numbers integer[], p_prices bigint[], p_currency text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
@@ -197,10 +204,12 @@ END $$;
 
 -- ---- showing seats ----
 
--- The map of a hall, as the bytes that are sent. It is made only when p_known is another version: to
--- find that out takes a sixth of the time. Order and layout of the text are a contract: seat_delta.c
--- reads ids and statuses out of it.
--- found | unchanged (no body) | not-found (a draft's map is not public)
+-- The map of a hall, byte for byte as clients get it. It is built only if its version is not p_known:
+-- computing the version takes a sixth of the time. Do not change the order or layout of the text:
+-- seat_delta.c reads ids and statuses out of it.
+--   found
+--   unchanged   p_known is the present version; no body
+--   not-found   no such event, or a draft, whose map is not public
 CREATE OR REPLACE FUNCTION seat_map_text(p_event text, p_known bigint)
 RETURNS TABLE (outcome text, body text, version bigint) LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -229,8 +238,9 @@ BEGIN
                 FROM seats WHERE event_id = p_event) AS s) AS m;
 END $$;
 
--- A page of the hall as CSV, after the seat with these ranks and number: its lines, and the ranks and
--- number of its last seat; all NULL: there are no more. A lapsed hold is shown as available.
+-- A page of the hall as CSV: up to p_limit seats after the one with these ranks and number. Returns the
+-- lines, and the ranks and number of the last seat; all NULL: there are no more seats. A lapsed hold is
+-- shown as available.
 CREATE OR REPLACE FUNCTION seats_csv(p_event text, p_section_rank integer, p_row_rank integer, p_number integer,
                           p_limit integer)
 RETURNS TABLE (lines text, section_rank integer, row_rank integer, number integer)
@@ -267,11 +277,11 @@ $$;
 
 -- ---- counting seats ----
 
--- The capacity for admissions after the ledger's cursor: free seats, and those that buyers hold whose
--- admission comes after the cursor. Such a buyer is counted by the queue as an admission, so the seats
--- of their auto-hold must be counted as free, or they would be taken off twice and others be kept
--- waiting in front of free seats. (For ten seconds only: a log entry that has not been copied by then
--- was lost with Redis.)
+-- How many seats there are for admissions after the ledger's cursor: the free ones, and those held by
+-- buyers whose admission comes after the cursor. The queue subtracts autoHold seats for each admission
+-- after the cursor. If the seats that such a buyer already holds were not counted as free here, they
+-- would be subtracted twice, and other buyers would wait although seats are free. After ten seconds they
+-- are no longer counted: a log entry that has not been copied by then was lost with Redis.
 CREATE OR REPLACE FUNCTION seats_capacity(p_event text) RETURNS bigint LANGUAGE sql STABLE AS $$
     SELECT (SELECT count(*) FROM seats s
             WHERE s.event_id = p_event AND NOT s.sold
@@ -286,8 +296,10 @@ $$;
 
 -- ---- giving seats to reservations, and back ----
 
--- Gives seats whose rows are locked, p_seats[i] to reservation p_owners[i], until p_until, or for good
--- where that is NULL. Ends the lapsed holds that had any of them.
+-- Gives seat p_seats[i] to reservation p_owners[i] until p_until; NULL: for good (sold). Ends the lapsed
+-- holds that had any of the seats. The caller has locked the rows of the seats and checked, under the
+-- locks, that each is free or already its new owner's: that is why no seat is sold twice (hold.sql). If two
+-- callers took a seat at once without that, the unique index reservation_seats_live would refuse the second.
 CREATE OR REPLACE FUNCTION seats_take(p_event text, p_seats bigint[], p_owners uuid[], p_until timestamptz,
                            p_now timestamptz)
 RETURNS void LANGUAGE plpgsql AS $$
@@ -298,8 +310,8 @@ BEGIN
           AND reservation_id <> ALL (p_owners)
         RETURNING reservation_id
     )
-    -- SKIP LOCKED: a payment of that reservation or the sweeper may have its row and be waiting for
-    -- our seat. They end the hold then.
+    -- SKIP LOCKED: a payment of that reservation, or the sweeper, may have locked its row and be
+    -- waiting for our seats. It then ends the hold itself.
     UPDATE reservations SET status = 'expired'
     WHERE id IN (SELECT id FROM reservations
                  WHERE id IN (SELECT reservation_id FROM ended) AND status = 'held'
@@ -315,8 +327,8 @@ BEGIN
     ON CONFLICT (reservation_id, seat_id) DO UPDATE SET live = true;
 END $$;
 
--- Gives back what these reservations, whose rows are locked, still hold, except the seats p_keep, which
--- stay held in table seats for the reservation that takes them next.
+-- Gives back the seats that these reservations still hold; their rows are locked. The seats p_keep stay
+-- held in table seats: the caller's next seats_take gives them to another reservation.
 CREATE OR REPLACE FUNCTION seats_release(p_reservations uuid[], p_keep bigint[] DEFAULT '{}')
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -334,7 +346,7 @@ BEGIN
     WHERE id = ANY (v_seats) AND id <> ALL (p_keep);
 END $$;
 
--- Takes back the seats that a reservation, whose row is locked, has bought.
+-- Makes the seats that a reservation has bought available again. Its row is locked.
 CREATE OR REPLACE FUNCTION seats_unsell(p_reservation uuid) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     v_seats bigint[];

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
 --
--- upkeep: what the processor calls now and then. Nothing depends on when it does.
+-- upkeep: functions that the processor calls now and then. Correctness does not depend on when.
 
--- Lapsed holds: their seats are available again, and they expired. Not needed for correctness, since a
--- lapsed hold counts as free. swept: {"expired": n, "events": [ids]}
+-- Ends lapsed holds, and makes their seats available. Other functions already treat a lapsed hold as free.
+-- swept: {"expired": n, "events": [ids]}
 CREATE OR REPLACE FUNCTION reservation_sweep(p_limit integer)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql
 SET enable_seqscan = off AS $$
@@ -25,7 +25,8 @@ BEGIN
                                                    'events', to_json(coalesce(v_events, '{}')));
 END $$;
 
--- Idempotency keys older than a day; the same key then is a new order. pruned: {"keys": n}
+-- Deletes idempotency keys older than a day. A request under a deleted key is a new one.
+-- pruned: {"keys": n}
 CREATE OR REPLACE FUNCTION idempotency_prune(p_limit integer)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql
 SET enable_seqscan = off AS $$
@@ -40,9 +41,9 @@ BEGIN
     RETURN QUERY SELECT 'pruned', json_build_object('keys', v_n);
 END $$;
 
--- Purchases, also refunded ones, made two seconds ago or longer whose buyer's slot is not known to be
--- free: the program that sold them may have died before it freed the slot in Redis. (ledger_consume
--- marks those whose departure it copies.)
+-- Purchases, including refunded ones, that were made at least two seconds ago and whose buyer's slot is not
+-- known to be free: the process that sold the seats may have died before it freed the slot in Redis. When
+-- ledger_consume copies a buyer's departure, it marks the purchase as freed.
 -- listed: {"reservations": [{id, eventId, buyer, place, epoch}]}
 CREATE OR REPLACE FUNCTION reservation_unfreed(p_event text, p_limit integer)
 RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
@@ -64,7 +65,7 @@ RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
     FROM (SELECT * FROM unfreed ORDER BY ended_at LIMIT p_limit) AS r
 $$;
 
--- freed | not-found
+-- Marks a purchase whose slot was freed. freed | not-found
 CREATE OR REPLACE FUNCTION reservation_mark_freed(p_id text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 BEGIN

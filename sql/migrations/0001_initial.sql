@@ -1,14 +1,14 @@
 -- SPDX-License-Identifier: MIT
 --
--- All tables, types and indexes. Functions are in sql/functions; how both change: docs/operations.md,
--- "Changing the schema".
+-- All tables, types and indexes. Functions are in sql/functions. How to change tables and functions:
+-- docs/operations.md, "Changing the schema".
 --
--- Where event_id is no foreign key, the reason is at the table. Texts that are compared with keys of
--- Redis or that order a page have the collation "C".
+-- Where event_id is no foreign key, a comment at the table says why. A text has the collation "C" if it is
+-- compared with keys of Redis, or if pages are read in its order.
 
 -- ---- events ----
 
--- The record of every event. Redis holds a live copy, made anew from this one when it is lost.
+-- The record of every event. Redis has a live copy, which is made from this table, again if it is lost.
 CREATE TABLE events (
     id         text COLLATE "C" PRIMARY KEY CHECK (id ~ '^[A-Za-z0-9_-]{1,64}$'),
     owner      text NOT NULL,
@@ -19,15 +19,15 @@ CREATE TABLE events (
     opens_at   timestamptz,
     closes_at  timestamptz,
     message    text NOT NULL DEFAULT '' CHECK (length(message) <= 500), -- to the waiting buyers
-    branding   jsonb NOT NULL DEFAULT '{}', -- {name, primary, background, logo}: logo is the event's
-                                            -- version that brought it
+    branding   jsonb NOT NULL DEFAULT '{}', -- {name, primary, background, logo}; logo: the version of
+                                            -- the event that brought the logo
     settings   jsonb NOT NULL,
     status     text NOT NULL DEFAULT 'draft'
                CHECK (status IN ('draft', 'scheduled', 'open', 'paused', 'sold_out', 'closed')),
     version    bigint NOT NULL DEFAULT 1, -- rises with every change
-    epoch      bigint NOT NULL DEFAULT 1, -- rises when the queue is cleared: places begin anew
+    epoch      bigint NOT NULL DEFAULT 1, -- rises when the queue is cleared, which ends all places
     last_place bigint NOT NULL DEFAULT 0, -- highest place known to have been given
-    seats      bigint NOT NULL DEFAULT 0, -- how many rows table seats has for it
+    seats      bigint NOT NULL DEFAULT 0, -- number of rows that table seats has for this event
     created_at timestamptz NOT NULL DEFAULT now(),
     closed_at  timestamptz
 );
@@ -38,8 +38,8 @@ CREATE TABLE logos (
     data     text NOT NULL -- "data:image/png;base64,..."
 );
 
--- Every change of an event and the user that made it. event_id is no foreign key: history outlives the
--- event.
+-- Every change of an event, and the user that made it. event_id is no foreign key: the entries stay when
+-- the event is deleted.
 CREATE TABLE audit (
     id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     event_id text COLLATE "C" NOT NULL,
@@ -53,20 +53,22 @@ CREATE INDEX audit_event ON audit (event_id, id);
 
 -- ---- seats ----
 
--- A seat is free when it is available, or held past held_until: nothing waits for the sweeper.
+-- A seat is free if its status is available, or if its hold has lapsed (held_until has passed): nobody
+-- waits until the sweeper has changed the status.
 --
--- `version` counts the changes of one seat, and the version of a seat map is the sum over its seats.
--- It rises with every change and needs no hot row; two maps of one version are equal. A hold that
--- lapses changes the map without a write: so the sum counts one more for a lapsed hold, going back
--- to available adds one, and every other way out of a hold adds two.
+-- `version` counts the changes of one seat. The version of a seat map is the sum over its seats: it rises
+-- with every change, without one row that every transaction would have to lock, and two maps of the same
+-- version are equal. When a hold lapses, the map changes without a write. So the sum counts one more for
+-- each lapsed hold; from held to available a seat's version rises by one, and by two on every other way
+-- out of a hold.
 CREATE TABLE seats (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     event_id     text COLLATE "C" NOT NULL REFERENCES events (id),
     section      text NOT NULL,
     row          text NOT NULL,
     number       integer NOT NULL CHECK (number > 0),
-    section_rank integer NOT NULL, -- order of preference: sections as they were added,
-    row_rank     integer NOT NULL, -- then rows as they were added, then numbers
+    section_rank integer NOT NULL, -- order of preference: sections in the order they were added,
+    row_rank     integer NOT NULL, -- then rows in the order they were added, then numbers
     price        bigint NOT NULL CHECK (price >= 0), -- minor units
     currency     text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
     status       text NOT NULL DEFAULT 'available'
@@ -74,21 +76,22 @@ CREATE TABLE seats (
     holder       uuid, -- the reservation that holds it or has bought it
     held_until   timestamptz,
     version      bigint NOT NULL DEFAULT 1,
-    -- A column of its own, so that taking and giving back a hold changes no index (HOT updates).
+    -- Indexed instead of status, so that taking and giving back a hold changes no index (HOT updates).
     sold         boolean NOT NULL GENERATED ALWAYS AS (status = 'sold') STORED,
     UNIQUE (event_id, section, row, number),
     UNIQUE (event_id, id),
     CHECK ((status = 'available') = (holder IS NULL)),
     CHECK ((status = 'held') = (held_until IS NOT NULL))
 ) WITH (fillfactor = 60);
--- Two partial indexes instead of one: a hall is filled and holds are taken without the second.
+-- Two partial indexes that together cover all seats. Adding seats and taking holds writes only the first,
+-- and a search for free seats reads no sold ones.
 CREATE INDEX seats_best ON seats (event_id, section_rank, row_rank, number) WHERE NOT sold;
 CREATE INDEX seats_sold ON seats (event_id, section_rank, row_rank, number) WHERE sold;
 
 CREATE TYPE seat_place AS (section_rank integer, row_rank integer, number integer);
 
--- The first free seat of an event as of `at`; all zero: at the first seat. Unlogged: a row is valid
--- for a second.
+-- The first free seat of an event at the time `at`; all zero: search from the first seat. Unlogged: a row is
+-- used for a second only.
 CREATE UNLOGGED TABLE seats_first (
     event_id     text COLLATE "C" PRIMARY KEY,
     section_rank integer NOT NULL,
@@ -97,8 +100,9 @@ CREATE UNLOGGED TABLE seats_first (
     at           timestamptz NOT NULL
 ) WITH (fillfactor = 50);
 
--- No group of n free seats side by side began before this one, as of `at`; section_rank 2147483647:
--- there was none. section '': of the whole event. Unlogged: a row is valid for a second.
+-- At the time `at`, no group of n adjacent free seats began before this seat. section_rank rank_end(), the
+-- greatest integer: there was no such group. section '': of the whole event. Unlogged: a row is used for a
+-- second only.
 CREATE UNLOGGED TABLE seats_group (
     event_id     text COLLATE "C" NOT NULL,
     section      text COLLATE "C" NOT NULL,
@@ -112,7 +116,7 @@ CREATE UNLOGGED TABLE seats_group (
 
 -- ---- reservations ----
 
--- event_id is no foreign key: every insert would lock the one row of its event, and
+-- event_id is no foreign key: every insert would lock the row of its event, which all buyers share.
 -- reservation_seats refers to (event, seat) anyway.
 CREATE TABLE reservations (
     id         uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -122,21 +126,21 @@ CREATE TABLE reservations (
     status     text NOT NULL DEFAULT 'held'
                CHECK (status IN ('held', 'confirmed', 'cancelled', 'expired', 'refunded')),
     auto       boolean NOT NULL DEFAULT false, -- made on admission, not chosen by the buyer
-    place      bigint NOT NULL DEFAULT 0,      -- the admission it belongs to
+    place      bigint NOT NULL DEFAULT 0,      -- place of the admission that it belongs to; 0: none
     epoch      bigint NOT NULL,
     seat_count integer NOT NULL CHECK (seat_count > 0),
     total      bigint NOT NULL, -- minor units
     currency   text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at timestamptz NOT NULL,
-    ended_at   timestamptz, -- confirmed, cancelled or refunded
+    ended_at   timestamptz, -- when it was confirmed, cancelled or refunded
     entered    boolean NOT NULL DEFAULT true,  -- the log entry of its admission has been copied
     swept      boolean NOT NULL DEFAULT false, -- the sweeper has nothing left to do
-    slot_freed boolean NOT NULL DEFAULT false  -- of a purchase: the buyer's slot is free again
+    slot_freed boolean NOT NULL DEFAULT false  -- for a purchase: the buyer's slot is free again
 );
--- The buyer comes first: before the first ANALYZE the planner sees no difference between indexes that
--- fit, so whichever it takes must find a buyer's few rows. `place > 0` keeps the one that begins with
--- the event, made for consumed_places, out of that choice.
+-- These indexes begin with the buyer: before the first ANALYZE the planner cannot tell which of several
+-- fitting indexes is best, so each must lead to the few rows of one buyer. `place > 0` keeps
+-- reservations_consumed, which begins with the event for consumed_places, out of that choice.
 CREATE UNIQUE INDEX reservations_one_held ON reservations (buyer, event_id) WHERE status = 'held';
 CREATE UNIQUE INDEX reservations_one_auto ON reservations (buyer, event_id, epoch, place) WHERE auto;
 CREATE INDEX reservations_confirmed ON reservations (buyer, event_id) WHERE status = 'confirmed';
@@ -155,17 +159,18 @@ CREATE TABLE reservation_seats (
     reservation_id uuid NOT NULL REFERENCES reservations (id),
     event_id       text COLLATE "C" NOT NULL,
     seat_id        bigint NOT NULL,
-    live           boolean NOT NULL DEFAULT true, -- holds or has bought the seat
+    live           boolean NOT NULL DEFAULT true, -- the reservation holds the seat or has bought it
     PRIMARY KEY (reservation_id, seat_id),
     FOREIGN KEY (event_id, seat_id) REFERENCES seats (event_id, id)
 );
+-- A seat has one reservation at most: the backstop against selling a seat twice (sql/functions/hold.sql).
 CREATE UNIQUE INDEX reservation_seats_live ON reservation_seats (event_id, seat_id) WHERE live;
 
--- The answer to the first order under a key; the same order under it gets the same answer.
+-- The answer to the first request for seats under a key. The same request under it gets the same answer.
 CREATE TABLE idempotency_keys (
     buyer      text COLLATE "C" NOT NULL,
     key        text COLLATE "C" NOT NULL,
-    wanted     text NOT NULL, -- the order as order_text spells it
+    wanted     text NOT NULL, -- the request, as hold_request_text writes it
     answer     json NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (buyer, key)
@@ -174,7 +179,7 @@ CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
 
 -- ---- payments ----
 
--- The event stands here too, so that a page of an event's payments is read off one index.
+-- event_id is repeated here, so that one index is enough to read a page of an event's payments.
 CREATE TABLE payments (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     event_id       text COLLATE "C" NOT NULL,
@@ -186,7 +191,7 @@ CREATE TABLE payments (
     status         text NOT NULL
                    CHECK (status IN ('pending', 'paid', 'failed', 'refund_due', 'refunded')),
     created_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
-    settled_at     timestamptz, -- when its status changed last; NULL while pending
+    settled_at     timestamptz, -- when the status last changed; NULL: pending
     UNIQUE (provider, reference)
 );
 CREATE INDEX payments_reservation ON payments (reservation_id);
@@ -196,8 +201,8 @@ CREATE INDEX payments_event_status ON payments (event_id, status, id);
 
 -- ---- the admission log ----
 
--- The log of Redis, copied: admissions and departures. event_id is no foreign key: it would cost a
--- lookup for each entry, and the entries outlive the event.
+-- A copy of the admission log in Redis: admissions and departures. event_id is no foreign key: that would
+-- cost a lookup for each entry, and the entries stay when the event is deleted.
 CREATE TABLE admissions (
     event_id  text COLLATE "C" NOT NULL,
     epoch     bigint NOT NULL,
@@ -207,16 +212,16 @@ CREATE TABLE admissions (
     departed  boolean NOT NULL, -- the admission ended: its place is consumed
     at        timestamptz NOT NULL,
     inside    bigint NOT NULL,  -- buyers inside after it
-    threshold bigint NOT NULL,  -- in force at it
-    n         bigint NOT NULL,  -- admissions so far
+    threshold bigint NOT NULL,  -- effective threshold at that moment
+    n         bigint NOT NULL,  -- number of admissions so far
     stream_id text COLLATE "C" NOT NULL,
     PRIMARY KEY (event_id, epoch, buyer, place, kind)
 );
 CREATE INDEX admissions_stream ON admissions (stream_id, event_id);
 
--- How far the log of an event has been copied.
+-- The ledger's cursors: up to where the log of an event has been consumed.
 CREATE TABLE ledger_cursors (
     event_id text COLLATE "C" PRIMARY KEY,
     consumed text NOT NULL DEFAULT '0-0', -- stream id of the last entry copied
-    admitted bigint NOT NULL DEFAULT 0    -- its count of admissions
+    admitted bigint NOT NULL DEFAULT 0    -- number of admissions up to that entry
 );

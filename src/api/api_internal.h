@@ -330,7 +330,7 @@ MUST_CHECK enum status api_visit(struct api_call *call, bool join);
 MUST_CHECK enum status api_status(struct api_call *call);
 /* Leaves; the turn is left or not_in_queue. */
 MUST_CHECK enum status api_leave(struct api_call *call);
-/* POST /api/reservations, its order in call->body. */
+/* POST /api/reservations, the request for seats in call->body. */
 MUST_CHECK enum status api_hold(struct api_call *call);
 /* Pays or cancels the reservation `id`, which must live as long as the request. */
 MUST_CHECK enum status api_pay(struct api_call *call, const char *id);

@@ -3,7 +3,7 @@
  * api_payment: paying for a reservation, the payment provider's webhook, refunds, the list of payments.
  *
  *   pay       reservation_pay -> signed order, which the buyer carries to the payment page
- *   webhook   signature -> reservation_paid -> queue_leave(completed): the slot is free at once
+ *   webhook   signature -> reservation_report -> queue_leave(completed): the slot is free at once
  *   refund    owner -> reservation_refund
  *
  * Why this way: we never call the provider; it calls us. Its calls may come late, twice or in the wrong order, so
@@ -313,7 +313,7 @@ static enum status webhook_start(struct api_call *call)
         return ST_OK;
     }
     crash_point("payment-received");
-    return reservation_paid(call->api->db, &payment->payment, webhook_done, call);
+    return reservation_report(call->api->db, &payment->payment, webhook_done, call);
 }
 
 /* ---- staff ---- */

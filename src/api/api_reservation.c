@@ -2,7 +2,7 @@
 /*
  * api_reservation: holding, listing and cancelling reservations.
  *
- *   hold   order -> event known -> Redis: inside? -> yes: reservation_hold
+ *   hold   request -> event known -> Redis: inside? -> yes: reservation_hold
  *                                                   no, with a key: reservation_repeat
  *
  * Why this way: nobody buys past the queue, so a hold needs a live admission, which Redis is asked for in the same
@@ -20,15 +20,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SEATS_PER_ORDER_MAX 100
+#define SEATS_PER_HOLD_MAX  100
 #define IDEMPOTENCY_KEY_MAX 128
 
-struct order_call {
-    struct reservation_order order;
+struct hold_call {
+    struct hold_request request;
     char event[EVENT_ID_MAX + 1];
 };
 
-/* ---- reading an order ---- */
+/* ---- reading a request for seats ---- */
 
 /* A seat id is a string of digits or a positive integer. NULL: neither. Lives as long as the request. */
 static const char *read_seat_id(struct api_call *call, const struct json *value)
@@ -45,12 +45,12 @@ static const char *read_seat_id(struct api_call *call, const struct json *value)
     return api_is_number(given) ? http_req_strdup(call->req, given, strlen(given)) : NULL;
 }
 
-static enum status read_seat_ids(struct api_call *call, struct reservation_order *order,
+static enum status read_seat_ids(struct api_call *call, struct hold_request *request,
                                  struct json_error *error)
 {
     const struct json *list = json_get(call->body, "seatIds");
     const size_t count = json_array_len(list);
-    if (!json_is_array(list) || count == 0 || count > SEATS_PER_ORDER_MAX)
+    if (!json_is_array(list) || count == 0 || count > SEATS_PER_HOLD_MAX)
         return json_refuse(error, "seatIds", "seatIds must be an array of 1 to 100 seat ids.");
     const char **ids = http_req_alloc(call->req, count * sizeof(*ids));
     for (size_t i = 0; i < count; i++) {
@@ -65,13 +65,13 @@ static enum status read_seat_ids(struct api_call *call, struct reservation_order
                 return json_refuse(error, "seatIds", "seatIds names a seat twice.");
         }
     }
-    order->seat_ids = ids;
-    order->seat_count = count;
+    request->seat_ids = ids;
+    request->seat_count = count;
     return ST_OK;
 }
 
-static enum status read_order(struct api_call *call, struct order_call *order,
-                              struct json_error *error)
+static enum status read_hold(struct api_call *call, struct hold_call *hold,
+                             struct json_error *error)
 {
     static const char *const keys[] = {"eventId", "seatIds", "quantity", "section", NULL};
     const struct json *body = call->body;
@@ -85,17 +85,17 @@ static enum status read_order(struct api_call *call, struct order_call *order,
     if (!event || !token_is_event_id(event, strlen(event)))
         return json_refuse(error, "eventId",
                            "eventId must have 1 to 64 characters of A-Z, a-z, 0-9, _ and -.");
-    (void)snprintf(order->event, sizeof(order->event), "%s", event);
+    (void)snprintf(hold->event, sizeof(hold->event), "%s", event);
     if (json_has(body, "seatIds") && json_has(body, "quantity"))
         return json_refuse(error, "quantity", "Give seatIds or quantity, not both.");
     if (json_has(body, "seatIds"))
-        return read_seat_ids(call, &order->order, error);
-    st = json_read_int(body, "quantity", 1, SEATS_PER_ORDER_MAX, &quantity, error);
+        return read_seat_ids(call, &hold->request, error);
+    st = json_read_int(body, "quantity", 1, SEATS_PER_HOLD_MAX, &quantity, error);
     if (st == ST_OK)
-        st = json_read_str(body, "section", EVENT_TEXT_MAX, &order->order.section, error);
+        st = json_read_str(body, "section", EVENT_TEXT_MAX, &hold->request.section, error);
     if (st == ST_OK && quantity == 0)
         return json_refuse(error, "quantity", "Either seatIds or quantity is needed.");
-    order->order.seat_count = (size_t)quantity;
+    hold->request.seat_count = (size_t)quantity;
     return st;
 }
 
@@ -115,11 +115,11 @@ static void hold_done(void *arg, enum status status, const char *outcome, const 
                       size_t len)
 {
     struct api_call *call = arg;
-    const struct order_call *order = call->state;
+    const struct hold_call *hold = call->state;
     const bool repeated = outcome && strcmp(outcome, "repeated") == 0;
     if (status == ST_OK && !repeated) {
         metrics_add(METRIC_HOLDS, 1);
-        api_publish_seats_changed(call->api, order->event);
+        api_publish_seats_changed(call->api, hold->event);
     }
     if (status == ST_CONFLICT)
         metrics_add(METRIC_SEAT_CONFLICTS, 1);
@@ -130,15 +130,15 @@ static void hold_checked(void *arg, enum status status, const struct queue_place
                          const struct queue_numbers *numbers)
 {
     struct api_call *call = arg;
-    struct reservation_order *order = &((struct order_call *)call->state)->order;
+    struct hold_request *request = &((struct hold_call *)call->state)->request;
     struct db *db = call->api->db;
     if (status == ST_OK && place->state == QUEUE_ACTIVE) {
-        order->place = place->place;
-        status = reservation_hold(db, order, hold_done, call);
+        request->place = place->place;
+        status = reservation_hold(db, request, hold_done, call);
     } else if (status == ST_OK && numbers->restoring && call->proof.pass_place > 0) {
         status = ST_UNAVAILABLE; /* the pass counts as soon as the consumed places are loaded */
-    } else if (status == ST_OK && order->idempotency_key) {
-        status = reservation_repeat(db, order, hold_done, call);
+    } else if (status == ST_OK && request->idempotency_key) {
+        status = reservation_repeat(db, request, hold_done, call);
     } else if (status == ST_OK) {
         api_problem(call, 403, "not-admitted",
                     "You are not inside: join the queue and wait for your turn.", NULL);
@@ -150,11 +150,11 @@ static void hold_checked(void *arg, enum status status, const struct queue_place
 static void hold_loaded(void *arg, enum status status)
 {
     struct api_call *call = arg;
-    const struct order_call *order = call->state;
-    if (status == ST_OK && !api_admits_buyer(call, catalog_event(call->api->catalog, order->event)))
+    const struct hold_call *hold = call->state;
+    if (status == ST_OK && !api_admits_buyer(call, catalog_event(call->api->catalog, hold->event)))
         return;
     if (status == ST_OK)
-        status = api_ask_inside(call, order->event, hold_checked);
+        status = api_ask_inside(call, hold->event, hold_checked);
     if (status != ST_OK)
         api_fail(call, status);
 }
@@ -162,26 +162,26 @@ static void hold_loaded(void *arg, enum status status)
 enum status api_hold(struct api_call *call)
 {
     struct json_error error = {0};
-    struct order_call *order = http_req_alloc(call->req, sizeof(*order));
+    struct hold_call *hold = http_req_alloc(call->req, sizeof(*hold));
     const char *key = http_req_header(call->req, "Idempotency-Key");
     enum status st = ST_OK;
-    call->state = order;
+    call->state = hold;
     if (!call->body)
         st = json_refuse(&error, "", "A JSON body is needed.");
     else if (key && !is_idempotency_key(key))
         st = json_refuse(&error, "Idempotency-Key",
                          "Idempotency-Key must have 1 to 128 printable characters without spaces.");
     else
-        st = read_order(call, order, &error);
+        st = read_hold(call, hold, &error);
     if (st != ST_OK) {
         api_invalid(call, &error);
         return ST_OK;
     }
-    order->order.event = order->event;
-    order->order.buyer = call->buyer;
-    order->order.idempotency_key = key;
-    st = api_read_proof(call, order->event);
-    return st == ST_OK ? api_with_event(call, order->event, hold_loaded) : st;
+    hold->request.event = hold->event;
+    hold->request.buyer = call->buyer;
+    hold->request.idempotency_key = key;
+    st = api_read_proof(call, hold->event);
+    return st == ST_OK ? api_with_event(call, hold->event, hold_loaded) : st;
 }
 
 /* ---- the buyer's own ---- */

@@ -2,11 +2,11 @@
 /*
  * reservation: the SQL functions of seats, reservations and payments.
  *
- * Why this way: PostgreSQL alone decides what happens to a seat, under row locks (sql/functions). Here is
- * only the way to it and back: parameters as text, one row (outcome, body) as the answer, and one table
- * from outcome to status.
+ * Why this way: PostgreSQL alone decides what happens to a seat, under row locks (sql/functions). This file only sends
+ * the parameters as text, reads the row (outcome, body) of the answer, and maps the outcome to a status by
+ * one table.
  * Called by: api_reservation, api_payment, api_admin and api_csv (seats), api_buy, processor (upkeep).
- * Owns: one small call for each query that is pending. PostgreSQL gone: ST_UNAVAILABLE or ST_TIMEOUT, and
+ * Owns: a struct call for each pending query. PostgreSQL gone: ST_UNAVAILABLE or ST_TIMEOUT, and
  * the outcome is unknown; every function is idempotent and may be called again.
  */
 #include "selling/reservation.h"
@@ -20,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define IMPORT_MS 30000 /* for 100,000 seats */
+#define IMPORT_MS 30000 /* time limit of a query that adds up to 100,000 seats */
 
 /* ---- outcomes ---- */
 
@@ -103,7 +103,7 @@ static void answered(void *arg, enum status status, const struct db_result *resu
     buf_clear(&body);
 }
 
-/* limit_ms 0: the limit of every statement. */
+/* limit_ms: the time limit of the query; 0: that of all queries (DB_TIMEOUT_MS). */
 static enum status ask_within(struct db *db, int64_t limit_ms, const struct db_stmt *stmt,
                               const char *const *params, reservation_cb cb, void *arg)
 {
@@ -131,12 +131,13 @@ static enum status ask(struct db *db, const struct db_stmt *stmt, const char *co
 
 /* ---- holding seats ---- */
 
-/* The ids as an array literal. ST_INVALID: one is not a number; so no id can end the literal. */
-static enum status write_ids(const struct reservation_order *order, struct buf *out)
+/* Writes the ids as an array literal of PostgreSQL. ST_INVALID: an id is not a number. So no id can contain
+ * a character that ends the literal. */
+static enum status write_ids(const struct hold_request *request, struct buf *out)
 {
     buf_add_char(out, '{');
-    for (size_t i = 0; i < order->seat_count; i++) {
-        const char *id = order->seat_ids[i];
+    for (size_t i = 0; i < request->seat_count; i++) {
+        const char *id = request->seat_ids[i];
         const size_t len = strlen(id);
         if (len == 0 || len > 18 || strspn(id, "0123456789") != len)
             return ST_INVALID;
@@ -148,22 +149,22 @@ static enum status write_ids(const struct reservation_order *order, struct buf *
     return buf_status(out);
 }
 
-static enum status ask_with_order(struct db *db, const struct db_stmt *stmt,
-                                  const struct reservation_order *order, reservation_cb cb,
-                                  void *arg)
+static enum status ask_with_request(struct db *db, const struct db_stmt *stmt,
+                                    const struct hold_request *request, reservation_cb cb,
+                                    void *arg)
 {
     struct buf ids;
     char quantity[24], place[24];
     buf_init(&ids, 65536);
-    enum status st = order->seat_ids ? write_ids(order, &ids) : ST_OK;
-    (void)snprintf(quantity, sizeof(quantity), "%zu", order->seat_count);
-    (void)snprintf(place, sizeof(place), "%" PRIu64, order->place);
-    const char *const params[] = {order->event,
-                                  order->buyer,
-                                  order->seat_ids ? buf_str(&ids) : NULL,
-                                  order->seat_ids ? NULL : quantity,
-                                  order->section,
-                                  order->idempotency_key,
+    enum status st = request->seat_ids ? write_ids(request, &ids) : ST_OK;
+    (void)snprintf(quantity, sizeof(quantity), "%zu", request->seat_count);
+    (void)snprintf(place, sizeof(place), "%" PRIu64, request->place);
+    const char *const params[] = {request->event,
+                                  request->buyer,
+                                  request->seat_ids ? buf_str(&ids) : NULL,
+                                  request->seat_ids ? NULL : quantity,
+                                  request->section,
+                                  request->idempotency_key,
                                   place};
     if (st == ST_OK)
         st = ask(db, stmt, params, cb, arg);
@@ -171,20 +172,20 @@ static enum status ask_with_order(struct db *db, const struct db_stmt *stmt,
     return st;
 }
 
-enum status reservation_hold(struct db *db, const struct reservation_order *order,
-                             reservation_cb cb, void *arg)
+enum status reservation_hold(struct db *db, const struct hold_request *request, reservation_cb cb,
+                             void *arg)
 {
     static const struct db_stmt stmt =
         FUNCTION("reservation_hold", 7, "$1, $2, $3::bigint[], $4::integer, $5, $6, $7::bigint");
-    return ask_with_order(db, &stmt, order, cb, arg);
+    return ask_with_request(db, &stmt, request, cb, arg);
 }
 
-enum status reservation_repeat(struct db *db, const struct reservation_order *order,
-                               reservation_cb cb, void *arg)
+enum status reservation_repeat(struct db *db, const struct hold_request *request, reservation_cb cb,
+                               void *arg)
 {
     static const struct db_stmt stmt =
         FUNCTION("reservation_repeat", 6, "$1, $2, $3::bigint[], $4::integer, $5, $6");
-    return ask_with_order(db, &stmt, order, cb, arg);
+    return ask_with_request(db, &stmt, request, cb, arg);
 }
 
 /* ---- the buyer's reservations ---- */
@@ -266,8 +267,8 @@ enum status reservation_pay(struct db *db, const char *buyer, const char *id, co
     return ask(db, &stmt, (const char *const[]){buyer, id, provider}, cb, arg);
 }
 
-enum status reservation_paid(struct db *db, const struct payment *payment, reservation_cb cb,
-                             void *arg)
+enum status reservation_report(struct db *db, const struct payment *payment, reservation_cb cb,
+                               void *arg)
 {
     static const struct db_stmt stmt =
         FUNCTION("payment_report", 6, "$1, $2, $3, $4::bigint, $5, $6");
