@@ -130,10 +130,11 @@ test('webhooks, cancels, swaps, sweeps and refunds at once: money and seats agre
   const words = ['paid', 'paid', 'paid', 'failed', 'refunded'];
   const seed = seedOf(t);
   const note = (row) => (seen[row.outcome] = (seen[row.outcome] ?? 0) + 1);
+  const rare = () => ['confirmed', 'refund-due', 'refunded', 'repeated'].filter((outcome) => !(seen[outcome] > 5));
   await Promise.all(Array.from({ length: 16 }, async (_, i) => {
     const buyer = `u:${i}`;
     const roll = dice(seed + i);
-    for (let round = 0; round < 40; round++) {
+    for (let round = 0; round < 40 || (round < 400 && rare().length > 0); round++) { // a slow machine needs more
       const { body, outcome } = await sql.hold('storm', buyer, roll.chance(0.5) ? { seats: [roll.any(seats)] } : { quantity: 1 + round % 3 });
       if (outcome !== 'created') continue;
       const order = await begin(buyer, body);
@@ -147,7 +148,7 @@ test('webhooks, cancels, swaps, sweeps and refunds at once: money and seats agre
       for (const row of await Promise.all(steps.map((step) => step()))) note(row);
     }
   }));
-  for (const outcome of ['confirmed', 'refund-due', 'refunded', 'repeated']) assert.ok(seen[outcome] > 5, JSON.stringify(seen));
+  assert.deepEqual(rare(), [], JSON.stringify(seen));
   assert.equal(await sql.deadlocks(), 0);
 });
 
