@@ -92,14 +92,14 @@ static void on_subscribed(void *arg, bool up)
         gateway_on_subscribed(worker->gateway);
 }
 
-static void on_seen(void *arg, const char *event, const char *buyer,
-                    const struct queue_place *place)
+static void on_heartbeat(void *arg, const char *event, const char *buyer,
+                         const struct queue_place *place)
 {
     struct worker *worker = arg;
     if (worker->api)
-        api_on_seen(worker->api, event, buyer, place);
+        api_on_heartbeat(worker->api, event, buyer, place);
     if (worker->gateway)
-        gateway_on_seen(worker->gateway, event, buyer, place);
+        gateway_on_heartbeat(worker->gateway, event, buyer, place);
 }
 
 static void on_refresh(void *arg, const char *event)
@@ -206,7 +206,7 @@ static enum status build(struct worker *worker)
     if (st != ST_OK)
         return st;
     worker->queue = queue_new(worker->loop, worker->redis, config);
-    queue_on_heartbeat(worker->queue, on_seen, worker);
+    queue_on_heartbeat(worker->queue, on_heartbeat, worker);
     worker->catalog = catalog_new(&(struct catalog_opts){.loop = worker->loop,
                                                          .queue = worker->queue,
                                                          .db = worker->db,

@@ -57,8 +57,8 @@ MUST_CHECK enum status api_open(const struct api_opts *opts, struct api **ret_ap
 /* A message of QUEUE_CHANNEL. Borrowed. */
 void api_on_message(struct api *api, const struct queue_message *message);
 /* The answer to a heartbeat: where this buyer stands according to Redis. Borrowed. */
-void api_on_seen(struct api *api, const char *event, const char *buyer,
-                 const struct queue_place *place);
+void api_on_heartbeat(struct api *api, const char *event, const char *buyer,
+                      const struct queue_place *place);
 /* Stops listening; requests on open connections are still answered. */
 void api_quiesce(struct api *api);
 unsigned api_busy(const struct api *api); /* requests not yet answered */

@@ -51,9 +51,10 @@ void gateway_on_message(struct gateway *gateway, const struct queue_message *mes
 void gateway_on_subscribed(struct gateway *gateway);
 /* catalog_opts.on_refresh: the event has a new rank index or config. */
 void gateway_on_refresh(struct gateway *gateway, const char *event);
-/* queue_on_heartbeat's callback: the answer to a heartbeat, or to the question whether a buyer is inside by now. */
-void gateway_on_seen(struct gateway *gateway, const char *event, const char *buyer,
-                     const struct queue_place *place);
+/* The answer to a heartbeat: where the buyer stands according to Redis. Called for the heartbeats of this gateway
+ * and of the worker's other parts (callback of queue_on_heartbeat). */
+void gateway_on_heartbeat(struct gateway *gateway, const char *event, const char *buyer,
+                          const struct queue_place *place);
 /* The connection to Redis was lost or is back. */
 void gateway_on_redis(struct gateway *gateway, bool up);
 

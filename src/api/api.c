@@ -518,8 +518,8 @@ static void every_second(void *arg)
     loop_timer_set(api->second, 1000);
 }
 
-void api_on_seen(struct api *api, const char *event, const char *buyer,
-                 const struct queue_place *place)
+void api_on_heartbeat(struct api *api, const char *event, const char *buyer,
+                      const struct queue_place *place)
 {
     presence_put(api->presence, event, buyer, place->state, loop_now_ms(api->loop));
 }

@@ -88,8 +88,8 @@ void subscriber_strike(struct gateway *gateway, struct subscriber *subscriber, c
 
 /* ---- messages of a client ---- */
 
-static void on_heartbeat(struct gateway *gateway, struct subscriber *subscriber,
-                         const struct json *payload)
+static void on_client_heartbeat(struct gateway *gateway, struct subscriber *subscriber,
+                                const struct json *payload)
 {
     (void)payload;
     if (subscriber->state != SUBSCRIBER_WAITING)
@@ -104,7 +104,7 @@ static const struct {
     void (*handle)(struct gateway *gateway, struct subscriber *subscriber,
                    const struct json *payload);
 } client_messages[] = {
-    {"heartbeat", on_heartbeat},
+    {"heartbeat", on_client_heartbeat},
     {"join-queue", gateway_join_queue},
     {"leave-queue", gateway_leave_queue},
     {"watch-seats", gateway_watch_seats},

@@ -525,8 +525,8 @@ static void seen_active(struct subscriber *subscriber, const struct queue_place 
     }
 }
 
-void gateway_on_seen(struct gateway *gateway, const char *event, const char *buyer,
-                     const struct queue_place *place)
+void gateway_on_heartbeat(struct gateway *gateway, const char *event, const char *buyer,
+                          const struct queue_place *place)
 {
     struct audience *audience = audience_find(gateway, event);
     if (!audience)

@@ -212,7 +212,7 @@ static void update_position(struct subscriber *subscriber, const struct rank_ind
     if (where == INDEX_BEYOND)
         return;
     if (where == INDEX_AHEAD) {
-        /* At or before the head: perhaps admitted by now; Redis knows, and gateway_on_seen gets the answer. */
+        /* At or before the head: perhaps admitted by now; Redis knows, and gateway_on_heartbeat gets the answer. */
         if (audience->asked < ASKED_PER_SECOND) {
             audience->asked++;
             queue_heartbeat(gateway->opts.queue, audience->id, subscriber->buyer);

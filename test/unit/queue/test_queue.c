@@ -555,8 +555,8 @@ struct seen {
     int waiting, active, gone;
 };
 
-static void on_seen(void *arg, const char *event, const char *buyer,
-                    const struct queue_place *place)
+static void on_heartbeat(void *arg, const char *event, const char *buyer,
+                         const struct queue_place *place)
 {
     struct seen *seen = arg;
     assert_string_equal(event, "seen");
@@ -574,7 +574,7 @@ static void heartbeats_are_batched(void **state)
     struct answer a = {0};
     struct event event = make_event("seen");
     configure(w, &event);
-    queue_on_heartbeat(w->queue, on_seen, &seen);
+    queue_on_heartbeat(w->queue, on_heartbeat, &seen);
     char buyer[32];
     for (int i = 0; i < 5; i++) {
         snprintf(buyer, sizeof(buyer), "u:%d", i);
