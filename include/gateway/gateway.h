@@ -9,8 +9,8 @@
  *   unauthorized        no valid token or guest cookie (the socket is closed), or an invalid ticket
  *   not-yours           the ticket is of another buyer or event
  *   login-required      the event takes no guests           other-event        waits for another event
- *   not-in-queue        holds no place (any more): `check` by HTTP takes a new one
- *   event-closed        the event is closed                 unavailable        not done, try again
+ *   not-in-queue        has no place, or has lost it: `check` by HTTP takes a new one
+ *   event-closed        the event is closed                 unavailable        Redis is away: try again
  *   draining            with retryMs: connect again after this time
  * Close codes: 1001 draining, 1008 no join-queue or watch-seats within 5 s or ten invalid messages,
  * 1009 message too long, 1013 reader too slow, 4401 unauthorized.
@@ -47,15 +47,15 @@ MUST_CHECK enum status gateway_open(const struct gateway_opts *opts, struct gate
 
 /* A message of QUEUE_CHANNEL. Its payload is parsed only if a socket here has its event. */
 void gateway_on_message(struct gateway *gateway, const struct queue_message *message);
-/* The channel is subscribed (again): messages may have been missed, so every place is asked for again. */
+/* The channel is subscribed, or subscribed again. Messages may have been missed, so Redis is asked for every place.
+ * */
 void gateway_on_subscribed(struct gateway *gateway);
 /* catalog_opts.on_refresh: the event has a new rank index or config. */
 void gateway_on_refresh(struct gateway *gateway, const char *event);
-/* The answer to a heartbeat: where the buyer stands according to Redis. Called for the heartbeats of this gateway
- * and of the worker's other parts (callback of queue_on_heartbeat). */
+/* Callback of queue_on_heartbeat: where a buyer of a heartbeat stands according to Redis. */
 void gateway_on_heartbeat(struct gateway *gateway, const char *event, const char *buyer,
                           const struct queue_place *place);
-/* The connection to Redis was lost or is back. */
+/* The connection to Redis was lost (false) or is back (true). */
 void gateway_on_redis(struct gateway *gateway, bool up);
 
 /* Sockets that are open or still closing. */
@@ -63,8 +63,8 @@ unsigned gateway_connections(const struct gateway *gateway);
 /* Takes no new sockets; over `spread_ms` sends each socket error {code:"draining", message, retryMs}, the
  * retry delay with jitter, and closes it with 1001. */
 void gateway_drain(struct gateway *gateway, uint64_t spread_ms);
-/* Closes what is left and frees the gateway; then `cb` (may be NULL) runs, once. Callbacks of queue, catalog
- * and seat maps may still come afterwards: the last one frees the memory. */
+/* Closes the remaining sockets; then `cb` (may be NULL) runs once, later. The memory is freed when no callback of
+ * queue, catalog or seat maps is outstanding any more, which may be after `cb`. */
 void gateway_close(struct gateway *gateway, loop_cb cb, void *arg);
 
 #endif

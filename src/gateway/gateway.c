@@ -5,14 +5,14 @@
  *   handshake (origin, guest cookie) -> first message within 5 s -> audience -> messages -> close
  *   channel message -> audience of its event -> the subscribers it concerns
  *
- * Why this way: the gateway learns everything from Redis: from the channel (hints, quick), the rank index (once
- * a second) and the answers of scripts (the truth). So any pod can have any buyer's socket, whichever pod's
- * processor admits the buyer.
+ * Why this way: the gateway learns everything from Redis: from channel messages (quick, but only hints), the rank
+ * index (once a second) and the answers of scripts (the truth). So a buyer's socket may be on any pod, whichever
+ * pod's processor admits the buyer.
  * Called by: worker. Owns: the ws server, audiences, subscribers, one timer, one idle handle.
  * Invariants: a socket without a valid join-queue or watch-seats within 5 s is closed; so is one with ten
  * invalid messages, those over 10 a second included.
- * Redis gone: sockets stay open and nothing is sent; when it is back every place is asked for again, in
- * bounded batches.
+ * Redis gone: sockets stay open and nothing is sent. When it is back the gateway asks it for every place, in bounded
+ * batches.
  */
 #include "gateway/gateway_internal.h"
 
@@ -31,9 +31,8 @@
 #define MESSAGE_BURST_MS    2000 /* ... and 20 at once */
 #define STRIKES_MAX         10
 #define PING_MIN_MS         500
-#define HEARTBEATS_MIN      2           /* within the time after which a buyer counts as silent */
-#define MESSAGE_MAX         (64 * 1024) /* bytes of one message to a socket */
-#define CHANNEL_PAYLOAD_MAX (8 << 20)   /* bytes: 500 admissions with their reservations */
+#define HEARTBEATS_MIN      2         /* pings before a buyer counts as silent, at least */
+#define CHANNEL_PAYLOAD_MAX (8 << 20) /* bytes: 500 admissions with their reservations */
 
 /* Close codes of RFC 6455. */
 enum { CLOSE_AWAY = 1001, CLOSE_POLICY = 1008 };
@@ -92,9 +91,9 @@ static void on_client_heartbeat(struct gateway *gateway, struct subscriber *subs
                                 const struct json *payload)
 {
     (void)payload;
+    /* A client that does not wait also asks in this way whether the buyer is still inside: without a rest. */
     if (subscriber->state != SUBSCRIBER_WAITING)
-        subscriber->heartbeat_ms =
-            0; /* also asks Redis whether the buyer is still inside: at once */
+        subscriber->heartbeat_ms = 0;
     subscriber_heartbeat(gateway, subscriber);
     subscriber_send_ack(gateway, subscriber);
 }
@@ -110,7 +109,8 @@ static const struct {
     {"watch-seats", gateway_watch_seats},
 };
 
-/* A token bucket as one number: the time at which it will be full again. */
+/* Takes a token from the bucket of client messages, which is kept as one number: the time when it is full again.
+ * False: it is empty. */
 static bool take_token(struct subscriber *subscriber, uint32_t now)
 {
     if ((int32_t)(subscriber->allowance_ms - now) < 0 || !subscriber->allowance_ms)
@@ -176,6 +176,7 @@ static void on_admitted(struct gateway *gateway, struct audience *audience,
                                       .epoch = (uint64_t)json_int(item, "epoch", 0),
                                       .since_ms = json_int(item, "since", 0)};
         if (reservation && json_is_object(reservation)) {
+            admission.reserved = true;
             buf_reset(&gateway->extra);
             json_write(reservation, &gateway->extra);
             if (!gateway->extra.failed) {
@@ -197,7 +198,8 @@ static void on_status_changed(struct gateway *gateway, struct audience *audience
         audience_set_status(audience, status, json_int(payload, "version", 0), 0);
 }
 
-static void on_text(struct gateway *gateway, struct audience *audience, const struct json *payload)
+static void on_organizer_message(struct gateway *gateway, struct audience *audience,
+                                 const struct json *payload)
 {
     const char *text = json_str(payload, "text");
     (void)gateway;
@@ -205,13 +207,14 @@ static void on_text(struct gateway *gateway, struct audience *audience, const st
         audience_send_message(audience, text);
 }
 
-/* `handle` NULL: a hint that Redis has something new; the catalog reads it now instead of in a second. */
+/* `handle` NULL: only a hint that Redis has something new, which the catalog then reads at once instead of within a
+ * second. */
 static const struct {
     const char *kind;
     void (*handle)(struct gateway *gateway, struct audience *audience, const struct json *payload);
 } channel_messages[] = {
     {"admitted", on_admitted}, {"queue-updated", NULL}, {"event-status-changed", on_status_changed},
-    {"config-changed", NULL},  {"queue-cleared", NULL}, {"message", on_text},
+    {"config-changed", NULL},  {"queue-cleared", NULL}, {"message", on_organizer_message},
 };
 
 void gateway_on_message(struct gateway *gateway, const struct queue_message *message)
@@ -220,9 +223,9 @@ void gateway_on_message(struct gateway *gateway, const struct queue_message *mes
     struct audience *audience = audience_find(gateway, message->event);
     size_t i = 0;
     if (!audience) { /* most messages: every worker receives those of all events */
+        /* The event may be new: the catalog must forget that it is unknown. */
         if (strcmp(message->kind, "config-changed") == 0)
-            catalog_hint(gateway->opts.catalog,
-                         message->event); /* perhaps new: forget that it is unknown */
+            catalog_hint(gateway->opts.catalog, message->event);
         metrics_add(METRIC_MESSAGES_SKIPPED, 1);
         return;
     }
@@ -244,13 +247,13 @@ void gateway_on_message(struct gateway *gateway, const struct queue_message *mes
     json_free(payload);
 }
 
-/* ---- what else comes from Redis ---- */
+/* ---- other news from Redis ---- */
 
-/* Messages or writes may have been lost: from now on every place counts as not known. */
+/* Messages or writes may have been lost: Redis has to be asked again for every event and place. */
 static void new_generation(struct gateway *gateway)
 {
     if (!++gateway->generation)
-        gateway->generation = 1; /* 0 means: never */
+        gateway->generation = 1; /* 0 stands for a place that is not known */
     for (struct audience *audience = gateway->audiences; audience; audience = audience->next) {
         audience->resuming = false;
         audience->resume_at = NULL;
@@ -280,13 +283,13 @@ void gateway_on_refresh(struct gateway *gateway, const char *event)
 
 /* ---- the tick ---- */
 
-/* Closes the next sockets of a drain. */
+/* Closes the next drain_step sockets. */
 static void drain_some(struct gateway *gateway)
 {
     for (unsigned i = 0; i < gateway->drain_step; i++) {
         const struct audience *audience = gateway->audiences;
         while (audience && !audience->subscribers)
-            audience = audience->next; /* only waits for its event to load */
+            audience = audience->next; /* has no sockets left: it only waits for catalog_load */
         struct subscriber *subscriber = audience ? audience->subscribers : gateway->unassigned;
         if (!subscriber)
             return;
@@ -295,43 +298,39 @@ static void drain_some(struct gateway *gateway)
     }
 }
 
-/* How often sockets are pinged, and which of their pongs are passed on to Redis as heartbeats. A waiting buyer
- * without a heartbeat for silentMs is parked, and one inside for idleTimeoutMs is evicted: so there are at least
- * HEARTBEATS_MIN pings in the shorter of the two, over all events here, whatever WS_PING_MS says. Where every
- * second pong of a waiting buyer is enough, the others are not passed on: with a long queue heartbeats are most
- * of the work of Redis. */
+void audience_plan_heartbeats(struct audience *audience)
+{
+    const struct gateway *gateway = audience->gateway;
+    const struct event *event = catalog_event(gateway->opts.catalog, audience->id);
+    const int64_t silent_ms = event ? event->silent_ms : gateway->opts.config->queue_silent_ms;
+    const int64_t ping_ms = gateway->ping_ms;
+    /* A little less than two pings, so that jitter does not make it three. */
+    audience->heartbeat_rest_ms =
+        (uint32_t)(2 * ping_ms <= silent_ms / HEARTBEATS_MIN ? 2 * ping_ms - ping_ms / 10
+                                                             : ping_ms / 2);
+}
+
+/* Decides how often sockets are pinged, and which pongs are passed to Redis as heartbeats. A waiting buyer without a
+ * heartbeat for silentMs is parked, and a buyer inside without one for idleTimeoutMs is evicted. So there are at
+ * least HEARTBEATS_MIN pings in the shortest of these times of all events here, whatever WS_PING_MS says. Where every
+ * second pong of a waiting buyer is enough, the others are not passed on: with a long queue, heartbeats are most of
+ * the work of Redis. */
 static void plan_heartbeats(struct gateway *gateway)
 {
-    int64_t ping_ms = gateway->opts.config->ws_ping_ms;
+    const struct config *config = gateway->opts.config;
+    int64_t ping_ms = config->ws_ping_ms;
     for (struct audience *audience = gateway->audiences; audience; audience = audience->next) {
         const struct event *event = catalog_event(gateway->opts.catalog, audience->id);
-        audience->silent_ms = event ? event->silent_ms : gateway->opts.config->queue_silent_ms;
-        const int64_t idle_ms = event ? event->idle_timeout_ms : audience->silent_ms;
-        const int64_t shortest_ms = idle_ms < audience->silent_ms ? idle_ms : audience->silent_ms;
+        const int64_t silent_ms = event ? event->silent_ms : config->queue_silent_ms;
+        const int64_t idle_ms = event ? event->idle_timeout_ms : silent_ms;
+        const int64_t shortest_ms = idle_ms < silent_ms ? idle_ms : silent_ms;
         if (shortest_ms / HEARTBEATS_MIN < ping_ms)
             ping_ms = shortest_ms / HEARTBEATS_MIN;
     }
-    if (ping_ms < PING_MIN_MS)
-        ping_ms = PING_MIN_MS;
-    /* A little less than two pings, so that jitter does not make it three. */
+    gateway->ping_ms = ping_ms < PING_MIN_MS ? PING_MIN_MS : ping_ms;
     for (struct audience *audience = gateway->audiences; audience; audience = audience->next)
-        audience->heartbeat_rest_ms = (uint32_t)(2 * ping_ms <= audience->silent_ms / HEARTBEATS_MIN
-                                                     ? 2 * ping_ms - ping_ms / 10
-                                                     : ping_ms / 2);
-    ws_set_ping(gateway->ws, (uint64_t)ping_ms);
-}
-
-static void every_second(struct gateway *gateway)
-{
-    for (struct audience *audience = gateway->audiences; audience; audience = audience->next) {
-        audience->asked = 0;
-        /* Asking keeps the catalog's entry in use. */
-        if (audience->known && !catalog_event(gateway->opts.catalog, audience->id)) {
-            audience->known = false;
-            audience->load_ms = 0;
-        }
-    }
-    plan_heartbeats(gateway);
+        audience_plan_heartbeats(audience);
+    ws_set_ping(gateway->ws, (uint64_t)gateway->ping_ms);
 }
 
 static void on_tick(void *arg)
@@ -345,10 +344,18 @@ static void on_tick(void *arg)
         drain_some(gateway);
     if (now - gateway->second_ms >= 1000) {
         gateway->second_ms = now;
-        every_second(gateway);
+        for (struct audience *audience = gateway->audiences; audience; audience = audience->next) {
+            audience->asked = 0;
+            /* catalog_event also keeps the catalog from forgetting an event with an audience. */
+            if (audience->known && !catalog_event(gateway->opts.catalog, audience->id)) {
+                audience->known = false;
+                audience->load_ms = 0;
+            }
+        }
+        plan_heartbeats(gateway);
     }
     for (struct audience *audience = gateway->audiences; audience; audience = audience->next) {
-        /* Without Redis nothing is sent, and messages about seats would pile up. */
+        /* Without Redis no fan-out begins, so seats-changed messages would pile up. */
         if (gateway->redis_up)
             audience_look_at_seats(audience);
         audience_start_fanout(audience);
@@ -379,14 +386,16 @@ enum status gateway_open(const struct gateway_opts *opts, struct gateway **ret_g
 {
     struct gateway *gateway = xcalloc(1, sizeof(*gateway));
     gateway->opts = *opts;
-    gateway->redis_up = true; /* until it is reported lost; a call that fails is repeated anyway */
+    gateway->redis_up =
+        true; /* until gateway_on_redis says otherwise: a call that fails is repeated anyway */
     gateway->generation = 1;
+    gateway->ping_ms = opts->config->ws_ping_ms;
     gateway->random = (uint32_t)clock_mono_ns() | 1;
     table_init(&gateway->audience_table);
-    buf_init(&gateway->text, MESSAGE_MAX);
-    buf_init(&gateway->token, MESSAGE_MAX);
-    buf_init(&gateway->extra, MESSAGE_MAX);
-    buf_init(&gateway->numbers, MESSAGE_MAX);
+    buf_init(&gateway->text, WS_SEND_QUEUE_MAX);
+    buf_init(&gateway->token, WS_SEND_QUEUE_MAX);
+    buf_init(&gateway->extra, WS_SEND_QUEUE_MAX);
+    buf_init(&gateway->numbers, WS_SEND_QUEUE_MAX);
     enum status st = ws_open(&(struct ws_opts){.loop = opts->loop,
                                                .host = opts->config->http_host,
                                                .port = opts->port,
@@ -446,6 +455,6 @@ void gateway_close(struct gateway *gateway, loop_cb cb, void *arg)
     loop_timer_close(gateway->tick);
     loop_idle_close(gateway->idle);
     gateway->idle = NULL;
-    gateway->idling = true; /* counts as running: no fan-out touches the closed handle */
+    gateway->idling = true; /* so that audience_start_fanout does not start the closed handle */
     ws_close(gateway->ws, on_ws_closed, gateway);
 }

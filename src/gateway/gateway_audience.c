@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gateway_audience: which sockets are here: audiences (one per event), subscribers (one per socket), and in
- * each audience the table from a buyer to all of their sockets.
+ * gateway_audience: the registry of a gateway's sockets: audiences (one per event), subscribers (one per socket), and
+ * in each audience a table from a buyer to all of their sockets.
  *
- * Why this way: news of one event touches the sockets of that event alone, and an admission only those of
- * its buyer, however many others are connected.
- * Called by: the gateway's other files. Owns: the audiences; a subscriber's memory is its socket's.
+ * Why this way: news of one event touches only the sockets of that event, and an admission only those of its buyer,
+ * however many others are connected.
+ * Called by: the gateway's other files. Owns: the audiences. A subscriber's memory belongs to its socket (ws_conn).
  * Invariants: a subscriber is in exactly one list (its audience's, or the unassigned) unless it is detached;
  * the cursors of fan-out and resume never point to a subscriber that has left; an empty audience is freed.
  */
@@ -60,6 +60,7 @@ static struct audience *audience_new(struct gateway *gateway, const char *id)
     if (audience->next)
         audience->next->prev = audience;
     gateway->audiences = audience;
+    audience_plan_heartbeats(audience);
     return audience;
 }
 
@@ -106,7 +107,7 @@ void subscriber_set_buyer(struct subscriber *subscriber, const char *buyer)
     buyers_add(subscriber);
 }
 
-/* The first node from this one on that is of the buyer: other buyers may share the hash. */
+/* The first node of this buyer, beginning with `node`: the list of a hash may contain other buyers. */
 static struct subscriber *same_buyer(struct table_node *node, const char *buyer)
 {
     while (node && strcmp(((struct subscriber *)node)->buyer, buyer) != 0)
@@ -169,10 +170,10 @@ void subscriber_enter(struct gateway *gateway, struct subscriber *subscriber, co
         audience = audience_new(gateway, id);
     subscriber->audience = audience;
     subscriber->state = SUBSCRIBER_IDLE;
-    /* A join is answered with the position; the numbers follow when they change. */
+    /* The answer to a join has the position, so the numbers are not sent before they change. */
     subscriber->numbers = audience->numbers;
     subscriber->numbers_sent_ms = gateway_now(gateway);
-    /* At the head: a fan-out under way does not reach it, and does not have to. */
+    /* At the head of the list: a fan-out under way does not reach it, and does not have to. */
     subscriber->next = audience->subscribers;
     *(subscriber->next ? &subscriber->next->prev : &audience->subscribers_last) = subscriber;
     audience->subscribers = subscriber;

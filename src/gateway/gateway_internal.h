@@ -4,7 +4,7 @@
  *
  *   gateway.c           life of the gateway and its sockets; tables of client and channel messages
  *   gateway_audience.c  audiences (one per event), subscribers (one per socket), buyer -> subscribers
- *   gateway_join.c      identity and place of a subscriber: join-queue, leaving, resuming, `seen` answers
+ *   gateway_join.c      identity and place of a subscriber: join-queue, leaving, resuming, heartbeats
  *   gateway_push.c      messages to subscribers: positions, admissions, broadcasts; the fan-out
  *   gateway_seats.c     changes of the seat map, for subscribers who watch it
  *
@@ -29,61 +29,63 @@
 
 /* From SUBSCRIBER_PENDING on the subscriber has a buyer who wants or holds a place. */
 enum subscriber_state {
-    SUBSCRIBER_DETACHED,   /* in no list: just connected, or closing */
-    SUBSCRIBER_UNASSIGNED, /* no valid first message yet: in no audience */
-    SUBSCRIBER_IDLE,       /* in an audience without a place: only watches seats, or has left */
+    SUBSCRIBER_DETACHED,   /* in no list: its socket has just opened, or is closing */
+    SUBSCRIBER_UNASSIGNED, /* in no audience: has not sent a valid first message yet */
+    SUBSCRIBER_IDLE,       /* in an audience, without a place: only watches seats, or has left */
     SUBSCRIBER_PENDING,    /* sent join-queue; Redis has not answered yet */
     SUBSCRIBER_WAITING,
     SUBSCRIBER_ACTIVE
 };
 
 enum subscriber_flag {
-    FLAG_ANSWER_DUE = 1,        /* sent join-queue: to be answered even when nothing changed */
-    FLAG_WATCHES_SEATS = 2,     /* wants seats-changed */
-    FLAG_SEEN_ACTIVE = 4,       /* one `seen` answer said active; the reservation may still come */
+    FLAG_ANSWER_DUE = 1,    /* sent join-queue: gets an answer even when nothing changed */
+    FLAG_WATCHES_SEATS = 2, /* wants seats-changed */
+    FLAG_ENTRY_AWAITED =
+        4, /* a heartbeat was answered with active; the entry, with a reservation, should follow */
     FLAG_ENTRY_SENT = 8,        /* queue-entry-allowed was sent for the admission in `place` ... */
-    FLAG_RESERVATION_SENT = 16, /* ... and with its reservation */
+    FLAG_RESERVATION_SENT = 16, /* ... and told the client of its reservation */
     FLAG_ESTIMATE_SENT = 32,
     FLAG_GUEST = 64,
-    FLAG_RESTORED = 128, /* gave the place back to Redis in the restore window that is open now */
-    FLAG_WAITING_UNCONFIRMED = 256 /* active, but one answer said waiting: perhaps an old answer */
+    FLAG_RESTORED = 128, /* has given its place back to Redis in the current restore window */
+    FLAG_WAITING_UNCONFIRMED = 256 /* active, but one answer said waiting; it may be an old one */
 };
 
 struct gateway;
 struct audience;
 struct subscriber;
 
-/* A script call under way for one subscriber. */
+/* A script call under way for one subscriber. Freed when its callback runs. */
 struct gateway_call {
     struct gateway *gateway;
-    struct subscriber *subscriber; /* NULL: closed, or has a newer call */
+    struct subscriber *subscriber; /* NULL: it has closed or made a newer call; ignore the answer */
 };
 
 /* One socket: the user bytes of its ws_conn. Kept small: a pod has 100,000 of them. Times are the low 32 bits
  * of the loop's clock, in ms. */
 struct subscriber {
-    struct table_node node; /* first; in audience->buyers while buyer and audience are set */
+    struct table_node node; /* must be first; in audience->buyers if buyer and audience are set */
     struct ws_conn *conn;
     struct audience *audience;      /* NULL: unassigned or detached */
-    struct subscriber *prev, *next; /* in the list of the audience, or of the unassigned */
-    struct gateway_call *call;      /* the latest one; NULL: none under way */
+    struct subscriber *prev, *next; /* in the list of the audience or in gateway->unassigned */
+    struct gateway_call *call;      /* the latest call; NULL: none under way */
     char *buyer;                    /* own copy; NULL: unknown */
-    uint64_t place;         /* of the waiting or the active; of the idle: the last one, consumed */
-    int64_t since_ms;       /* time of admission, ms since 1970; 0: none in this epoch */
-    uint32_t epoch;         /* of `place` */
-    uint32_t lowest;        /* lowest position shown to the buyer; 0: none */
-    uint32_t sent_position; /* last sent on this socket; 0: none */
-    uint32_t sent_ms;       /* when it was; of the unassigned: when they connected */
-    uint32_t allowance_ms;  /* when the bucket of client messages will be full again */
+    uint64_t place;   /* WAITING, ACTIVE: the place held; IDLE: the last one, which is consumed */
+    int64_t since_ms; /* time of admission, ms since 1970; 0: not admitted in this epoch */
+    uint32_t epoch;   /* epoch of `place` */
+    uint32_t lowest;  /* lowest position shown to the buyer; 0: none */
+    uint32_t sent_position; /* the position last sent on this socket; 0: none */
+    uint32_t sent_ms; /* when it was sent; UNASSIGNED: when the wait for a first message began */
+    uint32_t allowance_ms;    /* when the token bucket of messages is full again; 0: it is full */
     uint32_t numbers_sent_ms; /* when the audience's numbers were last sent */
     uint32_t heartbeat_ms;    /* when the last heartbeat was passed to Redis */
-    uint16_t numbers;         /* the audience->numbers that were sent */
-    uint16_t flags;           /* of enum subscriber_flag */
-    uint8_t state, strikes;
-    uint8_t generation; /* the gateway->generation in which the place was learned; 0: ask again */
+    uint16_t numbers;         /* the value of audience->numbers that was sent last */
+    uint16_t flags;           /* bits of enum subscriber_flag */
+    uint8_t state;            /* enum subscriber_state */
+    uint8_t strikes;          /* invalid messages so far */
+    uint8_t generation;       /* gateway->generation of the last answer; 0: Redis must be asked */
 };
 
-/* One message on its way to a whole audience. */
+/* One message to an audience, queued for a fan-out. */
 enum broadcast_to { TO_ALL, TO_WATCHERS };
 struct broadcast {
     struct broadcast *next;
@@ -97,40 +99,42 @@ struct broadcast_list {
 
 /* All sockets of one event on this worker. It exists while there is a socket, or while the event loads. */
 struct audience {
-    struct table_node node; /* first; in gateway->audience_table */
+    struct table_node node; /* must be first; in gateway->audience_table */
     struct gateway *gateway;
     struct audience *prev, *next;
     struct subscriber *subscribers, *subscribers_last; /* newest first */
     struct table buyers;                               /* buyer -> subscribers, one per tab */
     size_t watchers;                                   /* subscribers with FLAG_WATCHES_SEATS */
-    int64_t silent_ms; /* of the event: after so long without a heartbeat a buyer is parked */
-    uint32_t heartbeat_rest_ms; /* shortest time between two heartbeats of a waiting buyer */
+    /* A heartbeat of a waiting buyer is passed to Redis only if the last one was so long ago. */
+    uint32_t heartbeat_rest_ms;
 
-    /* known: Redis and the catalog have the event */
-    bool known, loading;
-    uint64_t load_ms; /* last attempt; 0: load at once */
+    bool known;       /* Redis and the catalog have the event */
+    bool loading;     /* a catalog_load is under way */
+    uint64_t load_ms; /* when the last attempt to load began or ended; 0: load at once */
 
-    /* the fan-out under way, and what the next one will bring */
-    struct subscriber *fanout_at; /* the next one to send to */
+    /* fanout_: the fan-out under way; due_: what the next fan-out sends */
+    struct subscriber *fanout_at; /* the next subscriber to send to */
     bool fanout_running, fanout_positions, due_positions;
     struct broadcast_list fanout_broadcasts, due_broadcasts;
     uint64_t fanout_ms; /* when the last fan-out with positions began */
 
-    /* asking Redis again for every place, in passes over the list */
-    struct subscriber *resume_at; /* the next one of this pass */
-    bool resuming;
-    bool resume_missed; /* a place could not be asked for in this pass */
-    uint8_t resumed;    /* generation whose pass is complete; 0: another pass is needed */
-    uint64_t resume_ms; /* when the last pass began; 0: begin at once */
+    /* After an outage Redis is asked for every place, in passes over the list. */
+    struct subscriber *resume_at; /* the next subscriber of this pass */
+    bool resuming;                /* a pass is under way */
+    bool resume_missed;           /* Redis could not be asked for some place in this pass */
+    uint8_t resumed;    /* gateway->generation whose pass is complete; 0: another pass is needed */
+    uint64_t resume_ms; /* when the last pass began; 0: begin the next one at once */
 
-    /* the last news of the event */
-    int64_t status_version, status_time_ms; /* version of the config; time by Redis' clock */
+    /* what is known of the event: later news replaces it */
+    int64_t status_version; /* version of the config that `status` comes from */
+    int64_t status_time_ms; /* when `status` was read, by Redis' clock; 0: unknown */
     uint64_t queue_size, active, threshold;
-    uint16_t numbers;       /* counts changes of the three; 0: none yet */
-    struct seat_list seats; /* as sent to the watchers; gateway_seats.c */
-    uint64_t seats_version, seats_ms;
+    uint16_t numbers; /* goes up when one of these three changes, skips 0; 0: none known yet */
+    struct seat_list seats; /* as last sent to the watchers; gateway_seats.c */
+    uint64_t seats_version; /* version of the map that `seats` was read from */
+    uint64_t seats_ms;      /* when the map was last asked for; 0: never */
     enum event_status status;
-    unsigned asked; /* `seen` questions of this second */
+    unsigned asked; /* extra heartbeats of this second: is a buyer at the head inside? */
     bool status_known, seats_known;
 
     char id[EVENT_ID_MAX + 1];
@@ -143,16 +147,19 @@ struct gateway {
     struct audience *audiences;
     struct subscriber *unassigned, *unassigned_last; /* oldest first */
     struct loop_timer *tick;
-    struct loop_idle *idle; /* runs while any fan-out does */
-    bool idling, draining, closed;
-    unsigned drain_step; /* sockets closed per tick */
+    struct loop_idle *idle; /* calls gateway_fanout_step while some audience has a fan-out */
+    bool idling;            /* `idle` is started */
+    bool draining;          /* no new sockets; the open ones are closed step by step */
+    bool closed;            /* the WebSocket server is closed and freed */
+    unsigned drain_step;    /* sockets that each tick of a drain closes */
     bool redis_up;
-    uint8_t generation; /* counts (re)connections of Redis and of the channel; never 0 */
-    unsigned calls;     /* callbacks that will still come: they keep the gateway's memory */
-    uint32_t random;
-    uint64_t second_ms;            /* when the work of each second was last done */
-    struct buf text, token, extra; /* scratch for messages */
-    struct buf numbers;            /* queue-updated of the audience whose fan-out makes a step */
+    uint8_t generation; /* counts connections to Redis and subscriptions of its channel; skips 0 */
+    unsigned calls;     /* outstanding callbacks; the gateway is not freed before all have run */
+    uint32_t random;    /* state of the jitter's random numbers */
+    uint64_t second_ms; /* when the once-a-second work was last done */
+    int64_t ping_ms;    /* duration of a round of pings */
+    struct buf text, token, extra; /* scratch: a message, a pass or ticket, a reservation */
+    struct buf numbers; /* scratch: the queue-updated message of the running fan-out step */
     loop_cb close_cb;
     void *close_arg;
 };
@@ -174,32 +181,37 @@ static inline void subscriber_forget_place(struct subscriber *subscriber)
 
 /* ---- gateway.c ---- */
 
-/* A callback counted in gateway->calls has come. After gateway_close the last one frees the gateway: last
- * statement about it. */
+/* Every callback counted in gateway->calls ends with this. After gateway_close the last one frees the gateway, so the
+ * caller must not touch it afterwards. */
 void gateway_call_ended(struct gateway *gateway);
-/* An invalid message: sends the error; the tenth closes the socket. */
+/* The client sent an invalid message: sends `error`, and closes the socket at the tenth. */
 void subscriber_strike(struct gateway *gateway, struct subscriber *subscriber, const char *code,
                        const char *message);
-/* Detaches and closes. */
+/* Detaches the subscriber and begins the closing handshake; its memory lives until on_close. */
 void subscriber_close(struct gateway *gateway, struct subscriber *subscriber, uint16_t code,
                       const char *reason);
+/* Sets how often heartbeats of this audience's waiting buyers are passed to Redis. Called when the audience is made,
+ * when its event becomes known, and every second. */
+void audience_plan_heartbeats(struct audience *audience);
 
 /* ---- gateway_audience.c ---- */
 
-struct audience *audience_find(struct gateway *gateway, const char *id); /* NULL: no socket here */
+struct audience *audience_find(struct gateway *gateway,
+                               const char *id); /* NULL: no socket of this event here */
 /* Frees the audience when it has no subscriber and is not loading. */
 void audience_release_if_unused(struct audience *audience);
 /* The first subscriber of a buyer, and the next one of the same buyer; NULL at the end. */
 struct subscriber *audience_first_of_buyer(const struct audience *audience, const char *buyer);
 struct subscriber *audience_next_of_buyer(const struct subscriber *subscriber);
-/* Moves into the audience of this event, which is made when it does not exist; idle. No change when the
- * subscriber is there already. */
+/* Moves the subscriber into the audience of event `id`, in state IDLE. Creates the audience if there is none. Does
+ * nothing when the subscriber is in that audience already. */
 void subscriber_enter(struct gateway *gateway, struct subscriber *subscriber, const char *id);
-/* Moves to the unassigned, with a new deadline for a valid message. */
+/* Moves the subscriber to the unassigned, where it has 5 s to send a valid message. */
 void subscriber_unassign(struct gateway *gateway, struct subscriber *subscriber);
-/* Takes out of every list and forgets place and call. An audience that becomes empty is freed. */
+/* Takes the subscriber out of its list, forgets its place and ignores the answer to its call. Frees the audience if
+ * it is empty now. */
 void subscriber_detach(struct gateway *gateway, struct subscriber *subscriber);
-void subscriber_set_buyer(struct subscriber *subscriber, const char *buyer); /* copied */
+void subscriber_set_buyer(struct subscriber *subscriber, const char *buyer); /* copies */
 void subscriber_watch_seats(struct subscriber *subscriber);
 void broadcasts_init(struct broadcast_list *list);
 void broadcasts_free(struct broadcast_list *list);
@@ -213,58 +225,63 @@ void gateway_leave_queue(struct gateway *gateway, struct subscriber *subscriber,
                          const struct json *payload);
 void gateway_watch_seats(struct gateway *gateway, struct subscriber *subscriber,
                          const struct json *payload);
-/* The socket is alive: passed to Redis, unless that was done a moment ago. */
+/* The socket is alive: passes a heartbeat to Redis, unless one was passed on within the rest time. */
 void subscriber_heartbeat(struct gateway *gateway, struct subscriber *subscriber);
-/* Asks Redis where the buyer stands; a place that Redis has lost is given back to it. */
+/* Asks Redis where the buyer stands. The question carries the place as proof, so that a Redis that has lost its data
+ * restores it. */
 void subscriber_resume(struct gateway *gateway, struct subscriber *subscriber);
-/* Loads events and asks for places that are not known: a bounded part of the work, called every tick. */
+/* Every tick: loads events that are not known, and asks Redis for up to RESUMED_PER_TICK places. */
 void gateway_resume_some(struct gateway *gateway);
-/* The queue was cleared: forgets the place of the old epoch and says so. */
+/* The queue was cleared: forgets the place of the old epoch and sends queue-cleared. */
 void subscriber_queue_cleared(struct gateway *gateway, struct subscriber *subscriber);
 
 /* ---- gateway_push.c ---- */
 
+/* Sends one message. A message that cannot be sent is logged and lost: nothing is returned. */
 void subscriber_send(struct subscriber *subscriber, const struct buf *text);
 void subscriber_send_error(struct gateway *gateway, struct subscriber *subscriber, const char *code,
                            const char *message);
 void subscriber_send_ack(struct gateway *gateway, struct subscriber *subscriber);
 void subscriber_send_status(struct subscriber *subscriber, enum event_status status);
 void subscriber_send_draining(struct gateway *gateway, struct subscriber *subscriber);
-/* Sends the lowest position ever shown, `position` included (0: unknown). */
+/* Sends the lower of `position` (0: unknown) and the lowest position shown so far. */
 void subscriber_send_position(struct subscriber *subscriber, uint64_t position,
                               uint64_t queue_size);
 
-/* How long an admission of this event lasts. */
+/* The limits of an admission of this event that began at `since_ms`. */
 struct identity_admission audience_session(const struct audience *audience, int64_t since_ms);
 
 struct admission {
     uint64_t place, epoch;
     int64_t since_ms;
-    const char *reservation; /* JSON; NULL: none */
+    bool reserved;           /* seats are held for the buyer */
+    const char *reservation; /* as JSON, borrowed; NULL: none, or too long for a message */
     size_t reservation_len;
 };
-/* The buyer is admitted: each of their sockets gets the entry once, and once more when the reservation comes
- * later. An admission that the buyer has left again, or of an old epoch, is ignored. */
+/* The buyer is admitted. Each of their sockets gets the entry once, and a second time if the reservation comes later.
+ * Ignored when the buyer has left this place since, or when it is of an old epoch. */
 void audience_admit(struct audience *audience, const char *buyer,
                     const struct admission *admission);
-/* The status as of this config version and time (Redis' clock; 0: unknown); older news is dropped. */
+/* Notes the status, and broadcasts it if it changed. Ignores a status older than the known one: by `version` of the
+ * config, then by `time_ms` of Redis' clock (0: unknown). */
 void audience_set_status(struct audience *audience, enum event_status status, int64_t version,
                          int64_t time_ms);
-/* The organizer's message to everybody. */
+/* Broadcasts the organizer's message. */
 void audience_send_message(struct audience *audience, const char *message);
-/* Queues one message for the subscribers `to` names; copied. */
+/* Queues a copy of the message for the next fan-out to these subscribers. */
 void audience_broadcast(struct audience *audience, enum broadcast_to to, const struct buf *text);
-/* There is a new index: positions and numbers are sent with the next fan-out that is due. */
+/* The catalog has read a new rank index or config: the next fan-out sends positions and numbers. */
 void audience_refresh(struct audience *audience);
-/* Begins a fan-out, if there is something to send and none is running. */
+/* Begins a fan-out, unless one is running or nothing is due. */
 void audience_start_fanout(struct audience *audience);
-void gateway_fanout_step(void *arg); /* loop_idle: the next subscribers of each fan-out */
+void gateway_fanout_step(
+    void *arg); /* callback of gateway->idle: sends to the next subscribers of each fan-out */
 
 /* ---- gateway_seats.c ---- */
 
-/* Every tick: reads the seat map once a second if anybody watches it. */
+/* Called every tick; asks for the seat map once a second while anybody watches it. */
 void audience_look_at_seats(struct audience *audience);
-/* Tells a new watcher the version that later changes start from. */
+/* Sends a new watcher the version that the next changes start from, as soon as it is known. */
 void subscriber_start_seats(struct subscriber *subscriber);
 
 #endif

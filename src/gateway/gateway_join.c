@@ -5,12 +5,12 @@
  *   join-queue -> token or guest cookie -> ticket -> audience -> (catalog_load) -> queue_join(RESUME)
  *              -> waiting: queue-position · inside: queue-entry-allowed · neither: not-in-queue
  *   Redis or the channel came back -> every subscriber resumes, in bounded batches
- *   `seen` says parked or gone     -> resume; says active -> the entry
+ *   a heartbeat is answered with parked or gone -> resume; with active -> the entry
  *
- * Why this way: a socket never takes a new place (only `check`, by HTTP, does): it resumes one. The subscriber
- * keeps the place that its ticket proved, so an emptied Redis gets the place back without the client. A
- * subscriber whose answer is missing has an old `generation`, and a pass over the audience finds them all: no
- * failure needs a retry of its own.
+ * Why this way: a socket never takes a new place, which only `check` (HTTP) does: it resumes one. The subscriber
+ * keeps the place that its ticket proved, so that a Redis that has lost its data gets the place back without the
+ * client. A subscriber that got no answer has an old `generation`, and a pass over the audience finds all of these:
+ * no failed call needs a retry of its own.
  * Called by: the gateway's other files. Redis gone: sockets stay open and nothing is sent.
  */
 #include "gateway/gateway_internal.h"
@@ -23,12 +23,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CALLS_MAX        2000 /* in flight, per gateway */
-#define RESUMED_PER_TICK 400  /* 18,000 in five seconds: six such pods leave Redis time for joins */
+/* Calls in flight, per gateway. */
+#define CALLS_MAX 2000
+/* Places that one tick asks for: 18,000 in five seconds. Six such pods leave Redis time for joins. */
+#define RESUMED_PER_TICK 400
 #define RETRY_MS         1000
-#define HEARTBEAT_REST_MS                                                                          \
-    500 /* shortest time between two heartbeats of a buyer who does not wait */
-#define CLOSE_UNAUTHORIZED 4401 /* 4000..4999 are the application's own (RFC 6455) */
+/* Shortest time between two heartbeats that are passed on of a buyer who does not wait. */
+#define HEARTBEAT_REST_MS 500
+/* RFC 6455 leaves 4000..4999 to applications. */
+#define CLOSE_UNAUTHORIZED 4401
 
 /* ---- calls ---- */
 
@@ -42,7 +45,7 @@ static struct gateway_call *call_new(struct gateway *gateway, struct subscriber 
     return call;
 }
 
-/* The call could not be started. */
+/* Frees a call that could not be started. */
 static void call_undo(struct gateway_call *call)
 {
     call->subscriber->call = NULL;
@@ -50,7 +53,7 @@ static void call_undo(struct gateway_call *call)
     free(call);
 }
 
-/* The answer to the call under way will be ignored. */
+/* Makes the answer to the call under way be ignored. */
 static void call_drop(struct subscriber *subscriber)
 {
     if (subscriber->call)
@@ -58,7 +61,7 @@ static void call_drop(struct subscriber *subscriber)
     subscriber->call = NULL;
 }
 
-/* The call was answered. Returns its subscriber; NULL when nobody waits for the answer. */
+/* Frees a call that was answered. Returns its subscriber; NULL: the answer is to be ignored. */
 static struct subscriber *call_finish(struct gateway_call *call)
 {
     struct gateway *gateway = call->gateway;
@@ -70,14 +73,15 @@ static struct subscriber *call_finish(struct gateway_call *call)
     return subscriber;
 }
 
-/* A place is not known, and could not be asked for: another pass is needed. */
+/* Redis could not be asked for a place, or has not answered: another pass is needed. */
 static void resume_missed(struct audience *audience)
 {
     audience->resume_missed = true;
     audience->resumed = 0;
 }
 
-/* What this gateway knows for certain: the place as a ticket and, while an admission lasts, as a pass. */
+/* The place as proof for Redis, since this gateway knows it for certain: as a ticket and, while an admission lasts,
+ * also as a pass. */
 static struct queue_proof proof_of(const struct subscriber *subscriber)
 {
     struct queue_proof proof = {.ticket_place = subscriber->place,
@@ -104,6 +108,7 @@ static void audience_loaded(void *arg, enum status status)
         audience->known = true;
         audience->resume_ms = 0;
         audience->resumed = 0;
+        audience_plan_heartbeats(audience);
     }
     if (!audience->subscribers) {
         audience_release_if_unused(audience);
@@ -120,7 +125,7 @@ static void audience_loaded(void *arg, enum status status)
     gateway_call_ended(gateway);
 }
 
-/* An attempt that fails is repeated by gateway_resume_some. */
+/* Loads the event. gateway_resume_some repeats an attempt that fails. */
 static void audience_load(struct audience *audience)
 {
     struct gateway *gateway = audience->gateway;
@@ -136,14 +141,15 @@ static void audience_load(struct audience *audience)
 
 /* ---- where the buyer stands ---- */
 
-/* The buyer has no place, or none any more. Said only where the client does not know it already. */
+/* The buyer has no place, or has lost it. The error is sent only if the client does not know it already. */
 static void send_gone(struct subscriber *subscriber, const char *code, const char *message)
 {
     const bool unexpected =
         subscriber->state >= SUBSCRIBER_PENDING || (subscriber->flags & FLAG_ANSWER_DUE);
     subscriber->state = SUBSCRIBER_IDLE;
-    subscriber_unflag(subscriber, FLAG_ANSWER_DUE | FLAG_SEEN_ACTIVE);
-    subscriber->since_ms = 0; /* place and epoch stay: a late entry of that place is ignored */
+    subscriber_unflag(subscriber, FLAG_ANSWER_DUE | FLAG_ENTRY_AWAITED);
+    subscriber->since_ms =
+        0; /* place and epoch stay, so that a late entry of that place is ignored */
     subscriber->lowest = subscriber->sent_position = 0;
     if (unexpected)
         subscriber_send_error(subscriber->audience->gateway, subscriber, code, message);
@@ -161,35 +167,47 @@ void subscriber_queue_cleared(struct gateway *gateway, struct subscriber *subscr
     subscriber_send(subscriber, &gateway->text);
 }
 
-static void now_waiting(struct subscriber *subscriber, const struct queue_place *place,
-                        const struct queue_numbers *numbers)
+static void begin_waiting(struct subscriber *subscriber, const struct queue_place *place,
+                          const struct queue_numbers *numbers)
 {
     const bool was_active = subscriber->state == SUBSCRIBER_ACTIVE;
     const bool answer_due = subscriber->flags & FLAG_ANSWER_DUE;
     if (subscriber->epoch != numbers->epoch || place->place > subscriber->place) {
-        /* A new place: positions shown for the old one do not count. */
+        /* A new place: the positions shown for the old one say nothing about it. */
         subscriber->lowest = subscriber->sent_position = 0;
         subscriber->since_ms = 0;
     }
     subscriber->state = SUBSCRIBER_WAITING;
     subscriber->place = place->place;
     subscriber->epoch = (uint32_t)numbers->epoch;
-    subscriber_unflag(subscriber,
-                      FLAG_ANSWER_DUE | FLAG_SEEN_ACTIVE | FLAG_ENTRY_SENT | FLAG_RESERVATION_SENT);
+    subscriber_unflag(subscriber, FLAG_ANSWER_DUE | FLAG_ENTRY_AWAITED | FLAG_ENTRY_SENT |
+                                      FLAG_RESERVATION_SENT);
     if (!answer_due && !was_active && subscriber->sent_position)
         return; /* the next fan-out sends what changed */
-    /* While places are being restored, a computed position is much too low. */
+    /* In a restore window many places are missing, so a computed position is much too low. */
     const bool keep = numbers->restoring && subscriber->lowest;
     subscriber_send_position(subscriber, keep ? 0 : place->position, numbers->queue_size);
     if (numbers->status != EVENT_OPEN)
         subscriber_send_status(subscriber, numbers->status);
 }
 
-static void place_learned(struct subscriber *subscriber, const struct queue_place *place,
-                          const struct queue_numbers *numbers)
+static void join_done(void *arg, enum status status, const struct queue_place *place,
+                      const struct queue_numbers *numbers)
 {
+    struct subscriber *subscriber = call_finish(arg);
+    if (!subscriber)
+        return;
     struct audience *audience = subscriber->audience;
     struct gateway *gateway = audience->gateway;
+    if (status != ST_OK) {
+        subscriber->generation = 0;
+        resume_missed(audience);
+        if (status == ST_NOT_FOUND) { /* the event no longer exists */
+            audience->known = false;
+            audience_load(audience);
+        }
+        return;
+    }
     const bool unconfirmed = subscriber->flags & FLAG_WAITING_UNCONFIRMED;
     subscriber_unflag(subscriber, FLAG_WAITING_UNCONFIRMED);
     subscriber->generation = gateway->generation;
@@ -198,14 +216,15 @@ static void place_learned(struct subscriber *subscriber, const struct queue_plac
     switch (place->state) {
     case QUEUE_WAITING:
     case QUEUE_PARKED:
-        /* Channel and answers come over two connections, so the news of an admission may overtake an answer
-         * from before it. "Waiting" after an admission at the same place is asked again; twice is believed. */
+        /* Channel messages and answers come over two connections, so the message of an admission may overtake an
+         * answer that was given before it. Redis is asked again when it answers "waiting" to a buyer admitted at
+         * that place, and the second such answer is believed. */
         if (!unconfirmed && subscriber->state == SUBSCRIBER_ACTIVE && !numbers->restoring &&
             numbers->epoch == subscriber->epoch && place->place <= subscriber->place) {
             subscriber->flags |= FLAG_WAITING_UNCONFIRMED;
             subscriber_resume(gateway, subscriber);
         } else {
-            now_waiting(subscriber, place, numbers);
+            begin_waiting(subscriber, place, numbers);
         }
         break;
     case QUEUE_ACTIVE:
@@ -226,24 +245,6 @@ static void place_learned(struct subscriber *subscriber, const struct queue_plac
     case QUEUE_CLOSED:
         send_gone(subscriber, "event-closed", "The event is closed.");
         break;
-    }
-}
-
-static void join_done(void *arg, enum status status, const struct queue_place *place,
-                      const struct queue_numbers *numbers)
-{
-    struct subscriber *subscriber = call_finish(arg);
-    if (!subscriber)
-        return;
-    if (status == ST_OK) {
-        place_learned(subscriber, place, numbers);
-        return;
-    }
-    subscriber->generation = 0;
-    resume_missed(subscriber->audience);
-    if (status == ST_NOT_FOUND) { /* the event no longer exists */
-        subscriber->audience->known = false;
-        audience_load(subscriber->audience);
     }
 }
 
@@ -274,7 +275,7 @@ void subscriber_resume(struct gateway *gateway, struct subscriber *subscriber)
 
 /* ---- after an outage ---- */
 
-/* Continues a pass over the audience, or begins one where it is due; *left: calls this tick may still make. */
+/* Continues the pass over the audience, or begins one if it is due. *left: calls that this tick may still make. */
 static void resume_audience(struct gateway *gateway, struct audience *audience, unsigned *left)
 {
     const uint64_t now = loop_now_ms(gateway->opts.loop);
@@ -318,7 +319,7 @@ void gateway_resume_some(struct gateway *gateway)
 
 /* ---- join-queue ---- */
 
-/* payload.eventId, borrowed; NULL: refused. */
+/* Returns payload.eventId, borrowed. NULL: it is missing or invalid, and the client was sent an error. */
 static const char *read_event_id(struct gateway *gateway, struct subscriber *subscriber,
                                  const struct json *payload)
 {
@@ -331,15 +332,15 @@ static const char *read_event_id(struct gateway *gateway, struct subscriber *sub
     return NULL;
 }
 
-/* "" when absent; NULL when it is not a string. */
+/* The text of a member, borrowed. "": it is absent or null; NULL: it is not a string. */
 static const char *optional_text(const struct json *payload, const char *key)
 {
     const struct json *value = json_get(payload, key);
     return !value || json_is_null(value) ? "" : json_str_value(value);
 }
 
-/* The buyer as the token proves, or else the guest cookie of the handshake. False: refused, and the socket is
- * closed. */
+/* Identifies the buyer by the token or, without one, by the handshake's guest cookie. False: neither is valid; the
+ * client was sent an error and the socket is closing. */
 static bool identify(struct gateway *gateway, struct subscriber *subscriber, const char *token,
                      char *ret_buyer, bool *ret_guest)
 {
@@ -361,7 +362,7 @@ static bool identify(struct gateway *gateway, struct subscriber *subscriber, con
     return false;
 }
 
-/* The place that a verified ticket proves is the subscriber's from now on. */
+/* Gives the subscriber the place of a verified ticket. */
 static void take_ticket(struct subscriber *subscriber, const struct ticket *ticket)
 {
     if (!ticket->place)
@@ -406,7 +407,7 @@ void gateway_join_queue(struct gateway *gateway, struct subscriber *subscriber,
     call_drop(subscriber);
     subscriber_enter(gateway, subscriber, id);
     if (!subscriber->buyer || strcmp(subscriber->buyer, buyer) != 0) {
-        /* Another buyer on the same socket: nothing of the first one is theirs. */
+        /* Another buyer on the same socket: they must not inherit anything of the first one. */
         subscriber_forget_place(subscriber);
         subscriber->flags &= FLAG_WATCHES_SEATS;
         subscriber_set_buyer(subscriber, buyer);
@@ -414,8 +415,10 @@ void gateway_join_queue(struct gateway *gateway, struct subscriber *subscriber,
     subscriber->flags |= FLAG_ANSWER_DUE | (guest ? FLAG_GUEST : 0);
     take_ticket(subscriber, &ticket);
     subscriber->state = SUBSCRIBER_PENDING;
-    if (!subscriber->audience->known && catalog_event(gateway->opts.catalog, id))
+    if (!subscriber->audience->known && catalog_event(gateway->opts.catalog, id)) {
         subscriber->audience->known = true;
+        audience_plan_heartbeats(subscriber->audience);
+    }
     if (!subscriber->audience->known)
         audience_load(subscriber->audience);
     subscriber_resume(gateway, subscriber);
@@ -433,7 +436,7 @@ static void leave_done(void *arg, enum status status, const struct queue_place *
     struct gateway *gateway = subscriber->audience->gateway;
     if (status != ST_OK) {
         subscriber_send_error(gateway, subscriber, "unavailable", "Not done: try again.");
-        subscriber->generation = 0; /* the leave may have replaced a resume: ask again */
+        subscriber->generation = 0; /* this call may have replaced a resume: ask again */
         resume_missed(subscriber->audience);
         return;
     }
@@ -441,7 +444,7 @@ static void leave_done(void *arg, enum status status, const struct queue_place *
     for (; tab; tab = audience_next_of_buyer(tab)) {
         call_drop(tab);
         if (place->place > tab->place)
-            tab->place = place->place; /* consumed: a late entry of it is not passed on */
+            tab->place = place->place; /* consumed now: a late entry of it is ignored */
         tab->generation = gateway->generation;
         send_gone(tab, "not-in-queue", "You have left the queue.");
     }
@@ -486,7 +489,7 @@ void gateway_watch_seats(struct gateway *gateway, struct subscriber *subscriber,
         audience_load(subscriber->audience);
 }
 
-/* ---- heartbeats, and their answers ---- */
+/* ---- heartbeats and the answers to them ---- */
 
 void subscriber_heartbeat(struct gateway *gateway, struct subscriber *subscriber)
 {
@@ -502,8 +505,8 @@ void subscriber_heartbeat(struct gateway *gateway, struct subscriber *subscriber
     queue_heartbeat(gateway->opts.queue, subscriber->audience->id, subscriber->buyer);
 }
 
-/* Redis says that the buyer is inside, and this subscriber may not know it yet. */
-static void seen_active(struct subscriber *subscriber, const struct queue_place *place)
+/* A heartbeat was answered with active. The subscriber may not know yet that its buyer was admitted. */
+static void heard_active(struct subscriber *subscriber, const struct queue_place *place)
 {
     struct audience *audience = subscriber->audience;
     struct gateway *gateway = audience->gateway;
@@ -514,9 +517,9 @@ static void seen_active(struct subscriber *subscriber, const struct queue_place 
                                              : 0;
     if (subscriber->state == SUBSCRIBER_ACTIVE && subscriber->place == place->place)
         return;
-    if (auto_hold && !(subscriber->flags & FLAG_SEEN_ACTIVE)) {
-        /* The ledger is about to publish the entry together with its reservation: ask once more first. */
-        subscriber->flags |= FLAG_SEEN_ACTIVE;
+    if (auto_hold && !(subscriber->flags & FLAG_ENTRY_AWAITED)) {
+        /* The ledger is about to publish the entry with its reservation. Give it until the next answer. */
+        subscriber->flags |= FLAG_ENTRY_AWAITED;
         queue_heartbeat(gateway->opts.queue, audience->id, subscriber->buyer);
     } else if (epoch) {
         audience_admit(audience, subscriber->buyer,
@@ -537,7 +540,7 @@ void gateway_on_heartbeat(struct gateway *gateway, const char *event, const char
         if (subscriber->state < SUBSCRIBER_PENDING)
             continue;
         if (place->state == QUEUE_ACTIVE)
-            seen_active(subscriber, place);
+            heard_active(subscriber, place);
         else if (place->state != QUEUE_WAITING || subscriber->state != SUBSCRIBER_WAITING ||
                  (index && index->count && subscriber->place < index->samples[0].place))
             subscriber_resume(gateway, subscriber); /* gone, parked, or waiting at another place */

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * gateway_push: messages to subscribers: positions to the waiting, entry and pass to the admitted, news to a
+ * gateway_push: messages to subscribers: positions to waiting buyers, entry and pass to admitted ones, news to a
  * whole audience.
  *
- * Why this way: positions are computed here from the rank index, which the worker reads anyway, so telling
- * everyone where they stand costs Redis nothing; and a position is sent only when it changed enough to matter.
- * A fan-out sends to FANOUT_STEP subscribers per loop turn, so that joins and entries pass between; news that
- * comes meanwhile goes with the next fan-out.
+ * Why this way: positions are computed here from the rank index, which the worker reads anyway, so they cost Redis
+ * nothing; and a position is sent only when it changed enough to matter. A fan-out sends to FANOUT_STEP subscribers
+ * per loop turn, so that joins and entries are handled between two steps; news that arrives during a fan-out is sent
+ * with the next one.
  * Called by: the gateway's other files. Owns nothing. Invariants: a shown position never rises; nothing about
  * another buyer is sent; a socket gets an entry once, and once more when its reservation comes later.
- * Redis gone: no fan-out begins. An index older than 5 s is not used.
+ * Redis gone: no fan-out begins. A rank index older than 5 s is not used.
  */
 #include "gateway/gateway_internal.h"
 
@@ -22,36 +22,50 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FANOUT_STEP         128
-#define FANOUT_STEP_MIN     4     /* for each audience, however many others have a fan-out */
-#define FANOUT_PERIOD_MS    950   /* positions are sent about once a second */
-#define POSITION_MAX_AGE_MS 15000 /* a position that changed at all is sent after so long */
-#define POSITION_SHARE      50    /* one that fell by less than 1/50 is not sent before that */
-#define NEAR_POSITION       1000  /* up to here every change of the numbers is sent */
-#define NUMBERS_MAX_AGE_MS  15000 /* behind it they are sent with a position, or after so long */
-#define ASKED_PER_SECOND    2000  /* `seen` questions of one audience */
-#define RETRY_MIN_MS        500   /* a drained client connects again between these two */
-#define RETRY_MAX_MS        5500
+/* Subscribers served per loop turn: by all fan-outs together, and by each of them at least. */
+#define FANOUT_STEP      128
+#define FANOUT_STEP_MIN  4
+#define FANOUT_PERIOD_MS 950 /* positions are sent about once a second */
+/* A position that fell by less than 1/POSITION_SHARE is not sent before the last one is so old. */
+#define POSITION_SHARE      50
+#define POSITION_MAX_AGE_MS 15000
+/* Up to this position every change of queue-updated is sent; behind it only with a position, or after so long. */
+#define NEAR_POSITION      1000
+#define NUMBERS_MAX_AGE_MS 15000
+#define ASKED_PER_SECOND   2000 /* extra heartbeats of one audience */
+#define RETRY_MIN_MS       500  /* retryMs of a drain is between these two */
+#define RETRY_MAX_MS       5500
 
 /* ---- messages ---- */
+
+/* Our own fault, and the message is lost: everything that may be long is bounded before it is written. */
+static void log_too_large(size_t len)
+{
+    log_error("websocket message not sent", LOG_TEXT("status", status_name(ST_TOO_LARGE)),
+              LOG_NUM("bytes", len), LOG_NUM("limit", WS_SEND_QUEUE_MAX));
+}
 
 static void send_text(struct subscriber *subscriber, const char *text, size_t len)
 {
     if (subscriber->state == SUBSCRIBER_DETACHED)
         return;
-    if (ws_send(subscriber->conn, text, len) != ST_OK)
-        log_debug("websocket reader too slow"); /* ws closes it; on_close follows */
+    const enum status st = ws_send(subscriber->conn, text, len);
+    if (st == ST_TOO_LARGE)
+        log_too_large(len);
+    else if (st != ST_OK) /* ws closes the socket (ST_FULL: too slow), and on_close follows */
+        log_debug("websocket message not sent", LOG_TEXT("status", status_name(st)),
+                  LOG_NUM("bytes", len));
 }
 
 void subscriber_send(struct subscriber *subscriber, const struct buf *text)
 {
     if (text->failed)
-        log_error("websocket message too long", LOG_NUM("bytes", text->len));
+        log_too_large(text->len);
     else
         send_text(subscriber, buf_str(text), text->len);
 }
 
-/* Begins a message in the scratch buffer; the caller adds members and "}}". */
+/* Begins a message in the scratch buffer. The caller adds the members of the payload and "}}". */
 static struct buf *begin(struct gateway *gateway, const char *event)
 {
     struct buf *text = &gateway->text;
@@ -70,7 +84,7 @@ static void add_string(struct buf *text, const char *key, const char *value)
     buf_add_json_str(text, value, strlen(value));
 }
 
-/* Not for the first member. */
+/* Adds a member that is not the first one. */
 static void add_number(struct buf *text, const char *key, uint64_t value)
 {
     buf_add_str(text, ",\"");
@@ -112,7 +126,7 @@ void subscriber_send_status(struct subscriber *subscriber, enum event_status sta
 
 void subscriber_send_draining(struct gateway *gateway, struct subscriber *subscriber)
 {
-    /* Jitter, so that the clients do not reach the other pods all at once. xorshift; nothing secret. */
+    /* Jitter, so that the clients do not reach the other pods all at once. xorshift is enough: it is no secret. */
     uint32_t random = gateway->random;
     random ^= random << 13;
     random ^= random >> 17;
@@ -128,7 +142,7 @@ void subscriber_send_draining(struct gateway *gateway, struct subscriber *subscr
 
 /* ---- positions ---- */
 
-/* Known only while buyers are being admitted. `index` may be NULL. */
+/* The estimated wait, which is known only while the event is open. `index` may be NULL. */
 static struct wait_estimate estimate(const struct rank_index *index, uint64_t position)
 {
     if (!index || index->status != EVENT_OPEN)
@@ -136,7 +150,7 @@ static struct wait_estimate estimate(const struct rank_index *index, uint64_t po
     return admission_wait(index->rate_mean, index->rate_spread, index->rate_ticks, position);
 }
 
-/* Sends subscriber->lowest. The ticket carries it, so that a reload shows no higher position. */
+/* Sends subscriber->lowest as the position. The ticket carries it too, so that a reload shows no higher position. */
 static void send_position(struct subscriber *subscriber, uint64_t queue_size,
                           const struct wait_estimate *wait)
 {
@@ -171,8 +185,8 @@ static void send_position(struct subscriber *subscriber, uint64_t queue_size,
     subscriber_send(subscriber, text);
 }
 
-/* Lowers the shown position to a computed one (0: unknown). */
-static void lower(struct subscriber *subscriber, uint64_t position)
+/* Makes `position` (0: unknown) the lowest one shown, unless a lower one was. */
+static void lower_position(struct subscriber *subscriber, uint64_t position)
 {
     if (position > UINT32_MAX)
         position = UINT32_MAX;
@@ -183,15 +197,15 @@ static void lower(struct subscriber *subscriber, uint64_t position)
 void subscriber_send_position(struct subscriber *subscriber, uint64_t position, uint64_t queue_size)
 {
     const struct audience *audience = subscriber->audience;
-    lower(subscriber, position);
+    lower_position(subscriber, position);
     if (!subscriber->lowest)
-        subscriber->lowest = 1;
+        subscriber->lowest = 1; /* only a guard: Redis tells every waiting buyer's position */
     const struct wait_estimate wait =
         estimate(catalog_index(audience->gateway->opts.catalog, audience->id), subscriber->lowest);
     send_position(subscriber, queue_size, &wait);
 }
 
-/* Near the head every step counts; at position 50,000 only thousands do, and sending twice as often to 100,000
+/* Near the head every step matters, at position 50,000 only a thousand does; and sending twice as often to 100,000
  * sockets costs twice as much. */
 static bool worth_sending(const struct subscriber *subscriber, uint32_t now,
                           const struct wait_estimate *wait)
@@ -212,7 +226,7 @@ static void update_position(struct subscriber *subscriber, const struct rank_ind
     if (where == INDEX_BEYOND)
         return;
     if (where == INDEX_AHEAD) {
-        /* At or before the head: perhaps admitted by now; Redis knows, and gateway_on_heartbeat gets the answer. */
+        /* At or before the head: the buyer may have been admitted. gateway_on_heartbeat gets Redis' answer. */
         if (audience->asked < ASKED_PER_SECOND) {
             audience->asked++;
             queue_heartbeat(gateway->opts.queue, audience->id, subscriber->buyer);
@@ -220,16 +234,16 @@ static void update_position(struct subscriber *subscriber, const struct rank_ind
         if (!index->count || index->samples[0].place != subscriber->place)
             return;
     }
-    lower(subscriber, position);
+    lower_position(subscriber, position);
     const struct wait_estimate wait = estimate(index, subscriber->lowest);
     if (worth_sending(subscriber, gateway_now(gateway), &wait))
         send_position(subscriber, index->queue_size, &wait);
 }
 
-/* What a fan-out needs to know of the event; borrowed for this loop turn. */
+/* What a fan-out needs to know of the event. Borrowed, valid in this loop turn. */
 struct view {
     const struct rank_index *index; /* NULL: none, or too old */
-    uint64_t epoch;
+    uint64_t epoch;                 /* the highest one known; 0: unknown */
 };
 
 static struct view view_of(const struct audience *audience)
@@ -244,8 +258,8 @@ static struct view view_of(const struct audience *audience)
     return view;
 }
 
-/* Brings one subscriber up to date with the index. */
-static void update(struct subscriber *subscriber, const struct view *view)
+/* Tells one subscriber what the index says about its buyer. */
+static void update_subscriber(struct subscriber *subscriber, const struct view *view)
 {
     struct gateway *gateway = subscriber->audience->gateway;
     if (subscriber->state < SUBSCRIBER_PENDING)
@@ -257,8 +271,8 @@ static void update(struct subscriber *subscriber, const struct view *view)
     if (!view->index || view->index->epoch != subscriber->epoch)
         return;
     if (view->index->restoring) {
-        /* Redis has lost places: this subscriber gives its own back. Once is enough, except for a buyer who was
-         * inside: their admission counts only when the consumed places are loaded again. */
+        /* Redis has lost places, and this subscriber gives its own back. Once is enough, except for a buyer who was
+         * inside: Redis takes their admission back only after the consumed places are loaded. */
         const bool was_inside = subscriber->state == SUBSCRIBER_WAITING && subscriber->since_ms;
         const bool restored = (subscriber->flags & FLAG_RESTORED) && !was_inside;
         subscriber->flags |= FLAG_RESTORED;
@@ -282,6 +296,8 @@ struct identity_admission audience_session(const struct audience *audience, int6
                                        .pass_ttl_ms = gateway->opts.config->pass_ttl_ms};
 }
 
+/* Writes the entry into the scratch buffer. A reservation that does not fit into one message is left out: the page
+ * reads it by HTTP. */
 static enum status write_entry(struct audience *audience, const char *buyer,
                                const struct admission *admission)
 {
@@ -306,7 +322,7 @@ static enum status write_entry(struct audience *audience, const char *buyer,
     add_string(text, "pass", buf_str(&gateway->token));
     add_string(text, "passExpiresAt", until);
     const size_t len = text->len + strlen(reservation) + admission->reservation_len + strlen(end);
-    if (admission->reservation && len <= WS_SEND_QUEUE_MAX) { /* else the client reads it by HTTP */
+    if (admission->reservation && len <= WS_SEND_QUEUE_MAX) {
         buf_add_str(text, reservation);
         buf_add(text, admission->reservation, admission->reservation_len);
     }
@@ -314,7 +330,7 @@ static enum status write_entry(struct audience *audience, const char *buyer,
     return ST_OK;
 }
 
-/* Takes an admission over. True: the entry has to be sent. */
+/* Makes the subscriber active at the admission's place. True: the entry has to be sent. */
 static bool take_admission(struct subscriber *subscriber, const struct admission *admission)
 {
     const bool same =
@@ -323,46 +339,50 @@ static bool take_admission(struct subscriber *subscriber, const struct admission
         return false;
     if (subscriber->state == SUBSCRIBER_IDLE && subscriber->epoch == admission->epoch &&
         subscriber->place >= admission->place)
-        return false; /* left meanwhile */
+        return false; /* the buyer has left this place meanwhile */
     if (subscriber->state != SUBSCRIBER_ACTIVE || !same)
         subscriber_unflag(subscriber, FLAG_ENTRY_SENT | FLAG_RESERVATION_SENT);
     subscriber->state = SUBSCRIBER_ACTIVE;
     subscriber->place = admission->place;
     subscriber->epoch = (uint32_t)admission->epoch;
     subscriber->since_ms = admission->since_ms;
-    const unsigned wanted = FLAG_ENTRY_SENT | (admission->reservation ? FLAG_RESERVATION_SENT : 0);
+    const unsigned wanted = FLAG_ENTRY_SENT | (admission->reserved ? FLAG_RESERVATION_SENT : 0);
     if ((subscriber->flags & wanted) == wanted && !(subscriber->flags & FLAG_ANSWER_DUE))
         return false;
     subscriber->flags |= (uint16_t)wanted;
-    subscriber_unflag(subscriber, FLAG_SEEN_ACTIVE | FLAG_ANSWER_DUE);
+    subscriber_unflag(subscriber, FLAG_ENTRY_AWAITED | FLAG_ANSWER_DUE);
     return true;
 }
 
 void audience_admit(struct audience *audience, const char *buyer, const struct admission *admission)
 {
-    enum status written =
-        ST_NOT_FOUND; /* not yet: signing is dear, and once is enough for all tabs */
+    bool signed_once = false; /* signing is expensive: all tabs of the buyer get the same pass */
+    enum status st = ST_OK;
     if (admission->epoch < view_of(audience).epoch)
         return; /* the queue was cleared since */
     struct subscriber *subscriber = audience_first_of_buyer(audience, buyer);
     for (; subscriber; subscriber = audience_next_of_buyer(subscriber)) {
         if (!take_admission(subscriber, admission))
             continue;
-        if (written == ST_NOT_FOUND)
-            written = write_entry(audience, buyer, admission);
-        if (written == ST_OK)
+        if (!signed_once)
+            st = write_entry(audience, buyer, admission);
+        signed_once = true;
+        if (st == ST_OK)
             subscriber_send(subscriber, &audience->gateway->text);
     }
-    if (written != ST_OK && written != ST_NOT_FOUND)
-        log_error("pass signing failed", LOG_TEXT("event", audience->id));
+    if (st != ST_OK)
+        log_error("queue-entry-allowed not sent: pass not signed", LOG_TEXT("event", audience->id),
+                  LOG_TEXT("status", status_name(st)));
 }
 
 /* ---- news for an audience ---- */
 
 void audience_broadcast(struct audience *audience, enum broadcast_to to, const struct buf *text)
 {
-    if (text->failed)
+    if (text->failed) {
+        log_too_large(text->len);
         return;
+    }
     struct broadcast *broadcast = xcalloc(1, sizeof(*broadcast) + text->len);
     broadcast->to = to;
     broadcast->len = text->len;
@@ -377,7 +397,7 @@ void audience_set_status(struct audience *audience, enum event_status status, in
 {
     if (version < audience->status_version ||
         (version == audience->status_version && time_ms < audience->status_time_ms))
-        return; /* older than what is known */
+        return; /* older than the status that is known */
     if (time_ms > audience->status_time_ms)
         audience->status_time_ms = time_ms;
     const bool changed = audience->status_known && audience->status != status;
@@ -397,8 +417,9 @@ void audience_send_message(struct audience *audience, const char *message)
     audience_broadcast(audience, TO_ALL, text);
 }
 
-/* Sends queue-updated if the numbers changed. Far behind the head it goes with the next position, or when the
- * last one is some seconds old: a message a second to each of 100,000 would cost more than all else. */
+/* Sends queue-updated if the numbers changed. Far behind the head it is sent only together with a position, or when
+ * the last one is NUMBERS_MAX_AGE_MS old: one message a second to each of 100,000 sockets would cost more than all
+ * else. */
 static void send_numbers(const struct audience *audience, struct subscriber *subscriber)
 {
     const uint32_t now = gateway_now(audience->gateway);
@@ -440,7 +461,7 @@ void audience_start_fanout(struct audience *audience)
             audience->active = index->active;
             audience->threshold = index->threshold;
             if (!++audience->numbers)
-                audience->numbers = 1; /* 0 means: none yet */
+                audience->numbers = 1; /* 0 stands for: none known yet */
         }
         audience->fanout_ms = now;
         audience->due_positions = false;
@@ -448,7 +469,8 @@ void audience_start_fanout(struct audience *audience)
     audience->fanout_positions = positions;
     audience->fanout_broadcasts = audience->due_broadcasts;
     if (!audience->fanout_broadcasts.head)
-        broadcasts_init(&audience->fanout_broadcasts); /* the tail pointed into the other list */
+        broadcasts_init(
+            &audience->fanout_broadcasts); /* the copied tail points into due_broadcasts */
     broadcasts_init(&audience->due_broadcasts);
     audience->fanout_running = true;
     audience->fanout_at = audience->subscribers;
@@ -457,12 +479,12 @@ void audience_start_fanout(struct audience *audience)
     gateway->idling = true;
 }
 
-/* Sends to at most `budget` subscribers; returns how many it were. */
+/* Continues the fan-out with at most `budget` subscribers. Returns how many were visited. */
 static unsigned fanout_step(struct audience *audience, unsigned budget)
 {
     const struct view view = view_of(audience);
     struct buf *numbers = &audience->gateway->numbers;
-    unsigned sent = 0;
+    unsigned visited = 0;
     if (audience->fanout_positions) {
         buf_reset(numbers);
         buf_add_str(numbers, "{\"event\":\"queue-updated\",\"payload\":{");
@@ -472,16 +494,16 @@ static unsigned fanout_step(struct audience *audience, unsigned budget)
         add_number(numbers, "threshold", audience->threshold);
         buf_add_str(numbers, "}}");
     }
-    for (; audience->fanout_at && sent < budget; sent++) {
+    for (; audience->fanout_at && visited < budget; visited++) {
         struct subscriber *subscriber = audience->fanout_at;
         audience->fanout_at = subscriber->next;
-        ws_cork(subscriber->conn); /* all of it leaves in one system call */
+        ws_cork(subscriber->conn); /* all messages leave in one system call */
         const struct broadcast *broadcast = audience->fanout_broadcasts.head;
         for (; broadcast; broadcast = broadcast->next)
             if (broadcast->to == TO_ALL || (subscriber->flags & FLAG_WATCHES_SEATS))
                 send_text(subscriber, broadcast->text, broadcast->len);
         if (audience->fanout_positions) {
-            update(subscriber, &view);
+            update_subscriber(subscriber, &view);
             send_numbers(audience, subscriber);
         }
         ws_uncork(subscriber->conn);
@@ -490,7 +512,7 @@ static unsigned fanout_step(struct audience *audience, unsigned budget)
         audience->fanout_running = false;
         broadcasts_free(&audience->fanout_broadcasts);
     }
-    return sent;
+    return visited;
 }
 
 void gateway_fanout_step(void *arg)
@@ -500,11 +522,13 @@ void gateway_fanout_step(void *arg)
     bool more = false;
     for (struct audience *audience = gateway->audiences; audience; audience = audience->next) {
         if (audience->fanout_running) {
-            unsigned sent = fanout_step(audience, left > FANOUT_STEP_MIN ? left : FANOUT_STEP_MIN);
-            left -= sent < left ? sent : left;
+            const unsigned visited =
+                fanout_step(audience, left > FANOUT_STEP_MIN ? left : FANOUT_STEP_MIN);
+            left -= visited < left ? visited : left;
         }
         if (!audience->fanout_running)
-            audience_start_fanout(audience); /* for what came meanwhile */
+            audience_start_fanout(
+                audience); /* the next one, if something became due while this one ran */
         more = more || audience->fanout_running;
     }
     gateway->idling = more;

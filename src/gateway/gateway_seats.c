@@ -2,12 +2,12 @@
 /*
  * gateway_seats: changes of the seat map, sent to the subscribers who watch it.
  *
- * Why this way: nothing about a single seat crosses Redis. Each second an audience with watchers reads the map
- * (shared by all, most often unchanged), and the difference to the last one is sent. So a lapsed hold, which
- * nobody writes anywhere, is a change like any other; a lost message loses nothing; and a thousand holds in a
- * second are one message. Only statuses are sent, never whose a seat is.
- * A delta names the version it starts from and the one it leads to. A client with another version reads the map
- * again, cheaply by its ETag. No map is asked for while the event is not known: the id may be invented.
+ * Why this way: nothing about a single seat crosses Redis. Each second an audience with watchers reads the seat map
+ * (cached for the whole worker, and most often unchanged) and sends the difference from the last one. So an expired
+ * hold, which nobody writes anywhere, is a change like any other; a lost message loses nothing; and a thousand holds
+ * in a second are one message. Only statuses are sent, never the buyer of a seat. A delta names the version it starts
+ * from and the one it leads to. A client with another version reads the map again, which its ETag makes cheap. A map
+ * is used only while the event is known: a client may invent an id.
  * Called by: gateway.c (each tick), gateway_join. Owns: each audience's list of seat ids and statuses.
  */
 #include "gateway/gateway_internal.h"
@@ -18,9 +18,9 @@
 #include <string.h>
 
 #define LOOK_MS   1000
-#define DELTA_MAX 250 /* seats; reading the map again is cheaper beyond it */
+#define DELTA_MAX 250 /* seats in one message; above it reading the map again is cheaper */
 
-/* Begins seats-changed in the scratch buffer: from the version that the watchers have to this one. */
+/* Begins a seats-changed message in the scratch buffer, from the version that the watchers have to `version`. */
 static struct buf *begin_delta(struct audience *audience, uint64_t version)
 {
     struct buf *text = &audience->gateway->text;
@@ -32,7 +32,7 @@ static struct buf *begin_delta(struct audience *audience, uint64_t version)
     return text;
 }
 
-/* An empty delta: tells the version that later ones start from. */
+/* An empty delta: tells the version that the next delta starts from. */
 static const struct buf *write_start(struct audience *audience)
 {
     struct buf *text = begin_delta(audience, audience->seats_version);
@@ -43,7 +43,8 @@ static const struct buf *write_start(struct audience *audience)
 static void on_map(void *arg, const char *event, enum status status, const struct seat_map *map)
 {
     struct gateway *gateway = arg;
-    struct audience *audience = audience_find(gateway, event); /* it may be gone meanwhile */
+    struct audience *audience =
+        audience_find(gateway, event); /* NULL: its last socket has closed meanwhile */
     struct seat_list now;
     if (!audience || status != ST_OK || !audience->known || audience->watchers == 0 ||
         (audience->seats_known && audience->seats_version >= map->version)) {
