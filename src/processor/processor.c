@@ -2,16 +2,17 @@
 /*
  * processor: which events are live, and the work that concerns all of them.
  *
- *   discover  every 5 s, and on a hint: live events from PostgreSQL (from Redis when it is down)
+ *   discover  every 5 s, and on a hint: reads the live events from PostgreSQL, or from Redis when PostgreSQL is down
  *   sweep     every second: ends expired holds, publishes seats-changed
  *   free      every 5 s: frees the slots of buyers whose purchase is confirmed
  *   prune     every 10 s: deletes idempotency keys older than a day
  *
- * Why this way: every pod runs the same processor and tries for the lease of every event, so whichever is alive goes
- * on. The work above needs no lease: sweeping skips what another pod has locked, and leaving is idempotent.
- * Called by: worker. Owns: the events (processor_event.c), two timers.
- * Invariants: an event's failure stays within it. PostgreSQL gone: known events go on; the rest waits. Redis gone:
- * nobody is admitted; events are read again when it is back.
+ * Why this way: every pod runs the same processor and tries for the lease of every event, so a pod that stops is
+ * replaced within seconds. The work above needs no lease: sweeping skips rows that another pod has locked, and
+ * leaving is idempotent.
+ * Called by: worker. Owns: the runners (processor_runner.c), one per live event, and two timers.
+ * Invariants: the failure of one event does not touch another. PostgreSQL gone: known events go on; the rest waits.
+ * Redis gone: nobody is admitted; the events are read again when it is back.
  */
 #include "processor/processor_internal.h"
 
@@ -26,35 +27,35 @@
 
 #define DISCOVER_MS       5000
 #define DISCOVER_RETRY_MS 1000
-#define SWEEP_LIMIT       200
+#define SWEEP_LIMIT       200 /* holds ended by one call */
 #define FREE_EVERY_S      5
-#define FREE_LIMIT        100
+#define FREE_LIMIT        100 /* purchases listed by one call */
 #define PRUNE_EVERY_S     10
-#define PRUNE_LIMIT       500
+#define PRUNE_LIMIT       500       /* keys deleted by one call */
 #define RESULT_MAX        (1 << 20) /* bytes of an SQL function's JSON */
-#define PAYLOAD_MAX       4096      /* bytes of a `process` request */
+#define PAYLOAD_MAX       4096      /* bytes of the payload of `process` */
 
-/* ---- events ---- */
+/* ---- runners ---- */
 
-static struct processor_event *find_event(struct processor *processor, const char *id)
+static struct event_runner *find_runner(struct processor *processor, const char *id)
 {
-    struct processor_event *event = processor->events;
-    while (event && (event->closing || strcmp(event->id, id) != 0))
-        event = event->next;
-    return event;
+    struct event_runner *runner = processor->runners;
+    while (runner && (runner->closing || strcmp(runner->id, id) != 0))
+        runner = runner->next;
+    return runner;
 }
 
-/* The event is live: begins it if it is new. */
-static struct processor_event *want_event(struct processor *processor, const char *id)
+/* Notes that the event is live, and starts a runner if it has none. Returns the runner. */
+static struct event_runner *want_runner(struct processor *processor, const char *id)
 {
-    struct processor_event *event = find_event(processor, id);
-    if (!event) {
-        event = processor_event_new(processor, id);
-        event->next = processor->events;
-        processor->events = event;
+    struct event_runner *runner = find_runner(processor, id);
+    if (!runner) {
+        runner = event_runner_new(processor, id);
+        runner->next = processor->runners;
+        processor->runners = runner;
     }
-    event->wanted = true;
-    return event;
+    runner->wanted = true;
+    return runner;
 }
 
 static void processor_gone(void *arg)
@@ -69,20 +70,22 @@ static void processor_gone(void *arg)
 
 void processor_collect(struct processor *processor)
 {
-    for (struct processor_event **at = &processor->events; *at;) {
-        struct processor_event *event = *at;
-        if (!event->closing || !event->lease_closed || !event->ledger_closed || event->pending) {
-            at = &event->next;
+    for (struct event_runner **at = &processor->runners; *at;) {
+        struct event_runner *runner = *at;
+        if (!runner->closing || !runner->lease_closed || !runner->ledger_closed ||
+            runner->pending) {
+            at = &runner->next;
             continue;
         }
-        *at = event->next;
-        free(event);
+        *at = runner->next;
+        free(runner);
     }
-    if (processor->closing && !processor->events && !processor->pending)
+    if (processor->closing && !processor->runners && !processor->pending)
         loop_defer(processor->opts.loop, &processor->closed);
 }
 
-/* Counts a callback that has come. False: the processor is closing, and its events may be gone. */
+/* Every callback counted in processor->pending begins with this. False: the processor is closing, its runners may be
+ * freed, and the caller must only return. */
 static bool arrived(struct processor *processor)
 {
     processor->pending--;
@@ -106,12 +109,12 @@ static void on_cached(void *arg, enum status status, const char *id)
 {
     struct processor *processor = arg;
     if (status == ST_OK && id && !processor->closing)
-        want_event(processor, id);
+        want_runner(processor, id);
     if (!id && arrived(processor))
         discovery_done(processor, DISCOVER_RETRY_MS);
 }
 
-/* PostgreSQL does not answer: go on with the events that Redis remembers, and end none. */
+/* PostgreSQL does not answer: goes on with the events that Redis remembers, and closes no runner. */
 static void discover_cached(struct processor *processor)
 {
     if (queue_read_events(processor->opts.queue, on_cached, processor) == ST_OK)
@@ -125,7 +128,7 @@ static void on_live(void *arg, enum status status, const struct event *record)
     struct processor *processor = arg;
     if (status == ST_OK && record) {
         if (!processor->closing)
-            want_event(processor, record->id);
+            want_runner(processor, record->id);
         return;
     }
     if (!arrived(processor))
@@ -134,12 +137,12 @@ static void on_live(void *arg, enum status status, const struct event *record)
         discover_cached(processor);
         return;
     }
-    for (struct processor_event *event = processor->events; event; event = event->next) {
-        if (event->wanted || event->closing)
+    for (struct event_runner *runner = processor->runners; runner; runner = runner->next) {
+        if (runner->wanted || runner->closing)
             continue;
-        log_info("event over", LOG_TEXT("event", event->id));
-        queue_note_event(processor->opts.queue, event->id, false);
-        processor_event_close(event);
+        log_info("event is no longer live: runner stopped", LOG_TEXT("event", runner->id));
+        queue_note_event(processor->opts.queue, runner->id, false);
+        event_runner_close(runner);
     }
     processor_collect(processor);
     discovery_done(processor, DISCOVER_MS);
@@ -152,8 +155,8 @@ static void discover(struct processor *processor)
         return;
     }
     processor->discovering = true;
-    for (struct processor_event *event = processor->events; event; event = event->next)
-        event->wanted = false;
+    for (struct event_runner *runner = processor->runners; runner; runner = runner->next)
+        runner->wanted = false;
     if (catalog_fetch_live(processor->opts.db, on_live, processor) == ST_OK)
         processor->pending++;
     else
@@ -182,7 +185,8 @@ static void swept(void *arg, enum status status, const char *outcome, const char
         const char *id = json_str_value(json_array_at(events, i));
         if (id && token_is_event_id(id, strlen(id)) &&
             queue_publish(processor->opts.queue, id, "seats-changed", "{}", 2) != ST_OK)
-            log_debug("seats-changed not published", LOG_TEXT("event", id)); /* only a hint */
+            log_debug("channel message not published", LOG_TEXT("event", id),
+                      LOG_TEXT("kind", "seats-changed")); /* only a hint: not repeated */
     }
     if (json_int(result, "expired", 0) >= SWEEP_LIMIT)
         sweep(processor);
@@ -209,7 +213,7 @@ struct purchase {
 
 static void marked(void *arg, enum status status, const char *outcome, const char *body, size_t len)
 {
-    (void)status; /* if it failed, the next round lists the purchase again */
+    (void)status; /* after a failure the next reservation_unfreed lists the purchase again */
     (void)outcome;
     (void)body;
     (void)len;
@@ -224,9 +228,9 @@ static void slot_left(void *arg, enum status status, const struct queue_place *p
     (void)place;
     (void)numbers;
     if (arrived(processor)) {
-        /* An event that is over and that Redis does not know has no slots any more. */
+        /* An event that is no longer live and that Redis does not know has no slots. */
         const bool freed =
-            status == ST_OK || (status == ST_NOT_FOUND && !find_event(processor, purchase->event));
+            status == ST_OK || (status == ST_NOT_FOUND && !find_runner(processor, purchase->event));
         if (freed && reservation_mark_freed(processor->opts.db, purchase->reservation, marked,
                                             processor) == ST_OK)
             processor->pending++;
@@ -303,9 +307,10 @@ static void on_second(void *arg)
     loop_timer_set(processor->second_timer, 1000);
     processor->seconds++;
     bool holds_lease = false;
-    for (const struct processor_event *event = processor->events; event; event = event->next)
-        holds_lease = holds_lease || event->held;
-    /* Pods without a lease sweep as well, only less often: holds must end without Redis, too. */
+    for (const struct event_runner *runner = processor->runners; runner; runner = runner->next)
+        holds_lease = holds_lease || runner->held;
+    /* Pods without a lease sweep as well, only less often: holds must also end when Redis is gone and no pod has a
+     * lease. */
     if (holds_lease || processor->seconds % FREE_EVERY_S == 0)
         sweep(processor);
     if (processor->seconds % FREE_EVERY_S == 0 && !processor->freeing &&
@@ -320,7 +325,7 @@ static void on_second(void *arg)
 
 /* ---- channel messages ---- */
 
-/* A request for a tick, or to admit some buyers now, that wants an answer. */
+/* An API worker asks for a tick, or for `admit` admissions now. With `reply` it waits for an answer. */
 static void on_process(struct processor *processor, const struct queue_message *message)
 {
     struct json *payload = json_parse(message->payload, message->len, PAYLOAD_MAX, NULL);
@@ -332,35 +337,35 @@ static void on_process(struct processor *processor, const struct queue_message *
                  LOG_TEXT("kind", message->kind));
         return;
     }
-    struct processor_event *event = find_event(processor, message->event);
-    if (!event)
-        event = want_event(processor, message->event); /* new, and not discovered yet */
+    struct event_runner *runner = find_runner(processor, message->event);
+    if (!runner)
+        runner = want_runner(processor, message->event); /* a new event, not discovered yet */
     buf_init(&reply, TICK_REPLY_SIZE - 1);
     if (asked && json_str_value(asked))
         buf_add_json_str(&reply, json_str_value(asked), strlen(json_str_value(asked)));
     else if (asked)
         buf_add_int(&reply, json_int_value(asked, 0));
     if (!reply.failed)
-        processor_event_tick_now(event, admit > 0 ? (uint64_t)admit : 0,
-                                 asked ? buf_str(&reply) : NULL);
+        event_runner_tick_now(runner, admit > 0 ? (uint64_t)admit : 0,
+                              asked ? buf_str(&reply) : NULL);
     buf_clear(&reply);
     json_free(payload);
 }
 
-static void on_changed(struct processor *processor, const struct queue_message *message)
+static void on_event_changed(struct processor *processor, const struct queue_message *message)
 {
-    struct processor_event *event = find_event(processor, message->event);
-    if (event)
-        processor_event_changed(event);
+    struct event_runner *runner = find_runner(processor, message->event);
+    if (runner)
+        event_runner_changed(runner);
     else
-        discover(processor); /* perhaps a new one */
+        discover(processor); /* perhaps a new event */
 }
 
-static void on_seats(struct processor *processor, const struct queue_message *message)
+static void on_seats_changed(struct processor *processor, const struct queue_message *message)
 {
-    struct processor_event *event = find_event(processor, message->event);
-    if (event)
-        processor_event_seats_changed(event);
+    struct event_runner *runner = find_runner(processor, message->event);
+    if (runner)
+        event_runner_seats_changed(runner);
 }
 
 static const struct {
@@ -368,9 +373,9 @@ static const struct {
     void (*handle)(struct processor *processor, const struct queue_message *message);
 } messages[] = {
     {"process", on_process},
-    {"config-changed", on_changed},
-    {"queue-cleared", on_changed},
-    {"seats-changed", on_seats},
+    {"config-changed", on_event_changed},
+    {"queue-cleared", on_event_changed},
+    {"seats-changed", on_seats_changed},
 };
 
 void processor_on_message(struct processor *processor, const struct queue_message *message)
@@ -384,8 +389,8 @@ void processor_on_redis(struct processor *processor, bool up)
 {
     if (!up || processor->closing)
         return;
-    for (struct processor_event *event = processor->events; event; event = event->next)
-        processor_event_changed(event);
+    for (struct event_runner *runner = processor->runners; runner; runner = runner->next)
+        event_runner_changed(runner);
     discover(processor);
 }
 
@@ -411,7 +416,7 @@ void processor_close(struct processor *processor, loop_cb cb, void *arg)
     processor->close_arg = arg;
     loop_timer_close(processor->discover_timer);
     loop_timer_close(processor->second_timer);
-    for (struct processor_event *event = processor->events; event; event = event->next)
-        processor_event_close(event);
+    for (struct event_runner *runner = processor->runners; runner; runner = runner->next)
+        event_runner_close(runner);
     processor_collect(processor);
 }

@@ -2,8 +2,8 @@
 /*
  * processor_internal: the structures that the processor's files share.
  *
- *   processor.c        which events are live; channel messages; sweeping of holds, freeing of slots
- *   processor_event.c  one live event: lease, tick, upkeep, settling with PostgreSQL
+ *   processor.c         which events are live; channel messages; sweeping of holds, freeing of slots
+ *   processor_runner.c  runs one live event: lease, tick, upkeep, reconciling with PostgreSQL
  */
 #ifndef TIKETI_PROCESSOR_INTERNAL_H
 #define TIKETI_PROCESSOR_INTERNAL_H
@@ -20,70 +20,75 @@
 #define TICK_REPLIES_MAX 16
 #define TICK_REPLY_SIZE  136 /* bytes */
 
-/* What a tick is asked to do. Requests that come while a tick runs, or before the event is ready, are merged. */
+/* What a tick is asked to do. Requests that arrive while a tick runs, or before the runner is ready, are merged. */
 struct tick_request {
     bool asked;
-    bool regular;   /* admit as the settings say; false: only `admit` */
-    uint64_t admit; /* admit so many first, whatever interval and outflow limit say */
+    bool regular;   /* admit as the settings say; false: only `admit` buyers */
+    uint64_t admit; /* admit so many buyers first, whatever interval and outflow limit say */
     size_t reply_count;
-    char replies[TICK_REPLIES_MAX][TICK_REPLY_SIZE]; /* whom to answer: their ids as JSON */
+    char replies[TICK_REPLIES_MAX][TICK_REPLY_SIZE]; /* ids of the requests to answer, as JSON */
 };
 
-/* One tick: calls of promote until there is nothing more to do. */
+/* One tick: calls of queue_promote until there is nothing more to do. */
 struct tick {
     bool running;
     uint64_t started_ns;
-    struct tick_request request; /* `admit`: what is left of it */
+    struct tick_request request; /* its `admit` counts down */
     uint64_t promoted, evicted;
 };
 
-/* Work that may fail and is repeated: logged when it begins to fail, and when it succeeds again. */
+/* Work that is repeated after a failure. Its first failure and the next success are logged. */
 enum failure { FAILURE_TICK, FAILURE_INDEX, FAILURE_LOAD, FAILURE_CONSUMED };
 
-/* One live event. */
-struct processor_event {
-    struct processor_event *next;
+/* Runs one live event. */
+struct event_runner {
+    struct event_runner *next;
     struct processor *processor;
     char id[EVENT_ID_MAX + 1];
-    bool wanted;      /* found by the discovery under way */
-    bool held;        /* the lease */
-    bool ready;       /* held, and the live copy was read since */
+    bool wanted;      /* the discovery under way has found the event */
+    bool held;        /* the lease is held */
+    bool ready;       /* the lease is held, and the live copy was read since it was gained */
     unsigned failing; /* bits 1 << enum failure */
     bool closing, lease_closed, ledger_closed;
-    unsigned pending; /* callbacks that will still come */
+    unsigned pending; /* outstanding callbacks, but for those of lease and ledger */
 
     struct lease *lease;
     struct ledger *ledger;
-    struct event config; /* the live copy; valid when ready */
+    struct event live; /* the live copy: the event's settings as Redis has them; valid when ready */
 
-    struct loop_timer *timer;       /* the next regular tick */
-    struct loop_task step;          /* the next call of the running tick */
-    struct tick tick;               /* the running one, or the last */
-    struct tick_request due;        /* of the next one */
-    uint64_t due_until_ms;          /* requests from before the event was ready count until then */
+    struct loop_timer *tick_timer;  /* runs the next regular tick */
+    struct loop_task tick_task;     /* makes the next call of the running tick */
+    struct tick tick;               /* the running tick, or the last one */
+    struct tick_request due;        /* what the next tick is asked to do */
+    uint64_t due_until_ms;          /* when requests made before the runner was ready are dropped */
     uint64_t regular_ms;            /* when the last regular tick began */
-    uint64_t retry_ms;              /* it failed: when to repeat it; 0: it did not fail */
-    enum event_status in_force;     /* as Redis last said */
-    struct admission_rate rate;     /* of promotions */
-    uint64_t seq;                   /* last place given, for PostgreSQL */
-    struct queue_numbers last_sent; /* as queue-updated: queue_size, active, threshold */
-    bool sent;                      /* since the lease was gained */
+    uint64_t retry_ms;              /* when to repeat a failed regular tick; 0: it did not fail */
+    enum event_status status;       /* the status in force, as Redis last said */
+    struct admission_rate rate;     /* the measured rate of admissions */
+    uint64_t last_place;            /* the highest place given, reported to PostgreSQL */
+    struct queue_numbers published; /* queue_size, active, threshold of the last queue-updated */
+    bool numbers_published;         /* queue-updated was published since the lease was gained */
 
-    bool reading, read_again; /* the live copy */
-    bool loading;             /* the live copy, from PostgreSQL into Redis */
-    bool indexing, settling, loading_consumed;
-    uint64_t load_ms, settle_ms; /* last attempts; 0: at once */
+    /* Calls under way. */
+    bool reading;                   /* the live copy is read from Redis */
+    bool read_again;                /* it may have changed since that read began */
+    bool loading;                   /* the event is loaded from PostgreSQL into Redis */
+    bool indexing;                  /* the rank index is published */
+    bool reconciling;               /* the event's record is read from PostgreSQL */
+    bool loading_consumed;          /* consumed places are loaded from PostgreSQL into Redis */
+    uint64_t load_ms, reconcile_ms; /* when the last attempt began; 0: try at once */
 };
 
 struct processor {
     struct processor_opts opts;
-    char owner[33]; /* of its leases */
-    struct processor_event *events;
+    char owner[33]; /* random: names this processor in its leases */
+    struct event_runner *runners;
     struct loop_timer *discover_timer, *second_timer;
-    bool discovering, discover_again;
-    bool sweeping, freeing, pruning;
-    unsigned seconds;
-    unsigned pending; /* callbacks that will still come, but for those of the events */
+    bool discovering;                /* the live events are being read */
+    bool discover_again;             /* a hint came since that read began */
+    bool sweeping, freeing, pruning; /* such a call is under way */
+    unsigned seconds;                /* since the start */
+    unsigned pending;                /* outstanding callbacks, but for those of the runners */
     bool closing;
     struct loop_task closed;
     loop_cb close_cb;
@@ -92,21 +97,22 @@ struct processor {
 
 /* ---- processor.c ---- */
 
-/* Frees closed events without pending callbacks; ends the processor when it closes and none is left. */
+/* Frees closed runners without outstanding callbacks, and a closing processor when no runner or callback is left. */
 void processor_collect(struct processor *processor);
 
-/* ---- processor_event.c ---- */
+/* ---- processor_runner.c ---- */
 
-/* Tries for the lease at once. The caller adds it to processor->events. */
-struct processor_event *processor_event_new(struct processor *processor, const char *id);
-/* Releases the lease; processor_collect frees the event after its last callback. */
-void processor_event_close(struct processor_event *event);
-/* Ticks now if the lease is held, or right after the running tick. admit: as in struct tick_request; 0: a regular
- * tick. reply: JSON to put into the answer, copied; NULL: no answer. */
-void processor_event_tick_now(struct processor_event *event, uint64_t admit, const char *reply);
-/* The settings may have changed: reads them again. */
-void processor_event_changed(struct processor_event *event);
-/* Seats were sold or freed: the next upkeep settles whether the event is sold out. */
-void processor_event_seats_changed(struct processor_event *event);
+/* Returns new; tries for the lease at once. The caller adds it to processor->runners. */
+struct event_runner *event_runner_new(struct processor *processor, const char *id);
+/* Releases the lease. processor_collect frees the runner after its last callback. */
+void event_runner_close(struct event_runner *runner);
+/* If the lease is held, ticks now, or right after the running tick. Without the lease a request with `reply` is kept
+ * for a short time. admit: as in struct tick_request; 0: a regular tick. reply: the request's id as JSON, copied;
+ * NULL: no answer is expected. */
+void event_runner_tick_now(struct event_runner *runner, uint64_t admit, const char *reply);
+/* The event's settings may have changed: reads the live copy again. */
+void event_runner_changed(struct event_runner *runner);
+/* Seats were sold or freed: the next upkeep reconciles at once, since the event may be sold out now, or no longer. */
+void event_runner_seats_changed(struct event_runner *runner);
 
 #endif
