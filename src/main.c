@@ -3,8 +3,9 @@
  * main: the command line: serve, migrate, token, reference, routes. crowd and provider are programs of their own,
  * which this one becomes.
  *
- * serve plans the workers of its roles, starts a thread for each, waits for a signal and drains them. Why this way:
- * signals are blocked in every thread and taken by sigwait here, so no signal handler interrupts anything.
+ * serve plans the workers of its roles, starts a thread for each, waits for a signal and drains them; worker.c says
+ * how a worker drains. Why this way: signals are blocked in every thread and taken by sigwait here, so no signal
+ * handler interrupts anything.
  * Owns: the workers and the health flags. Exit codes: 0, 1, 64 (usage), 78 (configuration).
  */
 #include "api/api.h"
@@ -34,9 +35,9 @@
 #include <unistd.h>
 
 #define WORKERS_MAX    64
-#define FILES_RESERVED 512 /* backends, logs, libraries, connections that are being refused */
-#define PROBES_MAX     256 /* connections of an HTTP worker that only answers probes */
-#define BACKLOG        4096
+#define FILES_RESERVED 512  /* backends, logs, libraries, connections that are being refused */
+#define PROBES_MAX     256  /* connections of an HTTP worker that only answers probes */
+#define BACKLOG        4096 /* of each listening socket, as httpd asks for it */
 
 /* ---- serve: the ports ---- */
 
@@ -89,7 +90,7 @@ static int check_ports(const struct config *config)
 /* ---- serve: the plan ---- */
 
 struct plan {
-    int64_t http, gateways, processors; /* workers */
+    int64_t http, gateways, processors; /* how many workers of each kind */
     unsigned open_files;
     unsigned http_limit, gateway_limit; /* connections of each such worker */
     int db_min, db_max;                 /* PostgreSQL connections of each HTTP worker */
@@ -135,11 +136,13 @@ static struct plan plan_workers(const struct config *config)
 
 static void log_plan(const struct config *config, const struct plan *plan)
 {
-    log_info("starting", LOG_NUM("openFiles", plan->open_files),
-             LOG_NUM("httpConnections", plan->http_limit), LOG_NUM("sockets", plan->gateway_limit),
-             LOG_NUM("apiWorkers", plan->http), LOG_NUM("gatewayWorkers", plan->gateways),
+    log_info("starting", LOG_NUM("openFiles", plan->open_files), LOG_NUM("httpWorkers", plan->http),
+             LOG_NUM("httpConnectionsPerWorker", plan->http_limit),
+             LOG_NUM("gatewayWorkers", plan->gateways),
+             LOG_NUM("socketsPerWorker", plan->gateway_limit),
              LOG_NUM("processors", plan->processors));
-    /* The kernel cuts a longer backlog silently, and then refuses connections of a rush that we never see. */
+    /* The kernel shortens a longer backlog silently. In a rush it then refuses connections that this process never
+     * sees. */
     FILE *file = fopen("/proc/sys/net/core/somaxconn", "r");
     char line[32];
     if (file && fgets(line, sizeof(line), file) && strtol(line, NULL, 10) < BACKLOG)
@@ -147,8 +150,8 @@ static void log_plan(const struct config *config, const struct plan *plan)
                  LOG_NUM("limit", strtol(line, NULL, 10)), LOG_NUM("wanted", BACKLOG));
     if (file)
         (void)fclose(file);
-    /* A worker needs a connection to work at all, so more workers than DB_POOL_MAX exceed it. That matters where
-     * max_connections is shared among pods. */
+    /* Each worker needs a connection to work at all, so with more workers than DB_POOL_MAX the limit is exceeded.
+     * That matters where several pods share max_connections. */
     const int64_t open = plan->http * plan->db_max + plan->gateways + 2 * plan->processors;
     if (open > config->db_pool_max)
         log_warn("DB_POOL_MAX is below one connection per worker",
@@ -210,18 +213,22 @@ static bool start_workers(struct fleet *fleet, const struct config *config, cons
            start_group(fleet, &processor, plan->processors);
 }
 
-/* A second signal, or SIGALRM at the end of the drain time: the process leaves at once. */
+/* A second signal, or SIGALRM when the drain is overdue: ends the process at once. */
 static void *end_late_drain(void *arg)
 {
     int signal_number = 0;
     (void)sigwait(arg, &signal_number);
-    log_error("drain cut short", LOG_NUM("signal", signal_number));
+    log_error("drain cut short",
+              LOG_TEXT("reason", signal_number == SIGALRM ? "deadline" : "second-signal"),
+              LOG_NUM("signal", signal_number));
     _exit(1);
 }
 
 static void drain_workers(struct fleet *fleet, int64_t drain_ms, sigset_t *signals)
 {
     pthread_t watchdog;
+    /* Workers end by themselves at drain_ms. The alarm is for one that does not: a second for the part of a second
+     * that the division drops, and another one for a busy machine. */
     (void)alarm((unsigned)(drain_ms / 1000 + 2));
     if (pthread_create(&watchdog, NULL, end_late_drain, signals) == 0)
         (void)pthread_detach(watchdog);
@@ -253,9 +260,9 @@ static void print_settings(FILE *out)
 
 static int serve(struct config *config, const void *options)
 {
+    /* Static, since the watchdog may still wait for the signals when this has returned. */
     static struct api_health health;
-    static sigset_t
-        signals; /* static: the watchdog may still wait for them when this has returned */
+    static sigset_t signals;
     const char *roles = ((const struct serve_options *)options)->roles;
     struct fleet fleet = {0};
     char error[200];
@@ -399,8 +406,7 @@ static int print_place(struct config *config, const void *options)
 /* ---- the command line ---- */
 
 static const struct command {
-    struct program_command
-        program; /* run NULL: a program of its own, tiketi-NAME, beside this one */
+    struct program_command program; /* run NULL: the program tiketi-NAME beside this one */
     const char *summary;
 } commands[] = {
     {{.name = "serve",

@@ -2,12 +2,14 @@
 /*
  * worker: one thread, one loop, one role.
  *
- * Why one role per thread: a fan-out to sockets must never delay a join. The objects are built on the worker's own
- * thread, from the bottom folder up, and closed in reverse: close_next closes the topmost part that is left, and
- * is called again when that part is closed.
+ * Why one role per thread: a fan-out to sockets must never delay a join. The parts are built on the worker's own
+ * thread, from the bottom folder up, and closed in reverse: close_next closes the topmost part that is left, and is
+ * called again when that part is closed. Drain: drain_begin stops new connections and spreads the closing of sockets;
+ * drain_poll waits until requests and sockets are gone, or for three quarters of the time; then close_next takes the
+ * parts down.
  * Called by: main. Owns: the loop and everything on it. Threads share only the read-only config, the health flags
  * and the atomic counters; worker_drain reaches the loop through loop_post.
- * Without its backends a worker runs and answers 503; at the end of the drain time it waits for none of them.
+ * Backends gone: a worker runs on and answers 503. After three quarters of the drain time it waits for no backend.
  */
 #include "worker.h"
 
@@ -28,7 +30,7 @@
 #include <string.h>
 
 #define DRAIN_POLL_MS       20
-#define DRAIN_SPREAD_MAX_MS 5000
+#define DRAIN_SPREAD_MAX_MS 5000 /* sockets are closed within this time, or less */
 
 struct worker {
     struct worker_opts opts;
@@ -36,7 +38,7 @@ struct worker {
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t built;
-    bool is_built;
+    bool is_built; /* build has ended, with build_status; under mutex */
     enum status build_status;
 
     struct loop *loop;
@@ -58,7 +60,7 @@ struct worker {
     bool backends_stopped;
 };
 
-/* ---- events of the backends, passed on to the role ---- */
+/* ---- callbacks of the backends, passed on to the role ---- */
 
 static void on_redis_state(void *arg, bool up)
 {
@@ -74,7 +76,8 @@ static void on_message(void *arg, const char *data, size_t len)
     struct worker *worker = arg;
     struct queue_message message;
     if (queue_message_read(data, len, &message) != ST_OK) {
-        log_warn("channel message malformed", LOG_NUM("bytes", len));
+        log_warn("channel message malformed", LOG_TEXT("channel", QUEUE_CHANNEL),
+                 LOG_NUM("bytes", len));
         return;
     }
     if (worker->api)
@@ -156,7 +159,7 @@ static enum status open_backends(struct worker *worker)
     if (st != ST_OK || !config->database_replica_url || worker->opts.role == ROLE_PROCESSOR)
         return st;
     db.url = config->database_replica_url;
-    db.pool_min = db.pool_max = 1; /* one seat map per second and event at most */
+    db.pool_min = db.pool_max = 1; /* enough: it reads at most one seat map per second and event */
     return open_database(&db, "DATABASE_REPLICA_URL", &worker->replica);
 }
 
@@ -199,7 +202,7 @@ static enum status build(struct worker *worker)
     worker->loop = loop_new();
     enum status st = token_keys_new(config, &worker->keys, error, sizeof(error));
     if (st != ST_OK) {
-        log_error("keys cannot be used", LOG_TEXT("detail", error));
+        log_error("signing keys cannot be used", LOG_TEXT("detail", error));
         return st;
     }
     st = open_backends(worker);
@@ -221,8 +224,8 @@ static enum status build(struct worker *worker)
 
 /* ---- closing ---- */
 
-/* Ends all operations and refuses new ones, while the objects still exist: so no callback can reach the api while it
- * closes, and a request on a kept connection gets 503. */
+/* Ends the backends' operations and makes them refuse new ones, while they still exist. So no callback can reach the
+ * api while it closes, and a request on a kept-alive connection is answered with 503. */
 static void stop_backends(struct worker *worker)
 {
     if (worker->backends_stopped)
@@ -240,8 +243,8 @@ static void stop_backends(struct worker *worker)
         redis_stop(worker->redis);
 }
 
-/* Closes the topmost part that is left; when that is done it is called again. A part is unlinked first, so that no
- * callback reaches it any more. */
+/* Closes the topmost part that is left, and is that part's close callback. The pointer to the part is cleared first,
+ * so that no callback of a backend reaches it any more. */
 static void close_next(void *arg)
 {
     struct worker *worker = arg;
@@ -257,7 +260,7 @@ static void close_next(void *arg)
         gateway_close(gateway, close_next, worker);
         return;
     }
-    if (processor) { /* gives its leases back, which needs the backends */
+    if (processor) { /* before stop_backends, since it releases its leases in Redis */
         worker->processor = NULL;
         processor_close(processor, close_next, worker);
         return;
@@ -298,8 +301,9 @@ static void close_next(void *arg)
 
 /* ---- drain ---- */
 
-/* Waits until the current requests are answered and the sockets closed; then closes, which may wait for a backend
- * (a lease is given back). After the deadline it waits for no backend. */
+/* Runs every DRAIN_POLL_MS until the requests are answered and the sockets closed, then begins to close the parts.
+ * That may wait for a backend, since the processor releases its leases. After the deadline nothing waits for a
+ * backend. */
 static void drain_poll(void *arg)
 {
     struct worker *worker = arg;
@@ -319,7 +323,7 @@ static void drain_begin(void *arg)
     struct worker *worker = arg;
     if (worker->drain_timer)
         return;
-    /* The last quarter of the time is for closing. */
+    /* The last quarter of the time is for closing the parts. */
     const uint64_t grace_ms = worker->drain_ms * 3 / 4;
     worker->drain_deadline_ms = loop_now_ms(worker->loop) + grace_ms;
     worker->drain_timer = loop_timer_new(worker->loop, drain_poll, worker);

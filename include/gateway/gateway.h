@@ -47,8 +47,7 @@ MUST_CHECK enum status gateway_open(const struct gateway_opts *opts, struct gate
 
 /* A message of QUEUE_CHANNEL. Its payload is parsed only if a socket here has its event. */
 void gateway_on_message(struct gateway *gateway, const struct queue_message *message);
-/* The channel is subscribed, or subscribed again. Messages may have been missed, so Redis is asked for every place.
- * */
+/* The channel is subscribed, or subscribed again. Messages may have been missed, so Redis is asked for every place. */
 void gateway_on_subscribed(struct gateway *gateway);
 /* catalog_opts.on_refresh: the event has a new rank index or config. */
 void gateway_on_refresh(struct gateway *gateway, const char *event);

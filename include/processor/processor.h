@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * processor: admits buyers. For each live event whose lease this process holds: the tick (promote, every interval),
- * the upkeep (rank index, ledger, settling with PostgreSQL; once a second). For all events: sweeping of expired
- * holds, freeing of slots after a purchase. An event's failure never stops another: each has its own chain of work.
+ * processor: admits buyers. For each live event whose lease this process holds: the tick (admits buyers, every
+ * interval) and the upkeep (rank index, ledger, reconciling with PostgreSQL; once a second). For all events: ends
+ * expired holds and frees slots after a purchase. The failure of one event never stops another: each has its own
+ * runner.
  */
 #ifndef TIKETI_PROCESSOR_H
 #define TIKETI_PROCESSOR_H
@@ -20,11 +21,11 @@ struct processor_opts {
     struct queue *queue;
     struct db *db;
 };
-/* Starts at once. Copies the opts, borrows what they point to until processor_close has called back. */
+/* Returns new, running. Copies the opts, borrows what they point to until processor_close has called back. */
 struct processor *processor_new(const struct processor_opts *opts);
-/* A message of QUEUE_CHANNEL, borrowed: requests for a tick, and hints that settings or seats changed. */
+/* A message of QUEUE_CHANNEL: a request for a tick, or a hint that settings or seats changed. Borrowed for the call. */
 void processor_on_message(struct processor *processor, const struct queue_message *message);
-/* The connection to Redis was lost or is back. */
+/* The connection to Redis was lost (false) or is back (true). */
 void processor_on_redis(struct processor *processor, bool up);
 /* Stops ticking, releases the leases and frees the processor; then `cb` (may be NULL) runs, once, later. */
 void processor_close(struct processor *processor, loop_cb cb, void *arg);

@@ -2,12 +2,12 @@
 /*
  * lease: the processor's lease of one event.
  *
- * Why this way: whether a lease holds is decided by Redis alone, in every script that works under it. Here it is
- * only known when to work at all: a lease counts as held until its time has run out by our own clock, counted from
- * before the renewal was sent.
+ * Why this way: Redis alone decides whether a lease is held, in every script that works under it. This file only
+ * decides when it is worth trying: a lease counts as held for TTL_MS from the moment the last successful renewal was
+ * sent, by this process' clock.
  * Called by: processor_event. Owns: itself, its timer, at most one call under way.
  * Invariants: on_change alternates between true and false; after lease_close only its own callback runs.
- * Redis gone: the lease is lost 3 s after the last renewal, and tried again every second.
+ * Redis gone: the lease counts as lost 3 s after the last renewal, and is tried for again every second.
  */
 #include "processor/lease.h"
 
@@ -25,9 +25,9 @@ struct lease {
     char *event, *owner;
     struct loop_timer *timer;
     struct lease_value value; /* empty: not held */
-    bool asking;              /* a call is under way */
-    uint64_t asked_ms;        /* when it was sent */
-    uint64_t until_ms;        /* held until then, unless renewed */
+    bool asking;              /* a take or renew is under way */
+    uint64_t asked_ms;        /* when the last one was sent */
+    uint64_t until_ms;        /* when the lease expires, unless it is renewed */
     bool closing;
     struct loop_task done;
     loop_cb on_closed;
@@ -60,7 +60,7 @@ void lease_lost(struct lease *lease)
 
 /* ---- closing ---- */
 
-static void finish(void *arg)
+static void lease_gone(void *arg)
 {
     struct lease *lease = arg;
     loop_cb cb = lease->on_closed;
@@ -83,7 +83,7 @@ static void on_released(void *arg, enum status status, bool held, const struct l
     loop_defer(lease->opts.loop, &lease->done);
 }
 
-/* No call is under way any more. */
+/* The last step of closing, when no call is under way: gives the lease up if it is held. */
 static void release(struct lease *lease)
 {
     if (has_value(lease) && queue_lease_release(lease->opts.queue, lease->event, &lease->value,
@@ -107,7 +107,7 @@ static void on_asked(void *arg, enum status status, bool held, const struct leas
             lease->value = *value;
         release(lease);
     } else if (status != ST_OK) {
-        /* Unknown: held until its time has run out; the timer asks again. */
+        /* Redis did not answer: the lease counts as held until it expires, and the timer asks again. */
     } else if (held) {
         lease->value = *value;
         lease->until_ms = lease->asked_ms + TTL_MS;
@@ -117,7 +117,7 @@ static void on_asked(void *arg, enum status status, bool held, const struct leas
             lease->opts.on_renewed(lease->opts.arg, need_consumed);
     } else if (!gained) {
         lease_lost(lease);
-        ask(lease); /* Redis may have lost it, and not have given it to another */
+        ask(lease); /* at once: Redis may have lost its data, and nobody else may have the lease yet */
     }
 }
 
@@ -148,10 +148,10 @@ struct lease *lease_new(const struct lease_opts *opts)
 {
     struct lease *lease = xcalloc(1, sizeof(*lease));
     lease->opts = *opts;
-    lease->opts.event = lease->opts.owner = NULL; /* the copies count */
+    lease->opts.event = lease->opts.owner = NULL; /* lease->event and ->owner are the copies */
     lease->event = xstrdup(opts->event);
     lease->owner = xstrdup(opts->owner);
-    lease->done = (struct loop_task){.cb = finish, .arg = lease};
+    lease->done = (struct loop_task){.cb = lease_gone, .arg = lease};
     lease->timer = loop_timer_new(opts->loop, on_timer, lease);
     loop_timer_set(lease->timer, 0);
     return lease;

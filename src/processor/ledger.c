@@ -3,21 +3,22 @@
  * ledger: the consumer of one event's admission log.
  *
  *   chain    [state] -> [stats] -> log -> consume -> free -> publish -> log ... until the log is consumed
- *   state    ledger_state: the cursor, when it is not known (lease gained, or outcome of a call unknown)
- *   stats    admissions so far, once a second: if the log then has nothing new, free:{id} can be renewed
+ *   state    ledger_state reads the cursor, if it is not known: the lease was gained, or a call had no answer
+ *   stats    reads the number of admissions, once a second: if the log then has nothing new, free:{id} is renewed
  *   outage   log -> publish without reservations, each entry once
  *
  * Why this way: ledger_consume compares and moves the cursor in the transaction that copies the entries and holds the
- * seats, so an entry has its effect once, however often it is read and by whichever pod. free:{id} and the messages
- * only report that effect; they may be repeated, or lost:
+ * seats. So an entry has its effect once, however often and by whichever pod it is read. free:{id} and the messages
+ * only report that effect, and may be repeated or lost:
  *   - crash before the commit: nothing happened; the next lease holder reads the same entries.
  *   - crash after the commit: the cursor is behind them. The next holder renews free:{id} within a second; until then
  *     there seem to be fewer free seats than there are, never more. The message is lost: gateways find out that
  *     the buyer is active, and the buyer's page reads the reservation by HTTP.
  *   - PostgreSQL down or slower than two seconds: entries are published without reservations. The holds follow in a
- *     second message when it is back; in smaller batches if it is only slow.
- *   - Redis has lost its last writes: what it wrote since then is below the cursor, which goes back (lua/log.lua);
- *     entries read twice have one effect.
+ *     second message when PostgreSQL is back, in smaller batches if it is only slow.
+ *   - Redis has lost its last writes: the entries it wrote since then are below the cursor, so the cursor is moved
+ * back
+ *     (lua/log.lua). Entries that are read twice have one effect.
  *   - lease lost during a chain: the new holder moves the cursor, and our call is refused.
  *
  * Called by: processor_event. Owns: its chain; one call under way, and one of ledger_consumed.c.
@@ -36,9 +37,9 @@
 #include <string.h>
 
 #define CONSUME_MS     2000
-#define FREE_EVERY_MS  900  /* so that a freed seat can admit somebody within about a second */
-#define OUTAGE_BACK_MS 5000 /* without a cursor: entries of the last seconds are published */
-#define BATCH_MIN      10
+#define FREE_EVERY_MS  900  /* a freed seat can admit a buyer within about a second */
+#define OUTAGE_BACK_MS 5000 /* without a cursor, entries of the last so many ms are published */
+#define BATCH_MIN      10   /* smallest limit of a batch */
 #define ENTRIES_MAX    (1 << 20)  /* bytes of one batch as JSON */
 #define PAYLOADS_MAX   (16 << 20) /* bytes of the messages of one batch */
 #define PLAIN_CHUNK    50         /* buyers in one message */
@@ -58,7 +59,7 @@ void ledger_collect(struct ledger *ledger)
         loop_defer(ledger->opts.loop, &ledger->closed);
 }
 
-/* Last statement of its callers. */
+/* May begin the next chain: the caller must return at once. */
 static void end_chain(struct ledger *ledger)
 {
     ledger->busy = false;
@@ -98,7 +99,7 @@ static bool is_after(const char *a, const char *b)
     return seq_a > seq_b;
 }
 
-/* The highest id below this one; seq goes as far as PostgreSQL's bigint. */
+/* Writes the highest id below `id`. The sequence number goes up to PostgreSQL's highest bigint. */
 static void id_before(char *out, const char *id)
 {
     char *rest;
@@ -113,7 +114,7 @@ static void id_before(char *out, const char *id)
 
 /* ---- messages ---- */
 
-/* Publishes payloads of `admitted`. A lost message is no failure: the state in Redis is the truth. */
+/* Publishes NUL-ended payloads as `admitted`. A lost message is not repeated: the state in Redis is the truth. */
 static void publish_all(struct ledger *ledger, const struct buf *payloads)
 {
     if (payloads->failed)
@@ -127,8 +128,8 @@ static void publish_all(struct ledger *ledger, const struct buf *payloads)
     }
 }
 
-/* The entries as messages without reservations, in case PostgreSQL does not answer; but for those published that
- * way before. Without auto-hold lua/promote.lua has published them already. */
+/* Prepares messages without reservations, in case PostgreSQL does not answer: of the entries that were not published
+ * so before. Without auto-hold it prepares none, since lua/promote.lua has published the entries. */
 static void write_without_holds(struct ledger *ledger, const struct log_entry *entries,
                                 size_t count)
 {
@@ -138,7 +139,7 @@ static void write_without_holds(struct ledger *ledger, const struct log_entry *e
     for (size_t i = 0; ledger->holds && i < count; i++) {
         const struct log_entry *entry = &entries[i];
         if (entry->kind == LOG_KIND_DEPARTED || !entry->active_now ||
-            !is_after(entry->id, ledger->last_sent))
+            !is_after(entry->id, ledger->published))
             continue;
         buf_add_str(out, in_message == 0 ? "{\"buyers\":[{\"buyer\":" : ",{\"buyer\":");
         buf_add_json_str(out, entry->buyer, strlen(entry->buyer));
@@ -153,12 +154,12 @@ static void write_without_holds(struct ledger *ledger, const struct log_entry *e
         buf_add(out, "]}", 3);
 }
 
-/* PostgreSQL cannot hold seats now. */
+/* PostgreSQL cannot hold seats now: publishes the prepared messages. */
 static void publish_without_holds(struct ledger *ledger)
 {
     publish_all(ledger, &ledger->without_holds);
-    if (is_after(ledger->last, ledger->last_sent))
-        copy_id(ledger->last_sent, ledger->last);
+    if (is_after(ledger->last, ledger->published))
+        copy_id(ledger->published, ledger->last);
 }
 
 /* ---- free, publish, next batch ---- */
@@ -167,7 +168,8 @@ static void batch_done(struct ledger *ledger)
 {
     if (ledger->seats_changed &&
         queue_publish(ledger->opts.queue, ledger->event, "seats-changed", "{}", 2) != ST_OK)
-        buf_reset(&ledger->with_holds); /* Redis is gone: the rest would not be published either */
+        buf_reset(
+            &ledger->with_holds); /* Redis is gone: these messages cannot be published either */
     publish_all(ledger, &ledger->with_holds);
     if (ledger->batch)
         crash_point("ledger-after-publish");
@@ -179,7 +181,7 @@ static void batch_done(struct ledger *ledger)
         end_chain(ledger);
 }
 
-static void free_written(void *arg, enum status status, bool applied)
+static void free_seats_written(void *arg, enum status status, bool applied)
 {
     struct ledger *ledger = arg;
     (void)applied;
@@ -190,11 +192,12 @@ static void free_written(void *arg, enum status status, bool applied)
     batch_done(ledger);
 }
 
-/* Redis gone: free:{id} stays as it is, which is fewer free seats than there are, never more. */
-static void write_free(struct ledger *ledger, int64_t free_seats, uint64_t admitted)
+/* With Redis gone free:{id} stays as it is: fewer free seats than there are, never more. */
+static void write_free_seats(struct ledger *ledger, int64_t free_seats, uint64_t admitted)
 {
     const struct queue_free_seats seats = {free_seats, admitted, ledger->cursor};
-    if (queue_write_free(ledger->opts.queue, ledger->event, &seats, free_written, ledger) != ST_OK)
+    if (queue_write_free(ledger->opts.queue, ledger->event, &seats, free_seats_written, ledger) !=
+        ST_OK)
         batch_done(ledger);
 }
 
@@ -203,20 +206,20 @@ static void write_free(struct ledger *ledger, int64_t free_seats, uint64_t admit
 static void consumed(void *arg, enum status status, const struct db_result *result)
 {
     struct ledger *ledger = arg;
-    /* A batch that takes PostgreSQL too long would do so again: smaller ones until it keeps up. */
+    /* PostgreSQL needed too long for this batch, so the next ones are smaller until it keeps up. */
     if (status == ST_TIMEOUT)
         ledger->limit = ledger->limit / 2 > BATCH_MIN ? ledger->limit / 2 : BATCH_MIN;
     else if (status == ST_OK)
         ledger->limit =
             ledger->limit * 2 < QUEUE_CALL_MAX ? ledger->limit * 2 : (size_t)QUEUE_CALL_MAX;
     if (status != ST_OK || db_rows(result) < 1) {
-        ledger->cursor_known = false; /* it may have been committed after all */
+        ledger->cursor_known = false; /* the batch may have been committed all the same */
         publish_without_holds(ledger);
         end_chain(ledger);
         return;
     }
     if (strcmp(db_text(result, 0, COL_OUTCOME), "consumed") != 0) {
-        ledger->cursor_known = false; /* another consumer moved it: ask where it is */
+        ledger->cursor_known = false; /* another consumer has moved it: read it again */
         end_chain(ledger);
         return;
     }
@@ -233,7 +236,8 @@ static void consumed(void *arg, enum status status, const struct db_result *resu
         buf_add_char(&ledger->with_holds, '\0');
     }
     metrics_add(METRIC_AUTO_HOLDS, (uint64_t)db_int(result, 0, COL_HELD));
-    write_free(ledger, db_int(result, 0, COL_FREE), (uint64_t)db_int(result, 0, COL_ADMITTED));
+    write_free_seats(ledger, db_int(result, 0, COL_FREE),
+                     (uint64_t)db_int(result, 0, COL_ADMITTED));
 }
 
 static void write_entries(struct buf *out, const struct log_entry *entries, size_t count)
@@ -284,7 +288,7 @@ static void free_counted(void *arg, enum status status, const struct db_result *
     /* The log had nothing new, so every admission that was counted before it was read has been consumed. */
     buf_reset(&ledger->with_holds);
     ledger->batch = ledger->full = ledger->seats_changed = false;
-    write_free(ledger, db_int(result, 0, COL_FREE), ledger->admitted);
+    write_free_seats(ledger, db_int(result, 0, COL_FREE), ledger->admitted);
 }
 
 /* ---- the log ---- */
@@ -294,7 +298,7 @@ static void cursor_moved(void *arg, enum status status, const struct db_result *
     struct ledger *ledger = arg;
     (void)result;
     ledger->again = ledger->again || status == ST_OK;
-    end_chain(ledger); /* the next chain asks where the cursor is */
+    end_chain(ledger); /* the next chain reads the cursor */
 }
 
 static void log_read(void *arg, enum status status, const struct log_entry *entries, size_t count)
@@ -326,12 +330,12 @@ static void log_read(void *arg, enum status status, const struct log_entry *entr
         id_before(before, entries[0].id);
         const char *const params[] = {ledger->event, ledger->cursor, before};
         ledger->cursor_known = false;
-        ledger->last_sent[0] = '\0'; /* it names an entry that is lost */
+        ledger->published[0] = '\0'; /* its entry is lost */
         if (db_query(ledger->opts.db, &rewind_stmt, params, cursor_moved, ledger) != ST_OK)
             end_chain(ledger);
         return;
     }
-    ledger->renew = false; /* consuming renews it */
+    ledger->renew = false; /* consuming writes free:{id} too */
     ledger->full = count == ledger->limit;
     copy_id(ledger->last, entries[count - 1].id);
     write_without_holds(ledger, entries, count);
@@ -368,7 +372,7 @@ static void stats_read(void *arg, enum status status, const struct queue_stat *l
     read_log(ledger);
 }
 
-/* The cursor is known. */
+/* Called when the cursor is known. */
 static void read_stats(struct ledger *ledger)
 {
     ledger->renew = false;
@@ -394,7 +398,7 @@ static void state_read(void *arg, enum status status, const struct db_result *re
     }
     const char *stored = db_text(result, 0, COL_CONSUMED);
     if (strcmp(db_text(result, 0, COL_OUTCOME), "restarted") == 0) {
-        /* Redis has lost the stream and begun another below the cursor: all of it is read again. */
+        /* Redis has lost the log and begun another one below the cursor: read all of it again. */
         const char *const params[] = {ledger->event, stored};
         if (db_query(ledger->opts.db, &reset_stmt, params, cursor_moved, ledger) != ST_OK)
             end_chain(ledger);
@@ -449,14 +453,15 @@ static void log_read_without_cursor(void *arg, enum status status, const struct 
         end_chain(ledger);
 }
 
-/* Continues behind the last entry that was published; at first with the last seconds, by our own clock: if that is
- * wrong, some entries are published twice, or are left to the gateways to find out. */
+/* Continues after the last entry that was published; the first time with those of the last OUTAGE_BACK_MS. If this
+ * pod's clock is wrong, some entries are published twice, or not: gateways then learn of the admission by a
+ * heartbeat. */
 static void publish_without_cursor(struct ledger *ledger)
 {
-    if (ledger->last_sent[0] == '\0')
-        (void)snprintf(ledger->last_sent, sizeof(ledger->last_sent), "%" PRId64 "-0",
+    if (ledger->published[0] == '\0')
+        (void)snprintf(ledger->published, sizeof(ledger->published), "%" PRId64 "-0",
                        clock_wall_ms() - OUTAGE_BACK_MS);
-    const struct queue_log_range range = {ledger->last_sent, QUEUE_CALL_MAX, false};
+    const struct queue_log_range range = {ledger->published, QUEUE_CALL_MAX, false};
     if (!ledger->holds || queue_read_log(ledger->opts.queue, ledger->event, &range,
                                          log_read_without_cursor, ledger) != ST_OK)
         end_chain(ledger);

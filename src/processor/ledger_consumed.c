@@ -5,9 +5,9 @@
  *   empty first chunk -> Redis -> wait for batches under way -> page -> chunk -> Redis -> page ... -> last chunk
  *
  * Why this way: a buyer whose place was consumed must not come back with their ticket after Redis has lost its data.
- * The chunks of one run carry a random name and a number. Redis refuses a chunk whose predecessors it does not have:
- * it has lost data again, and the load begins anew. The first chunk is sent before PostgreSQL is read, and batches
- * from the log that is lost may still be on their way into PostgreSQL, from here or from another pod: the pages are
+ * The chunks of one load carry its random name and a number. Redis refuses a chunk if it does not have the chunks
+ * before it: it has lost data again, and the load begins anew. The first chunk is sent before PostgreSQL is read.
+ * Batches of the lost log may still be on their way into PostgreSQL, from here or from another pod, so the pages are
  * read after them.
  * Called by: processor_event, through ledger.h. Owns: struct ledger_consumed of its ledger; one call under way.
  * Redis or PostgreSQL gone: the load ends with the status, and the next renewal of the lease begins another.
@@ -19,11 +19,11 @@
 
 static void read_page(struct ledger *ledger);
 
-static void end(struct ledger *ledger, enum status status)
+static void end_load(struct ledger *ledger, enum status status)
 {
     const struct ledger_consumed load = ledger->consumed;
     ledger->consumed.active = false;
-    ledger_collect(ledger); /* frees later, never here */
+    ledger_collect(ledger); /* the ledger is freed later, never inside */
     load.cb(load.arg, status, status == ST_OK);
 }
 
@@ -36,7 +36,7 @@ static void chunk_loaded(void *arg, enum status status, bool applied)
     else if (status == ST_OK && !chunk->last && ledger->closing)
         status = ST_UNAVAILABLE;
     if (status != ST_OK || chunk->last)
-        end(ledger, status);
+        end_load(ledger, status);
     else if (ledger->consumed.chunk.number++ == 0)
         ledger_consumed_continue(ledger);
     else
@@ -70,7 +70,7 @@ static void page_read(void *arg, enum status status, const struct db_result *res
         status = load_chunk(ledger, list, count);
     }
     if (status != ST_OK)
-        end(ledger, status);
+        end_load(ledger, status);
 }
 
 static void read_page(struct ledger *ledger)
@@ -85,7 +85,7 @@ static void read_page(struct ledger *ledger)
     const char *const params[] = {ledger->event, epoch, ledger->consumed.after, limit};
     const enum status st = db_query(ledger->opts.db, &stmt, params, page_read, ledger);
     if (st != ST_OK)
-        end(ledger, st);
+        end_load(ledger, st);
 }
 
 static void batches_over(void *arg, enum status status, const struct db_result *result)
@@ -95,10 +95,11 @@ static void batches_over(void *arg, enum status status, const struct db_result *
     if (status == ST_OK && !ledger->closing)
         read_page(ledger);
     else
-        end(ledger, status == ST_OK ? ST_UNAVAILABLE : status);
+        end_load(ledger, status == ST_OK ? ST_UNAVAILABLE : status);
 }
 
-/* A batch locks the cursor before all else: once its lock can be had, no batch is under way in any pod. */
+/* Waits for batches under way. A batch locks the cursor before it does anything else, so when this statement gets
+ * that lock, no batch from before is under way in any pod. */
 void ledger_consumed_continue(struct ledger *ledger)
 {
     static const struct db_stmt stmt = {
@@ -111,7 +112,7 @@ void ledger_consumed_continue(struct ledger *ledger)
         return;
     const enum status st = db_query(ledger->opts.db, &stmt, params, batches_over, ledger);
     if (st != ST_OK)
-        end(ledger, st);
+        end_load(ledger, st);
 }
 
 enum status ledger_load_consumed(struct ledger *ledger, uint64_t epoch, queue_done_cb cb, void *arg)

@@ -17,9 +17,9 @@
 /* A load of consumed places under way. */
 struct ledger_consumed {
     bool active;
-    bool waits;                        /* for the chain to end */
+    bool waits;                        /* waits for the chain under way to end */
     char run[33];                      /* random: names this load */
-    struct queue_consumed_chunk chunk; /* the one under way; list and count are not kept */
+    struct queue_consumed_chunk chunk; /* the chunk under way, without its list and count */
     char after[BUYER_ID_MAX + 1];      /* where the next page begins */
     queue_done_cb cb;
     void *arg;
@@ -29,29 +29,28 @@ struct ledger {
     struct ledger_opts opts;
     char event[EVENT_ID_MAX + 1];
     bool running;        /* the lease is held */
-    bool holds;          /* auto-hold: seats are held on admission */
+    bool holds;          /* the event has auto-hold: seats are held on admission */
     bool busy;           /* a chain is under way */
-    bool again;          /* poked meanwhile */
+    bool again;          /* ledger_poke was called during the chain: begin another */
     unsigned generation; /* counts gains and losses of the lease */
     unsigned chain;      /* generation of the chain under way */
 
     char cursor[LEDGER_ID_SIZE]; /* the last entry that PostgreSQL has consumed */
     bool cursor_known;
-    char last_sent
-        [LEDGER_ID_SIZE]; /* entries up to here were published without reservations; "": none */
-    uint64_t free_ms;     /* when free:{id} was last written */
-    size_t limit;         /* entries of the next batch, at most */
+    char published[LEDGER_ID_SIZE]; /* entries up to here went out without reservations; "": none */
+    uint64_t free_ms;               /* when free:{id} was last written */
+    size_t limit;                   /* most entries of the next batch */
 
-    /* the step under way */
-    bool renew;                /* write free:{id} again even if the log has nothing new */
-    bool batch;                /* entries were consumed */
-    bool full;                 /* the batch was as long as the limit: there is more */
+    /* the batch under way */
+    bool renew;                /* free:{id} is written even if the log has nothing new */
+    bool batch;                /* it has entries, and they were consumed */
+    bool full;                 /* it is as long as `limit`: the log may have more */
     bool seats_changed;        /* the batch held seats */
-    uint64_t admitted;         /* admissions before the log was read */
+    uint64_t admitted;         /* admissions that Redis had counted before the log was read */
     char last[LEDGER_ID_SIZE]; /* the last entry of the batch */
     struct buf entries;        /* the batch as JSON */
-    struct buf with_holds;     /* payloads of `admitted`, each ended by a NUL */
-    struct buf without_holds;  /* the same for an outage of PostgreSQL */
+    struct buf with_holds;     /* payloads of `admitted` with reservations, each ended by a NUL */
+    struct buf without_holds;  /* payloads without reservations, for an outage of PostgreSQL */
 
     struct ledger_consumed consumed;
     struct loop_task closed;
@@ -60,9 +59,9 @@ struct ledger {
     void *close_arg;
 };
 
-/* ledger.c: ends the ledger when it closes and nothing is under way. */
+/* ledger.c: frees a closing ledger when nothing is under way. The memory is freed later, never inside. */
 void ledger_collect(struct ledger *ledger);
-/* ledger_consumed.c: the chain has ended; the load that waits for it goes on. */
+/* ledger_consumed.c: continues the load of consumed places, or makes it wait for the chain under way. */
 void ledger_consumed_continue(struct ledger *ledger);
 
 #endif
