@@ -180,6 +180,7 @@ test('a broken event does not stop other events', async (t) => {
   const broken = await organizer.sale({ threshold: 1, autoHold: 0 });
   const sound = await organizer.sale({ threshold: 1, autoHold: 0 });
   const [first] = await joinMany(server, sound.id, 3, 1);
+  await waitUntil(() => leaseOf(broken.id), 15000, 'the lease of the event that is to break');
   await redis.cli('DEL', key('queue', broken.id));
   await redis.cli('SET', key('queue', broken.id), 'not a sorted set');
   const troubled = () => server.logs.some(({ level, message, event }) => level === 'error' && message === 'tick failed' && event === broken.id);
