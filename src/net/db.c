@@ -389,20 +389,34 @@ static struct conn *conn_pick_shared(const struct db *db)
     return best;
 }
 
-/* Opens as many connections as the pool's minimum and the waiting queries need; while PostgreSQL is
- * unreachable, one attempt at a time. */
-static void pool_fill(struct db *db)
+static void on_pump(void *arg)
 {
     static const struct db_link_user user = {
         .on_up = on_up, .on_result = on_result, .on_down = on_down};
+    struct db *db = arg;
+    struct conn *conn, *after;
+    for (conn = db->conns; conn; conn = after) {
+        after = conn->next;
+        if (conn->state == CONN_RETIRING && !conn->in_flight.head)
+            conn_lost(conn);
+    }
+
+    while (db->waiting.head && (conn = conn_pick_idle(db))) {
+        if (conn->in_flight.head || db_link_alive(conn->link))
+            conn_run(conn, list_pop(&db->waiting));
+        else
+            conn_broken(conn, db_link_error(conn->link));
+    }
+
+    /* As many connections as the pool's minimum and the waiting queries need; while PostgreSQL is
+     * unreachable, one attempt at a time. */
     while (!db->retry_pending) {
         const unsigned coming = conns_in(db, CONN_CONNECTING, CONN_CONNECTING);
         const unsigned all = conns_in(db, CONN_CONNECTING, CONN_RETIRING);
         const bool wanted = all < db->pool_min || coming < db->waiting.count;
         if (!wanted || all >= db->pool_max || (db->failing && coming > 0))
-            return;
-
-        struct conn *conn = xcalloc(1, sizeof(*conn));
+            break;
+        conn = xcalloc(1, sizeof(*conn));
         conn->db = db;
         conn->skip = db->skip;
         conn->next = db->conns;
@@ -412,24 +426,7 @@ static void pool_fill(struct db *db)
         conn->link = db_link_open(db->loop, db->endpoint, db->skip, &user, conn);
         timer_need(db, conn->deadline);
     }
-}
 
-static void on_pump(void *arg)
-{
-    struct db *db = arg;
-    struct conn *conn, *after;
-    for (conn = db->conns; conn; conn = after) {
-        after = conn->next;
-        if (conn->state == CONN_RETIRING && !conn->in_flight.head)
-            conn_lost(conn);
-    }
-    while (db->waiting.head && (conn = conn_pick_idle(db))) {
-        if (conn->in_flight.head || db_link_alive(conn->link))
-            conn_run(conn, list_pop(&db->waiting));
-        else
-            conn_broken(conn, db_link_error(conn->link));
-    }
-    pool_fill(db);
     while (db->waiting.head && (conn = conn_pick_shared(db)))
         conn_run(conn, list_pop(&db->waiting));
     done_run(db);

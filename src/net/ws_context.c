@@ -46,24 +46,21 @@ static void log_route(void)
 
 /* ---- its start ---- */
 
-/* lws has a table entry for each possible descriptor, and fails on a limit it considers absurd. */
-static unsigned open_file_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > OPEN_FILES) {
-        limit.rlim_cur = OPEN_FILES;
-        if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
-            log_info("ws open-file limit lowered", LOG_NUM("limit", OPEN_FILES));
-    }
-    return (unsigned)sysconf(_SC_OPEN_MAX);
-}
-
 enum status ws_context_open(struct ws_context *context, struct loop *loop, const char *subprotocol,
                             lws_callback_function *callback)
 {
     static const lws_retry_bo_t no_timers = {.secs_since_valid_ping = 0};
     static pthread_once_t log_once = PTHREAD_ONCE_INIT;
     void *loops[] = {loop_uv(loop)};
+
+    /* lws has a table entry for each possible descriptor, and fails on a limit it considers absurd. */
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > OPEN_FILES) {
+        limit.rlim_cur = OPEN_FILES;
+        if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
+            log_info("ws open-file limit lowered", LOG_NUM("limit", OPEN_FILES));
+    }
+
     context->loop = loop;
     context->protocols[0] = (struct lws_protocols){
         .name = subprotocol,
@@ -77,7 +74,7 @@ enum status ws_context_open(struct ws_context *context, struct loop *loop, const
         .options = LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS,
         .foreign_loops = loops,
         .count_threads = 1,
-        .fd_limit_per_thread = open_file_limit(),
+        .fd_limit_per_thread = (unsigned)sysconf(_SC_OPEN_MAX),
         .max_http_header_data = WS_HEAD_MAX + 1024,
         .retry_and_idle_policy = &no_timers,
         .pcontext = &context->lws,
