@@ -105,49 +105,35 @@ static enum status add_jwks_file(struct token_keys *keys, const char *path)
     return st;
 }
 
-static enum status fail(char *error, size_t size, const char *text)
-{
-    (void)snprintf(error, size, "%s", text);
-    return ST_INVALID;
-}
-
-static enum status add_all_keys(struct token_keys *keys, const struct config *config, char *error,
-                                size_t size)
-{
-    if (config->jwt_secret) {
-        keys->can_sign_users = true;
-        if (jws_ring_add_hs256(keys->users, NULL, config->jwt_secret, strlen(config->jwt_secret)) !=
-            ST_OK)
-            return fail(error, size, "JWT_SECRET: must have at least 16 bytes");
-    }
-    if (config->jwt_jwks_file && add_jwks_file(keys, config->jwt_jwks_file) != ST_OK)
-        return fail(error, size, "JWT_JWKS_FILE: no readable JWKS document of P-256 or RSA keys");
-    if (config->pass_key && jws_ring_add_es256_pem(keys->passes, NULL, config->pass_key) != ST_OK)
-        return fail(error, size, "PASS_KEY: not the PEM of a P-256 private key");
-    if (config->ticket_keys &&
-        add_ticket_keys(keys, config->ticket_keys, !config->pass_key) != ST_OK)
-        return fail(error, size, "TICKET_KEYS: must be kid:hex,kid:hex with 32 to 64 bytes each");
-    return ST_OK;
-}
-
 enum status token_keys_new(const struct config *config, struct token_keys **ret_keys, char *error,
                            size_t error_size)
 {
     struct token_keys *keys = xcalloc(1, sizeof(*keys));
+    const char *secret = config->jwt_secret;
+    const char *wrong = NULL;
     keys->users = jws_ring_new();
     keys->tickets = jws_ring_new();
     keys->passes = jws_ring_new();
+    keys->can_sign_users = secret;
     keys->audience = config->jwt_audience;
     keys->webhook_secret = config->payment_webhook_secret;
     buf_init(&keys->payload, JWS_MAX);
-    enum status st = ST_INVALID;
     if (!keys->users || !keys->tickets || !keys->passes)
-        (void)fail(error, error_size, "OpenSSL: SHA-256 is not available");
-    else
-        st = add_all_keys(keys, config, error, error_size);
-    if (st != ST_OK) {
+        wrong = "OpenSSL: SHA-256 is not available";
+    else if (secret && jws_ring_add_hs256(keys->users, NULL, secret, strlen(secret)) != ST_OK)
+        wrong = "JWT_SECRET: must have at least 16 bytes";
+    else if (config->jwt_jwks_file && add_jwks_file(keys, config->jwt_jwks_file) != ST_OK)
+        wrong = "JWT_JWKS_FILE: no readable JWKS document of P-256 or RSA keys";
+    else if (config->pass_key &&
+             jws_ring_add_es256_pem(keys->passes, NULL, config->pass_key) != ST_OK)
+        wrong = "PASS_KEY: not the PEM of a P-256 private key";
+    else if (config->ticket_keys &&
+             add_ticket_keys(keys, config->ticket_keys, !config->pass_key) != ST_OK)
+        wrong = "TICKET_KEYS: must be kid:hex,kid:hex with 32 to 64 bytes each";
+    if (wrong) {
+        (void)snprintf(error, error_size, "%s", wrong);
         token_keys_free(keys);
-        return st;
+        return ST_INVALID;
     }
     *ret_keys = keys;
     return ST_OK;
@@ -294,49 +280,46 @@ static bool time_holds(const struct claim *claim, int64_t now_s, bool not_before
                       : (double)(now_s - LEEWAY_S) < claim->number;
 }
 
-static enum status read_sub(const struct claims *claims, struct user *user)
+/* The sub of 1 to 128 printable bytes, or the userId where there is none. */
+static bool read_sub(const struct claims *claims, char *out, size_t size)
 {
     const struct claim *claim = &claims->list[CLAIM_SUB];
     if (claim->kind == CLAIM_ABSENT)
         claim = &claims->list[CLAIM_USER_ID];
-    if (claim->kind == CLAIM_TEXT && is_sub(claim->text, claim->len)) {
-        memcpy(user->sub, claim->text, claim->len);
-        user->sub[claim->len] = '\0';
-    } else if (claim->kind == CLAIM_INTEGER && claim->integer >= 0) {
-        (void)snprintf(user->sub, sizeof(user->sub), "%" PRId64, claim->integer);
-    } else {
-        return ST_UNAUTHORIZED;
+    if (claim->kind == CLAIM_INTEGER && claim->integer >= 0) {
+        (void)snprintf(out, size, "%" PRId64, claim->integer);
+        return true;
     }
-    return ST_OK;
-}
-
-static enum status judge_claims(const struct claims *claims, int64_t now_s, struct user *ret_user)
-{
-    struct user user = {.role = USER_BUYER};
-    const struct claim *role = &claims->list[CLAIM_ROLE];
-    if (!time_holds(&claims->list[CLAIM_EXP], now_s, false) ||
-        !time_holds(&claims->list[CLAIM_NBF], now_s, true) || read_sub(claims, &user) != ST_OK)
-        return ST_UNAUTHORIZED;
-    const size_t known = role->kind == CLAIM_TEXT ? find_role(role->text, role->len) : ROLE_COUNT;
-    if (known < ROLE_COUNT)
-        user.role = (enum user_role)known;
-    *ret_user = user;
-    return ST_OK;
+    if (claim->kind != CLAIM_TEXT || !is_sub(claim->text, claim->len))
+        return false;
+    memcpy(out, claim->text, claim->len);
+    out[claim->len] = '\0';
+    return true;
 }
 
 enum status token_read_user(struct token_keys *keys, const char *jwt, size_t len, int64_t now_ms,
                             struct user *ret_user)
 {
     struct buf *payload = &keys->payload;
+    struct user user = {.role = USER_BUYER};
     struct claims claims;
     buf_reset(payload);
     if (jws_verify(keys->users, jwt, len, payload) != ST_OK ||
         claims_read(buf_str(payload), payload->len, &claims) != ST_OK)
         return ST_UNAUTHORIZED;
-    const bool ours = !keys->audience || claims_are_for(&claims, keys->audience);
-    const enum status st = ours ? judge_claims(&claims, now_ms / 1000, ret_user) : ST_UNAUTHORIZED;
+    const bool accepted = (!keys->audience || claims_are_for(&claims, keys->audience)) &&
+                          time_holds(&claims.list[CLAIM_EXP], now_ms / 1000, false) &&
+                          time_holds(&claims.list[CLAIM_NBF], now_ms / 1000, true) &&
+                          read_sub(&claims, user.sub, sizeof(user.sub));
+    const struct claim *role = &claims.list[CLAIM_ROLE];
+    const size_t known = role->kind == CLAIM_TEXT ? find_role(role->text, role->len) : ROLE_COUNT;
     claims_clear(&claims);
-    return st;
+    if (!accepted)
+        return ST_UNAUTHORIZED;
+    if (known < ROLE_COUNT)
+        user.role = (enum user_role)known;
+    *ret_user = user;
+    return ST_OK;
 }
 
 enum status token_write_user(struct token_keys *keys, const char *sub, const char *role,

@@ -73,15 +73,6 @@ static double read_real(struct cursor *cursor)
     return value;
 }
 
-static uint64_t read_seats(struct cursor *cursor)
-{
-    if (cursor->end - cursor->at > 1 && cursor->at[0] == '-' && cursor->at[1] == ' ') {
-        cursor->at += 2;
-        return UINT64_MAX;
-    }
-    return read_uint(cursor);
-}
-
 static void read_head(struct cursor *cursor, struct rank_index *index)
 {
     char status[16];
@@ -98,7 +89,11 @@ static void read_head(struct cursor *cursor, struct rank_index *index)
     index->threshold = read_uint(cursor);
     index->seq = read_uint(cursor);
     index->time_ms = (int64_t)(read_uint(cursor) & INT64_MAX);
-    index->seats_left = read_seats(cursor);
+    index->seats_left = UINT64_MAX;
+    if (cursor->end - cursor->at > 1 && cursor->at[0] == '-' && cursor->at[1] == ' ')
+        cursor->at += 2;
+    else
+        index->seats_left = read_uint(cursor);
     index->admitted = read_uint(cursor);
     index->rate_mean = read_real(cursor);
     index->rate_spread = read_real(cursor);

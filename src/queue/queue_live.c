@@ -57,20 +57,6 @@ static const struct field read_only[] = {
 };
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static void add_surge(struct redis_args *args, const struct event *event)
-{
-    char text[EVENT_SURGE_MAX * 48];
-    size_t len = 0;
-    for (int i = 0; i < event->surge_count && i < EVENT_SURGE_MAX; i++) {
-        int n =
-            snprintf(text + len, sizeof(text) - len, "%s%lld:%lld", i ? "," : "",
-                     (long long)event->surge[i].queue_above, (long long)event->surge[i].threshold);
-        if (n > 0 && (size_t)n < sizeof(text) - len)
-            len += (size_t)n;
-    }
-    redis_args_add_copy(args, text, len);
-}
-
 static void add_field(struct redis_args *args, const struct event *event, const struct field *field)
 {
     const void *value = (const char *)event + field->at;
@@ -88,9 +74,19 @@ static void add_field(struct redis_args *args, const struct event *event, const 
     case FIELD_STATUS:
         redis_args_add(args, event_status_name(*(const enum event_status *)value));
         break;
-    case FIELD_SURGE:
-        add_surge(args, event);
+    case FIELD_SURGE: {
+        char text[EVENT_SURGE_MAX * 48]; /* "queueAbove:threshold,..." */
+        size_t len = 0;
+        for (int i = 0; i < event->surge_count && i < EVENT_SURGE_MAX; i++) {
+            const struct surge_rule *rule = &event->surge[i];
+            const int n = snprintf(text + len, sizeof(text) - len, "%s%lld:%lld", i ? "," : "",
+                                   (long long)rule->queue_above, (long long)rule->threshold);
+            if (n > 0 && (size_t)n < sizeof(text) - len)
+                len += (size_t)n;
+        }
+        redis_args_add_copy(args, text, len);
         break;
+    }
     }
 }
 
@@ -139,27 +135,20 @@ static void read_field(struct event *event, const struct field *field,
     }
 }
 
-static const struct field *field_find(const struct redis_reply *name)
-{
-    for (size_t i = 0; i < COUNT(fields); i++)
-        if (queue_is(name, fields[i].name))
-            return &fields[i];
-    for (size_t i = 0; i < COUNT(read_only); i++)
-        if (queue_is(name, read_only[i].name))
-            return &read_only[i];
-    return NULL;
-}
-
 /* The reply of HGETALL config:{id}. False when there is none. */
 static bool read_config(struct event *event, const struct redis_reply *reply)
 {
     bool found = false;
     for (size_t i = 0; i + 1 < redis_reply_count(reply); i += 2) {
-        const struct field *field = field_find(redis_reply_at(reply, i));
-        if (!field)
-            continue;
-        read_field(event, field, redis_reply_at(reply, i + 1));
-        found = found || strcmp(field->name, "version") == 0;
+        const struct redis_reply *name = redis_reply_at(reply, i);
+        const struct redis_reply *value = redis_reply_at(reply, i + 1);
+        for (size_t f = 0; f < COUNT(fields); f++)
+            if (queue_is(name, fields[f].name))
+                read_field(event, &fields[f], value);
+        for (size_t f = 0; f < COUNT(read_only); f++)
+            if (queue_is(name, read_only[f].name))
+                read_field(event, &read_only[f], value);
+        found = found || queue_is(name, "version");
     }
     return found;
 }

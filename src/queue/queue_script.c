@@ -46,15 +46,6 @@ static struct redis_script scripts[QUEUE_SCRIPT_COUNT];
 static struct redis_script *list[QUEUE_SCRIPT_COUNT];
 static struct buf replaced[QUEUE_SCRIPT_COUNT]; /* texts that do not come from the binary */
 
-static const struct embed *find(const char *name)
-{
-    for (size_t i = 0; i < embed_lua_count; i++)
-        if (strcmp(embed_lua[i].name, name) == 0)
-            return &embed_lua[i];
-    log_error("script missing from the binary", LOG_TEXT("script", name));
-    abort();
-}
-
 /* dir/name.lua behind what all scripts share; false when there is no such file. */
 static bool replace(const char *dir, const struct embed *embed, struct buf *out)
 {
@@ -91,7 +82,13 @@ void queue_scripts_init(bool test_hooks)
     const char *dir =
         test_hooks ? getenv("TIKETI_LUA_DIR") : NULL; /* NOLINT(concurrency-mt-unsafe) */
     for (size_t i = 0; i < QUEUE_SCRIPT_COUNT; i++) {
-        const struct embed *embed = find(names[i]);
+        const struct embed *embed = embed_lua, *const end = embed_lua + embed_lua_count;
+        while (embed < end && strcmp(embed->name, names[i]) != 0)
+            embed++;
+        if (embed == end) {
+            log_error("script missing from the binary", LOG_TEXT("script", names[i]));
+            abort();
+        }
         buf_clear(&replaced[i]);
         if (dir && *dir && replace(dir, embed, &replaced[i]))
             redis_script_init(&scripts[i], embed->name, replaced[i].data, replaced[i].len);
@@ -275,16 +272,6 @@ uint64_t queue_uint_at(const struct redis_reply *reply, size_t i)
     return uint_of(queue_item_at(reply, i));
 }
 
-static enum event_status status_of(const struct redis_reply *reply)
-{
-    static const enum event_status all[] = {EVENT_DRAFT,  EVENT_SCHEDULED, EVENT_OPEN,
-                                            EVENT_PAUSED, EVENT_SOLD_OUT,  EVENT_CLOSED};
-    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-        if (queue_is(reply, event_status_name(all[i])))
-            return all[i];
-    return EVENT_CLOSED; /* a status that this build does not know: nobody enters */
-}
-
 enum status queue_decode(struct queue_event *event, enum status status,
                          const struct redis_reply *reply, size_t items,
                          struct queue_numbers *ret_numbers)
@@ -301,9 +288,14 @@ enum status queue_decode(struct queue_event *event, enum status status,
     uint64_t seq = uint_of(redis_reply_at(reply, 9));
     if (seq > event->known_place)
         event->known_place = seq;
-    if (ret_numbers)
+    if (ret_numbers) {
+        size_t len;
+        const char *text = redis_reply_str(redis_reply_at(reply, 1), &len);
+        enum event_status in_force;
+        if (!text || event_status_parse(text, &in_force) != ST_OK)
+            in_force = EVENT_CLOSED; /* a status that this build does not know: nobody enters */
         *ret_numbers = (struct queue_numbers){
-            .status = status_of(redis_reply_at(reply, 1)),
+            .status = in_force,
             .restoring = redis_reply_int(redis_reply_at(reply, 2)) == 1,
             .version = uint_of(redis_reply_at(reply, 3)),
             .epoch = uint_of(redis_reply_at(reply, 4)),
@@ -312,6 +304,7 @@ enum status queue_decode(struct queue_event *event, enum status status,
             .threshold = uint_of(redis_reply_at(reply, 7)),
             .now_ms = redis_reply_int(redis_reply_at(reply, 8)),
         };
+    }
     return ST_OK;
 }
 
