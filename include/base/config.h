@@ -68,7 +68,8 @@ struct config {
     /* edge */
     const char *allowed_origins; /* comma-separated; NULL: the same host only */
     const char *trusted_proxies; /* comma-separated CIDRs; NULL: none */
-    int64_t rate_limit_per_ip;   /* requests per second and API worker; 0: no limit */
+    int64_t
+        rate_limit_per_ip; /* requests per second, per client address and API worker; 0: no limit */
     enum log_level log_level;
     bool test_hooks; /* crash points and script overrides; never in production */
 };

@@ -7,7 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One statement, no COPY. A static object: a connection remembers by its address that it is prepared. */
+/* One statement, not a COPY. Must be static: a connection recognises a prepared statement by this object's
+ * address. */
 struct db_stmt {
     const char *name; /* of the prepared statement: unique in the program */
     const char *sql;

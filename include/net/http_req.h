@@ -15,8 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HTTPD_BODY_MAX                                                                             \
-    (64 * 1024) /* bytes of a body that is kept; a larger one is refused with 413 */
+#define HTTP_BODY_MAX                                                                              \
+    (64 * 1024) /* bytes of a body that is kept in memory; a larger one is refused with 413 */
 
 struct http_req;
 

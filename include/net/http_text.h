@@ -10,7 +10,8 @@
 /* May this be the name of a header (a token, RFC 9110 5.6.2)? */
 bool http_is_token(const char *text, size_t len);
 
-/* How the body of a request is framed, gathered header by header; begins zeroed. */
+/* How the body of a request is framed. The caller zeroes it, then passes every header of the request to
+ * http_framing_add. */
 struct http_framing {
     unsigned hosts, lengths, encodings; /* headers of each kind */
     uint64_t length;                    /* of the body, when lengths == 1 */

@@ -65,7 +65,7 @@ uint16_t httpd_port(const struct httpd *httpd);
  * start of the request for measuring latency: one clock reading for all requests of a turn. */
 uint64_t httpd_turn_ns(const struct httpd *httpd);
 unsigned httpd_connections(const struct httpd *httpd);
-unsigned httpd_suspended(const struct httpd *httpd); /* requests waiting for their reply */
+unsigned httpd_waiting(const struct httpd *httpd); /* requests waiting for their reply */
 /* Stops listening; connections get `Connection: close` with their next response. */
 void httpd_quiesce(struct httpd *httpd);
 /* Soon, never from inside: answers waiting requests with 503, closes all connections, then runs cb (may

@@ -339,7 +339,7 @@ static bool parse_body(struct api_call *call)
     if (len == 0)
         return true;
     struct json_error error = {0};
-    call->body = json_parse(body, len, HTTPD_BODY_MAX, &error);
+    call->body = json_parse(body, len, HTTP_BODY_MAX, &error);
     if (call->body && json_is_object(call->body))
         return true;
     if (call->body)

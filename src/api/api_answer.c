@@ -311,7 +311,7 @@ void api_answer_outcome(struct api_call *call, enum status status, unsigned ok_c
     }
     const unsigned code = status < sizeof(code_of) / sizeof(code_of[0]) ? code_of[status] : 0;
     struct json *body =
-        json && outcome && code > 0 ? json_parse(json, len, HTTPD_BODY_MAX, NULL) : NULL;
+        json && outcome && code > 0 ? json_parse(json, len, HTTP_BODY_MAX, NULL) : NULL;
     if (body)
         api_answer_problem(call, &(struct api_problem){.status = code,
                                                        .code = outcome,

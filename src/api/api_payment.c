@@ -166,7 +166,7 @@ static void pay_done(void *arg, enum status status, const char *outcome, const c
         return;
     }
     crash_point("payment-begun");
-    const struct json *body = payment->body = json_parse(json, len, HTTPD_BODY_MAX, NULL);
+    const struct json *body = payment->body = json_parse(json, len, HTTP_BODY_MAX, NULL);
     *order = (struct api_order){.reservation = json_str(body, "reservationId"),
                                 .number = json_str(body, "reservationNumber"),
                                 .status = json_str(body, "status"),
@@ -214,7 +214,7 @@ static enum status verify_webhook(struct api_call *call)
     if (at_s <= 0 || strncmp(end, ",v1=", 4) != 0 || llabs(now_s - at_s) > WEBHOOK_SKEW_S)
         return ST_UNAUTHORIZED;
     struct buf signed_text;
-    buf_init(&signed_text, HTTPD_BODY_MAX + 32);
+    buf_init(&signed_text, HTTP_BODY_MAX + 32);
     buf_printf(&signed_text, "%lld.", at_s);
     buf_add(&signed_text, body, body_len);
     enum status st = buf_status(&signed_text);
@@ -289,7 +289,7 @@ static void webhook_done(void *arg, enum status status, const char *outcome, con
         return;
     }
     crash_point("payment-committed");
-    payment->body = json_parse(json, len, HTTPD_BODY_MAX, NULL);
+    payment->body = json_parse(json, len, HTTP_BODY_MAX, NULL);
     payment->answer = http_req_strdup(call->req, json, len);
     payment->answer_len = len;
     finish_payment(call, outcome);

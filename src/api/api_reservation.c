@@ -201,7 +201,7 @@ static void cancel_done(void *arg, enum status status, const char *outcome, cons
 {
     struct api_call *call = arg;
     if (status == ST_OK) {
-        struct json *body = json_parse(json, len, HTTPD_BODY_MAX, NULL);
+        struct json *body = json_parse(json, len, HTTP_BODY_MAX, NULL);
         const char *event = json_str(body, "eventId");
         if (event)
             api_publish_seats_changed(call->api, event);

@@ -118,7 +118,7 @@ static const char **text_field(struct config *config, const struct setting *sett
     return (const char **)((char *)config + setting->offset);
 }
 
-/* The sentence "NAME: …". */
+/* Writes `NAME: reason` into `error`; returns ST_INVALID. */
 __attribute__((format(printf, 4, 5))) static enum status
 refuse(char *error, size_t size, const char *name, const char *format, ...)
 {

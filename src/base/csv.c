@@ -6,9 +6,20 @@
  * between two bytes. Strict: input that two programs could read differently is refused, not guessed.
  * Called by: api_csv. Pure.
  *
- *   START --"--> QUOTED --"--> QUOTE --"--> QUOTED
- *     |                          |--, or line end--> START
- *     '--any--> PLAIN --, or line end--> START          CR: until the LF that must follow
+ * State    input           next state
+ * START    quote           QUOTED
+ * START    comma, LF       START (an empty cell)
+ * START    other           PLAIN
+ * PLAIN    comma, LF       START
+ * PLAIN    quote           refused
+ * QUOTED   quote           QUOTE
+ * QUOTED   other           QUOTED
+ * QUOTE    quote           QUOTED (the two stand for one quote)
+ * QUOTE    comma, LF       START
+ * QUOTE    other           refused
+ * START, PLAIN, QUOTE: CR  CR
+ * CR       LF              START
+ * CR       other           refused
  */
 #include "base/csv.h"
 

@@ -476,13 +476,13 @@ static int on_body(http_parser *parser, const char *at, size_t len)
     return parts->body.failed ? -1 : 0;
 }
 
-/* The caller may close the connection, or send the next request, from inside on_answer. */
+/* Passes the answer on. From inside on_answer the caller may close the connection or send the next request. */
 static int on_message_complete(http_parser *parser)
 {
     struct link *link = parser->data;
     struct answer_parts *parts = link_parts(link);
     const unsigned code = parser->status_code;
-    if (!link->dial) /* no request was sent */
+    if (!link->dial) /* an idle connection: the peer answers although nothing was asked */
         return -1;
     if (code < 200 && code != 101) { /* an interim answer; the final one follows */
         parts_free(parts);

@@ -218,15 +218,17 @@ static void conn_free(struct conn *conn)
     free(conn);
 }
 
-/* libpq's messages have several lines: the first one says it. */
-static void log_first_line(const char *message, const char *error)
+#define LINE_SIZE 256
+
+/* Copies the first line of a message of libpq into line[LINE_SIZE] and returns it. The lines after it only
+ * give details. */
+static const char *first_line(const char *message, char *line)
 {
-    char line[256];
-    size_t len = strcspn(error, "\n");
-    len = len < sizeof(line) ? len : sizeof(line) - 1;
-    memcpy(line, error, len);
+    size_t len = strcspn(message, "\n");
+    len = len < LINE_SIZE ? len : LINE_SIZE - 1;
+    memcpy(line, message, len);
     line[len] = '\0';
-    log_warn(message, LOG_TEXT("error", line));
+    return line;
 }
 
 /* An attempt to connect has failed. */
@@ -234,8 +236,11 @@ static void conn_refused(struct conn *conn, const char *error)
 {
     struct db *db = conn->db;
     const bool none = conns_in(db, CONN_UP, CONN_RETIRING) == 0;
-    if (!none || !db->failing)
-        log_first_line(none ? "db unreachable" : "db connect failed", error);
+    char line[LINE_SIZE];
+    if (!none)
+        log_warn("db connect failed", LOG_TEXT("error", first_line(error, line)));
+    else if (!db->failing)
+        log_warn("db unreachable", LOG_TEXT("error", first_line(error, line)));
     conn_free(conn);
     if (none) {
         db->failing = db->lost = true;
@@ -280,7 +285,9 @@ static void conn_lost(struct conn *conn)
 
 static void conn_broken(struct conn *conn, const char *error)
 {
-    log_first_line("db connection lost", error[0] ? error : "closed by the server");
+    char line[LINE_SIZE];
+    log_warn("db connection lost",
+             LOG_TEXT("error", error[0] ? first_line(error, line) : "closed by the server"));
     conn_lost(conn);
 }
 

@@ -211,8 +211,9 @@ static void finish(struct db_link *link)
             log_debug("db statement refused", LOG_TEXT("statement", flight.stmt->name),
                       LOG_TEXT("sqlstate", sqlstate), LOG_TEXT("error", text));
         else
-            log_warn("db statement aborted", LOG_TEXT("statement", flight.stmt->name),
-                     LOG_TEXT("sqlstate", sqlstate), LOG_TEXT("error", text));
+            log_warn("db statement failed, may be repeated",
+                     LOG_TEXT("statement", flight.stmt->name), LOG_TEXT("sqlstate", sqlstate),
+                     LOG_TEXT("error", text));
     }
     link->user->on_result(link->arg, outcome, (struct db_result *)flight.result);
 }

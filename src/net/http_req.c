@@ -59,7 +59,7 @@ struct http_req *req_new(struct req_pool *pool, struct httpd *httpd,
     memset(req, 0, sizeof(*req));
     req->httpd = httpd;
     req->connection = connection;
-    req->body_max = HTTPD_BODY_MAX;
+    req->body_max = HTTP_BODY_MAX;
     req->seen_tail = &req->seen;
     req->cookies_tail = &req->cookies;
     req->headers_tail = &req->headers;

@@ -73,9 +73,9 @@ struct http_req {
     bool delivered; /* on_request has run */
     bool replied;   /* by the handler */
     bool queued;    /* libmicrohttpd has a response */
-    bool waiting;   /* for the reply, held or suspended */
+    bool waiting;   /* for the reply: polled or suspended (httpd.c) */
     bool suspended;
-    uint64_t held_until_ms;
+    uint64_t polled_until_ms;
     void (*release)(void *owner); /* of a shared body */
     void *owner;
     struct arena_block *blocks;

@@ -4,30 +4,33 @@
  *
  * Why this way: libmicrohttpd in external-epoll mode is as fast as nginx, as long as its rules are kept
  * (0.9.75; the same holds for 1.0):
- *   - its epoll set is watched by our loop. All work of a turn is one MHD_run, in a deferred task,
- *     repeated while MHD_get_timeout says 0: its epoll is edge-triggered and does not report resumes;
- *   - a request is answered or suspended only in the handler's last call. A response in the first call
- *     closes the connection; that is what we want for ambiguous framing, and used there;
+ *   - our loop watches the library's epoll set. All work of a turn is one MHD_run, in a deferred task.
+ *     on_run repeats it while MHD_get_timeout returns 0, because the epoll set is edge-triggered and does
+ *     not report connections that were resumed;
+ *   - the handler may answer or suspend a request only in its last call. A response in the first call
+ *     closes the connection: first_call does that on purpose when the framing is ambiguous;
  *   - suspending costs three system calls (out of the epoll set, an empty read, in again), half as much
- *     as the whole request. A handler that neither answers nor suspends is called again in each run, for
- *     about 50 ns. So a waiting request is *held* that way first: at most HELD_MAX of them, since each
- *     run visits all, and for at most HELD_MS; after that it is suspended. While any is held
- *     MHD_get_timeout always says 0, so it is not asked; instead a timer runs the daemon every
- *     millisecond (every few with hundreds held), and each reply does. Its epoll set is not watched
- *     meanwhile: requests are picked up by the dozen in the next run, which costs less than waking the
- *     thread for each;
- *   - a suspended connection has no timeout and its loss goes unnoticed: every handler must reply in time;
- *   - stopping the daemon with suspended connections aborts the process: closing answers and resumes all;
- *   - a response in pieces is pulled from inside MHD_run, by a callback that copies what is there. When
- *     nothing is, it suspends the connection (the one other place where that is allowed) and returns 0;
- *     without suspending it would be called forever. It is not called for HEAD, and never again once the
- *     connection is lost: on_completed tells.
+ *     as the whole request. A handler that neither answers nor suspends is called again in each MHD_run,
+ *     for about 50 ns. So a waiting request is *polled* that way first, for at most POLLED_MS, and then
+ *     suspended. Each run visits all polled requests, so there are at most POLLED_MAX;
+ *   - while requests are polled, MHD_get_timeout would always return 0. So on_run does not call it; the
+ *     timer polled_run starts the next run after a millisecond (after a few when hundreds are polled),
+ *     and each reply starts one at once. Our loop does not watch the epoll set in that time: the next run
+ *     reads dozens of new requests together, which costs less than waking the thread for each;
+ *   - a suspended connection has no timeout, and nobody notices when it is lost: every handler must reply
+ *     in time;
+ *   - the process aborts when the daemon is stopped with suspended connections: so closing answers and
+ *     resumes all of them first;
+ *   - the library pulls a response in pieces from inside MHD_run, by calling on_more, which copies the
+ *     bytes that it has. When it has none, it suspends the connection (the one other place where that is
+ *     allowed) and returns 0; without suspending, the library would call it again forever. The library
+ *     never calls it for HEAD, nor once the connection is lost; on_completed reports the loss.
  * httpd_listen.c does the listening, because the library would let connections over its limit hang.
  * http_req.c has a request's memory and what is read of it.
  * Called by: api and the provider. Owns: connections, and requests until the library reports them
  * completed and their reply was given.
  * Invariants: on_request runs once per request and is answered once; refused framing and bodies that are
- * too large close the connection; at most HTTPD_BODY_MAX of a body is kept, and of a response in pieces
+ * too large close the connection; at most HTTP_BODY_MAX of a body is kept, and of a response in pieces
  * one piece.
  */
 #include "net/httpd.h"
@@ -45,9 +48,9 @@
 #define DISCARD_MAX                                                                                \
     (4 * 1024 * 1024)          /* bytes over a body's limit that are read to deliver the 413 */
 #define STREAM_BLOCK     16384 /* bytes asked for at a time; the library takes what its memory allows */
-#define HELD_MAX         1024
-#define HELD_MS          50
-#define HELD_PER_MS      256 /* the next run is a millisecond later for each so many held */
+#define POLLED_MAX       1024
+#define POLLED_MS        50
+#define POLLED_PER_MS    256 /* polled requests per millisecond of delay before the next run */
 #define CLOSE_RUNS_MAX   64  /* runs of the daemon in which the last responses leave */
 #define TIMEOUT_CHECK_MS 1000
 
@@ -56,12 +59,12 @@ struct httpd {
     struct MHD_Daemon *daemon;
     struct httpd_listen *listener;
     struct loop_watch *watch;
-    struct loop_timer *timeouts; /* lets the library look for idle connections */
-    struct loop_timer *held_run; /* the next run while a request is held */
+    struct loop_timer *timeouts;   /* lets the library look for idle connections */
+    struct loop_timer *polled_run; /* starts the next run while requests are polled */
     struct loop_task run, close;
     struct http_req *waiting;
     struct req_pool pool;
-    unsigned connections, waiting_count, held_count;
+    unsigned connections, waiting_count, polled_count;
     uint64_t turn_ns;
     int64_t date_s; /* the second in `date` */
     char date[CLOCK_HTTP_SIZE];
@@ -107,7 +110,7 @@ static void req_wait_end(struct http_req *req)
     req->next = req->prev = NULL;
     httpd->waiting_count--;
     if (!req->suspended)
-        httpd->held_count--;
+        httpd->polled_count--;
     req->waiting = req->suspended = false;
 }
 
@@ -165,7 +168,7 @@ static void req_answer(struct http_req *req, unsigned code, const char *content_
         req_wait_end(req);
     req->queued = true;
     if (!response || MHD_queue_response(connection, code, response) != MHD_YES) {
-        log_error("http response refused by the library", LOG_NUM("code", code));
+        log_error("libmicrohttpd refused a response", LOG_NUM("code", code));
         req->queued = false; /* the handler's next call ends the connection */
     }
     if (response)
@@ -326,9 +329,9 @@ static bool req_deliver(struct http_req *req)
         req_answer(req, req->refusal, NULL, NULL, 0);
     } else if (!req->replied) {
         req_wait_begin(req);
-        if (httpd->held_count < HELD_MAX) {
-            httpd->held_count++;
-            req->held_until_ms = loop_now_ms(httpd->opts.loop) + HELD_MS;
+        if (httpd->polled_count < POLLED_MAX) {
+            httpd->polled_count++;
+            req->polled_until_ms = loop_now_ms(httpd->opts.loop) + POLLED_MS;
         } else {
             req_suspend(req);
         }
@@ -376,7 +379,7 @@ static bool body_call(struct http_req *req, const char *data, size_t len)
         return true;
     }
     if (req->body_len + len > req->body_cap) { /* chunked: its length is not known beforehand */
-        req->body_cap = req->body_len + len > 1024 ? HTTPD_BODY_MAX : 1024;
+        req->body_cap = req->body_len + len > 1024 ? HTTP_BODY_MAX : 1024;
         req->body = xrealloc(req->body, req->body_cap + 1);
     }
     memcpy(req->body + req->body_len, data, len);
@@ -406,8 +409,8 @@ static enum MHD_Result on_access(void *arg, struct MHD_Connection *connection, c
         good = req_deliver(req);
     } else {
         good = req->waiting; /* else the library has refused its response */
-        if (good && loop_now_ms(httpd->opts.loop) >= req->held_until_ms) {
-            httpd->held_count--;
+        if (good && loop_now_ms(httpd->opts.loop) >= req->polled_until_ms) {
+            httpd->polled_count--;
             req_suspend(req);
         }
     }
@@ -446,14 +449,14 @@ static void on_run(void *arg)
     MHD_UNSIGNED_LONG_LONG timeout = 1;
     httpd->turn_ns = clock_mono_ns();
     MHD_run(httpd->daemon);
-    loop_watch_set(httpd->watch, httpd->held_count ? 0 : LOOP_READ);
-    if (httpd->held_count)
-        loop_timer_set(httpd->held_run, 1 + httpd->held_count / HELD_PER_MS);
+    loop_watch_set(httpd->watch, httpd->polled_count ? 0 : LOOP_READ);
+    if (httpd->polled_count)
+        loop_timer_set(httpd->polled_run, 1 + httpd->polled_count / POLLED_PER_MS);
     else if (MHD_get_timeout(httpd->daemon, &timeout) == MHD_YES && timeout == 0)
         httpd_run_soon(httpd);
 }
 
-static void on_held_run(void *arg)
+static void on_polled_run(void *arg)
 {
     httpd_run_soon(arg);
 }
@@ -485,11 +488,14 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **s
 static bool on_accept(void *arg, int fd, const struct sockaddr *addr, socklen_t len)
 {
     struct httpd *httpd = arg;
-    if (httpd->connections >= httpd->opts.connection_limit)
+    if (httpd->connections >= httpd->opts.connection_limit) {
+        log_warn("http connection refused: limit reached",
+                 LOG_NUM("limit", httpd->opts.connection_limit));
         return false;
+    }
     if (MHD_add_connection(httpd->daemon, fd, addr, len) != MHD_YES) {
-        log_error("http connection refused by the library");
-        return true; /* it has closed the socket */
+        log_error("libmicrohttpd refused a connection");
+        return true; /* libmicrohttpd has closed the socket */
     }
     httpd_run_soon(httpd);
     return true;
@@ -538,7 +544,7 @@ enum status httpd_open(const struct httpd_opts *opts, struct httpd **ret_httpd)
         return st;
     }
     httpd->run = (struct loop_task){.cb = on_run, .arg = httpd};
-    httpd->held_run = loop_timer_new(opts->loop, on_held_run, httpd);
+    httpd->polled_run = loop_timer_new(opts->loop, on_polled_run, httpd);
     httpd->timeouts = loop_timer_new(opts->loop, on_timeouts, httpd);
     loop_timer_set(httpd->timeouts, TIMEOUT_CHECK_MS);
     httpd->watch = loop_watch_new(opts->loop, info->epoll_fd, on_epoll, httpd);
@@ -562,7 +568,7 @@ unsigned httpd_connections(const struct httpd *httpd)
     return httpd->connections;
 }
 
-unsigned httpd_suspended(const struct httpd *httpd)
+unsigned httpd_waiting(const struct httpd *httpd)
 {
     return httpd->waiting_count;
 }
@@ -605,7 +611,7 @@ static void on_close(void *arg)
     close_answer_waiting(httpd);
     loop_watch_close(httpd->watch);
     loop_timer_close(httpd->timeouts);
-    loop_timer_close(httpd->held_run);
+    loop_timer_close(httpd->polled_run);
     loop_undefer(httpd->opts.loop, &httpd->run);
     MHD_stop_daemon(httpd->daemon); /* resumes first what was resumed and not run yet */
     req_pool_close(&httpd->pool);

@@ -90,7 +90,6 @@ static void refuse(struct httpd_listen *listener, int fd)
     listener->refused[at].fd = fd;
     listener->refused[at].until_ms = loop_now_ms(listener->loop) + REFUSED_KEEP_MS;
     loop_timer_set(listener->timer, REFUSED_KEEP_MS);
-    log_warn("http connection limit reached");
 }
 
 /* Closes the refused sockets that are due, and ends a pause of accepting. */

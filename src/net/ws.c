@@ -124,7 +124,7 @@ static void conn_flush(struct ws_conn *conn)
             size_t len;
             const char *text = ws_outbox_first(conn->out, &len);
             (void)write_frame(conn, text, len, LWS_WRITE_TEXT); /* false: the connection is dead */
-            ws_outbox_drop(&conn->out);
+            ws_outbox_pop(&conn->out);
         } else {
             struct ws_closing *closing = conn->closing;
             const ssize_t sent = send(lws_get_socket_fd(conn->wsi), closing->frame, closing->len,
@@ -342,7 +342,7 @@ static void ping(struct ws_conn *conn)
     if (!conn->open || conn->closing || conn->dead)
         return;
     if (conn->silent >= SILENT_PINGS) {
-        log_debug("ws peer silent", LOG_NUM("pings", conn->silent));
+        log_debug("ws closed: pings unanswered", LOG_NUM("pings", conn->silent));
         conn_kill(conn);
         return;
     }

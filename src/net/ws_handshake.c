@@ -16,7 +16,8 @@
 #include "net/http_text.h"
 
 #define TARGET_MAX 1024
-/* Of Connection and Sec-WebSocket-Protocol, bytes: libwebsockets copies them to 128. */
+/* Longest value of Connection and of Sec-WebSocket-Protocol, in bytes. libwebsockets copies both into buffers
+ * of 128 bytes. */
 #define LIST_MAX 120
 #define KEY_LEN  24
 

@@ -58,7 +58,7 @@ const char *ws_outbox_first(const struct ws_outbox *outbox, size_t *ret_len)
     return outbox->data + outbox->head + sizeof(word);
 }
 
-void ws_outbox_drop(struct ws_outbox **outbox)
+void ws_outbox_pop(struct ws_outbox **outbox)
 {
     struct ws_outbox *out = *outbox;
     size_t len;

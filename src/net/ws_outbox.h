@@ -15,6 +15,6 @@ bool ws_outbox_add(struct ws_outbox **outbox, const char *text, size_t len, size
 /* The oldest message, borrowed until the outbox changes; not for NULL. */
 const char *ws_outbox_first(const struct ws_outbox *outbox, size_t *ret_len);
 /* Removes the oldest message; the last one frees the outbox and sets *outbox to NULL. */
-void ws_outbox_drop(struct ws_outbox **outbox);
+void ws_outbox_pop(struct ws_outbox **outbox);
 
 #endif

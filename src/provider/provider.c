@@ -99,7 +99,7 @@ static struct json *read_body(const struct http_req *req)
 {
     size_t len;
     const char *body = http_req_body(req, &len);
-    return json_parse(body, len, HTTPD_BODY_MAX, NULL);
+    return json_parse(body, len, HTTP_BODY_MAX, NULL);
 }
 
 static enum status read_order(const struct json *body, struct provider_order *ret)

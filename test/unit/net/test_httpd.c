@@ -803,7 +803,7 @@ static void test_suspended_replies(void **state)
                     i % 2 ? GET("/x")
                           : "POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab");
         EXPECT(&w, w.held_count == 1, 5000);
-        assert_int_equal(httpd_suspended(w.httpd), 1);
+        assert_int_equal(httpd_waiting(w.httpd), 1);
         PUMP_UNTIL(&w, false, 20);
         client_read(&c);
         assert_int_equal(c.len, c.at); /* nothing yet */
@@ -812,7 +812,7 @@ static void test_suspended_replies(void **state)
         assert_int_equal(a.code, 200);
         assert_string_equal(a.body, "/x");
         assert_false(has(&a, "connection: close"));
-        assert_int_equal(httpd_suspended(w.httpd), 0);
+        assert_int_equal(httpd_waiting(w.httpd), 0);
     }
     client_send(&w, &c, GET("/1") GET("/2"));
     for (int i = 0; i < 2; i++) {
@@ -873,7 +873,7 @@ static void test_connections_reset_while_waiting(void **state)
         }
         assert_string_equal(w.host, "x");
         release(&w);
-        assert_true(httpd_suspended(w.httpd) == 0);
+        assert_true(httpd_waiting(w.httpd) == 0);
         EXPECT(&w, w.done == 300u * (unsigned)(round + 1), 5000);
         EXPECT(&w, httpd_connections(w.httpd) == 0, 5000);
     }
@@ -995,7 +995,7 @@ static void many(struct world *w, struct client *clients, unsigned count, bool h
     }
     if (hold) {
         EXPECT(w, w->held_count == count, 5000);
-        assert_int_equal(httpd_suspended(w->httpd), count);
+        assert_int_equal(httpd_waiting(w->httpd), count);
         release(w);
     }
     for (unsigned i = 0; i < count; i++) {
@@ -1432,7 +1432,7 @@ static void test_pieces_close(void **state)
     const unsigned asked = pieces.asked;
     client_send(&w, &c, GET("/csv"));
     EXPECT(&w, pieces.asking && pieces.asked == asked + 1, 5000);
-    assert_int_equal(httpd_suspended(w.httpd), 1);
+    assert_int_equal(httpd_waiting(w.httpd), 1);
     server_close(&w);
     expect_eof(&w, &c);
     assert_int_equal(chunks_join(&c), -1);
