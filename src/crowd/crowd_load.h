@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * crowd_load: how busy the crowd itself was, so that its slowness is not taken for the service's: how late its loop
- * is, measured fifty times a second, and its share of a core.
+ * crowd_load: measures how busy the crowd itself is, so that its own slowness is not taken for the service's: how
+ * late its loop runs, fifty times a second, and its share of a core.
  */
 #ifndef TIKETI_CROWD_LOAD_H
 #define TIKETI_CROWD_LOAD_H
@@ -11,12 +11,12 @@
 
 struct crowd_load;
 
-/* Writes into `tally` from now on; borrows it. */
+/* Returns new. Writes the measurements into `tally`, which it borrows, until crowd_load_stop. */
 struct crowd_load *crowd_load_new(struct loop *loop, struct crowd_tally *tally);
-void crowd_load_stop(struct crowd_load *load); /* takes the last measurement */
-void crowd_load_free(struct crowd_load *load); /* NULL is fine */
+void crowd_load_stop(struct crowd_load *load); /* after a last measurement */
+void crowd_load_free(struct crowd_load *load); /* NULL: does nothing */
 
-/* The latencies are also the crowd's own: it was late, or had no core for itself. */
+/* True when the latencies are partly the crowd's own: its loop was late, or it used nearly a whole core. */
 bool crowd_load_was_bottleneck(struct crowd_tally *tally);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* crowd_request: the texts a virtual buyer sends: HTTP requests, join-queue. */
+/* crowd_request: writes what a virtual buyer sends: HTTP requests, handshakes, join-queue. */
 #ifndef TIKETI_CROWD_REQUEST_H
 #define TIKETI_CROWD_REQUEST_H
 

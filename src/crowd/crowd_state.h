@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * crowd_state: the data of a rehearsal: what all buyers share, and what each of them remembers. Only data: the files
- * of the crowd work on it.
+ * crowd_state: the data of a rehearsal: what all buyers share, and what each of them remembers. The crowd's other
+ * files work on it.
  */
 #ifndef TIKETI_CROWD_STATE_H
 #define TIKETI_CROWD_STATE_H
@@ -19,46 +19,46 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The end of a step: ST_OK, or why it failed. */
+/* Called at the end of a step: ST_OK, or why it failed. */
 typedef void (*crowd_done_cb)(void *arg, enum status status);
 
 struct crowd_buyer {
     struct crowd *crowd;
     struct table_node node; /* in the crowd's roster, by buyer id */
-    struct agenda_item due;
+    struct agenda_item due; /* the buyer's only timer */
     struct dial *http, *socket;
-    const struct dial_target *asked;           /* the target of `http` */
+    const struct dial_target *asked;           /* the target that `http` is connected to */
     char *guest, *ticket, *pass, *reservation; /* NULL until known; guest: the cookie */
-    char *order, *reference;                   /* of the payment; the order until it is charged */
+    char *order, *reference; /* of the payment; `order` only until it is charged */
 
-    uint64_t place, epoch; /* of the ticket */
-    uint64_t lowest;       /* lowest position shown */
+    uint64_t place, epoch; /* as in the ticket */
+    uint64_t lowest;       /* the lowest position shown; 0: none */
     uint64_t first_position;
-    uint64_t asked_ns;       /* when the request under way was made */
-    uint64_t think_until_ms; /* of loop_now_ms; so is heard_ms */
-    uint64_t heard_ms;       /* last message or ping on the socket */
+    uint64_t asked_ns;       /* when the request under way was made, by clock_mono_ns */
+    uint64_t think_until_ms; /* when to act, by loop_now_ms */
+    uint64_t heard_ms;       /* when the socket last had a message or ping, by loop_now_ms */
 
     struct crowd_witness witness;
-    int64_t out_since_ms; /* wall clock; 0: in touch */
-    int64_t entry_ms;     /* wall clock of the entry message; 0: none */
+    int64_t out_since_ms; /* wall clock when the buyer got out of touch; 0: in touch */
+    int64_t entry_ms;     /* wall clock when the entry message came; 0: none has */
 
-    /* from the admission log */
+    /* the buyer's last admission in the log */
     int64_t admitted_ms; /* 0: never admitted */
     uint64_t admitted_place, admitted_epoch;
 
-    uint64_t seat_sum; /* of the seats the buyer knows: crowd_seat_hash */
+    uint64_t seat_sum; /* sum of crowd_seat_hash over the buyer's seats */
     uint8_t seat_count;
 
     uint8_t state;             /* enum buyer_state */
     uint8_t plan, step, waits; /* enums crowd_plan, crowd_step, crowd_waits */
     uint16_t attempts;         /* failures in a row */
-    bool queued;               /* the first answer was to wait */
-    bool direct;               /* direct admission */
-    bool pushed;               /* the entry message came by the socket */
+    bool queued;               /* the first answer told the buyer to wait */
+    bool direct;               /* the first answer admitted the buyer */
+    bool pushed;               /* the entry came as a message on the socket */
     bool joined;               /* the socket under way has answered join-queue */
-    bool settled;              /* has been on a socket */
-    bool log_inside;           /* the log says so */
-    bool log_departed;
+    bool settled;              /* has had a socket with an answer to join-queue */
+    bool log_inside;           /* according to the log the buyer is inside */
+    bool log_departed;         /* according to the log the admission has ended */
 };
 
 #define CROWD_TARGETS_MAX 16
@@ -72,20 +72,21 @@ struct crowd {
     struct agenda *agenda;
     struct token_keys *keys;
     struct dial_target http[CROWD_TARGETS_MAX], ws[CROWD_TARGETS_MAX], provider;
-    unsigned http_count, ws_count; /* pods: a buyer's number and failures choose one */
-    uint32_t first;                /* number of buyers[0] in the whole crowd */
-    unsigned part, parts;          /* which of how many processes this is */
-    bool users;                    /* users with JWTs, not guests */
-    char tag[9];                   /* random, part of the names of this run's buyers */
-    uint64_t random;
+    unsigned http_count,
+        ws_count;           /* pods; a buyer's number and failures decide which one they use */
+    uint32_t first;         /* number of buyers[0] in the whole crowd */
+    unsigned part, parts;   /* index of this process, and how many there are */
+    bool users;             /* the buyers are users with JWTs; false: guests */
+    char tag[9];            /* random; part of the ids of this run's buyers */
+    uint64_t random;        /* state of crowd_random */
     struct buf text, token; /* scratch */
 
     struct crowd_buyer *buyers;
     uint32_t count;
-    struct table roster;
+    struct table roster; /* buyer id -> buyer */
 
-    uint64_t begun_ns;
-    struct crowd_tally tally; /* what happened */
+    uint64_t begun_ns;        /* when the run began, by clock_mono_ns */
+    struct crowd_tally tally; /* counts of this process */
 };
 
 #endif

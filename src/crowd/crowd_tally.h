@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * crowd_tally: what a crowd has counted, so that the tallies of several processes can be added up.
+ * crowd_tally: what a crowd has counted. The tallies of several processes can be added up.
  */
 #ifndef TIKETI_CROWD_TALLY_H
 #define TIKETI_CROWD_TALLY_H
@@ -17,8 +17,8 @@ enum buyer_state {
     BUYER_ARRIVING, /* has asked, no answer yet */
     BUYER_WAITING,
     BUYER_INSIDE,
-    BUYER_SILENT, /* inside and silent: ends with the eviction */
-    /* ends */
+    BUYER_SILENT, /* inside, sends nothing any more, and will be evicted */
+    /* from here on: the buyer has ended */
     BUYER_BOUGHT,
     BUYER_LEFT,
     BUYER_SOLD_OUT,
@@ -35,31 +35,33 @@ const char *buyer_state_key(enum buyer_state state);  /* in JSON */
 bool buyer_state_ends(enum buyer_state state);
 
 struct crowd_tally {
-    uint32_t states[BUYER_STATE_COUNT]; /* how many buyers are in each */
-    uint32_t allowed, queued;           /* by their first answers */
-    uint32_t joined;                    /* waiting buyers who have been on a socket */
+    uint32_t states[BUYER_STATE_COUNT]; /* how many buyers are in each state */
+    uint32_t allowed, queued;           /* how many the first answer admitted, or told to wait */
+    uint32_t joined;                    /* waiting buyers who have had a socket */
     uint64_t requests, retries, errors, sockets, messages;
-    uint64_t risen, lost;
-    uint64_t answered_ms,
-        joined_ms; /* from the start until the last buyer had an answer; until the last had a socket */
+    uint64_t risen;       /* positions that went up */
+    uint64_t lost;        /* buyers who lost their place, as they noticed */
+    uint64_t answered_ms; /* from the start until the last buyer had an answer */
+    uint64_t joined_ms;   /* from the start until the last waiting buyer had a socket */
     struct crowd_samples join_us, positions;
     struct crowd_notes failures, breaks;
 
-    /* how busy the crowd itself was: see crowd_load */
+    /* how busy the crowd itself was, measured by crowd_load */
     struct crowd_samples late_ms; /* how late its loops were */
     uint64_t cpu_us, memory_kb;
-    uint32_t busiest_permille; /* of a core, the busiest process in its busiest second */
+    uint32_t
+        busiest_permille; /* share of a core that the busiest process used in its busiest second */
     uint32_t processes;
 };
 
 struct crowd_findings {
-    uint64_t lost; /* beside those that the buyers noticed */
+    uint64_t lost; /* places lost, beside those that the buyers noticed */
     uint64_t double_sales;
     uint64_t seats_sold;                          /* to this crowd, as PostgreSQL says */
-    uint64_t seats_total, seats_free, seats_held; /* of the event, at the end */
-    uint64_t unmatched_money;                     /* between the provider and PostgreSQL */
-    uint64_t charged_idle;                        /* paid for, but no seats and no refund */
-    uint64_t charges, charges_paid, charges_due, charges_refunded; /* as PostgreSQL has them */
+    uint64_t seats_total, seats_free, seats_held; /* seats of the event at the end */
+    uint64_t unmatched_money; /* differences between provider, payments and purchases */
+    uint64_t charged_idle;    /* charged, but neither seats nor a refund */
+    uint64_t charges, charges_paid, charges_due, charges_refunded; /* payments in PostgreSQL */
     int64_t money_taken, money_paid;
     struct crowd_samples push_ms; /* from the admission in the log to the message on the socket */
 };
@@ -70,17 +72,19 @@ struct crowd_sum {
     struct crowd_check check;
     struct crowd_findings findings;
     uint64_t duration_ms;
-    enum status audit; /* why the check is not complete, or ST_OK */
+    enum status audit; /* ST_OK, or why the check is not complete */
     bool stopped, timed_out;
 };
 
 void crowd_tally_clear(struct crowd_tally *tally);
-/* Frees the samples, its own or read ones. */
+/* Frees the samples of a sum, whether it was counted here or read by crowd_sum_add. */
 void crowd_sum_clear(struct crowd_sum *sum);
-/* ST_INTERNAL: not written, or not read whole. Only for processes of one program. */
+/* Writes the sum for crowd_sum_add of another process of the same program: the format is that of the structs.
+ * ST_INTERNAL: it could not be written. */
 MUST_CHECK enum status crowd_sum_write(const struct crowd_sum *sum, FILE *out);
-/* Adds what another process has written. `first`: also takes what all of them see alike: the numbers of the replayed
- * log, the event's seats, the provider's books. */
+/* Adds what another process has written. `first`: also takes the figures that are the same in every process, and must
+ * not be added up: of the replayed log, the event's seats, the provider's books. ST_INTERNAL: it could not be read
+ * whole. */
 MUST_CHECK enum status crowd_sum_add(struct crowd_sum *sum, FILE *in, bool first);
 
 #endif
