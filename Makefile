@@ -143,7 +143,7 @@ test-integration: ## the running program (TESTS="test/integration/x.test.mjs …
 	@$(MAKE) $(alone) all
 	@test/run.sh integration
 
-test-property: ## random sales against a plain model (TIKETI_SEED, PROPERTY_SEQUENCES=300)
+test-property: ## random sequences of holds, payments and refunds against a plain model (TIKETI_SEED, PROPERTY_SEQUENCES=300)
 	@src/deps.sh build test
 	@$(MAKE) $(alone) all
 	@test/run.sh property
@@ -159,7 +159,7 @@ screenshots: ## every state of the pages into docs/screenshots (SCENES="waiting 
 	@test/packages.sh
 	@node test/browser/screenshots.mjs
 
-test-nightly: ## the same, 10,000 sequences; and 10,000 buyers through an unreliable provider, with kills
+test-nightly: ## test-property with 10,000 sequences; and 10,000 buyers through an unreliable provider, with kills
 	@src/deps.sh build test
 	@$(MAKE) $(alone) all
 	@PROPERTY_SEQUENCES=$${PROPERTY_SEQUENCES:-10000} test/run.sh property night
