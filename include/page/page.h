@@ -5,8 +5,8 @@
  *   {{name}}               the value, escaped for text and quoted attributes; nothing without a value
  *   {{&name}}              the value as it is: HTML that page_fill has made before
  *   {{#name}}…{{/name}}    a section that is shown only if there is a value and it is not empty
- *   {{^name}}…{{/name}}    a section that is shown only if there is none
- *   {{>name}}              another template, in place
+ *   {{^name}}…{{/name}}    a section that is shown only if there is no value or an empty one
+ *   {{>name}}              the template of this name, filled with the same values
  */
 #ifndef TIKETI_PAGE_H
 #define TIKETI_PAGE_H
@@ -15,7 +15,7 @@
 #include "base/status.h"
 
 #define PAGE_NAME_MAX  48
-#define PAGE_DEPTH_MAX 8 /* of sections, and of templates in templates */
+#define PAGE_DEPTH_MAX 8 /* nested sections, and templates within templates */
 
 /* Where values and templates come from. Both callbacks return borrowed text that lives until page_fill
  * returns. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * seat_delta: the seats whose status differs between two maps of one hall. Pure. It reads ids and statuses
- * from the text that the SQL function seat_map_text writes, and from no other JSON.
+ * seat_delta: finds the seats whose status differs between two maps of one hall. Pure. It reads only the
+ * text that the SQL function seat_map_text writes, not JSON in general.
  */
 #ifndef TIKETI_SEAT_DELTA_H
 #define TIKETI_SEAT_DELTA_H
@@ -12,11 +12,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The part of a map that a comparison needs: 9 bytes a seat. */
+/* The ids and statuses of a map, in the map's order: 9 bytes a seat. */
 struct seat_list {
     size_t count;
     uint64_t *ids;
-    char *statuses; /* first letters: a(vailable), h(eld), s(old) */
+    char *statuses; /* the first letter of each: 'a'vailable, 'h'eld or 's'old */
 };
 
 /* Fills `list` from a map of `len` bytes; the caller clears it. False, with an empty list, when the text is
@@ -24,8 +24,8 @@ struct seat_list {
 bool seat_list_read(struct seat_list *list, const char *map, size_t len);
 void seat_list_clear(struct seat_list *list);
 
-/* Appends `[{"id":"…","status":"…"},…]`: the seats whose status in `after` differs from `before`. False,
- * with `out` as it was, when the halls differ or more than `most` seats changed. */
+/* Appends `[{"id":"…","status":"…"},…]`, the seats whose status in `after` differs from that in `before`.
+ * False, with `out` as it was: the lists have different seats, or more than `most` seats changed. */
 bool seat_list_diff(const struct seat_list *before, const struct seat_list *after, size_t most,
                     struct buf *out);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * seat_map: this worker's seat maps, at most one second old. Each map is one piece of memory that all
- * answers share. A map comes from Redis (seats:{id}), or from PostgreSQL: a replica if there is one.
+ * seat_map: this worker's seat maps, at most one second old. All answers with a map share its memory. A map
+ * is read from Redis (seats:{id}) or from PostgreSQL (the replica, if there is one).
  */
 #ifndef TIKETI_SEAT_MAP_H
 #define TIKETI_SEAT_MAP_H

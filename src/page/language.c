@@ -37,7 +37,7 @@ bool language_parse(const char *tag, size_t len, enum language *ret)
     return false;
 }
 
-/* "0", "1", "0.8", "0.875" in thousandths; -1: malformed. */
+/* Parses a weight, such as "0", "1", "0.8" or "0.875". Returns it in thousandths; -1: malformed. */
 static int parse_weight(const char *text, size_t len)
 {
     if (len == 0 || len > 5 || text[0] < '0' || text[0] > '1' || (len > 1 && text[1] != '.'))
@@ -52,7 +52,7 @@ static int parse_weight(const char *text, size_t len)
     return weight > 1000 ? -1 : weight;
 }
 
-/* Moves *text past leading blanks; returns `len` without those around it. */
+/* Moves *text past leading blanks. Returns the length without leading and trailing blanks. */
 static size_t trim(const char **text, size_t len)
 {
     while (len > 0 && (**text == ' ' || **text == '\t'))
@@ -62,7 +62,8 @@ static size_t trim(const char **text, size_t len)
     return len;
 }
 
-/* The weight of one entry, "ko-KR;q=0.8", in thousandths, and the length of its tag; -1: malformed. */
+/* Reads one entry, such as "ko-KR;q=0.8". Returns its weight in thousandths (-1: malformed), and the length
+ * of its tag in *ret_tag_len. */
 static int entry_weight(const char *entry, size_t len, size_t *ret_tag_len)
 {
     const char *semicolon = memchr(entry, ';', len);

@@ -3,8 +3,8 @@
  * messages: the texts of the pages.
  *
  * Why this way: one flat file per language serves the page as the server writes it and the script that
- * updates it in the browser, so the two cannot differ. A plural has two keys (ahead.one, ahead.other),
- * chosen here by the one rule that our languages need, and in the browser by Intl.PluralRules.
+ * updates it in the browser, so the two cannot differ. A plural has two keys (ahead.one, ahead.other). This
+ * file chooses between them by the one rule that our languages need, the browser by Intl.PluralRules.
  * Called by: the pages of api and provider. Owns: the parsed files, which are never freed.
  */
 #include "page/messages.h"

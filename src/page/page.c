@@ -2,9 +2,9 @@
 /*
  * page: fills HTML templates.
  *
- * Why this way: a page is text with holes. A hole is escaped unless the template says that it takes HTML, so
- * forgetting something is safe. The only logic is whether there is a value. A section that is not shown is
- * read as well, with its output left out, so that a malformed template is found whatever the values are.
+ * Why this way: values are escaped unless the template asks for HTML, so a template that forgets something
+ * is safe. The only condition is whether there is a value. A section that is not shown is parsed all the
+ * same, so that a malformed template is found whatever the values are.
  * Called by: api_page and provider_page. Pure; fuzzed by test/fuzz/fuzz_page.c.
  */
 #include "page/page.h"
@@ -14,7 +14,7 @@
 
 struct section {
     char name[PAGE_NAME_MAX + 1];
-    bool shown; /* and so are all sections around it */
+    bool shown; /* this section is shown, and so are all sections around it */
 };
 
 void page_escape(struct buf *out, const char *text)
@@ -51,8 +51,8 @@ static bool is_name_char(char c)
            c == '.' || c == '-';
 }
 
-/* Reads the tag "{{#name}}" at `text`: its kind ('\0': a plain value) and its name. Returns its length; 0:
- * it is malformed. */
+/* Reads a tag such as "{{#name}}" at `text`: its kind ('#' here; '\0': a plain value) and its name. Returns
+ * the length of the tag; 0: it is malformed. */
 static size_t read_tag(const char *text, size_t len, char *ret_kind, char name[PAGE_NAME_MAX + 1])
 {
     size_t at = 2, name_len = 0;
@@ -101,7 +101,18 @@ static enum status fill_part(struct buf *out, const struct page_source *source, 
     return fill(out, source, depth + 1, text, len);
 }
 
-/* `depth`: how many templates this one is included by. */
+/* {{&name}} adds the value as it is, {{name}} adds it escaped. */
+static void fill_value(struct buf *out, const struct page_source *source, char kind,
+                       const char *name)
+{
+    const char *value = source->value(source->arg, name);
+    if (value && kind == '&')
+        buf_add_str(out, value);
+    else if (value)
+        page_escape(out, value);
+}
+
+/* Fills one template. `depth`: 0 for the page, 1 for a template that it includes, and so on. */
 static enum status fill(struct buf *out, const struct page_source *source, unsigned depth,
                         const char *text, size_t len)
 {
@@ -126,11 +137,7 @@ static enum status fill(struct buf *out, const struct page_source *source, unsig
         } else if (shown && kind == '>') {
             st = fill_part(out, source, depth, name);
         } else if (shown) {
-            const char *value = source->value(source->arg, name);
-            if (value && kind == '&')
-                buf_add_str(out, value);
-            else if (value)
-                page_escape(out, value);
+            fill_value(out, source, kind, name);
         }
         if (st != ST_OK)
             return st;

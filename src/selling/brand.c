@@ -4,8 +4,8 @@
  *
  * Why this way: organizers know their colours, not the contrast of them. Where the primary colour fills an
  * area (a button), it is used as it is, with black or white text on it. Where it is the colour of text, it
- * is moved towards black or white until the text is readable. The background colour replaces what lies
- * behind the cards, in light and dark; text on it is black or white. The cards keep their colours.
+ * is moved towards black or white until the text is readable. The background colour is that of the page
+ * behind the cards, in light and dark mode; text on it is black or white. The cards keep their colours.
  * Called by: api_brand. Pure.
  */
 #include "selling/brand.h"
@@ -16,7 +16,7 @@
 #include <string.h>
 
 #define READABLE 4.5 /* WCAG 2, level AA */
-#define STEPS    20  /* from a colour to black or white */
+#define STEPS    20  /* number of steps in which a colour moves to black or white */
 
 struct colour {
     double part[3]; /* red, green, blue: 0 to 255 */
@@ -25,7 +25,7 @@ struct colour {
 /* The colours of web/base.css: text in the primary colour must be readable on the card and behind it. */
 struct scheme {
     struct colour surface, ground;
-    struct colour towards; /* black or white: the direction of more contrast */
+    struct colour towards; /* black or white: text that moves there gets more contrast */
 };
 
 static const struct colour black = {{0, 0, 0}}, white = {{255, 255, 255}};
@@ -65,13 +65,13 @@ static double contrast(struct colour one, struct colour other)
     return (fmax(a, b) + 0.05) / (fmin(a, b) + 0.05);
 }
 
-/* White where it is readable, otherwise black, which then is. */
+/* White if it is readable on `ground`; otherwise black, which then is readable. */
 static struct colour ink_on(struct colour ground)
 {
     return contrast(white, ground) >= READABLE ? white : black;
 }
 
-/* The colour itself, or the nearest one towards `towards` that is readable on both grounds. */
+/* `colour`, or the nearest colour between it and `towards` that is readable on both `one` and `other`. */
 static struct colour readable(struct colour colour, struct colour towards, struct colour one,
                               struct colour other)
 {
@@ -106,7 +106,7 @@ static void add_scheme(struct buf *out, const struct event_brand *brand,
         add_colour(out, "tint", tint);
         link = readable(primary, ink, ground, ground);
     }
-    if (has_ground) { /* behind the cards, and the text there */
+    if (has_ground) { /* the page behind the cards, and the text on it */
         add_colour(out, "ground", ground);
         add_colour(out, "ground-ink", ink);
         add_colour(out, "ground-soft", readable(mix(ink, ground, 0.25), ink, ground, ground));

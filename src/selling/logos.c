@@ -29,7 +29,7 @@ struct logo {
     char event[EVENT_ID_MAX + 1];
     int64_t version; /* of `data`; 0: nothing is cached */
     int64_t loading; /* the version that the pending query was sent for; 0: no query is pending */
-    uint64_t used;   /* logos->uses at the last request */
+    uint64_t used;   /* value of logos->uses when this logo was last requested */
     const char *type;
     char *data;
     size_t len;
@@ -38,7 +38,7 @@ struct logo {
 
 struct logos {
     struct db *db;
-    uint64_t uses;
+    uint64_t uses; /* number of requests so far */
     struct logo slots[SLOTS];
 };
 
@@ -60,8 +60,8 @@ void logos_free(struct logos *logos)
     free(logos);
 }
 
-/* Decodes base64, which event.c validated before it was stored. `out` has space for 3 bytes of each 4.
- * Returns the length. */
+/* Decodes base64 that event.c validated before it was stored. `out` has space for 3 bytes for each 4
+ * characters. Returns the length. */
 static size_t decode_base64(const char *text, char *out)
 {
     static const char alphabet[] =
@@ -69,7 +69,7 @@ static size_t decode_base64(const char *text, char *out)
     unsigned bits = 0, have = 0;
     size_t len = 0;
     const char *digit;
-    for (; *text && (digit = strchr(alphabet, *text)); text++) { /* up to the padding, "=" */
+    for (; *text && (digit = strchr(alphabet, *text)); text++) { /* ends at the padding, "=" */
         bits = bits << 6 | (unsigned)(digit - alphabet);
         have += 6;
         if (have >= 8) {
@@ -80,7 +80,7 @@ static size_t decode_base64(const char *text, char *out)
     return len;
 }
 
-/* With a failed query, an image of an older version is better than none. */
+/* Calls `cb` with the image. If the query failed, an image of an older version is better than none. */
 static void answer(const struct logo *logo, enum status status, logos_cb cb, void *arg)
 {
     if (status == ST_OK || (status != ST_NOT_FOUND && logo->version > 0))

@@ -3,8 +3,8 @@
  * seat_delta: the seats whose status differs between two maps of one hall.
  *
  * Why this way: the map of 20,000 seats is 2 MB. Parsing it into a DOM once a second would cost more than
- * all sockets of the gateway together. The text has one form, that of the SQL function seat_map_text, and
- * quotes within names are escaped, so `{"id":"` only occurs where a seat begins.
+ * all sockets of the gateway together. The SQL function seat_map_text always writes the same form, and
+ * escapes quotes within names, so `{"id":"` occurs only where a seat begins.
  * Called by: gateway_seats. Pure.
  */
 #include "selling/seat_delta.h"
@@ -24,8 +24,8 @@ void seat_list_clear(struct seat_list *list)
 
 static void add_seat(struct seat_list *list, uint64_t id, char status)
 {
-    if ((list->count & (list->count - 1)) ==
-        0) { /* a power of two: the arrays are full, or empty */
+    /* The capacity is always a power of two: at such a count the arrays are full, or still empty. */
+    if ((list->count & (list->count - 1)) == 0) {
         const size_t cap = list->count ? 2 * list->count : 1;
         list->ids = xrealloc(list->ids, cap * sizeof(*list->ids));
         list->statuses = xrealloc(list->statuses, cap);
@@ -34,7 +34,7 @@ static void add_seat(struct seat_list *list, uint64_t id, char status)
     list->statuses[list->count++] = status;
 }
 
-/* The position behind the next `word`, which may be `end`; NULL: there is none. */
+/* Finds the next `word` and returns the position behind it (which may be `end`); NULL: there is no `word`. */
 static const char *after_word(const char *at, const char *end, const char *word, size_t len)
 {
     const char *found = at < end ? memmem(at, (size_t)(end - at), word, len) : NULL;

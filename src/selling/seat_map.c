@@ -5,7 +5,7 @@
  *   confirmed here within a second?   -> done
  *   else Redis (seats.lua get):
  *     confirmed there within a second -> done
- *     else this worker must look      -> SQL function seat_map_text on the replica, else the primary:
+ *     else this worker must ask       -> SQL function seat_map_text on the replica, else the primary:
  *                                        unchanged: seats.lua confirm -> done
  *                                        new map:   seats.lua put -> done
  *
@@ -40,16 +40,16 @@ struct waiter {
 };
 
 struct entry {
-    struct table_node node; /* first: find() casts */
+    struct table_node node; /* must be the first member: find() casts it to struct entry */
     struct entry *next;
     struct seat_maps *maps;
     struct seat_map *map;           /* NULL: none yet */
     uint64_t confirmed_ms;          /* when Redis or PostgreSQL last said that `map` is current */
-    uint64_t asked_ms;              /* the last seat_maps_get */
+    uint64_t asked_ms;              /* when seat_maps_get was last called */
     struct waiter *waiters, **tail; /* in the order in which they asked */
     struct loop_task deferred;      /* calls the waiters with deferred_status on the next turn */
     enum status deferred_status;
-    bool loading;    /* a read is under way, or its result is deferred */
+    bool loading;    /* a read is under way, or its result waits for on_deferred */
     bool on_replica; /* the query under way went to the replica */
     char id[EVENT_ID_MAX + 1];
 };
@@ -58,7 +58,7 @@ struct seat_maps {
     struct seat_maps_opts opts;
     struct table table;
     struct entry *entries;
-    uint64_t swept_ms;
+    uint64_t swept_ms; /* when sweep last ran */
 };
 
 /* ---- maps ---- */
@@ -97,20 +97,21 @@ static bool is_fresh(const struct entry *entry, uint64_t now_ms)
     return entry->map && now_ms - entry->confirmed_ms < FRESH_MS;
 }
 
-/* The map that may still be used while Redis and PostgreSQL are gone; NULL: none, or too old. */
+/* The map, if it was confirmed within KEEP_MS; otherwise NULL. It may be used while Redis and PostgreSQL are
+ * gone. */
 static const struct seat_map *usable_map(const struct entry *entry)
 {
     return loop_now_ms(entry->maps->opts.loop) - entry->confirmed_ms < KEEP_MS ? entry->map : NULL;
 }
 
-/* What Redis and PostgreSQL compare with; -1: this worker has no map. */
+/* The version of this worker's map, which Redis and PostgreSQL compare with theirs; -1: it has no map. */
 static int64_t known_version(const struct entry *entry)
 {
     const struct seat_map *map = usable_map(entry);
     return map ? (int64_t)map->version : -1;
 }
 
-/* Stores a copy of the map, unless the one here is as new: the other may come from a replica that lags. */
+/* Stores a copy of the map if it is newer than the present one: it may come from a replica that lags. */
 static void store_newer(struct entry *entry, uint64_t version, const char *json, size_t len)
 {
     const struct seat_map *known = usable_map(entry);
@@ -156,8 +157,8 @@ static void call_waiters(struct entry *entry, enum status status)
         status = ST_OK;
     struct seat_map *map = status == ST_OK ? seat_map_ref(entry->map) : NULL;
     char id[EVENT_ID_MAX + 1];
-    memcpy(id, entry->id,
-           sizeof(id)); /* a callback may call seat_maps_get, whose sweep frees the entry */
+    /* A copy, because a callback may call seat_maps_get, which may free the entry (sweep). */
+    memcpy(id, entry->id, sizeof(id));
     for (struct waiter *next; waiter; waiter = next) {
         next = waiter->next;
         waiter->cb(waiter->arg, id, status, map);
@@ -172,7 +173,7 @@ static void finish_confirmed(struct entry *entry)
     call_waiters(entry, ST_OK);
 }
 
-/* For results that are known inside of seat_maps_get: callbacks never run before it returns. */
+/* Calls the waiters on the next turn of the loop: callbacks never run before seat_maps_get returns. */
 static void defer(struct entry *entry, enum status status)
 {
     entry->deferred_status = status;
@@ -200,7 +201,7 @@ static enum status query_map(struct entry *entry, struct db *db)
     return db_query(db, &stmt, (const char *const[]){entry->id, known}, database_answered, entry);
 }
 
-/* Asks the replica where entry->on_replica says so, otherwise, or if that fails at once, the primary. */
+/* Asks the replica if entry->on_replica is set; if it is not, or if that fails at once, the primary. */
 static void ask_database(struct entry *entry)
 {
     const struct seat_maps_opts *opts = &entry->maps->opts;
@@ -239,7 +240,7 @@ static void database_answered(void *arg, enum status status, const struct db_res
         call_waiters(entry, strcmp(outcome, "not-found") == 0 ? ST_NOT_FOUND : ST_INTERNAL);
         return;
     }
-    if (cached != ST_OK) /* only a cache: another pod asks PostgreSQL as well */
+    if (cached != ST_OK) /* harmless: another pod will ask PostgreSQL itself */
         log_debug("seat map not cached in redis", LOG_TEXT("event", entry->id));
     finish_confirmed(entry);
 }
