@@ -5,7 +5,7 @@
  * Why this way: Redis alone decides whether a lease is held, in every script that works under it. This file only
  * decides when it is worth trying: a lease counts as held for TTL_MS from the moment the last successful renewal was
  * sent, by this process' clock.
- * Called by: processor_event. Owns: itself, its timer, at most one call under way.
+ * Called by: processor_runner. Owns: itself, its timer, at most one call under way.
  * Invariants: on_change alternates between true and false; after lease_close only its own callback runs.
  * Redis gone: the lease counts as lost 3 s after the last renewal, and is tried for again every second.
  */

@@ -21,7 +21,7 @@
  *     (lua/log.lua). Entries that are read twice have one effect.
  *   - lease lost during a chain: the new holder moves the cursor, and our call is refused.
  *
- * Called by: processor_event. Owns: its chain; one call under way, and one of ledger_consumed.c.
+ * Called by: processor_runner. Owns: its chain; one call under way, and one of ledger_consumed.c.
  * Redis gone: the chain ends; the next poke begins another.
  */
 #include "processor/ledger_internal.h"

@@ -9,7 +9,7 @@
  * before it: it has lost data again, and the load begins anew. The first chunk is sent before PostgreSQL is read.
  * Batches of the lost log may still be on their way into PostgreSQL, from here or from another pod, so the pages are
  * read after them.
- * Called by: processor_event, through ledger.h. Owns: struct ledger_consumed of its ledger; one call under way.
+ * Called by: processor_runner, through ledger.h. Owns: struct ledger_consumed of its ledger; one call under way.
  * Redis or PostgreSQL gone: the load ends with the status, and the next renewal of the lease begins another.
  */
 #include "processor/ledger_internal.h"
