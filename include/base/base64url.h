@@ -13,11 +13,12 @@
 /* Appends the text of `len` bytes; sets out->failed when it does not fit. */
 void base64url_encode(const void *data, size_t len, struct buf *out);
 
-/* Appends the bytes of `len` digits. On ST_INVALID, and on ST_TOO_LARGE (it does not fit), the content of
- * `out` is unchanged. */
+/* Appends the bytes that `len` digits stand for. ST_INVALID: not base64url; ST_TOO_LARGE: the bytes do not fit. In
+ * both cases the content of `out` is unchanged. */
 MUST_CHECK enum status base64url_decode(const char *text, size_t len, struct buf *out);
 
-/* The same into out[base64url_decoded_len(len)]. False when it is invalid; then `out` has any content. */
+/* Decodes `len` digits into out[base64url_decoded_len(len)]. False when the text is invalid; the content of
+ * `out` is then undefined. */
 MUST_CHECK bool base64url_decode_into(const char *text, size_t len, unsigned char *out);
 size_t base64url_decoded_len(size_t len);
 

@@ -30,7 +30,7 @@ void buf_reset(struct buf *buf);            /* empties it and keeps the memory *
 /* The content as a C string; "" when there is none. Borrowed until the next write. */
 const char *buf_str(const struct buf *buf);
 
-/* For buf_add alone: the buffer must grow, or the data does not fit. */
+/* Only buf_add calls this: when the buffer must grow, or the data does not fit. */
 void buf_add_slowly(struct buf *buf, const void *data, size_t len);
 
 /* Inline, so that writing a literal compiles to plain stores: the compiler knows its length. */
@@ -57,19 +57,21 @@ static inline void buf_add_char(struct buf *buf, char c)
 
 void buf_add_uint(struct buf *buf, uint64_t value);
 void buf_add_int(struct buf *buf, int64_t value);
-/* With thousands separators: 1,234,567, as all languages of the pages write numbers. */
+/* Adds the number with thousands separators, as all languages of the pages write it: 1,234,567. */
 void buf_add_grouped(struct buf *buf, uint64_t value);
-/* Adds `len` bytes and returns them for the caller to fill at once; NULL (and `failed`) if they do not fit. */
+/* Adds `len` bytes of undefined content and returns them; the caller fills them before the next call on this
+ * buffer. Returns NULL and sets `failed` if they do not fit. */
 char *buf_extend(struct buf *buf, size_t len);
 /* Cuts the content to `len` bytes if it is longer. `failed` stays as it is. */
 void buf_truncate(struct buf *buf, size_t len);
 void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Adds a JSON string: quoted and escaped, with U+FFFD for bytes that are not valid UTF-8. For hot paths, which
- * write their JSON without a tree. */
+ * write JSON directly instead of building a tree of values (json.h). */
 void buf_add_json_str(struct buf *buf, const char *text, size_t len);
 
-/* Adds JSON without the whitespace between its tokens. `text` is valid JSON, such as PostgreSQL's. */
+/* Adds JSON text without the whitespace between its tokens. `text` must be valid JSON; nothing is checked. It
+ * is meant for what PostgreSQL returns. */
 void buf_add_json_compact(struct buf *buf, const char *text, size_t len);
 
 /* ST_OK, or ST_TOO_LARGE if a write did not fit. */

@@ -16,8 +16,8 @@
 
 enum role { ROLE_API = 1, ROLE_GATEWAY = 2, ROLE_PROCESSOR = 4 };
 
-/* Least and greatest value of the settings that an event may set for itself: the same for the event and for the
- * default in the environment. */
+/* Least and greatest value of each setting that an event may set for itself. They bound the event's own value
+ * and the default in the environment. */
 #define LIMITS(least, most)     least, most
 #define LIMITS_THRESHOLD        0, 10000000
 #define LIMITS_INTERVAL_MS      10, 3600000
@@ -29,7 +29,7 @@ enum role { ROLE_API = 1, ROLE_GATEWAY = 2, ROLE_PROCESSOR = 4 };
 struct config {
     /* defaults for events that do not set their own */
     int64_t queue_threshold;
-    int64_t queue_interval_ms; /* of QUEUE_PROCESSOR_INTERVAL */
+    int64_t queue_interval_ms; /* between two ticks: QUEUE_PROCESSOR_INTERVAL */
     int64_t queue_idle_timeout_ms;
     int64_t queue_session_limit_ms;
     int64_t hold_ms;
@@ -41,12 +41,13 @@ struct config {
     /* redis://[[user]:password@]host[:port][/db] or unix:///path[?db=n]; built from REDIS_HOST and
      * REDIS_PORT where REDIS_URL is unset */
     const char *redis_url;
-    const char *redis_host, *redis_port; /* use redis_url instead */
-    int64_t redis_timeout_ms;            /* of one command */
-    const char *database_url;            /* a libpq keyword string or URI */
-    const char *database_replica_url;    /* NULL: none */
+    const char *redis_host,
+        *redis_port;                  /* only config.c reads these: redis_url is built from them */
+    int64_t redis_timeout_ms;         /* of one command */
+    const char *database_url;         /* a libpq keyword string or URI */
+    const char *database_replica_url; /* NULL: none */
     int64_t db_pool_min, db_pool_max;
-    int64_t db_timeout_ms; /* of one query, waiting for a connection included */
+    int64_t db_timeout_ms; /* of one query, including the wait for a connection */
     /* listening */
     const char *http_host; /* a numeric address */
     int64_t http_port;
@@ -68,8 +69,8 @@ struct config {
     /* edge */
     const char *allowed_origins; /* comma-separated; NULL: the same host only */
     const char *trusted_proxies; /* comma-separated CIDRs; NULL: none */
-    int64_t
-        rate_limit_per_ip; /* requests per second, per client address and API worker; 0: no limit */
+    /* Requests per second, per client address and API worker; 0: no limit. */
+    int64_t rate_limit_per_ip;
     enum log_level log_level;
     bool test_hooks; /* crash points and script overrides; never in production */
 };
@@ -83,13 +84,13 @@ void config_free(struct config *config); /* overwrites the secrets; NULL is fine
 /* "api,gateway" as bits. ST_INVALID for an unknown or empty name. */
 MUST_CHECK enum status config_parse_roles(const char *text, unsigned *ret_roles);
 
-/* Has the command all settings that it needs? ST_INVALID: `error` has a sentence that begins with the name of
- * the missing one. */
+/* Checks that all settings that a command needs are set. ST_INVALID: `error` has a sentence that begins with
+ * the name of the missing setting. */
 enum config_need { CONFIG_NEED_SERVE, CONFIG_NEED_DATABASE, CONFIG_NEED_TOKEN };
 MUST_CHECK enum status config_require(const struct config *config, enum config_need need,
                                       char *error, size_t error_size);
 
-/* Prints the table, one line for each setting. */
+/* Prints the table of settings, one line each, for --help. */
 void config_print_help(FILE *out);
 
 #endif

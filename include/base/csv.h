@@ -2,8 +2,8 @@
 /*
  * csv: a push parser for RFC 4180. Lines end with CRLF or LF; the last one may have no end. Cells may be
  * quoted, with "" for a quote, and may then contain commas and line ends. A byte order mark at the start
- * is skipped. Refused, with the line: invalid UTF-8, a NUL, a misplaced quote, a CR without LF, a cell
- * or a row over its limit. Keeps one row in memory, whatever the size of the file.
+ * is skipped. The parser refuses, and names the line: invalid UTF-8, a NUL, a misplaced quote, a CR
+ * without LF, a cell or a row over its limit. It keeps one row in memory, whatever the size of the file.
  */
 #ifndef TIKETI_CSV_H
 #define TIKETI_CSV_H
@@ -37,10 +37,11 @@ struct csv;
 /* New. on_row runs inside csv_feed and csv_end. */
 struct csv *csv_new(csv_row_cb on_row, void *arg);
 void csv_free(struct csv *csv); /* NULL is fine; not from on_row */
-/* The next piece of the file, of any size. ST_INVALID when the file is refused (see csv_error) or on_row has
- * stopped; then every further call is ST_INVALID too. */
+/* The next piece of the file, of any size. ST_INVALID when the file is refused (csv_error says why) or on_row
+ * returned false; every later call then returns ST_INVALID too. */
 MUST_CHECK enum status csv_feed(struct csv *csv, const char *data, size_t len);
-/* The end of the file: passes on the last row if it has no line end. */
+/* Call at the end of the file: passes the last row to on_row if no line end followed it. Statuses as for
+ * csv_feed. */
 MUST_CHECK enum status csv_end(struct csv *csv);
 /* Why the file is refused; borrowed until csv_free. */
 const struct csv_error *csv_error(const struct csv *csv);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * json: reading and writing JSON. Parsing is bounded (the caller's length, 32 levels, no duplicate keys); typed
- * readers name the field they refuse; a tree is built for answers off the hot path. Hot paths write
- * their JSON with buf_add_json_str instead.
+ * readers name the field that they refuse. Answers are built as a tree of values; only hot paths write their
+ * JSON text directly, with buf_add_json_str.
  */
 #ifndef TIKETI_JSON_H
 #define TIKETI_JSON_H
@@ -25,7 +25,7 @@ struct json_error {
 
 #define JSON_DEPTH_MAX 32
 
-/* A new value, or NULL with *error filled (`error` may be NULL). Refused: more than `max` bytes, more levels
+/* Returns a new value; or NULL, with *error filled unless `error` is NULL. Refused: more than `max` bytes, more levels
  * than JSON_DEPTH_MAX, a duplicate key, invalid UTF-8, a NUL in a string, an integer of more than 64 bits. */
 struct json *json_parse(const char *text, size_t len, size_t max, struct json_error *error);
 void json_free(struct json *value); /* unref; NULL is fine */
@@ -43,7 +43,7 @@ bool json_has(const struct json *object, const char *key);
 void json_each(const struct json *object,
                void (*cb)(void *arg, const char *key, const struct json *value), void *arg);
 
-/* Lenient: NULL or the fallback when the field is absent or of another type. */
+/* Lenient readers: return NULL or the fallback when the field is absent or has another type. */
 const char *json_str(const struct json *object, const char *key);
 int64_t json_int(const struct json *object, const char *key, int64_t fallback);
 double json_double(const struct json *object, const char *key, double fallback);
@@ -52,9 +52,9 @@ const char *json_str_value(const struct json *value);
 size_t json_str_value_len(const struct json *value);
 int64_t json_int_value(const struct json *value, int64_t fallback);
 
-/* Strict, for optional fields: an absent field, and null, is ST_OK and leaves *ret as it was. A wrong type or
- * range is ST_INVALID, and *error names `key`. A string has at most `max` bytes and no control
- * characters; the result is borrowed. */
+/* Strict readers of optional fields. When the field is absent or null they return ST_OK and leave *ret
+ * unchanged. ST_INVALID: wrong type or out of range; *error names `key`. json_read_str accepts at most `max` bytes
+ * without control characters; its result is borrowed. */
 MUST_CHECK enum status json_read_str(const struct json *object, const char *key, size_t max,
                                      const char **ret, struct json_error *error);
 MUST_CHECK enum status json_read_int(const struct json *object, const char *key, int64_t min,
@@ -64,11 +64,11 @@ MUST_CHECK enum status json_read_bool(const struct json *object, const char *key
 /* RFC 3339 text, read into ms since 1970. */
 MUST_CHECK enum status json_read_time(const struct json *object, const char *key, int64_t *ret_ms,
                                       struct json_error *error);
-/* ST_INVALID, naming it, when `object` has a key that is not in `known` (NULL-terminated). */
+/* ST_INVALID when `object` has a key that is not in `known` (NULL-terminated); *error names that key. */
 MUST_CHECK enum status json_known_keys(const struct json *object, const char *const *known,
                                        struct json_error *error);
 
-/* Fills *error (which may be NULL) and returns ST_INVALID: for checks of the caller's own. */
+/* Fills *error (which may be NULL) and returns ST_INVALID, for checks that the caller makes itself. */
 enum status json_refuse(struct json_error *error, const char *field, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -85,6 +85,6 @@ void json_set_null(struct json *object, const char *key);
 void json_set(struct json *object, const char *key, struct json *value); /* takes `value` */
 void json_append(struct json *array, struct json *value);                /* takes `value` */
 void json_write(const struct json *value,
-                struct buf *out); /* appends; compact, in the order of insertion */
+                struct buf *out); /* appends compact JSON, keys in the order of insertion */
 
 #endif

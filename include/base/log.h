@@ -26,8 +26,8 @@ enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERRO
 /* Reads "debug", "info", "warn", "error" or "off". False for anything else; *ret_level is unchanged then. */
 bool log_level_parse(const char *text, enum log_level *ret_level);
 
-void log_set_level(
-    enum log_level level); /* the least level that is written; LOG_LEVEL_INFO at first */
+/* Lines below `level` are not written. LOG_LEVEL_INFO until this is called. */
+void log_set_level(enum log_level level);
 bool log_enabled(enum log_level level);
 
 /* Names the calling thread ("api-0"): the field "worker" of each of its lines. Borrows `name` until the thread
@@ -46,16 +46,16 @@ static inline struct log_field LOG_TEXT(const char *key, const char *text) /* NU
 }
 #define LOG_NUM(k, v) ((struct log_field){.key = (k), .number = (int64_t)(v)})
 
-/* Limits each call site to 10 lines per second. The next line that passes has the number of lines that were
- * dropped in its field "suppressed". */
+/* The state of one call site, which may write 10 lines per second. Further lines are dropped; the next line that
+ * is written has their number in its field "suppressed". */
 struct log_site {
     _Atomic uint64_t window;
     _Atomic uint32_t count;
     _Atomic uint32_t dropped;
 };
 
-/* Writes one line; use the macros below. `site` may be NULL: no limit. A line over 8 KiB loses whole fields and
- * gets "cut":1. */
+/* Writes one line; use the macros below. `site` may be NULL: no limit. When a line would be longer than
+ * 8 KiB, fields are left out and "cut":1 is added. */
 void log_write(enum log_level level, struct log_site *site, const char *message,
                const struct log_field *fields, size_t field_count);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * memory: allocators that never return NULL: when memory is out they log it and abort the process, since
- * nothing could be done without the object. For small objects of a fixed size and for arrays that the program itself
- * bounds. What an input sizes goes into a buf, which has a maximum.
+ * memory: allocators that never return NULL: when no memory is left they log it and abort the process, because the
+ * caller could not continue without the object. For small objects of a fixed size, and for arrays whose size the
+ * program bounds. Data whose size an input determines goes into a buf, which has a maximum.
  */
 #ifndef TIKETI_MEMORY_H
 #define TIKETI_MEMORY_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* options: the command line of a command, from one table: parsing and --help both read it. */
+/* options: reads the command line of a command. One table describes the options; parsing and --help use it. */
 #ifndef TIKETI_OPTIONS_H
 #define TIKETI_OPTIONS_H
 
@@ -23,7 +23,8 @@ enum option_kind {
     OPT_RANGE,    /* two neighbouring int64_t, ms: "A..B", or one duration for both */
     OPT_ARGUMENT, /* const char *, not empty: the argument without a name; one row at most */
 
-    OPT_REQUIRED = 0x80 /* added to one of them: there is no default, it must be given */
+    OPT_REQUIRED =
+        0x80 /* combined with a kind by `|`: the option must be given, it has no default */
 };
 
 struct option_row {
@@ -42,10 +43,10 @@ struct options_error {
 
 /* Fills the struct at `ret`, which the caller has zeroed, from argv (without the command's name) and from the
  * defaults. `rows` may be NULL: no options. ST_INVALID: `error` has a sentence that names the option and says
- * what is allowed; then some fields are filled. */
+ * what is allowed; the struct is then filled in part. */
 MUST_CHECK enum status options_parse(const struct option_row *rows, int argc, char **argv,
                                      void *ret, struct options_error *error);
-/* Fills `error` and returns ST_INVALID: for checks of a command's own. */
+/* Fills `error` and returns ST_INVALID, for checks that a command makes itself. */
 enum status options_refuse(struct options_error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void options_help(const struct option_row *rows, FILE *out); /* one line for each row */

@@ -6,8 +6,9 @@
 /* Raises the limit of open files to the hard limit. Returns the limit in force, at most 1,000,000. */
 unsigned process_raise_open_files(void);
 
-/* From now on SIGINT, SIGTERM and SIGHUP do not end the process (nor its children) but are noted, and SIGPIPE is
- * ignored. For programs that poll process_noted_signal; the service waits for its signals in main. */
+/* From now on SIGINT, SIGTERM and SIGHUP no longer end the process or its children: they are noted for
+ * process_noted_signal. SIGPIPE is ignored. For programs that poll; the service waits for its signals in
+ * main. */
 void process_note_signals(void);
 int process_noted_signal(void); /* the number of the last one; 0: none yet */
 

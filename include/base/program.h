@@ -22,15 +22,15 @@ struct program_command {
     int (*run)(struct config *config, const void *options);
 };
 
-/* Prints the help and returns 0 where --help or -h is among the arguments, whatever the settings are. Else loads the
- * settings, sets the log level, parses argv (argv[0] is the command's name) and runs the command. Returns
- * the exit code. Wrong settings and arguments are reported on stderr. */
+/* When --help or -h is among the arguments: prints the help and returns 0, without reading the settings. Otherwise
+ * loads the settings, sets the log level, parses argv (argv[0] is the command's name), runs the command and
+ * returns its exit code. Reports wrong settings and arguments on stderr. */
 int program_run(const struct program_command *command, int argc, char **argv);
 
 /* Is --help or -h among the arguments after argv[0]? */
 bool program_asks_help(int argc, char **argv);
 
-/* Writes "tiketi NAME: <sentence>" to stderr, for EXIT_USAGE with the way to --help, and returns `code`. */
+/* Writes "tiketi NAME: <sentence>" to stderr and returns `code`. For EXIT_USAGE it adds how to see the help. */
 int program_fail(const char *name, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

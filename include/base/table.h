@@ -24,19 +24,20 @@ struct table {
 };
 
 void table_init(struct table *table);
-/* Frees the buckets; the nodes belong to the caller. The table is empty then and may be used again. */
+/* Frees the buckets, not the nodes, which belong to the caller. The table is then empty and may be used
+ * again. */
 void table_clear(struct table *table);
 
 /* The hash of a pair of texts, for this table; see hash_pair. */
 uint32_t table_hash(const struct table *table, const char *a, size_t a_len, const char *b,
                     size_t b_len);
-/* Borrows the node until table_remove. Equal keys are not noticed: look first. */
+/* Borrows the node until table_remove. Does not notice a key that is in the table already: look it up first. */
 void table_add(struct table *table, struct table_node *node, uint32_t hash);
 /* The node must be in the table. */
 void table_remove(struct table *table, struct table_node *node);
 
-/* All nodes of a hash: the first one, then the next of each; NULL at the end. Different keys may share a
- * hash, so the caller compares the key. Ask for the next node before removing one. */
+/* Iterate over all nodes with a hash: table_first, then table_next of each node; NULL at the end. Different
+ * keys may have the same hash, so the caller compares the key. Call table_next before removing the node. */
 struct table_node *table_first(const struct table *table, uint32_t hash);
 struct table_node *table_next(const struct table_node *node);
 

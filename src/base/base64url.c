@@ -34,8 +34,8 @@ static uint64_t above(uint64_t values, unsigned limit)
     return (values + EACH(127 - limit)) >> 7 & EACH(1);
 }
 
-/* The eight digits of the lowest 48 bits, the first digit in the highest byte. No byte overflows into the
- * next. */
+/* Encodes the lowest 48 bits as eight digits, the first digit in the highest byte. The additions never carry
+ * from one byte into the next. */
 static uint64_t digits_of(uint64_t bits)
 {
     uint64_t values = (bits & 0xffffff) | (bits >> 24 & 0xffffff) << 32;

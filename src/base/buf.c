@@ -40,7 +40,7 @@ const char *buf_str(const struct buf *buf)
     return buf->data ? buf->data : "";
 }
 
-/* Makes space for `extra` more bytes and the NUL; else sets `failed` and returns false. */
+/* Makes space for `extra` more bytes and the NUL. When they do not fit, sets `failed` and returns false. */
 static bool reserve(struct buf *buf, size_t extra)
 {
     if (buf->failed || extra > buf->max - buf->len) {
@@ -116,7 +116,7 @@ void buf_add_int(struct buf *buf, int64_t value)
 void buf_add_grouped(struct buf *buf, uint64_t value)
 {
     if (value >= 1000) {
-        buf_add_grouped(buf, value / 1000); /* at most seven levels deep */
+        buf_add_grouped(buf, value / 1000); /* the recursion is at most seven levels deep */
         buf_printf(buf, ",%03u", (unsigned)(value % 1000));
     } else {
         buf_add_uint(buf, value);
@@ -159,7 +159,7 @@ static void add_escape(struct buf *buf, unsigned char c)
     buf_printf(buf, "\\u%04x", c);
 }
 
-/* Bytes that a JSON string has as they are: printable ASCII except the quote and the backslash. */
+/* Bytes that need no escape in a JSON string: printable ASCII except the quote and the backslash. */
 static const bool json_plain[256] = {
     [' ' ... '!'] = true, ['#' ... '['] = true, [']' ... '~'] = true};
 

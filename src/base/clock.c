@@ -2,8 +2,8 @@
 /*
  * clock: wall and monotonic time; times as text.
  *
- * Why this way: strptime() accepts far more than RFC 3339 allows, so there is a reader of our own. Called by: all
- * folders. Pure, but for the clocks.
+ * Why this way: strptime() accepts far more than RFC 3339 allows, so this file has its own parser. Called by: all
+ * folders. Pure, except for the functions that read a clock.
  */
 #include "base/clock.h"
 
@@ -62,7 +62,7 @@ void clock_format_http(int64_t s, char *out)
         *out = '\0'; /* no space for a year of five digits */
 }
 
-/* Exactly `digits` digits with a value from min to max. *at moves behind them. */
+/* Reads exactly `digits` digits with a value from min to max, and moves *at behind them. */
 static bool read_number(const char **at, int digits, int min, int max, int *ret)
 {
     int value = 0;
@@ -130,7 +130,8 @@ enum status clock_parse_rfc3339(const char *text, int64_t *ret_ms)
 
     const bool leap = tm.tm_sec == 60; /* timegm carries it into the next minute */
     const int64_t seconds = (int64_t)timegm(&tm) - offset_s;
-    /* An offset may leave the range of years; a leap second is the last second of a UTC day. */
+    /* The offset may move the time out of the years 1970 to 9999. A leap second is allowed only as the last
+     * second of a UTC day. */
     if (seconds < 0 || seconds > LAST_SECOND || (leap && seconds % 86400 != 0))
         return ST_INVALID;
     *ret_ms = seconds * 1000 + ms;

@@ -133,7 +133,7 @@ refuse(char *error, size_t size, const char *name, const char *format, ...)
 
 /* ---- reading ---- */
 
-/* The content of a file without the newlines at its end. *ret is new. */
+/* Reads a file without the newlines at its end. *ret is new. */
 static enum status read_file(const char *path, char **ret)
 {
     FILE *file = fopen(path, "re");
@@ -154,15 +154,16 @@ static enum status read_file(const char *path, char **ret)
     return ST_OK;
 }
 
-/* An empty value counts as unset. */
+/* The value of an environment variable; NULL when it is unset or empty. */
 static const char *environment(const char *name)
 {
-    const char *value = getenv(name); /* NOLINT(concurrency-mt-unsafe): before any thread starts */
+    const char *value =
+        getenv(name); /* NOLINT(concurrency-mt-unsafe): runs before any thread starts */
     return value && *value != '\0' ? value : NULL;
 }
 
-/* The text of a setting: NAME, else NAME_FILE for a secret, else the default; NULL when it is unset.
- * *ret is new. */
+/* Reads the text of a setting: from NAME, else for a secret from the file that NAME_FILE names, else the
+ * default. *ret is new; NULL when the setting is unset and has no default. */
 static enum status find_text(const struct setting *setting, char **ret, char *error, size_t size)
 {
     char file_name[64];
@@ -248,8 +249,9 @@ enum status config_parse_roles(const char *text, unsigned *ret_roles)
 
 /* ---- checks of the whole ---- */
 
-/* Builds redis_url from REDIS_HOST and REDIS_PORT where REDIS_URL is unset. REDIS_PORT is a text, and checked only
- * here, because Kubernetes sets REDIS_PORT=tcp://… in every pod beside a service named redis. */
+/* Builds redis_url from REDIS_HOST and REDIS_PORT where REDIS_URL is unset. REDIS_PORT is kept as a text
+ * and checked only here, because Kubernetes sets REDIS_PORT=tcp://… in every pod of a namespace that has a service
+ * named redis; that must not matter when REDIS_URL is set. */
 static enum status derive_redis_url(struct config *config, char *error, size_t size)
 {
     static const char host_chars[] =
@@ -270,8 +272,8 @@ static enum status derive_redis_url(struct config *config, char *error, size_t s
     return ST_OK;
 }
 
-/* The host in "scheme://host…", or NULL when the text has another form. Also refused are characters that would
- * end the header value, or the source of a policy, that the URL is written into. */
+/* Returns the host in "scheme://host…", or NULL when the text has another form. Returns NULL also for characters
+ * that would end the header value, or the Content-Security-Policy source, into which the URL is written. */
 static const char *host_of(const char *text, size_t len)
 {
     const char *separator = memmem(text, len, "://", 3);

@@ -45,12 +45,12 @@ struct csv {
     void *arg;
     enum state state;
     struct csv_error error;
-    size_t mark;            /* bytes of a byte order mark so far; 3: the text itself has begun */
-    uint64_t line;          /* of the next byte */
+    size_t mark;            /* bytes of the byte order mark read so far; 3: the text has begun */
+    uint64_t line;          /* the line of the next byte; the first is 1 */
     uint64_t row_line;      /* where the row began */
     uint64_t cell_line;     /* where the cell began */
-    bool any;               /* the row has a complete cell */
-    size_t cells, cell_len; /* complete cells; bytes of the current one */
+    bool any;               /* the current row has at least one complete cell */
+    size_t cells, cell_len; /* complete cells of the row; bytes of the current cell */
     struct csv_cell row[CSV_CELLS_MAX];
     char text[CSV_CELLS_MAX][CSV_CELL_MAX + 1];
 };
@@ -111,7 +111,7 @@ static void cell_end(struct csv *csv)
     csv->state = STATE_START;
 }
 
-/* `line` has counted the line end already, if there was one. */
+/* Call this after csv->line has counted the line end, if there was one. */
 static void row_end(struct csv *csv)
 {
     cell_end(csv);
@@ -159,7 +159,7 @@ static void step(struct csv *csv, char c)
     }
 }
 
-/* The start of the file: a byte order mark is skipped; bytes that only begin like one are text. */
+/* Reads the first bytes of the file. A byte order mark is skipped; bytes that only begin like one are text. */
 static void step_first(struct csv *csv, char c)
 {
     if (c == byte_order_mark[csv->mark]) {

@@ -45,8 +45,8 @@ enum status json_refuse(struct json_error *error, const char *field, const char 
 
 /* ---- parsing ---- */
 
-/* Are there at most JSON_DEPTH_MAX levels? Counted here, because jansson's own limit (2048 levels of recursion)
- * is fixed when it is built. Input that is not JSON at all is left for jansson to refuse. */
+/* Has the text at most JSON_DEPTH_MAX levels? jansson's own limit (2048 levels of recursion) is fixed when
+ * jansson is built, so the levels are counted here. Text that is not JSON passes: jansson refuses it later. */
 static bool is_shallow(const char *text, size_t len)
 {
     bool quoted = false;
@@ -284,7 +284,7 @@ enum status json_known_keys(const struct json *object, const char *const *known,
 static struct json *made(json_t *value)
 {
     if (!value)
-        abort(); /* out of memory, as in xcalloc */
+        abort(); /* no memory is left; xcalloc aborts too */
     return out_of(value);
 }
 

@@ -61,8 +61,9 @@ void log_thread_name(const char *name)
 struct line {
     char data[LINE_MAX_BYTES];
     size_t len;
-    bool full; /* something did not fit; nothing is added until add_field has removed the field */
-    bool cut;  /* a field was removed */
+    bool
+        full; /* a text did not fit; nothing is added until add_field has removed the unfinished field */
+    bool cut; /* at least one field was left out */
 };
 
 static void add(struct line *line, const char *text, size_t len)
@@ -80,8 +81,8 @@ static void add_text(struct line *line, const char *text)
     add(line, text, strlen(text));
 }
 
-/* Escapes for JSON, and for a terminal: control characters, also the C1 ones, which are valid UTF-8. Invalid UTF-8
- * becomes U+FFFD. */
+/* Escapes a text for JSON. Also escapes all control characters (even C1, which JSON allows), because a terminal
+ * would obey them. Invalid UTF-8 becomes U+FFFD. */
 static void add_escaped(struct line *line, const char *text)
 {
     const size_t len = strnlen(text, TEXT_MAX_BYTES);
@@ -109,7 +110,7 @@ static void add_escaped(struct line *line, const char *text)
         add_text(line, "...");
 }
 
-/* The whole field or nothing of it. */
+/* Adds the whole field, or nothing of it when it does not fit. */
 static void add_field(struct line *line, bool json, const struct log_field *field)
 {
     const size_t before = line->len;
@@ -134,7 +135,8 @@ static void add_field(struct line *line, bool json, const struct log_field *fiel
 
 /* ---- writing ---- */
 
-/* May this call site write now? *ret_dropped: the lines it has dropped and not reported yet. */
+/* May this call site write a line now? *ret_dropped: the number of its dropped lines that no written line has
+ * reported yet. */
 static bool site_passes(struct log_site *site, uint32_t *ret_dropped)
 {
     const uint64_t now = clock_mono_ns() / 1000000000u + 1;
@@ -198,7 +200,7 @@ void log_write(enum log_level level, struct log_site *site, const char *message,
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return; /* there is nowhere to report it */
+            return; /* stderr itself fails: the error cannot be reported anywhere */
         at += n;
         line.len -= (size_t)n;
     }

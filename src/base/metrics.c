@@ -4,7 +4,7 @@
  *
  * Why this way: every metric is a row of a table; routes are rows that are added before the threads start;
  * the status codes of a route are counted in a small fixed list. So counting allocates nothing and takes no
- * lock. Relaxed order is enough: a scrape needs each number, not one moment of all of them.
+ * lock. Relaxed order is enough: the numbers of one scrape need not belong to the same moment.
  * Called by: every folder; written out by api_ops. Owns: the numbers.
  */
 #include "base/metrics.h"
@@ -20,7 +20,8 @@
 /* ---- counters ---- */
 
 static const struct {
-    const char *name, *labels, *help; /* help NULL: another label of the row above */
+    const char *name, *labels,
+        *help; /* help NULL: the row above has the same name, with other labels */
 } counter_rows[METRIC_COUNT] = {
     [METRIC_JOINS] = {"tiketi_joins_total", "", "Joins that were answered."},
     [METRIC_ADMISSIONS_DIRECT] = {"tiketi_admissions_total", "{kind=\"direct\"}",
@@ -96,7 +97,7 @@ static struct histogram histograms[HISTOGRAM_COUNT];
 static void observe(struct histogram *histogram, const double *bounds, double value)
 {
     size_t i = 0;
-    if (!(value >= 0)) /* the clock went back, or NaN: the sum must never decrease */
+    if (!(value >= 0)) /* negative (the clock went back) or NaN; the sum must never decrease */
         value = 0;
     while (i < BUCKETS_MAX && value > bounds[i])
         i++;
@@ -126,12 +127,12 @@ static unsigned route_count; /* fixed before the threads start */
 
 unsigned metrics_register_route(const char *method, const char *path)
 {
-    for (unsigned r = 0; r < route_count; r++) { /* a series may be written once only */
+    for (unsigned r = 0; r < route_count; r++) { /* Prometheus refuses a series that comes twice */
         if (strcmp(routes[r].method, method) == 0 && strcmp(routes[r].path, path) == 0)
             return r;
     }
     if (route_count == ROUTES_MAX)
-        return ROUTES_MAX; /* counted nowhere */
+        return ROUTES_MAX; /* metrics_http ignores this id */
     routes[route_count].method = method;
     routes[route_count].path = path;
     return route_count++;
@@ -228,7 +229,7 @@ void metrics_write(struct buf *out)
         bool used = false;
         for (size_t c = 0; c < CODE_COUNT; c++)
             used = used || load(&routes[r].by_code[c]) > 0;
-        if (!used) /* a route that was never requested has no series */
+        if (!used) /* a route that was never requested is left out */
             continue;
         (void)snprintf(labels, sizeof(labels), "method=\"%s\",path=\"%s\",", routes[r].method,
                        routes[r].path);

@@ -2,8 +2,8 @@
 /*
  * options: the command line of a command, from one table.
  *
- * Why this way: getopt_long knows names only; here kind, range, default and help of an option are in one row, so
- * that every command reports errors alike. Called by: program (parsing, --help), crowd. Pure.
+ * Why this way: getopt_long knows only names. Here one row has the kind, range, default and help of an option, so
+ * that all commands report errors in the same way. Called by: program (parsing, --help), crowd. Pure.
  */
 #include "base/options.h"
 
@@ -55,7 +55,7 @@ static bool read_duration(const char *text, int64_t *ret_ms)
     return false;
 }
 
-/* "A..B", or one duration for both, into two neighbouring fields. */
+/* Reads "A..B", or one duration for both, into two neighbouring fields. */
 static bool read_range(const char *text, int64_t *ret_pair)
 {
     char first[32];
@@ -136,8 +136,9 @@ static const struct option_row *find_row(const struct option_row *rows, const ch
     return NULL;
 }
 
-/* The value of the option at argv[*at]: behind its "=", else the next argument, to which *at then moves. NULL, and
- * `error` is filled, where there is none. For a flag: any text. */
+/* Returns the value of the option at argv[*at]: the text after its "=", else the next argument, to which *at then
+ * moves. Returns NULL, with `error` filled, when the value is missing or a flag is given one. A flag without a value
+ * returns "". */
 static const char *find_value(const struct option_row *row, int argc, char **argv, int *at,
                               struct options_error *error)
 {
@@ -161,7 +162,7 @@ enum status options_parse(const struct option_row *rows, int argc, char **argv, 
                           struct options_error *error)
 {
     static const struct option_row none[] = {{0}};
-    uint64_t given = 0; /* a bit for each row */
+    uint64_t given = 0; /* a bit for each row: was the option given? */
     if (!rows)
         rows = none;
     for (const struct option_row *row = rows; row->name; row++) {

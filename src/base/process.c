@@ -2,7 +2,7 @@
 /*
  * process: open files and signals of this process.
  *
- * Called by: main, crowd, provider. Owns: the note of the last signal.
+ * Called by: main, crowd, provider. Owns: the number of the last signal.
  */
 #include "base/process.h"
 
@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <sys/resource.h>
 
-#define OPEN_FILES_LEAST 1024 /* the usual soft limit: assumed when the system does not say */
+#define OPEN_FILES_LEAST 1024 /* the usual soft limit, assumed when getrlimit fails */
 #define OPEN_FILES_MOST  1000000
 
 static volatile sig_atomic_t noted;

@@ -63,7 +63,7 @@ void table_add(struct table *table, struct table_node *node, uint32_t hash)
         table->buckets[0] = NULL;
         table->count = 1;
     } else if (table->entries >= table->count) {
-        /* One more bucket: the nodes that belong there move out of the bucket that had them so far. */
+        /* Add one bucket. The nodes that belong in it move out of the one bucket that held them until now. */
         make_room(table);
         const size_t fresh = table->count;
         struct table_node **from = &table->buckets[fresh - power_below(fresh)];

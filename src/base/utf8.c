@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* utf8: which bytes are a character. Pure. Called by: buf, log, csv, ws. */
+/* utf8: which byte sequences are valid UTF-8. Pure. Called by: buf, log, csv, ws. */
 #include "base/utf8.h"
 
 #include <stdint.h>
