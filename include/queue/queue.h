@@ -66,11 +66,11 @@ struct queue_numbers {
 
 struct queue_place {
     enum queue_state state;
-    uint64_t
-        place; /* of the waiting, parked, active; but 0 of the waiting in the answer to a heartbeat */
-    uint64_t position; /* from 1, of the waiting; else 0 */
-    int64_t since_ms;  /* time of admission, of the active; else 0 */
-    bool direct;       /* admitted by this very call, without waiting */
+    /* The queue number of a waiting, parked or active buyer; 0 for a waiting one in the answer to a heartbeat. */
+    uint64_t number;
+    uint64_t position; /* of a waiting buyer, from 1; else 0 */
+    int64_t since_ms;  /* when an active buyer was admitted; else 0 */
+    bool direct;       /* this very call admitted the buyer, who did not wait */
 };
 
 enum queue_join_mode {

@@ -75,7 +75,8 @@ static int64_t read_if_match(const struct api_call *call)
 static void publish_event(struct api *api, const char *kind, const struct event *event)
 {
     if (queue_publish_version(api->queue, kind, event) != ST_OK)
-        log_debug("change not published", LOG_TEXT("event", event->id), LOG_TEXT("kind", kind));
+        log_debug("channel message not published", LOG_TEXT("event", event->id),
+                  LOG_TEXT("kind", kind));
 }
 
 static void publish_message(struct api *api, const struct event *event)
@@ -87,7 +88,8 @@ static void publish_message(struct api *api, const struct event *event)
     buf_add_char(&text, '}');
     if (buf_status(&text) != ST_OK ||
         queue_publish(api->queue, event->id, "message", buf_str(&text), text.len) != ST_OK)
-        log_debug("message not published", LOG_TEXT("event", event->id));
+        log_debug("channel message not published", LOG_TEXT("event", event->id),
+                  LOG_TEXT("kind", "message"));
     buf_clear(&text);
 }
 
@@ -146,7 +148,8 @@ static void seats_done(void *arg, enum status status, const char *outcome, const
     api_answer_outcome(call, status, 201, outcome, json, len);
 }
 
-/* Edits the event as it was read. False: answered why it cannot be. */
+/* Applies the change to our copy of the event; nothing is stored yet. False: impossible, and the request was answered
+ * with the reason. */
 static bool edit_event(struct api_call *call, struct change *change)
 {
     struct event *event = &change->event;
@@ -330,21 +333,21 @@ static enum status audit_start(struct api_call *call)
 
 const struct api_route api_admin_routes[] = {
     {"GET", "/api/admin/events", AUTH_STAFF, API_READERS, list_start, API_BODY_NONE},
-    {"POST", "/api/admin/events", AUTH_STAFF, API_STAFF, create_start, API_BODY_JSON},
+    {"POST", "/api/admin/events", AUTH_STAFF, API_OWNERS, create_start, API_BODY_JSON},
     {"GET", "/api/admin/events/{eventId}", AUTH_STAFF, API_READERS, get_start, API_BODY_NONE},
     {"PATCH", "/api/admin/events/{eventId}", AUTH_STAFF, API_OPERATORS, patch_start, API_BODY_JSON},
-    {"POST", "/api/admin/events/{eventId}/seats", AUTH_STAFF, API_STAFF, seats_start,
+    {"POST", "/api/admin/events/{eventId}/seats", AUTH_STAFF, API_OWNERS, seats_start,
      API_BODY_JSON_OR_CSV},
-    {"POST", "/api/admin/events/{eventId}/open", AUTH_STAFF, API_STAFF, open_start, API_BODY_JSON},
+    {"POST", "/api/admin/events/{eventId}/open", AUTH_STAFF, API_OWNERS, open_start, API_BODY_JSON},
     {"POST", "/api/admin/events/{eventId}/pause", AUTH_STAFF, API_OPERATORS, pause_start,
      API_BODY_JSON},
     {"POST", "/api/admin/events/{eventId}/resume", AUTH_STAFF, API_OPERATORS, resume_start,
      API_BODY_JSON},
-    {"POST", "/api/admin/events/{eventId}/close", AUTH_STAFF, API_STAFF, close_start,
+    {"POST", "/api/admin/events/{eventId}/close", AUTH_STAFF, API_OWNERS, close_start,
      API_BODY_JSON},
-    {"POST", "/api/admin/events/{eventId}/clear", AUTH_STAFF, API_STAFF, clear_start,
+    {"POST", "/api/admin/events/{eventId}/clear", AUTH_STAFF, API_OWNERS, clear_start,
      API_BODY_JSON},
-    {"POST", "/api/admin/events/{eventId}/message", AUTH_STAFF, API_STAFF, message_start,
+    {"POST", "/api/admin/events/{eventId}/message", AUTH_STAFF, API_OWNERS, message_start,
      API_BODY_JSON},
     {"GET", "/api/admin/events/{eventId}/audit", AUTH_STAFF, API_READERS, audit_start,
      API_BODY_NONE},

@@ -343,5 +343,6 @@ void api_publish_seats_changed(struct api *api, const char *event)
 {
     /* When it is lost, the pods see the change when they next read the map, within a second. */
     if (queue_publish(api->queue, event, "seats-changed", "{}", 2) != ST_OK)
-        log_debug("seats-changed not published", LOG_TEXT("event", event));
+        log_debug("channel message not published", LOG_TEXT("event", event),
+                  LOG_TEXT("kind", "seats-changed"));
 }

@@ -338,7 +338,7 @@ static void export_paged(void *arg, enum status status, const char *lines, size_
 /* After the answer has begun, a failure can only be shown by cutting the connection. */
 static void export_break(struct api_call *call, enum status status)
 {
-    log_warn("export cut", LOG_TEXT("event", call->param),
+    log_warn("csv export aborted", LOG_TEXT("event", call->param),
              LOG_TEXT("requestId", api_request_id(call)), LOG_TEXT("status", status_name(status)));
     http_reply_piece(call->req, NULL, 0, HTTP_PIECE_BROKEN);
 }
@@ -407,7 +407,7 @@ static enum status export_start(struct api_call *call)
 }
 
 const struct api_route api_csv_routes[] = {
-    {"GET", "/api/admin/events/{eventId}/export.csv", AUTH_STAFF, API_STAFF, export_start,
+    {"GET", "/api/admin/events/{eventId}/export.csv", AUTH_STAFF, API_OWNERS, export_start,
      API_BODY_NONE},
     {0},
 };

@@ -35,7 +35,7 @@ static void gate_checked(void *arg, enum status status, const struct queue_place
     }
     const bool inside = status == ST_OK && place->state == QUEUE_ACTIVE;
     const bool matches =
-        inside && proof->pass_place == place->place && proof->pass_epoch == numbers->epoch;
+        inside && proof->pass_place == place->number && proof->pass_epoch == numbers->epoch;
     if (inside && numbers->status != EVENT_CLOSED && (matches || !gate->must_match))
         api_answer(call, 204, "", 0);
     else if (status == ST_OK && !inside && numbers->restoring && proof->pass_place > 0)

@@ -201,10 +201,11 @@ struct api_route {
     enum api_body takes_body;
 };
 
-/* Roles of AUTH_STAFF routes. */
+/* Roles of AUTH_STAFF routes. Of each event's routes, api_staff_event lets an organizer use only those of their
+ * own events. */
 #define API_ROLE(role) (1u << USER_##role)
-#define API_STAFF      (API_ROLE(ADMIN) | API_ROLE(ORGANIZER))
-#define API_OPERATORS  (API_STAFF | API_ROLE(SRE))
+#define API_OWNERS     (API_ROLE(ADMIN) | API_ROLE(ORGANIZER))
+#define API_OPERATORS  (API_OWNERS | API_ROLE(SRE))
 #define API_READERS    (API_OPERATORS | API_ROLE(VIEWER))
 
 /* The routes of each file: arrays ended by a NULL method. */
@@ -348,7 +349,8 @@ void api_import_begin(struct api_call *call, bool allowed);
  * else answers which line is wrong. ST_FULL: too many uploads at once, nothing was read. */
 MUST_CHECK enum status api_import_store(struct api_call *call, const char *event, int64_t version,
                                         reservation_cb cb);
-void api_import_end(struct api_call *call); /* the request is over */
+/* Ends the upload, if there is one; called when the request is over. */
+void api_import_end(struct api_call *call);
 
 /* ---- calls from api.c ---- */
 

@@ -309,7 +309,7 @@ static enum status admit_start(struct api_call *call)
 const struct api_route api_operate_routes[] = {
     {"POST", "/api/admin/events/{eventId}/process", AUTH_STAFF, API_OPERATORS, process_start,
      API_BODY_JSON},
-    {"POST", "/api/admin/events/{eventId}/admit", AUTH_STAFF, API_STAFF, admit_start,
+    {"POST", "/api/admin/events/{eventId}/admit", AUTH_STAFF, API_OWNERS, admit_start,
      API_BODY_JSON},
     {"GET", "/api/admin/events/{eventId}/stats", AUTH_STAFF, API_READERS, stats_start,
      API_BODY_NONE},

@@ -4,7 +4,7 @@
  *
  *   pay       reservation_pay -> signed order, which the buyer carries to the payment page
  *   webhook   signature -> reservation_report -> queue_leave(completed): the slot is free at once
- *   refund    owner -> reservation_refund
+ *   refund    the event's owner or an admin -> reservation_refund
  *
  * Why this way: we never call the provider; it calls us. Its calls may come late, twice or in the wrong order, so
  * PostgreSQL judges each by the reservation and the reference alone (sql/functions/payment.sql). A purchase
@@ -373,9 +373,9 @@ static enum status payments_start(struct api_call *call)
 const struct api_route api_payment_routes[] = {
     {"POST", "/api/reservations/{id}/pay", AUTH_BUYER, 0, pay_start, API_BODY_JSON},
     {"POST", "/api/payments/webhook", AUTH_NONE, 0, webhook_start, API_BODY_JSON},
-    {"POST", "/api/admin/events/{eventId}/refund", AUTH_STAFF, API_STAFF, refund_start,
+    {"POST", "/api/admin/events/{eventId}/refund", AUTH_STAFF, API_OWNERS, refund_start,
      API_BODY_JSON},
-    {"GET", "/api/admin/events/{eventId}/payments", AUTH_STAFF, API_STAFF, payments_start,
+    {"GET", "/api/admin/events/{eventId}/payments", AUTH_STAFF, API_OWNERS, payments_start,
      API_BODY_NONE},
     {0},
 };

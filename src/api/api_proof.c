@@ -95,7 +95,7 @@ enum status api_write_pass(struct api_call *call, const struct event *event,
                            int64_t *ret_expires_ms)
 {
     const struct identity_place of = {
-        .event = event->id, .buyer = call->buyer, .place = place->place, .epoch = epoch};
+        .event = event->id, .buyer = call->buyer, .place = place->number, .epoch = epoch};
     const struct identity_admission admission = {.since_ms = place->since_ms,
                                                  .session_limit_ms = event->session_limit_ms,
                                                  .pass_ttl_ms = call->api->config->pass_ttl_ms};

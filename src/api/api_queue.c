@@ -27,6 +27,9 @@
  * with an open socket polls. */
 #define PRESENCE_FRESH_MS 90000
 #define TICKET_COOKIE_S   (7 * 24 * 3600)
+/* Knuth's multiplicative hash (2^32 divided by the golden ratio): turns the count of requests into numbers spread
+ * over all of 32 bits, so that the next polls of buyers who came together do not come together. */
+#define KNUTH_MULTIPLIER 2654435761u
 
 /* VISIT_PAGE becomes a check or a status as soon as the ticket is read. */
 enum visit_kind { VISIT_CHECK, VISIT_STATUS, VISIT_HEARTBEAT, VISIT_LEAVE, VISIT_PAGE };
@@ -190,11 +193,11 @@ static void answer_active(struct api_call *call, const struct event *event,
 {
     struct api_turn turn = {.status = TURN_ACTIVE,
                             .event = event,
-                            .place = place->place,
+                            .place = place->number,
                             .queue_size = numbers->queue_size,
                             .threshold = numbers->threshold,
                             .active = numbers->active};
-    take_ticket(call, &turn, numbers->epoch, lowest_shown(call, place->place));
+    take_ticket(call, &turn, numbers->epoch, lowest_shown(call, place->number));
     take_pass(call, &turn, place, numbers->epoch);
     api_answer_turn(call, &turn);
 }
@@ -252,9 +255,9 @@ static void answer_waiting(struct api_call *call, const struct event *event, uin
     if (index && numbers->status == EVENT_OPEN)
         turn.wait = admission_wait(index->rate_mean, index->rate_spread, index->rate_ticks, shown);
     if (visit->kind == VISIT_STATUS) {
-        const uint32_t random = (uint32_t)call->api->request_seq * 2654435761u;
+        const uint32_t spread = (uint32_t)call->api->request_seq * KNUTH_MULTIPLIER;
         turn.next_poll_s =
-            admission_next_poll(&turn.wait, shown, longest_poll_s(call->api, event), random);
+            admission_next_poll(&turn.wait, shown, longest_poll_s(call->api, event), spread);
     }
     take_ticket(call, &turn, numbers->epoch, shown);
     api_answer_turn(call, &turn);
@@ -283,7 +286,7 @@ static void answer_place(struct api_call *call, const struct queue_place *place,
     else if (place->state == QUEUE_ACTIVE)
         answer_active(call, event, place, numbers);
     else
-        answer_waiting(call, event, place->place, place->position, numbers);
+        answer_waiting(call, event, place->number, place->position, numbers);
 }
 
 /* ---- through Redis ---- */
@@ -294,8 +297,8 @@ static void visit_joined(void *arg, enum status status, const struct queue_place
     struct api_call *call = arg;
     struct visit *visit = call->state;
     struct api *api = call->api;
-    /* The queue was cleared, and this pod's copy of the event is of the earlier epoch: a page, which joins when its
-     * ticket is of an earlier epoch, would show that the session has ended. */
+    /* The queue was cleared and our copy of the event is old, so the page asked for a status. Reload the event; the
+     * page then joins instead of showing that its turn has ended. */
     const bool was_cleared = status == ST_OK && visit->is_page && visit->kind == VISIT_STATUS &&
                              place->state == QUEUE_GONE &&
                              numbers->epoch != call->proof.ticket_epoch;

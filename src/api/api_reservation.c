@@ -133,7 +133,7 @@ static void hold_checked(void *arg, enum status status, const struct queue_place
     struct hold_request *request = &((struct hold_call *)call->state)->request;
     struct db *db = call->api->db;
     if (status == ST_OK && place->state == QUEUE_ACTIVE) {
-        request->place = place->place;
+        request->place = place->number;
         status = reservation_hold(db, request, hold_done, call);
     } else if (status == ST_OK && numbers->restoring && call->proof.pass_place > 0) {
         status = ST_UNAVAILABLE; /* the pass counts as soon as the consumed places are loaded */

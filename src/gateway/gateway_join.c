@@ -172,13 +172,13 @@ static void begin_waiting(struct subscriber *subscriber, const struct queue_plac
 {
     const bool was_active = subscriber->state == SUBSCRIBER_ACTIVE;
     const bool answer_due = subscriber->flags & FLAG_ANSWER_DUE;
-    if (subscriber->epoch != numbers->epoch || place->place > subscriber->place) {
+    if (subscriber->epoch != numbers->epoch || place->number > subscriber->place) {
         /* A new place: the positions shown for the old one say nothing about it. */
         subscriber->lowest = subscriber->sent_position = 0;
         subscriber->since_ms = 0;
     }
     subscriber->state = SUBSCRIBER_WAITING;
-    subscriber->place = place->place;
+    subscriber->place = place->number;
     subscriber->epoch = (uint32_t)numbers->epoch;
     subscriber_unflag(subscriber, FLAG_ANSWER_DUE | FLAG_ENTRY_AWAITED | FLAG_ENTRY_SENT |
                                       FLAG_RESERVATION_SENT);
@@ -220,7 +220,7 @@ static void join_done(void *arg, enum status status, const struct queue_place *p
          * answer that was given before it. Redis is asked again when it answers "waiting" to a buyer admitted at
          * that place, and the second such answer is believed. */
         if (!unconfirmed && subscriber->state == SUBSCRIBER_ACTIVE && !numbers->restoring &&
-            numbers->epoch == subscriber->epoch && place->place <= subscriber->place) {
+            numbers->epoch == subscriber->epoch && place->number <= subscriber->place) {
             subscriber->flags |= FLAG_WAITING_UNCONFIRMED;
             subscriber_resume(gateway, subscriber);
         } else {
@@ -229,7 +229,7 @@ static void join_done(void *arg, enum status status, const struct queue_place *p
         break;
     case QUEUE_ACTIVE:
         audience_admit(audience, subscriber->buyer,
-                       &(struct admission){.place = place->place,
+                       &(struct admission){.place = place->number,
                                            .epoch = numbers->epoch,
                                            .since_ms = place->since_ms});
         break;
@@ -443,8 +443,8 @@ static void leave_done(void *arg, enum status status, const struct queue_place *
     struct subscriber *tab = audience_first_of_buyer(subscriber->audience, subscriber->buyer);
     for (; tab; tab = audience_next_of_buyer(tab)) {
         call_drop(tab);
-        if (place->place > tab->place)
-            tab->place = place->place; /* consumed now: a late entry of it is ignored */
+        if (place->number > tab->place)
+            tab->place = place->number; /* consumed now: a late entry of it is ignored */
         tab->generation = gateway->generation;
         send_gone(tab, "not-in-queue", "You have left the queue.");
     }
@@ -515,7 +515,7 @@ static void heard_active(struct subscriber *subscriber, const struct queue_place
     const uint64_t epoch = subscriber->epoch ? subscriber->epoch
                            : event           ? (uint64_t)event->epoch
                                              : 0;
-    if (subscriber->state == SUBSCRIBER_ACTIVE && subscriber->place == place->place)
+    if (subscriber->state == SUBSCRIBER_ACTIVE && subscriber->place == place->number)
         return;
     if (auto_hold && !(subscriber->flags & FLAG_ENTRY_AWAITED)) {
         /* The ledger is about to publish the entry with its reservation. Give it until the next answer. */
@@ -524,7 +524,7 @@ static void heard_active(struct subscriber *subscriber, const struct queue_place
     } else if (epoch) {
         audience_admit(audience, subscriber->buyer,
                        &(struct admission){
-                           .place = place->place, .epoch = epoch, .since_ms = place->since_ms});
+                           .place = place->number, .epoch = epoch, .since_ms = place->since_ms});
     }
 }
 

@@ -208,7 +208,7 @@ static enum status next_place(struct words *words, struct queue_place *ret_place
     if (i == sizeof(states) / sizeof(states[0]))
         return ST_INTERNAL;
     *ret_place = (struct queue_place){.state = states[i].state, .direct = states[i].direct};
-    ret_place->place = next_uint(words);
+    ret_place->number = next_uint(words);
     ret_place->position = next_uint(words);
     ret_place->since_ms = (int64_t)next_uint(words);
     return ST_OK;

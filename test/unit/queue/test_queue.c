@@ -388,11 +388,11 @@ static void one_turn_one_batch_many_callers(void **state)
         assert_int_equal(a->place.state, i < 2 ? QUEUE_ACTIVE : QUEUE_WAITING);
         assert_int_equal(a->place.direct, i < 2);
         assert_int_equal(a->place.position, i < 2 ? 0 : i - 1);
-        assert_true(a->place.place > 1700000000000000 &&
-                    (i == 0 || a->place.place > a[-1].place.place));
+        assert_true(a->place.number > 1700000000000000 &&
+                    (i == 0 || a->place.number > a[-1].place.number));
         assert_int_equal(answers[N + i].status, i % 2 ? ST_OK : ST_NOT_FOUND);
         if (i % 2)
-            assert_int_equal(answers[N + i].place.place, a->place.place);
+            assert_int_equal(answers[N + i].place.number, a->place.number);
     }
     const struct queue_numbers *n = &answers[N - 1].numbers;
     assert_int_equal(n->status, EVENT_OPEN);
@@ -489,7 +489,7 @@ static void joins_are_batched_while_a_call_is_under_way(void **state)
         EXPECT(w, answers[i].runs == 1);
         assert_int_equal(answers[i].status, ST_OK);
         assert_int_equal(answers[i].numbers.queue_size, i == 0 ? 0 : N - 2);
-        assert_true(i == 0 || answers[i].place.place > answers[i - 1].place.place);
+        assert_true(i == 0 || answers[i].place.number > answers[i - 1].place.number);
     }
 }
 
@@ -499,21 +499,21 @@ static void proofs_and_leaving(void **state)
     struct event event = make_event("proof");
     event.threshold = 1;
     configure(w, &event);
-    uint64_t first = join(w, "proof", "u:1").place.place;
-    uint64_t second = join(w, "proof", "u:2").place.place;
+    uint64_t first = join(w, "proof", "u:1").place.number;
+    uint64_t second = join(w, "proof", "u:2").place.number;
     struct answer a = {0};
     struct queue_proof proof = {.ticket_place = second - 1, .ticket_epoch = 1};
     CALL_OK(w, &a,
             queue_join(w->queue, QUEUE_RESUME, &(struct queue_buyer){"proof", "u:3", &proof},
                        on_place, &a));
     assert_int_equal(a.place.state, QUEUE_WAITING);
-    assert_int_equal(a.place.place, second - 1);
+    assert_int_equal(a.place.number, second - 1);
     assert_int_equal(a.place.position, 1);
     CALL_OK(w, &a,
             queue_leave(w->queue, &(struct queue_buyer){"proof", "u:1", NULL}, QUEUE_COMPLETED,
                         on_place, &a));
     assert_int_equal(a.place.state, QUEUE_ACTIVE);
-    assert_int_equal(a.place.place, first);
+    assert_int_equal(a.place.number, first);
     /* the place of this pass is consumed, that of another is not */
     proof = (struct queue_proof){.pass_place = first, .pass_epoch = 1, .pass_since_ms = 5};
     CALL_OK(w, &a,
@@ -681,7 +681,7 @@ static void the_rank_index(void **state)
     struct lease_value lease = take(w, "index");
     uint64_t places[4];
     for (int i = 0; i < 4; i++)
-        places[i] = join(w, "index", (const char *[]){"u:0", "u:1", "u:2", "u:3"}[i]).place.place;
+        places[i] = join(w, "index", (const char *[]){"u:0", "u:1", "u:2", "u:3"}[i]).place.number;
     struct answer a = {0};
     struct answer read = {0};
     struct lease_value other = {"9:you"};
@@ -893,7 +893,7 @@ static void a_lost_event_is_loaded_once_for_all(void **state)
         EXPECT(w, joined[i].runs == 1);
         assert_int_equal(joined[i].status, ST_OK);
         assert_int_equal(joined[i].place.state, i < 2 ? QUEUE_ACTIVE : QUEUE_WAITING);
-        assert_true(i == 0 || joined[i].place.place > joined[i - 1].place.place);
+        assert_true(i == 0 || joined[i].place.number > joined[i - 1].place.number);
     }
     EXPECT(w, asked.runs && left.runs && ticked.runs && indexed.runs && known.runs);
     assert_int_equal(left.place.state, QUEUE_GONE);
