@@ -4,14 +4,14 @@
  *
  *   request -> CORS -> route -> refusals of httpd -> rate limit -> parameter -> identity -> body -> handler
  *
- * Why this way: each step before the handler either passes or answers a problem, so that handlers (api_*.c,
- * each with its part of the route table) see only requests that are allowed and well-formed. A handler
- * answers at once, or starts one operation whose callback answers; any status other than ST_OK that it
+ * Why this way: each step before the handler either lets the request pass or answers it with a problem, so that
+ * handlers (api_*.c, each with its part of the route table) see only requests that are allowed and well-formed. A
+ * handler answers at once, or starts one operation whose callback answers; any status other than ST_OK that it
  * returns is answered here, by api_fail.
  * Called by: worker, and httpd for each request. Owns: the httpd, presence, the ticket memo, the logos, the
  * rate limit and the scratch buffers of struct api.
  * Invariants: every request is answered once; a request that httpd refused is answered before on_request
- * returns. With a backend gone, what needs it is answered 503 with Retry-After: nobody is admitted on a guess.
+ * returns. With a backend gone, requests that need it are answered 503 with Retry-After: nobody is admitted on a guess.
  */
 #include "api/api_internal.h"
 
@@ -40,7 +40,7 @@
 
 /* ---- the route table ---- */
 
-/* A registered route; its template cut into what stands before and after the parameter. */
+/* A registered route, with the parts of its path before and after the parameter. */
 static struct bound_route {
     const struct api_route *route;
     const struct api_presenter *present; /* NULL: answers are JSON */
@@ -48,7 +48,7 @@ static struct bound_route {
     size_t prefix_len;
     unsigned metric;
     bool api;  /* part of the API: not a page or one of its files */
-    bool rest; /* the parameter is all that is left of the path, slashes included */
+    bool rest; /* the parameter is the rest of the path, slashes included */
 } route_table[ROUTES_MAX];
 static size_t route_count;
 static unsigned unknown_metric;
@@ -114,7 +114,7 @@ void api_print_routes(FILE *out)
     }
 }
 
-/* Does `path` fit the template? The parameter, if any, is then in *ret_param / *ret_len. */
+/* Does the path fit the route? If so, and the route has a parameter, it is in *ret_param and *ret_len. */
 static bool route_fits(const struct bound_route *bound, const char *path, const char **ret_param,
                        size_t *ret_len)
 {
@@ -131,7 +131,7 @@ static bool route_fits(const struct bound_route *bound, const char *path, const 
     return bound->rest || !memchr(path, '/', *ret_len);
 }
 
-/* The route for a method (HEAD: GET's) and path, and its parameter as route_fits gives it; NULL: none. */
+/* The route for a method and path, and its parameter (see route_fits); NULL: none. HEAD uses the route of GET. */
 static const struct bound_route *find_route(const char *method, const char *path,
                                             const char **ret_param, size_t *ret_len)
 {
@@ -146,7 +146,7 @@ static const struct bound_route *find_route(const char *method, const char *path
     return NULL;
 }
 
-/* No route for this method and path: 404, or when the path has other methods 405 or their list. */
+/* No route fits. 404 if the path is unknown; else OPTIONS gets the list of methods, and others get 405. */
 static void answer_unrouted(struct api_call *call)
 {
     const char *param;
@@ -196,7 +196,7 @@ static void add_cors(struct api_call *call)
                         "ETag, Retry-After, X-Request-Id");
 }
 
-/* A page of another site must not act with a guest's cookie. */
+/* Was it sent by a page of another site, which must not act with a guest's cookie? */
 static bool foreign_origin(const struct api_call *call)
 {
     const char *origin = http_req_header(call->req, "Origin");
@@ -207,7 +207,7 @@ static bool foreign_origin(const struct api_call *call)
 
 /* ---- identity ---- */
 
-/* The user of `Authorization: Bearer …`. ST_NOT_FOUND: there is no such header. */
+/* Reads the user from `Authorization: Bearer …`. ST_NOT_FOUND: there is no such header. */
 static enum status identify_user(struct api_call *call)
 {
     const char *header = http_req_header(call->req, "Authorization");
@@ -222,7 +222,7 @@ static enum status identify_user(struct api_call *call)
     return st;
 }
 
-/* The guest of the cookie, or a new one. */
+/* Reads the guest from the cookie, or makes a new one. */
 static void identify_guest(struct api_call *call)
 {
     size_t len;
@@ -234,7 +234,8 @@ static void identify_guest(struct api_call *call)
     call->new_guest = true;
 }
 
-/* Who sends it, and may they use this route? False: answered. An invalid bearer token is 401, never a guest. */
+/* Reads the sender's identity and checks that they may use the route. False: refused, and the problem was answered. An
+ * invalid bearer token is refused: its sender does not become a guest. */
 static bool identify(struct api_call *call)
 {
     const struct api_route *route = call->route;
@@ -263,11 +264,11 @@ static bool identify(struct api_call *call)
     return true;
 }
 
-bool api_admits_buyer(struct api_call *call, const struct event *event)
+bool api_allows_buyer(struct api_call *call, const struct event *event)
 {
     if (!call->guest || !event || event->allow_guests)
         return true;
-    call->guest = false; /* no cookie for a guest who must log in */
+    call->guest = false; /* a guest who must log in needs no guest cookie */
     api_problem(call, 401, "login-required", "This event requires you to be logged in.", NULL);
     return false;
 }
@@ -321,7 +322,7 @@ bool api_read_page(struct api_call *call, int64_t most, int64_t *ret_limit,
     return true;
 }
 
-bool api_takes_nothing(struct api_call *call)
+bool api_body_is_empty(struct api_call *call)
 {
     static const char *const no_keys[] = {NULL};
     struct json_error error = {0};
@@ -331,7 +332,7 @@ bool api_takes_nothing(struct api_call *call)
     return false;
 }
 
-/* False: answered. */
+/* False: the body is not valid, and 400 was answered. */
 static bool parse_body(struct api_call *call)
 {
     size_t len;
@@ -371,8 +372,8 @@ static struct api_call *begin_call(struct api *api, struct http_req *req)
     return call;
 }
 
-/* Probes are free of the rate limit, as an orchestrator that gets 429 would kill the pod; and so are the files
- * of the pages, as a page needs all of its ten or is of no use. */
+/* Two kinds of path have no rate limit: probes, because an orchestrator that gets 429 would kill the pod; and the files
+ * of the pages, because a page needs all ten of its files. */
 static bool within_rate(struct api_call *call)
 {
     static const char *const free_paths[] = {"/livez", "/readyz", "/health", "/metrics"};
@@ -391,7 +392,7 @@ static bool within_rate(struct api_call *call)
     return rate_limit_take(api->limit, address, loop_now_ms(api->loop));
 }
 
-/* A request that gets no further. Its guest is given the cookie all the same: the next request is then the
+/* Answers a request that does not reach its handler. A new guest still gets a cookie, so that their next request is the
  * same buyer's. */
 static void refuse(struct api_call *call, unsigned status, const char *code, const char *detail,
                    const char *field)
@@ -402,7 +403,7 @@ static void refuse(struct api_call *call, unsigned status, const char *code, con
     api_problem(call, status, code, detail, field);
 }
 
-/* httpd refused it before it was complete. */
+/* Answers a request that httpd refused before it was complete, with the status `refusal`. */
 static void refuse_early(struct api_call *call, unsigned refusal)
 {
     if (refusal == 413)
@@ -418,7 +419,7 @@ static void refuse_early(struct api_call *call, unsigned refusal)
                NULL);
 }
 
-/* The names in the braces of a path: "{eventId}". */
+/* Answers that the parameter is not an id; the field is its name in the route, such as eventId. */
 static void refuse_param(struct api_call *call)
 {
     const char *open = strchr(call->route->path, '{') + 1;
@@ -429,7 +430,7 @@ static void refuse_param(struct api_call *call)
 
 static void on_request(void *arg, struct http_req *req, unsigned refusal)
 {
-    struct api_call *call = http_req_user(req); /* on_head may have begun it */
+    struct api_call *call = http_req_user(req); /* set if on_head has begun the call */
     const char *param = NULL;
     size_t param_len = 0;
     if (!call)
@@ -463,8 +464,8 @@ static void on_request(void *arg, struct http_req *req, unsigned refusal)
     }
 }
 
-/* A CSV body is read while it arrives: its call begins with the head, and only a sender with the right role may
- * upload. on_request asks all of it again when the body is complete. */
+/* A CSV body is read while it arrives, so its call begins when the head has arrived, and the sender's role is checked
+ * now. on_request checks everything again when the body is complete. */
 static void on_head(void *arg, struct http_req *req)
 {
     const char *param;
@@ -497,7 +498,7 @@ static void on_done(void *arg, struct http_req *req)
 
 static void on_loaded(void *arg, enum status status)
 {
-    (void)arg, (void)status; /* on failure the next pass tries again */
+    (void)arg, (void)status; /* after a failure, the next LIVE_EVENTS_EVERY_S tries again */
 }
 
 /* Every worker loads every live event, so that each answers /metrics with all of them. */
@@ -533,13 +534,13 @@ void api_on_message(struct api *api, const struct queue_message *message)
     const bool is_admitted = strcmp(kind, "admitted") == 0;
     if (is_admitted ? presence_is_empty(api->presence)
                     : strcmp(kind, "processed") != 0 || !api->processing)
-        return; /* nobody here needs the payload */
+        return; /* this pod does not need the payload */
     struct json *payload = json_parse(message->payload, message->len, CHANNEL_PAYLOAD_MAX, NULL);
     if (!payload) {
         log_warn("channel message malformed", LOG_TEXT("event", message->event),
                  LOG_TEXT("kind", kind), LOG_NUM("bytes", message->len));
     } else if (is_admitted) {
-        /* They wait no more, even if the rank index, which is up to a second old, still says so. */
+        /* These buyers are inside, but the rank index, up to a second old, may still say that they wait: ask Redis. */
         const struct json *buyers = json_get(payload, "buyers");
         for (size_t i = 0; buyers && i < json_array_len(buyers); i++) {
             const char *buyer = json_str(json_array_at(buyers, i), "buyer");

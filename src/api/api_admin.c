@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * api_admin: the staff's routes: creating, changing, reading events; their seats and audit entries.
+ * api_admin: staff routes that create, change and read events, add seats and read audit entries.
  *
  *   change   fetch (PostgreSQL, the record) -> owner and If-Match -> edit -> update (compare-and-set on the version,
  *            audited, one transaction) -> configure (Redis, only a greater version applies) -> publish -> answer
  *
- * Why this way: every change takes the same steps, so that a lost race or a dead backend never leaves half of one.
- * When Redis is gone after the update, the change has succeeded all the same: the processor configures the stored
- * version within five seconds.
+ * Why this way: every change takes the same steps, so that a lost race or a dead backend never leaves a change half
+ * done. If Redis is gone after the update, the change has still succeeded: the processor configures the stored version
+ * within five seconds.
  * Called by: api's route table. Owns nothing. With PostgreSQL gone: 503, nothing changed.
  */
 #include "api/api_internal.h"
@@ -36,9 +36,9 @@ struct change {
     enum change_kind kind;
     enum event_verb verb;
     const char *verb_name; /* in the audit entry */
-    int64_t if_match;      /* the version the caller has read; 0: none given */
-    struct event event;
-    struct event before;
+    int64_t if_match;      /* the version that the client has read; 0: it named none */
+    struct event event;    /* with the change */
+    struct event before;   /* as it was fetched */
 };
 
 static void answer_event(struct api_call *call, unsigned code, const struct event *event)
@@ -54,7 +54,7 @@ static void answer_event(struct api_call *call, unsigned code, const struct even
     json_free(body);
 }
 
-/* Reads `"12"` or `W/"12"` or `12`; `*` and absence mean any version. -1: none of these. */
+/* Reads If-Match: `"12"`, `W/"12"` or `12`. 0: `*` or no header, any version. -1: not valid. */
 static int64_t read_if_match(const struct api_call *call)
 {
     const char *text = http_req_header(call->req, "If-Match");
@@ -70,7 +70,7 @@ static int64_t read_if_match(const struct api_call *call)
     return strtoll(text, NULL, 10);
 }
 
-/* ---- channel: hints; the pods read the truth within a second anyway ---- */
+/* ---- channel: messages may be lost; the pods read the change from Redis within a second anyway ---- */
 
 static void publish_event(struct api *api, const char *kind, const struct event *event)
 {
@@ -101,7 +101,7 @@ static void change_configured(void *arg, enum status status, bool applied)
     const struct change *change = call->state;
     (void)applied;
     if (status != ST_OK)
-        log_warn("change not yet in redis, the processor will configure it",
+        log_warn("change stored but not in redis: the processor will retry",
                  LOG_TEXT("event", change->event.id), LOG_TEXT("status", status_name(status)));
     if (change->kind == CHANGE_CLEAR)
         publish_event(call->api, "queue-cleared", &change->event);
@@ -120,13 +120,14 @@ static void change_stored(void *arg, enum status status, const struct event *eve
     struct change *change = call->state;
     struct queue *queue = call->api->queue;
     if (status == ST_STALE && change->if_match == 0)
-        status = ST_CONFLICT; /* the caller named no version: a plain lost race */
+        status =
+            ST_CONFLICT; /* another change came first; without If-Match, 412 would not be right */
     if (status != ST_OK) {
         api_fail(call, status);
         return;
     }
     change->event = *event;
-    if (event->status == EVENT_DRAFT) { /* Redis knows only events that were opened or scheduled */
+    if (event->status == EVENT_DRAFT) { /* Redis has no drafts */
         answer_event(call, 200, event);
         return;
     }
@@ -219,7 +220,7 @@ static enum status change_start(struct api_call *call, enum change_kind kind, en
         api_problem(call, 400, "invalid", "A JSON body is needed.", "");
         return ST_OK;
     }
-    if (!wants_body && kind != CHANGE_IMPORT && !api_takes_nothing(call))
+    if (!wants_body && kind != CHANGE_IMPORT && !api_body_is_empty(call))
         return ST_OK;
     return api_staff_event(call, change_fetched);
 }

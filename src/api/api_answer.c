@@ -3,8 +3,8 @@
  * api_answer: how a request is answered: headers, cookies, problem documents; the only map from enum status
  * to HTTP, and from the outcome of an SQL function to a problem.
  *
- * Why this way: every answer passes through `finish` once, which counts it and logs those from 500 on; so metrics
- * and logs miss none. A problem goes to the route's presenter, if it has one, and is JSON otherwise.
+ * Why this way: every answer passes through `begin_answer` once, which counts it and logs it if its code is 500 or
+ * more; so metrics and logs miss none. A problem goes to the route's presenter, if it has one, and is JSON otherwise.
  * Called by: api and its handlers. Owns nothing; writes into the scratch buffers of struct api.
  */
 #include "api/api_internal.h"
@@ -20,7 +20,7 @@
 #include <string.h>
 
 #define DAY_S          (24 * 3600)
-#define GUEST_COOKIE_S (8 * DAY_S) /* renewed daily, it outlives the ticket's cookie */
+#define GUEST_COOKIE_S (8 * DAY_S) /* renewed daily, so it always outlives the ticket's cookie */
 #define PREFERENCE_S   (365 * DAY_S)
 
 const char *api_request_id(struct api_call *call)
@@ -42,7 +42,7 @@ bool api_over_https(const struct api_call *call)
            client_ip_trusted(call->api->client_ip, http_req_peer(call->req));
 }
 
-/* Written without printf: every join sets one. */
+/* Without printf, which is slow: every join sets a cookie. */
 void api_set_cookie(struct api_call *call, const char *prefix, const char *name, const char *value,
                     int64_t max_age_s)
 {
@@ -67,12 +67,12 @@ void api_set_preference(struct api_call *call, const char *name, const char *val
 
 static void add_common_headers(struct api_call *call, unsigned code)
 {
-    if (code >= 400) /* to find it in the logs */
+    if (code >= 400) /* so that the user can name the request and we can find it in the logs */
         http_req_add_header(call->req, "X-Request-Id", api_request_id(call));
-    /* The answer to a POST is not stored by caches anyway. */
+    /* Caches do not store the answer to a POST anyway. */
     if (!call->cacheable && strcmp(http_req_method(call->req), "POST") != 0)
         http_req_add_header(call->req, "Cache-Control", "no-store");
-    /* A header costs a tenth of a small answer: so the guest cookie is set once a day. */
+    /* A header makes a small answer 10 % slower, so the guest cookie is set only once a day. */
     const int64_t today = call->guest ? clock_wall_s() / DAY_S : 0;
     if (call->guest && call->guest_day != today) {
         char cookie[GUEST_COOKIE_SIZE];
@@ -83,7 +83,8 @@ static void add_common_headers(struct api_call *call, unsigned code)
 
 /* ---- answers ---- */
 
-static void finish(struct api_call *call, unsigned code)
+/* Adds the headers that all answers have, counts and logs the answer. */
+static void begin_answer(struct api_call *call, unsigned code)
 {
     const uint64_t took_us = (clock_mono_ns() - call->started_ns) / 1000;
     add_common_headers(call, code);
@@ -100,7 +101,7 @@ static void finish(struct api_call *call, unsigned code)
 static void answer(struct api_call *call, unsigned code, const char *type, const char *body,
                    size_t len)
 {
-    finish(call, code);
+    begin_answer(call, code);
     http_reply(call->req, code, type, body, len);
 }
 
@@ -130,20 +131,20 @@ void api_answer_page(struct api_call *call, unsigned code, const char *html, siz
 
 void api_answer_static(struct api_call *call, const char *type, const char *body, size_t len)
 {
-    finish(call, 200);
+    begin_answer(call, 200);
     http_reply_static(call->req, 200, type, body, len);
 }
 
 void api_answer_shared(struct api_call *call, const char *json, size_t len,
                        void (*release)(void *owner), void *owner)
 {
-    finish(call, 200);
+    begin_answer(call, 200);
     http_reply_shared(call->req, 200, "application/json", json, len, release, owner);
 }
 
 void api_answer_stream(struct api_call *call, const char *type, http_more_cb more)
 {
-    finish(call, 200);
+    begin_answer(call, 200);
     http_reply_stream(call->req, 200, type, more, call);
 }
 
@@ -201,7 +202,7 @@ static void add_member(struct buf *out, const char *key, const char *value)
     buf_add_json_str(out, value, strlen(value));
 }
 
-/* A member of problem->more that is not among the standard ones. */
+/* Appends a member of problem->more, unless api_problem_write has written it already. */
 static void add_more(void *arg, const char *key, const struct json *value)
 {
     struct buf *out = arg;
@@ -230,7 +231,7 @@ void api_answer_problem(struct api_call *call, const struct api_problem *problem
 {
     const struct api_presenter *present = call->present;
     struct buf *out = &call->api->text;
-    call->present = NULL; /* a presenter that fails is answered for in JSON */
+    call->present = NULL; /* if the presenter itself fails, its problem is sent as JSON */
     if (problem->status == 503 || problem->status == 429)
         http_req_add_header(call->req, "Retry-After", "1");
     if (problem->status == 401)
@@ -341,7 +342,7 @@ void api_answer_stored(void *arg, enum status status, const char *outcome, const
 
 void api_publish_seats_changed(struct api *api, const char *event)
 {
-    /* When it is lost, the pods see the change when they next read the map, within a second. */
+    /* If the message is lost, the pods see the change when they next read the map, within a second. */
     if (queue_publish(api->queue, event, "seats-changed", "{}", 2) != ST_OK)
         log_debug("channel message not published", LOG_TEXT("event", event),
                   LOG_TEXT("kind", "seats-changed"));

@@ -39,7 +39,7 @@ static const char *type_of(const char *name)
     return NULL;
 }
 
-/* By "/assets/<hash>/<name>"; NULL: not of this version, or not there. */
+/* Finds the file of "/assets/<hash>/<name>"; NULL: another version's hash, or no such file. */
 static const struct embed *find_asset(const char *path)
 {
     const char *rest = path + strlen("/assets/");
@@ -49,7 +49,7 @@ static const struct embed *find_asset(const char *path)
     return embed_find(embed_web, embed_web_count, rest + hash_len + 1);
 }
 
-/* Only "gzip;q=0" refuses gzip where it is named. */
+/* Does Accept-Encoding name gzip with a weight above 0? */
 static bool accepts_gzip(struct api_call *call)
 {
     const char *accepted = http_req_header(call->req, "Accept-Encoding");

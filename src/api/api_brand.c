@@ -3,8 +3,8 @@
  * api_brand: the stylesheet and the logo of an event's pages.
  *
  * Why this way: pages link to both with ?v=<version>, so browsers cache them. The stylesheet is made from the
- * settings that the catalog has anyway. A logo may be an SVG from an organizer: its own
- * Content-Security-Policy lets it run and load nothing when it is opened by itself.
+ * event's settings, which the catalog has in memory. A logo may be an SVG from an organizer: its own
+ * Content-Security-Policy keeps it from running scripts and loading files when it is opened directly.
  * Called by: api's route table. Owns nothing. PostgreSQL gone: a logo that this worker has cached, else 503.
  */
 #include "api/api_internal.h"
@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Not for ever: a pod that has not learned of a change yet answers a new version with the old content. */
+/* Minutes only: a pod that does not know of a change yet answers the new ?v= with the old content. */
 #define FOR_MINUTES "public, max-age=300"
 
 static void style_known(void *arg, enum status status)

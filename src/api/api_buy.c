@@ -28,16 +28,17 @@
 #define QUANTITY_MAX 10
 #define URL_MAX      2048
 
-/* A request for the page, from the queue's answer to the page. */
+/* A request for the page, between the queue's answer and ours. */
 struct buy {
-    unsigned code;             /* of the queue's answer */
+    unsigned code;             /* the HTTP status of the queue's answer */
     const char *json;          /* the turn, for data-json; NULL after a problem */
-    bool inside;               /* by the queue's answer */
-    bool closed;               /* the event is */
+    bool inside;               /* the buyer is, according to the queue */
+    bool closed;               /* the event is, according to the queue */
     const char *problem_state; /* the state to show after a problem, if the buyer has no seats */
     struct reservation_list list;
-    const struct reservation *held, *bought; /* the newest of this event; NULL: none */
-    const struct reservation *returned;      /* that the payment page led back with; NULL: none */
+    const struct reservation *held, *bought; /* the newest ones of this event; NULL: none */
+    const struct reservation
+        *returned; /* named by ?reservation=, after the payment page; NULL: none */
 };
 
 static bool equal(const char *text, const char *other)
@@ -68,7 +69,7 @@ static const char *problem_state(const char *code)
 static void find_reservations(struct buy *buy, struct api_call *call)
 {
     const char *returned = http_req_query(call->req, "reservation");
-    for (size_t i = buy->list.count; i-- > 0;) { /* the list is newest first: the newest wins */
+    for (size_t i = buy->list.count; i-- > 0;) { /* from the oldest to the newest, which is kept */
         const struct reservation *one = &buy->list.items[i];
         if (strcmp(one->event, call->param) != 0)
             continue;
@@ -81,8 +82,7 @@ static void find_reservations(struct buy *buy, struct api_call *call)
     }
 }
 
-/* The state to show, and in *ret_shown the reservation it is about. NULL: the buyer belongs on the waiting
- * page. */
+/* The state to show, and in *ret_shown the reservation that it shows. NULL: redirect the buyer to the waiting page. */
 static const char *state_of(const struct buy *buy, struct api_call *call, const struct event *event,
                             const struct reservation **ret_shown)
 {
@@ -163,8 +163,8 @@ static void set_quantities(struct page *page, int64_t most)
     api_page_set_buf(page, "quantities", &options);
 }
 
-/* What became of a form: the last part of a message's key, buy_notice_<it>; "failed" for problems that have no
- * message of their own. NULL: no form came before. */
+/* The outcome of the form that led here, for the message buy_notice_<outcome>; "failed" for a problem without a message
+ * of its own. NULL: no form led here. */
 static const char *notice_of(struct api_call *call)
 {
     static const char *const notices[] = {"seat-taken",  "no-adjacent",  "no-seats",
@@ -191,7 +191,7 @@ static const char *payment_origin(struct page *page)
     return http_req_strdup(page->call->req, url, len);
 }
 
-/* `reservations`: the JSON of the buyer's reservations; NULL: not read. */
+/* Answers with the page. `reservations`: the JSON of the buyer's reservations; NULL: it could not be read. */
 static void show(struct api_call *call, struct buy *buy, const char *reservations)
 {
     const struct event *event = catalog_event(call->api->catalog, call->param);
@@ -264,7 +264,7 @@ static struct buy *new_buy(struct api_call *call, unsigned code)
     return buy;
 }
 
-/* ---- what became of a form ---- */
+/* ---- the answer to a form ---- */
 
 static void redirect_back(struct api_call *call, const char *notice)
 {
@@ -289,7 +289,7 @@ static void add_query(struct buf *out, const char *name, const char *value)
     buf_add_char(out, '&');
 }
 
-/* To the payment page, with the signed order, the language, and the URL that leads back here. */
+/* Redirects to the payment page, with the signed order, the language, and the URL that leads back to this page. */
 static void show_order(struct api_call *call, const struct api_order *order)
 {
     const char *host = http_req_header(call->req, "Host");
@@ -323,7 +323,7 @@ static void show_order(struct api_call *call, const struct api_order *order)
     buf_clear(&url);
 }
 
-/* Seats were held or given back: the page shows them. */
+/* Seats were held or released: the page, loaded again, shows it. */
 static void show_reservation(struct api_call *call)
 {
     redirect_back(call, NULL);
@@ -342,8 +342,8 @@ static void show_turn(struct api_call *call, const struct api_turn *turn)
     ask_reservations(call);
 }
 
-/* Before the handler ran: answers at once. A form from another site is refused like one that failed; other
- * requests may be malformed, so nothing of them is repeated in a redirect. */
+/* A problem before the handler ran: answers at once. A form from another site leads back to the page with a notice.
+ * Other requests may be malformed, so no part of them goes into a redirect. */
 static void show_problem(struct api_call *call, const struct api_problem *problem)
 {
     struct buy *buy;
@@ -381,7 +381,7 @@ const struct api_presenter api_buy_presenter = {.problem = show_problem,
 
 /* ---- routes ---- */
 
-/* action=best: the form's fields as the body of POST /api/reservations, which validates them. */
+/* action=best: makes the form's fields the body of POST /api/reservations, whose handler validates them. */
 static enum status hold_best(struct api_call *call)
 {
     const char *quantity = http_req_form(call->req, "quantity");
@@ -391,7 +391,8 @@ static enum status hold_best(struct api_call *call)
     if (quantity && *quantity != '0' && api_is_number(quantity))
         json_set_int(call->body, "quantity", strtoll(quantity, NULL, 10));
     else if (quantity)
-        json_set_str(call->body, "quantity", quantity); /* refused: not a number */
+        json_set_str(call->body, "quantity",
+                     quantity); /* api_hold refuses it: it is not a number */
     if (section && *section)
         json_set_str(call->body, "section", section);
     return api_hold(call);

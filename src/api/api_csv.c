@@ -2,15 +2,15 @@
 /*
  * api_csv: the seats of a hall as CSV: import while the file arrives, export page by page.
  *
- *   import   head -> (piece of body -> csv -> columns)* -> owner and If-Match -> seats_import, one
+ *   import   head -> (piece of body -> csv -> columns)* -> role, owner and If-Match -> seats_import, one
  *            transaction: all or nothing
- *   export   owner -> (page of PostgreSQL -> piece of the answer)* -> the last piece, or the connection is cut
+ *   export   role and owner -> (page of PostgreSQL -> piece of the answer)* -> the last piece; or an abort
  *
- * Why this way: neither file nor answer is ever whole in memory. The seats of a file are, as the columns that
- * PostgreSQL takes, so at most IMPORTS_MAX uploads run at once; the next gets 503. A file that is refused is still read
- * to its end: clients do not read an answer while they send.
+ * Why this way: neither the file nor the answer is ever whole in memory. The seats of a file are, in the columns that
+ * PostgreSQL takes, so at most IMPORTS_MAX uploads run at once; a further one gets 503. A refused file is still read to
+ * its end, because clients do not read an answer while they send.
  * Called by: api (heads and ends of requests), api_admin (seats), api's route table (export). Owns: the import of a
- * call until its request is done. With PostgreSQL gone: an import changes nothing, an export is cut.
+ * call until its request is done. With PostgreSQL gone: an import changes nothing, an export is aborted.
  */
 #include "api/api_internal.h"
 
@@ -27,7 +27,7 @@
 
 #define IMPORT_BODY_MAX (16 * 1024 * 1024)
 #define IMPORT_SEATS    100000
-#define IMPORTS_MAX     4 /* at once, per worker */
+#define IMPORTS_MAX     4 /* uploads at once, per worker */
 #define TEXT_MAX        64
 
 /* ---- the columns of a file ---- */
@@ -46,25 +46,26 @@ static const struct {
 };
 
 struct api_import {
-    bool refused; /* too many uploads at once: nothing is read */
+    bool refused; /* too many uploads at once: the body is thrown away */
     struct csv *csv;
-    enum field field_of[FIELD_COUNT]; /* by column of the file */
+    enum field field_of[FIELD_COUNT]; /* index: the column of the file */
     bool has_header;
-    uint64_t blank_line; /* the first one: only at the end of the file may lines be empty */
+    uint64_t
+        blank_line; /* the first empty line; lines may be empty only at the end of the file. 0: none */
     size_t seats;
     struct buf columns[CURRENCY]; /* as array literals of PostgreSQL */
     char currency[4];
-    struct { /* what is wrong; line 0: nothing */
+    struct { /* the first error; line 0: none */
         uint64_t line;
         char field[64];
         char detail[128];
     } error;
 };
 
-/* Notes what is wrong. Returns false. */
+/* Stores the error. Always returns false. */
 static bool refuse(struct api_import *import, uint64_t line, const char *field, const char *detail)
 {
-    /* A field may be a name from the file: one that is too long is cut between characters. */
+    /* The field may be a column name of the file. If it is too long, it is cut at the end of a UTF-8 character. */
     size_t len = strnlen(field, sizeof(import->error.field));
     while (len == sizeof(import->error.field) || (len > 0 && (field[len] & 0xc0) == 0x80))
         len--;
@@ -118,7 +119,7 @@ static bool read_header(struct api_import *import, uint64_t line, const struct c
     return true;
 }
 
-/* As in JSON bodies: no control characters, including U+0080 to U+009F. */
+/* Like the texts of JSON bodies, it must not have control characters; U+0080 to U+009F are among them. */
 static bool is_text(const struct csv_cell *cell)
 {
     const unsigned char *at = (const unsigned char *)cell->text;
@@ -242,7 +243,7 @@ void api_import_begin(struct api_call *call, bool allowed)
     http_req_stream_body(call->req, IMPORT_BODY_MAX, on_body, call);
 }
 
-/* Frees what was read: PostgreSQL has it, or it is not wanted. */
+/* Frees the columns, when they were sent to PostgreSQL or the request is over. */
 static void import_clear(struct api_import *import)
 {
     csv_free(import->csv);
@@ -263,7 +264,7 @@ void api_import_end(struct api_call *call)
     call->import = NULL;
 }
 
-/* The file has ended. True: all of it is valid, and the columns are complete. */
+/* Ends the file and closes the array literals. True: all of the file is valid. */
 static bool import_complete(struct api_import *import)
 {
     const enum status st = csv_end(import->csv);
@@ -323,9 +324,9 @@ enum status api_import_store(struct api_call *call, const char *event, int64_t v
 /* ---- export ---- */
 
 struct export_call {
-    struct seat_cursor last; /* seat of the pages read so far */
-    bool begun;
-    const char *first; /* the first piece, read before the answer began */
+    struct seat_cursor last; /* the last seat that was read; all zero: none yet */
+    bool begun;              /* the answer has begun */
+    const char *first;       /* the first piece, read before the answer began; NULL: sent */
     size_t first_len;
 };
 
@@ -335,8 +336,8 @@ static const char header_line[] =
 static void export_paged(void *arg, enum status status, const char *lines, size_t len,
                          const struct seat_cursor *last);
 
-/* After the answer has begun, a failure can only be shown by cutting the connection. */
-static void export_break(struct api_call *call, enum status status)
+/* Once the answer has begun, only closing the connection can tell the client of a failure. */
+static void export_abort(struct api_call *call, enum status status)
 {
     log_warn("csv export aborted", LOG_TEXT("event", call->param),
              LOG_TEXT("requestId", api_request_id(call)), LOG_TEXT("status", status_name(status)));
@@ -356,10 +357,10 @@ static void export_more(void *arg, struct http_req *req)
     const enum status st =
         reservation_export_seats(call->api->db, call->param, &export->last, export_paged, call);
     if (st != ST_OK)
-        export_break(call, st);
+        export_abort(call, st);
 }
 
-/* The first page is read before the answer begins, so that a dead backend is a 503. */
+/* Begins the answer after the first page was read, so that a dead backend can still be answered with 503. */
 static void export_begin(struct api_call *call, const char *lines, size_t len)
 {
     struct export_call *export = call->state;
@@ -385,7 +386,7 @@ static void export_paged(void *arg, enum status status, const char *lines, size_
     if (status == ST_OK && last)
         export->last = *last;
     if (status != ST_OK && export->begun)
-        export_break(call, status);
+        export_abort(call, status);
     else if (status != ST_OK)
         api_fail(call, status);
     else if (!export->begun)

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * api_gate: asked by an integrator's proxy: is the buyer of this request inside now? And the key that verifies passes.
+ * api_gate: tells an integrator's proxy whether the buyer of a request is inside now, and publishes the keys that
+ * verify passes.
  *
  *   pass (or JWT, or guest cookie) -> event known -> Redis: inside? -> 204, or 401 not-admitted
  *
- * Why this way: the pass names the buyer; a JWT or guest cookie does where no pass is sent, or where that of a
- * cookie is not valid any more. Redis decides, and a pass counts only for the admission it was given for: one of
- * an earlier admission or another epoch is worth nothing, although its buyer may be inside again. The answer
- * goes to a proxy, so it sets no cookies. 204 counts as a heartbeat.
+ * Why this way: the pass names the buyer. If no pass is sent, or the one in a cookie is no longer valid, a JWT or guest
+ * cookie names them. Redis decides, and a pass counts only for its own admission: a pass of an earlier admission or
+ * another epoch is refused, even if its buyer is inside again. The answer goes to a proxy, so it sets no cookies. An
+ * answer of 204 counts as a heartbeat.
  * Called by: api's route table. Owns nothing. With Redis gone: 503, the gate stays closed.
  */
 #include "api/api_internal.h"
@@ -19,8 +20,8 @@
 #include <string.h>
 
 struct gate {
-    bool
-        must_match; /* the admission must be that of the pass: it alone names the buyer, or was sent in a header */
+    /* The admission in Redis must be that of the pass: only the pass names this buyer, or it was sent in a header. */
+    bool must_match;
 };
 
 static void gate_checked(void *arg, enum status status, const struct queue_place *place,
@@ -39,13 +40,12 @@ static void gate_checked(void *arg, enum status status, const struct queue_place
     if (inside && numbers->status != EVENT_CLOSED && (matches || !gate->must_match))
         api_answer(call, 204, "", 0);
     else if (status == ST_OK && !inside && numbers->restoring && proof->pass_place > 0)
-        api_fail(call,
-                 ST_UNAVAILABLE); /* the pass counts as soon as the consumed places are loaded */
+        api_fail(call, ST_UNAVAILABLE); /* the pass counts once consumed places are loaded */
     else
         api_problem(call, 401, "not-admitted", "The buyer is not inside: join the queue.", NULL);
 }
 
-/* A flood of unknown ids ends here, before it costs Redis memory. */
+/* Unknown ids are refused here: a flood of them must not cost Redis memory. */
 static void gate_loaded(void *arg, enum status status)
 {
     struct api_call *call = arg;
@@ -58,7 +58,7 @@ static void gate_loaded(void *arg, enum status status)
 static enum status gate_start(struct api_call *call)
 {
     struct gate *gate = http_req_alloc(call->req, sizeof(*gate));
-    struct identity_proof sent = {.event = call->param}; /* of whichever buyer it names */
+    struct identity_proof sent = {.event = call->param}; /* accepts a pass of any buyer */
     struct pass pass;
     bool in_header;
     call->state = gate;
@@ -74,7 +74,8 @@ static enum status gate_start(struct api_call *call)
         call->proof = (struct queue_proof){
             .pass_place = pass.place, .pass_epoch = pass.epoch, .pass_since_ms = pass.iat_s * 1000};
     } else if (in_header || call->new_guest) {
-        /* A header is a claim and must be valid; a cookie that no longer fits is ignored, if another buyer is named. */
+        /* A pass in a header must be valid. An invalid one in a cookie is ignored if a JWT or guest cookie names the
+         * buyer. */
         return ST_UNAUTHORIZED;
     }
     return api_with_event(call, call->param, gate_loaded);

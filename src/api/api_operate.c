@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * api_operate: an event while it is on sale: its numbers, a tick now, admission by hand.
+ * api_operate: staff routes for an event on sale: its statistics, a tick at once, admission by hand.
  *
- *   process, admit   owner -> `process` on the channel -> the lease holder ticks -> `processed` on the channel
+ *   process, admit   role and owner -> `process` on the channel -> the lease holder ticks -> `processed` on the channel
  *
  * Why this way: only the lease holder may tick, and no pod calls another: they meet on the channel. `admit` ignores
  * the interval and the outflow limit, but the script never admits more than the threshold allows.
@@ -25,8 +25,8 @@
 
 /* ---- stats ---- */
 
-/* The last hour minute by minute (lua/index.lua keeps it): each entry has the counters at the beginning of its
- * minute, so a minute is the difference to the next entry, and the present minute to the counters of now. */
+/* lua/index.lua keeps an entry for each minute of the last hour, with the counters at the beginning of that minute.
+ * What happened in a minute is the next entry minus its own; for the last minute, the counters of now minus its own. */
 enum { MINUTE_COUNTERS = 8, MINUTE_WORDS = 10, MINUTES_MAX = 64 };
 
 static const char *const minute_words[MINUTE_WORDS] = {
@@ -38,7 +38,7 @@ struct minute {
     int64_t words[MINUTE_WORDS];
 };
 
-/* "m<minutes since 1970>" is the name of such an entry; 0: another counter. */
+/* The minute of an entry, whose name is "m<minutes since 1970>"; 0: it is another counter. */
 static int64_t minute_of(const struct queue_stat *stat)
 {
     const char *digits = stat->name + 1;
@@ -53,7 +53,7 @@ static int compare_minutes(const void *a, const void *b)
     return one->at < other->at ? -1 : one->at > other->at;
 }
 
-/* The entries in order of time, at most MINUTES_MAX; returns their number. */
+/* Writes at most MINUTES_MAX entries in order of time; returns how many. */
 static size_t read_minutes(const struct queue_stat *list, size_t count, struct minute *out)
 {
     size_t found = 0;
@@ -77,7 +77,7 @@ static struct json *write_minutes(const struct queue_stat *list, size_t count,
     struct json *out = json_new_array();
     struct minute minutes[MINUTES_MAX + 1];
     const size_t found = read_minutes(list, count, minutes);
-    struct minute *now = &minutes[found]; /* the counters and numbers of now, as an entry */
+    struct minute *now = &minutes[found]; /* an entry with the counters of now */
     *now = (struct minute){0};
     for (size_t i = 0; i < count; i++) {
         for (size_t w = 0; w < MINUTE_COUNTERS; w++) {
@@ -97,7 +97,8 @@ static struct json *write_minutes(const struct queue_stat *list, size_t count,
         json_set_str(row, "at", at);
         for (size_t w = 0; w < MINUTE_WORDS; w++) {
             int64_t value = to->words[w];
-            if (w < MINUTE_COUNTERS && value >= from->words[w]) /* less: Redis lost the counter */
+            if (w < MINUTE_COUNTERS &&
+                value >= from->words[w]) /* if less, Redis has lost the counter */
                 value -= from->words[w];
             json_set_int(row, minute_words[w], value);
         }
@@ -163,9 +164,9 @@ static enum status stats_start(struct api_call *call)
 
 /* ---- process, admit: a request to the lease holder, answered over the channel ---- */
 
-/* What the audit entry of an `admit` says. */
+/* A `process` or `admit` request, for its answer and audit entry. */
 struct admit_call {
-    int64_t count; /* 0: a plain tick */
+    int64_t count; /* buyers to admit; 0: `process`, an ordinary tick */
     int64_t admitted;
 };
 
@@ -205,7 +206,7 @@ void api_process_forget(struct api_call *call)
         end_process(call->api, process);
 }
 
-/* Audited or not, they are inside: the answer says so. */
+/* The buyers are inside even if the audit entry could not be written, so the answer is 200. */
 static void admit_audited(void *arg, enum status status, const char *json, size_t len)
 {
     struct api_call *call = arg;
@@ -228,7 +229,7 @@ void api_process_on_message(struct api *api, const struct json *payload)
     while (process && (!reply || strcmp(process->reply, reply) != 0))
         process = process->next;
     if (!process)
-        return; /* a request of another pod, or one that is late */
+        return; /* the request of another pod, or one that was already answered 503 */
     struct api_call *call = process->call;
     struct admit_call *admit = call->state;
     end_process(api, process);
@@ -280,7 +281,7 @@ static enum status process_fetched(struct api_call *call, const struct event *ev
 
 static enum status process_start(struct api_call *call)
 {
-    if (!api_takes_nothing(call))
+    if (!api_body_is_empty(call))
         return ST_OK;
     call->state = http_req_alloc(call->req, sizeof(struct admit_call));
     return api_staff_event(call, process_fetched);

@@ -7,8 +7,8 @@
  *   /metrics        counters of the process, gauges of every event this worker knows
  *   /openapi.json   docs/openapi.json as this binary was built with
  *
- * Why this way: /readyz says how the backends are, but ?deep=1 alone makes that count. A dead Redis must not take every
- * pod out of the load balancer: buyers need our 503 with Retry-After.
+ * Why this way: /readyz reports the state of the backends, but only with ?deep=1 does it fail because of them. A dead
+ * Redis must not take every pod out of the load balancer: buyers need our 503 with Retry-After.
  * Called by: api's route table, also in processes without the api role. Owns nothing.
  */
 #include "api/api_internal.h"
@@ -19,7 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SETTLE_MS 1000
+#define BACKEND_WAIT_MS 1000
 
 static enum status livez_start(struct api_call *call)
 {
@@ -33,10 +33,10 @@ static enum status readyz_start(struct api_call *call)
     struct api *api = call->api;
     const char *deep = http_req_query(call->req, "deep");
     const bool redis = redis_up(api->redis), db = db_up(api->db);
-    /* The backends are connected after the listener is open: a buyer who came in these milliseconds would get 503. */
-    api->settled =
-        api->settled || (redis && db) || loop_now_ms(api->loop) - api->opened_ms >= SETTLE_MS;
-    const bool ready = api->settled && api->health->ready && !api->health->draining;
+    /* The backends connect after the listener has opened. A buyer who comes before they are connected would get 503. */
+    api->backends_awaited = api->backends_awaited || (redis && db) ||
+                            loop_now_ms(api->loop) - api->opened_ms >= BACKEND_WAIT_MS;
+    const bool ready = api->backends_awaited && api->health->ready && !api->health->draining;
     const bool ok = ready && (!deep || strcmp(deep, "1") != 0 || (redis && db));
     struct json *body = json_new_object();
     json_set_str(body, "status", api->health->draining ? "draining" : ready ? "ready" : "starting");
@@ -53,7 +53,7 @@ static enum status readyz_start(struct api_call *call)
 
 struct gauge {
     const char *name, *help;
-    size_t offset; /* of the number in struct rank_index */
+    size_t offset; /* of its uint64_t in struct rank_index */
 };
 
 struct gauge_writer {

@@ -44,8 +44,8 @@ void api_page_set_number(struct page *page, const char *name, int64_t value)
     api_page_set(page, name, api_page_printf(page, "%" PRId64, value));
 }
 
-/* The content of `text` for the life of the request; clears `text`. */
-static const char *keep(struct page *page, struct buf *text)
+/* Copies the text for the life of the request, and clears the buffer. */
+static const char *move_text(struct page *page, struct buf *text)
 {
     const char *kept = http_req_strdup(page->call->req, buf_str(text), text->len);
     buf_clear(text);
@@ -54,7 +54,7 @@ static const char *keep(struct page *page, struct buf *text)
 
 void api_page_set_buf(struct page *page, const char *name, struct buf *text)
 {
-    api_page_set(page, name, keep(page, text));
+    api_page_set(page, name, move_text(page, text));
 }
 
 const char *api_page_copy(struct page *page, const char *text)
@@ -77,7 +77,7 @@ const char *api_page_message(struct page *page, const char *key, const struct me
     struct buf text;
     buf_init(&text, TEXT_MAX);
     message_write(&text, page->language, key, values);
-    return keep(page, &text);
+    return move_text(page, &text);
 }
 
 const char *api_page_count(struct page *page, const char *key, uint64_t n)
@@ -85,12 +85,12 @@ const char *api_page_count(struct page *page, const char *key, uint64_t n)
     struct buf text;
     buf_init(&text, TEXT_MAX);
     message_count(&text, page->language, key, n);
-    return keep(page, &text);
+    return move_text(page, &text);
 }
 
 /* ---- a page ---- */
 
-/* The gateway's URL: as configured, or on the host of this request. */
+/* The gateway's URL: PUBLIC_WS_URL, or the host of this request with WS_PORT. NULL: neither is usable. */
 static const char *ws_url(struct page *page)
 {
     struct api_call *call = page->call;
@@ -98,7 +98,8 @@ static const char *ws_url(struct page *page)
     const char *host = http_req_header(call->req, "Host");
     if (config->public_ws_url)
         return config->public_ws_url;
-    /* Only the characters of a host: any other could end the policy that the URL is written into. */
+    /* Only the characters of a host are accepted: the URL goes into the Content-Security-Policy, where others could
+     * begin a new directive. */
     if (!host || *host == '\0' || strlen(host) >= 256 ||
         host[strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:[]")])
         return NULL;
@@ -139,7 +140,8 @@ void api_page_begin(struct page *page, struct api_call *call)
     api_page_set_number(page, "now_ms", clock_wall_ms());
 }
 
-/* `text_name` is for pages without JavaScript; the script writes the time of the reader's zone. */
+/* Sets a time, and in `text_name` the same as text in UTC for pages without JavaScript. The script replaces that by the
+ * time in the reader's zone. */
 static void set_time(struct page *page, const char *name, const char *text_name, int64_t ms)
 {
     char text[CLOCK_RFC3339_SIZE];
@@ -173,7 +175,7 @@ void api_page_event(struct page *page, const struct event *event)
 
 /* ---- filling ---- */
 
-/* The last of equal names: a page may replace a value that all pages have. */
+/* Of equal names the last one counts: so a page can replace a value that all pages have. */
 static const char *value_of(void *arg, const char *name)
 {
     const struct page *page = arg;

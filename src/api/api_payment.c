@@ -7,8 +7,9 @@
  *   refund    the event's owner or an admin -> reservation_refund
  *
  * Why this way: we never call the provider; it calls us. Its calls may come late, twice or in the wrong order, so
- * PostgreSQL judges each by the reservation and the reference alone (sql/functions/payment.sql). A purchase
- * ends the admission; if Redis cannot be reached, the processor frees the slot later.
+ * PostgreSQL decides by the state of the reservation and the reference, not by the order of the calls
+ * (sql/functions/payment.sql). A purchase ends the admission; if Redis cannot be reached, the processor frees the
+ * slot later.
  * Called by: api's route table, api_buy. Owns the parsed answer of PostgreSQL until the request is answered. With
  * PostgreSQL gone: 503; the provider tries again.
  */
@@ -30,14 +31,14 @@
 #define PAYMENTS_PAGE  100
 
 struct payment_call {
-    struct payment payment; /* of the webhook */
+    struct payment payment; /* what the webhook reports */
     struct json *body;      /* PostgreSQL's answer; freed when the request is answered */
-    const char *answer;     /* the same as text; NULL: `order` is the answer */
+    const char *answer;     /* PostgreSQL's answer as text, to be sent; NULL: `order` is sent */
     size_t answer_len;
     struct api_order order; /* borrows from body */
 };
 
-/* ---- what becomes of a payment ---- */
+/* ---- the outcome of a payment ---- */
 
 static void answer_payment(struct api_call *call)
 {
@@ -62,7 +63,7 @@ static void slot_freed(void *arg, enum status status, const struct queue_place *
     answer_payment(call);
 }
 
-/* Ends the admission that the purchase was made in, and no later one of the same buyer. */
+/* Ends the admission in which the purchase was made, but not a later one of the same buyer. */
 static enum status free_slot(struct api_call *call, const struct json *purchase)
 {
     const char *event = json_str(purchase, "eventId"), *buyer = json_str(purchase, "buyer");
@@ -75,7 +76,7 @@ static enum status free_slot(struct api_call *call, const struct json *purchase)
                        QUEUE_COMPLETED, slot_freed, call);
 }
 
-/* Counts and publishes what became of a payment, frees the slot of a purchase; then answers. */
+/* Counts the outcome, publishes a change of seats, frees the slot of a purchase; then answers. */
 static void finish_payment(struct api_call *call, const char *outcome)
 {
     static const struct {
@@ -105,7 +106,7 @@ static void finish_payment(struct api_call *call, const char *outcome)
 
 /* ---- pay ---- */
 
-/* The buyer carries the order to the payment page: signed, so that it cannot be altered on the way. */
+/* Signs the order, because the buyer carries it to the payment page and could change it. */
 static enum status sign_order(struct api_call *call, struct api_order *order)
 {
     char text[512];
@@ -115,7 +116,7 @@ static enum status sign_order(struct api_call *call, struct api_order *order)
     return token_webhook_mac(call->api->keys, text, (size_t)len, order->signature);
 }
 
-/* A JSON string after `before`; NULL: null. */
+/* Appends `before`, then the text as a JSON string, or null. */
 static void add_text(struct buf *out, const char *before, const char *text)
 {
     buf_add_str(out, before);
@@ -194,12 +195,12 @@ enum status api_pay(struct api_call *call, const char *id)
 
 static enum status pay_start(struct api_call *call)
 {
-    return api_takes_nothing(call) ? api_pay(call, call->param) : ST_OK;
+    return api_body_is_empty(call) ? api_pay(call, call->param) : ST_OK;
 }
 
 /* ---- the provider's webhook ---- */
 
-/* `t=<seconds>,v1=<hex>`: HMAC-SHA-256 of "<t>.<body>", the form payment providers use. */
+/* The header is `t=<seconds since 1970>,v1=<hex HMAC-SHA-256 of "<t>.<body>">`, which is common among providers. */
 static enum status verify_webhook(struct api_call *call)
 {
     const char *header = http_req_header(call->req, "X-Tiketi-Signature");
@@ -226,7 +227,7 @@ static enum status verify_webhook(struct api_call *call)
     return st;
 }
 
-/* The statuses a provider reports; with `stored`, all that a payment may have. */
+/* Is it a status that a provider may report or, with `stored`, one that a stored payment may have? */
 static bool is_payment_status(const char *word, bool stored)
 {
     static const char *const words[] = {"paid", "failed", "refunded", "pending", "refund_due"};

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * api_proof: the ticket and the pass of a request: taken from header or cookie, and written for the answer.
+ * api_proof: reads the ticket and the pass of a request from header or cookie, and writes them for the answer.
  *
- * Why this way: what a proof is worth is decided by auth/identity, for the gateway as well; here is where HTTP carries
- * it. What was read is in call->proof, verified to be of this event and this buyer.
+ * Why this way: auth/identity decides whether a proof is valid, for the gateway as well; this file knows where HTTP
+ * carries it. The result is in call->proof, verified for this event and this buyer.
  * Called by: api_queue, api_reservation, api_gate. Owns nothing.
  */
 #include "api/api_internal.h"
@@ -27,8 +27,8 @@ const char *api_sent_proof(struct api_call *call, const char *header, const char
     return http_req_cookie(call->req, name, ret_len);
 }
 
-/* A proof sent in a header is a claim and must be valid. A cookie is only kept for the buyer: one that no
- * longer fits (they logged in, the keys were changed, it expired) is ignored. */
+/* A proof in a header must be valid. One in a cookie that is no longer valid (the buyer has logged in, the keys were
+ * changed, it has expired) is ignored. */
 enum status api_read_proof(struct api_call *call, const char *event)
 {
     const struct api *api = call->api;
@@ -49,7 +49,7 @@ enum status api_read_proof(struct api_call *call, const char *event)
         if (ticket_is_current(api->keys, proof.text, proof.len)) {
             call->ticket = proof.text;
             call->ticket_len = proof.len;
-            call->ticket_kept = !in_header;
+            call->ticket_in_cookie = !in_header;
         }
     } else if (st != ST_NOT_FOUND && in_header) {
         return st;
@@ -79,7 +79,7 @@ enum status api_ask_inside(struct api_call *call, const char *event, queue_join_
     return queue_is_inside(queue, event, call->buyer, cb, call);
 }
 
-/* A buyer who brought a ticket will bring this one: it is remembered. */
+/* A buyer who sent a ticket will probably send this one next, so the memo keeps it: verified already. */
 enum status api_write_ticket(struct api_call *call, const char *event, uint64_t place,
                              uint64_t epoch, uint64_t lowest, struct buf *out)
 {

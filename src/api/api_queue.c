@@ -4,14 +4,14 @@
  *
  *   check      -> queue_join(JOIN)
  *   status     -> presence and rank index of this pod, without Redis; else queue_join(RESUME)
- *   heartbeat  -> the same, with a shorter answer
+ *   heartbeat  -> like status, with a shorter answer
  *   leave      -> queue_leave
  *
- * Why this way: most requests are polls of buyers far back, and what they ask is known here: the rank index is a
- * second old at most, and presence has what Redis last said of the buyer. The position shown is the lowest ever
- * shown to this buyer, so that it never rises: the ticket carries it. The answer is a struct api_turn, written by
- * hand: printf would be the greatest cost of a join.
- * Called by: api's route table, the pages. Owns nothing. With Redis gone, what needs it is answered 503.
+ * Why this way: most requests are polls of buyers far back, and this pod can answer them without Redis: the rank index
+ * is a second old at most, and presence has what Redis last answered about the buyer. A buyer is shown the lowest
+ * position ever shown to them, which their ticket carries, so the position never rises. The answer is a struct
+ * api_turn whose JSON is written without printf, which would be the greatest cost of a join.
+ * Called by: api's route table, the pages. Owns nothing. With Redis gone, requests that need it are answered 503.
  */
 #include "api/api_internal.h"
 
@@ -23,7 +23,7 @@
 
 #include <string.h>
 
-/* For how long presence is believed: longer than the longest nextPoll, and than the minute after which a page
+/* Presence is used up to this age: longer than the longest nextPoll, and longer than the minute after which a page
  * with an open socket polls. */
 #define PRESENCE_FRESH_MS 90000
 #define TICKET_COOKIE_S   (7 * 24 * 3600)
@@ -31,13 +31,13 @@
  * over all of 32 bits, so that the next polls of buyers who came together do not come together. */
 #define KNUTH_MULTIPLIER 2654435761u
 
-/* VISIT_PAGE becomes a check or a status as soon as the ticket is read. */
+/* VISIT_PAGE becomes VISIT_CHECK or VISIT_STATUS when the ticket has been read. */
 enum visit_kind { VISIT_CHECK, VISIT_STATUS, VISIT_HEARTBEAT, VISIT_LEAVE, VISIT_PAGE };
 
 struct visit {
     enum visit_kind kind;
     bool is_page;
-    bool reloaded; /* the event was loaded again, because Redis knew a later epoch */
+    bool reloaded; /* the event was loaded again, because Redis had a later epoch */
 };
 
 static void visit_loaded(void *arg, enum status status);
@@ -61,7 +61,7 @@ static void add_number(struct buf *out, const char *before, uint64_t number)
     buf_add_uint(out, number);
 }
 
-/* What is shown of an event. Kept as text: most answers of a second are about the same event. */
+/* Appends `eventInfo`. Its text is kept, because most answers of a second are about the same event. */
 static void add_event_info(struct api *api, const struct event *event, struct buf *out)
 {
     struct api_event_info *info = &api->event_info;
@@ -147,14 +147,14 @@ void api_answer_turn(struct api_call *call, const struct api_turn *turn)
 
 /* ---- filling a turn ---- */
 
-/* The ticket with the lowest position shown. Most polls find nothing new: then the ticket that came goes back
- * as it is, and a cookie that has it is left alone, except by a join, which makes it last anew. */
-static void take_ticket(struct api_call *call, struct api_turn *turn, uint64_t epoch,
-                        uint64_t lowest)
+/* Adds the ticket, with the lowest position shown, to the turn. Most polls change nothing: then the ticket that was
+ * sent as a cookie is the answer's, and the cookie is not set again. A join always sets it, which renews its age. */
+static void add_ticket(struct api_call *call, struct api_turn *turn, uint64_t epoch,
+                       uint64_t lowest)
 {
     const struct visit *visit = call->state;
     struct buf *text = &call->api->ticket;
-    if (call->ticket && visit->kind == VISIT_STATUS && call->ticket_kept &&
+    if (call->ticket && visit->kind == VISIT_STATUS && call->ticket_in_cookie &&
         call->proof.ticket_place == turn->place && call->proof.ticket_epoch == epoch &&
         call->ticket_lowest == lowest) {
         turn->ticket = call->ticket;
@@ -169,20 +169,7 @@ static void take_ticket(struct api_call *call, struct api_turn *turn, uint64_t e
     turn->ticket_len = text->len;
 }
 
-static void take_pass(struct api_call *call, struct api_turn *turn, const struct queue_place *place,
-                      uint64_t epoch)
-{
-    struct buf *text = &call->api->pass;
-    buf_reset(text);
-    if (api_write_pass(call, turn->event, place, epoch, text, &turn->pass_expires_ms) != ST_OK)
-        return;
-    const int64_t left_s = (turn->pass_expires_ms - clock_wall_ms()) / 1000;
-    api_set_cookie(call, IDENTITY_PASS_COOKIE, call->param, buf_str(text), left_s > 1 ? left_s : 1);
-    turn->pass = buf_str(text);
-    turn->pass_len = text->len;
-}
-
-/* The lowest position ever shown for this place: that of the ticket, if it is this place's. */
+/* The lowest position ever shown for this place, according to the ticket; 0: the ticket is of another place. */
 static uint64_t lowest_shown(const struct api_call *call, uint64_t place)
 {
     return call->proof.ticket_place == place ? call->ticket_lowest : 0;
@@ -197,8 +184,16 @@ static void answer_active(struct api_call *call, const struct event *event,
                             .queue_size = numbers->queue_size,
                             .threshold = numbers->threshold,
                             .active = numbers->active};
-    take_ticket(call, &turn, numbers->epoch, lowest_shown(call, place->number));
-    take_pass(call, &turn, place, numbers->epoch);
+    add_ticket(call, &turn, numbers->epoch, lowest_shown(call, place->number));
+    struct buf *pass = &call->api->pass;
+    buf_reset(pass);
+    if (api_write_pass(call, event, place, numbers->epoch, pass, &turn.pass_expires_ms) == ST_OK) {
+        const int64_t left_s = (turn.pass_expires_ms - clock_wall_ms()) / 1000;
+        api_set_cookie(call, IDENTITY_PASS_COOKIE, call->param, buf_str(pass),
+                       left_s > 1 ? left_s : 1);
+        turn.pass = buf_str(pass);
+        turn.pass_len = pass->len;
+    }
     api_answer_turn(call, &turn);
 }
 
@@ -219,8 +214,8 @@ static enum api_turn_status waiting_status(const struct queue_numbers *numbers)
     }
 }
 
-/* A buyer who only polls may be admitted at any time, must not count as silent, and has to be back within a
- * restore window. */
+/* The longest nextPoll: a buyer who only polls must learn of an admission well before the idle timeout, must not count
+ * as silent, and must poll within a restore window. */
 static int64_t longest_poll_s(const struct api *api, const struct event *event)
 {
     const struct config *config = api->config;
@@ -232,7 +227,7 @@ static int64_t longest_poll_s(const struct api *api, const struct event *event)
     return ms / 1000;
 }
 
-/* `position` is what was computed now; shown is the lowest ever shown. */
+/* `position` was computed now; the answer shows the lowest position ever shown. */
 static void answer_waiting(struct api_call *call, const struct event *event, uint64_t place,
                            uint64_t position, const struct queue_numbers *numbers)
 {
@@ -240,7 +235,7 @@ static void answer_waiting(struct api_call *call, const struct event *event, uin
     const struct rank_index *index = catalog_index(call->api->catalog, call->param);
     const uint64_t lowest = lowest_shown(call, place);
     uint64_t shown = position;
-    /* While others are still coming back, a rank says little: the ticket's position stands. */
+    /* In a restore window others are still missing, so the rank is too low: the ticket's position is shown. */
     if (lowest > 0 && (numbers->restoring || lowest < shown || shown == 0))
         shown = lowest;
     if (shown == 0)
@@ -259,7 +254,7 @@ static void answer_waiting(struct api_call *call, const struct event *event, uin
         turn.next_poll_s =
             admission_next_poll(&turn.wait, shown, longest_poll_s(call->api, event), spread);
     }
-    take_ticket(call, &turn, numbers->epoch, shown);
+    add_ticket(call, &turn, numbers->epoch, shown);
     api_answer_turn(call, &turn);
 }
 
@@ -291,8 +286,8 @@ static void answer_place(struct api_call *call, const struct queue_place *place,
 
 /* ---- through Redis ---- */
 
-static void visit_joined(void *arg, enum status status, const struct queue_place *place,
-                         const struct queue_numbers *numbers)
+static void visit_answered(void *arg, enum status status, const struct queue_place *place,
+                           const struct queue_numbers *numbers)
 {
     struct api_call *call = arg;
     struct visit *visit = call->state;
@@ -328,7 +323,8 @@ static void visit_joined(void *arg, enum status status, const struct queue_place
     answer_place(call, place, numbers);
 }
 
-/* Saves a twentieth of a join where a batch of hundreds is answered. */
+/* Loads the memory of the calls that are answered next into the cache: in a batch of hundreds, this saves 5 % of a
+ * join. */
 static void visit_prefetch(void *arg, unsigned ahead)
 {
     const struct api_call *call = arg;
@@ -348,13 +344,14 @@ static void visit_prefetch(void *arg, unsigned ahead)
 
 void api_queue_open(struct api *api)
 {
-    queue_set_prefetch(api->queue, visit_joined, visit_prefetch);
+    queue_set_prefetch(api->queue, visit_answered, visit_prefetch);
 }
 
 /* ---- without Redis ---- */
 
-/* Answers a status or heartbeat of a buyer whom Redis last called waiting, and whose place the index puts behind
- * the head; the heartbeat goes with the next second's batch. False: not answered, Redis has to be asked. */
+/* Answers a status or heartbeat without Redis: if Redis last answered that the buyer is waiting, and the rank index says
+ * that the place is not at the head. The heartbeat is sent to Redis with the next second's batch. False: not answered,
+ * Redis must be asked. */
 static bool answer_locally(struct api_call *call, const struct event *event)
 {
     const struct visit *visit = call->state;
@@ -368,9 +365,9 @@ static bool answer_locally(struct api_call *call, const struct event *event)
     if (!index || proof->ticket_place == 0 || proof->ticket_epoch != index->epoch)
         return false;
     if (index->status == EVENT_CLOSED)
-        return false; /* nobody waits any more, whatever presence says */
+        return false; /* the queue has ended, but presence may still say waiting */
     if (index->restoring || proof->pass_place > 0)
-        return false; /* Redis may have lost the place, which the proof then restores */
+        return false; /* Redis may have lost the place; joining with the proof restores it */
     if (!presence_get(api->presence, call->param, call->buyer, PRESENCE_FRESH_MS,
                       loop_now_ms(api->loop), &state) ||
         state.state != QUEUE_WAITING)
@@ -403,13 +400,13 @@ static bool answer_locally(struct api_call *call, const struct event *event)
 
 /* ---- the steps of a visit ---- */
 
-/* The event is known to this pod. */
-static enum status visit_known(struct api_call *call, const struct event *event)
+/* Runs the visit as soon as the catalog has the event. */
+static enum status visit_run(struct api_call *call, const struct event *event)
 {
     struct visit *visit = call->state;
     struct queue *queue = call->api->queue;
     const struct queue_buyer buyer = {call->param, call->buyer, &call->proof};
-    if (!api_admits_buyer(call, event))
+    if (!api_allows_buyer(call, event))
         return ST_OK;
     const enum status st = api_read_proof(call, call->param);
     if (st != ST_OK)
@@ -422,12 +419,12 @@ static enum status visit_known(struct api_call *call, const struct event *event)
                           ? VISIT_STATUS
                           : VISIT_CHECK;
     if (visit->kind == VISIT_LEAVE)
-        return queue_leave(queue, &buyer, QUEUE_LEFT, visit_joined, call);
+        return queue_leave(queue, &buyer, QUEUE_LEFT, visit_answered, call);
     if (visit->kind == VISIT_CHECK)
-        return queue_join(queue, QUEUE_JOIN, &buyer, visit_joined, call);
+        return queue_join(queue, QUEUE_JOIN, &buyer, visit_answered, call);
     if (answer_locally(call, event))
         return ST_OK;
-    return queue_join(queue, QUEUE_RESUME, &buyer, visit_joined, call);
+    return queue_join(queue, QUEUE_RESUME, &buyer, visit_answered, call);
 }
 
 static void visit_loaded(void *arg, enum status status)
@@ -440,7 +437,7 @@ static void visit_loaded(void *arg, enum status status)
         api_fail_event(call, status);
         return;
     }
-    status = visit_known(call, event);
+    status = visit_run(call, event);
     if (status != ST_OK)
         api_fail(call, status);
 }
@@ -451,12 +448,12 @@ static enum status visit_start(struct api_call *call, enum visit_kind kind)
     visit->kind = kind;
     visit->is_page = kind == VISIT_PAGE;
     call->state = visit;
-    if (!api_takes_nothing(call))
+    if (!api_body_is_empty(call))
         return ST_OK;
     const struct event *event = catalog_event(call->api->catalog, call->param);
     if (!event)
         return catalog_load(call->api->catalog, call->param, false, visit_loaded, call);
-    return visit_known(call, event);
+    return visit_run(call, event);
 }
 
 static enum status check_start(struct api_call *call)

@@ -5,10 +5,10 @@
  *   hold   request -> event known -> Redis: inside? -> yes: reservation_hold
  *                                                   no, with a key: reservation_repeat
  *
- * Why this way: nobody buys past the queue, so a hold needs a live admission, which Redis is asked for in the same
- * request. A buyer who is not inside (any more) gets the answer that was given under their Idempotency-Key, since
- * it may have been lost on the way, and nothing else; it is looked up only then, so that a buyer inside costs
- * PostgreSQL one statement. PostgreSQL alone decides about seats, and its JSON is the answer.
+ * Why this way: nobody may buy without waiting, so every hold asks Redis whether the buyer is inside. A buyer who is
+ * not inside can only get the earlier answer to their Idempotency-Key, which may have been lost on the way. That answer is
+ * looked up only then, so a buyer inside costs PostgreSQL one statement. PostgreSQL alone decides about seats, and its
+ * JSON is the answer.
  * Called by: api's route table, api_buy. Owns nothing. With Redis or PostgreSQL gone: 503, nothing changed.
  */
 #include "api/api_internal.h"
@@ -30,7 +30,8 @@ struct hold_call {
 
 /* ---- reading a request for seats ---- */
 
-/* A seat id is a string of digits or a positive integer. NULL: neither. Lives as long as the request. */
+/* Reads a seat id, which is a string of digits or a positive integer, as text that lives as long as the request. NULL:
+ * it is neither. */
 static const char *read_seat_id(struct api_call *call, const struct json *value)
 {
     char text[24];
@@ -136,7 +137,7 @@ static void hold_checked(void *arg, enum status status, const struct queue_place
         request->place = place->number;
         status = reservation_hold(db, request, hold_done, call);
     } else if (status == ST_OK && numbers->restoring && call->proof.pass_place > 0) {
-        status = ST_UNAVAILABLE; /* the pass counts as soon as the consumed places are loaded */
+        status = ST_UNAVAILABLE; /* the pass counts once consumed places are loaded */
     } else if (status == ST_OK && request->idempotency_key) {
         status = reservation_repeat(db, request, hold_done, call);
     } else if (status == ST_OK) {
@@ -151,7 +152,7 @@ static void hold_loaded(void *arg, enum status status)
 {
     struct api_call *call = arg;
     const struct hold_call *hold = call->state;
-    if (status == ST_OK && !api_admits_buyer(call, catalog_event(call->api->catalog, hold->event)))
+    if (status == ST_OK && !api_allows_buyer(call, catalog_event(call->api->catalog, hold->event)))
         return;
     if (status == ST_OK)
         status = api_ask_inside(call, hold->event, hold_checked);
@@ -184,7 +185,7 @@ enum status api_hold(struct api_call *call)
     return st == ST_OK ? api_with_event(call, hold->event, hold_loaded) : st;
 }
 
-/* ---- the buyer's own ---- */
+/* ---- the buyer's own reservations ---- */
 
 static enum status list_start(struct api_call *call)
 {
@@ -217,7 +218,7 @@ enum status api_cancel(struct api_call *call, const char *id)
 
 static enum status cancel_start(struct api_call *call)
 {
-    return api_takes_nothing(call) ? api_cancel(call, call->param) : ST_OK;
+    return api_body_is_empty(call) ? api_cancel(call, call->param) : ST_OK;
 }
 
 const struct api_route api_reservation_routes[] = {

@@ -2,12 +2,12 @@
 /*
  * api_seats: the seat map over HTTP.
  *
- *   fresh map here -> answer; else event known? -> seat_maps_get -> answer
+ *   a fresh map in this worker -> answer; else the event must exist -> seat_maps_get -> answer
  *
- * Why this way: one copy of a map, counted by its users, is sent to all who ask. Its ETag is its version: a client
- * that has it gets 304. A map is up to a second old (selling/seat_map.h), so a hold may still find a seat taken.
- * Ids of no event end at the catalog, which is made for floods of them; so maps are read and kept for events alone.
- * Called by: api's route table. Owns nothing. With Redis gone: maps of known events, 503 for others.
+ * Why this way: one reference-counted copy of a map is sent to all who ask. Its ETag is its version: a client that has
+ * this version gets 304. A map is up to a second old (selling/seat_map.h), so a hold may still find a seat taken.
+ * The catalog refuses unknown ids from its negative cache, so that maps are read and kept only for events that exist.
+ * Called by: api's route table. Owns nothing. With Redis gone: events in the catalog keep their maps, others get 503.
  */
 #include "api/api_internal.h"
 

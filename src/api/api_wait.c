@@ -3,7 +3,7 @@
  * api_wait: the waiting page, and leaving the queue from it.
  *
  *   GET  /wait/{eventId}         api_visit: joins, or reads where the buyer's ticket stands
- *        ?join=1                 joins, whatever became of an earlier place
+ *        ?join=1                 joins, even if the buyer had a place before
  *        ?left=1                 takes no place: the buyer has just left
  *   GET  /wait/{eventId}/leave   asks for confirmation
  *   POST /wait/{eventId}/leave   api_leave -> 303 to ?left=1
@@ -22,26 +22,26 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RETRY_S   10
-#define AS_TOLD_S (-1) /* as the answer says: next_poll_s */
-#define NEVER_S   0
+#define RETRY_S     10
+#define NEXT_POLL_S (-1) /* the answer's next_poll_s */
+#define NEVER_S     0
 
 /* ---- states ---- */
 
 struct wait_state {
     const char *name;
-    int refresh_s; /* when a page without JavaScript loads itself again */
+    int refresh_s; /* after this time a page without JavaScript loads itself again */
 };
 
 static const struct wait_state turn_states[] = {
-    [TURN_QUEUED] = {"waiting", AS_TOLD_S},     [TURN_SCHEDULED] = {"scheduled", 30},
-    [TURN_PAUSED] = {"paused", AS_TOLD_S},      [TURN_SOLD_OUT] = {"sold_out", 60},
+    [TURN_QUEUED] = {"waiting", NEXT_POLL_S},   [TURN_SCHEDULED] = {"scheduled", 30},
+    [TURN_PAUSED] = {"paused", NEXT_POLL_S},    [TURN_SOLD_OUT] = {"sold_out", 60},
     [TURN_RESTORING] = {"restoring", RETRY_S},  [TURN_ACTIVE] = {"admitted", NEVER_S},
     [TURN_NOT_IN_QUEUE] = {"expired", NEVER_S}, [TURN_LEFT] = {"left", NEVER_S},
 };
 
 static const struct {
-    const char *code; /* of the problem */
+    const char *code; /* the problem's */
     struct wait_state state;
 } problem_states[] = {
     {"event-closed", {"closed", NEVER_S}},    {"unknown-event", {"unknown", NEVER_S}},
@@ -78,7 +78,7 @@ static void begin(struct page *page, struct api_call *call, const struct wait_st
         api_page_set_number(page, "refresh", state->refresh_s);
 }
 
-/* In minutes from a minute and a half on, rounded outwards. */
+/* Sets the estimate: in minutes if it may be more than 90 s. The lower bound is rounded down, the upper one up. */
 static void set_estimate(struct page *page, int64_t low_s, int64_t high_s)
 {
     const bool minutes = high_s > 90;
@@ -108,7 +108,7 @@ static void show_turn(struct api_call *call, const struct api_turn *turn)
         return;
     }
     begin(&page, call, state);
-    if (state->refresh_s == AS_TOLD_S)
+    if (state->refresh_s == NEXT_POLL_S)
         api_page_set_number(&page, "refresh", turn->next_poll_s > 0 ? turn->next_poll_s : RETRY_S);
     if (!turn->brief && turn->event)
         api_page_set(&page, "message", api_page_copy(&page, turn->event->message));
