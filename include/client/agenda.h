@@ -12,13 +12,13 @@
 
 struct agenda;
 
-/* Embedded in the object that waits; zeroed: not on the agenda. */
+/* Embedded in the object that waits. A zeroed item is not on the agenda. */
 struct agenda_item {
     uint64_t at_ms; /* of loop_now_ms */
     uint32_t slot;  /* position in the heap, from 1; 0: not on the agenda */
 };
 
-/* `due` is off the agenda when this is called, and may be set again. */
+/* The item's deadline has passed. It is no longer on the agenda; the callback may set it again. */
 typedef void (*agenda_cb)(void *arg, struct agenda_item *due);
 
 /* New. `max`: the number of items that there can be at once; one more is a bug (assert). */

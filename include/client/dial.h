@@ -42,14 +42,15 @@ struct dial_net_opts {
     struct loop *loop;
     unsigned open_max; /* connections open at once; further ones wait */
     uint64_t seed;     /* of the frame masks */
-    bool
-        shares; /* keep-alive: a connection that is closed between two requests serves the next one */
+    /* Keep-alive: after dial_close between two requests the connection stays open, and the next dial_open to the
+     * same target takes it. */
+    bool shares;
 };
 /* New. */
 struct dial_net *dial_net_new(const struct dial_net_opts *opts);
-/* Closes the idle connections of a net that shares; from now on none is kept. */
+/* Closes the idle connections; from now on a connection whose dial is closed is not kept. */
 void dial_net_close_idle(struct dial_net *net);
-/* After the loop has ended, when every connection was closed. NULL is fine. */
+/* Call it after the loop has ended and every dial was closed. NULL is fine. */
 void dial_net_free(struct dial_net *net);
 
 /* ---- one connection ---- */
@@ -66,10 +67,10 @@ struct dial_answer {
 
 /* Why a connection ended, other than by dial_close. */
 enum dial_end {
-    DIAL_END_REFUSED, /* it could not be opened */
+    DIAL_END_REFUSED, /* the connection could not be opened */
     DIAL_END_CLOSED,  /* the peer closed or reset it */
     DIAL_END_BROKEN,  /* the peer sent neither HTTP nor WebSocket */
-    DIAL_END_STALE /* an idle connection that the peer closed meanwhile: send the request again */
+    DIAL_END_STALE /* the peer had closed the idle connection that was reused: send the request again */
 };
 
 /* Arguments are borrowed until the callback returns. dial_close may be called from any of them. */
@@ -87,16 +88,17 @@ struct dial_ops {
  * from inside this call. */
 struct dial *dial_open(struct dial_net *net, const struct dial_target *target, uint32_t source,
                        const struct dial_ops *ops, void *arg);
-/* Sends a request: its complete text, which is copied. One at a time; then on_answer or on_end is called. */
+/* Sends the complete text of a request, which is copied; then on_answer or on_end is called. The next request must
+ * wait for that. */
 void dial_request(struct dial *dial, const char *text, size_t len);
 /* Starts the WebSocket handshake. `extra`: further header lines, each with its CRLF, or "". Then on_open is called; or
  * on_answer, if the peer answered otherwise; or on_end. */
 void dial_upgrade(struct dial *dial, const char *extra);
 void dial_send(struct dial *dial, const char *text,
                size_t len); /* a text message; ignored unless the WebSocket is open */
-/* Can it carry another request? False once the peer has announced that it will close. */
+/* Can the connection carry another request? False once the peer has announced that it will close. */
 bool dial_reusable(const struct dial *dial);
-/* Closes it, a WebSocket with a close frame. No callback runs afterwards. NULL is fine. */
+/* Closes the connection; a WebSocket gets a close frame first. No callback runs afterwards. NULL is fine. */
 void dial_close(struct dial *dial);
 
 #endif

@@ -14,12 +14,12 @@
 enum dial_opcode { DIAL_TEXT = 1, DIAL_CLOSE = 8, DIAL_PING = 9, DIAL_PONG = 10 };
 
 struct dial_frames; /* shared by all sockets of a thread */
-struct dial_reader; /* of a socket that has received a part of a message */
+struct dial_reader; /* a socket has one while a message has arrived only in part */
 
 struct dial_frames *dial_frames_new(uint64_t seed); /* new; `seed` is for the masks */
 void dial_frames_free(struct dial_frames *frames);  /* NULL is fine */
 
-/* One complete masked frame, borrowed until the next call. `len` is at most DIAL_MESSAGE_MAX. */
+/* Returns one complete masked frame, borrowed until the next call. `len` is at most DIAL_MESSAGE_MAX. */
 const char *dial_frame_write(struct dial_frames *frames, enum dial_opcode opcode, const void *data,
                              size_t len, size_t *ret_len);
 

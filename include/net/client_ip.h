@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * client_ip: which client address a request counts under. X-Forwarded-For is trusted only as far as proxies
- * of TRUSTED_PROXIES wrote it: from the right, the first address that is not one of them. Pure.
+ * client_ip: finds the client's address of a request. Of X-Forwarded-For only the entries that proxies of
+ * TRUSTED_PROXIES wrote are trusted: the client is the first address from the right that is not one of those
+ * proxies. Pure.
  */
 #ifndef TIKETI_CLIENT_IP_H
 #define TIKETI_CLIENT_IP_H
@@ -15,7 +16,7 @@
 
 struct client_ip;
 
-/* Returns new. `trusted`: comma-separated addresses or CIDRs, or NULL for none. ST_INVALID: `error` says which
+/* Returns new. `trusted`: comma-separated addresses or CIDRs; NULL: no proxy is trusted. ST_INVALID: `error` says which
  * item is wrong. */
 MUST_CHECK enum status client_ip_new(const char *trusted, struct client_ip **ret, char *error,
                                      size_t error_size);
@@ -29,11 +30,12 @@ bool client_ip_trusted(const struct client_ip *client_ip, const char *address);
 void client_ip_of(const struct client_ip *client_ip, const char *peer, const char *forwarded_for,
                   char *out);
 
-/* Reduces an IPv6 address in address[CLIENT_IP_SIZE] to its network of 64 bits, since one client has all
- * addresses of such a network. Leaves any other text as it is. */
+/* Replaces an IPv6 address in address[CLIENT_IP_SIZE] by its /64 network, since one client usually has all
+ * addresses of such a network. Leaves any other text unchanged. */
 void client_ip_to_network(char *address);
 
-/* Is `origin` one of the items of `list`, which commas or spaces separate? Ignores case; false for "". */
+/* Is `origin` an item of `list`? Commas or spaces separate the items; case does not matter. False when `origin`
+ * is "". */
 bool client_ip_origin_listed(const char *list, const char *origin);
 
 /* Do two authorities ("host", "host:port", "[::1]:port") name the same host, whatever the port? False when

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* http_text: the parts of HTTP that we parse ourselves. Pure: no allocation, no library. */
+/* http_text: the parts of HTTP that libmicrohttpd does not parse strictly enough, parsed by this program. Pure: no allocation, no library. */
 #ifndef TIKETI_HTTP_TEXT_H
 #define TIKETI_HTTP_TEXT_H
 
@@ -20,11 +20,12 @@ struct http_framing {
     bool malformed; /* a name that is no token, a value with a NUL, a length that is no number */
 };
 
-/* Takes one header into account. */
+/* Adds one header to the framing. */
 void http_framing_add(struct http_framing *framing, const char *name, size_t name_len,
                       const char *value, size_t value_len);
 
-/* Could two servers in a row read this request differently? Then it must be refused. */
+/* Could a proxy and this server disagree where this request ends? Then it must be refused, or one request could
+ * be smuggled inside another. */
 bool http_framing_ambiguous(const struct http_framing *framing, bool http11);
 
 /* The value of the first cookie of that name in one Cookie header (RFC 6265; without quotes); NULL when

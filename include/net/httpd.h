@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * httpd: an HTTP/1.1 server on one loop, over libmicrohttpd: it accepts, bounds, suspends requests that
- * wait, answers each once, whole or in pieces. All calls are for the loop's own thread; none blocks.
+ * httpd: an HTTP/1.1 server on one loop, over libmicrohttpd. It accepts connections, enforces limits, lets
+ * requests wait for their reply, and answers each request exactly once, whole or in pieces. All calls are for the
+ * loop's own thread; none blocks.
  *
- * Refused, and the connection closed: ambiguous framing (two Host or Content-Length headers,
- * Transfer-Encoding beside Content-Length, 400), a body that is too large (413), a head over 8 KiB
- * (431; each header over 30 counts 64 bytes more). libmicrohttpd itself refuses what it cannot parse and
- * heads that are far too large (400, 414, 431): no callback runs for those. The head of a response may
- * have 2 KiB. A connection over the limit is accepted, answered 503 and closed.
+ * httpd refuses a request and closes its connection for: ambiguous framing (400: two Host or Content-Length
+ * headers, or Transfer-Encoding beside Content-Length), a body that is too large (413), a head over 8 KiB
+ * (431; each header after the 30th counts 64 bytes more). libmicrohttpd itself refuses what it cannot parse and
+ * heads that are far too large (400, 414, 431); no callback runs for those. The head of a response may have
+ * up to 2 KiB. A connection over the limit is accepted, answered with 503 and closed.
  */
 #ifndef TIKETI_HTTPD_H
 #define TIKETI_HTTPD_H
@@ -32,26 +33,27 @@ struct httpd;
  *   body too large           runs    413             yes
  *   lost within its body     runs       -            only if it was streamed
  *
- * So a handler finds the user pointer NULL, unless on_head has set it; and what on_head takes beyond
- * the request's memory must come with http_req_stream_body, which promises on_done. */
+ * So in on_request the user pointer is NULL unless on_head has set it. An on_head that acquires anything beyond the
+ * request's memory must call http_req_stream_body, because only then is on_done certain to follow. */
 struct httpd_opts {
     struct loop *loop; /* borrowed */
     const char *host;  /* IPv4 or IPv6 literal */
     uint16_t port;     /* 0: any free port */
     unsigned connection_limit;
     unsigned idle_timeout_s; /* of connections without a request */
-    /* Once, when the request is complete or refused.
-     * refusal 0: replies before it returns, or later: then the request waits. Whoever has the request
-     * must reply in the end: a waiting request has no timeout of its own.
-     * refusal 400, 413, 431: replies with that status before it returns, synchronously (httpd asks so
-     * that every error has the same body and headers). If it does not, httpd sends the bare status at
-     * once; the reply is still owed, the request stays valid until then, and the reply goes nowhere. */
+    /* Runs once, when the request is complete or refused.
+     * refusal 0: the handler replies before it returns, or later; until then the request waits. The handler must
+     * reply eventually: a waiting request has no timeout.
+     * refusal 400, 413, 431: the handler must reply with that status before it returns (httpd asks the
+     * handler so that all errors have the same body and headers). If it does not, httpd sends the bare status
+     * at once. The handler must still reply later, and the request stays valid until it does; that reply is
+     * dropped. */
     void (*on_request)(void *arg, struct http_req *req, unsigned refusal);
     /* The head of a request with a body was accepted; on_request follows when the body is complete. The
      * only place for http_req_stream_body. Must not reply. May be NULL. */
     void (*on_head)(void *arg, struct http_req *req);
-    /* The request ends: its response was sent, or its connection is lost and its reply was given. After it
-     * returns the request is freed. May be NULL. */
+    /* The request ends: its response was sent, or its connection was lost and the handler has replied. httpd
+     * frees the request when this returns. May be NULL. */
     void (*on_done)(void *arg, struct http_req *req);
     void *arg;
 };
@@ -61,21 +63,21 @@ struct httpd_opts {
  * else. The last two are logged. */
 MUST_CHECK enum status httpd_open(const struct httpd_opts *opts, struct httpd **ret_httpd);
 uint16_t httpd_port(const struct httpd *httpd);
-/* Monotonic time, ns, at which the last turn of reading requests began. From inside on_request it is the
- * start of the request for measuring latency: one clock reading for all requests of a turn. */
+/* Monotonic time in ns at which httpd last began to read requests. Handlers use it as the start of a request when
+ * they measure latency: the clock is read once for all requests of a turn. */
 uint64_t httpd_turn_ns(const struct httpd *httpd);
 unsigned httpd_connections(const struct httpd *httpd);
 unsigned httpd_waiting(const struct httpd *httpd); /* requests waiting for their reply */
-/* Stops listening; connections get `Connection: close` with their next response. */
+/* Stops listening; the next response on each open connection has `Connection: close`. */
 void httpd_quiesce(struct httpd *httpd);
-/* Soon, never from inside: answers waiting requests with 503, closes all connections, then runs cb (may
- * be NULL); the server is gone then. Requests that wait stay valid until they are replied to, so
- * backends may be closed after httpd. For NULL, cb runs at once. */
+/* In a later turn of the loop: answers waiting requests with 503, closes all connections, frees the server, then
+ * runs cb (may be NULL). Waiting requests stay valid until their handlers reply, so backends may be closed after
+ * httpd. When `httpd` is NULL, cb runs at once. */
 void httpd_close(struct httpd *httpd, loop_cb cb, void *arg);
 
 /* ---- replying: exactly one of these, once per request; a second is dropped and logged ----
- * Never fails: when the connection is lost the response goes nowhere. The request may be freed before the
- * call returns: make it the last statement. */
+ * They never fail: when the connection is lost, the response is dropped. They may free the request before they
+ * return: the caller must not use it afterwards. */
 
 /* Copies the body. content_type may be NULL. */
 void http_reply(struct http_req *req, unsigned code, const char *content_type, const void *body,
@@ -88,13 +90,13 @@ void http_reply_shared(struct http_req *req, unsigned code, const char *content_
 void http_reply_static(struct http_req *req, unsigned code, const char *content_type,
                        const void *body, size_t len);
 
-/* Replies in pieces (chunked, so that a client of HTTP/1.1 can tell whether it got everything). `more`
- * asks for the first and, when a piece has left, for the next; never for HEAD, and not after the
+/* Replies in pieces (chunked, so that an HTTP/1.1 client can tell whether it received everything). `more` runs to
+ * ask for the first piece, and again when a piece was sent. It never runs for HEAD, nor after the
  * connection is lost. At most one piece is in memory, however slow the reader. */
 void http_reply_stream(struct http_req *req, unsigned code, const char *content_type,
                        http_more_cb more, void *arg);
-/* Gives the piece that was asked for: exactly once each time, also when the connection is lost by then
- * (on_done waits for it). Copies; an empty HTTP_PIECE_MORE is asked for again. */
+/* Passes the piece that `more` asked for. Call it exactly once for each `more`, even when the connection was lost
+ * meanwhile: on_done runs only afterwards. Copies the data. After an empty HTTP_PIECE_MORE, `more` runs again. */
 void http_reply_piece(struct http_req *req, const void *data, size_t len, enum http_piece kind);
 
 #endif

@@ -39,17 +39,17 @@ void loop_timer_set(struct loop_timer *timer, uint64_t delay_ms);
 void loop_timer_stop(struct loop_timer *timer);
 void loop_timer_close(struct loop_timer *timer);
 
-/* Level-triggered readiness of an fd, which is borrowed and becomes non-blocking. A poll error reports
- * READ|WRITE, whatever was asked for, so that the owner tries and gets the error. Before closing the fd, the
- * owner sets events to 0 or closes the watch. Returns NULL when the fd cannot be watched (a regular file,
- * or watched on this loop already). */
+/* Watches an fd, level-triggered. The fd is borrowed and is made non-blocking. After a poll error the callback gets
+ * READ|WRITE, whatever it asked for, so that the owner reads or writes and sees the error. Before closing the
+ * fd, the owner sets events to 0 or closes the watch. loop_watch_new returns NULL when the fd cannot be watched
+ * (it is a regular file, or this loop watches it already). */
 enum { LOOP_READ = 1, LOOP_WRITE = 2 };
 typedef void (*loop_watch_cb)(void *arg, int events);
 struct loop_watch *loop_watch_new(struct loop *loop, int fd, loop_watch_cb cb, void *arg);
 void loop_watch_set(struct loop_watch *watch, int events);
 void loop_watch_close(struct loop_watch *watch);
 
-/* Runs once per turn while it is started, and keeps the loop from sleeping: for work done in steps. */
+/* Between start and stop, cb runs once per turn and the loop does not sleep: for long work done in steps. */
 struct loop_idle *loop_idle_new(struct loop *loop, loop_cb cb, void *arg);
 void loop_idle_start(struct loop_idle *idle);
 void loop_idle_stop(struct loop_idle *idle);
@@ -67,8 +67,8 @@ struct loop_task {
 void loop_defer(struct loop *loop, struct loop_task *task);
 void loop_undefer(struct loop *loop, struct loop_task *task); /* no effect if it is not pending */
 
-/* From any thread: runs cb(arg) soon on the loop's thread, in the order of posting. Before loop_free, join
- * the threads that post. What is posted before loop_run returns has run by then. */
+/* May be called from any thread: runs cb(arg) soon on the loop's thread, in the order of the calls. Before
+ * loop_free, join the threads that post. A post made before loop_run returns runs before it returns. */
 void loop_post(struct loop *loop, loop_cb cb, void *arg);
 
 #define LOOP_ADDRESSES_MAX 8
@@ -76,9 +76,9 @@ void loop_post(struct loop *loop, loop_cb cb, void *arg);
  * ST_NOT_FOUND: no such name. ST_UNAVAILABLE: the resolver failed. No addresses then. */
 typedef void (*loop_resolve_cb)(void *arg, enum status status, const char *const *addresses,
                                 size_t count);
-/* Resolves a host name off the loop's thread; a numeric address needs no thread. Copies `host`. cb runs
- * exactly once, later, unless the caller cancels, as it must at its deadline: there is none here. Either
- * frees the object. */
+/* Resolves a host name on another thread; a numeric address needs none. Copies `host`. cb runs exactly once, in a
+ * later turn, unless the caller cancels first. There is no timeout here: the caller cancels at its own
+ * deadline. The object is freed after cb, or by the cancellation. */
 struct loop_resolve *loop_resolve_start(struct loop *loop, const char *host, loop_resolve_cb cb,
                                         void *arg);
 void loop_resolve_cancel(struct loop_resolve *resolve); /* NULL is fine */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * redis_args: what a Redis command is made of: a bounded list of arguments, and scripts named by their
- * SHA-1. Pure: needs neither Redis nor a loop.
+ * redis_args: the arguments of a Redis command (a bounded list), and scripts, which Redis names by their SHA-1.
+ * Pure: needs neither Redis nor a loop.
  */
 #ifndef TIKETI_REDIS_ARGS_H
 #define TIKETI_REDIS_ARGS_H
@@ -15,8 +15,8 @@
 #define REDIS_ARGS_MAX 8192 /* arguments of one list */
 
 /* A list of arguments. It borrows the texts added by redis_args_add and redis_args_add_len: they must stay
- * until redis_command or redis_eval returns. An argument too many, or over 1 MiB of numbers and copies,
- * sets `failed`, which stays set until the reset; such a list is never sent. */
+ * until redis_command or redis_eval returns. More than REDIS_ARGS_MAX arguments, or more than 1 MiB of
+ * numbers and copies, set `failed` until redis_args_reset; a list with `failed` set is never sent. */
 struct redis_args {
     const char **argv;
     size_t *lens;

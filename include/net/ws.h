@@ -24,14 +24,17 @@ struct ws_conn;
 struct ws_opts {
     struct loop *loop; /* borrowed */
     const char *host;
-    uint16_t port;             /* 0: any free port */
-    const char *path;          /* "/ws"; anything else is 404 */
-    const char *subprotocol;   /* "tiketi.v1" */
-    unsigned connection_limit; /* over it: 503, which may take up to 256 more descriptors */
-    uint64_t ping_ms;          /* one round of pings; a peer silent for two is dropped; 0: none */
-    size_t conn_user_size;     /* zeroed bytes for the caller in each connection: ws_conn_user */
-    /* A good handshake. True: the connection opens, on_close will follow. False: refused with 403, and
-     * `conn` is freed. ws_send is allowed: the message leaves after the handshake is answered. */
+    uint16_t port;           /* 0: any free port */
+    const char *path;        /* "/ws"; anything else is 404 */
+    const char *subprotocol; /* "tiketi.v1" */
+    unsigned
+        connection_limit; /* further connections get 503; that may take up to 256 more descriptors */
+    uint64_t ping_ms;     /* each peer is pinged once in this time; after two unanswered pings its
+                         connection is closed; 0: no pings */
+    size_t conn_user_size; /* zeroed bytes for the caller in each connection: ws_conn_user */
+    /* A valid handshake has arrived. Return true to open the connection; on_close follows later. Return false
+     * to refuse it with 403; `conn` is then freed. ws_send is allowed: the message is sent after the answer to
+     * the handshake. */
     bool (*on_open)(void *arg, struct ws_conn *conn, const struct ws_handshake *handshake);
     void (*on_message)(void *arg, struct ws_conn *conn, const char *text,
                        size_t len);                   /* borrowed */
@@ -47,29 +50,28 @@ struct ws_opts {
 MUST_CHECK enum status ws_open(const struct ws_opts *opts, struct ws_server **ret_server);
 uint16_t ws_port(const struct ws_server *server);
 unsigned ws_connections(const struct ws_server *server);
-/* Changes the duration of a round of pings, beginning with the next tick. Only for a server that was opened
- * with pings. */
+/* Changes ping_ms. Only for a server that was opened with ping_ms > 0. */
 void ws_set_ping(struct ws_server *server, uint64_t ping_ms);
 /* Closes the listener; connections without a complete handshake get 503. */
 void ws_quiesce(struct ws_server *server);
-/* Closes all connections with 1001, waits up to a second for the answers, frees, then runs cb (may be NULL).
- * Later, never from inside; the loop must go on running meanwhile. */
+/* Closes all connections with 1001, waits up to a second for the peers' answers, frees the server, then runs cb
+ * (may be NULL), never before this call has returned. The loop must keep running until then. */
 void ws_close(struct ws_server *server, loop_cb cb, void *arg);
 
 void *ws_conn_user(struct ws_conn *conn); /* conn_user_size bytes that live as long as `conn` */
-/* Writes one text message, or queues a copy when the socket does not take it. on_close never runs from
- * inside.
- * ST_FULL: the reader is too slow: dropped, the connection closes with 1013. ST_UNAVAILABLE: it is closing.
- * ST_TOO_LARGE: longer than WS_SEND_QUEUE_MAX; the connection is not affected. */
+/* Writes one text message, or queues a copy when the socket does not take it. on_close never runs before this
+ * call has returned.
+ * ST_FULL: the reader is too slow: the message is dropped and the connection closes with 1013. ST_UNAVAILABLE: the
+ * connection is closing. ST_TOO_LARGE: longer than WS_SEND_QUEUE_MAX; the connection stays open. */
 MUST_CHECK enum status ws_send(struct ws_conn *conn, const char *text, size_t len);
-/* Sends a close frame after what is queued, and ends the connection when the peer has answered or after
- * 3 s; on_close follows later, never from inside. Messages that still arrive are dropped. Only the first
+/* Sends a close frame after the queued messages, and ends the connection when the peer has answered or after
+ * 3 s; on_close runs later, never before this call has returned. Messages that still arrive are dropped. Only the first
  * call counts. `reason` may be NULL; it is copied, and cut at 123 bytes. */
 void ws_conn_close(struct ws_conn *conn, uint16_t code, const char *reason);
 
-/* What ws_send is given between these two is gathered and leaves in one system call. At most one connection
- * is corked at a time, within one turn of the loop. ST_OK of ws_send then means gathered; a reader that is
- * too slow is closed at ws_uncork. */
+/* Messages sent between ws_cork and ws_uncork are collected and written by one system call. At most one connection
+ * may be corked at a time, and only within one turn of the loop. In between, ST_OK of ws_send means that the
+ * message was collected; ws_uncork closes the connection if its reader is too slow. */
 void ws_cork(struct ws_conn *conn);
 void ws_uncork(struct ws_conn *conn);
 
