@@ -498,24 +498,29 @@ static void on_done(void *arg, struct http_req *req)
 
 static void on_loaded(void *arg, enum status status)
 {
-    (void)arg, (void)status; /* after a failure, the next LIVE_EVENTS_EVERY_S tries again */
+    (void)arg, (void)status; /* a load that failed is tried again every LIVE_EVENTS_EVERY_S */
 }
 
 /* Every worker loads every live event, so that each answers /metrics with all of them. */
 static void on_live_event(void *arg, enum status status, const char *id)
 {
     struct api *api = arg;
-    if (status == ST_OK && id && !catalog_event(api->catalog, id) &&
-        catalog_load(api->catalog, id, false, on_loaded, NULL) != ST_OK)
-        log_debug("live event not loaded", LOG_TEXT("event", id));
+    if (status != ST_OK || !id || catalog_event(api->catalog, id))
+        return;
+    const enum status st = catalog_load(api->catalog, id, false, on_loaded, NULL);
+    if (st != ST_OK)
+        log_debug("live event not loaded", LOG_TEXT("event", id),
+                  LOG_TEXT("status", status_name(st)));
 }
 
 static void every_second(void *arg)
 {
     struct api *api = arg;
-    if (api->seconds++ % LIVE_EVENTS_EVERY_S == 0 &&
-        queue_read_events(api->queue, on_live_event, api) != ST_OK)
-        log_debug("live events not read");
+    if (api->seconds++ % LIVE_EVENTS_EVERY_S == 0) {
+        const enum status st = queue_read_events(api->queue, on_live_event, api);
+        if (st != ST_OK)
+            log_debug("live events not read", LOG_TEXT("status", status_name(st)));
+    }
     loop_timer_set(api->second, 1000);
 }
 

@@ -215,7 +215,8 @@ static void admit_audited(void *arg, enum status status, const char *json, size_
     (void)json, (void)len;
     if (status != ST_OK)
         log_error("audit entry of admit not written", LOG_TEXT("event", call->param),
-                  LOG_TEXT("who", call->user.sub), LOG_NUM("admitted", (uint64_t)admit->admitted));
+                  LOG_TEXT("status", status_name(status)), LOG_TEXT("who", call->user.sub),
+                  LOG_NUM("admitted", (uint64_t)admit->admitted));
     const int written =
         snprintf(text, sizeof(text), "{\"eventId\":\"%s\",\"admitted\":%" PRId64 "}", call->param,
                  admit->admitted);

@@ -32,7 +32,8 @@
 void api_page_set(struct page *page, const char *name, const char *value)
 {
     if (page->count == PAGE_VALUES_MAX) {
-        log_error("page has too many values", LOG_TEXT("name", name));
+        log_error("page has too many values", LOG_TEXT("name", name),
+                  LOG_NUM("limit", PAGE_VALUES_MAX));
         return;
     }
     page->values[page->count].name = name;
