@@ -27,10 +27,10 @@ struct ws_opts {
     uint16_t port;           /* 0: any free port */
     const char *path;        /* "/ws"; anything else is 404 */
     const char *subprotocol; /* "tiketi.v1" */
-    unsigned
-        connection_limit; /* further connections get 503; that may take up to 256 more descriptors */
-    uint64_t ping_ms;     /* each peer is pinged once in this time; after two unanswered pings its
-                         connection is closed; 0: no pings */
+    /* Further connections get 503; up to 256 more descriptors serve that. */
+    unsigned connection_limit;
+    /* Each peer is pinged once in this time; after two unanswered pings its connection is closed. 0: no pings. */
+    uint64_t ping_ms;
     size_t conn_user_size; /* zeroed bytes for the caller in each connection: ws_conn_user */
     /* A valid handshake has arrived. Return true to open the connection; on_close follows later. Return false
      * to refuse it with 403; `conn` is then freed. ws_send is allowed: the message is sent after the answer to

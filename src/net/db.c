@@ -55,8 +55,8 @@ struct query {
     uint64_t began_ns, deadline;
     int64_t timeout_ms;
     bool retried;
-    bool probe;         /* our own, without a caller */
-    enum status status; /* when done */
+    bool probe;         /* sent by db itself; it has no callback */
+    enum status status; /* set when the query is done */
     struct db_result *result;
     const char *params[]; /* followed by their texts */
 };
@@ -249,7 +249,8 @@ static void conn_refused(struct conn *conn, const char *error)
     retry_later(db);
 }
 
-/* Nothing of this query was done: puts it back in line, once. */
+/* PostgreSQL did nothing of this query: puts it back at the head of the waiting list. False: it may
+ * not be repeated (a second time, for a probe, while closing). */
 static bool query_retry(struct db *db, struct query *query)
 {
     if (db->closing || query->retried || query->probe)
@@ -337,8 +338,8 @@ static void on_down(void *arg, const char *error)
     done_run(db);
 }
 
-/* Has the query a time limit of its own? Then it shares its connection with none: one with more time would
- * hold up those behind it, one with less would end those before it. */
+/* Has the query a timeout of its own? Then it shares its connection with no other: a longer timeout would delay
+ * the queries behind it, and a shorter one would end the queries before it. */
 static bool is_alone(const struct db *db, const struct query *query)
 {
     return query->timeout_ms != db->timeout_ms && !query->probe;
@@ -448,7 +449,8 @@ static void on_retry(void *arg)
 
 /* ---- deadlines ---- */
 
-/* When on_timer has something to do for this connection: a deadline, a probe, a spare one to close. */
+/* When on_timer next has work for this connection: a deadline passes, a probe is due, or the connection was
+ * unused for so long that it can be closed. */
 static uint64_t conn_due(const struct conn *conn)
 {
     uint64_t due = conn->deadline;
@@ -491,7 +493,7 @@ static void conn_expire(struct conn *conn)
     } else if (conns_in(db, CONN_CONNECTING, CONN_RETIRING) > db->pool_min) {
         conn_free(conn);
     } else {
-        conn->used_at = now; /* belongs to the minimum: look again later */
+        conn->used_at = now; /* pool_min needs this connection: check again after SPARE_MS */
     }
 }
 

@@ -40,14 +40,14 @@ enum step { STEP_PREPARE_LIMIT, STEP_LIMIT, STEP_PREPARE, STEP_EXECUTE, STEP_MAX
 /* A statement in flight. */
 struct flight {
     const struct db_stmt *stmt;
-    PGresult *result; /* the one that counts so far */
+    PGresult *result; /* the result to report: the first error, else the rows */
     enum step steps[STEP_MAX];
     size_t step, step_count;
 };
 
 struct address {
     const struct db_target *target;
-    char *text; /* "": the target needs none */
+    char *text; /* the resolved address; "": the target needs none */
 };
 
 struct db_link {
@@ -57,7 +57,7 @@ struct db_link {
     void *arg;
     struct loop_task begin;
     struct loop_resolve *resolve;
-    size_t target; /* the host being resolved */
+    size_t target; /* index of the host being resolved */
     unsigned skip;
     struct address addresses[ADDRESSES_MAX];
     size_t address_count;
@@ -70,8 +70,8 @@ struct db_link {
 
     struct flight flights[DB_LINK_DEPTH]; /* a ring */
     size_t oldest, flying;
-    bool sent;     /* everything given to libpq has left */
-    unsigned ends; /* ends of results in a row, without a result between */
+    bool sent;     /* libpq has written everything to the socket */
+    unsigned ends; /* consecutive NULLs of PQgetResult, without a result between them */
 };
 
 /* Gives the next statement a time limit of its own, within its own transaction. */

@@ -25,7 +25,7 @@ struct db_outcome {
     bool retry; /* nothing was done, and another connection may do better */
 };
 
-/* None of these runs from inside a db_link_* function. */
+/* The link calls these from the loop, never from inside a db_link_* function. */
 struct db_link_user {
     void (*on_up)(void *arg); /* connected; may close the link */
     /* The oldest statement in flight has ended. Passes `result` on: release it by db_result_free. Must
@@ -41,7 +41,8 @@ struct db_link_user {
 struct db_link *db_link_open(struct loop *loop, const struct db_endpoint *endpoint, unsigned skip,
                              const struct db_link_user *user, void *arg);
 void db_link_close(struct db_link *link); /* frees at once; drops what is in flight */
-/* With nothing in flight: is the connection still there? It may have died unnoticed. */
+/* Is the connection still open? Call it with nothing in flight: an idle connection may have been lost
+ * unnoticed. */
 bool db_link_alive(struct db_link *link);
 /* Sends one statement, a transaction of its own, behind at most DB_LINK_DEPTH - 1 others. They run in
  * order; one that fails does not affect the others. limit_ms > 0: a statement_timeout for it alone.

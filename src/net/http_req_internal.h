@@ -52,7 +52,8 @@ struct req_pool {
 
 struct http_req {
     struct httpd *httpd;
-    struct MHD_Connection *connection; /* NULL: lost, while the reply is owed */
+    struct MHD_Connection
+        *connection; /* NULL: the connection was lost before the handler replied */
     const char *method, *path;
     struct http_req *next, *prev; /* in httpd's waiting list; next: in the pool */
     void *user;
@@ -69,9 +70,9 @@ struct http_req {
     struct stream stream;
     unsigned refusal;
     bool http11;
-    bool streamed;  /* the body is: on_done is due */
+    bool streamed;  /* the body is passed to on_body; on_done will run */
     bool delivered; /* on_request has run */
-    bool replied;   /* by the handler */
+    bool replied;   /* the handler has replied */
     bool queued;    /* libmicrohttpd has a response */
     bool waiting;   /* for the reply: polled or suspended (httpd.c) */
     bool suspended;
@@ -96,7 +97,7 @@ void *req_memory(struct http_req *req, size_t size);
 
 /* Before a connection's head is read: keeps libmicrohttpd from parsing its cookies. */
 void req_hide_cookies(struct MHD_Connection *connection);
-/* Likewise: makes req_read_head refuse this head with 400. */
+/* Before a connection's head is read: makes req_read_head refuse it with 400. */
 void req_mark_invalid(struct MHD_Connection *connection);
 /* Reads the head, once, before anything is asked of the request. Returns the status to refuse it with, or
  * 0; writes how its body is framed. */

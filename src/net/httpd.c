@@ -185,7 +185,7 @@ static void httpd_release(struct httpd *httpd)
         free(httpd);
 }
 
-/* Ends a request that the handler knows of. */
+/* Ends a request that was passed to the handler. */
 static void req_done(struct http_req *req)
 {
     struct httpd *httpd = req->httpd;
@@ -361,7 +361,8 @@ static bool first_call(struct http_req *req)
     return true;
 }
 
-/* False: far too much; the connection is cut. */
+/* Takes a part of the body. False: it is longer than its limit by more than DISCARD_MAX, so the connection is
+ * cut. */
 static bool body_call(struct http_req *req, const char *data, size_t len)
 {
     req->body_seen += len;
@@ -408,7 +409,7 @@ static enum MHD_Result on_access(void *arg, struct MHD_Connection *connection, c
     } else if (!req->delivered) {
         good = req_deliver(req);
     } else {
-        good = req->waiting; /* else the library has refused its response */
+        good = req->waiting; /* false: the library refused the response */
         if (good && loop_now_ms(httpd->opts.loop) >= req->polled_until_ms) {
             httpd->polled_count--;
             req_suspend(req);

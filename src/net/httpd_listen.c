@@ -58,7 +58,7 @@ struct httpd_listen {
     struct queue queues[SOCKETS];
     bool stopped;
     uint16_t port;
-    struct loop_timer *timer; /* the oldest refused socket, or the end of a pause */
+    struct loop_timer *timer; /* closes the oldest refused socket, or ends a pause of accepting */
     httpd_accept_cb cb;
     void *arg;
     struct {
@@ -124,7 +124,7 @@ static bool accept_one(struct queue *queue)
     if (errno == EAGAIN || errno == EWOULDBLOCK)
         return false;
     log_error("http accept failed", LOG_TEXT("error", strerrordesc_np(errno)));
-    /* No descriptors or no memory: all sockets try again when some may be back. */
+    /* No descriptors or no memory are left: all sockets pause, and accept again after a second. */
     if (queue->watch) {
         for (int i = 0; i < SOCKETS; i++)
             if (listener->queues[i].watch)

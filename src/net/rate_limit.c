@@ -53,7 +53,7 @@ bool rate_limit_take(struct rate_limit *limit, const char *address, uint64_t now
         key = (key ^ (uint8_t)*address) * 0x100000001b3u;
     key = key != 0 ? key : 1;
 
-    /* The address's own bucket, else a free one, else the one unused for longest. */
+    /* Take the bucket that the address already has, else a free one, else the least recently used. */
     struct bucket *home = &limit->buckets[key & (BUCKETS - 1)];
     struct bucket *bucket = home;
     for (struct bucket *b = home; b < home + NEIGHBOURS; b++) {

@@ -73,7 +73,7 @@ struct op {
 struct redis {
     struct redis_link *link;
     struct redis_opts opts;
-    struct op *head, **tail; /* in the order sent: that of the replies and of the deadlines */
+    struct op *head, **tail; /* in the order sent, which is the order of replies and of deadlines */
     size_t in_flight;
     struct loop_timer *timer; /* while up always armed, at the latest for the head's deadline */
     bool late;                /* the head's deadline has passed; the socket is read once more */
@@ -114,7 +114,7 @@ static void op_finish(struct op *op, enum status status, const struct redis_repl
     free(op);
 }
 
-/* Takes one at a time from the list: a callback may call redis_close meanwhile. */
+/* Takes one operation at a time from the list, because its callback may call redis_close. */
 static void ops_fail(struct redis *redis)
 {
     struct op *op;
@@ -292,9 +292,9 @@ static void on_redis_down(void *arg, bool was_up)
         redis->opts.on_state(redis->opts.arg, false);
 }
 
-/* Timers run before the sockets are read: after a pause of our own (a slow turn, SIGSTOP) the reply may
- * be waiting there. So a deadline that has passed is judged one turn later. A connection without
- * commands is pinged, so that a silent Redis is noticed before it is needed. */
+/* libuv runs timers before it reads sockets. After a pause of this process (a slow turn, SIGSTOP) the reply may
+ * already be in the socket, so a command times out only one turn after its deadline. A connection without
+ * commands is pinged, so that a Redis that does not answer is noticed before it is needed. */
 static void on_redis_timer(void *arg)
 {
     struct redis *redis = arg;

@@ -41,8 +41,8 @@
 #define READER_IDLE_MAX   ((size_t)256 * 1024)  /* hiredis keeps a read buffer of this size */
 
 enum link_state {
-    LINK_WAITING,   /* for the next attempt */
-    LINK_RESOLVING, /* the host name */
+    LINK_WAITING,   /* until the next attempt */
+    LINK_RESOLVING, /* the host name is being resolved */
     LINK_CONNECTING,
     LINK_GREETING, /* AUTH, SELECT, PING and what the user adds: all must be answered */
     LINK_UP,
@@ -194,7 +194,7 @@ void redis_link_greet(struct redis_link *link, size_t count, const char *const *
 {
     struct buf text;
     if (link->state != LINK_GREETING)
-        return; /* an earlier one failed */
+        return; /* an earlier command of the greeting failed */
     buf_init(&text, GREETING_MAX);
     redis_format_head(&text, count);
     for (size_t i = 0; i < count; i++)

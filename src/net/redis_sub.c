@@ -22,7 +22,7 @@ struct redis_sub {
     struct redis_sub_opts opts;
     char *channel;
     struct loop_timer *timer; /* while up: the next ping, or the deadline of the last */
-    bool pinged;              /* and nothing received since */
+    bool pinged;              /* a ping was sent, and nothing was received since */
     bool late;                /* the deadline has passed; the socket is read once more */
     loop_cb on_closed;
     void *on_closed_arg;
@@ -76,7 +76,7 @@ static void on_sub_timer(void *arg)
         redis_link_fail(sub->link, "ping timed out");
         return;
     }
-    sub->late = sub->pinged; /* judged one turn later, as in redis.c */
+    sub->late = sub->pinged; /* times out one turn later: the pong may be in the socket already */
     loop_timer_set(sub->timer, sub->late ? 1 : (uint64_t)sub->opts.timeout_ms);
     if (sub->late)
         return;

@@ -200,7 +200,7 @@ static void deliver(struct ws_conn *conn, const char *text, size_t len)
         ws_conn_close(conn, 1007, "not UTF-8");
 }
 
-/* A part of a message; lws passes them on in pieces of 128 bytes. */
+/* Receives a part of a message: lws passes messages on in pieces of up to 128 bytes. */
 static void on_piece(struct ws_conn *conn, const char *data, size_t len)
 {
     struct lws *wsi = conn->wsi;
@@ -351,9 +351,9 @@ static void ping(struct ws_conn *conn)
         write_frame(conn, "t", 1, LWS_WRITE_PING);
 }
 
-/* Ticks are due at fixed times, not a fixed time after the last: on a busy loop a round would take several
- * times as long, and peers that answer would seem silent. After a standstill no peer is pinged twice to
- * make up for it. */
+/* Ticks are due at fixed times, not a fixed delay after the previous tick: on a busy loop such delays would add up,
+ * a round would take several times as long, and peers that answer would seem silent. After a pause of more than
+ * a round the schedule starts anew, so no peer is pinged twice to catch up. */
 static void on_ping(void *arg)
 {
     struct ws_server *server = arg;
@@ -396,7 +396,7 @@ static enum status send_later(struct ws_conn *conn, const char *text, size_t len
     return ST_FULL;
 }
 
-/* Nothing of the batch could be sent: its messages go to the outbox. */
+/* The socket took nothing of the batch: moves its messages to the outbox. */
 static enum status batch_later(struct ws_conn *conn, size_t batch_len)
 {
     const unsigned char *at = conn->server->batch, *end = at + batch_len;
@@ -414,8 +414,8 @@ static enum status batch_later(struct ws_conn *conn, size_t batch_len)
     return st;
 }
 
-/* Sends the batch in one system call, bypassing lws. A writable socket takes so little as a whole; if it does
- * not, the connection is ended, since half a frame cannot be taken back. */
+/* Sends the batch in one system call, bypassing lws. A writable socket takes at least BATCH_MAX bytes. If it ever
+ * takes less, the connection is closed, because a frame that was sent in part cannot be taken back. */
 static enum status batch_send(struct ws_conn *conn)
 {
     struct ws_server *server = conn->server;

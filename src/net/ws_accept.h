@@ -20,7 +20,7 @@ struct ws_accept_opts {
     uint16_t port; /* 0: any free port */
     const char *path, *subprotocol;
     unsigned limit;              /* of pending handshakes and `open` together; over it: 503 */
-    unsigned (*open)(void *arg); /* connections that were taken */
+    unsigned (*open)(void *arg); /* returns the number of connections that were taken */
     /* A good handshake, still unread in the socket. 0: the receiver takes the fd. Else the HTTP status to
      * refuse it with. */
     unsigned (*on_handshake)(void *arg, int fd, const struct ws_handshake *handshake);

@@ -28,7 +28,7 @@ bool ws_outbox_add(struct ws_outbox **outbox, const char *text, size_t len, size
     if (used + len > max)
         return false;
 
-    /* What was sent makes space first, then a larger block. */
+    /* First reuse the space of messages that were sent; if that is not enough, allocate a larger block. */
     if (out && out->head > 0) {
         memmove(out->data, out->data + out->head, used);
         out->head = 0;
