@@ -3,7 +3,7 @@
 // A large sale: 10,000 buyers compete for 1,000 seats and pay through a provider whose webhooks come late (10 %), twice
 // (10 %) or are lost at first (5 %), while an api, a gateway and a processor are killed. Then SQL and the provider's
 // own books prove that the money taken is that of the seats sold, and that nobody without a seat was charged without a
-// recorded refund. The figures are printed.
+// recorded refund. The figures are in the log of the suite.
 //
 // Part of `make test-nightly`. NIGHT_USERS (10000), NIGHT_SEATS (1000), TIKETI_SEED (1).
 
