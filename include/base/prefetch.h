@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * prefetch: asks the CPU to load memory into its cache before it is needed. With thousands of connections the memory
- * of one is no longer in the cache when it is used again, and loading each line takes a tenth of a microsecond. This is only
- * a hint: nothing is read, so any address is allowed.
+ * prefetch: asks the CPU to load memory into its cache before it is needed. With thousands of connections the
+ * memory of one is no longer in the cache when it is used again, and loading each line takes a tenth of a
+ * microsecond. This is only a hint: nothing is read, so any address is allowed.
  */
 #ifndef TIKETI_PREFETCH_H
 #define TIKETI_PREFETCH_H

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* http_text: the parts of HTTP that libmicrohttpd does not parse strictly enough, parsed by this program. Pure: no allocation, no library. */
+/*
+ * http_text: the parts of HTTP that libmicrohttpd does not parse strictly enough, parsed by this program.
+ * Pure: no allocation, no library.
+ */
 #ifndef TIKETI_HTTP_TEXT_H
 #define TIKETI_HTTP_TEXT_H
 
