@@ -1,15 +1,14 @@
 -- SPDX-License-Identifier: MIT
 --
--- A join that is wrong on purpose: a test of the tests. Whatever races for the last places must
--- notice it: with it, more are let in than the threshold allows.
+-- A join that is wrong on purpose: the tests that race for the last slots must find that it admits more buyers than
+-- the threshold.
 --
--- It mimics a service that first asks Redis how many are inside, decides by the answer, and adds
--- the buyer in a second step. Between the two steps of one caller, other callers do theirs: each
--- adds by a number that is as old as its round trip. A script is atomic and cannot be torn apart
--- like that; so the number it decides by is kept, and asked anew only when it is CHECK_MS old.
--- Everything else is honest: one place per buyer, and the log tells the true number inside.
+-- It mimics a service that reads the number inside from Redis, decides, and adds the buyer in a second step, while other
+-- callers do the same: each decides by a number that is one round trip old. As a script is atomic, the number is kept here
+-- and read again only when it is CHECK_MS old. Everything else is right: one place per buyer, and the log has the true
+-- number inside.
 --
--- KEYS, ARGV and REPLY are those of lua/join.lua. Proofs are not looked at.
+-- KEYS, ARGV and REPLY are those of lua/join.lua. Tickets and passes are ignored.
 
 local CHECK_MS = 40
 
