@@ -154,8 +154,8 @@ static void log_plan(const struct config *config, const struct plan *plan)
      * That matters where several pods share max_connections. */
     const int64_t open = plan->http * plan->db_max + plan->gateways + 2 * plan->processors;
     if (open > config->db_pool_max)
-        log_warn("DB_POOL_MAX is below one connection per worker",
-                 LOG_NUM("limit", config->db_pool_max), LOG_NUM("connections", open));
+        log_warn("workers may open more PostgreSQL connections than DB_POOL_MAX",
+                 LOG_NUM("limit", config->db_pool_max), LOG_NUM("mayOpen", open));
 }
 
 /* ---- serve: the workers ---- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * event: one ticketed event: its fields and settings, their limits, its states and the verbs between them.
+ * event: one ticketed event: its fields and settings, their limits, its states, and the verbs (open,
+ * pause, resume, close) that change them.
  * Pure: no Redis, no PostgreSQL. In JSON an event is one flat object.
  */
 #ifndef TIKETI_EVENT_H

@@ -49,7 +49,8 @@ static int hex_value(char c)
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* Decodes `len` hex digits; the number of bytes, or 0. */
+/* Decodes `len` hex digits into `out`. Returns the number of bytes; 0: not hex, an odd length, or more than `max`
+ * bytes. */
 static size_t decode_hex(const char *text, size_t len, unsigned char *out, size_t max)
 {
     if (len % 2 != 0 || len / 2 > max)

@@ -50,7 +50,7 @@
 #define STREAM_BLOCK     16384 /* bytes asked for at a time; the library takes what its memory allows */
 #define POLLED_MAX       1024
 #define POLLED_MS        50
-#define POLLED_PER_MS    256 /* polled requests per millisecond of delay before the next run */
+#define POLLED_PER_MS    256 /* for each so many polled requests the next run is 1 ms later */
 #define CLOSE_RUNS_MAX   64  /* runs of the daemon in which the last responses leave */
 #define TIMEOUT_CHECK_MS 1000
 
@@ -533,7 +533,8 @@ enum status httpd_open(const struct httpd_opts *opts, struct httpd **ret_httpd)
     const union MHD_DaemonInfo *info =
         httpd->daemon ? MHD_get_daemon_info(httpd->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
     if (!info) {
-        log_error("http server start failed");
+        log_error("libmicrohttpd cannot be started",
+                  LOG_NUM("connectionLimit", opts->connection_limit));
         free(httpd);
         return ST_UNAVAILABLE;
     }

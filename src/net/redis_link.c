@@ -104,7 +104,7 @@ void redis_link_fail(struct redis_link *link, const char *reason)
     if (was_up || link->failures % BACKOFF_LOG_EVERY == 1)
         log_warn(was_up ? "redis connection lost" : "redis connect failed",
                  LOG_TEXT("error", reason), LOG_TEXT("host", link_host(link)),
-                 LOG_NUM("port", link->endpoint.port), LOG_NUM("attempts", link->failures));
+                 LOG_NUM("port", link->endpoint.port), LOG_NUM("failures", link->failures));
     link->state = LINK_WAITING;
     link_release(link);
 

@@ -86,7 +86,7 @@ enum status ws_context_open(struct ws_context *context, struct loop *loop, const
         context->vhost = lws_create_vhost(context->lws, &info);
     if (context->vhost)
         return ST_OK;
-    log_error("ws server start failed");
+    log_error("libwebsockets cannot be started: see the warnings before");
     return ST_INTERNAL;
 }
 

@@ -3,7 +3,7 @@
  * ws_outbox: messages waiting for a slow socket.
  *
  * Why this way: one block of memory, each message as its length and its bytes. Nearly every socket has
- * none; then it costs a pointer.
+ * no message waiting, and then costs one NULL pointer.
  * Called by: ws alone. Pure. Owns: its block.
  */
 #include "net/ws_outbox.h"

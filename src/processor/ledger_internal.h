@@ -17,8 +17,8 @@
 /* A load of consumed places under way. */
 struct ledger_consumed {
     bool active;
-    bool waits;                        /* waits for the chain under way to end */
-    char run[33];                      /* random: names this load */
+    bool waits;   /* starts when the ledger's running chain of calls (ledger.c) has ended */
+    char run[33]; /* random: names this load */
     struct queue_consumed_chunk chunk; /* the chunk under way, without its list and count */
     char after[BUYER_ID_MAX + 1];      /* where the next page begins */
     queue_done_cb cb;

@@ -3,7 +3,8 @@
  * processor_runner: runs one live event: tries for its lease, and ticks while the lease is held.
  *
  *   lease gained -> read the live copy -> tick at once -> tick every interval -> lease lost
- *   tick    queue_promote until there is nothing more to do -> rate, index, ledger, queue-updated, answers
+ *   tick    queue_promote until there is nothing more to do -> rate, index, ledger; publish
+ *           queue-updated; answer those who asked for a tick
  *   upkeep  after each renewal of the lease, once a second: index, ledger, consumed places; every 5 s: reconciling
  *           with PostgreSQL
  *

@@ -138,8 +138,9 @@ static bool has_expired(const struct provider_order *order)
            expires_ms <= clock_wall_ms();
 }
 
-/* ST_OK: charged now; ST_CONFLICT: charged before, *ret_charge is that charge; ST_DENIED: not signed so; ST_GONE:
- * expired; ST_FULL: the books are full. */
+/* ST_OK: charged now; ST_CONFLICT: charged before, *ret_charge is that charge; ST_DENIED: the
+ * signature does not fit this order; ST_GONE: the order has expired; ST_FULL: the books have no room for another
+ * charge. */
 static enum status charge_order(struct provider *provider, const struct provider_order *order,
                                 struct provider_charge **ret_charge)
 {

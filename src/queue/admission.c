@@ -13,7 +13,7 @@
 
 #define REMEMBER_S     60.0 /* the window of the mean; at least REMEMBER_TICKS samples */
 #define REMEMBER_TICKS 5.0
-#define WAIT_MAX_S     (30.0 * 24 * 3600) /* a longer one is no estimate */
+#define WAIT_MAX_S     (30.0 * 24 * 3600) /* a longer wait is given as unknown */
 #define POLL_MIN_S     2
 #define POLL_MAX_S     30
 

@@ -29,7 +29,7 @@
     KEY(FENCE, "fence")                 \
     KEY(INDEX, "index")
 
-/* The only key of its script, which has the same name. */
+/* Keys beside the common list: each is the only key of the script of the same name (`seats` of lua/seats.lua). */
 #define QUEUE_OWN_KEYS(OWN_KEY) \
     OWN_KEY(SEATS, "seats")
 
