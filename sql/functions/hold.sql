@@ -49,7 +49,7 @@ BEGIN
         body := refusal('A seat is named twice.', 'seatIds');
         RETURN;
     END IF;
-    -- The caller asked Redis before, but the buyer may have left since, and the ledger have copied that.
+    -- The caller has asked Redis, but the buyer may have left since, and the ledger may have copied that.
     IF EXISTS (SELECT FROM admissions WHERE event_id = p_event.id AND epoch = p_event.epoch
                   AND buyer = p_buyer AND place = p_place AND departed) THEN
         outcome := 'not-admitted';

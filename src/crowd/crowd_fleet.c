@@ -126,7 +126,8 @@ static void signal_all(const struct fleet *fleet, int signal)
     }
 }
 
-/* Notes each process that has ended; the first that failed ends all others. False: none is left. */
+/* Notes each process that has ended. After the first failure SIGTERM goes to all others. Returns whether any still
+ * runs. */
 static bool any_left(struct fleet *fleet)
 {
     bool left = false;

@@ -166,7 +166,7 @@ static void fail_waiting(struct db *db)
 
 /* ---- time ---- */
 
-/* Makes on_timer run at `at` or before. It finds what is due by itself. */
+/* Makes on_timer run at `at` or earlier; on_timer looks up what is due. */
 static void timer_need(struct db *db, uint64_t at)
 {
     if (at >= db->timer_at)
@@ -472,8 +472,10 @@ static void conn_expire(struct conn *conn)
     struct db *db = conn->db;
     const uint64_t now = loop_now_ms(db->loop);
     if (conn->state == CONN_CONNECTING) {
-        if (db->skip == conn->skip) /* several attempts may run at the same time */
-            db->skip++;             /* begin with the next address */
+        /* The next attempt begins with the next address. Several may run at the same time: only the first that
+         * times out moves on. */
+        if (db->skip == conn->skip)
+            db->skip++;
         conn_refused(conn, "timed out");
     } else if (conn->in_flight.head) {
         const struct query *query = conn->in_flight.head;

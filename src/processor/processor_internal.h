@@ -59,7 +59,7 @@ struct event_runner {
     struct loop_timer *tick_timer;  /* runs the next regular tick */
     struct loop_task tick_task;     /* makes the next call of the running tick */
     struct tick tick;               /* the running tick, or the last one */
-    struct tick_request due;        /* what the next tick is asked to do */
+    struct tick_request due;        /* requests for the next tick: ticks on demand, admissions by hand */
     uint64_t due_until_ms;          /* when requests made before the runner was ready are dropped */
     uint64_t regular_ms;            /* when the last regular tick began */
     uint64_t retry_ms;              /* when to repeat a failed regular tick; 0: it did not fail */
