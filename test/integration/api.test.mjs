@@ -235,10 +235,10 @@ test('an invalid setting is named, and serve exits with 78', async () => {
 });
 
 test('more workers than database connections: serve warns at the start', async () => {
-  const said = (server) => server.logs.filter(({ message }) => message.startsWith('DB_POOL_MAX'));
+  const said = (server) => server.logs.filter(({ message }) => message === 'workers may open more PostgreSQL connections than DB_POOL_MAX');
   assert.deepEqual(said(server), []);
   const greedy = await Server.start({ redis, database, env: { API_WORKERS: 3, DB_POOL_MAX: 4 } });
-  assert.deepEqual(said(greedy).map(({ limit, connections }) => [limit, connections]), [[4, 6]]);
+  assert.deepEqual(said(greedy).map(({ limit, mayOpen }) => [limit, mayOpen]), [[4, 6]]);
   await greedy.stop();
 });
 
