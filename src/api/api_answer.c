@@ -258,7 +258,10 @@ void api_problem(struct api_call *call, unsigned status, const char *code, const
 
 void api_fail(struct api_call *call, enum status status)
 {
-    static const struct api_problem problems[] = {
+    static const struct {
+        unsigned status;
+        const char *code, *detail;
+    } problems[] = {
         [ST_OK] = {500, "internal", "The request ended without an answer."},
         [ST_INVALID] = {400, "invalid", "The request is not valid."},
         [ST_UNAUTHORIZED] = {401, "unauthorized",
@@ -277,7 +280,8 @@ void api_fail(struct api_call *call, enum status status)
         [ST_UNAVAILABLE] = {503, "unavailable", "A backend is unavailable: try again shortly."},
         [ST_INTERNAL] = {500, "internal", "An internal error occurred."},
     };
-    api_answer_problem(call, &problems[status]);
+    api_problem(call, problems[status].status, problems[status].code, problems[status].detail,
+                NULL);
 }
 
 void api_fail_event(struct api_call *call, enum status status)
