@@ -87,7 +87,8 @@ static void say(const struct migration *m, const char *what, const char *name)
 static void on_notice(void *arg, const PGresult *result)
 {
     (void)arg;
-    log_debug("postgresql notice", LOG_TEXT("text", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
+    log_debug("postgresql notice",
+              LOG_TEXT("text", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
 }
 
 /* Takes the result. */

@@ -63,7 +63,8 @@ struct http_req {
     struct header *headers, **headers_tail; /* the response's */
     char *body;
     size_t body_len, body_cap;
-    uint64_t body_seen; /* bytes of the body received so far, also those that were streamed or dropped */
+    uint64_t
+        body_seen; /* bytes of the body received so far, also those that were streamed or dropped */
     uint64_t body_max;
     http_body_cb on_body; /* takes the body when it is streamed */
     void *on_body_arg;

@@ -18,7 +18,10 @@
 struct redis_link_user {
     void (*greet)(void *arg); /* sends its part of the greeting with redis_link_greet */
     void (*on_up)(void *arg); /* the greeting has been answered */
-    void (*on_reply)(void *arg, const struct redis_reply *reply); /* called only while the link is up; `reply` is borrowed for the call */
+    void (*on_reply)(
+        void *arg,
+        const struct redis_reply
+            *reply); /* called only while the link is up; `reply` is borrowed for the call */
     void (*on_down)(void *arg, bool was_up); /* also after each failed attempt to connect */
 };
 

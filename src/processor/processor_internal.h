@@ -56,14 +56,14 @@ struct event_runner {
     struct ledger *ledger;
     struct event live; /* the live copy: the event's settings as Redis has them; valid when ready */
 
-    struct loop_timer *tick_timer;  /* runs the next regular tick */
-    struct loop_task tick_task;     /* makes the next call of the running tick */
-    struct tick tick;               /* the running tick, or the last one */
-    struct tick_request due;        /* requests for the next tick: ticks on demand, admissions by hand */
-    uint64_t due_until_ms;          /* when requests made before the runner was ready are dropped */
-    uint64_t regular_ms;            /* when the last regular tick began */
-    uint64_t retry_ms;              /* when to repeat a failed regular tick; 0: it did not fail */
-    enum event_status status;       /* the status in force, as Redis last said */
+    struct loop_timer *tick_timer; /* runs the next regular tick */
+    struct loop_task tick_task;    /* makes the next call of the running tick */
+    struct tick tick;              /* the running tick, or the last one */
+    struct tick_request due;  /* requests for the next tick: ticks on demand, admissions by hand */
+    uint64_t due_until_ms;    /* when requests made before the runner was ready are dropped */
+    uint64_t regular_ms;      /* when the last regular tick began */
+    uint64_t retry_ms;        /* when to repeat a failed regular tick; 0: it did not fail */
+    enum event_status status; /* the status in force, as Redis last said */
     struct admission_rate rate;     /* the measured rate of admissions */
     uint64_t last_place;            /* the highest place given, reported to PostgreSQL */
     struct queue_numbers published; /* queue_size, active, threshold of the last queue-updated */
