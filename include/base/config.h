@@ -52,7 +52,7 @@ struct config {
     const char *http_host; /* a numeric address */
     int64_t http_port;
     int64_t ws_port;
-    int64_t ws_ping_ms;        /* the gateway pings more often where queue_silent_ms requires it */
+    int64_t ws_ping_ms;        /* more often where an event's silentMs or idleTimeoutMs needs it */
     const char *public_ws_url; /* NULL: the request's host and ws_port */
     unsigned roles;            /* bits of enum role */
     int64_t api_workers, gateway_workers; /* 0: one per two cores, at least one */

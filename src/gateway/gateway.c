@@ -298,11 +298,17 @@ static void drain_some(struct gateway *gateway)
     }
 }
 
+/* The event's silentMs; the default of the process while the event is not loaded. */
+static int64_t silent_ms_of(const struct audience *audience, const struct event *event)
+{
+    return event ? event->silent_ms : audience->gateway->opts.config->queue_silent_ms;
+}
+
 void audience_plan_heartbeats(struct audience *audience)
 {
     const struct gateway *gateway = audience->gateway;
-    const struct event *event = catalog_event(gateway->opts.catalog, audience->id);
-    const int64_t silent_ms = event ? event->silent_ms : gateway->opts.config->queue_silent_ms;
+    const int64_t silent_ms =
+        silent_ms_of(audience, catalog_event(gateway->opts.catalog, audience->id));
     const int64_t ping_ms = gateway->ping_ms;
     /* A little less than two pings, so that jitter does not make it three. */
     audience->heartbeat_rest_ms =
@@ -317,11 +323,10 @@ void audience_plan_heartbeats(struct audience *audience)
  * the work of Redis. */
 static void plan_heartbeats(struct gateway *gateway)
 {
-    const struct config *config = gateway->opts.config;
-    int64_t ping_ms = config->ws_ping_ms;
+    int64_t ping_ms = gateway->opts.config->ws_ping_ms;
     for (struct audience *audience = gateway->audiences; audience; audience = audience->next) {
         const struct event *event = catalog_event(gateway->opts.catalog, audience->id);
-        const int64_t silent_ms = event ? event->silent_ms : config->queue_silent_ms;
+        const int64_t silent_ms = silent_ms_of(audience, event);
         const int64_t idle_ms = event ? event->idle_timeout_ms : silent_ms;
         const int64_t shortest_ms = idle_ms < silent_ms ? idle_ms : silent_ms;
         if (shortest_ms / HEARTBEATS_MIN < ping_ms)

@@ -82,10 +82,8 @@ void queue_scripts_init(bool test_hooks)
     const char *dir =
         test_hooks ? getenv("TIKETI_LUA_DIR") : NULL; /* NOLINT(concurrency-mt-unsafe) */
     for (size_t i = 0; i < QUEUE_SCRIPT_COUNT; i++) {
-        const struct embed *embed = embed_lua, *const end = embed_lua + embed_lua_count;
-        while (embed < end && strcmp(embed->name, names[i]) != 0)
-            embed++;
-        if (embed == end) {
+        const struct embed *embed = embed_find(embed_lua, embed_lua_count, names[i]);
+        if (!embed) {
             log_error("script missing from the binary", LOG_TEXT("script", names[i]));
             abort();
         }
