@@ -8,7 +8,7 @@
 #   make SAN=address,undefined    ASan + UBSan   -> build/gcc-address-undefined/tiketi
 #   make SAN=thread               TSan           -> build/gcc-thread/tiketi
 #
-# Beside build/tiketi, the service, stand build/tiketi-crowd and build/tiketi-provider. The tests find
+# Beside build/tiketi, the service, stand build/tiketi-crowd, -provider, -simulate and -ctl. The tests find
 # the variant's service in the environment variable TIKETI_BIN.
 
 ifeq ($(origin CC),default)
@@ -21,7 +21,7 @@ comma := ,
 variant := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 out := build/$(variant)
 bin := $(if $(filter gcc,$(variant)),build,$(out))
-PROGRAMS := $(bin)/tiketi $(bin)/tiketi-crowd $(bin)/tiketi-provider
+PROGRAMS := $(bin)/tiketi $(addprefix $(bin)/tiketi-,crowd provider simulate ctl)
 
 export TIKETI_BIN := $(CURDIR)/$(bin)/tiketi
 export TIKETI_OUT := $(out)
@@ -29,7 +29,7 @@ export TIKETI_SAN := $(SAN)
 
 # --- flags -------------------------------------------------------------------------------
 
-PACKAGES := libmicrohttpd hiredis libpq libwebsockets jansson libuv openssl
+PACKAGES := libmicrohttpd hiredis libpq libwebsockets jansson libuv openssl zlib libqrencode icu-i18n icu-uc libcurl
 
 # Asked once and at first use, not while this file is read: `make install-deps` and
 # `make run` must work where pkg-config is not there yet.
@@ -41,27 +41,31 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wvla -Werror
 # -iquote, not -I: our headers must never stand in for another library's of the same name. include/ has
 # each noun's contract, src/ what only the files of one noun share.
 ALL_CFLAGS = -std=gnu17 -D_GNU_SOURCE -O2 -g $(WARNINGS) -iquote include -iquote src -pthread \
-	$(SAN_FLAGS) $(PKG_CFLAGS) $(CFLAGS)
+	$(SAN_FLAGS) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS)
 # The libraries below us allocate a dozen small pieces for each request: jemalloc hands them out at
 # half of what glibc needs. Sanitizers bring an allocator of their own.
 ALLOCATOR := $(if $(SAN),,-Wl,--push-state,--no-as-needed -ljemalloc -Wl,--pop-state)
 ALL_LDFLAGS = -pthread $(SAN_FLAGS) -Wl,--as-needed $(LDFLAGS)
-# The crowd's HTTP and WebSocket client side: neither package has a .pc file that can be relied on.
-ALL_LIBS = $(PKG_LIBS) -lhttp_parser -lwslay -lm $(ALLOCATOR)
+# Unicode, and the HTTP and WebSocket client side of the crowd: packages without a .pc file that can be relied on.
+ALL_LIBS = $(PKG_LIBS) -lunistring -lhttp_parser -lwslay -lm $(ALLOCATOR)
 
 # --- files -------------------------------------------------------------------------------
 
 sources := $(wildcard src/*.c src/*/*.c)
-mains := src/main.c src/crowd/crowd.c src/provider/provider.c
-objects := $(patsubst src/%.c,$(out)/src/%.o,$(filter-out $(mains),$(sources))) $(out)/gen/embed.o
+mains := src/main.c src/crowd/crowd.c src/provider/provider.c src/simulate/simulate.c src/ctl/ctl.c
+objects := $(patsubst src/%.c,$(out)/src/%.o,$(filter-out $(mains),$(sources))) $(out)/gen/embed.o $(out)/gen/build.o
 archive := $(out)/libtiketi.a
 unit_tests := $(patsubst test/unit/%.c,$(out)/unit/%,$(wildcard test/unit/*/test_*.c))
 fuzz_names := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 replays := $(fuzz_names:%=$(out)/replay/%)
+# The service that the wire fuzzer attacks is always one with sanitizers.
+wire_san := address,undefined
+wire_bin := build/$(notdir $(CC))-$(subst $(comma),-,$(wire_san))/tiketi
 headers := $(wildcard include/*/*.h src/*.h src/*/*.h)
 c_files := $(sources) $(headers) $(wildcard test/unit/*/*.[ch] test/fuzz/*.[ch] test/bench/*.[ch])
 
-.PHONY: all run test test-unit test-corpus test-lua test-integration test-property test-browser screenshots test-nightly fuzz bench lint format \
+.PHONY: all run test test-unit test-corpus test-wire test-lua test-integration test-property test-chaos chaos test-browser screenshots test-nightly fuzz bench lint format incidents monitoring monitoring-drawings dist \
+	image sbom image-check test-trixie test-bookworm \
 	clean help install-deps FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -80,6 +84,8 @@ quiet = $(if $(V),,@echo '  $(1)' '$@';)
 $(bin)/tiketi: $(out)/src/main.o
 $(bin)/tiketi-crowd: $(out)/src/crowd/crowd.o
 $(bin)/tiketi-provider: $(out)/src/provider/provider.o
+$(bin)/tiketi-simulate: $(out)/src/simulate/simulate.o
+$(bin)/tiketi-ctl: $(out)/src/ctl/ctl.o
 
 $(PROGRAMS): $(archive)
 	$(call quiet,LINK)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(archive) $(ALL_LIBS)
@@ -100,7 +106,12 @@ $(out)/gen/%.o: build/gen/%.c Makefile
 # taken away is always noticed, and nothing is compiled for nothing.
 build/gen/embed.c: FORCE
 	@mkdir -p $(@D)
+	@src/web.sh
 	@src/embed.sh > $@.$$PPID && { cmp -s $@.$$PPID $@ && rm $@.$$PPID || mv $@.$$PPID $@; }
+
+build/gen/build.c: FORCE
+	@mkdir -p $(@D)
+	@src/version.sh c > $@.$$PPID && { cmp -s $@.$$PPID $@ && rm $@.$$PPID || mv $@.$$PPID $@; }
 
 -include $(wildcard $(out)/src/*.d $(out)/src/*/*.d $(out)/gen/*.d $(out)/unit/*/*.d $(out)/fuzz/*.d)
 
@@ -122,7 +133,8 @@ alone = --no-print-directory --silent $(if $(findstring -j,$(MAKEFLAGS)),,-j$(sh
 test: ## install what the tests need, build, run every suite
 	@src/deps.sh build run test browser
 	@$(MAKE) $(alone) all $(unit_tests) $(replays)
-	@test/run.sh unit corpus lua integration property browser
+	@$(MAKE) $(alone) SAN=$(wire_san) $(wire_bin)
+	@TIKETI_WIRE_BIN=$(CURDIR)/$(wire_bin) test/run.sh unit corpus wire lua integration property chaos browser k8s
 
 test-unit: ## the C modules, one program each (cmocka)
 	@src/deps.sh build test
@@ -134,8 +146,14 @@ test-corpus: ## the fuzz corpora, replayed once
 	@$(MAKE) $(alone) $(replays)
 	@test/run.sh corpus
 
+test-wire: ## mutated requests and frames against a sanitizer build (WIRE_SECONDS=30, TIKETI_SEED, WIRE_REPLAY=file)
+	@src/deps.sh build test
+	@$(MAKE) $(alone) SAN=$(wire_san) $(wire_bin)
+	@TIKETI_WIRE_BIN=$(CURDIR)/$(wire_bin) test/run.sh wire
+
 test-lua: ## the Lua scripts on a real Redis
-	@src/deps.sh test
+	@src/deps.sh build test
+	@$(MAKE) $(alone) all
 	@test/run.sh lua
 
 test-integration: ## the running program (TESTS="test/integration/x.test.mjs …" for some)
@@ -148,6 +166,17 @@ test-property: ## random sequences of holds, payments and refunds against a plai
 	@$(MAKE) $(alone) all
 	@test/run.sh property
 
+test-chaos: ## three schedules of faults under a crowd, those that broke something once, and the checker itself (TIKETI_SEED, CHAOS_SEEDS=3)
+	@src/deps.sh build test
+	@$(MAKE) $(alone) all
+	@test/run.sh chaos
+
+chaos: ## a schedule of faults under a crowd, judged by histories (SEED, SEEDS=1, MINUTES=0.5, USERS=2000, ONLY=network,redis.flushall, SCHEDULE=file, SHRINK=1, JOBS=1)
+	@src/deps.sh build test
+	@$(MAKE) $(alone) all
+	@src/packages.sh
+	@node test/chaos/chaos.mjs
+
 test-browser: ## the pages in a real browser (TESTS="test/browser/x.test.mjs …" for some)
 	@src/deps.sh build test browser
 	@$(MAKE) $(alone) all
@@ -156,13 +185,18 @@ test-browser: ## the pages in a real browser (TESTS="test/browser/x.test.mjs …
 screenshots: ## every state of the pages into docs/screenshots (SCENES="waiting admitted" for some)
 	@src/deps.sh build test browser screenshots
 	@$(MAKE) $(alone) all
-	@test/packages.sh
+	@src/packages.sh
 	@node test/browser/screenshots.mjs
 
-test-nightly: ## test-property with 10,000 sequences; and 10,000 buyers through an unreliable provider, with kills
-	@src/deps.sh build test
+test-nightly: ## test-property with 10,000 sequences; 300 schedules of faults; an hour of test-wire; 10,000 buyers through an unreliable provider, with kills; 10,000 with a console open, and 10,000 behind HAProxy while four pods restart; as root also image-check and test-trixie
+	@src/deps.sh build test browser
 	@$(MAKE) $(alone) all
-	@PROPERTY_SEQUENCES=$${PROPERTY_SEQUENCES:-10000} test/run.sh property night
+	@$(MAKE) $(alone) SAN=$(wire_san) $(wire_bin)
+	@PROPERTY_SEQUENCES=$${PROPERTY_SEQUENCES:-10000} WIRE_SECONDS=$${WIRE_SECONDS:-3600} TIKETI_WIRE_BIN=$(CURDIR)/$(wire_bin) \
+		test/run.sh property wire night
+	@SEEDS=$${SEEDS:-300} JOBS=$${JOBS:-2} USERS=$${USERS:-400} MINUTES=$${MINUTES:-0.334} node test/chaos/chaos.mjs
+	@TESTS=test/browser/console_crowd.test.mjs BUYERS=10000 test/run.sh browser
+	@[ "$$(id -u)" -ne 0 ] || $(MAKE) $(alone) image-check test-trixie
 
 $(out)/unit/%: test/unit/%.c $(archive) Makefile
 	@mkdir -p $(@D)
@@ -175,8 +209,8 @@ $(out)/replay/%: test/fuzz/fuzz_%.c test/fuzz/replay.c $(archive) Makefile
 # The fuzzers need every object instrumented, so they are a variant of their own.
 fuzz: ## fuzz each target for FUZZ_SECONDS (default 30) with clang's libFuzzer
 	@src/deps.sh build fuzz
-	@$(MAKE) --no-print-directory --silent CC=clang SAN=fuzzer-no-link,address fuzzers
-	@test/fuzz/run.sh build/clang-fuzzer-no-link-address/fuzz $(FUZZ_SECONDS)
+	@$(MAKE) --no-print-directory --silent CC=clang SAN=fuzzer-no-link,address,undefined fuzzers
+	@test/fuzz/run.sh build/clang-fuzzer-no-link-address-undefined/fuzz $(FUZZ_SECONDS)
 
 .PHONY: fuzzers
 fuzzers: $(fuzz_names:%=$(out)/fuzz/%)
@@ -189,12 +223,19 @@ bench: ## measure, beside the raw libraries on the same machine (QUICK=1, BENCH=
 	@test/bench/run.sh check
 	@src/deps.sh build test bench
 	@$(MAKE) --no-print-directory --silent all
-	@test/packages.sh
-	@test/bench/run.sh
+	@src/packages.sh
+	@LIBS='$(ALL_LIBS)' test/bench/run.sh
 
 # --- care --------------------------------------------------------------------------------
 
-lint: ## format, folders, banned functions, sleeps in tests, names in documents, OpenAPI, shellcheck, clang-tidy, sizes
+# Kubernetes and compose.
+.PHONY: test-k8s
+test-k8s: ## what k8s/ and compose.yaml would start: rendered, checked by types and policies, and run as processes
+	@src/deps.sh build test
+	@$(MAKE) $(alone) all
+	@test/run.sh k8s
+
+lint: ## format, folders, banned functions, sleeps in tests, names in documents, OpenAPI, ESLint, Stylelint, shellcheck, clang-tidy, sizes
 	@src/deps.sh build lint
 	@C_FILES='$(c_files)' test/lint/run.sh
 
@@ -207,6 +248,68 @@ build/tidy/%.ok: src/%.c $(headers) .clang-tidy
 
 format: ## let clang-format rewrite the C files
 	clang-format -i $(c_files)
+
+incidents: ## play incidents on real processes: what fires, within how many seconds, where it leads (INCIDENTS="processors postgres" for some)
+	@src/deps.sh build test
+	@$(MAKE) $(alone) all
+	@src/packages.sh
+	@node test/monitoring/incidents.mjs
+
+monitoring-drawings: ## play a sale of three minutes and draw the dashboards' main panels into docs
+	@src/deps.sh build test
+	@$(MAKE) $(alone) all
+	@src/packages.sh
+	@node test/monitoring/drawings.mjs
+
+monitoring: ## the dashboards and the alarms of CloudWatch, from the programs that write them
+	@src/deps.sh test
+	node monitoring/grafana/generate.mjs
+	node monitoring/cloudwatch/generate.mjs
+	node k8s/components/monitoring/generate.mjs
+
+dist: ## the source archive of a release, of what is committed: build/tiketi-<version>.tar.gz, which builds without esbuild
+	@src/deps.sh build
+	@src/dist.sh
+
+# --- installing --------------------------------------------------------------------------
+
+.PHONY: install uninstall deb deb-check
+
+install: all ## programs, man pages, completion, systemd unit, documents below PREFIX (/usr/local) of DESTDIR
+	@PROGRAMS='$(PROGRAMS)' src/install.sh install
+
+uninstall: all ## remove what install writes
+	@PROGRAMS='$(PROGRAMS)' src/install.sh uninstall
+
+deb: ## the Debian package, of what is committed: build/deb/*.deb, checked by lintian
+	@src/deps.sh build deb
+	@src/deb.sh
+
+deb-check: ## deb; install it in a Debian of its own, serve from it, upgrade and purge it
+	@src/deps.sh build test deb
+	@$(MAKE) $(alone) deb
+	@test/run.sh package
+
+# --- the image, and Debian 13 ---------------------------------------------------------------
+
+image: ## build the image tiketi:<version> of what is committed, by docker, podman or buildah (IMAGE=name, BASE=image, IMAGE_TOOL="buildah --storage-driver vfs")
+	@src/deps.sh build
+	@src/image.sh build
+
+sbom: ## the image's bill of materials (SPDX): build/tiketi-<version>.spdx.json
+	@src/image.sh sbom
+
+image-check: ## build the image without a registry, on a Debian made here, and rehearse a crowd of 1,000 in it (root; TMPDIR: 3 GB)
+	@src/deps.sh build test image
+	@$(MAKE) $(alone) all
+	@test/run.sh image
+
+test-trixie: ## the suites unit, corpus, lua and integration on Debian 13 (root; SUITES="unit", TESTS=…, REDIS_SERVER=valkey-server)
+test-bookworm: ## the same on a bare Debian 12, with its own Node.js 18
+test-trixie test-bookworm: test-%:
+	@src/deps.sh build trixie
+	@src/packages.sh
+	@test/debian.sh $* $(or $(SUITES),unit corpus lua integration)
 
 clean: ## remove build/ (never .run/: that may be running)
 	rm -rf build

@@ -13,6 +13,7 @@
 if not read_event() then
     return {'NOCONFIG'}
 end
+must_may('HSET', K_CONFIG, 'UNLINK', K_QUEUE, 'XADD', K_LOG, 'HINCRBY', K_STATS, 'HGET', K_STATS)
 bring_up_to_date()
 local epoch, applied = num(ARGV[1]), 0
 if epoch > ev.epoch then

@@ -8,7 +8,8 @@
 --       3  number of the chunk in its run. Chunk 0 has no places: it begins the run before PostgreSQL
 --          is asked
 --       4  1: this is the last chunk, so the restore window may end
---       then two per buyer, at most 500 buyers: buyer id, place
+--       then five per buyer, at most 500 buyers: buyer id, consumed place (0: none), place that was kept when its
+--       turn ended for idleness (0: none), ms of the session that this turn had used, when it had begun (ms)
 -- REPLY OK and the numbers, then applied (0: the chunk was refused, because another epoch is in force
 --       or the chunk before it is missing; the caller begins a new run), removed (number of buyers
 --       who were removed because their place is consumed)
@@ -18,6 +19,8 @@
 -- a run, that field is lost with the chunks, so the next chunk is refused. Beginning another run also
 -- makes the rest of this one be refused.
 --
+-- What is known of a place that was kept is stored as promote does. It is left alone where Redis knows it.
+--
 -- Invariants: consumedLoaded is set only when Redis has every chunk of one run. From then on nobody
 -- waits, or is inside, at a place at or below their consumed one. Consumed places only rise. Repeating
 -- a call changes nothing.
@@ -25,17 +28,44 @@
 if not read_event() then
     return {'NOCONFIG'}
 end
+must_may('HSET', K_CONFIG, 'ZADD', K_CONSUMED, 'ZMSCORE', K_CONSUMED, 'ZREM', K_QUEUE, 'XADD', K_LOG,
+    'SREM', K_ACTIVE, 'HINCRBY', K_STATS, 'HGET', K_STATS, 'HMGET', K_KEPT, 'HDEL', K_KEPT)
 bring_up_to_date()
 
 local applied, removed = 0, 0
 
-local function load_consumed()
-    local buyers, places = {}, {}
-    for i = 5, #ARGV, 2 do
-        buyers[#buyers + 1] = ARGV[i]
-        places[#places + 1] = ARGV[i + 1]
-        places[#places + 1] = ARGV[i]
+-- Notes of these buyers that a turn at their place has ended for idleness before. kept: place, used, since.
+local function load_kept(buyers, kept)
+    if #buyers == 0 then
+        return
     end
+    local known, notes = call('HMGET', K_KEPT, unpack(buyers)), {}
+    for i = 1, #buyers do
+        local place, used, since = unpack(kept[i])
+        local known_used, _, missed, rest = kept_read(known[i], place)
+        if not known_used then
+            notes[#notes + 1], notes[#notes + 2] = buyers[i], kept_write(place, used, since, missed, rest)
+        end
+    end
+    if #notes > 0 then
+        call('HSET', K_KEPT, unpack(notes))
+    end
+end
+
+local function load_consumed()
+    local buyers, places, keepers, kept = {}, {}, {}, {}
+    for i = 5, #ARGV, 5 do
+        local b = ARGV[i]
+        if ARGV[i + 1] ~= '0' then
+            buyers[#buyers + 1] = b
+            places[#places + 1], places[#places + 2] = ARGV[i + 1], b
+        end
+        if ARGV[i + 2] ~= '0' then
+            keepers[#keepers + 1] = b
+            kept[#kept + 1] = {ARGV[i + 2], num(ARGV[i + 3]), num(ARGV[i + 4])}
+        end
+    end
+    load_kept(keepers, kept)
     if #buyers == 0 then
         return
     end
@@ -46,7 +76,7 @@ local function load_consumed()
         local scores, list, listed = call('ZMSCORE', key, unpack(buyers)), {}, {}
         for i = 1, #buyers do
             local b = buyers[i]
-            if scores[i] and tonumber(scores[i]) <= tonumber(consumed[i]) and not listed[b] then
+            if scores[i] and math.abs(tonumber(scores[i])) <= tonumber(consumed[i]) and not listed[b] then
                 list[#list + 1] = b
                 listed[b] = true
             end
@@ -58,13 +88,15 @@ local function load_consumed()
     if #list > 0 then
         call('ZREM', K_QUEUE, unpack(list))
         call('ZREM', K_QUEUE_SEEN, unpack(list))
+        call('HDEL', K_KEPT, unpack(list))
         ev.size = ev.size - #list
     end
     list = used_up(K_PARKED)
     if #list > 0 then
         call('ZREM', K_PARKED, unpack(list))
+        call('HDEL', K_KEPT, unpack(list))
     end
-    -- These are inside only because Redis has lost the writes of their departure.
+    -- These buyers are inside only because Redis has lost the writes of their departure.
     depart('left', used_up(K_ACTIVE_PLACE))
 end
 

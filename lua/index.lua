@@ -8,7 +8,9 @@
 --       2  mean of the measured admission rate
 --       3  its spread
 --       4  number of ticks that it was measured over
--- REPLY OK and the numbers, then the text of the index
+-- REPLY OK and the numbers, then the text of the index; why no more buyers enter (limit_text in shared.lua); counts
+--       for the metrics, as words: those of TOLD, buyers who are parked now, and the age in ms of the oldest entry
+--       of the log that the ledger has not consumed (0: it has consumed all)
 --       LEASE, NOCONFIG
 --
 -- The text has two lines of words, separated by single spaces. The words of the first line: format
@@ -21,9 +23,11 @@
 -- the last rank: 1,744 at most, however long the queue is. In a queue of up to a million buyers, two
 -- neighbours are less than 1 % of their rank apart, so an interpolated position is wrong by less.
 --
--- The script also keeps the counters of the last hour: when a minute begins, it writes them and the
--- numbers inside and waiting to field "m<minute>" of stats:{id}, and deletes fields older than an
--- hour. Field `minute` is the newest minute.
+-- The script also keeps the counters of the last hour: when a minute begins, it writes field "m<minute>" of
+-- stats:{id}, and deletes fields older than an hour: the counters of COUNTED, in this order, then the number
+-- inside, the queue size, the effective threshold, and the longest queue of the minute before.
+-- src/queue/minutes.c reads them. Field `minute` is the newest minute, `queuePeak` the longest queue since it
+-- began. Field `limit` says why no more buyers enter (limit_text in shared.lua).
 
 local EXACT, STEPS, TTL_MS = 1000, 744, 60000
 local MINUTES = 60
@@ -34,6 +38,7 @@ end
 if not holds_lease(ARGV[1]) then
     return {'LEASE'}
 end
+must_may('HSET', K_STATS, 'HDEL', K_STATS, 'HGET', K_STATS, 'HMGET', K_STATS, 'HMGET', K_FREE, 'HGET', K_FREE, 'XRANGE', K_LOG, 'ZCARD', K_PARKED, 'SET', K_INDEX)
 bring_up_to_date()
 
 local samples, rank_before, place_before = {}, 0, 0
@@ -58,23 +63,56 @@ if exact < ev.size then
     until rank == last
 end
 
+local COUNTED = {'joined', 'admitted', 'left', 'withdrawn', 'idle', 'timeout', 'completed', 'parked', 'direct',
+    'claimed', 'unclaimed', 'idle_kept'}
+
 local function note_minute()
-    local minute, last = floor(ev.now / 60000), num(call('HGET', K_STATS, 'minute'))
+    local noted = call('HMGET', K_STATS, 'minute', 'queuePeak')
+    local minute, last, peak = floor(ev.now / 60000), num(noted[1]), num(noted[2])
+    if ev.size > peak then
+        peak = ev.size
+        call('HSET', K_STATS, 'queuePeak', text(peak))
+    end
     if minute <= last then
         return
     end
-    local counts = call('HMGET', K_STATS, 'joined', 'admitted', 'left', 'withdrawn', 'idle',
-        'timeout', 'completed', 'parked')
-    for i = 1, 8 do -- the first minute ever counts all that came before it: it begins at 0
-        counts[i] = last > 0 and counts[i] or '0'
+    local counts = call('HMGET', K_STATS, unpack(COUNTED))
+    if last == 0 then -- the first minute ever counts all that came before it: it begins at 0
+        local begun = call('HMGET', K_STATS, 'direct', 'offered', 'restored')
+        for i = 1, #COUNTED do
+            counts[i] = '0'
+        end
+        -- After a loss of data `admitted` goes on where it was, and those admissions were not in this minute.
+        counts[2] = text(max(0, admitted() - num(begun[1]) - num(begun[2]) - num(begun[3])))
     end
-    counts[9], counts[10] = ev.inside, ev.size
-    call('HSET', K_STATS, 'minute', minute, 'm' .. minute, table.concat(counts, ' '))
+    for i = 1, #COUNTED do
+        counts[i] = counts[i] or '0'
+    end
+    counts[#counts + 1], counts[#counts + 2] = ev.inside, ev.size
+    counts[#counts + 1], counts[#counts + 2] = text(ev.threshold), text(peak)
+    call('HSET', K_STATS, 'minute', minute, 'queuePeak', ev.size, 'm' .. minute, table.concat(counts, ' '))
     for old = max(last - MINUTES, 0), min(last, minute - MINUTES - 1) do
         call('HDEL', K_STATS, 'm' .. old)
     end
 end
 note_minute()
+
+local TOLD = {'joined', 'direct', 'offered', 'restored', 'left', 'idle', 'timeout', 'completed', 'withdrawn',
+    'unclaimed', 'idle_kept'}
+
+local function counts_text()
+    local counts = call('HMGET', K_STATS, unpack(TOLD))
+    for i = 1, #TOLD do
+        counts[i] = counts[i] or '0'
+    end
+    counts[#counts + 1] = call('ZCARD', K_PARKED)
+    local oldest = call('XRANGE', K_LOG, '(' .. (call('HGET', K_FREE, 'id') or '0-0'), '+', 'COUNT', 1)[1]
+    counts[#counts + 1] = text(oldest and max(0, ev.now - num(oldest[1]:match('^%d+'))) or 0)
+    return table.concat(counts, ' ')
+end
+
+local limit = limit_text(true)
+call('HSET', K_STATS, 'limit', limit)
 
 local reply = numbers()
 local seats = seats_left()
@@ -83,5 +121,5 @@ local blob = table.concat({'1', text(ev.version), text(ev.epoch), ev.status,
     text(ev.now), seats and text(seats) or '-', text(admitted()), ARGV[2], ARGV[3], ARGV[4],
     text(#samples)}, ' ') .. '\n' .. table.concat(samples, ' ') .. '\n'
 call('SET', K_INDEX, blob, 'PX', TTL_MS)
-reply[11] = blob
+reply[11], reply[12], reply[13] = blob, limit, counts_text()
 return reply

@@ -8,7 +8,8 @@
 --       3  the value held (renew, release); else ''
 --       4  time to live, ms
 -- REPLY OK, but not the numbers; then held (0|1), the value held ('' if not held), need_consumed (1: the
---       event is restoring, and the consumed places have not been loaded yet)
+--       event is restoring, and the consumed places have not been loaded yet), open (1: so it should be
+--       ticked), when somebody ticked last (ms of Redis' clock; 0: never), intervalMs
 --
 -- Works while Redis has no settings of the event: it is the holder that configures it. Each renewal
 -- keeps lastRunMs fresh (see shared.lua).
@@ -20,8 +21,10 @@
 -- remaining time to that.
 
 local verb, owner, value, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local known = read_event()
 local current = call('GET', K_LEASE)
 local held = false
+must_may('INCR', K_FENCE, 'SET', K_LEASE, 'PEXPIRE', K_LEASE, 'DEL', K_LEASE, 'HSET', K_CONFIG)
 
 if verb == 'take' then
     if not current then
@@ -44,8 +47,10 @@ elseif current and current == value then
 end
 
 local need = 0
-if held and read_event() then
+if held and known then
     bring_up_to_date()
     need = ev.restore_until > 0 and not ev.consumed_loaded and 1 or 0
 end
-return {'OK', held and 1 or 0, held and current or '', need}
+local open = known and ev.status == 'open'
+local ticks = open and call('HMGET', K_CONFIG, 'tickedAt', 'intervalMs') or {}
+return {'OK', held and 1 or 0, held and current or '', need, open and 1 or 0, num(ticks[1]), num(ticks[2])}

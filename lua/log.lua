@@ -52,6 +52,7 @@ local function passed_over()
     if call('EXISTS', K_LOG) == 0 then
         return {}
     end
+    must_may('HSET', K_FREE, 'XRANGE', K_LOG, 'XSETID', K_LOG, 'ZSCORE', K_ACTIVE_PLACE)
     local last = last_id()
     local from = consumed(last)
     if not older(from, after) then
@@ -76,9 +77,11 @@ for i = 1, #entries do
         named[list[j]] = list[j + 1]
     end
     local inside = 0
-    if named.kind == 'direct' or named.kind == 'promote' or named.kind == 'restored' then
-        inside = call('ZSCORE', K_ACTIVE_PLACE, named.buyer) == named.place
-            and tonumber(named.epoch) == ev.epoch and 1 or 0
+    if named.kind == 'direct' or named.kind == 'offered' or named.kind == 'restored'
+        or named.kind == 'promote' then -- promote: of an older release
+        local n = call('ZSCORE', K_ACTIVE_N, named.buyer) -- nil: an older release has admitted the buyer
+        local same = n and n == named.n or not n and call('ZSCORE', K_ACTIVE_PLACE, named.buyer) == named.place
+        inside = same and tonumber(named.epoch) == ev.epoch and 1 or 0
     end
     local at = #reply
     reply[at + 1], reply[at + 2], reply[at + 3] = entries[i][1], named.kind, named.buyer

@@ -25,6 +25,7 @@ local now = time[1] * 1000 + floor(time[2] / 1000)
 local kept = call('HMGET', key, 'version', 'at')
 local version = tonumber(kept[1]) or -1
 
+must_may('HSET', key, 'PEXPIRE', key, 'HGET', key)
 if verb == 'put' and given >= version then
     call('HSET', key, 'version', ARGV[2], 'at', text(now), 'map', ARGV[3])
     call('PEXPIRE', key, TTL_MS)

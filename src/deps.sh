@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # src/deps.sh GROUP...: installs the missing Debian packages of the groups build, run, test, browser,
-# screenshots, lint, fuzz and bench. Does nothing when all are installed.
+# screenshots, lint, fuzz, bench, deb, image and trixie. Does nothing when all are installed.
 #
 # An entry is a package, or package=command: then it counts as installed when the command exists,
 # whatever installed it. (Two packages of Node.js from different sources would break each other.)
@@ -10,16 +10,22 @@
 set -eu
 
 build='make gcc libc6-dev pkgconf=pkg-config libmicrohttpd-dev libhiredis-dev libpq-dev
-    libwebsockets-dev libwebsockets-evlib-uv libjansson-dev libuv1-dev libssl-dev
-    libhttp-parser-dev libwslay-dev libjemalloc-dev libxxhash-dev'
+    libwebsockets-dev libwebsockets-evlib-uv libjansson-dev libunistring-dev libicu-dev libuv1-dev libssl-dev
+    libcurl4-openssl-dev libhttp-parser-dev libwslay-dev libjemalloc-dev libqrencode-dev libxxhash-dev zlib1g-dev'
+# A release's archive has the built web/, and needs these only after a change of it.
+[ -d "$(dirname "$0")/../web_built" ] || build="$build esbuild=esbuild brotli=brotli nodejs=node npm=npm"
 run='redis-server=redis-server postgresql postgresql-client=psql curl=curl jq=jq'
-test="$run libcmocka-dev nodejs=node npm=npm procps=ps"
+test="$run pgbouncer libcmocka-dev nodejs=node npm=npm procps=ps nginx-light=nginx haproxy=haproxy
+    prometheus=promtool prometheus-alertmanager=amtool mandoc=mandoc systemd=systemd-analyze zsh=zsh"
 browser='nodejs=node npm=npm chromium=chromium'
 screenshots='fonts-inter fonts-noto-cjk pngquant=pngquant'
 lint='clang-format=clang-format clang-tidy=clang-tidy shellcheck=shellcheck
     nodejs=node npm=npm'
 fuzz='clang=clang libclang-rt-dev'
 bench='wrk=wrk linux-perf=perf'
+deb='build-essential debhelper=dh lintian=lintian mmdebstrap=mmdebstrap'
+trixie='mmdebstrap=mmdebstrap'
+image="$trixie buildah=buildah"
 
 installed() {
     case $1 in
@@ -39,8 +45,11 @@ for group in "$@"; do
     lint) wanted="$wanted $lint" ;;
     fuzz) wanted="$wanted $fuzz" ;;
     bench) wanted="$wanted $bench" ;;
+    deb) wanted="$wanted $deb" ;;
+    trixie) wanted="$wanted $trixie" ;;
+    image) wanted="$wanted $image" ;;
     *)
-        echo "usage: src/deps.sh build|run|test|browser|screenshots|lint|fuzz|bench ..." >&2
+        echo "usage: src/deps.sh build|run|test|browser|screenshots|lint|fuzz|bench|deb|image|trixie ..." >&2
         exit 64
         ;;
     esac

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Writes the C file with lua/, sql/migrations/, sql/functions/, web/ and docs/openapi.json for the
-# binary (include/base/embed.h). Needs only od, awk, find, gzip and sha256sum. Each Lua entry is the
+# Writes the C file with lua/, sql/migrations/, sql/functions/, build/web/ (src/web.sh) and docs/openapi.json for the
+# binary (include/base/embed.h). Needs only od, awk, find and sha256sum. Each Lua entry is the
 # names of the keys, lua/shared.lua, a newline, and the script itself: scripts cannot call each other
 # inside Redis, so the shared code is prepended here.
 
@@ -33,9 +33,10 @@ literal() {
 }
 
 scratch=${TMPDIR:-/tmp}/embed.$$
-trap 'rm -f "$scratch" "$scratch.gz" "$scratch.list"' EXIT
+trap 'rm -f "$scratch" "$scratch.list"' EXIT
 
-# entry TABLE NAME: one array of bytes from standard input; its table line goes to $table.
+# entry TABLE NAME [FILE]: one array of bytes from standard input; its table line goes to $table. FILE: beside it may be
+# compressed copies, FILE.gz and FILE.br.
 count=0
 entry() {
     cat >"$scratch"
@@ -43,26 +44,30 @@ entry() {
     literal <"$scratch"
     printf '    ;\n\n'
     hash=$(sha256sum <"$scratch" | cut -c1-16)
-    packed='NULL, 0'
-    [ "$1" != web ] || pack
-    table="$table    {\"$2\", $1_$count, sizeof($1_$count) - 1, \"$hash\", $packed},
+    packed=
+    for coding in gz br; do
+        copy "$1_${count}_$coding" "${3-}.$coding"
+    done
+    table="$table    {\"$2\", $1_$count, sizeof($1_$count) - 1, \"$hash\"$packed},
 "
     count=$((count + 1))
 }
 
-# pack: the compressed copy of a file for browsers, where that is smaller.
-pack() {
-    gzip -9n <"$scratch" >"$scratch.gz"
-    [ "$(wc -c <"$scratch.gz")" -lt "$(wc -c <"$scratch")" ] || return 0
-    printf 'static const char web_%d_gz[] =\n' "$count"
-    literal <"$scratch.gz"
-    printf '    ;\n\n'
-    packed="web_${count}_gz, sizeof(web_${count}_gz) - 1"
+# copy ARRAY FILE: a compressed copy, if there is one that is smaller.
+copy() {
+    if [ -e "$2" ] && [ "$(wc -c <"$2")" -lt "$(wc -c <"$scratch")" ]; then
+        printf 'static const char %s[] =\n' "$1"
+        literal <"$2"
+        printf '    ;\n\n'
+        packed="$packed, $1, sizeof($1) - 1"
+    else
+        packed="$packed, NULL, 0"
+    fi
 }
 
 # close_table NAME: the table itself. The empty last entry makes an empty table valid C.
 close_table() {
-    printf 'const struct embed embed_%s[] = {\n%s    {NULL, NULL, 0, NULL, NULL, 0},\n};\n' "$1" "$table"
+    printf 'const struct embed embed_%s[] = {\n%s    {NULL, NULL, 0, NULL, NULL, 0, NULL, 0},\n};\n' "$1" "$table"
     printf 'const size_t embed_%s_count = sizeof(embed_%s) / sizeof(embed_%s[0]) - 1;\n\n' "$1" "$1" "$1"
     table=
     count=0
@@ -102,13 +107,18 @@ for folder in migrations functions; do
 done
 generation=$(cut -d ' ' -f 1 sql/functions/generation)
 printf 'const long embed_functions_generation = %d;\n\n' "$generation"
+oldest=$(cut -d ' ' -f 1 sql/functions/oldest)
+printf 'const long embed_functions_oldest = %d;\n\n' "$oldest"
 
-files web '*' >"$scratch.list"
+files build/web '*' >"$scratch.list"
 while read -r file; do
-    entry web "${file#web/}" <"$file"
+    case $file in
+    *.gz | *.br) ;;
+    *) entry web "${file#build/web/}" "$file" <"$file" ;;
+    esac
 done <"$scratch.list"
 close_table web
-# One name for all of web/: what the pages load is addressed below it, and never changes there.
+# One name for all of it: what the pages load is addressed below it, and never changes there.
 printf 'const char embed_web_hash[] = "%s";\n\n' \
     "$(xargs -d '\n' sha256sum <"$scratch.list" | sha256sum | cut -c1-12)"
 

@@ -173,9 +173,11 @@ random_hex() { od -An -v -tx1 -N "$1" /dev/urandom | tr -d ' \n'; }
 
 secrets=$run/secrets
 if [ ! -s "$secrets" ]; then
-    printf 'JWT_SECRET=%s\nTICKET_KEYS=k1:%s\nPAYMENT_WEBHOOK_SECRET=%s\n' \
+    printf 'JWT_SECRETS=%s\nTICKET_KEYS=k1:%s\nPAYMENT_WEBHOOK_SECRETS=%s\n' \
         "$(random_hex 32)" "$(random_hex 32)" "$(random_hex 32)" >"$secrets"
 fi
+grep -q '^VAPID_KEYS=' "$secrets" || printf 'VAPID_KEYS=%s\n' "$("$bin" vapid-key)" >>"$secrets"
+export VAPID_SUBJECT=${VAPID_SUBJECT:-mailto:demo@example.com}
 # Settings of the caller, a value or a file, take precedence over the stored ones.
 while IFS='=' read -r name value; do
     file_name=${name}_FILE
@@ -313,6 +315,7 @@ serve_pid=$!
 await 30 "$serve_pid" "tiketi serve" "$serve_log" ask "$url/readyz"
 
 token=$("$bin" token --role organizer --sub demo)
+console=$("$bin" console-link --role organizer --name demo --url "${PUBLIC_URL:-$url}")
 # The seats are counted a moment after the start; until then every buyer would have to wait.
 for ((tries = 100; tries > 0; tries--)); do
     ask -H @- "$url/api/admin/events/demo/stats" <<<"Authorization: Bearer $token" |
@@ -325,6 +328,8 @@ ws_url=${PUBLIC_WS_URL:-ws${ws_url%:*}:$WS_PORT/ws}
 cat >&2 <<END
 
   Open this page:     $url/wait/demo
+  The console:        $console
+                      (once, within ten minutes; another one: (. .run/secrets; TICKET_KEYS=\$TICKET_KEYS build/tiketi console-link --name demo --url $url))
 
   The event:          $url/api/events/demo
   The seats:          $url/api/seats/demo

@@ -7,7 +7,8 @@
 //       the error, its stack and its causes; the diagnostics of the test, such as its seed
 //
 // What the test file printed by itself follows its first failure, cut to the last lines. TIKETI_TIMES
-// names a file that receives the seconds each test file took, the slowest first (Node.js 20 and later).
+// names a file that receives the seconds each test file took, the slowest first (Node.js 20 and later); TIKETI_FAILED one
+// that receives the names of the files in which a test failed.
 
 import { writeFileSync } from 'node:fs';
 import { relative } from 'node:path';
@@ -30,6 +31,7 @@ function explain(error) {
 
 export default async function* report(source) {
   const output = new Map(); // by file: what it printed and nobody has been shown
+  const failures = new Set(); // files
   const seconds = []; // of each file: [seconds, file]
   const running = new Map(); // by file: the test that was begun last
   let around = []; // the names of the tests that the next one is part of
@@ -53,6 +55,7 @@ export default async function* report(source) {
       if (file ? failed : !TOTALS.test(message)) yield `    # ${message}\n`;
     } else if (type === 'test:fail' && details.error.failureType !== 'subtestsFailed') {
       failed = true;
+      failures.add(short(file ?? name));
       const where = [...around.slice(0, nesting), name].map((one) => (one === file ? 'the file as a whole' : one)).join(' > ');
       const why = explain(details.error.cause ?? details.error);
       yield `FAILED ${short(file ?? name)}: ${where}\n    ${why === last ? '(as the test before)' : indent(why).trimStart()}\n`;
@@ -63,6 +66,7 @@ export default async function* report(source) {
       output.delete(file);
     }
   }
+  if (process.env.TIKETI_FAILED && failures.size > 0) writeFileSync(process.env.TIKETI_FAILED, `${[...failures].join('\n')}\n`);
   if (process.env.TIKETI_TIMES) {
     const lines = seconds.sort(([a], [b]) => b - a).map(([time, file]) => `${time.toFixed(1).padStart(7)} s  ${file}\n`);
     writeFileSync(process.env.TIKETI_TIMES, lines.join(''));

@@ -34,13 +34,14 @@ async function readBody(response) {
 }
 
 // api('POST', '/api/reservations', { json: {…}, headers: {…} }) -> the body; null for 204 and 304.
-export async function api(method, path, { json, headers = {}, timeoutMs = TIMEOUT_MS } = {}) {
+// `body` in place of `json`: bytes, whose Content-Type the headers say.
+export async function api(method, path, { json, body: bytes, headers = {}, timeoutMs = TIMEOUT_MS } = {}) {
   let response;
   try {
     response = await fetch(path, {
       method,
       headers: json === undefined ? headers : { 'Content-Type': 'application/json', ...headers },
-      body: json === undefined ? undefined : JSON.stringify(json),
+      body: json === undefined ? bytes : JSON.stringify(json),
       credentials: 'same-origin',
       signal: AbortSignal.timeout?.(timeoutMs),
     });

@@ -1,221 +1,204 @@
 // SPDX-License-Identifier: MIT
 //
-// buy: the page where seats are chosen and paid. The server decides; this page shows its answers: the
-// reservations of the buyer (order), the hall (seats, drawn by hall or sections), and the draft: seats that
-// the buyer has marked on the map but not yet asked for. What may have been missed is read again.
+// buy: the page where seats are chosen and paid. The server decides; this page shows its answers. All that is
+// known is in `state`: the reservations of the buyer (order), the hall (seats), and the draft, which are the
+// seats that the buyer has marked on the map but not yet asked for. update() changes the state and renders
+// the page from it (buy_view). What may have been missed is read again.
 
 import { ApiError, api } from './api.js';
+import { ACTIVE, CHOOSING, announceView, deadlineOf, isDraft, labelOf, openHall, render, renderTime, seconds, zoom } from './buy_view.js';
 import { now, startClock } from './clock.js';
-import { $, say, write } from './dom.js';
-import { Hall } from './hall.js';
-import { countdown, dateTime, load, money, number, plural, t } from './i18n.js';
+import { Warnings } from './deadline.js';
+import { $, say } from './dom.js';
+import { money, number, plural, t } from './i18n.js';
 import { Live } from './live.js';
 import { Order } from './order.js';
-import { Seats, nextBest, pack } from './seats.js';
-import { Sections, areasOf } from './sections.js';
+import { Presence, isSeen, seen } from './presence.js';
+import { reopening } from './reopening.js';
+import { namesOf, seatName } from './seat_text.js';
+import { Seats, mapRequest, nextBest, pack } from './seats.js';
+import { areasOf } from './sections.js';
+import { ownScript } from './trusted.js';
 
-const { event: eventId, assets, ws, title, max, auto, json, reservations } = document.body.dataset;
-const main = $('main');
-const maxSeats = Number(max) || 4;
+const { event: eventId, ws, max, auto, json, reservations } = document.body.dataset;
 const search = new URLSearchParams(location.search);
 
-// In ACTIVE states the page is kept up to date; in all others it no longer changes.
-const CHOOSING = new Set(['choose', 'sold_out']);
-const ACTIVE = new Set(['choose', 'sold_out', 'last']);
-const STEPS = { choose: 'choose', sold_out: 'choose', last: 'pay', confirming: 'pay', bought: 'done' };
 const RETRY = new Set(['unavailable', 'busy']);
 // Problem codes that have a message of their own, buy_notice_<code>.
-const NOTICES = new Set(['seat-taken', 'no-adjacent', 'no-seats', 'limit', 'expired', 'not-payable', 'already-paid']);
+const NOTICES = new Set(['seat-taken', 'no-adjacent', 'no-seats', 'limit', 'held-too-long', 'expired', 'not-payable', 'already-paid']);
 const AUTO_HOLD_MS = 6000; // the time in which seats are set aside for a buyer who was just admitted
-const SLOW_MS = 20000; // a payment confirmation that takes longer is explained
-const LATE_MS = 15000; // a hold that ended for so long without a confirmation was paid too late
+const CLAIM_KNOWN_MS = 3000; // after so long the time of these seats counts from the beginning of the turn
 const MAP_AGE_MS = 1000; // the map may be so old
 const MAP_TRIES = 5;
 const MARKED_MS = 3000; // after so long the map shows what markTaken marked before
 
-const order = new Order(eventId);
-const seen = { state: main.dataset.state, ticket: undefined, endsAt: undefined, busy: false, arrivedAt: performance.now() };
-let draft = []; // indices of the seats marked on the map
-let held = []; // indices of the seats that the buyer holds
-let seats;
-let hall;
-let overview; // of sections; undefined: the hall is shown in one piece
-let areas = [];
+const arrivedAt = performance.now();
+const draftKey = `tiketi:draft:${eventId}`;
+const tabs = typeof BroadcastChannel === 'function' ? new BroadcastChannel(`tiketi:${eventId}`) : undefined;
+const warnings = new Warnings();
 let live;
+let presence;
+
+const state = {
+  view: $('main').dataset.state,
+  maxSeats: Number(max) || 4,
+  turn: {}, // ticket; endsAt: the end of the buyer's turn; idleMs: after so long without a heartbeat it ends; version, revision: of the answer it is from
+  link: undefined, // the connection, see Live
+  aliveAt: now(), // when the service last heard that the buyer is here
+  order: new Order(eventId),
+  seats: undefined,
+  areas: [],
+  area: undefined, // the one that is shown; undefined: the plan
+  at: undefined, // a seat to bring into view
+  draft: [], // indices of the seats marked on the map
+  held: [], // indices of the seats that the buyer holds
+  changed: [], // indices of seats that changed since the last rendering
+  busy: undefined, // 'hold', 'pay' or 'cancel', while a request that changes the order is on its way
+  touched: false, // the buyer has begun to choose
+  settingAside: false, // the service is about to hold seats for the buyer
+  open: false, // the sheet with the order, on a phone
+  limited: false, // the buyer tried to take more seats than one person may
+  notice: undefined, // { text, offer: { text, indices } }
+};
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-// ---- state and notice ----
-
-// Shows a notice; no text: hides it. `offer`: a button that asks for other seats instead.
-function showNotice(text, offer) {
-  $('notice').hidden = !text;
-  write('notice_text', text ?? '');
-  $('offer').hidden = !offer;
-  write('offer', offer?.text ?? '');
-  seen.offer = offer?.indices;
-  if (text) say(offer ? `${text} ${offer.text}` : text, 'assertive');
-}
-
-function enterState(state, { quietly = false } = {}) {
-  if (seen.state === state) return;
-  seen.state = state;
-  main.dataset.state = state;
-  write('heading', t(`buy_${state}_title`));
-  write('lead', t(`buy_${state}_lead`));
-  document.title = t('title_other', { heading: $('heading').textContent, title });
-  showStep();
-  if (!ACTIVE.has(state)) live?.stop();
-  if (quietly) return;
-  say(`${t(`buy_${state}_title`)}. ${t(`buy_${state}_lead`)}`, 'assertive');
-  if (!CHOOSING.has(state)) {
-    scrollTo({ top: 0 });
-    $('heading').focus({ preventScroll: true });
-  }
-}
-
-function showStep() {
-  for (const step of ['choose', 'pay', 'done']) $(`step_${step}`).removeAttribute('aria-current');
-  if (STEPS[seen.state]) $(`step_${STEPS[seen.state]}`).setAttribute('aria-current', 'step');
-}
-
-// ---- seats as text ----
-
-function seatName(i) {
-  const row = seats.row(i);
-  return t('seat_name', { section: row.section, row: row.row, number: seats.numbers[i] });
-}
-
-const listOf = new Intl.ListFormat(document.documentElement.lang, { type: 'conjunction' });
-
-// "Floor, row 3, seats 5 and 6; Balcony, row 1, seat 2": one entry for each row.
-function namesOf(indices) {
-  const rows = new Map();
-  for (const i of indices) rows.set(seats.row(i), [...(rows.get(seats.row(i)) ?? []), i]);
-  return listOf.format([...rows].map(([row, list]) => (list.length === 1
-    ? seatName(list[0])
-    : t('seat_names', { section: row.section, row: row.row, numbers: listOf.format(list.map((i) => String(seats.numbers[i]))) }))));
-}
-
-const reservedName = ({ section, row, number: n }) => t('seat_name', { section, row, number: n });
-
-function seatItem(name, price) {
-  const item = document.createElement('li');
-  for (const [className, text] of [['seat-name', name], ['seat-price', price]]) {
-    item.append(Object.assign(document.createElement('span'), { className, textContent: text }), ' ');
-  }
-  return item;
-}
-
-const itemsOf = (reservation) => reservation.seats.map((seat) => seatItem(reservedName(seat), money(seat.price, seat.currency)));
-
-// ---- the hall ----
-
 const same = (a, b) => a.length === b.length && a.every((i) => b.includes(i));
-const isDraft = () => !same(draft, held);
+const ordered = (indices) => [...indices].sort((a, b) => a - b);
+// A background step: its failure shows in the state of the connection, and the next poll repeats it.
+const quietly = (promise) => promise.catch(() => {});
+
+// ---- state ----
+
+function update(changes = {}) {
+  Object.assign(state, changes);
+  state.marked = [...state.held, ...state.draft];
+  render(state);
+  state.changed = [];
+  state.at = undefined;
+}
+
+function enter(view) {
+  if (state.view === view) return;
+  update({ view, notice: CHOOSING.has(view) ? state.notice : undefined });
+  if (!ACTIVE.has(view)) stop();
+  if (view === 'closed') void reopening(eventId).then(() => location.reload());
+  if (view !== 'choose') announceView(view);
+}
+
+function stop() {
+  live?.stop();
+  presence?.stop();
+}
+
+// Shows a notice. `offer`: a button that asks for other seats instead.
+function show(text, offer) {
+  update({ notice: { text, offer } });
+  say(offer ? `${text} ${offer.text}` : text, 'assertive');
+}
+
+// A page that is not seen must not load one that claims a turn.
+async function leaveFor(url) {
+  await seen();
+  location.replace(url);
+}
+
+// ---- the choice ----
 
 function stateOf(i) {
+  const { seats, draft, held } = state;
   if (draft.includes(i)) return held.includes(i) ? 'own' : 'chosen';
   return seats.isFree(i) || held.includes(i) ? 'free' : 'taken';
 }
 
-// Updates these seats on the map, and those that are or were held or in the draft.
-function redraw(indices = []) {
-  hall?.changed(new Set([...indices, ...held, ...draft, ...(seen.marked ?? [])]));
-  seen.marked = [...held, ...draft];
-}
-
-function choose(i) {
-  if (!seats || seen.busy || !CHOOSING.has(seen.state)) return;
-  const state = stateOf(i);
-  $('limit').textContent = '';
-  if (state === 'taken') {
-    say(hall.label(i));
+function toggleSeat(i) {
+  const { draft, maxSeats } = state;
+  if (state.busy || !CHOOSING.has(state.view)) return;
+  const before = stateOf(i);
+  if (before === 'taken') {
+    say(labelOf(i));
     return;
   }
-  if (state === 'free' && draft.length >= maxSeats) {
-    write('limit', t('buy_limit', { n: number(maxSeats) }));
+  if (before === 'free' && draft.length >= maxSeats) {
+    update({ limited: true });
     say(t('buy_limit', { n: number(maxSeats) }));
     return;
   }
-  draft = state === 'free' ? [...draft, i].sort((a, b) => a - b) : draft.filter((k) => k !== i);
-  say(state === 'free' ? plural('buy_say_chosen', draft.length, { seat: seatName(i) }) : t('buy_say_dropped', { seat: seatName(i) }));
-  showOrder();
-  redraw([i]);
+  setDraft(before === 'free' ? ordered([...draft, i]) : draft.filter((k) => k !== i), { limited: false });
+  say(before === 'free' ? plural('buy_say_chosen', state.draft.length, { seat: seatName(state.seats, i) }) : t('buy_say_dropped', { seat: seatName(state.seats, i) }));
 }
 
-function showSpot(i) {
-  write('spot', i === undefined ? '' : `${seatName(i)} · ${money(seats.prices[i], seats.currency)} · ${t(`seat_${stateOf(i)}`)}`);
+// The draft outlives a reload and the browser's Back button.
+function setDraft(draft, changes = {}) {
+  update({ ...changes, draft });
+  if (!state.seats) return;
+  try {
+    if (isDraft(state)) sessionStorage.setItem(draftKey, JSON.stringify(draft.map((i) => state.seats.id(i))));
+    else sessionStorage.removeItem(draftKey);
+  } catch {
+    // no storage
+  }
 }
 
-// The legend of an area: its prices, and the states of seats.
-function showLegend(area) {
-  const entry = (className, text) => {
-    const item = document.createElement('li');
-    item.append(Object.assign(document.createElement('span'), { className: `swatch ${className}` }), text);
-    return item;
-  };
-  const prices = [...new Set(seats.prices.subarray(area.first, area.end))].sort((a, b) => b - a).slice(0, 8);
-  $('legend').replaceChildren(
-    ...prices.map((price) => entry(`t${seats.tier(price)}`, money(price, seats.currency))), entry('own', t('buy_own')), entry('taken', t('buy_taken')));
+function storedDraft(seats, held) {
+  try {
+    const ids = JSON.parse(sessionStorage.getItem(draftKey) ?? 'null');
+    const indices = ids?.map((id) => seats.index(id)).filter((i) => i >= 0 && (seats.isFree(i) || held.includes(i)));
+    return indices && ordered(indices).slice(0, state.maxSeats);
+  } catch {
+    return undefined; // no storage
+  }
 }
 
-function showTools() {
-  const onMap = hall.shown;
-  $('tools').hidden = !onMap;
-  $('back').hidden = !overview || !onMap;
-  $('smaller').disabled = !hall.canShrink;
-  $('larger').disabled = !hall.canGrow;
-  $('legend').hidden = $('spot').hidden = !onMap;
+// Takes over the reservations in state.order. The draft follows them: what the buyer added to it and removed
+// from it stays so.
+function takeOrder({ focusMap = false } = {}) {
+  const { seats, order, draft, held: before } = state;
+  const held = seats && order.held ? ordered(order.held.seats.map(({ id }) => seats.index(id)).filter((i) => i >= 0)) : [];
+  const untouched = same(draft, before);
+  const moved = !same(held, before);
+  const kept = held.filter((i) => !before.includes(i) || draft.includes(i));
+  const added = draft.filter((i) => !before.includes(i) && !held.includes(i));
+  const next = untouched ? held : ordered([...kept, ...added]).slice(0, state.maxSeats);
+  state.held = held;
+  state.settingAside = state.settingAside && !order.held;
+  if (focusMap && moved && held.length > 0) showSeats(held, { stay: true });
+  setDraft(next);
+  return moved;
 }
 
-function showArea(area, { at, focus = false } = {}) {
-  write('hall_title', area.name);
-  hall.show(area, { at });
-  showLegend(area);
-  showTools();
-  if (focus) hall.focus();
+const held = () => state.order.held;
+
+function sayHeld() {
+  const { seats, totalAmount, currency } = held();
+  say(plural('buy_say_held', seats.length, { seats: namesOf(state.seats, state.held), total: money(totalAmount, currency) }));
 }
 
-function showOverview({ from } = {}) {
-  write('hall_title', t('buy_hall'));
-  overview.show();
-  showTools();
-  if (from) overview.focus(from);
+// ---- the areas of a large hall ----
+
+const isPlan = () => state.areas.length > 1;
+const areaOf = (i) => state.areas.find(({ first, end }) => i >= first && i < end);
+
+// Opens an area as a step of the browser's history, so that its Back button leads to the plan.
+function openArea(area, at) {
+  if (isPlan() && area !== state.area) {
+    const entry = [{ area: state.areas.indexOf(area) }, ''];
+    if (state.area) history.replaceState(...entry);
+    else history.pushState(...entry);
+    scrollTo({ top: 0 });
+  }
+  update({ area, at });
 }
 
-const areaOf = (i) => areas.find(({ first, end }) => i >= first && i < end);
-
-// Scrolls to the seats that the buyer holds.
-function showHeld() {
-  if (held.length === 0 || !hall) return;
-  const area = areaOf(held[0]);
-  if (!hall.shown || hall.area !== area) showArea(area, { at: held[0] });
-  else hall.center(held[0]);
+function backToPlan() {
+  if (history.state?.area === undefined) update({ area: undefined });
+  else history.back();
 }
 
-function fillSections() {
-  $('section_label').hidden = seats.sections.length < 2;
-  const names = seats.sections.map(({ name }) => name);
-  $('section').append(...[...new Set(names)].map((name) => new Option(name, name)));
-}
-
-function showHall(packed) {
-  seats = new Seats(packed);
-  areas = areasOf(seats);
-  hall = new Hall($('hall'), { seats, stateOf, onChoose: choose, onSpot: showSpot, onZoom: () => hall && showTools() });
-  overview = areas.length > 1
-    ? new Sections($('hall'), { seats, areas, onChoose: (area) => showArea(area, { focus: true }) })
-    : undefined;
-  $('map_state').hidden = true;
-  $('section').length = 1;
-  fillSections();
-  updateHeld();
-  draft = [...held];
-  if (held.length > 0) showHeld();
-  else if (overview) showOverview();
-  else showArea(areas[0]);
-  checkSoldOut();
+// Brings seats into view. `stay`: the plan is not left for it, since the buyer did nothing.
+function showSeats(indices, { stay = false } = {}) {
+  const area = areaOf(indices[0]);
+  if (stay && isPlan() && area !== state.area) return;
+  if (state.seats) openArea(area, indices[0]);
 }
 
 // ---- the map ----
@@ -224,9 +207,9 @@ let worker; // null: this browser has no module workers
 
 // Reads the map, if its version differs; undefined otherwise.
 function fetchMap(version) {
-  const path = `/api/seats/${eventId}`;
+  const { path, headers } = mapRequest(eventId, version);
   worker ??= startWorker();
-  if (!worker) return api('GET', path, { headers: version === undefined ? {} : { 'If-None-Match': `"${version}"` } }).then((map) => map && pack(map));
+  if (!worker) return api('GET', path, { headers }).then((map) => map && pack(map));
   return new Promise((resolve, reject) => {
     worker.onmessage = ({ data: { hall: packed, error } }) => {
       if (error) reject(new ApiError(error.status, error.problem, error.retryAfter));
@@ -236,13 +219,13 @@ function fetchMap(version) {
       worker = null;
       fetchMap(version).then(resolve, reject);
     };
-    worker.postMessage({ path, version });
+    worker.postMessage({ path, headers });
   });
 }
 
 function startWorker() {
   if (worker === null || typeof Worker !== 'function') return null;
-  return new Worker(new URL('./seats_worker.js', import.meta.url), { type: 'module' });
+  return new Worker(ownScript('seats_worker.js'), { type: 'module' });
 }
 
 let mapRead;
@@ -251,20 +234,32 @@ let mapRead;
 function readMap() {
   mapRead ??= (async () => {
     try {
-      const packed = await fetchMap(seats?.version);
+      const packed = await fetchMap(state.seats?.version);
+      state.mapFailed = false;
       if (!packed) return;
-      const changed = seats?.update(packed);
+      const changed = state.seats?.update(packed);
       if (changed) seatsChanged(changed);
-      else showHall(packed);
+      else takeHall(packed);
     } catch (error) {
-      $('map_state').hidden = seats !== undefined;
-      write('map_state', t('buy_map_failed'));
+      update({ mapFailed: !state.seats });
       throw error;
     } finally {
       mapRead = undefined;
     }
   })();
   return mapRead;
+}
+
+function takeHall(packed) {
+  const seats = new Seats(packed);
+  const areas = areasOf(seats);
+  const { order } = state;
+  const stored = storedDraft(seats, order.held?.seats.map(({ id }) => seats.index(id)) ?? []);
+  openHall(seats, areas, { stateOf, onSeat: toggleSeat, onArea: (area) => openArea(area) });
+  Object.assign(state, { seats, areas, held: [], draft: [], area: areas.length > 1 ? areas[history.state?.area] : areas[0] });
+  takeOrder();
+  if (stored) setDraft(stored);
+  checkSoldOut();
 }
 
 let wanted = 0; // the newest version of the map that is known to exist
@@ -275,18 +270,18 @@ let catchingUp;
 function catchUp(version = 0) {
   wanted = Math.max(wanted, version);
   catchingUp ??= (async () => {
-    for (let n = 0; n < MAP_TRIES && ACTIVE.has(seen.state); n++) {
+    for (let n = 0; n < MAP_TRIES && ACTIVE.has(state.view); n++) {
       if (n > 0) await sleep(MAP_AGE_MS * (1 + Math.random()));
-      await readMap().catch(() => {});
-      if (seats?.version >= wanted) break;
+      await quietly(readMap());
+      if (state.seats?.version >= wanted) break;
     }
     catchingUp = undefined;
   })();
 }
 
 function applyDelta(payload) {
-  if (!seats && !CHOOSING.has(seen.state)) return;
-  const changed = seats?.apply(payload);
+  if (!state.seats && !CHOOSING.has(state.view)) return;
+  const changed = state.seats?.apply(payload);
   if (changed) seatsChanged(changed);
   else catchUp(payload.version);
 }
@@ -294,273 +289,273 @@ function applyDelta(payload) {
 // Shows seats as taken that a refused hold named, before a map does. If they are free again before any map
 // shows them as taken, no message comes: so the marks end after a while.
 async function markTaken(taken) {
-  seats?.markTaken(taken);
+  state.seats?.markTaken(taken);
   await sleep(MARKED_MS);
-  await readMap().catch(() => {});
-  const back = seats?.releaseUnconfirmed(taken) ?? [];
+  await quietly(readMap());
+  const back = state.seats?.releaseUnconfirmed(taken) ?? [];
   if (back.length > 0) seatsChanged(back);
 }
 
 function seatsChanged(changed) {
-  overview?.changed(changed);
-  const lost = draft.filter((i) => changed.includes(i) && !seats.isFree(i) && !held.includes(i));
-  if (lost.length > 0 && !seen.busy) {
-    draft = draft.filter((i) => !lost.includes(i));
-    showNotice(t('buy_notice_swept', { seats: namesOf(lost) }), offerFor([...draft, ...lost].sort((a, b) => a - b)));
-    showOrder();
+  const { seats, draft, held: own, busy } = state;
+  const lost = busy ? [] : draft.filter((i) => changed.includes(i) && !seats.isFree(i) && !own.includes(i));
+  state.changed = [...state.changed, ...changed];
+  if (lost.length > 0) {
+    setDraft(draft.filter((i) => !lost.includes(i)));
+    show(t('buy_notice_swept', { seats: namesOf(seats, lost) }), offerFor(ordered([...state.draft, ...lost])));
+  } else {
+    update();
   }
-  redraw([...changed, ...lost]);
   checkSoldOut();
 }
 
 function checkSoldOut() {
-  if (!CHOOSING.has(seen.state) || !seats) return;
-  const soldOut = seats.free === 0 && !order.held && seats.count > 0;
-  enterState(soldOut ? 'sold_out' : 'choose', { quietly: !soldOut });
+  const { view, seats, order } = state;
+  if (!CHOOSING.has(view) || !seats) return;
+  enter(seats.free === 0 && !order.held && seats.count > 0 ? 'sold_out' : 'choose');
 }
 
 // ---- the order ----
 
-// Updates `held` from the reservation; true: it changed.
-function updateHeld() {
-  const before = held;
-  held = order.held && seats ? order.held.seats.map(({ id }) => seats.index(id)).filter((i) => i >= 0).sort((a, b) => a - b) : [];
-  return !same(before, held);
-}
-
-// Shows the reservations in `order`. The draft follows them, unless the buyer has changed it.
-function updateOrder() {
-  const untouched = !isDraft();
-  const moved = updateHeld();
-  if (untouched) draft = [...held];
-  showOrder();
-  showTime();
-  if (moved) redraw();
-  if (moved && untouched && !seen.touched && held.length > 0) { // seats were set aside for the buyer
-    showHeld();
-    say(plural('buy_say_held', held.length, { seats: namesOf(held), total: money(order.held.totalAmount, order.held.currency) }));
-  }
-}
-
-function showOrder() {
-  const reservation = order.held;
-  const changing = isDraft();
-  const list = changing ? draft.map((i) => seatItem(seatName(i), money(seats.prices[i], seats.currency))) : reservation ? itemsOf(reservation) : [];
-  const total = changing ? money(seats.total(draft), seats.currency) : reservation ? money(reservation.totalAmount, reservation.currency) : '';
-  write('order_title', changing ? t('buy_choice') : t('buy_yours'));
-  $('seats').replaceChildren(...list);
-  $('total_line').hidden = list.length === 0;
-  write('total', total);
-  $('none').hidden = list.length > 0;
-  write('none', settingAside() ? t('buy_setting_aside') : t('buy_none_held'));
-  $('held_for').hidden = !reservation;
-  $('draft').hidden = !changing;
-  $('take').disabled = seen.busy || draft.length === 0;
-  write('take', plural('buy_take', draft.length));
-  $('pay').hidden = changing || !reservation;
-  $('reservation').value = reservation?.id ?? '';
-  write('pay_button', seen.paying ? t('buy_paying') : t('buy_pay', { amount: total }));
-  for (const id of ['pay_button', 'cancel', 'best_button', 'keep']) $(id).disabled = seen.busy;
-  $('order').dataset.empty = list.length === 0;
-  $('order').dataset.changing = changing;
-  if (draft.length < maxSeats) write('limit', '');
-}
-
 // The service sets seats aside a moment after the buyer was admitted.
-const settingAside = () => Boolean(auto) && seen.state === 'choose' && !order.held && !seen.touched
-  && performance.now() - seen.arrivedAt < AUTO_HOLD_MS;
-
 async function awaitAutoHold() {
-  while (settingAside()) {
+  if (!auto) return;
+  const waits = () => state.view === 'choose' && !held() && !state.touched && performance.now() - arrivedAt < AUTO_HOLD_MS;
+  state.settingAside = waits();
+  while (waits()) {
     await sleep(700);
-    await order.refresh().catch(() => {});
-    updateOrder();
+    await quietly(state.order.refresh());
+    if (takeOrder({ focusMap: !state.touched }) && !state.touched && held()) sayHeld();
   }
-  showOrder();
+  update({ settingAside: false });
+  // Their time begins with the turn, which the processor has to learn first.
+  await sleep(Math.max(0, arrivedAt + CLAIM_KNOWN_MS - performance.now()));
+  await quietly(state.order.refresh());
+  if (!state.busy) takeOrder();
 }
 
-// Runs one step at a time; the buttons are disabled while it runs.
-async function whileBusy(step) {
-  if (seen.busy) return;
-  seen.busy = true;
-  seen.touched = true;
-  showOrder();
+// Runs one step at a time; what the buyer presses meanwhile has no effect.
+async function whileBusy(busy, step) {
+  if (state.busy) return;
+  update({ busy, touched: true, settingAside: false });
   try {
     await step();
   } finally {
-    seen.busy = false;
-    showOrder();
+    update({ busy: undefined });
+    tabs?.postMessage('order');
   }
 }
 
-// Holds seats, see Order.hold. `wanted`: their indices, if they were chosen on the map.
-async function hold(request, wanted) {
-  await whileBusy(async () => {
-    showNotice();
+// Holds seats, see Order.hold. `chosen`: their indices, if they were chosen on the map.
+async function hold(request, chosen) {
+  await whileBusy('hold', async () => {
+    update({ notice: undefined });
     try {
-      const reservation = await order.hold(request);
-      order.replace([{ ...reservation, eventId }, ...order.reservations.filter(({ status }) => status !== 'held')]);
-      updateHeld();
-      draft = [...held];
-      redraw();
-      say(plural('buy_say_held', held.length, { seats: namesOf(held), total: money(reservation.totalAmount, reservation.currency) }));
-      if (!wanted) showHeld();
+      const reservation = await state.order.hold(request);
+      state.order.replace([{ ...reservation, eventId }, ...state.order.reservations.filter(({ status }) => status !== 'held')]);
+      state.draft = [...state.held];
+      takeOrder();
+      sayHeld();
+      if (!chosen) showSeats(state.held);
     } catch (error) {
-      await showRefusal(error, wanted);
+      await showRefusal(error, chosen);
     }
   });
 }
 
 // Says what happened, that the seats held before are kept, and offers the closest free seats.
-async function showRefusal(error, wanted = []) {
+async function showRefusal(error, chosen = []) {
+  if (!(error instanceof ApiError)) throw error;
   if (error.code === 'not-admitted') {
-    await readTurn();
+    await quietly(readTurn());
     return;
   }
   const key = NOTICES.has(error.code) ? error.code : error.status === 0 ? 'offline' : error.transient ? 'unavailable' : 'failed';
-  if (key === 'seat-taken' || key === 'expired') await Promise.allSettled([readMap(), order.refresh()]);
-  updateHeld();
+  if (key === 'seat-taken' || key === 'expired') await Promise.allSettled([readMap(), state.order.refresh()]);
+  const { seats } = state;
   const taken = (error.problem?.seats ?? []).map((id) => seats?.index(id)).filter((i) => i >= 0);
-  if (key === 'seat-taken') markTaken(taken);
-  const offer = key === 'seat-taken' ? offerFor(wanted) : undefined;
-  if (key === 'seat-taken') draft = [...held];
-  redraw(taken);
-  const words = key === 'seat-taken' && taken.length > 0 ? t('buy_notice_seat-taken_named', { seats: namesOf(taken) }) : t(`buy_notice_${key}`);
-  showNotice(held.length > 0 && key === 'seat-taken' ? `${words} ${t('buy_notice_seat-taken_kept')}` : words, offer);
-  if (offer) $('offer').focus();
+  if (key === 'seat-taken') {
+    void quietly(markTaken(taken));
+    state.changed = [...state.changed, ...taken];
+    state.draft = [...state.held];
+  }
+  takeOrder();
+  const words = key === 'seat-taken' && taken.length > 0 ? t('buy_notice_seat-taken_named', { seats: namesOf(seats, taken) }) : t(`buy_notice_${key}`);
+  const offer = key === 'seat-taken' ? offerFor(chosen) : undefined;
+  show(state.held.length > 0 && key === 'seat-taken' ? `${words} ${t('buy_notice_seat-taken_kept')}` : words, offer);
+  if (offer) $('offer').focus({ preventScroll: true });
 }
 
-function offerFor(wanted) {
-  const indices = seats ? nextBest(seats, wanted, held) : undefined;
-  return indices && { indices, text: t('buy_offer', { seats: namesOf(indices) }) };
+function offerFor(chosen) {
+  const indices = state.seats ? nextBest(state.seats, chosen, state.held) : undefined;
+  return indices && { indices, text: t('buy_offer', { seats: namesOf(state.seats, indices) }) };
 }
 
 async function pay() {
-  await whileBusy(async () => {
-    seen.paying = true;
-    showOrder();
+  await whileBusy('pay', async () => {
     try {
-      const url = await order.pay(document.documentElement.lang);
+      const { lang: language, dataset: { zone } } = document.documentElement;
+      const url = await state.order.pay({ language, zone, email: $('email')?.value.trim() });
       if (url) location.assign(url);
-      else location.replace(`${location.pathname}?reservation=${order.held.id}&payment=paid`);
+      else location.replace(`/tickets/${eventId}?reservation=${held().id}`);
       await new Promise(() => {}); // until the browser leaves this page
     } catch (error) {
-      seen.paying = false;
-      await showRefusal(error);
-      await readTurn();
+      if (error.field === 'email') refuseEmail();
+      else await showRefusal(error);
+      await quietly(readTurn());
     }
   });
 }
 
-async function giveBack() {
-  await whileBusy(async () => {
+// A page that was loaded before the event asked for an address has no field for it.
+function refuseEmail() {
+  if (!$('email')) {
+    location.reload();
+    return;
+  }
+  update({ open: true });
+  show(t('buy_notice_email'));
+  $('email').setAttribute('aria-invalid', 'true');
+  $('email').focus();
+}
+
+// The field for the address is in the sheet, which may be closed: the buyer sees it before they pay.
+function askEmail(press) {
+  const email = $('email');
+  if (!email || state.open || (email.checkVisibility?.() ?? true)) return;
+  press.preventDefault();
+  update({ open: true });
+  email.focus();
+}
+
+async function release() {
+  await whileBusy('cancel', async () => {
     try {
-      await order.cancel();
-      showNotice();
+      await state.order.cancel();
+      update({ notice: undefined, open: false });
       say(t('buy_say_given_back'));
     } catch (error) {
       await showRefusal(error);
     }
-    await order.refresh().catch(() => {});
-    updateOrder();
-    if (seen.state === 'last' && !order.held) enterState('over');
+    await quietly(state.order.refresh());
+    state.draft = [...state.held];
+    takeOrder();
+    if (state.view === 'last' && !held()) enter('over');
     checkSoldOut();
   });
 }
 
 // ---- time ----
 
-function showTime() {
-  const reservation = order.held;
-  if (reservation && ACTIVE.has(seen.state)) {
-    const left = Date.parse(reservation.expiresAt) - now();
-    write('held_label', t('buy_held_for'));
-    write('held_time', countdown(left));
-    $('held_for').classList.toggle('soon', left < 60000);
-    if (left < 60000 && left > 50000 && seen.warned !== reservation.id) {
-      seen.warned = reservation.id;
-      say(t('buy_say_minute'), 'assertive');
-    }
-    if (left <= 0) endHold(reservation);
-  }
-  if (!CHOOSING.has(seen.state) || !seen.endsAt) return;
-  const left = seen.endsAt - now();
-  $('turn').hidden = false;
-  write('turn_text', t('buy_turn_left', { time: countdown(left) }));
-  if (left <= 0) checkTurn();
+function tick() {
+  const deadline = deadlineOf(state);
+  renderTime(state);
+  if (!deadline) return;
+  const left = deadline.at - now();
+  const warning = warnings.due(deadline, left);
+  if (warning) say(t('buy_say_left', { time: seconds(warning * 1000), then: t(`buy_deadline_${deadline.kind}_then`) }), 'assertive');
+  if (held() && Date.parse(held().expiresAt) <= now()) endHold();
+  if (CHOOSING.has(state.view) && state.turn.endsAt <= now()) void quietly(checkTurn());
 }
 
 // A pass may expire before the turn ends, so the queue is asked.
 async function checkTurn() {
-  if (seen.checking) return;
-  seen.checking = true;
-  await readTurn().catch(() => {});
-  seen.checking = false;
-  if (CHOOSING.has(seen.state) && seen.endsAt <= now()) endTurn();
+  if (state.checking) return;
+  state.checking = true;
+  await quietly(readTurn());
+  state.checking = false;
+  if (CHOOSING.has(state.view) && state.turn.endsAt <= now()) endTurn();
 }
 
-function endHold(reservation) {
-  reservation.status = 'expired';
-  seen.touched = true;
-  updateOrder();
-  if (seen.state === 'last') {
-    enterState('over');
+function endHold() {
+  held().status = 'expired';
+  state.touched = true;
+  takeOrder();
+  if (state.view === 'last') {
+    enter('over');
     return;
   }
-  showNotice(t('buy_notice_expired'));
+  show(t('buy_notice_expired'));
   checkSoldOut();
-  readMap().catch(() => {});
+  void quietly(readMap());
 }
 
 function endTurn() {
-  draft = [...held];
-  if (order.held) enterState('last');
-  else enterState('over');
-  showOrder();
+  setDraft([...state.held]);
+  enter(held() ? 'last' : 'over');
 }
 
 // ---- answers and messages of the server ----
 
-// Takes over an answer of the queue; true: the buyer is inside.
-function updateTurn(answer) {
-  if (answer.ticket) seen.ticket = answer.ticket;
-  if (answer.status !== 'active') return false;
-  if (answer.passExpiresAt) seen.endsAt = Date.parse(answer.passExpiresAt);
-  return true;
+// Answers and messages say of which version of the event and of which moment they are; what is older than
+// what is known is not news.
+function isOld({ version, revision }) {
+  const { turn } = state;
+  if (revision === undefined || turn.revision === undefined) return false;
+  return version < turn.version || (version === turn.version && revision < turn.revision);
+}
+
+// Takes over an answer or a message of the queue; true: the buyer is inside.
+function takeTurn(answer) {
+  const { turn } = state;
+  if (answer.revision !== undefined) Object.assign(turn, { version: answer.version, revision: answer.revision });
+  if (answer.ticket) turn.ticket = answer.ticket;
+  if (answer.idleTimeoutMs) turn.idleMs = answer.idleTimeoutMs;
+  const ends = answer.turnEndsAt ?? answer.passExpiresAt;
+  if (ends) turn.endsAt = Date.parse(ends);
+  return answer.status === 'active';
 }
 
 // Reads the buyer's turn and reservations, whenever a message may have been missed. The answer counts at once:
 // the request carries the pass as a cookie, and with a pass no pod answers from what it remembers.
 async function readTurn() {
-  const [turn] = await Promise.all([api('GET', `/api/queue/status/${eventId}`), order.refresh()]);
-  const inside = updateTurn(turn);
-  updateOrder();
-  if (!inside && CHOOSING.has(seen.state)) {
-    if (order.held) enterState('last');
-    else if (order.bought.length > 0 && seen.paying) location.replace(location.pathname);
-    else if (turn.status === 'not_in_queue') enterState('over');
-    else location.replace(`/wait/${eventId}`); // the buyer waits in the queue
+  const [answer] = await Promise.all([api('GET', `/api/queue/status/${eventId}`), state.order.refresh()]);
+  takeOrder();
+  if (isOld(answer)) return answer;
+  const inside = takeTurn(answer);
+  if (inside && answer.claimed === false && isSeen()) void claim();
+  if (!inside && CHOOSING.has(state.view)) {
+    if (held()) enter('last');
+    else if (state.order.bought.length > 0 && state.busy === 'pay') await leaveFor(`/tickets/${eventId}`);
+    else if (answer.status === 'not_in_queue') enter('over');
+    else await leaveFor(`/wait/${eventId}`); // the buyer waits in the queue
   }
-  showTime();
-  return turn;
+  tick();
+  return answer;
 }
 
 async function poll() {
-  const turn = await readTurn();
-  if (CHOOSING.has(seen.state)) await readMap();
-  if (!ACTIVE.has(seen.state)) return null;
-  return Math.min(turn.nextPoll ?? 15, 15);
+  const answer = await readTurn();
+  if (CHOOSING.has(state.view)) await readMap();
+  if (!ACTIVE.has(state.view)) return null;
+  return Math.min(answer.nextPoll ?? 15, 15);
+}
+
+// Tells the service that the buyer is at this page: over the socket, or else by a request.
+async function claim() {
+  try {
+    const sent = state.link === 'socket' && live.send('heartbeat', { claim: true });
+    if (!sent) takeTurn(await api('POST', `/api/queue/heartbeat/${eventId}`, { json: { claim: true } }));
+    state.aliveAt = now();
+  } catch {
+    // the next one may get through
+  }
 }
 
 // By the name of a socket message.
 const HANDLERS = {
   'seats-changed': applyDelta,
-  'queue-entry-allowed': ({ passExpiresAt, reservation }) => {
-    if (passExpiresAt) seen.endsAt = Date.parse(passExpiresAt);
-    if (reservation && !order.held) order.refresh().then(updateOrder, () => {});
+  'queue-entry-allowed': (payload) => {
+    if (payload.claimed !== false) takeTurn(payload);
+    if (payload.reservation && !held()) void quietly(state.order.refresh().then(() => takeOrder()));
+    tick();
+  },
+  'turn-claimed': (payload) => {
+    takeTurn(payload);
+    tick();
   },
   'event-status-changed': ({ status }) => {
-    if (status === 'closed' && !order.held) enterState('closed');
+    if (status === 'closed' && !held()) enter('closed');
     else live.refresh();
   },
   'queue-cleared': () => live.refresh(),
@@ -570,121 +565,96 @@ const HANDLERS = {
 };
 
 function showLink(link) {
-  const broken = link === 'lost' || link === 'unavailable';
-  main.dataset.live = link;
-  write('live_text', t(`live_${link}`));
-  $('lost').hidden = !broken;
-  write('lost_title', t(link === 'lost' ? 'lost_title' : 'out_title'));
-  if (broken !== Boolean(seen.broken)) say(t(broken ? 'lost_title' : 'say_back'));
-  seen.broken = broken;
+  const isBroken = (one) => one === 'lost' || one === 'unavailable';
+  if (isBroken(link) !== isBroken(state.link)) say(t(isBroken(link) ? 'lost_title' : 'say_back'));
+  update({ link });
 }
 
-// ---- after the payment page ----
-
-// The payment page says that the buyer has paid. Waits until the provider has reported it to the service.
-async function awaitConfirmation(id) {
-  const began = performance.now();
-  for (let wait = 500; ; wait = Math.min(wait * 1.3, 4000)) {
-    await sleep(wait);
-    const reservation = await api('GET', `/api/reservations/${id}`).catch(() => undefined);
-    const status = reservation?.status;
-    const waited = performance.now() - began;
-    if (status === 'confirmed' || status === 'refunded') {
-      showBought(reservation);
-      enterState(status === 'confirmed' ? 'bought' : 'refunded');
-      return;
-    }
-    if ((status === 'expired' || status === 'cancelled') && waited > LATE_MS) {
-      enterState('late');
-      return;
-    }
-    if (waited > SLOW_MS) write('lead', t('buy_confirming_slow'));
-  }
-}
-
-function showBought(reservation) {
-  if (!reservation) return;
-  write('number', reservation.reservationNumber);
-  $('own_seats').replaceChildren(...itemsOf(reservation));
-  write('own_total', money(reservation.totalAmount, reservation.currency));
+// Another tab of this browser has changed the order, or left the queue.
+async function followTab() {
+  await quietly(readTurn());
+  catchUp();
 }
 
 // ---- start ----
 
 function enableControls() {
+  const on = (id, step) => $(id).addEventListener('click', step);
   $('best').addEventListener('submit', (submit) => {
     submit.preventDefault();
     const section = $('section').value;
-    hold({ quantity: Number($('quantity').value), ...(section ? { section } : {}) });
+    void hold({ quantity: Number($('quantity').value), ...(section ? { section } : {}) });
   });
   $('pay').addEventListener('submit', (submit) => {
     submit.preventDefault();
-    if (submit.submitter?.value === 'cancel') giveBack();
-    else pay();
+    void (submit.submitter?.value === 'cancel' ? release() : pay());
   });
-  $('take').addEventListener('click', () => hold({ seatIds: draft.map((i) => seats.id(i)) }, [...draft]));
-  $('keep').addEventListener('click', () => {
-    draft = [...held];
-    showOrder();
-    redraw();
+  on('pay_button', askEmail);
+  on('take', () => {
+    const { draft, seats } = state;
+    void (draft.length === 0 ? release() : hold({ seatIds: draft.map((i) => seats.id(i)) }, [...draft]));
   });
-  $('offer').addEventListener('click', () => {
-    const indices = seen.offer;
-    const area = areaOf(indices[0]);
-    if (!hall.shown || hall.area !== area) showArea(area, { at: indices[0] });
-    hall.center(indices[0]);
-    hold({ seatIds: indices.map((i) => seats.id(i)) }, indices);
+  on('keep', () => setDraft([...state.held], { limited: false }));
+  on('offer', () => {
+    const { indices } = state.notice.offer;
+    showSeats(indices);
+    void hold({ seatIds: indices.map((i) => state.seats.id(i)) }, indices);
   });
-  $('back').addEventListener('click', () => showOverview({ from: hall.area }));
-  $('larger').addEventListener('click', () => hall.zoom(1.4));
-  $('smaller').addEventListener('click', () => hall.zoom(1 / 1.4));
+  on('notice_close', () => update({ notice: undefined }));
+  on('order_toggle', () => update({ open: !state.open }));
+  on('back', backToPlan);
+  on('larger', () => zoom(1.4));
+  on('smaller', () => zoom(1 / 1.4));
 }
 
 function startActive() {
   enableControls();
-  updateTurn(JSON.parse(json));
-  showOrder();
-  if (CHOOSING.has(seen.state)) {
-    $('map_state').hidden = false;
-    write('map_state', t('buy_map_loading'));
-    readMap().then(updateOrder, () => {});
-  }
+  takeTurn(JSON.parse(json));
+  const written = $('notice_text').textContent; // by the server, about the form that led here
+  if (written) state.notice = { text: written };
+  if (CHOOSING.has(state.view)) void quietly(readMap());
   live = new Live({
-    url: ws, eventId, ticket: () => seen.ticket, watchSeats: true, poll, onLink: showLink,
-    onMessage: (event, payload) => HANDLERS[event]?.(payload),
+    url: ws, eventId, ticket: () => state.turn.ticket, watchSeats: true, poll, onLink: showLink,
+    onMessage: (event, payload) => isOld(payload) || HANDLERS[event]?.(payload),
   });
+  presence = new Presence({ claim });
+  update();
   live.start();
-  awaitAutoHold();
-  showTime();
-  setInterval(showTime, 500);
+  presence.start();
+  void quietly(awaitAutoHold());
+  tick();
+  setInterval(tick, 500);
+  addEventListener('popstate', () => isPlan() && update({ area: state.areas[history.state?.area] }));
   // The browser's back button may bring this page back from its cache as it was: load it again.
   addEventListener('pageshow', ({ persisted }) => persisted && location.reload());
+  tabs?.addEventListener('message', () => ACTIVE.has(state.view) && void followTab());
 }
 
 // Removes from the URL what must not be shown again after a reload.
 function tidyUrl() {
   search.delete('notice');
   search.delete('lang');
-  if (search.get('payment') === 'cancelled') search.delete('payment');
-  if (!search.has('payment')) search.delete('reservation');
+  search.delete('payment');
+  search.delete('reservation');
   const rest = search.toString();
-  history.replaceState(null, '', location.pathname + (rest && `?${rest}`));
+  history.replaceState(history.state, '', location.pathname + (rest && `?${rest}`));
 }
 
-async function start() {
+// The height of what covers the lower edge: what gets the focus is scrolled above it.
+function measureOrder() {
+  const order = $('order');
+  new ResizeObserver(() => document.documentElement.style.setProperty('--order-height', `${order.offsetHeight}px`)).observe(order);
+}
+
+function start() {
   startClock(Number(document.body.dataset.now));
-  await load(assets);
-  const starts = $('starts');
-  if (starts) starts.textContent = dateTime(Date.parse(starts.dateTime));
-  if (reservations) order.replace(JSON.parse(reservations).reservations);
-  const returned = search.get('reservation');
-  if (search.get('payment') === 'paid') $('heading').focus({ preventScroll: true });
+  measureOrder();
+  if (reservations) state.order.replace(JSON.parse(reservations).reservations);
   tidyUrl();
-  showStep();
-  if (ACTIVE.has(seen.state)) startActive();
-  else if (RETRY.has(seen.state)) setTimeout(() => location.reload(), 4000 + Math.random() * 6000);
-  if (seen.state === 'confirming') awaitConfirmation(returned);
-  if (['confirming', 'bought', 'late', 'refunded'].includes(seen.state)) showBought(order.find(returned) ?? order.bought[0]);
+  if (ACTIVE.has(state.view)) startActive();
+  else update();
+  if (state.view === 'closed') void reopening(eventId).then(() => location.reload());
+  if (RETRY.has(state.view)) setTimeout(() => void seen().then(() => location.reload()), 4000 + Math.random() * 6000);
 }
 
 start();

@@ -2,25 +2,30 @@
 //
 // hall: the seats as an SVG map for pointer, keyboard and screen reader. It is an ARIA grid: one tab stop,
 // arrow keys move from seat to seat, Enter or Space chooses. The label of a seat has its place, price and
-// state. A change updates only the seats that changed; an area is drawn a few rows per frame. Zooming
-// changes the width of the SVG within a scrolling element, so nothing is drawn again for it.
+// state. A change updates only the seats that changed; an area is drawn a few rows per frame. At first an area
+// is shown whole. Zooming changes the width of the SVG within a scrolling element, so nothing is drawn again
+// for it; a mouse drags the map, and a guide (hall_guide.js) shows which part of it is seen.
 //
 //   const hall = new Hall(root, { seats, stateOf(i), onChoose(i), onSpot(i | undefined) });
 //   hall.show(area, { at: i });   hall.changed(indices);   hall.zoom(1.4);
 
+import { say, svg } from './dom.js';
+import { Guide } from './hall_guide.js';
 import { money, t } from './i18n.js';
 
 const PITCH = 24; // units of the drawing from seat to seat
 const SEAT = 18;
 const MARGIN = 40; // for the names of the rows
 const PER_FRAME = 160; // seats drawn in one frame
-const FINGER_PX = 30; // the smallest pitch on screen for a finger
-const MOUSE_PX = 13; // and for a mouse
+const FINGER_PX = 30; // a pitch on screen that suits a finger
+const MOUSE_PX = 16; // and a mouse
 const LARGEST_PX = 54;
+const DRAG_PX = 5; // a pointer that moved so far drags the map and chooses nothing
 const KEYS = { ArrowLeft: -1, ArrowRight: 1 };
-const SVG = 'http://www.w3.org/2000/svg';
 
-const escaped = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
+// Of the names that the organizer has given.
+const textLanguage = () => (document.documentElement.dataset.texts ? { lang: document.documentElement.dataset.texts } : {});
+
 const byFinger = () => matchMedia('(pointer: coarse)').matches;
 
 export class Hall {
@@ -28,12 +33,14 @@ export class Hall {
     Object.assign(this, { root, onSpot() {}, onChoose() {} }, options);
     this.view = document.createElement('div');
     this.view.className = 'hall-view';
-    this.root.replaceChildren(this.view);
+    this.guide = new Guide(this.view);
+    this.root.replaceChildren(this.view, this.guide.element);
     this.view.addEventListener('click', (event) => this.#click(event));
     this.view.addEventListener('keydown', (event) => this.#key(event));
+    this.view.addEventListener('pointerdown', (event) => this.#drag(event));
     this.view.addEventListener('focusin', ({ target }) => this.#spot(target));
     this.view.addEventListener('pointerover', ({ target }) => this.#spot(target));
-    this.view.addEventListener('pointerleave', () => this.onSpot(this.#focused()));
+    this.view.addEventListener('pointerleave', () => this.#spot(this.view));
     new ResizeObserver(() => this.#resized()).observe(this.view);
   }
 
@@ -49,7 +56,7 @@ export class Hall {
     this.middle = at ?? (front.first + front.end) >> 1;
     this.#place();
     this.#begin();
-    this.root.replaceChildren(this.view);
+    this.root.replaceChildren(this.view, this.guide.element);
     this.#fit();
     return (this.drawn = this.#draw());
   }
@@ -58,6 +65,7 @@ export class Hall {
     if (!this.elements) return;
     for (const i of indices) this.#mark(i);
     this.#ticks();
+    this.onSpot(this.spotted);
   }
 
   zoom(factor) {
@@ -90,6 +98,11 @@ export class Hall {
     this.#element(i)?.focus();
   }
 
+  // The seat that has the tab stop; undefined: it is not drawn yet.
+  get focusable() {
+    return this.#element(this.current);
+  }
+
   #firstFree({ first, end }) {
     for (let i = first; i < end; i++) {
       if (this.stateOf(i) !== 'taken') return i;
@@ -105,6 +118,7 @@ export class Hall {
     this.ys = new Float32Array(end - first);
     const widest = Math.max(...rows.map((row) => row.end - row.first));
     const half = (widest * PITCH) / 2;
+    const middle = half + MARGIN;
     const sag = Math.min(2.4 * PITCH, half * 0.16);
     this.width = widest * PITCH + 2 * MARGIN;
     this.stage = sag * 0.6; // the stage moves down into the curve of the rows
@@ -121,14 +135,15 @@ export class Hall {
         section = row.section;
       }
       const n = row.end - row.first;
-      const bow = (dx) => y - sag * (dx / half) ** 2;
+      const front = y;
+      const bow = (dx) => front - sag * (dx / half) ** 2;
       for (let k = 0; k < n; k++) {
         const dx = (k - (n - 1) / 2) * PITCH;
         this.xs[row.first - first + k] = this.width / 2 + dx;
         this.ys[row.first - first + k] = bow(dx);
       }
       const edge = (n / 2 + 0.45) * PITCH;
-      this.names.push({ row, x: this.width / 2 - edge, right: this.width / 2 + edge, y: bow(edge) + 4 });
+      this.names.push({ row, x: this.width / 2 - edge, right: this.width / 2 + edge, y: bow(edge) + 4, bow: (x) => bow(x - middle) });
       y += PITCH;
     }
     this.height = y + 8;
@@ -145,58 +160,56 @@ export class Hall {
   // ---- drawing ----
 
   #begin() {
-    const svg = document.createElementNS(SVG, 'svg');
     const middle = this.width / 2;
     const wide = Math.min(this.width * 0.3, 170);
-    svg.setAttribute('viewBox', `0 0 ${this.width} ${this.height}`);
-    svg.setAttribute('class', 'map');
-    svg.innerHTML = `<g aria-hidden="true"><path class="stage" d="M${middle - wide} ${12 + this.stage}h${2 * wide}q-8 30-${wide} 34q-${wide - 8}-4-${wide}-34z"/>`
-      + `<text class="stage-name" x="${middle}" y="${34 + this.stage}">${escaped(t('buy_stage'))}</text>${
-        this.titles.map(({ name, y }) => `<text class="section-name" x="${middle}" y="${y}">${escaped(name)}</text>`).join('')}</g>`
-      + `<g class="grid" role="grid" aria-multiselectable="true" aria-label="${escaped(t('buy_grid', { area: this.area.name }))}"></g><g class="ticks" aria-hidden="true"></g>`;
-    this.svg = svg;
-    this.grid = svg.querySelector('.grid');
-    this.tickGroup = svg.querySelector('.ticks');
+    this.grid = svg('g', { class: 'grid', role: 'grid', 'aria-multiselectable': 'true', 'aria-label': t('buy_grid', { area: this.area.name }) });
+    this.tickGroup = svg('g', { class: 'ticks', 'aria-hidden': 'true' });
+    this.svg = svg('svg', { viewBox: `0 0 ${this.width} ${this.height}`, class: 'map', role: 'presentation' }, [
+      svg('g', { 'aria-hidden': 'true' }, [
+        svg('path', { class: 'stage', d: `M${middle - wide} ${12 + this.stage}h${2 * wide}q-8 30-${wide} 34q-${wide - 8}-4-${wide}-34z` }),
+        svg('text', { class: 'stage-name', x: middle, y: 34 + this.stage }, [t('buy_stage')]),
+        ...this.titles.map(({ name, y }) => svg('text', { class: 'section-name', x: middle, y, ...textLanguage() }, [name])),
+      ]),
+      this.grid,
+      this.tickGroup,
+    ]);
     this.elements = new Array(this.area.end - this.area.first);
-    this.view.replaceChildren(svg);
+    this.spotted = undefined;
+    this.view.replaceChildren(this.svg);
+    const rows = this.names.map(({ row, x, right, bow }) => ({ name: row.row, left: x, right, bow }));
+    this.guide.begin({ svg: this.svg, width: this.width, height: this.height, rows });
   }
 
   async #draw() {
-    const { area, svg } = this;
+    const { svg: map } = this;
     let drawn = 0;
-    let markup = '';
+    let rows = [];
     for (const { row, x, right, y } of this.names) {
-      const name = escaped(row.row);
-      markup += `<g role="row"><text aria-hidden="true" class="row-name" x="${x}" y="${y}" text-anchor="end">${name}</text>`;
-      for (let i = row.first; i < row.end; i++) markup += this.#seat(i);
-      markup += `<text aria-hidden="true" class="row-name" x="${right}" y="${y}">${name}</text></g>`;
+      const name = (at, anchor) => svg('text', { 'aria-hidden': 'true', class: 'row-name', x: at, y, 'text-anchor': anchor }, [row.row]);
+      const line = [name(x, 'end')];
+      for (let i = row.first; i < row.end; i++) line.push((this.elements[i - this.area.first] = this.#seat(i)));
+      rows.push(svg('g', { role: 'row', 'aria-label': t('seat_row', { row: row.row }) }, [...line, name(right, 'start')]));
       drawn += row.end - row.first;
-      if (drawn < PER_FRAME && row.end !== area.end) continue;
-      this.#add(markup);
-      markup = '';
+      if (drawn < PER_FRAME && row.end !== this.area.end) continue;
+      this.grid.append(...rows);
+      rows = [];
       drawn = 0;
       await new Promise(requestAnimationFrame);
-      if (this.svg !== svg) return; // another area is shown by now
+      if (this.svg !== map) return; // another area is shown by now
     }
     this.#ticks();
-  }
-
-  #add(markup) {
-    const from = this.grid.childElementCount;
-    this.grid.insertAdjacentHTML('beforeend', markup);
-    for (let n = from; n < this.grid.childElementCount; n++) {
-      for (const element of this.grid.children[n].getElementsByClassName('seat')) {
-        this.elements[Number(element.dataset.i) - this.area.first] = element;
-      }
-    }
   }
 
   #seat(i) {
     const { seats } = this;
     const state = this.stateOf(i);
-    return `<rect class="seat t${seats.tier(seats.prices[i])}" data-i="${i}" data-s="${state}" x="${(this.#x(i) - SEAT / 2).toFixed(1)}" y="${(this.#y(i) - SEAT / 2).toFixed(1)}"`
-      + ` width="${SEAT}" height="${SEAT}" rx="5" role="gridcell" tabindex="${i === this.current ? 0 : -1}" aria-label="${escaped(this.label(i, state))}"`
-      + ` aria-selected="${state === 'own' || state === 'chosen'}"${state === 'taken' ? ' aria-disabled="true"' : ''}/>`;
+    const seat = svg('rect', {
+      class: `seat t${seats.tier(seats.prices[i])}`, 'data-i': i, 'data-s': state, role: 'gridcell', tabindex: i === this.current ? 0 : -1,
+      x: (this.#x(i) - SEAT / 2).toFixed(1), y: (this.#y(i) - SEAT / 2).toFixed(1), width: SEAT, height: SEAT, rx: 5,
+      'aria-label': this.label(i, state), 'aria-selected': state === 'own' || state === 'chosen',
+    });
+    if (state === 'taken') seat.setAttribute('aria-disabled', 'true');
+    return seat;
   }
 
   label(i, state = this.stateOf(i)) {
@@ -233,47 +246,72 @@ export class Hall {
   // The buyer's own and chosen seats carry a tick: colour alone must not carry the meaning.
   #ticks() {
     const marked = this.elements.filter((element) => element?.dataset.s === 'own' || element?.dataset.s === 'chosen');
-    this.tickGroup.innerHTML = marked.map(({ dataset: { i } }) => `<path d="M${this.#x(i) - 4} ${this.#y(i)}l3 3.200l5-6"/>`).join('');
+    this.tickGroup.replaceChildren(...marked.map(({ dataset: { i } }) => svg('path', { d: `M${this.#x(i) - 4} ${this.#y(i)}l3 3.200l5-6` })));
+    this.guide.update({ marked: marked.map(({ dataset: { i } }) => ({ x: this.#x(i), y: this.#y(i) })) });
   }
 
   // ---- size ----
 
+  // The whole area, in the room that the page has for it.
   #fit() {
-    const width = this.view.clientWidth || this.root.clientWidth || 320;
-    this.fitting = Math.min(LARGEST_PX, (width * PITCH) / this.width);
-    const least = byFinger() || width < 520 ? FINGER_PX : MOUSE_PX;
-    this.#size(Math.max(this.fitting, least));
+    const { view } = this;
+    const width = view.clientWidth || this.root.clientWidth || 320;
+    const height = parseFloat(getComputedStyle(view).maxHeight) || Infinity;
+    this.fitting = PITCH * Math.min(LARGEST_PX / PITCH, width / this.width, height / this.height);
+    this.#size(this.fitting);
     this.center(this.middle);
-    this.fittedWidth = width;
+    this.fitted = { width, height };
   }
 
   #size(unit) {
-    this.unit = Math.max(Math.min(this.fitting, LARGEST_PX), Math.min(unit, LARGEST_PX));
+    this.unit = Math.max(this.fitting, Math.min(unit, LARGEST_PX));
     this.svg.style.width = `${(this.width * this.unit) / PITCH}px`;
     this.svg.style.height = `${(this.height * this.unit) / PITCH}px`;
+    this.view.dataset.whole = !this.canShrink;
+    this.guide.update({ whole: !this.canShrink });
     this.onZoom?.();
   }
 
   #resized() {
-    if (!this.svg || !this.view.isConnected || Math.abs(this.view.clientWidth - this.fittedWidth) < 4) return;
+    const { view, svg, fitted } = this;
+    if (!svg || !view.isConnected || Math.abs(view.clientWidth - fitted.width) < 4) return;
     this.#fit();
   }
 
   // ---- pointer ----
 
-  #click({ target, clientX, clientY }) {
-    if (!this.svg) return;
-    // Seats too small for a finger: the first touch zooms in.
-    if (byFinger() && this.unit < FINGER_PX * 0.7) {
+  #click({ target, clientX, clientY, detail }) {
+    if (!this.svg || this.dragged) return;
+    // Seats too small to be hit: the first touch zooms in. A click without a pointer (detail 0) cannot miss.
+    const suits = byFinger() ? FINGER_PX : MOUSE_PX;
+    if (detail > 0 && this.unit < suits * 0.6) {
       const near = this.#nearest(clientX, clientY, Infinity);
-      this.#size(FINGER_PX);
+      this.#size(suits);
       if (near !== undefined) this.center(near);
+      say(t('buy_say_larger'));
       return;
     }
     const i = target.dataset?.i !== undefined ? Number(target.dataset.i) : this.#nearest(clientX, clientY, PITCH * 0.75);
     if (i === undefined) return;
     this.#rove(i);
     this.onChoose(i);
+  }
+
+  // A finger scrolls the map by itself.
+  #drag({ pointerType, button, clientX, clientY }) {
+    const { view } = this;
+    this.dragged = false;
+    if (pointerType !== 'mouse' || button !== 0) return;
+    const from = { left: view.scrollLeft, top: view.scrollTop };
+    const done = new AbortController();
+    const move = ({ clientX: x, clientY: y }) => {
+      if (!this.dragged && Math.hypot(x - clientX, y - clientY) < DRAG_PX) return;
+      this.dragged = true;
+      view.scrollTo(from.left - x + clientX, from.top - y + clientY);
+    };
+    addEventListener('pointermove', move, done);
+    addEventListener('pointerup', () => done.abort(), done);
+    addEventListener('pointercancel', () => done.abort(), done);
   }
 
   #nearest(clientX, clientY, most) {
@@ -289,7 +327,8 @@ export class Hall {
 
   #spot(target) {
     const i = target.dataset?.i ?? this.#focused();
-    this.onSpot(i === undefined ? undefined : Number(i));
+    this.spotted = i === undefined ? undefined : Number(i);
+    this.onSpot(this.spotted);
   }
 
   #focused() {

@@ -1,72 +1,102 @@
 // SPDX-License-Identifier: MIT
 //
-// i18n: the texts, from the same file that the server wrote the page with; numbers, times and durations in
-// the language of the page.
+// i18n: the texts, which the build takes from the file that the server writes the page with (src/web.sh); numbers, times
+// and durations in the language of the page.
+
+import messages from 'messages';
 
 const language = document.documentElement.lang;
-let messages = {};
-let pluralRules;
+const pluralRules = new Intl.PluralRules(language);
 
-// Loads the messages of the page's language. Rejects when they cannot be loaded: the page then stays as the
-// server wrote it.
-export async function load(assets) {
-  const response = await fetch(`${assets}/messages/${language}.json`);
-  if (!response.ok) throw new Error(`messages: HTTP ${response.status}`);
-  messages = await response.json();
-  pluralRules = new Intl.PluralRules(language);
-}
+// The links to other languages show the page as it is now, which the script may have changed since the server wrote them
+// (the buyer has left the queue, has come back from paying). What acts is not repeated.
+document.querySelector('.languages')?.addEventListener('click', ({ target }) => {
+  const link = target.closest('a');
+  if (!link) return;
+  const query = new URLSearchParams(location.search);
+  for (const name of ['join', 'cookies']) query.delete(name);
+  query.set('lang', link.lang);
+  link.search = query;
+});
 
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
-
-const has = (key) => key in messages;
 
 export const t = (key, values = {}) => fill(messages[key] ?? '', values);
 
 // The text of key.one, key.other …, whichever the language uses for n; {n} is the number.
 export function plural(key, n, values = {}) {
   const chosen = `${key}.${pluralRules.select(n)}`;
-  return t(has(chosen) ? chosen : `${key}.other`, { n: number(n), ...values });
+  return t(chosen in messages ? chosen : `${key}.other`, { n: number(n), ...values });
 }
 
 const numbers = new Intl.NumberFormat(language);
 export const number = (n) => numbers.format(n);
 
 const percents = new Intl.NumberFormat(language, { style: 'percent' });
+const finePercents = new Intl.NumberFormat(language, { style: 'percent', maximumFractionDigits: 1 });
+export const finePercent = (fraction) => finePercents.format(fraction); // for shares that are small
 export const percent = (fraction) => percents.format(fraction);
 
+// The decimals of ISO 4217, in which amounts are counted; Intl has others for some currencies. src/base/locale.c
+// has the same list.
+const DECIMALS = [
+  ['BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF', 0],
+  ['BHD IQD JOD KWD LYD OMR TND', 3],
+];
+export const decimalsOf = (currency) => DECIMALS.find(([list]) => list.includes(currency))?.[1] ?? 2;
+
+const moneyFormats = {};
 export const money = (amount, currency) => {
-  const format = new Intl.NumberFormat(language, { style: 'currency', currency });
-  return format.format(amount / 10 ** format.resolvedOptions().maximumFractionDigits);
+  const digits = decimalsOf(currency);
+  moneyFormats[currency] ??= new Intl.NumberFormat(language, { style: 'currency', currency, minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return moneyFormats[currency].format(amount / 10 ** digits);
 };
 
-export const dateTime = (ms, options = { dateStyle: 'full', timeStyle: 'short' }) => new Intl.DateTimeFormat(language, options).format(ms);
+// Texts one behind the other: "a, b", "a、b".
+const separator = language === 'ja' ? '、' : ', ';
+export const list = (texts) => texts.join(separator);
+
+// ---- times ----
+
+const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const dateTime = (ms, timeZone) => new Intl.DateTimeFormat(language, { dateStyle: 'full', timeStyle: 'short', timeZone }).format(ms);
+const zoneName = (ms, timeZone) => new Intl.DateTimeFormat(language, { timeZoneName: 'long', timeZone })
+  .formatToParts(ms).find(({ type }) => type === 'timeZoneName').value;
+
+// A time of the event, in its own zone, as the server writes it.
+export function eventTime(ms) {
+  const timeZone = document.documentElement.dataset.zone || 'UTC';
+  return t('time_in_zone', { time: dateTime(ms, timeZone), zone: zoneName(ms, timeZone) });
+}
+
+// The same time where the reader is; '' when the clocks there and at the event agree.
+export function timeHere(ms) {
+  const timeZone = document.documentElement.dataset.zone || 'UTC';
+  return dateTime(ms, here) === dateTime(ms, timeZone) ? '' : t('time_here', { time: dateTime(ms, here) });
+}
+
+// ---- durations ----
 
 const unitFormats = {};
 const unit = (name) => (unitFormats[name] ??= new Intl.NumberFormat(language, { style: 'unit', unit: name, unitDisplay: 'long', maximumFractionDigits: 0 }));
 
 // The unit for a duration and its seconds: 59 seconds, 12 minutes, 3 hours.
-const unitOf = (seconds) => (seconds < 90 ? ['second', 1] : seconds < 5400 ? ['minute', 60] : ['hour', 3600]);
+const unitOf = (seconds) => (seconds < 120 ? ['second', 1] : seconds < 5400 ? ['minute', 60] : ['hour', 3600]);
 
 export function duration(seconds) {
   const [name, size] = unitOf(seconds);
   return unit(name).format(Math.round(seconds / size));
 }
 
-// "8–12 minutes": low rounded down, high rounded up, both in the unit of high.
-export function durationRange(low, high) {
-  const [name, size] = unitOf(high);
-  const from = Math.floor(low / size);
-  const to = Math.ceil(high / size);
-  if (from >= to || from === 0) return t('estimate_about', { high: unit(name).format(to) });
-  if (unit(name).formatRange) return unit(name).formatRange(from, to);
-  return t('estimate_range', { low: number(from), high: unit(name).format(to) });
-}
+// The time of day where the reader is: "18:42".
+const timesOfDay = new Intl.DateTimeFormat(language, { timeStyle: 'short' });
+export const clock = (ms) => timesOfDay.format(ms);
 
-// "4:05", "1:02:09", "2 days 1:02:09".
+// "4:05", "1:02:09"; from a day on "2 days 1 hour", which may break between the two alone.
 export function countdown(ms) {
   const seconds = Math.max(0, Math.ceil(ms / 1000));
   const two = (n) => String(n).padStart(2, '0');
   const hours = Math.floor(seconds / 3600);
-  const clock = `${hours > 0 ? `${hours % 24}:${two(Math.floor(seconds / 60) % 60)}` : Math.floor(seconds / 60)}:${two(seconds % 60)}`;
-  return hours < 24 ? clock : `${unit('day').format(Math.floor(hours / 24))} ${clock}`;
+  if (hours >= 24) return `${unit('day').format(Math.floor(hours / 24))} ${unit('hour').format(hours % 24)}`.replace(/(\d) /g, '$1\u00a0');
+  return hours > 0 ? `${hours}:${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}` : `${Math.floor(seconds / 60)}:${two(seconds % 60)}`;
 }

@@ -181,9 +181,9 @@ export class Live {
     }
     this.polling = false;
     if (!this.running || next === null) return;
-    if (this.pollAgain) next = 0;
+    const again = this.pollAgain;
     this.pollAgain = false;
     // With a socket, polls are rare: they only make up for lost messages.
-    this.#pollIn(1000 * (this.open && this.link === 'socket' ? Math.max(next, 60) : next));
+    this.#pollIn(again ? 0 : 1000 * (this.open && this.link === 'socket' ? Math.max(next, 60) : next));
   }
 }

@@ -30,12 +30,8 @@ export class Order {
     return this.reservations.filter(({ status }) => status === 'confirmed');
   }
 
-  find(id) {
-    return this.reservations.find((one) => one.id === id);
-  }
-
   async refresh() {
-    this.replace((await api('GET', '/api/reservations')).reservations);
+    this.replace((await api('GET', `/api/reservations?eventId=${this.eventId}&current=1`)).reservations);
     return this.held;
   }
 
@@ -48,17 +44,19 @@ export class Order {
     if (this.held) await this.#post(`/api/reservations/${this.held.id}/cancel`);
   }
 
-  // Returns the URL of the payment page; null: nothing was to pay, the seats are bought.
-  async pay(language) {
-    const order = await this.#post(`/api/reservations/${this.held.id}/pay`);
+  // language, zone: of the payment page; email: where the tickets are sent; empty or absent: nowhere. Returns the URL of the payment page; null: nothing was to
+  // pay, the seats are bought.
+  async pay({ language, zone, email }) {
+    const order = await this.#post(`/api/reservations/${this.held.id}/pay`, email ? { email, language } : undefined);
     if (order.status === 'confirmed') return null;
-    if (!order.paymentUrl) throw new ApiError(503);
+    if (!order.paymentUrl || !order.returnUrl) throw new ApiError(503);
     const url = new URL(order.paymentUrl);
     for (const name of ['reference', 'reservationId', 'provider', 'amount', 'currency', 'expiresAt', 'signature']) {
       url.searchParams.set(name, order[name]);
     }
     url.searchParams.set('lang', language);
-    url.searchParams.set('return', `${location.origin}${location.pathname}?reservation=${order.reservationId}`);
+    if (zone) url.searchParams.set('zone', zone);
+    url.searchParams.set('return', order.returnUrl);
     return url.href;
   }
 

@@ -12,10 +12,26 @@ export const FREE = 0;
 export const HELD = 1;
 export const SOLD = 2;
 const TIERS = 5;
-const CODES = { available: FREE, held: HELD, sold: SOLD };
+const LETTERS = { a: 'available', h: 'held', s: 'sold', b: 'blocked' };
+const CODES = { available: FREE, held: HELD, sold: SOLD, blocked: SOLD }; // a buyer cannot have it, whichever it is
+
+// What to ask for: the map in its short form, unless it still has this version. The server gives the compressed copy a
+// tag of its own.
+export const mapRequest = (eventId, version) => ({
+  path: `/api/seats/${eventId}?form=rows`, headers: version === undefined ? {} : { 'If-None-Match': `"${version}-rows", "${version}-rows-gz"` },
+});
+
+// The short form of a map, GET /api/seats/{id}?form=rows: runs of neighbouring seats -> its seats as an answer without
+// ?form has them.
+function* seatsOf({ currency, rows }) {
+  for (const [section, row, number, price, id, statuses] of rows) {
+    for (let k = 0; k < statuses.length; k++) yield { id: Number(id) + k, section, row, number: number + k, price, currency, status: LETTERS[statuses[k]] };
+  }
+}
 
 // The answer of GET /api/seats -> columns. Ids are decimal texts below 2^53.
-export function pack({ version, seats }) {
+export function pack(map) {
+  const seats = map.seats ?? [...seatsOf(map)];
   const count = seats.length;
   const ids = new Float64Array(count);
   const numbers = new Int32Array(count);
@@ -33,7 +49,7 @@ export function pack({ version, seats }) {
     last[3] = i + 1;
   }
   const order = Uint32Array.from({ length: count }, (_, i) => i).sort((a, b) => ids[a] - ids[b]);
-  return { version, currency: seats[0]?.currency ?? 'EUR', ids, numbers, prices, status, rows, order };
+  return { version: map.version, layout: map.layout, currency: seats[0]?.currency ?? 'EUR', ids, numbers, prices, status, rows, order };
 }
 
 export const transferable = (hall) => [hall.ids, hall.numbers, hall.prices, hall.status, hall.order].map((column) => column.buffer);
@@ -129,10 +145,10 @@ export class Seats {
     return changed;
   }
 
-  // Takes over a map of the same hall. -> changed indices; null: it is another hall
+  // Takes over a map of the same hall. -> changed indices; null: it is another hall, or has other names or prices
   update(hall) {
     if (hall.version < this.version) return [];
-    if (hall.ids.length !== this.count) return null;
+    if (hall.layout !== this.layout || hall.ids.length !== this.count) return null;
     for (let i = 0; i < this.count; i++) {
       if (hall.ids[i] !== this.ids[i]) return null;
     }

@@ -4,11 +4,11 @@
 // cut into areas: its sections, and groups of rows of those that are still too large. The overview is a
 // picture of the areas (SVG, for the pointer) above a list of buttons with the same content as text.
 
+import { markLanguage, svg } from './dom.js';
 import { money, plural, t } from './i18n.js';
 
 const WHOLE = 1500; // seats that are shown in one piece
 const PART = 900; // seats of one part of a section that is larger
-const SVG = 'http://www.w3.org/2000/svg';
 
 // [{ name, rows, first, end }]: the parts of the hall that are shown one at a time.
 export function areasOf(seats) {
@@ -69,6 +69,7 @@ export class Sections {
   constructor(root, { seats, areas, onChoose }) {
     Object.assign(this, { root, seats, areas, onChoose });
     this.dirty = new Set();
+    this.own = [];
     this.areaOf = new Uint32Array(seats.count);
     areas.forEach((area, n) => {
       this.areaOf.fill(n, area.first, area.end);
@@ -87,14 +88,20 @@ export class Sections {
     this.#flush();
   }
 
-  // Marks the areas of these seats to be counted again, on the next frame if the overview is shown.
-  changed(indices) {
-    for (const i of indices) this.dirty.add(this.areaOf[i]);
+  // Marks the areas of these seats to be counted again, on the next frame if the overview is shown. `own`: the
+  // seats that the buyer holds.
+  changed(indices, own) {
+    for (const i of [...indices, ...own, ...this.own]) this.dirty.add(this.areaOf[i]);
+    this.own = own;
     if (this.dirty.size > 0 && this.element.isConnected) this.frame ??= requestAnimationFrame(() => this.#flush());
   }
 
   focus(area) {
     this.buttons[Math.max(0, this.areas.indexOf(area))].focus();
+  }
+
+  get focusable() {
+    return this.buttons[0];
   }
 
   #flush() {
@@ -115,7 +122,10 @@ export class Sections {
     this.buttons[n].dataset.left = left;
     this.shapes[n].dataset.left = left;
     if (this.labels[n]) this.labels[n].dataset.left = left;
-    this.left[n].textContent = area.free > 0 ? plural('buy_left', area.free) : t('buy_left_none');
+    const own = this.own.filter((i) => this.areaOf[i] === n).length;
+    const words = area.free > 0 ? plural('buy_left', area.free) : t('buy_left_none');
+    this.left[n].textContent = own > 0 ? t('buy_left_own', { left: words, own: plural('buy_own_count', own) }) : words;
+    for (const one of [this.buttons[n], this.shapes[n]]) one.classList.toggle('own-area', own > 0);
   }
 
   #draw() {
@@ -141,35 +151,31 @@ export class Sections {
     const rings = ringsOf(this.areas);
     const names = shortNames(this.areas);
     const depth = Math.min(52, 190 / rings.length);
-    const svg = document.createElementNS(SVG, 'svg');
     const bottom = INNER + rings.length * depth;
     const half = Math.max(100, bottom * Math.sin(Math.min(SPREAD, Math.PI / 2)) + 2);
-    svg.setAttribute('viewBox', `${-half} 8 ${2 * half} ${bottom - 8}`);
-    svg.setAttribute('class', 'fan');
-    svg.setAttribute('aria-hidden', 'true');
-    let n = 0;
-    const parts = rings.map((ring, r) => {
+    this.shapes = [];
+    this.labels = [];
+    rings.forEach((ring, r) => {
       const inner = INNER + r * depth;
       const step = (2 * SPREAD) / ring.length;
-      return ring.map((_, k) => {
+      const gap = 1.4 / inner;
+      const center = inner + depth / 2 - 1;
+      ring.forEach((_, k) => {
         const from = -SPREAD + k * step;
         const middle = from + step / 2;
-        const gap = 1.4 / inner;
-        const center = inner + depth / 2 - 1;
-        const path = `<path data-area="${n}" class="block" d="${sector(inner, inner + depth - 3, from + gap, from + step - gap)}"/>`;
-        const fits = names[n].length * 6.4 < step * center;
-        const label = fits ? `<text class="block-name" x="${(center * Math.sin(middle)).toFixed(1)}" y="${(center * Math.cos(middle) + 4).toFixed(1)}"></text>` : '';
-        n++;
-        return { path, label, name: names[n - 1] };
+        const name = names[this.shapes.length];
+        const fits = name.length * 6.4 < step * center;
+        const at = { x: (center * Math.sin(middle)).toFixed(1), y: (center * Math.cos(middle) + 4).toFixed(1) };
+        this.labels.push(fits ? svg('text', { class: 'block-name', ...at }, [name]) : undefined);
+        this.shapes.push(svg('path', { 'data-area': this.shapes.length, class: 'block', d: sector(inner, inner + depth - 3, from + gap, from + step - gap) }));
       });
-    }).flat();
-    svg.innerHTML = `<path class="stage" d="M-62 14h124a62 50 0 0 1-124 0z"/><text class="stage-name" x="0" y="38"></text>${
-      parts.map(({ path }) => path).join('')}${parts.map(({ label }) => label).join('')}`;
-    svg.querySelector('.stage-name').textContent = t('buy_stage');
-    this.shapes = [...svg.querySelectorAll('.block')];
-    const texts = [...svg.querySelectorAll('.block-name')];
-    this.labels = parts.map(({ label, name }) => label && Object.assign(texts.shift(), { textContent: name }));
-    return svg;
+    });
+    return svg('svg', { viewBox: `${-half} 8 ${2 * half} ${bottom - 8}`, class: 'fan', 'aria-hidden': 'true' }, [
+      svg('path', { class: 'stage', d: 'M-62 14h124a62 50 0 0 1-124 0z' }),
+      svg('text', { class: 'stage-name', x: 0, y: 38 }, [t('buy_stage')]),
+      ...this.shapes,
+      ...this.labels.filter(Boolean),
+    ]);
   }
 
   #list() {
@@ -180,7 +186,8 @@ export class Sections {
     this.buttons = this.areas.map((area, n) => {
       const button = document.createElement('button');
       const parts = [['area-name', area.name], ['area-price', t('buy_from', { price: money(area.from, this.seats.currency) })], ['area-left', '']]
-        .map(([name, text]) => Object.assign(document.createElement('span'), { className: name, textContent: text }));
+        .map(([name, text]) => Object.assign(document.createElement('span'), { className: name, textContent: text, dir: 'auto' }));
+      if (area.name === area.section) markLanguage(parts[0]); // and nothing of ours
       Object.assign(button, { type: 'button', className: 'area' });
       button.dataset.area = n;
       button.append(parts[0], ' ', parts[1], ' ', parts[2]);

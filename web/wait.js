@@ -1,83 +1,116 @@
 // SPDX-License-Identifier: MIT
 //
-// wait: keeps the waiting page up to date. The server wrote the page with its first answer; later answers,
-// by socket or by polling, are shown in the same elements. The server decides; this page only keeps what it
-// has shown.
+// wait: keeps the waiting page up to date. The server wrote the page with its first answer; later answers, by socket or
+// by polling, change the model (wait_model.js), and every change is shown by one render (wait_view.js). The server
+// decides; this page only keeps what it has shown.
+//
+// A turn is claimed by a page that the buyer sees (presence.js); a hidden one never claims and never loads itself again.
 
 import { ApiError, api } from './api.js';
 import { now, startClock } from './clock.js';
-import { $, say, write } from './dom.js';
-import { countdown, dateTime, duration, durationRange, load, number, percent, plural, t } from './i18n.js';
+import { Warnings } from './deadline.js';
+import { $, say } from './dom.js';
+import { duration, number, plural, t } from './i18n.js';
 import { Live } from './live.js';
-import { chime, notify, offerNotices } from './notices.js';
+import { chime, notify, offerNotices, withdrawNotification } from './notices.js';
+import { Presence, isSeen } from './presence.js';
+import { reopening } from './reopening.js';
+import { registerWorker } from './service_worker.js';
+import { FINAL, HELD, PLACELESS, deadlineOf, newModel, withAnswer, withNews } from './wait_model.js';
+import { consequence, render, renderStock } from './wait_view.js';
 
-const { event: eventId, place, assets, ws, title, opens, interval, json } = document.body.dataset;
-const main = $('main');
+const { event: eventId, place, ws, title, opens, interval, hold, json } = document.body.dataset;
 const apiPath = (verb) => `/api/queue/${verb}/${eventId}`;
 
 const SAY_EVERY_MS = 30000;
 const QUIET_MS = 10000; // without a message for so long, or for an interval of the event, the connection is checked
 const SPREAD_MS = 4000; // all buyers learn of some events at once: their requests are spread over this time
-const BEHIND_MS = 5000; // for so long a pod may not have learned yet that a buyer was admitted
-const ASK_AGAIN_MS = 2000; // after an answer of such a pod
+const CLAIM_AGAIN_MS = 2000; // so often a page that is seen claims an offer that waits for it
+const HOLD_AFTER_MS = 1500;
+const HOLD_AGAIN_MS = 10000; // the record may be behind: then the first answer has a time that ends too early
+const STOCK_MS = 60000;
+const STOCK_SOON_MS = 5000; // for a page that the server could not yet write it into
+const BEHIND_MS = 2000; // after an answer of a pod that is behind, it is asked again
+const WORKER_AFTER_MS = 10000; // who waits so long may want the offline page
+const NEW_MESSAGE_MS = 60000;
+const PROBLEMS = { 'event-closed': 'closed', 'unknown-event': 'unknown', 'login-required': 'login', invalid: 'unknown', 'network-limit': 'network' };
 
-// The status of an answer -> the state of the page.
-const STATES = {
-  queued: 'waiting', scheduled: 'scheduled', paused: 'paused', restoring: 'restoring', sold_out: 'sold_out', active: 'admitted',
-};
-// The status of the event -> the state of a page whose buyer waits.
-const STATUSES = { open: 'waiting', scheduled: 'scheduled', paused: 'paused', sold_out: 'sold_out' };
-// In these states nothing more can change.
-const FINAL = new Set(['expired', 'left', 'closed', 'unknown', 'login']);
-const PROBLEMS = { 'event-closed': 'closed', 'unknown-event': 'unknown', 'login-required': 'login', invalid: 'unknown' };
-// The states in which the buyer has no place yet; the page asks for one.
-const PLACELESS = new Set(['unavailable', 'busy']);
-
-const seen = { state: main.dataset.state, position: Infinity, ticket: undefined, endsAt: undefined, enteredAt: 0, opensAt: Number(opens) };
+const model = newModel({ state: $('main').dataset.state, opensAt: Number(opens) || undefined, language: document.documentElement.lang, textLanguage: document.documentElement.dataset.texts });
 const tabs = typeof BroadcastChannel === 'function' ? new BroadcastChannel(`tiketi:${eventId}`) : undefined;
+const warnings = new Warnings();
+const presence = new Presence({ claim: () => claim() });
+const calm = matchMedia('(prefers-reduced-motion: reduce)');
 let live;
-let updatedAt = performance.now();
+let ticket; // the newest
+let newerTicket; // from the socket: newer than the cookie's
 let saidAt = -SAY_EVERY_MS; // when a position was last read out, and which
 let saidAhead;
-let lostSince; // when the connection was lost, by performance.now(); undefined: it is not
+let overAt; // the deadline that is over
+let claimedAt = -Infinity; // when this page last said that it is seen
+let reloadDue = false; // the page has to be loaded again, once it is visible
 
-// ---- showing ----
+// Before the opening there is nothing to claim, and days may pass: the screen may go off.
+const needsBuyer = (state) => HELD.has(state) && state !== 'scheduled';
 
-function showTitle() {
-  const heading = $('heading').textContent;
-  const waiting = (seen.state === 'waiting' || seen.state === 'paused') && Number.isFinite(seen.position);
-  if (seen.state === 'admitted') document.title = t('title_admitted', { title });
-  else if (waiting) document.title = t('title_waiting', { position: number(seen.position), title });
-  else if (title) document.title = t('title_other', { heading, title });
+// ---- the model changes ----
+
+// The only way to change the model.
+function update(changes) {
+  const before = { ...model };
+  Object.assign(model, changes);
+  if (model.state === 'gone') {
+    Object.assign(model, { state: before.state });
+    reload(); // the buyer had no turn that could have ended: the server writes the page anew
+    return;
+  }
+  if (model.position !== before.position) storePosition();
+  render(model);
+  if (model.state !== before.state) stateChanged(before);
+  if (model.state === 'admitted' && model.claimed && !(before.state === 'admitted' && before.claimed)) awaitHold();
+  if (model.missed && !before.missed) missedTurn();
+  if (model.state === 'admitted' && !model.claimed && (before.claimed || before.state !== 'admitted')) void claim();
+  if (model.message !== before.message && model.message) newMessage();
+  if (model.position !== before.position) sayPosition();
 }
 
-function enterState(state) {
-  if (state === seen.state) return;
-  const before = seen.state;
-  seen.state = state;
-  main.dataset.state = state;
-  write('heading', t(`wait_${state}_title`));
-  write('lead', t(`wait_${state}_lead`));
-  showTitle();
-  if (state === 'admitted') seen.enteredAt = performance.now();
-  if (state === 'admitted') admit();
-  else say(`${t(`wait_${state}_title`)}. ${t(`wait_${state}_lead`)}`);
-  if (before === 'admitted') document.title = t('title_other', { heading: $('heading').textContent, title });
+function stateChanged(before) {
+  const { state } = model;
+  const words = `${$('heading').textContent}. ${$('lead').textContent}`;
+  if (!needsBuyer(state)) presence.stop();
+  else if (!presence.running) presence.start();
   if (FINAL.has(state)) live?.stop();
-  everySecond();
-}
-
-function admit() {
-  say(`${t('wait_admitted_title')}. ${t('wait_admitted_lead')}`, 'assertive');
+  if (state === 'closed') void reopening(eventId).then(reload);
+  if (before.state === 'admitted') void withdrawNotification();
+  if (state !== 'admitted') {
+    say(words);
+    return;
+  }
+  say(words, 'assertive');
   chime();
-  notify(t('notification_title'), t('notification_body', { title }));
+  notify('offered', t('notification_title'), t('notification_body', { title }));
   // The focus is on nothing, or on something that is hidden now: move it to the way in.
   const focused = document.activeElement;
   if (focused === document.body || focused.checkVisibility?.() === false) $('enter').focus({ preventScroll: true });
 }
 
-// Stores for this place the first position shown, for the progress bar, and the lowest one: the server may
-// write an older one into the next page (wait_first.js). Without storage both begin with this visit.
+// An offer ran out unseen. A visible page claims at once and is back at the head; a hidden one calls the buyer.
+function missedTurn() {
+  update({ missedBefore: true });
+  say(t('missed'), 'assertive');
+  if (isSeen()) void claim();
+  else notify('parked', t('notification_title'), t('missed'));
+}
+
+function newMessage() {
+  const { message } = model;
+  say(t('say_message', { text: message }));
+  update({ messageAt: now() });
+  setTimeout(() => model.message === message && update({ messageAt: undefined }), NEW_MESSAGE_MS);
+}
+
+// Stores for this place the first position shown, for the progress bar, and the lowest one: the server may write an
+// older one into the next page (wait_first.js); and when this browser first saw it. Without storage all begin with
+// this visit.
 function storePosition() {
   const key = `tiketi:place:${eventId}`;
   let stored;
@@ -87,199 +120,174 @@ function storePosition() {
   } catch {
     // no storage
   }
-  seen.position = Math.min(seen.position, stored?.lowest ?? Infinity);
-  seen.first = Math.max(seen.first ?? 0, stored?.first ?? 0, seen.position);
+  model.position = Math.min(model.position, stored?.lowest ?? Infinity);
+  model.first = Math.max(model.first, stored?.first ?? 0, model.position);
+  model.joinedAt ??= stored?.joinedAt ?? now();
   try {
-    localStorage.setItem(key, JSON.stringify({ place, first: seen.first, lowest: seen.position }));
+    localStorage.setItem(key, JSON.stringify({ place, first: model.first, lowest: model.position, joinedAt: model.joinedAt }));
   } catch {
     // no storage
   }
 }
 
-function showPosition() {
-  if (!Number.isFinite(seen.position)) return;
-  storePosition();
-  const { position, first } = seen;
-  const ahead = position - 1;
-  $('place').hidden = false;
-  write('position', number(position));
-  $('position').dataset.digits = String(position).length;
-  write('ahead', ahead > 0 ? plural('ahead', ahead) : t('ahead_none.other'));
-  const fraction = (first - position) / first;
-  $('progress').hidden = !(first > 1);
-  $('progress').value = Math.round(fraction * 100);
-  $('progress').setAttribute('aria-valuetext', t('progress_text', { percent: percent(fraction) }));
-  sayPosition(ahead);
-  showTitle();
-}
-
 // Reads the position out, at most every half minute; not the first one, which is on the page.
-function sayPosition(ahead) {
-  if (saidAhead === ahead || performance.now() - saidAt < SAY_EVERY_MS || seen.state === 'scheduled') return;
-  if (saidAhead !== undefined) say(ahead > 0 ? plural('say_position', ahead, { ahead: number(ahead) }) : t('ahead_none.other'));
+function sayPosition() {
+  const ahead = model.position - 1;
+  if (saidAhead === ahead || performance.now() - saidAt < SAY_EVERY_MS || model.state === 'scheduled') return;
+  if (saidAhead !== undefined) say(ahead > 0 ? plural('say_position', ahead, { ahead: number(ahead) }) : t('ahead_none'));
   saidAhead = ahead;
   saidAt = performance.now();
 }
 
-function showEstimate(range) {
-  if (!Array.isArray(range)) write('estimate', t('estimate_none'));
-  else if (range[1] < 10) write('estimate', t('estimate_soon'));
-  else write('estimate', durationRange(...range));
+// ---- time ----
+
+function everySecond() {
+  if ((!model.claimed || model.missed) && performance.now() - claimedAt >= CLAIM_AGAIN_MS) void claim();
+  watchDeadline();
+  render(model, { blink: !isSeen() && !calm.matches && Math.floor(performance.now() / 1000) % 2 === 1 });
 }
 
-function showMessage(text) {
-  $('organizer').hidden = !text;
-  write('message', text ?? '');
-}
-
-const ago = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: 'always' });
-
-function showFreshness() {
-  const seconds = Math.floor((performance.now() - updatedAt) / 1000);
-  const [n, unit] = seconds < 60 ? [seconds, 'second'] : [Math.floor(seconds / 60), 'minute'];
-  const when = seconds < 3 ? t('updated_now') : ago.format(-n, unit);
-  write('updated', lostSince === undefined ? when : `${t('updated')}: ${when}`);
-}
-
-// One countdown: to the opening of the event, or to the end of the buyer's turn.
-function showCountdown() {
-  const until = seen.state === 'scheduled' ? seen.opensAt : seen.state === 'admitted' ? seen.endsAt : 0;
-  $('countdown').hidden = !until;
-  if (!until) return;
-  const left = until - now();
-  write('countdown_label', seen.state === 'admitted' ? t('turn_ends_in') : left > 0 ? t('opens_in') : t('opening'));
-  write('countdown_number', countdown(left));
-  if (left > 0 || seen.overAt === until) return;
-  seen.overAt = until; // once for each countdown
-  if (seen.state === 'admitted') enterState('expired');
-  else pollSoon();
+// Speaks before the deadline of a turn, and ends what is over.
+function watchDeadline() {
+  const deadline = deadlineOf(model, now());
+  if (!deadline) return;
+  const left = deadline.at - now();
+  const seconds = deadline.kind === 'opening' ? undefined : warnings.due(deadline, left);
+  if (seconds) say(t('say_deadline', { left: duration(seconds), then: consequence(deadline) }), 'assertive');
+  if (left > 0 || overAt === deadline.at) return;
+  overAt = deadline.at; // once for each
+  if (deadline.kind === 'turn' || deadline.kind === 'change') update({ state: 'expired' });
+  else if (deadline.kind === 'claim') live.pollNow();
+  else if (deadline.kind === 'opening') pollSoon();
 }
 
 function pollSoon() {
   setTimeout(() => live.pollNow(), Math.random() * SPREAD_MS);
 }
 
-function everySecond() {
-  showCountdown();
-  showFreshness();
+// ---- claims ----
+
+// Says that the buyer sees this page: an offer becomes a turn, and a place that was set aside is back at the head.
+async function claim() {
+  if (!isSeen() || !HELD.has(model.state) || model.claimFrom > now()) return;
+  claimedAt = performance.now();
+  if (live.send('heartbeat', { claim: true })) return;
+  try {
+    const answer = await api('POST', apiPath('heartbeat'), { json: { claim: true } });
+    if (answer.pass) showAnswer(answer);
+    else if (!model.claimed || model.missed) live.pollNow();
+  } catch {
+    // it is sent again: in two seconds if an offer waits
+  }
 }
 
 // ---- answers and messages of the server ----
 
-// The buyer was admitted a moment ago; the pod that answers has not learned it yet.
-const isBehind = ({ status }) => seen.state === 'admitted' && status !== 'active' && performance.now() - seen.enteredAt < BEHIND_MS;
+function reload() {
+  live?.stop();
+  if (isSeen()) location.replace(location.pathname);
+  else reloadDue = true;
+}
 
 // Shows an answer of check or status. Returns the seconds until the next poll, or null: no more are needed.
 function showAnswer(answer) {
-  if (isBehind(answer)) {
-    setTimeout(() => live.pollNow(), ASK_AGAIN_MS); // with a socket the next poll would be a minute away
-    return ASK_AGAIN_MS / 1000;
+  if (answer.ticket) ticket = newerTicket ?? answer.ticket;
+  const changes = withAnswer(model, answer);
+  if (!changes) {
+    setTimeout(() => live.pollNow(), BEHIND_MS); // with a socket the next poll would be a minute away
+    return BEHIND_MS / 1000;
   }
-  updatedAt = performance.now();
-  if (answer.ticket) seen.ticket = seen.newerTicket ?? answer.ticket;
-  if (answer.status === 'not_in_queue') {
-    if (seen.left || seen.state === 'admitted') enterState(seen.left ? 'left' : 'expired');
-    else location.replace(location.pathname); // the buyer had no turn that could have ended: load the page again
-    return null;
-  }
-  const state = STATES[answer.status] ?? seen.state;
-  if (answer.passExpiresAt) seen.endsAt = Date.parse(answer.passExpiresAt);
-  if (state === 'admitted' && seen.endsAt <= now()) { // the turn is over, but the queue has not ended it yet
-    enterState('expired');
-    return null;
-  }
-  if (answer.eventInfo) showMessage(answer.eventInfo.message);
-  if (answer.position) showPositionAndEstimate(answer);
-  enterState(state);
-  everySecond();
-  return answer.nextPoll ?? (state === 'admitted' ? 20 : 10);
+  update({ ...changes, updatedAt: performance.now() });
+  if (model.state === 'admitted' && model.endsAt <= now()) update({ state: 'expired' }); // the queue has not ended it yet
+  if (FINAL.has(model.state) || changes.state === 'gone') return null;
+  return answer.nextPoll ?? (model.state === 'admitted' ? 20 : 10);
 }
 
-function showPositionAndEstimate({ position, estimatedWaitRange }) {
-  seen.position = Math.min(seen.position, position);
-  showPosition();
-  showEstimate(estimatedWaitRange);
+// Seats are held at the admission, and their time begins when the turn is claimed: a moment later it is known. It may
+// end before the turn does.
+function awaitHold() {
+  if (!hold) return;
+  update({ holdRead: false });
+  setTimeout(readHold, HOLD_AFTER_MS);
+  setTimeout(readHold, HOLD_AGAIN_MS);
+}
+
+async function readHold() {
+  if (model.state !== 'admitted') return;
+  try {
+    const { reservations } = await api('GET', `/api/reservations?eventId=${eventId}&current=1`);
+    const held = reservations.find(({ status }) => status === 'held');
+    if (held) update({ holdEndsAt: Date.parse(held.expiresAt) });
+  } catch {
+    // the end of the turn is shown
+  }
+  update({ holdRead: true });
 }
 
 // The organizer may have changed the opening time.
 async function readOpening() {
   const { opensAt } = await api('GET', `/api/events/${eventId}`);
-  if (!opensAt || Date.parse(opensAt) === seen.opensAt) return;
-  seen.opensAt = Date.parse(opensAt);
-  write('opens', dateTime(seen.opensAt));
-  everySecond();
+  if (opensAt) update({ opensAt: Date.parse(opensAt) });
 }
 
 // A ticket from the socket has a lower position than that of the cookie; sent along, it replaces it.
 async function readStatus() {
-  const ticket = seen.newerTicket;
+  const sent = newerTicket;
   try {
-    const answer = await api('GET', apiPath('status'), { headers: ticket ? { 'X-Tiketi-Ticket': ticket } : {} });
-    if (seen.newerTicket === ticket) seen.newerTicket = undefined;
+    const answer = await api('GET', apiPath('status'), { headers: sent ? { 'X-Tiketi-Ticket': sent } : {} });
+    if (newerTicket === sent) newerTicket = undefined;
     return answer;
   } catch (error) {
-    if (!ticket || (error.status !== 401 && error.status !== 403)) throw error;
-    seen.newerTicket = undefined; // it no longer holds: the signing keys or the buyer's identity changed
+    if (!sent || (error.status !== 401 && error.status !== 403)) throw error;
+    newerTicket = undefined; // it no longer holds: the signing keys or the buyer's identity changed
     return readStatus();
   }
 }
 
 async function poll() {
   try {
-    if (seen.state === 'scheduled') await readOpening();
-    if (!PLACELESS.has(seen.state)) return showAnswer(await readStatus());
+    if (model.state === 'scheduled') await readOpening();
+    if (!PLACELESS.has(model.state)) return showAnswer(await readStatus());
+    if (!isSeen()) return 10; // nobody waits here yet
     await api('POST', apiPath('check'));
-    location.replace(location.pathname); // the server writes the page with the new place
+    reload(); // the server writes the page with the new place
     return null;
   } catch (error) {
     const state = error instanceof ApiError && PROBLEMS[error.code];
     if (!state) throw error;
-    enterState(state);
+    update({ state });
     return null;
   }
 }
 
-// By the name of a socket message.
-const HANDLERS = {
-  'queue-position': (payload) => {
-    if (payload.ticket) seen.ticket = seen.newerTicket = payload.ticket;
-    showPositionAndEstimate(payload);
-    if (seen.state === 'restoring') live.pollNow();
-  },
-  'queue-entry-allowed': (payload) => {
-    seen.endsAt = Date.parse(payload.passExpiresAt);
-    enterState('admitted');
-    everySecond();
-  },
-  'event-status-changed': ({ status }) => {
-    if (status === 'closed' && seen.state !== 'admitted') {
-      enterState('closed');
-      return;
-    }
-    if (STATUSES[status] && seen.state !== 'admitted') enterState(STATUSES[status]);
-    pollSoon();
-  },
-  'queue-cleared': () => {
-    setTimeout(() => location.replace(location.pathname), Math.random() * SPREAD_MS);
-  },
-  message: ({ text }) => showMessage(text),
-  error: ({ code }) => code !== 'draining' && live.pollNow(),
-};
+function onMessage(name, payload) {
+  model.updatedAt = performance.now();
+  if (payload.ticket) ticket = newerTicket = payload.ticket;
+  if (name === 'queue-cleared') setTimeout(reload, Math.random() * SPREAD_MS);
+  else if (name === 'error' && payload.code !== 'draining') live.pollNow();
+  const changes = withNews(model, name, payload);
+  if (changes) update(changes);
+  if (name === 'event-status-changed' && !FINAL.has(model.state)) pollSoon();
+  if (name === 'queue-position' && model.state === 'restoring') live.pollNow();
+}
 
-// ---- the connection ----
+async function readStock() {
+  if (isSeen() && ['scheduled', 'waiting', 'unlikely', 'paused'].includes(model.state)) {
+    try {
+      renderStock((await api('GET', `/api/events/${eventId}/stock`)).bands);
+    } catch {
+      // what is shown stays
+    }
+  }
+  setTimeout(readStock, STOCK_MS * (0.75 + Math.random() / 2));
+}
 
 function showLink(link) {
   const broken = link === 'lost' || link === 'unavailable';
-  main.dataset.live = link;
-  $('live').hidden = false;
-  write('live_text', t(`live_${link}`));
-  $('lost').hidden = !broken || PLACELESS.has(seen.state);
-  write('lost_title', t(link === 'lost' ? 'lost_title' : 'out_title'));
-  write('lost_lead', t(link === 'lost' ? 'lost_lead' : 'out_lead'));
-  if (broken && lostSince === undefined) say(t('say_lost'));
-  if (!broken && lostSince !== undefined) say(t('say_back'));
-  lostSince = broken ? (lostSince ?? performance.now()) : undefined;
-  showFreshness();
+  const was = model.lostSince !== undefined;
+  if (broken && !was) say(t('say_lost'));
+  if (!broken && was) say(t('say_back'));
+  update({ link, lostSince: broken ? (model.lostSince ?? performance.now()) : undefined });
 }
 
 // ---- leaving ----
@@ -296,9 +304,8 @@ async function leave() {
 }
 
 function showLeft() {
-  seen.left = true;
   history.replaceState(null, '', `${location.pathname}?left=1`);
-  enterState('left');
+  update({ state: 'left', left: true });
 }
 
 function offerLeaving() {
@@ -310,34 +317,41 @@ function offerLeaving() {
     dialog.showModal();
   });
   dialog.addEventListener('close', () => dialog.returnValue === 'yes' && leave());
-  tabs?.addEventListener('message', ({ data }) => data === 'left' && !FINAL.has(seen.state) && showLeft());
+  tabs?.addEventListener('message', ({ data }) => data === 'left' && !FINAL.has(model.state) && showLeft());
 }
 
 // ---- start ----
 
-async function start() {
-  startClock(Number(document.body.dataset.now));
-  await load(assets);
-  for (const time of document.querySelectorAll('main time')) time.textContent = dateTime(Date.parse(time.dateTime));
-  if (/[?&](lang|join)=/.test(location.search)) history.replaceState(null, '', location.pathname);
-  if (FINAL.has(seen.state)) return;
-  live = new Live({
-    url: PLACELESS.has(seen.state) ? undefined : ws, eventId, ticket: () => seen.ticket, poll, onLink: showLink,
-    quietMs: Math.max(QUIET_MS, Number(interval)),
-    onMessage: (event, payload) => {
-      updatedAt = performance.now();
-      HANDLERS[event]?.(payload);
-      showFreshness();
-    },
-  });
-  if (!PLACELESS.has(seen.state)) {
-    showAnswer(JSON.parse(json));
-    offerLeaving();
-    offerNotices({ onDenied: () => ($('popup_denied').hidden = false) });
-    setInterval(everySecond, 1000);
-  }
-  if (!FINAL.has(seen.state)) live.start();
+// The page is seen again: what has waited for that is done now.
+function onVisible() {
+  if (!isSeen()) return;
+  if (reloadDue) reload();
+  void withdrawNotification();
 }
 
-// Without its messages this script cannot write; then the page is loaded again from time to time.
-start().catch(() => setTimeout(() => location.reload(), 5000 + Math.random() * 10000));
+function start() {
+  startClock(Number(document.body.dataset.now));
+  if (/[?&](lang|join|cookies)=/.test(location.search)) history.replaceState(null, '', location.pathname);
+  document.addEventListener('visibilitychange', onVisible);
+  if (model.state === 'closed') void reopening(eventId).then(reload);
+  if (FINAL.has(model.state)) return;
+  const placeless = PLACELESS.has(model.state);
+  live = new Live({
+    url: placeless ? undefined : ws, eventId, ticket: () => ticket, poll, onLink: showLink, onMessage,
+    quietMs: Math.max(QUIET_MS, Number(interval)),
+  });
+  if (!placeless) {
+    offerLeaving();
+    offerNotices();
+    Object.assign(model, { message: $('message').textContent, messageLanguage: $('message').lang }); // on the page: not new
+    if (model.state === 'admitted') awaitHold();
+    showAnswer(JSON.parse(json));
+    if (needsBuyer(model.state)) presence.start();
+    setInterval(everySecond, 1000);
+    setTimeout(readStock, $('stock').hidden ? STOCK_SOON_MS * Math.random() : STOCK_MS);
+    setTimeout(() => registerWorker().catch(() => {}), WORKER_AFTER_MS);
+  }
+  if (!FINAL.has(model.state)) live.start();
+}
+
+start();

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * claims: what a JWT states about its bearer (RFC 7519 section 4). Read, not judged: token does that.
+ * claims: what a JWT states about its bearer (RFC 7519 section 4). It only reads them; token decides whether they are
+ * valid.
  */
 #ifndef TIKETI_CLAIMS_H
 #define TIKETI_CLAIMS_H
@@ -20,6 +21,7 @@ enum claim_name {
     CLAIM_EXP,
     CLAIM_NBF,
     CLAIM_AUD,
+    CLAIM_ISS,
     CLAIM_NAMES
 };
 enum claim_kind { CLAIM_ABSENT, CLAIM_TEXT, CLAIM_INTEGER, CLAIM_REAL, CLAIM_OTHER };
@@ -34,14 +36,17 @@ struct claim {
 
 struct claims {
     struct claim list[CLAIM_NAMES];
-    struct json *document; /* NULL: none was needed */
+    struct json *document; /* the claims borrow from it; NULL: they borrow from the text */
 };
 
-/* Reads the payload of a JWT, at most JWS_MAX bytes. The claims borrow `text` and are to be cleared. ST_INVALID: not a
- * JSON object, or a name is there twice; then there is nothing to clear. */
+/* Reads the payload of a JWT, at most JWS_MAX bytes. The claims borrow `text`, and the caller clears them.
+ * Members of other names do not matter. ST_INVALID: the payload is not a JSON object, or one of these names occurs twice
+ * in it, or its value is out of range; then there is nothing to clear. */
 MUST_CHECK enum status claims_read(const char *text, size_t len, struct claims *ret_claims);
 void claims_clear(struct claims *claims);
 
+/* Is `iss` exactly `issuer`? */
+bool claims_are_by(const struct claims *claims, const char *issuer);
 /* Does `aud` name `name`, alone or among others? */
 bool claims_are_for(const struct claims *claims, const char *name);
 

@@ -15,73 +15,67 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* ---- who sends it ---- */
+/* ---- the sender ---- */
 
-/* May a page of `origin` act for the guest whose cookie its browser sends? NULL (no browser, or a page's own
- * GET): yes. With `allowed` (ALLOWED_ORIGINS): an origin on the list, or exactly that of `host` (the Host
- * header; may be NULL). Without: any origin on the same host, whatever its port. */
+/* May a page of this origin act for the guest whose cookie its browser sends? True for `origin` NULL: the sender is
+ * no browser, or the page reads from its own origin. If `allowed` (ALLOWED_ORIGINS) is set, the origin must be on
+ * that list or equal `host` (the Host header; may be NULL). If it is not set, the origin must have the same host, and
+ * may have any port. */
 bool identity_origin_allowed(const char *allowed, const char *origin, const char *host);
 
-/* The token of an Authorization header "Bearer …", borrowed; NULL: another scheme. */
+/* The token of an Authorization header "Bearer …", borrowed; "" if it has none. NULL: another scheme, which claims
+ * nothing here: a staging site may stand behind HTTP Basic. */
 const char *identity_bearer(const char *authorization);
-/* The user of the shop's JWT, and their buyer id "u:<sub>" into ret_buyer[BUYER_ID_MAX + 1].
- * ST_UNAUTHORIZED as token_read_user; then nothing was written. */
+/* Verifies the shop's JWT. Fills *ret_user, and ret_buyer[BUYER_ID_MAX + 1] with the buyer id "u:<sub>".
+ * ST_UNAUTHORIZED: the JWT is not valid (see token_read_user); then nothing was written. */
 MUST_CHECK enum status identity_read_user(struct token_keys *keys, const char *jwt, size_t len,
                                           int64_t now_ms, struct user *ret_user, char *ret_buyer);
 
-/* Cookies. The values of the guest's: token_read_guest. Those of ticket and pass are per event: their names
- * end in its id. */
-#define IDENTITY_GUEST_COOKIE  "tiketi_guest"
-#define IDENTITY_TICKET_COOKIE "tiketi_ticket_"
-#define IDENTITY_PASS_COOKIE   "tiketi_pass_"
-#define IDENTITY_COOKIE_SIZE   (EVENT_ID_MAX + 16)
-/* "<prefix><event>" into out[IDENTITY_COOKIE_SIZE]; prefix: one of the above. */
-void identity_cookie_name(const char *prefix, const char *event, char *out);
-
 /* ---- ticket and pass ---- */
 
-/* The place in a queue that a ticket or a pass proves. Borrowed. */
+/* The place in a queue that a ticket or a pass proves. Borrows its texts. */
 struct identity_place {
     const char *event, *buyer;
     uint64_t place, epoch;
 };
 
-/* A ticket or pass as it was sent, and what it must be of. Borrowed. */
+/* A ticket or pass as it was sent, and the event and buyer that it must name. Borrows its texts. */
 struct identity_proof {
     const char *text;
     size_t len;
     const char *event, *buyer;
 };
 
-/* Fills place, epoch and lowest of *ret_ticket. `memo` may be NULL; with it, a ticket that was verified before is
- * not verified again. ST_UNAUTHORIZED: not valid; ST_DENIED: of another buyer or event. */
+/* Fills place, epoch and lowest of *ret_ticket. With `memo` (may be NULL), a ticket that was verified before is not
+ * verified again. ST_UNAUTHORIZED: the ticket is not valid; ST_DENIED: it names another buyer or event. */
 MUST_CHECK enum status identity_read_ticket(struct token_keys *keys, struct ticket_memo *memo,
                                             const struct identity_proof *proof,
                                             struct ticket *ret_ticket);
-/* Appends a ticket. With `memo` it is remembered as verified. On failure nothing was appended. */
+/* Appends a ticket. With `memo` (may be NULL) it is remembered as verified. On failure nothing was appended. */
 MUST_CHECK enum status identity_write_ticket(struct token_keys *keys, struct ticket_memo *memo,
                                              const struct identity_place *place, uint64_t lowest,
                                              struct buf *out);
 
-/* proof->buyer NULL: a pass of whichever buyer. ST_UNAUTHORIZED: not valid, or expired; ST_DENIED: of another
- * buyer or event. */
+/* Reads a pass. With proof->buyer NULL it may name any buyer. ST_UNAUTHORIZED: the pass is not valid or has expired;
+ * ST_DENIED: it names another buyer or event. */
 MUST_CHECK enum status identity_read_pass(struct token_keys *keys,
                                           const struct identity_proof *proof, int64_t now_ms,
                                           struct pass *ret_pass);
 
-/* How long an admission lasts; ms. */
+/* What decides how long an admission lasts. */
 struct identity_admission {
-    int64_t since_ms;         /* since 1970 */
-    int64_t session_limit_ms; /* of the event; 0: no limit */
+    int64_t since_ms;         /* time of the admission, ms since 1970 */
+    int64_t session_limit_ms; /* the event's session limit; 0: none */
     int64_t pass_ttl_ms;      /* PASS_TTL_MS */
 };
-/* Until when a pass that is given now is valid: pass_ttl_ms from now, but not beyond the session's end. */
+/* When a pass that is written at `now_ms` expires: after pass_ttl_ms, or at the end of the session if that is
+ * earlier. Times are ms since 1970. */
 int64_t identity_pass_expiry(const struct identity_admission *admission, int64_t now_ms);
-/* Does an admission that no pass was sent for still count: until the session's end, or without a session
- * limit pass_ttl_ms long? */
+/* Does an admission still count when the buyer has sent no pass? It does until the session ends; if there is no
+ * session limit, for pass_ttl_ms. */
 bool identity_admission_lasts(const struct identity_admission *admission, int64_t now_ms);
-/* Appends the pass of an admission; *ret_expires_ms as written, in whole seconds. On failure nothing was
- * appended. */
+/* Appends the pass of an admission. *ret_expires_ms is the expiry time in the pass, a multiple of 1000. On failure
+ * nothing was appended. */
 MUST_CHECK enum status identity_write_pass(struct token_keys *keys,
                                            const struct identity_place *place,
                                            const struct identity_admission *admission,

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * token: ids of buyers and guests; the shop's JWT; the ticket (proof of a place) and the pass (proof of admission).
- * No I/O but key files at start. A struct token_keys belongs to one thread.
+ * It does no I/O, except that token_keys_new reads a key file. A struct token_keys belongs to one thread.
  */
 #ifndef TIKETI_TOKEN_H
 #define TIKETI_TOKEN_H
 
+#include "auth/guest_cookie.h"
+#include "auth/return_proof.h"
+#include "auth/role.h"
 #include "base/buf.h"
 #include "base/config.h"
 #include "base/status.h"
@@ -13,43 +16,66 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BUYER_ID_MAX      130 /* "u:" + 128 bytes */
-#define EVENT_ID_MAX      64
-#define GUEST_ID_LEN      34 /* "g:" + 32 hex digits */
-#define GUEST_COOKIE_SIZE 48 /* with NUL */
+#define BUYER_ID_MAX 257 /* bytes: "u:" and a sub of up to 255 */
+#define EVENT_ID_MAX 64
 
 struct token_keys;
+struct sign_in_keys;
+struct webhook_keys;
+struct jws_ring;
 
-/* All keys that `config` names; borrows its texts. ST_INVALID, with the setting and what is wrong in `error`. */
+/* Reads all keys that `config` names, and borrows nothing of it. Returns new. Bad entries among good ones are passed over
+ * and logged. ST_INVALID: of a setting no entry is good; `error` names it and says what it must be. */
 MUST_CHECK enum status token_keys_new(const struct config *config, struct token_keys **ret_keys,
                                       char *error, size_t error_size);
 void token_keys_free(struct token_keys *keys); /* wipes them; NULL is fine */
+/* Puts `fresh` in the place of what `keys` has, and takes it: whoever has the pointer `keys` goes on with the new keys.
+ * `same_source`: JWT_JWKS_URL has not changed, and what was fetched stays. */
+void token_keys_replace(struct token_keys *keys, struct token_keys *fresh, bool same_source);
+/* The keys that JWT_JWKS_URL has, in the place of those that it had before. Takes the ring; NULL: none. */
+void token_keys_fetched(struct token_keys *keys, struct jws_ring *ring);
+
+/* The keys of sessions and their links (auth/sign_in.h), and of webhooks (auth/webhook.h). Borrowed until the next
+ * token_keys_replace. */
+struct sign_in_keys *token_sign_in_keys(const struct token_keys *keys);
+struct webhook_keys *token_webhook_keys(const struct token_keys *keys);
 
 /* ---- the shop's JWT ---- */
-enum user_role { USER_BUYER, USER_VIEWER, USER_SRE, USER_ORGANIZER, USER_ADMIN };
-
 struct user {
-    char sub[BUYER_ID_MAX - 1]; /* as in the token, without "u:" */
-    enum user_role role;        /* claim `role`; an unknown one is USER_BUYER */
+    char sub[BUYER_ID_MAX - 1]; /* as in the JWT, without the "u:" of a buyer id */
+    enum user_role role;        /* from claim `role`; USER_BUYER if that is absent or unknown */
 };
 
-/* Verifies the signature, exp and nbf (60 s leeway), the sub (or userId; text or integer) of 1 to 128 printable ASCII
- * bytes without space, and with JWT_AUDIENCE that `aud` names it. A token without exp does not expire: that is the
- * shop's choice. ST_UNAUTHORIZED otherwise; then *ret_user is unchanged. */
+/* Verifies the signature; exp and nbf (in seconds, leeway of 60 s); the sub (or userId; text or integer) of 1 to 255
+ * bytes of printable UTF-8; with JWT_AUDIENCE that `aud` names it, and with JWT_ISSUER that `iss` is it. A buyer's token without exp does not expire: that
+ * is the shop's choice. A token with a role must have one unless STAFF_TOKENS_WITHOUT_EXP is set, and must not name an
+ * audience where JWT_AUDIENCE is not set. ST_UNAUTHORIZED otherwise. ST_BUSY: the key that the token names is not known,
+ * but may have been published at JWT_JWKS_URL meanwhile (jwks_renew). On failure *ret_user is unchanged. */
 MUST_CHECK enum status token_read_user(struct token_keys *keys, const char *jwt, size_t len,
                                        int64_t now_ms, struct user *ret_user);
-/* For `tiketi token` and tests: appends an HS256 JWT of JWT_SECRET. ST_INVALID: bad sub or role; ST_UNAVAILABLE: no
- * JWT_SECRET. */
+/* Why the last token was refused: a sentence for its sender, which tells nothing about a token that is not signed with
+ * a key of ours. Static. */
+const char *token_refusal(const struct token_keys *keys);
+/* For `tiketi token` and tests: appends an HS256 JWT, signed with the first of JWT_SECRETS. ST_INVALID: the sub or the role is not
+ * valid; ST_UNAVAILABLE: JWT_SECRETS is not set. */
 MUST_CHECK enum status token_write_user(struct token_keys *keys, const char *sub, const char *role,
                                         int64_t now_ms, int64_t ttl_ms, struct buf *out);
 
-/* A fresh guest id into `out[GUEST_ID_LEN + 1]`: "g:" and 128 random bits in hex. */
+/* Writes a new guest id into out[GUEST_ID_LEN + 1]: "g:" and 128 random bits in hex. */
 void token_new_guest(char *out);
-/* A guest's cookie is "<id>.<day>": the day (UTC, since 1970-01-01) on which it was given, so that one of today need
- * not be sent again. */
-void token_write_guest(const char *id, int64_t day, char *out); /* into out[GUEST_COOKIE_SIZE] */
-/* Copies the id into out[GUEST_ID_LEN + 1]. The day is 0 if the cookie names none. False: not a guest's cookie. */
-bool token_read_guest(const char *cookie, size_t len, char *out, int64_t *ret_day);
+/* A guest cookie is "<id>.<day>.<mac>". The id is public. The day (UTC, days since 1970-01-01) is when the cookie was
+ * set: a cookie of today need not be set again. The mac proves that this deployment made it (auth/guest_cookie.c): the
+ * first key of the ring makes it, all keys verify it. */
+/* Writes a cookie into out[GUEST_COOKIE_SIZE]. ST_UNAVAILABLE: there are no ticket keys. */
+MUST_CHECK enum status token_write_guest(struct token_keys *keys, const char *id, int64_t day,
+                                         char *out);
+/* Copies the id into out[GUEST_ID_LEN + 1]. *ret_day is 0 if another key than the first has sealed the cookie, which is to be
+ * set again, then: so the guests of a day outlive their key. False: the text is not a guest cookie of this deployment; then nothing is
+ * written. */
+bool token_read_guest(struct token_keys *keys, const char *cookie, size_t len, char *out,
+                      int64_t *ret_day);
+/* Does it begin like a buyer's id: "u:", "o:" or "g:", and something more? */
+bool token_names_buyer(const char *buyer);
 /* Is it [A-Za-z0-9_-]{1,64}? */
 bool token_is_event_id(const char *id, size_t len);
 
@@ -62,16 +88,16 @@ struct ticket {
     uint64_t lowest; /* lowest position shown so far; 0: none yet */
 };
 
-/* Appends the ticket: {"e":event,"b":buyer,"p":"place","x":epoch,"l":lowest}, in this order. Allocates nothing but
- * what `out` needs. ST_INVALID: event or buyer is not an id; ST_UNAVAILABLE: no ticket keys. On failure nothing was
- * appended. */
+/* Appends the ticket: {"e":event,"b":buyer,"p":"place","x":epoch,"l":lowest}, in this order. Allocates only what
+ * `out` needs. ST_INVALID: the event or the buyer is not a valid id; ST_UNAVAILABLE: no ticket key is configured. On
+ * failure nothing was appended. */
 MUST_CHECK enum status ticket_sign(struct token_keys *keys, const struct ticket *ticket,
                                    struct buf *out);
-/* ST_UNAUTHORIZED: not one of our tickets; *ret_ticket is then unchanged. */
+/* Verifies and reads a ticket. ST_UNAUTHORIZED: the text is not one of our tickets; *ret_ticket is then unchanged. */
 MUST_CHECK enum status ticket_read(struct token_keys *keys, const char *text, size_t len,
                                    struct ticket *ret_ticket);
-/* Of a text that ticket_read has accepted: would ticket_sign write the very same text? True if the key that signs now
- * signed it, since a ticket has one text per key. */
+/* Would ticket_sign write this very text for the same ticket? `text` must have been accepted by ticket_read. True if
+ * it was signed with the key that signs now, since a ticket has only one text per key. */
 bool ticket_is_current(const struct token_keys *keys, const char *text, size_t len);
 
 /* ---- pass ---- */
@@ -84,22 +110,60 @@ struct pass {
     char jti[33];
 };
 
-/* Appends the pass: iss "tiketi", aud and event = event id, sub = buyer, place (text), epoch, iat, exp, jti (which is
- * filled in here). ES256 takes about 20 us. Errors as of ticket_sign. */
+/* Appends the pass: iss "tiketi", aud and event = event id, sub = buyer, place (text), epoch, iat, exp, jti. Sets
+ * pass->jti to a random text. Signing takes about 20 us. ST_INVALID: the event or the buyer is not a valid id;
+ * ST_UNAVAILABLE: no pass key can sign. On failure nothing was appended. */
 MUST_CHECK enum status pass_sign(struct token_keys *keys, struct pass *pass, struct buf *out);
-/* now_ms 0: accepts an expired one. ST_UNAUTHORIZED: not one of our passes, or expired. */
+/* Verifies and reads a pass. now_ms (since 1970) 0: accepts an expired pass. ST_UNAUTHORIZED: the text is not one of
+ * our passes, or the pass has expired. */
 MUST_CHECK enum status pass_read(struct token_keys *keys, const char *text, size_t len,
                                  int64_t now_ms, struct pass *ret_pass);
 /* Appends the JWKS document with the public pass keys. */
 void token_write_jwks(const struct token_keys *keys, struct buf *out);
 
-/* Hex HMAC-SHA-256 of `data` with PAYMENT_WEBHOOK_SECRET into out[65]. ST_UNAVAILABLE: it is unset. */
-MUST_CHECK enum status token_webhook_mac(struct token_keys *keys, const void *data, size_t len,
-                                         char *out);
-/* Constant-time comparison of two texts. */
+/* ---- a bought ticket ---- */
+#define ETICKET_KEY_SIZE 65 /* bytes, with the NUL */
+
+/* One seat of a purchase, as the code on the ticket tells it. Borrows its texts. */
+struct eticket {
+    const char *event;
+    const char *number; /* of the reservation */
+    const char *seat;   /* the seat's id */
+    const char *section, *row;
+    int64_t seat_number;
+};
+/* Appends the code, a JWS that is signed with the pass key: iss "tiketi", aud "ticket:" and the event, jti = number,
+ * a dot and the seat's id, seat = [section, row, number]. No pass has such an aud. ST_UNAVAILABLE: no pass key can sign.
+ * On failure nothing was appended. */
+MUST_CHECK enum status eticket_sign(struct token_keys *keys, const struct eticket *ticket,
+                                    struct buf *out);
+/* Whose seat a code is. */
+struct eticket_claim {
+    char event[EVENT_ID_MAX + 1];
+    char number[32]; /* of the reservation */
+    char seat[20];   /* the seat's id, digits */
+};
+/* Reads a code and verifies its signature, by any key that verifies passes. ST_UNAUTHORIZED: it is no ticket of ours. */
+MUST_CHECK enum status eticket_read(struct token_keys *keys, const char *text, size_t len,
+                                    struct eticket_claim *ret_claim);
+/* The key of which the links on the buyer's own pages are made (eticket_link in sql/functions), as text; NULL: there are
+ * no ticket keys. It changes with the first of them. Borrowed until the next token_keys_replace. */
+const char *eticket_key(const struct token_keys *keys);
+
+/* ---- the proof of who comes back from paying (auth/return_proof.c) ---- */
+/* Writes into out[RETURN_PROOF_SIZE] a proof that its bearer was sent to pay for this reservation. ST_INVALID: it is no
+ * id of a reservation; ST_UNAVAILABLE: there are no ticket keys. */
+MUST_CHECK enum status token_write_return(struct token_keys *keys, const char *reservation,
+                                          int64_t until_ms, char *out);
+/* Is it the proof for this reservation, and has its time not passed? */
+bool token_read_return(struct token_keys *keys, const char *proof, size_t len,
+                       const char *reservation, int64_t now_ms);
+
+/* Are the texts equal? Compares in constant time. */
 bool token_equal(const char *a, size_t a_len, const char *b, size_t b_len);
 
-/* 128 random bits as 32 hex digits and NUL into out[33]. Aborts the process if the system gives none. */
+/* Writes 128 random bits as 32 hex digits and a NUL into out[33]. Aborts the process if the system has no random
+ * bytes. */
 void token_random_hex(char *out);
 
 #endif

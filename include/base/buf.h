@@ -57,8 +57,6 @@ static inline void buf_add_char(struct buf *buf, char c)
 
 void buf_add_uint(struct buf *buf, uint64_t value);
 void buf_add_int(struct buf *buf, int64_t value);
-/* Adds the number with thousands separators, as all languages of the pages write it: 1,234,567. */
-void buf_add_grouped(struct buf *buf, uint64_t value);
 /* Adds `len` bytes of undefined content and returns them; the caller fills them before the next call on this
  * buffer. Returns NULL and sets `failed` if they do not fit. */
 char *buf_extend(struct buf *buf, size_t len);
@@ -69,6 +67,9 @@ void buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(
 /* Adds a JSON string: quoted and escaped, with U+FFFD for bytes that are not valid UTF-8. For hot paths, which
  * write JSON directly instead of building a tree of values (json.h). */
 void buf_add_json_str(struct buf *buf, const char *text, size_t len);
+
+/* Adds a value of a query or a form, percent-encoded. */
+void buf_add_query(struct buf *buf, const char *value);
 
 /* Adds JSON text without the whitespace between its tokens. `text` must be valid JSON; nothing is checked. It
  * is meant for what PostgreSQL returns. */

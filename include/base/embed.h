@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* embed: files that src/embed.sh builds into the binary: lua/, sql/, web/ and docs/openapi.json. */
+/* embed: files that src/embed.sh builds into the binary: lua/, sql/, build/web/ (made of web/) and docs/openapi.json. */
 #ifndef TIKETI_EMBED_H
 #define TIKETI_EMBED_H
 
@@ -7,12 +7,15 @@
 #include <string.h>
 
 struct embed {
-    const char *name; /* "join"; "0001_initial.sql"; a path below web/ */
+    const char *name; /* "join"; "0001_initial.sql"; a path below build/web/ */
     const char *data; /* NUL-terminated; len does not count the NUL */
     size_t len;
     const char *hash; /* first 16 hex digits of its SHA-256: an ETag, a migration's checksum */
-    const char *gz;   /* embed_web only: the gzipped copy, or NULL where that is not smaller */
+    const char
+        *gz; /* embed_web only: the gzip copy, or NULL: there is none, or it is not smaller */
     size_t gz_len;
+    const char *br; /* the brotli copy, likewise */
+    size_t br_len;
 };
 
 extern const struct embed embed_lua[]; /* scripts, each with lua/shared.lua in front */
@@ -22,9 +25,10 @@ extern const size_t embed_migrations_count;
 extern const struct embed embed_functions[]; /* sql/functions */
 extern const size_t embed_functions_count;
 extern const long embed_functions_generation; /* sql/functions/generation */
+extern const long embed_functions_oldest;     /* sql/functions/oldest */
 extern const struct embed embed_web[];
 extern const size_t embed_web_count;
-extern const char embed_web_hash[];     /* of all files of web/ together */
+extern const char embed_web_hash[];     /* of all files of build/web/ together */
 extern const struct embed embed_docs[]; /* openapi.json alone */
 extern const size_t embed_docs_count;
 

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/status.h"
+#include "base/text.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,11 +18,16 @@
 struct json; /* a value; reference-counted inside */
 
 /* Why an input was refused: the field (a path such as "surge[0].threshold"; "" for the whole input) and a
- * sentence for the user. */
+ * sentence for the user; `reason` and `values` are the same for programs, which say it in another language. */
 struct json_error {
     char field[96];
     char detail[192];
+    const char *reason; /* static: "not-in-range"; NULL: none */
+    char values
+        [160]; /* what the sentence has in its places, in their order, each before a JSON_VALUE_END */
 };
+
+#define JSON_VALUE_END '\x1f'
 
 #define JSON_DEPTH_MAX 32
 
@@ -54,9 +60,14 @@ int64_t json_int_value(const struct json *value, int64_t fallback);
 
 /* Strict readers of optional fields. When the field is absent or null they return ST_OK and leave *ret
  * unchanged. ST_INVALID: wrong type or out of range; *error names `key`. json_read_str accepts at most `max` bytes
- * without control characters; its result is borrowed. */
+ * without control characters (C1 among them); its result is borrowed. */
 MUST_CHECK enum status json_read_str(const struct json *object, const char *key, size_t max,
                                      const char **ret, struct json_error *error);
+/* What people write: *out, of TEXT_BYTES(max) + 1 bytes, receives its clean form (base/text.h) of at most `max`
+ * characters. */
+MUST_CHECK enum status json_read_text(const struct json *object, const char *key,
+                                      enum text_kind kind, size_t max, char *out,
+                                      struct json_error *error);
 MUST_CHECK enum status json_read_int(const struct json *object, const char *key, int64_t min,
                                      int64_t max, int64_t *ret, struct json_error *error);
 MUST_CHECK enum status json_read_bool(const struct json *object, const char *key, bool *ret,
@@ -68,9 +79,12 @@ MUST_CHECK enum status json_read_time(const struct json *object, const char *key
 MUST_CHECK enum status json_known_keys(const struct json *object, const char *const *known,
                                        struct json_error *error);
 
-/* Fills *error (which may be NULL) and returns ST_INVALID, for checks that the caller makes itself. */
-enum status json_refuse(struct json_error *error, const char *field, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+/* Fills *error (which may be NULL) and returns ST_INVALID, for checks that the caller makes itself. `reason` (static) is
+ * the sentence's stable name: docs/http-api.md lists them. The values are those of the conversions of `format`. */
+enum status json_refuse(struct json_error *error, const char *field, const char *reason,
+                        const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* Puts `parent` in front of the field that *error (which may be NULL) names, as in "surge[2].threshold". ST_INVALID. */
+enum status json_refuse_in(struct json_error *error, const char *parent);
 
 /* ---- building; out of memory aborts ---- */
 struct json *json_new_object(void);
@@ -80,10 +94,16 @@ void json_set_str(struct json *object, const char *key,
 void json_set_int(struct json *object, const char *key, int64_t value);
 void json_set_real(struct json *object, const char *key, double value); /* NaN becomes null */
 void json_set_bool(struct json *object, const char *key, bool value);
+/* "reason" and, if there are any, "values", a list of texts; nothing for an error without a reason. */
+void json_set_reason(struct json *object, const struct json_error *error);
 void json_remove(struct json *object, const char *key);
 void json_set_null(struct json *object, const char *key);
 void json_set(struct json *object, const char *key, struct json *value); /* takes `value` */
 void json_append(struct json *array, struct json *value);                /* takes `value` */
+struct json *json_new_copy(const struct json *value); /* with all its members; not NULL */
+/* A part of a value that will be changed; borrowed. NULL when it is absent; NULL may be passed in. */
+struct json *json_member(struct json *object, const char *key);
+struct json *json_element(struct json *array, size_t i);
 void json_write(const struct json *value,
                 struct buf *out); /* appends compact JSON, keys in the order of insertion */
 

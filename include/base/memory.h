@@ -13,5 +13,8 @@
 void *xcalloc(size_t count, size_t size); /* zeroed; a size of 0 counts as 1 */
 void *xrealloc(void *memory, size_t size);
 char *xstrdup(const char *text);
+char *xstrndup(const char *text, size_t max); /* at most `max` bytes of the text */
+
+void secret_free(char *text); /* overwrites the text, then frees it; NULL is fine */
 
 #endif

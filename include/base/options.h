@@ -46,6 +46,8 @@ struct options_error {
  * what is allowed; the struct is then filled in part. */
 MUST_CHECK enum status options_parse(const struct option_row *rows, int argc, char **argv,
                                      void *ret, struct options_error *error);
+/* Reads a duration of up to a day as OPT_DURATION does. False: it is none, and *ret_ms is unchanged. */
+bool options_read_duration(const char *text, int64_t *ret_ms);
 /* Fills `error` and returns ST_INVALID, for checks that a command makes itself. */
 enum status options_refuse(struct options_error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -14,6 +14,7 @@ enum status {
     ST_CONFLICT,    /* a lost race, or a state that does not allow it */
     ST_STALE,       /* the version or the lease is no longer the current one */
     ST_GONE,        /* the event is closed, or the hold has expired */
+    ST_BUSY,        /* a lock was not to be had in time; nothing was changed: try again */
     ST_FULL,        /* a bounded resource is full: try again later */
     ST_TOO_LARGE,   /* input above its limit */
     ST_TIMEOUT,     /* the deadline passed. The outcome is unknown: it may have happened */

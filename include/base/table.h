@@ -31,7 +31,7 @@ void table_clear(struct table *table);
 /* The hash of a pair of texts, for this table; see hash_pair. */
 uint32_t table_hash(const struct table *table, const char *a, size_t a_len, const char *b,
                     size_t b_len);
-/* Borrows the node until table_remove. Does not notice a key that is in the table already: look it up first. */
+/* Borrows the node until table_remove. Does not check whether the key is in the table already: look it up first. */
 void table_add(struct table *table, struct table_node *node, uint32_t hash);
 /* The node must be in the table. */
 void table_remove(struct table *table, struct table_node *node);

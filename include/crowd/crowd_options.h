@@ -5,7 +5,7 @@
 
 #include "base/options.h"
 
-#define CROWD_USERS_MAX     200000
+#define CROWD_USERS_MAX     1000000
 #define CROWD_PROCESSES_MAX 32
 
 struct crowd_options {
@@ -19,10 +19,14 @@ struct crowd_options {
     int64_t arrive_ms;
     int64_t settle_min_ms, settle_max_ms;
     double buy, abandon; /* shares of the admitted buyers; the rest goes silent */
+    double sleep;        /* share of the waiting buyers */
+    int64_t asleep_min_ms, asleep_max_ms;
     int64_t think_min_ms, think_max_ms;
     int64_t max_time_ms;
+    int64_t shop; /* a shop that is slow above so many inside; 0: none reports */
     int64_t seed;
-    const char *json; /* file, or NULL */
+    const char *json;    /* file, or NULL */
+    const char *history; /* likewise */
     bool guests, no_sockets, no_check, allow_remote, strict;
 };
 

@@ -20,6 +20,7 @@
 
 #include "auth/token.h"
 #include "base/config.h"
+#include "net/client_limit.h"
 #include "net/loop.h"
 #include "queue/catalog.h"
 #include "queue/queue.h"
@@ -36,16 +37,22 @@ struct gateway_opts {
     struct catalog *catalog;
     struct seat_maps *seat_maps;
     struct token_keys *keys;
+    struct jwks *jwks;                 /* of JWT_JWKS_URL */
+    struct client_limit *client_limit; /* of the process; set again by serve */
     uint16_t port;
     unsigned connection_limit;
 };
-/* Listens on opts->port. Copies the opts, borrows what they point to until gateway_close has called back.
- * ST_UNAVAILABLE (logged): the address cannot be listened on. */
+/* Binds opts->port; connections are refused until gateway_listen. Copies the opts, borrows what they point to until
+ * gateway_close has called back. ST_UNAVAILABLE (logged): the address cannot be used. */
 MUST_CHECK enum status gateway_open(const struct gateway_opts *opts, struct gateway **ret_gateway);
+
+/* Another config, of config_adopt, is in force: origins. Borrows it until the next one or gateway_close has
+ * called back. Open sockets stay open. */
+void gateway_reconfigure(struct gateway *gateway, const struct config *config);
 
 /* ---- what the worker hands over: everything is borrowed for the call ---- */
 
-/* A message of QUEUE_CHANNEL. Its payload is parsed only if a socket here has its event. */
+/* A message of the channel between pods. Its payload is parsed only if a socket here has its event. */
 void gateway_on_message(struct gateway *gateway, const struct queue_message *message);
 /* The channel is subscribed, or subscribed again. Messages may have been missed, so Redis is asked for every place. */
 void gateway_on_subscribed(struct gateway *gateway);
@@ -53,10 +60,12 @@ void gateway_on_subscribed(struct gateway *gateway);
 void gateway_on_refresh(struct gateway *gateway, const char *event);
 /* Callback of queue_on_heartbeat: where a buyer of a heartbeat stands according to Redis. */
 void gateway_on_heartbeat(struct gateway *gateway, const char *event, const char *buyer,
-                          const struct queue_place *place);
+                          const struct queue_place *place, const struct queue_numbers *numbers);
 /* The connection to Redis was lost (false) or is back (true). */
 void gateway_on_redis(struct gateway *gateway, bool up);
 
+/* Begins to listen. ST_UNAVAILABLE: it failed, and was logged. */
+MUST_CHECK enum status gateway_listen(struct gateway *gateway);
 /* Sockets that are open or still closing. */
 unsigned gateway_connections(const struct gateway *gateway);
 /* Takes no new sockets; over `spread_ms` sends each socket error {code:"draining", message, retryMs}, the

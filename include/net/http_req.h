@@ -5,8 +5,10 @@
  *
  * A request lives until on_done returns, and so do all texts that the functions here return: they are borrowed.
  * If the connection is lost (reset by the peer, or httpd_close) before the handler has replied, the request
- * stays valid until the handler replies. In that time http_req_header, _header_list, _query and _cookie return
- * NULL; texts that they returned earlier stay valid.
+ * stays valid, and all of it readable, until the handler replies.
+ *
+ * A request that httpd refuses has the method and the path that were read (or GET and "*"). Refused with 400 it has no
+ * headers, since it is not certain which they are; refused with 431 it has those that arrived, the last one cut.
  */
 #ifndef TIKETI_HTTP_REQ_H
 #define TIKETI_HTTP_REQ_H
@@ -16,20 +18,24 @@
 #include <stdint.h>
 
 #define HTTP_BODY_MAX                                                                              \
-    (64 * 1024) /* bytes of a body that is kept in memory; a larger one is refused with 413 */
+    (64 * 1024) /* bytes of a body kept in memory; a larger one is refused with 413 */
 
 struct http_req;
 
 const char *http_req_method(const struct http_req *req);
-const char *http_req_path(const struct http_req *req); /* as sent: not decoded; up to the '?' */
+const char *http_req_path(const struct http_req *req); /* not decoded, without the query */
 /* The first header of that name; NULL when absent. Not for cookies: see http_req_cookie. */
 const char *http_req_header(const struct http_req *req, const char *name);
 /* All headers of that name in their order, joined by ", " (RFC 9110 5.3); NULL when absent. */
 const char *http_req_header_list(const struct http_req *req, const char *name);
 /* A query argument, decoded; NULL when absent, without '=', or badly escaped. */
 const char *http_req_query(const struct http_req *req, const char *name);
+/* The whole query as it was sent, with its '?', for a redirect; "" when there is none. */
+const char *http_req_query_text(const struct http_req *req);
 /* The value of a cookie (RFC 6265), NUL-terminated, with its length; NULL when absent. */
 const char *http_req_cookie(const struct http_req *req, const char *name, size_t *ret_len);
+/* All Cookie headers, joined by "; "; NULL when absent. */
+const char *http_req_cookies(const struct http_req *req);
 /* The whole body and its length; "" when there is none, or it was streamed or refused. Call it from on_request
  * or later: before, the body is incomplete. */
 const char *http_req_body(const struct http_req *req, size_t *ret_len);
@@ -40,8 +46,8 @@ const char *http_req_peer(const struct http_req *req);
 
 /* Receives a part of the body, borrowed. Return false to get no further parts: httpd reads and drops the rest. */
 typedef bool (*http_body_cb)(void *arg, struct http_req *req, const char *data, size_t len);
-/* Only from on_head: passes the body to on_body as it arrives (NULL: drops it) instead of keeping it.
- * A body over `max` bytes is refused with 413. */
+/* Passes the body to on_body as it arrives instead of keeping it in memory; NULL drops it. A body over `max` bytes is
+ * refused with 413. Call it only from on_head. */
 void http_req_stream_body(struct http_req *req, uint64_t max, http_body_cb on_body, void *arg);
 
 /* For a response in pieces (httpd.h: http_reply_stream). Asks for the next piece: pass it to http_reply_piece,
@@ -65,11 +71,5 @@ void *http_req_user(const struct http_req *req);
  * copied. A header is dropped and logged when its name is not a token, or its value is empty or has control
  * characters. */
 void http_req_add_header(struct http_req *req, const char *name, const char *value);
-
-/* Load the memory of a request that will be answered soon into the CPU's cache. Call http_req_prefetch first: it
- * loads the request itself. Call http_req_prefetch_answer a little later: it reads the request and loads what the
- * answer needs. */
-void http_req_prefetch(const struct http_req *req);
-void http_req_prefetch_answer(const struct http_req *req);
 
 #endif

@@ -27,13 +27,16 @@ struct loop *loop_new(void); /* returns new; NULL when the system has no descrip
 /* Runs until loop_stop was called and no handle, task or post is left. */
 void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
-/* Lets closed objects be freed, then frees. Asserts that nothing is left open (the leak check). NULL is
+/* The calling thread is the one that runs the loop: counts from now on how busy and how late it is, under this name
+ * (worker_stats.h), until loop_run returns. */
+void loop_name(struct loop *loop, const char *name);
+/* Runs the last close callbacks, then frees the loop. Asserts that every object was closed, which finds leaks. NULL is
  * fine. */
 void loop_free(struct loop *loop);
 uint64_t loop_now_ms(const struct loop *loop); /* monotonic; read once per turn */
 void *loop_uv(struct loop *loop);              /* the uv_loop_t, for ws_context and dial alone */
 
-/* A one-shot timer. loop_timer_set starts it anew, also from its own callback: that makes it periodic. */
+/* A one-shot timer. loop_timer_set starts it anew; called from the timer's own callback, that makes it periodic. */
 struct loop_timer *loop_timer_new(struct loop *loop, loop_cb cb, void *arg);
 void loop_timer_set(struct loop_timer *timer, uint64_t delay_ms);
 void loop_timer_stop(struct loop_timer *timer);
@@ -72,11 +75,11 @@ void loop_undefer(struct loop *loop, struct loop_task *task); /* no effect if it
 void loop_post(struct loop *loop, loop_cb cb, void *arg);
 
 #define LOOP_ADDRESSES_MAX 8
-/* ST_OK: 1..LOOP_ADDRESSES_MAX numeric addresses (borrowed) in the system's order of preference.
- * ST_NOT_FOUND: no such name. ST_UNAVAILABLE: the resolver failed. No addresses then. */
+/* ST_OK: `addresses` has 1 to LOOP_ADDRESSES_MAX numeric addresses (borrowed) in the system's order of preference.
+ * ST_NOT_FOUND: there is no such name. ST_UNAVAILABLE: the resolver failed. In both cases `count` is 0. */
 typedef void (*loop_resolve_cb)(void *arg, enum status status, const char *const *addresses,
                                 size_t count);
-/* Resolves a host name on another thread; a numeric address needs none. Copies `host`. cb runs exactly once, in a
+/* Resolves a host name on another thread; a numeric address is returned as it is. Copies `host`. cb runs exactly once, in a
  * later turn, unless the caller cancels first. There is no timeout here: the caller cancels at its own
  * deadline. The object is freed after cb, or by the cancellation. */
 struct loop_resolve *loop_resolve_start(struct loop *loop, const char *host, loop_resolve_cb cb,

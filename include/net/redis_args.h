@@ -21,7 +21,7 @@ struct redis_args {
     const char **argv;
     size_t *lens;
     size_t count, cap;
-    char *scratch; /* owns the numbers and copies */
+    char *scratch; /* the memory of the numbers and copies */
     size_t scratch_len, scratch_cap;
     bool failed;
 };
@@ -36,18 +36,17 @@ void redis_args_add_int(struct redis_args *args, int64_t value);
 void redis_args_add_uint(struct redis_args *args, uint64_t value);
 
 struct redis_script {
-    const char *name; /* of its file, for messages */
+    const char *name; /* of its file, for the log */
     const char *body; /* NUL-terminated */
     size_t len;
-    unsigned shared_lines; /* of the body, before the script's own: for messages */
-    char sha[41];          /* lower-case hex, by which EVALSHA names it */
+    unsigned shared_lines; /* lines of lua/shared.lua, with which the body begins; for the log */
+    char sha[41];          /* the SHA-1 in lower-case hex, for EVALSHA */
 };
 
 /* Fills `script`, computing its SHA-1. Borrows `name` and `body` for the life of the process. */
 void redis_script_init(struct redis_script *script, const char *name, const char *body, size_t len);
 
-/* Appends a command in the form of the protocol (RESP): the number of its arguments, then each of
- * them. */
+/* Appends a command in the wire format (RESP): first the number of its arguments, then each argument. */
 void redis_format_head(struct buf *out, size_t count);
 void redis_format_arg(struct buf *out, const char *text, size_t len);
 

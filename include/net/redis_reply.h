@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * redis_reply: a read-only view of one reply of Redis (hiredis' redisReply behind another name).
+ * redis_reply: a read-only view of one reply of Redis (hiredis' redisReply under another name).
  * Borrowed: valid only inside the callback that received it. No function here allocates or fails; each
  * accepts NULL, which reads as a nil reply.
  */

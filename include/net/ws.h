@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ws: a WebSocket server on one loop, over libwebsockets: a SO_REUSEPORT listener of its own, checked
- * handshakes, whole text messages in, a bounded queue out, pings, closing handshakes. All calls are for the
- * loop's own thread; none blocks.
+ * ws: a WebSocket server on one loop, over libwebsockets. It has a SO_REUSEPORT listener of its own, checks
+ * handshakes and frames, delivers whole text messages, queues outgoing ones up to a limit, sends pings and does closing
+ * handshakes. All calls are for the loop's own thread; none blocks.
  */
 #ifndef TIKETI_WS_H
 #define TIKETI_WS_H
 
 #include "base/status.h"
+#include "net/client_limit.h"
 #include "net/loop.h"
 #include "net/ws_handshake.h"
 
@@ -15,8 +16,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define WS_MESSAGE_MAX    8192  /* bytes of a received message; a longer one closes with 1009 */
-#define WS_SEND_QUEUE_MAX 16384 /* bytes waiting for one slow reader; more close with 1013 */
+#define WS_MESSAGE_MAX                                                                             \
+    12288 /* bytes of a received message (a token of 8 KiB and a ticket); a longer one closes the connection with 1009 */
+#define WS_SEND_QUEUE_MAX                                                                          \
+    16384 /* bytes that may wait for one slow reader; more close it with 1013 */
 
 struct ws_server;
 struct ws_conn;
@@ -25,10 +28,13 @@ struct ws_opts {
     struct loop *loop; /* borrowed */
     const char *host;
     uint16_t port;           /* 0: any free port */
-    const char *path;        /* "/ws"; anything else is 404 */
+    bool deferred;           /* connections are refused until ws_listen_now */
+    const char *path;        /* "/ws"; requests for another path get 404 */
     const char *subprotocol; /* "tiketi.v1" */
-    /* Further connections get 503; up to 256 more descriptors serve that. */
+    /* Further connections get 503. For these refusals the server uses up to 256 descriptors more. */
     unsigned connection_limit;
+    struct client_limit *
+        limit; /* what one address may take; further handshakes get 429. Borrowed; NULL: no limit */
     /* Each peer is pinged once in this time; after two unanswered pings its connection is closed. 0: no pings. */
     uint64_t ping_ms;
     size_t conn_user_size; /* zeroed bytes for the caller in each connection: ws_conn_user */
@@ -45,9 +51,11 @@ struct ws_opts {
 };
 
 /* Returns new, listening; copies all texts. ST_UNAVAILABLE: the address cannot be listened on.
- * ST_INTERNAL: libwebsockets does not start. Both are logged. With SO_REUSEPORT a second process of the
- * same user can listen on the same port, unnoticed. */
+ * ST_INTERNAL: libwebsockets does not start. Both are logged. Because of SO_REUSEPORT, a second process of the
+ * same user could listen on the same port unnoticed. */
 MUST_CHECK enum status ws_open(const struct ws_opts *opts, struct ws_server **ret_server);
+/* For a deferred server: begins to listen. ST_UNAVAILABLE: it failed, and was logged. */
+MUST_CHECK enum status ws_listen_now(struct ws_server *server);
 uint16_t ws_port(const struct ws_server *server);
 unsigned ws_connections(const struct ws_server *server);
 /* Changes ping_ms. Only for a server that was opened with ping_ms > 0. */

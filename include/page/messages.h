@@ -7,7 +7,7 @@
 #define TIKETI_MESSAGES_H
 
 #include "base/buf.h"
-#include "page/language.h"
+#include "base/language.h"
 
 #include <stdint.h>
 
@@ -27,7 +27,7 @@ struct message_value {
  * without a value is left out; a message that does not exist appends nothing. */
 void message_write(struct buf *out, enum language language, const char *key,
                    const struct message_value *values);
-/* Appends <key>.one or <key>.other, whichever the language uses for `n`; {n} is the number. */
+/* Appends <key>.one, <key>.other …, whichever the language uses for `n`; {n} is the number. */
 void message_count(struct buf *out, enum language language, const char *key, uint64_t n);
 
 #endif

@@ -11,6 +11,7 @@
 #include "base/config.h"
 #include "net/db.h"
 #include "net/loop.h"
+#include "processor/shop_health.h"
 #include "queue/queue.h"
 
 struct processor;
@@ -20,10 +21,11 @@ struct processor_opts {
     const struct config *config;
     struct queue *queue;
     struct db *db;
+    struct shop_health *shop; /* taken: closed by processor_close; NULL: no Prometheus is asked */
 };
-/* Returns new, running. Copies the opts, borrows what they point to until processor_close has called back. */
+/* Returns new, running. Copies the opts, borrows what else they point to until processor_close has called back. */
 struct processor *processor_new(const struct processor_opts *opts);
-/* A message of QUEUE_CHANNEL: a request for a tick, or a hint that settings or seats changed. Borrowed for the call. */
+/* A message of the channel between pods: a request for a tick, or a hint that settings or seats changed. Borrowed for the call. */
 void processor_on_message(struct processor *processor, const struct queue_message *message);
 /* The connection to Redis was lost (false) or is back (true). */
 void processor_on_redis(struct processor *processor, bool up);

@@ -3,8 +3,8 @@
  * catalog: what this worker knows of the events it was asked about: settings and rank index, read from Redis once a
  * second (a message on the channel makes it sooner), and from PostgreSQL when Redis has none.
  *
- * One per worker. Requests read plain memory: what an event costs Redis is one read a second and worker. An event
- * unused for 10 minutes is dropped; ids that are no event's are remembered for a second, in a bounded table.
+ * One per worker. Requests read plain memory, so each event costs Redis one read per second and worker. An event that
+ * was not used for 10 minutes is dropped. Ids without an event are remembered for a second, in a bounded table.
  */
 #ifndef TIKETI_CATALOG_H
 #define TIKETI_CATALOG_H
@@ -21,33 +21,40 @@ struct catalog;
 struct catalog_opts { /* loop, queue and db are borrowed, until catalog_free */
     struct loop *loop;
     struct queue *queue; /* the catalog becomes its loader */
-    struct db *db;       /* NULL: without PostgreSQL; then only Redis is asked */
-    /* After each refresh of an event that brought a new index or other settings; may be NULL. */
+    struct db *db;       /* NULL: there is no PostgreSQL, and only Redis is asked */
+    /* Called after a refresh has brought a new index or other settings of an event; may be NULL. */
     void (*on_refresh)(void *arg, const char *event_id);
     void *arg;
 };
 struct catalog *catalog_new(const struct catalog_opts *opts);
-/* Refuses new loads and ends those that wait for PostgreSQL; before db, queue and redis are stopped. */
+/* Refuses new loads, and ends those that wait for PostgreSQL. Call it before db, queue and redis are stopped. */
 void catalog_stop(struct catalog *catalog);
-void catalog_free(struct catalog *catalog); /* after queue and db are closed; NULL is fine */
+/* call it after queue and db were closed; NULL is fine */
+void catalog_free(struct catalog *catalog);
 
-/* The settings; NULL: this worker does not know the event (yet): catalog_load. Borrowed until the loop's next turn.
- * Keeps the event from being dropped. Owner and last_place are there only if it came from PostgreSQL. */
+/* Returns the settings, borrowed until the loop's next turn. NULL: this worker does not know the event (yet);
+ * catalog_load makes it known. Each call keeps the event from being dropped. Owner and last_place are set only if the
+ * event came from PostgreSQL. */
 const struct event *catalog_event(struct catalog *catalog, const char *id);
-/* The rank index, likewise; NULL: none, or the last one is over 5 s old. */
+/* Returns the rank index, borrowed until the loop's next turn; NULL: there is none, or it is over 5 s old. */
 const struct rank_index *catalog_index(struct catalog *catalog, const char *id);
+/* For how many ms this worker has known the event; 0: it does not. */
+uint64_t catalog_known_for_ms(struct catalog *catalog, const char *id);
 
-/* Makes sure that Redis and this worker know the event: reads the live copy; where there is none, writes it from
- * PostgreSQL. `fresh`: even if it is known here. Single-flight: calls for one event share one load. In the callback
- * ST_NOT_FOUND: there is no such event, or it is a draft; ST_UNAVAILABLE, ST_TIMEOUT: a backend did not answer. A
- * status other than ST_OK returned: the callback never runs; else it runs once, later. */
+/* For how many ms no processor has ticked the event, which is open; 0: one does, or it is not known. */
+int64_t catalog_silent_ms(struct catalog *catalog, const char *id);
+
+/* Makes sure that Redis and this worker know the event: reads the live copy, and if there is none, writes it from
+ * PostgreSQL. With `fresh` it reads again even if this worker knows the event. Single-flight: calls for one event
+ * share one load. Returns ST_OK: the callback runs exactly once, later; otherwise it never runs. In the callback,
+ * ST_NOT_FOUND: there is no such event, or it is a draft; ST_UNAVAILABLE, ST_TIMEOUT: a backend did not answer. */
 typedef void (*catalog_cb)(void *arg, enum status status);
 MUST_CHECK enum status catalog_load(struct catalog *catalog, const char *id, bool fresh,
                                     catalog_cb cb, void *arg);
 
-/* The event may have changed: reads it at once. For messages on the channel. */
+/* Reads the event again at once, because a message on the channel says that it may have changed. */
 void catalog_hint(struct catalog *catalog, const char *id);
-/* All events known here; index is NULL where catalog_index would say so. */
+/* Calls back for each event that this worker knows; `index` is what catalog_index returns. */
 void catalog_each(struct catalog *catalog,
                   void (*visit)(void *arg, const struct event *event,
                                 const struct rank_index *index),

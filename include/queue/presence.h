@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * presence: the state in which Redis last had each buyer that this worker serves, so that the poll of a buyer known
- * to be waiting needs no Redis. A bounded cache: PRESENCE_MAX buyers of 16 bytes each; memory is used only as they
- * come. Times are of one clock that never goes back (loop_now_ms).
+ * presence: a bounded cache of the state that Redis last reported for each buyer of this worker, so that the poll of
+ * a buyer who is known to wait needs no Redis. It has slots for PRESENCE_MAX buyers of 16 bytes each; the system
+ * gives it memory only for slots that were used. Times are in ms of a clock that never goes back (loop_now_ms).
  */
 #ifndef TIKETI_PRESENCE_H
 #define TIKETI_PRESENCE_H
@@ -18,22 +18,20 @@ struct presence;
 
 struct presence *presence_new(void);
 void presence_free(struct presence *presence); /* NULL is fine */
-/* Notes a state that Redis has just told. It may replace that of another buyer. */
+/* Notes a state that Redis has just reported. It may replace the state of another buyer. */
 void presence_put(struct presence *presence, const char *event, const char *buyer,
                   enum queue_state state, uint64_t now_ms);
 struct presence_state {
     enum queue_state state;
-    bool heartbeat_due; /* the heartbeat of this request is to be sent to Redis */
+    bool heartbeat_due; /* the caller must send the heartbeat of this request to Redis */
 };
-/* The state, if it was noted at most `max_age_ms` ago; else false and nothing is written. A heartbeat
- * is due once a second at most, however often the buyer asks. */
+/* Reads the state. False: it was not noted within the last `max_age_ms`, and nothing was written. A heartbeat is due
+ * at most once a second, however often the buyer asks. */
 bool presence_get(struct presence *presence, const char *event, const char *buyer,
                   uint64_t max_age_ms, uint64_t now_ms, struct presence_state *ret_state);
-/* The buyer will be put or got soon: prefetches their memory. */
-void presence_prefetch(struct presence *presence, const char *event, const char *buyer);
-/* No buyer was ever put: this worker serves none. */
+/* True: presence_put was never called, so this worker serves no buyers. */
 bool presence_is_empty(const struct presence *presence);
-/* The buyer has left, or their state is no longer true. */
+/* Forgets the state of a buyer, because they have left or it may be wrong now. */
 void presence_drop(struct presence *presence, const char *event, const char *buyer);
 
 #endif

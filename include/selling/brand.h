@@ -13,4 +13,7 @@
  * colours. The colours are "#rrggbb" or "", as event.h validates them. */
 void brand_write_css(const struct event_brand *brand, struct buf *out);
 
+/* Is the page behind the cards light in every theme? Then the cards are, too. */
+bool brand_is_light(const struct event_brand *brand);
+
 #endif

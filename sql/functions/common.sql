@@ -62,23 +62,37 @@ $$;
 
 -- ---- helpers ----
 
--- In PL/pgSQL: PostgreSQL could not inline it as an SQL function, and would plan it at every call.
+-- A time as RFC 3339 text. It is PL/pgSQL because PostgreSQL could not inline it as an SQL function, and
+-- would plan it at every call.
 CREATE OR REPLACE FUNCTION rfc3339(p_time timestamptz) RETURNS text LANGUAGE plpgsql STABLE AS $$
 BEGIN
     RETURN to_char(p_time AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
 END $$;
 
--- NULL, and no error, if the text is not a UUID.
+-- The place of a row in a list that is ordered by time and id: "<microseconds since 1970>.<id>". The next page
+-- begins behind it, whatever was added or removed meanwhile.
+CREATE OR REPLACE FUNCTION cursor_of(p_time timestamptz, p_id text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT (extract(epoch FROM p_time) * 1000000)::bigint || '.' || p_id
+$$;
+CREATE OR REPLACE FUNCTION cursor_time(p_cursor text) RETURNS timestamptz LANGUAGE sql IMMUTABLE AS $$
+    SELECT timestamptz 'epoch' + split_part(p_cursor, '.', 1)::bigint * interval '1 microsecond'
+$$;
+CREATE OR REPLACE FUNCTION cursor_id(p_cursor text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT split_part(p_cursor, '.', 2)
+$$;
+
+-- The UUID that a text is. If it is none, returns NULL instead of raising an error.
 CREATE OR REPLACE FUNCTION as_uuid(p_text text) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN p_text ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN p_text::uuid END
 $$;
 
--- A text as a cell of CSV (RFC 4180). A text that begins with = + - @, a tab or a CR gets an apostrophe
--- in front, because a spreadsheet would run it as a formula.
+-- A text as a cell of CSV (RFC 4180). If it begins with = + - @, which a spreadsheet would run as a formula,
+-- it gets an apostrophe in front: also if these are of full width (Japanese and Korean Excel), or stand after a
+-- tab or semicolon, at which Excel cuts the cell where a comma is the decimal point.
 CREATE OR REPLACE FUNCTION csv_text(p_text text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN guarded ~ '[",\r\n]' THEN '"' || replace(guarded, '"', '""') || '"'
+    SELECT CASE WHEN guarded ~ '[",;\t\r\n]' THEN '"' || replace(guarded, '"', '""') || '"'
                 ELSE guarded END
-    FROM (SELECT CASE WHEN p_text ~ '^[-=+@\t\r]' THEN '''' || p_text ELSE p_text END) AS g (guarded)
+    FROM (SELECT regexp_replace(p_text, '(^|[;\t])([-=+@\t\r＝＋－＠])', '\1''\2', 'g')) AS g (guarded)
 $$;
 
 -- One object with the members of two, neither of which is empty. (jsonb would reorder the keys.)
@@ -86,11 +100,16 @@ CREATE OR REPLACE FUNCTION json_join(p_first json, p_second json) RETURNS json L
     SELECT (left(p_first::text, -1) || ',' || substr(p_second::text, 2))::json
 $$;
 
--- The body of a refusal: {"detail", "field", "seats"}, without those that are NULL.
-CREATE OR REPLACE FUNCTION refusal(p_detail text, p_field text DEFAULT NULL, p_seats bigint[] DEFAULT NULL)
+-- compatible: it had no reason, and only functions call it
+DROP FUNCTION IF EXISTS refusal (text, text, bigint[]);
+
+-- The body of a refusal: {"detail", "field", "seats", "reason", "values"}, without those that are NULL. p_reason: the stable
+-- name of the sentence, where the outcome alone does not tell (docs/http-api.md); p_values: what stands in its places.
+CREATE OR REPLACE FUNCTION refusal(p_detail text, p_field text DEFAULT NULL, p_seats bigint[] DEFAULT NULL,
+                                   p_reason text DEFAULT NULL, p_values text[] DEFAULT NULL)
 RETURNS json LANGUAGE sql IMMUTABLE AS $$
-    SELECT json_strip_nulls(json_build_object('detail', p_detail, 'field', p_field,
-                                              'seats', to_json(p_seats::text[])))
+    SELECT json_strip_nulls(json_build_object('detail', p_detail, 'field', p_field, 'seats', to_json(p_seats::text[]),
+                                              'reason', p_reason, 'values', to_json(p_values)))
 $$;
 
 -- Checks the fields of an object. Returns the body of a refusal; NULL: the object is valid. p_kinds has
@@ -104,29 +123,30 @@ DECLARE
     v_value jsonb;
 BEGIN
     IF jsonb_typeof(p_object) IS DISTINCT FROM 'object' THEN
-        RETURN refusal(rtrim(p_path, '.') || ' must be an object.', rtrim(p_path, '.'));
+        RETURN refusal(rtrim(p_path, '.') || ' must be an object.', rtrim(p_path, '.'), p_reason => 'not-an-object');
     END IF;
     SELECT k INTO v_key FROM jsonb_object_keys(p_object) AS k WHERE NOT p_kinds ? k LIMIT 1;
     IF FOUND THEN
-        RETURN refusal('There is no field of this name here.', p_path || v_key);
+        RETURN refusal('There is no field of this name here.', p_path || v_key, p_reason => 'unknown-field');
     END IF;
     FOR v_key, v_kind IN SELECT * FROM jsonb_each(p_kinds) LOOP
         v_value := p_object -> v_key;
         IF v_value IS NULL THEN
-            RETURN refusal(v_key || ' is needed.', p_path || v_key);
+            RETURN refusal(v_key || ' is needed.', p_path || v_key, p_reason => 'needed');
         ELSIF v_kind = '"text"' THEN
             IF jsonb_typeof(v_value) <> 'string' OR v_value #>> '{}' !~ '^[^[:cntrl:]]{1,64}$' THEN
-                RETURN refusal(v_key || ' must be a text of 1 to 64 characters.', p_path || v_key);
+                RETURN refusal(v_key || ' must be a text of 1 to 64 characters.', p_path || v_key, p_reason => 'seat-name');
             END IF;
         ELSIF v_kind = '"currency"' THEN
             IF jsonb_typeof(v_value) <> 'string' OR v_value #>> '{}' !~ '^[A-Z]{3}$' THEN
                 RETURN refusal('currency must be three capital letters, such as EUR.',
-                               p_path || v_key);
+                               p_path || v_key, p_reason => 'not-a-currency');
             END IF;
         ELSIF jsonb_typeof(v_value) <> 'number' OR v_value <> to_jsonb(trunc(v_value::numeric))
             OR v_value < v_kind -> 0 OR v_value > v_kind -> 1 THEN
             RETURN refusal(format('%s must be an integer from %s to %s.', v_key, v_kind -> 0,
-                                  v_kind -> 1), p_path || v_key);
+                                  v_kind -> 1), p_path || v_key, p_reason => 'not-in-range',
+                           p_values => ARRAY[v_key, (v_kind -> 0)::text, (v_kind -> 1)::text]);
         END IF;
     END LOOP;
     RETURN NULL;

@@ -2,7 +2,7 @@
 --
 -- demo: the event that `make run` opens. It has 1,000 seats and allows guests.
 
--- Makes event `demo`. If it exists, sets these two settings, and opens it again if it was closed.
+-- Makes event `demo`. If it exists, sets its threshold and interval, and opens it again if it was closed.
 -- created | updated | unchanged
 CREATE OR REPLACE FUNCTION demo_event(threshold integer DEFAULT 1000, interval_ms integer DEFAULT 10000)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
@@ -13,8 +13,9 @@ DECLARE
     v_outcome text;
 BEGIN
     PERFORM pg_advisory_xact_lock(lock_key_demo());
-    INSERT INTO events (id, owner, title, artist, venue, settings, status)
-    VALUES ('demo', 'demo', 'One Night Only', 'The Waiting Line', 'Tiketi Hall', v_wanted ||
+    INSERT INTO events (id, owner, title, artist, venue, opens_at, settings, status)
+    VALUES ('demo', 'demo', 'One Night Only', 'The Waiting Line', 'Tiketi Hall',
+            date_trunc('minute', clock_timestamp()), v_wanted ||
             '{"idleTimeoutMs": 90000, "sessionLimitMs": 600000, "holdMs": 300000, "surge": [],
               "outflowPerMinute": 0, "autoHold": 1, "maxSeats": 4, "allowGuests": true}', 'open')
     ON CONFLICT (id) DO NOTHING;
@@ -27,7 +28,7 @@ BEGIN
         ) AS grids (g);
     ELSE
         UPDATE events e SET settings = e.settings || v_wanted, version = e.version + 1,
-               closed_at = NULL, status = CASE e.status WHEN 'closed' THEN 'open' ELSE e.status END
+               closed_at = NULL, closed_paused = false, status = CASE e.status WHEN 'closed' THEN 'open' ELSE e.status END
         WHERE e.id = 'demo' AND (e.status = 'closed' OR NOT e.settings @> v_wanted);
         v_outcome := CASE WHEN FOUND THEN 'updated' ELSE 'unchanged' END;
     END IF;

@@ -51,7 +51,8 @@ BEGIN
     END IF;
     -- The caller has asked Redis, but the buyer may have left since, and the ledger may have copied that.
     IF EXISTS (SELECT FROM admissions WHERE event_id = p_event.id AND epoch = p_event.epoch
-                  AND buyer = p_buyer AND place = p_place AND departed) THEN
+                  AND buyer = p_buyer AND place = p_place AND departed
+                  AND place_consumed(kind)) THEN
         outcome := 'not-admitted';
         body := refusal('Your admission has ended.');
         RETURN;
@@ -69,32 +70,35 @@ END $$;
 
 -- Locks the seats that a buyer has chosen and, with them, p_own, the seats of the buyer's present hold
 -- p_holder. outcome NULL: they are locked, and the chosen ones are free or the buyer's own. Otherwise the
--- outcome says why the buyer cannot have them.
+-- outcome says why the buyer cannot have them. Waits for no lock: where another transaction has one of the rows, the
+-- statement fails with lock_not_available, and the program repeats the request a moment later. A transaction that
+-- waited would keep its connection, and forty buyers of one locked seat would keep the whole pool.
 CREATE OR REPLACE FUNCTION hold_chosen(p_event text, p_seats bigint[], p_holder uuid, p_own bigint[],
                                        OUT outcome text, OUT body json) LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
     v_bad bigint[];
 BEGIN
-    SELECT array_agg(i ORDER BY i) INTO v_bad FROM unnest(p_seats) AS i
-    WHERE NOT EXISTS (SELECT FROM seats WHERE event_id = p_event AND id = i);
-    IF v_bad IS NOT NULL THEN
-        outcome := 'unknown-seat';
-        body := refusal('The event has no such seat.', 'seatIds', v_bad);
-        RETURN;
-    END IF;
-    -- Checked twice: before the locks, so that nobody waits for a seat that is taken; then under them.
+    -- Checked twice: before the locks, so that a taken seat is refused at once; then under them. Staff may have removed
+    -- a seat meanwhile.
     FOR v_pass IN 1..2 LOOP
+        SELECT array_agg(i ORDER BY i) INTO v_bad FROM unnest(p_seats) AS i
+        WHERE NOT EXISTS (SELECT FROM seats WHERE event_id = p_event AND id = i);
+        IF v_bad IS NOT NULL THEN
+            outcome := 'unknown-seat';
+            body := refusal('The event has no such seat.', 'seatIds', v_bad);
+            RETURN;
+        END IF;
         SELECT array_agg(id ORDER BY id) INTO v_bad FROM seats
-        WHERE id = ANY (p_seats) AND status <> 'available' AND holder IS DISTINCT FROM p_holder
-          AND (sold OR held_until > v_now);
+        WHERE id = ANY (p_seats) AND (status = 'blocked' OR
+            (status <> 'available' AND holder IS DISTINCT FROM p_holder AND (sold OR held_until > v_now)));
         IF v_bad IS NOT NULL THEN
             outcome := 'seat-taken';
-            body := refusal('Another buyer has taken these seats.', NULL, v_bad);
+            body := refusal('These seats are taken.', NULL, v_bad);
             RETURN;
         END IF;
         IF v_pass = 1 THEN
-            PERFORM FROM seats WHERE id = ANY (p_seats || p_own) ORDER BY id FOR UPDATE;
+            PERFORM FROM seats WHERE id = ANY (p_seats || p_own) ORDER BY id FOR UPDATE NOWAIT;
         END IF;
     END LOOP;
 END $$;
@@ -109,6 +113,7 @@ CREATE OR REPLACE FUNCTION seats_note_and_refuse(p_event events, p_section text,
 DECLARE
     v_now timestamptz := clock_timestamp();
     v_free bigint := 0;
+    v_where text := coalesce(' in section ' || p_section, '');
 BEGIN
     IF p_event.seats > 0 AND NOT EXISTS (SELECT FROM seats s WHERE s.event_id = p_event.id
             AND (p_section IS NULL OR s.section = p_section)) THEN
@@ -128,33 +133,60 @@ BEGIN
     END IF;
     IF p_n > 1 AND v_free >= p_n THEN
         outcome := 'no-adjacent';
-        body := refusal(format('No %s seats side by side are free: choose single seats.', p_n));
+        body := refusal(format('No %s seats side by side are free%s: choose single seats.', p_n, v_where));
     ELSE
         outcome := 'no-seats';
         body := refusal(
-            CASE WHEN p_n > 1 THEN format('Fewer than %s seats are free at the moment.', p_n)
-                 ELSE 'No seat is free at the moment.' END);
+            CASE WHEN p_n > 1 THEN format('Fewer than %s seats are free%s at the moment.', p_n, v_where)
+                 ELSE format('No seat is free%s at the moment.', v_where) END);
     END IF;
 END $$;
 
--- Makes a new hold of seats whose rows are locked. p_place: the buyer's admission; 0: none. `entered`
--- is false as long as the log entry of that admission has not been copied: seats_capacity counts the
--- seats of such a hold as free.
+-- For how long seats must have been on offer before their last holder may hold them anew. A map is a second old, and
+-- a person needs some to see a seat and choose it.
+CREATE OR REPLACE FUNCTION hold_renewal_gap() RETURNS interval LANGUAGE sql IMMUTABLE AS $$ SELECT interval '10 seconds' $$;
+
+-- The latest moment to which a hold of these seats, made now, may last. A buyer who orders again renews the hold,
+-- and so could keep seats from others for a whole session. So a hold that renews an earlier one ends with the first
+-- one's time and one more holdMs: enough to swap a seat in the last second and still pay. A hold renews p_replaced,
+-- the buyer's present hold (NULL: none), and any of this admission that had one of these seats and ended less than
+-- hold_renewal_gap() ago: cancelling first, or waiting until it lapses, changes nothing.
+CREATE OR REPLACE FUNCTION hold_renewable_until(p_event events, p_buyer text, p_place bigint, p_seats bigint[],
+                                                p_replaced uuid, p_now timestamptz, p_until timestamptz)
+RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN least(
+        p_until + (p_until - p_now),
+        (SELECT min(r.renewable_until) FROM reservations r
+         WHERE r.buyer = p_buyer AND r.event_id = p_event.id
+           AND (r.id = p_replaced OR (
+               coalesce(r.ended_at, r.expires_at) > p_now - hold_renewal_gap()
+               AND r.place = coalesce(p_place, 0) AND r.epoch = p_event.epoch AND EXISTS (
+                   SELECT FROM reservation_seats rs
+                   WHERE rs.reservation_id = r.id AND rs.seat_id = ANY (p_seats))))));
+END $$;
+
+-- Makes a new hold of seats whose rows are locked. p_place: of the buyer's admission; 0: none. `entered`
+-- is false, and `admission` 0, as long as the log entry of that admission has not been copied:
+-- seats_capacity counts the seats of such a hold as free.
 CREATE OR REPLACE FUNCTION hold_create(p_event events, p_buyer text, p_place bigint, p_seats bigint[],
-                                       p_now timestamptz)
+                                       p_now timestamptz, p_until timestamptz, p_renewable_until timestamptz)
 RETURNS reservations LANGUAGE plpgsql AS $$
 DECLARE
     v_n integer := cardinality(p_seats);
+    v_admission bigint := (SELECT max(a.n) FROM admissions a
+        WHERE a.event_id = p_event.id AND a.epoch = p_event.epoch AND a.buyer = p_buyer
+          AND a.place = p_place AND admission_begins(a.kind) AND NOT EXISTS (
+              SELECT FROM admissions d WHERE d.event_id = a.event_id AND d.epoch = a.epoch
+                 AND d.buyer = a.buyer AND d.place = a.place AND d.n = a.n AND d.departed));
     v_new reservations;
 BEGIN
-    INSERT INTO reservations (number, event_id, buyer, place, epoch, entered, seat_count, total,
-                              currency, created_at, expires_at)
+    INSERT INTO reservations (number, event_id, buyer, place, admission, epoch, entered, seat_count,
+                              total, currency, created_at, expires_at, renewable_until)
     SELECT reservation_code(nextval('reservation_number')), p_event.id, p_buyer,
-           coalesce(p_place, 0), p_event.epoch, coalesce(p_place, 0) = 0 OR EXISTS (
-               SELECT FROM admissions a WHERE a.event_id = p_event.id AND a.epoch = p_event.epoch
-                  AND a.buyer = p_buyer AND a.place = p_place),
-           v_n, sum(price), min(s.currency), p_now,
-           p_now + event_setting(p_event.settings, 'holdMs') * interval '1 millisecond'
+           coalesce(p_place, 0), coalesce(v_admission, 0), p_event.epoch,
+           coalesce(p_place, 0) = 0 OR v_admission IS NOT NULL, v_n, sum(price), min(s.currency), p_now,
+           least(p_until, p_renewable_until), p_renewable_until
     FROM seats s WHERE id = ANY (p_seats)
     RETURNING * INTO v_new;
     PERFORM seats_take(p_event.id, p_seats, array_fill(v_new.id, ARRAY[v_n]), v_new.expires_at,
@@ -174,6 +206,8 @@ DECLARE
     v_new reservations;
     v_n integer := coalesce(cardinality(p_seats), p_quantity);
     v_refused record;
+    v_until timestamptz;
+    v_renewable_until timestamptz;
 BEGIN
     SELECT * INTO v_event FROM events WHERE id = p_event;
     v_refused := hold_refusal(v_event, p_buyer, p_place, p_seats, v_n);
@@ -211,13 +245,21 @@ BEGIN
         RETURN;
     END IF;
 
+    v_until := v_now + event_setting(v_event.settings, 'holdMs') * interval '1 millisecond';
+    v_renewable_until := hold_renewable_until(v_event, p_buyer, p_place, p_seats, v_old.id, v_now, v_until);
+    IF v_renewable_until <= v_now THEN
+        outcome := 'held-too-long';
+        body := refusal('You have held these seats for as long as is allowed: choose others, or leave these to others for ten seconds.');
+        RETURN;
+    END IF;
+
     IF v_old.id IS NOT NULL THEN
         UPDATE reservations SET status = 'cancelled', ended_at = v_now, swept = true
         WHERE id = v_old.id;
         PERFORM seats_release(ARRAY[v_old.id], p_seats);
     END IF;
     outcome := 'created';
-    v_new := hold_create(v_event, p_buyer, p_place, p_seats, v_now);
+    v_new := hold_create(v_event, p_buyer, p_place, p_seats, v_now, v_until, v_renewable_until);
     body := reservation_json(v_new); -- a statement of its own: only the next one sees what hold_create wrote
 END $$;
 
@@ -240,6 +282,7 @@ END $$;
 --   no-adjacent
 --   no-seats
 --   limit                  above maxSeats
+--   held-too-long          the buyer has held and renewed these seats for as long as is allowed
 --   idempotency-conflict   the key was used for another request
 --   unknown-seat           the event has no such seats (the body names them)
 --   invalid
@@ -308,15 +351,16 @@ END $$;
 
 -- ---- holds made on admission ----
 
--- Holds up to p_n seats for each of these admissions; earlier ones get the better seats. The caller has
--- the advisory locks of the buyers, and no buyer has a live hold. Returns how many buyers got seats.
-CREATE OR REPLACE FUNCTION reservation_auto_hold(p_event events, p_n integer, p_buyers text[],
-                                      p_places bigint[])
+-- Holds up to p_n seats for each of these admissions; earlier ones get the better seats. They last for holdMs and
+-- p_more: the time that the buyer has to claim an offer. The caller has the advisory locks of the buyers, and no
+-- buyer has a live hold. Returns how many buyers got seats.
+CREATE OR REPLACE FUNCTION admission_hold(p_event events, p_n integer, p_buyers text[], p_places bigint[],
+                                          p_numbers bigint[], p_more interval)
 RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
-    v_until timestamptz := v_now
-        + event_setting(p_event.settings, 'holdMs') * interval '1 millisecond';
+    v_time interval := event_setting(p_event.settings, 'holdMs') * interval '1 millisecond';
+    v_until timestamptz := v_now + p_more + v_time;
     v_ids uuid[] := ARRAY(SELECT gen_random_uuid() FROM generate_series(1, cardinality(p_buyers)));
     v_groups integer[];
     v_seats bigint[];
@@ -327,11 +371,12 @@ BEGIN
     IF v_seats IS NULL THEN
         RETURN 0;
     END IF;
-    INSERT INTO reservations (id, number, event_id, buyer, auto, place, epoch, seat_count, total,
-                              currency, created_at, expires_at)
+    INSERT INTO reservations (id, number, event_id, buyer, auto, place, admission, epoch, seat_count, total,
+                              currency, created_at, expires_at, renewable_until, claim_by)
     SELECT v_ids[p.grp], reservation_code(nextval('reservation_number')), p_event.id,
-           p_buyers[p.grp], true, p_places[p.grp], p_event.epoch, count(*), sum(s.price),
-           min(s.currency), v_now, v_until
+           p_buyers[p.grp], true, p_places[p.grp], p_numbers[p.grp], p_event.epoch, count(*), sum(s.price),
+           min(s.currency), v_now, v_until, v_until + v_time,
+           CASE WHEN p_more > interval '0' THEN v_now + p_more END
     FROM unnest(v_groups, v_seats) AS p (grp, seat_id) JOIN seats s ON s.id = p.seat_id
     GROUP BY p.grp;
     GET DIAGNOSTICS v_made = ROW_COUNT;
@@ -340,8 +385,28 @@ BEGIN
                              ORDER BY t.o), v_until, v_now);
     RETURN v_made;
 END $$;
+-- contracts: generation 48: it knew no numbers
+DROP FUNCTION IF EXISTS reservation_auto_hold (events, integer, text[], bigint[]);
 
--- Gives back the auto-hold of the admission p_place, which has ended.
+-- The offers with which these reservations were made are claimed: the time of their holds begins now. A hold that
+-- has lapsed stays lapsed. Their rows are locked.
+CREATE OR REPLACE FUNCTION hold_start(p_reservations uuid[], p_now timestamptz) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_seats bigint[];
+BEGIN
+    UPDATE reservations SET expires_at = p_now + (expires_at - claim_by),
+                            renewable_until = p_now + 2 * (expires_at - claim_by), claim_by = NULL
+    WHERE id = ANY (p_reservations) AND claim_by IS NOT NULL AND expires_at > p_now;
+    v_seats := ARRAY(SELECT id FROM seats
+                     WHERE id IN (SELECT seat_id FROM reservation_seats
+                                  WHERE reservation_id = ANY (p_reservations) AND live)
+                       AND holder = ANY (p_reservations) AND status = 'held'
+                     ORDER BY id FOR UPDATE);
+    UPDATE seats s SET held_until = r.expires_at FROM reservations r
+    WHERE s.id = ANY (v_seats) AND r.id = s.holder;
+END $$;
+
+-- Gives back the auto-hold of an admission with the place p_place, which has ended.
 --   released
 --   nothing    the admission has no auto-hold, or the buyer has replaced it or begun to pay
 CREATE OR REPLACE FUNCTION reservation_release(p_event text, p_buyer text, p_place bigint)

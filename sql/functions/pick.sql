@@ -1,7 +1,9 @@
 -- SPDX-License-Identifier: MIT
 --
--- pick: best available: chooses the seats of a hold if the buyer has not. Seats are tried in the order of
--- preference (section_rank, row_rank, number).
+-- pick: best available: chooses the seats of a hold if the buyer has not. Sections and rows are tried in the order of
+-- preference (section_rank, row_rank). In the first row that has such seats those nearest to its middle are taken: a
+-- row fills from the middle to both sides, and leaves no gaps. Seats in an index, and the notes below, are in the order
+-- (section_rank, row_rank, number), so a search finds the row first, and then looks at the seats of that row.
 --
 -- The hard case is a hall in which nearly every seat is held while a thousand buyers try at once. So two
 -- things are noted and used for a second: where the free seats begin (table seats_first), and where the
@@ -66,10 +68,55 @@ END $$;
 
 -- ---- groups of adjacent seats ----
 
+-- How far a group is from the middle of its row (seats.middle).
+CREATE OR REPLACE FUNCTION group_distance(p_start integer, p_n integer, p_middle integer)
+RETURNS integer LANGUAGE sql IMMUTABLE AS $$
+    SELECT abs(2 * p_start + p_n - 1 - p_middle)
+$$;
+
+-- The starts of groups of p_n seats side by side in a run of free seats with the numbers from p_first to p_last: as many
+-- as fit into the run, since a pair in the middle of a row of four would leave two single seats. One of them is as near
+-- to the middle of the row as that allows, and the others follow it on both sides.
+CREATE OR REPLACE FUNCTION group_starts(p_first integer, p_last integer, p_n integer, p_middle integer)
+RETURNS SETOF integer LANGUAGE sql IMMUTABLE AS $$
+    SELECT generate_series(p_first + c.best % p_n, p_last - p_n + 1, p_n)
+    FROM (SELECT CASE WHEN b.near % p_n <= b.spare THEN b.near
+                      WHEN group_distance(p_first + b.near - b.near % p_n + p_n, p_n, p_middle)
+                           < group_distance(p_first + b.near - b.near % p_n + b.spare, p_n, p_middle)
+                      THEN b.near - b.near % p_n + p_n
+                      ELSE b.near - b.near % p_n + b.spare END AS best
+          FROM (SELECT least(greatest(floor((p_middle - p_n + 1) / 2.0)::integer - p_first, 0),
+                             p_last - p_n + 1 - p_first) AS near, -- how far into the run the group would begin
+                       (p_last - p_first + 1) % p_n AS spare) AS b) AS c
+$$;
+
+-- The (p_ahead + 1)-th group of p_n adjacent free seats of one row, from its middle; the last one if there are fewer.
+-- It sorts at most 200 seats. Where sorting is switched off, as in its caller, the planner would think it so
+-- expensive that it compiles the statement (JIT), which takes half a second. It is PL/pgSQL so that it is planned once.
+CREATE OR REPLACE FUNCTION seats_in_row(p_event text, p_row seat_place, p_n integer, p_holder uuid, p_ahead integer,
+                             p_now timestamptz)
+RETURNS bigint[] LANGUAGE plpgsql STABLE SET enable_sort = on AS $$
+BEGIN
+    RETURN (WITH free AS (
+        SELECT s.id, s.number, s.middle, s.number - row_number() OVER (ORDER BY s.number) AS island
+        FROM seats s
+        WHERE s.event_id = p_event AND NOT s.sold AND s.section_rank = p_row.section_rank
+          AND s.row_rank = p_row.row_rank
+          AND (s.status = 'available' OR s.held_until <= p_now OR s.holder = p_holder)
+    ), found AS (
+        SELECT r.ids, r.first, g.start, row_number() OVER (ORDER BY group_distance(g.start, p_n, r.middle), g.start) AS nth
+        FROM (SELECT array_agg(id ORDER BY number) AS ids, min(number) AS first, max(number) AS last, max(middle) AS middle
+              FROM free GROUP BY island HAVING count(*) >= p_n) AS r
+        CROSS JOIN LATERAL group_starts(r.first, r.last, p_n, r.middle) AS g (start)
+    )
+    SELECT ids[start - first + 1:start - first + p_n] FROM found WHERE nth <= p_ahead + 1 ORDER BY nth DESC LIMIT 1);
+END $$;
+
 -- Looks between p_from and p_to for groups of p_n adjacent free seats: same section and row, consecutive
--- numbers. Takes the (p_ahead + 1)-th group, or the last one if there are fewer. The seats of the hold
--- p_holder count as free. Locks nothing.
--- seats: the group; NULL: there is none. seen: how many free seats were read. place: where the group begins.
+-- numbers. Takes the (p_ahead + 1)-th group, or the last one if there are fewer: that is, the row of this group, and
+-- in it as many groups from the middle. The seats of the hold p_holder count as free. Locks nothing.
+-- seats: the group; NULL: there is none. seen: how many free seats were read. place: where the (p_ahead + 1)-th group
+-- in the order of the numbers begins.
 CREATE OR REPLACE FUNCTION seats_search(p_event text, p_section text, p_n integer, p_holder uuid,
                              p_ahead integer, p_from seat_place, p_to seat_place,
                              OUT seats bigint[], OUT seen integer, OUT place seat_place)
@@ -77,6 +124,8 @@ LANGUAGE plpgsql STABLE SET enable_sort = off SET enable_bitmapscan = off AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
     v_seat record;
+    v_in_row integer := 0; -- groups of this row that were passed over
+    v_middle integer;
     v_section integer := -1;
     v_row integer := -1;
     v_number integer := -1;
@@ -84,7 +133,7 @@ DECLARE
 BEGIN
     seen := 0;
     FOR v_seat IN
-        SELECT s.id, s.section_rank, s.row_rank, s.number FROM seats s
+        SELECT s.id, s.section_rank, s.row_rank, s.number, s.middle FROM seats s
         WHERE s.event_id = p_event AND NOT s.sold
           AND (s.section_rank, s.row_rank, s.number)
               >= (p_from.section_rank, p_from.row_rank, p_from.number)
@@ -99,6 +148,9 @@ BEGIN
             AND v_seat.section_rank = v_section THEN
             v_run := v_run || v_seat.id;
         ELSE
+            IF v_seat.row_rank <> v_row OR v_seat.section_rank <> v_section THEN
+                v_in_row := 0;
+            END IF;
             v_run := ARRAY[v_seat.id];
             v_section := v_seat.section_rank;
             v_row := v_seat.row_rank;
@@ -107,11 +159,17 @@ BEGIN
         IF cardinality(v_run) = p_n THEN
             seats := v_run;
             place := (v_section, v_row, v_number - p_n + 1);
+            v_middle := v_seat.middle;
             v_run := '{}';
             EXIT WHEN p_ahead <= 0;
             p_ahead := p_ahead - 1;
+            v_in_row := v_in_row + 1;
         END IF;
     END LOOP;
+    IF v_middle > 0 THEN
+        seats := seats_in_row(p_event, place, p_n, p_holder,
+                              CASE WHEN p_ahead <= 0 THEN v_in_row ELSE 1000 END, v_now);
+    END IF;
 END $$;
 
 -- Where the groups of p_n seats begin, as noted within the last second; section_rank is rank_end() if there
@@ -151,10 +209,10 @@ BEGIN
     END IF;
 END $$;
 
--- A group of p_n free seats; NULL: there is none. It is the (p_ahead + 1)-th from p_from on or, if there is
--- none there, from the beginning. A search that read more than 256 free seats notes where the next one
--- should begin; one that found nothing notes that. Around p_own, whose seats are free for this caller
--- alone, it searches regardless of such notes.
+-- Returns a group of p_n free seats; NULL: there is none. It is the (p_ahead + 1)-th group from p_from on or,
+-- if there is no group there, from the beginning. A search that read more than 256 free seats notes where the
+-- next search should begin; a search that found no group notes that there is none. These notes are ignored
+-- near p_own, because those seats are free only for this caller.
 CREATE OR REPLACE FUNCTION seats_group(p_event text, p_section text, p_n integer, p_holder uuid, p_own bigint[],
                             p_ahead integer, p_from seat_place)
 RETURNS bigint[] LANGUAGE plpgsql AS $$
@@ -212,7 +270,7 @@ END $$;
 -- ---- picking for one hold ----
 
 -- Picks and locks the best free seat that no other transaction has locked; locks p_own as seats_pick does.
--- One seat needs no neighbours, so this is simpler. Never waits.
+-- One seat needs no neighbours, so this is simpler than seats_pick. Never waits.
 -- NULL: no seat is free and unlocked. Rows that turned out to be taken under their lock may stay locked.
 -- '{}': the caller's hold has just lapsed, and another transaction is taking p_own.
 CREATE OR REPLACE FUNCTION seats_pick_one(p_event text, p_section text, p_holder uuid, p_own bigint[],
@@ -220,19 +278,38 @@ CREATE OR REPLACE FUNCTION seats_pick_one(p_event text, p_section text, p_holder
 RETURNS bigint[] LANGUAGE plpgsql AS $$
 DECLARE
     v_now timestamptz := clock_timestamp();
+    v_first record;
     v_seat bigint;
     v_locked bigint[];
 BEGIN
-    SELECT s.id INTO v_seat FROM seats s
-    WHERE s.event_id = p_event AND NOT s.sold
-      AND (s.section_rank, s.row_rank, s.number)
-          >= (p_from.section_rank, p_from.row_rank, p_from.number)
-      AND (s.status = 'available' OR s.held_until <= v_now OR s.holder = p_holder)
-      AND (p_section IS NULL OR s.section = p_section)
-    ORDER BY s.section_rank, s.row_rank, s.number LIMIT 1 FOR UPDATE SKIP LOCKED;
-    IF v_seat IS NULL THEN
-        RETURN NULL;
-    ELSIF p_own <> '{}' THEN
+    LOOP
+        -- the first row with a free seat, then the seat of this row that is nearest to its middle
+        SELECT s.section_rank, s.row_rank, s.middle INTO v_first FROM seats s
+        WHERE s.event_id = p_event AND NOT s.sold
+          AND (s.section_rank, s.row_rank, s.number)
+              >= (p_from.section_rank, p_from.row_rank, p_from.number)
+          AND (s.status = 'available' OR s.held_until <= v_now OR s.holder = p_holder)
+          AND (p_section IS NULL OR s.section = p_section)
+        ORDER BY s.section_rank, s.row_rank, s.number LIMIT 1;
+        IF NOT FOUND THEN
+            RETURN NULL;
+        ELSIF v_first.middle > 0 THEN
+            SELECT s.id INTO v_seat FROM seats s
+            WHERE s.event_id = p_event AND NOT s.sold
+              AND s.section_rank = v_first.section_rank AND s.row_rank = v_first.row_rank
+              AND (s.status = 'available' OR s.held_until <= v_now OR s.holder = p_holder)
+            ORDER BY group_distance(s.number, 1, s.middle), s.number LIMIT 1 FOR UPDATE SKIP LOCKED;
+        ELSE
+            SELECT s.id INTO v_seat FROM seats s
+            WHERE s.event_id = p_event AND NOT s.sold
+              AND s.section_rank = v_first.section_rank AND s.row_rank = v_first.row_rank
+              AND (s.status = 'available' OR s.held_until <= v_now OR s.holder = p_holder)
+            ORDER BY s.number LIMIT 1 FOR UPDATE SKIP LOCKED;
+        END IF;
+        EXIT WHEN FOUND;
+        p_from := (v_first.section_rank, v_first.row_rank + 1, 0); -- others are just taking all that is free here
+    END LOOP;
+    IF p_own <> '{}' THEN
         v_locked := ARRAY(SELECT s.id FROM seats s WHERE s.id = ANY (p_own) AND s.holder = p_holder
                           ORDER BY s.id FOR UPDATE SKIP LOCKED);
         IF NOT v_locked @> p_own THEN
@@ -316,21 +393,23 @@ DECLARE
 BEGIN
     FOR v_round IN 1..3 LOOP
         EXIT WHEN p_n = 1 OR cardinality(v_all) >= p_groups * p_n;
-        SELECT array_agg(b.id ORDER BY b.section_rank, b.row_rank, b.number) INTO v_try FROM (
-            SELECT r.*, row_number() OVER (ORDER BY section_rank, row_rank, number) AS o FROM (
-                SELECT i.*,
-                       row_number() OVER (PARTITION BY section_rank, row_rank, island
-                                          ORDER BY number) AS nth,
-                       count(*) OVER (PARTITION BY section_rank, row_rank, island) AS size
-                FROM (SELECT s.id, s.section_rank, s.row_rank, s.number,
-                             s.number - row_number() OVER (PARTITION BY s.section_rank, s.row_rank
-                                                           ORDER BY s.number) AS island
-                      FROM seats s
-                      WHERE s.event_id = p_event AND NOT s.sold
-                        AND (s.status = 'available' OR s.held_until <= v_now)
-                        AND s.id <> ALL (v_all)) AS i) AS r
-            WHERE nth <= size - size % p_n) AS b
-        WHERE b.o <= p_groups * p_n - cardinality(v_all);
+        SELECT array_agg(u.id ORDER BY b.o, u.k) INTO v_try FROM (
+            SELECT r.ids[g.start - r.first + 1:g.start - r.first + p_n] AS ids,
+                   row_number() OVER (ORDER BY r.section_rank, r.row_rank,
+                                      group_distance(g.start, p_n, r.middle), g.start) AS o
+            FROM (SELECT i.section_rank, i.row_rank, array_agg(i.id ORDER BY i.number) AS ids,
+                         min(i.number) AS first, max(i.number) AS last, max(i.middle) AS middle
+                  FROM (SELECT s.id, s.section_rank, s.row_rank, s.number, s.middle,
+                               s.number - row_number() OVER (PARTITION BY s.section_rank, s.row_rank
+                                                             ORDER BY s.number) AS island
+                        FROM seats s
+                        WHERE s.event_id = p_event AND NOT s.sold
+                          AND (s.status = 'available' OR s.held_until <= v_now)
+                          AND s.id <> ALL (v_all)) AS i
+                  GROUP BY i.section_rank, i.row_rank, i.island HAVING count(*) >= p_n) AS r
+            CROSS JOIN LATERAL group_starts(r.first, r.last, p_n, r.middle) AS g (start)) AS b
+        CROSS JOIN LATERAL unnest(b.ids) WITH ORDINALITY AS u (id, k)
+        WHERE b.o <= p_groups - cardinality(v_all) / p_n;
         EXIT WHEN v_try IS NULL;
         v_got := ARRAY(SELECT s.id FROM seats s WHERE s.id = ANY (v_try)
                          AND (s.status = 'available' OR s.held_until <= v_now)
@@ -347,7 +426,7 @@ BEGIN
                    WHERE s.event_id = p_event AND NOT s.sold
                      AND (s.status = 'available' OR s.held_until <= v_now)
                      AND s.id <> ALL (v_all)
-                   ORDER BY s.section_rank, s.row_rank, s.number
+                   ORDER BY s.section_rank, s.row_rank, group_distance(s.number, 1, s.middle), s.number
                    LIMIT p_groups * p_n - cardinality(v_all) FOR UPDATE SKIP LOCKED);
     RETURN QUERY SELECT ((t.o - 1) / p_n)::integer + 1, t.id
                  FROM unnest(v_all || v_got) WITH ORDINALITY AS t (id, o);

@@ -8,7 +8,7 @@
 -- A reservation number that can be read out on the telephone: eight letters and digits. It is unique,
 -- because multiplying by an odd number is a permutation modulo 2^40, and it does not reveal how many
 -- reservations there are.
--- In PL/pgSQL: PostgreSQL could not inline it as an SQL function, and would plan it at every call.
+-- It is PL/pgSQL because PostgreSQL could not inline it as an SQL function, and would plan it at every call.
 CREATE OR REPLACE FUNCTION reservation_code(p_n bigint) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     v_n bigint := mod(p_n::numeric * 679525324989 + 302127157, 1099511627776)::bigint;
@@ -21,24 +21,50 @@ BEGIN
     RETURN v_code;
 END $$;
 
--- The body of every answer about a reservation. A lapsed hold is shown as expired. In PL/pgSQL for the same
--- reason as reservation_code.
+-- The number that a text is, as people write it: small letters, blanks and dashes, O for 0, I and L for 1. NULL: none.
+CREATE OR REPLACE FUNCTION reservation_code_of(p_text text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    v_code text := translate(upper(p_text), 'OIL -', '011');
+BEGIN
+    RETURN CASE WHEN v_code ~ '^[0-9A-HJKMNP-TV-Z]{8}$' THEN v_code END;
+END $$;
+
+-- The body of every answer about a reservation. A lapsed hold is shown as expired. The hold of an offer is shown with
+-- the time that it has if the offer is claimed now. A purchase shows the seats that were not refunded, and in
+-- refundedSeats those that were. The prices are those of the hold. It is PL/pgSQL for the
+-- reason given at reservation_code.
 CREATE OR REPLACE FUNCTION reservation_json(r reservations) RETURNS json LANGUAGE plpgsql STABLE AS $$
 DECLARE
     v_live boolean := r.status = 'held' AND r.expires_at > clock_timestamp();
     v_seats json;
+    v_refunded json;
 BEGIN
-    SELECT json_agg(json_build_object(
-               'id', s.id::text, 'section', s.section, 'row', s.row, 'number', s.number,
-               'price', s.price, 'currency', s.currency)
-               ORDER BY s.section_rank, s.row_rank, s.number)
-    INTO v_seats FROM reservation_seats rs JOIN seats s ON s.id = rs.seat_id
-    WHERE rs.reservation_id = r.id;
+    SELECT json_agg(l.seat ORDER BY l.section_rank, l.row_rank, l.number) FILTER (WHERE NOT l.refunded),
+           json_agg(l.seat ORDER BY l.section_rank, l.row_rank, l.number) FILTER (WHERE l.refunded)
+    INTO v_seats, v_refunded
+    FROM (SELECT json_build_object('id', s.id::text, 'section', s.section, 'row', s.row, 'number', s.number,
+                                   'price', coalesce(rs.price, s.price), 'currency', s.currency) AS seat,
+                 s.section_rank, s.row_rank, s.number,
+                 r.status = 'confirmed' AND rs.refunded_at IS NOT NULL AS refunded
+          FROM reservation_seats rs CROSS JOIN LATERAL (
+              SELECT n.id, n.section, n.row, n.number, n.section_rank, n.row_rank, n.price, n.currency
+              FROM seats n WHERE n.id = rs.seat_id
+              UNION ALL
+              SELECT d.id, d.section, d.row, d.number, d.section_rank, d.row_rank, NULL, d.currency
+              FROM removed_seats d WHERE d.id = rs.seat_id) AS s
+          WHERE rs.reservation_id = r.id) AS l;
+    IF v_refunded IS NOT NULL THEN
+        RETURN json_build_object(
+            'id', r.id, 'reservationNumber', r.number, 'eventId', r.event_id, 'status', r.status,
+            'totalAmount', r.total - r.returned, 'currency', r.currency, 'expiresAt', NULL, 'seats', v_seats,
+            'refundedSeats', v_refunded, 'refundedSeatsAmount', r.returned);
+    END IF;
     RETURN json_build_object(
         'id', r.id, 'reservationNumber', r.number, 'eventId', r.event_id,
         'status', CASE WHEN r.status = 'held' AND NOT v_live THEN 'expired' ELSE r.status END,
         'totalAmount', r.total, 'currency', r.currency,
-        'expiresAt', CASE WHEN r.status = 'held' THEN rfc3339(r.expires_at) END,
+        'expiresAt', CASE WHEN r.status = 'held' THEN
+            rfc3339(least(r.expires_at, clock_timestamp() + (r.expires_at - r.claim_by))) END,
         'seats', v_seats);
 END $$;
 
@@ -60,13 +86,36 @@ BEGIN
     END IF;
 END $$;
 
--- listed: {"reservations": [...]}: the newest fifty, newest first.
-CREATE OR REPLACE FUNCTION reservation_list(p_buyer text)
-RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
-    SELECT 'listed', json_build_object('reservations', coalesce(json_agg(reservation_json(r)), '[]'))
-    FROM (SELECT * FROM reservations WHERE buyer = p_buyer
-          ORDER BY created_at DESC, id LIMIT 50) AS r
-$$;
+-- A page of a buyer's reservations, newest first. p_event NULL: of all events. p_current: only live holds and
+-- purchases. p_before: `next` of the page before. p_named: this one is in the first page in any case; NULL: none.
+-- listed: {"reservations": [...], "next": cursor or null}
+CREATE OR REPLACE FUNCTION reservations_page(p_buyer text, p_event text, p_current boolean, p_named text,
+                                             p_before text, p_limit integer)
+RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql STABLE
+SET enable_seqscan = off AS $$
+DECLARE
+    v_found reservations[] := ARRAY(
+        SELECT r FROM reservations r
+        WHERE r.buyer = p_buyer AND (p_event IS NULL OR r.event_id = p_event)
+          AND (NOT p_current OR r.status = 'confirmed'
+               OR (r.status = 'held' AND r.expires_at > clock_timestamp()))
+          AND (p_before IS NULL
+               OR (r.created_at, r.id) < (cursor_time(p_before), as_uuid(cursor_id(p_before))))
+        ORDER BY r.created_at DESC, r.id DESC LIMIT p_limit + 1);
+    v_page reservations[] := v_found[:p_limit];
+BEGIN
+    IF p_named IS NOT NULL THEN
+        v_page := v_page || ARRAY(
+            SELECT r FROM reservations r
+            WHERE r.id = as_uuid(p_named) AND r.buyer = p_buyer AND r.event_id = p_event
+              AND r.id NOT IN (SELECT shown.id FROM unnest(v_page) AS shown));
+    END IF;
+    RETURN QUERY SELECT 'listed', json_build_object(
+        'reservations', coalesce((SELECT json_agg(reservation_json(r) ORDER BY r.created_at DESC, r.id DESC)
+                                  FROM unnest(v_page) AS r), '[]'),
+        'next', CASE WHEN cardinality(v_found) > p_limit
+                     THEN cursor_of(v_found[p_limit].created_at, v_found[p_limit].id::text) END);
+END $$;
 
 --   cancelled         now or before
 --   expired
@@ -141,7 +190,9 @@ BEGIN
         status = 'confirmed', ended_at = v_now, swept = true,
         slot_freed = EXISTS (SELECT FROM admissions a
                              WHERE a.event_id = r.event_id AND a.epoch = r.epoch
-                               AND a.buyer = r.buyer AND a.place = r.place AND a.departed)
+                               AND a.buyer = r.buyer AND a.place = r.place AND a.departed
+                               AND place_consumed(a.kind))
     WHERE id = r.id RETURNING * INTO r;
     PERFORM seats_take(r.event_id, v_seats, array_fill(r.id, ARRAY[r.seat_count]), NULL, v_now);
+    PERFORM outbox_add_confirmation(r);
 END $$;

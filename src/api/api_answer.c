@@ -3,105 +3,57 @@
  * api_answer: how a request is answered: headers, cookies, problem documents; the only map from enum status
  * to HTTP, and from the outcome of an SQL function to a problem.
  *
- * Why this way: every answer passes through `begin_answer` once, which counts it and logs it if its code is 500 or
- * more; so metrics and logs miss none. A problem goes to the route's presenter, if it has one, and is JSON otherwise.
+ * Why this way: every answer passes through `begin_answer` once, which counts it and has it logged (api_log); so metrics
+ * and logs miss none. A problem goes to the route's presenter, if it has one, and is JSON otherwise.
  * Called by: api and its handlers. Owns nothing; writes into the scratch buffers of struct api.
  */
 #include "api/api_internal.h"
 
-#include "auth/identity.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/metrics.h"
-#include "net/client_ip.h"
+#include "base/metrics_http.h"
+#include "base/shared_clock.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-#define DAY_S          (24 * 3600)
-#define GUEST_COOKIE_S (8 * DAY_S) /* renewed daily, so it always outlives the ticket's cookie */
-#define PREFERENCE_S   (365 * DAY_S)
+#include <strings.h>
 
 const char *api_request_id(struct api_call *call)
 {
-    if (call->request_id[0] == '\0')
-        (void)snprintf(call->request_id, sizeof(call->request_id), "%s%" PRIx64,
-                       call->api->request_prefix, call->request_number);
-    return call->request_id;
+    return call->trace.request_id;
 }
 
 /* ---- headers ---- */
 
-bool api_over_https(const struct api_call *call)
+static void add_common_headers(struct api_call *call)
 {
-    if (!call->api->config->trusted_proxies)
-        return false;
-    const char *proto = http_req_header(call->req, "X-Forwarded-Proto");
-    return proto && strcmp(proto, "https") == 0 &&
-           client_ip_trusted(call->api->client_ip, http_req_peer(call->req));
-}
-
-/* Without printf, which is slow: every join sets a cookie. */
-void api_set_cookie(struct api_call *call, const char *prefix, const char *name, const char *value,
-                    int64_t max_age_s)
-{
-    struct buf *text = &call->api->header;
-    buf_reset(text);
-    buf_add_str(text, prefix);
-    buf_add_str(text, name);
-    buf_add_char(text, '=');
-    buf_add_str(text, value ? value : "");
-    buf_add_str(text, "; Path=/; Max-Age=");
-    buf_add_int(text, value ? max_age_s : 0);
-    buf_add_str(text, "; HttpOnly; SameSite=Lax");
-    if (api_over_https(call))
-        buf_add_str(text, "; Secure");
-    http_req_add_header(call->req, "Set-Cookie", buf_str(text));
-}
-
-void api_set_preference(struct api_call *call, const char *name, const char *value)
-{
-    api_set_cookie(call, name, "", value, PREFERENCE_S);
-}
-
-static void add_common_headers(struct api_call *call, unsigned code)
-{
-    if (code >= 400) /* so that the user can name the request and we can find it in the logs */
-        http_req_add_header(call->req, "X-Request-Id", api_request_id(call));
+    /* So that the user can name the request and we can find it in the logs. */
+    http_req_add_header(call->req, "X-Request-Id", api_request_id(call));
+    /* Every answer is what its Content-Type says: browsers must not look for HTML in a title or a cell. */
+    http_req_add_header(call->req, "X-Content-Type-Options", "nosniff");
     /* Caches do not store the answer to a POST anyway. */
     if (!call->cacheable && strcmp(http_req_method(call->req), "POST") != 0)
         http_req_add_header(call->req, "Cache-Control", "no-store");
-    /* A header makes a small answer 10 % slower, so the guest cookie is set only once a day. */
-    const int64_t today = call->guest ? clock_wall_s() / DAY_S : 0;
-    if (call->guest && call->guest_day != today) {
-        char cookie[GUEST_COOKIE_SIZE];
-        token_write_guest(call->buyer, today, cookie);
-        api_set_cookie(call, IDENTITY_GUEST_COOKIE, "", cookie, GUEST_COOKIE_S);
-    }
+    api_add_cookies(call);
 }
 
 /* ---- answers ---- */
 
-/* Adds the headers that all answers have, counts and logs the answer. */
-static void begin_answer(struct api_call *call, unsigned code)
+/* Adds the headers that all answers have, counts and logs the answer. `bytes` are those of its body; -1: not known yet. */
+static void begin_answer(struct api_call *call, unsigned code, int64_t bytes)
 {
     const uint64_t took_us = (clock_mono_ns() - call->started_ns) / 1000;
-    add_common_headers(call, code);
+    add_common_headers(call);
     metrics_http(call->metric, code, took_us);
-    if (code >= 500)
-        log_warn("request failed", LOG_TEXT("requestId", api_request_id(call)),
-                 LOG_TEXT("path", http_req_path(call->req)), LOG_NUM("status", code));
-    else
-        log_debug("request", LOG_TEXT("requestId", api_request_id(call)),
-                  LOG_TEXT("path", http_req_path(call->req)), LOG_NUM("status", code),
-                  LOG_NUM("us", took_us));
+    api_log_answer(call,
+                   &(struct api_answered){.status = code, .took_us = took_us, .bytes = bytes});
 }
 
 static void answer(struct api_call *call, unsigned code, const char *type, const char *body,
                    size_t len)
 {
-    begin_answer(call, code);
+    begin_answer(call, code, (int64_t)len);
     http_reply(call->req, code, type, body, len);
 }
 
@@ -131,20 +83,32 @@ void api_answer_page(struct api_call *call, unsigned code, const char *html, siz
 
 void api_answer_static(struct api_call *call, const char *type, const char *body, size_t len)
 {
-    begin_answer(call, 200);
+    begin_answer(call, 200, (int64_t)len);
     http_reply_static(call->req, 200, type, body, len);
 }
 
-void api_answer_shared(struct api_call *call, const char *json, size_t len,
-                       void (*release)(void *owner), void *owner)
+bool api_accepts(const struct api_call *call, const char *coding)
 {
-    begin_answer(call, 200);
-    http_reply_shared(call->req, 200, "application/json", json, len, release, owner);
+    const char *at = http_req_header(call->req, "Accept-Encoding");
+    const size_t len = strlen(coding);
+    while (at && *at != '\0') {
+        at += strspn(at, ", \t");
+        const size_t name_len = strcspn(at, ";, \t");
+        const char *weight = at + name_len + strspn(at + name_len, "; \t");
+        if (name_len == len && strncasecmp(at, coding, len) == 0) {
+            if (strncasecmp(weight, "q=0", 3) != 0)
+                return true;
+            weight += 3 + strspn(weight + 3, ".0");
+            return *weight >= '1' && *weight <= '9'; /* q=0.5 */
+        }
+        at += strcspn(at, ",");
+    }
+    return false;
 }
 
 void api_answer_stream(struct api_call *call, const char *type, http_more_cb more)
 {
-    begin_answer(call, 200);
+    begin_answer(call, 200, -1);
     http_reply_stream(call->req, 200, type, more, call);
 }
 
@@ -158,6 +122,26 @@ bool api_not_modified(struct api_call *call, const char *etag, const char *cache
         return false;
     answer(call, 304, NULL, "", 0);
     return true;
+}
+
+void api_answer_shared(struct api_call *call, const char *type, const char *tag,
+                       const struct shared_text *text)
+{
+    char etag[64];
+    http_req_add_header(call->req, "Vary", "Accept-Encoding");
+    const bool gzip = api_accepts(call, "gzip") && shared_text_compress(text);
+    (void)snprintf(etag, sizeof(etag), "\"%s%s\"", tag, gzip ? "-gz" : "");
+    if (gzip)
+        http_req_add_header(call->req, "Content-Encoding", "gzip");
+    if (api_not_modified(call, etag, "no-cache"))
+        return;
+    const size_t len = gzip ? text->gz_len : text->len;
+    begin_answer(call, 200, (int64_t)len);
+    http_reply_shared(call->req, 200, type,
+                      &(struct http_shared_body){.data = gzip ? text->gz : text->data,
+                                                 .len = len,
+                                                 .release = shared_text_unref,
+                                                 .owner = shared_text_ref(text)});
 }
 
 /* ---- problems ---- */
@@ -175,6 +159,8 @@ static const char *title_of(unsigned code)
         return "Not Found";
     case 405:
         return "Method Not Allowed";
+    case 408:
+        return "Request Timeout";
     case 409:
         return "Conflict";
     case 410:
@@ -191,6 +177,8 @@ static const char *title_of(unsigned code)
         return "Request Header Fields Too Large";
     case 503:
         return "Service Unavailable";
+    case 505:
+        return "HTTP Version Not Supported";
     default:
         return code < 500 ? "Bad Request" : "Internal Server Error";
     }
@@ -232,8 +220,12 @@ void api_answer_problem(struct api_call *call, const struct api_problem *problem
     const struct api_presenter *present = call->present;
     struct buf *out = &call->api->text;
     call->present = NULL; /* if the presenter itself fails, its problem is sent as JSON */
-    if (problem->status == 503 || problem->status == 429)
-        http_req_add_header(call->req, "Retry-After", "1");
+    call->problem_code = http_req_strdup(call->req, problem->code, strlen(problem->code));
+    if (problem->status == 503 || problem->status == 429) {
+        char seconds[16];
+        (void)snprintf(seconds, sizeof(seconds), "%u", problem->retry_s ? problem->retry_s : 1);
+        http_req_add_header(call->req, "Retry-After", seconds);
+    }
     if (problem->status == 401)
         http_req_add_header(call->req, "WWW-Authenticate", "Bearer");
     if (present && call->handled && present->late_problem) {
@@ -274,6 +266,7 @@ void api_fail(struct api_call *call, enum status status)
         [ST_STALE] = {412, "version-changed",
                       "The event was changed meanwhile: read it again, and send its new version."},
         [ST_GONE] = {410, "event-closed", "The event is closed."},
+        [ST_BUSY] = {503, "busy", "Another request is changing the same thing: try again shortly."},
         [ST_FULL] = {503, "overloaded", "The server is overloaded: try again shortly."},
         [ST_TOO_LARGE] = {413, "too-large", "The request is too large."},
         [ST_TIMEOUT] = {503, "timeout", "A backend did not answer in time: try again."},
@@ -292,9 +285,31 @@ void api_fail_event(struct api_call *call, enum status status)
         api_fail(call, status);
 }
 
+void api_refuse(struct api_call *call, unsigned status, const char *code,
+                const struct json_error *error)
+{
+    struct json *more = json_new_object();
+    /* Of input that is wrong an empty field means the whole body. */
+    const char *field = status == 400 || error->field[0] ? error->field : NULL;
+    json_set_reason(more, error);
+    api_answer_problem(
+        call,
+        &(struct api_problem){
+            .status = status, .code = code, .detail = error->detail, .field = field, .more = more});
+    json_free(more);
+}
+
+void api_refuse_as(struct api_call *call, unsigned status, const char *code, const char *reason,
+                   const char *detail, const char *field)
+{
+    struct json_error error;
+    (void)json_refuse(&error, field ? field : "", reason, "%s", detail);
+    api_refuse(call, status, code, &error);
+}
+
 void api_invalid(struct api_call *call, const struct json_error *error)
 {
-    api_problem(call, 400, "invalid", error->detail, error->field);
+    api_refuse(call, 400, "invalid", error);
 }
 
 void api_answer_outcome(struct api_call *call, enum status status, unsigned ok_code,
@@ -317,7 +332,7 @@ void api_answer_outcome(struct api_call *call, enum status status, unsigned ok_c
     const unsigned code = status < sizeof(code_of) / sizeof(code_of[0]) ? code_of[status] : 0;
     struct json *body =
         json && outcome && code > 0 ? json_parse(json, len, HTTP_BODY_MAX, NULL) : NULL;
-    if (body)
+    if (body && status != ST_STALE) /* which has a code of its own */
         api_answer_problem(call, &(struct api_problem){.status = code,
                                                        .code = outcome,
                                                        .detail = json_str(body, "detail"),
@@ -347,7 +362,8 @@ void api_answer_stored(void *arg, enum status status, const char *outcome, const
 void api_publish_seats_changed(struct api *api, const char *event)
 {
     /* If the message is lost, the pods see the change when they next read the map, within a second. */
-    if (queue_publish(api->queue, event, "seats-changed", "{}", 2) != ST_OK)
+    const enum status st = queue_publish(api->queue, event, "seats-changed", "{}", 2);
+    if (st != ST_OK)
         log_debug("channel message not published", LOG_TEXT("event", event),
-                  LOG_TEXT("kind", "seats-changed"));
+                  LOG_TEXT("kind", "seats-changed"), LOG_TEXT("status", status_name(st)));
 }

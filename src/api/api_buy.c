@@ -1,44 +1,48 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * api_buy: the page where seats are chosen and paid, and where a purchase is shown.
+ * api_buy: the page where seats are chosen and paid.
  *
- *   GET  /buy/{eventId}   api_status -> the buyer's reservations -> the page in one of its states; a buyer
- *                         who is not inside and holds nothing is redirected to /wait
+ *   GET  /buy/{eventId}   api_status, which claims if a person loads the page -> the buyer's reservations ->
+ *                         the page in one of its states; a buyer who is not inside and holds nothing
+ *                         is redirected to /tickets if they have bought, else to /wait
  *   POST /buy/{eventId}   action=best | pay | cancel: the API's own handler -> 303, back here or to the
- *                         payment page
+ *                         payment page; with ?reservation= it is a return from payment: 303 to
+ *                         the same address by GET
  *
  * Why this way: like the waiting page, it is the answer of the API as text and works without JavaScript. Then
  * seats are chosen by number ("best available"), and each form ends in a redirect, so that a reload repeats
  * nothing. A form that failed comes back as ?notice=<code of the problem>. The script takes the same
- * answers from data-json and data-reservations. A purchase is shown whatever the queue answers, also when
- * Redis is gone.
+ * answers from data-json and data-reservations. Who has bought is led to their tickets whatever the queue answers, also
+ * when Redis is gone.
  * Called by: api's route table. PostgreSQL gone: 503 and the state "unavailable", which tries again by itself.
  */
 #include "api/api_page.h"
 
+#include "base/clock.h"
 #include "base/config.h"
-#include "selling/money.h"
+#include "base/locale.h"
+#include "base/shared_clock.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define LIST_MAX     (64 * 1024)
-#define QUANTITY_MAX 10
-#define URL_MAX      2048
+#define LIST_MAX           (64 * 1024)
+#define QUANTITY_MAX       10
+#define RESERVATIONS_SHOWN 50
+#define URL_MAX            2048
 
 /* A request for the page, between the queue's answer and ours. */
 struct buy {
     unsigned code;             /* the HTTP status of the queue's answer */
     const char *json;          /* the turn, for data-json; NULL after a problem */
-    bool inside;               /* the buyer is, according to the queue */
-    bool closed;               /* the event is, according to the queue */
+    bool inside;               /* the queue answered that the buyer is inside */
+    int64_t turn_ends_ms;      /* then the end of the turn; 0: not known */
+    bool closed;               /* the queue answered that the event is closed */
     const char *problem_state; /* the state to show after a problem, if the buyer has no seats */
     struct reservation_list list;
     const struct reservation *held, *bought; /* the newest ones of this event; NULL: none */
-    const struct reservation
-        *returned; /* named by ?reservation=, after the payment page; NULL: none */
 };
 
 static bool equal(const char *text, const char *other)
@@ -68,8 +72,8 @@ static const char *problem_state(const char *code)
 
 static void find_reservations(struct buy *buy, struct api_call *call)
 {
-    const char *returned = http_req_query(call->req, "reservation");
-    for (size_t i = buy->list.count; i-- > 0;) { /* from the oldest to the newest, which is kept */
+    /* from the oldest on, so that the newest one is kept */
+    for (size_t i = buy->list.count; i-- > 0;) {
         const struct reservation *one = &buy->list.items[i];
         if (strcmp(one->event, call->param) != 0)
             continue;
@@ -77,56 +81,27 @@ static void find_reservations(struct buy *buy, struct api_call *call)
             buy->held = one;
         if (strcmp(one->status, "confirmed") == 0)
             buy->bought = one;
-        if (equal(returned, one->id))
-            buy->returned = one;
     }
 }
 
-/* The state to show, and in *ret_shown the reservation that it shows. NULL: redirect the buyer to the waiting page. */
-static const char *state_of(const struct buy *buy, struct api_call *call, const struct event *event,
-                            const struct reservation **ret_shown)
+/* The state to show, in which only held seats are shown. NULL: redirect the buyer to their tickets, or else to the
+ * waiting page. */
+static const char *state_of(const struct buy *buy, const struct event *event)
 {
-    if (buy->returned && equal(http_req_query(call->req, "payment"), "paid")) {
-        const char *status = buy->returned->status;
-        *ret_shown = buy->returned;
-        return strcmp(status, "confirmed") == 0  ? "bought"
-               : strcmp(status, "refunded") == 0 ? "refunded"
-               : strcmp(status, "held") == 0     ? "confirming"
-                                                 : "late";
-    }
-    *ret_shown = buy->held;
     if (buy->inside)
         return event && event->seats == 0 ? "empty" : "choose";
     if (buy->held)
         return "last";
-    *ret_shown = buy->bought;
-    if (buy->bought)
-        return "bought";
-    return buy->code == 200 || buy->closed ? NULL : buy->problem_state;
+    return buy->bought || buy->code == 200 || buy->closed ? NULL : buy->problem_state;
 }
 
 /* ---- the page ---- */
 
-static const char *money_text(struct page *page, int64_t amount, const char *currency)
-{
-    struct buf text;
-    buf_init(&text, 64);
-    money_write(&text, amount, currency);
-    const char *copy = api_page_copy(page, buf_str(&text));
-    buf_clear(&text);
-    return copy;
-}
-
 static void set_reservation(struct page *page, const struct reservation *reservation)
 {
     struct buf rows;
-    const char *expires = reservation->expires_at;
     api_page_set(page, "reservation", reservation->id);
-    api_page_set(page, "number", reservation->number);
-    api_page_set(page, "expires", expires);
-    if (expires && strlen(expires) >= 19)
-        api_page_set(page, "until", api_page_printf(page, "%.5s UTC", expires + 11));
-    const char *total = money_text(page, reservation->total, reservation->currency);
+    const char *total = api_page_money(page, reservation->total, reservation->currency);
     const struct message_value amount[] = {{"amount", total}, {NULL, NULL}};
     api_page_set(page, "total", total);
     api_page_set(page, "pay_text", api_page_message(page, "buy_pay", amount));
@@ -142,11 +117,44 @@ static void set_reservation(struct page *page, const struct reservation *reserva
             {NULL, NULL}};
         api_page_set(&row, "seat", api_page_message(&row, "seat_name", name));
         api_page_set(&row, "price",
-                     money_text(&row, seat->price, seat->currency ? seat->currency : ""));
+                     api_page_money(&row, seat->price, seat->currency ? seat->currency : ""));
         if (api_page_fill(&row, "buy_seat.html", &rows) != ST_OK)
             buf_reset(&rows);
     }
     api_page_set_buf(page, "seats", &rows);
+}
+
+/* Sets the time limit for a page without JavaScript: the nearest of the end of the turn and of the hold, in the zone of
+ * the event. Returns the seconds until then; 0: there is none. The script shows a countdown instead. */
+static int64_t set_deadline(struct page *page, const struct event *event, const struct buy *buy)
+{
+    int64_t ends_ms = buy->inside ? buy->turn_ends_ms : 0, hold_ms = 0;
+    const bool held = buy->held && buy->held->expires_at &&
+                      clock_parse_rfc3339(buy->held->expires_at, &hold_ms) == ST_OK;
+    if (held && (ends_ms == 0 || hold_ms <= ends_ms))
+        ends_ms = hold_ms;
+    const int64_t left_ms = ends_ms - shared_clock_ms();
+    if (ends_ms == 0 || left_ms <= 0)
+        return 0;
+    const struct message_value until[] = {
+        {"time", api_page_time(page, event, ends_ms, LOCALE_TIME)},
+        {"zone", api_page_time(page, event, ends_ms, LOCALE_ZONE)},
+        {NULL, NULL}};
+    const bool pays = held && ends_ms == hold_ms;
+    api_page_set(page, "until", api_page_message(page, "time_in_zone", until));
+    api_page_set(page, "until_label",
+                 message(page->language, pays ? "buy_held_until" : "buy_turn_until"));
+    return left_ms / 1000 + 1;
+}
+
+/* Marks the step that the buyer is at. */
+static void set_step(struct page *page, const char *state)
+{
+    static const char *const steps[][2] = {{"choose", "step_choose"}, {"last", "step_pay"}};
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        if (strcmp(state, steps[i][0]) == 0)
+            api_page_set(page, steps[i][1], "1");
+    }
 }
 
 static void set_quantities(struct page *page, int64_t most)
@@ -163,13 +171,38 @@ static void set_quantities(struct page *page, int64_t most)
     api_page_set_buf(page, "quantities", &options);
 }
 
+/* Sets the sections with their prices, to choose one without the map; some seconds old. */
+static void set_sections(struct page *page)
+{
+    const struct counted_stock *counted =
+        stock_cache_look(page->call->api->stock, page->call->param);
+    struct buf options;
+    if (!counted || counted->sections.count < 2)
+        return;
+    buf_init(&options, LIST_MAX);
+    for (size_t i = 0; i < counted->sections.count; i++) {
+        const struct stock_section *section = &counted->sections.of[i];
+        struct page option = *page;
+        const struct message_value price[] = {
+            {"price", api_page_money(&option, section->from, counted->stock.currency)},
+            {NULL, NULL}};
+        api_page_set(&option, "section", section->name);
+        api_page_set(&option, "left",
+                     section->free == 0 ? message(page->language, "buy_left_none")
+                                        : api_page_message(&option, "buy_from", price));
+        if (api_page_fill(&option, "buy_section.html", &options) != ST_OK)
+            buf_reset(&options);
+    }
+    api_page_set_buf(page, "sections", &options);
+}
+
 /* The outcome of the form that led here, for the message buy_notice_<outcome>; "failed" for a problem without a message
  * of its own. NULL: no form led here. */
 static const char *notice_of(struct api_call *call)
 {
-    static const char *const notices[] = {"seat-taken",  "no-adjacent",  "no-seats",
-                                          "limit",       "expired",      "not-payable",
-                                          "unavailable", "already-paid", "cancelled"};
+    static const char *const notices[] = {
+        "seat-taken",  "no-adjacent", "no-seats",     "limit",     "held-too-long", "expired",
+        "not-payable", "unavailable", "already-paid", "cancelled", "email"};
     const char *notice = http_req_query(call->req, "notice");
     if (equal(http_req_query(call->req, "payment"), "cancelled"))
         notice = "cancelled";
@@ -195,12 +228,12 @@ static const char *payment_origin(struct page *page)
 static void show(struct api_call *call, struct buy *buy, const char *reservations)
 {
     const struct event *event = catalog_event(call->api->catalog, call->param);
-    const struct reservation *shown;
     find_reservations(buy, call);
-    const char *state = state_of(buy, call, event, &shown);
+    const char *state = state_of(buy, event);
     if (!state) {
         char location[EVENT_ID_MAX + 16];
-        (void)snprintf(location, sizeof(location), "/wait/%s", call->param);
+        (void)snprintf(location, sizeof(location), buy->bought ? "/tickets/%s" : "/wait/%s",
+                       call->param);
         api_page_redirect(call, location);
         return;
     }
@@ -219,17 +252,24 @@ static void show(struct api_call *call, struct buy *buy, const char *reservation
     (void)snprintf(key, sizeof(key), "buy_%s_title", state);
     api_page_set(&page, "heading", message(page.language, key));
     (void)snprintf(key, sizeof(key), "buy_%s_lead", state);
-    api_page_set(&page, "lead", message(page.language, key));
+    const bool signs_in = strcmp(state, "login") == 0 && api_page_signs_in(call, event);
+    api_page_set(&page, "lead", message(page.language, signs_in ? "wait_login_here_lead" : key));
     if (notice) {
         (void)snprintf(key, sizeof(key), "buy_notice_%s", notice);
         api_page_set(&page, "notice", message(page.language, key));
     }
-    if (shown)
-        set_reservation(&page, shown);
-    if (strcmp(state, "choose") == 0)
+    if (buy->held)
+        set_reservation(&page, buy->held);
+    if (strcmp(state, "choose") == 0) {
         set_quantities(&page, event ? event->max_seats : 4);
-    if (retries || strcmp(state, "confirming") == 0)
-        api_page_set_number(&page, "refresh", retries ? 10 : 3);
+        set_sections(&page);
+    }
+    set_step(&page, state);
+    int64_t refresh_s = retries ? 10 : 0;
+    if (strcmp(state, "choose") == 0 || strcmp(state, "last") == 0)
+        refresh_s = set_deadline(&page, event, buy);
+    if (refresh_s > 0)
+        api_page_set_number(&page, "refresh", refresh_s);
     api_page_answer(&page, failed ? buy->code : 200, "buy.html");
 }
 
@@ -246,14 +286,27 @@ static void listed(void *arg, enum status status, const char *outcome, const cha
         if (buy->code < 400)
             buy->code = 503;
     }
+    struct reservation_list list = buy->list; /* the answer frees `buy` when the client has gone */
     show(call, buy, status == ST_OK ? json : NULL);
-    reservation_list_clear(&buy->list);
+    reservation_list_clear(&list);
 }
 
 static void ask_reservations(struct api_call *call)
 {
-    if (reservation_list(call->api->db, call->buyer, listed, call) != ST_OK)
+    /* what the buyer has of this event, whatever else they have */
+    const struct reservation_query query = {
+        .buyer = call->buyer, .event = call->param, .current = true, .limit = RESERVATIONS_SHOWN};
+    if (reservation_list(call->api->db, &query, listed, call) != ST_OK)
         listed(call, ST_UNAVAILABLE, NULL, NULL, 0);
+}
+
+static void seats_read(void *arg, const char *event, enum status status,
+                       const struct shared_text *map)
+{
+    struct api_call *call = arg;
+    if (status == ST_OK)
+        (void)stock_cache_count(call->api->stock, event, map);
+    ask_reservations(call);
 }
 
 static struct buy *new_buy(struct api_call *call, unsigned code)
@@ -274,48 +327,20 @@ static void redirect_back(struct api_call *call, const char *notice)
     api_page_redirect(call, location);
 }
 
-static void add_query(struct buf *out, const char *name, const char *value)
-{
-    buf_add_str(out, name);
-    buf_add_char(out, '=');
-    for (; value && *value; value++) {
-        const bool plain = strchr("-._~", *value) || (*value >= '0' && *value <= '9') ||
-                           (*value >= 'A' && *value <= 'Z') || (*value >= 'a' && *value <= 'z');
-        if (plain)
-            buf_add_char(out, *value);
-        else
-            buf_printf(out, "%%%02X", (unsigned char)*value);
-    }
-    buf_add_char(out, '&');
-}
-
 /* Redirects to the payment page, with the signed order, the language, and the URL that leads back to this page. */
 static void show_order(struct api_call *call, const struct api_order *order)
 {
-    const char *host = http_req_header(call->req, "Host");
     struct page page;
     struct buf url;
-    if (!order->payment_url) {
-        redirect_back(call, NULL);
+    if (!order->payment_url || !order->return_url) {
+        redirect_back(call, order->payment_url ? "failed" : NULL);
         return;
     }
     api_page_begin(&page, call);
     buf_init(&url, URL_MAX);
-    buf_add_str(&url, order->payment_url);
-    buf_add_char(&url, strchr(order->payment_url, '?') ? '&' : '?');
-    add_query(&url, "reference", order->reference);
-    add_query(&url, "reservationId", order->reservation);
-    add_query(&url, "provider", order->provider);
-    add_query(&url, "currency", order->currency);
-    add_query(&url, "expiresAt", order->expires_at);
-    add_query(&url, "signature", order->signature);
-    add_query(&url, "amount", api_page_printf(&page, "%" PRId64, order->amount));
-    add_query(&url, "lang", language_code(page.language));
-    add_query(&url, "return",
-              api_page_printf(&page, "%s://%s/buy/%s?reservation=%s",
-                              api_over_https(call) ? "https" : "http", host ? host : "",
-                              call->param, order->reservation));
-    buf_truncate(&url, url.len - 1);
+    const struct event *event = catalog_event(call->api->catalog, call->param);
+    api_order_url(order, language_code(page.language),
+                  event && event->time_zone[0] != '\0' ? event->time_zone : NULL, &url);
     if (buf_status(&url) == ST_OK)
         api_page_redirect(call, buf_str(&url));
     else
@@ -336,10 +361,30 @@ static void show_turn(struct api_call *call, const struct api_turn *turn)
     struct buy *buy = new_buy(call, 200);
     struct buf *json = &call->api->text;
     buf_reset(json);
-    api_turn_write(call->api, turn, json);
+    api_turn_write(turn, json);
     buy->json = http_req_strdup(call->req, buf_str(json), json->len);
-    buy->inside = turn->status == TURN_ACTIVE;
-    ask_reservations(call);
+    buy->inside = turn->status == TURN_ACTIVE && turn->claim_expires_ms == 0;
+    buy->turn_ends_ms = turn->turn_ends_ms;
+    const struct event *event = catalog_event(call->api->catalog, call->param);
+    /* A page without a script shows the sections: it waits for the first count of them. */
+    if (!buy->inside || !event || event->seats == 0 ||
+        stock_cache_look(call->api->stock, call->param) ||
+        seat_maps_get(call->api->seat_maps, call->param, seats_read, call) != ST_OK)
+        ask_reservations(call);
+}
+
+/* Does a payment page send the buyer back with a form? Forms of our own have nothing in the query. */
+static bool returns_by_post(const struct api_call *call)
+{
+    return is_post(call) && http_req_query(call->req, "reservation");
+}
+
+static void redirect_to_get(struct api_call *call)
+{
+    struct buf *location = &call->api->text;
+    buf_reset(location);
+    buf_printf(location, "/buy/%s%s", call->param, http_req_query_text(call->req));
+    api_page_redirect(call, buf_str(location));
 }
 
 /* A problem before the handler ran: answers at once. A form from another site leads back to the page with a notice.
@@ -347,6 +392,10 @@ static void show_turn(struct api_call *call, const struct api_turn *turn)
 static void show_problem(struct api_call *call, const struct api_problem *problem)
 {
     struct buy *buy;
+    if (strcmp(problem->code, "foreign-origin") == 0 && returns_by_post(call)) {
+        redirect_to_get(call);
+        return;
+    }
     if (is_post(call) && strcmp(problem->code, "foreign-origin") == 0) {
         redirect_back(call, problem->code);
         return;
@@ -359,8 +408,11 @@ static void show_problem(struct api_call *call, const struct api_problem *proble
 
 static void show_late_problem(struct api_call *call, const struct api_problem *problem)
 {
-    if (is_post(call)) {
-        redirect_back(call, problem->status >= 500 ? "unavailable" : problem->code);
+    if (is_post(
+            call)) { /* the notice of a field that the buyer filled in is named like the field */
+        redirect_back(call, problem->status >= 500           ? "unavailable"
+                            : equal(problem->field, "email") ? "email"
+                                                             : problem->code);
         return;
     }
     if (strcmp(problem_state(problem->code), "unavailable") != 0) {
@@ -402,17 +454,30 @@ static enum status form_start(struct api_call *call)
 {
     const char *action = http_req_form(call->req, "action");
     const char *id = http_req_form(call->req, "reservation");
+    if (returns_by_post(call)) {
+        redirect_to_get(call);
+        return ST_OK;
+    }
     if (equal(action, "best"))
         return hold_best(call);
-    if (id && equal(action, "pay"))
-        return api_pay(call, id);
+    if (id && equal(action, "pay")) {
+        struct page page;
+        api_page_choose_language(&page, call);
+        return api_pay(call, id, http_req_form(call->req, "email"), page.language);
+    }
     if (id && equal(action, "cancel"))
         return api_cancel(call, id);
     return ST_INVALID;
 }
 
+static enum status page_start(struct api_call *call)
+{
+    const bool shown = strcmp(http_req_method(call->req), "HEAD") != 0;
+    return api_status(call, shown && api_loaded_by_person(call));
+}
+
 const struct api_route api_buy_routes[] = {
-    {"GET", "/buy/{eventId}", AUTH_BUYER, 0, api_status, API_BODY_NONE},
+    {"GET", "/buy/{eventId}", AUTH_BUYER, 0, page_start, API_BODY_NONE},
     {"POST", "/buy/{eventId}", AUTH_BUYER, 0, form_start, API_BODY_NONE},
     {0},
 };

@@ -14,147 +14,341 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/shared_clock.h"
+#include "net/client_ip.h"
+#include "queue/event_warning.h"
+#include "queue/minutes.h"
+#include "selling/history.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define PROCESS_WAIT_MS 2000
 #define ADMIT_MAX       100000
+#define STARTING_MS     10000                 /* a new event has its first rank index long before */
+#define END_MAX_MS      (30 * 86400 * 1000.0) /* an expected end beyond a month says nothing */
 
 /* ---- stats ---- */
 
-/* lua/index.lua keeps an entry for each minute of the last hour, with the counters at the beginning of that minute.
- * What happened in a minute is the next entry minus its own; for the last minute, the counters of now minus its own. */
-enum { MINUTE_COUNTERS = 8, MINUTE_WORDS = 10, MINUTES_MAX = 64 };
-
-static const char *const minute_words[MINUTE_WORDS] = {
-    "joined",  "admitted",  "left",   "withdrawn",    "idle",
-    "timeout", "completed", "parked", "currentUsers", "queueSize"};
-
-struct minute {
-    int64_t at; /* minutes since 1970 */
-    int64_t words[MINUTE_WORDS];
-};
-
-/* The minute of an entry, whose name is "m<minutes since 1970>"; 0: it is another counter. */
-static int64_t minute_of(const struct queue_stat *stat)
+static void append_minute(struct json *list, const struct minute *minute)
 {
-    const char *digits = stat->name + 1;
-    if (stat->name[0] != 'm' || strspn(digits, "0123456789") != strlen(digits))
-        return 0;
-    return strtoll(digits, NULL, 10);
+    struct json *row = json_new_object();
+    char at[CLOCK_RFC3339_SIZE];
+    clock_format_rfc3339(minute->at * 60000, at);
+    json_set_str(row, "at", at);
+    for (enum minute_value value = 0; value < MINUTE_VALUES; value++)
+        json_set_int(row, minute_name(value), minute->values[value]);
+    json_append(list, row);
 }
 
-static int compare_minutes(const void *a, const void *b)
-{
-    const struct minute *one = a, *other = b;
-    return one->at < other->at ? -1 : one->at > other->at;
-}
-
-/* Writes at most MINUTES_MAX entries in order of time; returns how many. */
-static size_t read_minutes(const struct queue_stat *list, size_t count, struct minute *out)
-{
-    size_t found = 0;
-    for (size_t i = 0; i < count && found < MINUTES_MAX; i++) {
-        struct minute minute = {.at = minute_of(&list[i])};
-        const char *text = list[i].text;
-        char *end;
-        if (minute.at == 0 || !text)
-            continue;
-        for (size_t w = 0; w < MINUTE_WORDS; w++, text = end)
-            minute.words[w] = strtoll(text, &end, 10);
-        out[found++] = minute;
-    }
-    qsort(out, found, sizeof(*out), compare_minutes);
-    return found;
-}
-
+/* The last hour, and the minute that runs. */
 static struct json *write_minutes(const struct queue_stat *list, size_t count,
                                   const struct rank_index *index)
 {
     struct json *out = json_new_array();
-    struct minute minutes[MINUTES_MAX + 1];
-    const size_t found = read_minutes(list, count, minutes);
-    struct minute *now = &minutes[found]; /* an entry with the counters of now */
-    *now = (struct minute){0};
+    struct minute minutes[MINUTES_MAX], last;
+    const size_t found = minutes_read(list, count, minutes);
+    for (size_t i = 0; i < found; i++)
+        append_minute(out, &minutes[i]);
+    if (!minutes_read_last(list, count, &last))
+        return out;
     for (size_t i = 0; i < count; i++) {
-        for (size_t w = 0; w < MINUTE_COUNTERS; w++) {
-            if (strcmp(list[i].name, minute_words[w]) == 0)
-                now->words[w] = list[i].value;
-        }
+        if (strcmp(list[i].name, "queuePeak") == 0)
+            last.values[MINUTE_QUEUE_PEAK] = list[i].value;
     }
     if (index) {
-        now->words[MINUTE_COUNTERS] = (int64_t)index->active;
-        now->words[MINUTE_COUNTERS + 1] = (int64_t)index->queue_size;
+        last.values[MINUTE_INSIDE] = (int64_t)index->active;
+        last.values[MINUTE_WAITING] = (int64_t)index->queue_size;
+        last.values[MINUTE_THRESHOLD] = (int64_t)index->threshold;
     }
-    for (size_t i = 0; i < found; i++) {
-        const struct minute *from = &minutes[i], *to = &minutes[i + 1];
-        struct json *row = json_new_object();
-        char at[CLOCK_RFC3339_SIZE];
-        clock_format_rfc3339(from->at * 60000, at);
-        json_set_str(row, "at", at);
-        for (size_t w = 0; w < MINUTE_WORDS; w++) {
-            int64_t value = to->words[w];
-            if (w < MINUTE_COUNTERS &&
-                value >= from->words[w]) /* if less, Redis has lost the counter */
-                value -= from->words[w];
-            json_set_int(row, minute_words[w], value);
-        }
-        json_append(out, row);
-    }
+    append_minute(out, &last);
     return out;
+}
+
+static void copy_number(void *arg, const char *key, const struct json *value)
+{
+    json_set_int(arg, key, json_int_value(value, 0));
+}
+
+static int64_t counter_of(const struct queue_stat *list, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(list[i].name, name) == 0)
+            return list[i].value;
+    }
+    return 0;
+}
+
+/* Adds the mail's numbers, and what became of those who came: `conversion` is the share of the claimed turns that ended
+ * with `completed`. */
+static void write_sale(struct json *body, struct json *sale, const struct queue_stat *list,
+                       size_t count)
+{
+    static const char *const parts[] = {"mail", "holds"};
+    const int64_t turns = counter_of(list, count, "claimed") + counter_of(list, count, "direct");
+    const int64_t done = counter_of(list, count, "completed");
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        const struct json *from = json_get(sale, parts[i]);
+        struct json *to = json_new_object();
+        json_each(from, copy_number, to);
+        json_set(body, parts[i], to);
+    }
+    json_set_int(body, "turns", turns);
+    if (turns > 0)
+        json_set_real(body, "conversion", round((double)done * 10000.0 / (double)turns) / 10000.0);
+    else
+        json_set_null(body, "conversion");
+    const double visit = json_double(sale, "visit", -1);
+    if (visit >= 0)
+        json_set_real(body, "meanVisit", visit);
+    else
+        json_set_null(body, "meanVisit");
+}
+
+/* Adds when, at the measured rate, the last in line enters, or the seats are given before that. */
+static void write_end(struct json *body, const struct event *event, const struct rank_index *index)
+{
+    double buyers = (double)index->queue_size;
+    const char *by = "queue";
+    char at[CLOCK_RFC3339_SIZE];
+    if (index->status != EVENT_OPEN || buyers < 1 || index->rate_mean <= 0)
+        return;
+    if (index->seats_left != UINT64_MAX && event->auto_hold > 0 &&
+        (double)index->seats_left / (double)event->auto_hold < buyers) {
+        buyers = (double)index->seats_left / (double)event->auto_hold;
+        by = "seats";
+    }
+    const double ms = buyers / index->rate_mean * 1000;
+    if (ms > END_MAX_MS)
+        return;
+    clock_format_rfc3339(index->time_ms + (int64_t)ms, at);
+    json_set_str(body, "expectedEnd", at);
+    json_set_str(body, "expectedEndBy", by);
+}
+
+/* What is read before the counters, until stats_read has written it. */
+struct stats_call {
+    struct json *body;     /* the answer, as far as it is known */
+    struct json *sale;     /* the numbers of PostgreSQL: history_sale_now */
+    struct json *networks; /* NULL: there is no queue yet */
+    bool has_queue;        /* it is no draft */
+    enum event_status status;
+    int64_t seats, free_seats;
+    uint64_t known_for_ms; /* this worker knows the event for so long */
+    int64_t silent_ms;     /* no processor has ticked for so long; 0: one does */
+    int64_t threshold_min; /* 0: the shop's health is not asked for */
+};
+
+static void fail_stats(struct api_call *call, enum status status)
+{
+    struct stats_call *stats = call->state;
+    json_free(stats->body);
+    json_free(stats->sale);
+    json_free(stats->networks);
+    api_fail(call, status);
+}
+
+/* Why no more buyers enter. The rank index and the text are written by the same script: without a fresh index nobody
+ * works on the event, and what the text says has passed. An event that has never had a text is new, for a while. */
+static enum admission_limited_by write_limit(struct json *body, const struct stats_call *stats,
+                                             const struct rank_index *index,
+                                             const struct queue_stat *list, size_t count)
+{
+    const char *text = NULL;
+    for (size_t i = 0; i < count && !text; i++) {
+        if (strcmp(list[i].name, "limit") == 0)
+            text = list[i].text;
+    }
+    const bool is_new = !index && !text && stats->known_for_ms < STARTING_MS;
+    struct admission_limit limit = {.by = is_new ? LIMITED_BY_STARTING : LIMITED_BY_BACKEND};
+    if (index && text && stats->silent_ms == 0 && admission_limit_parse(text, &limit) == ST_OK)
+        admission_limit_write(&limit, body);
+    json_set_str(body, "limitedBy", admission_limited_by_name(limit.by));
+    return limit.by;
+}
+
+/* Was nobody let in during the last whole minute and the one that runs, with somebody waiting at the end of the first? */
+static bool is_still(const struct queue_stat *list, size_t count)
+{
+    struct minute minutes[MINUTES_MAX], last = {0};
+    const size_t found = minutes_read(list, count, minutes);
+    if (found == 0 || !minutes_read_last(list, count, &last))
+        return false;
+    const int64_t *whole = minutes[found - 1].values;
+    return whole[MINUTE_WAITING] > 0 && whole[MINUTE_ADMITTED] + whole[MINUTE_DIRECT] == 0 &&
+           last.values[MINUTE_ADMITTED] + last.values[MINUTE_DIRECT] == 0;
+}
+
+static void write_alerts(const struct stats_call *stats, const struct rank_index *index,
+                         enum admission_limited_by limited_by, const struct queue_stat *list,
+                         size_t count)
+{
+    struct event_facts facts = {
+        .status = index ? index->status : stats->status,
+        .has_index = index != NULL && stats->silent_ms == 0,
+        .still = is_still(list, count),
+        .has_begun = counter_of(list, count, "joined") > 0,
+        .limited_by = limited_by,
+        .seats = stats->seats,
+        .free_seats = stats->free_seats,
+        .refunds_due = json_int(stats->sale, "refundsDue", 0),
+        .mail_parked = json_int(json_get(stats->sale, "mail"), "parked", 0),
+    };
+    if (index) {
+        facts.restoring = index->restoring;
+        facts.waiting = (int64_t)index->queue_size;
+        facts.inside = (int64_t)index->active;
+        facts.threshold = (int64_t)index->threshold;
+    }
+    event_write_alerts(&facts, stats->body);
 }
 
 static void stats_read(void *arg, enum status status, const struct queue_stat *list, size_t count)
 {
     struct api_call *call = arg;
-    const struct rank_index *index = catalog_index(call->api->catalog, call->param);
-    const struct event *event = catalog_event(call->api->catalog, call->param);
+    struct stats_call *stats = call->state;
+    struct catalog *catalog = call->api->catalog;
+    const struct rank_index *index = catalog_index(catalog, call->param);
+    const struct event *event = catalog_event(catalog, call->param);
+    stats->known_for_ms = catalog_known_for_ms(catalog, call->param);
+    stats->silent_ms = stats->has_queue ? catalog_silent_ms(catalog, call->param) : 0;
     if (status != ST_OK) {
-        api_fail(call, status);
+        fail_stats(call, status);
         return;
     }
-    struct json *body = json_new_object();
+    struct json *body = stats->body;
     struct json *counters = json_new_object();
-    json_set_str(body, "eventId", call->param);
     if (event)
         json_set_str(body, "status", event_status_name(index ? index->status : event->status));
+    enum admission_limited_by limited_by = LIMITED_BY_BACKEND;
+    if (stats->has_queue)
+        limited_by = write_limit(body, stats, index, list, count);
+    if (stats->silent_ms > 0)
+        json_set_int(body, "silentForMs", stats->silent_ms);
+    write_alerts(stats, index, limited_by, list, count);
     if (index) {
         json_set_int(body, "queueSize", (int64_t)index->queue_size);
         json_set_int(body, "currentUsers", (int64_t)index->active);
         json_set_int(body, "threshold", (int64_t)index->threshold);
         json_set_bool(body, "restoring", index->restoring);
-        json_set_real(body, "admissionsPerMinute", index->rate_mean * 60.0);
+        /* An event that is not open admits nobody. */
+        json_set_int(body, "admissionsPerMinute",
+                     index->status == EVENT_OPEN ? minutes_admitted(list, count, index->time_ms)
+                                                 : 0);
         if (index->seats_left != UINT64_MAX)
             json_set_int(body, "seatsLeft", (int64_t)index->seats_left);
     }
     for (size_t i = 0; i < count; i++) {
-        if (minute_of(&list[i]) == 0 && strcmp(list[i].name, "minute") != 0)
+        if (minute_is_counter(&list[i]))
             json_set_int(counters, list[i].name, list[i].value);
     }
     json_set(body, "counters", counters);
     json_set(body, "minutes", write_minutes(list, count, index));
+    json_set(body, "networks", stats->networks ? stats->networks : json_new_array());
+    write_sale(body, stats->sale, list, count);
+    if (event && index)
+        write_end(body, event, index);
+    json_free(stats->sale);
     api_answer_json(call, 200, body);
     json_free(body);
+}
+
+static enum status read_counters(struct api_call *call)
+{
+    return queue_read_stats(call->api->queue, call->param, stats_read, call);
+}
+
+static void feedback_read(void *arg, enum status status, const struct queue_feedback *feedback)
+{
+    struct api_call *call = arg;
+    const struct stats_call *stats = call->state;
+    if (status == ST_OK && feedback->health.at_ms > 0) {
+        struct json *health = json_new_object();
+        json_set_int(health, "p95Ms", feedback->health.p95_ms);
+        json_set_real(health, "errorRate", round(feedback->health.error_rate * 10000.0) / 10000.0);
+        json_set_int(health, "ageMs", feedback->numbers.now_ms - feedback->health.at_ms);
+        json_set_int(health, "thresholdMin", stats->threshold_min);
+        if (feedback->state.limit > 0)
+            json_set_int(health, "limit", feedback->state.limit);
+        else
+            json_set_null(health, "limit");
+        json_set(stats->body, "health", health);
+    }
+    if (status == ST_OK || status == ST_NOT_FOUND)
+        status = read_counters(call);
+    if (status != ST_OK)
+        fail_stats(call, status);
+}
+
+static void networks_read(void *arg, enum status status, const struct queue_network *list,
+                          size_t count)
+{
+    struct api_call *call = arg;
+    struct stats_call *stats = call->state;
+    struct json *networks = stats->networks = json_new_array();
+    for (size_t i = 0; i < count; i++) {
+        struct json *row = json_new_object();
+        char name[CLIENT_NETWORK_SIZE];
+        (void)snprintf(name, sizeof(name), "%.*s", (int)list[i].len, list[i].name);
+        json_set_str(row, "network", name);
+        json_set_int(row, "places", (int64_t)list[i].places);
+        json_set_int(row, "refused", (int64_t)list[i].refused);
+        json_append(networks, row);
+    }
+    if (status == ST_OK || status == ST_NOT_FOUND)
+        status = stats->threshold_min > 0
+                     ? queue_read_feedback(call->api->queue, call->param, feedback_read, call)
+                     : read_counters(call);
+    if (status != ST_OK)
+        fail_stats(call, status);
 }
 
 static void stats_loaded(void *arg, enum status status)
 {
     struct api_call *call = arg;
     if (status == ST_OK)
-        status = queue_read_stats(call->api->queue, call->param, stats_read, call);
+        status = queue_read_networks(call->api->queue, call->param, networks_read, call);
     if (status != ST_OK)
-        api_fail(call, status);
+        fail_stats(call, status);
+}
+
+static void sale_read(void *arg, enum status status, const char *outcome, const char *json,
+                      size_t len)
+{
+    struct api_call *call = arg;
+    struct stats_call *stats = call->state;
+    (void)outcome;
+    if (status == ST_OK && !(stats->sale = json_parse(json, len, HTTP_BODY_MAX, NULL)))
+        status = ST_INTERNAL;
+    if (status == ST_OK && stats->has_queue)
+        status = catalog_load(call->api->catalog, call->param, false, stats_loaded, call);
+    else if (status == ST_OK)
+        stats_read(call, ST_OK, NULL, 0);
+    if (status != ST_OK)
+        fail_stats(call, status);
 }
 
 static enum status stats_fetched(struct api_call *call, const struct event *event)
 {
-    if (event->status != EVENT_DRAFT)
-        return catalog_load(call->api->catalog, call->param, false, stats_loaded, call);
-    stats_read(call, ST_OK, NULL, 0);
-    return ST_OK;
+    struct stats_call *stats = http_req_alloc(call->req, sizeof(*stats));
+    stats->has_queue = event->status != EVENT_DRAFT;
+    stats->status = event->status;
+    stats->seats = event->seats;
+    stats->free_seats = event->free_seats;
+    stats->threshold_min = event->threshold_min;
+    stats->body = json_new_object();
+    json_set_str(stats->body, "eventId", event->id);
+    json_set_str(stats->body, "status", event_status_name(event->status));
+    event_write_warnings(event, shared_clock_ms(), stats->body);
+    json_set_null(stats->body, "health");
+    call->state = stats;
+    const enum status st = history_sale_now(call->api->db, call->param, sale_read, call);
+    if (st != ST_OK)
+        json_free(stats->body);
+    return st;
 }
 
 static enum status stats_start(struct api_call *call)
@@ -168,7 +362,16 @@ static enum status stats_start(struct api_call *call)
 struct admit_call {
     int64_t count; /* buyers to admit; 0: `process`, an ordinary tick */
     int64_t admitted;
+    struct admission_limit limit; /* after it */
 };
+
+/* Why no more were admitted; null: as many as were asked for. */
+static void write_reason(struct json *body, const struct admit_call *admit)
+{
+    const bool all = admit->count > 0 && admit->admitted >= admit->count;
+    json_set_str(body, "limitedBy", all ? NULL : admission_limited_by_name(admit->limit.by));
+    admission_limit_write(&admit->limit, body);
+}
 
 struct api_process {
     struct api_process *next;
@@ -211,16 +414,17 @@ static void admit_audited(void *arg, enum status status, const char *json, size_
 {
     struct api_call *call = arg;
     const struct admit_call *admit = call->state;
-    char text[EVENT_ID_MAX + 64];
     (void)json, (void)len;
     if (status != ST_OK)
         log_error("audit entry of admit not written", LOG_TEXT("event", call->param),
                   LOG_TEXT("status", status_name(status)), LOG_TEXT("who", call->user.sub),
                   LOG_NUM("admitted", (uint64_t)admit->admitted));
-    const int written =
-        snprintf(text, sizeof(text), "{\"eventId\":\"%s\",\"admitted\":%" PRId64 "}", call->param,
-                 admit->admitted);
-    api_answer(call, 200, text, (size_t)written);
+    struct json *body = json_new_object();
+    json_set_str(body, "eventId", call->param);
+    json_set_int(body, "admitted", admit->admitted);
+    write_reason(body, admit);
+    api_answer_json(call, 200, body);
+    json_free(body);
 }
 
 void api_process_on_message(struct api *api, const struct json *payload)
@@ -234,13 +438,18 @@ void api_process_on_message(struct api *api, const struct json *payload)
     struct api_call *call = process->call;
     struct admit_call *admit = call->state;
     end_process(api, process);
+    const char *limit = json_str(payload, "limit");
     admit->admitted = json_int(payload, "promoted", 0);
+    if (!limit || admission_limit_parse(limit, &admit->limit) != ST_OK) {
+        api_fail(call, ST_INTERNAL);
+        return;
+    }
     if (admit->count > 0) {
         char after[96];
         (void)snprintf(after, sizeof(after), "{\"count\":%" PRId64 ",\"admitted\":%" PRId64 "}",
                        admit->count, admit->admitted);
         const struct catalog_audit_entry entry = {
-            .event = call->param, .who = call->user.sub, .verb = "admit", .after = after};
+            .event = call->param, .who = api_actor(call), .verb = "admit", .after = after};
         const enum status st = catalog_audit_note(api->db, &entry, admit_audited, call);
         if (st != ST_OK)
             admit_audited(call, st, NULL, 0);
@@ -250,6 +459,7 @@ void api_process_on_message(struct api *api, const struct json *payload)
     json_set_str(body, "eventId", call->param);
     json_set_int(body, "promoted", admit->admitted);
     json_set_int(body, "evicted", json_int(payload, "evicted", 0));
+    write_reason(body, admit);
     api_answer_json(call, 200, body);
     json_free(body);
 }
@@ -260,7 +470,8 @@ static enum status process_fetched(struct api_call *call, const struct event *ev
     const struct admit_call *admit = call->state;
     char payload[96];
     if (event->status == EVENT_DRAFT || event->status == EVENT_CLOSED) {
-        api_problem(call, 409, "wrong-state", "Only an event on sale is processed.", "status");
+        api_refuse_as(call, 409, "wrong-state", "not-on-sale",
+                      "Only an event on sale is processed.", "status");
         return ST_OK;
     }
     struct api_process *process = xcalloc(1, sizeof(*process));
@@ -300,7 +511,7 @@ static enum status admit_start(struct api_call *call)
     if (st == ST_OK && call->body)
         st = json_read_int(call->body, "count", 1, ADMIT_MAX, &admit->count, &error);
     if (st == ST_OK && admit->count == 0)
-        st = json_refuse(&error, "count", "count is needed.");
+        st = json_refuse(&error, "count", "needed", "count is needed.");
     if (st != ST_OK) {
         api_invalid(call, &error);
         return ST_OK;

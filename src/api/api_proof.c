@@ -9,73 +9,86 @@
 #include "api/api_internal.h"
 
 #include "auth/identity.h"
-#include "base/clock.h"
+#include "base/shared_clock.h"
 
 #include <string.h>
 
-const char *api_sent_proof(struct api_call *call, const char *header, const char *prefix,
-                           const char *event, size_t *ret_len, bool *ret_header)
+size_t api_sent_proofs(struct api_call *call, const char *header, enum cookie_kind kind,
+                       const char *event, struct cookie *ret_list, bool *ret_header)
 {
     const char *text = http_req_header(call->req, header);
     *ret_header = text != NULL;
-    if (text) {
-        *ret_len = strlen(text);
-        return text;
-    }
-    char name[IDENTITY_COOKIE_SIZE];
-    identity_cookie_name(prefix, event, name);
-    return http_req_cookie(call->req, name, ret_len);
+    if (!text)
+        return cookie_jar_find(api_jar(call), kind, event, ret_list);
+    ret_list[0] = (struct cookie){.kind = kind, .value = text, .len = strlen(text)};
+    return ret_list[0].len > 0 ? 1 : 0;
 }
 
-/* A proof in a header must be valid. One in a cookie that is no longer valid (the buyer has logged in, the keys were
- * changed, it has expired) is ignored. */
-enum status api_read_proof(struct api_call *call, const char *event)
+static enum status read_ticket(struct api_call *call, const char *event)
 {
     const struct api *api = call->api;
-    struct identity_proof proof = {.event = event, .buyer = call->buyer};
+    struct cookie list[COOKIE_TRIES];
     struct ticket ticket;
-    struct pass pass;
+    enum status st = ST_OK;
     bool in_header;
-    enum status st = ST_NOT_FOUND;
-
-    proof.text = api_sent_proof(call, "X-Tiketi-Ticket", IDENTITY_TICKET_COOKIE, event, &proof.len,
-                                &in_header);
-    if (proof.text && proof.len > 0)
+    const size_t count =
+        api_sent_proofs(call, "X-Tiketi-Ticket", COOKIE_TICKET, event, list, &in_header);
+    for (size_t i = 0; i < count; i++) {
+        const struct cookie *sent = &list[i];
+        const struct identity_proof proof = {
+            .text = sent->value, .len = sent->len, .event = event, .buyer = call->buyer};
         st = identity_read_ticket(api->keys, api->tickets, &proof, &ticket);
-    if (st == ST_OK) {
+        if (st != ST_OK)
+            continue;
         call->proof.ticket_place = ticket.place;
         call->proof.ticket_epoch = ticket.epoch;
         call->ticket_lowest = ticket.lowest;
-        if (ticket_is_current(api->keys, proof.text, proof.len)) {
-            call->ticket = proof.text;
-            call->ticket_len = proof.len;
+        if (ticket_is_current(api->keys, sent->value, sent->len)) {
+            call->ticket = sent->value;
+            call->ticket_len = sent->len;
             call->ticket_in_cookie = !in_header;
         }
-    } else if (st != ST_NOT_FOUND && in_header) {
-        return st;
+        break;
     }
+    return in_header ? st : ST_OK;
+}
 
-    proof.text =
-        api_sent_proof(call, "X-Tiketi-Pass", IDENTITY_PASS_COOKIE, event, &proof.len, &in_header);
-    st = ST_NOT_FOUND;
-    if (proof.text && proof.len > 0)
-        st = identity_read_pass(api->keys, &proof, clock_wall_ms(), &pass);
-    if (st == ST_OK) {
+static enum status read_pass(struct api_call *call, const char *event)
+{
+    struct cookie list[COOKIE_TRIES];
+    struct pass pass;
+    enum status st = ST_OK;
+    bool in_header;
+    const size_t count =
+        api_sent_proofs(call, "X-Tiketi-Pass", COOKIE_PASS, event, list, &in_header);
+    for (size_t i = 0; i < count; i++) {
+        const struct identity_proof proof = {
+            .text = list[i].value, .len = list[i].len, .event = event, .buyer = call->buyer};
+        st = identity_read_pass(call->api->keys, &proof, shared_clock_ms(), &pass);
+        if (st != ST_OK)
+            continue;
         call->proof.pass_place = pass.place;
         call->proof.pass_epoch = pass.epoch;
         call->proof.pass_since_ms = pass.iat_s * 1000;
-    } else if (st != ST_NOT_FOUND && in_header) {
-        return st;
+        break;
     }
-    return ST_OK;
+    return in_header ? st : ST_OK;
+}
+
+/* A proof in a header must be valid. Of those in cookies the first valid one counts; others are ignored (the buyer has
+ * logged in, the keys were changed, it has expired, or another site has planted it). */
+enum status api_read_proof(struct api_call *call, const char *event)
+{
+    const enum status st = read_ticket(call, event);
+    return st == ST_OK ? read_pass(call, event) : st;
 }
 
 enum status api_ask_inside(struct api_call *call, const char *event, queue_join_cb cb)
 {
     struct queue *queue = call->api->queue;
     if (call->proof.pass_place > 0)
-        return queue_join(queue, QUEUE_RESUME,
-                          &(struct queue_buyer){event, call->buyer, &call->proof}, cb, call);
+        return queue_join(queue, QUEUE_CLAIM,
+                          &(struct queue_buyer){event, call->buyer, &call->proof, NULL}, cb, call);
     return queue_is_inside(queue, event, call->buyer, cb, call);
 }
 
@@ -99,6 +112,6 @@ enum status api_write_pass(struct api_call *call, const struct event *event,
     const struct identity_admission admission = {.since_ms = place->since_ms,
                                                  .session_limit_ms = event->session_limit_ms,
                                                  .pass_ttl_ms = call->api->config->pass_ttl_ms};
-    return identity_write_pass(call->api->keys, &of, &admission, clock_wall_ms(), out,
+    return identity_write_pass(call->api->keys, &of, &admission, shared_clock_ms(), out,
                                ret_expires_ms);
 }

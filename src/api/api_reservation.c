@@ -7,7 +7,9 @@
  *
  * Why this way: nobody may buy without waiting, so every hold asks Redis whether the buyer is inside. A buyer who is
  * not inside can only get the earlier answer to their Idempotency-Key, which may have been lost on the way. That answer is
- * looked up only then, so a buyer inside costs PostgreSQL one statement. PostgreSQL alone decides about seats, and its
+ * looked up only then, so a buyer inside costs PostgreSQL one statement. A seat whose row another transaction has
+ * locked is not waited for in PostgreSQL, where the wait would keep a connection: the request waits here, and is
+ * repeated a few times within half a second. PostgreSQL alone decides about seats, and its
  * JSON is the answer.
  * Called by: api's route table, api_buy. Owns nothing. With Redis or PostgreSQL gone: 503, nothing changed.
  */
@@ -15,6 +17,7 @@
 
 #include "base/metrics.h"
 #include "selling/reservation.h"
+#include "selling/seat_name.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,29 +25,22 @@
 
 #define SEATS_PER_HOLD_MAX  100
 #define IDEMPOTENCY_KEY_MAX 128
+#define RESERVATIONS_PAGE   50
+
+#define BUSY_RETRY_MS 50
+#define BUSY_TRIES    5 /* at once, then after 50, 100, 200 and 200 ms */
 
 struct hold_call {
+    struct api_call *call;
     struct hold_request request;
     char event[EVENT_ID_MAX + 1];
+    unsigned tries;                              /* how often a row was locked */
+    unsigned ticks;                              /* of BUSY_RETRY_MS, until the next try */
+    struct hold_call *next;                      /* in api->busy_holds */
+    char section[TEXT_BYTES(SEAT_NAME_MAX) + 1]; /* "": any */
 };
 
 /* ---- reading a request for seats ---- */
-
-/* Reads a seat id, which is a string of digits or a positive integer, as text that lives as long as the request. NULL:
- * it is neither. */
-static const char *read_seat_id(struct api_call *call, const struct json *value)
-{
-    char text[24];
-    const char *given = json_str_value(value);
-    const int64_t number = json_int_value(value, 0);
-    if (!given && number <= 0)
-        return NULL;
-    if (!given) {
-        (void)snprintf(text, sizeof(text), "%" PRId64, number);
-        given = text;
-    }
-    return api_is_number(given) ? http_req_strdup(call->req, given, strlen(given)) : NULL;
-}
 
 static enum status read_seat_ids(struct api_call *call, struct hold_request *request,
                                  struct json_error *error)
@@ -52,18 +48,20 @@ static enum status read_seat_ids(struct api_call *call, struct hold_request *req
     const struct json *list = json_get(call->body, "seatIds");
     const size_t count = json_array_len(list);
     if (!json_is_array(list) || count == 0 || count > SEATS_PER_HOLD_MAX)
-        return json_refuse(error, "seatIds", "seatIds must be an array of 1 to 100 seat ids.");
+        return json_refuse(error, "seatIds", "not-a-list",
+                           "seatIds must be an array of 1 to 100 seat ids.");
     const char **ids = http_req_alloc(call->req, count * sizeof(*ids));
     for (size_t i = 0; i < count; i++) {
-        ids[i] = read_seat_id(call, json_array_at(list, i));
+        ids[i] = api_read_seat_id(call, json_array_at(list, i));
         if (!ids[i]) {
             char field[32];
             (void)snprintf(field, sizeof(field), "seatIds[%zu]", i);
-            return json_refuse(error, field, "A seat id must be a string of 1 to 18 digits.");
+            return json_refuse(error, field, "not-an-id",
+                               "A seat id must be a string of 1 to 18 digits.");
         }
         for (size_t j = 0; j < i; j++) {
             if (strcmp(ids[i], ids[j]) == 0)
-                return json_refuse(error, "seatIds", "seatIds names a seat twice.");
+                return json_refuse(error, "seatIds", "named-twice", "seatIds names a seat twice.");
         }
     }
     request->seat_ids = ids;
@@ -84,19 +82,21 @@ static enum status read_hold(struct api_call *call, struct hold_call *hold,
     if (st != ST_OK)
         return st;
     if (!event || !token_is_event_id(event, strlen(event)))
-        return json_refuse(error, "eventId",
+        return json_refuse(error, "eventId", "not-an-id",
                            "eventId must have 1 to 64 characters of A-Z, a-z, 0-9, _ and -.");
     (void)snprintf(hold->event, sizeof(hold->event), "%s", event);
     if (json_has(body, "seatIds") && json_has(body, "quantity"))
-        return json_refuse(error, "quantity", "Give seatIds or quantity, not both.");
+        return json_refuse(error, "quantity", "one-of-two", "Give seatIds or quantity, not both.");
     if (json_has(body, "seatIds"))
         return read_seat_ids(call, &hold->request, error);
     st = json_read_int(body, "quantity", 1, SEATS_PER_HOLD_MAX, &quantity, error);
     if (st == ST_OK)
-        st = json_read_str(body, "section", EVENT_TEXT_MAX, &hold->request.section, error);
+        st = json_read_text(body, "section", TEXT_NAME, SEAT_NAME_MAX, hold->section, error);
     if (st == ST_OK && quantity == 0)
-        return json_refuse(error, "quantity", "Either seatIds or quantity is needed.");
+        return json_refuse(error, "quantity", "one-of-two",
+                           "Either seatIds or quantity is needed.");
     hold->request.seat_count = (size_t)quantity;
+    hold->request.section = json_str(body, "section") ? hold->section : NULL;
     return st;
 }
 
@@ -116,15 +116,63 @@ static void hold_done(void *arg, enum status status, const char *outcome, const 
                       size_t len)
 {
     struct api_call *call = arg;
-    const struct hold_call *hold = call->state;
+    struct hold_call *hold = call->state;
+    struct api *api = call->api;
     const bool repeated = outcome && strcmp(outcome, "repeated") == 0;
+    if (status == ST_BUSY && ++hold->tries < BUSY_TRIES) {
+        hold->ticks = hold->tries < 3 ? hold->tries : 4;
+        if (!api->busy_holds)
+            loop_timer_set(api->busy_timer, BUSY_RETRY_MS);
+        hold->next = api->busy_holds;
+        api->busy_holds = hold;
+        return;
+    }
     if (status == ST_OK && !repeated) {
         metrics_add(METRIC_HOLDS, 1);
-        api_publish_seats_changed(call->api, hold->event);
+        api_publish_seats_changed(api, hold->event);
     }
     if (status == ST_CONFLICT)
         metrics_add(METRIC_SEAT_CONFLICTS, 1);
     api_answer_outcome(call, status, repeated ? 200 : 201, outcome, json, len);
+}
+
+/* Runs every BUSY_RETRY_MS while holds wait for a locked row. */
+void api_retry_holds(void *arg)
+{
+    struct api *api = arg;
+    struct hold_call *hold = api->busy_holds;
+    api->busy_holds = NULL;
+    for (struct hold_call *next; hold; hold = next) {
+        next = hold->next;
+        struct api_call *call = hold->call;
+        if (--hold->ticks > 0) {
+            hold->next = api->busy_holds;
+            api->busy_holds = hold;
+            continue;
+        }
+        const enum status st = reservation_hold(api->db, &hold->request, hold_done, call);
+        if (st != ST_OK)
+            api_fail(call, st);
+    }
+    if (api->busy_holds)
+        loop_timer_set(api->busy_timer, BUSY_RETRY_MS);
+}
+
+void api_end_holds(struct api *api)
+{
+    for (struct hold_call *hold = api->busy_holds; hold; hold = hold->next)
+        hold->ticks = 1;
+    api_retry_holds(api);
+}
+
+void api_forget_hold(struct api_call *call)
+{
+    for (struct hold_call **at = &call->api->busy_holds; *at; at = &(*at)->next) {
+        if ((*at)->call == call) {
+            *at = (*at)->next;
+            return;
+        }
+    }
 }
 
 static void hold_checked(void *arg, enum status status, const struct queue_place *place,
@@ -167,10 +215,11 @@ enum status api_hold(struct api_call *call)
     const char *key = http_req_header(call->req, "Idempotency-Key");
     enum status st = ST_OK;
     call->state = hold;
+    hold->call = call;
     if (!call->body)
-        st = json_refuse(&error, "", "A JSON body is needed.");
+        st = json_refuse(&error, "", "body-needed", "A JSON body is needed.");
     else if (key && !is_idempotency_key(key))
-        st = json_refuse(&error, "Idempotency-Key",
+        st = json_refuse(&error, "Idempotency-Key", "not-an-id",
                          "Idempotency-Key must have 1 to 128 printable characters without spaces.");
     else
         st = read_hold(call, hold, &error);
@@ -189,7 +238,27 @@ enum status api_hold(struct api_call *call)
 
 static enum status list_start(struct api_call *call)
 {
-    return reservation_list(call->api->db, call->buyer, api_answer_stored, call);
+    struct json_error error = {0};
+    const char *event = http_req_query(call->req, "eventId");
+    const char *current = http_req_query(call->req, "current");
+    int64_t limit;
+    enum status st = ST_OK;
+    if (event && !token_is_event_id(event, strlen(event)))
+        st = json_refuse(&error, "eventId", "not-an-id", "eventId must be the id of an event.");
+    else if (current && strcmp(current, "1") != 0 && strcmp(current, "0") != 0)
+        st = json_refuse(&error, "current", "not-a-flag", "current must be 0 or 1.");
+    else if (!api_read_page(call, api_is_cursor, RESERVATIONS_PAGE, &limit, &error))
+        st = ST_INVALID;
+    if (st != ST_OK) {
+        api_invalid(call, &error);
+        return ST_OK;
+    }
+    const struct reservation_query query = {.buyer = call->buyer,
+                                            .event = event,
+                                            .current = current && *current == '1',
+                                            .before = http_req_query(call->req, "before"),
+                                            .limit = (int)limit};
+    return reservation_list(call->api->db, &query, api_answer_stored, call);
 }
 
 static enum status get_start(struct api_call *call)
@@ -197,22 +266,48 @@ static enum status get_start(struct api_call *call)
     return reservation_get(call->api->db, call->buyer, call->param, api_answer_stored, call);
 }
 
+/* What PostgreSQL has answered, until Redis knows that no payment of this reservation is pending any more. */
+struct cancel_call {
+    const char *outcome, *json; /* as long as the request */
+    size_t len;
+};
+
+static void cancel_noted(void *arg, enum status status, const struct queue_place *place,
+                         const struct queue_numbers *numbers)
+{
+    struct api_call *call = arg;
+    const struct cancel_call *cancel = call->state;
+    (void)place, (void)numbers, (void)status; /* without Redis the deadline ends by itself */
+    api_answer_outcome(call, ST_OK, 200, cancel->outcome, cancel->json, cancel->len);
+}
+
 static void cancel_done(void *arg, enum status status, const char *outcome, const char *json,
                         size_t len)
 {
     struct api_call *call = arg;
+    struct cancel_call *cancel = call->state;
+    enum status noting = ST_NOT_FOUND;
     if (status == ST_OK) {
         struct json *body = json_parse(json, len, HTTP_BODY_MAX, NULL);
         const char *event = json_str(body, "eventId");
-        if (event)
+        if (event) {
             api_publish_seats_changed(call->api, event);
+            *cancel = (struct cancel_call){.outcome =
+                                               http_req_strdup(call->req, outcome, strlen(outcome)),
+                                           .json = http_req_strdup(call->req, json, len),
+                                           .len = len};
+            noting = queue_pay(call->api->queue, event, call->buyer,
+                               &(struct queue_payment){.claims = true}, cancel_noted, call);
+        }
         json_free(body);
     }
-    api_answer_outcome(call, status, 200, outcome, json, len);
+    if (noting != ST_OK)
+        api_answer_outcome(call, status, 200, outcome, json, len);
 }
 
 enum status api_cancel(struct api_call *call, const char *id)
 {
+    call->state = http_req_alloc(call->req, sizeof(struct cancel_call));
     return reservation_cancel(call->api->db, call->buyer, id, cancel_done, call);
 }
 

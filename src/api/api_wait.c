@@ -3,28 +3,45 @@
  * api_wait: the waiting page, and leaving the queue from it.
  *
  *   GET  /wait/{eventId}         api_visit: joins, or reads where the buyer's ticket stands
+ *                                a browser without our cookie is first asked to bring it: 303 to ?cookies=TIME
  *        ?join=1                 joins, even if the buyer had a place before
+ *        ?cookies=TIME           the browser was asked at TIME; if it comes without the cookie, it blocks cookies
  *        ?left=1                 takes no place: the buyer has just left
  *   GET  /wait/{eventId}/leave   asks for confirmation
  *   POST /wait/{eventId}/leave   api_leave -> 303 to ?left=1
+ *   GET  /offline                what the service worker shows when a waiting page cannot be loaded
  *
  * Why this way: the page is the answer of the API as text, so it works without JavaScript. The script takes
  * the same answer, with the ticket, from data-json and needs no request to start. wait.html has the elements
  * of all states; data-state selects by CSS what is shown, and the messages wait_<state>_title and
  * wait_<state>_lead.
+ * A buyer without a place, or of a closed event, who has bought is shown the state "bought": for that PostgreSQL is asked,
+ * and if it does not answer, the page says what the queue has answered.
+ * A place needs a person who waits for it. So one is given only to a load of a whole page (no image, no frame), that is
+ * not made ahead of a click, by no robot, and by a browser that keeps cookies: without its cookie it would come back
+ * as another buyer each time.
  * Called by: api's route table. Redis gone: 503 and the state "unavailable", which tries again by itself.
  */
 #include "api/api_page.h"
 
+#include "base/locale.h"
+#include "base/log.h"
+#include "base/shared_clock.h"
 #include "queue/reference.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define RETRY_S     10
-#define NEXT_POLL_S (-1) /* the answer's next_poll_s */
-#define NEVER_S     0
+#define COOKIES_ASKED_S 600
+#define PURCHASES_READ  10
+
+#define RETRY_S         10
+#define NETWORK_RETRY_S 30
+#define NEXT_POLL_S     (-1) /* stands for the next_poll_s of the answer */
+#define NEVER_S         0
 
 /* ---- states ---- */
 
@@ -41,14 +58,18 @@ static const struct wait_state turn_states[] = {
 };
 
 static const struct {
-    const char *code; /* the problem's */
+    const char *code; /* code of a problem */
     struct wait_state state;
 } problem_states[] = {
-    {"event-closed", {"closed", NEVER_S}},    {"unknown-event", {"unknown", NEVER_S}},
-    {"invalid", {"unknown", NEVER_S}},        {"login-required", {"login", NEVER_S}},
-    {"too-many-requests", {"busy", RETRY_S}},
+    {"event-closed", {"closed", NEVER_S}},      {"unknown-event", {"unknown", NEVER_S}},
+    {"invalid", {"unknown", NEVER_S}},          {"login-required", {"login", NEVER_S}},
+    {"too-many-requests", {"busy", RETRY_S}},   {"network-limit", {"network", NETWORK_RETRY_S}},
+    {"speculative-load", {"preview", NEVER_S}},
 };
 static const struct wait_state unavailable = {"unavailable", RETRY_S};
+static const struct wait_state preview = {"preview", NEVER_S};
+static const struct wait_state bought = {"bought", NEVER_S};
+static const struct wait_state cookies_blocked = {"cookies", NEVER_S};
 
 /* ---- the page ---- */
 
@@ -66,40 +87,103 @@ static void begin(struct page *page, struct api_call *call, const struct wait_st
     api_page_begin(page, call);
     api_page_event(page, event);
     api_page_set(page, "state", state->name);
+    api_page_set(page, "signed_in", api_signed_in_here(call) ? "1" : NULL);
+    api_page_set(page, "push_key", api_push_key(call->api));
     (void)snprintf(key, sizeof(key), "wait_%s_title", state->name);
     api_page_set(page, "heading", message(page->language, key));
     (void)snprintf(key, sizeof(key), "wait_%s_lead", state->name);
-    api_page_set(page, "lead", message(page->language, key));
+    const bool signs_in = strcmp(state->name, "login") == 0 && api_page_signs_in(call, event);
+    api_page_set(page, "lead", message(page->language, signs_in ? "wait_login_here_lead" : key));
     const char *turn = api_page_count(page, "minutes", (uint64_t)minutes);
     const struct message_value values[] = {{"minutes", turn}, {NULL, NULL}};
-    api_page_set(page, "turn", turn);
     api_page_set(page, "next_seats", api_page_message(page, "next_seats", values));
     if (state->refresh_s > 0)
         api_page_set_number(page, "refresh", state->refresh_s);
 }
 
-/* Sets the estimate: in minutes if it may be more than 90 s. The lower bound is rounded down, the upper one up. */
-static void set_estimate(struct page *page, int64_t low_s, int64_t high_s)
+/* Sets the estimate in the words of a person: wait_model.js does the same when it changes. */
+static void set_estimate(struct page *page, const struct wait_estimate *wait)
 {
-    const bool minutes = high_s > 90;
-    const int64_t unit = minutes ? 60 : 1;
+    static const int64_t steps[] = {1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60};
+    const double minutes = (double)wait->seconds / 60;
+    int64_t near = 0;
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        if (near == 0 || fabs((double)steps[i] - minutes) < fabs((double)near - minutes))
+            near = steps[i];
+    }
+    const int64_t quarters = llround(minutes / 15);
+    const bool hours = minutes >= 75;
+    const char *key = wait->seconds < 10   ? "estimate_soon"
+                      : wait->seconds < 60 ? "estimate_under"
+                      : !hours             ? "estimate_about"
+                      : quarters % 4 == 0  ? "estimate_hours"
+                                           : "estimate_hours_minutes";
+    if (!wait->known)
+        return;
+    if (wait->low_confidence)
+        api_page_set(page, "measuring", "1");
     const struct message_value values[] = {
-        {"low", api_page_printf(page, "%" PRId64, low_s / unit)},
-        {"high", api_page_printf(page, "%" PRId64, (high_s + unit - 1) / unit)},
+        {"n", api_page_printf(page, "%" PRId64, near)},
+        {"h", api_page_printf(page, "%" PRId64, quarters / 4)},
+        {"m", api_page_printf(page, "%" PRId64, quarters % 4 * 15)},
         {NULL, NULL}};
-    const char *key;
-    if (high_s < 10)
-        key = "estimate_soon";
-    else if (low_s / unit * unit >= high_s)
-        key = minutes ? "estimate_minutes" : "estimate_seconds";
-    else
-        key = minutes ? "estimate_minutes_range" : "estimate_seconds_range";
     api_page_set(page, "estimate", api_page_message(page, key, values));
+}
+
+/* For a page without a script: how long the turn lasts from now. */
+static void set_turn_left(struct page *page, int64_t ends_ms)
+{
+    const int64_t left_ms = ends_ms - shared_clock_ms();
+    const struct message_value values[] = {
+        {"minutes",
+         api_page_count(page, "minutes", left_ms > 60000 ? (uint64_t)left_ms / 60000 : 1)},
+        {NULL, NULL}};
+    api_page_set(page, "turn_left", api_page_message(page, "turn_left", values));
+}
+
+/* Sets the seats that will be left at the buyer's turn: two digits, as wait_model.js has it. */
+static void set_seats_at_turn(struct page *page, const struct stock_forecast *forecast)
+{
+    uint64_t unit = 1;
+    if (!forecast->known || forecast->high == 0)
+        return;
+    while (forecast->about / unit >= 100)
+        unit *= 10;
+    api_page_set(page, "seats_text",
+                 api_page_count(page, "seats_at_turn", (forecast->about + unit / 2) / unit * unit));
+}
+
+/* Sets the bands of prices, with what is left in each. */
+static void set_stock(struct page *page, const struct stock *stock)
+{
+    struct buf bands;
+    buf_init(&bands, 16384);
+    for (size_t i = 0; i < stock->count; i++) {
+        const struct stock_band *band = &stock->bands[i];
+        const char *level = stock_level_name(stock_level(band));
+        struct page item = *page;
+        struct buf price;
+        buf_init(&price, 128);
+        locale_money(&price, page->language, band->from, stock->currency);
+        if (band->to != band->from) {
+            buf_add_str(&price, " – ");
+            locale_money(&price, page->language, band->to, stock->currency);
+        }
+        api_page_set_buf(&item, "price", &price);
+        api_page_set(&item, "level", level);
+        api_page_set(&item, "word",
+                     message(page->language, api_page_printf(&item, "stock_%s", level)));
+        if (api_page_fill(&item, "wait_band.html", &bands) != ST_OK)
+            buf_reset(&bands);
+    }
+    api_page_set_buf(page, "stock", &bands);
 }
 
 static void show_turn(struct api_call *call, const struct api_turn *turn)
 {
-    const struct wait_state *state = &turn_states[turn->status];
+    static const struct wait_state unlikely = {"unlikely", NEXT_POLL_S};
+    const bool is_unlikely = turn->seats_at_turn.known && turn->seats_at_turn.high == 0;
+    const struct wait_state *state = is_unlikely ? &unlikely : &turn_states[turn->status];
     struct page page;
     if (strcmp(http_req_method(call->req), "POST") == 0) { /* the form of leave.html */
         char location[EVENT_ID_MAX + 32];
@@ -110,19 +194,31 @@ static void show_turn(struct api_call *call, const struct api_turn *turn)
     begin(&page, call, state);
     if (state->refresh_s == NEXT_POLL_S)
         api_page_set_number(&page, "refresh", turn->next_poll_s > 0 ? turn->next_poll_s : RETRY_S);
-    if (!turn->brief && turn->event)
-        api_page_set(&page, "message", api_page_copy(&page, turn->event->message));
+    if (!turn->brief && turn->event) {
+        api_page_set(&page, "message",
+                     api_page_copy(&page, event_message(turn->event, page.language)));
+        api_page_set(&page, "message_language",
+                     api_page_copy(&page, event_message_language(turn->event, page.language)));
+    }
     if (turn->position > 0) {
         struct buf number;
         buf_init(&number, 32);
-        buf_add_grouped(&number, turn->position);
+        locale_number(&number, page.language, turn->position);
         api_page_set_buf(&page, "position", &number);
-        api_page_set(
-            &page, "ahead",
-            api_page_count(&page, turn->position > 1 ? "ahead" : "ahead_none", turn->position - 1));
-        if (turn->wait.known)
-            set_estimate(&page, turn->wait.low, turn->wait.high);
+        api_page_set(&page, "ahead",
+                     turn->position > 1 ? api_page_count(&page, "ahead", turn->position - 1)
+                     : turn->status == TURN_SCHEDULED ? message(page.language, "ahead_first")
+                                                      : message(page.language, "ahead_none"));
+        set_estimate(&page, &turn->wait);
     }
+    set_seats_at_turn(&page, &turn->seats_at_turn);
+    if (turn->event && turn->event->seats > 0 && turn->position > 0) {
+        const struct counted_stock *counted = stock_cache_look(call->api->stock, call->param);
+        if (counted)
+            set_stock(&page, &counted->stock);
+    }
+    if (turn->status == TURN_ACTIVE)
+        set_turn_left(&page, turn->pass_expires_ms);
     if (turn->place > 0) {
         char reference[REFERENCE_SIZE];
         reference_write(turn->place, reference);
@@ -130,7 +226,7 @@ static void show_turn(struct api_call *call, const struct api_turn *turn)
     }
     struct buf *json = &call->api->text;
     buf_reset(json);
-    api_turn_write(call->api, turn, json);
+    api_turn_write(turn, json);
     api_page_set(&page, "json", buf_str(json));
     api_page_answer(&page, 200, "wait.html");
 }
@@ -144,10 +240,78 @@ static void show_problem(struct api_call *call, const struct api_problem *proble
             state = &problem_states[i].state;
     }
     begin(&page, call, state);
+    if (problem->retry_s > 0 && state->refresh_s > 0)
+        api_page_set_number(&page, "refresh", problem->retry_s);
     api_page_answer(&page, problem->status, "wait.html");
 }
 
-const struct api_presenter api_wait_presenter = {.problem = show_problem, .turn = show_turn};
+/* ---- who has bought ---- */
+
+/* Shows the way to their tickets. `closed`: no others can be bought. */
+static void show_bought(struct api_call *call, bool closed)
+{
+    struct page page;
+    begin(&page, call, &bought);
+    api_page_set(&page, "closed", closed ? "1" : NULL);
+    api_page_answer(&page, 200, "wait.html");
+}
+
+static void purchases_listed(void *arg, enum status status, const char *outcome, const char *json,
+                             size_t len)
+{
+    struct api_call *call = arg;
+    const struct api_problem *problem = call->state; /* what was answered; NULL: no place */
+    struct reservation_list list = {0};
+    bool has_bought = false;
+    (void)outcome;
+    if (status == ST_OK && reservation_list_read(json, len, &list) != ST_OK)
+        log_error("reservation list malformed", LOG_NUM("bytes", len));
+    for (size_t i = 0; i < list.count; i++)
+        has_bought |= strcmp(list.items[i].status, "confirmed") == 0;
+    reservation_list_clear(&list);
+    if (has_bought)
+        show_bought(call, problem);
+    else if (problem)
+        show_problem(call, problem);
+    else
+        show_turn(call, &(struct api_turn){.status = TURN_NOT_IN_QUEUE, .brief = true});
+}
+
+static void ask_purchases(struct api_call *call, struct api_problem *problem)
+{
+    const struct reservation_query query = {
+        .buyer = call->buyer, .event = call->param, .current = true, .limit = PURCHASES_READ};
+    call->state = problem;
+    if (reservation_list(call->api->db, &query, purchases_listed, call) != ST_OK)
+        purchases_listed(call, ST_UNAVAILABLE, NULL, NULL, 0);
+}
+
+static bool is_get(const struct api_call *call)
+{
+    return strcmp(http_req_method(call->req), "GET") == 0;
+}
+
+static void present_turn(struct api_call *call, const struct api_turn *turn)
+{
+    if (turn->status == TURN_NOT_IN_QUEUE && is_get(call))
+        ask_purchases(call, NULL);
+    else
+        show_turn(call, turn);
+}
+
+static void present_late_problem(struct api_call *call, const struct api_problem *problem)
+{
+    if (strcmp(problem->code, "event-closed") != 0 || !is_get(call)) {
+        show_problem(call, problem);
+        return;
+    }
+    struct api_problem *kept = http_req_alloc(call->req, sizeof(*kept));
+    *kept = (struct api_problem){.status = problem->status, .code = "event-closed"};
+    ask_purchases(call, kept);
+}
+
+const struct api_presenter api_wait_presenter = {
+    .problem = show_problem, .late_problem = present_late_problem, .turn = present_turn};
 
 /* ---- routes ---- */
 
@@ -173,10 +337,69 @@ static void leave_known(void *arg, enum status status)
     api_page_answer(&page, 200, "leave.html");
 }
 
+/* Shows a state of the page that takes no place. */
+static void show_state(struct api_call *call, const struct wait_state *state)
+{
+    struct page page;
+    begin(&page, call, state);
+    api_page_answer(&page, 200, "wait.html");
+}
+
+static void preview_known(void *arg, enum status status)
+{
+    struct api_call *call = arg;
+    call->guest = false; /* no cookie: nobody visits */
+    if (status != ST_OK)
+        api_fail_event(call, status);
+    else
+        show_state(call, &preview);
+}
+
+/* Was the browser asked for its cookie a moment ago? An older TIME is that of a link that somebody has copied. */
+static bool was_asked(const struct api_call *call)
+{
+    const char *time = http_req_query(call->req, "cookies");
+    return time && api_is_number(time) &&
+           llabs(strtoll(time, NULL, 10) - shared_clock_s()) <= COOKIES_ASKED_S;
+}
+
+/* The browser has sent no cookie of ours. The answer sets one, and leads back here once. */
+static void cookies_known(void *arg, enum status status)
+{
+    struct api_call *call = arg;
+    if (status != ST_OK) {
+        api_fail_event(call, status);
+        return;
+    }
+    if (!api_allows_buyer(call, event_of(call)))
+        return;
+    if (was_asked(call)) {
+        show_state(call, &cookies_blocked);
+        return;
+    }
+    const char *query = http_req_query_text(call->req);
+    struct buf *location = &call->api->text;
+    buf_reset(location);
+    buf_printf(location, "/wait/%s%s%scookies=%" PRId64, call->param, query, *query ? "&" : "?",
+               shared_clock_s());
+    api_page_redirect(call, buf_str(location));
+}
+
 static enum status wait_start(struct api_call *call)
 {
     if (http_req_query(call->req, "left") || strcmp(http_req_method(call->req), "HEAD") == 0)
         return api_with_event(call, call->param, left_known); /* takes no place */
+    if (api_loaded_ahead(call)) {
+        /* Browsers drop a page that they have loaded ahead if its status is an error, and load it when it is wanted. */
+        call->guest = false;
+        api_problem(call, 403, "speculative-load",
+                    "The page is not loaded ahead: a place is given when it is opened.", NULL);
+        return ST_OK;
+    }
+    if (!api_loaded_by_person(call))
+        return api_with_event(call, call->param, preview_known);
+    if (call->new_guest)
+        return api_with_event(call, call->param, cookies_known);
     return api_visit(call, http_req_query(call->req, "join") != NULL);
 }
 
@@ -185,7 +408,17 @@ static enum status leave_page_start(struct api_call *call)
     return api_with_event(call, call->param, leave_known);
 }
 
+static enum status offline_start(struct api_call *call)
+{
+    struct page page;
+    call->guest = false; /* the service worker asks for it: nobody visits */
+    api_page_begin(&page, call);
+    api_page_answer(&page, 200, "offline.html");
+    return ST_OK;
+}
+
 const struct api_route api_wait_routes[] = {
+    {"GET", "/offline", AUTH_NONE, 0, offline_start, API_BODY_NONE},
     {"GET", "/wait/{eventId}", AUTH_BUYER, 0, wait_start, API_BODY_NONE},
     {"GET", "/wait/{eventId}/leave", AUTH_BUYER, 0, leave_page_start, API_BODY_NONE},
     {"POST", "/wait/{eventId}/leave", AUTH_BUYER, 0, api_leave, API_BODY_NONE},

@@ -2,25 +2,28 @@
 /*
  * jws: compact JSON Web Signatures over OpenSSL.
  *
- * Why this way: everything that can be prepared is prepared when a key is added: the MAC context (restarting it
- * without its key costs a fifth of a new one), the contexts of public keys, the encoded header. So signing and
+ * Why this way: everything that can be prepared is prepared when a key is added: the MAC, the contexts of public
+ * keys, the encoded header. So signing and
  * verifying a ticket sets up no key and parses no header: a header equal to the one this key would write is that
- * key's. Any other header is parsed, and remembered until another one comes: a shop writes the same one every time.
+ * key's. Any other header is parsed. The last one that was parsed is remembered, because a shop writes the same
+ * header every time.
  * Called by: token. Owns: key material, wiped when the ring is freed. One thread per ring.
  * Invariants: the key decides the algorithm, never the token's `alg`; nothing of the payload is read before the
  * signature is valid; on failure the caller's buffer is unchanged.
  */
 #include "auth/jws.h"
 
+#include "auth/mac.h"
+#include "auth/p256.h"
 #include "base/base64url.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/memory.h"
 
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/ec.h>
 #include <openssl/evp.h>
-#include <openssl/kdf.h>
 #include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
@@ -33,7 +36,6 @@
 #define KID_MAX          128
 #define HEADER_MAX       1024 /* encoded bytes of a header */
 #define HS256_KEY_MIN    16
-#define MAC_LEN          SHA256_DIGEST_LENGTH
 #define POINT_LEN        32 /* one coordinate, or one half of a signature */
 #define ES256_SIG_LEN    (2 * POINT_LEN)
 #define ES256_DER_MAX    72 /* two integers of at most 33 bytes, with their tags and lengths */
@@ -48,13 +50,13 @@ static const char *const algorithm_names[] = {"HS256", "ES256", "RS256"};
 
 struct key {
     enum algorithm algorithm;
-    char kid[KID_MAX + 1]; /* "": none */
+    char kid[KID_MAX + 1]; /* "": the key has no id */
     bool can_sign;
-    EVP_MAC_CTX *mac;     /* HS256: initialised with the key */
-    EVP_PKEY_CTX *signer; /* ES256 with the private key */
+    struct mac *mac;      /* HS256 */
+    EVP_PKEY_CTX *signer; /* ES256: has the private key; NULL: there is none */
     EVP_PKEY_CTX *verifier;
-    struct buf header;                                     /* encoded, with its dot */
-    char x[P256_ENCODED_LEN + 1], y[P256_ENCODED_LEN + 1]; /* ES256 */
+    struct buf header; /* the header of this key's tokens, base64url, with the dot after it */
+    char x[P256_ENCODED_LEN + 1], y[P256_ENCODED_LEN + 1]; /* ES256: the public key, base64url */
 };
 
 struct jws_ring {
@@ -62,7 +64,7 @@ struct jws_ring {
     size_t count;
     EVP_MD *sha256;
     EVP_MD_CTX *digest;
-    /* the last header that was parsed, and its key; NULL: none */
+    /* the last header that was parsed, and its key; parsed_key NULL: none was */
     char parsed[HEADER_MAX];
     size_t parsed_len;
     struct key *parsed_key;
@@ -83,11 +85,16 @@ struct jws_ring *jws_ring_new(void)
 
 static void key_clear(struct key *key)
 {
-    EVP_MAC_CTX_free(key->mac);
+    mac_free(key->mac);
     EVP_PKEY_CTX_free(key->signer);
     EVP_PKEY_CTX_free(key->verifier);
     buf_clear(&key->header);
     *key = (struct key){0};
+}
+
+size_t jws_ring_count(const struct jws_ring *ring)
+{
+    return ring->count;
 }
 
 void jws_ring_free(struct jws_ring *ring)
@@ -114,6 +121,12 @@ static bool kid_usable(const char *kid)
     return true;
 }
 
+/* Is it a secret that tokens do not name, as one of JWT_SECRETS? There may be several: each is tried. */
+static bool is_nameless_secret(const char *kid, enum algorithm algorithm)
+{
+    return *kid == '\0' && algorithm == ALG_HS256;
+}
+
 static struct key *find_key(struct jws_ring *ring, const char *kid, enum algorithm algorithm)
 {
     for (size_t i = 0; i < ring->count; i++) {
@@ -124,11 +137,13 @@ static struct key *find_key(struct jws_ring *ring, const char *kid, enum algorit
     return NULL;
 }
 
-/* A free slot for a key of this id; NULL: bad id, id taken, or the ring is full. key_done() makes it a key. */
+/* Returns a free slot for a key of this id; key_done() then makes it part of the ring. NULL: the id is bad or taken,
+ * or the ring is full. */
 static struct key *key_begin(struct jws_ring *ring, const char *kid, enum algorithm algorithm)
 {
+    const char *name = kid ? kid : "";
     if (ring->count == KEYS_MAX || (kid && !kid_usable(kid)) ||
-        find_key(ring, kid ? kid : "", algorithm))
+        (!is_nameless_secret(name, algorithm) && find_key(ring, name, algorithm)))
         return NULL;
     struct key *key = &ring->keys[ring->count];
     key->algorithm = algorithm;
@@ -160,33 +175,26 @@ static enum status key_done(struct jws_ring *ring, struct key *key, bool ok)
     }
     write_header(key);
     ring->count++;
-    ring->parsed_key = NULL; /* that header may name the new key */
+    ring->parsed_key = NULL; /* the remembered header may name the new key */
     return ST_OK;
 }
 
 enum status jws_ring_add_hs256(struct jws_ring *ring, const char *kid, const void *secret,
                                size_t len)
 {
-    char digest[] = "SHA256";
-    const OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-        OSSL_PARAM_construct_end(),
-    };
     if (len < HS256_KEY_MIN)
         return ST_INVALID;
     struct key *key = key_begin(ring, kid, ALG_HS256);
     if (!key)
         return ST_INVALID;
-    EVP_MAC *hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    key->mac = hmac ? EVP_MAC_CTX_new(hmac) : NULL;
-    EVP_MAC_free(hmac); /* the context keeps its own reference */
+    key->mac = mac_new(secret, len);
     key->can_sign = true;
-    return key_done(ring, key, key->mac && EVP_MAC_init(key->mac, secret, len, params) == 1);
+    return key_done(ring, key, key->mac);
 }
 
 /* ---- public-key material ---- */
 
-/* Base64url of one coordinate, of 32 bytes as JWK requires. */
+/* Writes one coordinate as base64url of exactly 32 bytes, as JWK requires. */
 static bool encode_coordinate(const EVP_PKEY *pkey, const char *param, char *out)
 {
     BIGNUM *number = NULL;
@@ -204,8 +212,8 @@ static bool encode_coordinate(const EVP_PKEY *pkey, const char *param, char *out
     return ok;
 }
 
-/* RFC 7638: a key without an id is named by the hash of its public half: the same on every pod and after every
- * restart. */
+/* Sets the kid of a key without one to its RFC 7638 thumbprint, the hash of the public key. So it is the same on
+ * every pod and after every restart. */
 static bool name_by_thumbprint(struct key *key)
 {
     struct buf text;
@@ -248,24 +256,27 @@ static bool key_set_es256(struct key *key, EVP_PKEY *pkey, bool can_sign)
     return key->verifier && (!can_sign || key->signer);
 }
 
-/* Takes `pkey` (NULL is a bad key). */
-static enum status add_es256_private(struct jws_ring *ring, const char *kid, EVP_PKEY *pkey)
+/* Adds a key; without `kid` it gets its thumbprint as one if it is `named`, else none. Takes ownership of `pkey`; NULL is
+ * refused as a bad key. */
+static enum status add_es256(struct jws_ring *ring, const char *kid, bool named, EVP_PKEY *pkey,
+                             bool can_sign)
 {
     struct key *key = key_begin(ring, kid, ALG_ES256);
     if (!key) {
         EVP_PKEY_free(pkey);
         return ST_INVALID;
     }
-    bool ok = key_set_es256(key, pkey, true);
-    if (ok && !kid)
+    bool ok = key_set_es256(key, pkey, can_sign);
+    if (ok && !kid && named)
         ok = name_by_thumbprint(key);
     EVP_PKEY_free(pkey); /* the contexts keep their own references */
-    /* The slot is not counted yet: is the same key there already? */
+    /* The new slot is not counted yet, so find_key finds only an earlier copy of the same key. */
     ok = ok && !find_key(ring, key->kid, ALG_ES256);
     return key_done(ring, key, ok);
 }
 
-/* An encrypted PEM is a bad key: without this, OpenSSL would ask the terminal. The type is OpenSSL's. */
+/* Gives no password, so that an encrypted PEM is refused; by default OpenSSL would ask at the terminal. OpenSSL
+ * defines the type of this callback. */
 /* NOLINTNEXTLINE(readability-non-const-parameter) */
 static int no_password(char *out, int size, int writing, void *arg)
 {
@@ -273,105 +284,51 @@ static int no_password(char *out, int size, int writing, void *arg)
     return -1;
 }
 
-enum status jws_ring_add_es256_pem(struct jws_ring *ring, const char *kid, const char *pem)
+/* Reads the private or, if there is none, the public key of a PEM. NULL: neither, or a private key that does not fit its
+ * public one. */
+static EVP_PKEY *read_pem(const char *pem, bool *ret_private)
 {
     BIO *bio = BIO_new_mem_buf(pem, -1);
     EVP_PKEY *pkey = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL) : NULL;
+    *ret_private = pkey;
+    if (bio && !pkey && BIO_reset(bio) == 1)
+        pkey = PEM_read_bio_PUBKEY(bio, NULL, no_password, NULL);
     EVP_PKEY_CTX *check = pkey ? EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL) : NULL;
-    if (!check || EVP_PKEY_check(check) != 1) { /* the halves must belong together */
+    if (!check || (*ret_private ? EVP_PKEY_check(check) : EVP_PKEY_public_check(check)) != 1) {
         EVP_PKEY_free(pkey);
         pkey = NULL;
     }
     EVP_PKEY_CTX_free(check);
     BIO_free(bio);
-    return add_es256_private(ring, kid, pkey);
-}
-
-static bool hkdf(const void *seed, size_t seed_len, unsigned char *out, size_t out_len)
-{
-    char digest[] = "SHA256";
-    char info[] = "tiketi pass key";
-    const OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
-        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *)seed, seed_len),
-        OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info, sizeof(info) - 1),
-        OSSL_PARAM_construct_end(),
-    };
-    EVP_KDF *kdf = EVP_KDF_fetch(NULL, "HKDF", NULL);
-    EVP_KDF_CTX *ctx = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
-    const bool ok = ctx && EVP_KDF_derive(ctx, out, out_len, params) == 1;
-    EVP_KDF_CTX_free(ctx);
-    EVP_KDF_free(kdf);
-    return ok;
-}
-
-/* A new key from the builder's parameters, or NULL. Takes the builder. */
-static EVP_PKEY *build_key(const char *type, int selection, OSSL_PARAM_BLD *builder)
-{
-    EVP_PKEY *pkey = NULL;
-    OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(builder);
-    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
-    if (!params || !ctx || EVP_PKEY_fromdata_init(ctx) != 1 ||
-        EVP_PKEY_fromdata(ctx, &pkey, selection, params) != 1)
-        pkey = NULL;
-    EVP_PKEY_CTX_free(ctx);
-    OSSL_PARAM_free(params);
-    OSSL_PARAM_BLD_free(builder);
     return pkey;
 }
 
-/* `secret` NULL: a public key. */
-static EVP_PKEY *build_p256(const unsigned char *point, size_t point_len, const BIGNUM *secret)
+enum status jws_ring_add_es256_pem(struct jws_ring *ring, const char *kid, const char *pem)
 {
-    OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
-    if (!builder ||
-        OSSL_PARAM_BLD_push_utf8_string(builder, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0) !=
-            1 ||
-        OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY, point, point_len) != 1 ||
-        (secret && OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_PRIV_KEY, secret) != 1)) {
-        OSSL_PARAM_BLD_free(builder);
-        return NULL;
-    }
-    return build_key("EC", secret ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY, builder);
-}
-
-/* FIPS 186-5 A.2.1: 128 bits more than the order has, so that the reduction adds no bias. */
-static bool secret_from_bytes(const EC_GROUP *group, const unsigned char *bytes, size_t len,
-                              BIGNUM *ret_secret)
-{
-    BN_CTX *ctx = BN_CTX_secure_new();
-    BIGNUM *limit = BN_dup(EC_GROUP_get0_order(group));
-    const bool ok = ctx && limit && BN_bin2bn(bytes, (int)len, ret_secret) &&
-                    BN_sub_word(limit, 1) == 1 && BN_mod(ret_secret, ret_secret, limit, ctx) == 1 &&
-                    BN_add_word(ret_secret, 1) == 1;
-    BN_free(limit);
-    BN_CTX_free(ctx);
-    return ok;
+    bool can_sign;
+    EVP_PKEY *pkey = read_pem(pem, &can_sign);
+    return add_es256(ring, kid, true, pkey, can_sign);
 }
 
 enum status jws_ring_add_es256_derived(struct jws_ring *ring, const void *seed, size_t seed_len)
 {
-    unsigned char bytes[48], encoded[1 + 2 * POINT_LEN];
+    unsigned char bytes[48];
     EVP_PKEY *pkey = NULL;
-    EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
-    EC_POINT *point = group ? EC_POINT_new(group) : NULL;
-    BIGNUM *secret = BN_secure_new();
-    if (point && secret && hkdf(seed, seed_len, bytes, sizeof(bytes)) &&
-        secret_from_bytes(group, bytes, sizeof(bytes), secret) &&
-        EC_POINT_mul(group, point, secret, NULL, NULL, NULL) == 1 &&
-        EC_POINT_point2oct(group, point, POINT_CONVERSION_UNCOMPRESSED, encoded, sizeof(encoded),
-                           NULL) == sizeof(encoded))
-        pkey = build_p256(encoded, sizeof(encoded), secret);
+    if (mac_derive(seed, seed_len, "tiketi pass key", bytes, sizeof(bytes)))
+        pkey = p256_derive(bytes, sizeof(bytes), NULL, NULL);
     OPENSSL_cleanse(bytes, sizeof(bytes));
-    BN_clear_free(secret);
-    EC_POINT_free(point);
-    EC_GROUP_free(group);
-    return add_es256_private(ring, NULL, pkey);
+    return add_es256(ring, NULL, true, pkey, true);
+}
+
+enum status jws_ring_add_es256_secret(struct jws_ring *ring, const unsigned char *secret)
+{
+    return add_es256(ring, NULL, false, p256_private_bytes(secret, NULL), true);
 }
 
 /* ---- JWKS ---- */
 
-/* The bytes of a base64url member of a JWK; their count, or 0 when absent, bad or too long. */
+/* Decodes a base64url member of a JWK into `out`. Returns the number of bytes; 0: the member is absent, bad or too
+ * long. */
 static size_t jwk_bytes(const struct json *jwk, const char *name, unsigned char *out, size_t cap)
 {
     const char *text = json_str(jwk, name);
@@ -379,6 +336,21 @@ static size_t jwk_bytes(const struct json *jwk, const char *name, unsigned char 
     if (len == 0 || base64url_decoded_len(len) > cap || !base64url_decode_into(text, len, out))
         return 0;
     return base64url_decoded_len(len);
+}
+
+/* Frees the builder. NULL: OpenSSL refused its parameters. */
+static EVP_PKEY *build_rsa(OSSL_PARAM_BLD *builder)
+{
+    EVP_PKEY *pkey = NULL;
+    OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(builder);
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+    if (!params || !ctx || EVP_PKEY_fromdata_init(ctx) != 1 ||
+        EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1)
+        pkey = NULL;
+    EVP_PKEY_CTX_free(ctx);
+    OSSL_PARAM_free(params);
+    OSSL_PARAM_BLD_free(builder);
+    return pkey;
 }
 
 static EVP_PKEY *jwk_rsa(const struct json *jwk)
@@ -392,7 +364,7 @@ static EVP_PKEY *jwk_rsa(const struct json *jwk)
     if (n && e && builder && BN_num_bits(n) >= RSA_BITS_MIN && BN_is_odd(n) && BN_is_odd(e) &&
         !BN_is_one(e) && OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_N, n) == 1 &&
         OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_RSA_E, e) == 1)
-        pkey = build_key("RSA", EVP_PKEY_PUBLIC_KEY, builder);
+        pkey = build_rsa(builder);
     else
         OSSL_PARAM_BLD_free(builder);
     BN_free(n);
@@ -406,7 +378,8 @@ static bool absent_or_equal(const struct json *jwk, const char *name, const char
     return !json_has(jwk, name) || (text && strcmp(text, wanted) == 0);
 }
 
-/* ST_NOT_FOUND: a key of no use to us. RFC 7517 section 5: keys that are not understood are skipped. */
+/* Adds one key of a JWKS. ST_NOT_FOUND: the key is of a kind that we do not use; RFC 7517 section 5 says that such
+ * keys are skipped. */
 static enum status add_jwk(struct jws_ring *ring, const struct json *jwk)
 {
     const char *kty = json_str(jwk, "kty"), *curve = json_str(jwk, "crv");
@@ -436,7 +409,7 @@ static enum status add_jwk(struct jws_ring *ring, const struct json *jwk)
         unsigned char point[1 + 2 * POINT_LEN] = {POINT_CONVERSION_UNCOMPRESSED};
         if (jwk_bytes(jwk, "x", point + 1, POINT_LEN) == POINT_LEN &&
             jwk_bytes(jwk, "y", point + 1 + POINT_LEN, POINT_LEN) == POINT_LEN)
-            pkey = build_p256(point, sizeof(point), NULL); /* refuses a point off the curve */
+            pkey = p256_public(point, sizeof(point)); /* NULL: point not on the curve */
         ok = key_set_es256(key, pkey, false);
     }
     EVP_PKEY_free(pkey);
@@ -448,18 +421,39 @@ enum status jws_ring_add_jwks(struct jws_ring *ring, const char *text, size_t le
     struct json *document = json_parse(text, len, JWKS_MAX, NULL);
     const struct json *list = json_is_object(document) ? json_get(document, "keys") : NULL;
     const size_t before = ring->count;
-    enum status st = ST_OK;
-    for (size_t i = 0; i < json_array_len(list) && st == ST_OK; i++) {
-        st = add_jwk(ring, json_array_at(list, i));
-        if (st == ST_NOT_FOUND)
-            st = ST_OK;
+    for (size_t i = 0; i < json_array_len(list); i++) {
+        const struct json *jwk = json_array_at(list, i);
+        if (add_jwk(ring, jwk) == ST_INVALID)
+            log_warn("bad key of a JWKS skipped", LOG_NUM("index", i),
+                     LOG_TEXT("kid", json_str(jwk, "kid")), LOG_TEXT("kty", json_str(jwk, "kty")));
     }
-    if (st == ST_OK && ring->count == before)
-        st = ST_INVALID;
-    while (st != ST_OK && ring->count > before)
-        key_clear(&ring->keys[--ring->count]);
+    const enum status st = ring->count > before ? ST_OK : ST_INVALID;
     json_free(document);
     return st;
+}
+
+/* Moves a key of another ring into this one. False: its id is taken, or the ring is full. */
+static bool take_key(struct jws_ring *ring, struct key *key)
+{
+    if (ring->count == KEYS_MAX || find_key(ring, key->kid, key->algorithm))
+        return false;
+    ring->keys[ring->count++] = *key;
+    *key = (struct key){0};
+    return true;
+}
+
+void jws_ring_replace(struct jws_ring *ring, size_t kept, struct jws_ring *from, size_t first)
+{
+    while (ring->count > kept)
+        key_clear(&ring->keys[--ring->count]);
+    for (size_t i = first; from && i < from->count; i++) {
+        if (!take_key(ring, &from->keys[i]))
+            log_warn("bad key of a JWKS skipped", LOG_NUM("index", i),
+                     LOG_TEXT("kid", from->keys[i].kid),
+                     LOG_TEXT("reason", "its id is taken, or there are too many"));
+    }
+    ring->parsed_key = NULL;
+    jws_ring_free(from);
 }
 
 void jws_write_jwks(const struct jws_ring *ring, struct buf *out)
@@ -481,14 +475,6 @@ void jws_write_jwks(const struct jws_ring *ring, struct buf *out)
 
 /* ---- signatures ---- */
 
-static bool mac_of(struct key *key, const char *data, size_t len, unsigned char *out)
-{
-    size_t out_len = 0;
-    return EVP_MAC_init(key->mac, NULL, 0, NULL) == 1 && /* restarts with the same key */
-           EVP_MAC_update(key->mac, (const unsigned char *)data, len) == 1 &&
-           EVP_MAC_final(key->mac, out, &out_len, MAC_LEN) == 1 && out_len == MAC_LEN;
-}
-
 static bool hash_of(struct jws_ring *ring, const char *data, size_t len, unsigned char *out)
 {
     return EVP_DigestInit_ex(ring->digest, NULL, NULL) == 1 &&
@@ -496,13 +482,13 @@ static bool hash_of(struct jws_ring *ring, const char *data, size_t len, unsigne
            EVP_DigestFinal_ex(ring->digest, out, NULL) == 1;
 }
 
-/* One half of a raw signature as a DER INTEGER; its length. */
+/* Writes one half of a raw signature (r or s) as a DER INTEGER. Returns its length. */
 static size_t der_integer(const unsigned char *half, unsigned char *out)
 {
     size_t skip = 0;
     while (skip < POINT_LEN - 1 && half[skip] == 0)
         skip++;
-    const size_t pad = half[skip] >= 0x80 ? 1 : 0; /* else it would be negative */
+    const size_t pad = half[skip] >= 0x80 ? 1 : 0; /* a first bit of 1 would mean: negative */
     const size_t len = POINT_LEN - skip;
     out[0] = 0x02;
     out[1] = (unsigned char)(pad + len);
@@ -511,14 +497,14 @@ static size_t der_integer(const unsigned char *half, unsigned char *out)
     return 2 + pad + len;
 }
 
-/* Fills out[SIGNATURE_MAX]; the signature's length, 0 on failure. */
+/* Writes the signature into out[SIGNATURE_MAX]. Returns its length; 0: failure. */
 static size_t sign(struct jws_ring *ring, struct key *key, const char *data, size_t len,
                    unsigned char *out)
 {
     unsigned char hash[SHA256_DIGEST_LENGTH], der[ES256_DER_MAX];
     size_t der_len = sizeof(der);
     if (key->algorithm == ALG_HS256)
-        return mac_of(key, data, len, out) ? MAC_LEN : 0;
+        return mac_of(key->mac, data, len, out) ? MAC_LEN : 0;
     if (!hash_of(ring, data, len, hash) ||
         EVP_PKEY_sign(key->signer, der, &der_len, hash, sizeof(hash)) != 1)
         return 0;
@@ -537,14 +523,14 @@ static bool is_valid(struct jws_ring *ring, struct key *key, const char *data, s
     unsigned char own[SHA256_DIGEST_LENGTH];
     unsigned char der[ES256_DER_MAX];
     if (key->algorithm == ALG_HS256)
-        return signature_len == MAC_LEN && mac_of(key, data, len, own) &&
+        return signature_len == MAC_LEN && mac_of(key->mac, data, len, own) &&
                CRYPTO_memcmp(own, signature, MAC_LEN) == 0;
     if (!hash_of(ring, data, len, own))
         return false;
     if (key->algorithm == ALG_ES256) {
         if (signature_len != ES256_SIG_LEN)
             return false;
-        /* r || s as the DER that OpenSSL reads: a SEQUENCE of two INTEGERs. */
+        /* Turns r || s into the DER that OpenSSL reads: a SEQUENCE of two INTEGERs. */
         size_t der_len = 2;
         der_len += der_integer(signature, der + der_len);
         der_len += der_integer(signature + POINT_LEN, der + der_len);
@@ -597,54 +583,90 @@ enum status jws_sign(struct jws_ring *ring, const char *payload, size_t len, str
 
 /* ---- verification ---- */
 
-/* The key that a header names; NULL: none, or its algorithm is not the one pinned for that key. */
-static struct key *key_of_header(struct jws_ring *ring, const struct json *header)
+/* A key of a JWKS may have been published after we read it. */
+static bool is_published(enum algorithm algorithm)
+{
+    return algorithm != ALG_HS256;
+}
+
+/* Finds the key that a header names. ST_NOT_FOUND: there is no such key, and it may be one that was published meanwhile.
+ * ST_UNAUTHORIZED: the header is not valid, or its algorithm is not the one pinned for the key. */
+static enum status key_of_header(struct jws_ring *ring, const struct json *header,
+                                 struct key **ret_key)
 {
     const char *name = json_str(header, "alg"), *kid = json_str(header, "kid");
     size_t i = 0;
     if (!name || json_has(header, "crit") || (json_has(header, "kid") && !kid))
-        return NULL; /* crit: extensions that must be understood; we know none */
+        return ST_UNAUTHORIZED; /* crit lists extensions that the reader must know; we know none */
     while (i <= ALG_RS256 && strcmp(name, algorithm_names[i]) != 0)
         i++;
     if (i > ALG_RS256)
-        return NULL;
+        return ST_UNAUTHORIZED;
     const enum algorithm algorithm = (enum algorithm)i;
     struct key *key = find_key(ring, kid ? kid : "", algorithm);
     if (!key && kid)
-        key = find_key(ring, "", algorithm); /* a key without an id serves any unknown id */
-    return key && key->algorithm == algorithm ? key : NULL;
+        key = find_key(ring, "", algorithm); /* the key without an id serves unknown ids */
+    if (!key)
+        return is_published(algorithm) ? ST_NOT_FOUND : ST_UNAUTHORIZED;
+    if (key->algorithm != algorithm)
+        return ST_UNAUTHORIZED;
+    *ret_key = key;
+    return ST_OK;
 }
 
-/* `len` includes the dot after the header. */
-static struct key *select_key(struct jws_ring *ring, const char *token, size_t len)
+/* `len` includes the dot after the header. As key_of_header. */
+static enum status select_key(struct jws_ring *ring, const char *token, size_t len,
+                              struct key **ret_key)
 {
     for (size_t i = 0; i < ring->count; i++) {
         const struct buf *own = &ring->keys[i].header;
-        if (own->len == len && memcmp(own->data, token, len) == 0)
-            return &ring->keys[i];
+        if (own->len == len && memcmp(own->data, token, len) == 0) {
+            *ret_key = &ring->keys[i];
+            return ST_OK;
+        }
     }
     if (ring->parsed_key && ring->parsed_len == len - 1 &&
-        memcmp(ring->parsed, token, len - 1) == 0)
-        return ring->parsed_key;
+        memcmp(ring->parsed, token, len - 1) == 0) {
+        *ret_key = ring->parsed_key;
+        return ST_OK;
+    }
 
     unsigned char bytes[HEADER_MAX];
     if (len - 1 > HEADER_MAX || !base64url_decode_into(token, len - 1, bytes))
-        return NULL;
+        return ST_UNAUTHORIZED;
     struct json *header =
         json_parse((const char *)bytes, base64url_decoded_len(len - 1), sizeof(bytes), NULL);
-    struct key *key = json_is_object(header) ? key_of_header(ring, header) : NULL;
+    const enum status st =
+        json_is_object(header) ? key_of_header(ring, header, ret_key) : ST_UNAUTHORIZED;
     json_free(header);
-    if (key) {
+    if (st == ST_OK) {
         memcpy(ring->parsed, token, len - 1);
         ring->parsed_len = len - 1;
-        ring->parsed_key = key;
+        ring->parsed_key = *ret_key;
     }
-    return key;
+    return st;
+}
+
+/* Has this key made the signature or, if it is a secret without an id, one of those after it? */
+static bool is_signed_by(struct jws_ring *ring, struct key *key, const char *data, size_t len,
+                         const unsigned char *signature, size_t signature_len)
+{
+    if (is_valid(ring, key, data, len, signature, signature_len))
+        return true;
+    if (!is_nameless_secret(key->kid, key->algorithm))
+        return false;
+    while (++key < ring->keys + ring->count) {
+        if (is_nameless_secret(key->kid, key->algorithm) &&
+            is_valid(ring, key, data, len, signature, signature_len))
+            return true;
+    }
+    return false;
 }
 
 enum status jws_verify(struct jws_ring *ring, const char *token, size_t len, struct buf *out)
 {
     unsigned char signature[SIGNATURE_MAX] = {0};
+    struct key *key = NULL;
     if (len > JWS_MAX)
         return ST_UNAUTHORIZED;
     const char *end = token + len;
@@ -653,12 +675,16 @@ enum status jws_verify(struct jws_ring *ring, const char *token, size_t len, str
     if (!second) /* a third dot is outside the alphabet of the signature */
         return ST_UNAUTHORIZED;
     const size_t text_len = (size_t)(end - second - 1);
-    struct key *key = select_key(ring, token, (size_t)(first - token) + 1);
-    if (!key || base64url_decoded_len(text_len) > sizeof(signature) ||
-        !base64url_decode_into(second + 1, text_len, signature) ||
-        !is_valid(ring, key, token, (size_t)(second - token), signature,
-                  base64url_decoded_len(text_len)))
+    const enum status st = select_key(ring, token, (size_t)(first - token) + 1, &key);
+    if (st != ST_OK)
+        return st;
+    if (base64url_decoded_len(text_len) > sizeof(signature) ||
+        !base64url_decode_into(second + 1, text_len, signature))
         return ST_UNAUTHORIZED;
+    if (!is_signed_by(ring, key, token, (size_t)(second - token), signature,
+                      base64url_decoded_len(text_len)))
+        /* A published key without an id may have been replaced by another one without an id. */
+        return key->kid[0] == '\0' && is_published(key->algorithm) ? ST_NOT_FOUND : ST_UNAUTHORIZED;
     return base64url_decode(first + 1, (size_t)(second - first - 1), out) == ST_OK
                ? ST_OK
                : ST_UNAUTHORIZED;

@@ -2,11 +2,11 @@
 /*
  * ticket_memo: a direct-mapped cache, indexed by the hash of a ticket's text.
  *
- * Why this way: verifying a ticket is a tenth of what a poll costs. A ticket's text has three hundred bytes to keep
- * and to compare; its hash and that of its owner have sixteen. The hashes need not be signatures: a text that collides
- * with the sender's own ticket tells them what their own ticket says, and to pass for another buyer both hashes would
- * have to collide (2^-128, with a secret seed and texts that the sender does not know).
- * Called by: identity. Owns: its slots. A ticket forgotten is verified again.
+ * Why this way: verifying a ticket is a tenth of what a poll costs. A ticket's text would be 300 bytes to keep and to
+ * compare; its hash and that of its owner (event and buyer) are 16 bytes. Hashes are safe here: if an invented text
+ * has the hash of the sender's own ticket, the sender gets only what that ticket says. To be taken for another buyer,
+ * both hashes must collide: a chance of 2^-128, with a secret seed and texts that the sender does not know.
+ * Called by: identity. Owns: its slots. A ticket that was forgotten is verified again.
  */
 #include "auth/ticket_memo.h"
 

@@ -2,160 +2,32 @@
 /*
  * token: ids of buyers and guests, the shop's JWT, the ticket (proof of a place) and the pass (proof of admission).
  *
- * Why this way: each join writes a ticket and many polls read one, so tickets are read by hand. The MAC is checked
- * first, hence the reader sees only text that this program wrote, in one fixed form. JWTs and passes are read as JSON.
- * Called by: identity, api, gateway, queue, main, crowd. Owns: the keys, wiped at the end. One struct token_keys
- * belongs to one thread.
+ * Why this way: each join writes a ticket and many polls read one, so tickets are read without a JSON parser. The MAC
+ * is checked first, so the reader sees only texts that this program wrote, in one fixed form. JWTs and passes are
+ * read as JSON.
+ * Called by: identity, api, gateway, queue, main, crowd. Owns nothing: the keys are those of token_keys.c.
  */
-#include "auth/token.h"
+#include "auth/token_internal.h"
 
 #include "auth/claims.h"
-#include "auth/jws.h"
+#include "auth/mac.h"
 #include "base/json.h"
-#include "base/memory.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
-#define LEEWAY_S       60 /* clocks of shop and pod differ */
-#define TICKET_KEY_MIN 32
-#define TICKET_KEY_MAX 64
-
-struct token_keys {
-    struct jws_ring *users;   /* the shop's JWT */
-    struct jws_ring *tickets; /* ours, HS256 */
-    struct jws_ring *passes;  /* ours, ES256 */
-    bool can_sign_users;
-    const char *audience; /* of the shop's JWT; NULL: any. As the next, borrowed from the config */
-    const char *webhook_secret; /* NULL: unset */
-    struct buf payload;         /* scratch */
-};
-
-/* ---- keys ---- */
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* Decodes `len` hex digits into `out`. Returns the number of bytes; 0: not hex, an odd length, or more than `max`
- * bytes. */
-static size_t decode_hex(const char *text, size_t len, unsigned char *out, size_t max)
-{
-    if (len % 2 != 0 || len / 2 > max)
-        return 0;
-    for (size_t i = 0; i < len; i += 2) {
-        const int high = hex_value(text[i]), low = hex_value(text[i + 1]);
-        if (high < 0 || low < 0)
-            return 0;
-        out[i / 2] = (unsigned char)(high << 4 | low);
-    }
-    return len / 2;
-}
-
-/* "kid:hex,kid:hex": the first key signs, all verify. With `derive_pass` each key is also the seed of a pass key, so
- * that passes survive a rotation of keys as tickets do. */
-static enum status add_ticket_keys(struct token_keys *keys, const char *list, bool derive_pass)
-{
-    bool first = true;
-    while (*list) {
-        unsigned char bytes[TICKET_KEY_MAX];
-        char kid[65];
-        const size_t item = strcspn(list, ","), name = strcspn(list, ":");
-        if (name == 0 || name >= item || name >= sizeof(kid))
-            return ST_INVALID;
-        memcpy(kid, list, name);
-        kid[name] = '\0';
-        const size_t len = decode_hex(list + name + 1, item - name - 1, bytes, sizeof(bytes));
-        enum status st = len >= TICKET_KEY_MIN ? ST_OK : ST_INVALID;
-        if (st == ST_OK)
-            st = jws_ring_add_hs256(keys->tickets, kid, bytes, len);
-        if (st == ST_OK && derive_pass)
-            st = jws_ring_add_es256_derived(keys->passes, bytes, len);
-        OPENSSL_cleanse(bytes, sizeof(bytes));
-        if (st != ST_OK)
-            return st;
-        first = false;
-        list += item + (list[item] == ',');
-    }
-    return first ? ST_INVALID : ST_OK;
-}
-
-static enum status add_jwks_file(struct token_keys *keys, const char *path)
-{
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return ST_NOT_FOUND;
-    const size_t max = (size_t)256 * 1024;
-    char *text = xcalloc(1, max);
-    const size_t len = fread(text, 1, max, file);
-    (void)fclose(file);
-    const enum status st = jws_ring_add_jwks(keys->users, text, len);
-    free(text);
-    return st;
-}
-
-enum status token_keys_new(const struct config *config, struct token_keys **ret_keys, char *error,
-                           size_t error_size)
-{
-    struct token_keys *keys = xcalloc(1, sizeof(*keys));
-    const char *secret = config->jwt_secret;
-    const char *wrong = NULL;
-    keys->users = jws_ring_new();
-    keys->tickets = jws_ring_new();
-    keys->passes = jws_ring_new();
-    keys->can_sign_users = secret;
-    keys->audience = config->jwt_audience;
-    keys->webhook_secret = config->payment_webhook_secret;
-    buf_init(&keys->payload, JWS_MAX);
-    if (!keys->users || !keys->tickets || !keys->passes)
-        wrong = "OpenSSL: SHA-256 is not available";
-    else if (secret && jws_ring_add_hs256(keys->users, NULL, secret, strlen(secret)) != ST_OK)
-        wrong = "JWT_SECRET: must have at least 16 bytes";
-    else if (config->jwt_jwks_file && add_jwks_file(keys, config->jwt_jwks_file) != ST_OK)
-        wrong = "JWT_JWKS_FILE: no readable JWKS document of P-256 or RSA keys";
-    else if (config->pass_key &&
-             jws_ring_add_es256_pem(keys->passes, NULL, config->pass_key) != ST_OK)
-        wrong = "PASS_KEY: not the PEM of a P-256 private key";
-    else if (config->ticket_keys &&
-             add_ticket_keys(keys, config->ticket_keys, !config->pass_key) != ST_OK)
-        wrong = "TICKET_KEYS: must be kid:hex,kid:hex with 32 to 64 bytes each";
-    if (wrong) {
-        (void)snprintf(error, error_size, "%s", wrong);
-        token_keys_free(keys);
-        return ST_INVALID;
-    }
-    *ret_keys = keys;
-    return ST_OK;
-}
-
-void token_keys_free(struct token_keys *keys)
-{
-    if (!keys)
-        return;
-    jws_ring_free(keys->users);
-    jws_ring_free(keys->tickets);
-    jws_ring_free(keys->passes);
-    buf_clear(&keys->payload);
-    free(keys);
-}
+#define LEEWAY_S 60 /* the clocks of shop and pod may differ by this much */
 
 /* ---- ids ---- */
 
 void token_random_hex(char *out)
 {
-    static const char hex[] = "0123456789abcdef";
     unsigned char bytes[16];
     size_t have = 0;
     while (have < sizeof(bytes)) {
@@ -165,11 +37,7 @@ void token_random_hex(char *out)
         if (n > 0)
             have += (size_t)n;
     }
-    for (size_t i = 0; i < sizeof(bytes); i++) {
-        out[2 * i] = hex[bytes[i] >> 4];
-        out[2 * i + 1] = hex[bytes[i] & 15];
-    }
-    out[32] = '\0';
+    mac_write_hex(bytes, sizeof(bytes), out);
 }
 
 void token_new_guest(char *out)
@@ -179,17 +47,18 @@ void token_new_guest(char *out)
     token_random_hex(out + 2);
 }
 
-/* What each byte may be part of. A table, because ids are checked several times in every request. */
-enum { BYTE_VISIBLE = 1, BYTE_PLAIN = 3, BYTE_ID = 7, BYTE_HEX = 15 };
+/* Which kinds of text each byte may be part of. It is a table because ids are checked several times in each request. */
+enum { BYTE_TEXT = 1, BYTE_PLAIN = 3, BYTE_ID = 7, BYTE_HEX = 15 };
 static const unsigned char byte_kinds[256] = {
-    ['!'] = BYTE_PLAIN,         ['"'] = BYTE_VISIBLE,
-    ['#' ... ','] = BYTE_PLAIN, ['-'] = BYTE_ID,
-    ['.' ... '/'] = BYTE_PLAIN, ['0' ... '9'] = BYTE_HEX,
-    [':' ... '@'] = BYTE_PLAIN, ['A' ... 'Z'] = BYTE_ID,
-    ['['] = BYTE_PLAIN,         ['\\'] = BYTE_VISIBLE,
-    [']' ... '^'] = BYTE_PLAIN, ['_'] = BYTE_ID,
-    ['`'] = BYTE_PLAIN,         ['a' ... 'f'] = BYTE_HEX,
-    ['g' ... 'z'] = BYTE_ID,    ['{' ... '~'] = BYTE_PLAIN};
+    [' ' ... '!'] = BYTE_PLAIN,  ['"'] = BYTE_TEXT,
+    ['#' ... ','] = BYTE_PLAIN,  ['-'] = BYTE_ID,
+    ['.' ... '/'] = BYTE_PLAIN,  ['0' ... '9'] = BYTE_HEX,
+    [':' ... '@'] = BYTE_PLAIN,  ['A' ... 'Z'] = BYTE_ID,
+    ['['] = BYTE_PLAIN,          ['\\'] = BYTE_TEXT,
+    [']' ... '^'] = BYTE_PLAIN,  ['_'] = BYTE_ID,
+    ['`'] = BYTE_PLAIN,          ['a' ... 'f'] = BYTE_HEX,
+    ['g' ... 'z'] = BYTE_ID,     ['{' ... '~'] = BYTE_PLAIN,
+    [0x80 ... 0xff] = BYTE_PLAIN /* UTF-8: see is_printable */};
 
 static bool all_are(const char *text, size_t len, unsigned kind)
 {
@@ -200,28 +69,15 @@ static bool all_are(const char *text, size_t len, unsigned kind)
     return all == kind;
 }
 
-bool token_read_guest(const char *cookie, size_t len, char *out, int64_t *ret_day)
+enum status token_write_guest(struct token_keys *keys, const char *id, int64_t day, char *out)
 {
-    int64_t day = 0;
-    if (len < GUEST_ID_LEN || len >= GUEST_COOKIE_SIZE || memcmp(cookie, "g:", 2) != 0 ||
-        !all_are(cookie + 2, GUEST_ID_LEN - 2, BYTE_HEX))
-        return false;
-    if (len > GUEST_ID_LEN && (cookie[GUEST_ID_LEN] != '.' || len == GUEST_ID_LEN + 1))
-        return false;
-    for (size_t i = GUEST_ID_LEN + 1; i < len; i++) {
-        if (cookie[i] < '0' || cookie[i] > '9')
-            return false;
-        day = day * 10 + (cookie[i] - '0');
-    }
-    memcpy(out, cookie, GUEST_ID_LEN);
-    out[GUEST_ID_LEN] = '\0';
-    *ret_day = day;
-    return true;
+    return guest_cookie_write(keys->guests, id, day, out);
 }
 
-void token_write_guest(const char *id, int64_t day, char *out)
+bool token_read_guest(struct token_keys *keys, const char *cookie, size_t len, char *out,
+                      int64_t *ret_day)
 {
-    (void)snprintf(out, GUEST_COOKIE_SIZE, "%s.%" PRId64, id, day);
+    return guest_cookie_read(keys->guests, cookie, len, out, ret_day);
 }
 
 bool token_is_event_id(const char *id, size_t len)
@@ -229,21 +85,49 @@ bool token_is_event_id(const char *id, size_t len)
     return len > 0 && len <= EVENT_ID_MAX && all_are(id, len, BYTE_ID);
 }
 
-static bool is_sub(const char *text, size_t len)
+/* Of text beyond ASCII: is it UTF-8, without controls (C1, line separators) and without what turns the text around it
+ * (bidirectional overrides and isolates) or is no character? */
+static bool is_printable(const char *text, size_t len)
 {
-    return len > 0 && len <= BUYER_ID_MAX - 2 && all_are(text, len, BYTE_VISIBLE);
+    for (size_t i = 0; i < len;) {
+        const unsigned char *at = (const unsigned char *)text + i;
+        const size_t n = utf8_len(text + i, len - i);
+        if (n == 0 || (n == 2 && at[0] == 0xc2 && at[1] < 0xa0))
+            return false;
+        if (n == 3) {
+            const unsigned code = (at[0] & 0x0fu) << 12 | (at[1] & 0x3fu) << 6 | (at[2] & 0x3fu);
+            if ((code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) ||
+                code == 0xfeff || code >= 0xfffe || (code >= 0xfdd0 && code <= 0xfdef))
+                return false;
+        }
+        i += n;
+    }
+    return true;
 }
 
-/* Does it begin like a buyer's id? */
-static bool names_buyer(const char *buyer)
+static bool is_sub(const char *text, size_t len)
 {
-    return (buyer[0] == 'u' || buyer[0] == 'g') && buyer[1] == ':' && buyer[2] != '\0';
+    unsigned char all = 0;
+    bool blank = true;
+    if (len == 0 || len > BUYER_ID_MAX - 2 || !all_are(text, len, BYTE_TEXT))
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        all |= (unsigned char)text[i];
+        blank &= text[i] == ' ';
+    }
+    return !blank && (all < 0x80 || is_printable(text, len));
+}
+
+bool token_names_buyer(const char *buyer)
+{
+    return (buyer[0] == 'u' || buyer[0] == 'g' || buyer[0] == 'o') && buyer[1] == ':' &&
+           buyer[2] != '\0';
 }
 
 /* Are both valid ids, so that a ticket or pass may name them? */
 static bool is_bound(const char *event, const char *buyer)
 {
-    return token_is_event_id(event, strlen(event)) && names_buyer(buyer) &&
+    return token_is_event_id(event, strlen(event)) && token_names_buyer(buyer) &&
            is_sub(buyer + 2, strlen(buyer + 2));
 }
 
@@ -254,34 +138,28 @@ bool token_equal(const char *a, size_t a_len, const char *b, size_t b_len)
 
 /* ---- the shop's JWT ---- */
 
-static const char *const role_names[] = {[USER_BUYER] = "buyer",
-                                         [USER_VIEWER] = "viewer",
-                                         [USER_SRE] = "sre",
-                                         [USER_ORGANIZER] = "organizer",
-                                         [USER_ADMIN] = "admin"};
-#define ROLE_COUNT (sizeof(role_names) / sizeof(role_names[0]))
+#define MS_FROM 1e12 /* as seconds: the year 33658; as milliseconds: 2001 */
 
-static size_t find_role(const char *name, size_t len)
-{
-    size_t i = 0;
-    while (i < ROLE_COUNT &&
-           (strlen(role_names[i]) != len || memcmp(role_names[i], name, len) != 0))
-        i++;
-    return i;
-}
-
-/* A NumericDate (RFC 7519), if present, must be a number, and not be over (exp) or must be over (nbf). */
-static bool time_holds(const struct claim *claim, int64_t now_s, bool not_before)
+/* What is wrong with a NumericDate (RFC 7519); NULL: nothing, or it is absent. */
+static const char *wrong_time(const struct claim *claim, int64_t now_s, bool not_before)
 {
     if (claim->kind == CLAIM_ABSENT)
-        return true;
+        return NULL;
     if ((claim->kind != CLAIM_INTEGER && claim->kind != CLAIM_REAL) || claim->number < 0.0)
-        return false;
-    return not_before ? (double)(now_s + LEEWAY_S) >= claim->number
-                      : (double)(now_s - LEEWAY_S) < claim->number;
+        return not_before ? "`nbf` of the bearer token must be a number: seconds since 1970."
+                          : "`exp` of the bearer token must be a number: seconds since 1970.";
+    if (claim->number >= MS_FROM)
+        return not_before ? "`nbf` of the bearer token is in milliseconds: it must be in seconds."
+                          : "`exp` of the bearer token is in milliseconds: it must be in seconds.";
+    if (not_before)
+        return (double)(now_s + LEEWAY_S) >= claim->number
+                   ? NULL
+                   : "The bearer token is not valid yet (`nbf`).";
+    return (double)(now_s - LEEWAY_S) < claim->number ? NULL
+                                                      : "The bearer token has expired (`exp`).";
 }
 
-/* The sub of 1 to 128 printable bytes, or the userId where there is none. */
+/* Reads the sub, or the userId where there is none. */
 static bool read_sub(const struct claims *claims, char *out, size_t size)
 {
     const struct claim *claim = &claims->list[CLAIM_SUB];
@@ -298,29 +176,65 @@ static bool read_sub(const struct claims *claims, char *out, size_t size)
     return true;
 }
 
+/* Reads the user from the claims of a token whose signature is valid. Returns what is wrong; NULL: nothing. */
+static const char *read_user(const struct token_keys *keys, const struct claims *claims,
+                             int64_t now_s, struct user *user)
+{
+    const struct claim *role = &claims->list[CLAIM_ROLE], *exp = &claims->list[CLAIM_EXP];
+    if (role->kind != CLAIM_TEXT || !role_read(role->text, role->len, &user->role))
+        user->role = USER_BUYER;
+    if (keys->issuer && !claims_are_by(claims, keys->issuer))
+        return "The bearer token is of another issuer: `iss` must be JWT_ISSUER.";
+    if (keys->audience && !claims_are_for(claims, keys->audience))
+        return "The bearer token is for another audience: `aud` must name JWT_AUDIENCE.";
+    if (!keys->audience && user->role != USER_BUYER && claims->list[CLAIM_AUD].kind != CLAIM_ABSENT)
+        return "The bearer token has a role and an audience (`aud`), which nobody has declared to "
+               "be this service: set JWT_AUDIENCE.";
+    const char *wrong = wrong_time(exp, now_s, false);
+    if (!wrong)
+        wrong = wrong_time(&claims->list[CLAIM_NBF], now_s, true);
+    if (wrong)
+        return wrong;
+    if (exp->kind == CLAIM_ABSENT && user->role != USER_BUYER && !keys->staff_without_exp)
+        return "A bearer token with a role must expire (`exp`), unless STAFF_TOKENS_WITHOUT_EXP "
+               "is set.";
+    if (!read_sub(claims, user->sub, sizeof(user->sub)))
+        return "`sub` of the bearer token must have 1 to 255 bytes of printable text.";
+    return NULL;
+}
+
 enum status token_read_user(struct token_keys *keys, const char *jwt, size_t len, int64_t now_ms,
                             struct user *ret_user)
 {
     struct buf *payload = &keys->payload;
-    struct user user = {.role = USER_BUYER};
+    struct user user;
     struct claims claims;
+    keys->refusal = NULL;
     buf_reset(payload);
-    if (jws_verify(keys->users, jwt, len, payload) != ST_OK ||
-        claims_read(buf_str(payload), payload->len, &claims) != ST_OK)
+    if (len > JWS_MAX) {
+        keys->refusal = "The bearer token is longer than 8 KiB.";
         return ST_UNAUTHORIZED;
-    const bool accepted = (!keys->audience || claims_are_for(&claims, keys->audience)) &&
-                          time_holds(&claims.list[CLAIM_EXP], now_ms / 1000, false) &&
-                          time_holds(&claims.list[CLAIM_NBF], now_ms / 1000, true) &&
-                          read_sub(&claims, user.sub, sizeof(user.sub));
-    const struct claim *role = &claims.list[CLAIM_ROLE];
-    const size_t known = role->kind == CLAIM_TEXT ? find_role(role->text, role->len) : ROLE_COUNT;
+    }
+    const enum status st = jws_verify(keys->users, jwt, len, payload);
+    if (st != ST_OK)
+        keys->refusal = "The bearer token is not a JWT that is signed with a key of the shop.";
+    else if (claims_read(buf_str(payload), payload->len, &claims) != ST_OK)
+        keys->refusal =
+            "The bearer token's claims are not valid JSON, or one of sub, userId, role, "
+            "exp, nbf, aud and iss is repeated or out of range.";
+    if (keys->refusal)
+        return st == ST_NOT_FOUND && keys->fetches ? ST_BUSY : ST_UNAUTHORIZED;
+    keys->refusal = read_user(keys, &claims, now_ms / 1000, &user);
     claims_clear(&claims);
-    if (!accepted)
+    if (keys->refusal)
         return ST_UNAUTHORIZED;
-    if (known < ROLE_COUNT)
-        user.role = (enum user_role)known;
     *ret_user = user;
     return ST_OK;
+}
+
+const char *token_refusal(const struct token_keys *keys)
+{
+    return keys->refusal ? keys->refusal : "";
 }
 
 enum status token_write_user(struct token_keys *keys, const char *sub, const char *role,
@@ -329,13 +243,18 @@ enum status token_write_user(struct token_keys *keys, const char *sub, const cha
     struct buf *payload = &keys->payload;
     if (!keys->can_sign_users)
         return ST_UNAVAILABLE;
-    if (!is_sub(sub, strlen(sub)) || find_role(role, strlen(role)) == ROLE_COUNT)
+    enum user_role known;
+    if (!is_sub(sub, strlen(sub)) || !role_read(role, strlen(role), &known))
         return ST_INVALID;
     buf_reset(payload);
     buf_add_str(payload, "{\"sub\":");
     buf_add_json_str(payload, sub, strlen(sub));
     buf_printf(payload, ",\"role\":\"%s\",\"iat\":%" PRId64 ",\"exp\":%" PRId64, role,
                now_ms / 1000, (now_ms + ttl_ms) / 1000);
+    if (keys->issuer) {
+        buf_add_str(payload, ",\"iss\":");
+        buf_add_json_str(payload, keys->issuer, strlen(keys->issuer));
+    }
     if (keys->audience) {
         buf_add_str(payload, ",\"aud\":");
         buf_add_json_str(payload, keys->audience, strlen(keys->audience));
@@ -366,7 +285,7 @@ enum status ticket_sign(struct token_keys *keys, const struct ticket *ticket, st
     return jws_sign(keys->tickets, buf_str(payload), payload->len, out);
 }
 
-/* Reads the payload step by step; once a step has failed, all fail. */
+/* Reads the payload step by step. Once a step has failed, all later steps fail, so only the last one is checked. */
 struct reader {
     const char *at, *end;
     bool failed;
@@ -382,7 +301,7 @@ static void expect_text(struct reader *reader, const char *text, size_t len)
 }
 #define EXPECT(reader, literal) expect_text(reader, literal, sizeof(literal) - 1)
 
-/* An id of bytes of one kind, up to the closing quote. ticket_sign escapes only \" and \\. */
+/* Reads an id, bytes of one kind up to the closing quote. ticket_sign escapes only \" and \\. */
 static void take_id(struct reader *reader, unsigned kind, char *out, size_t size)
 {
     const char *at = reader->at, *const end = reader->end;
@@ -440,7 +359,7 @@ enum status ticket_read(struct token_keys *keys, const char *text, size_t len,
     EXPECT(&reader, "{\"e\":\"");
     take_id(&reader, BYTE_ID, ticket.event, sizeof(ticket.event));
     EXPECT(&reader, "\",\"b\":\"");
-    take_id(&reader, BYTE_VISIBLE, ticket.buyer, sizeof(ticket.buyer));
+    take_id(&reader, BYTE_TEXT, ticket.buyer, sizeof(ticket.buyer));
     EXPECT(&reader, "\",\"p\":\"");
     ticket.place = take_uint(&reader);
     EXPECT(&reader, "\",\"x\":");
@@ -448,8 +367,7 @@ enum status ticket_read(struct token_keys *keys, const char *text, size_t len,
     EXPECT(&reader, ",\"l\":");
     ticket.lowest = take_uint(&reader);
     EXPECT(&reader, "}");
-    if (reader.failed || reader.at != reader.end || ticket.event[0] == '\0' ||
-        !names_buyer(ticket.buyer))
+    if (reader.failed || reader.at != reader.end || !is_bound(ticket.event, ticket.buyer))
         return ST_UNAUTHORIZED;
     *ret_ticket = ticket;
     return ST_OK;
@@ -479,7 +397,7 @@ enum status pass_sign(struct token_keys *keys, struct pass *pass, struct buf *ou
     return jws_sign(keys->passes, buf_str(payload), payload->len, out);
 }
 
-/* A text claim into a fixed array; false when absent or too long. */
+/* Copies a text claim into a fixed array. False: it is absent or too long. */
 static bool read_claim(const struct json *claims, const char *name, char *out, size_t size)
 {
     const char *text = json_str(claims, name);
@@ -495,7 +413,8 @@ static bool claims_text(const struct json *claims, const char *name, const char 
     return text && strcmp(text, wanted) == 0;
 }
 
-/* The signature is valid; but the owner may sign other things with PASS_KEY: accept only a pass. */
+/* Reads the claims after the signature was found valid. False: they are not those of a pass: the operator may use
+ * PASS_KEYS to sign other things too. */
 static bool read_pass_claims(const struct json *claims, struct pass *pass)
 {
     char place[24];
@@ -539,18 +458,62 @@ void token_write_jwks(const struct token_keys *keys, struct buf *out)
     jws_write_jwks(keys->passes, out);
 }
 
-/* ---- webhook ---- */
+/* ---- a bought ticket ---- */
 
-enum status token_webhook_mac(struct token_keys *keys, const void *data, size_t len, char *out)
+enum status eticket_sign(struct token_keys *keys, const struct eticket *ticket, struct buf *out)
 {
-    unsigned char mac[EVP_MAX_MD_SIZE];
-    unsigned mac_len = 0;
-    const char *secret = keys->webhook_secret;
-    if (!secret)
-        return ST_UNAVAILABLE;
-    if (!HMAC(EVP_sha256(), secret, (int)strlen(secret), data, len, mac, &mac_len) || mac_len != 32)
-        return ST_INTERNAL;
-    for (unsigned i = 0; i < mac_len; i++)
-        (void)snprintf(out + (size_t)2 * i, 3, "%02x", mac[i]);
-    return ST_OK;
+    struct buf *payload = &keys->payload;
+    buf_reset(payload);
+    buf_printf(payload, "{\"iss\":\"tiketi\",\"aud\":\"ticket:%s\",\"jti\":\"%s.%s\",\"seat\":[",
+               ticket->event, ticket->number, ticket->seat);
+    buf_add_json_str(payload, ticket->section, strlen(ticket->section));
+    buf_add_char(payload, ',');
+    buf_add_json_str(payload, ticket->row, strlen(ticket->row));
+    buf_printf(payload, ",\"%" PRId64 "\"]}", ticket->seat_number);
+    return jws_sign(keys->passes, buf_str(payload), payload->len, out);
+}
+
+enum status eticket_read(struct token_keys *keys, const char *text, size_t len,
+                         struct eticket_claim *ret_claim)
+{
+    static const char audience[] = "ticket:";
+    struct eticket_claim claim;
+    buf_reset(&keys->payload);
+    if (len > JWS_MAX || jws_verify(keys->passes, text, len, &keys->payload) != ST_OK)
+        return ST_UNAUTHORIZED;
+    struct json *claims = json_parse(buf_str(&keys->payload), keys->payload.len, JWS_MAX, NULL);
+    const char *aud = json_str(claims, "aud"), *jti = json_str(claims, "jti");
+    const char *dot = jti ? strchr(jti, '.') : NULL;
+    const size_t number_len = dot ? (size_t)(dot - jti) : 0;
+    const size_t seat_len = dot ? strlen(dot + 1) : 0;
+    const bool ok =
+        aud && strncmp(aud, audience, sizeof(audience) - 1) == 0 &&
+        token_is_event_id(aud + sizeof(audience) - 1, strlen(aud) - sizeof(audience) + 1) &&
+        number_len > 0 && number_len < sizeof(claim.number) && seat_len > 0 &&
+        seat_len < sizeof(claim.seat) && strspn(dot + 1, "0123456789") == seat_len;
+    if (ok) {
+        (void)snprintf(claim.event, sizeof(claim.event), "%s", aud + sizeof(audience) - 1);
+        (void)snprintf(claim.number, sizeof(claim.number), "%.*s", (int)number_len, jti);
+        (void)snprintf(claim.seat, sizeof(claim.seat), "%s", dot + 1);
+        *ret_claim = claim;
+    }
+    json_free(claims);
+    return ok ? ST_OK : ST_UNAUTHORIZED;
+}
+
+const char *eticket_key(const struct token_keys *keys)
+{
+    return keys->eticket_key[0] != '\0' ? keys->eticket_key : NULL;
+}
+
+enum status token_write_return(struct token_keys *keys, const char *reservation, int64_t until_ms,
+                               char *out)
+{
+    return return_proof_write(keys->returns, reservation, until_ms / 1000, out);
+}
+
+bool token_read_return(struct token_keys *keys, const char *proof, size_t len,
+                       const char *reservation, int64_t now_ms)
+{
+    return return_proof_holds(keys->returns, proof, len, reservation, now_ms / 1000);
 }

@@ -113,16 +113,6 @@ void buf_add_int(struct buf *buf, int64_t value)
     buf_add_uint(buf, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
 }
 
-void buf_add_grouped(struct buf *buf, uint64_t value)
-{
-    if (value >= 1000) {
-        buf_add_grouped(buf, value / 1000); /* the recursion is at most seven levels deep */
-        buf_printf(buf, ",%03u", (unsigned)(value % 1000));
-    } else {
-        buf_add_uint(buf, value);
-    }
-}
-
 void buf_printf(struct buf *buf, const char *format, ...)
 {
     va_list args;
@@ -215,4 +205,16 @@ void buf_add_json_compact(struct buf *buf, const char *text, size_t len)
 enum status buf_status(const struct buf *buf)
 {
     return buf->failed ? ST_TOO_LARGE : ST_OK;
+}
+
+void buf_add_query(struct buf *buf, const char *value)
+{
+    for (; *value; value++) {
+        const bool plain = strchr("-._~", *value) || (*value >= '0' && *value <= '9') ||
+                           (*value >= 'A' && *value <= 'Z') || (*value >= 'a' && *value <= 'z');
+        if (plain)
+            buf_add_char(buf, *value);
+        else
+            buf_printf(buf, "%%%02X", (unsigned char)*value);
+    }
 }

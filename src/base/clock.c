@@ -8,23 +8,57 @@
 #include "base/clock.h"
 
 #include <ctype.h>
+#include <fcntl.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #define LAST_SECOND INT64_C(253402300799) /* 9999-12-31T23:59:59Z */
+
+/* Of a test: how wrong the wall clocks are. Either the process's own, or one in a file that the test writes meanwhile. */
+static _Atomic int64_t own_shift_ms;
+static const _Atomic int64_t *shift_ms = &own_shift_ms;
+
+static int64_t shift_now_ms(void)
+{
+    return atomic_load_explicit(shift_ms, memory_order_relaxed);
+}
+
+void clock_init(void)
+{
+    /* NOLINTBEGIN(concurrency-mt-unsafe): before any thread starts */
+    const char *hooks = getenv("TIKETI_TEST_HOOKS");
+    const char *shift = getenv("TIKETI_CLOCK_SHIFT_MS");
+    const char *path = getenv("TIKETI_CLOCK_SHIFT_FILE");
+    /* NOLINTEND(concurrency-mt-unsafe) */
+    if (!hooks || strcmp(hooks, "1") != 0)
+        return;
+    if (shift)
+        atomic_store(&own_shift_ms, strtoll(shift, NULL, 10));
+    const int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd < 0)
+        return;
+    void *map = mmap(NULL, sizeof(*shift_ms), PROT_READ, MAP_SHARED, fd, 0);
+    if (map != MAP_FAILED)
+        shift_ms = map;
+    (void)close(fd);
+}
 
 int64_t clock_wall_ms(void)
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + shift_now_ms();
 }
 
 int64_t clock_wall_s(void)
 {
-    return (int64_t)time(NULL);
+    return (int64_t)time(NULL) + shift_now_ms() / 1000;
 }
 
 uint64_t clock_mono_ns(void)
@@ -49,17 +83,6 @@ void clock_format_rfc3339(int64_t ms, char *out)
                    (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)(tm.tm_mon + 1) % 100,
                    (unsigned)tm.tm_mday % 100, (unsigned)tm.tm_hour % 100,
                    (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100, (unsigned)rest_ms % 1000);
-}
-
-void clock_format_http(int64_t s, char *out)
-{
-    const time_t seconds = (time_t)s;
-    struct tm tm;
-    if (!gmtime_r(&seconds, &tm))
-        memset(&tm, 0, sizeof(tm));
-    /* English names: the process never sets a locale. */
-    if (strftime(out, CLOCK_HTTP_SIZE, "%a, %d %b %Y %T GMT", &tm) == 0)
-        *out = '\0'; /* no space for a year of five digits */
 }
 
 /* Reads exactly `digits` digits with a value from min to max, and moves *at behind them. */

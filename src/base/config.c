@@ -1,44 +1,30 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * config: the settings of the process, read from the environment.
+ * config: the settings of the process.
  *
  * Why this way: one table has the name, type, range, default and help of each setting, and its field in struct
- * config. Reading, --help, the _FILE variants of secrets and all errors come from it, so a setting is one row.
+ * config. Reading, --help, the _FILE variants, all errors and reloads come from it, so a setting is one row.
  * Called by: program, main. Owns: the texts of a config, which are overwritten when it is freed, since
  * some are secrets.
  */
-#include "base/config.h"
+#include "base/config_internal.h"
 
 #include "base/memory.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
-#include <stddef.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-
-#define VALUE_MAX  16384 /* bytes of a setting */
-#define SECRET_MIN 16    /* bytes of an HMAC secret */
-
-enum setting_kind { KIND_INT, KIND_TEXT, KIND_SECRET, KIND_ROLES, KIND_LEVEL, KIND_FLAG };
-
-struct setting {
-    const char *name;
-    enum setting_kind kind;
-    size_t offset;
-    int64_t min, max;
-    const char *fallback; /* the default; NULL: unset */
-    const char *help;
-};
 
 #define AT(member) offsetof(struct config, member)
 #define DAY_MS     INT64_C(86400000)
 
-static const struct setting settings[] = {
+const struct setting config_settings[] = {
     {"QUEUE_THRESHOLD", KIND_INT, AT(queue_threshold), LIMITS_THRESHOLD, "1000",
      "buyers that may be inside an event at once; an event may set its own"},
     {"QUEUE_PROCESSOR_INTERVAL", KIND_INT, AT(queue_interval_ms), LIMITS_INTERVAL_MS, "10000",
@@ -52,17 +38,41 @@ static const struct setting settings[] = {
     {"QUEUE_SILENT_MS", KIND_INT, AT(queue_silent_ms), LIMITS_SILENT_MS, "120000",
      "ms without a heartbeat after which a waiting buyer is parked when their turn comes; "
      "an event may set its own"},
+    {"QUEUE_CLAIM_MS", KIND_INT, AT(queue_claim_ms), LIMITS_CLAIM_MS, "90000",
+     "ms within which a buyer must claim the turn that they are offered; an event may set its own"},
+    {"QUEUE_PLACES_PER_NETWORK", KIND_INT, AT(queue_places_per_network), LIMITS_NETWORK_PLACES,
+     "5000",
+     "new places that an event gives to one network (IPv4 /24, IPv6 /64); 0: no limit; "
+     "an event may set its own"},
     {"RESTORE_MS", KIND_INT, AT(restore_ms), 0, 3600000, "30000",
      "ms that buyers have to return to their places after Redis has lost its data"},
     {"PASS_TTL_MS", KIND_INT, AT(pass_ttl_ms), 1000, DAY_MS, "600000",
      "ms that a pass is valid; never beyond the buyer's session"},
     {"REDIS_URL", KIND_SECRET, AT(redis_url), 0, 0, NULL,
-     "redis://[[user]:password@]host[:port][/db] or unix:///path; or set REDIS_HOST"},
-    {"REDIS_HOST", KIND_TEXT, AT(redis_host), 0, 0, NULL,
-     "Redis host; ignored where REDIS_URL is set"},
-    {"REDIS_PORT", KIND_TEXT, AT(redis_port), 0, 0, "6379", "Redis port, used with REDIS_HOST"},
+     "redis://[[user]:password@]host[:port][/db], unix:///path, "
+     "redis+sentinel://[[user]:password@]host[:port],host[:port]/primary[/db] (the hosts are "
+     "Sentinels) or redis+cluster://[[user]:password@]host[:port],host[:port]; over TLS it begins "
+     "with rediss; or set REDIS_HOST"},
+    {"REDIS_HOST", KIND_TEXT, AT(redis_host), 0, 0, NULL, "Redis host; instead of REDIS_URL"},
+    {"REDIS_PORT", KIND_INT, AT(redis_port), 1, 65535, "6379", "Redis port, used with REDIS_HOST"},
+    {"REDIS_PREFIX", KIND_TEXT, AT(redis_prefix), 0, 0, NULL,
+     "text before every key and channel, such as shop1:, for deployments that share one Redis"},
     {"REDIS_TIMEOUT_MS", KIND_INT, AT(redis_timeout_ms), 50, 60000, "2000",
      "ms until a Redis command times out"},
+    {"REDIS_TLS_CA", KIND_TEXT, AT(redis_tls_ca), 0, 0, NULL,
+     "PEM file of the authorities that may sign the certificate of a Redis over TLS; unset: the "
+     "system's"},
+    {"REDIS_TLS_CERT", KIND_TEXT, AT(redis_tls_cert), 0, 0, NULL,
+     "PEM file with a certificate of our own, for a Redis that asks for one; unset: none"},
+    {"REDIS_TLS_KEY", KIND_TEXT, AT(redis_tls_key), 0, 0, NULL,
+     "PEM file with the private key of REDIS_TLS_CERT"},
+    {"REDIS_TLS_VERIFY", KIND_TEXT, AT(redis_tls_verify), 0, 0, "full",
+     "full: the certificate must be for the host that is dialled; ca: it may be for another host "
+     "of the same authorities"},
+    {"REDIS_SENTINEL_USER", KIND_TEXT, AT(redis_sentinel_user), 0, 0, NULL,
+     "user with which Sentinels are asked; REDIS_URL has the user of Redis itself"},
+    {"REDIS_SENTINEL_PASSWORD", KIND_SECRET, AT(redis_sentinel_password), 0, 0, NULL,
+     "password with which Sentinels are asked; unset: none"},
     {"DATABASE_URL", KIND_SECRET, AT(database_url), 0, 0, NULL,
      "PostgreSQL: a libpq URI or keyword string"},
     {"DATABASE_REPLICA_URL", KIND_SECRET, AT(database_replica_url), 0, 0, NULL,
@@ -73,11 +83,32 @@ static const struct setting settings[] = {
      "PostgreSQL connections at most, shared by the workers; each worker has at least one"},
     {"DB_TIMEOUT_MS", KIND_INT, AT(db_timeout_ms), 50, 60000, "5000",
      "ms until a PostgreSQL query times out, waiting for a connection included"},
+    {"KEEP_REDIS_DAYS", KIND_INT, AT(keep_redis_days), 0, 3650, "7",
+     "days after an event was closed in which Redis keeps its keys; 0: for ever"},
+    {"KEEP_EMAILS_DAYS", KIND_INT, AT(keep_emails_days), 0, 36500, "30",
+     "days after an event is over (closed, and startsAt has passed) in which its buyers' e-mail "
+     "addresses are kept; 0: for ever"},
+    {"KEEP_BUYERS_DAYS", KIND_INT, AT(keep_buyers_days), 0, 36500, "365",
+     "days after an event is over in which its buyers' ids are kept; then pseudonyms take their "
+     "places; 0: for ever"},
     {"HTTP_HOST", KIND_TEXT, AT(http_host), 0, 0, "0.0.0.0", "numeric address to listen on"},
     {"HTTP_PORT", KIND_INT, AT(http_port), 0, 65535, "8080", "HTTP port"},
     {"WS_PORT", KIND_INT, AT(ws_port), 0, 65535, "8081", "WebSocket port"},
+    {"METRICS_PORT", KIND_INT, AT(metrics_port), 0, 65535, "0",
+     "port of its own for probes, from the start on, and for /metrics, which HTTP_PORT then does "
+     "not "
+     "answer; 0: HTTP_PORT answers both, as soon as it is open"},
     {"WS_PING_MS", KIND_INT, AT(ws_ping_ms), 1000, 60000, "25000",
      "ms between pings of a WebSocket; keep it below the idle timeout of the proxy in front"},
+    {"PUBLIC_URL", KIND_TEXT, AT(public_url), 0, 0, NULL,
+     "public URL of the pages, such as https://tickets.example.com: return addresses begin with "
+     "it; "
+     "unset: the request's scheme and host"},
+    {"ASSETS_URL", KIND_TEXT, AT(assets_url), 0, 0, NULL,
+     "origin of a CDN in front of /assets/, such as https://cdn.example.com; unset: the pages' "
+     "own"},
+    {"HSTS_MAX_AGE_S", KIND_INT, AT(hsts_max_age_s), 0, 63072000, "31536000",
+     "s for which browsers that came over HTTPS ask for pages by HTTPS only; 0: no such header"},
     {"PUBLIC_WS_URL", KIND_TEXT, AT(public_ws_url), 0, 0, NULL,
      "public URL of the WebSocket; unset: the request's host and WS_PORT"},
     {"ROLES", KIND_ROLES, AT(roles), 0, 0, "api,gateway,processor", "roles of this process"},
@@ -85,151 +116,223 @@ static const struct setting settings[] = {
     {"GATEWAY_WORKERS", KIND_INT, AT(gateway_workers), 0, 31, "0",
      "WebSocket threads; 0: one per two cores"},
     {"DRAIN_MS", KIND_INT, AT(drain_ms), 100, 600000, "30000", "ms that a stop may take"},
-    {"JWT_SECRET", KIND_SECRET, AT(jwt_secret), 0, 0, NULL,
-     "HS256 secret of the shop's JWTs, at least 16 bytes"},
-    {"JWT_JWKS_FILE", KIND_TEXT, AT(jwt_jwks_file), 0, 0, NULL,
+    {"JWT_SECRETS", KIND_SECRET | KIND_LIVE, AT(jwt_secrets), 0, 0, NULL,
+     "HS256 secrets of the shop's JWTs, at least 16 bytes each, separated by blanks or newlines; "
+     "the first one signs `tiketi token`, all verify"},
+    {"JWT_JWKS_FILE", KIND_TEXT | KIND_LIVE, AT(jwt_jwks_file), 0, 0, NULL,
      "file with the shop's public keys (JWKS)"},
-    {"JWT_AUDIENCE", KIND_TEXT, AT(jwt_audience), 0, 0, NULL,
+    {"JWT_JWKS_URL", KIND_TEXT | KIND_LIVE, AT(jwt_jwks_url), 0, 0, NULL,
+     "https address of the shop's public keys (JWKS), which are fetched at least every ten "
+     "minutes"},
+    {"JWT_ISSUER", KIND_TEXT | KIND_LIVE, AT(jwt_issuer), 0, 0, NULL,
+     "issuer that the shop's JWTs must name, exactly; unset: iss is not checked"},
+    {"JWT_AUDIENCE", KIND_TEXT | KIND_LIVE, AT(jwt_audience), 0, 0, NULL,
      "audience that the shop's JWTs must name; unset: aud is not checked"},
-    {"TICKET_KEYS", KIND_SECRET, AT(ticket_keys), 0, 0, NULL,
+    {"STAFF_TOKENS_WITHOUT_EXP", KIND_FLAG | KIND_LIVE, AT(staff_tokens_without_exp), 0, 0, "0",
+     "1 accepts JWTs with a role that never expire"},
+    {"TICKET_KEYS", KIND_SECRET | KIND_LIVE, AT(ticket_keys), 0, 0, NULL,
      "kid:hex,kid:hex; keys of 32 to 64 bytes; the first one signs, all verify"},
-    {"PASS_KEY", KIND_SECRET, AT(pass_key), 0, 0, NULL,
-     "PEM of a P-256 private key; unset: derived from the first ticket key"},
-    {"PAYMENT_WEBHOOK_SECRET", KIND_SECRET, AT(payment_webhook_secret), 0, 0, NULL,
-     "HMAC secret shared with the payment provider, at least 16 bytes; unset: paying is off (503)"},
+    {"PASS_KEYS", KIND_SECRET | KIND_LIVE, AT(pass_keys), 0, 0, "derived",
+     "P-256 keys: PEM blocks, JWKS documents of public ones, and the word derived, which stands "
+     "for "
+     "the keys that TICKET_KEYS derive; the first private one signs, all verify"},
+    {"OIDC_ISSUER", KIND_TEXT, AT(oidc_issuer), 0, 0, NULL,
+     "identity provider by which people sign in (OpenID Connect), exactly as its tokens name it in "
+     "iss; unset: none"},
+    {"OIDC_CLIENT_ID", KIND_TEXT, AT(oidc_client_id), 0, 0, NULL,
+     "client that the provider knows us as; its redirect URI is PUBLIC_URL/oidc/callback"},
+    {"OIDC_CLIENT_SECRET", KIND_SECRET, AT(oidc_client_secret), 0, 0, NULL,
+     "secret of that client; unset: a public client"},
+    {"OIDC_FOR", KIND_TEXT, AT(oidc_for), 0, 0, "staff,buyers",
+     "who signs in there: staff (the console), buyers (events that forbid guests), or both, "
+     "comma-separated"},
+    {"OIDC_SCOPE", KIND_TEXT, AT(oidc_scope), 0, 0, "openid email profile",
+     "scopes that are asked for staff; for buyers it is openid alone"},
+    {"OIDC_ROLE_CLAIM", KIND_TEXT, AT(oidc_role_claim), 0, 0, "role",
+     "claim with the role of staff: a text or a list, with dots into objects, such as "
+     "realm_access.roles"},
+    {"OIDC_ROLES", KIND_TEXT, AT(oidc_roles), 0, 0, NULL,
+     "what values of that claim mean: box-office=organizer,it=admin; * stands for anybody; unset: "
+     "the values are admin, organizer, sre, viewer, door"},
+    {"OIDC_DOMAINS", KIND_TEXT, AT(oidc_domains), 0, 0, NULL,
+     "domains whose verified e-mail addresses may sign in as staff, comma-separated; unset: any"},
+    {"PAYMENT_WEBHOOK_SECRETS", KIND_SECRET | KIND_LIVE, AT(payment_webhook_secrets), 0, 0, NULL,
+     "HMAC secrets shared with the payment provider, at least 16 bytes each, separated by blanks "
+     "or "
+     "newlines; the first one signs orders, all verify; unset: paying is off (503)"},
     {"PAYMENT_PROVIDER", KIND_TEXT, AT(payment_provider), 0, 0, "demo",
      "name of the payment provider in the payments table"},
     {"PAYMENT_URL", KIND_TEXT, AT(payment_url), 0, 0, NULL,
      "URL of the provider's payment page, for the buyer's browser"},
-    {"ALLOWED_ORIGINS", KIND_TEXT, AT(allowed_origins), 0, 0, NULL,
+    {"MAIL_URL", KIND_SECRET, AT(mail_url), 0, 0, NULL,
+     "mail server: smtp://[user:password@]host[:port], which is STARTTLS, or smtps://; unset: mail "
+     "waits in the outbox"},
+    {"MAIL_FROM", KIND_TEXT, AT(mail_from), 0, 0, NULL,
+     "sender of all mail: tickets@example.com, or A name <tickets@example.com>"},
+    {"MAIL_TLS_REQUIRED", KIND_FLAG, AT(mail_tls_required), 0, 0, "0",
+     "1 refuses a mail server of smtp:// without a valid certificate, also where MAIL_URL has no "
+     "password"},
+    {"MAIL_CA_FILE", KIND_TEXT, AT(mail_ca_file), 0, 0, NULL,
+     "PEM file of the authorities that may sign the mail server's certificate; unset: the "
+     "system's"},
+    {"VAPID_KEYS", KIND_SECRET | KIND_ROLLED, AT(vapid_keys), 0, 0, NULL,
+     "keys for push messages, of `tiketi vapid-key`, comma-separated: pages use the first one, all "
+     "sign; unset: none are sent"},
+    {"VAPID_SUBJECT", KIND_TEXT, AT(vapid_subject), 0, 0, NULL,
+     "whom push services may write to: mailto:ops@example.com, or https://…"},
+    {"OUTBOUND_CA_FILE", KIND_TEXT, AT(outbound_ca_file), 0, 0, NULL,
+     "PEM file of the authorities that may sign the certificates of push services; unset: the "
+     "system's"},
+    {"OUTBOUND_ALLOW", KIND_TEXT, AT(outbound_allow), 0, 0, NULL,
+     "private addresses that outgoing connections may reach all the same, such as the mail "
+     "server's: addresses or CIDRs, comma-separated"},
+    {"HEALTH_URL", KIND_TEXT, AT(health_url), 0, 0, NULL,
+     "Prometheus that is asked how the shop is, such as http://prometheus:9090, for events with "
+     "thresholdMin; unset: none"},
+    {"HEALTH_P95_QUERY", KIND_TEXT, AT(health_p95_query), 0, 0, NULL,
+     "PromQL of one number: the 95th percentile of the shop's response times, in seconds; {event} "
+     "stands for the event's id"},
+    {"HEALTH_ERROR_QUERY", KIND_TEXT, AT(health_error_query), 0, 0, NULL,
+     "PromQL of one number: the share of the shop's requests that fail, 0 to 1; unset: errors are "
+     "not judged"},
+    {"ALLOWED_ORIGINS", KIND_TEXT | KIND_LIVE, AT(allowed_origins), 0, 0, NULL,
      "origins allowed for CORS and WebSockets, comma-separated; unset: the same host only"},
+    {"COOKIE_DOMAIN", KIND_TEXT, AT(cookie_domain), 0, 0, NULL,
+     "domain whose hosts all get the buyers' cookies, such as example.com; unset: this host only"},
     {"TRUSTED_PROXIES", KIND_TEXT, AT(trusted_proxies), 0, 0, NULL,
      "addresses or CIDRs whose X-Forwarded-For is trusted, comma-separated"},
-    {"RATE_LIMIT_PER_IP", KIND_INT, AT(rate_limit_per_ip), 0, 1000000, "0",
-     "requests per second of one address and API worker; 0: no limit"},
-    {"LOG_LEVEL", KIND_LEVEL, AT(log_level), 0, 0, "info", "debug, info, warn, error or off"},
+    {"RATE_LIMIT_PER_IP", KIND_INT | KIND_LIVE, AT(rate_limit_per_ip), 0, 1000000, "1000",
+     "requests and WebSocket handshakes per second of one address, on all workers together; ten "
+     "times as many in a burst; 0: no limit"},
+    {"WS_SOCKETS_PER_IP", KIND_INT | KIND_LIVE, AT(ws_sockets_per_ip), 0, 1000000, "5000",
+     "open WebSockets of one address, never more than half of all; 0: no limit"},
+    {"HTTP_CONNECTIONS_PER_IP", KIND_INT | KIND_LIVE, AT(http_connections_per_ip), 0, 1000000,
+     "2000",
+     "open HTTP connections of one address, never more than half of all; "
+     "trusted proxies are exempt; 0: no limit"},
+    {"HTTP_CONNECTIONS_MAX", KIND_INT, AT(http_connections_max), 0, 1000000, "0",
+     "open HTTP connections of the process, shared by its API workers; 0: as many as open files "
+     "and "
+     "half of the memory allow"},
+    {"LOG_LEVEL", KIND_LEVEL | KIND_LIVE, AT(log_level), 0, 0, "info",
+     "debug, info, warn, error or off"},
+    {"ACCESS_LOG", KIND_ACCESS | KIND_LIVE, AT(access_log), 0, 0, "off",
+     "requests that get a line of their own: off; errors (400 and more); sampled (every hundredth, "
+     "and 500 and more); all"},
     {"TIKETI_TEST_HOOKS", KIND_FLAG, AT(test_hooks), 0, 0, "0",
      "1 enables crash points and script overrides; never in production"},
 };
-#define SETTING_COUNT (sizeof(settings) / sizeof(settings[0]))
+#define SETTING_COUNT (sizeof(config_settings) / sizeof(config_settings[0]))
+const size_t config_setting_count = SETTING_COUNT;
+_Static_assert(SETTING_COUNT <= CONFIG_SETTINGS_MAX, "raise CONFIG_SETTINGS_MAX");
 
-static const char **text_field(struct config *config, const struct setting *setting)
+/* ---- what is wrong ---- */
+
+/* Its row in the table; config_setting_count: no setting has the name. */
+static size_t index_of(const char *name)
 {
-    return (const char **)((char *)config + setting->offset);
+    size_t i = 0;
+    while (i < SETTING_COUNT && strcmp(config_settings[i].name, name) != 0)
+        i++;
+    return i;
 }
 
-/* Writes `NAME: reason` into `error`; returns ST_INVALID. */
-__attribute__((format(printf, 4, 5))) static enum status
-refuse(char *error, size_t size, const char *name, const char *format, ...)
+enum status config_refuse(struct config_reading *reading, const char *name, const char *format, ...)
 {
+    const size_t i = index_of(name);
+    char sentence[400];
     va_list args;
-    const int len = snprintf(error, size, "%s: ", name);
+    reading->failed = true;
+    if (i < SETTING_COUNT && reading->settings[i].refused)
+        return ST_INVALID;
     va_start(args, format);
-    if (len > 0 && (size_t)len < size)
-        (void)vsnprintf(error + len, size - (size_t)len, format, args);
+    (void)vsnprintf(sentence, sizeof(sentence), format, args);
     va_end(args);
+    buf_printf(reading->problems, "%s: %s", name, sentence);
+    if (*reading->where != '\0')
+        buf_add_str(reading->problems, reading->where);
+    else if (i < SETTING_COUNT && reading->settings[i].set)
+        buf_add_str(reading->problems, " (--set)");
+    else if (i < SETTING_COUNT && reading->settings[i].line > 0)
+        buf_printf(reading->problems, " (line %u of %s)", reading->settings[i].line, reading->file);
+    buf_add_char(reading->problems, '\n');
+    if (i < SETTING_COUNT)
+        reading->settings[i].refused = true;
     return ST_INVALID;
 }
 
-/* ---- reading ---- */
-
-/* Reads a file without the newlines at its end. *ret is new. */
-static enum status read_file(const char *path, char **ret)
+bool config_is_refused(const struct config_reading *reading, const char *name)
 {
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return ST_NOT_FOUND;
-    char *text = xcalloc(1, VALUE_MAX + 1);
-    size_t len = fread(text, 1, VALUE_MAX, file);
-    const bool whole = ferror(file) == 0 && fgetc(file) == EOF;
-    (void)fclose(file);
-    while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
-        text[--len] = '\0';
-    if (!whole || strlen(text) != len) { /* a NUL would silently shorten a secret */
-        explicit_bzero(text, VALUE_MAX);
-        free(text);
-        return ST_INVALID;
-    }
-    *ret = text;
-    return ST_OK;
+    const size_t i = index_of(name);
+    return i < SETTING_COUNT && reading->settings[i].refused;
 }
 
-/* The value of an environment variable; NULL when it is unset or empty. */
-static const char *environment(const char *name)
+bool config_is_given(const struct config_reading *reading, const char *name)
 {
-    const char *value =
-        getenv(name); /* NOLINT(concurrency-mt-unsafe): runs before any thread starts */
-    return value && *value != '\0' ? value : NULL;
+    const size_t i = index_of(name);
+    return i < SETTING_COUNT && reading->settings[i].given;
 }
 
-/* Reads the text of a setting: from NAME, else for a secret from the file that NAME_FILE names, else the
- * default. *ret is new; NULL when the setting is unset and has no default. */
-static enum status find_text(const struct setting *setting, char **ret, char *error, size_t size)
-{
-    char file_name[64];
-    const char *value = environment(setting->name);
-    (void)snprintf(file_name, sizeof(file_name), "%s_FILE", setting->name);
-    const char *path = setting->kind == KIND_SECRET ? environment(file_name) : NULL;
-    *ret = NULL;
-    if (value && path)
-        return refuse(error, size, setting->name, "set either this or %s, not both", file_name);
-    if (value && strlen(value) > VALUE_MAX)
-        return refuse(error, size, setting->name, "must not be longer than 16 KiB");
-    if (path && read_file(path, ret) != ST_OK)
-        return refuse(
-            error, size, setting->name,
-            "the file named by %s cannot be read, is longer than 16 KiB, or contains a NUL",
-            file_name);
-    if (!value && !path)
-        value = setting->fallback;
-    if (value)
-        *ret = xstrdup(value);
-    return ST_OK;
-}
+/* ---- values ---- */
 
 static enum status set_value(struct config *config, const struct setting *setting, const char *text,
-                             char *error, size_t size)
+                             struct config_reading *reading)
 {
     char *end;
-    switch (setting->kind) {
+    switch (KIND(setting)) {
     case KIND_INT:
         errno = 0;
         const long long value = strtoll(text, &end, 10);
         if (!isdigit((unsigned char)text[*text == '-']) || *end != '\0' || errno != 0 ||
             value < setting->min || value > setting->max)
-            return refuse(error, size, setting->name,
-                          "must be an integer from %" PRId64 " to %" PRId64 ", not '%.40s'",
-                          setting->min, setting->max, text);
+            return config_refuse(reading, setting->name,
+                                 "must be an integer from %" PRId64 " to %" PRId64 ", not '%.40s'",
+                                 setting->min, setting->max, text);
         *(int64_t *)((char *)config + setting->offset) = value;
         return ST_OK;
     case KIND_ROLES:
         if (config_parse_roles(text, &config->roles) != ST_OK)
-            return refuse(error, size, setting->name,
-                          "must be a comma-separated list of api, gateway and processor");
+            return config_refuse(reading, setting->name,
+                                 "must be a comma-separated list of api, gateway and processor");
         return ST_OK;
     case KIND_LEVEL:
         if (!log_level_parse(text, &config->log_level))
-            return refuse(error, size, setting->name, "must be debug, info, warn, error or off");
+            return config_refuse(reading, setting->name, "must be debug, info, warn, error or off");
+        return ST_OK;
+    case KIND_ACCESS:
+        if (!log_access_parse(text, &config->access_log))
+            return config_refuse(reading, setting->name, "must be off, errors, sampled or all");
         return ST_OK;
     case KIND_FLAG:
         if (strcmp(text, "0") != 0 && strcmp(text, "1") != 0)
-            return refuse(error, size, setting->name, "must be 0 or 1");
-        config->test_hooks = strcmp(text, "1") == 0;
+            return config_refuse(reading, setting->name, "must be 0 or 1");
+        *(bool *)((char *)config + setting->offset) = strcmp(text, "1") == 0;
         return ST_OK;
     case KIND_TEXT:
     case KIND_SECRET:
-        *text_field(config, setting) = xstrdup(text);
+        *setting_text(config, setting) = xstrdup(text);
         return ST_OK;
     }
     return ST_INTERNAL;
 }
 
+static const struct {
+    const char *name;
+    enum role role;
+} roles[] = {{"api", ROLE_API}, {"gateway", ROLE_GATEWAY}, {"processor", ROLE_PROCESSOR}};
+
+void config_write_roles(unsigned set, char ret[CONFIG_ROLES_SIZE])
+{
+    char *at = ret;
+    *at = '\0';
+    for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
+        if (set & roles[i].role)
+            at = stpcpy(at == ret ? at : stpcpy(at, ","), roles[i].name);
+    }
+}
+
 enum status config_parse_roles(const char *text, unsigned *ret_roles)
 {
-    static const struct {
-        const char *name;
-        enum role role;
-    } roles[] = {{"api", ROLE_API}, {"gateway", ROLE_GATEWAY}, {"processor", ROLE_PROCESSOR}};
     unsigned found = 0;
     for (;;) {
         const size_t len = strcspn(text, ",");
@@ -247,163 +350,150 @@ enum status config_parse_roles(const char *text, unsigned *ret_roles)
     return ST_OK;
 }
 
-/* ---- checks of the whole ---- */
-
-/* Builds redis_url from REDIS_HOST and REDIS_PORT where REDIS_URL is unset. REDIS_PORT is kept as a text
- * and checked only here, because Kubernetes sets REDIS_PORT=tcp://… in every pod of a namespace that has a service
- * named redis; that must not matter when REDIS_URL is set. */
-static enum status derive_redis_url(struct config *config, char *error, size_t size)
-{
-    static const char host_chars[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_:";
-    const char *host = config->redis_host, *port = config->redis_port;
-    char url[300];
-    if (config->redis_url || !host)
-        return ST_OK;
-    if (strlen(host) > 255 || strspn(host, host_chars) != strlen(host))
-        return refuse(error, size, "REDIS_HOST", "must be a host name or an address");
-    if (strlen(port) > 5 || strspn(port, "0123456789") != strlen(port) ||
-        strtol(port, NULL, 10) < 1 || strtol(port, NULL, 10) > 65535)
-        return refuse(error, size, "REDIS_PORT", "must be an integer from 1 to 65535, not '%.40s'",
-                      port);
-    const bool v6 = strchr(host, ':');
-    (void)snprintf(url, sizeof(url), "redis://%s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "", port);
-    config->redis_url = xstrdup(url);
-    return ST_OK;
-}
-
-/* Returns the host in "scheme://host…", or NULL when the text has another form. Returns NULL also for characters
- * that would end the header value, or the Content-Security-Policy source, into which the URL is written. */
-static const char *host_of(const char *text, size_t len)
-{
-    const char *separator = memmem(text, len, "://", 3);
-    if (!separator || separator == text || !isalpha((unsigned char)*text))
-        return NULL;
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] <= ' ' || text[i] > '~' || strchr("\"'`,;<>\\^{|}", text[i]))
-            return NULL;
-    }
-    const char *host = separator + 3;
-    return host < text + len && !strchr("/?#:", *host) ? host : NULL;
-}
-
-static enum status check_url(const char *name, const char *text, const char *scheme,
-                             const char *secure, char *error, size_t size)
-{
-    if (!text)
-        return ST_OK;
-    const bool known = strncasecmp(text, scheme, strlen(scheme)) == 0 ||
-                       strncasecmp(text, secure, strlen(secure)) == 0;
-    if (known && host_of(text, strlen(text)))
-        return ST_OK;
-    return refuse(error, size, name, "must be a URL such as %sexample.com/, not '%.60s'", secure,
-                  text);
-}
-
-static enum status check_secret(const char *name, const char *secret, char *error, size_t size)
-{
-    if (!secret || strlen(secret) >= SECRET_MIN)
-        return ST_OK;
-    return refuse(error, size, name, "must have at least %d bytes", SECRET_MIN);
-}
-
-static enum status check_all(const struct config *config, char *error, size_t size)
-{
-    if (config->db_pool_max < config->db_pool_min)
-        return refuse(error, size, "DB_POOL_MAX", "must not be below DB_POOL_MIN");
-    enum status st = check_secret("JWT_SECRET", config->jwt_secret, error, size);
-    if (st == ST_OK)
-        st = check_secret("PAYMENT_WEBHOOK_SECRET", config->payment_webhook_secret, error, size);
-    if (st == ST_OK)
-        st = check_url("PUBLIC_WS_URL", config->public_ws_url, "ws://", "wss://", error, size);
-    if (st == ST_OK)
-        st = check_url("PAYMENT_URL", config->payment_url, "http://", "https://", error, size);
-    if (st != ST_OK)
-        return st;
-
-    /* A browser sends an origin without a path and never "*": any other form would match nothing. */
-    const char *list = config->allowed_origins;
-    while (list && *list != '\0') {
-        list += strspn(list, ", ");
-        const size_t len = strcspn(list, ", ");
-        const char *host = len > 0 ? host_of(list, len) : NULL;
-        if (len > 0 && (!host || host + strcspn(host, "/?#@, ") != list + len))
-            return refuse(error, size, "ALLOWED_ORIGINS",
-                          "must be origins such as https://example.com, without a path, not '%.*s'",
-                          len < 60 ? (int)len : 60, list);
-        list += len;
-    }
-    return ST_OK;
-}
-
 /* ---- the whole ---- */
 
-enum status config_load(struct config **ret_config, char *error, size_t error_size)
+/* A setting that is refused gets its default, so that the checks of the whole find what else is wrong, and only that. */
+static void read_setting(struct config *config, size_t index, struct config_inputs *inputs,
+                         struct config_reading *reading)
 {
-    struct config *config = xcalloc(1, sizeof(*config));
-    enum status st = ST_OK;
-    for (size_t i = 0; i < SETTING_COUNT && st == ST_OK; i++) {
-        char *text;
-        st = find_text(&settings[i], &text, error, error_size);
-        if (st == ST_OK && text) {
-            st = set_value(config, &settings[i], text, error, error_size);
-            explicit_bzero(text, strlen(text)); /* it may be a secret */
-        }
-        free(text);
+    const struct setting *setting = &config_settings[index];
+    char *text;
+    enum status st = config_inputs_find(inputs, index, reading, &text);
+    if (st == ST_OK && text)
+        st = set_value(config, setting, text, reading);
+    if ((st != ST_OK || !text) && setting->fallback) {
+        st = set_value(config, setting, setting->fallback, reading);
+        assert(st == ST_OK);
     }
-    if (st == ST_OK)
-        st = derive_redis_url(config, error, error_size);
-    if (st == ST_OK)
-        st = check_all(config, error, error_size);
-    if (st != ST_OK) {
-        config_free(config);
-        return st;
-    }
-    *ret_config = config;
-    return ST_OK;
+    if (text)
+        explicit_bzero(text, strlen(text)); /* it may be a secret */
+    free(text);
 }
 
-void config_free(struct config *config)
+enum status config_read(const struct config_source *source, enum config_need need,
+                        struct config **ret_config, struct buf *problems)
 {
-    if (!config)
+    struct config *config = xcalloc(1, sizeof(*config));
+    struct config_reading *reading = xcalloc(1, sizeof(*reading));
+    reading->problems = problems;
+    reading->where = "";
+    config->refs = 1;
+    struct config_inputs *inputs = config_inputs_open(source, reading);
+    for (size_t i = 0; i < SETTING_COUNT; i++)
+        read_setting(config, i, inputs, reading);
+    config_check(config, reading);
+    config_check_need(config, need, reading);
+    config->source = source;
+    config->file = config_inputs_file(inputs);
+    config->file_exposed = config_inputs_exposed(inputs);
+    config_inputs_close(inputs);
+    config->faulty = reading->failed;
+    free(reading);
+    *ret_config = config;
+    return config->faulty ? ST_INVALID : ST_OK;
+}
+
+enum status config_load(const struct config_source *source, enum config_need need,
+                        struct config **ret_config, struct buf *problems)
+{
+    struct config *config;
+    const enum status st = config_read(source, need, &config, problems);
+    if (st == ST_OK)
+        *ret_config = config;
+    else
+        config_free(config);
+    return st;
+}
+
+const struct config *config_ref(const struct config *config)
+{
+    (void)atomic_fetch_add_explicit(&((struct config *)config)->refs, 1, memory_order_relaxed);
+    return config;
+}
+
+/* Is the text of the first config, whoever made this one? */
+static bool is_shared(const struct config *config, const struct setting *setting)
+{
+    return config->first && !(setting->kind & KIND_LIVE);
+}
+
+void config_free(const struct config *shared)
+{
+    struct config *config = (struct config *)shared;
+    if (!config || atomic_fetch_sub_explicit(&config->refs, 1, memory_order_acq_rel) > 1)
         return;
     for (size_t i = 0; i < SETTING_COUNT; i++) {
-        if (settings[i].kind != KIND_TEXT && settings[i].kind != KIND_SECRET)
+        if (!setting_is_text(&config_settings[i]) || is_shared(config, &config_settings[i]))
             continue;
-        char *text = (char *)*text_field(config, &settings[i]);
+        char *text = (char *)*setting_text(config, &config_settings[i]);
         if (text)
             explicit_bzero(text, strlen(text));
         free(text);
     }
+    const struct config *first = config->first;
     free(config);
+    config_free(first);
 }
 
-enum status config_require(const struct config *config, enum config_need need, char *error,
-                           size_t error_size)
+/* ---- help ---- */
+
+#define HELP_WIDTH  100
+#define HELP_INDENT 27
+
+/* Prints one word, from column HELP_INDENT on: on the same line, if it fits. */
+static void print_word(FILE *out, size_t *column, const char *word, size_t len)
 {
-    const char *missing = NULL;
-    if (need != CONFIG_NEED_TOKEN && !config->database_url)
-        missing = "DATABASE_URL";
-    if (need == CONFIG_NEED_SERVE && !config->redis_url)
-        missing = "REDIS_URL (or REDIS_HOST)";
-    if (need == CONFIG_NEED_SERVE && !config->ticket_keys)
-        missing = "TICKET_KEYS";
-    if (need == CONFIG_NEED_TOKEN && !config->jwt_secret)
-        missing = "JWT_SECRET";
-    if (!missing)
-        return ST_OK;
-    (void)snprintf(error, error_size, "%s must be set; `tiketi serve --help` describes it",
-                   missing);
-    return ST_INVALID;
+    if (*column > HELP_INDENT && *column + 1 + len > HELP_WIDTH) {
+        (void)fprintf(out, "\n%*s", HELP_INDENT, "");
+        *column = HELP_INDENT;
+    } else if (*column > HELP_INDENT) {
+        (void)fputc(' ', out);
+        ++*column;
+    }
+    (void)fwrite(word, 1, len, out);
+    *column += len;
 }
 
 void config_print_help(FILE *out)
 {
+    static const struct {
+        const char *first, *title;
+    } chapters[] = {
+        {"QUEUE_THRESHOLD", "Queues"},
+        {"REDIS_URL", "Redis and PostgreSQL"},
+        {"KEEP_REDIS_DAYS", "How long data is kept"},
+        {"HTTP_HOST", "Ports and addresses"},
+        {"ROLES", "Roles"},
+        {"JWT_SECRETS", "Keys"},
+        {"OIDC_ISSUER", "Signing in"},
+        {"PAYMENT_WEBHOOK_SECRETS", "Payment"},
+        {"MAIL_URL", "Mail, push messages, outgoing connections"},
+        {"HEALTH_URL", "The shop's health"},
+        {"ALLOWED_ORIGINS", "Clients"},
+        {"LOG_LEVEL", "Log and tests"},
+    };
+    size_t chapter = 0;
     for (size_t i = 0; i < SETTING_COUNT; i++) {
-        const struct setting *setting = &settings[i];
-        (void)fprintf(out, "  %-26s %s%s%s%s%s\n", setting->name, setting->help,
-                      setting->fallback ? " (default " : "",
-                      setting->fallback ? setting->fallback : "", setting->fallback ? ")" : "",
-                      setting->kind == KIND_SECRET ? " [or _FILE]" : "");
+        const struct setting *setting = &config_settings[i];
+        size_t column = HELP_INDENT;
+        if (chapter < sizeof(chapters) / sizeof(chapters[0]) &&
+            strcmp(chapters[chapter].first, setting->name) == 0)
+            (void)fprintf(out, "%s%s\n", i > 0 ? "\n" : "", chapters[chapter++].title);
+        (void)fprintf(out, "  %-*s", HELP_INDENT - 2, setting->name);
+        if (strlen(setting->name) > HELP_INDENT - 3)
+            (void)fprintf(out, "\n%*s", HELP_INDENT, "");
+        for (const char *word = setting->help; *word != '\0'; word += strspn(word, " ")) {
+            const size_t len = strcspn(word, " ");
+            print_word(out, &column, word, len);
+            word += len;
+        }
+        if (setting->fallback) {
+            char fallback[200];
+            const int len = snprintf(fallback, sizeof(fallback), "(default %s)", setting->fallback);
+            print_word(out, &column, fallback, (size_t)len);
+        }
+        if (setting->kind & KIND_LIVE)
+            print_word(out, &column, "[reload]", strlen("[reload]"));
+        (void)fputc('\n', out);
     }
 }

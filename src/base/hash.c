@@ -10,7 +10,7 @@
 uint64_t hash_seed(void)
 {
     uint64_t random = 0;
-    /* Non-blocking: early in the boot, when the kernel has no entropy yet, the program must start all the same. */
+    /* Non-blocking, because the program must start even early in the boot, when the kernel has no entropy yet. */
     if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != (ssize_t)sizeof(random))
         random = 0;
     return random ^ 0xcbf29ce484222325u;

@@ -30,3 +30,15 @@ char *xstrdup(const char *text)
 {
     return or_abort(strdup(text));
 }
+
+char *xstrndup(const char *text, size_t max)
+{
+    return or_abort(strndup(text, max));
+}
+
+void secret_free(char *text)
+{
+    if (text)
+        explicit_bzero(text, strlen(text));
+    free(text);
+}

@@ -36,7 +36,7 @@ static bool read_number(const char *text, double *ret, const char **ret_end)
     return isfinite(*ret);
 }
 
-static bool read_duration(const char *text, int64_t *ret_ms)
+bool options_read_duration(const char *text, int64_t *ret_ms)
 {
     static const struct {
         const char *unit;
@@ -65,8 +65,9 @@ static bool read_range(const char *text, int64_t *ret_pair)
         return false;
     memcpy(first, text, len);
     first[len] = '\0';
-    return read_duration(first, &ret_pair[0]) &&
-           read_duration(dots ? dots + 2 : text, &ret_pair[1]) && ret_pair[0] <= ret_pair[1];
+    return options_read_duration(first, &ret_pair[0]) &&
+           options_read_duration(dots ? dots + 2 : text, &ret_pair[1]) &&
+           ret_pair[0] <= ret_pair[1];
 }
 
 static enum status set_option(const struct option_row *row, const char *text, void *out,
@@ -98,7 +99,7 @@ static enum status set_option(const struct option_row *row, const char *text, vo
         return options_refuse(error, "--%s must be an integer from %lld to %lld, not '%.40s'",
                               row->name, (long long)row->min, (long long)row->max, text);
     case OPT_DURATION:
-        if (read_duration(text, number) && *number >= row->min && *number <= row->max)
+        if (options_read_duration(text, number) && *number >= row->min && *number <= row->max)
             return ST_OK;
         return options_refuse(
             error,
@@ -196,7 +197,10 @@ void options_help(const struct option_row *rows, FILE *out)
         char left[40];
         (void)snprintf(left, sizeof(left), "%s%s%s%s", KIND(rows) == OPT_ARGUMENT ? "" : "--",
                        rows->name, rows->value ? " " : "", rows->value ? rows->value : "");
-        (void)fprintf(out, "  %-20s %s", left, rows->help);
+        if (strlen(left) > 20)
+            (void)fprintf(out, "  %s\n%23s%s", left, "", rows->help);
+        else
+            (void)fprintf(out, "  %-20s %s", left, rows->help);
         if (rows->fallback)
             (void)fprintf(out, " (default %s)", rows->fallback);
         (void)fputs(rows->kind & OPT_REQUIRED ? " (required)\n" : "\n", out);

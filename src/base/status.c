@@ -13,6 +13,7 @@ const char *status_name(enum status st)
         [ST_CONFLICT] = "conflict",
         [ST_STALE] = "stale",
         [ST_GONE] = "gone",
+        [ST_BUSY] = "busy",
         [ST_FULL] = "full",
         [ST_TOO_LARGE] = "too-large",
         [ST_TIMEOUT] = "timeout",

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-/* The Unicode Standard, table 3-7: which second bytes may follow which first bytes. */
+/* Which second bytes may follow which first bytes (the Unicode Standard, table 3-7). */
 static const struct row {
     uint8_t first, last, second_min, second_max;
     size_t len;
@@ -32,6 +32,16 @@ size_t utf8_len(const char *text, size_t len)
             return 0;
     }
     return row->len;
+}
+
+size_t utf8_write(uint32_t c, char out[4])
+{
+    const size_t len = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    static const uint8_t first[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    for (size_t i = len; i-- > 1; c >>= 6)
+        out[i] = (char)(0x80 | (c & 0x3f));
+    out[0] = (char)(first[len] | c);
+    return len;
 }
 
 bool utf8_is_valid(const char *text, size_t len)

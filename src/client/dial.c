@@ -54,12 +54,12 @@ struct dial_net {
 
 enum link_state { LINK_CONNECTING, LINK_HTTP, LINK_UPGRADING, LINK_SOCKET, LINK_CLOSING };
 
-/* An answer while it arrives. */
+/* The parts of an answer that have arrived so far. */
 struct answer_parts {
     struct buf body;
     struct buf field, value;
     bool in_value;
-    char guest[64];
+    char guest[96];
     int64_t retry_after_ms;
     bool accepted;
 };
@@ -74,7 +74,7 @@ struct link {
     struct link *next; /* in the list of idle links */
     uint8_t state;
     bool keep_alive;            /* the peer has not said that it will close */
-    bool asked, served;         /* a request is being answered; one has been answered */
+    bool asked, served;         /* asked: an answer is awaited; served: at least one was received */
     struct answer_parts *parts; /* NULL unless an answer is arriving */
     struct dial_reader *reader; /* NULL unless a message is unfinished */
 };
@@ -85,7 +85,7 @@ struct dial {
     const struct dial_target *target;
     const struct dial_ops *ops;
     void *arg;
-    struct dial *next; /* in the list of waiting dials */
+    struct dial *next, *before; /* in the list of waiting dials */
     uint32_t source;
     bool upgrade;
     char *request; /* to be sent when it is connected; or NULL */
@@ -164,25 +164,25 @@ static struct dial *net_take_waiting(struct dial_net *net)
 {
     struct dial *dial = net->waiting_head;
     net->waiting_head = dial->next;
-    if (!net->waiting_head)
+    if (dial->next)
+        dial->next->before = NULL;
+    else
         net->waiting_tail = NULL;
     dial->next = NULL;
     return dial;
 }
 
+/* The list goes both ways: when many thousands wait for a few shared connections, those that give up cost no scan. */
 static void net_remove_waiting(struct dial_net *net, struct dial *dial)
 {
-    struct dial *before = NULL;
-    for (struct dial *at = net->waiting_head; at; before = at, at = at->next) {
-        if (at != dial)
-            continue;
-        if (before)
-            before->next = at->next;
+    if (net->waiting_head == dial) {
+        (void)net_take_waiting(net);
+    } else if (dial->before) {
+        dial->before->next = dial->next;
+        if (dial->next)
+            dial->next->before = dial->before;
         else
-            net->waiting_head = at->next;
-        if (net->waiting_tail == at)
-            net->waiting_tail = before;
-        return;
+            net->waiting_tail = dial->before;
     }
 }
 
@@ -219,7 +219,7 @@ static void net_start_waiting(void *arg)
         } else if (net->open < net->open_max) {
             dial_start(net_take_waiting(net));
         } else {
-            if (net->idle) /* of another target: its end frees a slot and starts this task again */
+            if (net->idle) /* a link to another target: when it has closed, this task runs again */
                 net_shut_idle(net);
             return;
         }
@@ -270,7 +270,7 @@ static void write_done(uv_write_t *write, int failed)
         link_finish(link, DIAL_END_CLOSED, 0);
 }
 
-/* Nearly always the socket takes everything at once; only the rest is copied. */
+/* Writes the data. Nearly always the socket takes all of it at once; bytes that it does not take are copied. */
 static void link_write(struct link *link, const char *data, size_t len)
 {
     uv_stream_t *stream = (uv_stream_t *)&link->tcp;
@@ -419,13 +419,13 @@ static struct answer_parts *link_parts(struct link *link)
     return link->parts;
 }
 
-/* A header is complete. A name or value that did not fit is not one of those we read. */
+/* Stores a complete header if it is one that the caller reads. If its name or value did not fit, it is not. */
 static void header_done(struct answer_parts *parts)
 {
     static const char guest[] = "tiketi_guest=";
     const char *name = buf_str(&parts->field), *value = buf_str(&parts->value);
     if (parts->field.failed || parts->value.failed) {
-        /* too long: not ours */
+        /* too long, so it is none of the headers that are read */
     } else if (strcasecmp(name, "Set-Cookie") == 0) {
         const size_t len = sizeof(guest) - 1;
         if (strncmp(value, guest, len) == 0)
@@ -595,8 +595,8 @@ static int link_connect(struct link *link)
         uv_ip6_addr(target->address, target->port, &to.v6) != 0)
         return UV_EINVAL;
 
-    /* On the loopback: one source address per DIAL_PER_ADDRESS buyers. The kernel chooses the port when it
-     * connects, so that it may reuse a port that is free for this pair of addresses; else 28,000
+    /* On the loopback each DIAL_PER_ADDRESS buyers have a source address of their own. The kernel chooses the port
+     * only when it connects, so that it may reuse one that is free for this pair of addresses; otherwise 28,000
      * connections would be the limit. */
     if (strncmp(target->address, "127.", 4) == 0) {
         const int on = 1;
@@ -652,6 +652,7 @@ struct dial *dial_open(struct dial_net *net, const struct dial_target *target, u
     dial->source = source;
     dial->ops = ops;
     dial->arg = arg;
+    dial->before = net->waiting_tail;
     if (net->waiting_tail)
         net->waiting_tail->next = dial;
     else

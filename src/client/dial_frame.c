@@ -20,7 +20,7 @@
 
 struct dial_reader {
     wslay_frame_context_ptr parser;
-    const uint8_t *data; /* not given to the parser yet */
+    const uint8_t *data; /* the bytes that the parser has not taken yet */
     size_t len;
     uint64_t given, parsed; /* bytes given to the parser; bytes of the frames it has completed */
     uint64_t payload;       /* bytes of the current frame so far */
@@ -46,7 +46,7 @@ static ssize_t writer_send(const uint8_t *data, size_t len, int flags, void *arg
     return frames->frame.failed ? -1 : (ssize_t)len;
 }
 
-/* splitmix64: in a rehearsal the masks only have to differ, they are no secret. */
+/* Makes a mask by splitmix64. In a rehearsal the masks must differ but need not be secret. */
 static int writer_mask(uint8_t *mask, size_t len, void *arg)
 {
     struct dial_frames *frames = arg;
@@ -149,7 +149,7 @@ static bool frame_is_valid(const struct dial_reader *reader, const struct wslay_
     }
 }
 
-/* A piece of a frame; nearly always the whole frame, and then nothing is copied. */
+/* Takes a piece of a frame. Nearly always it is the whole frame, and then nothing is copied. */
 static enum status frame_piece(struct dial_reader *reader, const struct wslay_frame_iocb *frame,
                                dial_frame_cb cb, void *arg, bool *ret_go_on)
 {

@@ -7,8 +7,9 @@
  *   -> until all have ended, the time is over or a signal came -> read the rest of the log and PostgreSQL
  *   -> report
  *
- * Why this way: one thread and one loop serve all buyers, each a small object (crowd_buyer) with one item on one
- * agenda, so that ten thousand of them leave the machine to the service. The limit of open files decides how many
+ * Why this way: one thread and one loop serve all buyers. Each is a small object (crowd_buyer) with one deadline in
+ * a shared timer heap (client/agenda.h), so ten thousand of them leave nearly all CPU time to the service on the same
+ * machine. The limit of open files decides how many
  * such processes there are (crowd_fleet). Owns: everything of the run. Bounded: in time by --max-time; a target
  * off the loopback is refused without --allow-remote.
  */
@@ -20,10 +21,12 @@
 #include "crowd/crowd_audit.h"
 #include "crowd/crowd_buyer.h"
 #include "crowd/crowd_fleet.h"
+#include "crowd/crowd_history.h"
 #include "crowd/crowd_load.h"
 #include "crowd/crowd_memory.h"
 #include "crowd/crowd_options.h"
 #include "crowd/crowd_report.h"
+#include "crowd/crowd_shop.h"
 #include "net/redis.h"
 
 #include <stdio.h>
@@ -32,7 +35,7 @@
 
 #define TICK_MS        200
 #define WAIT_MS        10
-#define FILES_RESERVED 128 /* backends, libraries */
+#define FILES_RESERVED 128 /* open files kept free for backends and libraries */
 #define PROGRESS_TICKS (1000 / TICK_MS)
 
 /* One rehearsal, from the command line to the exit code. */
@@ -47,6 +50,7 @@ struct run {
     bool buying;             /* between the first arrival and the end */
     struct crowd_part *part; /* NULL: this process is the whole crowd */
     struct crowd_load *load;
+    struct crowd_shop *shop; /* NULL: --shop is not given, or another process reports */
     struct crowd_sum sum;
     int code; /* not 0: the run could not begin; the exit code */
 };
@@ -75,8 +79,11 @@ static void run_close(struct run *run)
     agenda_free(crowd->agenda);
     loop_timer_close(run->tick);
     crowd_load_free(run->load);
+    crowd_shop_stop(run->shop);
+    crowd_shop_free(run->shop);
     crowd->agenda = NULL;
     run->load = NULL;
+    run->shop = NULL;
     run->tick = NULL;
     crowd_audit_close(run->audit, run_closed, run);
 }
@@ -102,9 +109,10 @@ static void run_end(struct run *run)
     run->buying = false;
     run->sum.duration_ms = (clock_mono_ns() - crowd->begun_ns) / 1000000;
     crowd_load_stop(run->load);
+    crowd_shop_stop(run->shop);
     for (uint32_t i = 0; i < crowd->count; i++) {
         crowd_buyer_stop(&crowd->buyers[i]);
-        crowd_out_of_touch(&crowd->buyers[i]); /* a later admission reaches nobody */
+        crowd_out_of_touch(&crowd->buyers[i]); /* no message reaches the buyers from now on */
     }
     if (!run->part) {
         loop_timer_stop(run->tick);
@@ -174,6 +182,8 @@ static void run_buy(struct run *run)
     struct crowd *crowd = &run->crowd;
     run->buying = true;
     run->load = crowd_load_new(crowd->loop, &crowd->tally);
+    if (run->options.shop > 0 && crowd->part == 0)
+        run->shop = crowd_shop_new(crowd);
     for (uint32_t i = 0; i < crowd->count; i++) {
         const uint64_t die = crowd_mix(((uint64_t)run->options.seed << 32) + crowd->first + i);
         crowd_buyer_arrive(&crowd->buyers[i], die % ((uint64_t)run->options.arrive_ms + 1));
@@ -352,7 +362,7 @@ static void report(struct run *run, struct crowd_sum *sum)
         run->code = complain(1, "the JSON report cannot be written");
 }
 
-/* The sum borrows its counts from the crowd and the audit. */
+/* Gives the counts of this process to its parent. The sum borrows them from the crowd and the audit. */
 static void hand_over(struct run *run)
 {
     struct crowd_sum *sum = &run->sum;
@@ -368,7 +378,8 @@ static void hand_over(struct run *run)
         run->code = complain(1, "the counts of this process cannot be handed over");
 }
 
-/* Connections that buyers share (--connections) are a net of their own. */
+/* Opens the networks of connections. With --connections the buyers share connections, which have a network of their
+ * own. */
 static void open_nets(struct run *run, unsigned open_max)
 {
     struct crowd *crowd = &run->crowd;
@@ -386,18 +397,30 @@ static void open_nets(struct run *run, unsigned open_max)
     crowd->web_net = dial_net_new(&web_opts);
 }
 
-/* Everything of one process. */
+/* Runs the whole rehearsal of one process. Returns its exit code. */
 static int run_part(struct run *run, unsigned open_max)
 {
     struct crowd *crowd = &run->crowd;
     char error[200];
-    crowd->users = crowd->config->jwt_secret && !run->options.guests;
+    crowd->users = crowd->config->jwt_secrets && !run->options.guests;
     if (token_keys_new(crowd->config, &crowd->keys, error, sizeof(error)) != ST_OK)
         return complain(EXIT_CONFIG, error);
+    if (run->options.shop > 0 && !crowd->config->jwt_secrets) {
+        token_keys_free(crowd->keys);
+        return complain(EXIT_CONFIG, "--shop reports as staff: set JWT_SECRETS");
+    }
     crowd->loop = loop_new();
     if (!crowd->loop) {
         token_keys_free(crowd->keys);
         return complain(1, "no event loop: out of open files");
+    }
+    if (run->options.history) {
+        crowd->history = crowd_history_open(run->options.history, crowd->part, crowd->parts);
+        if (!crowd->history) {
+            loop_free(crowd->loop);
+            token_keys_free(crowd->keys);
+            return complain(EXIT_USAGE, "--history cannot be written");
+        }
     }
     make_buyers(run);
     open_nets(run, open_max);
@@ -414,6 +437,9 @@ static int run_part(struct run *run, unsigned open_max)
     if (crowd->web_net != crowd->net)
         dial_net_free(crowd->web_net);
     dial_net_free(crowd->net);
+    if (crowd_history_close(crowd->history) != ST_OK && run->code == 0)
+        run->code = complain(1, "the history has gaps: a line of it could not be written");
+    crowd->history = NULL;
     if (run->code == 0)
         hand_over(run);
     crowd_audit_free(run->audit);
@@ -423,7 +449,7 @@ static int run_part(struct run *run, unsigned open_max)
     return run->code;
 }
 
-/* The share of one of several processes. */
+/* Runs the part of one of several processes. Returns its exit code. */
 static int run_share(void *arg, struct crowd_part *part)
 {
     struct run *run = arg;
@@ -446,9 +472,12 @@ static int run_all(struct run *run)
     if (code != 0)
         return code;
     process_note_signals();
-    /* A buyer has one connection; two for a moment, while the socket opens. */
-    const int64_t buyers_max = open_max / 4 * 3;
-    const int64_t needed = (run->options.users + buyers_max - 1) / buyers_max;
+    /* A buyer has one connection; two for a moment, while the socket opens. Without sockets, and with shared connections,
+     * they have none of their own. */
+    const struct crowd_options *options = &run->options;
+    const bool shared = options->no_sockets && options->connections > 0;
+    const int64_t buyers_max = shared ? CROWD_USERS_MAX : open_max / 4 * 3;
+    const int64_t needed = (options->users + buyers_max - 1) / buyers_max;
     crowd->parts = (unsigned)(run->options.processes > needed ? run->options.processes : needed);
     crowd->count = (uint32_t)run->options.users;
     if (crowd->parts > CROWD_PROCESSES_MAX)
@@ -479,7 +508,7 @@ static int rehearse(struct config *config, const void *options)
 
 static void print_more(FILE *out)
 {
-    (void)fputs("\nBuyers are users signed with JWT_SECRET where that is set, else guests.\n"
+    (void)fputs("\nBuyers are users signed with JWT_SECRETS where that is set, else guests.\n"
                 "Times: 250ms, 5s, 15m, 1h.\n",
                 out);
 }
@@ -488,6 +517,7 @@ int main(int argc, char **argv)
 {
     static const struct program_command command = {
         .name = "crowd",
+        .need = CONFIG_NEED_SETTINGS,
         .usage = "--users N --event ID --provider URL [options]",
         .about = "A rehearsal: N virtual buyers arrive over real HTTP and WebSocket, wait, enter, "
                  "reserve,\n"

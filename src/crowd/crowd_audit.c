@@ -2,8 +2,8 @@
 /*
  * crowd_audit: checks the promises against Redis and PostgreSQL.
  *
- *   begin   read the event's silentMs -> read the last entry of the admission log
- *   follow  each second: read the new entries -> crowd_check; note each buyer's admission and departure
+ *   begin   read the event's settings -> read the last entry of the admission log
+ *   follow  each second: read the new entries -> replay; note each buyer's admission and departure
  *   finish  read the rest of the log -> every buyer who still waits must wait in Redis too -> judge each buyer
  *           by what they remember -> crowd_purchases -> crowd_money
  *
@@ -26,17 +26,17 @@
 #include "net/redis.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define PAGE     500
 #define RETRY_MS 250
-#define FIRST_MS 10000 /* the backends must answer within that at the beginning */
-#define LAST_MS  30000 /* and within that at the end */
-#define ENTRY_MS                                                                                   \
-    5000 /* within that of an admission a buyer in touch must have got the entry message */
-#define ID_MAX 48
+#define FIRST_MS 10000 /* time in which the backends must answer at the beginning */
+#define LAST_MS  30000 /* time in which they must answer at the end */
+#define ENTRY_MS 5000  /* a buyer in touch must get the entry message so soon after an admission */
+#define ID_MAX   48
 
 enum audit_goal { GOAL_NONE, GOAL_BEGIN, GOAL_FOLLOW, GOAL_FINISH };
 
@@ -48,15 +48,15 @@ struct crowd_audit {
     struct crowd_money *money; /* NULL: no --provider, so no payments */
     struct loop_timer *timer;  /* repeats a step that failed */
     struct redis_args args;
-    struct crowd_check check;
+    struct replay check;
     struct crowd_findings findings;
     enum audit_goal goal;
-    void (*step)(struct crowd_audit *audit); /* under way */
+    void (*step)(struct crowd_audit *audit); /* the step under way */
     uint64_t give_up_ms;
     crowd_done_cb cb;
     void *arg;
-    char last_id[ID_MAX]; /* of the last entry read; "": the log was empty */
-    bool last_gone;       /* that entry was lost */
+    char last_id[ID_MAX]; /* id of the last entry read; "": the log was empty */
+    bool last_gone;       /* Redis has lost the entry last_id */
     bool once_more;       /* the read under way began before `finish`: read again */
     uint32_t at;          /* buyers below this index have been looked up in Redis */
     uint32_t batch[PAGE], batch_count;
@@ -104,10 +104,16 @@ static void command(struct crowd_audit *audit, redis_cb cb)
         step_failed(audit, st);
 }
 
+static const char *prefix_of(const struct crowd *crowd)
+{
+    return crowd->config->redis_prefix ? crowd->config->redis_prefix : "";
+}
+
 static void begin_command(struct crowd_audit *audit, const char *name, const char *key)
 {
-    char text[EVENT_ID_MAX + 32];
-    const int len = snprintf(text, sizeof(text), "%s:{%s}", key, audit->crowd->options->event);
+    char text[CONFIG_PREFIX_MAX + EVENT_ID_MAX + 32];
+    const int len = snprintf(text, sizeof(text), "%s%s:{%s}", prefix_of(audit->crowd), key,
+                             audit->crowd->options->event);
     redis_args_reset(&audit->args);
     redis_args_add(&audit->args, name);
     redis_args_add_copy(&audit->args, text, (size_t)len);
@@ -121,8 +127,8 @@ static uint64_t number(const char *text)
 }
 
 /* False: this is not an entry of an admission log. */
-static bool read_entry(const struct redis_reply *fields, struct crowd_entry *ret_entry, char *buyer,
-                       size_t buyer_size)
+static bool read_entry(const struct redis_reply *fields, struct replay_entry *ret_entry,
+                       char *buyer, size_t buyer_size)
 {
     static const char *const names[] = {"kind", "buyer",  "place",     "epoch",
                                         "at",   "inside", "threshold", "n"};
@@ -139,14 +145,14 @@ static bool read_entry(const struct redis_reply *fields, struct crowd_entry *ret
         if (!values[j])
             return false;
     }
-    *ret_entry = (struct crowd_entry){.place = number(values[PLACE]),
-                                      .epoch = number(values[EPOCH]),
-                                      .at_ms = (int64_t)number(values[AT]),
-                                      .inside = number(values[INSIDE]),
-                                      .threshold = number(values[THRESHOLD]),
-                                      .n = number(values[N])};
+    *ret_entry = (struct replay_entry){.place = number(values[PLACE]),
+                                       .epoch = number(values[EPOCH]),
+                                       .at_ms = (int64_t)number(values[AT]),
+                                       .inside = number(values[INSIDE]),
+                                       .threshold = number(values[THRESHOLD]),
+                                       .n = number(values[N])};
     (void)snprintf(buyer, buyer_size, "%s", values[BUYER]);
-    return crowd_kind_parse(values[KIND], &ret_entry->kind) == ST_OK;
+    return replay_kind_parse(values[KIND], &ret_entry->kind) == ST_OK;
 }
 
 static void broken(void *arg, const char *kind, const char *example)
@@ -167,11 +173,41 @@ static void note_all_departed(struct crowd *crowd)
     }
 }
 
+/* Notes what an entry says of a buyer of this crowd. */
+static void follow_buyer(struct crowd_audit *audit, struct crowd_buyer *buyer,
+                         const struct replay_entry *entry, const char *id)
+{
+    struct crowd *crowd = audit->crowd;
+    if (replay_kind_enters(entry->kind)) {
+        if (buyer->log_inside && buyer->admitted_epoch == entry->epoch) {
+            audit->check.over_admissions++;
+            crowd_notes_add(&crowd->tally.breaks, "admitted while inside", "%s", id);
+        }
+        buyer->resumed = buyer->missed;
+        buyer->log_inside = true;
+        buyer->log_departed = buyer->log_kept = false;
+        buyer->admitted_ms = entry->at_ms;
+        buyer->admitted_place = entry->place;
+        buyer->admitted_epoch = entry->epoch;
+        buyer->admitted_n = entry->n;
+        return;
+    }
+    if (!replay_kind_departs(entry->kind))
+        return;
+    if (entry->kind == REPLAY_UNCLAIMED) {
+        buyer->missed = true;
+        audit->findings.missed++;
+    }
+    buyer->log_inside = false;
+    buyer->log_kept = replay_kind_keeps(entry->kind);
+    crowd_buyer_departed(buyer);
+}
+
 static void take_entry(struct crowd_audit *audit, const struct redis_reply *fields)
 {
     struct crowd *crowd = audit->crowd;
-    struct crowd_entry entry;
-    struct crowd_witness witness;
+    struct replay_entry entry;
+    struct replay_witness witness;
     char id[BUYER_ID_MAX + 1] = "";
     if (!read_entry(fields, &entry, id, sizeof(id))) {
         crowd->tally.errors++;
@@ -181,25 +217,14 @@ static void take_entry(struct crowd_audit *audit, const struct redis_reply *fiel
     struct crowd_buyer *buyer = crowd_find_buyer(crowd, id);
     if (buyer) {
         witness = crowd_buyer_witness(buyer);
+        witness.offered_ms = buyer->admitted_ms;
         witness.had_turn = buyer->admitted_ms != 0 && buyer->admitted_epoch == entry.epoch &&
                            buyer->admitted_place == entry.place;
     }
-    crowd_check_entry(&audit->check, &entry, id, buyer ? &witness : NULL);
-    if (buyer && crowd_kind_enters(entry.kind)) {
-        if (buyer->log_inside && buyer->admitted_epoch == entry.epoch) {
-            audit->check.over_admissions++;
-            crowd_notes_add(&crowd->tally.breaks, "admitted while inside", "%s", id);
-        }
-        buyer->log_inside = true;
-        buyer->log_departed = false;
-        buyer->admitted_ms = entry.at_ms;
-        buyer->admitted_place = entry.place;
-        buyer->admitted_epoch = entry.epoch;
-    } else if (buyer) {
-        buyer->log_inside = false;
-        crowd_buyer_departed(buyer);
-    }
-    if (entry.kind == CROWD_CLEARED)
+    replay_take(&audit->check, &entry, id, buyer ? &witness : NULL);
+    if (buyer)
+        follow_buyer(audit, buyer, &entry, id);
+    if (entry.kind == REPLAY_CLEARED)
         note_all_departed(crowd);
 }
 
@@ -208,7 +233,7 @@ static void take_entry(struct crowd_audit *audit, const struct redis_reply *fiel
 static void note_loss(struct crowd_audit *audit)
 {
     struct crowd *crowd = audit->crowd;
-    crowd_check_loss(&audit->check, clock_wall_ms());
+    replay_loss(&audit->check, clock_wall_ms());
     audit->last_gone = true;
     note_all_departed(crowd);
     for (uint32_t i = 0; i < crowd->count; i++) {
@@ -234,7 +259,7 @@ static void keep_last(struct crowd_audit *audit, const struct redis_reply *entry
 static void log_begun(void *arg, enum status status, const struct redis_reply *reply)
 {
     struct crowd_audit *audit = arg;
-    struct crowd_entry entry;
+    struct replay_entry entry;
     char id[BUYER_ID_MAX + 1];
     if (status != ST_OK) {
         step_failed(audit, status);
@@ -242,7 +267,7 @@ static void log_begun(void *arg, enum status status, const struct redis_reply *r
     }
     const struct redis_reply *last = redis_reply_at(reply, 0);
     if (last && read_entry(redis_reply_at(last, 1), &entry, id, sizeof(id))) {
-        crowd_check_base(&audit->check, &entry);
+        replay_base(&audit->check, &entry);
         keep_last(audit, last);
     }
     finished(audit, ST_OK);
@@ -266,18 +291,23 @@ static void settings_read(void *arg, enum status status, const struct redis_repl
         step_failed(audit, status);
         return;
     }
-    const char *silent_ms = redis_reply_str(reply, NULL);
+    const char *silent_ms = redis_reply_str(redis_reply_at(reply, 0), NULL);
+    const char *outflow = redis_reply_str(redis_reply_at(reply, 1), NULL);
     if (silent_ms)
         audit->check.silent_ms = (int64_t)number(silent_ms);
+    if (outflow)
+        replay_flow_set(&audit->check.flow, number(outflow));
     read_last(audit);
 }
 
-/* The event's own silentMs, from its live copy; without one the service's default stays. */
+/* The event's own silentMs and outflow limit, from its live copy; without one the service's default stays, and there is no
+ * limit. */
 static void read_settings(struct crowd_audit *audit)
 {
     audit->step = read_settings;
-    begin_command(audit, "HGET", "config");
+    begin_command(audit, "HMGET", "config");
     redis_args_add(&audit->args, "silentMs");
+    redis_args_add(&audit->args, "outflowPerMinute");
     command(audit, settings_read);
 }
 
@@ -329,7 +359,10 @@ static void lost(struct crowd_audit *audit, const struct crowd_buyer *buyer, con
 {
     char id[BUYER_ID_MAX + 1];
     crowd_buyer_id(buyer, id);
-    audit->findings.lost++;
+    if (buyer->missed)
+        audit->findings.missed_lost++;
+    else
+        audit->findings.lost++;
     crowd_notes_add(&audit->crowd->tally.breaks, how, "%s with place %" PRIu64, id, buyer->place);
 }
 
@@ -340,7 +373,7 @@ static bool was_admitted(const struct crowd_buyer *buyer)
 
 static bool was_out(const struct crowd_buyer *buyer, int64_t at_ms)
 {
-    const struct crowd_witness witness = crowd_buyer_witness(buyer);
+    const struct replay_witness witness = crowd_buyer_witness(buyer);
     return (witness.longest.gone_ms <= at_ms && at_ms <= witness.longest.back_ms) ||
            (witness.latest.gone_ms <= at_ms && at_ms <= witness.latest.back_ms);
 }
@@ -348,6 +381,7 @@ static bool was_out(const struct crowd_buyer *buyer, int64_t at_ms)
 /* Compares what one buyer remembers with the log. */
 static void judge(struct crowd_audit *audit, const struct crowd_buyer *buyer)
 {
+    audit->findings.resumed += buyer->resumed;
     struct crowd_notes *breaks = &audit->crowd->tally.breaks;
     const bool admitted = was_admitted(buyer);
     const bool complete = audit->check.losses == 0; /* no entry of the log is missing */
@@ -359,6 +393,12 @@ static void judge(struct crowd_audit *audit, const struct crowd_buyer *buyer)
             lost(audit, buyer, "admitted with another place than the ticket's");
         if (buyer->entry_ms == 0 && clock_wall_ms() > in_time_ms && !was_out(buyer, in_time_ms))
             lost(audit, buyer, "admitted and got no entry message, though in touch");
+        for (int how = ESTIMATE_HIGH; how <= ESTIMATE_LOW; how++) {
+            const int64_t wait_ms = buyer->admitted_ms - buyer->told_ms[how];
+            if (buyer->told_ms[how] != 0 && wait_ms >= 0 && !buyer->missed)
+                crowd_samples_add(&audit->findings.estimate_ms[how],
+                                  (uint64_t)llabs(wait_ms - (int64_t)buyer->told_s[how] * 1000));
+        }
         if (buyer->pushed && buyer->entry_ms != 0 && buyer->queued)
             crowd_samples_add(&audit->findings.push_ms,
                               buyer->entry_ms > buyer->admitted_ms
@@ -368,15 +408,15 @@ static void judge(struct crowd_audit *audit, const struct crowd_buyer *buyer)
         audit->check.over_admissions++;
         crowd_notes_add(breaks, "admitted without an entry in the log", "%s", id);
     } else if (buyer->entry_ms == 0 && buyer->place != 0 && buyer->state != BUYER_LEFT) {
-        const struct crowd_witness witness = crowd_buyer_witness(buyer);
-        if (crowd_check_overtaken(&audit->check, buyer->place, buyer->epoch, &witness) ==
-            CROWD_OVERTAKEN) {
+        const struct replay_witness witness = crowd_buyer_witness(buyer);
+        if (replay_overtaken(&audit->check, buyer->place, buyer->epoch, &witness) ==
+            REPLAY_OVERTAKEN) {
             audit->check.order_breaks++;
             crowd_notes_add(breaks, "never admitted, but later places were",
                             "%s with place %" PRIu64, id, buyer->place);
         }
     }
-    if (buyer->state == BUYER_LOST && !(admitted && buyer->log_departed))
+    if (buyer->state == BUYER_LOST && !(admitted && crowd_buyer_consumed(buyer)))
         lost(audit, buyer, "lost their place");
     if (buyer->state == BUYER_EVICTED && !buyer->log_departed && complete)
         lost(audit, buyer, "refused inside, though the admission had not ended");
@@ -441,11 +481,18 @@ static void waiting_found(void *arg, enum status status, const struct redis_repl
         const char *score = redis_reply_str(redis_reply_at(reply, i), NULL);
         if (!score || score[0] == '\0')
             lost(audit, buyer, "waits, but has no place in Redis");
-        else if (strtod(score, NULL) != (double)buyer->place)
+        else if (fabs(strtod(score, NULL)) != (double)buyer->place) /* negative: to be claimed */
             lost(audit, buyer, "waits, but has another place in Redis");
         audit->at = audit->batch[i] + 1;
     }
     look_up_waiting(audit);
+}
+
+/* Has a place in the queue, as far as the crowd knows: waits, or sleeps and has not been let in, or missed a turn. */
+static bool waits(const struct crowd_buyer *buyer)
+{
+    return (buyer->state == BUYER_WAITING || buyer->state == BUYER_ASLEEP) && buyer->place != 0 &&
+           (!was_admitted(buyer) || (buyer->missed && !buyer->log_inside));
 }
 
 /* Looks up the next PAGE of them; after the last, judges every buyer. */
@@ -453,7 +500,7 @@ static void look_up_waiting(struct crowd_audit *audit)
 {
     struct crowd *crowd = audit->crowd;
     static const char *const keys[] = {"queue", "parked", "active:place"};
-    char text[BUYER_ID_MAX + 32];
+    char text[CONFIG_PREFIX_MAX + BUYER_ID_MAX + 32];
     audit->step = look_up_waiting;
     audit->batch_count = 0;
     redis_args_reset(&audit->args);
@@ -461,12 +508,12 @@ static void look_up_waiting(struct crowd_audit *audit)
     redis_args_add(&audit->args, look_script);
     redis_args_add(&audit->args, "3");
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-        const int len = snprintf(text, sizeof(text), "%s:{%s}", keys[i], crowd->options->event);
+        const int len = snprintf(text, sizeof(text), "%s%s:{%s}", prefix_of(crowd), keys[i],
+                                 crowd->options->event);
         redis_args_add_copy(&audit->args, text, (size_t)len);
     }
     for (uint32_t i = audit->at; i < crowd->count && audit->batch_count < PAGE; i++) {
-        if (crowd->buyers[i].state != BUYER_WAITING || crowd->buyers[i].place == 0 ||
-            was_admitted(&crowd->buyers[i]))
+        if (!waits(&crowd->buyers[i]))
             continue;
         crowd_buyer_id(&crowd->buyers[i], text);
         redis_args_add_copy(&audit->args, text, strlen(text));
@@ -489,8 +536,9 @@ enum status crowd_audit_open(struct crowd *crowd, struct crowd_audit **ret_audit
 {
     const struct config *config = crowd->config;
     struct crowd_audit *audit = xcalloc(1, sizeof(*audit));
-    const struct redis_opts redis_opts = {
-        .loop = crowd->loop, .url = config->redis_url, .timeout_ms = config->redis_timeout_ms};
+    const struct redis_opts redis_opts = {.loop = crowd->loop,
+                                          .server = redis_server_of(config, "crowd"),
+                                          .timeout_ms = config->redis_timeout_ms};
     const struct db_opts db_opts = {.loop = crowd->loop,
                                     .url = config->database_url,
                                     .pool_min = 1,
@@ -501,9 +549,10 @@ enum status crowd_audit_open(struct crowd *crowd, struct crowd_audit **ret_audit
     audit->crowd = crowd;
     redis_args_init(&audit->args);
     if (!config->redis_url || redis_open(&redis_opts, &audit->redis) != ST_OK) {
-        (void)snprintf(error, error_size,
-                       !config->redis_url ? "REDIS_URL is not set (or --no-check)"
-                                          : "REDIS_URL cannot be used");
+        if (!config->redis_url)
+            (void)snprintf(error, error_size, "REDIS_URL is not set (or --no-check)");
+        else
+            (void)redis_server_check(&redis_opts.server, error, error_size);
         crowd_audit_free(audit);
         return ST_INVALID;
     }
@@ -511,14 +560,14 @@ enum status crowd_audit_open(struct crowd *crowd, struct crowd_audit **ret_audit
         (void)snprintf(error, error_size,
                        !config->database_url ? "DATABASE_URL is not set (or --no-check)"
                                              : "DATABASE_URL cannot be used");
-        *ret_audit = audit; /* Redis has yet to be closed */
+        *ret_audit = audit; /* the caller closes it, since its connection to Redis is open */
         return ST_INVALID;
     }
     audit->timer = loop_timer_new(crowd->loop, step_again, audit);
     audit->purchases = crowd_purchases_new(crowd, audit->db, &audit->findings);
     if (crowd->options->provider && crowd->part == 0)
         audit->money = crowd_money_new(crowd, audit->db, &audit->findings);
-    crowd_check_init(&audit->check, config->queue_silent_ms, broken, crowd);
+    replay_init(&audit->check, config->queue_silent_ms, broken, crowd);
     audit->check.strangers_elsewhere = crowd->parts > 1;
     audit->check.numbers_elsewhere = crowd->part > 0;
     *ret_audit = audit;
@@ -556,7 +605,7 @@ void crowd_audit_finish(struct crowd_audit *audit, crowd_done_cb cb, void *arg)
         read_log(audit);
 }
 
-const struct crowd_check *crowd_audit_check(const struct crowd_audit *audit)
+const struct replay *crowd_audit_check(const struct crowd_audit *audit)
 {
     return &audit->check;
 }
@@ -611,8 +660,10 @@ void crowd_audit_free(struct crowd_audit *audit)
         return;
     crowd_purchases_free(audit->purchases);
     crowd_money_free(audit->money);
-    crowd_check_clear(&audit->check);
+    replay_clear(&audit->check);
     crowd_samples_clear(&audit->findings.push_ms);
+    crowd_samples_clear(&audit->findings.estimate_ms[ESTIMATE_HIGH]);
+    crowd_samples_clear(&audit->findings.estimate_ms[ESTIMATE_LOW]);
     redis_args_clear(&audit->args);
     free(audit);
 }

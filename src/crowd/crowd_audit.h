@@ -23,7 +23,7 @@ void crowd_audit_follow(struct crowd_audit *audit);
 /* Reads the rest of the log and checks all promises. `cb` runs once, later. */
 void crowd_audit_finish(struct crowd_audit *audit, crowd_done_cb cb, void *arg);
 /* Both are borrowed until crowd_audit_free. */
-const struct crowd_check *crowd_audit_check(const struct crowd_audit *audit);
+const struct replay *crowd_audit_check(const struct crowd_audit *audit);
 const struct crowd_findings *crowd_audit_findings(const struct crowd_audit *audit);
 /* Closes the connections, then runs `cb`: at once when `audit` is NULL. */
 void crowd_audit_close(struct crowd_audit *audit, loop_cb cb, void *arg);

@@ -4,6 +4,7 @@
  *
  *   arrives -> check -> admitted directly --------------------------> inside
  *                    -> queued: socket, join-queue, positions, entry -> inside
+ *   waiting -> closes the page -> comes back, and checks
  *   inside  -> thinks -> finds their reservation, or makes one -> begins the payment
  *           -> pays at the provider -> asks until the seats are theirs: bought
  *           -> thinks -> leaves
@@ -20,6 +21,7 @@
 #include "crowd/crowd_buyer_internal.h"
 
 #include "base/clock.h"
+#include "crowd/crowd_history.h"
 #include "crowd/crowd_memory.h"
 
 #include <stdio.h>
@@ -55,6 +57,7 @@ void buyer_become(struct crowd_buyer *buyer, enum buyer_state state)
     buyer->crowd->tally.states[buyer->state]--;
     buyer->crowd->tally.states[state]++;
     buyer->state = state;
+    crowd_history_state(buyer, buyer_state_key(state));
 }
 
 void buyer_hang_up(struct dial **conn)
@@ -79,9 +82,35 @@ bool crowd_word_is(const struct json *body, const char *key, const char *word)
 void buyer_end(struct crowd_buyer *buyer, enum buyer_state state)
 {
     crowd_buyer_stop(buyer);
-    if (buyer->out_since_ms == 0) /* a later admission reaches nobody */
+    if (buyer->out_since_ms == 0) /* no message reaches the buyer from now on */
         buyer->out_since_ms = clock_wall_ms();
     buyer_become(buyer, state);
+}
+
+/* ---- asleep ---- */
+
+/* They close the page somewhere between the tail, where they began, and the last quarter of their way: near the head
+ * many are let in at once, without having been told another position. */
+bool buyer_falls_asleep(struct crowd_buyer *buyer)
+{
+    const struct crowd_options *options = buyer->crowd->options;
+    if (!buyer->sleeper || buyer->lowest == 0)
+        return false;
+    if (buyer->sleeps_at == 0)
+        buyer->sleeps_at =
+            buyer->first_position - crowd_random(buyer->crowd, buyer->first_position * 3 / 4);
+    if (buyer->lowest > buyer->sleeps_at)
+        return false;
+    buyer->sleeper = false;
+    buyer->crowd->tally.slept++;
+    crowd_buyer_stop(buyer);
+    crowd_out_of_touch(buyer);
+    buyer_become(buyer, BUYER_ASLEEP);
+    buyer_wait(buyer, WAITS_TO_WAKE,
+               (uint64_t)options->asleep_min_ms +
+                   crowd_random(buyer->crowd,
+                                (uint64_t)(options->asleep_max_ms - options->asleep_min_ms)));
+    return true;
 }
 
 /* ---- failures ---- */
@@ -96,18 +125,32 @@ uint64_t buyer_backoff(struct crowd_buyer *buyer, int64_t at_least_ms)
     return (at_least_ms > 0 ? (uint64_t)at_least_ms : 0) + crowd_random(buyer->crowd, most);
 }
 
-static void note_error(struct crowd_buyer *buyer, const char *what, const char *why)
+/* Notes that `what` failed, and who it was; `before` comes first. */
+static void note(const struct crowd_buyer *buyer, struct crowd_notes *notes, const char *before,
+                 const char *what, const char *why)
 {
     char id[BUYER_ID_MAX + 1], kind[120];
     crowd_buyer_id(buyer, id);
-    (void)snprintf(kind, sizeof(kind), "%s: %s", what, why);
-    buyer->crowd->tally.errors++;
-    crowd_notes_add(&buyer->crowd->tally.failures, kind, "%s", id);
+    (void)snprintf(kind, sizeof(kind), "%s%s: %s", before, what, why);
+    crowd_notes_add(notes, kind, "%s", id);
+}
+
+static void note_error(struct crowd_buyer *buyer, const char *what, const char *why)
+{
+    struct crowd_tally *tally = &buyer->crowd->tally;
+    tally->errors++;
+    note(buyer, &tally->failures, "", what, why);
 }
 
 void buyer_note_retry(struct crowd_buyer *buyer, const char *what, const char *why)
 {
-    buyer->crowd->tally.retries++;
+    struct crowd_tally *tally = &buyer->crowd->tally;
+    tally->retries++;
+    if (buyer->unanswered < UINT16_MAX)
+        buyer->unanswered++;
+    if (tally->retries_in_a_row < buyer->unanswered)
+        tally->retries_in_a_row = buyer->unanswered;
+    note(buyer, &tally->retried, buyer->unanswered > 1 ? "once more, " : "", what, why);
     if (buyer->crowd->options->strict)
         note_error(buyer, what, why);
 }
@@ -161,6 +204,12 @@ static void due_settling(struct crowd_buyer *buyer)
     socket_open(buyer);
 }
 
+static void due_waking(struct crowd_buyer *buyer)
+{
+    buyer_become(buyer, BUYER_WAITING);
+    web_ask(buyer, STEP_CHECK);
+}
+
 void crowd_buyer_due(void *arg, struct agenda_item *due)
 {
     static void (*const on_due[])(struct crowd_buyer * buyer) = {
@@ -168,7 +217,8 @@ void crowd_buyer_due(void *arg, struct agenda_item *due)
         [WAITS_FOR_ANSWER] = web_due,     [WAITS_TO_RETRY] = due_retry,
         [WAITS_TO_POLL] = due_poll,       [WAITS_FOR_SOCKET] = due_socket,
         [WAITS_FOR_MESSAGE] = socket_due, [WAITS_TO_RECONNECT] = due_reconnect,
-        [WAITS_TO_SETTLE] = due_settling, [WAITS_THINKING] = visit_due,
+        [WAITS_TO_SETTLE] = due_settling, [WAITS_TO_WAKE] = due_waking,
+        [WAITS_THINKING] = visit_due,
     };
     struct crowd_buyer *buyer =
         (struct crowd_buyer *)((char *)due - offsetof(struct crowd_buyer, due));
@@ -191,6 +241,8 @@ void crowd_buyer_init(struct crowd *crowd, uint32_t index)
         buyer->plan = PLAN_BUY;
     else if (share < crowd->options->buy + crowd->options->abandon)
         buyer->plan = PLAN_LEAVE;
+    /* another die, so that sleeping does not depend on the plan */
+    buyer->sleeper = (double)(crowd_mix(die) >> 11) / 9007199254740992.0 < crowd->options->sleep;
     crowd->tally.states[BUYER_ABSENT]++;
     if (!crowd->users)
         return;
@@ -208,6 +260,11 @@ void crowd_buyer_departed(struct crowd_buyer *buyer)
     buyer->log_departed = true;
     if (buyer->state == BUYER_SILENT)
         buyer_end(buyer, BUYER_EVICTED);
+}
+
+bool crowd_buyer_consumed(const struct crowd_buyer *buyer)
+{
+    return buyer->log_departed && !buyer->log_kept;
 }
 
 void crowd_buyer_stop(struct crowd_buyer *buyer)

@@ -13,6 +13,8 @@ void crowd_buyer_arrive(struct crowd_buyer *buyer, uint64_t delay_ms);
 void crowd_buyer_due(void *arg, struct agenda_item *due);
 /* The admission log says that the buyer's admission has ended. */
 void crowd_buyer_departed(struct crowd_buyer *buyer);
+/* The log says that the buyer's last admission has ended, and with it their place. */
+bool crowd_buyer_consumed(const struct crowd_buyer *buyer);
 /* Closes the buyer's connections, whose callbacks do not run any more. What the buyer remembers is kept. */
 void crowd_buyer_stop(struct crowd_buyer *buyer);
 /* Frees what the buyer remembers. */

@@ -39,6 +39,7 @@ enum crowd_waits {
     WAITS_FOR_MESSAGE, /* a message on the socket */
     WAITS_TO_RECONNECT,
     WAITS_TO_SETTLE, /* between the first answer and the first socket: --settle */
+    WAITS_TO_WAKE,   /* with the page closed: --sleep */
     WAITS_THINKING,
 };
 
@@ -58,6 +59,8 @@ void buyer_become(struct crowd_buyer *buyer, enum buyer_state state);
 void buyer_end(struct crowd_buyer *buyer, enum buyer_state state);
 /* Closes *conn, whose callbacks do not run any more, and sets it to NULL. Does nothing if *conn is NULL. */
 void buyer_hang_up(struct dial **conn);
+/* True, and the page is closed until the buyer wakes: they are a sleeper, and it is time. */
+bool buyer_falls_asleep(struct crowd_buyer *buyer);
 /* Counts one more failure in a row. Returns the ms to wait before the next attempt, at least `at_least_ms`. */
 uint64_t buyer_backoff(struct crowd_buyer *buyer, int64_t at_least_ms);
 /* Counts a failure after which the buyer tries again. With --strict it counts as an error. */
@@ -79,6 +82,8 @@ bool web_is_not_now(unsigned code);
 
 /* Opens the socket and joins the queue with the ticket. */
 void socket_open(struct crowd_buyer *buyer);
+/* Claims the turn that was offered. `turn-claimed` answers it. */
+void socket_claim(struct crowd_buyer *buyer);
 /* Closes the socket and opens another one after a while, at least `at_least_ms`. `why` goes into the report. */
 void socket_reconnect(struct crowd_buyer *buyer, const char *why, int64_t at_least_ms);
 /* The buyer's timer while they wait on a socket: reconnects if nothing was heard for too long. */
@@ -86,7 +91,7 @@ void socket_due(struct crowd_buyer *buyer);
 
 /* ---- crowd_visit.c ---- */
 
-/* An answer or a message (`news`) says that the buyer is inside. A repeated one makes them act at once. */
+/* An answer or a message (`news`) says that the buyer is inside, or has an offer. A repeated one makes them act at once. */
 void visit_begin(struct crowd_buyer *buyer, const struct json *body);
 /* The buyer thinks, and sends heartbeats, until it is time to act. */
 void visit_think(struct crowd_buyer *buyer);

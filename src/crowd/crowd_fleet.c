@@ -106,7 +106,7 @@ struct fleet {
     struct board *board;
     struct crowd_part *parts;
     unsigned count;
-    int code; /* of the first that failed */
+    int code; /* exit code of the first process that failed */
 };
 
 static bool all_are(const struct fleet *fleet, enum part_state state)
@@ -171,7 +171,7 @@ static void show_progress(const struct fleet *fleet, bool last)
         crowd_report_progress(&all, (clock_mono_ns() - begun_ns + SECOND_NS / 2) / SECOND_NS, last);
 }
 
-/* Until the last process has ended. */
+/* Shows the progress until the last process has ended. */
 static void watch(struct fleet *fleet)
 {
     bool signalled = false;

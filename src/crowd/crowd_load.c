@@ -2,8 +2,8 @@
 /*
  * crowd_load: how busy the crowd itself was.
  *
- * A load generator that is late measures itself. So a timer is watched: its lateness is how long an answer may have
- * been unread. And the CPU time of each second is taken, as the kernel counts it.
+ * A load generator that runs late measures its own delay. So a timer is watched: when it is late, an answer may have
+ * been unread for as long. The CPU time of each second, as the kernel counts it, is measured as well.
  * Called by: crowd, crowd_report. Owns: one timer.
  */
 #include "crowd/crowd_load.h"
@@ -16,7 +16,7 @@
 
 #define LOOK_MS         20
 #define SECOND_NS       1000000000ULL
-#define LATE_MS         100 /* at p99: the latencies say more about the crowd than about the service */
+#define LATE_MS         100 /* p99; above it the latencies are mostly those of the crowd itself */
 #define BUSY_PERMILLE   950
 #define NS_PER_MS       1000000ULL
 #define US_PER_S        1000000ULL

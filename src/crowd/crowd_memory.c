@@ -9,7 +9,6 @@
 #include "base/base64url.h"
 #include "base/clock.h"
 #include "base/memory.h"
-#include "crowd/crowd_scan.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -87,19 +86,19 @@ void crowd_in_touch(struct crowd_buyer *buyer)
 {
     if (buyer->out_since_ms == 0)
         return;
-    const struct crowd_gap gap = {buyer->out_since_ms, clock_wall_ms()};
-    const struct crowd_gap *longest = &buyer->witness.longest;
+    const struct replay_gap gap = {buyer->out_since_ms, clock_wall_ms()};
+    const struct replay_gap *longest = &buyer->witness.longest;
     buyer->out_since_ms = 0;
     buyer->witness.latest = gap;
     if (gap.back_ms - gap.gone_ms >= longest->back_ms - longest->gone_ms)
         buyer->witness.longest = gap;
 }
 
-struct crowd_witness crowd_buyer_witness(const struct crowd_buyer *buyer)
+struct replay_witness crowd_buyer_witness(const struct crowd_buyer *buyer)
 {
-    struct crowd_witness witness = buyer->witness;
+    struct replay_witness witness = buyer->witness;
     if (buyer->out_since_ms != 0)
-        witness.latest = (struct crowd_gap){buyer->out_since_ms, INT64_MAX};
+        witness.latest = (struct replay_gap){buyer->out_since_ms, INT64_MAX};
     return witness;
 }
 
@@ -142,7 +141,10 @@ void crowd_take_ticket(struct crowd_buyer *buyer, const char *ticket)
     }
     if (buyer->place != 0 && buyer->place != place) {
         crowd_buyer_id(buyer, id);
-        buyer->crowd->tally.lost++;
+        if (buyer->missed)
+            buyer->crowd->tally.missed_lost++;
+        else
+            buyer->crowd->tally.lost++;
         crowd_notes_add(&buyer->crowd->tally.breaks, "given a ticket for another place",
                         "%s had place %" PRIu64 " and was given %" PRIu64, id, buyer->place, place);
     }
@@ -160,12 +162,27 @@ void crowd_take_position(struct crowd_buyer *buyer, int64_t position)
         buyer->first_position = (uint64_t)position;
         crowd_samples_add(&buyer->crowd->tally.positions, (uint64_t)position);
     }
-    if (crowd_check_position(&buyer->lowest, (uint64_t)position))
+    if (replay_position(&buyer->lowest, (uint64_t)position))
         return;
     crowd_buyer_id(buyer, id);
     buyer->crowd->tally.risen++;
     crowd_notes_add(&buyer->crowd->tally.breaks, "a position rose",
                     "%s was shown %" PRId64 " after %" PRIu64, id, position, before);
+}
+
+enum crowd_confidence crowd_confidence(struct crowd_span word)
+{
+    return crowd_span_is(word, "low")    ? ESTIMATE_LOW
+           : crowd_span_is(word, "high") ? ESTIMATE_HIGH
+                                         : ESTIMATE_NONE;
+}
+
+void crowd_take_estimate(struct crowd_buyer *buyer, int64_t seconds, enum crowd_confidence how)
+{
+    if (how == ESTIMATE_NONE || buyer->told_ms[how] != 0 || seconds < 0 || seconds > UINT32_MAX)
+        return;
+    buyer->told_ms[how] = clock_wall_ms();
+    buyer->told_s[how] = (uint32_t)seconds;
 }
 
 void crowd_take_guest(struct crowd_buyer *buyer, const char *guest)

@@ -8,6 +8,7 @@
 #define TIKETI_CROWD_MEMORY_H
 
 #include "base/json.h"
+#include "crowd/crowd_scan.h"
 #include "crowd/crowd_state.h"
 
 uint64_t crowd_mix(uint64_t z); /* mixes the bits of a number (splitmix64's finalizer) */
@@ -26,7 +27,7 @@ struct crowd_buyer *crowd_find_buyer(const struct crowd *crowd, const char *id);
 uint64_t crowd_seat_hash(const char *id);
 
 /* The times when the buyer was out of touch, until now. */
-struct crowd_witness crowd_buyer_witness(const struct crowd_buyer *buyer);
+struct replay_witness crowd_buyer_witness(const struct crowd_buyer *buyer);
 /* Begins and ends a time when the buyer is out of touch: has no socket, and gets no answer. */
 void crowd_out_of_touch(struct crowd_buyer *buyer);
 void crowd_in_touch(struct crowd_buyer *buyer);
@@ -35,6 +36,10 @@ void crowd_in_touch(struct crowd_buyer *buyer);
 void crowd_take_guest(struct crowd_buyer *buyer, const char *guest);
 void crowd_take_ticket(struct crowd_buyer *buyer, const char *ticket);
 void crowd_take_position(struct crowd_buyer *buyer, int64_t position);
+/* The word of an answer. */
+enum crowd_confidence crowd_confidence(struct crowd_span word);
+/* Notes the first estimate of each confidence: it is compared with the admission later. */
+void crowd_take_estimate(struct crowd_buyer *buyer, int64_t seconds, enum crowd_confidence how);
 /* True when it is a held reservation of this event. */
 bool crowd_take_reservation(struct crowd_buyer *buyer, const struct json *reservation);
 

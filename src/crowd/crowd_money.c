@@ -24,7 +24,7 @@
 
 #define ANSWER_MS 10000
 #define AGAIN_MS  250
-#define SETTLE_MS 30000 /* the webhook has so long to arrive; then what is there counts */
+#define SETTLE_MS 30000 /* how long to wait for webhook calls; then the comparison begins anyway */
 #define PAGE_MAX  (1024 * 1024)
 
 struct crowd_money {
@@ -33,11 +33,11 @@ struct crowd_money {
     struct crowd_findings *findings;
     struct dial *conn;
     struct loop_timer *timer;
-    bool pausing;       /* the timer ends a pause, else it is a deadline */
-    uint64_t settle_ms; /* of loop_now_ms; 0: not begun */
-    int64_t after;      /* the page under way begins after this number */
-    int64_t next;       /* the next page begins after it; -1: this is the last */
-    uint64_t settled;   /* charges of this event that PostgreSQL has, not pending */
+    bool pausing;       /* true: the timer ends a pause; false: it is the deadline of a call */
+    uint64_t settle_ms; /* when the wait for webhook calls ends, by loop_now_ms; 0: not begun */
+    int64_t after;      /* the page under way begins after the charge with this number */
+    int64_t next;       /* the next page begins after this number; -1: this is the last page */
+    uint64_t settled;   /* charges of this event whose payment in PostgreSQL is no longer pending */
     struct buf text;
     crowd_done_cb cb;
     void *arg;

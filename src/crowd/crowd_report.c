@@ -18,17 +18,20 @@ struct promise {
     const char *text, *key;
     uint64_t broken;
 };
-enum { PROMISES = 7 };
+enum { PROMISES = 9 };
 
 static void promises_of(const struct crowd_outcome *outcome, struct promise *list)
 {
     const struct crowd_tally *tally = &outcome->sum->tally;
-    const struct crowd_check *check = &outcome->sum->check;
+    const struct replay *check = &outcome->sum->check;
     const struct crowd_findings *findings = &outcome->sum->findings;
     const struct promise promises[PROMISES] = {
         {"over-admissions", "overAdmissions", check->over_admissions},
         {"order breaks", "orderBreaks", check->order_breaks},
+        {"outflow breaks", "outflowBreaks", check->outflow_breaks},
         {"lost places", "lostPlaces", tally->lost + findings->lost},
+        {"lost by missed turns", "missedTurnsLost",
+         check->unfair_unclaimed + tally->missed_lost + findings->missed_lost},
         {"risen positions", "risenPositions", tally->risen},
         {"double sales", "doubleSales", findings->double_sales},
         {"unmatched money", "unmatchedMoney", findings->unmatched_money},
@@ -90,12 +93,17 @@ static void print_promises(const struct crowd_outcome *outcome, FILE *out)
         return;
     (void)fprintf(out,
                   "  replayed: %" PRIu64 " log entries, %" PRIu64 " admissions (%" PRIu64
-                  " direct, %" PRIu64 " promoted), at most %" PRIu64 " inside\n",
+                  " direct, %" PRIu64 " offered), at most %" PRIu64 " inside\n",
                   outcome->sum->check.entries, outcome->sum->check.admissions,
-                  outcome->sum->check.by_kind[CROWD_DIRECT],
-                  outcome->sum->check.by_kind[CROWD_PROMOTE], outcome->sum->check.most_inside);
+                  outcome->sum->check.by_kind[REPLAY_DIRECT],
+                  outcome->sum->check.by_kind[REPLAY_OFFERED], outcome->sum->check.most_inside);
+    if (outcome->sum->check.flow.worst_of > 0)
+        (void)fprintf(out, "  outflow %s: worst 10 s window %" PRIu64 " of %" PRIu64 "\n",
+                      outcome->sum->check.outflow_breaks > 0 ? "broken" : "kept",
+                      outcome->sum->check.flow.worst, outcome->sum->check.flow.worst_of);
     if (outcome->sum->check.excused > 0)
-        (void)fprintf(out, "  %" PRIu64 " were overtaken while they were out of touch: allowed\n",
+        (void)fprintf(out,
+                      "  %" PRIu64 " were overtaken while their place was set aside: allowed\n",
                       outcome->sum->check.excused);
     if (outcome->sum->check.losses > 0)
         (void)fprintf(out, "  Redis lost data %" PRIu64 " times\n", outcome->sum->check.losses);
@@ -114,6 +122,18 @@ static const char *verdict(const struct crowd_outcome *outcome)
     return "Every promise was kept.";
 }
 
+/* Percentiles leave out the first steps down, which are few. */
+static void print_shop(struct crowd_tally *tally, FILE *out)
+{
+    (void)fprintf(out,
+                  "  %-22s threshold p10 %" PRIu32 ", p50 %" PRIu32 ", p90 %" PRIu32
+                  "; inside %.1f on average; slow in %" PRIu64 " of %" PRIu64 " reports\n",
+                  "the shop", crowd_samples_percentile(&tally->shop_threshold, 10),
+                  crowd_samples_percentile(&tally->shop_threshold, 50),
+                  crowd_samples_percentile(&tally->shop_threshold, 90),
+                  crowd_samples_mean(&tally->shop_inside), tally->shop_slow, tally->shop_reports);
+}
+
 void crowd_report_print(const struct crowd_outcome *outcome, FILE *out)
 {
     struct crowd_tally *tally = &outcome->sum->tally;
@@ -125,11 +145,14 @@ void crowd_report_print(const struct crowd_outcome *outcome, FILE *out)
     print_number(out, "allowed immediately", tally->allowed);
     print_number(out, "queued", tally->queued);
     print_number(out, "errors", tally->errors);
-    print_number(out, "tried again", tally->retries);
+    (void)fprintf(out, "  %-22s %" PRIu64 " (at most %" PRIu32 " in a row)\n", "tried again",
+                  tally->retries, tally->retries_in_a_row);
     (void)fprintf(out, "  %-22s %.1f\n", "average position", crowd_samples_mean(&tally->positions));
     print_latency(out, "join latency", &tally->join_us, 1000);
     if (outcome->checked) {
         print_latency(out, "push latency", &findings->push_ms, 1);
+        print_latency(out, "estimate off by", &findings->estimate_ms[ESTIMATE_HIGH], 1);
+        print_latency(out, "  with low confidence", &findings->estimate_ms[ESTIMATE_LOW], 1);
         (void)fprintf(out,
                       "  %-22s %" PRIu64 " (of %" PRIu64 "; %" PRIu64 " free, %" PRIu64 " held)\n",
                       "seats sold", findings->seats_sold, findings->seats_total,
@@ -144,6 +167,13 @@ void crowd_report_print(const struct crowd_outcome *outcome, FILE *out)
     if (tally->joined > 0)
         (void)fprintf(out, "  %-22s %" PRIu32 ", the last after %.1f s\n", "on sockets",
                       tally->joined, (double)tally->joined_ms / 1000);
+    if (tally->slept > 0)
+        (void)fprintf(out,
+                      "  %-22s %" PRIu64 "; %" PRIu64 " turns missed, %" PRIu64
+                      " of them let in again\n",
+                      "closed the page", tally->slept, findings->missed, findings->resumed);
+    if (tally->shop_reports > 0)
+        print_shop(tally, out);
     (void)fprintf(out,
                   "  %-22s %.1f s CPU in %" PRIu32
                   " process%s, the busiest at most %.0f %% of a core; "
@@ -169,6 +199,7 @@ void crowd_report_print(const struct crowd_outcome *outcome, FILE *out)
     print_promises(outcome, out);
     print_notes(out, "what broke", &tally->breaks);
     print_notes(out, "what failed", &tally->failures);
+    print_notes(out, "why it was tried again", &tally->retried);
     (void)fprintf(out, "\n%s\n", verdict(outcome));
 }
 
@@ -220,17 +251,34 @@ static struct json *notes_json(const struct crowd_notes *notes)
     return array;
 }
 
-static struct json *replay_json(const struct crowd_check *check)
+static struct json *replay_json(const struct replay *check)
 {
     struct json *object = json_new_object();
     json_set_int(object, "entries", (int64_t)check->entries);
     json_set_int(object, "admissions", (int64_t)check->admissions);
-    json_set_int(object, "direct", (int64_t)check->by_kind[CROWD_DIRECT]);
-    json_set_int(object, "promoted", (int64_t)check->by_kind[CROWD_PROMOTE]);
-    json_set_int(object, "restored", (int64_t)check->by_kind[CROWD_RESTORED]);
+    json_set_int(object, "direct", (int64_t)check->by_kind[REPLAY_DIRECT]);
+    json_set_int(object, "offered", (int64_t)check->by_kind[REPLAY_OFFERED]);
+    json_set_int(object, "claimed", (int64_t)check->by_kind[REPLAY_CLAIMED]);
+    json_set_int(object, "unclaimed", (int64_t)check->by_kind[REPLAY_UNCLAIMED]);
+    json_set_int(object, "idleKept", (int64_t)check->by_kind[REPLAY_IDLE_KEPT]);
+    json_set_int(object, "parked", (int64_t)check->by_kind[REPLAY_PARKED]);
+    json_set_int(object, "returned", (int64_t)check->by_kind[REPLAY_RETURNED]);
+    json_set_int(object, "restored", (int64_t)check->by_kind[REPLAY_RESTORED]);
     json_set_int(object, "mostInside", (int64_t)check->most_inside);
+    json_set_int(object, "outflowWorst", (int64_t)check->flow.worst);
+    json_set_int(object, "outflowWorstOf", (int64_t)check->flow.worst_of);
     json_set_int(object, "excused", (int64_t)check->excused);
     json_set_int(object, "losses", (int64_t)check->losses);
+    return object;
+}
+
+static struct json *shop_json(struct crowd_tally *tally)
+{
+    struct json *object = json_new_object();
+    json_set_int(object, "reports", (int64_t)tally->shop_reports);
+    json_set_int(object, "slow", (int64_t)tally->shop_slow);
+    json_set(object, "threshold", latency_json(&tally->shop_threshold, 1));
+    json_set(object, "inside", latency_json(&tally->shop_inside, 1));
     return object;
 }
 
@@ -263,6 +311,7 @@ static struct json *report_json(const struct crowd_outcome *outcome)
     json_set_int(report, "queued", tally->queued);
     json_set_int(report, "errors", (int64_t)tally->errors);
     json_set_int(report, "retries", (int64_t)tally->retries);
+    json_set_int(report, "retriesInARow", tally->retries_in_a_row);
     json_set_int(report, "requests", (int64_t)tally->requests);
     json_set_int(report, "sockets", (int64_t)tally->sockets);
     json_set_int(report, "messages", (int64_t)tally->messages);
@@ -281,13 +330,23 @@ static struct json *report_json(const struct crowd_outcome *outcome)
         json_set_int(money, "chargesDue", (int64_t)findings->charges_due);
         json_set_int(money, "chargesRefunded", (int64_t)findings->charges_refunded);
         json_set(report, "pushMs", latency_json(&findings->push_ms, 1));
+        json_set(report, "estimateErrorMs", latency_json(&findings->estimate_ms[ESTIMATE_HIGH], 1));
+        json_set(report, "estimateErrorLowMs",
+                 latency_json(&findings->estimate_ms[ESTIMATE_LOW], 1));
         json_set_int(report, "seatsSold", (int64_t)findings->seats_sold);
         json_set(report, "seats", seats);
         json_set(report, "money", money);
     }
+    struct json *sleep = json_new_object();
+    json_set_int(sleep, "slept", (int64_t)tally->slept);
+    json_set_int(sleep, "missed", (int64_t)findings->missed);
+    json_set_int(sleep, "resumed", (int64_t)findings->resumed);
+    json_set(report, "sleep", sleep);
     json_set_int(report, "joined", tally->joined);
     json_set_int(report, "joinedMs", (int64_t)tally->joined_ms);
     json_set(report, "crowd", load_json(tally));
+    if (tally->shop_reports > 0)
+        json_set(report, "shop", shop_json(tally));
     struct json *ended = json_new_object();
     for (int i = 0; i < BUYER_STATE_COUNT; i++)
         json_set_int(ended, buyer_state_key((enum buyer_state)i), tally->states[i]);
@@ -302,6 +361,7 @@ static struct json *report_json(const struct crowd_outcome *outcome)
         json_set(report, "replay", replay_json(&outcome->sum->check));
     json_set(report, "breaks", notes_json(&tally->breaks));
     json_set(report, "failures", notes_json(&tally->failures));
+    json_set(report, "retried", notes_json(&tally->retried));
     return report;
 }
 

@@ -156,3 +156,11 @@ void crowd_write_join(const struct crowd_buyer *buyer)
         buf_printf(out, ",\"token\":\"%s\"", buf_str(&crowd->token));
     buf_add_str(out, "}}");
 }
+
+void crowd_write_claim(const struct crowd_buyer *buyer)
+{
+    struct buf *out = &buyer->crowd->text;
+    buf_reset(out);
+    buf_printf(out, "{\"event\":\"heartbeat\",\"payload\":{\"eventId\":\"%s\",\"claim\":true}}",
+               buyer->crowd->options->event);
+}

@@ -30,5 +30,7 @@ void crowd_write_request(const struct crowd_buyer *buyer, enum crowd_step step);
 void crowd_write_join(const struct crowd_buyer *buyer);
 /* Writes the header lines of a handshake into crowd->text. */
 void crowd_write_handshake(const struct crowd_buyer *buyer);
+/* Writes the message that claims an offer into crowd->text. */
+void crowd_write_claim(const struct crowd_buyer *buyer);
 
 #endif

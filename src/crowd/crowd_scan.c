@@ -17,7 +17,7 @@ static const char *skip_space(const char *at, const char *end)
     return at;
 }
 
-/* From behind the opening quote to the closing one; NULL: there is none. */
+/* Finds the closing quote of the string whose first byte is at `at`. NULL: there is none. */
 static const char *string_end(const char *at, const char *end, bool *ret_escaped)
 {
     *ret_escaped = false;
@@ -30,7 +30,7 @@ static const char *string_end(const char *at, const char *end, bool *ret_escaped
     return at < end ? at : NULL;
 }
 
-/* Behind an object or array; NULL: it does not end. */
+/* Returns the position behind the object or array at `at`. NULL: it does not end. */
 static const char *nested_end(const char *at, const char *end)
 {
     bool escaped;
@@ -44,10 +44,11 @@ static const char *nested_end(const char *at, const char *end)
     return NULL;
 }
 
-/* Behind the value; NULL: it is broken. */
+/* Reads the value at `at` and returns the position behind it. NULL: it is malformed. */
 static const char *take_value(const char *at, const char *end, struct crowd_span *ret_span,
                               bool *ret_escaped)
 {
+    static const char stops[] = ",}] \n\r\t";
     const char *from = at;
     *ret_escaped = false;
     if (at < end && *at == '"') {
@@ -58,7 +59,7 @@ static const char *take_value(const char *at, const char *end, struct crowd_span
     if (at < end && (*at == '{' || *at == '['))
         at = nested_end(at, end);
     else
-        while (at < end && *at != ',' && *at != '}' && *at != ']' && *at != ' ' && *at != '\n')
+        while (at < end && !memchr(stops, *at, sizeof(stops) - 1))
             at++;
     *ret_span = (struct crowd_span){from, at ? (size_t)(at - from) : 0};
     return at && ret_span->len > 0 ? at : NULL;
@@ -73,7 +74,7 @@ static struct crowd_span *wanted(struct crowd_span key, const char *const *keys,
     return NULL;
 }
 
-/* One member; NULL when it cannot be read. */
+/* Reads one member and returns the position behind it. NULL: it is malformed. */
 static const char *take_member(const char *at, const char *end, const char *const *keys,
                                struct crowd_span *spans, size_t count)
 {

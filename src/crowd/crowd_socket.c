@@ -2,7 +2,7 @@
 /*
  * crowd_socket: the socket on which a virtual buyer waits.
  *
- *   open -> handshake -> join-queue -> positions, other messages -> entry: crowd_visit
+ *   open -> handshake -> join-queue -> positions, other messages -> entry: crowd_visit -> claim -> claimed: crowd_visit
  *   lost, or silent for three pings -> comes back with the last ticket
  *
  * Why this way: most messages are positions. They are read in one pass, without a JSON parser, and the timer that
@@ -12,6 +12,7 @@
 #include "crowd/crowd_buyer_internal.h"
 
 #include "base/clock.h"
+#include "crowd/crowd_history.h"
 #include "crowd/crowd_memory.h"
 
 #include <stdio.h>
@@ -22,6 +23,7 @@
 
 void socket_reconnect(struct crowd_buyer *buyer, const char *why, int64_t at_least_ms)
 {
+    crowd_history_socket(buyer, "lost", 0, why);
     buyer_hang_up(&buyer->socket);
     crowd_out_of_touch(buyer);
     buyer_note_retry(buyer, "socket", why);
@@ -35,6 +37,7 @@ static void on_socket_open(void *arg)
     struct crowd_buyer *buyer = arg;
     struct crowd *crowd = buyer->crowd;
     crowd->tally.sockets++;
+    crowd_history_socket(buyer, "open", 0, NULL);
     buyer_hang_up(&buyer->http);
     crowd_write_join(buyer);
     buyer_wait(buyer, WAITS_FOR_SOCKET, CROWD_ANSWER_MS);
@@ -47,6 +50,7 @@ static void on_socket_answer(void *arg, const struct dial_answer *answer)
     struct crowd_buyer *buyer = arg;
     char why[32];
     (void)snprintf(why, sizeof(why), "handshake answered %u", answer->code);
+    crowd_history_socket(buyer, "refused", answer->code, NULL);
     if (web_is_not_now(answer->code))
         socket_reconnect(buyer, why, answer->retry_after_ms);
     else
@@ -60,6 +64,7 @@ static void on_socket_end(void *arg, enum dial_end how, unsigned code)
     char why[40];
     buyer->socket = NULL;
     (void)snprintf(why, sizeof(why), "%s %u", words[how], code);
+    crowd_history_socket(buyer, "ended", code, words[how]);
     socket_reconnect(buyer, why, 0);
 }
 
@@ -79,7 +84,7 @@ static void take_position(struct crowd_buyer *buyer, const char *ticket, int64_t
 {
     struct crowd *crowd = buyer->crowd;
     crowd_in_touch(buyer);
-    buyer->attempts = 0;
+    buyer->attempts = buyer->unanswered = 0;
     if (!buyer->joined) {
         buyer->joined = true;
         if (!buyer->settled) { /* the last of these says when every waiting buyer had a socket */
@@ -91,30 +96,44 @@ static void take_position(struct crowd_buyer *buyer, const char *ticket, int64_t
     }
     crowd_take_ticket(buyer, ticket);
     crowd_take_position(buyer, position);
+    (void)buyer_falls_asleep(buyer);
 }
 
 static void on_position(struct crowd_buyer *buyer, const struct json *payload)
 {
     take_position(buyer, json_str(payload, "ticket"), json_int(payload, "position", 0));
+    crowd_take_estimate(buyer, json_int(payload, "estimatedWait", -1),
+                        crowd_word_is(payload, "estimateConfidence", "low") ? ESTIMATE_LOW
+                                                                            : ESTIMATE_HIGH);
 }
 
 /* The most frequent message. False: it is another one. */
 static bool took_position(struct crowd_buyer *buyer, const char *text, size_t len)
 {
-    static const char *const outer[] = {"event", "payload"}, *const inner[] = {"position",
-                                                                               "ticket"};
-    struct crowd_span message[2], payload[2];
+    static const char *const outer[] = {"event", "payload"}, *const inner[] = {
+                                                                 "position", "ticket",
+                                                                 "estimatedWait",
+                                                                 "estimateConfidence"};
+    struct crowd_span message[2], payload[4];
     if (!crowd_scan(text, len, outer, message, 2) || !crowd_span_is(message[0], "queue-position") ||
-        !message[1].text || !crowd_scan(message[1].text, message[1].len, inner, payload, 2) ||
+        !message[1].text || !crowd_scan(message[1].text, message[1].len, inner, payload, 4) ||
         !payload[1].text)
         return false;
     take_position(buyer, crowd_span_text(buyer->crowd, payload[1]), crowd_span_int(payload[0]));
+    crowd_take_estimate(buyer, crowd_span_int(payload[2]), crowd_confidence(payload[3]));
     return true;
 }
 
 static void on_entry(struct crowd_buyer *buyer, const struct json *payload)
 {
     buyer->pushed = true;
+    buyer->unanswered = 0;
+    visit_begin(buyer, payload);
+}
+
+/* The answer to socket_claim, or to a claim in another way. */
+static void on_claimed(struct crowd_buyer *buyer, const struct json *payload)
+{
     visit_begin(buyer, payload);
 }
 
@@ -163,11 +182,9 @@ static const struct {
     const char *event;
     void (*react)(struct crowd_buyer *buyer, const struct json *payload);
 } messages[] = {
-    {"queue-position", on_position},
-    {"queue-entry-allowed", on_entry},
-    {"event-status-changed", on_status},
-    {"queue-cleared", on_cleared},
-    {"error", on_error},
+    {"queue-position", on_position}, {"queue-entry-allowed", on_entry},
+    {"turn-claimed", on_claimed},    {"event-status-changed", on_status},
+    {"queue-cleared", on_cleared},   {"error", on_error},
 };
 
 static void on_socket_text(void *arg, const char *text, size_t len)
@@ -177,6 +194,7 @@ static void on_socket_text(void *arg, const char *text, size_t len)
     struct json_error error;
     buyer->crowd->tally.messages++;
     heard(buyer);
+    crowd_history_message(buyer, text, len);
     if (len >= sizeof(numbers) - 1 && memcmp(text, numbers, sizeof(numbers) - 1) == 0)
         return; /* the event's numbers: only shown */
     if (took_position(buyer, text, len))
@@ -206,11 +224,20 @@ void socket_open(struct crowd_buyer *buyer)
 {
     struct crowd *crowd = buyer->crowd;
     buyer->joined = false;
+    crowd_history_socket(buyer, "opening", 0, NULL);
     buyer->socket =
         dial_open(crowd->net, crowd_buyer_ws(buyer), crowd_buyer_number(buyer), &socket_ops, buyer);
     crowd_write_handshake(buyer);
     buyer_wait(buyer, WAITS_FOR_SOCKET, CROWD_ANSWER_MS);
     dial_upgrade(buyer->socket, buf_str(&crowd->text));
+}
+
+void socket_claim(struct crowd_buyer *buyer)
+{
+    crowd_history_socket(buyer, "claim", 0, NULL);
+    crowd_write_claim(buyer);
+    buyer_wait(buyer, WAITS_FOR_SOCKET, CROWD_ANSWER_MS);
+    dial_send(buyer->socket, buf_str(&buyer->crowd->text), buyer->crowd->text.len);
 }
 
 void socket_due(struct crowd_buyer *buyer)

@@ -33,32 +33,45 @@ struct crowd_buyer {
 
     uint64_t place, epoch; /* as in the ticket */
     uint64_t lowest;       /* the lowest position shown; 0: none */
+    uint64_t
+        sleeps_at; /* a sleeper closes the page at this position or a lower one; 0: not again */
     uint64_t first_position;
     uint64_t asked_ns;       /* when the request under way was made, by clock_mono_ns */
     uint64_t think_until_ms; /* when to act, by loop_now_ms */
     uint64_t heard_ms;       /* when the socket last had a message or ping, by loop_now_ms */
 
-    struct crowd_witness witness;
+    struct replay_witness witness;
     int64_t out_since_ms; /* wall clock when the buyer got out of touch; 0: in touch */
     int64_t entry_ms;     /* wall clock when the entry message came; 0: none has */
 
     /* the buyer's last admission in the log */
     int64_t admitted_ms; /* 0: never admitted */
-    uint64_t admitted_place, admitted_epoch;
+    uint64_t admitted_place, admitted_epoch, admitted_n;
+
+    /* the first estimate of each confidence, ESTIMATE_HIGH and ESTIMATE_LOW: when it was told (wall clock; 0: none was), and
+     * the seconds */
+    int64_t told_ms[2];
+    uint32_t told_s[2];
 
     uint64_t seat_sum; /* sum of crowd_seat_hash over the buyer's seats */
     uint8_t seat_count;
 
     uint8_t state;             /* enum buyer_state */
     uint8_t plan, step, waits; /* enums crowd_plan, crowd_step, crowd_waits */
-    uint16_t attempts;         /* failures in a row */
+    uint16_t attempts;         /* failures and refusals in a row: how long to wait */
+    uint16_t unanswered;       /* failures in a row */
     bool queued;               /* the first answer told the buyer to wait */
     bool direct;               /* the first answer admitted the buyer */
     bool pushed;               /* the entry came as a message on the socket */
     bool joined;               /* the socket under way has answered join-queue */
-    bool settled;              /* has had a socket with an answer to join-queue */
-    bool log_inside;           /* according to the log the buyer is inside */
-    bool log_departed;         /* according to the log the admission has ended */
+    bool
+        settled; /* has had a socket with an answer to join-queue; --no-sockets: has waited --settle */
+    bool log_inside;   /* according to the log the buyer is inside */
+    bool log_departed; /* according to the log the admission has ended */
+    bool log_kept;     /* and the place was kept */
+    bool sleeper;      /* closes the page once while waiting: --sleep */
+    bool missed;       /* according to the log an offer ran out */
+    bool resumed;      /* was let in again after that */
 };
 
 #define CROWD_TARGETS_MAX 16
@@ -66,6 +79,7 @@ struct crowd_buyer {
 struct crowd {
     const struct config *config;
     const struct crowd_options *options;
+    struct crowd_history *history; /* NULL: --history is not given */
     struct loop *loop;
     struct dial_net *net;     /* for sockets and the provider's books */
     struct dial_net *web_net; /* for requests; another one with --connections */

@@ -22,6 +22,7 @@ static const struct {
     [BUYER_WAITING] = {"waiting", "waiting", false},
     [BUYER_INSIDE] = {"inside", "inside", false},
     [BUYER_SILENT] = {"silent", "silent", false},
+    [BUYER_ASLEEP] = {"asleep", "asleep", false},
     [BUYER_BOUGHT] = {"bought", "bought", true},
     [BUYER_LEFT] = {"left", "left", true},
     [BUYER_SOLD_OUT] = {"sold out", "soldOut", true},
@@ -53,17 +54,21 @@ void crowd_tally_clear(struct crowd_tally *tally)
     crowd_samples_clear(&tally->join_us);
     crowd_samples_clear(&tally->positions);
     crowd_samples_clear(&tally->late_ms);
+    crowd_samples_clear(&tally->shop_threshold);
+    crowd_samples_clear(&tally->shop_inside);
 }
 
 void crowd_sum_clear(struct crowd_sum *sum)
 {
     crowd_tally_clear(&sum->tally);
     crowd_samples_clear(&sum->findings.push_ms);
+    crowd_samples_clear(&sum->findings.estimate_ms[ESTIMATE_HIGH]);
+    crowd_samples_clear(&sum->findings.estimate_ms[ESTIMATE_LOW]);
 }
 
 /* ---- from process to process ---- */
 
-enum { SAMPLES = 4 };
+enum { SAMPLES = 8 };
 
 static void samples_of(struct crowd_sum *sum, struct crowd_samples *list[SAMPLES])
 {
@@ -71,6 +76,10 @@ static void samples_of(struct crowd_sum *sum, struct crowd_samples *list[SAMPLES
     list[1] = &sum->tally.positions;
     list[2] = &sum->tally.late_ms;
     list[3] = &sum->findings.push_ms;
+    list[4] = &sum->tally.shop_threshold;
+    list[5] = &sum->tally.shop_inside;
+    list[6] = &sum->findings.estimate_ms[ESTIMATE_HIGH];
+    list[7] = &sum->findings.estimate_ms[ESTIMATE_LOW];
 }
 
 enum status crowd_sum_write(const struct crowd_sum *sum, FILE *out)
@@ -139,11 +148,14 @@ static void add_tally(struct crowd_tally *tally, const struct crowd_tally *more)
     tally->joined += more->joined;
     tally->requests += more->requests;
     tally->retries += more->retries;
+    tally->retries_in_a_row = (uint32_t)greater(tally->retries_in_a_row, more->retries_in_a_row);
     tally->errors += more->errors;
     tally->sockets += more->sockets;
     tally->messages += more->messages;
     tally->risen += more->risen;
     tally->lost += more->lost;
+    tally->slept += more->slept;
+    tally->missed_lost += more->missed_lost;
     tally->answered_ms = greater(tally->answered_ms, more->answered_ms);
     tally->joined_ms = greater(tally->joined_ms, more->joined_ms);
     tally->cpu_us += more->cpu_us;
@@ -153,8 +165,13 @@ static void add_tally(struct crowd_tally *tally, const struct crowd_tally *more)
     add_samples(&tally->join_us, &more->join_us);
     add_samples(&tally->positions, &more->positions);
     add_samples(&tally->late_ms, &more->late_ms);
+    tally->shop_reports += more->shop_reports;
+    tally->shop_slow += more->shop_slow;
+    add_samples(&tally->shop_threshold, &more->shop_threshold);
+    add_samples(&tally->shop_inside, &more->shop_inside);
     add_notes(&tally->failures, &more->failures);
     add_notes(&tally->breaks, &more->breaks);
+    add_notes(&tally->retried, &more->retried);
 }
 
 enum status crowd_sum_add(struct crowd_sum *sum, FILE *in, bool first)
@@ -168,23 +185,34 @@ enum status crowd_sum_add(struct crowd_sum *sum, FILE *in, bool first)
     }
     add_tally(&sum->tally, &more.tally);
 
-    const struct crowd_check check = sum->check;
+    const struct replay check = sum->check;
     if (first)
         sum->check = more.check;
     sum->check.over_admissions = check.over_admissions + more.check.over_admissions;
     sum->check.order_breaks = check.order_breaks + more.check.order_breaks;
     sum->check.excused = check.excused + more.check.excused;
+    sum->check.unfair_unclaimed = check.unfair_unclaimed + more.check.unfair_unclaimed;
     sum->check.peaks = NULL; /* of the other process */
-    sum->check.peak_count = sum->check.peak_cap = 0;
+    sum->check.asides = (struct table){0};
+    sum->check.back = NULL;
+    sum->check.flow.per_ms = NULL;
+    sum->check.peak_count = sum->check.peak_cap = sum->check.back_count = sum->check.back_cap = 0;
 
     const struct crowd_findings findings = sum->findings;
     if (first)
         sum->findings = more.findings;
     sum->findings.lost = findings.lost + more.findings.lost;
+    sum->findings.missed = findings.missed + more.findings.missed;
+    sum->findings.resumed = findings.resumed + more.findings.resumed;
+    sum->findings.missed_lost = findings.missed_lost + more.findings.missed_lost;
     sum->findings.double_sales = findings.double_sales + more.findings.double_sales;
     sum->findings.seats_sold = findings.seats_sold + more.findings.seats_sold;
     sum->findings.push_ms = findings.push_ms;
     add_samples(&sum->findings.push_ms, &more.findings.push_ms);
+    for (int how = ESTIMATE_HIGH; how <= ESTIMATE_LOW; how++) {
+        sum->findings.estimate_ms[how] = findings.estimate_ms[how];
+        add_samples(&sum->findings.estimate_ms[how], &more.findings.estimate_ms[how]);
+    }
 
     sum->duration_ms = greater(sum->duration_ms, more.duration_ms);
     sum->audit = sum->audit != ST_OK ? sum->audit : more.audit;

@@ -2,6 +2,7 @@
 /*
  * crowd_visit: a virtual buyer's time inside.
  *
+ *   offered -> claims
  *   begins -> thinks, with heartbeats -> leaves
  *                                     -> finds their reservation, or makes one -> begins the payment
  *                                        -> pays at the provider -> asks until the seats are theirs
@@ -45,12 +46,27 @@ void visit_due(struct crowd_buyer *buyer)
         act(buyer);
 }
 
+/* The turn is only offered: claims it as a page that is looked at does, on the socket if there is one. */
+static void claim(struct crowd_buyer *buyer)
+{
+    if (buyer->socket)
+        socket_claim(buyer);
+    else
+        web_ask(buyer, STEP_CHECK);
+}
+
 void visit_begin(struct crowd_buyer *buyer, const struct json *body)
 {
     const struct crowd_options *options = buyer->crowd->options;
     const struct json *reservation = json_get(body, "reservation");
     const bool again = buyer->state == BUYER_INSIDE;
     crowd_in_touch(buyer);
+    if (!again)
+        buyer->entry_ms = clock_wall_ms();
+    if (!json_bool(body, "claimed", true)) {
+        claim(buyer);
+        return;
+    }
     crowd_keep_text(&buyer->pass, json_str(body, "pass"));
     if (reservation && json_is_object(reservation))
         (void)crowd_take_reservation(buyer, reservation);
@@ -59,7 +75,6 @@ void visit_begin(struct crowd_buyer *buyer, const struct json *body)
         act(buyer);
         return;
     }
-    buyer->entry_ms = clock_wall_ms();
     buyer->attempts = 0;
     buyer_become(buyer, BUYER_INSIDE);
     if (buyer->plan == PLAN_SILENT) {

@@ -13,6 +13,7 @@
 #include "crowd/crowd_buyer_internal.h"
 
 #include "base/clock.h"
+#include "crowd/crowd_history.h"
 #include "crowd/crowd_memory.h"
 
 #include <stdio.h>
@@ -35,6 +36,7 @@ bool web_is_not_now(unsigned code)
 
 void web_due(struct crowd_buyer *buyer)
 {
+    crowd_history_none(buyer, buyer->step, "no answer in time");
     buyer_hang_up(&buyer->http);
     crowd_out_of_touch(buyer);
     retry(buyer, "no answer in time", 0);
@@ -68,15 +70,18 @@ static void wait_on(struct crowd_buyer *buyer, const char *ticket, int64_t posit
 static void go_on_waiting(struct crowd_buyer *buyer, int64_t poll_ms)
 {
     const struct crowd_options *options = buyer->crowd->options;
-    if (!options->no_sockets && (buyer->settled || options->settle_max_ms == 0)) {
-        socket_open(buyer);
-    } else if (!options->no_sockets) {
-        buyer_hang_up(&buyer->http); /* nothing can reach them until then */
+    if (buyer_falls_asleep(buyer))
+        return;
+    if (!buyer->settled && options->settle_max_ms > 0) {
+        buyer_hang_up(&buyer->http); /* so that nothing reaches the buyer until then */
         crowd_out_of_touch(buyer);
-        buyer_wait(buyer, WAITS_TO_SETTLE,
+        buyer->settled = options->no_sockets;
+        buyer_wait(buyer, options->no_sockets ? WAITS_TO_POLL : WAITS_TO_SETTLE,
                    (uint64_t)options->settle_min_ms +
                        crowd_random(buyer->crowd,
                                     (uint64_t)(options->settle_max_ms - options->settle_min_ms)));
+    } else if (!options->no_sockets) {
+        socket_open(buyer);
     } else {
         buyer_wait(buyer, WAITS_TO_POLL, poll_ms > 0 ? (uint64_t)poll_ms : POLL_MS);
     }
@@ -85,6 +90,9 @@ static void go_on_waiting(struct crowd_buyer *buyer, int64_t poll_ms)
 static void answer_waiting(struct crowd_buyer *buyer, const struct json *body)
 {
     wait_on(buyer, json_str(body, "ticket"), json_int(body, "position", 0));
+    crowd_take_estimate(buyer, json_int(body, "estimatedWait", -1),
+                        crowd_word_is(body, "estimateConfidence", "low") ? ESTIMATE_LOW
+                                                                         : ESTIMATE_HIGH);
     if (crowd_word_is(body, "status", "sold_out"))
         buyer_end(buyer, BUYER_SOLD_OUT);
     else
@@ -94,13 +102,15 @@ static void answer_waiting(struct crowd_buyer *buyer, const struct json *body)
 /* The most frequent answer: wait. False: it is another answer. */
 static bool took_place(struct crowd_buyer *buyer, const struct dial_answer *answer)
 {
-    static const char *const keys[] = {"queued", "status", "position", "ticket"};
-    struct crowd_span spans[4];
-    if (!crowd_scan(answer->body, answer->len, keys, spans, 4) ||
+    static const char *const keys[] = {"queued", "status",        "position",
+                                       "ticket", "estimatedWait", "estimateConfidence"};
+    struct crowd_span spans[6];
+    if (!crowd_scan(answer->body, answer->len, keys, spans, 6) ||
         !crowd_span_is(spans[0], "true") || !crowd_span_is(spans[1], "queued") || !spans[3].text)
         return false;
     note_first_answer(buyer, true);
     wait_on(buyer, crowd_span_text(buyer->crowd, spans[3]), crowd_span_int(spans[2]));
+    crowd_take_estimate(buyer, crowd_span_int(spans[4]), crowd_confidence(spans[5]));
     go_on_waiting(buyer, 0);
     return true;
 }
@@ -126,10 +136,17 @@ static void answered_status(struct crowd_buyer *buyer, const struct json *body)
         visit_begin(buyer, body);
     } else if (status && strcmp(status, "not_in_queue") == 0) {
         crowd_in_touch(buyer);
-        if (waited && !buyer->log_departed) /* whether they were admitted is judged by the log */
+        if (waited &&
+            !crowd_buyer_consumed(buyer)) /* only the log tells whether they were admitted */
             buyer_end(buyer, BUYER_LOST);
         else
             buyer_end(buyer, BUYER_EVICTED);
+    } else if (json_bool(body, "unclaimed",
+                         false)) { /* their turn has passed: only what claims brings them back */
+        crowd_in_touch(buyer);
+        crowd_take_ticket(buyer, json_str(body, "ticket"));
+        crowd_take_position(buyer, json_int(body, "position", 0));
+        web_ask(buyer, STEP_CHECK);
     } else {
         answer_waiting(buyer, body);
     }
@@ -234,6 +251,7 @@ static void on_answer(void *arg, const struct dial_answer *answer)
     crowd->tally.requests++;
     agenda_drop(crowd->agenda, &buyer->due);
     crowd_take_guest(buyer, answer->guest);
+    crowd_history_answer(buyer, buyer->step, answer);
     if (crowd->options->connections > 0 || !dial_reusable(buyer->http))
         buyer_hang_up(&buyer->http);
     if (web_is_not_now(answer->code)) {
@@ -242,6 +260,7 @@ static void on_answer(void *arg, const struct dial_answer *answer)
         retry(buyer, why, answer->retry_after_ms);
         return;
     }
+    buyer->unanswered = 0;
     if (buyer->step == STEP_CHECK)
         crowd_samples_add(&crowd->tally.join_us, (clock_mono_ns() - buyer->asked_ns) / 1000);
     if (buyer->step == STEP_CHECK && answer->code == 200 && !crowd->options->no_sockets &&
@@ -265,6 +284,7 @@ static void on_http_end(void *arg, enum dial_end how, unsigned code)
     buyer->http = NULL;
     if (buyer->waits != WAITS_FOR_ANSWER)
         return; /* an idle connection was closed: any server may do that */
+    crowd_history_none(buyer, buyer->step, how == DIAL_END_STALE ? "stale" : words[how]);
     if (how == DIAL_END_STALE) {
         web_ask(buyer, buyer->step); /* it was being closed when the request left: not an error */
         return;
@@ -287,6 +307,7 @@ void web_ask(struct crowd_buyer *buyer, enum crowd_step step)
     if (!buyer->http)
         buyer->http =
             dial_open(crowd->web_net, target, crowd_buyer_number(buyer), &http_ops, buyer);
+    crowd_history_ask(buyer, step);
     crowd_write_request(buyer, step);
     buyer_wait(buyer, WAITS_FOR_ANSWER, CROWD_ANSWER_MS);
     dial_request(buyer->http, buf_str(&crowd->text), crowd->text.len);

@@ -16,22 +16,26 @@
  */
 #include "gateway/gateway_internal.h"
 
+#include "auth/cookie_jar.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/metrics.h"
-#include "net/http_text.h"
+#include "base/shared_clock.h"
+#include "net/client_ip.h"
+#include "net/forwarded.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define FIRST_MESSAGE_MS    5000
-#define MESSAGE_COST_MS     100  /* 10 messages a second ... */
-#define MESSAGE_BURST_MS    2000 /* ... and 20 at once */
+#define MESSAGE_COST_MS     100  /* each client message costs 100 ms: 10 a second on average */
+#define MESSAGE_BURST_MS    2000 /* up to 20 messages at once */
 #define STRIKES_MAX         10
 #define PING_MIN_MS         500
-#define HEARTBEATS_MIN      2         /* pings before a buyer counts as silent, at least */
+#define HEARTBEATS_MIN      2    /* least number of pings before a buyer counts as silent */
+#define HEARTBEAT_BATCH_MS  1000 /* the longest that a heartbeat waits for its batch (queue.h) */
 #define CHANNEL_PAYLOAD_MAX (8 << 20) /* bytes: 500 admissions with their reservations */
 
 /* Close codes of RFC 6455. */
@@ -39,22 +43,42 @@ enum { CLOSE_AWAY = 1001, CLOSE_POLICY = 1008 };
 
 /* ---- sockets ---- */
 
+/* The host that the page's browser asked for: as a trusted proxy says, else Host. *text keeps it. */
+static const char *host_of(const struct gateway *gateway, const struct ws_handshake *handshake,
+                           char *text, size_t size)
+{
+    const struct forwarded headers = {.host = handshake->forwarded_host,
+                                      .forwarded = handshake->forwarded};
+    const char *host;
+    size_t len;
+    if (!forwarded_host(&headers, &host, &len) || len >= size ||
+        !client_ip_trusted(client_limit_ip(gateway->opts.client_limit), handshake->peer))
+        return handshake->host;
+    memcpy(text, host, len);
+    text[len] = '\0';
+    return text;
+}
+
 static bool on_open(void *arg, struct ws_conn *conn, const struct ws_handshake *handshake)
 {
     struct gateway *gateway = arg;
     struct subscriber *subscriber = ws_conn_user(conn);
     const char *origin = *handshake->origin ? handshake->origin : NULL;
-    char guest[GUEST_ID_LEN + 1];
+    const struct config *config = gateway->opts.config;
+    char buyer[BUYER_ID_MAX + 1];
     int64_t day;
-    size_t len;
+    char host[256];
     if (gateway->draining ||
-        !identity_origin_allowed(gateway->opts.config->allowed_origins, origin, handshake->host))
+        !identity_origin_allowed(gateway->opts.config->allowed_origins, origin,
+                                 host_of(gateway, handshake, host, sizeof(host))))
         return false;
     subscriber->conn = conn;
-    const char *cookie =
-        handshake->cookie ? http_cookie_find(handshake->cookie, IDENTITY_GUEST_COOKIE, &len) : NULL;
-    if (cookie && token_read_guest(cookie, len, guest, &day)) {
-        subscriber_set_buyer(subscriber, guest);
+    const struct cookie_jar jar = cookie_jar_of(handshake->cookie, false, NULL);
+    if (config->oidc_issuer && config->oidc_buyers &&
+        cookie_jar_signed_in(&jar, gateway->opts.keys, shared_clock_ms(), buyer)) {
+        subscriber_set_buyer(subscriber, buyer);
+    } else if (cookie_jar_guest(&jar, gateway->opts.keys, buyer, &day)) {
+        subscriber_set_buyer(subscriber, buyer);
         subscriber->flags |= FLAG_GUEST;
     }
     subscriber_unassign(gateway, subscriber);
@@ -90,11 +114,20 @@ void subscriber_strike(struct gateway *gateway, struct subscriber *subscriber, c
 static void on_client_heartbeat(struct gateway *gateway, struct subscriber *subscriber,
                                 const struct json *payload)
 {
-    (void)payload;
-    /* A client that does not wait also asks in this way whether the buyer is still inside: without a rest. */
+    struct json_error error = {0};
+    bool claims = false;
+    if (payload && json_read_bool(payload, "claim", &claims, &error) != ST_OK) {
+        subscriber_strike(gateway, subscriber, "invalid", error.detail);
+        return;
+    }
+    /* A client whose buyer does not wait uses the heartbeat to ask whether the buyer is still inside, so it is always
+     * passed on. */
     if (subscriber->state != SUBSCRIBER_WAITING)
         subscriber->heartbeat_ms = 0;
-    subscriber_heartbeat(gateway, subscriber);
+    if (claims)
+        subscriber_claim(gateway, subscriber);
+    else
+        subscriber_heartbeat(gateway, subscriber);
     subscriber_send_ack(gateway, subscriber);
 }
 
@@ -126,7 +159,7 @@ static void on_message(void *arg, struct ws_conn *conn, const char *text, size_t
     const size_t count = sizeof(client_messages) / sizeof(client_messages[0]);
     struct gateway *gateway = arg;
     struct subscriber *subscriber = ws_conn_user(conn);
-    struct json_error error = {{0}, {0}};
+    struct json_error error = {0};
     size_t i = 0;
     if (subscriber->state == SUBSCRIBER_DETACHED)
         return;
@@ -174,7 +207,8 @@ static void on_admitted(struct gateway *gateway, struct audience *audience,
             continue;
         struct admission admission = {.place = strtoull(place, NULL, 10),
                                       .epoch = (uint64_t)json_int(item, "epoch", 0),
-                                      .since_ms = json_int(item, "since", 0)};
+                                      .since_ms = json_int(item, "since", 0),
+                                      .claimed = json_bool(item, "claimed", false)};
         if (reservation && json_is_object(reservation)) {
             admission.reserved = true;
             buf_reset(&gateway->extra);
@@ -204,7 +238,7 @@ static void on_organizer_message(struct gateway *gateway, struct audience *audie
     const char *text = json_str(payload, "text");
     (void)gateway;
     if (text)
-        audience_send_message(audience, text);
+        audience_send_message(audience, text, json_get(payload, "texts"));
 }
 
 /* `handle` NULL: only a hint that Redis has something new, which the catalog then reads at once instead of within a
@@ -237,7 +271,7 @@ void gateway_on_message(struct gateway *gateway, const struct queue_message *mes
         catalog_hint(gateway->opts.catalog, audience->id);
         return;
     }
-    struct json_error error = {{0}, {0}};
+    struct json_error error = {0};
     struct json *payload = json_parse(message->payload, message->len, CHANNEL_PAYLOAD_MAX, &error);
     if (payload)
         channel_messages[i].handle(gateway, audience, payload);
@@ -304,7 +338,8 @@ static int64_t silent_ms_of(const struct audience *audience, const struct event 
     return event ? event->silent_ms : audience->gateway->opts.config->queue_silent_ms;
 }
 
-void audience_plan_heartbeats(struct audience *audience)
+/* Sets how often heartbeats of this audience's waiting buyers are passed to Redis. */
+static void audience_plan_heartbeats(struct audience *audience)
 {
     const struct gateway *gateway = audience->gateway;
     const int64_t silent_ms =
@@ -316,12 +351,11 @@ void audience_plan_heartbeats(struct audience *audience)
                                                              : ping_ms / 2);
 }
 
-/* Decides how often sockets are pinged, and which pongs are passed to Redis as heartbeats. A waiting buyer without a
- * heartbeat for silentMs is parked, and a buyer inside without one for idleTimeoutMs is evicted. So there are at
- * least HEARTBEATS_MIN pings in the shortest of these times of all events here, whatever WS_PING_MS says. Where every
- * second pong of a waiting buyer is enough, the others are not passed on: with a long queue, heartbeats are most of
- * the work of Redis. */
-static void plan_heartbeats(struct gateway *gateway)
+/* A waiting buyer without a heartbeat for silentMs is parked, and a buyer inside without one for idleTimeoutMs is
+ * evicted. So there are at least HEARTBEATS_MIN pings in the shortest of these times of all events here, less the time that
+ * the last heartbeat waits for its batch, whatever WS_PING_MS says. Where every second pong of a waiting buyer is enough, the
+ * others are not passed on: with a long queue, heartbeats are most of the work of Redis. */
+void gateway_plan_heartbeats(struct gateway *gateway)
 {
     int64_t ping_ms = gateway->opts.config->ws_ping_ms;
     for (struct audience *audience = gateway->audiences; audience; audience = audience->next) {
@@ -329,8 +363,8 @@ static void plan_heartbeats(struct gateway *gateway)
         const int64_t silent_ms = silent_ms_of(audience, event);
         const int64_t idle_ms = event ? event->idle_timeout_ms : silent_ms;
         const int64_t shortest_ms = idle_ms < silent_ms ? idle_ms : silent_ms;
-        if (shortest_ms / HEARTBEATS_MIN < ping_ms)
-            ping_ms = shortest_ms / HEARTBEATS_MIN;
+        if ((shortest_ms - HEARTBEAT_BATCH_MS) / HEARTBEATS_MIN < ping_ms)
+            ping_ms = (shortest_ms - HEARTBEAT_BATCH_MS) / HEARTBEATS_MIN;
     }
     gateway->ping_ms = ping_ms < PING_MIN_MS ? PING_MIN_MS : ping_ms;
     for (struct audience *audience = gateway->audiences; audience; audience = audience->next)
@@ -357,7 +391,7 @@ static void on_tick(void *arg)
                 audience->load_ms = 0;
             }
         }
-        plan_heartbeats(gateway);
+        gateway_plan_heartbeats(gateway);
     }
     for (struct audience *audience = gateway->audiences; audience; audience = audience->next) {
         /* Without Redis no fan-out begins, so seats-changed messages would pile up. */
@@ -387,6 +421,11 @@ void gateway_call_ended(struct gateway *gateway)
         gateway_free(gateway);
 }
 
+void gateway_reconfigure(struct gateway *gateway, const struct config *config)
+{
+    gateway->opts.config = config;
+}
+
 enum status gateway_open(const struct gateway_opts *opts, struct gateway **ret_gateway)
 {
     struct gateway *gateway = xcalloc(1, sizeof(*gateway));
@@ -401,20 +440,22 @@ enum status gateway_open(const struct gateway_opts *opts, struct gateway **ret_g
     buf_init(&gateway->token, WS_SEND_QUEUE_MAX);
     buf_init(&gateway->extra, WS_SEND_QUEUE_MAX);
     buf_init(&gateway->numbers, WS_SEND_QUEUE_MAX);
-    enum status st = ws_open(&(struct ws_opts){.loop = opts->loop,
-                                               .host = opts->config->http_host,
-                                               .port = opts->port,
-                                               .path = "/ws",
-                                               .subprotocol = "tiketi.v1",
-                                               .connection_limit = opts->connection_limit,
-                                               .ping_ms = (uint64_t)opts->config->ws_ping_ms,
-                                               .conn_user_size = sizeof(struct subscriber),
-                                               .on_open = on_open,
-                                               .on_message = on_message,
-                                               .on_pong = on_pong,
-                                               .on_close = on_close,
-                                               .arg = gateway},
-                             &gateway->ws);
+    const enum status st = ws_open(&(struct ws_opts){.loop = opts->loop,
+                                                     .host = opts->config->http_host,
+                                                     .port = opts->port,
+                                                     .deferred = true,
+                                                     .path = "/ws",
+                                                     .subprotocol = "tiketi.v1",
+                                                     .connection_limit = opts->connection_limit,
+                                                     .limit = opts->client_limit,
+                                                     .ping_ms = (uint64_t)opts->config->ws_ping_ms,
+                                                     .conn_user_size = sizeof(struct subscriber),
+                                                     .on_open = on_open,
+                                                     .on_message = on_message,
+                                                     .on_pong = on_pong,
+                                                     .on_close = on_close,
+                                                     .arg = gateway},
+                                   &gateway->ws);
     if (st != ST_OK) {
         gateway_free(gateway);
         return st;
@@ -424,6 +465,11 @@ enum status gateway_open(const struct gateway_opts *opts, struct gateway **ret_g
     loop_timer_set(gateway->tick, GATEWAY_TICK_MS);
     *ret_gateway = gateway;
     return ST_OK;
+}
+
+enum status gateway_listen(struct gateway *gateway)
+{
+    return ws_listen_now(gateway->ws);
 }
 
 unsigned gateway_connections(const struct gateway *gateway)

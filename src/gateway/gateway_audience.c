@@ -60,7 +60,7 @@ static struct audience *audience_new(struct gateway *gateway, const char *id)
     if (audience->next)
         audience->next->prev = audience;
     gateway->audiences = audience;
-    audience_plan_heartbeats(audience);
+    gateway_plan_heartbeats(gateway);
     return audience;
 }
 

@@ -40,14 +40,17 @@ enum subscriber_state {
 enum subscriber_flag {
     FLAG_ANSWER_DUE = 1,    /* sent join-queue: gets an answer even when nothing changed */
     FLAG_WATCHES_SEATS = 2, /* wants seats-changed */
-    FLAG_ENTRY_AWAITED =
-        4, /* a heartbeat was answered with active; the entry, with a reservation, should follow */
-    FLAG_ENTRY_SENT = 8,        /* queue-entry-allowed was sent for the admission in `place` ... */
-    FLAG_RESERVATION_SENT = 16, /* ... and told the client of its reservation */
+    /* a heartbeat was answered with active, so the entry with its reservation should follow */
+    FLAG_ENTRY_AWAITED = 4,
+    FLAG_ENTRY_SENT = 8,        /* queue-entry-allowed was sent for the admission in `place` */
+    FLAG_RESERVATION_SENT = 16, /* that message had the reservation */
     FLAG_ESTIMATE_SENT = 32,
     FLAG_GUEST = 64,
     FLAG_RESTORED = 128, /* has given its place back to Redis in the current restore window */
-    FLAG_WAITING_UNCONFIRMED = 256 /* active, but one answer said waiting; it may be an old one */
+    FLAG_WAITING_UNCONFIRMED = 256, /* active, but one answer said waiting, perhaps an old one */
+    FLAG_OFFERED = 512,             /* active, but the turn is not claimed yet */
+    FLAG_UNCLAIMED = 1024,          /* waiting, but set aside: only a claim brings the buyer back */
+    FLAG_CLAIM_DUE = 2048           /* the client has claimed while a call was under way */
 };
 
 struct gateway;
@@ -69,11 +72,14 @@ struct subscriber {
     struct subscriber *prev, *next; /* in the list of the audience or in gateway->unassigned */
     struct gateway_call *call;      /* the latest call; NULL: none under way */
     char *buyer;                    /* own copy; NULL: unknown */
-    uint64_t place;   /* WAITING, ACTIVE: the place held; IDLE: the last one, which is consumed */
-    int64_t since_ms; /* time of admission, ms since 1970; 0: not admitted in this epoch */
-    uint32_t epoch;   /* epoch of `place` */
-    uint32_t lowest;  /* lowest position shown to the buyer; 0: none */
+    uint64_t place; /* WAITING, ACTIVE: the place held; IDLE: the last one, which is consumed */
+    /* When the session began or, with FLAG_OFFERED, when the offer was made, ms since 1970; 0: not admitted in this
+     * epoch. */
+    int64_t since_ms;
+    uint32_t epoch;         /* epoch of `place` */
+    uint32_t lowest;        /* lowest position shown to the buyer; 0: none */
     uint32_t sent_position; /* the position last sent on this socket; 0: none */
+    uint32_t sent_wait;     /* the estimate that was sent with it, s; 0: none */
     uint32_t sent_ms; /* when it was sent; UNASSIGNED: when the wait for a first message began */
     uint32_t allowance_ms;    /* when the token bucket of messages is full again; 0: it is full */
     uint32_t numbers_sent_ms; /* when the audience's numbers were last sent */
@@ -134,7 +140,8 @@ struct audience {
     uint64_t seats_version; /* version of the map that `seats` was read from */
     uint64_t seats_ms;      /* when the map was last asked for; 0: never */
     enum event_status status;
-    unsigned asked; /* extra heartbeats of this second: is a buyer at the head inside? */
+    /* extra heartbeats of this second: they ask whether a buyer at the head is inside */
+    unsigned asked;
     bool status_known, seats_known;
 
     char id[EVENT_ID_MAX + 1];
@@ -190,9 +197,9 @@ void subscriber_strike(struct gateway *gateway, struct subscriber *subscriber, c
 /* Detaches the subscriber and begins the closing handshake; its memory lives until on_close. */
 void subscriber_close(struct gateway *gateway, struct subscriber *subscriber, uint16_t code,
                       const char *reason);
-/* Sets how often heartbeats of this audience's waiting buyers are passed to Redis. Called when the audience is made,
+/* Decides how often sockets are pinged, and which pongs are passed to Redis as heartbeats. Called when an audience is made,
  * when its event becomes known, and every second. */
-void audience_plan_heartbeats(struct audience *audience);
+void gateway_plan_heartbeats(struct gateway *gateway);
 
 /* ---- gateway_audience.c ---- */
 
@@ -227,6 +234,8 @@ void gateway_watch_seats(struct gateway *gateway, struct subscriber *subscriber,
                          const struct json *payload);
 /* The socket is alive: passes a heartbeat to Redis, unless one was passed on within the rest time. */
 void subscriber_heartbeat(struct gateway *gateway, struct subscriber *subscriber);
+/* The buyer is there: claims an offer, and brings back a buyer who was set aside. Otherwise a heartbeat. */
+void subscriber_claim(struct gateway *gateway, struct subscriber *subscriber);
 /* Asks Redis where the buyer stands. The question carries the place as proof, so that a Redis that has lost its data
  * restores it. */
 void subscriber_resume(struct gateway *gateway, struct subscriber *subscriber);
@@ -244,22 +253,26 @@ void subscriber_send_error(struct gateway *gateway, struct subscriber *subscribe
 void subscriber_send_ack(struct gateway *gateway, struct subscriber *subscriber);
 void subscriber_send_status(struct subscriber *subscriber, enum event_status status);
 void subscriber_send_draining(struct gateway *gateway, struct subscriber *subscriber);
-/* Sends the lower of `position` (0: unknown) and the lowest position shown so far. */
+/* Sends the lower of `position` (0: unknown) and the lowest position shown so far. claim_from_ms: as in struct
+ * queue_place. */
 void subscriber_send_position(struct subscriber *subscriber, uint64_t position,
-                              uint64_t queue_size);
+                              int64_t claim_from_ms, const struct queue_numbers *numbers);
 
 /* The limits of an admission of this event that began at `since_ms`. */
 struct identity_admission audience_session(const struct audience *audience, int64_t since_ms);
 
 struct admission {
     uint64_t place, epoch;
-    int64_t since_ms;
+    int64_t since_ms; /* when the session began; when the offer was made, if it is not claimed */
+    bool claimed;
+    int64_t pay_until_ms;    /* deadline of a pending payment; 0: none */
     bool reserved;           /* seats are held for the buyer */
     const char *reservation; /* as JSON, borrowed; NULL: none, or too long for a message */
     size_t reservation_len;
 };
-/* The buyer is admitted. Each of their sockets gets the entry once, and a second time if the reservation comes later.
- * Ignored when the buyer has left this place since, or when it is of an old epoch. */
+/* The buyer has an offer, or has claimed it. Each of their sockets gets queue-entry-allowed once, a second time if the
+ * reservation comes later, and turn-claimed when an offer that it knows was claimed. Ignored when the buyer has left this
+ * place since, when the offer has been claimed or has run out, or when it is of an old epoch. */
 void audience_admit(struct audience *audience, const char *buyer,
                     const struct admission *admission);
 /* Notes the status, and broadcasts it if it changed. Ignores a status older than the known one: by `version` of the
@@ -267,7 +280,8 @@ void audience_admit(struct audience *audience, const char *buyer,
 void audience_set_status(struct audience *audience, enum event_status status, int64_t version,
                          int64_t time_ms);
 /* Broadcasts the organizer's message. */
-void audience_send_message(struct audience *audience, const char *message);
+void audience_send_message(struct audience *audience, const char *message,
+                           const struct json *texts);
 /* Queues a copy of the message for the next fan-out to these subscribers. */
 void audience_broadcast(struct audience *audience, enum broadcast_to to, const struct buf *text);
 /* The catalog has read a new rank index or config: the next fan-out sends positions and numbers. */

@@ -4,8 +4,9 @@
  *
  *   join-queue -> token or guest cookie -> ticket -> audience -> (catalog_load) -> queue_join(RESUME)
  *              -> waiting: queue-position · inside: queue-entry-allowed · neither: not-in-queue
+ *   heartbeat with claim -> queue_join(CLAIM) -> an offer: turn-claimed · set aside: queue-position
  *   Redis or the channel came back -> every subscriber resumes, in bounded batches
- *   a heartbeat is answered with parked or gone -> resume; with active -> the entry
+ *   a heartbeat is answered with parked or gone -> resume; with offered or active -> the entry
  *
  * Why this way: a socket never takes a new place, which only `check` (HTTP) does: it resumes one. The subscriber
  * keeps the place that its ticket proved, so that a Redis that has lost its data gets the place back without the
@@ -15,10 +16,12 @@
  */
 #include "gateway/gateway_internal.h"
 
-#include "base/clock.h"
+#include "auth/jwks.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/shared_clock.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,10 +31,11 @@
 /* Places that one tick asks for: 18,000 in five seconds. Six such pods leave Redis time for joins. */
 #define RESUMED_PER_TICK 400
 #define RETRY_MS         1000
-/* Shortest time between two heartbeats that are passed on of a buyer who does not wait. */
+/* Shortest time between two heartbeats of a buyer who does not wait that are passed to Redis. */
 #define HEARTBEAT_REST_MS 500
 /* RFC 6455 leaves 4000..4999 to applications. */
 #define CLOSE_UNAUTHORIZED 4401
+#define CLOSE_TRY_AGAIN    1013
 
 /* ---- calls ---- */
 
@@ -53,7 +57,7 @@ static void call_undo(struct gateway_call *call)
     free(call);
 }
 
-/* Makes the answer to the call under way be ignored. */
+/* Forgets the call under way, so that its answer is ignored. */
 static void call_drop(struct subscriber *subscriber)
 {
     if (subscriber->call)
@@ -80,7 +84,7 @@ static void resume_missed(struct audience *audience)
     audience->resumed = 0;
 }
 
-/* The place as proof for Redis, since this gateway knows it for certain: as a ticket and, while an admission lasts,
+/* The place as proof for Redis, since this gateway knows it for certain: as a ticket and, while a claimed turn lasts,
  * also as a pass. */
 static struct queue_proof proof_of(const struct subscriber *subscriber)
 {
@@ -88,7 +92,8 @@ static struct queue_proof proof_of(const struct subscriber *subscriber)
                                 .ticket_epoch = subscriber->epoch};
     const struct identity_admission session =
         audience_session(subscriber->audience, subscriber->since_ms);
-    if (subscriber->since_ms && identity_admission_lasts(&session, clock_wall_ms())) {
+    if (subscriber->since_ms && !(subscriber->flags & FLAG_OFFERED) &&
+        identity_admission_lasts(&session, shared_clock_ms())) {
         proof.pass_place = subscriber->place;
         proof.pass_epoch = subscriber->epoch;
         proof.pass_since_ms = subscriber->since_ms;
@@ -108,7 +113,7 @@ static void audience_loaded(void *arg, enum status status)
         audience->known = true;
         audience->resume_ms = 0;
         audience->resumed = 0;
-        audience_plan_heartbeats(audience);
+        gateway_plan_heartbeats(gateway);
     }
     if (!audience->subscribers) {
         audience_release_if_unused(audience);
@@ -116,7 +121,7 @@ static void audience_loaded(void *arg, enum status status)
         for (struct subscriber *next, *subscriber = audience->subscribers; subscriber;
              subscriber = next) {
             next = subscriber->next;
-            subscriber_unassign(gateway, subscriber); /* the last one frees the audience */
+            subscriber_unassign(gateway, subscriber); /* frees the audience after its last one */
             subscriber_strike(gateway, subscriber, "unknown-event", "There is no such event.");
         }
     } else if (status == ST_OK) {
@@ -147,7 +152,8 @@ static void send_gone(struct subscriber *subscriber, const char *code, const cha
     const bool unexpected =
         subscriber->state >= SUBSCRIBER_PENDING || (subscriber->flags & FLAG_ANSWER_DUE);
     subscriber->state = SUBSCRIBER_IDLE;
-    subscriber_unflag(subscriber, FLAG_ANSWER_DUE | FLAG_ENTRY_AWAITED);
+    subscriber_unflag(subscriber, FLAG_ANSWER_DUE | FLAG_ENTRY_AWAITED | FLAG_OFFERED |
+                                      FLAG_UNCLAIMED | FLAG_CLAIM_DUE);
     subscriber->since_ms =
         0; /* place and epoch stay, so that a late entry of that place is ignored */
     subscriber->lowest = subscriber->sent_position = 0;
@@ -162,31 +168,40 @@ void subscriber_queue_cleared(struct gateway *gateway, struct subscriber *subscr
     subscriber->flags &= FLAG_GUEST | FLAG_WATCHES_SEATS;
     subscriber_forget_place(subscriber);
     buf_reset(&gateway->text);
-    buf_printf(&gateway->text, "{\"event\":\"queue-cleared\",\"payload\":{\"eventId\":\"%s\"}}",
-               subscriber->audience->id);
+    buf_printf(&gateway->text,
+               "{\"event\":\"queue-cleared\",\"payload\":{\"eventId\":\"%s\",\"version\":%" PRId64
+               ",\"revision\":%" PRId64 "}}",
+               subscriber->audience->id, subscriber->audience->status_version,
+               subscriber->audience->status_time_ms);
     subscriber_send(subscriber, &gateway->text);
 }
 
 static void begin_waiting(struct subscriber *subscriber, const struct queue_place *place,
                           const struct queue_numbers *numbers)
 {
+    const unsigned unclaimed = place->state == QUEUE_UNCLAIMED ? FLAG_UNCLAIMED : 0;
     const bool was_active = subscriber->state == SUBSCRIBER_ACTIVE;
+    const bool changed = (subscriber->flags & FLAG_UNCLAIMED) != unclaimed;
     const bool answer_due = subscriber->flags & FLAG_ANSWER_DUE;
     if (subscriber->epoch != numbers->epoch || place->number > subscriber->place) {
         /* A new place: the positions shown for the old one say nothing about it. */
         subscriber->lowest = subscriber->sent_position = 0;
         subscriber->since_ms = 0;
     }
+    /* An offer is no admission to vouch for, and neither is a turn that has ended. */
+    if (unclaimed || (subscriber->flags & FLAG_OFFERED))
+        subscriber->since_ms = 0;
     subscriber->state = SUBSCRIBER_WAITING;
     subscriber->place = place->number;
     subscriber->epoch = (uint32_t)numbers->epoch;
     subscriber_unflag(subscriber, FLAG_ANSWER_DUE | FLAG_ENTRY_AWAITED | FLAG_ENTRY_SENT |
-                                      FLAG_RESERVATION_SENT);
-    if (!answer_due && !was_active && subscriber->sent_position)
+                                      FLAG_RESERVATION_SENT | FLAG_OFFERED | FLAG_UNCLAIMED);
+    subscriber->flags |= (uint16_t)unclaimed;
+    if (!answer_due && !was_active && !changed && subscriber->sent_position)
         return; /* the next fan-out sends what changed */
     /* In a restore window many places are missing, so a computed position is much too low. */
     const bool keep = numbers->restoring && subscriber->lowest;
-    subscriber_send_position(subscriber, keep ? 0 : place->position, numbers->queue_size);
+    subscriber_send_position(subscriber, keep ? 0 : place->position, place->claim_from_ms, numbers);
     if (numbers->status != EVENT_OPEN)
         subscriber_send_status(subscriber, numbers->status);
 }
@@ -216,10 +231,12 @@ static void join_done(void *arg, enum status status, const struct queue_place *p
     switch (place->state) {
     case QUEUE_WAITING:
     case QUEUE_PARKED:
+    case QUEUE_UNCLAIMED:
         /* Channel messages and answers come over two connections, so the message of an admission may overtake an
          * answer that was given before it. Redis is asked again when it answers "waiting" to a buyer admitted at
          * that place, and the second such answer is believed. */
-        if (!unconfirmed && subscriber->state == SUBSCRIBER_ACTIVE && !numbers->restoring &&
+        if (!unconfirmed && place->state != QUEUE_UNCLAIMED &&
+            subscriber->state == SUBSCRIBER_ACTIVE && !numbers->restoring &&
             numbers->epoch == subscriber->epoch && place->number <= subscriber->place) {
             subscriber->flags |= FLAG_WAITING_UNCONFIRMED;
             subscriber_resume(gateway, subscriber);
@@ -227,13 +244,17 @@ static void join_done(void *arg, enum status status, const struct queue_place *p
             begin_waiting(subscriber, place, numbers);
         }
         break;
+    case QUEUE_OFFERED:
     case QUEUE_ACTIVE:
         audience_admit(audience, subscriber->buyer,
                        &(struct admission){.place = place->number,
                                            .epoch = numbers->epoch,
-                                           .since_ms = place->since_ms});
+                                           .since_ms = place->since_ms,
+                                           .claimed = place->state == QUEUE_ACTIVE,
+                                           .pay_until_ms = place->pay_until_ms});
         break;
     case QUEUE_GONE:
+    case QUEUE_REFUSED: /* not in answer to a resume, which takes no new place */
         if (subscriber->epoch && subscriber->epoch < numbers->epoch &&
             !(subscriber->flags & FLAG_ANSWER_DUE))
             subscriber_queue_cleared(gateway, subscriber);
@@ -246,9 +267,13 @@ static void join_done(void *arg, enum status status, const struct queue_place *p
         send_gone(subscriber, "event-closed", "The event is closed.");
         break;
     }
+    if (subscriber->flags & FLAG_CLAIM_DUE) {
+        subscriber_unflag(subscriber, FLAG_CLAIM_DUE);
+        subscriber_claim(gateway, subscriber);
+    }
 }
 
-void subscriber_resume(struct gateway *gateway, struct subscriber *subscriber)
+static void ask(struct gateway *gateway, struct subscriber *subscriber, enum queue_join_mode mode)
 {
     struct audience *audience = subscriber->audience;
     if (subscriber->call)
@@ -265,12 +290,27 @@ void subscriber_resume(struct gateway *gateway, struct subscriber *subscriber)
         return;
     }
     const struct queue_proof proof = proof_of(subscriber);
-    const struct queue_buyer buyer = {audience->id, subscriber->buyer, &proof};
+    const struct queue_buyer buyer = {audience->id, subscriber->buyer, &proof, NULL};
     struct gateway_call *call = call_new(gateway, subscriber);
-    if (queue_join(gateway->opts.queue, QUEUE_RESUME, &buyer, join_done, call) == ST_OK)
+    if (queue_join(gateway->opts.queue, mode, &buyer, join_done, call) == ST_OK)
         return;
     call_undo(call);
     resume_missed(audience);
+}
+
+void subscriber_resume(struct gateway *gateway, struct subscriber *subscriber)
+{
+    ask(gateway, subscriber, QUEUE_RESUME);
+}
+
+void subscriber_claim(struct gateway *gateway, struct subscriber *subscriber)
+{
+    if (subscriber->call)
+        subscriber->flags |= FLAG_CLAIM_DUE; /* its answer may be what is to be claimed */
+    else if (subscriber->flags & (FLAG_OFFERED | FLAG_UNCLAIMED))
+        ask(gateway, subscriber, QUEUE_CLAIM);
+    else
+        subscriber_heartbeat(gateway, subscriber);
 }
 
 /* ---- after an outage ---- */
@@ -345,11 +385,19 @@ static bool identify(struct gateway *gateway, struct subscriber *subscriber, con
                      char *ret_buyer, bool *ret_guest)
 {
     struct user user;
-    if (token && *token &&
-        identity_read_user(gateway->opts.keys, token, strlen(token), clock_wall_ms(), &user,
-                           ret_buyer) == ST_OK) {
+    const enum status st = token && *token
+                               ? identity_read_user(gateway->opts.keys, token, strlen(token),
+                                                    shared_clock_ms(), &user, ret_buyer)
+                               : ST_NOT_FOUND;
+    if (st == ST_OK) {
         *ret_guest = false;
         return true;
+    }
+    if (st == ST_BUSY && jwks_renews(gateway->opts.jwks)) {
+        subscriber_send_error(gateway, subscriber, "unavailable",
+                              "The keys of the shop are being fetched: try again.");
+        subscriber_close(gateway, subscriber, CLOSE_TRY_AGAIN, "keys");
+        return false;
     }
     if (token && !*token && subscriber->buyer) {
         (void)snprintf(ret_buyer, BUYER_ID_MAX + 1, "%s", subscriber->buyer);
@@ -357,7 +405,8 @@ static bool identify(struct gateway *gateway, struct subscriber *subscriber, con
         return true;
     }
     subscriber_send_error(gateway, subscriber, "unauthorized",
-                          "A valid token or guest cookie is needed.");
+                          token && *token ? token_refusal(gateway->opts.keys)
+                                          : "A valid token or guest cookie is needed.");
     subscriber_close(gateway, subscriber, CLOSE_UNAUTHORIZED, "unauthorized");
     return false;
 }
@@ -407,7 +456,7 @@ void gateway_join_queue(struct gateway *gateway, struct subscriber *subscriber,
     call_drop(subscriber);
     subscriber_enter(gateway, subscriber, id);
     if (!subscriber->buyer || strcmp(subscriber->buyer, buyer) != 0) {
-        /* Another buyer on the same socket: they must not inherit anything of the first one. */
+        /* The socket has another buyer now, who must not inherit anything of the first one. */
         subscriber_forget_place(subscriber);
         subscriber->flags &= FLAG_WATCHES_SEATS;
         subscriber_set_buyer(subscriber, buyer);
@@ -417,7 +466,7 @@ void gateway_join_queue(struct gateway *gateway, struct subscriber *subscriber,
     subscriber->state = SUBSCRIBER_PENDING;
     if (!subscriber->audience->known && catalog_event(gateway->opts.catalog, id)) {
         subscriber->audience->known = true;
-        audience_plan_heartbeats(subscriber->audience);
+        gateway_plan_heartbeats(gateway);
     }
     if (!subscriber->audience->known)
         audience_load(subscriber->audience);
@@ -444,7 +493,8 @@ static void leave_done(void *arg, enum status status, const struct queue_place *
     for (; tab; tab = audience_next_of_buyer(tab)) {
         call_drop(tab);
         if (place->number > tab->place)
-            tab->place = place->number; /* consumed now: a late entry of it is ignored */
+            /* this place is consumed now, so a late entry for it is ignored */
+            tab->place = place->number;
         tab->generation = gateway->generation;
         send_gone(tab, "not-in-queue", "You have left the queue.");
     }
@@ -460,7 +510,7 @@ void gateway_leave_queue(struct gateway *gateway, struct subscriber *subscriber,
         return;
     }
     const struct queue_proof proof = proof_of(subscriber);
-    const struct queue_buyer buyer = {subscriber->audience->id, subscriber->buyer, &proof};
+    const struct queue_buyer buyer = {subscriber->audience->id, subscriber->buyer, &proof, NULL};
     call_drop(subscriber);
     struct gateway_call *call = call_new(gateway, subscriber);
     if (queue_leave(gateway->opts.queue, &buyer, QUEUE_LEFT, leave_done, call) == ST_OK)
@@ -505,9 +555,11 @@ void subscriber_heartbeat(struct gateway *gateway, struct subscriber *subscriber
     queue_heartbeat(gateway->opts.queue, subscriber->audience->id, subscriber->buyer);
 }
 
-/* A heartbeat was answered with active. The subscriber may not know yet that its buyer was admitted. */
-static void heard_active(struct subscriber *subscriber, const struct queue_place *place)
+/* A heartbeat was answered with offered or active. The subscriber may not know yet that its buyer was admitted, or has
+ * claimed on another way. */
+static void heard_inside(struct subscriber *subscriber, const struct queue_place *place)
 {
+    const bool claimed = place->state == QUEUE_ACTIVE;
     struct audience *audience = subscriber->audience;
     struct gateway *gateway = audience->gateway;
     const struct event *event = catalog_event(gateway->opts.catalog, audience->id);
@@ -515,21 +567,35 @@ static void heard_active(struct subscriber *subscriber, const struct queue_place
     const uint64_t epoch = subscriber->epoch ? subscriber->epoch
                            : event           ? (uint64_t)event->epoch
                                              : 0;
-    if (subscriber->state == SUBSCRIBER_ACTIVE && subscriber->place == place->number)
+    const bool known = subscriber->state == SUBSCRIBER_ACTIVE && subscriber->place == place->number;
+    if (known && !(subscriber->flags & FLAG_OFFERED) == claimed &&
+        (claimed || subscriber->since_ms == place->since_ms))
         return;
-    if (auto_hold && !(subscriber->flags & FLAG_ENTRY_AWAITED)) {
-        /* The ledger is about to publish the entry with its reservation. Give it until the next answer. */
+    if (auto_hold && !known && !(subscriber->flags & FLAG_ENTRY_AWAITED)) {
+        /* The ledger is about to publish the entry with its reservation. If it has not come by the next answer, the
+         * entry is sent without it. */
         subscriber->flags |= FLAG_ENTRY_AWAITED;
         queue_heartbeat(gateway->opts.queue, audience->id, subscriber->buyer);
     } else if (epoch) {
         audience_admit(audience, subscriber->buyer,
-                       &(struct admission){
-                           .place = place->number, .epoch = epoch, .since_ms = place->since_ms});
+                       &(struct admission){.place = place->number,
+                                           .epoch = epoch,
+                                           .since_ms = place->since_ms,
+                                           .claimed = claimed,
+                                           .pay_until_ms = place->pay_until_ms});
     }
 }
 
+/* A heartbeat was answered with unclaimed: the buyer was set aside. */
+static void heard_unclaimed(struct subscriber *subscriber, const struct queue_place *place,
+                            const struct queue_numbers *numbers)
+{
+    if (subscriber->state != SUBSCRIBER_WAITING || !(subscriber->flags & FLAG_UNCLAIMED))
+        begin_waiting(subscriber, place, numbers);
+}
+
 void gateway_on_heartbeat(struct gateway *gateway, const char *event, const char *buyer,
-                          const struct queue_place *place)
+                          const struct queue_place *place, const struct queue_numbers *numbers)
 {
     struct audience *audience = audience_find(gateway, event);
     if (!audience)
@@ -539,9 +605,12 @@ void gateway_on_heartbeat(struct gateway *gateway, const char *event, const char
     for (; subscriber; subscriber = audience_next_of_buyer(subscriber)) {
         if (subscriber->state < SUBSCRIBER_PENDING)
             continue;
-        if (place->state == QUEUE_ACTIVE)
-            heard_active(subscriber, place);
+        if (place->state == QUEUE_ACTIVE || place->state == QUEUE_OFFERED)
+            heard_inside(subscriber, place);
+        else if (place->state == QUEUE_UNCLAIMED)
+            heard_unclaimed(subscriber, place, numbers);
         else if (place->state != QUEUE_WAITING || subscriber->state != SUBSCRIBER_WAITING ||
+                 (subscriber->flags & FLAG_UNCLAIMED) ||
                  (index && index->count && subscriber->place < index->samples[0].place))
             subscriber_resume(gateway, subscriber); /* gone, parked, or waiting at another place */
     }

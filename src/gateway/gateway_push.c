@@ -16,7 +16,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "queue/admission.h"
+#include "base/shared_clock.h"
+#include "queue/estimate.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -26,10 +27,13 @@
 #define FANOUT_STEP      128
 #define FANOUT_STEP_MIN  4
 #define FANOUT_PERIOD_MS 950 /* positions are sent about once a second */
-/* A position that fell by less than 1/POSITION_SHARE is not sent before the last one is so old. */
+/* A position that fell by less than 1/POSITION_SHARE is sent only when the last one sent is POSITION_MAX_AGE_MS old. */
 #define POSITION_SHARE      50
 #define POSITION_MAX_AGE_MS 15000
-/* Up to this position every change of queue-updated is sent; behind it only with a position, or after so long. */
+#define ESTIMATE_MIN_AGE_MS 2000 /* an estimate that is wrong by now is sent anew so soon */
+#define ESTIMATE_SLACK_S    10
+/* Up to NEAR_POSITION every change of queue-updated is sent; behind it only with a position, or when the last one
+ * sent is NUMBERS_MAX_AGE_MS old. */
 #define NEAR_POSITION      1000
 #define NUMBERS_MAX_AGE_MS 15000
 #define ASKED_PER_SECOND   2000 /* extra heartbeats of one audience */
@@ -38,7 +42,7 @@
 
 /* ---- messages ---- */
 
-/* Our own fault, and the message is lost: everything that may be long is bounded before it is written. */
+/* The message is lost. This is a bug of the gateway: everything that may be long is bounded before it is written. */
 static void log_too_large(size_t len)
 {
     log_error("websocket message not sent", LOG_TEXT("status", status_name(ST_TOO_LARGE)),
@@ -93,6 +97,23 @@ static void add_number(struct buf *text, const char *key, uint64_t value)
     buf_add_uint(text, value);
 }
 
+/* A page ignores what is older than what it has: by the event's version, then by the time of the script or index that
+ * the message comes from, by Redis' clock. */
+static void add_revision(struct buf *text, int64_t version, int64_t time_ms)
+{
+    buf_add_str(text, ",\"version\":");
+    buf_add_int(text, version);
+    buf_add_str(text, ",\"revision\":");
+    buf_add_int(text, time_ms);
+}
+
+static void add_time(struct buf *text, const char *key, int64_t time_ms)
+{
+    char value[CLOCK_RFC3339_SIZE];
+    clock_format_rfc3339(time_ms, value);
+    add_string(text, key, value);
+}
+
 void subscriber_send_error(struct gateway *gateway, struct subscriber *subscriber, const char *code,
                            const char *message)
 {
@@ -115,6 +136,7 @@ static struct buf *write_status(const struct audience *audience, enum event_stat
     struct buf *text = begin(audience->gateway, "event-status-changed");
     add_string(text, "eventId", audience->id);
     add_string(text, "status", event_status_name(status));
+    add_revision(text, audience->status_version, audience->status_time_ms);
     buf_add_str(text, "}}");
     return text;
 }
@@ -143,16 +165,17 @@ void subscriber_send_draining(struct gateway *gateway, struct subscriber *subscr
 /* ---- positions ---- */
 
 /* The estimated wait, which is known only while the event is open. `index` may be NULL. */
-static struct wait_estimate estimate(const struct rank_index *index, uint64_t position)
+static struct wait_estimate estimate(const struct audience *audience,
+                                     const struct rank_index *index, uint64_t position)
 {
-    if (!index || index->status != EVENT_OPEN)
-        return (struct wait_estimate){.known = false};
-    return admission_wait(index->rate_mean, index->rate_spread, index->rate_ticks, position);
+    return estimate_wait(index, catalog_event(audience->gateway->opts.catalog, audience->id),
+                         position);
 }
 
-/* Sends subscriber->lowest as the position. The ticket carries it too, so that a reload shows no higher position. */
-static void send_position(struct subscriber *subscriber, uint64_t queue_size,
-                          const struct wait_estimate *wait)
+/* Sends subscriber->lowest as the position. The ticket carries it too, so that a reload shows no higher position.
+ * claim_from_ms: as in struct queue_place. */
+static void send_position(struct subscriber *subscriber, int64_t claim_from_ms,
+                          const struct queue_numbers *numbers, const struct wait_estimate *wait)
 {
     struct gateway *gateway = subscriber->audience->gateway;
     const struct identity_place place = {.event = subscriber->audience->id,
@@ -161,6 +184,11 @@ static void send_position(struct subscriber *subscriber, uint64_t queue_size,
                                          .epoch = subscriber->epoch};
     struct buf *text = begin(gateway, "queue-position");
     add_string(text, "eventId", subscriber->audience->id);
+    add_revision(text, (int64_t)numbers->version, numbers->now_ms);
+    if (subscriber->flags & FLAG_UNCLAIMED)
+        buf_add_str(text, ",\"unclaimed\":true");
+    if (claim_from_ms > 0)
+        add_time(text, "claimFrom", claim_from_ms);
     add_number(text, "position", subscriber->lowest);
     if (wait->known) {
         add_number(text, "estimatedWait", (uint64_t)wait->seconds);
@@ -168,19 +196,24 @@ static void send_position(struct subscriber *subscriber, uint64_t queue_size,
         buf_add_int(text, wait->low);
         buf_add_char(text, ',');
         buf_add_int(text, wait->high);
-        buf_add_char(text, ']');
-        subscriber->flags |= FLAG_ESTIMATE_SENT;
+        buf_add_str(text, wait->low_confidence ? "],\"estimateConfidence\":\"low\""
+                                               : "],\"estimateConfidence\":\"high\"");
+        if (!wait->low_confidence)
+            subscriber->flags |= FLAG_ESTIMATE_SENT;
     } else {
-        buf_add_str(text, ",\"estimatedWait\":null,\"estimatedWaitRange\":null");
+        buf_add_str(text, ",\"estimatedWait\":null,\"estimatedWaitRange\":null,"
+                          "\"estimateConfidence\":null");
     }
     add_number(text, "queueSize",
-               queue_size > subscriber->lowest ? queue_size : subscriber->lowest);
+               numbers->queue_size > subscriber->lowest ? numbers->queue_size : subscriber->lowest);
     buf_reset(&gateway->token);
     if (identity_write_ticket(gateway->opts.keys, NULL, &place, subscriber->lowest,
                               &gateway->token) == ST_OK)
         add_string(text, "ticket", buf_str(&gateway->token));
     buf_add_str(text, "}}");
     subscriber->sent_position = subscriber->lowest;
+    subscriber->sent_wait =
+        wait->known && wait->seconds <= UINT32_MAX ? (uint32_t)wait->seconds : 0;
     subscriber->sent_ms = gateway_now(gateway);
     subscriber_send(subscriber, text);
 }
@@ -194,15 +227,26 @@ static void lower_position(struct subscriber *subscriber, uint64_t position)
         subscriber->lowest = (uint32_t)position;
 }
 
-void subscriber_send_position(struct subscriber *subscriber, uint64_t position, uint64_t queue_size)
+void subscriber_send_position(struct subscriber *subscriber, uint64_t position,
+                              int64_t claim_from_ms, const struct queue_numbers *numbers)
 {
     const struct audience *audience = subscriber->audience;
     lower_position(subscriber, position);
     if (!subscriber->lowest)
         subscriber->lowest = 1; /* only a guard: Redis tells every waiting buyer's position */
-    const struct wait_estimate wait =
-        estimate(catalog_index(audience->gateway->opts.catalog, audience->id), subscriber->lowest);
-    send_position(subscriber, queue_size, &wait);
+    const struct wait_estimate wait = estimate(
+        audience, catalog_index(audience->gateway->opts.catalog, audience->id), subscriber->lowest);
+    send_position(subscriber, claim_from_ms, numbers, &wait);
+}
+
+/* A limit was changed: the estimate that the buyer sees is wrong by more than a factor of two. */
+static bool misleads(const struct subscriber *subscriber, uint32_t now,
+                     const struct wait_estimate *wait)
+{
+    const int64_t sent = subscriber->sent_wait;
+    return wait->known && sent > 0 && now - subscriber->sent_ms >= ESTIMATE_MIN_AGE_MS &&
+           (wait->seconds > 2 * sent + ESTIMATE_SLACK_S ||
+            2 * wait->seconds + ESTIMATE_SLACK_S < sent);
 }
 
 /* Near the head every step matters, at position 50,000 only a thousand does; and sending twice as often to 100,000
@@ -210,7 +254,8 @@ void subscriber_send_position(struct subscriber *subscriber, uint64_t position, 
 static bool worth_sending(const struct subscriber *subscriber, uint32_t now,
                           const struct wait_estimate *wait)
 {
-    if (!subscriber->sent_position || (wait->known && !(subscriber->flags & FLAG_ESTIMATE_SENT)))
+    if (!subscriber->sent_position || misleads(subscriber, now, wait) ||
+        (wait->known && !wait->low_confidence && !(subscriber->flags & FLAG_ESTIMATE_SENT)))
         return true;
     const uint32_t moved = subscriber->sent_position - subscriber->lowest;
     return moved > 0 && (moved >= subscriber->sent_position / POSITION_SHARE ||
@@ -235,14 +280,16 @@ static void update_position(struct subscriber *subscriber, const struct rank_ind
             return;
     }
     lower_position(subscriber, position);
-    const struct wait_estimate wait = estimate(index, subscriber->lowest);
+    const struct wait_estimate wait = estimate(audience, index, subscriber->lowest);
+    const struct queue_numbers numbers = {
+        .version = index->version, .queue_size = index->queue_size, .now_ms = index->time_ms};
     if (worth_sending(subscriber, gateway_now(gateway), &wait))
-        send_position(subscriber, index->queue_size, &wait);
+        send_position(subscriber, 0, &numbers, &wait);
 }
 
 /* What a fan-out needs to know of the event. Borrowed, valid in this loop turn. */
 struct view {
-    const struct rank_index *index; /* NULL: none, or too old */
+    const struct rank_index *index; /* NULL: there is none, or it is too old */
     uint64_t epoch;                 /* the highest one known; 0: unknown */
 };
 
@@ -281,7 +328,8 @@ static void update_subscriber(struct subscriber *subscriber, const struct view *
         return;
     }
     subscriber_unflag(subscriber, FLAG_RESTORED);
-    if (subscriber->state == SUBSCRIBER_WAITING)
+    /* A buyer who was set aside is before the head for as long as they do not claim. */
+    if (subscriber->state == SUBSCRIBER_WAITING && !(subscriber->flags & FLAG_UNCLAIMED))
         update_position(subscriber, view->index);
 }
 
@@ -296,77 +344,145 @@ struct identity_admission audience_session(const struct audience *audience, int6
                                        .pass_ttl_ms = gateway->opts.config->pass_ttl_ms};
 }
 
-/* Writes the entry into the scratch buffer. A reservation that does not fit into one message is left out: the page
- * reads it by HTTP. */
-static enum status write_entry(struct audience *audience, const char *buyer,
-                               const struct admission *admission)
+/* Adds what a claimed turn has: the pass, and the times at which it ends. */
+static enum status add_turn(struct audience *audience, struct buf *text, const char *buyer,
+                            const struct admission *admission)
 {
-    static const char reservation[] = ",\"reservation\":", end[] = "}}";
     struct gateway *gateway = audience->gateway;
+    const struct event *event = catalog_event(gateway->opts.catalog, audience->id);
     const struct identity_place place = {.event = audience->id,
                                          .buyer = buyer,
                                          .place = admission->place,
                                          .epoch = admission->epoch};
     const struct identity_admission session = audience_session(audience, admission->since_ms);
-    char until[CLOCK_RFC3339_SIZE];
     int64_t expires_ms;
     buf_reset(&gateway->token);
-    enum status st = identity_write_pass(gateway->opts.keys, &place, &session, clock_wall_ms(),
-                                         &gateway->token, &expires_ms);
+    const enum status st = identity_write_pass(gateway->opts.keys, &place, &session,
+                                               shared_clock_ms(), &gateway->token, &expires_ms);
     if (st != ST_OK)
         return st;
-    clock_format_rfc3339(expires_ms, until);
-    struct buf *text = begin(gateway, "queue-entry-allowed");
-    add_string(text, "eventId", audience->id);
-    add_string(text, "message", "It is your turn: you may enter now.");
+    buf_add_str(text, ",\"claimed\":true");
     add_string(text, "pass", buf_str(&gateway->token));
-    add_string(text, "passExpiresAt", until);
+    add_time(text, "passExpiresAt", expires_ms);
+    add_time(text, "turnEndsAt",
+             admission->pay_until_ms > 0 ? admission->pay_until_ms
+                                         : admission->since_ms + session.session_limit_ms);
+    if (event)
+        add_number(text, "idleTimeoutMs", (uint64_t)event->idle_timeout_ms);
+    return ST_OK;
+}
+
+/* Writes queue-entry-allowed or turn-claimed into the scratch buffer. A reservation that does not fit into one message is
+ * left out: the page reads it by HTTP. */
+static enum status write_entry(struct audience *audience, const char *kind, const char *buyer,
+                               const struct admission *admission)
+{
+    static const char reservation[] = ",\"reservation\":", end[] = "}}";
+    const struct gateway *gateway = audience->gateway;
+    const struct event *event = catalog_event(gateway->opts.catalog, audience->id);
+    const int64_t claim_ms = event ? event->claim_ms : gateway->opts.config->queue_claim_ms;
+    enum status st = ST_OK;
+    struct buf *text = begin(audience->gateway, kind);
+    add_string(text, "eventId", audience->id);
+    /* The entry may come after newer news: with its own time the page would ignore it then. */
+    add_revision(text, audience->status_version,
+                 admission->since_ms > audience->status_time_ms ? admission->since_ms
+                                                                : audience->status_time_ms);
+    add_string(text, "message", "It is your turn: you may enter now.");
+    if (admission->claimed) {
+        st = add_turn(audience, text, buyer, admission);
+    } else {
+        buf_add_str(text, ",\"claimed\":false");
+        add_time(text, "claimExpiresAt", admission->since_ms + claim_ms);
+    }
     const size_t len = text->len + strlen(reservation) + admission->reservation_len + strlen(end);
     if (admission->reservation && len <= WS_SEND_QUEUE_MAX) {
         buf_add_str(text, reservation);
         buf_add(text, admission->reservation, admission->reservation_len);
     }
     buf_add_str(text, end);
-    return ST_OK;
+    return st;
 }
 
-/* Makes the subscriber active at the admission's place. True: the entry has to be sent. */
-static bool take_admission(struct subscriber *subscriber, const struct admission *admission)
+/* Is this news of an admission older than what the subscriber knows? */
+static bool is_old_news(const struct subscriber *subscriber, const struct admission *admission)
 {
     const bool same =
         subscriber->epoch == admission->epoch && subscriber->place == admission->place;
     if (subscriber->epoch > admission->epoch)
-        return false;
+        return true;
     if (subscriber->state == SUBSCRIBER_IDLE && subscriber->epoch == admission->epoch &&
         subscriber->place >= admission->place)
-        return false; /* the buyer has left this place meanwhile */
-    if (subscriber->state != SUBSCRIBER_ACTIVE || !same)
+        return true; /* the buyer has left this place meanwhile */
+    /* an offer that was claimed meanwhile, or after which there was another one */
+    return same && subscriber->state == SUBSCRIBER_ACTIVE && !admission->claimed &&
+           admission->since_ms < subscriber->since_ms;
+}
+
+/* What a subscriber is to be sent. */
+enum entry { ENTRY_NONE, ENTRY_ALLOWED, ENTRY_CLAIMED };
+
+/* Makes the subscriber active at the admission's place. */
+static enum entry take_admission(struct subscriber *subscriber, const struct admission *admission)
+{
+    const bool same = subscriber->state == SUBSCRIBER_ACTIVE &&
+                      subscriber->epoch == admission->epoch &&
+                      subscriber->place == admission->place;
+    if (is_old_news(subscriber, admission))
+        return ENTRY_NONE;
+    const bool was_offered = same && (subscriber->flags & FLAG_OFFERED);
+    if (!same || (!admission->claimed && admission->since_ms != subscriber->since_ms))
         subscriber_unflag(subscriber, FLAG_ENTRY_SENT | FLAG_RESERVATION_SENT);
     subscriber->state = SUBSCRIBER_ACTIVE;
     subscriber->place = admission->place;
     subscriber->epoch = (uint32_t)admission->epoch;
     subscriber->since_ms = admission->since_ms;
+    subscriber_unflag(subscriber, FLAG_UNCLAIMED | FLAG_OFFERED);
+    if (!admission->claimed)
+        subscriber->flags |= FLAG_OFFERED;
+    const bool claims = was_offered && admission->claimed;
     const unsigned wanted = FLAG_ENTRY_SENT | (admission->reserved ? FLAG_RESERVATION_SENT : 0);
-    if ((subscriber->flags & wanted) == wanted && !(subscriber->flags & FLAG_ANSWER_DUE))
-        return false;
+    if ((subscriber->flags & wanted) == wanted && !(subscriber->flags & FLAG_ANSWER_DUE) && !claims)
+        return ENTRY_NONE;
+    const bool answers = subscriber->flags & FLAG_ANSWER_DUE;
     subscriber->flags |= (uint16_t)wanted;
     subscriber_unflag(subscriber, FLAG_ENTRY_AWAITED | FLAG_ANSWER_DUE);
+    return claims && !answers ? ENTRY_CLAIMED : ENTRY_ALLOWED;
+}
+
+/* The subscriber's buyer has claimed this offer before its reservation was known: it is told as that of their turn. */
+static bool claimed_before(const struct subscriber *subscriber, const struct admission *admission,
+                           struct admission *ret_claimed)
+{
+    if (!admission->reserved || admission->claimed || subscriber->state != SUBSCRIBER_ACTIVE ||
+        (subscriber->flags & FLAG_OFFERED) || subscriber->place != admission->place ||
+        subscriber->epoch != admission->epoch || subscriber->since_ms < admission->since_ms)
+        return false;
+    *ret_claimed = *admission;
+    ret_claimed->claimed = true;
+    ret_claimed->since_ms = subscriber->since_ms;
     return true;
 }
 
 void audience_admit(struct audience *audience, const char *buyer, const struct admission *admission)
 {
-    bool signed_once = false; /* signing is expensive: all tabs of the buyer get the same pass */
+    struct admission claimed;
+    static const char *const kinds[] = {
+        [ENTRY_ALLOWED] = "queue-entry-allowed", [ENTRY_CLAIMED] = "turn-claimed"};
+    enum entry written = ENTRY_NONE; /* signing is expensive: tabs of the buyer share a message */
     enum status st = ST_OK;
     if (admission->epoch < view_of(audience).epoch)
         return; /* the queue was cleared since */
     struct subscriber *subscriber = audience_first_of_buyer(audience, buyer);
     for (; subscriber; subscriber = audience_next_of_buyer(subscriber)) {
-        if (!take_admission(subscriber, admission))
+        const bool before = claimed_before(subscriber, admission, &claimed);
+        const struct admission *news = before ? &claimed : admission;
+        const enum entry entry = take_admission(subscriber, news);
+        if (entry == ENTRY_NONE)
             continue;
-        if (!signed_once)
-            st = write_entry(audience, buyer, admission);
-        signed_once = true;
+        if (written != entry || before)
+            st = write_entry(audience, kinds[entry], buyer, news);
+        written = before ? ENTRY_NONE : entry;
         if (st == ST_OK)
             subscriber_send(subscriber, &audience->gateway->text);
     }
@@ -408,11 +524,23 @@ void audience_set_status(struct audience *audience, enum event_status status, in
         audience_broadcast(audience, TO_ALL, write_status(audience, status));
 }
 
-void audience_send_message(struct audience *audience, const char *message)
+/* The version of the news that the audience has; before the first news, that of the catalog's copy. */
+static int64_t version_of(const struct audience *audience)
+{
+    const struct event *event = catalog_event(audience->gateway->opts.catalog, audience->id);
+    return audience->status_version > 0 || !event ? audience->status_version : event->version;
+}
+
+void audience_send_message(struct audience *audience, const char *message, const struct json *texts)
 {
     struct buf *text = begin(audience->gateway, "message");
     add_string(text, "eventId", audience->id);
     add_string(text, "text", message);
+    add_revision(text, version_of(audience), audience->status_time_ms);
+    if (texts) {
+        buf_add_str(text, ",\"texts\":");
+        json_write(texts, text);
+    }
     buf_add_str(text, "}}");
     audience_broadcast(audience, TO_ALL, text);
 }
@@ -489,6 +617,7 @@ static unsigned fanout_step(struct audience *audience, unsigned budget)
         buf_reset(numbers);
         buf_add_str(numbers, "{\"event\":\"queue-updated\",\"payload\":{");
         add_string(numbers, "eventId", audience->id);
+        add_revision(numbers, audience->status_version, audience->status_time_ms);
         add_number(numbers, "queueSize", audience->queue_size);
         add_number(numbers, "currentUsers", audience->active);
         add_number(numbers, "threshold", audience->threshold);

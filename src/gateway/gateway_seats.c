@@ -40,19 +40,19 @@ static const struct buf *write_start(struct audience *audience)
     return text;
 }
 
-static void on_map(void *arg, const char *event, enum status status, const struct seat_map *map)
+static void on_map(void *arg, const char *event, enum status status, const struct shared_text *map)
 {
     struct gateway *gateway = arg;
     struct audience *audience =
-        audience_find(gateway, event); /* NULL: its last socket has closed meanwhile */
+        audience_find(gateway, event); /* NULL: its last socket was closed */
     struct seat_list now;
     if (!audience || status != ST_OK || !audience->known || audience->watchers == 0 ||
         (audience->seats_known && audience->seats_version >= map->version)) {
         gateway_call_ended(gateway);
         return;
     }
-    if (!seat_list_read(&now, map->json, map->len)) {
-        log_error("seat map unreadable", LOG_TEXT("event", audience->id));
+    if (!seat_list_read(&now, map->data, map->len)) {
+        log_error("seats-changed not sent: seat map unreadable", LOG_TEXT("event", audience->id));
         gateway_call_ended(gateway);
         return;
     }

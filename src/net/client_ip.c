@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * client_ip: which client address a request counts under.
+ * client_ip: finds the address of the client that sent a request.
  *
- * Why this way: each proxy appends the address it saw to X-Forwarded-For. Only the entries that proxies of
- * ours appended can be trusted; everything to their left was written by the client. So the list is read
- * from the right.
+ * Why this way: each proxy appends the address of its peer to X-Forwarded-For. Only entries that a trusted proxy
+ * appended are reliable; the client may have written everything to the left of them. So the list is read from the
+ * right.
  * Called by: api, auth. Pure. Owns: the list of trusted proxies.
  */
 #include "net/client_ip.h"
 
+#include "base/cidr.h"
 #include "base/memory.h"
 
 #include <arpa/inet.h>
@@ -18,96 +19,17 @@
 #include <string.h>
 #include <strings.h>
 
-#define CIDR_MAX 64
-
-/* IPv4 is stored as ::ffff:a.b.c.d, so that one comparison serves both. */
-struct cidr {
-    uint8_t address[16];
-    unsigned bits;
-};
-
 struct client_ip {
-    struct cidr list[CIDR_MAX];
-    size_t count;
+    struct cidr_list trusted;
 };
-
-static bool parse_address(const char *text, uint8_t *out, bool *ret_v4)
-{
-    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    struct in_addr v4;
-    if (inet_pton(AF_INET, text, &v4) == 1) {
-        memcpy(out, mapped, sizeof(mapped));
-        memcpy(out + sizeof(mapped), &v4, sizeof(v4));
-        *ret_v4 = true;
-        return true;
-    }
-    if (inet_pton(AF_INET6, text, out) != 1)
-        return false;
-    *ret_v4 = memcmp(out, mapped, sizeof(mapped)) == 0;
-    return true;
-}
-
-static bool parse_cidr(const char *text, struct cidr *out)
-{
-    bool v4;
-    char address[CLIENT_IP_SIZE];
-    const size_t len = strcspn(text, "/");
-    if (len >= sizeof(address))
-        return false;
-    memcpy(address, text, len);
-    address[len] = '\0';
-    if (!parse_address(address, out->address, &v4))
-        return false;
-    const unsigned max = v4 ? 32 : 128;
-    unsigned bits = max;
-    if (text[len] == '/') {
-        const char *digits = text + len + 1;
-        const size_t count = strspn(digits, "0123456789");
-        if (count == 0 || count > 3 || digits[count] != '\0')
-            return false;
-        bits = (unsigned)strtoul(digits, NULL, 10);
-        if (bits > max)
-            return false;
-    }
-    out->bits = v4 ? bits + 96 : bits;
-    return true;
-}
-
-/* Copies the next comma-separated item, trimmed, into item[size]. False at the end of the list. */
-static bool next_item(const char **cursor, char *item, size_t size)
-{
-    const char *from = *cursor;
-    while (*from == ' ' || *from == '\t' || *from == ',')
-        from++;
-    if (*from == '\0')
-        return false;
-    size_t len = strcspn(from, ",");
-    *cursor = from + len;
-    while (len > 0 && (from[len - 1] == ' ' || from[len - 1] == '\t'))
-        len--;
-    if (len >= size)
-        len = size - 1;
-    memcpy(item, from, len);
-    item[len] = '\0';
-    return true;
-}
 
 enum status client_ip_new(const char *trusted, struct client_ip **ret, char *error,
                           size_t error_size)
 {
     struct client_ip *made = xcalloc(1, sizeof(*made));
-    char item[CLIENT_IP_SIZE + 8];
-    const char *cursor = trusted ? trusted : "";
-    while (next_item(&cursor, item, sizeof(item))) {
-        const bool full = made->count == CIDR_MAX;
-        if (full || !parse_cidr(item, &made->list[made->count])) {
-            (void)snprintf(error, error_size, "TRUSTED_PROXIES: '%s' %s", item,
-                           full ? "is over the limit of 64 entries"
-                                : "is not an IP address or CIDR");
-            client_ip_free(made);
-            return ST_INVALID;
-        }
-        made->count++;
+    if (cidr_list_read(trusted, &made->trusted, error, error_size) != ST_OK) {
+        client_ip_free(made);
+        return ST_INVALID;
     }
     *ret = made;
     return ST_OK;
@@ -118,71 +40,97 @@ void client_ip_free(struct client_ip *client_ip)
     free(client_ip);
 }
 
-static bool trusts(const struct client_ip *client_ip, const uint8_t *address)
-{
-    for (size_t i = 0; i < client_ip->count; i++) {
-        const struct cidr *cidr = &client_ip->list[i];
-        const unsigned bytes = cidr->bits / 8, rest = cidr->bits % 8;
-        const uint8_t mask = (uint8_t)(0xff << (8 - rest));
-        if (memcmp(cidr->address, address, bytes) == 0 &&
-            (rest == 0 || (cidr->address[bytes] & mask) == (address[bytes] & mask)))
-            return true;
-    }
-    return false;
-}
-
 bool client_ip_trusted(const struct client_ip *client_ip, const char *address)
 {
-    uint8_t bytes[16];
+    uint8_t bytes[CIDR_ADDRESS_BYTES];
     bool v4;
-    return parse_address(address, bytes, &v4) && trusts(client_ip, bytes);
+    return client_ip->trusted.count > 0 && cidr_read_address(address, bytes, &v4) &&
+           cidr_list_has(&client_ip->trusted, bytes);
+}
+
+/* The address in an entry of X-Forwarded-For: without the blanks around it, and without the port that some proxies (Azure,
+ * IIS) append: "192.0.2.1:443", "[2001:db8::1]:443". Changes the text. */
+static char *address_in(char *entry)
+{
+    entry += strspn(entry, " \t");
+    size_t len = strlen(entry);
+    while (len > 0 && (entry[len - 1] == ' ' || entry[len - 1] == '\t'))
+        entry[--len] = '\0';
+    char *colon = strchr(entry, ':'), *bracket = strchr(entry, ']');
+    if (*entry == '[' && bracket) {
+        *bracket = '\0';
+        return entry + 1;
+    }
+    if (colon && !strchr(colon + 1, ':'))
+        *colon = '\0';
+    return entry;
 }
 
 void client_ip_of(const struct client_ip *client_ip, const char *peer, const char *forwarded_for,
                   char *out)
 {
-    (void)snprintf(out, CLIENT_IP_SIZE, "%s", peer);
+    if (!memccpy(out, peer, '\0', CLIENT_IP_SIZE)) /* without printf: on the way of every request */
+        out[CLIENT_IP_SIZE - 1] = '\0';
     if (!forwarded_for || !client_ip_trusted(client_ip, peer))
         return;
-    /* From the right: the first address that is not a trusted proxy's is the client's. */
+    /* Read the list from the right: the first address that no trusted proxy has is the client's. */
     size_t end = strlen(forwarded_for);
     while (end > 0) {
         size_t from = end;
         while (from > 0 && forwarded_for[from - 1] != ',')
             from--;
-        char item[CLIENT_IP_SIZE + 16];
-        char part[CLIENT_IP_SIZE + 16];
-        (void)snprintf(part, sizeof(part), "%.*s", (int)(end - from < 60 ? end - from : 60),
+        char entry[CLIENT_IP_SIZE + 16];
+        (void)snprintf(entry, sizeof(entry), "%.*s", (int)(end - from < 60 ? end - from : 60),
                        forwarded_for + from);
-        const char *cursor = part;
-        uint8_t address[16];
+        uint8_t address[CIDR_ADDRESS_BYTES];
         bool v4;
-        if (!next_item(&cursor, item, sizeof(item)))
-            return;
-        /* Some proxies (Azure, IIS) write the port as well: "192.0.2.1:443", "[2001:db8::1]:443". */
-        char *colon = strchr(item, ':'), *bracket = strchr(item, ']');
-        if (*item == '[' && bracket) {
-            *bracket = '\0';
-            memmove(item, item + 1, strlen(item));
-        } else if (colon && !strchr(colon + 1, ':')) {
-            *colon = '\0';
-        }
-        if (!parse_address(item, address, &v4))
-            return; /* malformed: the last address that was valid stays */
+        if (!cidr_read_address(address_in(entry), address, &v4))
+            return; /* it is malformed: `out` keeps the address to the right of it */
         (void)inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? address + 12 : address, out, CLIENT_IP_SIZE);
-        if (!trusts(client_ip, address))
+        if (!cidr_list_has(&client_ip->trusted, address))
             return;
         end = from > 0 ? from - 1 : 0;
     }
 }
 
-void client_ip_to_network(char *address)
+bool client_ip_is_loopback(const char *address)
+{
+    return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0;
+}
+
+/* The IPv4 address that an IPv6 one carries; NULL: it carries none. Nobody can send from such an address without
+ * the IPv4 one: a translator or relay makes the one from the other. */
+static const uint8_t *carried_v4(const struct in6_addr *v6)
+{
+    static const uint8_t nat64[12] = {0x00, 0x64, 0xff, 0x9b};
+    if (IN6_IS_ADDR_V4MAPPED(v6) || memcmp(v6->s6_addr, nat64, sizeof(nat64)) == 0)
+        return &v6->s6_addr[12];
+    return v6->s6_addr[0] == 0x20 && v6->s6_addr[1] == 0x02 ? &v6->s6_addr[2] : NULL;
+}
+
+void client_ip_to_counted(char *address)
 {
     struct in6_addr v6;
-    if (inet_pton(AF_INET6, address, &v6) != 1 || IN6_IS_ADDR_V4MAPPED(&v6))
+    if (!strchr(address, ':') || inet_pton(AF_INET6, address, &v6) != 1)
         return;
-    memset(&v6.s6_addr[8], 0, 8);
-    (void)inet_ntop(AF_INET6, &v6, address, CLIENT_IP_SIZE);
+    const uint8_t *v4 = carried_v4(&v6);
+    if (!v4)
+        memset(&v6.s6_addr[8], 0, 8);
+    (void)inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? v4 : v6.s6_addr, address, CLIENT_IP_SIZE);
+}
+
+void client_ip_network(const char *address, char *out)
+{
+    char counted[CLIENT_IP_SIZE];
+    (void)snprintf(counted, sizeof(counted), "%s", address);
+    client_ip_to_counted(counted);
+    const char *dot = strrchr(counted, '.');
+    if (strchr(counted, ':'))
+        (void)snprintf(out, CLIENT_NETWORK_SIZE, "%s/64", counted);
+    else if (dot)
+        (void)snprintf(out, CLIENT_NETWORK_SIZE, "%.*s.0/24", (int)(dot - counted), counted);
+    else
+        (void)snprintf(out, CLIENT_NETWORK_SIZE, "%s", counted);
 }
 
 bool client_ip_origin_listed(const char *list, const char *origin)
@@ -198,7 +146,7 @@ bool client_ip_origin_listed(const char *list, const char *origin)
     return false;
 }
 
-/* The length of the host in an authority; a colon within brackets is part of it. */
+/* Returns the length of the host in an authority. A colon inside brackets belongs to the host. */
 static size_t host_len(const char *authority)
 {
     const size_t bracket = *authority == '[' ? strcspn(authority, "]") : 0;

@@ -2,20 +2,20 @@
 /*
  * db_endpoint: the connection string, parsed once, and the keywords for libpq.
  *
- * Why this way: libpq would resolve host names while the loop stands still. So the hosts are taken out
- * of the string, resolved by loop_resolve, and given back as `hostaddr`; `host` stays beside it for
- * certificates and messages. Everything else is passed on as the operator wrote it; with several hosts
- * `target_session_attrs` says which is wanted, and libpq goes on to the next until it has found it.
+ * Why this way: libpq would block the loop while it resolves host names. So db_link takes the hosts from the
+ * string, resolves them with loop_resolve, and passes the addresses to libpq as `hostaddr`. It passes `host` as
+ * well, which libpq needs to check certificates and for messages. Everything else reaches libpq as the operator
+ * wrote it. Of several hosts, libpq takes the first that fits `target_session_attrs`.
  * Called by: db (parse) and db_link (keywords). Owns: libpq's list of options and the texts.
  */
 #include "net/db_endpoint.h"
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <libpq-fe.h>
 
@@ -33,7 +33,7 @@ static const char *info_value(const PQconninfoOption *info, const char *keyword)
     return NULL;
 }
 
-/* Returns new: the i-th of a comma-separated list; a list of one has it for every i. */
+/* Returns new: the i-th item of a comma-separated list. In a list of one item, that item for every i. */
 static char *list_item(const char *list, size_t i)
 {
     bool single = !strchr(list, ',');
@@ -58,21 +58,17 @@ enum status db_endpoint_parse(const char *url, const char *name, int64_t timeout
                               struct db_endpoint **ret_endpoint)
 {
     PQconninfoOption *info = PQconninfoParse(url, NULL);
-    if (!info) { /* libpq's message may contain the password */
-        log_error("db connection string invalid");
+    if (!info) /* libpq's message is dropped: it may contain the password */
         return ST_INVALID;
-    }
     if (info_value(info, "service")) {
         PQconninfoFree(info);
-        log_error("db service file unsupported",
-                  LOG_TEXT("hint", "name the host in the connection string"));
         return ST_INVALID;
     }
     struct db_endpoint *endpoint = xcalloc(1, sizeof(*endpoint));
     endpoint->info = info;
     endpoint->name = xstrdup(name);
 
-    /* The hosts of the string; where it names none, those of the environment (PGHOST). */
+    /* The hosts are those of the string. If it names none, they are those of the environment (PGHOST). */
     PQconninfoOption *defaults = PQconndefaults();
     static const char *const words[] = {"host", "hostaddr", "port"};
     const char *lists[3];
@@ -93,20 +89,41 @@ enum status db_endpoint_parse(const char *url, const char *name, int64_t timeout
     PQconninfoFree(defaults);
 
     snprintf(endpoint->user_timeout, sizeof(endpoint->user_timeout), "%" PRId64, timeout_ms);
-    /* The server's own limits, behind the options that the string gives. */
+    /* Our options follow those of the string: for the same option, the last one counts. No statement of ours is worth
+     * compiling: where enable_seqscan is off and no index fits, the plan's cost has PostgreSQL compile it for half a second. */
     const char *given = info_value(info, "options");
     struct buf options;
     buf_init(&options, OPTIONS_MAX);
     if (given)
         buf_printf(&options, "%s ", given);
     buf_printf(&options,
-               "-c statement_timeout=%" PRId64
-               " -c timezone=UTC -c datestyle=ISO -c client_min_messages=warning",
-               timeout_ms);
+               "-c statement_timeout=%" PRId64 " -c lock_timeout=%d"
+               " -c default_transaction_isolation=read\\ committed"
+               " -c timezone=UTC -c datestyle=ISO -c client_min_messages=warning -c jit=off",
+               timeout_ms, DB_LOCK_TIMEOUT_MS);
     endpoint->options = xstrdup(buf_str(&options));
     buf_clear(&options);
     *ret_endpoint = endpoint;
     return ST_OK;
+}
+
+bool db_endpoint_lacks_file(const char *url, char *problem, size_t size)
+{
+    static const char *const keywords[] = {"sslrootcert", "sslcert", "sslkey", "sslcrl"};
+    PQconninfoOption *info = PQconninfoParse(url, NULL);
+    bool lacks = false;
+    for (size_t i = 0; i < sizeof(keywords) / sizeof(keywords[0]) && !lacks; i++) {
+        const char *path = info_value(info, keywords[i]);
+        /* An sslkey may be one of an OpenSSL engine, engine:id; sslrootcert=system are the system's authorities. */
+        if (!path || strcmp(path, "system") == 0 ||
+            (path[0] != '/' && strchr(path, ':') && strcmp(keywords[i], "sslkey") == 0))
+            continue;
+        lacks = access(path, R_OK) != 0;
+        if (lacks)
+            (void)snprintf(problem, size, "%s: %.200s cannot be read", keywords[i], path);
+    }
+    PQconninfoFree(info);
+    return lacks;
 }
 
 void db_endpoint_free(struct db_endpoint *endpoint)
@@ -137,7 +154,7 @@ void db_keywords_add(struct db_keywords *words, const char *name, const char *va
 
 void db_endpoint_keywords(const struct db_endpoint *endpoint, struct db_keywords *words)
 {
-    /* What the string says is passed on, but for the keywords that we write ourselves. */
+    /* Pass on what the string says, except for the keywords that this program sets itself. */
     static const char *const ours[] = {"options", "client_encoding", "host", "hostaddr", "port"};
     const size_t ours_count = endpoint->target_count > 0 ? sizeof(ours) / sizeof(ours[0]) : 2;
     for (const PQconninfoOption *at = endpoint->info; at->keyword; at++) {
@@ -148,13 +165,14 @@ void db_endpoint_keywords(const struct db_endpoint *endpoint, struct db_keywords
             db_keywords_add(words, at->keyword, at->val);
     }
 
-    db_keywords_add(words, "options", endpoint->options);
+    if (!endpoint->no_options)
+        db_keywords_add(words, "options", endpoint->options);
     db_keywords_add(words, "client_encoding", "UTF8");
     db_keywords_add(words, "fallback_application_name", endpoint->name);
     db_keywords_add(words, "keepalives_idle", "10");
     db_keywords_add(words, "keepalives_interval", "5");
     db_keywords_add(words, "keepalives_count", "3");
     db_keywords_add(words, "tcp_user_timeout", endpoint->user_timeout);
-    /* Kerberos would resolve names by itself, blocking. */
+    /* Kerberos (GSSAPI) would resolve host names itself and block the loop. */
     db_keywords_add(words, "gssencmode", "disable");
 }

@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * db_migrate: brings a database to this program's schema: tables, then functions. Blocking, for the
- * command line alone.
+ * db_migrate: brings a database to this program's schema: first the tables, then the functions. It blocks, so
+ * only the command line calls it.
  *
- * Why this way: tables change by numbered files that are applied once, in order, each in one
- * transaction with its row in schema_migrations. Functions have one file per noun, which always
- * holds their final form; the files whose checksum differs are applied again, all in one
- * transaction. Both happen under an advisory lock, so that several pods may start it at once, and a
- * killed one leaves nothing half done.
- * A file of functions is applied twice: at first without checking bodies, so that a function may
- * call one of a later file, then with the check.
+ * Why this way: tables are changed by numbered files, the migrations. Each is applied once, in order, in one
+ * transaction that also adds its row to schema_migrations. Functions are in one file per noun, which has their
+ * current text; the files whose checksum differs from the database's are applied again, all in one transaction.
+ * An advisory lock is held all the time, so several pods may migrate at once. When the program is killed,
+ * PostgreSQL rolls back the open transaction.
+ * A file of functions is applied twice: first without checking the bodies, because a function may call one of
+ * a later file, then with the check.
  *
- * Invariants: an older program never overwrites newer functions. The generation of the functions
- * (sql/functions/generation) rises with every change of them and is stored with them; a program of
- * a lower generation leaves them alone. A program that lacks one of the database's migrations, or
- * has another text of it, is refused.
- * Called by: main. Owns: one connection. PostgreSQL gone: ST_UNAVAILABLE, and nothing half done.
+ * Programs of the previous release go on during all of it, so what they use must stay: docs/operations.md has the rule, and
+ * test/lint/migrations.mjs keeps it. schema_serves says which programs the schema serves (db_schema.h).
+ *
+ * Invariants: an older program never overwrites newer functions. The generation (sql/functions/generation) rises with
+ * every change of their text, and with every migration, and is stored in the database; a program with a lower generation
+ * touches nothing. A program that has another text of one of the database's migrations refuses to migrate; so does one
+ * that lacks a migration, unless the database is of a newer generation, which serves this one.
+ * Called by: main. Owns: one connection. PostgreSQL gone: ST_UNAVAILABLE; the open transaction is rolled back.
  */
 #include "net/db_migrate.h"
 
@@ -28,17 +31,21 @@
 
 #include "base/log.h"
 
-/* Held for the session. One of this program's two kinds of advisory locks: the other is taken inside
- * of functions, on keys that are hashes (lock_key_... in sql/functions/common.sql). */
+/* The key of the advisory lock, which is held until the connection is closed. The SQL functions take advisory locks
+ * too, whose keys are hashes (lock_key_... in sql/functions/common.sql). */
 #define MIGRATE_LOCK "7234856023118"
 
-/* A migration has no generation; a file of functions has. */
+/* In schema_migrations, `generation` is null for a migration and set for a file of functions. */
 static const char sql_begin[] =
     "SET client_min_messages = warning; SET statement_timeout = 0; SET lock_timeout = '5min';"
+    "SET default_transaction_isolation = 'read committed';"
     "SELECT pg_advisory_lock(" MIGRATE_LOCK ");"
     "CREATE TABLE IF NOT EXISTS schema_migrations ("
     " name text PRIMARY KEY, checksum text NOT NULL, generation bigint,"
     " applied_at timestamptz NOT NULL DEFAULT now());"
+    "CREATE TABLE IF NOT EXISTS schema_serves ("
+    " one boolean PRIMARY KEY DEFAULT true CHECK (one),"
+    " generation bigint NOT NULL, oldest bigint NOT NULL);"
     "SET lock_timeout = '30s'"; /* a migration must not queue up behind a long transaction */
 
 static const char sql_unreleased[] =
@@ -56,14 +63,26 @@ static const char sql_note_functions[] =
     " generation = excluded.generation, applied_at ="
     " CASE m.checksum WHEN excluded.checksum THEN m.applied_at ELSE excluded.applied_at END";
 
-/* Files that this program no longer has. */
+/* What programs ask before they use the database (db_health.c). `oldest` never falls: what was taken away stays away. */
+static const char sql_serves[] =
+    "INSERT INTO schema_serves AS s (generation, oldest) VALUES ($1::bigint, $2::bigint) "
+    "ON CONFLICT (one) DO UPDATE SET generation = excluded.generation,"
+    " oldest = greatest(s.oldest, excluded.oldest)";
+
+static const char sql_serves_this[] =
+    "SELECT FROM schema_serves WHERE generation = $1::bigint AND oldest >= $2::bigint";
+
+static const char sql_retire[] =
+    "UPDATE schema_serves SET oldest = $1::bigint WHERE oldest < $1::bigint";
+
+/* After the update of sql_note_functions, a row with another generation is of a file that this program no longer has. */
 static const char sql_forget_functions[] =
     "DELETE FROM schema_migrations WHERE generation <> $1::bigint";
 
 struct migration {
     PGconn *pg;
     const struct db_schema *schema;
-    PGresult *recorded; /* what schema_migrations said at the beginning */
+    PGresult *recorded; /* the rows of schema_migrations before the first change */
     void (*say)(const char *line);
     char *error;
     size_t error_size;
@@ -91,7 +110,7 @@ static void on_notice(void *arg, const PGresult *result)
               LOG_TEXT("text", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY)));
 }
 
-/* Takes the result. */
+/* Has the command succeeded? Takes the result. */
 static bool is_done(PGresult *result)
 {
     ExecStatusType status = PQresultStatus(result);
@@ -110,7 +129,32 @@ static bool run_with(const struct migration *m, const char *sql, const char *con
     return is_done(PQexecParams(m->pg, sql, count, NULL, params, NULL, NULL, 0));
 }
 
-/* The checksum that the database has for a file; NULL: it does not have the file. */
+struct serves_params {
+    char generation[24], oldest[24];
+    const char *list[2];
+};
+
+static const char *const *serves_params(const struct migration *m, struct serves_params *params)
+{
+    snprintf(params->generation, sizeof(params->generation), "%" PRId64, m->schema->generation);
+    snprintf(params->oldest, sizeof(params->oldest), "%" PRId64, m->schema->oldest);
+    params->list[0] = params->generation;
+    params->list[1] = params->oldest;
+    return params->list;
+}
+
+/* Does schema_serves say already what this program would write there? */
+static bool serves_this(const struct migration *m)
+{
+    struct serves_params params;
+    PGresult *result =
+        PQexecParams(m->pg, sql_serves_this, 2, NULL, serves_params(m, &params), NULL, NULL, 0);
+    const bool found = PQntuples(result) == 1;
+    PQclear(result);
+    return found;
+}
+
+/* Returns the checksum in schema_migrations for a file; NULL: the file was never applied. */
 static const char *recorded_checksum(const struct migration *m, const char *name)
 {
     for (int row = 0; row < PQntuples(m->recorded); row++)
@@ -119,7 +163,7 @@ static const char *recorded_checksum(const struct migration *m, const char *name
     return NULL;
 }
 
-/* The highest generation of the functions that the database has; 0: it has none. */
+/* Returns the generation of the database's functions; 0: it has none. */
 static int64_t recorded_generation(const struct migration *m)
 {
     int64_t highest = 0;
@@ -133,9 +177,27 @@ static int64_t recorded_generation(const struct migration *m)
 
 /* ---- may this program migrate this database? ---- */
 
+/* Returns the oldest generation of programs that the database's schema serves; 0: it does not say. */
+static int64_t recorded_oldest(const struct migration *m)
+{
+    PGresult *result = PQexec(m->pg, "SELECT oldest FROM schema_serves");
+    const int64_t oldest = PQntuples(result) == 1 ? strtoll(PQgetvalue(result, 0, 0), NULL, 10) : 0;
+    PQclear(result);
+    return oldest;
+}
+
 static enum status check_recorded(const struct migration *m)
 {
     const struct db_schema *schema = m->schema;
+    const int64_t generation = recorded_generation(m), oldest = recorded_oldest(m);
+    const bool newer = generation > schema->generation; /* the database is */
+    if (newer && oldest > schema->generation) {
+        snprintf(m->error, m->error_size,
+                 "the schema is too new for this program, it serves programs of generation "
+                 "%" PRId64 " or newer and this one has %" PRId64 ": use a newer release",
+                 oldest, schema->generation);
+        return ST_CONFLICT;
+    }
     for (int row = 0; row < PQntuples(m->recorded); row++) {
         if (!PQgetisnull(m->recorded, row, 2))
             continue;
@@ -144,6 +206,8 @@ static enum status check_recorded(const struct migration *m)
         for (size_t i = 0; i < schema->migration_count && !own; i++)
             if (strcmp(schema->migrations[i].name, name) == 0)
                 own = &schema->migrations[i];
+        if (!own && newer && oldest > 0)
+            continue; /* the step back: the schema serves this program as it is */
         if (!own) {
             snprintf(m->error, m->error_size,
                      "the database has migration %s of a newer program: migrate with that one",
@@ -158,8 +222,7 @@ static enum status check_recorded(const struct migration *m)
             return ST_CONFLICT;
         }
     }
-    const int64_t generation = recorded_generation(m);
-    for (size_t i = 0; i < schema->migration_count && generation > schema->generation; i++) {
+    for (size_t i = 0; i < schema->migration_count && newer; i++) {
         if (recorded_checksum(m, schema->migrations[i].name))
             continue;
         snprintf(m->error, m->error_size,
@@ -171,7 +234,7 @@ static enum status check_recorded(const struct migration *m)
     return ST_OK;
 }
 
-/* One file's statements, inside the transaction that is open. */
+/* Runs the statements of one file inside the open transaction. */
 static enum status apply(const struct migration *m, const struct embed *file)
 {
     if (!run(m, file->data))
@@ -218,7 +281,7 @@ static enum status apply_functions(const struct migration *m)
         say(m, "left the functions alone:", line);
         return ST_OK;
     }
-    bool needed = generation != m->schema->generation;
+    bool needed = generation != m->schema->generation || !serves_this(m);
     for (size_t i = 0; i < m->schema->function_count && !needed; i++)
         needed = is_changed(m, &m->schema->functions[i]);
     if (!needed)
@@ -244,6 +307,9 @@ static enum status apply_functions(const struct migration *m)
     }
     if (!run_with(m, sql_forget_functions, (const char *[]){text}, 1))
         return fail(m, "forgetting old files of functions");
+    struct serves_params params;
+    if (!run_with(m, sql_serves, serves_params(m, &params), 2))
+        return fail(m, "schema_serves");
     if (!run(m, "COMMIT"))
         return fail(m, "functions");
     for (size_t i = 0; i < m->schema->function_count; i++)
@@ -252,14 +318,36 @@ static enum status apply_functions(const struct migration *m)
     return ST_OK;
 }
 
-/* ---- */
+/* ---- all steps ---- */
 
 static enum status migrate(struct migration *m)
 {
+    const char *encoding = PQparameterStatus(m->pg, "server_encoding");
+    if (!encoding || strcmp(encoding, "UTF8") != 0) {
+        snprintf(m->error, m->error_size,
+                 "the database stores text as %s, which cannot hold every name: create it with "
+                 "ENCODING 'UTF8'",
+                 encoding ? encoding : "an unknown encoding");
+        return ST_CONFLICT;
+    }
+    /* A pooler may run each transaction in another session, which does not have the lock. */
+    PGresult *backend = PQexec(m->pg, "SELECT pg_backend_pid()");
+    const bool answered = PQntuples(backend) == 1;
+    const bool direct =
+        answered && strtol(PQgetvalue(backend, 0, 0), NULL, 10) == PQbackendPID(m->pg);
+    PQclear(backend);
+    if (!answered)
+        return fail(m, "preparing");
+    if (!direct) {
+        snprintf(m->error, m->error_size,
+                 "DATABASE_URL leads to a pooler such as PgBouncer: migrate by the address of "
+                 "PostgreSQL itself");
+        return ST_CONFLICT;
+    }
     if (!run(m, sql_begin))
         return fail(m, "preparing");
 
-    /* Nothing was released before 0001_initial.sql: there is no way from what came before it. */
+    /* Development versions had other migrations (001_...), from which no upgrade was written. */
     PGresult *found = PQexec(m->pg, sql_unreleased);
     enum status st = ST_OK;
     if (PQresultStatus(found) != PGRES_TUPLES_OK) {
@@ -282,6 +370,9 @@ static enum status migrate(struct migration *m)
     if (st != ST_OK)
         return st;
 
+    struct serves_params params;
+    if (!run_with(m, sql_retire, serves_params(m, &params) + 1, 1))
+        return fail(m, "schema_serves");
     for (size_t i = 0; i < m->schema->migration_count; i++) {
         const struct embed *file = &m->schema->migrations[i];
         if (recorded_checksum(m, file->name))
@@ -302,14 +393,15 @@ static enum status migrate(struct migration *m)
 enum status db_migrate(const char *url, const struct db_schema *schema,
                        void (*say_line)(const char *line), char *error, size_t error_size)
 {
-    /* `dbname` may be a whole connection string; what it says overrides what stands before it. */
+    /* `dbname` is the whole connection string; its keywords override the ones listed before it. */
     static const char *const names[] = {"fallback_application_name", "connect_timeout", "dbname",
                                         NULL};
     const char *values[] = {"tiketi migrate", "10", url, NULL};
     PQconninfoOption *info = PQconninfoParse(url, NULL);
     PQconninfoFree(info);
     if (!info) {
-        snprintf(error, error_size, "the connection string is not valid"); /* has a password */
+        /* libpq's message is not passed on: it may contain the password. */
+        snprintf(error, error_size, "DATABASE_URL is not a libpq URI or keyword string");
         return ST_INVALID;
     }
     struct migration m = {.pg = PQconnectdbParams(names, values, 1),
@@ -321,6 +413,6 @@ enum status db_migrate(const char *url, const struct db_schema *schema,
     const enum status st =
         PQstatus(m.pg) == CONNECTION_OK ? migrate(&m) : fail(&m, "cannot connect");
     PQclear(m.recorded);
-    PQfinish(m.pg); /* rolls back what is open and lets go of the lock */
+    PQfinish(m.pg); /* the server rolls back an open transaction and releases the lock */
     return st;
 }

@@ -2,8 +2,8 @@
 /*
  * db_stmt: reads libpq's results for callers that do not include libpq.
  *
- * Why this way: struct db_result is never defined: a pointer to it is a PGresult pointer under another
- * name, so a view costs nothing.
+ * Why this way: struct db_result is never defined. A pointer to it is a PGresult pointer under another name, so
+ * nothing is copied.
  * Called by: every reader of rows. Pure; owns nothing.
  */
 #include "net/db_stmt.h"

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * http_req: the memory of a request, and everything that can be read of it.
+ * http_req: the memory of a request, and the functions that read a request. "The library" is libmicrohttpd.
  *
- * Why this way: a request lives in one arena, whose first block is kept for the next request. Its headers
- * are visited once, as their framing demands anyway, and remembered: a later look-up (a join needs seven)
- * compares lengths first instead of running the library's search. They point into the connection's
- * memory, which may go before the request does: so what is returned is a copy.
+ * Why this way: a request lives in one arena, its head included, as it came. So all of it can be read as long
+ * as the request lives, also when the connection is lost. The head was split when it was judged (http_head): a look-up
+ * (a join needs seven) compares lengths first.
  * Called by: httpd, and by the handlers through http_req.h. Owns: nothing beyond the request.
  */
 #include "net/http_req_internal.h"
@@ -17,58 +16,29 @@
 #include <strings.h>
 
 #include "base/memory.h"
-#include "base/prefetch.h"
+#include "net/http_text.h"
 
-#define VALUE_MEMORY    64   /* what the library takes for each header and query argument */
-#define HEAD_MAX        8192 /* of a request */
-#define ANSWER_HEAD_MAX 2048 /* of a response */
-#define REQ_SIZE        4096 /* a request with the first block of its arena */
-#define BLOCK_SIZE      4096
-#define POOL_MAX        2048
-/* What is prefetched, bytes: */
-#define REQ_HOT        1280 /* of REQ_SIZE: what most requests use until they wait */
-#define ANSWER_HOT     1024 /* of the arena: what most responses take */
-#define CONNECTION_HOT 768  /* of the library's connection, which is larger */
-
-/* Reused memory would hide a use after free from the sanitizer. */
-#if defined(__SANITIZE_ADDRESS__)
-#define RECYCLE 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define RECYCLE 0
-#endif
-#endif
-#ifndef RECYCLE
-#define RECYCLE 1
-#endif
+#define REQ_SIZE   4096 /* a request with the first block of its arena */
+#define BLOCK_SIZE 4096
 
 /* ---- memory ---- */
 
-struct http_req *req_new(struct req_pool *pool, struct httpd *httpd,
-                         struct MHD_Connection *connection)
+struct http_req *req_new(struct httpd *httpd, struct MHD_Connection *connection)
 {
-    struct http_req *req = pool->free;
-    if (req) {
-        pool->free = req->next;
-        pool->count--;
-        if (pool->free)
-            prefetch(pool->free, REQ_HOT); /* for the next request */
-    } else {
-        req = xrealloc(NULL, REQ_SIZE);
-    }
+    struct http_req *req = xrealloc(
+        NULL, REQ_SIZE); /* not zeroed: that would cost more than the rest of this function */
     memset(req, 0, sizeof(*req));
     req->httpd = httpd;
     req->connection = connection;
     req->body_max = HTTP_BODY_MAX;
-    req->seen_tail = &req->seen;
-    req->cookies_tail = &req->cookies;
     req->headers_tail = &req->headers;
-    req->at = (char *)req + (sizeof(*req) + 15) / 16 * 16; /* everything is aligned to 16 */
+    req->at =
+        (char *)req + (sizeof(*req) + 15) / 16 * 16; /* every allocation is aligned to 16 bytes */
     req->end = (char *)req + REQ_SIZE;
     return req;
 }
 
-void req_free(struct req_pool *pool, struct http_req *req)
+void req_free(struct http_req *req)
 {
     while (req->blocks) {
         struct arena_block *block = req->blocks;
@@ -77,35 +47,7 @@ void req_free(struct req_pool *pool, struct http_req *req)
     }
     free(req->body);
     free(req->stream.piece);
-    if (!RECYCLE || pool->count >= POOL_MAX) {
-        free(req);
-        return;
-    }
-    req->next = pool->free;
-    pool->free = req;
-    pool->count++;
-}
-
-void req_pool_close(struct req_pool *pool)
-{
-    while (pool->free) {
-        struct http_req *req = pool->free;
-        pool->free = req->next;
-        free(req);
-    }
-    pool->count = POOL_MAX;
-}
-
-void http_req_prefetch(const struct http_req *req)
-{
-    prefetch(req, sizeof(*req));
-}
-
-void http_req_prefetch_answer(const struct http_req *req)
-{
-    prefetch(req->at, ANSWER_HOT);
-    if (req->connection)
-        prefetch(req->connection, CONNECTION_HOT);
+    free(req);
 }
 
 void *req_memory(struct http_req *req, size_t size)
@@ -116,7 +58,7 @@ void *req_memory(struct http_req *req, size_t size)
         struct arena_block *block = xrealloc(NULL, sizeof(*block) + block_size);
         block->next = req->blocks;
         req->blocks = block;
-        if (block_size > BLOCK_SIZE) /* used up by this; the current block may have space left */
+        if (block_size > BLOCK_SIZE) /* this block is full; the current one may have space left */
             return block->data;
         req->at = block->data;
         req->end = block->data + block_size;
@@ -149,9 +91,56 @@ void *http_req_user(const struct http_req *req)
     return req->user;
 }
 
+/* ---- its head ---- */
+
+static void end_at(char *text, struct http_span span)
+{
+    text[span.at + span.len] = '\0';
+}
+
+void req_set_head(struct http_req *req, const struct http_head *head, const char *text,
+                  unsigned refusal)
+{
+    const bool cut = refusal && head->scanned > head->at; /* the last line is not complete */
+    char *copy = http_req_strdup(req, text, cut ? head->scanned : head->at);
+    req->text = copy;
+    req->method = "GET";
+    req->path = "*";
+    req->query = "";
+    if (head->authority.len)
+        req->authority = http_req_strdup(req, text + head->authority.at, head->authority.len);
+    if (head->method.len) {
+        req->method = copy + head->method.at;
+        end_at(copy, head->method);
+    }
+    if (head->path.len) {
+        req->path = copy + head->path.at;
+        end_at(copy, head->path);
+    } else if (head->authority.len) {
+        req->path = "/";
+    }
+    if (head->query.len) {
+        req->query = copy + head->query.at;
+        end_at(copy, head->query);
+    }
+    req->length = head->length;
+    req->chunked = head->chunked;
+    req->expects = head->expects;
+    if (refusal == 400)
+        return;
+    const size_t size = head->field_count * sizeof(struct http_field);
+    req->fields = memcpy(req_memory(req, size), head->fields, size);
+    req->field_count = head->field_count;
+    for (unsigned i = 0; i < head->field_count; i++) {
+        end_at(copy, head->fields[i].name);
+        end_at(copy, head->fields[i].value);
+    }
+}
+
 /* ---- reading it ---- */
 
-/* const covers what was received; the arena may grow. */
+/* Copies a text into the arena. For callers, const means that what the client sent does not change; the arena grows
+ * nevertheless. */
 static char *own_copy(const struct http_req *req, const char *text, size_t len)
 {
     return http_req_strdup((struct http_req *)req, text, len);
@@ -167,64 +156,103 @@ const char *http_req_path(const struct http_req *req)
     return req->path;
 }
 
-static bool is_named(const struct header *header, const char *name, size_t len)
+static const char *value_of(const struct http_req *req, const struct http_field *field)
 {
-    return header->name_len == len && strncasecmp(header->name, name, len) == 0;
+    return req->text + field->value.at;
+}
+
+static bool is_named(const struct http_req *req, const struct http_field *field, const char *name,
+                     size_t len)
+{
+    return field->name.len == len && strncasecmp(req->text + field->name.at, name, len) == 0;
 }
 
 const char *http_req_header(const struct http_req *req, const char *name)
 {
     const size_t len = strlen(name);
-    if (!req->connection)
-        return NULL;
-    for (const struct header *header = req->seen; header; header = header->next)
-        if (is_named(header, name, len))
-            return own_copy(req, header->value, header->value_len);
+    for (unsigned i = 0; i < req->field_count; i++)
+        if (is_named(req, &req->fields[i], name, len))
+            return req->authority && strcasecmp(name, "host") == 0 ? req->authority
+                                                                   : value_of(req, &req->fields[i]);
     return NULL;
 }
 
-const char *http_req_header_list(const struct http_req *req, const char *name)
+/* All headers of that name in their order, with the separator of two characters between them; NULL when absent. Nearly
+ * always there is one at most, and its value is returned as it is. */
+static const char *joined(const struct http_req *req, const char *name, const char *separator)
 {
     const size_t len = strlen(name);
-    size_t size = 0;
-    for (const struct header *header = req->seen; req->connection && header; header = header->next)
-        if (is_named(header, name, len))
-            size += header->value_len + 2;
-    if (size == 0)
-        return NULL;
+    const char *first = NULL;
+    size_t size = 0, count = 0;
+    for (unsigned i = 0; i < req->field_count; i++) {
+        if (!is_named(req, &req->fields[i], name, len))
+            continue;
+        if (count++ == 0)
+            first = value_of(req, &req->fields[i]);
+        size += req->fields[i].value.len + 2u;
+    }
+    if (count < 2)
+        return first;
     char *list = req_memory((struct http_req *)req, size), *at = list;
-    for (const struct header *header = req->seen; header; header = header->next) {
-        if (!is_named(header, name, len))
+    for (unsigned i = 0; i < req->field_count; i++) {
+        if (!is_named(req, &req->fields[i], name, len))
             continue;
         if (at > list)
-            at = mempcpy(at, ", ", 2);
-        at = mempcpy(at, header->value, header->value_len);
+            at = mempcpy(at, separator, 2);
+        at = mempcpy(at, value_of(req, &req->fields[i]), req->fields[i].value.len);
     }
     *at = '\0';
     return list;
 }
 
-/* The library has split the query and replaced each '+' by a space; it is not percent-decoded yet. */
-const char *http_req_query(const struct http_req *req, const char *name)
+const char *http_req_header_list(const struct http_req *req, const char *name)
 {
-    if (!req->connection)
-        return NULL;
-    const char *raw = MHD_lookup_connection_value(req->connection, MHD_GET_ARGUMENT_KIND, name);
+    return joined(req, name, ", ");
+}
+
+/* A field of a urlencoded text, decoded; NULL when absent or badly escaped. */
+static const char *decoded_field(const struct http_req *req, const char *form, size_t form_len,
+                                 const char *name)
+{
+    size_t len;
+    const char *raw = http_form_find(form, form_len, name, &len);
     if (!raw)
         return NULL;
-    size_t len = strlen(raw);
     char *text = own_copy(req, raw, len);
-    return http_percent_decode(raw, len, text) ? text : NULL;
+    for (char *plus = text; (plus = strchr(plus, '+'));)
+        *plus = ' ';
+    char *decoded = own_copy(req, text, len);
+    return http_percent_decode(text, len, decoded) ? decoded : NULL;
+}
+
+const char *http_req_query(const struct http_req *req, const char *name)
+{
+    return decoded_field(req, req->query, strlen(req->query), name);
+}
+
+const char *http_req_query_text(const struct http_req *req)
+{
+    if (req->query[0] == '\0')
+        return "";
+    const size_t len = strlen(req->query);
+    char *text = req_memory((struct http_req *)req, len + 2);
+    text[0] = '?';
+    memcpy(text + 1, req->query, len + 1);
+    return text;
 }
 
 const char *http_req_cookie(const struct http_req *req, const char *name, size_t *ret_len)
 {
     const char *value = NULL;
-    if (!req->connection)
-        return NULL;
-    for (const struct header *header = req->cookies; header && !value; header = header->next)
-        value = http_cookie_find(header->value, name, ret_len);
+    for (unsigned i = 0; i < req->field_count && !value; i++) /* a proxy may split the header */
+        if (is_named(req, &req->fields[i], "Cookie", 6))
+            value = http_cookie_find(value_of(req, &req->fields[i]), name, ret_len);
     return value ? own_copy(req, value, *ret_len) : NULL;
+}
+
+const char *http_req_cookies(const struct http_req *req)
+{
+    return joined(req, "Cookie", "; ");
 }
 
 const char *http_req_body(const struct http_req *req, size_t *ret_len)
@@ -235,25 +263,13 @@ const char *http_req_body(const struct http_req *req, size_t *ret_len)
 
 const char *http_req_form(struct http_req *req, const char *name)
 {
-    size_t body_len, len;
-    const char *body = http_req_body(req, &body_len);
-    const char *raw = http_form_find(body, body_len, name, &len);
-    if (!raw)
-        return NULL;
-    char *text = own_copy(req, raw, len);
-    for (char *plus = text; (plus = strchr(plus, '+'));)
-        *plus = ' ';
-    char *decoded = own_copy(req, text, len);
-    return http_percent_decode(text, len, decoded) ? decoded : NULL;
+    size_t len;
+    const char *body = http_req_body(req, &len);
+    return decoded_field(req, body, len, name);
 }
 
-const char *http_req_peer(const struct http_req *req)
+const char *req_address(const struct sockaddr *addr, char *out)
 {
-    if (req->peer || !req->connection)
-        return req->peer ? req->peer : "";
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    const struct sockaddr *addr = info ? info->client_addr : NULL;
     int family = addr ? addr->sa_family : AF_UNSPEC;
     const void *ip = NULL;
     if (family == AF_INET) {
@@ -266,10 +282,12 @@ const char *http_req_peer(const struct http_req *req)
             ip = &v6->s6_addr[12];
         }
     }
-    struct http_req *own = (struct http_req *)req; /* the text is kept for the next call */
-    char *text = req_memory(own, INET6_ADDRSTRLEN);
-    own->peer = ip && inet_ntop(family, ip, text, INET6_ADDRSTRLEN) ? text : "";
-    return own->peer;
+    return ip && inet_ntop(family, ip, out, INET6_ADDRSTRLEN) ? out : "";
+}
+
+const char *http_req_peer(const struct http_req *req)
+{
+    return req->peer ? req->peer : "";
 }
 
 /* ---- what the handler sets ---- */
@@ -290,71 +308,4 @@ void http_req_add_header(struct http_req *req, const char *name, const char *val
     header->next = NULL;
     *req->headers_tail = header;
     req->headers_tail = &header->next;
-}
-
-/* ---- its head ---- */
-
-struct head {
-    struct http_req *req;
-    struct http_framing framing;
-    size_t memory; /* what the library has spent on it, beyond its text */
-};
-
-/* The library parses the first Cookie header by a grammar of its own, into copies that share the
- * connection's memory; where they do not fit, it closes the connection without a response. We parse
- * cookies ourselves, so it is given another first one. */
-static const char cookie_name[] = "Cookie", no_cookie[] = "none";
-
-void req_hide_cookies(struct MHD_Connection *connection)
-{
-    MHD_set_connection_value(connection, MHD_HEADER_KIND, cookie_name, no_cookie);
-}
-
-/* For a request target with a space in it, which the library accepts and cannot be told to refuse: a header
- * with an invalid name makes http_framing_ambiguous refuse the head. */
-void req_mark_invalid(struct MHD_Connection *connection)
-{
-    MHD_set_connection_value(connection, MHD_HEADER_KIND, " ", "");
-}
-
-static enum MHD_Result on_value(void *arg, enum MHD_ValueKind kind, const char *name,
-                                size_t name_len, const char *value, size_t value_len)
-{
-    struct head *head = arg;
-    struct http_req *req = head->req;
-    head->memory += VALUE_MEMORY;
-    if (kind == MHD_COOKIE_KIND)
-        head->memory += name_len + value_len + 2;
-    if (kind != MHD_HEADER_KIND || value == no_cookie)
-        return MHD_YES;
-    struct header *header = req_memory(req, sizeof(*header));
-    *header = (struct header){.name = name,
-                              .name_len = name_len,
-                              .value = value ? value : "",
-                              .value_len = value ? value_len : 0};
-    http_framing_add(&head->framing, name, name_len, header->value, header->value_len);
-    struct header ***tail = is_named(header, cookie_name, sizeof(cookie_name) - 1)
-                                ? &req->cookies_tail
-                                : &req->seen_tail;
-    **tail = header;
-    *tail = &header->next;
-    return MHD_YES;
-}
-
-unsigned req_read_head(struct http_req *req, struct http_framing *ret_framing)
-{
-    struct head head = {.req = req};
-    MHD_get_connection_values_n(req->connection,
-                                MHD_HEADER_KIND | MHD_COOKIE_KIND | MHD_GET_ARGUMENT_KIND, on_value,
-                                &head);
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(req->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    const size_t text = info ? info->header_size : 0;
-    *ret_framing = head.framing;
-    if (http_framing_ambiguous(&head.framing, req->http11) ||
-        (req->http11 && head.framing.hosts == 0)) /* the library would refuse this one in HTML */
-        return 400;
-    if (text > HEAD_MAX || text + head.memory + ANSWER_HEAD_MAX > CONNECTION_MEMORY)
-        return 431;
-    return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * http_req_internal: the fields of a request, and the steps of its life that httpd.c takes. What handlers
- * may ask of a request is in http_req.h.
+ * http_req_internal: the fields of a request, and the functions with which httpd.c makes, fills and frees one. The
+ * functions for handlers are in http_req.h.
  */
 #ifndef TIKETI_HTTP_REQ_INTERNAL_H
 #define TIKETI_HTTP_REQ_INTERNAL_H
@@ -9,23 +9,23 @@
 #include "net/http_req.h"
 
 #include <microhttpd.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
-#include "net/http_text.h"
+#include "net/http_head.h"
 
-/* libmicrohttpd keeps in one block per connection: the head of the request, 64 bytes for each header and
- * query argument, and the head of the response. If the last does not fit, it closes the connection
- * without a response; so all of it is added up before a request is accepted. The block is zeroed for each
- * request, at 50 ns per KiB: it is just large enough for the promised head of 8 KiB. */
-#define CONNECTION_MEMORY 12288
+/* libmicrohttpd keeps in one block per connection what it reads and the head of the response; half of it is for
+ * reading. It sees only heads of a hundred bytes (httpd_intake), so the other half is there for ours. The block
+ * is zeroed for each request, at 50 ns per KiB. */
+#define CONNECTION_MEMORY 8192
 
 struct httpd;
+struct intake;
 
-/* A header: of the request (text in the connection's memory) or of the response (in the request's). */
+/* A header of the response. */
 struct header {
     struct header *next;
     const char *name, *value;
-    size_t name_len, value_len; /* not set for those of the response */
 };
 
 struct arena_block {
@@ -37,30 +37,31 @@ struct arena_block {
 struct stream {
     http_more_cb more;
     void *arg;
-    char *piece; /* sent up to `at` */
+    char *piece; /* the current piece; its first `at` bytes were sent */
     size_t len, at;
-    enum http_piece kind; /* of the piece in hand: whether more follow it */
+    enum http_piece kind; /* of the current piece */
     bool begun;
-    bool asked; /* the caller owes the next piece */
-};
-
-/* Freed requests, kept for reuse. */
-struct req_pool {
-    struct http_req *free;
-    unsigned count;
+    bool asked; /* `more` has run, and the caller has not passed the piece yet */
 };
 
 struct http_req {
     struct httpd *httpd;
     struct MHD_Connection
-        *connection; /* NULL: the connection was lost before the handler replied */
+        *connection;       /* NULL: the connection was lost before the handler replied */
+    struct intake *intake; /* of the connection; valid as long as that */
     const char *method, *path;
-    struct http_req *next, *prev; /* in httpd's waiting list; next: in the pool */
+    const char *query; /* of the target, not decoded; "" when there is none */
+    const char *text;  /* the head: each name and value in it is NUL-terminated */
+    const struct http_field *fields;
+    unsigned field_count;
+    const char
+        *authority;  /* of a target in absolute form: it stands for Host. NULL: no such target */
+    uint64_t length; /* of the body; 0 when it has none or is chunked */
+    bool chunked, expects;
+    struct http_req *next, *prev; /* in httpd's waiting list */
     void *user;
-    const char *peer;
-    struct header *seen, **seen_tail;       /* the request's headers in their order, without */
-    struct header *cookies, **cookies_tail; /* its Cookie headers: a proxy may send several */
-    struct header *headers, **headers_tail; /* the response's */
+    const char *peer;                       /* of the connection, or a copy; NULL: unknown */
+    struct header *headers, **headers_tail; /* of the response */
     char *body;
     size_t body_len, body_cap;
     uint64_t
@@ -70,38 +71,34 @@ struct http_req {
     void *on_body_arg;
     struct stream stream;
     unsigned refusal;
-    bool http11;
     bool streamed;  /* the body is passed to on_body; on_done will run */
     bool delivered; /* on_request has run */
     bool replied;   /* the handler has replied */
-    bool queued;    /* libmicrohttpd has a response */
-    bool waiting;   /* for the reply: polled or suspended (httpd.c) */
+    bool queued;    /* libmicrohttpd has the response */
+    bool waiting;   /* it waits for the handler's reply: polled or suspended (httpd.c) */
     bool suspended;
     uint64_t polled_until_ms;
-    void (*release)(void *owner); /* of a shared body */
+    void (*release)(void *owner); /* releases the body of http_reply_shared; or NULL */
     void *owner;
     struct arena_block *blocks;
     char *at, *end; /* the free part of the arena */
 };
 
-/* Returns new, for a connection whose head has been read; fields not mentioned are zero. May come from the
- * pool. */
-struct http_req *req_new(struct req_pool *pool, struct httpd *httpd,
-                         struct MHD_Connection *connection);
-/* Frees the request and its arena, or keeps it in the pool. */
-void req_free(struct req_pool *pool, struct http_req *req);
-/* Frees what the pool keeps; from then on it keeps nothing. */
-void req_pool_close(struct req_pool *pool);
+/* Returns new, without a head; fields not mentioned are zero. `connection` may be set later. */
+struct http_req *req_new(struct httpd *httpd, struct MHD_Connection *connection);
+/* Frees the request and its arena. */
+void req_free(struct http_req *req);
 
-/* Like http_req_alloc, but not zeroed. */
+/* Like http_req_alloc, but the memory is not zeroed. */
 void *req_memory(struct http_req *req, size_t size);
 
-/* Before a connection's head is read: keeps libmicrohttpd from parsing its cookies. */
-void req_hide_cookies(struct MHD_Connection *connection);
-/* Before a connection's head is read: makes req_read_head refuse it with 400. */
-void req_mark_invalid(struct MHD_Connection *connection);
-/* Reads the head, once, before anything is asked of the request. Returns the status to refuse it with, or
- * 0; writes how its body is framed. */
-unsigned req_read_head(struct http_req *req, struct http_framing *ret_framing);
+/* The numeric text of an address, in out[INET6_ADDRSTRLEN], or "". An IPv4 address in IPv6 is one of IPv4. */
+const char *req_address(const struct sockaddr *addr, char *out);
+
+/* Copies text[0..head->at), a head that was read, or what is known of one that is refused, into the request: its method
+ * and path (GET and * when they are not known) and its headers. A head that is refused with 400 has none, since it
+ * is not known what they are. */
+void req_set_head(struct http_req *req, const struct http_head *head, const char *text,
+                  unsigned refusal);
 
 #endif

@@ -1,20 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * http_text: the parts of HTTP that we parse ourselves: framing, cookies, forms, percent-encoding.
- *
- * Why this way: libmicrohttpd takes the first of several Content-Length headers, silently prefers
- * Transfer-Encoding to it, reads an unknown encoding as "until the connection ends" and accepts a space in
- * a header name. A proxy in front may decide otherwise; then one request can be smuggled inside another.
- * So every header is visited, and whatever is ambiguous is refused. Its cookie parser also splits at
- * commas.
- * Called by: http_req and httpd. Pure; fuzzed by test/fuzz/fuzz_http.c.
+ * http_text: the small parts of HTTP: tokens, authorities, cookies, forms, percent-encoding. The head as a whole is
+ * http_head's.
+ * Called by: http_head, http_req, ws_handshake, gateway, api. Pure; fuzzed by test/fuzz/fuzz_http.c.
  */
 #include "net/http_text.h"
 
+#include <ctype.h>
 #include <string.h>
-#include <strings.h>
 
-/* RFC 9110 5.6.2: the characters of a token. A table, since every header name is checked. */
+/* The characters of a token (RFC 9110 5.6.2). A table is fast, and every header name is checked. */
 static const bool token_chars[256] = {
     ['!'] = true,         ['#' ... '\''] = true, ['*' ... '+'] = true,
     ['-' ... '.'] = true, ['0' ... '9'] = true,  ['A' ... 'Z'] = true,
@@ -28,50 +23,42 @@ bool http_is_token(const char *text, size_t len)
     return all;
 }
 
-/* Digits only: no sign, no space, no list. */
-static bool parse_length(const char *text, size_t len, uint64_t *ret_value)
+/* The characters of a host name; '_' is not allowed in one, but private names have it. */
+static bool is_host_char(char c)
 {
-    uint64_t value = 0;
-    if (len == 0 || len > 18)
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '.' || c == '_';
+}
+
+bool http_is_authority(const char *text, size_t len)
+{
+    size_t at = 0;
+    if (len > 255)
         return false;
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] < '0' || text[i] > '9')
+    if (len > 0 && text[0] == '[') {
+        for (at = 1;
+             at < len && (isxdigit((unsigned char)text[at]) || text[at] == ':' || text[at] == '.');)
+            at++;
+        if (at < 3 || at == len || text[at++] != ']')
             return false;
-        value = value * 10 + (uint64_t)(text[i] - '0');
+    } else {
+        while (at < len && is_host_char(text[at]))
+            at++;
+        if (at == 0)
+            return false;
     }
-    *ret_value = value;
-    return true;
-}
-
-#define IS_NAME(name, len, literal)                                                                \
-    ((len) == sizeof(literal) - 1 && strncasecmp(name, literal, sizeof(literal) - 1) == 0)
-
-void http_framing_add(struct http_framing *framing, const char *name, size_t name_len,
-                      const char *value, size_t value_len)
-{
-    if (!http_is_token(name, name_len) || (value_len && memchr(value, '\0', value_len)))
-        framing->malformed = true;
-    if (IS_NAME(name, name_len, "host")) {
-        framing->hosts++;
-    } else if (IS_NAME(name, name_len, "content-length")) {
-        framing->lengths++;
-        if (!parse_length(value, value_len, &framing->length))
-            framing->malformed = true;
-    } else if (IS_NAME(name, name_len, "transfer-encoding")) {
-        framing->encodings++;
-        framing->chunked = IS_NAME(value, value_len, "chunked");
-    } else if (IS_NAME(name, name_len, "expect")) {
-        framing->expects = true;
-    }
-}
-
-bool http_framing_ambiguous(const struct http_framing *framing, bool http11)
-{
-    if (framing->malformed || framing->hosts > 1 || framing->lengths > 1)
+    if (at == len)
         return true;
-    if (framing->encodings == 0)
+    const size_t digits = len - at - 1;
+    if (text[at++] != ':' || digits > 5)
         return false;
-    return framing->encodings > 1 || framing->lengths || !framing->chunked || !http11;
+    unsigned port = 0;
+    for (; at < len; at++) {
+        if (text[at] < '0' || text[at] > '9')
+            return false;
+        port = port * 10 + (unsigned)(text[at] - '0');
+    }
+    return port <= 65535;
 }
 
 static bool is_blank(char c)
@@ -79,34 +66,52 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-/* "a=1; b=2": only semicolons separate the pairs; a comma belongs to the value. */
-const char *http_cookie_find(const char *header, const char *name, size_t *ret_len)
+/* In "a=1; b=2,3" only semicolons separate the pairs; a comma belongs to the value. */
+bool http_cookie_next(const char **at, struct http_cookie *ret_cookie)
 {
-    size_t name_len = strlen(name);
-    const char *pair = header;
-    for (;;) {
+    const char *pair = *at;
+    while (pair) {
         while (is_blank(*pair) || *pair == ';')
             pair++;
         if (*pair == '\0')
-            return NULL;
-        size_t len = (size_t)(strchrnul(pair, ';') - pair);
-        if (len > name_len && pair[name_len] == '=' && memcmp(pair, name, name_len) == 0) {
-            const char *value = pair + name_len + 1;
-            len -= name_len + 1;
-            while (len && is_blank(value[len - 1]))
-                len--;
-            if (len >= 2 && value[0] == '"' && value[len - 1] == '"') {
-                value++;
-                len -= 2;
-            }
-            *ret_len = len;
-            return value;
+            break;
+        const char *end = strchrnul(pair, ';');
+        const char *equals = memchr(pair, '=', (size_t)(end - pair));
+        if (!equals) {
+            pair = end;
+            continue;
         }
-        pair += len;
+        const char *value = equals + 1;
+        size_t len = (size_t)(end - value);
+        while (len && is_blank(value[len - 1]))
+            len--;
+        if (len >= 2 && value[0] == '"' && value[len - 1] == '"') {
+            value++;
+            len -= 2;
+        }
+        *ret_cookie = (struct http_cookie){
+            .name = pair, .name_len = (size_t)(equals - pair), .value = value, .len = len};
+        *at = end;
+        return true;
     }
+    *at = pair;
+    return false;
 }
 
-/* "a=1&b=2" */
+const char *http_cookie_find(const char *header, const char *name, size_t *ret_len)
+{
+    const size_t name_len = strlen(name);
+    struct http_cookie cookie;
+    while (http_cookie_next(&header, &cookie)) {
+        if (cookie.name_len == name_len && memcmp(cookie.name, name, name_len) == 0) {
+            *ret_len = cookie.len;
+            return cookie.value;
+        }
+    }
+    return NULL;
+}
+
+/* The form of the text: "a=1&b=2". */
 const char *http_form_find(const char *form, size_t len, const char *name, size_t *ret_len)
 {
     const size_t name_len = strlen(name);
@@ -129,6 +134,26 @@ static int hex_digit(char c)
         return c - '0';
     c |= 0x20;
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool http_canonical_path(const char *path, char *out)
+{
+    size_t len = 0;
+    for (const char *at = path; *at != '\0'; at++) {
+        const int high = *at == '%' ? hex_digit(at[1]) : -1;
+        const int low = high >= 0 ? hex_digit(at[2]) : -1;
+        const char plain = (char)(low >= 0 ? high << 4 | low : 0);
+        if (is_host_char(plain) || plain == '~') {
+            out[len++] = plain;
+            at += 2;
+        } else {
+            out[len++] = *at;
+        }
+    }
+    while (len > 1 && out[len - 1] == '/')
+        len--;
+    out[len] = '\0';
+    return strcmp(path, out) != 0;
 }
 
 bool http_percent_decode(const char *text, size_t len, char *out)

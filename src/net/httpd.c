@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * httpd: the life of a request on one loop: accept, bound, suspend, reply once, resume.
+ * httpd: the life of a request on one loop: it is accepted, its size is limited, it waits for its reply, and it is
+ * answered once. "The library" is libmicrohttpd.
  *
  * Why this way: libmicrohttpd in external-epoll mode is as fast as nginx, as long as its rules are kept
  * (0.9.75; the same holds for 1.0):
@@ -8,7 +9,7 @@
  *     on_run repeats it while MHD_get_timeout returns 0, because the epoll set is edge-triggered and does
  *     not report connections that were resumed;
  *   - the handler may answer or suspend a request only in its last call. A response in the first call
- *     closes the connection: first_call does that on purpose when the framing is ambiguous;
+ *     closes the connection: first_call does that on purpose when the head was refused;
  *   - suspending costs three system calls (out of the epoll set, an empty read, in again), half as much
  *     as the whole request. A handler that neither answers nor suspends is called again in each MHD_run,
  *     for about 50 ns. So a waiting request is *polled* that way first, for at most POLLED_MS, and then
@@ -26,15 +27,18 @@
  *     allowed) and returns 0; without suspending, the library would call it again forever. The library
  *     never calls it for HEAD, nor once the connection is lost; on_completed reports the loss.
  * httpd_listen.c does the listening, because the library would let connections over its limit hang.
+ * httpd_intake.c does the reading, because the library's parser is lenient: what the library parses was made there.
  * http_req.c has a request's memory and what is read of it.
  * Called by: api and the provider. Owns: connections, and requests until the library reports them
  * completed and their reply was given.
- * Invariants: on_request runs once per request and is answered once; refused framing and bodies that are
- * too large close the connection; at most HTTP_BODY_MAX of a body is kept, and of a response in pieces
+ * Invariants: on_request runs once per request and is answered once; every refusal
+ * closes the connection; at most HTTP_BODY_MAX of a body is kept, and of a response in pieces
  * one piece.
  */
 #include "net/httpd.h"
 
+#include <arpa/inet.h>
+#include <fcntl.h>
 #include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,33 +46,42 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/metrics_http.h"
 #include "net/http_req_internal.h"
+#include "net/httpd_intake.h"
 #include "net/httpd_listen.h"
 
 #define DISCARD_MAX                                                                                \
-    (4 * 1024 * 1024)          /* bytes over a body's limit that are read to deliver the 413 */
-#define STREAM_BLOCK     16384 /* bytes asked for at a time; the library takes what its memory allows */
+    (4 * 1024 *                                                                                    \
+     1024) /* bytes above a body's limit that are read so that the client receives the 413 */
+#define STREAM_BLOCK     16384 /* bytes of a response in pieces that the library may take at a time */
 #define POLLED_MAX       1024
 #define POLLED_MS        50
-#define POLLED_PER_MS    256 /* for each so many polled requests the next run is 1 ms later */
-#define CLOSE_RUNS_MAX   64  /* runs of the daemon in which the last responses leave */
+#define POLLED_PER_MS    256 /* the next run is 1 ms later for each this many polled requests */
+#define CLOSE_RUNS_MAX   64  /* runs of the daemon in which the last responses are sent */
 #define TIMEOUT_CHECK_MS 1000
+#define SLOW_MS          10000
+#define SHED_MS          1000  /* a browser that has a page asks for its files by then */
+#define RELEASE_MS       15000 /* longer than a buyer's polls are apart: they need not pay for it */
+#define RESERVE          16    /* places for probes, beyond connection_limit */
+#define RESERVE_MAX      64    /* with those that are given up, until their answer is sent */
+#define SHED_MAX         64    /* idle connections that are being closed for others */
 
 struct httpd {
     struct httpd_opts opts;
     struct MHD_Daemon *daemon;
     struct httpd_listen *listener;
     struct loop_watch *watch;
-    struct loop_timer *timeouts;   /* lets the library look for idle connections */
+    struct loop_timer *timeouts;   /* runs the daemon, so that it closes idle connections */
     struct loop_timer *polled_run; /* starts the next run while requests are polled */
     struct loop_task run, close;
     struct http_req *waiting;
-    struct req_pool pool;
+    struct intake_lists lists;
+    unsigned reserved; /* connections in the reserve */
+    unsigned shedding; /* connections whose place was given to another, until they are closed */
     unsigned connections, waiting_count, polled_count;
     uint64_t turn_ns;
-    int64_t date_s; /* the second in `date` */
-    char date[CLOCK_HTTP_SIZE];
-    unsigned owed; /* requests without a connection whose reply is owed */
+    unsigned owed; /* requests without a connection that the handler has not replied to */
     bool quiesced, closing, closed;
     loop_cb on_closed;
     void *on_closed_arg;
@@ -116,14 +129,16 @@ static void req_wait_end(struct http_req *req)
 
 static ssize_t on_more(void *arg, uint64_t at, char *out, size_t cap);
 
-/* The library refuses a value that is empty or would end the header early; the names are our own. */
+/* Adds a header. The library refuses a value that is empty or would end the header early; then it is left out and
+ * logged. */
 static void response_add(struct MHD_Response *response, const char *name, const char *value)
 {
     if (MHD_add_response_header(response, name, value) != MHD_YES)
-        log_error("http header dropped", LOG_TEXT("name", name));
+        log_error("http response header dropped, its name or value is invalid",
+                  LOG_TEXT("name", name));
 }
 
-/* NULL when memory is out. */
+/* Returns a new response for the library; NULL when memory is out. */
 static struct MHD_Response *response_new(struct http_req *req, const char *content_type,
                                          const void *body, size_t len)
 {
@@ -136,27 +151,34 @@ static struct MHD_Response *response_new(struct http_req *req, const char *conte
                                               MHD_RESPMEM_PERSISTENT);
     if (!response)
         return NULL;
-    /* The library would send a last chunk even for HEAD, which has no body. */
+    /* The library would send the end of a chunked body even for HEAD, whose response has no body. */
     if (req->stream.begun && strcmp(req->method, "HEAD") == 0)
         MHD_set_response_options(response, MHD_RF_HTTP_VERSION_1_0_ONLY, MHD_RO_END);
-    /* The library would format the date anew for each response: a thirtieth of the cost of a join. */
-    const int64_t now_s = clock_wall_s();
-    if (httpd->date_s != now_s) {
-        clock_format_http(now_s, httpd->date);
-        httpd->date_s = now_s;
-    }
-    response_add(response, "Date", httpd->date);
     if (content_type)
         response_add(response, "Content-Type", content_type);
     for (const struct header *header = req->headers; header; header = header->next)
         response_add(response, header->name, header->value);
-    if (httpd->quiesced || req->refusal)
+    if (httpd->quiesced || req->refusal || intake_is_reserve(req->intake))
         response_add(response, "Connection", "close");
     return response;
 }
 
-/* Gives the library a response. The body must live until the request is completed, which may be before
- * this returns. */
+static int connection_fd(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+}
+
+/* The library closes a connection as soon as its last answer is sent. Where the client may still be sending, we keep it
+ * for a moment: its bytes would reset the connection, and take the answer away. */
+static void connection_linger(struct httpd *httpd, int fd)
+{
+    const int copy = httpd->closing ? -1 : dup(fd); /* the thread sanitizer does not know F_DUPFD */
+    if (copy >= 0)
+        httpd_listen_linger(httpd->listener, copy);
+}
+
+/* Passes a response to the library. The body must live until the request is completed, which may happen before this
+ * function returns. */
 static void req_answer(struct http_req *req, unsigned code, const char *content_type,
                        const void *body, size_t len)
 {
@@ -168,11 +190,12 @@ static void req_answer(struct http_req *req, unsigned code, const char *content_
         req_wait_end(req);
     req->queued = true;
     if (!response || MHD_queue_response(connection, code, response) != MHD_YES) {
-        log_error("libmicrohttpd refused a response", LOG_NUM("code", code));
-        req->queued = false; /* the handler's next call ends the connection */
+        log_error("libmicrohttpd refused a response, the connection is closed",
+                  LOG_NUM("code", code));
+        req->queued = false; /* on_access ends the connection when it is next called */
     }
     if (response)
-        MHD_destroy_response(response); /* the library holds a reference of its own */
+        MHD_destroy_response(response); /* the library has its own reference */
     if (suspended)
         MHD_resume_connection(connection);
     if (waiting)
@@ -185,7 +208,7 @@ static void httpd_release(struct httpd *httpd)
         free(httpd);
 }
 
-/* Ends a request that was passed to the handler. */
+/* Calls on_done for a request that was passed to the handler, and frees it. */
 static void req_done(struct http_req *req)
 {
     struct httpd *httpd = req->httpd;
@@ -193,7 +216,7 @@ static void req_done(struct http_req *req)
         httpd->opts.on_done(httpd->opts.arg, req);
     if (req->release)
         req->release(req->owner);
-    req_free(&httpd->pool, req);
+    req_free(req);
 }
 
 void http_reply_static(struct http_req *req, unsigned code, const char *content_type,
@@ -206,7 +229,7 @@ void http_reply_static(struct http_req *req, unsigned code, const char *content_
     }
     req->replied = true;
     if (req->connection) {
-        if (!req->queued) /* else httpd has answered: it is closing, or the request was refused */
+        if (!req->queued) /* otherwise httpd has answered it: while closing, or with a refusal */
             req_answer(req, code, content_type, body, len);
         return;
     }
@@ -216,16 +239,16 @@ void http_reply_static(struct http_req *req, unsigned code, const char *content_
 }
 
 void http_reply_shared(struct http_req *req, unsigned code, const char *content_type,
-                       const void *body, size_t len, void (*release)(void *owner), void *owner)
+                       const struct http_shared_body *body)
 {
     if (req->replied) {
         log_error("http second reply dropped", LOG_TEXT("path", req->path));
-        release(owner);
+        body->release(body->owner);
         return;
     }
-    req->release = release;
-    req->owner = owner;
-    http_reply_static(req, code, content_type, body, len);
+    req->release = body->release;
+    req->owner = body->owner;
+    http_reply_static(req, code, content_type, body->data, body->len);
 }
 
 void http_reply(struct http_req *req, unsigned code, const char *content_type, const void *body,
@@ -255,7 +278,7 @@ void http_reply_stream(struct http_req *req, unsigned code, const char *content_
     http_reply_static(req, code, content_type, NULL, 0);
 }
 
-/* The library has a buffer of `cap` bytes to fill. */
+/* Fills the library's buffer of `cap` bytes with the next bytes of the piece. */
 static ssize_t on_more(void *arg, uint64_t at, char *out, size_t cap)
 {
     struct http_req *req = arg;
@@ -263,7 +286,7 @@ static ssize_t on_more(void *arg, uint64_t at, char *out, size_t cap)
     (void)at;
     while (stream->at == stream->len && stream->kind == HTTP_PIECE_MORE && !stream->asked) {
         stream->asked = true;
-        stream->more(stream->arg, req); /* may give the piece from inside */
+        stream->more(stream->arg, req); /* it may call http_reply_piece before it returns */
     }
     if (stream->at < stream->len) {
         const size_t len = stream->len - stream->at < cap ? stream->len - stream->at : cap;
@@ -280,7 +303,7 @@ static ssize_t on_more(void *arg, uint64_t at, char *out, size_t cap)
     return 0;
 }
 
-/* Lets the library call on_more again. */
+/* Makes the library call on_more again. */
 static void stream_wake(struct http_req *req)
 {
     if (!req->waiting)
@@ -316,16 +339,17 @@ void http_reply_piece(struct http_req *req, const void *data, size_t len, enum h
     stream_wake(req);
 }
 
-/* ---- the library's calls for a request: one with the head, one per part of the body, a last one ---- */
+/* ---- the library calls on_access once with the head, once per part of the body, and a last time ---- */
 
-/* Calls the handler. False: the request cannot be answered, its connection ends. */
+/* Calls the handler. False: the request cannot be answered, so its connection must be closed. */
 static bool req_deliver(struct http_req *req)
 {
     struct httpd *httpd = req->httpd;
     req->delivered = true;
     httpd->opts.on_request(httpd->opts.arg, req, req->refusal);
     if (!req->replied && req->refusal) {
-        /* A refusal cannot wait: the bytes that follow may not be read. The reply stays owed. */
+        /* A refusal is sent at once, because the bytes that follow must not be read as a request. The handler must
+         * still reply later. */
         req_answer(req, req->refusal, NULL, NULL, 0);
     } else if (!req->replied) {
         req_wait_begin(req);
@@ -342,27 +366,25 @@ static bool req_deliver(struct http_req *req)
 static bool first_call(struct http_req *req)
 {
     struct httpd *httpd = req->httpd;
-    struct http_framing framing;
-    req->refusal = req_read_head(req, &framing);
     if (req->refusal)
         return req_deliver(req);
-    if (httpd->opts.on_head && (framing.length || framing.encodings))
+    if (httpd->opts.on_head && (req->length || req->chunked))
         httpd->opts.on_head(httpd->opts.arg, req);
-    if (framing.length > req->body_max) {
+    if (req->length > req->body_max) {
         req->refusal = 413;
-        /* A client that sent Expect: 100-continue waits, and is refused now. Any other is busy sending:
-         * its body is read and dropped first, or it would see a reset instead of the 413. */
-        if (framing.expects || framing.length - req->body_max > DISCARD_MAX)
+        /* A client that sent Expect: 100-continue has not sent its body, so it is refused now. Any other client is
+         * sending: its body is read and dropped first, since otherwise it would get a reset instead of the 413. */
+        if (req->expects || req->length - req->body_max > DISCARD_MAX)
             return req_deliver(req);
-    } else if (framing.length && !req->streamed) {
-        req->body_cap = framing.length;
+    } else if (req->length && !req->streamed) {
+        req->body_cap = req->length;
         req->body = xrealloc(NULL, req->body_cap + 1);
     }
     return true;
 }
 
-/* Takes a part of the body. False: it is longer than its limit by more than DISCARD_MAX, so the connection is
- * cut. */
+/* Takes a part of the body. False: the body exceeds its limit by more than DISCARD_MAX, so the connection must be
+ * closed. */
 static bool body_call(struct http_req *req, const char *data, size_t len)
 {
     req->body_seen += len;
@@ -379,7 +401,8 @@ static bool body_call(struct http_req *req, const char *data, size_t len)
             req->on_body = NULL;
         return true;
     }
-    if (req->body_len + len > req->body_cap) { /* chunked: its length is not known beforehand */
+    if (req->body_len + len >
+        req->body_cap) { /* the buffer grows, because the length of a chunked body is not known */
         req->body_cap = req->body_len + len > 1024 ? HTTP_BODY_MAX : 1024;
         req->body = xrealloc(req->body, req->body_cap + 1);
     }
@@ -389,6 +412,11 @@ static bool body_call(struct http_req *req, const char *data, size_t len)
     return true;
 }
 
+static struct intake *connection_intake(struct MHD_Connection *connection)
+{
+    return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+}
+
 static enum MHD_Result on_access(void *arg, struct MHD_Connection *connection, const char *url,
                                  const char *method, const char *version, const char *data,
                                  size_t *len, void **state)
@@ -396,20 +424,24 @@ static enum MHD_Result on_access(void *arg, struct MHD_Connection *connection, c
     struct httpd *httpd = arg;
     struct http_req *req = *state;
     bool good;
+    (void)url, (void)method, (void)version; /* of the head that httpd_intake made */
     if (!req) {
-        *state = req = req_new(&httpd->pool, httpd, connection);
-        req->method = http_req_strdup(req, method, strlen(method));
-        req->path = http_req_strdup(req, url, strlen(url));
-        req->http11 = strcmp(version, "HTTP/1.0") != 0;
+        *state = req = intake_take(connection_intake(connection), connection);
+        if (!req) {
+            log_error("http request dropped: its bytes did not pass our recv");
+            return MHD_NO;
+        }
         good = first_call(req);
     } else if (*len) {
         good = body_call(req, data, *len);
         *len = 0;
-        httpd_run_soon(httpd); /* there may be more */
+        httpd_run_soon(httpd); /* more of the body may have arrived */
     } else if (!req->delivered) {
+        if (!req->refusal)
+            req->refusal = intake_body_refusal(req->intake);
         good = req_deliver(req);
     } else {
-        good = req->waiting; /* false: the library refused the response */
+        good = req->waiting; /* if it does not wait, the library has refused its response */
         if (good && loop_now_ms(httpd->opts.loop) >= req->polled_until_ms) {
             httpd->polled_count--;
             req_suspend(req);
@@ -418,8 +450,8 @@ static enum MHD_Result on_access(void *arg, struct MHD_Connection *connection, c
     return good ? MHD_YES : MHD_NO;
 }
 
-/* The library is done with the request. If its reply is still owed (the connection was lost, httpd is
- * closing, a refused request was not answered in time) it lives on without a connection. */
+/* The library has finished with the request. If the handler has not replied yet (the connection was lost, httpd is
+ * closing, or a refused request was not answered at once), the request lives on without a connection. */
 static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode code)
 {
@@ -429,14 +461,16 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
     *state = NULL;
     if (!req)
         return;
+    intake_completed(req->intake, req->refusal != 0);
     if (!req->delivered && !req->streamed) {
-        req_free(&httpd->pool, req);
+        req_free(req);
     } else if (!req->delivered || (req->replied && !req->stream.asked)) {
         req_done(req);
     } else {
         if (req->waiting)
             req_wait_end(req);
-        (void)http_req_peer(req); /* remembers it */
+        req->peer =
+            http_req_strdup(req, req->peer, strlen(req->peer)); /* it was the connection's */
         req->connection = NULL;
         httpd->owed++;
     }
@@ -472,64 +506,140 @@ static void on_timeouts(void *arg)
 {
     struct httpd *httpd = arg;
     loop_timer_set(httpd->timeouts, TIMEOUT_CHECK_MS);
+    (void)intake_sweep(&httpd->lists, loop_now_ms(httpd->opts.loop));
+    httpd_listen_pace(httpd->listener, httpd->lists.worst_age_ms);
+    httpd->lists.worst_age_ms = 0;
     httpd_run_soon(httpd);
 }
 
+static void show_connections(const struct httpd *httpd)
+{
+    if (httpd->opts.meter)
+        metrics_http_meter_set(&httpd->opts.meter->connections, httpd->connections);
+}
+
+/* The connection is about to be closed. */
+static void connection_forget(struct httpd *httpd, int fd, struct intake *intake)
+{
+    httpd->connections--;
+    httpd->reserved -= intake_is_reserve(intake);
+    httpd->shedding -= intake_is_shed(intake);
+    show_connections(httpd);
+    if (httpd->opts.on_disconnect)
+        httpd->opts.on_disconnect(httpd->opts.arg, intake_share(intake));
+    if (intake_close(intake))
+        connection_linger(httpd, fd);
+}
+
+/* The library takes a connection into its set, in 1.0 not before it runs, or has closed it. */
 static void on_connection(void *arg, struct MHD_Connection *connection, void **state,
                           enum MHD_ConnectionNotificationCode code)
 {
-    struct httpd *httpd = arg;
-    (void)connection, (void)state;
+    const int fd = connection_fd(connection);
     if (code == MHD_CONNECTION_NOTIFY_STARTED)
-        httpd->connections++;
+        *state = intake_of(fd);
     else
-        httpd->connections--;
+        connection_forget(arg, fd, *state);
+}
+
+/* May this connection have one of the reserved places? The longest silent one gives up its own for it. */
+static bool reserve_take(struct httpd *httpd)
+{
+    if (!httpd->opts.is_probe || httpd->reserved == RESERVE_MAX)
+        return false;
+    if (++httpd->reserved > RESERVE && intake_push_out(&httpd->lists))
+        httpd_run_soon(httpd);
+    return true;
+}
+
+/* At the limit: the connection that may be closed for another one; NULL: none, or many are being closed. */
+static struct intake *shed_candidate(const struct httpd *httpd)
+{
+    return httpd->shedding < SHED_MAX
+               ? intake_longest_idle(&httpd->lists, loop_now_ms(httpd->opts.loop))
+               : NULL;
+}
+
+static void shed(struct httpd *httpd, struct intake *intake)
+{
+    log_warn("http idle connection closed for a new one, the limit is met",
+             LOG_NUM("limit", httpd->opts.connection_limit));
+    if (httpd->opts.meter)
+        metrics_http_shed();
+    httpd->shedding++;
+    intake_shed(intake);
+    httpd_run_soon(httpd);
+}
+
+static void log_over(const struct httpd *httpd, bool full, const char *peer)
+{
+    enum metrics_http_refusal reason = HTTP_REFUSED_ADDRESS;
+    if (full) {
+        reason = httpd->opts.limited_by_memory ? HTTP_REFUSED_MEMORY : HTTP_REFUSED_LIMIT;
+        log_warn("http connection over the limit", LOG_NUM("limit", httpd->opts.connection_limit));
+    } else {
+        log_warn("http connection over the share of its address", LOG_TEXT("peer", peer));
+    }
+    if (httpd->opts.meter)
+        metrics_http_refused(reason);
 }
 
 static bool on_accept(void *arg, int fd, const struct sockaddr *addr, socklen_t len)
 {
     struct httpd *httpd = arg;
-    if (httpd->connections >= httpd->opts.connection_limit) {
-        log_warn("http connection refused: limit reached",
-                 LOG_NUM("limit", httpd->opts.connection_limit));
+    const struct httpd_opts *opts = &httpd->opts;
+    char address[INET6_ADDRSTRLEN];
+    const char *peer = req_address(addr, address);
+    void *share = NULL;
+    const bool met =
+        httpd->connections - httpd->reserved - httpd->shedding >= opts->connection_limit;
+    struct intake *idle = met ? shed_candidate(httpd) : NULL;
+    const bool full = met && !idle;
+    const bool over = full || (opts->on_connect && !opts->on_connect(opts->arg, peer, &share));
+    if (over)
+        log_over(httpd, full, peer);
+    else if (idle)
+        shed(httpd, idle);
+    if (over && !reserve_take(httpd))
         return false;
-    }
+    struct intake *intake =
+        intake_open(&(struct intake_opts){.httpd = httpd,
+                                          .loop = opts->loop,
+                                          .lists = &httpd->lists,
+                                          .fd = fd,
+                                          .slow_ms = opts->slow_ms ? opts->slow_ms : SLOW_MS,
+                                          .peer = peer,
+                                          .share = share,
+                                          .reserve = over,
+                                          .is_probe = opts->is_probe});
+    httpd->connections++;
+    show_connections(httpd);
     if (MHD_add_connection(httpd->daemon, fd, addr, len) != MHD_YES) {
         log_error("libmicrohttpd refused a connection");
+        if (intake_of(fd) == intake) /* else on_connection has forgotten it */
+            connection_forget(httpd, fd, intake);
         return true; /* libmicrohttpd has closed the socket */
     }
     httpd_run_soon(httpd);
     return true;
 }
 
-/* Paths and queries stay as they came: an id with %2F must not become two segments. */
-static size_t keep_escapes(void *arg, struct MHD_Connection *connection, char *text)
-{
-    (void)arg, (void)connection;
-    return strlen(text);
-}
-
-/* The request line was read, no header yet. */
-static void *on_line(void *arg, const char *uri, struct MHD_Connection *connection)
-{
-    (void)arg;
-    req_hide_cookies(connection);
-    if (strchr(uri, ' '))
-        req_mark_invalid(connection);
-    return NULL; /* the request's state: made at the first call */
-}
-
 enum status httpd_open(const struct httpd_opts *opts, struct httpd **ret_httpd)
 {
     struct httpd *httpd = xcalloc(1, sizeof(*httpd));
     httpd->opts = *opts;
+    httpd->lists.shed_ms = opts->shed_ms ? opts->shed_ms : SHED_MS;
+    httpd->lists.release_ms = opts->release_ms ? opts->release_ms : RELEASE_MS;
+    if (opts->meter)
+        metrics_http_meter_set(&opts->meter->connections_max, opts->connection_limit);
     httpd->daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
-        on_access, httpd, MHD_OPTION_CONNECTION_LIMIT, opts->connection_limit,
-        MHD_OPTION_CONNECTION_TIMEOUT, opts->idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, httpd,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, httpd, MHD_OPTION_URI_LOG_CALLBACK, on_line,
-        NULL, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_END);
+        /* What intake lets through the strictest reader takes too; 1.0 has more degrees, and calls this one level 1. */
+        on_access, httpd, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_CONNECTION_LIMIT,
+        opts->connection_limit + RESERVE_MAX + SHED_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+        opts->idle_timeout_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, httpd, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, httpd, MHD_OPTION_END);
     const union MHD_DaemonInfo *info =
         httpd->daemon ? MHD_get_daemon_info(httpd->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
     if (!info) {
@@ -540,7 +650,10 @@ enum status httpd_open(const struct httpd_opts *opts, struct httpd **ret_httpd)
     }
     enum status st =
         httpd_listen_open(opts->loop, opts->host, opts->port, on_accept, httpd, &httpd->listener);
+    if (st == ST_OK && !opts->deferred)
+        st = httpd_listen_begin(httpd->listener);
     if (st != ST_OK) {
+        httpd_listen_close(httpd->listener);
         MHD_stop_daemon(httpd->daemon);
         free(httpd);
         return st;
@@ -555,6 +668,11 @@ enum status httpd_open(const struct httpd_opts *opts, struct httpd **ret_httpd)
     return ST_OK;
 }
 
+enum status httpd_listen_now(struct httpd *httpd)
+{
+    return httpd_listen_begin(httpd->listener);
+}
+
 uint16_t httpd_port(const struct httpd *httpd)
 {
     return httpd_listen_port(httpd->listener);
@@ -563,6 +681,11 @@ uint16_t httpd_port(const struct httpd *httpd)
 uint64_t httpd_turn_ns(const struct httpd *httpd)
 {
     return httpd->turn_ns;
+}
+
+uint64_t httpd_age_ms(const struct httpd *httpd)
+{
+    return intake_age_ms(&httpd->lists, loop_now_ms(httpd->opts.loop));
 }
 
 unsigned httpd_connections(const struct httpd *httpd)
@@ -604,7 +727,7 @@ static void on_close(void *arg)
     httpd_listen_close(httpd->listener);
     for (int i = 0; i < CLOSE_RUNS_MAX; i++) {
         MHD_UNSIGNED_LONG_LONG timeout;
-        close_answer_waiting(httpd); /* a run may bring new requests */
+        close_answer_waiting(httpd); /* a run may read new requests */
         MHD_run(httpd->daemon);
         if (!httpd->waiting &&
             (MHD_get_timeout(httpd->daemon, &timeout) != MHD_YES || timeout != 0))
@@ -615,8 +738,8 @@ static void on_close(void *arg)
     loop_timer_close(httpd->timeouts);
     loop_timer_close(httpd->polled_run);
     loop_undefer(httpd->opts.loop, &httpd->run);
-    MHD_stop_daemon(httpd->daemon); /* resumes first what was resumed and not run yet */
-    req_pool_close(&httpd->pool);
+    MHD_stop_daemon(
+        httpd->daemon); /* also finishes connections that were resumed since the last run */
     httpd->closed = true;
     httpd_release(httpd);
     if (cb)

@@ -3,10 +3,10 @@
  * loop: one libuv loop per thread: timers, fd watches, end-of-turn tasks, cross-thread posts, host
  * names.
  *
- * Why this way: the drivers need six small things from libuv, with one rule for memory: an object
- * may be closed at any time, even from its own callback; its callback never runs afterwards; its
- * memory is freed in libuv's close callback. Deferred tasks are what makes batches: all joins of one
- * turn leave in one Redis call, all responses in one run of the HTTP daemon.
+ * Why this way: the drivers (http, ws, redis, db) need six small things from libuv, all with one rule for memory: an
+ * object may be closed at any time, even from its own callback; its callback never runs afterwards; its
+ * memory is freed in libuv's close callback. Deferred tasks make batches: all joins of one turn are sent in one
+ * Redis call, all responses in one run of the HTTP daemon.
  * Called by: the drivers and the wiring, on the loop's own thread; loop_post from any thread.
  * Owns: the uv_loop_t and four handles of its own (async, prepare, check, spin).
  * Invariants: a pending task keeps the loop from sleeping and from ending; loop_run returns only when
@@ -23,9 +23,10 @@
 #include <uv.h>
 
 #include "base/memory.h"
+#include "base/worker_stats.h"
 
-/* A task that keeps deferring itself shares the loop with the sockets: after this many rounds they are
- * polled (without sleeping) before it continues. */
+/* Rounds of deferred tasks before the loop polls the sockets, without sleeping. So a task that keeps deferring itself
+ * does not keep the sockets waiting. */
 #define DEFER_ROUNDS_MAX 4
 
 struct post {
@@ -41,17 +42,19 @@ struct task_list {
 
 struct loop {
     uv_loop_t uv;
-    uv_async_t async;     /* posts; keeps the loop alive until loop_stop */
-    uv_prepare_t prepare; /* deferred tasks, before the loop sleeps */
-    uv_check_t check;     /* deferred tasks, after the callbacks of the sockets */
-    uv_idle_t spin;       /* active while tasks are pending: no sleep */
+    uv_async_t async;     /* wakes the loop for posts; keeps it running until loop_stop */
+    uv_prepare_t prepare; /* runs deferred tasks before the loop sleeps */
+    uv_check_t check;     /* runs deferred tasks after the callbacks of the sockets */
+    uv_idle_t spin;       /* active while tasks are pending, so that the loop does not sleep */
     struct task_list tasks;
     struct task_list round; /* the tasks that are running now */
     pthread_mutex_t post_lock;
     struct post *posts;
     struct post **post_tail;
     bool running;
-    bool in_timer; /* a timer's callback is running */
+    bool in_timer;              /* a timer's callback is running */
+    struct worker_stats *stats; /* NULL: nobody asks */
+    uint64_t polled_ms;         /* when the loop last began to run the callbacks of sockets */
 };
 
 /* ---- deferred tasks ---- */
@@ -75,8 +78,8 @@ static bool tasks_remove(struct task_list *list, struct loop_task *task)
     return false;
 }
 
-/* Tasks deferred meanwhile wait for the next round. The running round is kept in the loop, so that
- * loop_undefer finds its tasks too. */
+/* Runs the deferred tasks in rounds: a task that is deferred during a round runs in the next one. The tasks of the
+ * current round are in loop->round, where loop_undefer finds them. */
 static void tasks_run(struct loop *loop)
 {
     for (int i = 0; i < DEFER_ROUNDS_MAX && loop->tasks.head; i++) {
@@ -89,7 +92,7 @@ static void tasks_run(struct loop *loop)
                 loop->round.tail = &loop->round.head;
             task->next = NULL;
             task->pending = false;
-            task->cb(task->arg); /* last use: it may free the task */
+            task->cb(task->arg); /* the last use of the task, because cb may free it */
         }
     }
     if (!loop->tasks.head)
@@ -109,7 +112,7 @@ void loop_defer(struct loop *loop, struct loop_task *task)
     task->next = NULL;
     *loop->tasks.tail = task;
     loop->tasks.tail = &task->next;
-    uv_idle_start(&loop->spin, on_spin); /* no effect when it is active */
+    uv_idle_start(&loop->spin, on_spin); /* has no effect on an active handle */
 }
 
 void loop_undefer(struct loop *loop, struct loop_task *task)
@@ -124,12 +127,20 @@ void loop_undefer(struct loop *loop, struct loop_task *task)
 
 static void on_prepare(uv_prepare_t *prepare)
 {
-    tasks_run(prepare->data);
+    struct loop *loop = prepare->data;
+    /* libuv reads its clock after it has polled, and before it runs timers: in between ran the callbacks of the last turn,
+     * and whatever became due meanwhile was late by as much. */
+    if (loop->stats && loop->polled_ms)
+        worker_stats_late(loop->stats, uv_now(&loop->uv), uv_now(&loop->uv) - loop->polled_ms);
+    loop->polled_ms = 0;
+    tasks_run(loop);
 }
 
 static void on_check(uv_check_t *check)
 {
-    tasks_run(check->data);
+    struct loop *loop = check->data;
+    loop->polled_ms = uv_now(&loop->uv);
+    tasks_run(loop);
 }
 
 /* ---- posts ---- */
@@ -142,7 +153,7 @@ void loop_post(struct loop *loop, loop_cb cb, void *arg)
     pthread_mutex_lock(&loop->post_lock);
     *loop->post_tail = post;
     loop->post_tail = &post->next;
-    /* Inside the lock: loop_free, which takes it once, then cannot overtake the last sender. */
+    /* Inside the lock, so that loop_free, which takes the lock, cannot free the loop before this call is over. */
     uv_async_send(&loop->async);
     pthread_mutex_unlock(&loop->post_lock);
 }
@@ -205,6 +216,12 @@ struct loop *loop_new(void)
     return loop;
 }
 
+void loop_name(struct loop *loop, const char *name)
+{
+    worker_stats_close(loop->stats);
+    loop->stats = worker_stats_open(name);
+}
+
 void loop_run(struct loop *loop)
 {
     loop->running = true;
@@ -212,6 +229,8 @@ void loop_run(struct loop *loop)
         uv_run(&loop->uv, UV_RUN_DEFAULT);
     while (posts_run(loop)); /* a post may have opened something */
     loop->running = false;
+    worker_stats_close(loop->stats);
+    loop->stats = NULL;
 }
 
 void loop_stop(struct loop *loop)
@@ -257,16 +276,20 @@ void *loop_uv(struct loop *loop)
 /* ---- timers ---- */
 
 struct loop_timer {
-    uv_timer_t uv; /* first: on_closed frees the object by it */
+    uv_timer_t uv; /* the first member, because on_closed frees the object by this address */
     struct loop *loop;
     loop_cb cb;
     void *arg;
+    uint64_t due_ms;
 };
 
 static void on_timer(uv_timer_t *uv)
 {
     struct loop_timer *timer = (struct loop_timer *)uv;
     struct loop *loop = timer->loop;
+    const uint64_t now = uv_now(&loop->uv);
+    if (loop->stats && now > timer->due_ms)
+        worker_stats_late(loop->stats, now, now - timer->due_ms);
     loop->in_timer = true;
     timer->cb(timer->arg);
     loop->in_timer = false;
@@ -274,7 +297,7 @@ static void on_timer(uv_timer_t *uv)
 
 static void on_closed(uv_handle_t *handle)
 {
-    free(handle); /* the first member of every object below */
+    free(handle); /* the handle is the first member of its object */
 }
 
 struct loop_timer *loop_timer_new(struct loop *loop, loop_cb cb, void *arg)
@@ -295,6 +318,7 @@ void loop_timer_set(struct loop_timer *timer, uint64_t delay_ms)
     /* libuv 1.44 would run a 0 ms timer again before it polls any socket, forever. */
     if (timer->loop->in_timer && delay_ms == 0)
         delay_ms = 1;
+    timer->due_ms = uv_now(&timer->loop->uv) + delay_ms;
     uv_timer_start(&timer->uv, on_timer, delay_ms, 0);
 }
 
@@ -312,7 +336,7 @@ void loop_timer_close(struct loop_timer *timer)
 /* ---- watches ---- */
 
 struct loop_watch {
-    uv_poll_t uv; /* first */
+    uv_poll_t uv; /* the first member, see on_closed */
     loop_watch_cb cb;
     void *arg;
     int events;
@@ -327,7 +351,7 @@ static void watch_arm(struct loop_watch *watch)
         events |= UV_READABLE;
     if (watch->events & LOOP_WRITE)
         events |= UV_WRITABLE;
-    uv_poll_start(&watch->uv, events, on_poll); /* 0 stops */
+    uv_poll_start(&watch->uv, events, on_poll); /* without events it stops polling */
 }
 
 static void on_poll(uv_poll_t *uv, int status, int events)
@@ -341,8 +365,8 @@ static void on_poll(uv_poll_t *uv, int status, int events)
     if (status < 0)
         ready = LOOP_READ | LOOP_WRITE;
     watch->cb(watch->arg, ready);
-    /* libuv stops a poll at its first error; ours is level-triggered. The memory is still valid: close
-     * callbacks run later in the turn. */
+    /* libuv stops polling after an error, but loop.h promises to report it again: so start anew. Even if the callback
+     * has closed the watch, its memory is still valid, because close callbacks run later in the turn. */
     if (status < 0 && watch->events && !uv_is_closing((uv_handle_t *)uv) &&
         !uv_is_active((uv_handle_t *)uv))
         watch_arm(watch);
@@ -352,7 +376,7 @@ struct loop_watch *loop_watch_new(struct loop *loop, int fd, loop_watch_cb cb, v
 {
     struct loop_watch *watch = xcalloc(1, sizeof(*watch));
     if (uv_poll_init(&loop->uv, &watch->uv, fd)) {
-        free(watch); /* libuv keeps no reference */
+        free(watch); /* libuv keeps no reference to the handle */
         return NULL;
     }
     watch->cb = cb;
@@ -363,7 +387,7 @@ struct loop_watch *loop_watch_new(struct loop *loop, int fd, loop_watch_cb cb, v
 void loop_watch_set(struct loop_watch *watch, int events)
 {
     if (events == watch->events)
-        return; /* a change costs two system calls */
+        return; /* saves two system calls */
     watch->events = events;
     watch_arm(watch);
 }
@@ -380,7 +404,7 @@ void loop_watch_close(struct loop_watch *watch)
 /* ---- idle ---- */
 
 struct loop_idle {
-    uv_idle_t uv; /* first */
+    uv_idle_t uv; /* the first member, see on_closed */
     loop_cb cb;
     void *arg;
 };
@@ -421,14 +445,14 @@ void loop_idle_close(struct loop_idle *idle)
 struct loop_resolve {
     uv_getaddrinfo_t uv;
     struct loop *loop;
-    struct loop_task task; /* reports numeric addresses */
-    loop_resolve_cb cb;    /* NULL: cancelled */
+    struct loop_task task; /* reports the result when no name must be resolved */
+    loop_resolve_cb cb;    /* NULL: the caller has cancelled */
     void *arg;
     size_t count;
     char text[LOOP_ADDRESSES_MAX][INET6_ADDRSTRLEN];
 };
 
-/* The last use of the object. */
+/* Passes the result to the caller, unless it has cancelled, and frees the object. */
 static void resolve_finish(struct loop_resolve *resolve, enum status status)
 {
     const char *list[LOOP_ADDRESSES_MAX];
@@ -477,7 +501,7 @@ struct loop_resolve *loop_resolve_start(struct loop *loop, const char *host, loo
         resolve->count = 1;
         loop_defer(loop, &resolve->task);
     } else if (uv_getaddrinfo(&loop->uv, &resolve->uv, on_resolved, host, NULL, &hints)) {
-        loop_defer(loop, &resolve->task); /* too long, or no name at all: reports no address */
+        loop_defer(loop, &resolve->task); /* malformed or too long: reports no address */
     }
     return resolve;
 }
@@ -492,5 +516,5 @@ void loop_resolve_cancel(struct loop_resolve *resolve)
         free(resolve);
         return;
     }
-    uv_cancel((uv_req_t *)&resolve->uv); /* on_resolved runs in any case, and frees */
+    uv_cancel((uv_req_t *)&resolve->uv); /* on_resolved runs nevertheless, and frees the object */
 }

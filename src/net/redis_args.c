@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * redis_args: what a command is made of: a bounded list of arguments, its form on the wire, and
- * scripts named by their SHA-1.
+ * redis_args: the parts of a command: a bounded list of arguments, the wire format, and scripts, which are named by
+ * their SHA-1.
  *
- * Why this way: a batch of joins is one list of a few hundred short texts that exist already, so they
- * are borrowed; only numbers are written anew, and the list is reused for the next batch.
+ * Why this way: the arguments of a batch of joins are a few hundred short texts that other objects own, so the list
+ * borrows them; only numbers are copied. The list is reused for the next batch.
  * Called by: every sender of commands; redis and redis_link for the wire format. Needs no Redis and no
  * loop. Owns: the arrays and the scratch text of a list, until redis_args_clear.
- * Invariant: `failed` stays set until the reset; a failed list is never sent.
+ * Invariant: `failed` stays set until redis_args_reset; a list with `failed` set is never sent.
  */
 #include "net/redis_args.h"
 
 #include "base/memory.h"
 
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SCRATCH_MAX ((size_t)1024 * 1024) /* numbers and copies in one list */
+#define SCRATCH_MAX ((size_t)1024 * 1024) /* bytes of the numbers and copies in one list */
 
 /* ---- lists of arguments ---- */
 
@@ -71,7 +72,7 @@ void redis_args_add_copy(struct redis_args *args, const char *text, size_t len)
     while (cap < args->scratch_len + len)
         cap *= 2;
     if (cap != args->scratch_cap) {
-        /* The scratch moves: arguments that point into it must follow. */
+        /* The scratch memory moves: update the arguments that point into it. */
         char *old = args->scratch, *scratch = xrealloc(NULL, cap);
         if (old)
             memcpy(scratch, old, args->scratch_len);
@@ -119,63 +120,16 @@ void redis_format_head(struct buf *out, size_t count)
     buf_add(out, "\r\n", 2);
 }
 
-/* ---- scripts: Redis names them by their SHA-1; nothing depends on it being secure ---- */
-
-static uint32_t rotl(uint32_t x, int n)
-{
-    return x << n | x >> (32 - n);
-}
-
-static uint32_t sha1_mix(int i, uint32_t b, uint32_t c, uint32_t d)
-{
-    if (i < 20)
-        return ((b & c) | (~b & d)) + 0x5a827999u;
-    if (i < 40)
-        return (b ^ c ^ d) + 0x6ed9eba1u;
-    if (i < 60)
-        return ((b & c) | (b & d) | (c & d)) + 0x8f1bbcdcu;
-    return (b ^ c ^ d) + 0xca62c1d6u;
-}
-
-static void sha1_block(uint32_t state[5], const unsigned char *block)
-{
-    uint32_t w[80], s[5];
-    for (size_t i = 0; i < 16; i++)
-        w[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 |
-               (uint32_t)block[4 * i + 2] << 8 | block[4 * i + 3];
-    for (int i = 16; i < 80; i++)
-        w[i] = rotl(w[i - 3] ^ w[i - 8] ^ w[i - 14] ^ w[i - 16], 1);
-    memcpy(s, state, sizeof(s));
-    for (int i = 0; i < 80; i++) {
-        uint32_t t = rotl(s[0], 5) + sha1_mix(i, s[1], s[2], s[3]) + s[4] + w[i];
-        s[4] = s[3];
-        s[3] = s[2];
-        s[2] = rotl(s[1], 30);
-        s[1] = s[0];
-        s[0] = t;
-    }
-    for (int i = 0; i < 5; i++)
-        state[i] += s[i];
-}
+/* ---- scripts: Redis names them by their SHA-1, so it need not be secure ---- */
 
 void redis_script_init(struct redis_script *script, const char *name, const char *body, size_t len)
 {
-    uint32_t state[5] = {0x67452301u, 0xefcdab89u, 0x98badcfeu, 0x10325476u, 0xc3d2e1f0u};
-    unsigned char last[128] = {0}; /* the rest of the text, padding, the length in bits */
-    const size_t whole = len / 64 * 64, rest = len - whole, end = rest < 56 ? 64 : 128;
-    for (size_t i = 0; i < whole; i += 64)
-        sha1_block(state, (const unsigned char *)body + i);
-    memcpy(last, body + whole, rest);
-    last[rest] = 0x80;
-    for (int i = 0; i < 8; i++)
-        last[end - 1 - (size_t)i] = (unsigned char)((uint64_t)len * 8 >> 8 * i);
-    for (size_t i = 0; i < end; i += 64)
-        sha1_block(state, last + i);
-
+    unsigned char digest[SHA_DIGEST_LENGTH];
+    SHA1((const unsigned char *)body, len, digest);
     script->name = name;
     script->body = body;
     script->len = len;
     script->shared_lines = 0;
-    for (size_t i = 0; i < 5; i++)
-        snprintf(script->sha + 8 * i, 9, "%08x", state[i]);
+    for (size_t i = 0; i < sizeof(digest); i++)
+        snprintf(script->sha + 2 * i, 3, "%02x", digest[i]);
 }

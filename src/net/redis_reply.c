@@ -2,8 +2,8 @@
 /*
  * redis_reply: reads hiredis' replies for callers that do not include hiredis.
  *
- * Why this way: struct redis_reply is never defined: a pointer to it is a redisReply pointer under
- * another name, so a view costs nothing.
+ * Why this way: struct redis_reply is never defined. A pointer to it is a redisReply pointer under another name, so
+ * nothing is copied.
  * Called by: redis, redis_sub and every reader of a reply. Pure; owns nothing.
  */
 #include "net/redis_reply.h"

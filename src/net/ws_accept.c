@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ws_accept: accepts connections, waits for the whole handshake, hands it to ws or refuses it.
+ * ws_accept: accepts connections, waits for the whole handshake, then passes the connection to ws or refuses it.
  *
  * Why this way: each gateway worker has a listener of its own (SO_REUSEPORT), so that the kernel spreads
- * the connections. A handshake is only peeked at: a good one stays in the socket, where libwebsockets
- * reads it. A refused connection gets an answer and is then read until the peer closes it, because
- * closing a socket with unread bytes resets the connection and may destroy the answer.
+ * the connections. A handshake is read with MSG_PEEK, and taken off the socket when it is good. A socket counts for
+ * its address from the moment it is accepted; behind a trusted proxy, from its handshake on. A refused connection gets a
+ * response and is then read until the peer closes it,
+ * because closing a socket with unread bytes resets the connection and may destroy the response.
  * Called by: ws alone. Owns: the listener and the descriptors of pending and refused connections.
- * Invariants: a handshake is pending for at most HANDSHAKE_MS; refused connections linger for at most
- * LINGER_MS and are at most REFUSED_MAX; what a peer sends takes none of our memory.
+ * Invariants: a handshake is pending for at most HANDSHAKE_MS; at most REFUSED_MAX refused connections are kept, each
+ * for at most LINGER_MS; bytes that a peer sends are never stored per connection.
  */
 #include "net/ws_accept.h"
 
@@ -24,6 +25,8 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/metrics.h"
+#include "net/forwarded.h"
 #include "net/ws_handshake_internal.h"
 
 #define HANDSHAKE_MS   5000
@@ -32,21 +35,22 @@
 #define REFUSED_MAX    256
 #define ACCEPTS_A_TURN 64
 #define BACKLOG        4096
-#define SOCKET_BUF     32768 /* the kernel doubles it; bounds what one slow reader can cost */
+#define SOCKET_BUF     32768 /* bytes, doubled by the kernel: bounds the memory of one slow reader */
 
-/* A connection whose handshake is pending, or that was refused. */
+/* A connection whose handshake is pending, or which was refused. */
 struct arrival {
     struct ws_accept *acceptor;
     struct arrival *next, *prev;
     struct loop_watch *watch;
     uint64_t deadline;
-    size_t seen; /* bytes of the handshake that have arrived */
-    int fd;      /* -1: handed over */
+    struct client_share *share; /* NULL: it does not count, or not yet */
+    size_t seen;                /* bytes of the handshake that have arrived */
+    int fd;                     /* -1: ws has taken it */
     bool refused;
     char peer[INET6_ADDRSTRLEN];
 };
 
-/* Oldest first, and so sorted by deadline. */
+/* Sorted by deadline, because the oldest is first. */
 struct arrival_list {
     struct arrival *head, *tail;
     unsigned count;
@@ -60,7 +64,8 @@ struct ws_accept {
     struct loop_timer *sweep;
     bool sweeping;
     struct arrival_list pending, refused;
-    struct ws_head head; /* scratch */
+    struct ws_head head;     /* reused for each handshake */
+    char taken[WS_HEAD_MAX]; /* bytes of a head that was read in `head` already */
 };
 
 /* ---- arrivals ---- */
@@ -94,6 +99,7 @@ static void arrival_free(struct arrival *arrival)
     loop_watch_close(arrival->watch);
     if (arrival->fd >= 0)
         close(arrival->fd);
+    client_share_give(arrival->acceptor->opts.client_limit, arrival->share);
     free(arrival);
 }
 
@@ -126,11 +132,24 @@ static bool arrival_watch(struct arrival *arrival)
     return arrival->watch != NULL;
 }
 
-/* Sends the refusal, then reads until the peer closes. May free the arrival. */
+static void count_refusal(const struct ws_accept *acceptor, unsigned status)
+{
+    if (status == 503)
+        metrics_add(acceptor->fd < 0 ? METRIC_WS_REFUSED_DRAINING : METRIC_WS_REFUSED_LIMIT, 1);
+    else if (status == 403)
+        metrics_add(METRIC_WS_REFUSED_ORIGIN, 1);
+    else if (status == 408)
+        metrics_add(METRIC_WS_REFUSED_TIMEOUT, 1);
+    else if (status != 429) /* whoever met a limit of one address has counted it */
+        metrics_add(METRIC_WS_REFUSED_INVALID, 1);
+}
+
+/* Sends the refusal; the connection is then read until the peer closes it. May free the arrival. */
 static void refuse(struct arrival *arrival, unsigned status)
 {
     struct ws_accept *acceptor = arrival->acceptor;
     const char *text = ws_refusal(status);
+    count_refusal(acceptor, status);
     log_debug("ws handshake refused", LOG_NUM("status", status), LOG_TEXT("peer", arrival->peer));
     arrival_unlink(arrival);
     arrival->refused = true;
@@ -144,10 +163,48 @@ static void refuse(struct arrival *arrival, unsigned status)
         arrival_free(arrival);
 }
 
+/* ---- limits of one address ---- */
+
+/* Counts the socket for its address. False: it has all that it may have. */
+static bool take_share(struct arrival *arrival, const char *forwarded_for)
+{
+    struct client_limit *limit = arrival->acceptor->opts.client_limit;
+    char address[CLIENT_IP_SIZE];
+    if (!limit || arrival->share ||
+        !client_limit_address(limit, arrival->peer, forwarded_for, address) ||
+        client_share_take(limit, CLIENT_SOCKETS, address, &arrival->share))
+        return true;
+    client_limit_met(limit, arrival->peer, forwarded_for,
+                     loop_now_ms(arrival->acceptor->opts.loop));
+    metrics_add(METRIC_WS_REFUSED_SOCKETS, 1);
+    return false;
+}
+
+/* Does the address have a handshake, and a socket, left? Returns 0, else the status to refuse it with. */
+static unsigned within_limits(struct arrival *arrival, const struct ws_handshake *handshake)
+{
+    struct client_limit *limit = arrival->acceptor->opts.client_limit;
+    const uint64_t now = loop_now_ms(arrival->acceptor->opts.loop);
+    char address[CLIENT_IP_SIZE], list[FORWARDED_FOR_SIZE];
+    const char *from = handshake->forwarded_for;
+    if (*from == '\0' && *handshake->forwarded) {
+        forwarded_for(handshake->forwarded, list);
+        from = list;
+    }
+    if (!limit || !client_limit_address(limit, arrival->peer, from, address))
+        return 0;
+    if (client_limit_take(limit, CLIENT_REQUESTS, address, now))
+        return take_share(arrival, from) ? 0 : 429;
+    client_limit_met(limit, arrival->peer, from, now);
+    metrics_add(METRIC_WS_REFUSED_RATE, 1);
+    return 429;
+}
+
 /* ---- handshakes ---- */
 
-/* Peeks at what has arrived of the handshake. When it is complete, the connection is handed over or refused;
- * if not, the low-water mark lets the socket become readable only when there is more. */
+/* Peeks at the bytes of the handshake that have arrived. When it is complete, passes the connection to ws or refuses
+ * it. Otherwise raises the low-water mark (SO_RCVLOWAT), so that the socket becomes readable only when more bytes
+ * arrive. */
 static void handshake_advance(struct arrival *arrival)
 {
     struct ws_accept *acceptor = arrival->acceptor;
@@ -167,7 +224,7 @@ static void handshake_advance(struct arrival *arrival)
     }
     if (len == 0) {
         const int low_water = (int)seen + 1;
-        const bool closed = seen > 0 && seen == arrival->seen; /* readable, yet nothing new */
+        const bool closed = seen > 0 && seen == arrival->seen; /* readable, but without new bytes */
         arrival->seen = seen;
         if (closed || !arrival_watch(arrival) ||
             (seen > 0 &&
@@ -182,20 +239,30 @@ static void handshake_advance(struct arrival *arrival)
     unsigned status = ws_head_check(head, len, opts->path, opts->subprotocol, &handshake);
     if (status == 0 && acceptor->fd < 0)
         status = 503;
+    handshake.peer = arrival->peer;
+    if (status == 0)
+        status = within_limits(arrival, &handshake);
+    /* The head is taken off the socket but for its last byte: that one makes the socket readable, so that the library
+     * begins to read. The first frames follow it. */
+    if (status == 0 &&
+        recv(arrival->fd, acceptor->taken, len - 1, MSG_DONTWAIT) != (ssize_t)(len - 1)) {
+        arrival_free(arrival);
+        return;
+    }
     if (status == 0) {
         const int one = 1;
         if (arrival->seen > 0)
             setsockopt(arrival->fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
-        handshake.peer = arrival->peer;
-        loop_watch_close(arrival->watch); /* the next owner watches the fd itself */
+        loop_watch_close(arrival->watch); /* ws, the next owner, watches the fd itself */
         arrival->watch = NULL;
-        status = opts->on_handshake(opts->arg, arrival->fd, &handshake);
+        status = opts->on_handshake(opts->arg, arrival->fd, &handshake, arrival->share);
     }
     if (status) {
         refuse(arrival, status);
         return;
     }
     arrival->fd = -1;
+    arrival->share = NULL;
     arrival_free(arrival);
 }
 
@@ -216,7 +283,8 @@ static void on_readable(void *arg, int events)
 /* ---- accepting ---- */
 
 union address {
-    struct sockaddr_in6 v6; /* first: the larger one is what {0} clears */
+    struct sockaddr_in6
+        v6; /* first, because {0} clears only the first member and this is the largest */
     struct sockaddr_in v4;
     struct sockaddr any;
 };
@@ -229,8 +297,8 @@ static bool accept_one(struct ws_accept *acceptor)
     const int fd = accept4(acceptor->fd, &addr.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0 && (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR))
         return errno != EAGAIN;
-    if (fd < 0) { /* no descriptors or no memory: tries again when some may be back */
-        log_warn("ws accept failed", LOG_TEXT("error", strerrordesc_np(errno)));
+    if (fd < 0) { /* no descriptors or no memory are left: on_sweep tries again */
+        log_warn("ws accept failed, tried again soon", LOG_TEXT("error", strerrordesc_np(errno)));
         loop_watch_set(acceptor->watch, 0);
         sweep_later(acceptor);
         return false;
@@ -252,8 +320,12 @@ static bool accept_one(struct ws_accept *acceptor)
     if (full) {
         refuse(arrival, 503);
         sweep_later(acceptor);
+    } else if (!client_limit_forwards(opts->client_limit, arrival->peer) &&
+               !take_share(arrival, NULL)) {
+        refuse(arrival, 429);
+        sweep_later(acceptor);
     } else {
-        handshake_advance(arrival); /* most often it has arrived already */
+        handshake_advance(arrival); /* usually the handshake has arrived already */
     }
     return true;
 }
@@ -291,8 +363,8 @@ static void on_sweep(void *arg)
 
 /* ---- open, close ---- */
 
-/* A listening socket; -1 (logged) when there can be none. Resolves the host blocking: once, before anything
- * is served. */
+/* Returns a bound socket; -1 (logged) when the address cannot be used. Resolving the host blocks, but
+ * only once, before the worker serves anything. */
 static int listener_open(const char *host, uint16_t port)
 {
     static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
@@ -303,14 +375,14 @@ static int listener_open(const char *host, uint16_t port)
     const int rc = getaddrinfo(host, text, &hints, &found);
     int fd = rc ? -1 : socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd >= 0) {
-        /* What is set here holds for every accepted socket. */
+        /* Accepted sockets inherit these options. */
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
         setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     }
-    if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) < 0 || listen(fd, BACKLOG) < 0) {
+    if (fd < 0 || bind(fd, found->ai_addr, found->ai_addrlen) < 0) {
         log_error("ws listen failed", LOG_TEXT("host", host), LOG_NUM("port", port),
                   LOG_TEXT("error", rc ? gai_strerror(rc) : strerrordesc_np(errno)));
         if (fd >= 0)
@@ -336,13 +408,21 @@ enum status ws_accept_open(const struct ws_accept_opts *opts, struct ws_accept *
         acceptor->port =
             ntohs(addr.any.sa_family == AF_INET6 ? addr.v6.sin6_port : addr.v4.sin_port);
     acceptor->sweep = loop_timer_new(opts->loop, on_sweep, acceptor);
-    acceptor->watch = loop_watch_new(opts->loop, fd, on_acceptable, acceptor);
-    if (!acceptor->watch) {
-        ws_accept_close(acceptor);
+    *ret_acceptor = acceptor;
+    return ST_OK;
+}
+
+enum status ws_accept_begin(struct ws_accept *acceptor)
+{
+    if (listen(acceptor->fd, BACKLOG) < 0) {
+        log_error("ws listen failed", LOG_NUM("port", acceptor->port),
+                  LOG_TEXT("error", strerrordesc_np(errno)));
         return ST_UNAVAILABLE;
     }
+    acceptor->watch = loop_watch_new(acceptor->opts.loop, acceptor->fd, on_acceptable, acceptor);
+    if (!acceptor->watch)
+        return ST_UNAVAILABLE;
     loop_watch_set(acceptor->watch, LOOP_READ);
-    *ret_acceptor = acceptor;
     return ST_OK;
 }
 
@@ -364,9 +444,9 @@ void ws_accept_quiesce(struct ws_accept *acceptor)
 {
     if (acceptor->fd < 0)
         return;
-    /* Closing the listener resets the connections in its queue: they are accepted first and get 503. */
+    /* Closing the listener would reset the connections in its queue, so they are accepted first and get 503. */
     acceptor->opts.limit = 0;
-    for (int i = 0; i < BACKLOG && accept_one(acceptor); i++)
+    for (int i = 0; i < BACKLOG && acceptor->watch && accept_one(acceptor); i++)
         continue;
     listener_close(acceptor);
     struct arrival *after;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ws_closing: the closing handshake: for each closing connection its close frame, and a deadline for the
- * peer's answer.
+ * ws_closing: the closing handshakes: the close frame of each closing connection, and the deadline for the peer's
+ * close frame.
  *
- * Why this way: all wait equally long, so a list in the order in which they began is sorted by deadline,
- * and one timer that checks its head now and then is enough for a pod that closes all its connections at
- * once. Only a closing connection has one of these: an open connection costs a pointer.
+ * Why this way: every peer has the same time to answer. So the list, to which each closing connection is appended,
+ * is sorted by deadline, and one timer that checks its head every SWEEP_MS is enough, even when a pod closes all
+ * its connections at once. Only a closing connection has a struct ws_closing; an open one has a NULL pointer.
  * Called by: ws alone. Owns: the list and its timer. Invariant: the timer runs only while the list has
  * entries.
  */
@@ -16,7 +16,7 @@
 
 #include "base/memory.h"
 
-#define LINGER_MS 3000
+#define LINGER_MS 3000 /* the time that a peer has to answer the close frame */
 #define SWEEP_MS  100
 
 static void unlist(struct ws_closing_list *closings, struct ws_closing *closing)
@@ -49,7 +49,7 @@ struct ws_closing *ws_closing_new(struct ws_closing_list *closings, struct ws_co
     const size_t len = reason ? strnlen(reason, WS_CLOSING_REASON_MAX) : 0;
     closing->conn = conn;
     closing->deadline = loop_now_ms(closings->loop) + LINGER_MS;
-    closing->frame[0] = 0x88; /* FIN, close */
+    closing->frame[0] = 0x88; /* the first byte of a close frame: FIN and opcode 8 */
     closing->frame[1] = (unsigned char)(2 + len);
     closing->frame[2] = (unsigned char)(code >> 8);
     closing->frame[3] = (unsigned char)(code & 0xff);

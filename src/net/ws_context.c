@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ws_context: starts and ends libwebsockets (lws) on one loop; with ws the only includer of it.
+ * ws_context: starts and ends libwebsockets (lws) on one loop; only it and ws include lws.
  *
- * Why this way: what lws 4.1.6 needs to start and to end (later versions accept it) is much, and has
- * nothing to do with connections:
- * - its validity timers are one sorted list, so the retry policy is all zero and ws sends the pings;
- * - fd_limit_per_thread below the open-file limit makes every lookup a linear search; an open-file
- *   limit above ten million is taken for 2,560;
- * - on a foreign loop a context is destroyed by two calls, the second when its handles are closed.
- * Called by: ws alone. Owns: the lws context. Invariant: its log goes through ours from the first line.
+ * Why this way: starting and ending lws 4.1.6 needs workarounds, which later versions accept and which have nothing
+ * to do with connections:
+ * - lws keeps its ping timers in one sorted list, which is slow for many connections. So the retry policy, all zero,
+ *   turns them off, and ws sends the pings;
+ * - when fd_limit_per_thread is below the limit of open files, lws finds a connection by a linear search. When that
+ *   limit is above ten million, lws uses 2,560 instead;
+ * - on a loop that lws does not own, lws_context_destroy must be called twice: the second time when the handles
+ *   of the context are closed.
+ * Called by: ws alone. Owns: the lws context. Invariant: everything that lws logs goes through log.h.
  */
 #include "net/ws_context.h"
 
@@ -24,7 +26,7 @@
 
 #define OPEN_FILES (1 << 20)
 
-/* ---- its log ---- */
+/* ---- the log of lws ---- */
 
 static void on_lws_log(int level, const char *line)
 {
@@ -39,12 +41,12 @@ static void on_lws_log(int level, const char *line)
         log_warn("libwebsockets warning", LOG_TEXT("text", text));
 }
 
-static void log_route(void)
+static void route_log(void)
 {
     lws_set_log_level(LLL_ERR | LLL_WARN, on_lws_log);
 }
 
-/* ---- its start ---- */
+/* ---- start ---- */
 
 enum status ws_context_open(struct ws_context *context, struct loop *loop, const char *subprotocol,
                             lws_callback_function *callback)
@@ -53,19 +55,20 @@ enum status ws_context_open(struct ws_context *context, struct loop *loop, const
     static pthread_once_t log_once = PTHREAD_ONCE_INIT;
     void *loops[] = {loop_uv(loop)};
 
-    /* lws has a table entry for each possible descriptor, and fails on a limit it considers absurd. */
+    /* lws allocates a table entry for each descriptor that the limit of open files allows, and misreads a very high
+     * limit. */
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > OPEN_FILES) {
         limit.rlim_cur = OPEN_FILES;
         if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
-            log_info("ws open-file limit lowered", LOG_NUM("limit", OPEN_FILES));
+            log_info("limit of open files lowered for libwebsockets", LOG_NUM("limit", OPEN_FILES));
     }
 
     context->loop = loop;
     context->protocols[0] = (struct lws_protocols){
         .name = subprotocol,
         .callback = callback,
-        .rx_buffer_size = 128, /* allocated for each connection */
+        .rx_buffer_size = 128, /* bytes, which lws allocates for each connection */
         .tx_packet_size = 4096,
     };
     struct lws_context_creation_info info = {
@@ -75,22 +78,22 @@ enum status ws_context_open(struct ws_context *context, struct loop *loop, const
         .foreign_loops = loops,
         .count_threads = 1,
         .fd_limit_per_thread = (unsigned)sysconf(_SC_OPEN_MAX),
-        .max_http_header_data = WS_HEAD_MAX + 1024,
+        .max_http_header_data = 2 * WS_HEAD_OWN_MAX,
         .retry_and_idle_policy = &no_timers,
         .pcontext = &context->lws,
         .vhost_name = "tiketi",
     };
-    pthread_once(&log_once, log_route);
+    pthread_once(&log_once, route_log);
     context->lws = lws_create_context(&info);
     if (context->lws)
         context->vhost = lws_create_vhost(context->lws, &info);
     if (context->vhost)
         return ST_OK;
-    log_error("libwebsockets cannot be started: see the warnings before");
+    log_error("libwebsockets cannot be started, the lines before say why");
     return ST_INTERNAL;
 }
 
-/* ---- its end ---- */
+/* ---- end ---- */
 
 static void count_closing(uv_handle_t *handle, void *arg)
 {
@@ -106,10 +109,10 @@ void ws_context_end(struct ws_context *context)
 
 bool ws_context_is_gone(struct ws_context *context)
 {
-    unsigned closing = 0; /* handles of the loop: any of them may belong to lws */
+    unsigned closing = 0; /* all closing handles of the loop: any of them may belong to lws */
     uv_walk(loop_uv(context->loop), count_closing, &closing);
     if (closing > 0)
         return false;
-    ws_context_end(context); /* the second call */
+    ws_context_end(context); /* the second call of lws_context_destroy, which frees the context */
     return true;
 }

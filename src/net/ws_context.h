@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* ws_context: libwebsockets (lws) on one loop: how it starts, logs and ends. */
+/* ws_context: starts and ends libwebsockets (lws) on one loop, and passes its log on. */
 #ifndef TIKETI_WS_CONTEXT_H
 #define TIKETI_WS_CONTEXT_H
 
@@ -9,7 +9,7 @@
 #include <libwebsockets.h>
 #include <stdbool.h>
 
-/* Must not move while it is open: lws keeps pointers into it. */
+/* Must stay at the same address while it is open, because lws keeps pointers into it. */
 struct ws_context {
     struct loop *loop;
     struct lws_protocols protocols[2];
@@ -17,13 +17,13 @@ struct ws_context {
     struct lws_vhost *vhost; /* sockets are adopted into it */
 };
 
-/* Borrows `subprotocol` while it is open; `callback` runs on the loop, from inside lws. ST_INTERNAL (logged):
- * lws does not start; the context must be ended all the same. */
+/* Fills `context`. Borrows `subprotocol` until the context is gone; lws calls `callback` on the loop's thread.
+ * ST_INTERNAL (logged): lws does not start; the caller must call ws_context_end nevertheless. */
 MUST_CHECK enum status ws_context_open(struct ws_context *context, struct loop *loop,
                                        const char *subprotocol, lws_callback_function *callback);
-/* Begins the end: closes what is open; the callback is told of each connection. */
+/* Closes all connections; lws reports the end of each to the callback. */
 void ws_context_end(struct ws_context *context);
-/* After ws_context_end: true once nothing of it is left; false: ask again after a turn of the loop. */
+/* Call it after ws_context_end. True: nothing of the context is left. False: call it again after a turn of the loop. */
 MUST_CHECK bool ws_context_is_gone(struct ws_context *context);
 
 #endif

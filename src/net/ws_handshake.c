@@ -1,25 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ws_handshake: checks the HTTP head of a WebSocket handshake before libwebsockets sees any of it.
+ * ws_handshake: checks the HTTP head of a WebSocket handshake before libwebsockets sees any of it, and writes the head
+ * that libwebsockets gets instead.
  *
- * Why this way: libwebsockets 4.1.6 drops what it does not accept without an answer, and an Upgrade that it
- * does not know makes it use freed memory. So only handshakes that are strictly correct, and within its
- * limits, are handed to it; everything else gets a clear status from here.
+ * Why this way: libwebsockets 4.1.6 drops a handshake that it does not accept without a response, an unknown value of
+ * Upgrade makes it use freed memory, and it does not join a list that comes in several lines. So every handshake is judged
+ * here. A refused one gets an HTTP status that says why; for a good one the library gets a head of our making.
  * Called by: ws_accept. Pure: owns nothing.
  */
 #include "net/ws_handshake_internal.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "net/http_text.h"
 
 #define TARGET_MAX 1024
-/* Longest value of Connection and of Sec-WebSocket-Protocol, in bytes. libwebsockets copies both into buffers
- * of 128 bytes. */
-#define LIST_MAX 120
-#define KEY_LEN  24
+#define KEY_LEN    24
 
 size_t ws_head_len(const char *data, size_t len)
 {
@@ -29,7 +28,8 @@ size_t ws_head_len(const char *data, size_t len)
 
 /* ---- parsing ---- */
 
-/* Ends the line at its CRLF and returns the next; NULL when a byte that may not be in a value comes first. */
+/* Replaces the CRLF of the line by a NUL and returns the next line; NULL when the line has a byte that is not allowed
+ * in a header value. */
 static char *line_end(char *line)
 {
     while (*line == '\t' || ((unsigned char)*line >= 0x20 && *line != 0x7f))
@@ -40,7 +40,7 @@ static char *line_end(char *line)
     return line + 2;
 }
 
-/* Splits text[0..len) into the request line and fields; false on anything that is not exactly HTTP. */
+/* Splits text[0..len) into the request line and fields. False when it is not exactly HTTP. */
 static bool head_parse(struct ws_head *head, size_t len, char **ret_line)
 {
     head->text[len] = '\0';
@@ -78,7 +78,7 @@ static unsigned field_count(const struct ws_head *head, const char *name)
     return count;
 }
 
-/* The first of that name; "" when there is none. */
+/* Returns the value of the first field of that name; "" when there is none. */
 static const char *field(const struct ws_head *head, const char *name)
 {
     for (size_t i = 0; i < head->field_count; i++)
@@ -87,7 +87,8 @@ static const char *field(const struct ws_head *head, const char *name)
     return "";
 }
 
-/* All of that name in one text. It fits: together they are shorter than the head. */
+/* Returns the values of all fields of that name, joined. They fit into head->joined, because together they are shorter
+ * than the head. */
 static const char *field_joined(struct ws_head *head, const char *name, const char *separator)
 {
     if (field_count(head, name) < 2)
@@ -105,7 +106,7 @@ static const char *field_joined(struct ws_head *head, const char *name, const ch
     return start;
 }
 
-/* Is the word in the comma-separated list? */
+/* Is `word` an item of the comma-separated list? */
 static bool list_has(const char *list, const char *word, bool same_case)
 {
     size_t len = strlen(word);
@@ -121,16 +122,12 @@ static bool list_has(const char *list, const char *word, bool same_case)
 
 /* ---- checking ---- */
 
-/* Could two servers in a row read this handshake differently? */
+/* Could a proxy and this server read this handshake differently? Then it must be refused. Lists may come in several
+ * lines, which are joined (RFC 9110, 5.3). */
 static bool is_ambiguous(const struct ws_head *head)
 {
-    static const char *const once[] = {"Host",
-                                       "Upgrade",
-                                       "Connection",
-                                       "Origin",
-                                       "Sec-WebSocket-Key",
-                                       "Sec-WebSocket-Version",
-                                       "Sec-WebSocket-Protocol"};
+    static const char *const once[] = {"Host", "Origin", "Sec-WebSocket-Key",
+                                       "Sec-WebSocket-Version"};
     for (size_t i = 0; i < sizeof(once) / sizeof(once[0]); i++)
         if (field_count(head, once[i]) > 1)
             return true;
@@ -163,35 +160,50 @@ unsigned ws_head_check(struct ws_head *head, size_t len, const char *path, const
     if (strlen(target) > TARGET_MAX)
         return 414;
 
-    if (is_ambiguous(head) || !field(head, "Host")[0])
+    const char *host = field(head, "Host");
+    if (is_ambiguous(head) || !http_is_authority(host, strlen(host)))
         return 400;
-    if (strcasecmp(field(head, "Upgrade"), "websocket") != 0 ||
+    if (!list_has(field_joined(head, "Upgrade", ", "), "websocket", false) ||
         strcmp(field(head, "Sec-WebSocket-Version"), "13") != 0)
         return 426;
-    const char *connection = field(head, "Connection");
-    if (!list_has(connection, "upgrade", false) || strlen(connection) > LIST_MAX)
+    if (!list_has(field_joined(head, "Connection", ", "), "upgrade", false))
         return 400;
-    const char *key = field(head, "Sec-WebSocket-Key"); /* 16 bytes in base64 */
+    const char *key = field(head, "Sec-WebSocket-Key"); /* must be 16 bytes in base64 */
     if (strlen(key) != KEY_LEN || strspn(key, base64) != KEY_LEN - 2 ||
         strcmp(key + KEY_LEN - 2, "==") != 0)
         return 400;
-    const char *protocols = field(head, "Sec-WebSocket-Protocol");
-    if (!list_has(protocols, subprotocol, true) || strlen(protocols) > LIST_MAX)
+    if (!list_has(field_joined(head, "Sec-WebSocket-Protocol", ", "), subprotocol, true))
         return 400;
 
     *ret_handshake = (struct ws_handshake){
         .origin = field(head, "Origin"),
-        .host = field(head, "Host"),
+        .host = host,
         .cookie = field_joined(head, "Cookie", "; "),
         .forwarded_for = field_joined(head, "X-Forwarded-For", ", "),
+        .forwarded_host = field_joined(head, "X-Forwarded-Host", ", "),
+        .forwarded = field_joined(head, "Forwarded", ", "),
+        .key = key,
         .peer = "",
     };
     return 0;
 }
 
+/* ---- accepting ---- */
+
+size_t ws_head_write(const struct ws_handshake *handshake, const char *path,
+                     const char *subprotocol, char out[WS_HEAD_OWN_MAX])
+{
+    const int len = snprintf(out, WS_HEAD_OWN_MAX,
+                             "GET %s HTTP/1.1\r\nHost: ws\r\nUpgrade: websocket\r\n"
+                             "Connection: Upgrade\r\nSec-WebSocket-Key: %.24s\r\n"
+                             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: %s\r\n\r\n",
+                             path, handshake->key, subprotocol);
+    return len > 0 && len < WS_HEAD_OWN_MAX ? (size_t)len : 0;
+}
+
 /* ---- refusing ---- */
 
-/* A small problem document; the response ends with the connection. */
+/* A response whose body is a problem document; the end of the connection ends the body. */
 #define REFUSAL(code, title, extra)                                                                \
     {                                                                                              \
         code, "HTTP/1.1 " #code " " title "\r\n" extra                                             \
@@ -211,6 +223,7 @@ static const struct refusal {
     REFUSAL(408, "Request Timeout", ""),
     REFUSAL(414, "URI Too Long", ""),
     REFUSAL(426, "Upgrade Required", "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"),
+    REFUSAL(429, "Too Many Requests", "Retry-After: 10\r\n"),
     REFUSAL(431, "Request Header Fields Too Large", ""),
     REFUSAL(503, "Service Unavailable", "Retry-After: 2\r\n"),
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* ws_handshake_internal: checks the HTTP head of a WebSocket handshake; for ws_accept. Pure. */
+/* ws_handshake_internal: checks the HTTP head of a WebSocket handshake. Only ws_accept uses it. Pure. */
 #ifndef TIKETI_WS_HANDSHAKE_INTERNAL_H
 #define TIKETI_WS_HANDSHAKE_INTERNAL_H
 
@@ -14,24 +14,30 @@ struct ws_field {
     const char *name, *value; /* NUL-terminated within `text` */
 };
 
-/* One head being checked; 17 KiB, meant to be reused. */
+/* One head while it is checked. It has 17 KiB, so the caller reuses one for all. */
 struct ws_head {
     char text[WS_HEAD_MAX + 1]; /* filled by the caller */
     struct ws_field fields[WS_FIELDS_MAX];
     size_t field_count;
-    char joined[WS_HEAD_MAX + 1]; /* values of headers that came more than once */
+    char joined[WS_HEAD_MAX + 1]; /* the joined values of headers that came more than once */
     size_t joined_len;
 };
 
-/* The length of the head at the start of `data`, its empty line included; 0: not complete yet. */
+/* Returns the length of the head at the start of `data`, including the empty line at its end; 0: the head is not
+ * complete yet. */
 size_t ws_head_len(const char *data, size_t len);
 
-/* Checks text[0..len), one whole head, cutting it up in place. 0: a good handshake; *ret_handshake
- * (without `peer`) points into `head`. Else the HTTP status to refuse it with. */
+/* Checks the whole head in text[0..len), replacing separators in it by NULs. Returns 0 for a good handshake: then the
+ * texts of *ret_handshake point into `head`; `peer` is not set. Otherwise returns the HTTP status to refuse it with. */
 unsigned ws_head_check(struct ws_head *head, size_t len, const char *path, const char *subprotocol,
                        struct ws_handshake *ret_handshake);
 
-/* The whole HTTP response that refuses a handshake with this status; static. */
+#define WS_HEAD_OWN_MAX 512 /* bytes */
+/* Writes a handshake for libwebsockets that says the same as the one that was checked. Returns its length in bytes. */
+size_t ws_head_write(const struct ws_handshake *handshake, const char *path,
+                     const char *subprotocol, char out[WS_HEAD_OWN_MAX]);
+
+/* Returns the whole HTTP response that refuses a handshake with this status. Static. */
 const char *ws_refusal(unsigned status);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ws_outbox: messages waiting for a slow socket.
+ * ws_outbox: the messages that wait for a slow socket.
  *
- * Why this way: one block of memory, each message as its length and its bytes. Nearly every socket has
- * no message waiting, and then costs one NULL pointer.
+ * Why this way: an outbox is one block of memory, in which each message is stored as its length and its bytes.
+ * Nearly every socket has no waiting message, and then costs only a NULL pointer.
  * Called by: ws alone. Pure. Owns: its block.
  */
 #include "net/ws_outbox.h"
@@ -28,7 +28,7 @@ bool ws_outbox_add(struct ws_outbox **outbox, const char *text, size_t len, size
     if (used + len > max)
         return false;
 
-    /* First reuse the space of messages that were sent; if that is not enough, allocate a larger block. */
+    /* First reuse the space of messages that were removed; if that is not enough, allocate a larger block. */
     if (out && out->head > 0) {
         memmove(out->data, out->data + out->head, used);
         out->head = 0;

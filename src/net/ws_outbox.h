@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* ws_outbox: messages waiting for a slow socket: in order, bounded. NULL is an empty outbox. Pure. */
+/* ws_outbox: the messages that wait for a slow socket, in order and up to a limit. NULL is an empty outbox. Pure. */
 #ifndef TIKETI_WS_OUTBOX_H
 #define TIKETI_WS_OUTBOX_H
 
@@ -9,10 +9,10 @@
 
 struct ws_outbox;
 
-/* Appends a copy of the message; *outbox may change. False: more than `max` bytes would wait; nothing has
+/* Appends a copy of the message; *outbox may change. False: more than `max` bytes would wait; nothing was
  * changed. */
 bool ws_outbox_add(struct ws_outbox **outbox, const char *text, size_t len, size_t max);
-/* The oldest message, borrowed until the outbox changes; not for NULL. */
+/* Returns the oldest message, borrowed until the outbox changes. The outbox must not be NULL. */
 const char *ws_outbox_first(const struct ws_outbox *outbox, size_t *ret_len);
 /* Removes the oldest message; the last one frees the outbox and sets *outbox to NULL. */
 void ws_outbox_pop(struct ws_outbox **outbox);

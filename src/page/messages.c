@@ -3,20 +3,21 @@
  * messages: the texts of the pages.
  *
  * Why this way: one flat file per language serves the page as the server writes it and the script that
- * updates it in the browser, so the two cannot differ. A plural has two keys (ahead.one, ahead.other). This
- * file chooses between them by the one rule that our languages need, the browser by Intl.PluralRules.
+ * updates it in the browser, so the two cannot differ. A plural has a key for each form that the language has
+ * (ahead.one, ahead.other); ICU chooses between them here, Intl.PluralRules in the browser, by the same rules.
  * Called by: the pages of api and provider. Owns: the parsed files, which are never freed.
  */
 #include "page/messages.h"
 
 #include "base/embed.h"
 #include "base/json.h"
+#include "base/locale.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
-#define FILE_MAX 65536
+#define FILE_MAX (256 * 1024)
 #define KEY_MAX  64
 
 static struct json *files[LANGUAGE_COUNT];
@@ -70,9 +71,10 @@ void message_count(struct buf *out, enum language language, const char *key, uin
     char full[KEY_MAX];
     struct buf number;
     buf_init(&number, 32);
-    buf_add_grouped(&number, n);
-    (void)snprintf(full, sizeof(full), "%s.%s", key,
-                   n == 1 && language == LANGUAGE_EN ? "one" : "other");
+    locale_number(&number, language, n);
+    (void)snprintf(full, sizeof(full), "%s.%s", key, locale_plural(language, n));
+    if (!message(language, full))
+        (void)snprintf(full, sizeof(full), "%s.other", key);
     message_write(out, language, full,
                   (const struct message_value[]){{"n", buf_str(&number)}, {NULL, NULL}});
     buf_clear(&number);

@@ -6,7 +6,7 @@
  * decides when it is worth trying: a lease counts as held for TTL_MS from the moment the last successful renewal was
  * sent, by this process' clock.
  * Called by: processor_runner. Owns: itself, its timer, at most one call under way.
- * Invariants: on_change alternates between true and false; after lease_close only its own callback runs.
+ * Invariants: on_gained and on_lost alternate; after lease_close only its own callback runs.
  * Redis gone: the lease counts as lost 3 s after the last renewal, and is tried for again every second.
  */
 #include "processor/lease.h"
@@ -26,6 +26,7 @@ struct lease {
     struct loop_timer *timer;
     struct lease_value value; /* empty: not held */
     bool asking;              /* a take or renew is under way */
+    bool unanswered;          /* the last one had no answer, or could not be sent */
     uint64_t asked_ms;        /* when the last one was sent */
     uint64_t until_ms;        /* when the lease expires, unless it is renewed */
     bool closing;
@@ -49,13 +50,25 @@ const struct lease_value *lease_value(const struct lease *lease)
     return &lease->value;
 }
 
-void lease_lost(struct lease *lease)
+const char *lease_loss_name(enum lease_loss loss)
+{
+    static const char *const names[] = {
+        [LEASE_EXPIRED] = "expired", [LEASE_TAKEN] = "taken", [LEASE_REDIS] = "redis"};
+    return names[loss];
+}
+
+static void lose(struct lease *lease, enum lease_loss loss)
 {
     if (!has_value(lease))
         return;
     lease->value.text[0] = '\0';
-    if (!lease->closing && lease->opts.on_change)
-        lease->opts.on_change(lease->opts.arg, false);
+    if (!lease->closing && lease->opts.on_lost)
+        lease->opts.on_lost(lease->opts.arg, loss);
+}
+
+void lease_lost(struct lease *lease)
+{
+    lose(lease, LEASE_TAKEN);
 }
 
 /* ---- closing ---- */
@@ -72,14 +85,10 @@ static void lease_gone(void *arg)
         cb(cb_arg);
 }
 
-static void on_released(void *arg, enum status status, bool held, const struct lease_value *value,
-                        bool need_consumed)
+static void on_released(void *arg, enum status status, const struct queue_lease *seen)
 {
     struct lease *lease = arg;
-    (void)status;
-    (void)held;
-    (void)value;
-    (void)need_consumed;
+    (void)status, (void)seen;
     loop_defer(lease->opts.loop, &lease->done);
 }
 
@@ -96,25 +105,30 @@ static void release(struct lease *lease)
 
 static void ask(struct lease *lease);
 
-static void on_asked(void *arg, enum status status, bool held, const struct lease_value *value,
-                     bool need_consumed)
+static void on_asked(void *arg, enum status status, const struct queue_lease *seen)
 {
     struct lease *lease = arg;
+    const struct lease_opts *opts = &lease->opts;
     const bool gained = !has_value(lease);
     lease->asking = false;
+    lease->unanswered = status != ST_OK;
     if (lease->closing) {
-        if (status == ST_OK && held)
-            lease->value = *value;
+        if (seen && seen->held)
+            lease->value = seen->value;
         release(lease);
-    } else if (status != ST_OK) {
-        /* Redis did not answer: the lease counts as held until it expires, and the timer asks again. */
-    } else if (held) {
-        lease->value = *value;
+        return;
+    }
+    if (!seen) /* it counts as held until it expires, and the timer asks again */
+        return;
+    if (opts->on_seen)
+        opts->on_seen(opts->arg, seen);
+    if (seen->held) {
+        lease->value = seen->value;
         lease->until_ms = lease->asked_ms + TTL_MS;
-        if (gained && lease->opts.on_change)
-            lease->opts.on_change(lease->opts.arg, true);
-        else if (!gained && lease->opts.on_renewed)
-            lease->opts.on_renewed(lease->opts.arg, need_consumed);
+        if (gained && opts->on_gained)
+            opts->on_gained(opts->arg);
+        else if (!gained && opts->on_renewed)
+            opts->on_renewed(opts->arg, seen->need_consumed);
     } else if (!gained) {
         lease_lost(lease);
         ask(lease); /* at once: Redis may have lost its data, and nobody else may have the lease yet */
@@ -131,6 +145,7 @@ static void ask(struct lease *lease)
             ? queue_lease_renew(lease->opts.queue, lease->event, &lease->value, on_asked, lease)
             : queue_lease_take(lease->opts.queue, lease->event, lease->owner, on_asked, lease);
     lease->asking = st == ST_OK;
+    lease->unanswered = lease->unanswered || st != ST_OK;
 }
 
 static void on_timer(void *arg)
@@ -138,7 +153,7 @@ static void on_timer(void *arg)
     struct lease *lease = arg;
     loop_timer_set(lease->timer, TRY_MS);
     if (has_value(lease) && !lease_held(lease))
-        lease_lost(lease);
+        lose(lease, lease->unanswered ? LEASE_REDIS : LEASE_EXPIRED);
     ask(lease);
 }
 

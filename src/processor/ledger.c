@@ -3,7 +3,8 @@
  * ledger: the consumer of one event's admission log.
  *
  *   chain    [state] -> [stats] -> log -> consume -> free -> publish -> log ... until the log is consumed
- *   state    ledger_state reads the cursor, if it is not known: the lease was gained, or a call had no answer
+ *   state    ledger_state reads the cursor, if it is not known: the lease was gained, or a call had no answer. If Redis was
+ *            told of a later one, PostgreSQL has lost commits, and is reviewed first (ledger_review.c)
  *   stats    reads the number of admissions, once a second: if the log then has nothing new, free:{id} is renewed
  *   outage   log -> publish without reservations, each entry once
  *
@@ -16,9 +17,8 @@
  *     the buyer is active, and the buyer's page reads the reservation by HTTP.
  *   - PostgreSQL down or slower than two seconds: entries are published without reservations. The holds follow in a
  *     second message when PostgreSQL is back, in smaller batches if it is only slow.
- *   - Redis has lost its last writes: the entries it wrote since then are below the cursor, so the cursor is moved
- * back
- *     (lua/log.lua). Entries that are read twice have one effect.
+ *   - Redis has lost its last writes: the entries it wrote since then are below the cursor, so the cursor is
+ *     moved back (lua/log.lua). Entries that are read twice have one effect.
  *   - lease lost during a chain: the new holder moves the cursor, and our call is refused.
  *
  * Called by: processor_runner. Owns: its chain; one call under way, and one of ledger_consumed.c.
@@ -26,10 +26,11 @@
  */
 #include "processor/ledger_internal.h"
 
-#include "base/clock.h"
 #include "base/crash.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/metrics.h"
+#include "base/shared_clock.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -74,7 +75,7 @@ static void end_chain(struct ledger *ledger)
 /* False, and the chain is over: the lease was lost since it began, or the ledger closes. */
 static bool chain_continues(struct ledger *ledger)
 {
-    if (!ledger->closing && ledger->running && ledger->chain == ledger->generation)
+    if (!ledger->closing && ledger->running && ledger->chain_generation == ledger->generation)
         return true;
     end_chain(ledger);
     return false;
@@ -138,13 +139,15 @@ static void write_without_holds(struct ledger *ledger, const struct log_entry *e
     buf_reset(out);
     for (size_t i = 0; ledger->holds && i < count; i++) {
         const struct log_entry *entry = &entries[i];
-        if (entry->kind == LOG_KIND_DEPARTED || !entry->active_now ||
-            !is_after(entry->id, ledger->published))
+        if (!entry->active_now || !is_after(entry->id, ledger->published))
             continue;
         buf_add_str(out, in_message == 0 ? "{\"buyers\":[{\"buyer\":" : ",{\"buyer\":");
         buf_add_json_str(out, entry->buyer, strlen(entry->buyer));
-        buf_printf(out, ",\"place\":\"%" PRIu64 "\",\"since\":%" PRId64 ",\"epoch\":%" PRIu64 "}",
-                   entry->place, entry->at_ms, entry->epoch);
+        buf_printf(out,
+                   ",\"place\":\"%" PRIu64 "\",\"since\":%" PRId64 ",\"epoch\":%" PRIu64
+                   ",\"claimed\":%s}",
+                   entry->place, entry->at_ms, entry->epoch,
+                   entry->kind == LOG_KIND_OFFERED ? "false" : "true");
         if (++in_message == PLAIN_CHUNK) {
             buf_add(out, "]}", 3); /* with its NUL */
             in_message = 0;
@@ -235,9 +238,23 @@ static void consumed(void *arg, enum status status, const struct db_result *resu
                              db_len(result, row, COL_BODY));
         buf_add_char(&ledger->with_holds, '\0');
     }
+    metrics_add(METRIC_OVER_ADMISSIONS, ledger->over_admissions);
     metrics_add(METRIC_AUTO_HOLDS, (uint64_t)db_int(result, 0, COL_HELD));
     write_free_seats(ledger, db_int(result, 0, COL_FREE),
                      (uint64_t)db_int(result, 0, COL_ADMITTED));
+}
+
+/* The promise that must never be broken, as replay.c checks it: nobody enters above the threshold in force. */
+static uint64_t count_over_admissions(const struct log_entry *entries, size_t count)
+{
+    uint64_t over = 0;
+    for (size_t i = 0; i < count; i++) {
+        const enum log_kind kind = entries[i].kind;
+        const bool enters =
+            kind == LOG_KIND_DIRECT || kind == LOG_KIND_OFFERED || kind == LOG_KIND_RESTORED;
+        over += enters && entries[i].inside > entries[i].threshold;
+    }
+    return over;
 }
 
 static void write_entries(struct buf *out, const struct log_entry *entries, size_t count)
@@ -247,7 +264,8 @@ static void write_entries(struct buf *out, const struct log_entry *entries, size
         const struct log_entry *entry = &entries[i];
         buf_printf(
             out, "%s{\"id\":\"%s\",\"kind\":\"%s\",\"departed\":%s,\"buyer\":", i == 0 ? "[" : ",",
-            entry->id, entry->kind_name, entry->kind == LOG_KIND_DEPARTED ? "true" : "false");
+            entry->id, entry->kind_name,
+            entry->kind == LOG_KIND_DEPARTED || entry->kind == LOG_KIND_KEPT ? "true" : "false");
         buf_add_json_str(out, entry->buyer, strlen(entry->buyer));
         buf_printf(out,
                    ",\"place\":%" PRIu64 ",\"epoch\":%" PRIu64 ",\"at\":%" PRId64
@@ -337,6 +355,7 @@ static void log_read(void *arg, enum status status, const struct log_entry *entr
     }
     ledger->renew = false; /* consuming writes free:{id} too */
     ledger->full = count == ledger->limit;
+    ledger->over_admissions = count_over_admissions(entries, count);
     copy_id(ledger->last, entries[count - 1].id);
     write_without_holds(ledger, entries, count);
     write_entries(&ledger->entries, entries, count);
@@ -384,6 +403,42 @@ static void read_stats(struct ledger *ledger)
 
 /* ---- the cursor ---- */
 
+/* PostgreSQL's cursor is behind what Redis was told after a commit: it has lost that commit. It is asked once more, since
+ * another pod may have moved it between the two answers. */
+static void consumed_id_read(void *arg, enum status status, const char *consumed_id)
+{
+    struct ledger *ledger = arg;
+    if (!chain_continues(ledger))
+        return;
+    if (status != ST_OK || !is_after(consumed_id, ledger->cursor)) {
+        ledger->suspected = false;
+        read_stats(ledger);
+    } else if (!ledger->suspected) {
+        ledger->suspected = true;
+        ledger->cursor_known = false;
+        ledger->again = true;
+        end_chain(ledger);
+    } else {
+        log_error("postgresql is older than redis", LOG_TEXT("event", ledger->event),
+                  LOG_TEXT("consumed", ledger->cursor), LOG_TEXT("redis", consumed_id));
+        if (ledger_review(ledger) != ST_OK)
+            ledger_reviewed(ledger, ST_UNAVAILABLE);
+    }
+}
+
+void ledger_reviewed(struct ledger *ledger, enum status status)
+{
+    ledger->suspected = false;
+    if (!chain_continues(ledger))
+        return;
+    if (status == ST_OK) {
+        read_stats(ledger);
+        return;
+    }
+    ledger->cursor_known = false; /* nothing is consumed before it is reviewed */
+    end_chain(ledger);
+}
+
 static void state_read(void *arg, enum status status, const struct db_result *result)
 {
     static const struct db_stmt reset_stmt = {.name = "ledger_reset",
@@ -406,7 +461,9 @@ static void state_read(void *arg, enum status status, const struct db_result *re
     }
     copy_id(ledger->cursor, stored);
     ledger->cursor_known = true;
-    read_stats(ledger);
+    if (queue_read_consumed_id(ledger->opts.queue, ledger->event, consumed_id_read, ledger) !=
+        ST_OK)
+        end_chain(ledger);
 }
 
 static void first_read(void *arg, enum status status, const struct log_entry *entries, size_t count)
@@ -425,7 +482,7 @@ static void start_chain(struct ledger *ledger)
     const struct queue_log_range first = {"0", 1, false};
     ledger->busy = true;
     ledger->again = false;
-    ledger->chain = ledger->generation;
+    ledger->chain_generation = ledger->generation;
     if (ledger->cursor_known)
         read_stats(ledger);
     else if (queue_read_log(ledger->opts.queue, ledger->event, &first, first_read, ledger) != ST_OK)
@@ -453,14 +510,13 @@ static void log_read_without_cursor(void *arg, enum status status, const struct 
         end_chain(ledger);
 }
 
-/* Continues after the last entry that was published; the first time with those of the last OUTAGE_BACK_MS. If this
- * pod's clock is wrong, some entries are published twice, or not: gateways then learn of the admission by a
- * heartbeat. */
+/* Continues after the last entry that was published; the first time with those of the last OUTAGE_BACK_MS, by Redis'
+ * clock, which gave the entries their ids. */
 static void publish_without_cursor(struct ledger *ledger)
 {
     if (ledger->published[0] == '\0')
         (void)snprintf(ledger->published, sizeof(ledger->published), "%" PRId64 "-0",
-                       clock_wall_ms() - OUTAGE_BACK_MS);
+                       shared_clock_ms() - OUTAGE_BACK_MS);
     const struct queue_log_range range = {ledger->published, QUEUE_CALL_MAX, false};
     if (!ledger->holds || queue_read_log(ledger->opts.queue, ledger->event, &range,
                                          log_read_without_cursor, ledger) != ST_OK)

@@ -2,9 +2,11 @@
 /*
  * ledger_consumed: loads the consumed places of an event from PostgreSQL into Redis, page by page.
  *
- *   empty first chunk -> Redis -> wait for batches under way -> page -> chunk -> Redis -> page ... -> last chunk
+ *   empty first chunk -> Redis -> wait for batches under way -> sale_copy_again -> page -> chunk -> Redis -> page ... -> last chunk
  *
  * Why this way: a buyer whose place was consumed must not come back with their ticket after Redis has lost its data.
+ * Which places have ended for idleness once is loaded with them: a place keeps its buyer once only. The copies of sales are
+ * lost as well, so a processor is told to write them again (processor_sales.c).
  * The chunks of one load carry its random name and a number. Redis refuses a chunk if it does not have the chunks
  * before it: it has lost data again, and the load begins anew. The first chunk is sent before PostgreSQL is read.
  * Batches of the lost log may still be on their way into PostgreSQL, from here or from another pod, so the pages are
@@ -13,6 +15,9 @@
  * Redis or PostgreSQL gone: the load ends with the status, and the next renewal of the lease begins another.
  */
 #include "processor/ledger_internal.h"
+
+#include "base/log.h"
+#include "selling/sale.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -60,8 +65,11 @@ static void page_read(void *arg, enum status status, const struct db_result *res
     if (status == ST_OK && ledger->closing)
         status = ST_UNAVAILABLE;
     for (int row = 0; status == ST_OK && row < db_rows(result) && count < QUEUE_CALL_MAX; row++)
-        list[count++] =
-            (struct queue_consumed){db_text(result, row, 0), (uint64_t)db_int(result, row, 1)};
+        list[count++] = (struct queue_consumed){.buyer_id = db_text(result, row, 0),
+                                                .place = (uint64_t)db_int(result, row, 1),
+                                                .kept = (uint64_t)db_int(result, row, 2),
+                                                .kept_used_ms = (uint64_t)db_int(result, row, 3),
+                                                .kept_since_ms = (uint64_t)db_int(result, row, 4)};
     if (status == ST_OK) {
         ledger->consumed.chunk.last = count < QUEUE_CALL_MAX;
         if (count > 0)
@@ -75,10 +83,11 @@ static void page_read(void *arg, enum status status, const struct db_result *res
 
 static void read_page(struct ledger *ledger)
 {
-    static const struct db_stmt stmt = {
-        .name = "consumed_places",
-        .sql = "SELECT buyer, place FROM consumed_places($1, $2::bigint, $3, $4::integer)",
-        .param_count = 4};
+    static const struct db_stmt stmt = {.name = "consumed_places",
+                                        .sql =
+                                            "SELECT buyer, place, kept, used, since "
+                                            "FROM consumed_places($1, $2::bigint, $3, $4::integer)",
+                                        .param_count = 4};
     char epoch[24], limit[16];
     (void)snprintf(epoch, sizeof(epoch), "%" PRIu64, ledger->consumed.chunk.epoch);
     (void)snprintf(limit, sizeof(limit), "%d", QUEUE_CALL_MAX);
@@ -88,14 +97,31 @@ static void read_page(struct ledger *ledger)
         end_load(ledger, st);
 }
 
+/* The copies of sales are for the day of a restore, the places are for now: these do not wait for those. */
+static void sales_noted(void *arg, enum status status, const char *outcome, const char *body,
+                        size_t len)
+{
+    struct ledger *ledger = arg;
+    (void)outcome, (void)body, (void)len;
+    if (status != ST_OK)
+        log_warn("copies of sales are not written again", LOG_TEXT("event", ledger->event),
+                 LOG_TEXT("status", status_name(status)));
+    if (!ledger->closing)
+        read_page(ledger);
+    else
+        end_load(ledger, ST_UNAVAILABLE);
+}
+
 static void batches_over(void *arg, enum status status, const struct db_result *result)
 {
     struct ledger *ledger = arg;
     (void)result;
-    if (status == ST_OK && !ledger->closing)
-        read_page(ledger);
-    else
-        end_load(ledger, status == ST_OK ? ST_UNAVAILABLE : status);
+    if (status == ST_OK && ledger->closing)
+        status = ST_UNAVAILABLE;
+    if (status == ST_OK)
+        status = sale_copy_again(ledger->opts.db, ledger->event, sales_noted, ledger);
+    if (status != ST_OK)
+        end_load(ledger, status);
 }
 
 /* Waits for batches under way. A batch locks the cursor before it does anything else, so when this statement gets

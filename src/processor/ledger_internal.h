@@ -4,6 +4,7 @@
  *
  *   ledger.c           the chain: log -> PostgreSQL -> free:{id} -> channel
  *   ledger_consumed.c  consumed places: PostgreSQL -> Redis, in a restore window
+ *   ledger_review.c    what a PostgreSQL lacks that is older than Redis: Redis -> PostgreSQL
  */
 #ifndef TIKETI_LEDGER_INTERNAL_H
 #define TIKETI_LEDGER_INTERNAL_H
@@ -33,18 +34,22 @@ struct ledger {
     bool busy;           /* a chain is under way */
     bool again;          /* ledger_poke was called during the chain: begin another */
     unsigned generation; /* counts gains and losses of the lease */
-    unsigned chain;      /* generation of the chain under way */
+    unsigned
+        chain_generation; /* `generation` when the chain began; another one: the lease was lost since */
 
     char cursor[LEDGER_ID_SIZE]; /* the last entry that PostgreSQL has consumed */
     bool cursor_known;
+    bool suspected;                 /* Redis was told of a later cursor: it is read once more */
+    uint64_t put_back;              /* sales, by the review under way */
     char published[LEDGER_ID_SIZE]; /* entries up to here went out without reservations; "": none */
     uint64_t free_ms;               /* when free:{id} was last written */
+    uint64_t over_admissions;       /* of the batch that is being consumed */
     size_t limit;                   /* most entries of the next batch */
 
     /* the batch under way */
     bool renew;                /* free:{id} is written even if the log has nothing new */
-    bool batch;                /* it has entries, and they were consumed */
-    bool full;                 /* it is as long as `limit`: the log may have more */
+    bool batch;                /* the batch has entries, and they were consumed */
+    bool full;                 /* the batch is as long as `limit`, so the log may have more */
     bool seats_changed;        /* the batch held seats */
     uint64_t admitted;         /* admissions that Redis had counted before the log was read */
     char last[LEDGER_ID_SIZE]; /* the last entry of the batch */
@@ -61,6 +66,10 @@ struct ledger {
 
 /* ledger.c: frees a closing ledger when nothing is under way. The memory is freed later, never inside. */
 void ledger_collect(struct ledger *ledger);
+/* ledger_review.c: gives PostgreSQL back what it lacks, then calls ledger_reviewed. Keeps the callback promise of db.h. */
+MUST_CHECK enum status ledger_review(struct ledger *ledger);
+/* ledger.c: the chain that waits for a review goes on; another status than ST_OK: it ends. */
+void ledger_reviewed(struct ledger *ledger, enum status status);
 /* ledger_consumed.c: continues the load of consumed places, or makes it wait for the chain under way. */
 void ledger_consumed_continue(struct ledger *ledger);
 

@@ -3,9 +3,10 @@
  * processor: which events are live, and the work that concerns all of them.
  *
  *   discover  every 5 s, and on a hint: reads the live events from PostgreSQL, or from Redis when PostgreSQL is down
- *   sweep     every second: ends expired holds, publishes seats-changed
+ *   sweep     every second: ends expired holds, publishes seats-changed; copies sales to Redis (processor_sales.c)
  *   free      every 5 s: frees the slots of buyers whose purchase is confirmed
  *   prune     every 10 s: deletes idempotency keys older than a day
+ *   retain    processor_retention.c: ends what was kept long enough
  *
  * Why this way: every pod runs the same processor and tries for the lease of every event, so a pod that stops is
  * replaced within seconds. The work above needs no lease: sweeping skips rows that another pod has locked, and
@@ -27,10 +28,12 @@
 
 #define DISCOVER_MS       5000
 #define DISCOVER_RETRY_MS 1000
+#define LOOK_AFTER_MS     10000
 #define SWEEP_LIMIT       200 /* holds ended by one call */
 #define FREE_EVERY_S      5
 #define FREE_LIMIT        100 /* purchases listed by one call */
 #define PRUNE_EVERY_S     10
+#define OVERDUE_EVERY_S   5
 #define PRUNE_LIMIT       500       /* keys deleted by one call */
 #define RESULT_MAX        (1 << 20) /* bytes of an SQL function's JSON */
 #define PAYLOAD_MAX       4096      /* bytes of the payload of `process` */
@@ -58,11 +61,19 @@ static struct event_runner *want_runner(struct processor *processor, const char 
     return runner;
 }
 
+struct event_runner *processor_look_after(struct processor *processor, const char *event)
+{
+    struct event_runner *runner = want_runner(processor, event);
+    runner->keep_until_ms = loop_now_ms(processor->opts.loop) + LOOK_AFTER_MS;
+    return runner;
+}
+
 static void processor_gone(void *arg)
 {
     struct processor *processor = arg;
     loop_cb cb = processor->close_cb;
     void *cb_arg = processor->close_arg;
+    json_free(processor->retention.finished);
     free(processor);
     if (cb)
         cb(cb_arg);
@@ -84,9 +95,7 @@ void processor_collect(struct processor *processor)
         loop_defer(processor->opts.loop, &processor->closed);
 }
 
-/* Every callback counted in processor->pending begins with this. False: the processor is closing, its runners may be
- * freed, and the caller must only return. */
-static bool arrived(struct processor *processor)
+bool processor_arrived(struct processor *processor)
 {
     processor->pending--;
     if (processor->closing)
@@ -110,7 +119,7 @@ static void on_cached(void *arg, enum status status, const char *id)
     struct processor *processor = arg;
     if (status == ST_OK && id && !processor->closing)
         want_runner(processor, id);
-    if (!id && arrived(processor))
+    if (!id && processor_arrived(processor))
         discovery_done(processor, DISCOVER_RETRY_MS);
 }
 
@@ -131,7 +140,7 @@ static void on_live(void *arg, enum status status, const struct event *record)
             want_runner(processor, record->id);
         return;
     }
-    if (!arrived(processor))
+    if (!processor_arrived(processor))
         return;
     if (status != ST_OK) {
         discover_cached(processor);
@@ -156,7 +165,7 @@ static void discover(struct processor *processor)
     }
     processor->discovering = true;
     for (struct event_runner *runner = processor->runners; runner; runner = runner->next)
-        runner->wanted = false;
+        runner->wanted = loop_now_ms(processor->opts.loop) < runner->keep_until_ms;
     if (catalog_fetch_live(processor->opts.db, on_live, processor) == ST_OK)
         processor->pending++;
     else
@@ -177,16 +186,18 @@ static void swept(void *arg, enum status status, const char *outcome, const char
     struct processor *processor = arg;
     (void)outcome;
     processor->sweeping = false;
-    if (!arrived(processor) || status != ST_OK)
+    if (!processor_arrived(processor) || status != ST_OK)
         return;
     struct json *result = json_parse(body, len, RESULT_MAX, NULL);
     const struct json *events = json_get(result, "events");
     for (size_t i = 0; events && i < json_array_len(events); i++) {
         const char *id = json_str_value(json_array_at(events, i));
-        if (id && token_is_event_id(id, strlen(id)) &&
-            queue_publish(processor->opts.queue, id, "seats-changed", "{}", 2) != ST_OK)
+        if (!id || !token_is_event_id(id, strlen(id)))
+            continue;
+        const enum status st = queue_publish(processor->opts.queue, id, "seats-changed", "{}", 2);
+        if (st != ST_OK) /* the message is only a hint, so it is not repeated */
             log_debug("channel message not published", LOG_TEXT("event", id),
-                      LOG_TEXT("kind", "seats-changed")); /* only a hint: not repeated */
+                      LOG_TEXT("kind", "seats-changed"), LOG_TEXT("status", status_name(st)));
     }
     if (json_int(result, "expired", 0) >= SWEEP_LIMIT)
         sweep(processor);
@@ -217,7 +228,7 @@ static void marked(void *arg, enum status status, const char *outcome, const cha
     (void)outcome;
     (void)body;
     (void)len;
-    (void)arrived(arg);
+    (void)processor_arrived(arg);
 }
 
 static void slot_left(void *arg, enum status status, const struct queue_place *place,
@@ -227,7 +238,7 @@ static void slot_left(void *arg, enum status status, const struct queue_place *p
     struct processor *processor = purchase->processor;
     (void)place;
     (void)numbers;
-    if (arrived(processor)) {
+    if (processor_arrived(processor)) {
         /* An event that is no longer live and that Redis does not know has no slots. */
         const bool freed =
             status == ST_OK || (status == ST_NOT_FOUND && !find_runner(processor, purchase->event));
@@ -244,7 +255,7 @@ static void unfreed_listed(void *arg, enum status status, const char *outcome, c
     struct processor *processor = arg;
     (void)outcome;
     processor->freeing = false;
-    if (!arrived(processor) || status != ST_OK)
+    if (!processor_arrived(processor) || status != ST_OK)
         return;
     struct json *result = json_parse(body, len, RESULT_MAX, NULL);
     const struct json *list = json_get(result, "reservations");
@@ -264,7 +275,7 @@ static void unfreed_listed(void *arg, enum status status, const char *outcome, c
         purchase->processor = processor;
         memcpy(purchase->reservation, reservation, strlen(reservation) + 1);
         memcpy(purchase->event, event, strlen(event) + 1);
-        if (queue_leave(processor->opts.queue, &(struct queue_buyer){event, buyer, &proof},
+        if (queue_leave(processor->opts.queue, &(struct queue_buyer){event, buyer, &proof, NULL},
                         QUEUE_COMPLETED, slot_left, purchase) == ST_OK)
             processor->pending++;
         else
@@ -282,7 +293,7 @@ static void pruned(void *arg, enum status status, const char *outcome, const cha
     struct processor *processor = arg;
     (void)outcome;
     processor->pruning = false;
-    if (!arrived(processor) || status != ST_OK)
+    if (!processor_arrived(processor) || status != ST_OK)
         return;
     struct json *result = json_parse(body, len, RESULT_MAX, NULL);
     if (json_int(result, "keys", 0) >= PRUNE_LIMIT)
@@ -299,6 +310,38 @@ static void prune(struct processor *processor)
     processor->pending++;
 }
 
+/* ---- drafts whose time has come ---- */
+
+/* Each pod says each of them once: when opensAt passes, and when the pod starts. */
+static void overdue_listed(void *arg, enum status status, const char *json, size_t len)
+{
+    struct processor *processor = arg;
+    processor->asking_overdue = false;
+    if (!processor_arrived(processor) || status != ST_OK)
+        return;
+    struct json *result = json_parse(json, len, RESULT_MAX, NULL);
+    const struct json *events = json_get(result, "events");
+    const char *until = json_str(result, "until");
+    for (size_t i = 0; i < json_array_len(events); i++) {
+        const struct json *event = json_array_at(events, i);
+        log_warn("draft not opened: opensAt has passed, but it was never published",
+                 LOG_TEXT("event", json_str(event, "id")),
+                 LOG_TEXT("opensAt", json_str(event, "opensAt")));
+    }
+    if (until)
+        (void)snprintf(processor->overdue_until, sizeof(processor->overdue_until), "%s", until);
+    json_free(result);
+}
+
+static void warn_of_overdue(struct processor *processor)
+{
+    if (processor->asking_overdue || catalog_overdue(processor->opts.db, processor->overdue_until,
+                                                     overdue_listed, processor) != ST_OK)
+        return;
+    processor->asking_overdue = true;
+    processor->pending++;
+}
+
 /* ---- every second ---- */
 
 static void on_second(void *arg)
@@ -311,16 +354,21 @@ static void on_second(void *arg)
         holds_lease = holds_lease || runner->held;
     /* Pods without a lease sweep as well, only less often: holds must also end when Redis is gone and no pod has a
      * lease. */
-    if (holds_lease || processor->seconds % FREE_EVERY_S == 0)
+    if (holds_lease || processor->seconds % FREE_EVERY_S == 0) {
         sweep(processor);
+        processor_copy_sales(processor);
+    }
     if (processor->seconds % FREE_EVERY_S == 0 && !processor->freeing &&
         reservation_unfreed(processor->opts.db, NULL, FREE_LIMIT, unfreed_listed, processor) ==
             ST_OK) {
         processor->freeing = true;
         processor->pending++;
     }
+    if (processor->seconds % OVERDUE_EVERY_S == 0)
+        warn_of_overdue(processor);
     if (processor->seconds % PRUNE_EVERY_S == 0)
         prune(processor);
+    processor_retain(processor);
 }
 
 /* ---- channel messages ---- */
@@ -339,7 +387,7 @@ static void on_process(struct processor *processor, const struct queue_message *
     }
     struct event_runner *runner = find_runner(processor, message->event);
     if (!runner)
-        runner = want_runner(processor, message->event); /* a new event, not discovered yet */
+        runner = processor_look_after(processor, message->event); /* new, or over */
     buf_init(&reply, TICK_REPLY_SIZE - 1);
     if (asked && json_str_value(asked))
         buf_add_json_str(&reply, json_str_value(asked), strlen(json_str_value(asked)));
@@ -368,11 +416,20 @@ static void on_seats_changed(struct processor *processor, const struct queue_mes
         event_runner_seats_changed(runner);
 }
 
+/* A script has freed a slot for which buyers wait. */
+static void on_hint(struct processor *processor, const struct queue_message *message)
+{
+    struct event_runner *runner = find_runner(processor, message->event);
+    if (runner)
+        event_runner_hint(runner);
+}
+
 static const struct {
     const char *kind;
     void (*handle)(struct processor *processor, const struct queue_message *message);
 } messages[] = {
     {"process", on_process},
+    {"hint", on_hint},
     {"config-changed", on_event_changed},
     {"queue-cleared", on_event_changed},
     {"seats-changed", on_seats_changed},
@@ -416,6 +473,7 @@ void processor_close(struct processor *processor, loop_cb cb, void *arg)
     processor->close_arg = arg;
     loop_timer_close(processor->discover_timer);
     loop_timer_close(processor->second_timer);
+    shop_health_close(processor->opts.shop);
     for (struct event_runner *runner = processor->runners; runner; runner = runner->next)
         event_runner_close(runner);
     processor_collect(processor);

@@ -4,7 +4,7 @@
  *
  *   POST /charges   the order that `pay` gave the buyer -> signature -> books -> answer -> webhook
  *   GET /charges    the books, 500 entries at a time; GET /charges/{reference}: one entry
- *   POST /refunds   {"reference"} -> books -> answer -> webhook
+ *   POST /refunds   {"reference", "amount", "refundId"} -> books -> answer -> webhook; without amount all that is left
  *   GET, POST /pay  the same as a page for people (provider_page)
  *
  * Why this way: it shares nothing with the service but the secret, so that its books are a second record of the
@@ -14,6 +14,7 @@
  */
 #include "base/program.h"
 
+#include "auth/webhook.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/json.h"
@@ -24,7 +25,7 @@
 #include "provider/provider_calls.h"
 #include "provider/provider_options.h"
 #include "provider/provider_page.h"
-#include "selling/money.h"
+#include "selling/reservation.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -85,6 +86,7 @@ static struct json *charge_json(const struct provider_charge *charge)
     json_set_str(object, "reservationId", charge->reservation);
     json_set_str(object, "provider", charge->provider);
     json_set_int(object, "amount", charge->amount);
+    json_set_int(object, "returned", charge->returned);
     json_set_str(object, "currency", charge->currency);
     json_set_str(object, "status", charge->refunded ? "refunded" : "paid");
     json_set_str(object, "takenAt", at);
@@ -94,7 +96,7 @@ static struct json *charge_json(const struct provider_charge *charge)
 
 /* ---- POST /charges ---- */
 
-/* New; NULL: not JSON. */
+/* Returns the body as new JSON; NULL: it is not JSON. */
 static struct json *read_body(const struct http_req *req)
 {
     size_t len;
@@ -124,11 +126,10 @@ static enum status read_order(const struct json *body, struct provider_order *re
 /* Has the service signed this order? */
 static bool is_signed(const struct provider *provider, const struct provider_order *order)
 {
-    char text[512], mac[65];
+    char text[512];
     const int len = snprintf(text, sizeof(text), "pay.%s.%s.%" PRId64 ".%s.%s", order->reference,
                              order->reservation, order->amount, order->currency, order->expires);
-    return token_webhook_mac(provider->keys, text, (size_t)len, mac) == ST_OK &&
-           token_equal(mac, strlen(mac), order->signature, strlen(order->signature));
+    return webhook_holds(token_webhook_keys(provider->keys), text, (size_t)len, order->signature);
 }
 
 static bool has_expired(const struct provider_order *order)
@@ -205,7 +206,7 @@ static void post_pay(struct provider *provider, struct http_req *req)
     struct provider_charge *charge = NULL;
     const enum status read = provider_page_read(req, provider->options->shop_url, &visit);
     if (visit.cancels) {
-        provider_page_return(req, &visit, "cancelled");
+        provider_page_return(req, &visit, "cancelled", provider->options->post_return);
         return;
     }
     if (read != ST_OK || !visit.pays) {
@@ -214,7 +215,7 @@ static void post_pay(struct provider *provider, struct http_req *req)
     }
     const enum status st = charge_order(provider, &visit.order, &charge);
     if (st == ST_OK || st == ST_CONFLICT)
-        provider_page_return(req, &visit, "paid");
+        provider_page_return(req, &visit, "paid", provider->options->post_return);
     else
         provider_page_show(req, &visit,
                            st == ST_DENIED ? PROVIDER_UNSIGNED
@@ -249,6 +250,33 @@ static void get_charges(struct provider *provider, struct http_req *req)
 
 /* ---- POST /refunds ---- */
 
+/* Gives a part back. False: it was refused and answered. */
+static bool return_part(struct provider *provider, struct http_req *req,
+                        struct provider_charge *charge, const struct json *body)
+{
+    struct provider_part *part;
+    char made[65];
+    const char *id = json_str(body, "refundId");
+    const int64_t amount = json_int(body, "amount", 0);
+    bool is_new;
+    (void)snprintf(made, sizeof(made), "r%" PRIu32 "-%" PRId64, charge->number, charge->returned);
+    if (amount < 1 || (id && strlen(id) >= sizeof(made))) {
+        refuse(provider, req, 400, "amount must be at least 1, and refundId has up to 64 bytes.");
+        return false;
+    }
+    const enum status st =
+        provider_books_return(provider->books, charge, id ? id : made, amount, &part, &is_new);
+    if (st != ST_OK) {
+        refuse(provider, req, st == ST_FULL ? 503 : 409,
+               st == ST_FULL ? "The books are full."
+                             : "This is more than is left, or another amount than before.");
+        return false;
+    }
+    if (is_new)
+        provider_calls_announce_part(provider->calls, charge, part);
+    return true;
+}
+
 static void post_refunds(struct provider *provider, struct http_req *req)
 {
     struct json *body = read_body(req);
@@ -259,9 +287,13 @@ static void post_refunds(struct provider *provider, struct http_req *req)
         refuse(provider, req, 400, "The body must be {\"reference\": \"…\"}.");
     } else if (!charge) {
         refuse(provider, req, 404, "Nothing was charged under this reference.");
+    } else if (json_has(body, "amount")) {
+        if (return_part(provider, req, charge, body))
+            reply_json(provider, req, 200, charge_json(charge), "application/json");
     } else {
         if (!charge->refunded) {
             charge->refunded = true;
+            charge->returned = charge->amount;
             provider_calls_announce(provider->calls, charge, true);
         }
         reply_json(provider, req, 200, charge_json(charge), "application/json");
@@ -366,18 +398,18 @@ static void on_webhook_resolved(void *arg, enum status status, const char *const
                                                          .webhook = &provider->webhook,
                                                          .options = provider->options});
     const struct httpd_opts opts = {.loop = provider->loop,
-                                    .host = "127.0.0.1",
+                                    .host = provider->options->host,
                                     .port = (uint16_t)provider->options->port,
                                     .connection_limit = CONNECTIONS,
                                     .idle_timeout_s = IDLE_S,
                                     .on_request = on_request,
                                     .arg = provider};
     if (httpd_open(&opts, &provider->httpd) != ST_OK) {
-        provider_close(provider, program_fail("provider", 1, "--port: cannot listen on port %d",
-                                              (int)opts.port));
+        provider_close(provider, program_fail("provider", 1, "--port: cannot listen on %s, port %d",
+                                              opts.host, (int)opts.port));
         return;
     }
-    (void)printf("listening on http://127.0.0.1:%u\n", httpd_port(provider->httpd));
+    (void)printf("listening on http://%s:%u\n", opts.host, httpd_port(provider->httpd));
     (void)fflush(stdout);
 }
 
@@ -388,8 +420,8 @@ static int serve(struct config *config, const void *options)
     if (dial_target_parse(provider.options->webhook_url, "http", &provider.webhook) != ST_OK)
         return program_fail("provider", EXIT_USAGE,
                             "--webhook-url must be http://host[:port]/path");
-    if (!config->payment_webhook_secret)
-        return program_fail("provider", EXIT_CONFIG, "PAYMENT_WEBHOOK_SECRET must be set");
+    if (!config->payment_webhook_secrets)
+        return program_fail("provider", EXIT_CONFIG, "PAYMENT_WEBHOOK_SECRETS must be set");
     if (token_keys_new(config, &provider.keys, error, sizeof(error)) != ST_OK)
         return program_fail("provider", EXIT_CONFIG, "%s", error);
     provider.loop = loop_new();
@@ -419,8 +451,9 @@ int main(int argc, char **argv)
 {
     static const struct program_command command = {
         .name = "provider",
+        .need = CONFIG_NEED_SETTINGS,
         .usage = "--webhook-url URL [options]",
-        .about = "A payment provider for tests and demos; no real money. PAYMENT_WEBHOOK_SECRET "
+        .about = "A payment provider for tests and demos; no real money. PAYMENT_WEBHOOK_SECRETS "
                  "must be the\n"
                  "service's.\n\n"
                  "  POST /charges    takes what POST /api/reservations/{id}/pay answered, then "
@@ -430,7 +463,8 @@ int main(int argc, char **argv)
                  "&return=<a page\n"
                  "                   of the shop>\n"
                  "  GET /charges     the books\n"
-                 "  POST /refunds    {\"reference\"}: gives the money back\n",
+                 "  POST /refunds    {\"reference\"}: gives the money back; with \"amount\" a part "
+                 "of it\n",
         .rows = provider_option_rows,
         .options_size = sizeof(struct provider_options),
         .run = serve};

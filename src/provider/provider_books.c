@@ -17,7 +17,7 @@
 struct provider_books {
     struct table by_reference;
     struct provider_charge **list;
-    uint32_t count, cap;
+    uint32_t count, cap, parts;
 };
 
 struct provider_books *provider_books_new(void)
@@ -35,6 +35,10 @@ void provider_books_free(struct provider_books *books)
         free(books->list[i]->reference);
         free(books->list[i]->reservation);
         free(books->list[i]->provider);
+        for (struct provider_part *part = books->list[i]->parts, *next; part; part = next) {
+            next = part->next;
+            free(part);
+        }
         free(books->list[i]);
     }
     free(books->list);
@@ -94,5 +98,32 @@ enum status provider_books_take(struct provider_books *books, const struct provi
     (void)snprintf(charge->currency, sizeof(charge->currency), "%s", order->currency);
     table_add(&books->by_reference, &charge->node, hash_of(books, order->reference));
     *ret_charge = charge;
+    return ST_OK;
+}
+
+enum status provider_books_return(struct provider_books *books, struct provider_charge *charge,
+                                  const char *id, int64_t amount, struct provider_part **ret_part,
+                                  bool *ret_new)
+{
+    struct provider_part *part = charge->parts;
+    while (part && strcmp(part->id, id) != 0)
+        part = part->next;
+    *ret_part = part;
+    *ret_new = false;
+    if (part)
+        return part->amount == amount ? ST_OK : ST_CONFLICT;
+    if (charge->returned + amount > charge->amount)
+        return ST_CONFLICT;
+    if (books->parts == PROVIDER_PARTS_MAX)
+        return ST_FULL;
+    books->parts++;
+    part = xcalloc(1, sizeof(*part));
+    part->amount = amount;
+    (void)snprintf(part->id, sizeof(part->id), "%s", id);
+    part->next = charge->parts;
+    charge->parts = *ret_part = part;
+    charge->returned += amount;
+    charge->refunded = charge->returned == charge->amount;
+    *ret_new = true;
     return ST_OK;
 }

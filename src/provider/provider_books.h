@@ -26,11 +26,22 @@ struct provider_call {
     struct dial *conn;
     uint16_t attempts;
     uint8_t state;
-    bool refund;      /* reports "refunded", else "paid" */
-    bool once;        /* a duplicate: not made again when it fails */
-    bool answer_lost; /* the answer of the current attempt is to be ignored */
+    const struct provider_part *part; /* reports this part as returned; NULL: the whole */
+    bool refund;                      /* reports "refunded", else "paid" */
+    bool once;                        /* a duplicate: not made again when it fails */
+    bool answer_lost;                 /* the answer of the current attempt is to be ignored */
 };
 enum { PROVIDER_PAID, PROVIDER_DUPLICATE, PROVIDER_REFUNDED, PROVIDER_CALLS };
+
+#define PROVIDER_PARTS_MAX PROVIDER_CHARGES_MAX /* of all charges together */
+
+/* A part of a charge that was given back. */
+struct provider_part {
+    struct provider_part *next;
+    int64_t amount;
+    char id[65];
+    struct provider_call call;
+};
 
 /* The order that a buyer brings; all texts are borrowed. */
 struct provider_order {
@@ -45,7 +56,9 @@ struct provider_charge {
     int64_t amount;
     char *reference, *reservation, *provider;
     char currency[4];
-    bool refunded;
+    bool refunded;               /* all of it was given back */
+    int64_t returned;            /* how much was */
+    struct provider_part *parts; /* the last one first */
     char outcome[16]; /* the payment's state in the service's last answer; "": none yet */
     struct provider_call calls[PROVIDER_CALLS];
 };
@@ -64,5 +77,11 @@ struct provider_charge *provider_books_find(const struct provider_books *books,
 MUST_CHECK enum status provider_books_take(struct provider_books *books,
                                            const struct provider_order *order, int64_t now_ms,
                                            struct provider_charge **ret_charge);
+/* Gives a part back, under an id that the caller chooses. ST_OK: *ret_part is new, or (*ret_new false) known with this
+ * amount; ST_CONFLICT: more than is left, or this id has another amount; ST_FULL. */
+MUST_CHECK enum status provider_books_return(struct provider_books *books,
+                                             struct provider_charge *charge, const char *id,
+                                             int64_t amount, struct provider_part **ret_part,
+                                             bool *ret_new);
 
 #endif

@@ -11,9 +11,11 @@
  */
 #include "provider/provider_calls.h"
 
+#include "auth/webhook.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/memory.h"
 
 #include <inttypes.h>
@@ -166,26 +168,28 @@ static void send_call(struct provider_calls *calls, struct provider_call *call)
                  {"currency", charge->currency},
                  {"status", call->refund ? "refunded" : "paid"}};
     buf_reset(body);
-    buf_printf(body, "{\"amount\":%" PRId64, charge->amount);
+    buf_printf(body, "{\"amount\":%" PRId64, call->part ? call->part->amount : charge->amount);
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         buf_printf(body, ",\"%s\":", texts[i].key);
         buf_add_json_str(body, texts[i].text, strlen(texts[i].text));
     }
+    if (call->part) {
+        buf_add_str(body, ",\"refundId\":");
+        buf_add_json_str(body, call->part->id, strlen(call->part->id));
+    }
     buf_add_char(body, '}');
 
-    /* The signature is of the time and the body. */
-    const int64_t now_s = clock_wall_ms() / 1000;
-    char mac[65] = "";
-    buf_reset(text);
-    buf_printf(text, "%" PRId64 ".%s", now_s, buf_str(body));
-    const enum status st = token_webhook_mac(calls->opts.keys, buf_str(text), text->len, mac);
     buf_reset(text);
     buf_printf(text,
                "POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: tiketi-provider\r\n"
-               "Content-Type: application/json\r\nContent-Length: %zu\r\n",
+               "Content-Type: application/json\r\nContent-Length: %zu\r\nX-Tiketi-Signature: ",
                calls->opts.webhook->path, calls->opts.webhook->host, body->len);
-    buf_printf(text, "X-Tiketi-Signature: t=%" PRId64 ",v1=%s\r\n\r\n%s", now_s,
-               st == ST_OK ? mac : "", buf_str(body));
+    const enum status st =
+        webhook_write_header(token_webhook_keys(calls->opts.keys), clock_wall_ms() / 1000,
+                             buf_str(body), body->len, text);
+    if (st != ST_OK)
+        log_error("webhook not signed", LOG_TEXT("status", status_name(st)));
+    buf_printf(text, "\r\n\r\n%s", buf_str(body));
     dial_request(call->conn, buf_str(text), text->len);
     agenda_set(calls->agenda, &call->due, ANSWER_MS);
 }
@@ -234,27 +238,29 @@ struct provider_calls *provider_calls_new(const struct provider_calls_opts *opts
     calls->opts = *opts;
     calls->random = (uint64_t)opts->options->seed;
     calls->net = dial_net_new(&net);
-    calls->agenda = agenda_new(opts->loop, PROVIDER_CALLS * PROVIDER_CHARGES_MAX, on_due, calls);
+    calls->agenda = agenda_new(
+        opts->loop, PROVIDER_CALLS * PROVIDER_CHARGES_MAX + PROVIDER_PARTS_MAX, on_due, calls);
     buf_init(&calls->body, 4096);
     buf_init(&calls->text, 8192);
     return calls;
 }
 
-void provider_calls_announce(struct provider_calls *calls, struct provider_charge *charge,
-                             bool refund)
+/* `call` is one of the charge or of its part. */
+static void announce(struct provider_calls *calls, struct provider_charge *charge,
+                     struct provider_call *call, bool refund, const struct provider_part *part)
 {
     const struct provider_options *options = calls->opts.options;
-    struct provider_call *call = &charge->calls[refund ? PROVIDER_REFUNDED : PROVIDER_PAID];
     struct provider_call *duplicate = &charge->calls[PROVIDER_DUPLICATE];
     const uint64_t spread = (uint64_t)(options->late_max_ms - options->late_min_ms) + 1;
     uint64_t delay_ms = 0;
     if (chance(calls, options->late))
         delay_ms = (uint64_t)options->late_min_ms + roll(calls) % spread;
-    *call = (struct provider_call){.charge = charge, .refund = refund, .calls = calls};
+    *call =
+        (struct provider_call){.charge = charge, .refund = refund, .part = part, .calls = calls};
     calls->undelivered++;
     if (duplicate->state == CALL_IDLE && chance(calls, options->repeat)) {
         *duplicate = (struct provider_call){
-            .charge = charge, .refund = refund, .once = true, .calls = calls};
+            .charge = charge, .refund = refund, .part = part, .once = true, .calls = calls};
         delay(calls, duplicate, delay_ms + (chance(calls, 0.5) ? 0 : roll(calls) % DUPLICATE_MS));
     }
     if (delay_ms == 0 && !calls->held && chance(calls, options->reorder)) {
@@ -262,6 +268,19 @@ void provider_calls_announce(struct provider_calls *calls, struct provider_charg
         delay_ms = HELD_MS;
     }
     delay(calls, call, delay_ms);
+}
+
+void provider_calls_announce(struct provider_calls *calls, struct provider_charge *charge,
+                             bool refund)
+{
+    announce(calls, charge, &charge->calls[refund ? PROVIDER_REFUNDED : PROVIDER_PAID], refund,
+             NULL);
+}
+
+void provider_calls_announce_part(struct provider_calls *calls, struct provider_charge *charge,
+                                  struct provider_part *part)
+{
+    announce(calls, charge, &part->call, true, part);
 }
 
 unsigned provider_calls_undelivered(const struct provider_calls *calls)

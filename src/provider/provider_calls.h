@@ -17,12 +17,15 @@ struct provider_calls_opts {
     const struct dial_target *webhook;
     const struct provider_options *options;
 };
-/* New. */
+/* Returns new. Copies the options. */
 struct provider_calls *provider_calls_new(const struct provider_calls_opts *opts);
 /* Tells the service that the charge was paid or refunded. The call is repeated until the service answers with 2xx.
  * `charge` is borrowed until provider_calls_free. */
 void provider_calls_announce(struct provider_calls *calls, struct provider_charge *charge,
                              bool refund);
+/* The same of a part of the charge that was given back. */
+void provider_calls_announce_part(struct provider_calls *calls, struct provider_charge *charge,
+                                  struct provider_part *part);
 /* Calls that the service has not accepted yet; duplicates do not count. */
 unsigned provider_calls_undelivered(const struct provider_calls *calls);
 void provider_calls_close(

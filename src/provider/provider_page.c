@@ -3,7 +3,7 @@
  * provider_page: the payment provider's page for buyers.
  *
  *   shop -> GET /pay?<the order that `pay` answered>&return=<a page of the shop>
- *        -> POST /pay, action=pay | cancel -> 303 to <return>?payment=paid | cancelled
+ *        -> POST /pay, action=pay | cancel -> 303 to <return>?payment=paid | cancelled (307: --post-return)
  *
  * Why this way: plain forms without a script; the order is in the form, and its signature is checked each time. An open
  * redirect is prevented: `return` must be on the loopback or on the shop's origin. The page's policy names that
@@ -14,10 +14,11 @@
 
 #include "base/clock.h"
 #include "base/embed.h"
+#include "base/locale.h"
 #include "base/log.h"
 #include "page/messages.h"
 #include "page/page.h"
-#include "selling/money.h"
+#include "selling/reservation.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,11 +87,12 @@ enum status provider_page_read(struct http_req *req, const char *shop, struct pr
                  {"expiresAt", &order->expires, 40},   {"signature", &order->signature, 64},
                  {"amount", &ret->amount, AMOUNT_MAX}};
     const char *language = field(req, "lang"), *back = field(req, "return"),
-               *action = field(req, "action");
+               *action = field(req, "action"), *zone = field(req, "zone");
     enum status st = ST_OK;
     *ret = (struct provider_visit){0};
     if (!language || !language_parse(language, strlen(language), &ret->language))
         ret->language = language_accept(http_req_header(req, "Accept-Language"));
+    ret->zone = zone && strlen(zone) < LOCALE_ZONE_SIZE && locale_is_zone(zone) ? zone : "";
     ret->back = back && may_return(back, shop) ? back : NULL;
     ret->pays = action && strcmp(action, "pay") == 0;
     ret->cancels = action && strcmp(action, "cancel") == 0;
@@ -147,6 +149,46 @@ static const char *return_url(struct http_req *req, const char *back, const char
     return http_req_strdup(req, url, (size_t)len);
 }
 
+/* "3F2A-91BC": the beginning of the payment reference, which a person can read out. */
+static const char *number_of(struct http_req *req, const char *reference)
+{
+    char number[10];
+    size_t len = 0;
+    for (; *reference && len < sizeof(number) - 1; reference++) {
+        const bool letter = (*reference >= 'a' && *reference <= 'z') ||
+                            (*reference >= 'A' && *reference <= 'Z') ||
+                            (*reference >= '0' && *reference <= '9');
+        if (letter && len == 4)
+            number[len++] = '-';
+        if (letter)
+            number[len++] = (char)(*reference & (*reference >= 'a' ? ~0x20 : ~0));
+    }
+    return http_req_strdup(req, number, len);
+}
+
+/* "7:30 PM (Korean Standard Time)": a time of the order as a clock at the event's venue shows it; NULL: it is no time. */
+static const char *time_text(struct http_req *req, const struct provider_visit *visit,
+                             const char *rfc3339)
+{
+    struct buf clock, zone, text;
+    int64_t ms;
+    if (clock_parse_rfc3339(rfc3339, &ms) != ST_OK)
+        return NULL;
+    buf_init(&clock, 256);
+    buf_init(&zone, 256);
+    buf_init(&text, 512);
+    locale_time(&clock, visit->language, visit->zone, ms, LOCALE_TIME);
+    locale_time(&zone, visit->language, visit->zone, ms, LOCALE_ZONE);
+    message_write(&text, visit->language, "time_in_zone",
+                  (const struct message_value[]){
+                      {"time", buf_str(&clock)}, {"zone", buf_str(&zone)}, {NULL, NULL}});
+    const char *kept = http_req_strdup(req, buf_str(&text), text.len);
+    buf_clear(&clock);
+    buf_clear(&zone);
+    buf_clear(&text);
+    return kept;
+}
+
 static void add_headers(struct http_req *req, const struct provider_visit *visit)
 {
     char policy[RETURN_MAX + 160];
@@ -199,7 +241,7 @@ void provider_page_show(struct http_req *req, const struct provider_visit *visit
             set(&filling, texts[i].name, texts[i].value);
         struct buf text;
         buf_init(&text, 64);
-        money_write(&text, order->amount, order->currency);
+        locale_money(&text, visit->language, order->amount, order->currency);
         const char *price = http_req_strdup(req, buf_str(&text), text.len);
         set(&filling, "price", price);
         buf_clear(&text);
@@ -208,8 +250,9 @@ void provider_page_show(struct http_req *req, const struct provider_visit *visit
                       (const struct message_value[]){{"amount", price}, {NULL, NULL}});
         set(&filling, "button", http_req_strdup(req, buf_str(&text), text.len));
         buf_clear(&text);
-        if (strlen(order->expires) >= 19)
-            set(&filling, "until", http_req_strdup(req, order->expires + 11, 8));
+        set(&filling, "until", time_text(req, visit, order->expires));
+        set(&filling, "number", number_of(req, order->reference));
+        set(&filling, "zone", visit->zone);
     }
     if (view == PROVIDER_ASK)
         set(&filling, "ask", "1");
@@ -218,7 +261,7 @@ void provider_page_show(struct http_req *req, const struct provider_visit *visit
     buf_init(&html, PAGE_MAX);
     add_headers(req, visit);
     if (!file || page_fill(&html, file->data, file->len, &source) != ST_OK) {
-        log_error("payment page failed", LOG_TEXT("view", views[view].name));
+        log_error("payment page not rendered: 500 answered", LOG_TEXT("view", views[view].name));
         http_reply(req, 500, NULL, "", 0);
     } else {
         http_reply(req, views[view].code, "text/html; charset=utf-8", buf_str(&html), html.len);
@@ -227,7 +270,7 @@ void provider_page_show(struct http_req *req, const struct provider_visit *visit
 }
 
 void provider_page_return(struct http_req *req, const struct provider_visit *visit,
-                          const char *result)
+                          const char *result, bool by_post)
 {
     if (!visit->back) {
         provider_page_show(req, visit,
@@ -236,16 +279,15 @@ void provider_page_return(struct http_req *req, const struct provider_visit *vis
     }
     add_headers(req, visit);
     http_req_add_header(req, "Location", return_url(req, visit->back, result));
-    http_reply(req, 303, NULL, "", 0);
+    /* at 307 the browser sends the form that led here again, to the other origin */
+    http_reply(req, by_post ? 307 : 303, NULL, "", 0);
 }
 
 bool provider_page_asset(struct http_req *req, const char *path)
 {
     static const struct {
         const char *path, *type;
-    } assets[] = {{"/base.css", "text/css; charset=utf-8"},
-                  {"/pay.css", "text/css; charset=utf-8"},
-                  {"/icon.svg", "image/svg+xml"}};
+    } assets[] = {{"/pay.css", "text/css; charset=utf-8"}, {"/icon.svg", "image/svg+xml"}};
     for (size_t i = 0; i < sizeof(assets) / sizeof(assets[0]); i++) {
         if (strcmp(assets[i].path, path) != 0)
             continue;

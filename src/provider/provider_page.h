@@ -3,8 +3,8 @@
 #ifndef TIKETI_PROVIDER_PAGE_H
 #define TIKETI_PROVIDER_PAGE_H
 
+#include "base/language.h"
 #include "net/httpd.h"
-#include "page/language.h"
 #include "provider/provider_books.h"
 
 /* What the buyer's browser has sent; texts live as long as the request. */
@@ -12,6 +12,7 @@ struct provider_visit {
     struct provider_order order;
     const char *amount; /* as it was sent */
     const char *back;   /* the page to return to; NULL: none, or not allowed */
+    const char *zone;   /* the time zone of the event, an IANA name; "": UTC */
     enum language language;
     bool pays, cancels; /* the button that was pressed */
 };
@@ -33,10 +34,10 @@ MUST_CHECK enum status provider_page_read(struct http_req *req, const char *shop
 /* Answers with the page. */
 void provider_page_show(struct http_req *req, const struct provider_visit *visit,
                         enum provider_view view);
-/* Answers with 303 to visit->back, with ?payment=<result> ("paid" or "cancelled"); with the page DONE or STOPPED where
- * there is no such page. */
+/* Answers with 303 to visit->back, with ?payment=<result> ("paid" or "cancelled"), or with 307, so that the browser comes
+ * back by POST; with the page DONE or STOPPED where there is no such page. */
 void provider_page_return(struct http_req *req, const struct provider_visit *visit,
-                          const char *result);
+                          const char *result, bool by_post);
 /* Answers with a style sheet or icon of the page. False, and no answer: there is none at this path. */
 bool provider_page_asset(struct http_req *req, const char *path);
 

@@ -5,31 +5,34 @@
  *   load     the live copy in Redis, or else PostgreSQL (catalog_lookup.c) -> queue_configure; single-flight
  *   refresh  each event, once a second: config:{id} and index:{id} in one round trip
  *
- * Why this way: requests read plain memory; an event costs Redis one HGETALL and one GET a second and worker, however
- * many buyers ask. The settings are read every time, not only when the index names another version: the index may be
- * a second old already, and a change has to be in force within one. Messages on the channel are hints that only make
- * a refresh sooner.
+ * Why this way: requests read plain memory; each event costs Redis one HGETALL and one GET per second and worker,
+ * however many buyers ask. The settings are read every time, not only when the index names another version, because
+ * the index may be a second old already and a change must be in force within a second. Messages on the channel are
+ * hints: they only make a refresh earlier.
  * Called by: api, gateway, worker; by queue, when Redis has lost an event. Owns: the entries with their indexes, one
- * timer. The stored events are catalog_store.c's.
- * Invariants: an entry with a call under way is never freed. An id that is no event's costs a slot in a fixed
- * negative cache and nothing else. That cache is for ids that are asked for again (a page left open, a wrong link); what
- * bounds ids that never repeat is catalog_lookup.c.
- * With Redis gone entries stay and their indexes grow stale; with PostgreSQL gone known events go on.
+ * timer. catalog_store.c reads and writes the stored events.
+ * Invariants: an entry with a call under way is never freed. An id without an event takes a slot in a negative cache
+ * of fixed size, and no other memory. That cache helps with ids that are asked for again (a page left open, a wrong
+ * link); catalog_lookup.c limits the cost of ids that never repeat.
+ * With Redis gone, entries stay and their indexes become stale. With PostgreSQL gone, known events go on.
  */
 #include "queue/catalog.h"
 
 #include "auth/token.h"
 #include "base/memory.h"
 #include "base/metrics.h"
+#include "base/shared_clock.h"
 #include "base/table.h"
 #include "queue/catalog_lookup.h"
+#include "queue/event_verb.h"
+#include "queue/silence.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define REFRESH_MS    900  /* so that a change is in force within a second */
-#define STALE_MS      5000 /* an older index says nothing */
+#define REFRESH_MS    900  /* less than a second, so that a change is in force within one */
+#define STALE_MS      5000 /* an older index is not used */
 #define UNUSED_MS     (10 * 60 * 1000)
 #define UNKNOWN_MS    1000
 #define UNKNOWN_SLOTS 1024
@@ -38,28 +41,35 @@ struct waiter {
     struct waiter *next;
     catalog_cb cb;
     void *arg;
-    enum status status; /* what to answer */
+    enum status status; /* the status to pass to `cb` */
 };
 
 struct entry {
-    struct table_node node;   /* first: a node is its entry */
-    struct entry *next, **at; /* what points to it */
+    struct table_node node;   /* must be the first member: a node is cast to its entry */
+    struct entry *next, **at; /* at: the pointer that points to this entry */
     struct catalog *catalog;
-    struct catalog_question question; /* to PostgreSQL */
+    /* the question that PostgreSQL is asked while the event loads */
+    struct catalog_question question;
     char id[EVENT_ID_MAX + 1];
     bool known;
-    struct event event; /* valid when known; while loading: what is being configured */
+    uint64_t known_ms;  /* since when */
+    struct event event; /* valid when known; while loading: the settings being written to Redis */
     struct rank_index *index;
     uint64_t index_ms; /* when this index was first read */
+    struct silence silence;
+    int64_t silent_ms;
     uint64_t used_ms;
     bool refreshing;
-    bool refresh_again; /* a hint came meanwhile */
+    bool refresh_again; /* a hint came while the refresh ran: refresh once more */
     bool loading;
-    bool hinted; /* while loading: what was read may be older than the hint */
-    struct waiter *waiters, **waiters_end; /* for the load; first come, first answered */
+    bool followed; /* its messages are received */
+    bool hinted;   /* a hint came while loading: what was read may be older than the change */
+    /* calls that wait for the load, in the order they came */
+    struct waiter *waiters, **waiters_end;
 };
 
-/* The negative cache: ids that are no event's. A slot by hash; the newer replaces the older. */
+/* A slot of the negative cache, which has ids without an event. The hash of an id selects its slot; a newer id
+ * replaces an older one. */
 struct unknown {
     char id[EVENT_ID_MAX + 1];
     uint64_t until_ms;
@@ -68,9 +78,9 @@ struct unknown {
 struct catalog {
     struct catalog_opts opts;
     struct table table;
-    struct catalog_lookup *lookup; /* NULL: no PostgreSQL */
+    struct catalog_lookup *lookup; /* NULL: there is no PostgreSQL */
     struct entry *entries;
-    struct entry *last; /* found: the next request is for the same event, as a rule */
+    struct entry *last; /* the entry found last: most requests are for the same event */
     struct loop_timer *timer;
     struct loop_task answer_deferred;
     struct waiter *deferred, **deferred_end;
@@ -97,7 +107,7 @@ static struct entry *find(struct catalog *catalog, const char *id)
     struct table_node *node = table_first(&catalog->table, hash_of(catalog, id));
     while (node && strcmp(((struct entry *)node)->id, id) != 0)
         node = table_next(node);
-    if (node) /* an id that is no event's does not replace one that is */
+    if (node) /* an id without an entry must not clear `last` */
         catalog->last = (struct entry *)node;
     return (struct entry *)node;
 }
@@ -135,6 +145,9 @@ static void drop(struct entry *entry)
     if (catalog->last == entry)
         catalog->last = NULL;
     table_remove(&catalog->table, &entry->node);
+    silence_forget(&entry->silence, entry->id);
+    if (entry->followed)
+        queue_unfollow(catalog->opts.queue, entry->id);
     waiters_free(entry->waiters);
     index_free(entry->index);
     free(entry);
@@ -145,33 +158,48 @@ static struct unknown *unknown_slot(struct catalog *catalog, const char *id)
     return &catalog->unknown[hash_of(catalog, id) % UNKNOWN_SLOTS];
 }
 
-/* ---- what was read ---- */
+/* ---- taking settings and index from a reply ---- */
 
 static void take_config(struct entry *entry, const struct event *config)
 {
     struct event next = *config;
-    if (entry->known) { /* these two are the record's alone: the live copy has none */
+    if (entry->known) { /* only PostgreSQL has these two, the live copy does not */
         memcpy(next.owner, entry->event.owner, sizeof(next.owner));
         next.last_place = entry->event.last_place;
     }
     entry->event = next;
+    if (!entry->known)
+        entry->known_ms = now_ms(entry->catalog);
     entry->known = true;
 }
 
-/* True when it is a new one. */
+/* Decodes the index. True: it is a newer one than before. */
 static bool take_index(struct entry *entry, const char *text, size_t len)
 {
     struct rank_index *index = NULL;
     if (!text || index_decode(text, len, &index) != ST_OK)
         return false;
     if (entry->index && entry->index->time_ms == index->time_ms) {
-        index_free(index); /* the same again: nobody takes one at the moment */
+        index_free(index); /* the same index as before: no processor takes one at the moment */
         return false;
     }
     index_free(entry->index);
     entry->index = index;
     entry->index_ms = now_ms(entry->catalog);
     return true;
+}
+
+/* Looks whether somebody ticks the event. */
+static void look_at_ticks(struct entry *entry)
+{
+    const struct event *event = &entry->event;
+    entry->silent_ms = silence_see(
+        &entry->silence,
+        &(struct silence_look){.event = entry->id,
+                               .open = event_status_at(event, shared_clock_ms()) == EVENT_OPEN,
+                               .ticked_ms = event->ticked_ms,
+                               .interval_ms = event->interval_ms,
+                               .now_ms = now_ms(entry->catalog)});
 }
 
 static void call_on_refresh(struct entry *entry)
@@ -191,18 +219,30 @@ static void on_refreshed(void *arg, enum status status, const struct event *conf
     struct entry *entry = arg;
     const bool again = entry->refresh_again;
     entry->refreshing = entry->refresh_again = false;
+    if (status == ST_OK && config && config->status == EVENT_DRAFT) {
+        /* a rehearsal that was taken back: for buyers there is no such event any more */
+        entry->known = false;
+        call_on_refresh(entry);
+        if (!entry->loading)
+            drop(entry);
+        return;
+    }
     if (status == ST_OK) {
         bool changed = take_index(entry, text, len);
         if (config) {
             changed = changed || config->version != entry->event.version ||
                       config->epoch != entry->event.epoch;
             take_config(entry, config);
+            look_at_ticks(entry);
         } else { /* Redis has lost the event, and its queue */
             index_free(entry->index);
             entry->index = NULL;
         }
         if (changed)
             call_on_refresh(entry);
+    } else {
+        silence_forget(&entry->silence, entry->id);
+        entry->silent_ms = 0;
     }
     if (again)
         refresh(entry);
@@ -217,6 +257,10 @@ static void refresh(struct entry *entry)
     else
         entry->refreshing =
             queue_read_live(entry->catalog->opts.queue, entry->id, on_refreshed, entry) == ST_OK;
+    if (!entry->refreshing) {
+        silence_forget(&entry->silence, entry->id);
+        entry->silent_ms = 0;
+    }
 }
 
 static void on_timer(void *arg)
@@ -244,7 +288,7 @@ static void answer_waiters(struct waiter *waiters)
     }
 }
 
-/* Answers all waiters. An event that does not exist leaves no entry behind. */
+/* Answers all waiters. Frees the entry if the event does not exist. */
 static void load_ended(struct entry *entry, enum status status)
 {
     struct catalog *catalog = entry->catalog;
@@ -262,6 +306,10 @@ static void load_ended(struct entry *entry, enum status status)
         entry->known = false;
     }
     entry->hinted = false;
+    if (entry->known && !entry->followed) {
+        queue_follow(catalog->opts.queue, entry->id);
+        entry->followed = true;
+    }
     if (!entry->known && !entry->refreshing)
         drop(entry);
     else if (status == ST_OK)
@@ -274,7 +322,7 @@ static void load_ended(struct entry *entry, enum status status)
 static void on_load_configured(void *arg, enum status status, bool applied)
 {
     struct entry *entry = arg;
-    (void)applied; /* another pod may have been first; the next refresh reads what is in force */
+    (void)applied; /* false if another pod was first; the next refresh reads its settings */
     entry->known = entry->known || status == ST_OK;
     load_ended(entry, status);
 }
@@ -298,11 +346,11 @@ static void on_load_read(void *arg, enum status status, const struct event *conf
     struct entry *entry = arg;
     struct catalog_lookup *lookup = entry->catalog->lookup;
     if (entry->catalog->stopped)
-        status = ST_UNAVAILABLE; /* the database is closed already */
-    if (status == ST_OK && config) {
+        status = ST_UNAVAILABLE; /* the catalog is stopped, and the database may be closed */
+    if (status == ST_OK && config && config->status != EVENT_DRAFT) {
         take_config(entry, config);
         (void)take_index(entry, text, len);
-    } else if (status == ST_OK && lookup) {
+    } else if (status == ST_OK && !config && lookup) {
         entry->question =
             (struct catalog_question){.id = entry->id, .cb = on_load_fetched, .arg = entry};
         catalog_lookup_ask(lookup, &entry->question);
@@ -331,7 +379,7 @@ static void on_deferred(void *arg)
     answer_waiters(waiters);
 }
 
-/* The answer is known already; but no callback runs from inside its start. */
+/* Passes an answer that is known already on the next loop turn, since callbacks never run inside catalog_load. */
 static enum status answer_later(struct catalog *catalog, enum status status, catalog_cb cb,
                                 void *arg)
 {
@@ -374,13 +422,13 @@ enum status catalog_load(struct catalog *catalog, const char *id, bool fresh, ca
     return ST_OK;
 }
 
-/* queue's loader: Redis has lost this event. */
+/* The loader of queue, which calls it when Redis has lost this event. */
 static enum status load_lost(void *arg, const char *id, queue_loaded_cb cb, void *cb_arg)
 {
     return catalog_load(arg, id, true, cb, cb_arg);
 }
 
-/* ---- what is known ---- */
+/* ---- reading what is known ---- */
 
 const struct event *catalog_event(struct catalog *catalog, const char *id)
 {
@@ -406,10 +454,23 @@ const struct rank_index *catalog_index(struct catalog *catalog, const char *id)
     return fresh_index(entry);
 }
 
+uint64_t catalog_known_for_ms(struct catalog *catalog, const char *id)
+{
+    const struct entry *entry = find(catalog, id);
+    return entry && entry->known ? now_ms(catalog) - entry->known_ms : 0;
+}
+
+int64_t catalog_silent_ms(struct catalog *catalog, const char *id)
+{
+    const struct entry *entry = find(catalog, id);
+    return entry && entry->known ? entry->silent_ms : 0;
+}
+
 void catalog_hint(struct catalog *catalog, const char *id)
 {
     struct entry *entry = find(catalog, id);
-    unknown_slot(catalog, id)->until_ms = 0; /* it may have been opened just now */
+    /* the event may have been created or opened since the id was unknown */
+    unknown_slot(catalog, id)->until_ms = 0;
     if (!entry)
         return;
     entry->hinted = entry->loading;

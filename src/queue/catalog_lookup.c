@@ -2,16 +2,16 @@
 /*
  * catalog_lookup: asks PostgreSQL about events that Redis does not have, for all callers together.
  *
- *   ask -> the line -> at most every 20 ms, one statement at a time, up to 1,000 ids each -> answers
+ * ask -> line of questions -> one statement at a time, at most one in 20 ms, up to 1,000 ids each -> answers
  *
- * Why this way: anybody may send ids, as many as they like. Random ids never repeat, so a negative cache does not
- * bound their cost; and a limit on lookups would refuse the buyer of an event that was opened this moment, or that
- * Redis has lost: until PostgreSQL is asked, that buyer's id looks like the flood's. So nobody is refused, but
- * PostgreSQL is asked about all ids at once: a flood costs it 50 statements a second and worker, and one step in an
- * index per id, which is less than the request costs us. A question alone goes out at once.
- * Called by: catalog.c. Owns: the line, one timer. Its memory is its callers': as many questions as requests.
- * PostgreSQL gone or hanging: all questions, asked or in the line, end at the deadline of that one statement; none
- * waits for two.
+ * Why this way: anybody may send any number of invented ids. Random ids never repeat, so a negative cache does not
+ * limit their cost. A limit on lookups would also refuse buyers of an event that was opened just now, or that Redis
+ * has lost: only PostgreSQL can tell their id from an invented one. So nobody is refused, but the ids are collected:
+ * a flood costs PostgreSQL at most 50 statements per second and worker, and one index look-up per id, which is less
+ * than the request costs this process. A single question is sent at once.
+ * Called by: catalog.c. Owns: the line, one timer. The questions are its callers' memory: one per request. PostgreSQL
+ * gone or hanging: when the statement under way reaches its deadline, all questions end, those in the line too; no
+ * question waits for two statements.
  */
 #include "queue/catalog_lookup.h"
 
@@ -29,9 +29,9 @@ struct catalog_lookup {
     struct loop *loop;
     struct db *db;
     struct loop_timer *timer;
-    struct catalog_question *line, **line_end; /* not yet asked; first come, first asked */
-    struct catalog_question *batch;            /* asked now */
-    uint64_t next_ms;                          /* no statement before */
+    struct catalog_question *line, **line_end; /* questions not sent yet, in the order they came */
+    struct catalog_question *batch;            /* the questions of the statement under way */
+    uint64_t next_ms;                          /* the earliest time for the next statement */
     bool asking, stopped;
 };
 
@@ -43,7 +43,8 @@ static void answer_all(struct catalog_question *list, enum status status)
     }
 }
 
-/* The line is empty when the answers begin: what they add to it is not answered here. */
+/* Empties the line and returns its questions, so that a question that a callback adds is not
+ * answered along with them. */
 static struct catalog_question *take_line(struct catalog_lookup *lookup)
 {
     struct catalog_question *line = lookup->line;
@@ -93,7 +94,7 @@ static void on_event(void *arg, enum status status, const struct event *event)
     ask_next(lookup);
 }
 
-/* The first questions of the line become the batch, if it is time. */
+/* Sends the first questions of the line as the next batch, if no statement is under way and next_ms has come. */
 static void ask_next(struct catalog_lookup *lookup)
 {
     const uint64_t now_ms = loop_now_ms(lookup->loop);
@@ -107,7 +108,7 @@ static void ask_next(struct catalog_lookup *lookup)
     }
     buf_init(&ids, IDS_MAX * (EVENT_ID_MAX + 3) + 2);
     for (size_t n = 0; *end && n < IDS_MAX; n++, end = &(*end)->next) {
-        buf_add_str(&ids, n > 0 ? ",\"" : "{\""); /* in quotes: an event may be called NULL */
+        buf_add_str(&ids, n > 0 ? ",\"" : "{\""); /* in quotes, because an event's id may be NULL */
         buf_add_str(&ids, (*end)->id);
         buf_add_char(&ids, '"');
     }
@@ -141,7 +142,7 @@ void catalog_lookup_ask(struct catalog_lookup *lookup, struct catalog_question *
     question->next = NULL;
     *lookup->line_end = question;
     lookup->line_end = &question->next;
-    if (first) /* else the timer is set, or a statement under way */
+    if (first) /* otherwise the timer is set or a statement is under way */
         ask_next(lookup);
 }
 

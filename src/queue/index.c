@@ -2,8 +2,8 @@
 /*
  * index: the rank index: decodes the text that lua/index.lua writes, and turns places into positions.
  *
- * Why this way: the text is short and decoded once a second per event; positions are needed thousands of times a
- * second, and cost a binary search in memory.
+ * Why this way: the text is short and is decoded once a second per event. Positions are needed thousands of times a
+ * second, and each costs only a binary search in memory.
  * Called by: catalog, processor (decode), api_queue, gateway (position). Pure: owns only what it returns.
  * Invariant: a decoded index has samples ascending in rank and place, the first at rank 0, and the whole text was
  * read; else it is refused.
@@ -26,7 +26,7 @@ struct cursor {
     bool failed;
 };
 
-/* The next word up to a space or line end, which is skipped; of at most `size` - 1 bytes. */
+/* Reads the next word, of at most `size` - 1 bytes, and skips the space or line end after it. */
 static void read_word(struct cursor *cursor, char *word, size_t size)
 {
     size_t len = 0;
@@ -39,7 +39,7 @@ static void read_word(struct cursor *cursor, char *word, size_t size)
         cursor->at++;
 }
 
-/* Decimal digits, then the byte `stop`, which is skipped. */
+/* Reads decimal digits, and skips the byte `stop` after them. */
 static uint64_t read_until(struct cursor *cursor, char stop)
 {
     uint64_t value = 0;
@@ -109,7 +109,7 @@ static void read_samples(struct cursor *cursor, struct rank_index *index)
     for (size_t i = 0; i < index->count && !cursor->failed; i++) {
         uint64_t rank = read_until(cursor, ',');
         uint64_t place = read_until(cursor, i + 1 < index->count ? ' ' : '\n');
-        /* Differences: only the very first rank is none. */
+        /* These are differences to the sample before: the first rank is 0, every other is more. */
         if ((rank == 0) != (i == 0) || place == 0 || rank > UINT64_MAX - before.rank ||
             place > UINT64_MAX - before.place)
             cursor->failed = true;
@@ -120,7 +120,7 @@ static void read_samples(struct cursor *cursor, struct rank_index *index)
     if (index->count > 0 && before.rank >= index->queue_size)
         cursor->failed = true;
     if (index->count == 0 && cursor->at < cursor->end && *cursor->at == '\n')
-        cursor->at++; /* the empty second line */
+        cursor->at++; /* skips the second line, which is empty */
 }
 
 enum status index_decode(const char *text, size_t len, struct rank_index **ret_index)
@@ -170,7 +170,7 @@ enum index_where index_position(const struct rank_index *index, uint64_t place,
 {
     size_t after = samples_up_to(index, place);
     *ret_position = 1;
-    if (index->count == 0) /* nobody waits: a place given is inside, gone or parked */
+    if (index->count == 0) /* nobody waits: the buyers of all places are inside, gone or parked */
         return place <= index->seq ? INDEX_AHEAD : INDEX_BEYOND;
     if (after == 0 || place == index->samples[0].place)
         return INDEX_AHEAD;
@@ -179,13 +179,13 @@ enum index_where index_position(const struct rank_index *index, uint64_t place,
         *ret_position = left->rank + 1;
         return INDEX_EXACT;
     }
-    *ret_position = left->rank + 2; /* behind that one */
+    *ret_position = left->rank + 2; /* one position behind that sample */
     if (after == index->count)
         return INDEX_BEYOND;
     const struct index_sample *right = &index->samples[after];
     if (right->rank - left->rank == 1)
-        return INDEX_EXACT; /* not in the queue just now, but between two that are */
-    /* Somewhere among the ranks between them. */
+        return INDEX_EXACT; /* the place is not in the queue, and would be between two neighbours */
+    /* Interpolates between the ranks of the two samples. */
     double share = (double)(place - left->place) / (double)(right->place - left->place);
     double rank = (double)left->rank + share * (double)(right->rank - left->rank);
     uint64_t position = (uint64_t)llround(rank) + 1;

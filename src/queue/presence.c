@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * presence: the state in which Redis last had each buyer that this worker serves.
+ * presence: the state that Redis last reported for each buyer of this worker.
  *
- * Why this way: a set-associative cache with sets of eight, as processors have them: the hash of event and buyer
- * selects the set, the whole hash tells buyers in it apart, and the entry noted longest ago is replaced. Nothing
- * is allocated, linked or swept, and a look-up touches one pair of cache lines. With 100,000 buyers, less than one
- * of a million sets is full.
+ * Why this way: it is a set-associative cache with eight entries per set, like the caches of CPUs. The hash of event
+ * and buyer selects the set, the whole hash tells the buyers of a set apart, and the oldest entry is replaced.
+ * Nothing is allocated, linked or swept, and a look-up touches one pair of cache lines. With 100,000 buyers, less
+ * than one set in a million is full.
  * Called by: api (joins, polls, answers to heartbeats). Owns: its sets.
- * A buyer forgotten costs one question to Redis. Two buyers with the same hash (2^-64, and the seed is secret) would
- * share a state; a place is never here, it is in the ticket.
+ * When a buyer was forgotten, Redis is asked once. Two buyers with the same hash (a chance of 2^-64, with a secret
+ * seed) would share a state, but never a place: that is in the ticket.
  */
 #include "queue/presence.h"
 
@@ -17,13 +17,12 @@
 
 #include "base/hash.h"
 #include "base/memory.h"
-#include "base/prefetch.h"
 
 #define WAYS       8
 #define SETS       (PRESENCE_MAX / WAYS)
 #define STATE_BITS 3
-#define HEARTBEAT_BITS                                                                             \
-    21 /* seconds, modulo 24 days: after exactly that long the next heartbeat waits a second */
+/* Seconds modulo 24 days: after a silence of exactly 24 days a heartbeat is sent a second late. */
+#define HEARTBEAT_BITS 21
 #define MS_SHIFT       (STATE_BITS + HEARTBEAT_BITS)
 #define STATE_MASK     ((1u << STATE_BITS) - 1)
 #define HEARTBEAT_MASK (((UINT64_C(1) << HEARTBEAT_BITS) - 1) << STATE_BITS)
@@ -31,19 +30,20 @@
 /* Hashes and values are kept apart, so that one cache line tells whether the buyer is there. */
 struct set {
     uint64_t hash[WAYS]; /* 0: free */
-    uint64_t
-        value[WAYS]; /* from the highest bit: ms of the note, second of the last heartbeat, state */
+    /* from the highest bit: time of the note in ms, second of the last heartbeat, state */
+    uint64_t value[WAYS];
 };
 
 struct presence {
     uint64_t seed;
-    void *memory; /* of the sets, and space to align them to a pair of cache lines */
+    /* the allocated memory: the sets, and space to align them to a pair of cache lines */
+    void *memory;
     struct set *sets;
-    bool used; /* a buyer was put */
+    bool used; /* presence_put was called */
 };
 
 _Static_assert(sizeof(struct set) == 128, "a pair of cache lines");
-_Static_assert(QUEUE_CLOSED < 1 << STATE_BITS, "a state has its bits");
+_Static_assert(QUEUE_REFUSED < 1 << STATE_BITS, "a state has its bits");
 
 struct presence *presence_new(void)
 {
@@ -71,7 +71,7 @@ static struct set *set_of(struct presence *presence, const char *event, const ch
     return &presence->sets[hash % SETS];
 }
 
-/* The buyer's way in the set, or WAYS. */
+/* The index of the buyer's entry in the set; WAYS: there is none. */
 static unsigned find(const struct set *set, uint64_t hash)
 {
     unsigned way = 0;
@@ -91,11 +91,11 @@ void presence_put(struct presence *presence, const char *event, const char *buye
     uint64_t hash;
     struct set *set = set_of(presence, event, buyer, &hash);
     unsigned way = find(set, hash);
-    uint64_t heartbeat = heartbeat_at(now_ms - 1000); /* of a new buyer: due now */
+    uint64_t heartbeat = heartbeat_at(now_ms - 1000); /* for a new buyer: a heartbeat is due now */
     if (way < WAYS) {
         heartbeat = set->value[way] & HEARTBEAT_MASK;
     } else {
-        way = 0; /* the oldest: a free way has value 0 */
+        way = 0; /* the oldest entry, or a free one, whose value is 0 */
         for (unsigned other = 1; other < WAYS; other++)
             if (set->value[other] < set->value[way])
                 way = other;
@@ -123,12 +123,6 @@ bool presence_get(struct presence *presence, const char *event, const char *buye
     ret_state->heartbeat_due = (set->value[way] & HEARTBEAT_MASK) != heartbeat;
     set->value[way] = (set->value[way] & ~HEARTBEAT_MASK) | heartbeat;
     return true;
-}
-
-void presence_prefetch(struct presence *presence, const char *event, const char *buyer)
-{
-    uint64_t hash;
-    prefetch(set_of(presence, event, buyer, &hash), sizeof(struct set));
 }
 
 void presence_drop(struct presence *presence, const char *event, const char *buyer)

@@ -2,16 +2,16 @@
 /*
  * queue: the calls of buyers: join, is inside, leave, heartbeats.
  *
- * Why this way: a script call costs Redis more than a buyer in it. So the joins of one turn of the loop go out
- * together, per event; and joins that come while a call for the same event is under way, or in the millisecond in
- * which one was sent, wait for more to come, unless they fill a call. The busier it is, the larger the batches; a
- * join alone waits for nobody. Heartbeats are collected for a second. Nothing is decided here: the scripts do that.
+ * Why this way: a script call costs Redis more than each buyer in it. So the joins of an event that come in one loop
+ * turn are sent as one call. Joins that come while a call for the event is under way, or in the same millisecond,
+ * wait for more joins, unless they fill a call. The more joins come, the larger the batches; a single join is sent at
+ * once. Heartbeats are collected for a second. Nothing is decided here: the scripts do that.
  * Called by: api, gateway, processor, catalog.
- * Owns: the events with something under way, the batches, the operations. The caller owns its `arg`.
+ * Owns: the events that have calls under way, the batches, the operations. The caller owns its `arg`.
  * Invariants: a call that was accepted ends with its callback, once, never from inside the call. An event is kept as
  * long as an operation points to it.
- * When Redis is gone: calls are refused at once (ST_UNAVAILABLE); heartbeats are dropped, which makes nobody idle,
- * since time in which Redis is out of reach does not count.
+ * When Redis is gone: calls are refused at once (ST_UNAVAILABLE) and heartbeats are dropped. No buyer is evicted for
+ * that, since the time of an outage does not count as idle.
  */
 #include "queue/queue_internal.h"
 
@@ -24,15 +24,28 @@
 
 #define SECOND_MS     1000
 #define EVENT_KEEP_MS 60000
+#define NETWORK_MAX   63 /* bytes; one is at most 49 */
 
 /* ---- events ---- */
 
 #define KEY_TEXT(name_, text_) [QUEUE_KEY_##name_] = (text_),
 static const char *const key_texts[] = {QUEUE_KEYS(KEY_TEXT) QUEUE_OWN_KEYS(KEY_TEXT)};
 
-void queue_key_write(char *out, enum queue_key key, const char *event_id)
+static const char *prefix_of(const struct config *config)
 {
-    (void)snprintf(out, QUEUE_KEY_SIZE, "%s:{%.*s}", key_texts[key], EVENT_ID_MAX, event_id);
+    return config->redis_prefix ? config->redis_prefix : "";
+}
+
+void queue_key_write(const struct queue *queue, char *out, enum queue_key key, const char *event_id)
+{
+    (void)snprintf(out, QUEUE_KEY_SIZE, "%.*s%s:{%.*s}", CONFIG_PREFIX_MAX,
+                   prefix_of(queue->config), key_texts[key], EVENT_ID_MAX, event_id);
+}
+
+void queue_channel_write(char *out, const struct config *config)
+{
+    (void)snprintf(out, QUEUE_CHANNEL_SIZE, "%.*stiketi:%d:queue-events", CONFIG_PREFIX_MAX,
+                   prefix_of(config), redis_server_database(config->redis_url));
 }
 
 static void items_init(struct queue_items *items)
@@ -54,7 +67,10 @@ struct queue_event *queue_event_of(struct queue *queue, const char *event_id)
         event = xcalloc(1, sizeof(*event));
         memcpy(event->id, event_id, len);
         for (size_t i = 0; i < QUEUE_KEY_COUNT; i++)
-            queue_key_write(event->keys[i], (enum queue_key)i, event->id);
+            queue_key_write(queue, event->keys[i], (enum queue_key)i, event->id);
+        event->overload.most_ms = (uint32_t)queue->config->redis_timeout_ms / 2;
+        event->flights_max = QUEUE_FLIGHTS_MAX;
+        items_init(&event->claims);
         items_init(&event->joins);
         items_init(&event->asks);
         event->waiting_end = &event->waiting;
@@ -108,16 +124,20 @@ void queue_op_free(struct queue_op *op)
 /* ---- items ---- */
 
 static struct queue_item *item_new(const char *buyer_id, const struct queue_proof *proof,
-                                   queue_join_cb cb, void *arg)
+                                   const char *network, queue_join_cb cb, void *arg)
 {
     const size_t len = strnlen(buyer_id, BUYER_ID_MAX);
-    struct queue_item *item = xcalloc(1, sizeof(*item) + len + 1);
+    const size_t network_len = network ? strnlen(network, NETWORK_MAX) : 0;
+    struct queue_item *item = xcalloc(1, sizeof(*item) + len + 1 + network_len);
     item->cb = cb;
     item->arg = arg;
     if (proof)
         item->proof = *proof;
     item->len = len;
+    item->network_len = network_len;
     memcpy(item->buyer, buyer_id, len);
+    if (network)
+        memcpy(item->buyer + len + 1, network, network_len);
     return item;
 }
 
@@ -128,7 +148,7 @@ static void items_add(struct queue_items *items, struct queue_item *item)
     items->count++;
 }
 
-/* Moves up to `limit` items off the front. */
+/* Moves the first `limit` items, or all if they are fewer. */
 static void items_cut(struct queue_items *from, struct queue_items *to, size_t limit)
 {
     while (from->head && to->count < limit) {
@@ -153,72 +173,10 @@ static void items_fail(struct queue_items *items, enum status status)
     items_init(items);
 }
 
-/* ---- the answer: one text of four words per buyer (lua/shared.lua, answer) ---- */
-
-struct words {
-    const char *at, *end;
-};
-
-static void words_of(struct words *words, const struct redis_reply *reply)
-{
-    size_t len = 0;
-    words->at = redis_reply_str(queue_item_at(reply, 0), &len);
-    if (!words->at)
-        words->at = "";
-    words->end = words->at + len;
-}
-
-static size_t next_word(struct words *words, const char **ret_word)
-{
-    const char *word = words->at;
-    const char *blank = memchr(word, ' ', (size_t)(words->end - word));
-    words->at = blank ? blank + 1 : words->end;
-    *ret_word = word;
-    return (size_t)((blank ? blank : words->end) - word);
-}
-
-static uint64_t next_uint(struct words *words)
-{
-    const char *word;
-    uint64_t value = 0;
-    const size_t len = next_word(words, &word);
-    for (size_t i = 0; i < len && word[i] >= '0' && word[i] <= '9'; i++)
-        value = 10 * value + (uint64_t)(word[i] - '0');
-    return value;
-}
-
-/* ST_INTERNAL: the text has ended, or has a state that this build does not know. */
-static enum status next_place(struct words *words, struct queue_place *ret_place)
-{
-    static const struct {
-        const char *name;
-        enum queue_state state;
-        bool direct;
-    } states[] = {
-        {"waiting", QUEUE_WAITING, false}, {"active", QUEUE_ACTIVE, false},
-        {"gone", QUEUE_GONE, false},       {"direct", QUEUE_ACTIVE, true},
-        {"parked", QUEUE_PARKED, false},   {"closed", QUEUE_CLOSED, false},
-    };
-    const char *word;
-    const size_t len = next_word(words, &word);
-    size_t i = 0;
-    while (i < sizeof(states) / sizeof(states[0]) &&
-           (strlen(states[i].name) != len || memcmp(states[i].name, word, len) != 0))
-        i++;
-    if (i == sizeof(states) / sizeof(states[0]))
-        return ST_INTERNAL;
-    *ret_place = (struct queue_place){.state = states[i].state, .direct = states[i].direct};
-    ret_place->number = next_uint(words);
-    ret_place->position = next_uint(words);
-    ret_place->since_ms = (int64_t)next_uint(words);
-    return ST_OK;
-}
-
-/* Of join, is inside and leave: every buyer of the batch gets theirs. */
+/* The reply of join, is inside and leave: calls the callback of every buyer of the batch. */
 static void on_answer(void *arg, enum status status, const struct redis_reply *reply)
 {
     struct queue_op *op = arg;
-    const struct queue *queue = op->queue;
     struct queue_numbers numbers;
     const enum status st = queue_decode(op->event, status, reply, 1, &numbers);
     if (st != ST_OK) {
@@ -226,46 +184,119 @@ static void on_answer(void *arg, enum status status, const struct redis_reply *r
         queue_op_free(op);
         return;
     }
-    struct words words;
-    words_of(&words, reply);
+    struct queue_answer answer = queue_answer_of(reply);
     for (struct queue_item *item = op->items.head, *next; item; item = next) {
         struct queue_place place;
         next = item->next;
-        unsigned ahead = 1;
-        for (const struct queue_item *later = next; later && ahead <= QUEUE_PREFETCH;
-             later = later->next, ahead++)
-            if (later->cb == queue->prefetch_for)
-                queue->prefetch(later->arg, ahead);
-        const enum status read = next_place(&words, &place);
+        const enum status read = queue_answer_next(&answer, &place);
         item->cb(item->arg, read, read == ST_OK ? &place : NULL, &numbers);
         free(item);
     }
     queue_op_free(op);
 }
 
-void queue_set_prefetch(struct queue *queue, queue_join_cb cb, queue_prefetch_cb prefetch)
+/* ---- load ---- */
+
+static bool is_newcomer(const struct queue_item *item)
 {
-    queue->prefetch_for = cb;
-    queue->prefetch = prefetch;
+    return item->mode == QUEUE_JOIN && !item->proof.known && item->proof.ticket_place == 0 &&
+           item->proof.pass_place == 0;
+}
+
+/* Of one who claims a turn, or was inside: they are never refused. */
+static bool is_claim(const struct queue_item *item)
+{
+    return item->mode == QUEUE_CLAIM || item->proof.pass_place != 0;
+}
+
+/* Must this buyer, who is none of those, come again, if the oldest join is of this age, and so many others want to be in the
+ * next call? */
+static bool is_refused(struct queue_event *event, const struct queue_item *item, uint64_t age_ms,
+                       size_t others, uint64_t now_ms)
+{
+    return overload_refuses(&event->overload,
+                            is_newcomer(item) ? OVERLOAD_NEWCOMER : OVERLOAD_RETURNING,
+                            others < QUEUE_JOIN_BATCH, age_ms, now_ms);
+}
+
+/* How long the oldest join waits to be sent, or the oldest call for its answer. */
+static uint64_t joins_age_ms(const struct queue_event *event, uint64_t now_ms)
+{
+    const struct queue_op *call = event->first_flight;
+    const struct queue_item *item = event->joins.head;
+    const uint64_t unanswered_ms = call ? now_ms - call->sent_ms : 0;
+    const uint64_t unsent_ms = item ? now_ms - item->since_ms : 0;
+    return unanswered_ms > unsent_ms ? unanswered_ms : unsent_ms;
+}
+
+/* May another call follow those under way? While Redis is slow the others wait here, where they can still be refused. */
+static bool flies_another(const struct queue *queue, const struct queue_event *event)
+{
+    return !event->first_flight ||
+           (event->joins_under_way < event->flights_max &&
+            loop_now_ms(queue->loop) - event->first_flight->sent_ms <= QUEUE_FLIGHT_SLOW_MS);
+}
+
+/* Moves the joins of one call. Refuses those that have waited too long. */
+static void joins_cut(struct queue *queue, struct queue_event *event, struct queue_items *to)
+{
+    const uint64_t now_ms = loop_now_ms(queue->loop);
+    items_cut(&event->claims, to, QUEUE_JOIN_BATCH);
+    while (event->joins.head && to->count < QUEUE_JOIN_BATCH) {
+        struct queue_items one;
+        items_init(&one);
+        items_cut(&event->joins, &one, 1);
+        struct queue_item *item = one.head;
+        if (is_refused(event, item, now_ms - item->since_ms, to->count + event->joins.count,
+                       now_ms)) {
+            items_fail(&one, ST_FULL);
+            continue;
+        }
+        if (is_newcomer(item))
+            comeback_taken(&queue->comeback, now_ms);
+        items_add(to, item);
+    }
 }
 
 /* ---- batches ---- */
 
+static bool has_proof(const struct queue_item *item)
+{
+    return item->proof.ticket_place || item->proof.pass_place;
+}
+
+/* The letter that announces what add_joins sends of this buyer. */
+static char join_letter(const struct queue_item *item)
+{
+    if (has_proof(item))
+        return "JCR"[item->mode];
+    if (item->mode == QUEUE_JOIN && item->network_len > 0)
+        return 'n';
+    return "jcr"[item->mode];
+}
+
+/* Most buyers are newcomers: of them Redis gets the id alone, and the network where one counts. */
 static void add_joins(struct queue_op *op, struct redis_args *args)
 {
+    char letters[QUEUE_JOIN_BATCH], text[128];
+    size_t count = 0;
+    for (const struct queue_item *item = op->items.head; item; item = item->next)
+        letters[count++] = join_letter(item);
     redis_args_add_uint(args, op->event->known_place);
+    redis_args_add_copy(args, letters, count);
+    for (const struct queue_item *item = op->items.head; item; item = item->next)
+        redis_args_add_len(args, item->buyer, item->len);
     for (const struct queue_item *item = op->items.head; item; item = item->next) {
         const struct queue_proof *proof = &item->proof;
-        char text[128];
-        int len = 0;
-        redis_args_add_len(args, item->buyer, item->len);
-        redis_args_add_len(args, item->mode == QUEUE_JOIN ? "j" : "r", 1);
-        if (proof->ticket_place || proof->pass_place)
-            len = snprintf(
-                text, sizeof(text), "%llu %llu %llu %llu %llu",
-                (unsigned long long)proof->ticket_place, (unsigned long long)proof->ticket_epoch,
-                (unsigned long long)proof->pass_place, (unsigned long long)proof->pass_epoch,
-                (unsigned long long)(proof->pass_since_ms > 0 ? proof->pass_since_ms : 0));
+        if (has_proof(item) || (item->mode == QUEUE_JOIN && item->network_len > 0))
+            redis_args_add_len(args, item->buyer + item->len + 1, item->network_len);
+        if (!has_proof(item))
+            continue;
+        const int len = snprintf(
+            text, sizeof(text), "%llu %llu %llu %llu %llu", (unsigned long long)proof->ticket_place,
+            (unsigned long long)proof->ticket_epoch, (unsigned long long)proof->pass_place,
+            (unsigned long long)proof->pass_epoch,
+            (unsigned long long)(proof->pass_since_ms > 0 ? proof->pass_since_ms : 0));
         redis_args_add_copy(args, text, (size_t)len);
     }
 }
@@ -274,15 +305,22 @@ static void add_asks(struct queue_op *op, struct redis_args *args)
 {
     for (const struct queue_item *item = op->items.head; item; item = item->next)
         redis_args_add_len(args, item->buyer, item->len);
+    redis_args_add(args, "1"); /* they claim */
 }
 
-/* Sends the first items of a list as one call; what cannot be sent ends here. */
+/* Sends the first items of a list as one call. If it cannot be sent, their callbacks run here with the status. */
 static void send_batch(struct queue *queue, struct queue_event *event, enum queue_script script)
 {
     const bool joins = script == QUEUE_SCRIPT_JOIN;
     struct queue_op *op = queue_op_new(queue, event, NULL);
-    items_cut(joins ? &event->joins : &event->asks, &op->items,
-              joins ? QUEUE_JOIN_BATCH : QUEUE_CALL_MAX);
+    if (joins)
+        joins_cut(queue, event, &op->items);
+    else
+        items_cut(&event->asks, &op->items, QUEUE_CALL_MAX);
+    if (op->items.count == 0) { /* all were refused */
+        queue_op_free(op);
+        return;
+    }
     if (joins) {
         metrics_observe(HISTOGRAM_JOIN_BATCH, (double)op->items.count);
         event->joins_sent_ms = loop_now_ms(queue->loop);
@@ -298,15 +336,16 @@ static void mark_unsent(struct queue *queue, struct queue_event *event)
     if (event->is_unsent)
         return;
     event->is_unsent = true;
-    event->unsent = queue->unsent;
+    event->next_unsent = queue->unsent;
     queue->unsent = event;
 }
 
-/* Less than a full call of joins: is it worth waiting for more? Then somebody will look again. */
+/* Should joins that do not fill a call wait for more joins? If true, the answer under way or the timer flushes them
+ * later. */
 static bool joins_wait(struct queue *queue, struct queue_event *event)
 {
     if (event->joins_under_way)
-        return true; /* until its answer */
+        return true; /* they wait for the answer of the call under way */
     if (event->joins_sent_ms != loop_now_ms(queue->loop))
         return false;
     mark_unsent(queue, event);
@@ -314,12 +353,13 @@ static bool joins_wait(struct queue *queue, struct queue_event *event)
     return true;
 }
 
-/* A callback may call again; that goes out in the next turn, so that a turn always ends. */
+/* Sends what this event has. A callback may add a call, which is sent in the next turn, so that each turn ends. */
 static void event_flush(struct queue *queue, struct queue_event *event)
 {
-    const size_t joins = event->joins.count, asks = event->asks.count;
+    const size_t joins = event->claims.count + event->joins.count, asks = event->asks.count;
     for (size_t sent = 0; sent < joins; sent += QUEUE_JOIN_BATCH) {
-        if (joins - sent < QUEUE_JOIN_BATCH && joins_wait(queue, event))
+        if (!flies_another(queue, event) ||
+            (joins - sent < QUEUE_JOIN_BATCH && joins_wait(queue, event)))
             break;
         send_batch(queue, event, QUEUE_SCRIPT_JOIN);
     }
@@ -333,7 +373,7 @@ static void on_flush(void *arg)
     struct queue_event *event = queue->unsent;
     queue->unsent = NULL;
     for (struct queue_event *next; event; event = next) {
-        next = event->unsent;
+        next = event->next_unsent;
         event->is_unsent = false;
         event_flush(queue, event);
     }
@@ -345,15 +385,27 @@ void queue_flush_soon(struct queue *queue, struct queue_event *event)
     loop_defer(queue->loop, &queue->flush);
 }
 
+unsigned queue_retry_s(struct queue *queue, uint32_t random)
+{
+    return comeback_refused(&queue->comeback, random, loop_now_ms(queue->loop));
+}
+
 enum status queue_join(struct queue *queue, enum queue_join_mode mode,
                        const struct queue_buyer *buyer, queue_join_cb cb, void *arg)
 {
     if (queue->stopped || !redis_up(queue->redis))
         return ST_UNAVAILABLE;
     struct queue_event *event = queue_event_of(queue, buyer->event_id);
-    struct queue_item *item = item_new(buyer->id, buyer->proof, cb, arg);
+    struct queue_item *item = item_new(buyer->id, buyer->proof, buyer->network, cb, arg);
     item->mode = mode;
-    items_add(&event->joins, item);
+    item->since_ms = loop_now_ms(queue->loop);
+    const bool claims = is_claim(item);
+    if (!claims && is_refused(event, item, joins_age_ms(event, item->since_ms), event->joins.count,
+                              item->since_ms)) {
+        free(item);
+        return ST_FULL;
+    }
+    items_add(claims ? &event->claims : &event->joins, item);
     queue_flush_soon(queue, event);
     return ST_OK;
 }
@@ -364,7 +416,7 @@ enum status queue_is_inside(struct queue *queue, const char *event_id, const cha
     if (queue->stopped || !redis_up(queue->redis))
         return ST_UNAVAILABLE;
     struct queue_event *event = queue_event_of(queue, event_id);
-    items_add(&event->asks, item_new(buyer_id, NULL, cb, arg));
+    items_add(&event->asks, item_new(buyer_id, NULL, NULL, cb, arg));
     queue_flush_soon(queue, event);
     return ST_OK;
 }
@@ -373,10 +425,13 @@ enum status queue_is_inside(struct queue *queue, const char *event_id, const cha
 
 static void add_leave(struct queue_op *op, struct redis_args *args)
 {
+    static const char *const reasons[] = {
+        [QUEUE_LEFT] = "left", [QUEUE_COMPLETED] = "completed", [QUEUE_RELEASED] = "released"};
     const struct queue_item *item = op->items.head;
     const struct queue_proof *proof = &item->proof;
-    const bool by_pass = proof->pass_place > proof->ticket_place; /* the later of the two */
-    redis_args_add(args, op->reason == QUEUE_COMPLETED ? "completed" : "left");
+    /* the higher place is the later one */
+    const bool by_pass = proof->pass_place > proof->ticket_place;
+    redis_args_add(args, reasons[op->reason]);
     redis_args_add_len(args, item->buyer, item->len);
     redis_args_add_uint(args, by_pass ? proof->pass_place : proof->ticket_place);
     redis_args_add_uint(args, by_pass ? proof->pass_epoch : proof->ticket_epoch);
@@ -387,7 +442,7 @@ enum status queue_leave(struct queue *queue, const struct queue_buyer *buyer,
 {
     struct queue_event *event = queue_event_of(queue, buyer->event_id);
     struct queue_op *op = queue_op_new(queue, event, NULL);
-    struct queue_item *item = item_new(buyer->id, buyer->proof, cb, arg);
+    struct queue_item *item = item_new(buyer->id, buyer->proof, NULL, cb, arg);
     enum status st;
     items_add(&op->items, item);
     op->reason = reason;
@@ -397,6 +452,55 @@ enum status queue_leave(struct queue *queue, const struct queue_buyer *buyer,
     } else {
         st = queue_run_known(op, QUEUE_SCRIPT_LEAVE, add_leave, on_answer);
     }
+    if (st != ST_OK)
+        free(item);
+    return st;
+}
+
+/* ---- staff look a buyer up ---- */
+
+static void on_found(void *arg, enum status status, const struct redis_reply *reply)
+{
+    struct queue_op *op = arg;
+    struct queue_found found = {.buyer = NULL};
+    enum status st = queue_decode(op->event, status, reply, 2, NULL);
+    if (st == ST_OK) {
+        struct queue_answer answer = queue_answer_of(reply);
+        st = queue_answer_next(&answer, &found.place);
+        found.buyer = redis_reply_str(queue_item_at(reply, 1), NULL);
+    }
+    if (st == ST_OK && !found.buyer)
+        st = ST_INTERNAL;
+    op->cb.find(op->arg, st, st == ST_OK ? &found : NULL);
+    queue_op_free(op);
+}
+
+enum status queue_find(struct queue *queue, const char *event_id, const char *buyer_id,
+                       uint64_t place, queue_find_cb cb, void *arg)
+{
+    struct queue_event *event = queue_event_of(queue, event_id);
+    struct queue_op *op = queue_op_new(queue, event, arg);
+    op->cb.find = cb;
+    struct redis_args *args = queue_args(queue, event);
+    redis_args_add_copy(args, buyer_id, strlen(buyer_id));
+    redis_args_add_uint(args, place);
+    return queue_run(op, QUEUE_SCRIPT_FIND, on_found);
+}
+
+/* ---- payments ---- */
+
+enum status queue_pay(struct queue *queue, const char *event_id, const char *buyer_id,
+                      const struct queue_payment *payment, queue_join_cb cb, void *arg)
+{
+    struct queue_event *event = queue_event_of(queue, event_id);
+    struct queue_op *op = queue_op_new(queue, event, NULL);
+    struct queue_item *item = item_new(buyer_id, NULL, NULL, cb, arg);
+    items_add(&op->items, item);
+    struct redis_args *args = queue_args(queue, event);
+    redis_args_add(args, item->buyer);
+    redis_args_add_int(args, payment->deadline_ms);
+    redis_args_add(args, payment->claims ? "1" : "0");
+    const enum status st = queue_run(op, QUEUE_SCRIPT_PAY, on_answer);
     if (st != ST_OK)
         free(item);
     return st;
@@ -434,17 +538,17 @@ static void on_heartbeats(void *arg, enum status status, const struct redis_repl
 {
     struct queue_op *op = arg;
     const struct queue *queue = op->queue;
-    enum status st = queue_decode(op->event, status, reply, 1, NULL);
+    struct queue_numbers numbers;
+    enum status st = queue_decode(op->event, status, reply, 1, &numbers);
     const char *buyer = op->heartbeats->buyers;
-    struct words words;
-    words_of(&words, reply);
+    struct queue_answer answer = queue_answer_of(reply);
     for (size_t i = 0; queue->on_heartbeat && i < op->heartbeats->count; i++) {
         struct queue_place place;
         if (st == ST_OK)
-            st = next_place(&words, &place);
+            st = queue_answer_next(&answer, &place);
         if (st != ST_OK)
             break;
-        queue->on_heartbeat(queue->on_heartbeat_arg, op->event->id, buyer, &place);
+        queue->on_heartbeat(queue->on_heartbeat_arg, op->event->id, buyer, &place, &numbers);
         buyer += strlen(buyer) + 1;
     }
     queue_op_free(op);
@@ -464,8 +568,9 @@ static void send_heartbeats(struct queue *queue, struct queue_event *event)
             redis_args_add_len(args, buyer, len);
             buyer += len + 1;
         }
+        redis_args_add(args, "0"); /* they do not claim */
         const enum status st = queue_run(op, QUEUE_SCRIPT_SEEN, on_heartbeats);
-        (void)st; /* Redis is away: they are dropped */
+        (void)st; /* with Redis away the heartbeats are dropped */
     }
 }
 
@@ -476,8 +581,8 @@ static void on_second(void *arg)
     for (struct queue_event **at = &queue->events; *at;) {
         struct queue_event *event = *at;
         send_heartbeats(queue, event);
-        if (event->ops || event->is_unsent || event->joins.head || event->asks.head ||
-            now - event->used_ms < EVENT_KEEP_MS) {
+        if (event->ops || event->is_unsent || event->claims.head || event->joins.head ||
+            event->asks.head || now - event->used_ms < EVENT_KEEP_MS) {
             at = &event->next;
             continue;
         }
@@ -497,6 +602,9 @@ struct queue *queue_new(struct loop *loop, struct redis *redis, const struct con
     queue->loop = loop;
     queue->redis = redis;
     queue->config = config;
+    queue_channel_write(queue->channel, config);
+    (void)snprintf(queue->events_key, sizeof(queue->events_key), "%.*s" QUEUE_EVENTS_KEY,
+                   CONFIG_PREFIX_MAX, prefix_of(config));
     redis_args_init(&queue->args);
     table_init(&queue->table);
     queue->flush = (struct loop_task){.cb = on_flush, .arg = queue};
@@ -509,6 +617,7 @@ void queue_stop(struct queue *queue)
 {
     queue->stopped = true;
     for (struct queue_event *event = queue->events; event; event = event->next) {
+        items_fail(&event->claims, ST_UNAVAILABLE);
         items_fail(&event->joins, ST_UNAVAILABLE);
         items_fail(&event->asks, ST_UNAVAILABLE);
     }

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * queue_channel: the messages between pods: one Redis channel for all events.
+ * queue_channel: the messages between pods: one Redis channel for all events; in a cluster, besides, one for each.
  *
  *   {"eventId":"ID","event":"KIND","payload":{...}}
  *
- * Why this way: every worker of every pod receives every message, and most concern an event that the
- * worker has no socket of. The head has one fixed form without spaces, and neither ids nor kinds need
- * escapes, so a worker knows whom a message concerns from its first bytes and parses the payload only
- * when it needs it. lua/promote.lua publishes the same form.
- * Called by: all roles. Owns nothing. Redis gone: publishing fails; messages are hints: a worker that
- * misses one learns the same from the rank index within a second.
+ * Why this way: every worker of every pod receives every message, and most concern an event without a socket on that
+ * worker. A message begins in one fixed form without spaces, and neither ids nor kinds need escapes. So a worker
+ * reads event and kind from the first bytes, and parses the payload only when it needs it. lua/promote.lua publishes
+ * the same form.
+ * In a cluster whose shards have channels, news of an event stays on its shard: a worker follows the events that it has
+ * (queue_follow). What also concerns pods that do not know the event goes to the channel of all.
+ * Called by: all roles. Owns nothing. Redis gone: publishing fails; messages are hints, and a worker that misses one
+ * reads the change from Redis within a second.
  */
 #include "queue/queue_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define MESSAGE_MAX ((size_t)16 << 20)
@@ -20,6 +23,54 @@
 static const char id_prefix[] = "{\"eventId\":\"";
 static const char kind_prefix[] = "\",\"event\":\"";
 static const char payload_prefix[] = "\",\"payload\":";
+
+/* These concern every pod: one that does not know the event yet, and the one that asked. */
+static bool is_for_all(const char *kind)
+{
+    static const char *const kinds[] = {"config-changed", "event-status-changed", "queue-cleared",
+                                        "process", "processed"};
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if (strcmp(kind, kinds[i]) == 0)
+            return true;
+    return false;
+}
+
+static void event_channel(const struct queue *queue, const char *event_id, char *out)
+{
+    (void)snprintf(out, QUEUE_CHANNEL_SIZE, "%.*s:{%.*s}", QUEUE_CHANNEL_SIZE - EVENT_ID_MAX - 4,
+                   queue->channel, EVENT_ID_MAX, event_id);
+}
+
+void queue_scripts_channel(const struct queue *queue, const char *event_id, char *out)
+{
+    if (redis_shards_channels(queue->redis))
+        event_channel(queue, event_id, out);
+    else
+        memcpy(out, queue->channel, sizeof(queue->channel));
+}
+
+void queue_set_sub(struct queue *queue, struct redis_sub *sub)
+{
+    queue->sub = sub;
+}
+
+void queue_follow(struct queue *queue, const char *event_id)
+{
+    char channel[QUEUE_CHANNEL_SIZE];
+    if (!queue->sub)
+        return;
+    event_channel(queue, event_id, channel);
+    redis_sub_add(queue->sub, channel);
+}
+
+void queue_unfollow(struct queue *queue, const char *event_id)
+{
+    char channel[QUEUE_CHANNEL_SIZE];
+    if (!queue->sub)
+        return;
+    event_channel(queue, event_id, channel);
+    redis_sub_remove(queue->sub, channel);
+}
 
 enum status queue_publish(struct queue *queue, const char *event_id, const char *kind,
                           const char *payload, size_t len)
@@ -36,8 +87,14 @@ enum status queue_publish(struct queue *queue, const char *event_id, const char 
     enum status st = buf_status(&message);
     if (st == ST_OK) {
         redis_args_reset(&queue->args);
-        redis_args_add(&queue->args, "PUBLISH");
-        redis_args_add(&queue->args, QUEUE_CHANNEL);
+        char channel[QUEUE_CHANNEL_SIZE];
+        const bool sharded = redis_shards_channels(queue->redis);
+        if (sharded && !is_for_all(kind))
+            event_channel(queue, event_id, channel);
+        else
+            memcpy(channel, queue->channel, sizeof(channel));
+        redis_args_add(&queue->args, sharded ? "SPUBLISH" : "PUBLISH");
+        redis_args_add(&queue->args, channel);
         redis_args_add_len(&queue->args, message.data, message.len);
         st = redis_command(queue->redis, &queue->args, NULL, NULL);
     }
@@ -59,7 +116,7 @@ enum status queue_publish_version(struct queue *queue, const char *kind, const s
     return st;
 }
 
-/* Moves *at behind `prefix`; false when the text does not begin with it. */
+/* Moves *at behind `prefix`. False: the text does not begin with it. */
 static bool skip(const char **at, const char *end, const char *prefix)
 {
     const size_t len = strlen(prefix);
@@ -69,12 +126,12 @@ static bool skip(const char **at, const char *end, const char *prefix)
     return true;
 }
 
-/* Copies what stands before the next quote; false when it is empty or longer than `size` allows. */
+/* Copies the text before the next quote. False: it is empty, longer than `size` allows, or has a NUL. */
 static bool take_word(const char **at, const char *end, char *out, size_t size)
 {
     const char *quote = memchr(*at, '"', (size_t)(end - *at));
     const size_t len = quote ? (size_t)(quote - *at) : 0;
-    if (len == 0 || len >= size)
+    if (len == 0 || len >= size || memchr(*at, 0, len))
         return false;
     memcpy(out, *at, len);
     out[len] = '\0';

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * queue_keys: the one list of Redis keys. A key of an event is "name:{event id}".
+ * queue_keys: the only list of Redis keys. A key of an event is "name:{event id}".
  *
  * To add one: a line here and its row in docs/redis-keys.md. C then has QUEUE_KEY_<NAME>, every script has K_<NAME>
  * (src/embed.sh writes the names in front of lua/shared.lua), and the tests read this list as well.
@@ -20,6 +20,10 @@
     KEY(ACTIVE_SEEN, "active:seen")     \
     KEY(ACTIVE_SINCE, "active:since")   \
     KEY(ACTIVE_PLACE, "active:place")   \
+    KEY(ACTIVE_N, "active:n")           \
+    KEY(OFFERED, "active:offered")      \
+    KEY(PAYING, "active:paying")        \
+    KEY(KEPT, "kept")                   \
     KEY(CONSUMED, "consumed")           \
     KEY(SEQ, "seq")                     \
     KEY(FREE, "free")                   \
@@ -27,13 +31,16 @@
     KEY(LOG, "log")                     \
     KEY(LEASE, "lease")                 \
     KEY(FENCE, "fence")                 \
-    KEY(INDEX, "index")
+    KEY(INDEX, "index")                 \
+    KEY(NETWORKS, "networks")           \
+    KEY(NETWORKS_TOP, "networks:top")
 
 /* Keys beside the common list: each is the only key of the script of the same name (`seats` of lua/seats.lua). */
 #define QUEUE_OWN_KEYS(OWN_KEY) \
-    OWN_KEY(SEATS, "seats")
+    OWN_KEY(SEATS, "seats")     \
+    OWN_KEY(SALES, "sales")
 
-/* Of no event, without an id. */
+/* This key belongs to no event, so its name has no id. */
 #define QUEUE_EVENTS_KEY "events"
 
 /* clang-format on */

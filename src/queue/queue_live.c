@@ -2,8 +2,8 @@
 /*
  * queue_live: the live copy of an event's settings in Redis; counters; the cached seat map.
  *
- * Why this way: one table says which member of struct event is which field of config:{id}, for writing and reading
- * alike, so that neither can forget one. Reading changes nothing, so it needs no script.
+ * Why this way: one table maps members of struct event to fields of config:{id}. Writing and reading both use it, so
+ * neither can forget a field. Reading changes nothing, so it needs no script.
  * Called by: catalog, api, processor, selling/seat_map. Owns: operations under way.
  * When Redis is gone: every call ends with an error; the catalog keeps what it has read.
  */
@@ -18,7 +18,15 @@
 
 /* ---- config:{id} <-> struct event ---- */
 
-enum field_kind { FIELD_TEXT, FIELD_INT, FIELD_BOOL, FIELD_STATUS, FIELD_SURGE };
+enum field_kind {
+    FIELD_TEXT,
+    FIELD_INT,
+    FIELD_BOOL,
+    FIELD_STATUS,
+    FIELD_ASK,
+    FIELD_PROMOTION,
+    FIELD_SURGE
+};
 
 #define FIELD(name_, kind_, member_)                                                               \
     {                                                                                              \
@@ -38,10 +46,26 @@ static const struct field {
     FIELD("artist", FIELD_TEXT, artist),
     FIELD("venue", FIELD_TEXT, venue),
     FIELD("message", FIELD_TEXT, message),
+    FIELD("messageEn", FIELD_TEXT, messages[LANGUAGE_EN]),
+    FIELD("messageKo", FIELD_TEXT, messages[LANGUAGE_KO]),
+    FIELD("messageJa", FIELD_TEXT, messages[LANGUAGE_JA]),
+    FIELD("linkSeller", FIELD_TEXT, links[EVENT_LINK_SELLER]),
+    FIELD("linkHelp", FIELD_TEXT, links[EVENT_LINK_HELP]),
+    FIELD("linkTerms", FIELD_TEXT, links[EVENT_LINK_TERMS]),
+    FIELD("linkRefunds", FIELD_TEXT, links[EVENT_LINK_REFUNDS]),
+    FIELD("linkPrivacy", FIELD_TEXT, links[EVENT_LINK_PRIVACY]),
+    FIELD("loginUrl", FIELD_TEXT, login_url),
+    FIELD("language", FIELD_TEXT, language),
+    FIELD("priceFrom", FIELD_INT, price_from),
+    FIELD("currency", FIELD_TEXT, currency),
     FIELD("startsAt", FIELD_INT, starts_at_ms),
     FIELD("opensAt", FIELD_INT, opens_at_ms),
     FIELD("closesAt", FIELD_INT, closes_at_ms),
+    FIELD("timeZone", FIELD_TEXT, time_zone),
     FIELD("allowGuests", FIELD_BOOL, allow_guests),
+    FIELD("rehearsal", FIELD_BOOL, rehearsal),
+    FIELD("askEmail", FIELD_ASK, ask_email),
+    FIELD("promotion", FIELD_PROMOTION, promotion),
     FIELD("opened", FIELD_BOOL, opened),
     FIELD("seats", FIELD_INT, seats),
     EVENT_SETTINGS(SETTING_FIELD) FIELD("surge", FIELD_SURGE, surge),
@@ -49,11 +73,13 @@ static const struct field {
     FIELD("brandPrimary", FIELD_TEXT, brand.primary),
     FIELD("brandBackground", FIELD_TEXT, brand.background),
     FIELD("brandLogo", FIELD_INT, brand.logo),
+    FIELD("brandImage", FIELD_INT, brand.image),
 };
-/* Read like the others; the script writes them by itself. */
+/* Fields that are only read here; lua/configure.lua writes them itself. */
 static const struct field read_only[] = {
     FIELD("version", FIELD_INT, version),
     FIELD("epoch", FIELD_INT, epoch),
+    FIELD("tickedAt", FIELD_INT, ticked_ms),
 };
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -73,6 +99,12 @@ static void add_field(struct redis_args *args, const struct event *event, const 
         break;
     case FIELD_STATUS:
         redis_args_add(args, event_status_name(*(const enum event_status *)value));
+        break;
+    case FIELD_ASK:
+        redis_args_add(args, event_ask_name(*(const enum event_ask *)value));
+        break;
+    case FIELD_PROMOTION:
+        redis_args_add(args, event_promotion_name(*(const enum event_promotion *)value));
         break;
     case FIELD_SURGE: {
         char text[EVENT_SURGE_MAX * 48]; /* "queueAbove:threshold,..." */
@@ -129,13 +161,21 @@ static void read_field(struct event *event, const struct field *field,
         if (!text || event_status_parse(text, value) != ST_OK)
             *(enum event_status *)value = EVENT_CLOSED;
         break;
+    case FIELD_ASK:
+        if (!text || event_ask_parse(text, value) != ST_OK)
+            *(enum event_ask *)value = EVENT_ASK_NO;
+        break;
+    case FIELD_PROMOTION:
+        if (!text || event_promotion_parse(text, value) != ST_OK)
+            *(enum event_promotion *)value = EVENT_CONTINUOUS;
+        break;
     case FIELD_SURGE:
         read_surge(event, text);
         break;
     }
 }
 
-/* The reply of HGETALL config:{id}. False when there is none. */
+/* Reads the reply of HGETALL config:{id}. False: there is no live copy. */
 static bool read_config(struct event *event, const struct redis_reply *reply)
 {
     bool found = false;
@@ -172,10 +212,15 @@ enum status queue_configure(struct queue *queue, const struct event *event, queu
     redis_args_add(args, event->free_id);
     for (size_t i = 0; i < COUNT(fields); i++)
         add_field(args, event, &fields[i]);
+    redis_args_add(args, "channel"); /* where the scripts publish */
+    char channel[QUEUE_CHANNEL_SIZE];
+    queue_scripts_channel(queue, event->id, channel);
+    redis_args_add_copy(args, channel, strlen(channel));
     const enum status st = queue_run(op, QUEUE_SCRIPT_CONFIGURE, queue_on_applied);
-    /* A processor finds the event in Redis, even if PostgreSQL goes away this moment. */
+    /* So a processor finds the event in Redis even if PostgreSQL is gone. */
     if (st == ST_OK)
-        queue_note_event(queue, event->id, event->status != EVENT_CLOSED);
+        queue_note_event(queue, event->id,
+                         event->status != EVENT_CLOSED && event->status != EVENT_DRAFT);
     return st;
 }
 
@@ -191,17 +236,17 @@ enum status queue_clear(struct queue *queue, const char *event_id, uint64_t epoc
 
 /* ---- reading: plain commands ---- */
 
-/* None of these keeps anything for the event, which may not exist. */
+/* Begins a command in queue->args. It keeps no memory for the event, which may not exist. */
 static void command(struct queue *queue, const char *name, enum queue_key key, const char *event_id)
 {
     char text[QUEUE_KEY_SIZE];
-    queue_key_write(text, key, event_id);
+    queue_key_write(queue, text, key, event_id);
     redis_args_reset(&queue->args);
     redis_args_add(&queue->args, name);
     redis_args_add_copy(&queue->args, text, strlen(text));
 }
 
-/* The last of the two replies, or of one when the second command was not sent. */
+/* The last reply: of the second command, or of the first if the second was not sent. */
 static void on_index(void *arg, enum status status, const struct redis_reply *reply)
 {
     struct queue_op *op = arg;
@@ -261,18 +306,49 @@ enum status queue_read_events(struct queue *queue, queue_events_cb cb, void *arg
     op->cb.events = cb;
     redis_args_reset(&queue->args);
     redis_args_add(&queue->args, "SMEMBERS");
-    redis_args_add(&queue->args, QUEUE_EVENTS_KEY);
+    redis_args_add(&queue->args, queue->events_key);
     return queue_send(op, on_events);
+}
+
+enum status queue_write_probe(struct queue *queue, redis_cb cb, void *arg)
+{
+    char key[QUEUE_KEY_SIZE];
+    queue_key_write(queue, key, QUEUE_KEY_LEASE, ".probe"); /* no event has a dot in its id */
+    redis_args_reset(&queue->args);
+    redis_args_add(&queue->args, "SET");
+    redis_args_add(&queue->args, key);
+    redis_args_add(&queue->args, "1");
+    redis_args_add(&queue->args, "EX");
+    redis_args_add(&queue->args, "60");
+    return redis_command(queue->redis, &queue->args, cb, arg);
 }
 
 void queue_note_event(struct queue *queue, const char *event_id, bool open)
 {
     redis_args_reset(&queue->args);
     redis_args_add(&queue->args, open ? "SADD" : "SREM");
-    redis_args_add(&queue->args, QUEUE_EVENTS_KEY);
+    redis_args_add(&queue->args, queue->events_key);
     redis_args_add(&queue->args, event_id);
     const enum status st = redis_command(queue->redis, &queue->args, NULL, NULL);
-    (void)st; /* a cache: the processor notes every event again */
+    (void)st; /* if it fails, the processor notes the event again later */
+}
+
+static void on_consumed_id(void *arg, enum status status, const struct redis_reply *reply)
+{
+    struct queue_op *op = arg;
+    const char *id = status == ST_OK ? redis_reply_str(reply, NULL) : NULL;
+    op->cb.consumed_id(op->arg, status, id ? id : "0-0");
+    queue_op_free(op);
+}
+
+enum status queue_read_consumed_id(struct queue *queue, const char *event_id,
+                                   queue_consumed_id_cb cb, void *arg)
+{
+    struct queue_op *op = queue_op_new(queue, NULL, arg);
+    op->cb.consumed_id = cb;
+    command(queue, "HGET", QUEUE_KEY_FREE, event_id);
+    redis_args_add(&queue->args, "id");
+    return queue_send(op, on_consumed_id);
 }
 
 static void on_stats(void *arg, enum status status, const struct redis_reply *reply)
@@ -302,6 +378,45 @@ enum status queue_read_stats(struct queue *queue, const char *event_id, queue_st
     return queue_send(op, on_stats);
 }
 
+const char *queue_shard(const struct queue *queue, const char *event_id)
+{
+    char key[QUEUE_KEY_SIZE];
+    queue_key_write(queue, key, QUEUE_KEY_CONFIG, event_id);
+    return redis_shard_of(queue->redis, key);
+}
+
+/* ---- networks ---- */
+
+static void on_networks(void *arg, enum status status, const struct redis_reply *reply)
+{
+    struct queue_op *op = arg;
+    struct queue_network list[QUEUE_NETWORKS_MAX];
+    size_t count = 0;
+    const enum status st = queue_decode(op->event, status, reply, 0, NULL);
+    for (size_t i = QUEUE_REPLY_HEAD;
+         st == ST_OK && i + 2 < redis_reply_count(reply) && count < QUEUE_NETWORKS_MAX;
+         i += 3, count++) {
+        struct queue_network *network = &list[count];
+        network->name = redis_reply_str(redis_reply_at(reply, i), &network->len);
+        network->places = (uint64_t)redis_reply_int(redis_reply_at(reply, i + 1));
+        network->refused = (uint64_t)redis_reply_int(redis_reply_at(reply, i + 2));
+        if (!network->name)
+            *network = (struct queue_network){.name = ""};
+    }
+    op->cb.networks(op->arg, st, list, count);
+    queue_op_free(op);
+}
+
+enum status queue_read_networks(struct queue *queue, const char *event_id, queue_networks_cb cb,
+                                void *arg)
+{
+    struct queue_event *event = queue_event_of(queue, event_id);
+    struct queue_op *op = queue_op_new(queue, event, arg);
+    op->cb.networks = cb;
+    (void)queue_args(queue, event);
+    return queue_run(op, QUEUE_SCRIPT_NETWORKS, on_networks);
+}
+
 /* ---- the cached seat map ---- */
 
 static void on_seats(void *arg, enum status status, const struct redis_reply *reply)
@@ -328,7 +443,7 @@ static struct redis_args *seats_args(struct queue *queue, const char *event_id, 
                                      int64_t version)
 {
     char key[QUEUE_KEY_SIZE];
-    queue_key_write(key, QUEUE_KEY_SEATS, event_id);
+    queue_key_write(queue, key, QUEUE_KEY_SEATS, event_id);
     redis_args_reset(&queue->args);
     redis_args_add_copy(&queue->args, key, strlen(key));
     redis_args_add(&queue->args, verb);

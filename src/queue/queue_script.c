@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * queue_script: the Lua scripts: their texts, how they are called, what their replies have in common; and what
- * happens when Redis does not know an event.
+ * queue_script: the Lua scripts: their texts, their calls, the part that all replies share; and the loading of events
+ * that Redis does not know.
  *
- *   queue_run_known -> NOCONFIG -> queue->loader, once per event for all that wait -> the same call once more
+ * queue_run_known -> NOCONFIG -> queue->loader, once per event for all waiting operations -> the same call again
  *
- * Why this way: the scripts are embedded in the binary, so that a pod and its scripts are always of one build. Only
+ * Why this way: the scripts are embedded in the binary, so a pod and its scripts are always of the same build. Only
  * under test hooks may a folder (TIKETI_LUA_DIR) replace some of them, so that tests can prove that they notice a
- * script that decides wrongly. A lost event is handled here, so that callers start a call and get a final answer.
+ * script that decides wrongly. A lost event is loaded here, so that callers get only the final answer.
  * Called by: main (init), worker (the list for redis), the files of queue.
  * Owns: the texts of replaced scripts, for the life of the process; written once, before threads start. The
  * operations that wait for an event.
@@ -40,13 +40,22 @@ static const char *const names[QUEUE_SCRIPT_COUNT] = {
     [QUEUE_SCRIPT_FREE] = "free",
     [QUEUE_SCRIPT_LOG] = "log",
     [QUEUE_SCRIPT_SEATS] = "seats",
+    [QUEUE_SCRIPT_SALES] = "sales",
+    [QUEUE_SCRIPT_NETWORKS] = "networks",
+    [QUEUE_SCRIPT_PAY] = "pay",
+    [QUEUE_SCRIPT_FIND] = "find",
+    [QUEUE_SCRIPT_FEEDBACK] = "feedback",
+    [QUEUE_SCRIPT_PROBE] = "probe",
+    [QUEUE_SCRIPT_EXPIRE] = "expire",
+    [QUEUE_SCRIPT_PERSON] = "person",
 };
 
 static struct redis_script scripts[QUEUE_SCRIPT_COUNT];
 static struct redis_script *list[QUEUE_SCRIPT_COUNT];
-static struct buf replaced[QUEUE_SCRIPT_COUNT]; /* texts that do not come from the binary */
+/* the texts of scripts that were replaced for a test */
+static struct buf replaced[QUEUE_SCRIPT_COUNT];
 
-/* dir/name.lua behind what all scripts share; false when there is no such file. */
+/* Writes shared.lua and then dir/name.lua into `out`. False: there is no such file. */
 static bool replace(const char *dir, const struct embed *embed, struct buf *out)
 {
     char path[512];
@@ -66,7 +75,7 @@ static bool replace(const char *dir, const struct embed *embed, struct buf *out)
     return buf_status(out) == ST_OK;
 }
 
-/* How many lines come before the script's own. */
+/* The number of lines before the script's own, for line numbers in errors. */
 static unsigned shared_lines(const char *body)
 {
     const char *end = strstr(body, SHARED_END);
@@ -84,7 +93,7 @@ void queue_scripts_init(bool test_hooks)
     for (size_t i = 0; i < QUEUE_SCRIPT_COUNT; i++) {
         const struct embed *embed = embed_find(embed_lua, embed_lua_count, names[i]);
         if (!embed) {
-            log_error("script missing from the binary", LOG_TEXT("script", names[i]));
+            log_error("aborting: script missing from the binary", LOG_TEXT("script", names[i]));
             abort();
         }
         buf_clear(&replaced[i]);
@@ -103,6 +112,11 @@ struct redis_script *const *queue_scripts(size_t *ret_count)
     return list;
 }
 
+const struct redis_script *queue_probe_script(void)
+{
+    return &scripts[QUEUE_SCRIPT_PROBE];
+}
+
 /* ---- calls ---- */
 
 struct redis_args *queue_args(struct queue *queue, const struct queue_event *event)
@@ -115,18 +129,41 @@ struct redis_args *queue_args(struct queue *queue, const struct queue_event *eve
 
 static void on_script_reply(void *arg, enum status status, const struct redis_reply *reply);
 
+static void flight_begin(struct queue_op *op)
+{
+    struct queue_event *event = op->event;
+    event->joins_under_way++;
+    op->before = event->last_flight;
+    op->after = NULL;
+    op->sent_ms = loop_now_ms(op->queue->loop);
+    *(op->before ? &op->before->after : &event->first_flight) = op;
+    event->last_flight = op;
+}
+
+static void flight_end(struct queue_op *op)
+{
+    struct queue_event *event = op->event;
+    const bool slow = loop_now_ms(op->queue->loop) - op->sent_ms > QUEUE_FLIGHT_SLOW_MS;
+    event->flights_max = slow                                     ? 1
+                         : event->flights_max < QUEUE_FLIGHTS_MAX ? event->flights_max + 1
+                                                                  : QUEUE_FLIGHTS_MAX;
+    event->joins_under_way--;
+    *(op->before ? &op->before->after : &event->first_flight) = op->after;
+    *(op->after ? &op->after->before : &event->last_flight) = op->before;
+}
+
 static enum status call_send(struct queue_op *op, size_t keys)
 {
     const enum status st = redis_eval(op->queue->redis, &scripts[op->script], keys,
                                       &op->queue->args, on_script_reply, op);
     if (st == ST_OK && op->script == QUEUE_SCRIPT_JOIN)
-        op->event->joins_under_way++;
+        flight_begin(op);
     return st;
 }
 
 /* ---- events that Redis does not know ---- */
 
-/* The waiting operations call again, or end with what went wrong. */
+/* The load has ended: the waiting operations repeat their calls, or end with the status of the failed load. */
 static void on_loaded(void *arg, enum status status)
 {
     struct queue_event *event = arg;
@@ -166,13 +203,13 @@ static void on_script_reply(void *arg, enum status status, const struct redis_re
 {
     struct queue_op *op = arg;
     if (op->script == QUEUE_SCRIPT_JOIN) {
-        op->event->joins_under_way--;
-        if (op->event->joins.head)
+        flight_end(op);
+        if (op->event->joins.head || op->event->claims.head)
             queue_flush_soon(op->queue, op->event);
     }
     if (op->add_args && op->queue->loader && status == ST_OK &&
         queue_is(redis_reply_at(reply, 0), "NOCONFIG")) {
-        /* Known a moment ago and gone again: an event that exists is never said not to. */
+        /* After a repetition the event exists, and Redis has lost it again: ST_NOT_FOUND would be wrong. */
         status = op->repeated ? ST_UNAVAILABLE : wait_until_known(op);
         op->repeated = true;
         if (status == ST_OK)
@@ -212,7 +249,7 @@ void queue_set_loader(struct queue *queue, queue_loader loader, void *arg)
     queue->loader_arg = arg;
 }
 
-/* ---- to run a call ---- */
+/* ---- running a call ---- */
 
 enum status queue_run_keys(struct queue_op *op, enum queue_script script, size_t keys, redis_cb cb)
 {
@@ -291,7 +328,8 @@ enum status queue_decode(struct queue_event *event, enum status status,
         const char *text = redis_reply_str(redis_reply_at(reply, 1), &len);
         enum event_status in_force;
         if (!text || event_status_parse(text, &in_force) != ST_OK)
-            in_force = EVENT_CLOSED; /* a status that this build does not know: nobody enters */
+            /* this build does not know the status, so nobody is admitted */
+            in_force = EVENT_CLOSED;
         *ret_numbers = (struct queue_numbers){
             .status = in_force,
             .restoring = redis_reply_int(redis_reply_at(reply, 2)) == 1,

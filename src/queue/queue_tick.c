@@ -2,9 +2,9 @@
 /*
  * queue_tick: the processor's calls: promote, the rank index, the lease; consumed places and the admission log.
  *
- * Called by: processor. What happens under the lease passes its whole value, a fencing token, to the script, which
- * compares it: a holder that was stopped and goes on after another has taken over changes nothing.
- * When Redis is gone: each call ends with an error; the processor repeats them, which is harmless.
+ * Called by: processor. Calls made under the lease pass its whole value, which begins with a fencing token, and the
+ * script compares it: a process that was stopped, and continues after another has taken the lease, changes nothing.
+ * When Redis is gone: each call ends with an error, and the processor repeats it, which is harmless.
  */
 #include "queue/queue_internal.h"
 
@@ -16,7 +16,7 @@
 #include <string.h>
 
 #define LEASE_TTL_MS 3000
-#define LOG_KEEP     1000000 /* entries */
+#define LOG_KEEP     1000000 /* entries that the log keeps at most */
 
 /* ---- promote ---- */
 
@@ -24,7 +24,7 @@ static void on_tick(void *arg, enum status status, const struct redis_reply *rep
 {
     struct queue_op *op = arg;
     struct queue_tick tick = {0};
-    enum status st = queue_decode(op->event, status, reply, 6, &tick.numbers);
+    enum status st = queue_decode(op->event, status, reply, 10, &tick.numbers);
     if (st == ST_STALE) {
         tick.lease_lost = true;
         st = ST_OK;
@@ -35,7 +35,14 @@ static void on_tick(void *arg, enum status status, const struct redis_reply *rep
         tick.parked = queue_uint_at(reply, 3);
         tick.more = queue_uint_at(reply, 4) == 1;
         tick.log_count = queue_uint_at(reply, 5);
+        tick.unclaimed = queue_uint_at(reply, 6);
+        tick.idle_kept = queue_uint_at(reply, 7);
         tick.seq = op->event->known_place;
+        size_t len;
+        const char *limit = redis_reply_str(queue_item_at(reply, 8), &len);
+        tick.places = redis_reply_str(queue_item_at(reply, 9), NULL);
+        if (!limit || !tick.places || admission_limit_parse(limit, &tick.limit) != ST_OK)
+            st = ST_INTERNAL;
     }
     op->cb.tick(op->arg, st, st == ST_OK ? &tick : NULL);
     queue_op_free(op);
@@ -43,21 +50,29 @@ static void on_tick(void *arg, enum status status, const struct redis_reply *rep
 
 static void add_promote(struct queue_op *op, struct redis_args *args)
 {
+    static const char *const parts[] = {[QUEUE_PROMOTE_TICK] = "tick",
+                                        [QUEUE_PROMOTE_CHECK] = "check",
+                                        [QUEUE_PROMOTE_REFILL] = "refill"};
     redis_args_add(args, op->lease.text);
     redis_args_add_uint(args, op->admit);
     redis_args_add_uint(args, op->event->known_place);
     redis_args_add_int(args, op->queue->config->queue_silent_ms);
     redis_args_add_int(args, QUEUE_CALL_MAX);
+    char channel[QUEUE_CHANNEL_SIZE];
+    queue_scripts_channel(op->queue, op->event->id, channel);
+    redis_args_add_copy(args, channel, strlen(channel));
+    redis_args_add_int(args, op->queue->config->queue_claim_ms);
+    redis_args_add(args, parts[op->part]);
 }
 
 enum status queue_promote(struct queue *queue, const char *event_id,
-                          const struct lease_value *lease, uint64_t admit, queue_tick_cb cb,
-                          void *arg)
+                          const struct queue_promotion *promotion, queue_tick_cb cb, void *arg)
 {
     struct queue_op *op = queue_op_new(queue, queue_event_of(queue, event_id), arg);
     op->cb.tick = cb;
-    op->lease = *lease;
-    op->admit = admit;
+    op->lease = *promotion->lease;
+    op->admit = promotion->admit;
+    op->part = promotion->part;
     return queue_run_known(op, QUEUE_SCRIPT_PROMOTE, add_promote, on_tick);
 }
 
@@ -66,10 +81,16 @@ enum status queue_promote(struct queue *queue, const char *event_id,
 static void on_published(void *arg, enum status status, const struct redis_reply *reply)
 {
     struct queue_op *op = arg;
-    const enum status st = queue_decode(op->event, status, reply, 1, NULL);
-    size_t len = 0;
-    const char *index = st == ST_OK ? redis_reply_str(queue_item_at(reply, 0), &len) : NULL;
-    op->cb.live(op->arg, st, NULL, index, len);
+    struct queue_published published = {0};
+    enum status st = queue_decode(op->event, status, reply, 3, NULL);
+    if (st == ST_OK) {
+        published.index = redis_reply_str(queue_item_at(reply, 0), &published.index_len);
+        published.limit = redis_reply_str(queue_item_at(reply, 1), NULL);
+        published.counts = redis_reply_str(queue_item_at(reply, 2), NULL);
+        if (!published.index || !published.limit || !published.counts)
+            st = ST_INTERNAL;
+    }
+    op->cb.published(op->arg, st, st == ST_OK ? &published : NULL);
     queue_op_free(op);
 }
 
@@ -90,10 +111,10 @@ static void add_index(struct queue_op *op, struct redis_args *args)
 
 enum status queue_publish_index(struct queue *queue, const char *event_id,
                                 const struct lease_value *lease, const struct queue_rate *rate,
-                                queue_live_cb cb, void *arg)
+                                queue_published_cb cb, void *arg)
 {
     struct queue_op *op = queue_op_new(queue, queue_event_of(queue, event_id), arg);
-    op->cb.live = cb;
+    op->cb.published = cb;
     op->lease = *lease;
     op->rate = *rate;
     return queue_run_known(op, QUEUE_SCRIPT_INDEX, add_index, on_published);
@@ -104,20 +125,23 @@ enum status queue_publish_index(struct queue *queue, const char *event_id,
 static void on_lease(void *arg, enum status status, const struct redis_reply *reply)
 {
     struct queue_op *op = arg;
-    struct lease_value lease = {{0}};
-    bool held = false, need_consumed = false;
+    struct queue_lease lease = {0};
     if (status == ST_OK &&
-        (!queue_is(redis_reply_at(reply, 0), "OK") || redis_reply_count(reply) < 4))
+        (!queue_is(redis_reply_at(reply, 0), "OK") || redis_reply_count(reply) < 7))
         status = ST_INTERNAL;
     if (status == ST_OK) {
         size_t len;
         const char *text = redis_reply_str(redis_reply_at(reply, 2), &len);
-        held = redis_reply_int(redis_reply_at(reply, 1)) == 1 && text && len < sizeof(lease.text);
-        if (held)
-            memcpy(lease.text, text, len);
-        need_consumed = held && redis_reply_int(redis_reply_at(reply, 3)) == 1;
+        lease.held = redis_reply_int(redis_reply_at(reply, 1)) == 1 && text &&
+                     len < sizeof(lease.value.text);
+        if (lease.held)
+            memcpy(lease.value.text, text, len);
+        lease.need_consumed = lease.held && redis_reply_int(redis_reply_at(reply, 3)) == 1;
+        lease.open = redis_reply_int(redis_reply_at(reply, 4)) == 1;
+        lease.ticked_ms = redis_reply_int(redis_reply_at(reply, 5));
+        lease.interval_ms = redis_reply_int(redis_reply_at(reply, 6));
     }
-    op->cb.lease(op->arg, status, held, &lease, need_consumed);
+    op->cb.lease(op->arg, status, status == ST_OK ? &lease : NULL);
     queue_op_free(op);
 }
 
@@ -175,6 +199,9 @@ enum status queue_load_consumed(struct queue *queue, const char *event_id,
     for (size_t i = 0; i < chunk->count; i++) {
         redis_args_add(args, chunk->list[i].buyer_id);
         redis_args_add_uint(args, chunk->list[i].place);
+        redis_args_add_uint(args, chunk->list[i].kept);
+        redis_args_add_uint(args, chunk->list[i].kept_used_ms);
+        redis_args_add_uint(args, chunk->list[i].kept_since_ms);
     }
     return queue_run(op, QUEUE_SCRIPT_CONSUMED, queue_on_applied);
 }
@@ -195,11 +222,15 @@ static struct log_entry decode_entry(const struct redis_reply *reply, size_t at)
     static const struct {
         const char *name;
         enum log_kind kind;
-    } kinds[] = {{"direct", LOG_KIND_DIRECT},
-                 {"promote", LOG_KIND_PROMOTE},
-                 {"restored", LOG_KIND_RESTORED}};
+    } kinds[] = {{"direct", LOG_KIND_DIRECT},      {"offered", LOG_KIND_OFFERED},
+                 {"promote", LOG_KIND_OFFERED}, /* of an older release: claimed at once */
+                 {"restored", LOG_KIND_RESTORED},  {"claimed", LOG_KIND_CLAIMED},
+                 {"unclaimed", LOG_KIND_KEPT},     {"idle_kept", LOG_KIND_KEPT},
+                 {"left", LOG_KIND_DEPARTED},      {"idle", LOG_KIND_DEPARTED},
+                 {"timeout", LOG_KIND_DEPARTED},   {"completed", LOG_KIND_DEPARTED},
+                 {"withdrawn", LOG_KIND_DEPARTED}, {"cleared", LOG_KIND_DEPARTED}};
     struct log_entry entry = {
-        .kind = LOG_KIND_DEPARTED,
+        .kind = LOG_KIND_NOTED,
         .kind_name = text_at(reply, at + 1),
         .buyer = text_at(reply, at + 2),
         .place = queue_uint_at(reply, at + 3),
@@ -231,7 +262,7 @@ static void on_log(void *arg, enum status status, const struct redis_reply *repl
     queue_op_free(op);
 }
 
-/* A stream id with both its parts; "0" and "" are the beginning. */
+/* Adds a stream id with both parts: "0" and "" become "0-0", the beginning. */
 static void add_stream_id(struct redis_args *args, const char *id)
 {
     char text[64];

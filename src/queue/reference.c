@@ -2,8 +2,8 @@
 /*
  * reference: a place as a text that people can read out, and back.
  *
- * Why this way: Redis and PostgreSQL have the buyer's place, so that staff on the phone can look a buyer up by it.
- * It is no secret and proves nothing. Crockford's base 32 has no letters that look like digits.
+ * Why this way: Redis and PostgreSQL both have the buyer's place, so staff on the phone can find a buyer by it. It is
+ * no secret and proves nothing. It is written in Crockford's base 32, which has no letters that look like digits.
  * Called by: api_wait (writes), main (reads). Pure.
  */
 #include "queue/reference.h"
@@ -11,7 +11,8 @@
 #include <stddef.h>
 #include <string.h>
 
-#define DIGITS 11 /* 55 bits: microseconds until the year 3111 */
+#define DIGITS                                                                                     \
+    11 /* 55 bits of a place, which is microseconds since 1970: enough until the year 3111 */
 
 static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
@@ -26,7 +27,7 @@ void reference_write(uint64_t place, char out[REFERENCE_SIZE])
     out[at] = '\0';
 }
 
-/* -1: not a digit of ours. */
+/* The value of a digit; -1: it is not a digit of base 32. */
 static int value_of(char c)
 {
     if (c >= 'a' && c <= 'z')

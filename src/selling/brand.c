@@ -5,7 +5,8 @@
  * Why this way: organizers know their colours, not the contrast of them. Where the primary colour fills an
  * area (a button), it is used as it is, with black or white text on it. Where it is the colour of text, it
  * is moved towards black or white until the text is readable. The background colour is that of the page
- * behind the cards, in light and dark mode; text on it is black or white. The cards keep their colours.
+ * behind the cards, in light and dark mode; text on it is black or white. The cards keep their colours, but on a light
+ * background they are light in dark mode, too (web/base.css, data-theme).
  * Called by: api_brand. Pure.
  */
 #include "selling/brand.h"
@@ -16,6 +17,7 @@
 #include <string.h>
 
 #define READABLE 4.5 /* WCAG 2, level AA */
+#define LIGHT    0.4 /* a luminance from which on a ground is light */
 #define STEPS    20  /* number of steps in which a colour moves to black or white */
 
 struct colour {
@@ -116,13 +118,21 @@ static void add_scheme(struct buf *out, const struct event_brand *brand,
     buf_add_char(out, '}');
 }
 
+bool brand_is_light(const struct event_brand *brand)
+{
+    return brand->background[0] != '\0' && luminance(parse(brand->background)) >= LIGHT;
+}
+
 void brand_write_css(const struct event_brand *brand, struct buf *out)
 {
     buf_add_str(out, "/* branding */\n");
     if (brand->primary[0] == '\0' && brand->background[0] == '\0')
         return;
     add_scheme(out, brand, &light);
-    buf_add_str(out, "\n@media (prefers-color-scheme:dark){");
+    buf_add_char(out, '\n');
+    if (brand_is_light(brand)) /* dark cards would be holes in it */
+        return;
+    buf_add_str(out, "@media (prefers-color-scheme:dark){");
     add_scheme(out, brand, &dark);
     buf_add_str(out, "}\n");
 }

@@ -5,11 +5,13 @@
  * Why this way: PostgreSQL alone decides what happens to a seat, under row locks (sql/functions). This file only sends
  * the parameters as text, reads the row (outcome, body) of the answer, and maps the outcome to a status by
  * one table.
- * Called by: api_reservation, api_payment, api_admin and api_csv (seats), api_buy, processor (upkeep).
+ * Called by: api_reservation, api_payment, api_hall, api_csv and api_export (seats), api_buy, processor (upkeep).
  * Owns: a struct call for each pending query. PostgreSQL gone: ST_UNAVAILABLE or ST_TIMEOUT, and
  * the outcome is unknown; every function is idempotent and may be called again.
  */
 #include "selling/reservation.h"
+
+#include "selling/reservation_internal.h"
 
 #include "base/buf.h"
 #include "base/json.h"
@@ -24,10 +26,7 @@
 
 /* ---- outcomes ---- */
 
-static const struct {
-    const char *outcome;
-    enum status status;
-} outcomes[] = {
+static const struct db_outcome outcomes[] = {
     {"created", ST_OK},
     {"repeated", ST_OK},
     {"found", ST_OK},
@@ -38,16 +37,40 @@ static const struct {
     {"refund-due", ST_OK},
     {"failed", ST_OK},
     {"refunded", ST_OK},
+    {"partly-refunded", ST_OK},
+    {"seats-refunded", ST_OK},
     {"added", ST_OK},
+    {"checked", ST_OK},
+    {"changed", ST_OK},
     {"swept", ST_OK},
     {"pruned", ST_OK},
     {"released", ST_OK},
     {"nothing", ST_OK},
     {"freed", ST_OK},
+    {"subscribed", ST_OK},
+    {"unsubscribed", ST_OK},
+    {"claimed", ST_OK},
+    {"sent", ST_OK},
+    {"gone", ST_OK},
+    {"dropped", ST_OK},
+    {"parked", ST_OK},
+    {"resent", ST_OK},
+    {"late", ST_OK},
+    {"kept", ST_OK},
+    {"stored", ST_OK},
+    {"marked", ST_OK},
+    {"compared", ST_OK},
+    {"begun", ST_OK},
+    {"same", ST_OK},
+    {"older", ST_OK},
+    {"exported", ST_OK},
+    {"erased", ST_OK},
     {"seat-taken", ST_CONFLICT},
+    {"seats-taken", ST_CONFLICT},
     {"no-adjacent", ST_CONFLICT},
     {"no-seats", ST_CONFLICT},
     {"limit", ST_CONFLICT},
+    {"held-too-long", ST_CONFLICT},
     {"idempotency-conflict", ST_CONFLICT},
     {"event-not-open", ST_CONFLICT},
     {"not-cancellable", ST_CONFLICT},
@@ -57,93 +80,49 @@ static const struct {
     {"wrong-amount", ST_CONFLICT},
     {"reference-used", ST_CONFLICT},
     {"conflict", ST_CONFLICT},
+    {"paying", ST_CONFLICT},
+    {"held", ST_CONFLICT},
     {"event-closed", ST_GONE},
     {"expired", ST_GONE},
     {"payment-off", ST_UNAVAILABLE},
     {"not-found", ST_NOT_FOUND},
+    {"unknown-event", ST_NOT_FOUND},
     {"not-yours", ST_DENIED},
     {"not-admitted", ST_DENIED},
     {"unknown-seat", ST_INVALID},
     {"invalid", ST_INVALID},
     {"stale", ST_STALE},
+    {NULL, ST_INTERNAL},
 };
-
-static enum status outcome_status(const char *outcome)
-{
-    for (size_t i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++) {
-        if (strcmp(outcomes[i].outcome, outcome) == 0)
-            return outcomes[i].status;
-    }
-    return ST_INTERNAL;
-}
 
 /* ---- calling an SQL function ---- */
 
-struct call {
-    reservation_cb cb;
-    void *arg;
-};
-
-static void answered(void *arg, enum status status, const struct db_result *result)
+enum status reservation_call(struct db *db, int64_t limit_ms, const struct db_stmt *stmt,
+                             const char *const *params, reservation_cb cb, void *arg)
 {
-    const struct call call = *(struct call *)arg;
-    free(arg);
-    if (status == ST_OK && db_rows(result) != 1)
-        status = ST_INTERNAL;
-    if (status != ST_OK) {
-        call.cb(call.arg, status, NULL, NULL, 0);
-        return;
-    }
-    const char *outcome = db_text(result, 0, 0);
-    const size_t len = db_len(result, 0, 1);
-    struct buf body;
-    buf_init(&body, len);
-    buf_add_json_compact(&body, db_text(result, 0, 1), len);
-    call.cb(call.arg, outcome_status(outcome), outcome, buf_str(&body), body.len);
-    buf_clear(&body);
+    return db_call(db, &(struct db_function_call){stmt, params, outcomes, limit_ms}, cb, arg);
 }
 
-/* limit_ms: the time limit of the query; 0: that of all queries (DB_TIMEOUT_MS). */
-static enum status ask_within(struct db *db, int64_t limit_ms, const struct db_stmt *stmt,
-                              const char *const *params, reservation_cb cb, void *arg)
+enum status reservation_ask(struct db *db, const struct db_stmt *stmt, const char *const *params,
+                            reservation_cb cb, void *arg)
 {
-    struct call *call = xcalloc(1, sizeof(*call));
-    *call = (struct call){cb, arg};
-    const enum status st = limit_ms > 0
-                               ? db_query_within(db, limit_ms, stmt, params, answered, call)
-                               : db_query(db, stmt, params, answered, call);
-    if (st != ST_OK)
-        free(call);
-    return st;
+    return reservation_call(db, 0, stmt, params, cb, arg);
 }
-
-static enum status ask(struct db *db, const struct db_stmt *stmt, const char *const *params,
-                       reservation_cb cb, void *arg)
-{
-    return ask_within(db, 0, stmt, params, cb, arg);
-}
-
-#define FUNCTION(name_, count_, params_)                                                           \
-    {                                                                                              \
-        .name = (name_), .sql = "SELECT outcome, body FROM " name_ "(" params_ ")",                \
-        .param_count = (count_)                                                                    \
-    }
 
 /* ---- holding seats ---- */
 
-/* Writes the ids as an array literal of PostgreSQL. ST_INVALID: an id is not a number. So no id can contain
+/* Appends the ids as an array literal of PostgreSQL. ST_INVALID: an id is not a number. So no id can contain
  * a character that ends the literal. */
-static enum status write_ids(const struct hold_request *request, struct buf *out)
+static enum status write_ids(const char *const *ids, size_t count, struct buf *out)
 {
     buf_add_char(out, '{');
-    for (size_t i = 0; i < request->seat_count; i++) {
-        const char *id = request->seat_ids[i];
-        const size_t len = strlen(id);
-        if (len == 0 || len > 18 || strspn(id, "0123456789") != len)
+    for (size_t i = 0; i < count; i++) {
+        const size_t len = strlen(ids[i]);
+        if (len == 0 || len > 18 || strspn(ids[i], "0123456789") != len)
             return ST_INVALID;
         if (i > 0)
             buf_add_char(out, ',');
-        buf_add(out, id, len);
+        buf_add(out, ids[i], len);
     }
     buf_add_char(out, '}');
     return buf_status(out);
@@ -156,7 +135,8 @@ static enum status ask_with_request(struct db *db, const struct db_stmt *stmt,
     struct buf ids;
     char quantity[24], place[24];
     buf_init(&ids, 65536);
-    enum status st = request->seat_ids ? write_ids(request, &ids) : ST_OK;
+    enum status st =
+        request->seat_ids ? write_ids(request->seat_ids, request->seat_count, &ids) : ST_OK;
     (void)snprintf(quantity, sizeof(quantity), "%zu", request->seat_count);
     (void)snprintf(place, sizeof(place), "%" PRIu64, request->place);
     const char *const params[] = {request->event,
@@ -167,7 +147,7 @@ static enum status ask_with_request(struct db *db, const struct db_stmt *stmt,
                                   request->idempotency_key,
                                   place};
     if (st == ST_OK)
-        st = ask(db, stmt, params, cb, arg);
+        st = reservation_ask(db, stmt, params, cb, arg);
     buf_clear(&ids);
     return st;
 }
@@ -175,8 +155,8 @@ static enum status ask_with_request(struct db *db, const struct db_stmt *stmt,
 enum status reservation_hold(struct db *db, const struct hold_request *request, reservation_cb cb,
                              void *arg)
 {
-    static const struct db_stmt stmt =
-        FUNCTION("reservation_hold", 7, "$1, $2, $3::bigint[], $4::integer, $5, $6, $7::bigint");
+    static const struct db_stmt stmt = DB_FUNCTION(
+        DB_BUYER, "reservation_hold", 7, "$1, $2, $3::bigint[], $4::integer, $5, $6, $7::bigint");
     return ask_with_request(db, &stmt, request, cb, arg);
 }
 
@@ -184,69 +164,92 @@ enum status reservation_repeat(struct db *db, const struct hold_request *request
                                void *arg)
 {
     static const struct db_stmt stmt =
-        FUNCTION("reservation_repeat", 6, "$1, $2, $3::bigint[], $4::integer, $5, $6");
+        DB_FUNCTION(DB_BUYER, "reservation_repeat", 6, "$1, $2, $3::bigint[], $4::integer, $5, $6");
     return ask_with_request(db, &stmt, request, cb, arg);
 }
 
 /* ---- the buyer's reservations ---- */
 
-enum status reservation_list(struct db *db, const char *buyer, reservation_cb cb, void *arg)
+enum status reservation_list(struct db *db, const struct reservation_query *query,
+                             reservation_cb cb, void *arg)
 {
-    static const struct db_stmt stmt = FUNCTION("reservation_list", 1, "$1");
-    return ask(db, &stmt, (const char *const[]){buyer}, cb, arg);
+    static const struct db_stmt stmt =
+        DB_FUNCTION(DB_BUYER, "reservations_page", 6, "$1, $2, $3::boolean, $4, $5, $6::integer");
+    char limit[16];
+    (void)snprintf(limit, sizeof(limit), "%d", query->limit);
+    const char *const params[] = {query->buyer, query->event,  query->current ? "true" : "false",
+                                  NULL,         query->before, limit};
+    return reservation_ask(db, &stmt, params, cb, arg);
 }
 
 enum status reservation_get(struct db *db, const char *buyer, const char *id, reservation_cb cb,
                             void *arg)
 {
-    static const struct db_stmt stmt = FUNCTION("reservation_get", 2, "$1, $2");
-    return ask(db, &stmt, (const char *const[]){buyer, id}, cb, arg);
+    static const struct db_stmt stmt = DB_FUNCTION(DB_BUYER, "reservation_get", 2, "$1, $2");
+    return reservation_ask(db, &stmt, (const char *const[]){buyer, id}, cb, arg);
 }
 
 enum status reservation_cancel(struct db *db, const char *buyer, const char *id, reservation_cb cb,
                                void *arg)
 {
-    static const struct db_stmt stmt = FUNCTION("reservation_cancel", 2, "$1, $2");
-    return ask(db, &stmt, (const char *const[]){buyer, id}, cb, arg);
+    static const struct db_stmt stmt = DB_FUNCTION(DB_BUYER, "reservation_cancel", 2, "$1, $2");
+    return reservation_ask(db, &stmt, (const char *const[]){buyer, id}, cb, arg);
+}
+
+/* False: it is not what PostgreSQL writes. */
+static bool read_item(const struct json *item, struct reservation *ret)
+{
+    const struct json *seats = json_get(item, "seats");
+    *ret = (struct reservation){.id = json_str(item, "id"),
+                                .number = json_str(item, "reservationNumber"),
+                                .event = json_str(item, "eventId"),
+                                .status = json_str(item, "status"),
+                                .expires_at = json_str(item, "expiresAt"),
+                                .currency = json_str(item, "currency"),
+                                .total = json_int(item, "totalAmount", 0),
+                                .refunded = json_int(item, "refundedSeatsAmount", 0),
+                                .own = json_bool(item, "own", false),
+                                .paying = json_bool(item, "paying", false),
+                                .link_token = json_str(item, "token")};
+    if (!ret->id || !ret->number || !ret->event || !ret->status || !ret->currency)
+        return false;
+    ret->seat_count = json_array_len(seats);
+    ret->seats = xcalloc(ret->seat_count, sizeof(*ret->seats));
+    for (size_t i = 0; i < ret->seat_count; i++) {
+        const struct json *seat = json_array_at(seats, i);
+        ret->seats[i] = (struct reserved_seat){.id = json_str(seat, "id"),
+                                               .section = json_str(seat, "section"),
+                                               .row = json_str(seat, "row"),
+                                               .currency = json_str(seat, "currency"),
+                                               .number = json_int(seat, "number", 0),
+                                               .price = json_int(seat, "price", 0)};
+    }
+    return true;
 }
 
 enum status reservation_list_read(const char *json, size_t len, struct reservation_list *ret)
 {
     *ret = (struct reservation_list){.json = json_parse(json, len, len, NULL)};
     const struct json *list = json_get(ret->json, "reservations");
-    if (!json_is_array(list)) {
+    const size_t count = json_array_len(list);
+    bool whole = json_is_array(list);
+    if (whole)
+        ret->items = xcalloc(count, sizeof(*ret->items));
+    for (; whole && ret->count < count; ret->count++)
+        whole = read_item(json_array_at(list, ret->count), &ret->items[ret->count]);
+    if (!whole)
         reservation_list_clear(ret);
-        return ST_INTERNAL;
-    }
-    ret->count = json_array_len(list);
-    ret->items = xcalloc(ret->count, sizeof(*ret->items));
-    for (size_t i = 0; i < ret->count; i++) {
-        const struct json *item = json_array_at(list, i), *seats = json_get(item, "seats");
-        struct reservation *reservation = &ret->items[i];
-        *reservation = (struct reservation){.id = json_str(item, "id"),
-                                            .number = json_str(item, "reservationNumber"),
-                                            .event = json_str(item, "eventId"),
-                                            .status = json_str(item, "status"),
-                                            .expires_at = json_str(item, "expiresAt"),
-                                            .currency = json_str(item, "currency"),
-                                            .total = json_int(item, "totalAmount", 0),
-                                            .seat_count = json_array_len(seats)};
-        if (!reservation->id || !reservation->number || !reservation->event ||
-            !reservation->status || !reservation->currency) {
-            reservation_list_clear(ret);
-            return ST_INTERNAL;
-        }
-        reservation->seats = xcalloc(reservation->seat_count, sizeof(*reservation->seats));
-        for (size_t k = 0; k < reservation->seat_count; k++) {
-            const struct json *seat = json_array_at(seats, k);
-            reservation->seats[k] = (struct reserved_seat){.section = json_str(seat, "section"),
-                                                           .row = json_str(seat, "row"),
-                                                           .currency = json_str(seat, "currency"),
-                                                           .number = json_int(seat, "number", 0),
-                                                           .price = json_int(seat, "price", 0)};
-        }
-    }
-    return ST_OK;
+    return whole ? ST_OK : ST_INTERNAL;
+}
+
+enum status reservation_read(const char *json, size_t len, struct reservation_list *ret)
+{
+    *ret = (struct reservation_list){.json = json_parse(json, len, len, NULL), .count = 1};
+    ret->items = xcalloc(1, sizeof(*ret->items));
+    if (read_item(ret->json, ret->items))
+        return ST_OK;
+    reservation_list_clear(ret);
+    return ST_INTERNAL;
 }
 
 void reservation_list_clear(struct reservation_list *list)
@@ -258,68 +261,179 @@ void reservation_list_clear(struct reservation_list *list)
     *list = (struct reservation_list){0};
 }
 
+/* ---- the links to bought tickets ---- */
+
+enum status reservation_link(struct db *db, const struct reservation_link *link, reservation_cb cb,
+                             void *arg)
+{
+    static const struct db_stmt stmt =
+        DB_FUNCTION(DB_BUYER, "eticket_link", 5, "$1, $2::boolean, $3, $4, $5");
+    const char *const params[] = {link->buyer, link->proven ? "true" : "false", link->event,
+                                  link->id, link->key};
+    return reservation_ask(db, &stmt, params, cb, arg);
+}
+
+enum status reservation_of_link(struct db *db, const char *token, reservation_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = DB_FUNCTION(DB_BUYER, "eticket_get", 1, "$1");
+    return reservation_ask(db, &stmt, (const char *const[]){token}, cb, arg);
+}
+
 /* ---- payment ---- */
 
-enum status reservation_pay(struct db *db, const char *buyer, const char *id, const char *provider,
-                            reservation_cb cb, void *arg)
+enum status reservation_pay(struct db *db, const struct pay_request *request, reservation_cb cb,
+                            void *arg)
 {
-    static const struct db_stmt stmt = FUNCTION("payment_begin", 3, "$1, $2, $3");
-    return ask(db, &stmt, (const char *const[]){buyer, id, provider}, cb, arg);
+    static const struct db_stmt stmt =
+        DB_FUNCTION(DB_BUYER, "payment_begin", 5, "$1, $2, $3, $4, $5");
+    const char *const params[] = {request->buyer, request->id, request->provider, request->email,
+                                  request->language};
+    return reservation_ask(db, &stmt, params, cb, arg);
 }
 
 enum status reservation_report(struct db *db, const struct payment *payment, reservation_cb cb,
                                void *arg)
 {
-    static const struct db_stmt stmt =
-        FUNCTION("payment_report", 6, "$1, $2, $3, $4::bigint, $5, $6");
+    static const struct db_stmt whole =
+        DB_FUNCTION(DB_BUYER, "payment_report", 6, "$1, $2, $3, $4::bigint, $5, $6");
+    static const struct db_stmt part =
+        DB_FUNCTION(DB_BUYER, "payment_report_part", 6, "$1, $2, $3, $4::bigint, $5, $6");
     char amount[24];
     (void)snprintf(amount, sizeof(amount), "%" PRId64, payment->amount);
-    const char *const params[] = {payment->reservation, payment->provider,
-                                  payment->reference,   amount,
-                                  payment->currency,    payment->status};
-    return ask(db, &stmt, params, cb, arg);
+    const char *const params[] = {
+        payment->reservation, payment->provider,
+        payment->reference,   amount,
+        payment->currency,    payment->refund ? payment->refund : payment->status};
+    return reservation_ask(db, payment->refund ? &part : &whole, params, cb, arg);
 }
 
-enum status reservation_refund(struct db *db, const char *event, const char *id, const char *actor,
-                               reservation_cb cb, void *arg)
+enum status reservation_refund(struct db *db, const struct refund *refund, reservation_cb cb,
+                               void *arg)
 {
-    static const struct db_stmt stmt = FUNCTION("payment_refund", 3, "$1, $2, $3");
-    return ask(db, &stmt, (const char *const[]){event, id, actor}, cb, arg);
+    static const struct db_stmt stmt =
+        DB_FUNCTION(DB_STAFF, "payment_refund", 5, "$1, $2, $3, $4::bigint[], $5::boolean");
+    struct buf ids;
+    buf_init(&ids, 65536);
+    enum status st =
+        refund->seat_ids ? write_ids(refund->seat_ids, refund->seat_count, &ids) : ST_OK;
+    const char *const params[] = {refund->event, refund->reservation, refund->actor,
+                                  refund->seat_ids ? buf_str(&ids) : NULL,
+                                  refund->keeps_seats ? "false" : "true"};
+    if (st == ST_OK)
+        st = reservation_ask(db, &stmt, params, cb, arg);
+    buf_clear(&ids);
+    return st;
 }
 
 enum status reservation_payments(struct db *db, const struct payment_page *page, reservation_cb cb,
                                  void *arg)
 {
     static const struct db_stmt stmt =
-        FUNCTION("payment_list", 4, "$1, $2, $3::bigint, $4::integer");
+        DB_FUNCTION(DB_STAFF, "payment_list", 5, "$1, $2, $3::boolean, $4::bigint, $5::integer");
     char limit[16];
     (void)snprintf(limit, sizeof(limit), "%d", page->limit);
-    return ask(db, &stmt, (const char *const[]){page->event, page->status, page->before, limit}, cb,
-               arg);
+    const char *const params[] = {page->event, page->status, page->due ? "true" : "false",
+                                  page->before, limit};
+    return reservation_ask(db, &stmt, params, cb, arg);
+}
+
+enum status reservation_find(struct db *db, const struct reservation_search *search,
+                             reservation_cb cb, void *arg)
+{
+    static const struct db_stmt stmt =
+        DB_FUNCTION(DB_STAFF, "reservations_find", 5, "$1, $2, $3::bigint, $4, $5::integer");
+    char limit[16], place[24];
+    (void)snprintf(limit, sizeof(limit), "%d", search->limit);
+    (void)snprintf(place, sizeof(place), "%" PRIu64, search->place);
+    const char *const params[] = {search->event, search->text, search->place > 0 ? place : NULL,
+                                  search->before, limit};
+    return reservation_ask(db, &stmt, params, cb, arg);
 }
 
 /* ---- an event's seats, for staff ---- */
 
-enum status reservation_add_seats(struct db *db, const char *event, const char *actor,
-                                  const char *json, reservation_cb cb, void *arg)
+/* The event's version as a parameter; NULL: any. */
+static const char *version_text(int64_t version, char out[24])
 {
-    static const struct db_stmt stmt = FUNCTION("seats_add", 3, "$1, $2, $3::jsonb");
-    return ask_within(db, IMPORT_MS, &stmt, (const char *const[]){event, actor, json}, cb, arg);
+    (void)snprintf(out, 24, "%" PRId64, version);
+    return version > 0 ? out : NULL;
+}
+
+enum status reservation_add_seats(struct db *db, const struct seat_import *import, const char *json,
+                                  reservation_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = DB_FUNCTION(
+        DB_STAFF, "seats_add", 6, "$1, $2, $3::jsonb, $4::bigint, $5::boolean, $6::boolean");
+    char version[24];
+    const char *const params[] = {import->event,
+                                  import->actor,
+                                  json,
+                                  version_text(import->version, version),
+                                  import->replaces ? "true" : "false",
+                                  import->only_checks ? "true" : "false"};
+    return reservation_call(db, IMPORT_MS, &stmt, params, cb, arg);
 }
 
 enum status reservation_import_seats(struct db *db, const struct seat_import *import,
                                      reservation_cb cb, void *arg)
 {
     static const struct db_stmt stmt =
-        FUNCTION("seats_import", 8,
-                 "$1, $2, $3::bigint, $4::text[], $5::text[], $6::integer[], $7::bigint[], $8");
+        DB_FUNCTION(DB_STAFF, "seats_import", 10,
+                    "$1, $2, $3::bigint, $4::text[], $5::text[], $6::integer[], $7::bigint[], $8, "
+                    "$9::boolean, $10::boolean");
     char version[24];
-    (void)snprintf(version, sizeof(version), "%" PRId64, import->version);
-    const char *const params[] = {
-        import->event,    import->actor,   import->version > 0 ? version : NULL,
-        import->sections, import->rows,    import->numbers,
-        import->prices,   import->currency};
-    return ask_within(db, IMPORT_MS, &stmt, params, cb, arg);
+    const char *const params[] = {import->event,
+                                  import->actor,
+                                  version_text(import->version, version),
+                                  import->sections,
+                                  import->rows,
+                                  import->numbers,
+                                  import->prices,
+                                  import->currency,
+                                  import->replaces ? "true" : "false",
+                                  import->only_checks ? "true" : "false"};
+    return reservation_call(db, IMPORT_MS, &stmt, params, cb, arg);
+}
+
+enum status reservation_correct_seats(struct db *db, const struct seat_correction *correction,
+                                      reservation_cb cb, void *arg)
+{
+    static const struct db_stmt stmt =
+        DB_FUNCTION(DB_STAFF, "seats_correct", 13,
+                    "$1, $2, $3::bigint, $4, $5::bigint[], $6, $7, $8::integer, $9::integer, "
+                    "$10::bigint, $11, $12, $13");
+    char version[24], from[24], to[24], price[24];
+    struct buf ids;
+    buf_init(&ids, 65536);
+    enum status st = correction->seat_ids
+                         ? write_ids(correction->seat_ids, correction->seat_count, &ids)
+                         : ST_OK;
+    (void)snprintf(from, sizeof(from), "%" PRId64, correction->from);
+    (void)snprintf(to, sizeof(to), "%" PRId64, correction->to);
+    (void)snprintf(price, sizeof(price), "%" PRId64, correction->price);
+    const char *const params[] = {correction->event,
+                                  correction->actor,
+                                  version_text(correction->version, version),
+                                  correction->verb,
+                                  correction->seat_ids ? buf_str(&ids) : NULL,
+                                  correction->section,
+                                  correction->row,
+                                  correction->from > 0 ? from : NULL,
+                                  correction->to > 0 ? to : NULL,
+                                  correction->price >= 0 ? price : NULL,
+                                  correction->new_section,
+                                  correction->new_row,
+                                  correction->reason};
+    if (st == ST_OK)
+        st = reservation_call(db, IMPORT_MS, &stmt, params, cb, arg);
+    buf_clear(&ids);
+    return st;
+}
+
+enum status reservation_count_seats(struct db *db, const char *event, reservation_cb cb, void *arg)
+{
+    static const struct db_stmt stmt = DB_FUNCTION(DB_STAFF, "hall_summary", 1, "$1");
+    return reservation_ask(db, &stmt, (const char *const[]){event}, cb, arg);
 }
 
 struct export_call {
@@ -337,10 +451,11 @@ static void exported(void *arg, enum status status, const struct db_result *resu
         call.cb(call.arg, status, "", 0, NULL);
         return;
     }
+    const bool more = !db_is_null(result, 0, 1);
     const struct seat_cursor last = {.section_rank = db_int(result, 0, 1),
                                      .row_rank = db_int(result, 0, 2),
                                      .number = db_int(result, 0, 3)};
-    call.cb(call.arg, ST_OK, db_text(result, 0, 0), db_len(result, 0, 0), &last);
+    call.cb(call.arg, ST_OK, db_text(result, 0, 0), db_len(result, 0, 0), more ? &last : NULL);
 }
 
 enum status reservation_export_seats(struct db *db, const char *event,
@@ -350,7 +465,8 @@ enum status reservation_export_seats(struct db *db, const char *event,
         .name = "seats_csv",
         .sql = "SELECT lines, section_rank, row_rank, number "
                "FROM seats_csv($1, $2::integer, $3::integer, $4::integer, 2000)",
-        .param_count = 4};
+        .param_count = 4,
+        .kind = DB_STAFF};
     char ranks[3][24];
     (void)snprintf(ranks[0], sizeof(ranks[0]), "%" PRId64, after->section_rank);
     (void)snprintf(ranks[1], sizeof(ranks[1]), "%" PRId64, after->row_rank);
@@ -368,31 +484,32 @@ enum status reservation_export_seats(struct db *db, const char *event,
 
 enum status reservation_sweep(struct db *db, int limit, reservation_cb cb, void *arg)
 {
-    static const struct db_stmt stmt = FUNCTION("reservation_sweep", 1, "$1::integer");
+    static const struct db_stmt stmt = DB_FUNCTION(DB_ANY, "reservation_sweep", 1, "$1::integer");
     char text[16];
     (void)snprintf(text, sizeof(text), "%d", limit);
-    return ask(db, &stmt, (const char *const[]){text}, cb, arg);
+    return reservation_ask(db, &stmt, (const char *const[]){text}, cb, arg);
 }
 
 enum status reservation_prune_keys(struct db *db, int limit, reservation_cb cb, void *arg)
 {
-    static const struct db_stmt stmt = FUNCTION("idempotency_prune", 1, "$1::integer");
+    static const struct db_stmt stmt = DB_FUNCTION(DB_ANY, "idempotency_prune", 1, "$1::integer");
     char text[16];
     (void)snprintf(text, sizeof(text), "%d", limit);
-    return ask(db, &stmt, (const char *const[]){text}, cb, arg);
+    return reservation_ask(db, &stmt, (const char *const[]){text}, cb, arg);
 }
 
 enum status reservation_unfreed(struct db *db, const char *event, int limit, reservation_cb cb,
                                 void *arg)
 {
-    static const struct db_stmt stmt = FUNCTION("reservation_unfreed", 2, "$1, $2::integer");
+    static const struct db_stmt stmt =
+        DB_FUNCTION(DB_ANY, "reservation_unfreed", 2, "$1, $2::integer");
     char text[16];
     (void)snprintf(text, sizeof(text), "%d", limit);
-    return ask(db, &stmt, (const char *const[]){event, text}, cb, arg);
+    return reservation_ask(db, &stmt, (const char *const[]){event, text}, cb, arg);
 }
 
 enum status reservation_mark_freed(struct db *db, const char *id, reservation_cb cb, void *arg)
 {
-    static const struct db_stmt stmt = FUNCTION("reservation_mark_freed", 1, "$1");
-    return ask(db, &stmt, (const char *const[]){id}, cb, arg);
+    static const struct db_stmt stmt = DB_FUNCTION(DB_ANY, "reservation_mark_freed", 1, "$1");
+    return reservation_ask(db, &stmt, (const char *const[]){id}, cb, arg);
 }

@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define HEAD_MAX 64 /* bytes in which the layout of a map stands */
+
 void seat_list_clear(struct seat_list *list)
 {
     free(list->ids);
@@ -44,8 +46,15 @@ static const char *after_word(const char *at, const char *end, const char *word,
 bool seat_list_read(struct seat_list *list, const char *map, size_t len)
 {
     static const char id_word[] = "{\"id\":\"", status_word[] = "\"status\":\"";
+    static const char layout_word[] = ",\"layout\":";
     const char *at = map, *end = map + len;
     *list = (struct seat_list){0};
+    at = after_word(map, map + (len < HEAD_MAX ? len : HEAD_MAX), layout_word,
+                    sizeof(layout_word) - 1);
+    for (; at && at < end && *at >= '0' && *at <= '9'; at++)
+        list->layout = 10 * list->layout + (uint64_t)(*at - '0');
+    if (!at)
+        at = map;
     while ((at = after_word(at, end, id_word, sizeof(id_word) - 1))) {
         uint64_t id = 0;
         for (; at < end && *at >= '0' && *at <= '9'; at++)
@@ -65,7 +74,7 @@ bool seat_list_diff(const struct seat_list *before, const struct seat_list *afte
 {
     const size_t start = out->len;
     size_t changed = 0;
-    if (before->count != after->count ||
+    if (before->layout != after->layout || before->count != after->count ||
         (after->count && memcmp(before->ids, after->ids, after->count * sizeof(*after->ids)) != 0))
         return false;
     buf_add_char(out, '[');
@@ -82,7 +91,10 @@ bool seat_list_diff(const struct seat_list *before, const struct seat_list *afte
         buf_add_str(out, "{\"id\":\"");
         buf_add_uint(out, after->ids[i]);
         buf_add_str(out, "\",\"status\":\"");
-        buf_add_str(out, status == 'a' ? "available" : status == 'h' ? "held" : "sold");
+        buf_add_str(out, status == 'a'   ? "available"
+                         : status == 'h' ? "held"
+                         : status == 'b' ? "blocked"
+                                         : "sold");
         buf_add_str(out, "\"}");
     }
     buf_add_char(out, ']');

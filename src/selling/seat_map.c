@@ -24,14 +24,16 @@
 #include "base/memory.h"
 #include "base/metrics.h"
 #include "base/table.h"
+#include "selling/seat_rows.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define FRESH_MS 1000  /* as in lua/seats.lua */
-#define KEEP_MS  60000 /* how long an unconfirmed map may still be used */
+#define FRESH_MS  1000  /* as in lua/seats.lua */
+#define ROWS_HEAD 64    /* bytes by which the short form of an empty hall is longer */
+#define KEEP_MS   60000 /* how long an unconfirmed map may still be used */
 
 struct waiter {
     struct waiter *next;
@@ -43,7 +45,7 @@ struct entry {
     struct table_node node; /* must be the first member: find() casts it to struct entry */
     struct entry *next;
     struct seat_maps *maps;
-    struct seat_map *map;           /* NULL: none yet */
+    struct shared_text *map;        /* NULL: none yet */
     uint64_t confirmed_ms;          /* when Redis or PostgreSQL last said that `map` is current */
     uint64_t asked_ms;              /* when seat_maps_get was last called */
     struct waiter *waiters, **tail; /* in the order in which they asked */
@@ -60,22 +62,6 @@ struct seat_maps {
     struct entry *entries;
     uint64_t swept_ms; /* when sweep last ran */
 };
-
-/* ---- maps ---- */
-
-struct seat_map *seat_map_ref(const struct seat_map *map)
-{
-    struct seat_map *counted = (struct seat_map *)map; /* const covers the content, not the count */
-    counted->refs++;
-    return counted;
-}
-
-void seat_map_unref(void *map)
-{
-    struct seat_map *counted = map;
-    if (counted && --counted->refs == 0)
-        free(counted);
-}
 
 /* ---- entries ---- */
 
@@ -99,7 +85,7 @@ static bool is_fresh(const struct entry *entry, uint64_t now_ms)
 
 /* The map, if it was confirmed within KEEP_MS; otherwise NULL. It may be used while Redis and PostgreSQL are
  * gone. */
-static const struct seat_map *usable_map(const struct entry *entry)
+static const struct shared_text *usable_map(const struct entry *entry)
 {
     return loop_now_ms(entry->maps->opts.loop) - entry->confirmed_ms < KEEP_MS ? entry->map : NULL;
 }
@@ -107,22 +93,18 @@ static const struct seat_map *usable_map(const struct entry *entry)
 /* The version of this worker's map, which Redis and PostgreSQL compare with theirs; -1: it has no map. */
 static int64_t known_version(const struct entry *entry)
 {
-    const struct seat_map *map = usable_map(entry);
+    const struct shared_text *map = usable_map(entry);
     return map ? (int64_t)map->version : -1;
 }
 
 /* Stores a copy of the map if it is newer than the present one: it may come from a replica that lags. */
 static void store_newer(struct entry *entry, uint64_t version, const char *json, size_t len)
 {
-    const struct seat_map *known = usable_map(entry);
+    const struct shared_text *known = usable_map(entry);
     if (known && version <= known->version)
         return;
-    struct seat_map *map = xrealloc(NULL, sizeof(*map) + len + 1);
-    *map = (struct seat_map){.refs = 1, .version = version, .len = len};
-    memcpy(map->json, json, len);
-    map->json[len] = '\0';
-    seat_map_unref(entry->map);
-    entry->map = map;
+    shared_text_unref(entry->map);
+    entry->map = shared_text_new(version, json, len);
 }
 
 /* At most once a second: frees entries that nobody asked for in a minute, and at once those whose event
@@ -140,7 +122,7 @@ static void sweep(struct seat_maps *maps, uint64_t now_ms)
         }
         *at = entry->next;
         table_remove(&maps->table, &entry->node);
-        seat_map_unref(entry->map);
+        shared_text_unref(entry->map);
         free(entry);
     }
 }
@@ -155,7 +137,7 @@ static void call_waiters(struct entry *entry, enum status status)
     entry->tail = &entry->waiters;
     if (status != ST_OK && status != ST_NOT_FOUND && usable_map(entry))
         status = ST_OK;
-    struct seat_map *map = status == ST_OK ? seat_map_ref(entry->map) : NULL;
+    struct shared_text *map = status == ST_OK ? shared_text_ref(entry->map) : NULL;
     char id[EVENT_ID_MAX + 1];
     /* A copy, because a callback may call seat_maps_get, which may free the entry (sweep). */
     memcpy(id, entry->id, sizeof(id));
@@ -164,7 +146,7 @@ static void call_waiters(struct entry *entry, enum status status)
         waiter->cb(waiter->arg, id, status, map);
         free(waiter);
     }
-    seat_map_unref(map);
+    shared_text_unref(map);
 }
 
 static void finish_confirmed(struct entry *entry)
@@ -195,7 +177,8 @@ static enum status query_map(struct entry *entry, struct db *db)
     static const struct db_stmt stmt = {
         .name = "seat_map_text",
         .sql = "SELECT outcome, body, version FROM seat_map_text($1, $2::bigint)",
-        .param_count = 2};
+        .param_count = 2,
+        .kind = DB_PUBLIC};
     char known[24];
     (void)snprintf(known, sizeof(known), "%" PRId64, known_version(entry));
     return db_query(db, &stmt, (const char *const[]){entry->id, known}, database_answered, entry);
@@ -234,7 +217,7 @@ static void database_answered(void *arg, enum status status, const struct db_res
         metrics_add(METRIC_SEAT_MAPS, 1);
         store_newer(entry, (uint64_t)db_int(result, 0, 2), db_text(result, 0, 1),
                     db_len(result, 0, 1));
-        cached = queue_put_seats(queue, entry->id, entry->map->version, entry->map->json,
+        cached = queue_put_seats(queue, entry->id, entry->map->version, entry->map->data,
                                  entry->map->len);
     } else {
         call_waiters(entry, strcmp(outcome, "not-found") == 0 ? ST_NOT_FOUND : ST_INTERNAL);
@@ -267,7 +250,7 @@ static void redis_answered(void *arg, enum status status, const struct queue_sea
 
 /* ---- public ---- */
 
-const struct seat_map *seat_maps_fresh(const struct seat_maps *maps, const char *event)
+const struct shared_text *seat_maps_fresh(const struct seat_maps *maps, const char *event)
 {
     const struct entry *entry = find(maps, event, hash_of(maps, event));
     return entry && is_fresh(entry, loop_now_ms(maps->opts.loop)) ? entry->map : NULL;
@@ -326,9 +309,22 @@ void seat_maps_free(struct seat_maps *maps)
             next = entry->waiters->next;
             free(entry->waiters);
         }
-        seat_map_unref(entry->map);
+        shared_text_unref(entry->map);
         free(entry);
     }
     table_clear(&maps->table);
     free(maps);
+}
+
+const struct shared_text *seat_map_rows(const struct shared_text *map)
+{
+    struct shared_text *kept = (struct shared_text *)map; /* the content stays as it is */
+    struct buf rows;
+    if (kept->short_form)
+        return kept->short_form;
+    buf_init(&rows, map->len + ROWS_HEAD);
+    if (seat_rows_write(map->data, map->len, &rows))
+        kept->short_form = shared_text_new(map->version, buf_str(&rows), rows.len);
+    buf_clear(&rows);
+    return kept->short_form;
 }

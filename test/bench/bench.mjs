@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// make bench: each figure beside a raw library in the same run, written to docs/performance.md (by QUICK=1 to
-// build/bench/performance.md). BENCH="joins polls" runs these sections alone and writes nothing.
+// make bench: measures each figure together with that of a raw library in the same run, and writes them to
+// docs/performance.md (with QUICK=1 to build/bench/performance.md). BENCH="joins polls" runs only these
+// sections and writes nothing.
 //
-// A section is a function that is given the running parts and returns rows:
+// A section is a function that gets the running services and returns rows:
 //   { id, what, means, unit, own, beside?, other?, ratio?, bar? }
-//   bar: a number is the most that own / other may be; a text like '≥ 5' is about the ratio too, or about `own`
-//   where there is no other
+//   bar: a number is the highest own / other allowed; a text such as '≥ 5' limits the ratio, or `own` if there
+//   is no `other`
 // After each section every promise is checked (promises.mjs): a fast run that broke one fails.
 
 import { execFile } from 'node:child_process';
@@ -20,9 +21,9 @@ import { quick, startYardstick } from './measure.mjs';
 import { checkPromises } from './promises.mjs';
 import { prose } from './prose.mjs';
 
-const names = process.env.BENCH_SECTIONS.split(' '); // run.sh has the list, and has refused others
+const names = process.env.BENCH_SECTIONS.split(' '); // run.sh has the list and has checked these names
 const sections = Object.fromEntries(await Promise.all(names.map(async (name) => [name, (await import(`./${name}.mjs`))[name]])));
-const slow = ['profile', 'growth', 'push', 'hundred']; // a quick run leaves these out, but where BENCH names them
+const slow = ['profile', 'growth', 'push', 'hostile', 'hundred', 'million', 'stripes']; // a quick run leaves these out, unless BENCH names them
 const chosen = process.env.BENCH?.split(/[ ,]+/).filter(Boolean) ?? names.filter((name) => !quick || !slow.includes(name));
 const parts = { servers: [] };
 const loads = loadavg().map((load) => load.toFixed(1)).join(', ');
@@ -49,7 +50,7 @@ const number = (value) => (value >= 1000 ? Math.round(value).toLocaleString('en'
 
 const ratioOf = ({ own, other, ratio }) => ratio ?? own / other;
 
-// 'yes', '**no**', or nothing where there is no bar.
+// 'yes', '**no**', or '' if the row has no bar.
 function verdict(row) {
   const { own, other, bar } = row;
   const [, sign, limit] = /^([≤≥]) ([0-9.]+)/.exec(typeof bar === 'number' ? `≤ ${bar}` : (bar ?? '')) ?? [];

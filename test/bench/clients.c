@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * clients: many WebSockets held by one cheap process: it opens them, sends each its first message, answers
- * pings, and counts what comes. It looks into nothing but the first bytes of a message, so that the
- * machine is left to the server.
+ * clients: keeps many WebSockets open at little cost: opens them, sends the first message on each, answers pings, and
+ * counts messages. It reads only the first bytes of a message, so that the CPU is left to the server.
  *
  *   clients PORT FILE RATE    a line of FILE per socket: its guest cookie, a tab, its first message;
  *                             RATE new ones a second, 0: as fast as they are answered
  *   open | stats | entries    on standard input; each answered by one line of JSON
  *
- * It looks at its sockets once a millisecond instead of being woken by each message: what comes from afar
- * wakes nobody on the server's machine, so the server's bill shall not have that on it either.
- * A socket is up when its first message was answered by one. entries: [socket, wall-clock ms] of every
- * queue-entry-allowed.
+ * It polls its sockets once a millisecond and is not woken by each message: with clients on another machine no
+ * wake-up would cost the server's machine anything, so none may be measured here.
+ * A socket is up when its first message was answered. entries: [socket, wall-clock ms] of every queue-entry-allowed.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -133,7 +131,7 @@ static void note_entry(const struct conn *conn)
     entries[entry_count++].ms = now_ms(CLOCK_REALTIME);
 }
 
-/* `have` bytes of the payload are there. */
+/* Handles a message of which the first `have` bytes of the payload have arrived. */
 static void on_frame(struct conn *conn, uint8_t opcode, const char *payload, size_t have)
 {
     static const char entry[] = "{\"event\":\"queue-entry", position[] = "{\"event\":\"queue-pos";
@@ -188,7 +186,7 @@ static void on_readable(struct conn *conn)
         read_frames(conn, buffer, (size_t)got);
         return;
     }
-    /* The answer to a handshake is short and comes whole. */
+    /* The answer to a handshake is short and arrives in one piece. */
     const char *stop = memmem(buffer, (size_t)got, "\r\n\r\n", 4);
     if (memcmp(buffer, "HTTP/1.1 101", 12) != 0 || !stop) {
         lose(conn);

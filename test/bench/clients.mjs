@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MIT
 //
-// Many sockets of many guests, cheaply: the buyers come into Redis by the join script, the tickets are
-// signed here, and clients.c holds the sockets.
+// Many sockets of many guests at little cost: the join script puts the buyers into Redis, the tickets are
+// signed here, and clients.c keeps the sockets open.
 
 import { spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { ROOT, SECRETS, sleep } from '../fixtures/index.mjs';
+import { ROOT, SECRETS, guestCookie, sleep } from '../fixtures/index.mjs';
 import { Room } from '../lua/room.mjs';
 
-// Memory of its own, bytes.
+// The private memory of a process, in bytes.
 export const anonymous = (pid) => Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) * 1024;
 
-// A child that answers lines with lines; its first line is its port, where it has one.
+// A child process that answers each line with one line; its first line is its port, if it has one.
 export class Program {
   constructor(name, args = []) {
     this.child = spawn(`${ROOT}/build/bench/${name}`, args.map(String), { stdio: ['pipe', 'pipe', 'inherit'] });
@@ -46,7 +46,7 @@ export async function startEcho() {
 
 let serial = 0;
 
-// Guests who wait in the event's queue, in order.
+// Puts guests into the event's queue; returns them in order.
 export async function guestsWaiting(redis, event, count) {
   const room = new Room(redis.client, event);
   const guests = Array.from({ length: count }, () => ({ id: `g:${(++serial).toString(16).padStart(32, '0')}` }));
@@ -70,9 +70,9 @@ export function ticketOf(event, { id, place, epoch }) {
   return `${body}.${createHmac('sha256', Buffer.from(key, 'hex')).update(body).digest('base64url')}`;
 }
 
-// What clients.c reads: each guest's cookie and first message.
+// Writes the file for clients.c: cookie and first message of each guest.
 export function writeGuests(path, event, guests) {
-  writeFileSync(path, guests.map((guest) => `${guest.id}\t${JSON.stringify({ event: 'join-queue', payload: { eventId: event, ticket: ticketOf(event, guest) } })}\n`).join(''));
+  writeFileSync(path, guests.map((guest) => `${guestCookie(guest.id)}\t${JSON.stringify({ event: 'join-queue', payload: { eventId: event, ticket: ticketOf(event, guest) } })}\n`).join(''));
   return path;
 }
 
@@ -89,7 +89,7 @@ export class Clients extends Program {
     return this.ask('entries\n');
   }
 
-  // All open and answered.
+  // Waits until all sockets are open and their first message was answered.
   async open(timeoutMs = 60000) {
     let now = await this.ask('open\n');
     for (const until = performance.now() + timeoutMs; now.up < now.total; now = await this.stats()) {

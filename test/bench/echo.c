@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * echo: the yardstick of sockets: libwebsockets on libuv, tuned as the service's is (one context, an own
+ * echo: the service that sockets are compared with: libwebsockets on libuv, tuned like tiketi's (one context, an own
  * listener whose sockets are adopted, no timers, small buffers), and nothing else. It prints its port and
- * echoes each message; `push TEXT` on its standard input writes TEXT to every socket, 128 in a turn of
- * the loop, and answers with their number.
+ * echoes each message; `push TEXT` on its standard input writes TEXT to every socket, 128 per loop turn, and answers
+ * with the number of sockets.
  */
 #include <libwebsockets.h>
 #include <netinet/in.h>

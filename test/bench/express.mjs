@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Joins a second and their CPU, beside a small Express and ioredis service with the same script.
+// Joins per second and their CPU time, compared with a small service on Express and ioredis that runs the
+// same script.
 
 import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// The comparison: the same join by a small service of the usual make, Express and ioredis. It runs
-// the very same script, signs a ticket of the same kind and sets the same two cookies. ioredis
-// pipelines by itself whatever is asked for in one turn of the loop. Prints its port.
+// The service that express.mjs compares with: the same join on Express and ioredis. It runs the same script,
+// signs the same kind of ticket and sets the same two cookies. ioredis sends the commands of one loop turn as
+// one pipeline. Prints its port.
 //   node test/bench/express_service.mjs REDIS_PORT SCRIPT_FILE EVENT KEYS
 
 import { createHmac, randomBytes } from 'node:crypto';
@@ -30,8 +30,8 @@ app.set('etag', false);
 app.post('/api/queue/check/:id', async (request, response) => {
   const known = /tiketi_guest=(g:[0-9a-f]{32})/.exec(request.headers.cookie ?? '')?.[1];
   const buyer = known ?? `g:${randomBytes(16).toString('hex')}`;
-  const [, status, , , epoch, queueSize, currentUsers, threshold, , , words] = await redis.evalsha(sha, names.length, ...names, '0', buyer, 'j', '');
-  const [, place, position] = words.split(' ');
+  const [, status, , , epoch, queueSize, currentUsers, threshold, , , words] = await redis.evalsha(sha, names.length, ...names, '0', 'j', buyer);
+  const [, place, position] = words.split(' '); // `newcomers` or `waiting`
   const signed = ticket(buyer, place, epoch, position);
   if (known === undefined) response.cookie('tiketi_guest', buyer, COOKIE);
   response.cookie(`tiketi_ticket_${event}`, signed, COOKIE);

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: MIT
 //
-// How costs grow with the queue: 10 k, 100 k and 1 M waiting, filled by a script, each at an event of its own. A join by
-// HTTP, a poll, a tick that admits 100, the rank index, and a position pushed to a socket. All sizes in turns; medians;
-// and the curve as a picture.
+// How costs grow with the queue: 10 k, 100 k and 1 M waiting buyers, each queue filled by a script at its own
+// event. Measures a join by HTTP, a poll, a tick that admits 100, the rank index, and a position pushed to a
+// socket. The sizes take turns; the results are medians, and a curve as a picture.
 
 import { writeFileSync } from 'node:fs';
 import WebSocket from 'ws';
-import { Client, Organizer, ROOT, Server, many, sleep, waitUntil } from '../fixtures/index.mjs';
+import { Client, Organizer, ROOT, Server, guestCookie, many, sleep, waitUntil } from '../fixtures/index.mjs';
 import { drain, fill, filler } from './fill.mjs';
 import { calmRounds, cost, cpuOf, median, quick, redisSpent } from './measure.mjs';
 import { growthPlot, short } from './plot.mjs';
 import { ownRoom } from './redis.mjs';
 
 const SIZES = quick ? [10000, 100000] : [10000, 100000, 1000000];
-const ROUNDS = quick ? 1 : 3; // of each size, filled anew
-const TURNS = quick ? 2 : 9; // of each size, where nothing has to be filled
+const ROUNDS = quick ? 1 : 3; // rounds per size, each with a newly filled queue
+const TURNS = quick ? 2 : 9; // measurements per size that need no newly filled queue
 const POLLERS = 200;
-const [SOCKETS, AHEAD, STEP, PUSH_S] = [2000, 5000, 150, 3]; // a step worth telling: over two per cent, a second
+const [SOCKETS, AHEAD, STEP, PUSH_S] = [2000, 5000, 150, 3]; // STEP leave per second: over 2 % of a position, so it is sent
 const [TICKS, ADMIT] = [quick ? 20 : 50, 100];
 
 const SERIES = [
@@ -28,9 +28,9 @@ const SERIES = [
   { name: 'pushed position', unit: 'µs', key: 'push', bar: 1.2 },
 ];
 
-const known = (api, id, size) => waitUntil(async () => (await api.metric(`tiketi_queue_size{eventId="${id}"}`)) === size, 20000, 'the index');
+const known = (api, id, size) => waitUntil(async () => (await new Organizer(api).queueSize(id)) === size, 20000, 'the index');
 
-// A queue of `size`, and the requests of some at its tail.
+// Fills a queue of `size`, and prepares requests of buyers at its tail.
 async function hallOf({ api, redis, folder }, size) {
   const { id } = await new Organizer(api).sale({ threshold: 0 });
   await fill(redis.client, id, size);
@@ -51,11 +51,11 @@ async function joinCost(api, redis, id) {
   return { join: result.cpu, whole: result.cpu + us / result.requests };
 }
 
-// Sockets some way behind the head.
+// Opens sockets of buyers who wait AHEAD places behind the head.
 async function openSockets(gateway, hall) {
   hall.pushes = 0;
   hall.sockets = await many(Array.from({ length: SOCKETS }, (_, i) => filler(AHEAD + i)), 32, (buyer) => new Promise((accept, reject) => {
-    const socket = new WebSocket(gateway.wsUrl, 'tiketi.v1', { headers: { cookie: `tiketi_guest=${buyer}` }, perMessageDeflate: false });
+    const socket = new WebSocket(gateway.wsUrl, 'tiketi.v1', { headers: { cookie: `tiketi_guest=${guestCookie(buyer)}` }, perMessageDeflate: false });
     socket.once('error', reject);
     socket.on('open', () => socket.send(JSON.stringify({ event: 'join-queue', payload: { eventId: hall.id } })));
     socket.once('message', () => accept(socket));
@@ -65,7 +65,7 @@ async function openSockets(gateway, hall) {
   }));
 }
 
-// A few leave at the head each second: every position falls.
+// Each second some buyers leave at the head, so that every position falls.
 async function pushCost(gateway, redis, hall) {
   const step = setInterval(() => redis.client.zremrangebyrank(`queue:{${hall.id}}`, 0, STEP - 1), 1000);
   await sleep(1500);
@@ -105,7 +105,7 @@ export async function growth(parts) {
   const each = (work) => many(halls, 1, work);
   const polls = await calmRounds(TURNS, () => each(async (hall) => ({ poll: (await pollCost(api, hall)).cpu })));
   await each((hall) => openSockets(gateway, hall));
-  await sleep(2000); // until each has its first position
+  await sleep(2000); // until each socket has its first position
   const pushes = await calmRounds(Math.ceil(TURNS / 2), () => each(async (hall) => ({ push: await pushCost(gateway, redis, hall) })));
   for (const { sockets } of halls) for (const socket of sockets) socket.terminate();
   const rounds = [];

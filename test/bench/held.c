@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * held: what any join costs, whatever tiketi does: the hello, but each request is held for one
- * call to Redis with all that came meanwhile (one INCRBY and two ZADDs of them), and the answer has the
- * length and the headers of ours. No route, no identity, no signature, no JSON. held PORT: of Redis; it
- * prints its own.
+ * held: the least that a join can cost: like hello, but each request waits for one call to Redis, which requests that
+ * come meanwhile share (one INCRBY and two ZADDs for all), and the answer has the length and the headers of tiketi's.
+ * It has no routes, identities, signatures or JSON. Usage: held PORT, the port of Redis; it prints its own port.
  */
 #include <hiredis/hiredis.h>
 #include <microhttpd.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hello: the yardstick: a JSON hello on bare libmicrohttpd in the same loop shape as tiketi's
- * (external epoll inside libuv, one thread), with the same pool limit. It prints its port.
+ * hello: the service that requests are compared with: a JSON hello on bare libmicrohttpd, with the same kind of loop
+ * as tiketi (external epoll inside libuv, one thread) and the same pool limit. It prints its port.
  */
 #include <microhttpd.h>
 #include <stdio.h>

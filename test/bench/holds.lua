@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- wrk: each line of WRK_LINES (a header line) once, with the body WRK_BODY, POST to WRK_PATH; ends by
--- itself with the last answer, since a hall is the same for both sides only while it is filled by
--- the same number of holds. Who has nothing left to send asks for /livez until then: its 200 does not
--- count, and any answer but these and 201 is bad.
+-- wrk: sends POST WRK_PATH with the body WRK_BODY once for each line of WRK_LINES (a header line), and stops
+-- after the last answer: both sides must fill the hall with the same number of holds. A connection that has
+-- nothing left to send asks for /livez until then. Answers of 201 count, 200 to /livez is ignored, all others
+-- are errors.
 local ffi = require('ffi')
 ffi.cdef('typedef struct { long s, ns; } tiketi_time; int clock_gettime(int, tiketi_time *);')
 local time = ffi.new('tiketi_time')

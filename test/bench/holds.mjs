@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Seat holds a second: POST /api/reservations by quantity over HTTP, one buyer after the other, beside
-// the same SQL function called by pgbench (prepared) over as many connections, filling the same
-// hall. wrk, Redis and PostgreSQL share the machine with the service, so the ratio
-// lacks of 1 what these cost.
+// Seat holds per second: POST /api/reservations by quantity over HTTP, one buyer after the other, compared
+// with the same SQL function called by pgbench (prepared) over as many connections in the same hall. wrk,
+// Redis and PostgreSQL share the machine with the service; what they cost keeps the ratio below 1.
 
 import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
@@ -12,11 +11,11 @@ import { Organizer, Redis, ROOT, Server, jwt, many, Client } from '../fixtures/i
 import { ROUNDS, compared, cpuOf, median, quick } from './measure.mjs';
 
 const run = promisify(execFile);
-const CONNECTIONS = 8; // of either side to PostgreSQL
-const HOLDS = quick ? 800 : 4000; // a round
+const CONNECTIONS = 8; // connections to PostgreSQL, of either side
+const HOLDS = quick ? 800 : 4000; // holds per round
 const SEATS = 20000;
 
-// All seats free again.
+// Makes all seats free again.
 async function empty(database) {
   await database.query('TRUNCATE idempotency_keys, reservation_seats, reservations CASCADE');
   await database.query("UPDATE seats SET status = 'available', holder = NULL, held_until = NULL WHERE status <> 'available'");
@@ -49,7 +48,7 @@ async function filled(database, count) {
 }
 
 export async function holds({ postgres, folder, servers }) {
-  const redis = await Redis.start(); // of its own: no processor of another section meddles
+  const redis = await Redis.start(); // an own Redis, so that no processor of another section interferes
   const database = await postgres.migrated();
   const api = await Server.start({ redis, database, roles: 'api', env: { DB_POOL_MIN: CONNECTIONS, DB_POOL_MAX: CONNECTIONS } });
   servers.push(api);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// The night this is built for: 100,000 buyers arrive within five seconds by HTTP, then each waiting buyer
-// opens a socket, and stays. One api pod, as many gateway pods as the open files ask for, one
-// processor, Redis, PostgreSQL and the crowd, all on this machine. At the end the event is closed and
-// every socket has to hear of it; the crowd checks every promise against Redis' log and PostgreSQL.
-// HUNDRED_USERS, HUNDRED_CONNECTIONS, HUNDRED_ARGS for other crowds. On a machine that others work on, HUNDRED_NICE=-10 gives
-// all that takes part precedence while the buyers arrive, and a third of it until the end.
+// The largest sale that tiketi is built for: 100,000 buyers arrive within five seconds by HTTP, then each
+// waiting buyer opens a socket and stays. One api pod, as many gateway pods as the limit of open files
+// requires, one processor, Redis, PostgreSQL and the crowd all run on this machine. At the end the event is
+// closed, and every socket must be told; the crowd checks every promise against Redis' log and PostgreSQL.
+// HUNDRED_USERS, HUNDRED_CONNECTIONS and HUNDRED_ARGS change the crowd. On a busy machine, HUNDRED_NICE=-10
+// runs all these processes at that nice value while the buyers arrive, and at a third of it until the end.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
@@ -13,20 +13,21 @@ import { Organizer, Provider, SECRETS, Server, runTiketi, sleep, waitUntil } fro
 import { cpuOf, quick } from './measure.mjs';
 
 const USERS = Number(process.env.HUNDRED_USERS ?? (quick ? 10000 : 100000));
-// The buyers' requests come over so many connections that stay open, as from an ingress; 0: each on their own.
+// The buyers' requests share so many connections that stay open, as from an ingress; 0: each buyer has their
+// own.
 const CONNECTIONS = Number(process.env.HUNDRED_CONNECTIONS ?? 1000);
 const POD = 18000; // sockets of one gateway
-const SETTLE_S = Number(process.env.HUNDRED_SETTLE ?? 45); // from the answer; nobody before all have arrived
+const SETTLE_S = Number(process.env.HUNDRED_SETTLE ?? 45); // s from answer to socket; no socket before all have arrived
 const STAY_MS = Number(process.env.HUNDRED_STAY ?? 10000);
 
-// What the machine did between two looks, as shares of all its cores.
+// What the machine did between two samples, as shares of all its cores.
 function machine() {
   const [busy, idle] = readFileSync('/proc/stat', 'utf8').split('\n')[0].trim().split(/ +/).slice(1, 9).map(Number)
     .reduce(([work, rest], value, i) => (i === 3 || i === 4 ? [work, rest + value] : [work + value, rest]), [0, 0]);
   return { busy, all: busy + idle };
 }
 
-// Of all that this process has started, too: a session is scheduled as one.
+// Also for all processes that this one has started: a session is scheduled as one.
 const precedence = (nice) => writeFileSync('/proc/self/autogroup', String(nice));
 
 export async function hundred({ redis, postgres, folder }) {
@@ -46,7 +47,7 @@ export async function hundred({ redis, postgres, folder }) {
     ['redis', cpuOf(redis.child.pid)]]);
   const sockets = async () => {
     let open = 0;
-    for (const gateway of gateways) open += (await gateway.metric('tiketi_websocket_opened_total')) - (await gateway.metric('tiketi_websocket_closed_total'));
+    for (const gateway of gateways) open += await gateway.metric('tiketi_websocket_open');
     return open;
   };
   const before = { cpu: cpu(), machine: machine() };
@@ -62,7 +63,7 @@ export async function hundred({ redis, postgres, folder }) {
   if (nice) precedence(nice);
   let most = 0;
   let closed;
-  let rush; // what the joins took
+  let rush; // CPU time of the joins
   while (!ended) {
     await sleep(1000);
     const now = await sockets().catch(() => 0);
@@ -73,7 +74,7 @@ export async function hundred({ redis, postgres, folder }) {
     if (process.env.HUNDRED_USERS) process.stderr.write(`${(at / 1000).toFixed(0)} s: ${now} sockets\n`);
     if (closed === undefined && at > (5 + SETTLE_S) * 1000 + STAY_MS) {
       closed = at;
-      await organizer.post(`/api/admin/events/${event.id}/close`);
+      await organizer.act(event.id, 'close');
     }
   }
   const { code, stdout, stderr } = await run;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The machine and the versions that the figures are of.
+// The machine and the versions that the figures were measured with.
 
 import { execFile } from 'node:child_process';
 import { cpus, release, totalmem, type } from 'node:os';

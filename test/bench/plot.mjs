@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A growth curve as SVG: cost beside the length of the queue, the length on a logarithmic scale, each
-// series in units of its own value at the shortest queue.
+// Draws a growth curve as SVG: cost over the length of the queue, on a logarithmic axis; each series is
+// relative to its own value at the shortest queue.
 
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [720, 360, 56, 230, 24, 44];
 const COLOURS = ['#0b6e99', '#b3412f', '#2e7d32', '#6a4c93', '#8a6d00', '#444444'];

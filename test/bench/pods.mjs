@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// One, two and four serve processes on one Redis, with as many connections in all: what a join costs
-// them together.
+// What a join costs one, two and four serve processes together, on one Redis and with the same number of
+// connections in all.
 
 import { readFileSync } from 'node:fs';
 import { Organizer, Server, many, sleep } from '../fixtures/index.mjs';
@@ -18,7 +18,7 @@ async function joinCost(pods, redis, path) {
   return { own: spent / requests, redis: us / requests };
 }
 
-// What a pod costs that nobody asks anything, with one event open.
+// What an idle pod costs, with one open event.
 async function idleCost(pod, redis) {
   const seconds = quick ? 2 : 10;
   await sleep(1000);

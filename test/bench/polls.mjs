@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What a status poll of a waiting buyer costs, beside a bare hello with the very same requests; and
-// what a hundred thousand of them cost Redis, counted by its own MONITOR.
+// What a status poll of a waiting buyer costs, compared with a bare hello that gets the same requests; and
+// the commands that 100,000 polls cost Redis, counted by MONITOR.
 
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -12,13 +12,14 @@ import { Client, Organizer, Redis, Server, many, sleep, waitUntil } from '../fix
 import { compared, inTurns, load, quick, scriptText } from './measure.mjs';
 
 const BUYERS = 200;
-const IDLE = quick ? 2 : 5; // times without a poll, each as long, that say what comes anyway
+const IDLE = quick ? 2 : 5; // windows without polls, which show the commands that come anyway
 const POLLS = quick ? 20000 : 100000;
-const WATCHED_S = quick ? 3 : 5; // at least: what comes once a second must not count as twice in one
+const WATCHED_S = quick ? 3 : 5; // seconds per window at least, so that a command sent once a second is not counted as two a second
 const SEEN = createHash('sha1').update(scriptText('seen')).digest('hex');
 
-// Every command that Redis was sent while `work` ran, those inside scripts aside: by kind, a second. On a socket
-// of its own: the client library loses count where the first lines come together with the answer to MONITOR.
+// Counts the commands that Redis received while `work` ran, without those inside scripts: per second, by
+// kind. It uses a plain socket, because the client library loses lines that arrive together with the answer
+// to MONITOR.
 async function watched(redis, work) {
   const kinds = new Map();
   const monitor = connect(redis.port, '127.0.0.1');
@@ -39,15 +40,16 @@ async function watched(redis, work) {
 }
 
 export async function polls({ hello, postgres, folder, servers }) {
-  const redis = await Redis.start(); // of its own: what an event wants of Redis each second, only this one wants here
+  const redis = await Redis.start(); // an own Redis, so that only this event sends it commands each second
   const database = await postgres.migrated();
   const [api, processor] = await Promise.all(['api', 'processor'].map((roles) => Server.start({ redis, database, roles, env: { QUEUE_PROCESSOR_INTERVAL: 1000 } })));
   servers.push(api, processor);
-  const event = await new Organizer(api).sale({ threshold: 0 });
+  const organizer = new Organizer(api);
+  const event = await organizer.sale({ threshold: 0 });
   const buyers = Array.from({ length: BUYERS }, () => new Client(api));
   await many(Array.from({ length: 5 }), 1, () => new Client(api).check(event.id));
   await many(buyers, 1, (buyer) => buyer.check(event.id));
-  await waitUntil(async () => (await api.metric(`tiketi_queue_size{eventId="${event.id}"}`)) === BUYERS + 5, 10000, 'the index');
+  await waitUntil(async () => (await organizer.queueSize(event.id)) === BUYERS + 5, 10000, 'the index');
   await many(buyers, 8, (buyer) => buyer.status(event.id));
   const lines = `${folder}/polls`;
   writeFileSync(lines, buyers.map((buyer) => `Cookie: ${buyer.cookieHeader}\n`).join(''));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * position: what a pod would show: argv[1] is a file with the rank index, places come one to a line;
- * their positions go out the same way.
+ * position: prints the positions that a pod would show. argv[1] is a file with the rank index; it reads one place per
+ * line and writes its position.
  */
 #include "base/memory.h"
 #include "queue/index.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Where each microsecond goes: `perf` looks at the service and at the hello while they are loaded, and
-// what it sees is shared out over the CPU time of a request. A table, not rows: nothing here has a bar.
+// Where the CPU time of a request goes: `perf` samples the service and hello under load, and the CPU time of
+// a request is divided among groups of functions. The result is a table, and no row has a bar.
 
 import { execFile, spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
@@ -14,7 +14,7 @@ const SECONDS = quick ? 1 : 2;
 const CONNECTIONS = 64;
 const CALLS = /^(?:__x64_sys_|__sys_|ksys_|do_epoll_)(\w+)/;
 
-// The first that fits names the group: [name, does it fit ({ call, dso, symbol })].
+// The first entry that matches names the group: [name, does it match ({ call, dso, symbol })].
 const GROUPS = [
   ['kernel: the answer sent', ({ call }) => /^send/.test(call)],
   ['kernel: the request read', ({ call }) => /^recv/.test(call)],
@@ -69,7 +69,7 @@ async function pollers(api, id, folder) {
   const buyers = Array.from({ length: 200 }, () => new Client(api));
   await new Client(api).check(id);
   await many(buyers, 1, (buyer) => buyer.check(id));
-  await waitUntil(async () => (await api.metric(`tiketi_queue_size{eventId="${id}"}`)) === 201, 10000, 'the index');
+  await waitUntil(async () => (await new Organizer(api).queueSize(id)) === 201, 10000, 'the index');
   await many(buyers, 8, (buyer) => buyer.status(id));
   const lines = `${folder}/profile-polls`;
   writeFileSync(lines, buyers.map((buyer) => `Cookie: ${buyer.cookieHeader}\n`).join(''));

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// What a fast run must not have broken: every event of a Redis is replayed from its log, and its queue is
-// looked at as it stands.
+// The promises that a fast run must not break: the log of every event in a Redis is replayed, and its queue
+// is checked.
 
 import { Room, replay } from '../lua/room.mjs';
 
 const PAGE = 10000;
 
-// Log entries in pages: a bench leaves many.
+// Reads the log in pages, since a bench writes many entries.
 async function entries(client, id) {
   const list = [];
   for (let after = '-'; ;) {
@@ -22,18 +22,7 @@ async function entries(client, id) {
   }
 }
 
-// Admissions from the queue, and direct ones, each in the order of their places.
-function disorder(log) {
-  let last = 0;
-  for (const entry of log) {
-    if (entry.kind !== 'promote' && entry.kind !== 'direct') continue;
-    if (entry.place <= last) return `${entry.buyer} entered at place ${entry.place} after ${last}`;
-    last = entry.place;
-  }
-  return null;
-}
-
-// Nobody waits and is inside; no place is above the last one given, and none is held by two.
+// Nobody both waits and is inside; no place is above the last one given; no two buyers have the same place.
 async function waiting(room) {
   const { client } = room;
   const both = await client.zinter(2, room.key('queue'), room.key('active'), 'WITHSCORES');
@@ -46,8 +35,8 @@ async function waiting(room) {
   return null;
 }
 
-// All events that this Redis knows. Returns how many, how many entries their logs have, and the first
-// broken promise of each event that has one.
+// Checks all events of this Redis. Returns their number, the number of log entries, and the first broken
+// promise of each event that has one.
 export async function checkPromises(client) {
   const names = await client.keys('config:{*}');
   const wrongs = [];
@@ -55,8 +44,8 @@ export async function checkPromises(client) {
   for (const name of names) {
     const room = new Room(client, name.slice('config:{'.length, -1));
     const log = await entries(client, room.id);
-    const { broken } = replay(log);
-    const wrong = broken[0] ?? disorder(log) ?? (await waiting(room));
+    const { broken } = replay(log, { order: true });
+    const wrong = broken[0] ?? (await waiting(room));
     if (wrong) wrongs.push(`a promise is broken at event ${room.id}: ${wrong}`);
     count += log.length;
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// What a push costs, 18,000 sockets at one gateway: a position sent, beside a direct lws_write of the same
-// bytes to as many; what a fan-out does to the joins; and how long an entry takes from the tick's
-// entry in the log to the socket.
+// What a push costs with 18,000 sockets at one gateway: a position, compared with a direct lws_write of the
+// same bytes to as many sockets; how much a fan-out delays joins; and the time from an admission in the log
+// to its message on the socket.
 
 import { readFileSync } from 'node:fs';
 import { Organizer, SECRETS, Server, runTiketi, sleep, waitUntil } from '../fixtures/index.mjs';
@@ -11,11 +11,11 @@ import { Clients, guestsWaiting, startEcho, writeGuests } from './clients.mjs';
 import { calmRounds, compared, cpuOf, median, quick } from './measure.mjs';
 
 const SOCKETS = quick ? 6000 : 18000;
-const STEP = Math.ceil(SOCKETS / 35); // so many leave at the head: worth telling to the last
+const STEP = Math.ceil(SOCKETS / 35); // so many leave at the head that even the last position is sent
 const WINDOW_MS = 2500;
-const TURNS = quick ? 3 : 5; // of each side, with joins
-const PUSHES = quick ? 3 : 9; // positions to all, and as much written
-const ENTRIES = 200; // admitted by one tick
+const TURNS = quick ? 3 : 5; // measurements of each side, with joins
+const PUSHES = quick ? 3 : 9; // rounds of positions to all sockets, and of plain writes
+const ENTRIES = 200; // buyers admitted by one tick
 const JOINS_A_SECOND = 300;
 
 const percentile = (list, share) => [...list].sort((a, b) => a - b)[Math.max(0, Math.ceil(list.length * share) - 1)];
@@ -28,7 +28,7 @@ async function during(pid, work) {
   return cpuOf(pid) - before;
 }
 
-// Leaders leave, so that every position falls by as many: a position to each socket.
+// Buyers at the head leave, so that every position falls and each socket is sent one.
 async function positions(stage, leaders) {
   const { clients, room, gateway } = stage;
   const idle = await during(gateway.pid, () => sleep(0));
@@ -43,13 +43,13 @@ async function positions(stage, leaders) {
 }
 
 async function written(echo, bytes) {
-  const text = 'x'.repeat(Math.max(1, bytes - 4)); // the frame's head
+  const text = 'x'.repeat(Math.max(1, bytes - 4)); // without the 4 bytes of the frame's head
   const before = cpuOf(echo.pid);
   const count = await echo.ask(`push ${text}\n`);
   return (cpuOf(echo.pid) - before) / count;
 }
 
-// Joins at a steady pace; `disturb` runs once a second meanwhile.
+// Sends joins at a steady pace, while `disturb` runs once a second.
 async function joins(stage, seconds, disturb) {
   const { api, event, folder, redis, database } = stage;
   const file = `${folder}/joins.json`;
@@ -65,7 +65,7 @@ async function joins(stage, seconds, disturb) {
   return report.joinMs.p99;
 }
 
-// The threshold rises, the next tick lets as many in.
+// Raises the threshold, so that the next tick admits as many buyers.
 async function entries(stage, guests, rounds) {
   const { clients, organizer, event, redis } = stage;
   const delays = [];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What Redis spends: on a join in the batches that come at full load, beside two raw ZADD; on an
-// admission, beside the bare commands; on the rank index and heartbeats; and how right the index is.
+// The CPU time of Redis: for a join in batches as at full load, compared with two raw ZADDs, and with the count of its
+// network; for an admission, compared with the bare commands; for the rank index and heartbeats. Also the error of the index.
 
 import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
@@ -12,12 +12,13 @@ import { ROUNDS, compared, load, quick, redisSpent } from './measure.mjs';
 import { short } from './plot.mjs';
 
 const WAITING = 100000;
+const INSIDE = 1000; // while buyers join: each of them is looked up there
 const MILLION = quick ? 200000 : 1000000;
 const CONNECTIONS = 1000;
-const ADMIT = 100; // a tick
-const [SOCKETS, PODS, HEARTBEAT_S] = [100000, 6, 50]; // of each socket every second pong, 25 s apart, is told to Redis
+const ADMIT = 100; // admissions per tick
+const [SOCKETS, PODS, HEARTBEAT_S] = [100000, 6, 50]; // every second pong of a socket, which come 25 s apart, is passed to Redis
 
-// Pairs of commands for `count` buyers, as many buyers in one write as a batch of the service has.
+// Sends pairs of commands for `count` buyers; one write has as many buyers as a batch of the service.
 async function rawPairs(redis, id, count, batch) {
   const now = Date.now();
   for (let done = 0; done < count;) {
@@ -32,7 +33,10 @@ async function rawPairs(redis, id, count, batch) {
 }
 
 async function joinCost({ api, redis }) {
-  const event = await new Organizer(api).sale({ threshold: 0 });
+  const event = await new Organizer(api).sale({ threshold: INSIDE, autoHold: 0, idleTimeoutMs: 3600000, sessionLimitMs: 86400000 });
+  const inside = Array.from({ length: INSIDE }, (_, i) => filler(i, 'fc000000'));
+  const room = new Room(redis.client, event.id);
+  for (let i = 0; i < INSIDE; i += 500) await room.join(inside.slice(i, i + 500));
   const rounds = [];
   let batch = 0;
   for (let round = 0; round < ROUNDS; round++) {
@@ -47,16 +51,41 @@ async function joinCost({ api, redis }) {
     await drain(redis.client, event.id);
     await drain(redis.client, 'raw');
   }
-  return { id: 'redis-join', what: 'Redis CPU per join', means: `batches of ${batch.toFixed(0)}, 100,000 waiting`, unit: 'µs',
-    beside: 'two pipelined ZADD', ...compared(rounds, ({ own }) => own, ({ other }) => other), bar: 1.5 };
+  return { id: 'redis-join', what: 'Redis CPU per join', means: `newcomers in batches of ${batch.toFixed(0)}, 100,000 waiting, ${INSIDE.toLocaleString('en')} inside`, unit: 'µs',
+    beside: 'two pipelined ZADD', ...compared(rounds, ({ own }) => own, ({ other }) => other), bar: 0.8 };
 }
 
-// An event of which no processor knows, with its lease in our hand.
+// Creates an event that no processor knows, and takes its lease.
 export async function ownRoom(redis, id, settings) {
   const room = new Room(redis.client, id);
   await room.configure({ autoHold: 0, ...settings });
   await room.take('bench');
   return room;
+}
+
+// Newcomers in batches as at full load, from 4,000 networks: with placesPerNetwork, and without.
+export async function networkCost({ redis }) {
+  const [batch, batches] = [122, quick ? 100 : 400];
+  const rounds = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const spent = {};
+    for (const placesPerNetwork of [0, 5000]) {
+      const room = await ownRoom(redis, `network-${round}-${placesPerNetwork}`, { threshold: 0, placesPerNetwork });
+      await fill(redis.client, room.id, WAITING);
+      let at = 0;
+      const buyers = () => Array.from({ length: batch }, () => {
+        const network = (at * 7919) % 4000;
+        return { buyer: filler(at++, 'fb000000'), network: placesPerNetwork ? `10.${network >> 8}.${network & 255}.0/24` : '' };
+      });
+      spent[placesPerNetwork] = (await redisSpent(redis, async () => {
+        for (let i = 0; i < batches; i++) await room.join(buyers());
+      })).us / (batch * batches);
+      await drain(redis.client, room.id);
+    }
+    rounds.push({ own: spent[5000], other: spent[0] });
+  }
+  return { id: 'redis-network', what: 'Redis CPU per newcomer with `placesPerNetwork`', means: `batches of ${batch} from 4,000 networks, 100,000 waiting`, unit: 'µs',
+    beside: 'without the limit', ...compared(rounds, ({ own }) => own, ({ other }) => other), bar: 1.4 };
 }
 
 async function rawAdmissions(redis, id, count) {
@@ -94,8 +123,8 @@ async function admissionCost({ redis }) {
     beside: 'ZPOPMIN, SADD, 2 ZADD, pipelined', ...compared(rounds, ({ own }) => own, ({ other }) => other), bar: 4 };
 }
 
-// Seconds as they are with a million waiting, 100,000 of them on sockets of six pods, one after the
-// other: the index is written once and read by each pod, and the buyers who answered a ping are told to Redis.
+// Simulates seconds with a million waiting buyers, 100,000 of them on sockets of six pods: in each second the
+// index is written once and read by each pod, and the heartbeats of the buyers who answered a ping are sent.
 async function backgroundCost(redis, room) {
   const seconds = quick ? 5 : 10;
   const perPod = Math.round(SOCKETS / HEARTBEAT_S / PODS);
@@ -115,7 +144,7 @@ async function backgroundCost(redis, room) {
     own: (spent.us / seconds / 1e6) * 100, bar: '≤ 3' };
 }
 
-// 30 of 100 leave, not evenly: of each 10,000 in a row anything from none to 60 of 100.
+// 30 % leave, unevenly: of each 10,000 in a row between none and 60 %.
 const LEAVE = `
 local random, left = math.random, 0
 math.randomseed(7)
@@ -155,7 +184,7 @@ async function indexError(redis, room, folder) {
   ];
 }
 
-// Once what was unlinked is freed: that takes a thread of Redis' own a while.
+// Waits until Redis' background thread has freed the unlinked keys.
 async function memory(redis) {
   const field = async (name) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(await redis.client.info('memory'))[1]);
   await waitUntil(async () => (await field('lazyfree_pending_objects')) === 0, 30000, 'freed memory');
@@ -164,11 +193,14 @@ async function memory(redis) {
 
 export async function redis(parts) {
   const { redis: server, folder } = parts;
-  const rows = [await joinCost(parts), await admissionCost(parts)];
+  const rows = [await joinCost(parts), await networkCost(parts), await admissionCost(parts)];
   const room = await ownRoom(server, 'million', { threshold: 0 });
   const before = await memory(server);
-  await fill(server.client, room.id, MILLION);
-  rows.push({ id: 'redis-memory', what: 'Redis memory per waiting buyer', means: 'place and heartbeat', unit: 'B', own: ((await memory(server)) - before) / MILLION });
+  const each = async () => ((await memory(server)) - before) / MILLION;
+  await fill(server.client, room.id, MILLION, { heartbeats: false });
+  rows.push({ id: 'redis-memory-new', what: 'Redis memory per newcomer', means: `${short(MILLION)} waiting; a place, which is the first heartbeat; until the second one`, unit: 'B', own: await each(), bar: '≤ 180' });
+  for (let from = 0; from < MILLION; from += 500) await room.seen(Array.from({ length: 500 }, (_, i) => filler(from + i)));
+  rows.push({ id: 'redis-memory', what: 'Redis memory per waiting buyer', means: 'place and heartbeat: from the second heartbeat on, that is a minute after the rush', unit: 'B', own: await each() });
   rows.push(await backgroundCost(server, room), ...(await indexError(server, room, folder)));
   await drain(server.client, room.id);
   return rows;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What a socket costs: memory while it is idle, with all that is known of its buyer, and CPU from the
-// handshake to the answer to join-queue; beside a tuned libwebsockets that echoes the same message.
+// What a socket costs: memory while it is idle, including what is known of its buyer, and CPU time from the
+// handshake to the answer to join-queue; compared with a tuned libwebsockets that echoes the same message.
 
 import { Organizer, Server, sleep } from '../fixtures/index.mjs';
 import { Clients, anonymous, guestsWaiting, startEcho, writeGuests } from './clients.mjs';
@@ -9,13 +9,13 @@ import { ROUNDS, compared, cpuOf, quick } from './measure.mjs';
 
 const SOCKETS = quick ? 4000 : 10000;
 
-// Opens all of them at a fresh process, and looks at it before and after.
+// Opens all sockets at a new process, and measures it before and after.
 async function open(target, file) {
   const before = { cpu: cpuOf(target.pid), memory: anonymous(target.pid) };
   const clients = new Clients(target.port, file);
   await clients.open();
   const cpu = cpuOf(target.pid) - before.cpu;
-  await sleep(1500); // what was borrowed for a moment goes back
+  await sleep(1500); // until temporary memory is freed
   const memory = anonymous(target.pid) - before.memory;
   clients.stop();
   return { cpu: cpu / SOCKETS, memory: memory / SOCKETS };
@@ -23,7 +23,7 @@ async function open(target, file) {
 
 async function ours({ redis, database }, organizer, event, file) {
   const server = await Server.start({ redis, database, roles: 'gateway', env: { LOG_LEVEL: 'warn' } });
-  const first = await organizer.get(`/api/events/${event}`); // the catalog of others is warm as well
+  const first = await organizer.get(`/api/events/${event}`); // fills the catalog first, as on a running pod
   if (first.status !== 200) throw new Error(first.text);
   const figures = await open({ pid: server.pid, port: server.wsPort }, file);
   await server.kill();

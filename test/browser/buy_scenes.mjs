@@ -5,6 +5,7 @@
 
 import { waitUntil } from '../fixtures/index.mjs';
 import { drawn, holds, pay, reaches, shop, ticket } from './buy_support.mjs';
+import { poster } from './wait_scenes.mjs';
 
 const HALL = [{ section: 'Floor', rows: 10, seatsPerRow: 40, price: 9900 }, { section: 'Balcony', rows: 10, seatsPerRow: 30, price: 7900 },
   { section: 'Gallery', rows: 15, seatsPerRow: 20, price: 4900 }];
@@ -44,7 +45,7 @@ async function mark(reader) {
     return [seats[n].dataset.i, seats[n + 1].dataset.i];
   });
   for (const i of free) await reader.page.locator(`.seat[data-i="${i}"]`).evaluate((element) => element.dispatchEvent(new MouseEvent('click', { bubbles: true })));
-  await reader.page.locator('#draft').waitFor();
+  await reader.page.locator('#take').waitFor();
   return free;
 }
 
@@ -55,16 +56,73 @@ async function stadium(world, reader) {
   await reader.page.locator('main[data-live="socket"]').waitFor();
 }
 
-// The page after the payment of the held seats.
-async function paidFor(world, reader, id) {
-  const { reservations } = await (await reader.context.request.get(`${world.server.url}/api/reservations`)).json();
-  return [reservations[0].id, `${world.server.url}/buy/${id}?reservation=${reservations[0].id}&payment=paid`];
-}
-
+// Returns the address to which the payment page leads back.
 async function leaveForPayment(reader) {
   await reader.page.locator('#pay_button').click();
   await reader.page.waitForURL('**/pay?**');
+  return new URL(reader.page.url()).searchParams.get('return');
 }
+
+const openElsewhere = async (reader, url) => {
+  await reader.context.clearCookies(); // another browser
+  await reader.open(url);
+};
+
+// What comes after the payment page.
+export const ticketScenes = [
+  ['confirming', async (world, reader) => {
+    await choosing(world, reader);
+    await openElsewhere(reader, `${await leaveForPayment(reader)}&payment=paid`);
+    await reaches(reader, 'confirming');
+  }],
+  ['elsewhere', async (world, reader) => {
+    await choosing(world, reader);
+    await openElsewhere(reader, `${await leaveForPayment(reader)}&payment=cancelled`);
+    await reaches(reader, 'elsewhere');
+  }],
+  ['valid', async (world, reader) => {
+    await choosing(world, reader, { branding: { image: await poster(reader, 280) } });
+    await reader.page.locator('#best_button').click();
+    await holds(reader, 2);
+    await pay(reader);
+    await ticket(reader);
+  }],
+  ['late', async (world, reader) => {
+    await choosing(world, reader);
+    const back = await leaveForPayment(reader);
+    const reservation = new URL(back).searchParams.get('reservation');
+    await reader.context.request.post(`${world.server.url}/api/reservations/${reservation}/cancel`);
+    await reader.open(`${back}&payment=paid`);
+    await reaches(reader, 'late');
+  }],
+  ['refunded', async (world, reader) => {
+    const id = await choosing(world, reader);
+    await pay(reader);
+    await ticket(reader);
+    const { reservations: [{ id: reservationId }] } = await (await reader.context.request.get(`${world.server.url}/api/reservations`)).json();
+    await world.organizer.must('POST', `/api/admin/events/${id}/refund`, { reservationId });
+    await reader.page.reload();
+    await reaches(reader, 'refunded');
+  }],
+  ['list', async (world, reader) => {
+    const id = await choosing(world, reader);
+    await pay(reader);
+    await ticket(reader);
+    await reader.open(`${world.server.url}/wait/${id}?join=1`);
+    await reader.page.locator('main[data-state="admitted"]').waitFor();
+    await reader.open(`${world.server.url}/buy/${id}`);
+    await holds(reader, 1);
+    await pay(reader);
+    await ticket(reader);
+    await reader.open(`${world.server.url}/tickets/${id}`);
+    await reaches(reader, 'list');
+  }],
+  ['unknown', async (world, reader) => {
+    reader.expects(/status of 404/);
+    await reader.open(`${world.server.url}/ticket/${'x'.repeat(43)}`);
+    await reaches(reader, 'unknown');
+  }],
+];
 
 // [name, (world, reader) => a function that restores what the scene has stopped, or nothing]
 export const scenes = [
@@ -105,19 +163,6 @@ export const scenes = [
     await holds(reader, 1);
     await drawn(reader);
   }],
-  ['confirming', async (world, reader) => {
-    await choosing(world, reader);
-    await leaveForPayment(reader);
-    await reader.open(`${new URL(reader.page.url()).searchParams.get('return')}&payment=paid`);
-    await reaches(reader, 'confirming');
-  }],
-  ['bought', async (world, reader) => {
-    await choosing(world, reader);
-    await reader.page.locator('#best_button').click();
-    await holds(reader, 2);
-    await pay(reader);
-    await ticket(reader);
-  }],
   ['hold-expired', async (world, reader) => {
     await choosing(world, reader, { autoHold: 0, holdMs: 4000 });
     await reader.page.locator('#best_button').click(); // begins while the page shows it
@@ -131,22 +176,6 @@ export const scenes = [
   ['over', async (world, reader) => {
     await choosing(world, reader, { sessionLimitMs: 8000, autoHold: 0 });
     await reaches(reader, 'over', 30000);
-  }],
-  ['late', async (world, reader) => {
-    const id = await choosing(world, reader);
-    const [reservation, back] = await paidFor(world, reader, id);
-    await reader.context.request.post(`${world.server.url}/api/reservations/${reservation}/cancel`);
-    await reader.open(back);
-    await reaches(reader, 'late');
-  }],
-  ['refunded', async (world, reader) => {
-    const id = await choosing(world, reader);
-    await pay(reader);
-    await ticket(reader);
-    const [reservationId, back] = await paidFor(world, reader, id);
-    await world.organizer.must('POST', `/api/admin/events/${id}/refund`, { reservationId });
-    await reader.open(back);
-    await reaches(reader, 'refunded');
   }],
   ['empty', async (world, reader) => {
     await arrive(world, reader, await world.sale({ ...SHOW, halls: [] }));

@@ -12,7 +12,7 @@ const world = await shop();
 world.halls = [{ section: 'Floor', rows: 4, seatsPerRow: 40, price: 9900 }];
 
 const LANGUAGES = ['en-GB', 'ko-KR', 'ja-JP'];
-const STATES = ['conflict', 'hold-expired', 'last', 'over', 'late', 'refunded', 'empty', 'unknown', 'sold-out', 'unavailable'];
+const STATES = ['conflict', 'hold-expired', 'last', 'over', 'empty', 'unknown', 'sold-out', 'unavailable'];
 
 STATES.forEach((name, i) => {
   const [, scene] = scenes.find(([other]) => other === name);

@@ -3,7 +3,7 @@
 // A shop with a payment provider, and the steps of a buyer.
 
 import assert from 'node:assert/strict';
-import { Browser } from '../fixtures/browser.mjs';
+import { Browser, DESKTOP } from '../fixtures/browser.mjs';
 import { Client, Provider, freePort, stage, uniqueId, waitUntil } from '../fixtures/index.mjs';
 
 // The parts of `stage`, a browser, the provider of its orders, and:
@@ -55,7 +55,7 @@ export const reaches = (reader, wanted, timeoutMs = 15000) => waitUntil(async ()
   `the state ${wanted}`);
 export const drawn = (reader) => waitUntil(() => reader.page.evaluate(() => document.querySelector('.seat, .plan') !== null).catch(() => false), 15000, 'the hall');
 // Waits until the page's script shows the seats and no request is in progress: the server's own HTML does not count.
-export const holds = (reader, count) => waitUntil(async () => (await reader.page.locator('#order[data-changing=false] #pay_button:enabled').isVisible())
+export const holds = (reader, count) => waitUntil(async () => (await reader.page.locator('#order[data-changing=false] #pay_button[aria-disabled=false]').isVisible())
   && (await reader.page.locator('#seats li').count()) === count,
   15000, `${count} seats to be held`);
 
@@ -67,12 +67,31 @@ export async function pay(reader) {
   await reader.page.locator('#pay_button').click();
   await reader.page.waitForURL('**/pay?**');
   await reader.page.locator('button[value=pay]').click();
-  await reader.page.waitForURL('**/buy/**');
+  await reader.page.waitForURL(/\/tickets?\//);
 }
 
 export async function ticket(reader) {
-  await reaches(reader, 'bought', 30000);
-  const number = await reader.seen('#number');
-  assert.match(number, /^[A-Z0-9-]{6,}$/);
+  await reaches(reader, 'valid', 30000);
+  const number = await reader.seen('.reservation-number');
+  assert.match(number, /^[0-9A-Z]{4}-[0-9A-Z]{4}$/);
   return number;
+}
+
+// An admitted reader whose socket the test controls: line.say(event, payload) sends a message; `deaf` drops those of
+// the gateway.
+export async function overheard({ browser, server }, id) {
+  const reader = await browser.reader(DESKTOP);
+  const line = { deaf: false };
+  await reader.page.routeWebSocket(/\/ws$/, (route) => {
+    const gateway = route.connectToServer();
+    line.say = (event, payload) => route.send(JSON.stringify({ event, payload }));
+    route.onMessage((text) => gateway.send(text));
+    gateway.onMessage((text) => line.deaf || route.send(text));
+  });
+  await reader.open(`${server.url}/wait/${id}`);
+  await reaches(reader, 'admitted');
+  await reader.open(`${server.url}/buy/${id}`);
+  await drawn(reader);
+  await waitUntil(async () => (await reader.page.locator('#main').getAttribute('data-live')) === 'socket', 10000, 'the socket');
+  return { reader, line };
 }

@@ -8,8 +8,11 @@ import { mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { Browser, DESKTOP, PHONE, SMALL_PHONE } from '../fixtures/browser.mjs';
 import { ROOT } from '../fixtures/index.mjs';
-import { scenes as buying, shop } from './buy_scenes.mjs';
+import { scenes as buying, shop, ticketScenes } from './buy_scenes.mjs';
+import { door, doorScenes } from './door_scenes.mjs';
+import { gate, signInScenes } from './sign_in_scenes.mjs';
 import { World, scenes as waiting } from './wait_scenes.mjs';
+import { consoleScenes } from './console_scenes.mjs';
 
 // The variants of each scene, by the end of the picture's name.
 const LOOKS = {
@@ -20,6 +23,9 @@ const LOOKS = {
 const MORE = {
   choosing: { ko: { ...PHONE, language: 'ko-KR' }, ja: { ...PHONE, language: 'ja-JP', theme: 'dark' }, small: { ...SMALL_PHONE }, 'desktop-dark': { ...DESKTOP, theme: 'dark' } },
   waiting: { ko: { ...PHONE, language: 'ko-KR' }, ja: { ...PHONE, language: 'ja-JP', theme: 'dark' }, small: { ...SMALL_PHONE }, 'desktop-dark': { ...DESKTOP, theme: 'dark' } },
+  valid: { ko: { ...PHONE, language: 'ko-KR' }, ja: { ...PHONE, language: 'ja-JP', theme: 'dark' }, small: { ...SMALL_PHONE } },
+  accepted: { ko: { ...PHONE, language: 'ko-KR' }, ja: { ...PHONE, language: 'ja-JP', theme: 'dark' } },
+  used: { ko: { ...PHONE, language: 'ko-KR', theme: 'dark' }, ja: { ...PHONE, language: 'ja-JP' } },
   admitted: { ko: { ...PHONE, language: 'ko-KR' }, ja: { ...PHONE, language: 'ja-JP' }, 'desktop-dark': { ...DESKTOP, theme: 'dark' } },
 };
 const out = resolve(ROOT, process.env.OUT ?? 'docs/screenshots');
@@ -58,5 +64,9 @@ async function pictures(prefix, scenes, open) {
 
 await pictures('wait', waiting, () => World.start());
 await pictures('buy', buying, () => shop());
+await pictures('ticket', ticketScenes, () => shop());
+await pictures('door', doorScenes, () => door());
+await pictures('sign-in', signInScenes, () => gate());
+await pictures('console', consoleScenes, () => World.start());
 await browser.close();
 process.exit(0);

@@ -4,7 +4,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FREE, HELD, SOLD, Seats, nextBest, pack } from '../../web/seats.js';
+import { FREE, HELD, SOLD, Seats, mapRequest, nextBest, pack } from '../../web/seats.js';
 
 // rows: [[section, row, 'free or not by letter: . free, x sold, h held'], …]
 function hall(...rows) {
@@ -16,6 +16,16 @@ function hall(...rows) {
   return { version: 7, seats };
 }
 const made = (...rows) => new Seats(pack(hall(...rows)));
+
+test('columns: the short form of a map gives the same ones', () => {
+  const short = { version: 7, currency: 'EUR', rows: [['A', '1', 1, 9000, '100', 'aa'], ['A', '1', 3, 5000, '102', 's'], ['B', '1', 4, 5000, '90', 'ah']] };
+  const long = [['100', 'A', 1, 9000, 'available'], ['101', 'A', 2, 9000, 'available'], ['102', 'A', 3, 5000, 'sold'], ['90', 'B', 4, 5000, 'available'], ['91', 'B', 5, 5000, 'held']]
+    .map(([id, section, number, price, status]) => ({ id, section, row: '1', number, price, currency: 'EUR', status }));
+  assert.deepEqual(pack(short), pack({ version: 7, seats: long }));
+  assert.deepEqual(pack({ version: 0, rows: [] }), pack({ version: 0, seats: [] }));
+  assert.deepEqual(mapRequest('x', 7), { path: '/api/seats/x?form=rows', headers: { 'If-None-Match': '"7-rows", "7-rows-gz"' } });
+  assert.deepEqual(mapRequest('x').headers, {});
+});
 
 test('columns: rows and sections in the order of the map, seats found by id', () => {
   const seats = made(['A', '1', '..x', 9000], ['A', '2', '.h.'], ['B', '1', '..']);
@@ -51,6 +61,19 @@ test('a newer map changes only the seats that differ; the map of another hall re
   assert.deepEqual(seats.update(pack({ ...hall(['A', '1', '....']), version: 8 })), [], 'older: nothing');
   assert.equal(seats.free, 2);
   assert.equal(seats.update(pack({ ...hall(['A', '1', '.....']), version: 10 })), null);
+});
+
+test('a map of another layout is another hall: prices and names may differ', () => {
+  const seats = new Seats(pack({ ...hall(['A', '1', '....']), layout: 3 }));
+  assert.deepEqual(seats.update(pack({ ...hall(['A', '1', 'x...']), layout: 3, version: 8 })), [0]);
+  assert.equal(seats.update(pack({ ...hall(['A', '1', 'x...']), layout: 4, version: 9 })), null);
+});
+
+test('a blocked seat is one that a buyer cannot have', () => {
+  const seats = new Seats(pack({ version: 7, layout: 0, currency: 'EUR', rows: [['A', '1', 1, 9000, '100', 'ab']] }));
+  assert.deepEqual([seats.free, seats.isFree(0), seats.isFree(1)], [1, true, false]);
+  assert.deepEqual(seats.apply({ from: 7, version: 8, seats: [{ id: '100', status: 'blocked' }, { id: '101', status: 'available' }] }), [0, 1]);
+  assert.deepEqual([seats.isFree(0), seats.isFree(1)], [false, true]);
 });
 
 test('seats marked as taken stay taken despite an older map, until they are released', () => {

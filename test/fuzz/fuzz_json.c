@@ -39,7 +39,7 @@ static void read_fields(const struct json *value)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct json_error error = {"", ""};
+    struct json_error error = {0};
     struct buf once, twice;
     struct json *value = json_parse((const char *)data, size, INPUT_MAX, &error);
     if (!value) {

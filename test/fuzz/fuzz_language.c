@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* language: every Accept-Language header gives one of our languages. */
-#include "page/language.h"
+#include "base/language.h"
 
 #include <stdint.h>
 #include <stdlib.h>

@@ -10,13 +10,14 @@
 #include "auth/jws.h"
 #include "auth/token.h"
 #include "base/base64url.h"
+#include "base/utf8.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define SECRET "a secret of the fuzzer, 32 bytes"
+#define SECRET "a-secret-of-the-fuzzer,-32-bytes"
 #define KEY                                                                                        \
     "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14\x15"     \
     "\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f"
@@ -37,7 +38,7 @@ static void check(bool holds)
 static void begin(void)
 {
     char error[200];
-    const struct config config = {.jwt_secret = SECRET, .ticket_keys = "k1:" KEY_HEX};
+    const struct config config = {.jwt_secrets = SECRET, .ticket_keys = "k1:" KEY_HEX};
     if (keys)
         return;
     tickets = jws_ring_new();
@@ -75,9 +76,10 @@ static void try_user(const char *text, size_t len)
     if (token_read_user(keys, text, len, INT64_C(1800000000000), &user) != ST_OK)
         return;
     const size_t sub_len = strlen(user.sub);
-    check(sub_len >= 1 && sub_len <= 128 && user.role <= USER_ADMIN);
+    check(sub_len >= 1 && sub_len <= 255 && user.role <= USER_ADMIN);
+    check(utf8_is_valid(user.sub, sub_len));
     for (size_t i = 0; i < sub_len; i++)
-        check(user.sub[i] > ' ' && user.sub[i] < 0x7f);
+        check((unsigned char)user.sub[i] >= ' ' && user.sub[i] != 0x7f);
 }
 
 /* With a space before it, the payload of a JWT is read by the other reader, which must give the same result. */

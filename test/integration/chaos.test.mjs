@@ -18,7 +18,7 @@ import {
 const KILLS = Number(process.env.CHAOS_KILLS ?? 10);
 // A killed process leaves no sanitizer's report, so nothing would be learned for the time it takes.
 const skip = process.env.TIKETI_SAN ? 'kill -9 leaves no report of a sanitizer' : false;
-const KEPT = { overAdmissions: 0, orderBreaks: 0, lostPlaces: 0, risenPositions: 0, doubleSales: 0, unmatchedMoney: 0, chargedForNothing: 0 };
+const KEPT = { overAdmissions: 0, orderBreaks: 0, outflowBreaks: 0, lostPlaces: 0, missedTurnsLost: 0, risenPositions: 0, doubleSales: 0, unmatchedMoney: 0, chargedForNothing: 0 };
 
 let redis;
 let postgres;

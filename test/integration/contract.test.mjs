@@ -50,15 +50,15 @@ test('the program serves the document it was built with, and answers 304 to a cl
 
 // ---- the checks themselves: each of these mistakes must be found ----
 
-const json = { 'content-type': 'application/json' };
+const json = { 'content-type': 'application/json', 'x-content-type-options': 'nosniff', 'x-request-id': 'r1' };
 const call = (overrides) => {
-  const made = { method: 'POST', path: '/api/queue/heartbeat/e', sent: {}, payload: undefined, status: 200, headers: json, body: { status: 'queued' }, ...overrides };
+  const made = { method: 'POST', path: '/api/queue/heartbeat/e', sent: {}, payload: undefined, status: 200, headers: json, body: { status: 'queued', version: 1, revision: 1 }, ...overrides };
   return { ...made, text: overrides.text ?? JSON.stringify(made.body) };
 };
 const problem = {
   type: 'urn:tiketi:problem:unknown-event', title: 'Not Found', status: 404, code: 'unknown-event', detail: 'There is no such event.', field: 'eventId', requestId: 'r1',
 };
-const refused = { status: 404, headers: { 'content-type': 'application/problem+json', 'x-request-id': 'r1' }, body: problem };
+const refused = { status: 404, headers: { ...json, 'content-type': 'application/problem+json' }, body: problem };
 
 test('the checks accept correct answers', () => {
   for (const good of [{}, refused, { path: '/nowhere', ...refused, body: { ...problem, type: 'urn:tiketi:problem:not-found', code: 'not-found' } },
@@ -69,13 +69,14 @@ test('the checks accept correct answers', () => {
 
 for (const [what, bad, complaint] of [
   ['a status', { status: 202 }, /this status is not in the document/],
-  ['a field', { body: { status: 'queued', place: 7 } }, /additional properties.*place/],
-  ['a word', { body: { status: 'asleep' } }, /allowed values/],
+  ['a field', { body: { status: 'queued', version: 1, revision: 1, place: 7 } }, /additional properties.*place/],
+  ['a word', { body: { status: 'asleep', version: 1, revision: 1 } }, /allowed values/],
   ['a missing field', { body: {} }, /required property 'status'/],
   ['a content type', { headers: { 'content-type': 'text/html' } }, /content type text\/html/],
-  ['whitespace between the tokens of JSON', { text: '{"status": "queued"}' }, /whitespace/],
+  ['whitespace between the tokens of JSON', { text: '{"status": "queued","version":1,"revision":1}' }, /whitespace/],
+  ['a body without nosniff', { headers: { 'content-type': 'application/json' } }, /a browser may guess/],
   ['a header', { headers: { ...json, 'x-powered-by': 'magic' } }, /header x-powered-by/],
-  ['a header that is missing', { ...refused, headers: { 'content-type': 'application/problem+json' } }, /header X-Request-Id is missing/],
+  ['a header that is missing', { ...refused, headers: { ...refused.headers, 'x-request-id': undefined } }, /header X-Request-Id is missing/],
   ['a problem of another route', { ...refused, body: { ...problem, type: 'urn:tiketi:problem:id-taken', code: 'id-taken' } }, /allowed values/],
   ['a cookie of another kind', { headers: { ...json, 'set-cookie': ['session=1'] } }, /header Set-Cookie/],
   ['a cookie for staff', { method: 'POST', path: '/api/admin/events/e/open', headers: { ...json, 'set-cookie': ['tiketi_guest=g:0'] } }, /header set-cookie|a cookie where none/],
@@ -91,11 +92,11 @@ for (const [what, bad, complaint] of [
 test('the checks accept correct socket messages and refuse all others', () => {
   const check = (event, payload) => complaintOf(() => checkMessage('Server', { event, payload }));
   assert.equal(check('heartbeat-ack', {}), undefined);
-  assert.equal(check('queue-cleared', { eventId: 'e' }), undefined);
+  assert.equal(check('queue-cleared', { eventId: 'e', version: 1, revision: 1 }), undefined);
   assert.match(check('queue-cleared', { eventId: 'e', buyer: 'u:1' }), /additional properties/);
   assert.match(check('queue-cleared', undefined), /required property 'payload'/);
   assert.match(check('gossip', {}), /there is no such message/);
   const loose = (text) => complaintOf(() => checkMessage('Server', JSON.parse(text), text));
-  assert.equal(loose('{"event":"queue-cleared","payload":{"eventId":"e"}}'), undefined);
+  assert.equal(loose('{"event":"queue-cleared","payload":{"eventId":"e","version":1,"revision":1}}'), undefined);
   assert.match(loose('{"event" : "queue-cleared","payload":{"eventId":"e"}}'), /whitespace/);
 });

@@ -11,7 +11,7 @@ import {
   Organizer, Postgres, Provider, Redis, SECRETS, SLOW, Server, privateFolder, removeFolder, runTiketi, waitUntil,
 } from '../fixtures/index.mjs';
 
-const KEPT = { overAdmissions: 0, orderBreaks: 0, lostPlaces: 0, risenPositions: 0, doubleSales: 0, unmatchedMoney: 0, chargedForNothing: 0 };
+const KEPT = { overAdmissions: 0, orderBreaks: 0, outflowBreaks: 0, lostPlaces: 0, missedTurnsLost: 0, risenPositions: 0, doubleSales: 0, unmatchedMoney: 0, chargedForNothing: 0 };
 
 let redis;
 let postgres;
@@ -78,7 +78,7 @@ test('a sale: every buyer is answered, the socket announces each entry, and ever
   assert.equal(report.seatsSold, 60);
   assert.equal(report.ended.bought, 60);
   assert.equal(report.ended.bought + report.ended.left + report.ended.soldOut, 150, stdout);
-  assert.equal(report.pushMs.count, report.replay.promoted);
+  assert.equal(report.pushMs.count, report.replay.offered);
   assert.ok(report.replay.mostInside <= 20);
   assert.deepEqual(report.money, { taken: 300000, paid: 300000, charges: 60, chargesPaid: 60, chargesDue: 0, chargesRefunded: 0 });
   assert.match(stdout, /Every promise was kept\.\n$/);
@@ -160,6 +160,8 @@ test('the server is killed three times and no buyer loses their place', async (t
   assert.deepEqual(report.broken, KEPT, stdout);
   assert.equal(report.errors, 0, stdout);
   assert.ok(report.retries > 0);
+  assert.ok(report.retriesInARow > 1, 'a server that is away is asked more than once');
+  assert.ok(report.retried.some(({ kind, times }) => kind.includes('refused') && times > 0), JSON.stringify(report.retried));
   assert.deepEqual(ended(report), { bought: 60, soldOut: 60 });
 });
 
@@ -206,14 +208,25 @@ test('Redis is emptied during a sale and the order of the queue holds', async (t
   assert.deepEqual(ended(report), { bought: 40, soldOut: 40 });
 });
 
+test('an outflow limit is kept, and the report says how near the fullest ten seconds came to it', async (t) => {
+  const server = await serve(t);
+  const id = await openSale(server, { threshold: 100, intervalMs: 10000, outflowPerMinute: 600, grid: { rows: 3, seatsPerRow: 20 } });
+  const { report, stdout } = await rehearse(server, ['--event', id, '--users', '60', '--arrive', '0.5s', '--buy', '1', '--abandon', '0', '--think', '100ms..300ms', '--processes', '2']);
+  assert.deepEqual(report.broken, KEPT, stdout);
+  assert.deepEqual(ended(report), { bought: 60 });
+  assert.equal(report.replay.outflowWorstOf, 110, stdout);
+  assert.ok(report.replay.outflowWorst > 20 && report.replay.outflowWorst <= 60, stdout);
+  assert.match(stdout, /outflow kept: worst 10 s window \d+ of 110/);
+});
+
 for (const processes of [1, 2]) test(`damage done behind the back of the crowd is in its report (processes: ${processes})`, async (t) => {
   const server = await serve(t);
-  const id = await openSale(server, { threshold: 3, intervalMs: 60000, grid: { rows: 1, seatsPerRow: 50 } });
+  const id = await openSale(server, { threshold: 3, intervalMs: 60000, promotion: 'interval', grid: { rows: 1, seatsPerRow: 50 } });
   const tampering = (async () => {
     await waitUntil(async () => (await sold()) === 3, 12000, 'sales');
-    await database.query("UPDATE seats SET status = 'available', holder = NULL WHERE status = 'sold' AND number = 2");
+    await database.query("UPDATE seats SET status = 'available', holder = NULL WHERE id = (SELECT min(id) FROM seats WHERE status = 'sold')");
     await database.query("UPDATE payments SET reference = 'another' WHERE id = (SELECT max(id) FROM payments)");
-    await redis.cli('XADD', `log:{${id}}`, '*', 'kind', 'promote', 'buyer', 'u:nobody', 'place', '9999999999999999', 'epoch', '1',
+    await redis.cli('XADD', `log:{${id}}`, '*', 'kind', 'offered', 'buyer', 'u:nobody', 'place', '9999999999999999', 'epoch', '1',
       'at', String(Date.now()), 'inside', '4', 'threshold', '3', 'n', '77');
   })();
   const { report, stdout } = await rehearse(server, [
@@ -240,7 +253,7 @@ test('the crowd refuses targets and options that it must not use', async () => {
   await refuse(64, /--allow-remote/, [...base, '--ws', 'ws://127.0.0.1:2/ws,ws://192.0.2.1:2/ws', '--processes', '2']);
   await refuse(64, /--url/, [...base, '--url', 'https://127.0.0.1']);
   await refuse(64, /--url/, [...base, '--url', Array(17).fill('http://127.0.0.1').join()]);
-  await refuse(64, /--users/, ['--event', 'x', '--users', '200001']);
+  await refuse(64, /--users/, ['--event', 'x', '--users', '1000001']);
   await refuse(64, /--event/, ['--users', '5']);
   await refuse(64, /--provider/, ['--event', 'x', '--users', '5']);
   await refuse(64, /--allow-remote/, [...base, '--provider', 'http://192.0.2.1']);

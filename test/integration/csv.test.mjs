@@ -7,14 +7,15 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import { test } from 'node:test';
-import { Client, bearer, jwt, stage, waitUntil } from '../fixtures/index.mjs';
+import { Client, bearer, jwt, pay, stage, waitUntil } from '../fixtures/index.mjs';
 
 const { postgres, database, server, organizer } = await stage();
 
 const path = (id, rest) => `/api/admin/events/${id}/${rest}`;
 const HEADER = 'section,row,number,price,currency';
-const upload = (id, body, { who = organizer, headers = {}, ...rest } = {}) =>
-  who.post(path(id, 'seats'), { body, headers: { 'content-type': 'text/csv', ...headers }, timeoutMs: 60000, ...rest });
+const COLUMNS = 'id,section,row,number,price,currency,status,blockReason,reservationNumber,reservationId,buyer,heldUntil,soldAt,soldFor,paidAt,provider,paymentReference,timeZone';
+const upload = (id, body, { who = organizer, headers = {}, query = '', ...rest } = {}) =>
+  who.post(path(id, `seats${query}`), { body, headers: { 'content-type': 'text/csv', ...headers }, timeoutMs: 60000, ...rest });
 const download = async (id, who = organizer) => {
   const answer = await who.get(path(id, 'export.csv'), { timeoutMs: 60000 });
   assert.equal(answer.status, 200, answer.text);
@@ -26,6 +27,7 @@ const draft = (more = {}) => organizer.sale({ open: false, ...more });
 // A separate CSV reader, so that the export is not checked by the code that wrote it.
 function read(text) {
   const rows = [[]];
+  assert.notEqual(text[0], '\ufeff', 'a mark is sent only if it is asked for');
   const cell = /(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r\n)/y;
   while (cell.lastIndex < text.length) {
     const found = cell.exec(text);
@@ -43,22 +45,22 @@ test('round trip: quotes, commas, any script, columns in any order; the order of
   const event = await draft();
   const seats = [
     ['Parkett', 'B', 2, 5000, 'EUR'], ['Parkett', 'B', 1, 5000, 'EUR'], ['Balcony, "left"', 'a,b', 7, 0, 'EUR'],
-    ['観客席 🎫', 'é', 1000000, 1000000000000, 'EUR'], ['back\\slash {x}', 'NULL', 3, 1, 'EUR'], ['Parkett', ' A ', 1, 4000, 'EUR'], ["'", '"', 1, 1, 'EUR'],
+    ['観客席 🎫', 'é', 1000000, 1000000000000, 'EUR'], ['back\\slash {x}', 'NULL', 3, 1, 'EUR'], ['Parkett', 'A', 1, 4000, 'EUR'], ["'", '"', 1, 1, 'EUR'],
   ];
   const quote = (value) => `"${String(value).replaceAll('"', '""')}"`;
   const lines = seats.map(([section, row, number, price, currency]) => [price, quote(row), currency, quote(section), number].join(','));
   const added = await upload(event.id, `price,row,currency,section,number\r\n${lines.join('\r\n')}\r\n`);
   assert.equal(added.status, 201, added.text);
-  assert.deepEqual(added.body, { added: 7, seats: 7, version: event.version + 1 });
+  assert.deepEqual(added.body, { added: 7, seats: 7, version: event.version + 1, separator: 'comma', isExport: false });
 
   const answer = await download(event.id);
   assert.equal(answer.headers['content-type'], 'text/csv; charset=utf-8');
   assert.equal(answer.headers['content-disposition'], `attachment; filename="${event.id}.csv"`);
   const [header, ...rows] = read(answer.text);
-  assert.equal(header.join(','), 'id,section,row,number,price,currency,status,reservationNumber,buyer,heldUntil');
+  assert.equal(header.join(','), COLUMNS);
   const inOrder = [1, 0, 5, 2, 3, 4, 6].map((at) => seats[at].map(String));
   assert.deepEqual(rows.map((row) => row.slice(1, 6)), inOrder.map((row) => (row[0] === "'" ? row : row)));
-  assert.ok(rows.every((row) => /^\d+$/.test(row[0]) && row.slice(6).join() === 'available,,,'));
+  assert.ok(rows.every((row) => /^\d+$/.test(row[0]) && row.slice(6).join() === 'available,,,,,,,,,,,UTC'));
 
   // The export is imported again, into another hall.
   const other = await draft();
@@ -85,14 +87,14 @@ test('import behaves as the JSON route does: audit, version, If-Match, more seat
   assert.equal((await upload(event.id, `${HEADER}\nA,1,3,7,EUR\n`, { headers: { 'if-match': 'x' } })).status, 400);
   const added = await upload(event.id, `${HEADER}\nB,1,1,7,EUR\nA,3,1,7,EUR\nA,1,3,7,EUR\n`, { headers: { 'if-match': headers.etag } });
   assert.equal(added.status, 201, added.text);
-  assert.deepEqual(added.body, { added: 3, seats: 7, version: event.version + 2 });
+  assert.deepEqual(added.body, { added: 3, seats: 7, version: event.version + 2, separator: 'comma', isExport: false });
   assert.deepEqual((await seatsOf(event.id)).map(({ section, row, number }) => `${section}${row}-${number}`), ['A1-1', 'A1-2', 'A1-3', 'A2-1', 'A2-2', 'A3-1', 'B1-1']);
   const [entry] = (await organizer.get(path(event.id, 'audit'))).body.entries;
   assert.deepEqual([entry.verb, entry.who, entry.before, entry.after], ['seats', 'organizer', { seats: 4 }, { seats: 7 }]);
 });
 
-test('export lists holders and buyers in the order of the hall; an expired hold is not listed', async () => {
-  const event = await organizer.sale({ threshold: 9, autoHold: 0, holdMs: 600000, grid: { rows: 1, seatsPerRow: 4 } });
+test('export lists holders and buyers in the order of the hall, with times of the event\'s zone; an expired hold is not listed', async () => {
+  const event = await organizer.sale({ threshold: 9, autoHold: 0, holdMs: 600000, timeZone: 'Asia/Seoul', grid: { rows: 1, seatsPerRow: 5 } });
   const map = (await server.get(`/api/seats/${event.id}`)).body.seats;
   const orders = [];
   for (const [at, sub] of ['buyer', 'holder', 'late'].entries()) {
@@ -102,15 +104,41 @@ test('export lists holders and buyers in the order of the hall; an expired hold 
     assert.equal(status, 201, text);
     orders.push(body);
   }
-  await database.query("UPDATE reservations SET status = 'confirmed' WHERE id = $1", [orders[0].id]);
-  await database.query("UPDATE seats SET status = 'sold', held_until = NULL WHERE holder = $1", [orders[0].id]);
+  assert.equal((await pay(server, orders[0])).body.payment, 'paid');
+  assert.equal((await organizer.post(path(event.id, 'seats/block'), { json: { where: { seatIds: [map[4].id] }, reason: 'camera' } })).status, 200);
+  assert.equal((await organizer.post(path(event.id, 'seats/reprice'), { json: { where: { all: true }, price: 70 } })).body.left.sold, 1);
   await database.query("UPDATE seats SET held_until = now() - interval '1 s' WHERE holder = $1", [orders[2].id]);
+  const [{ sold, paid, until, reference }] = await database.query(`SELECT to_char(r.ended_at AT TIME ZONE 'Asia/Seoul', 'YYYY-MM-DD HH24:MI:SS') AS sold,
+    to_char(p.settled_at AT TIME ZONE 'Asia/Seoul', 'YYYY-MM-DD HH24:MI:SS') AS paid, p.reference,
+    (SELECT to_char(expires_at AT TIME ZONE 'Asia/Seoul', 'YYYY-MM-DD HH24:MI:SS') FROM reservations WHERE id = $2) AS until
+    FROM reservations r JOIN payments p ON p.reservation_id = r.id WHERE r.id = $1`, [orders[0].id, orders[1].id]);
   const [, ...rows] = read((await download(event.id)).text);
-  assert.deepEqual(rows.map((row) => row.slice(6, 9).join()), [
-    `sold,${orders[0].reservationNumber},u:buyer`, `held,${orders[1].reservationNumber},u:holder`, 'available,,', 'available,,',
+  const price = String(map[0].price);
+  assert.deepEqual(rows.map((row) => row.slice(4).join()), [
+    `${price},${map[0].currency},sold,,${orders[0].reservationNumber},${orders[0].id},u:buyer,,${sold},${price},${paid},${orders[0].provider ?? 'test'},${reference},Asia/Seoul`,
+    `70,${map[0].currency},held,,${orders[1].reservationNumber},${orders[1].id},u:holder,${until},,,,,,Asia/Seoul`,
+    `70,${map[0].currency},available,,,,,,,,,,,Asia/Seoul`, `70,${map[0].currency},available,,,,,,,,,,,Asia/Seoul`,
+    `70,${map[0].currency},blocked,camera,,,,,,,,,,Asia/Seoul`,
   ]);
-  assert.deepEqual(rows.map((row) => row[9] !== ''), [false, true, false, false]);
-  assert.equal(rows[1][9], orders[1].expiresAt);
+});
+
+test('an export is taken by the import again as it is: names with the apostrophes that it got, its further columns passed over', async () => {
+  const event = await draft();
+  const names = ['=1+1', "'=quoted", 'A;-b', 'plain', "o'clock"];
+  assert.equal((await upload(event.id, `${HEADER}\n${names.map((name, at) => `"${name}",1,${at + 1},100,EUR`).join('\n')}\n`)).status, 201);
+  const { text } = await download(event.id);
+  const dearer = text.replaceAll(',100,EUR', ',150,EUR');
+  const { status, body, text: answer } = await upload(event.id, dearer, { query: '?replace=1' });
+  assert.equal(status, 201, answer);
+  assert.deepEqual([body.added, body.removed, body.changed, body.isExport], [0, 0, 5, true]);
+  assert.deepEqual((await seatsOf(event.id)).map(({ section, price }) => `${section} ${price}`), names.map((name) => `${name.replace(/^'/, '')} 150`));
+});
+
+test('the export begins with a byte order mark if it is asked for', async () => {
+  const event = await draft();
+  const answer = await organizer.get(path(event.id, 'export.csv?bom=1'));
+  assert.equal(answer.text, `\ufeff${COLUMNS}\r\n`);
+  assert.equal((await organizer.get(path(event.id, 'export.csv?bom=yes'))).body.field, 'bom');
 });
 
 test('export puts an apostrophe before text that a spreadsheet would run as a formula', async () => {
@@ -127,6 +155,104 @@ test('export puts an apostrophe before text that a spreadsheet would run as a fo
 test('the export of an empty hall is the header alone', async () => {
   const event = await draft();
   assert.equal(read((await download(event.id)).text).length, 1);
+});
+
+test('the export of a hall around the size of a page (2,000 seats) has each seat once', async () => {
+  for (const seats of [1999, 2000, 2001, 4000]) {
+    const event = await draft();
+    await database.query("INSERT INTO seats (event_id, section, section_rank, row, row_rank, number, price, currency) SELECT $1, 'A', 1, '1', 1, n, 100, 'KRW' FROM generate_series(1, $2::integer) AS n", [event.id, seats]);
+    const rows = read((await download(event.id)).text).slice(1);
+    assert.deepEqual(rows.map((row) => Number(row[3])), Array.from({ length: seats }, (_, i) => i + 1));
+  }
+});
+
+// An answer that has begun cannot become an error: the fewer statements it still needs, the fewer are cut off.
+test('the export of a small hall reads its seats in one statement, so that nothing can fail once it has begun', async () => {
+  await database.query(`CREATE SEQUENCE pages; ALTER FUNCTION seats_csv(text, integer, integer, integer, integer) RENAME TO seats_csv_uncounted;
+    CREATE FUNCTION seats_csv(text, integer, integer, integer, integer) RETURNS TABLE (lines text, section_rank integer, row_rank integer, number integer) LANGUAGE sql AS $$
+      SELECT nextval('pages'); SELECT * FROM seats_csv_uncounted($1, $2, $3, $4, $5) $$`);
+  const event = await organizer.sale({ grid: { rows: 2, seatsPerRow: 3 } });
+  assert.equal(read((await download(event.id)).text).length, 7);
+  assert.equal(Number((await database.query('SELECT last_value AS n FROM pages'))[0].n), 1);
+  await database.query(`DROP FUNCTION seats_csv(text, integer, integer, integer, integer);
+    ALTER FUNCTION seats_csv_uncounted(text, integer, integer, integer, integer) RENAME TO seats_csv; DROP SEQUENCE pages`);
+});
+
+// ---- what people send ----
+
+test('the answer says which separator the file has', async () => {
+  for (const [separator, name] of [[',', 'comma'], [';', 'semicolon'], ['\t', 'tab']]) {
+    const event = await draft();
+    const answer = await upload(event.id, `${HEADER}\nA,1,1,5,EUR\n`.replaceAll(',', separator));
+    assert.deepEqual([answer.status, answer.body.separator], [201, name], answer.text);
+  }
+});
+
+test('a file with errors is refused with all of them, and the first 100 of more', async () => {
+  const event = await draft();
+  const lines = ['A,1,x,5,EUR', 'A,1,1,5,EUR', 'A,1,1,"150,000",KRW', '', 'B,,3,5,USD'];
+  const { status, body } = await upload(event.id, `${HEADER}\n${lines.join('\n')}\n`);
+  assert.equal(status, 400);
+  assert.deepEqual(body.errors.map(({ line, field }) => `${line} ${field}`), ['2 number', '4 price', '4 currency', '6 row', '6 currency']);
+  assert.match(body.detail, /^Line 2: number must be an integer from 1 to 1000000\.$/);
+  const many = await upload(event.id, `${HEADER}\n${'A,1,0,5,EUR\n'.repeat(300)}`);
+  assert.deepEqual([many.body.errors.length, many.body.errors.at(-1).line], [100, 101]);
+});
+
+test('a price that is no whole number is answered with what to write', async () => {
+  const event = await draft();
+  for (const [price, currency, wanted] of [
+    ['"150,000"', 'KRW', /write 150000\.$/], ['₩150000', 'KRW', /smallest unit of KRW, .* write 150000\.$/], ['150000.00', 'KRW', /write 150000\.$/],
+    ['12.50', 'EUR', /write 1250\.$/], ['"1.234,56"', 'EUR', /write 123456\.$/], ['"1,234"', 'EUR', /write 123400\.$/], ['1.5', 'BHD', /write 1500\.$/],
+    ['-5', 'EUR', /without separators and signs\.$/], ['12.34', 'KRW', /without separators and signs\.$/], ['free', 'EUR', /without separators and signs\.$/],
+  ]) {
+    const { body } = await upload(event.id, `${HEADER}\nA,1,1,${price},${currency}\n`);
+    assert.deepEqual([body.line, body.field], [2, 'price'], price);
+    assert.match(body.detail, wanted, price);
+  }
+  assert.match((await upload(event.id, `${HEADER}\nA,1,1,150,000,KRW\n`)).body.detail, /150000 and not 150,000/);
+});
+
+test('a currency is one of ISO 4217 that is in use, and the hall\'s', async () => {
+  const event = await draft({ grid: { section: 'A', rows: 1, seatsPerRow: 1, price: 90000, currency: 'KRW' } });
+  for (const code of ['WON', 'DEM', 'CNH', 'XXX']) {
+    const { body } = await upload(event.id, `${HEADER}\nB,1,1,5,${code}\n`);
+    assert.deepEqual([body.field, body.detail], ['currency', `Line 2: ${code} is no currency in use: currency must be a code of ISO 4217, such as KRW.`]);
+    const json = await organizer.post(path(event.id, 'seats'), { json: { grid: { section: 'B', rows: 1, seatsPerRow: 1, price: 1, currency: code } } });
+    assert.deepEqual([json.status, json.body.field], [400, 'grid.currency']);
+  }
+  assert.equal((await upload(event.id, `${HEADER}\nB,1,1,5,EUR\n`)).body.detail, 'Line 2: This event sells in KRW.');
+});
+
+test('a file that came without its line ends, as a form, without its type, or empty is answered with what to do', async () => {
+  const event = await draft();
+  const file = `${HEADER}\nA,1,1,5,EUR\nA,1,2,5,EUR\n`;
+  for (const body of [file.replaceAll('\n', ''), `${HEADER}${'A,1,1,5,EUR'.repeat(40)}`]) assert.match((await upload(event.id, body)).body.detail, /curl -d removes the line ends.*--data-binary/);
+  const send = async (type, body) => (await organizer.post(path(event.id, 'seats'), { body, headers: { 'content-type': type } })).body;
+  assert.match((await send('application/x-www-form-urlencoded', file)).detail, /not JSON.*Content-Type: text\/csv/);
+  assert.match((await send('multipart/form-data; boundary=x', `--x\r\nContent-Disposition: form-data; name="f"\r\n\r\n${file}\r\n--x--`)).detail, /form.*by itself/);
+  const large = await send('application/x-www-form-urlencoded', file + 'A,1,3,5,EUR\n'.repeat(10000));
+  assert.deepEqual([large.status, large.code], [413, 'too-large']);
+  assert.match(large.detail, /text\/csv/);
+  assert.equal((await upload(event.id, '')).body.detail, 'The file is empty.');
+  assert.deepEqual(await seatsOf(event.id), []);
+});
+
+test('a check changes nothing: the errors of the file and of the hall together, by line, and the hall that it would be', async () => {
+  const event = await draft({ grid: { section: 'A', rows: 1, seatsPerRow: 2, price: 500, currency: 'EUR' } });
+  const before = await seatsOf(event.id);
+  const lines = ['B,1,1,900,EUR', 'A,1,2,5,EUR', 'B,1,2,9.00,EUR', '', 'B,1,1,900,EUR', 'B,2,1,700,EUR'];
+  const { status, body, text } = await upload(event.id, `${HEADER}\n${lines.join('\n')}\n`, { query: '?check=1' });
+  assert.equal(status, 200, text);
+  assert.deepEqual(body.errors.map(({ line, field, message }) => `${line} ${field} ${message}`), ['3 number Seat A 1 2 exists already.',
+    '4 price price must be an integer in the smallest unit of EUR, without separators and signs: write 900.', '6 number Seat B 1 1 is given twice.']);
+  assert.deepEqual([body.complete, body.separator, body.seats, body.sections], [true, 'comma', 4, [
+    { section: 'A', rows: 1, seats: 2, widestRow: 2, priceFrom: 500, priceTo: 500 }, { section: 'B', rows: 2, seats: 2, widestRow: 1, priceFrom: 700, priceTo: 900 }]]);
+  assert.deepEqual(await seatsOf(event.id), before);
+  const broken = await upload(event.id, `${HEADER}\nC,1,1,5,EUR\nC,"1,2,5,EUR\n`, { query: '?check=1&replace=1' });
+  assert.deepEqual([broken.body.complete, broken.body.seats, broken.body.errors.map(({ line }) => line)], [false, 1, [3]]);
+  assert.equal((await upload(event.id, `${HEADER}\nA,1,1,5,EUR\n`, { query: '?check=true' })).body.field, 'check');
+  assert.equal((await organizer.get(path(event.id, 'audit'))).body.entries.length, 2);
 });
 
 // ---- refused ----
@@ -158,7 +284,6 @@ for (const [what, body, line, field, detail] of [
   ['a quote in the middle', `${HEADER}\nA"B",1,1,5,EUR\n`, 2, 'section', /quote/],
   ['text after a quote', `${HEADER}\nA,"1"b,1,5,EUR\n`, 2, 'row', /quote/],
   ['a CR alone', `${HEADER}\rA,1,1,5,EUR\r`, 1, '', /CRLF/],
-  ['an empty line between', `${HEADER}\n${good}\n\nA,1,2,5,EUR\n`, 3, '', /empty/],
   ['bytes that are no UTF-8', Buffer.concat([Buffer.from(`${HEADER}\n${good}\nA,`), Buffer.from([0xff, 0xfe]), Buffer.from(',1,5,EUR\n')]), 3, 'row', /UTF-8/],
   ['a NUL', `${HEADER}\nA,1\0,1,5,EUR\n`, 2, 'row', /NUL/],
   ['no seats', `${HEADER}\r\n`, 2, '', /no seat/],

@@ -7,9 +7,9 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { test } from 'node:test';
-import { Client, SLOW, Server, adminToken, bearer, many, runTiketi, stage, waitUntil, within } from '../fixtures/index.mjs';
+import { Client, SLOW, Server, adminToken, bearer, jwt, many, runTiketi, stage, waitUntil, within } from '../fixtures/index.mjs';
 
-const { redis, database, server, organizer } = await stage();
+const { redis, postgres, database, server, organizer } = await stage();
 const event = await organizer.sale({ threshold: 0 });
 
 // Pages and their files are not listed by `tiketi routes`.
@@ -18,7 +18,7 @@ const PAGES = ['GET /', 'GET /wait/{eventId}', 'GET /wait/{eventId}/leave', 'POS
 const routes = [...(await runTiketi(['routes'])).stdout.trim().split('\n').map((line) => line.split(' ').slice(0, 2).join(' ')), ...PAGES]
   .map((name) => {
     const [method, template] = name.split(' ');
-    return { name, method, path: template.replace(/\{[^}]+\}/, event.id), html: /^\/($|wait|buy)/.test(template) };
+    return { name, method, path: template.replace(/\{[^}]+\}/, event.id), html: /^\/($|wait|buy|ticket)/.test(template) };
   });
 
 // One connection: what it answers to these bytes, until the server closes it or the answer is complete.
@@ -68,7 +68,7 @@ const REFUSALS = [
   ['an unknown encoding', (r) => head(r.method, r.path, `${host}Transfer-Encoding: gzip\r\n`), 400],
   ['a header name with a blank', (r) => head(r.method, r.path, `${host}X Y: 1\r\n`), 400],
   ['an address with a blank', (r) => head(r.method, `${r.path}?a b`, host), 400],
-  ['a head too large', (r) => head(r.method, r.path, `${host}X-Pad: ${'x'.repeat(9000)}\r\n`), 431],
+  ['a head too large', (r) => head(r.method, r.path, `${host}X-Pad: ${'x'.repeat(17000)}\r\n`), 431],
   ['a body too large', (r) => head(r.method, r.path, host + json(large), large), 413],
   ['a body too large, announced', (r) => head(r.method, r.path, `${host}Expect: 100-continue\r\nContent-Length: 99999999\r\n`), 413],
   ['seats too large, announced', (r) => head(r.method, r.path, `${host}Content-Type: text/csv\r\nExpect: 100-continue\r\nContent-Length: 99999999\r\n`), 413],
@@ -111,7 +111,7 @@ async function askAll(port, which, check) {
   });
 }
 
-test('a Content-Length with a sign is refused by the library, for every route', async () => {
+test('a Content-Length with a sign is refused, for every route', async () => {
   await many(routes, 8, async (route) => {
     const answer = await new Raw(server.port).ask(head(route.method, route.path, `${host}Content-Length: +2\r\n`, '{}'));
     assert.equal(answer.status, 400, route.name);
@@ -124,6 +124,49 @@ test('every early refusal on every route is answered, and the server goes on', {
   assert.equal((await new Client(server, { sub: 'later' }).check(event.id)).body.status, 'queued');
 });
 
+test('an answer that was on its way when a later request of the connection is refused arrives whole', { timeout: 60000 * SLOW }, async () => {
+  const whole = head('GET', '/openapi.json', host); // longer than a socket's buffer
+  const refused = head('GET', '/', `${host}X-Pad: ${'x'.repeat(50000)}\r\n`);
+  await many(Array.from({ length: 40 }), 4, async () => {
+    const raw = new Raw(server.port);
+    await raw.opened;
+    raw.socket.write(whole + refused);
+    await within(10000, raw.closed, 'the end of the connection');
+    const { headers, body } = parse(raw.text) ?? assert.fail(`half an answer: ${raw.text.length} characters`);
+    assert.ok(Buffer.byteLength(body) >= Number(headers['content-length']));
+    assert.match(raw.text, /HTTP\/1\.1 431 /);
+  });
+});
+
+// The socket's buffers hold a part of the answer, which a reset would throw away.
+test('an answer arrives whole although the client has sent more after a request that ends the connection', { timeout: 60000 * SLOW }, async () => {
+  for (const version of ['1.1', '1.0'])
+    await many(Array.from({ length: 20 }), 4, async () => {
+      const raw = new Raw(server.port);
+      await raw.opened;
+      raw.socket.pause();
+      raw.socket.write(head('GET', '/openapi.json', `${host}Connection: close\r\n`).replace('HTTP/1.1', `HTTP/${version}`));
+      await server.get('/livez'); // it was read
+      raw.socket.write(head('POST', `/wait/${event.id}/leave`, host, 'x'.repeat(2000)));
+      await server.get('/livez');
+      raw.socket.resume();
+      await within(10000, raw.closed, 'the end of the connection');
+      const { headers, body } = parse(raw.text) ?? assert.fail(`half an answer: ${raw.text.length} characters`);
+      assert.equal(Buffer.byteLength(body), Number(headers['content-length']));
+    });
+});
+
+test('an address that is too long is 414 also for HEAD, whose answer has no body', async () => {
+  for (const line of [`HEAD /${'x'.repeat(11000)} HTTP/1.1\r\n${host}\r\n`, `HEAD /${'x'.repeat(11000)}`]) {
+    const raw = new Raw(server.port);
+    await raw.opened;
+    raw.socket.write(line);
+    await within(10000, raw.closed, 'the end of the connection');
+    assert.match(raw.text, /^HTTP\/1\.1 414 /);
+    assert.match(raw.text, /\r\n\r\n$/);
+  }
+});
+
 test('a form that was refused early has no effect, and the page says so', async () => {
   for (const path of [`/buy/${event.id}`, `/wait/${event.id}/leave`]) {
     const answer = await new Raw(server.port).ask(head('POST', path, `${host}Host: b\r\n`));
@@ -132,8 +175,34 @@ test('a form that was refused early has no effect, and the page says so', async 
   }
 });
 
+test('a client that goes away before its answer is there harms nobody, on any route', { timeout: 60000 * SLOW }, async () => {
+  const staff = Object.entries(bearer(adminToken())).map((header) => `${header.join(': ')}\r\n`).join('');
+  const buyer = Object.entries(bearer(jwt({ sub: 'gone' }))).map((header) => `${header.join(': ')}\r\n`).join('');
+  // Requests that are done, answered or not; those for assets are not counted.
+  const done = async () => [...(await server.get('/metrics')).text.matchAll(/^tiketi_http_request_duration_seconds_count\{[^}]*\} (\d+)$/gm)]
+    .reduce((sum, [, count]) => sum + Number(count), 0);
+  const asked = routes.filter(({ path }) => !path.endsWith('/close')); // the event stays open
+  for (const backend of [redis, postgres]) {
+    const before = await done();
+    await backend.pause();
+    await many(asked, 8, async (route) => {
+      const raw = new Raw(server.port);
+      await raw.opened;
+      const body = route.method === 'GET' ? '' : '{}';
+      raw.socket.write(head(route.method, route.path, host + (route.path.startsWith('/api/admin') ? staff : buyer) + (body && json(body)), body));
+      await server.get('/livez'); // the request was read
+      raw.socket.resetAndDestroy(); // noticed at once; of a mere end the server learns with its answer
+    });
+    await server.get('/livez');
+    await backend.resume();
+    await waitUntil(async () => (await done()) >= before + 2 * asked.length, 15000, 'all requests to be done'); // each with a /livez
+    await new Client(server, { token: adminToken() }).post(`/api/admin/events/${event.id}/resume`); // if the pause came last
+    assert.equal((await new Client(server, { sub: 'later' }).check(event.id)).body.status, 'queued');
+  }
+});
+
 test('above the rate limit every route answers 429, or is exempt from it', { timeout: 60000 * SLOW }, async () => {
-  const strict = await Server.start({ redis, database, roles: 'api', env: { RATE_LIMIT_PER_IP: 1 } });
+  const strict = await Server.start({ redis, database, roles: 'api', env: { RATE_LIMIT_PER_IP: 1, TRUSTED_PROXIES: '127.0.0.0/8' } });
   try {
     const bytes = (route) => head(route.method, route.path, host);
     let limited = 0;

@@ -99,10 +99,42 @@ test('PostgreSQL down: admitted buyers are told once, without seats; the seats f
   // The settings are in PostgreSQL, which is down: raise the threshold in the live copy.
   await redis.cli('HSET', key('config', event.id), 'threshold', 5);
   const entries = await Promise.all(clients.map((client) => client.socket.next('queue-entry-allowed', 10000)));
-  assert.ok(entries.every(({ payload }) => payload.pass && !payload.reservation));
+  assert.ok(entries.every(({ payload }) => payload.claimed === false && !payload.reservation));
   await postgres.start();
   await assertOneHoldEach(event.id, clients);
   await free(event.id, 15, 'right');
+});
+
+test('an offer that runs out gives its seats to the next buyer; its own buyer comes back, also after Redis has lost everything', async (t) => {
+  const server = await serve(t, { env: { RESTORE_MS: 1000 } });
+  const organizer = new Organizer(server);
+  const event = await organizer.sale({ threshold: 0, intervalMs: 100, claimMs: 1500, grid: { rows: 1, seatsPerRow: 1 } });
+  const [asleep, next] = ['asleep', 'next'].map((sub) => new Client(server, { sub: `${sub}-${event.id}` }));
+  for (const client of [asleep, next]) assert.equal((await client.check(event.id)).body.queued, true);
+  await free(event.id, 1, 'known');
+  await organizer.patch(event.id, { threshold: 1 });
+  const holder = async () => (await holds(event.id)).filter((row) => row.status === 'held').map((row) => row.buyer.split('-')[0])[0];
+  await waitUntil(async () => (await holder()) === 'u:asleep', 15000, 'the hold of the offer');
+  // The next one claims as soon as it is their turn: with the same seat.
+  await waitUntil(async () => (await next.check(event.id)).body.claimed === true, 15000, 'the turn of the next');
+  await waitUntil(async () => (await holder()) === 'u:next', 15000, 'the seat');
+  assert.equal((await asleep.status(event.id)).body.unclaimed, true);
+  const entries = async () => (await rows(`SELECT kind FROM admissions WHERE event_id = $1 AND buyer LIKE 'u:asleep-%' ORDER BY at, n`, [event.id]))
+    .map((row) => row.kind);
+  await waitUntil(async () => (await entries()).join() === 'offered,unclaimed', 15000, 'the record');
+  const { place } = (await rows(`SELECT place::text FROM admissions WHERE event_id = $1 AND kind = 'unclaimed'`, [event.id]))[0];
+  await redis.cli('FLUSHALL');
+  await waitUntil(async () => (await redis.cli('HGET', key('config', event.id), 'consumedLoaded')) === '1', 20000, 'the consumed places');
+  assert.equal(await redis.cli('ZSCORE', key('consumed', event.id), `u:asleep-${event.id}`), null, 'a place that was kept is not consumed');
+  assert.equal((await next.check(event.id)).body.claimed, true);
+  assert.equal((await asleep.check(event.id)).body.position, 1);
+  assert.equal((await next.leave(event.id)).status, 200);
+  await waitUntil(async () => (await asleep.check(event.id)).body.claimed === true, 15000, 'the turn');
+  await waitUntil(async () => (await holder()) === 'u:asleep', 15000, 'the seat again');
+  const numbers = await rows(`SELECT kind, place::text, n::int FROM admissions WHERE event_id = $1 AND buyer LIKE 'u:asleep-%' AND kind IN ('offered', 'direct')
+    ORDER BY n`, [event.id]);
+  assert.deepEqual(numbers.map((row) => row.place), [place, place]);
+  assert.notEqual(numbers[0].n, numbers[1].n, 'two admissions of one place');
 });
 
 test('PostgreSQL frozen during a sale: an entry waits two seconds for its seats, no longer', async (t) => {
@@ -210,7 +242,7 @@ test('Redis loses everything again while the consumed places are reloaded page b
     SELECT $1, 1, 'u:s' || to_char(i, 'FM00000'), 1000 + i, 'left', true, now(), 0, 5, 1, '1-' || i FROM generate_series(1, 1200) AS i`, [event.id]);
   // Each page except the first takes PostgreSQL a second.
   await rows('ALTER FUNCTION consumed_places(text, bigint, text, integer) RENAME TO consumed_places_at_once');
-  await rows(`CREATE FUNCTION consumed_places(p_event text, p_epoch bigint, p_after text, p_limit integer) RETURNS TABLE (buyer text, place bigint)
+  await rows(`CREATE FUNCTION consumed_places(p_event text, p_epoch bigint, p_after text, p_limit integer) RETURNS TABLE (buyer text, place bigint, kept bigint, used bigint, since bigint)
     LANGUAGE plpgsql AS $$ BEGIN
       IF p_after <> '' THEN PERFORM pg_sleep(1); END IF;
       RETURN QUERY SELECT * FROM consumed_places_at_once(p_event, p_epoch, p_after, p_limit);
@@ -268,5 +300,7 @@ test('two thousand admissions at once: each has its hold, in the order of the lo
     WHERE r.event_id = $1 AND r.auto ORDER BY r.place`, [event.id]);
   assert.equal(list.length, 2000);
   assert.equal(new Set(list.map((row) => row.seat)).size, 2000);
-  assert.ok(list.every((row, i) => i === 0 || row.seat > list[i - 1].seat), 'the best seats go to the earliest places');
+  const first = Math.min(...list.map((row) => row.seat));
+  const rank = ({ seat }) => 50 * Math.floor((seat - first) / 50) + Math.abs(2 * ((seat - first) % 50) - 49); // the row, then how far from its middle
+  assert.ok(list.every((row, i) => i === 0 || rank(row) >= rank(list[i - 1])), 'the best seats go to the earliest places');
 });

@@ -7,7 +7,9 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { Postgres } from '../fixtures/postgres.mjs';
-import { runTiketi } from '../fixtures/server.mjs';
+import { Child, freePort } from '../fixtures/process.mjs';
+import { BIN, Server, environment, exchange, inspect, runTiketi } from '../fixtures/server.mjs';
+import { waitUntil } from '../fixtures/wait.mjs';
 
 const folder = new URL('../../sql/', import.meta.url);
 const files = (name) => readdirSync(new URL(`${name}/`, folder)).filter((file) => file.endsWith('.sql')).sort();
@@ -36,9 +38,24 @@ test('several pods migrate an empty database at once; a further run has nothing 
   assert.equal((await migrate(database)).stdout, '');
 });
 
+test('--wait changes nothing, says what it waits for, and ends when another one has migrated', async () => {
+  const database = await postgres.createDatabase();
+  const failed = await runTiketi(['migrate', '--wait', '1s'], { DATABASE_URL: database.url }, { expect: 1 });
+  assert.match(failed.stdout, /^waiting: the database has no schema, [^\n]*run tiketi migrate[^\n]*\n$/);
+  assert.match(failed.stderr, /^tiketi migrate: the database has no schema/);
+  assert.deepEqual(await database.query("SELECT FROM pg_tables WHERE schemaname = 'public'"), []);
+  const waiting = new Child(BIN, ['migrate', '--wait', '1m'], { env: environment({ DATABASE_URL: database.url }) });
+  await waitUntil(() => waiting.output.includes('waiting: '), 10000, 'its reason');
+  await migrate(database);
+  assert.equal((await waiting.exited).code, 0, waiting.output);
+  inspect(waiting.output);
+  assert.equal((await runTiketi(['migrate', '--wait', '1m'], { DATABASE_URL: database.url })).stdout, '');
+  assert.match((await runTiketi(['migrate', '--wait', '1s'], { DATABASE_URL: `postgresql://127.0.0.1:${await freePort()}/x` }, { expect: 1 })).stderr, /refused/);
+});
+
 test('each function is defined once, and the database has no others', async () => {
   const defined = files('functions').flatMap((name) => [...readFileSync(new URL(`functions/${name}`, folder), 'utf8')
-    .matchAll(/^CREATE OR REPLACE FUNCTION (\w+)/gm)].map(([, found]) => found));
+    .matchAll(/^CREATE (?:OR REPLACE )?FUNCTION (\w+)/gm)].map(([, found]) => found));
   assert.deepEqual([...new Set(defined)].sort(), [...defined].sort());
   const found = (await functionsOf(await postgres.migrated())).map(({ name }) => name);
   assert.deepEqual(found.sort(), defined.sort());
@@ -80,5 +97,30 @@ for (const [what, change, said] of [
     assert.equal(stdout, '');
     assert.match(stderr, said);
     assert.deepEqual(await database.query('SELECT * FROM schema_migrations ORDER BY name'), recorded);
+  });
+}
+
+for (const encoding of ['LATIN1', 'SQL_ASCII']) {
+  test(`a database in ${encoding} is refused by migrate, and serve says why it is not ready`, async () => {
+    const name = `other_${encoding.toLowerCase()}`;
+    await postgres.query(`CREATE DATABASE ${name} TEMPLATE template0 ENCODING ${encoding} LC_COLLATE 'C' LC_CTYPE 'C'`);
+    const database = postgres.database(name);
+    const { stdout, stderr } = await migrate(database, { expect: 1 });
+    assert.equal(stdout, '');
+    assert.match(stderr, new RegExp(`the database stores text as ${encoding}.*ENCODING 'UTF8'`));
+    assert.deepEqual(await database.query("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"), []);
+
+    const METRICS_PORT = await freePort(); // the others stay closed
+    const pod = await Server.start({ redis: { url: 'redis://127.0.0.1:1' }, database, roles: 'api', ready: false, env: { METRICS_PORT } });
+    try {
+      const line = await waitUntil(() => pod.logs.find(({ error }) => /server_encoding/.test(error)), 10000, 'the reason in the log');
+      assert.equal(line.error, `server_encoding is ${encoding}, and must be UTF8`);
+      const { status, body } = await exchange(`http://127.0.0.1:${METRICS_PORT}`, 'GET', '/readyz?deep=1');
+      assert.equal(status, 503);
+      assert.equal(body.postgres, 'down');
+      assert.deepEqual(body.checks.find(({ name }) => name === 'postgres-encoding'), { name: 'postgres-encoding', ok: false, detail: line.error });
+    } finally {
+      await pod.stop();
+    }
   });
 }

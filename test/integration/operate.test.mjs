@@ -32,35 +32,47 @@ const ROUTES = [
   ['GET', '', 'vsoa'],
   ['GET', '/stats', 'vsoa'],
   ['GET', '/audit', 'vsoa'],
+  ['GET', '/minutes', 'vsoa'],
+  ['POST', '/forecast', 'vsoa', { threshold: 4 }],
+  ['GET', '/report', 'oa'],
+  ['GET', '/report.csv', 'oa'],
   ['GET', '/payments', 'oa'],
   ['GET', '/export.csv', 'oa'],
   ['PATCH', '', 'soa', { threshold: 4 }],
   ['POST', '/pause', 'soa'],
   ['POST', '/resume', 'soa'],
   ['POST', '/process', 'soa'],
+  ['GET', '/buyers/{buyer}', 'oa'],
+  ['POST', '/release', 'oa', { buyer: 'u:nobody' }],
   ['POST', '/admit', 'oa', { count: 1 }],
   ['POST', '/message', 'oa', { text: 'Soon.' }],
   ['POST', '/seats', 'oa', grid],
   ['POST', '/refund', 'oa', { reservationId: '00000000-0000-4000-8000-000000000000' }],
   ['POST', '/clear', 'oa'],
+  ['POST', '/publish', 'oa'],
   ['POST', '/open', 'oa'],
   ['POST', '/close', 'oa'],
+  ['POST', '/reopen', 'oa'],
+  ['POST', '/copy', 'oa'],
+  ['POST', '/reset', 'oa'],
+  ['DELETE', '', 'oa'],
 ];
 
 for (const [method, rest, allowed, json] of ROUTES)
   test(`roles: ${method} /api/admin/events/{eventId}${rest} by ${allowed}`, async () => {
     const owner = new Organizer(server, { sub: 'owner', role: 'organizer' });
     for (const [letter, person] of Object.entries(PEOPLE)) {
-      const event = await owner.sale({ threshold: 3, open: rest !== '/open' });
+      const event = await owner.sale({ threshold: 3, open: rest !== '/open' && rest !== '/publish' && method !== 'DELETE', rehearsal: rest === '/reset' });
       if (rest === '/resume') await owner.act(event.id, 'pause');
+      if (rest === '/reopen') await owner.act(event.id, 'close');
       const before = await database.query('SELECT version, status FROM events WHERE id = $1', [event.id]);
       // 503: no processor has taken the new event yet.
       const { status, text } = await waitUntil(async () => {
-        const answer = await person().request(method, admin(event.id, rest), { json });
+        const answer = await person().request(method, admin(event.id, rest.replace('{buyer}', 'u:nobody')), { json });
         return answer.status !== 503 && answer;
       }, 15000, 'a processor');
       if (allowed.includes(letter)) {
-        assert.ok(status < 300 || (rest === '/refund' && status === 404), `${letter}: ${status} ${text}`);
+        assert.ok(status < 300 || (/^\/(refund|buyers)/.test(rest) && status === 404), `${letter}: ${status} ${text}`);
         continue;
       }
       assert.equal(status, 'ng'.includes(letter) ? 401 : 403, `${letter}: ${status} ${text}`);
@@ -77,7 +89,7 @@ test('roles: listing and creating events; an organizer sees only their own', asy
   }
   const other = new Organizer(server, { sub: 'lonely', role: 'organizer' });
   const own = await other.sale({ open: false });
-  assert.deepEqual((await other.get('/api/admin/events')).body.map((event) => event.id), [own.id]);
+  assert.deepEqual((await other.get('/api/admin/events')).body.events.map((event) => event.id), [own.id]);
 });
 
 test('every admin route of the program is in the table above', async () => {
@@ -127,6 +139,25 @@ test('audit: every change with its actor, before and after, newest first, page b
 
 // ---- message ----
 
+test('message: texts by language reach each reader in their own', async () => {
+  const event = await organizer.sale({ threshold: 0 });
+  const waiter = new Client(server, { sub: 'linguist' });
+  await waiter.check(event.id);
+  const socket = await Socket.open(server, { cookie: waiter.cookieHeader });
+  socket.join(waiter, event.id);
+  await socket.next('queue-position');
+  const texts = { en: 'Doors open at six.', ko: '6시에 입장합니다.' };
+  const { messages, message } = await organizer.act(event.id, 'message', { text: texts });
+  assert.deepEqual([message, messages], [texts.en, texts]);
+  assert.deepEqual(await socket.news('message'), { eventId: event.id, text: texts.en, texts });
+  await waitUntil(async () => (await waiter.status(event.id)).body.eventInfo.messages?.ko === texts.ko, 15000, 'the texts in status');
+  const page = async (lang) => (await waiter.get(`/wait/${event.id}?lang=${lang}`)).text;
+  assert.match(await page('ko'), /<p id="message"[^>]*>6시에 입장합니다\.<\/p>/);
+  assert.match(await page('ja'), /<p id="message"[^>]*>Doors open at six\.<\/p>/);
+  await organizer.act(event.id, 'message', { text: 'One for all.' });
+  assert.deepEqual(await socket.news('message'), { eventId: event.id, text: 'One for all.' });
+});
+
 test('message: every waiting buyer receives it at once, newcomers too, until it is removed', async () => {
   const event = await organizer.sale({ threshold: 0 });
   const waiter = new Client(server, { sub: 'reader' });
@@ -138,7 +169,7 @@ test('message: every waiting buyer receives it at once, newcomers too, until it 
   const answer = await organizer.post(admin(event.id, '/message'), { json: { text } });
   assert.equal(answer.status, 200, answer.text);
   assert.equal(answer.body.message, text);
-  assert.deepEqual((await socket.next('message')).payload, { eventId: event.id, text });
+  assert.deepEqual(await socket.news('message'), { eventId: event.id, text });
   await waitUntil(async () => (await waiter.status(event.id)).body.eventInfo.message === text, 15000, 'the message in status');
   assert.equal((await new Client(server, { sub: 'late' }).check(event.id)).body.eventInfo.message, text);
   assert.equal((await server.get(`/api/events/${event.id}`)).body.message, text);
@@ -146,7 +177,7 @@ test('message: every waiting buyer receives it at once, newcomers too, until it 
   assert.equal((await server.get(`/api/events/${event.id}`)).body.message, text, 'a patch leaves it alone');
 
   await organizer.act(event.id, 'message', { text: null });
-  assert.deepEqual((await socket.next('message')).payload, { eventId: event.id, text: '' });
+  assert.deepEqual(await socket.news('message'), { eventId: event.id, text: '' });
   await waitUntil(async () => !('message' in (await waiter.status(event.id)).body.eventInfo), 15000, 'no message any more');
   for (const json of [{ text: 'x'.repeat(501) }, { text: 'é'.repeat(501) }, { text: 7 }, { text: 'a\u0007b' }, {}, { text: 'x', more: 1 }]) {
     const bad = await organizer.post(admin(event.id, '/message'), { json });
@@ -202,15 +233,15 @@ test('stats: the last hour minute by minute', async () => {
   const { minutes, counters } = await organizer.stats(event.id);
   assert.equal(total(minutes, 'admitted'), 3);
   assert.equal(total(minutes, 'left'), 1);
-  assert.ok(Object.keys(counters).every((name) => !/^m(inute|\d)/.test(name)), Object.keys(counters).join());
+  assert.ok(Object.keys(counters).every((name) => !/^(m(inute|\d)|queuePeak)/.test(name)), Object.keys(counters).join());
   // An hour of history as the scripts write it, with a restart of the counters in it.
   const now = Math.floor(Date.now() / 60000);
   await redis.client.hset(`stats:{${event.id}}`, {
-    [`m${now - 3}`]: '10 5 1 0 0 0 0 0 4 6', [`m${now - 2}`]: '30 9 1 0 0 0 0 0 8 22', [`m${now - 1}`]: '1 1 0 0 0 0 0 0 1 0',
+    [`m${now - 3}`]: '10 5 1 0 0 0 0 0 1 2 0 0 4 6 9 7', [`m${now - 2}`]: '30 9 1 0 0 0 0 0 2 5 1 1 8 22 9 25', [`m${now - 1}`]: '1 1 0 0 0 0 0 0 1 0 0 0 1 0 9 0',
   });
   const more = (await organizer.stats(event.id)).minutes;
   const at = (m) => more.find((minute) => Date.parse(minute.at) === m * 60000);
-  assert.deepEqual(at(now - 3), { at: at(now - 3).at, joined: 20, admitted: 4, left: 0, withdrawn: 0, idle: 0, timeout: 0, completed: 0, parked: 0, currentUsers: 8, queueSize: 22 });
+  assert.deepEqual(at(now - 3), { at: at(now - 3).at, joined: 20, admitted: 4, left: 0, withdrawn: 0, idle: 0, timeout: 0, completed: 0, parked: 0, direct: 1, claimed: 3, unclaimed: 1, idleKept: 1, currentUsers: 8, queueSize: 22, threshold: 9, queuePeak: 25 });
   assert.equal(at(now - 2).joined, 1, 'counters that restarted');
   assert.deepEqual(more.map((minute) => minute.at), [...more.map((minute) => minute.at)].sort());
 });

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { test } from 'node:test';
-import { Client, Organizer, SECRETS, Server, jwt, pay, stage, waitUntil } from '../fixtures/index.mjs';
+import { Client, Organizer, SECRETS, Server, jwt, pay, stage, waitUntil, webhookHeaders } from '../fixtures/index.mjs';
 
 const { redis, database, server, organizer } = await stage({ env: { PAYMENT_URL: 'https://pay.example/page', QUEUE_PROCESSOR_INTERVAL: 500 } });
 
@@ -41,13 +41,13 @@ test('pay gives the buyer a signed order, the same one again; the provider confi
   assert.equal(first.status, 200, first.text);
   const order = first.body;
   assert.deepEqual(Object.keys(order).sort(), ['amount', 'currency', 'expiresAt', 'paymentUrl', 'provider', 'reference', 'reservationId',
-    'reservationNumber', 'signature', 'status']);
+    'reservationNumber', 'returnUrl', 'signature', 'status']);
   assert.equal(order.status, 'pending');
   assert.equal(order.amount, 5000);
   assert.equal(order.currency, 'EUR');
   assert.equal(order.paymentUrl, 'https://pay.example/page');
   const signed = `pay.${order.reference}.${reservation.id}.5000.EUR.${order.expiresAt}`;
-  assert.equal(order.signature, createHmac('sha256', SECRETS.PAYMENT_WEBHOOK_SECRET).update(signed).digest('hex'));
+  assert.equal(order.signature, createHmac('sha256', SECRETS.PAYMENT_WEBHOOK_SECRETS).update(signed).digest('hex'));
   assert.deepEqual((await payWith(buyer, reservation)).body, order, 'begun once');
 
   const paid = await told(reservation, order);
@@ -92,7 +92,7 @@ test('only the owner can pay, and only for a held reservation', async () => {
 });
 
 test('without a provider pay is 503, but reservations that cost nothing are confirmed', async () => {
-  const off = await Server.start({ redis, database, roles: 'api', env: { PAYMENT_WEBHOOK_SECRET: null } });
+  const off = await Server.start({ redis, database, roles: 'api', env: { PAYMENT_WEBHOOK_SECRETS: null } });
   const event = await organizer.sale(settings);
   const { reservation } = await holder(event, 'unpaid');
   const buyer = new Client(off, { sub: 'unpaid' });
@@ -198,7 +198,7 @@ test('the organizer refunds a purchase: the seats are free at once, the money is
   assert.equal((await refund(organizer)).body.payment, 'refund_due', 'again: the same');
   assert.deepEqual(new Set(await seatStatuses(event)), new Set(['available']));
   const [row] = await database.query("SELECT who, before ->> 'status' AS b, after ->> 'status' AS a FROM audit WHERE event_id = $1 AND verb = 'refund'", [event.id]);
-  assert.deepEqual(row, { who: 'organizer', b: 'confirmed', a: 'refunded' });
+  assert.deepEqual(row, { who: 'organizer\tadmin', b: 'confirmed', a: 'refunded' });
 
   const listed = async (query) => (await organizer.get(`/api/admin/events/${event.id}/payments${query}`)).body;
   const due = await listed('?status=refund_due');
@@ -269,3 +269,35 @@ for (const price of [5000, 0])
     if (price === 0)
       await waitUntil(async () => (await buyer.status(event.id)).body.status === 'not_in_queue', 15000, 'the slot to be freed');
   });
+
+test('the provider reports a part that it has returned: recorded once, shown to the organizer', async () => {
+  const event = await organizer.sale(settings);
+  const { buyer, reservation } = await holder(event, 'half');
+  const order = (await payWith(buyer, reservation)).body;
+  await told(reservation, order);
+  for (let n = 0; n < 2; n++) {
+    const part = await told(reservation, order, 'refunded', { amount: 2000, refundId: 're_1' });
+    assert.equal(part.status, 200, part.text);
+    assert.deepEqual([part.body.status, part.body.payment, part.body.refundedAmount], ['confirmed', 'paid', 2000]);
+  }
+  const [shown] = (await organizer.get(`/api/admin/events/${event.id}/payments?limit=1`)).body.payments;
+  assert.deepEqual([shown.status, shown.amount, shown.refundedAmount], ['paid', 5000, 2000]);
+  assert.equal((await told(reservation, order, 'refunded', { amount: 2000 })).body.code, 'wrong-amount', 'without an id it would count each time');
+  assert.equal((await told(reservation, order, 'paid', { refundId: 're_2' })).body.field, 'refundId');
+  assert.equal((await told(reservation, order, 'refunded', { refundId: '' })).body.field, 'refundId');
+  const rest = await told(reservation, order, 'refunded', { amount: 3000, refundId: 're_2' });
+  assert.deepEqual([rest.body.status, rest.body.payment, rest.body.refundedAmount], ['refunded', 'refunded', 5000]);
+  await waitUntil(async () => (await seatStatuses(event)).every((status) => status === 'available'), 10000, 'the seat to be free');
+});
+
+test('an unsigned body is 401, whatever it is: nothing of it is parsed', async () => {
+  const headers = { 'content-type': 'application/json' };
+  const told = (body, sent = {}) => server.post('/api/payments/webhook', { body, headers: { ...headers, ...sent } });
+  for (const body of ['{"a":', '[1]', '', '\u0000', '{"reservationId":1}', '['.repeat(5000)])
+    for (const sent of [{}, webhookHeaders(body, { secret: 'another-secret-0123456789' })]) {
+      const answer = await told(body, sent);
+      assert.deepEqual([answer.status, answer.body.code], [401, 'unauthorized'], body.slice(0, 20));
+    }
+  const signed = await told('{"a":', webhookHeaders('{"a":'));
+  assert.deepEqual([signed.status, signed.body.code], [400, 'invalid'], 'the provider is told what is wrong with its own');
+});

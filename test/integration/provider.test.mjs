@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Client, Provider, pay, runTiketi, stage, waitUntil } from '../fixtures/index.mjs';
+import { Client, Provider, SECRETS, pay, runTiketi, stage, waitUntil } from '../fixtures/index.mjs';
 
 const { database, server, organizer } = await stage();
 
@@ -52,6 +52,50 @@ test('it charges a signed order once, and calls the webhook', async (t) => {
   const [charge, ...others] = await provider.books();
   assert.deepEqual(others, []);
   assert.equal(charge.payment, 'refunded');
+});
+
+test('its secret is rolled: either side may be ahead, orders and webhooks are understood all the while', async (t) => {
+  const event = await organizer.sale(settings);
+  const [old, fresh] = [SECRETS.PAYMENT_WEBHOOK_SECRETS, 'a-new-secret-of-the-provider-0123456789'];
+  // The server has the old secret alone: what counts is that of several one fits.
+  for (const [i, PAYMENT_WEBHOOK_SECRETS] of [`${old} ${fresh}`, `${fresh} ${old}`].entries()) {
+    const provider = await Provider.start({ server, env: { PAYMENT_WEBHOOK_SECRETS } });
+    t.after(() => provider.stop());
+    const one = await ordered(event, `rolled-${i}`);
+    assert.equal((await provider.charge(one.order)).status, 201);
+    await waitUntil(async () => (await statusOf(one)) === 'confirmed', 10000, 'the sale');
+  }
+  const stranger = await Provider.start({ server, env: { PAYMENT_WEBHOOK_SECRETS: fresh } });
+  t.after(() => stranger.stop());
+  assert.equal((await stranger.charge((await ordered(event, 'stranger')).order)).status, 403);
+});
+
+test('it gives back a part for seats that were refunded by themselves, and the books agree', async (t) => {
+  const event = await organizer.sale({ ...settings, maxSeats: 3 });
+  const provider = await provide(t, '--repeat', 0.5, '--seed', 3);
+  const buyer = new Client(server, { sub: 'parts' });
+  await waitUntil(async () => (await buyer.check(event.id)).body.status === 'active', 10000, 'the buyer to be inside');
+  const { body: reservation } = await buyer.reserve({ eventId: event.id, quantity: 3 });
+  const { body: order } = await buyer.post(`/api/reservations/${reservation.id}/pay`);
+  assert.equal((await provider.charge(order)).status, 201);
+  await waitUntil(async () => (await statusOf({ buyer, reservation })) === 'confirmed', 10000, 'the sale');
+  const price = reservation.seats[0].price;
+  const { status, body } = await organizer.post(`/api/admin/events/${event.id}/refund`, { json: { reservationNumber: reservation.reservationNumber, seatIds: [reservation.seats[0].id] } });
+  assert.deepEqual([status, body.seats.length], [200, 2]);
+  const back = (amount, refundId) => provider.request('POST', '/refunds', { json: { reference: order.reference, amount, ...(refundId && { refundId }) } });
+  const first = await back(price, 'one');
+  assert.deepEqual([first.status, first.body.returned, first.body.status], [200, price, 'paid'], first.text);
+  assert.equal((await back(price, 'one')).body.returned, price, 'the same refund again');
+  assert.equal((await back(price + 1, 'one')).status, 409);
+  assert.equal((await back(order.amount)).status, 409);
+  const sums = async () => (await database.query('SELECT refunded_amount::int AS back, due_amount::int AS due, status FROM payments WHERE reference = $1', [order.reference]))[0];
+  await waitUntil(async () => (await sums()).back === price, 10000, 'the report');
+  assert.deepEqual(await sums(), { back: price, due: 0, status: 'paid' });
+  await provider.settled();
+  assert.equal((await back(order.amount - price)).body.status, 'refunded');
+  await waitUntil(async () => (await statusOf({ buyer, reservation })) === 'refunded', 10000, 'the refund of the rest');
+  await provider.settled();
+  assert.deepEqual(await sums(), { back: order.amount, due: 0, status: 'refunded' });
 });
 
 test('altered, expired and invalid orders are not charged', async (t) => {
@@ -130,13 +174,13 @@ test('while the service is down the webhook waits', async (t) => {
 
 test('it names each missing option', async () => {
   const refuse = async (code, pattern, args, env = {}) => {
-    const { stderr } = await runTiketi(['provider', ...args], { PAYMENT_WEBHOOK_SECRET: 'x'.repeat(40), ...env }, { expect: code });
+    const { stderr } = await runTiketi(['provider', ...args], { PAYMENT_WEBHOOK_SECRETS: SECRETS.PAYMENT_WEBHOOK_SECRETS, ...env }, { expect: code });
     assert.match(stderr, pattern);
   };
   await refuse(64, /--webhook-url/, []);
   await refuse(64, /--webhook-url/, ['--webhook-url', 'https://127.0.0.1/']);
   await refuse(64, /--lose/, ['--webhook-url', 'http://127.0.0.1:1/', '--lose', '2']);
-  await refuse(78, /PAYMENT_WEBHOOK_SECRET/, ['--webhook-url', 'http://127.0.0.1:1/'], { PAYMENT_WEBHOOK_SECRET: null });
+  await refuse(78, /PAYMENT_WEBHOOK_SECRETS/, ['--webhook-url', 'http://127.0.0.1:1/'], { PAYMENT_WEBHOOK_SECRETS: null });
   const { stdout } = await runTiketi(['provider', '--help']);
   assert.match(stdout, /--reorder/);
 });
@@ -160,7 +204,7 @@ test('its page charges a buyer once and sends them back, or lets them return wit
   assert.match(page.headers['content-type'], /^text\/html/);
   assert.match(page.headers['content-security-policy'], new RegExp(`^default-src 'none'; .*form-action 'self' ${server.url};`));
   assert.match(page.text, /<html lang="ja">/);
-  assert.match(page.text, /50\.00 EUR/);
+  assert.match(page.text, /€50\.00/);
   const form = formOf(page.text);
   assert.equal(form.return, back);
 
@@ -179,6 +223,19 @@ test('its page charges a buyer once and sends them back, or lets them return wit
   const again = await provider.request('GET', provider.payAddress(one.order, back, { lang: 'ko' }));
   assert.match(again.text, /결제 완료/);
   assert.doesNotMatch(again.text, /<form/);
+});
+
+test('its page can send them back by POST, as card processors do', async (t) => {
+  const event = await organizer.sale(settings);
+  const provider = await provide(t, '--post-return');
+  const { order } = await ordered(event, 'carded');
+  const page = await provider.request('GET', provider.payAddress(order, order.returnUrl));
+  const sent = await press(provider, formOf(page.text), 'pay');
+  assert.equal(sent.status, 307, 'the browser repeats its POST there');
+  assert.equal(sent.headers.location, `${order.returnUrl}&payment=paid`);
+  const { pathname, search } = new URL(sent.headers.location);
+  const back = await server.post(pathname + search, { headers: { origin: provider.url, 'content-type': 'application/x-www-form-urlencoded' }, body: 'action=pay' });
+  assert.deepEqual([back.status, back.headers.location], [303, pathname + search]);
 });
 
 test('its page charges no altered order, and redirects only to the shop', async (t) => {

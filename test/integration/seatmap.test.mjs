@@ -72,6 +72,36 @@ test('the ETag is that of the version: 304 while nothing changes, a new ETag aft
   assert.equal((await map({ id: 'nowhere' })).status, 404);
 });
 
+test('the short form has the seats of the long one, its own ETag, and a tenth of the bytes', async () => {
+  const event = await organizer.sale({ ...hall, open: false });
+  for (const section of ['A "quoted", [one]', '나']) {
+    await organizer.must('POST', `/api/admin/events/${event.id}/seats`, { grid: { section, rows: 20, seatsPerRow: 25, price: section.length * 100, currency: 'EUR' } });
+  }
+  await organizer.act(event.id, 'open');
+  await replayed();
+  const buyer = await enter(event, 'short');
+  await buyer.reserve({ eventId: event.id, quantity: 3 });
+  await held(event, 3);
+  const short = (headers) => pods[0].get(`/api/seats/${event.id}?form=rows`, { headers });
+  const [long, { body, headers }] = [await map(event), await short()];
+  assert.equal(body.version, long.body.version);
+  const words = { a: 'available', h: 'held', s: 'sold' };
+  const seats = body.rows.flatMap(([section, row, number, price, id, statuses]) => [...statuses].map((letter, k) => ({
+    id: String(Number(id) + k), section, row, number: number + k, price, currency: body.currency, status: words[letter],
+  })));
+  assert.deepEqual(seats, long.body.seats);
+  assert.ok(JSON.stringify(body).length < long.text.length / 10);
+  assert.equal(headers.etag, `"${body.version}-rows"`);
+  const packed = await fetch(`${pods[0].url}/api/seats/${event.id}?form=rows`, { headers: { 'accept-encoding': 'gzip' } });
+  assert.equal(packed.headers.get('etag'), `"${body.version}-rows-gz"`);
+  assert.deepEqual(await packed.json(), body);
+  // What the pages send: they do not know whether what they have came compressed.
+  const known = { 'if-none-match': `"${body.version}-rows", "${body.version}-rows-gz"` };
+  assert.equal((await short(known)).status, 304);
+  assert.equal((await fetch(`${pods[0].url}/api/seats/${event.id}?form=rows`, { headers: { ...known, 'accept-encoding': 'gzip' } })).status, 304);
+  assert.equal((await map(event, known)).status, 200);
+});
+
 test('two hundred requests at once on two pods make one rebuild; without changes there is none', async () => {
   const event = await organizer.sale({ ...hall, grid: { rows: 10, seatsPerRow: 10 } });
   await replayed();
@@ -171,6 +201,21 @@ test('the map of a hall of 20,000 seats is served', async () => {
   assert.ok(answers.every((answer) => answer.body.seats.length === 20000));
 });
 
+test('a map is sent compressed, one copy of each version, to those who accept it', async () => {
+  const event = await organizer.sale({ ...hall, grid: { rows: 100, seatsPerRow: 100 } });
+  await waitUntil(async () => (await map(event)).body.seats?.length === 10000, 20000, 'the whole hall');
+  const plain = await map(event);
+  const packed = await map(event, { 'accept-encoding': 'gzip, br' });
+  assert.equal(packed.headers['content-encoding'], 'gzip');
+  assert.match(packed.headers.vary, /Accept-Encoding/);
+  assert.equal(packed.text, plain.text);
+  assert.ok(packed.bytes < plain.bytes / 8, `${packed.bytes} of ${plain.bytes} bytes`);
+  assert.equal(plain.headers['content-encoding'], undefined);
+  assert.equal((await map(event, { 'accept-encoding': 'gzip;q=0' })).headers['content-encoding'], undefined);
+  const known = await map(event, { 'accept-encoding': 'gzip', 'if-none-match': packed.headers.etag });
+  assert.deepEqual([known.status, known.text], [304, '']);
+});
+
 test('watchers on two pods receive each change by version, and nothing about buyers', async () => {
   const event = await organizer.sale({ ...hall, holdMs: 4000, grid: { rows: 2, seatsPerRow: 5 } });
   const buyer = await enter(event, 'watched');
@@ -215,7 +260,8 @@ test('watchers on two pods receive each change by version, and nothing about buy
   const { body: second } = await buyer.reserve({ eventId: event.id, quantity: 2 });
   await until('held', 2);
   await until('available', 10); // expires without any write
-  const { body: third } = await buyer.reserve({ eventId: event.id, quantity: 1 });
+  const late = await enter(event, 'late');
+  const { body: third } = await late.reserve({ eventId: event.id, quantity: 1 });
   await pay(pods[0], third);
   await until('sold', 1);
   assert.ok(second.id);

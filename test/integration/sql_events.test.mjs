@@ -28,9 +28,9 @@ test('an event is created as a draft with every field, and audited', async () =>
   assert.equal(outcome, 'created');
   assert.deepEqual(body, {
     id: 'e1', title: 'T', artist: 'A', venue: 'V', startsAt: '2031-05-01T20:00:00.500Z', opensAt: null, closesAt: null,
-    status: 'draft', version: 1, epoch: 1, lastPlace: 0, seats: 0, opened: false, owner: 'me',
+    status: 'draft', version: 1, epoch: 1, lastPlace: 0, seats: 0, opened: false, closedPaused: false, owner: 'me',
     freeSeats: 0, freeAdmitted: 0, freeId: '0-0', message: null, ...SETTINGS,
-    branding: { name: '', primary: null, background: null, logo: null },
+    branding: { name: '', primary: null, background: null, logo: null, image: null }, priceFrom: null,
   });
   const [entry] = await audit('e1');
   assert.deepEqual([entry.who, entry.verb, entry.before, entry.after.id], ['u', 'create', null, 'e1']);
@@ -56,15 +56,34 @@ test('an update compares the version, keeps before and after, and refuses the se
   assert.equal((await sql.call('event_update', { ...change, id: 'none' }, 'patch', 'a')).outcome, 'not-found');
 });
 
-test('lists: the events of one owner, all events, and the public list without drafts', async () => {
+test('lists: the events of one owner, all events, page by page; the public one without drafts and closed events', async () => {
   await sql.call('event_create', { id: 'l1', title: 'T', ...SETTINGS }, 'lister', 'u');
   await sql.event('l2', { rows: 0 });
-  const ids = async (...args) => (await sql.call('event_list', ...args)).body.map((event) => event.id);
-  assert.deepEqual(await ids('lister', false), ['l1']);
-  assert.ok((await ids(null, false)).includes('l1'));
-  const open = await ids(null, true);
-  assert.ok(open.includes('l2') && !open.includes('l1'));
-  assert.equal('owner' in (await sql.call('event_list', 'lister', false)).body[0], false);
+  await sql.event('l3', { rows: 0, status: 'closed' });
+  const page = async (...args) => (await sql.call('events_page', ...args)).body;
+  const ids = async (owner) => (await page(owner, null, null, null, 500)).events.map((event) => event.id);
+  assert.deepEqual(await ids('lister'), ['l1']);
+  assert.deepEqual((await page(null, 'l3,none', null, null, 500)).events.map(({ id }) => id), ['l3']);
+  assert.deepEqual((await page('lister', 'l3', null, null, 500)).events.map(({ id }) => id), ['l3', 'l1']);
+  const every = await ids(null);
+  assert.ok(every.includes('l1') && every.includes('l3'));
+  assert.equal((await page('lister', null, null, null, 1)).events[0].owner, 'lister');
+  const seen = [];
+  for (let next = null; seen.length === 0 || next !== null;) {
+    const body = await page(null, null, null, next, 2);
+    seen.push(...body.events.map((event) => event.id));
+    next = body.next;
+  }
+  assert.deepEqual(seen, every);
+
+  const [head, ...rows] = await sql.callAll('events_listing', '');
+  assert.deepEqual([head.outcome, head.body], ['found', null]);
+  const open = rows.map(({ body }) => body.id);
+  assert.ok(open.includes('l2') && !open.includes('l1') && !open.includes('l3'));
+  const known = await sql.callAll('events_listing', head.version);
+  assert.deepEqual(known.map(({ outcome }) => outcome), ['unchanged']);
+  await sql.event('l4', { rows: 0 });
+  assert.equal((await sql.callAll('events_listing', head.version))[0].outcome, 'found');
 });
 
 test('live events: no drafts; closed events until a minute after the last session', async () => {
@@ -98,6 +117,42 @@ test('settling opens and closes in time, and never lowers the last place', async
   assert.equal((await sql.call('event_settle', 'none', 0)).outcome, 'not-found');
 });
 
+test('an event that is scheduled without a time stays so; a paused one that its time closes is remembered as paused', async () => {
+  await sql.event('t2', { rows: 0, status: 'scheduled' });
+  await sql.rows(`UPDATE events SET opens_at = NULL WHERE id = 't2'`);
+  assert.deepEqual((({ outcome, body }) => [outcome, body.status])(await sql.call('event_settle', 't2', 0)), ['unchanged', 'scheduled']);
+  for (const [id, status, remembered] of [['t3', 'paused', true], ['t4', 'open', false]]) {
+    await sql.event(id, { rows: 0, status });
+    await sql.rows(`UPDATE events SET closes_at = now() WHERE id = $1`, [id]);
+    const { body } = await sql.call('event_settle', id, 0);
+    assert.deepEqual([body.status, body.closedPaused], ['closed', remembered], id);
+    const patched = await sql.call('event_update', { ...body, title: 'U' }, 'patch', 'u');
+    assert.equal(patched.body.closedPaused, remembered, 'a change of a closed event forgets nothing');
+    const reopened = await sql.call('event_update', { ...patched.body, closesAt: null, status }, 'reopen', 'u');
+    assert.deepEqual([reopened.body.status, reopened.body.closedPaused], [status, false], id);
+    const [{ closed_at: closedAt }] = await sql.rows('SELECT closed_at FROM events WHERE id = $1', [id]);
+    assert.equal(closedAt, null);
+  }
+});
+
+test('open dates the opening now, not by the clock of a pod that is ahead', async () => {
+  const { body } = await sql.call('event_create', { id: 't5', title: 'T', ...SETTINGS, opensAt: '2031-01-01T00:00:00Z' }, 'me', 'u');
+  const opened = await sql.call('event_update', { ...body, opensAt: new Date(Date.now() + 3600_000).toISOString(), status: 'open' }, 'open', 'u');
+  assert.ok(Date.parse(opened.body.opensAt) <= Date.now(), opened.body.opensAt);
+});
+
+test('the public form and list have nothing that is for the staff alone; rehearsals are not listed', async () => {
+  await sql.event('p1', { rows: 0 });
+  await sql.event('p2', { rows: 0, rehearsal: true });
+  const [, ...rows] = await sql.callAll('events_listing', '');
+  const ids = rows.map(({ body }) => body.id);
+  assert.ok(ids.includes('p1') && !ids.includes('p2'));
+  const { body } = rows.find((row) => row.body.id === 'p1');
+  for (const name of ['threshold', 'surge', 'outflowPerMinute', 'intervalMs', 'silentMs', 'placesPerNetwork', 'autoHold', 'owner', 'epoch', 'seats'])
+    assert.equal(name in body, false, name);
+  for (const name of ['maxSeats', 'holdMs', 'sessionLimitMs', 'idleTimeoutMs', 'claimMs', 'rehearsal', 'allowGuests']) assert.ok(name in body, name);
+});
+
 test('sold out only when every seat is sold, and back when one is freed; never without seats', async () => {
   const [a, b] = await sql.event('s1', { perRow: 2, maxSeats: 2 });
   const first = (await sql.hold('s1', 'u:1', { seats: [a] })).body;
@@ -124,7 +179,8 @@ test('seats: grid and list keep the order of the request; duplicates and second 
     ['Z11', 'Z12', 'Z13', 'Z21', 'Z22', 'Ax1', 'Ax2', 'Ab1']);
   assert.equal((await add({ seats: [seat('Z', '1', 1)] })).outcome, 'conflict');
   assert.equal((await add({ seats: [seat('Q', '1', 1), seat('Q', '1', 1)] })).outcome, 'conflict');
-  assert.deepEqual((({ outcome, body }) => [outcome, body.field])(await add({ seats: [seat('Q', '1', 1, 'USD')] })), ['invalid', 'currency']);
+  assert.deepEqual((({ outcome, body }) => [outcome, body.detail, body.errors])(await add({ seats: [seat('Q', '1', 1, 'USD')] })),
+    ['invalid', 'This event sells in EUR.', [{ seat: 1, field: 'currency', message: 'This event sells in EUR.', reason: 'event-currency', values: ['EUR'] }]]);
   assert.equal((await add({ seats: [] })).outcome, 'invalid');
   assert.equal((await add({ grid: { section: 'Q', rows: 1000, seatsPerRow: 1000, price: 1, currency: 'EUR' } })).outcome, 'invalid');
   assert.equal((await sql.map('g1')).seats.length, 8);
@@ -223,12 +279,12 @@ test('branding: fields stay until they are changed; a logo has the version that 
   const event = { id: 'branded', title: 'T', ...SETTINGS, branding: { name: 'Arena', primary: '#102030', background: null } };
   const stored = async () => (await sql.rows('SELECT data FROM logos WHERE event_id = $1', ['branded'])).map(({ data }) => data);
   const made = await sql.call('event_create', event, 'me', 'u');
-  assert.deepEqual(made.body.branding, { name: 'Arena', primary: '#102030', background: null, logo: null });
+  assert.deepEqual(made.body.branding, { name: 'Arena', primary: '#102030', background: null, logo: null, image: null });
   const update = (version, changes) => sql.call('event_update', { ...event, status: 'draft', version, ...changes }, 'patch', 'u');
   assert.equal((await update(1, { newLogo: 'data:image/png;base64,AAAA' })).body.branding.logo, '/brand/branded/logo?v=2');
   assert.deepEqual(await stored(), ['data:image/png;base64,AAAA']);
   const kept = await update(2, { branding: { name: '', primary: null, background: '#ffffff' } });
-  assert.deepEqual(kept.body.branding, { name: '', primary: null, background: '#ffffff', logo: '/brand/branded/logo?v=2' });
+  assert.deepEqual(kept.body.branding, { name: '', primary: null, background: '#ffffff', logo: '/brand/branded/logo?v=2', image: null });
   assert.deepEqual((await sql.call('logo_get', 'branded')), { outcome: 'found', body: { data: 'data:image/png;base64,AAAA' } });
   assert.equal((await update(3, { newLogo: '' })).body.branding.logo, null);
   assert.deepEqual(await stored(), []);

@@ -42,7 +42,7 @@ const held = async (event, buyer, order) => {
   assert.equal(row.outcome, 'created', JSON.stringify(row.body));
   return row.body;
 };
-const begin = async (buyer, reservation) => (await sql.call('payment_begin', buyer, reservation.id, 'demo')).body;
+const begin = async (buyer, reservation) => (await sql.call('payment_begin', buyer, reservation.id, 'demo', null, null)).body;
 const told = (reservation, { provider, reference }, status = 'paid', amount = reservation.totalAmount) =>
   sql.call('payment_report', reservation.id, provider, reference, amount, 'EUR', status);
 const payment = async ({ reference }) => (await sql.row('SELECT status FROM payments WHERE reference = $1', [reference])).status;
@@ -80,7 +80,7 @@ test('a late payment, before and after the sweep: sold if the seats are free, el
     if (sweep) await sql.call('reservation_sweep', 10);
     if (taken) await held(event, 'u:2', { seats: [seats[1]] });
     assert.equal((await told(first, order)).outcome, taken ? 'refund-due' : 'confirmed', event);
-    assert.equal((await sql.call('payment_begin', 'u:1', first.id, 'demo')).outcome, taken ? 'expired' : 'already-paid');
+    assert.equal((await sql.call('payment_begin', 'u:1', first.id, 'demo', null, null)).outcome, taken ? 'expired' : 'already-paid');
   }
 });
 
@@ -112,6 +112,50 @@ test('a refund frees the seats for others and the buyer\'s limit; repeating it c
   assert.equal((await sql.row("SELECT count(*) AS n FROM audit WHERE event_id = 'room' AND verb = 'refund'")).n, 1);
 });
 
+test('parts of a payment that the provider returns are added up; the whole frees the seats', async () => {
+  const seats = await sql.event('parts');
+  const reservation = await held('parts', 'u:1', { seats: seats.slice(0, 3) });
+  const order = await begin('u:1', reservation);
+  const part = (amount, refund, currency = 'EUR') =>
+    sql.call('payment_report_part', reservation.id, 'demo', order.reference, amount, currency, refund);
+  const stored = () => sql.row('SELECT status, refunded_amount AS back FROM payments WHERE reference = $1', [order.reference]);
+  const early = await part(500, 'r1');
+  assert.deepEqual([early.outcome, early.body.payment, early.body.refundedAmount], ['partly-refunded', 'pending', 500], 'before it is known to be paid');
+  assert.equal((await told(reservation, order)).outcome, 'confirmed');
+  assert.deepEqual(await stored(), { status: 'paid', back: 500 });
+  assert.equal((await part(500, 'r1')).outcome, 'repeated');
+  assert.deepEqual([(await part(400, 'r1')).outcome, (await part(0, 'r0')).outcome, (await part(2501, 'r2')).outcome, (await part(1, 'r3', 'USD')).outcome],
+    Array(4).fill('wrong-amount'));
+  assert.deepEqual((await part(1000, 'r2')).body.refundedAmount, 1500);
+  assert.deepEqual(await stored(), { status: 'paid', back: 1500 });
+  assert.equal((await sql.call('reservation_get', 'u:1', reservation.id)).body.status, 'confirmed');
+  const [listed] = (await sql.call('payment_list', 'parts', null, false, null, 10)).body.payments;
+  assert.deepEqual([listed.amount, listed.refundedAmount, listed.status], [3000, 1500, 'paid']);
+  const rest = await part(1500, 'r4');
+  assert.deepEqual([rest.outcome, rest.body.status, rest.body.payment, rest.body.refundedAmount], ['refunded', 'refunded', 'refunded', 3000]);
+  assert.deepEqual(await stored(), { status: 'refunded', back: 3000 });
+  assert.equal((await sql.map('parts')).seats[0].status, 'available');
+  assert.deepEqual([(await part(1500, 'r4')).outcome, (await part(1, 'r5')).outcome, (await told(reservation, order, 'refunded')).outcome], Array(3).fill('repeated'));
+});
+
+test('a part of a refund that is due leaves it due; a whole one ends it; the reference of another is refused', async () => {
+  const seats = await sql.event('due');
+  const reservation = await held('due', 'u:1', { seats: seats.slice(0, 2) });
+  const order = await begin('u:1', reservation);
+  await told(reservation, order);
+  await sql.call('payment_refund', 'due', reservation.id, 'boss');
+  const part = (one, amount, refund) => sql.call('payment_report_part', one.id, 'demo', order.reference, amount, 'EUR', refund);
+  assert.deepEqual([(await part(reservation, 700, 'a')).body.payment, await payment(order)], ['refund_due', 'refund_due']);
+  const other = await held('due', 'u:2', { seats: [seats[5]] });
+  assert.equal((await part(other, 700, 'b')).outcome, 'reference-used');
+  assert.equal((await told(reservation, order, 'refunded')).outcome, 'refunded');
+  assert.deepEqual(await sql.row('SELECT status, refunded_amount AS back FROM payments WHERE reference = $1', [order.reference]), { status: 'refunded', back: 2000 });
+  const unheard = await sql.call('payment_report_part', other.id, 'demo', 'never-begun', 400, 'EUR', 'c');
+  assert.deepEqual([unheard.outcome, unheard.body.payment], ['partly-refunded', 'failed']);
+  assert.equal((await told(other, { provider: 'demo', reference: 'never-begun' })).outcome, 'confirmed');
+  assert.deepEqual(await sql.row("SELECT status, refunded_amount AS back FROM payments WHERE reference = 'never-begun'"), { status: 'paid', back: 400 });
+});
+
 test('a buyer\'s slot is freed although the purchase was refunded before that', async () => {
   await sql.event('slot');
   const one = await held('slot', 'u:1', { quantity: 1 });
@@ -134,7 +178,7 @@ test('webhooks, cancels, swaps, sweeps and refunds at once: money and seats agre
   await Promise.all(Array.from({ length: 16 }, async (_, i) => {
     const buyer = `u:${i}`;
     const roll = dice(seed + i);
-    for (let round = 0; round < 40 || (round < 400 && rare().length > 0); round++) { // a slow machine needs more
+    for (let round = 0; round < 40 || (round < 1000 && rare().length > 0); round++) { // a slow machine needs more
       const { body, outcome } = await sql.hold('storm', buyer, roll.chance(0.5) ? { seats: [roll.any(seats)] } : { quantity: 1 + round % 3 });
       if (outcome !== 'created') continue;
       const order = await begin(buyer, body);
@@ -142,7 +186,7 @@ test('webhooks, cancels, swaps, sweeps and refunds at once: money and seats agre
       const steps = [
         () => told(body, order, roll.any(words)), () => told(body, order, roll.any(words)), () => told(body, order, roll.any(words)),
         () => sql.call('reservation_cancel', buyer, body.id), () => sql.call('reservation_sweep', 5),
-        () => sql.hold('storm', buyer, { seats: [roll.any(seats)] }), () => sql.call('payment_begin', buyer, body.id, 'demo'),
+        () => sql.hold('storm', buyer, { seats: [roll.any(seats)] }), () => sql.call('payment_begin', buyer, body.id, 'demo', null, null),
         () => sql.call('payment_refund', 'storm', body.id, 'owner'), () => sql.call('payment_refund', 'storm', body.id, 'owner'),
       ].filter(() => roll.chance(0.5));
       for (const row of await Promise.all(steps.map((step) => step()))) note(row);
@@ -168,15 +212,15 @@ test('the list of payments, page by page and by status, reads only the rows of t
   };
   for (const statistics of [false, true]) {
     if (statistics) await sql.rows('ANALYZE');
-    const first = await page('a', null, null, 100);
+    const first = await page('a', null, false, null, 100);
     assert.deepEqual(first.numbers, Array.from({ length: 100 }, (_, i) => 20000 - 2 * i));
-    const second = await page('a', null, first.next, 100);
+    const second = await page('a', null, false, first.next, 100);
     assert.deepEqual(second.numbers, Array.from({ length: 100 }, (_, i) => 19800 - 2 * i));
-    const due = await page('a', 'refund_due', null, 150);
+    const due = await page('a', 'refund_due', false, null, 150);
     assert.deepEqual(due.numbers, Array.from({ length: 150 }, (_, i) => 20000 - 100 * i));
-    const last = await page('a', 'refund_due', due.next, 150);
+    const last = await page('a', 'refund_due', false, due.next, 150);
     assert.deepEqual([last.numbers.length, last.next], [50, null]);
-    const none = await page('c', null, null, 100);
+    const none = await page('c', null, false, null, 100);
     assert.deepEqual([none.numbers, none.next], [[], null]);
     for (const { read, numbers } of [first, second, due, last, none]) assert.ok(read <= numbers.length + 1, `read ${read}`);
   }

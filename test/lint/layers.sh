@@ -3,7 +3,7 @@
 #
 # The order of the folders: a file includes headers of its own folder and of the folders below it, never
 # of one above. The roles api, gateway and processor meet in Redis and never include each other; the
-# programs crowd and provider stand beside the service, and nothing of the service includes them.
+# programs crowd, provider, simulate and ctl stand beside the service, and nothing of the service includes them.
 #
 # Within a folder no two files include each other (a file is x.c with x.h and x_internal.h), and a header in
 # src/ is for the files of its own folder and for tests.
@@ -29,6 +29,8 @@ BEGIN {
     folder("client", "base net")
     folder("crowd", "base net auth queue selling page client")
     folder("provider", "base net auth queue selling page client")
+    folder("simulate", "base queue")
+    folder("ctl", "base auth queue")
 
     # --- the only includers of each library -----------------------------------------------
     library("microhttpd.h", "httpd.c http_req.c http_req_internal.h")
@@ -36,8 +38,15 @@ BEGIN {
     library("libpq-fe.h", "db_link.c db_migrate.c db_endpoint.c db_stmt.c")
     library("libwebsockets.h", "ws.c ws_context.c ws_context.h")
     library("jansson.h", "json.c")
+    library("qrencode.h", "qr.c")
+    library("zlib.h", "shared_text.c")
+    library("unicode/", "locale.c")
+    library("uninorm.h", "text.c")
+    library("unictype.h", "text.c")
+    library("unistr.h", "text.c")
     library("uv.h", "loop.c ws_context.c dial.c")
-    library("openssl/", "jws.c token.c")
+    library("openssl/", "ca_file.c redis_args.c redis_tls.c jws.c mac.c token.c p256.c p256.h push_seal.c vapid.c")
+    library("curl/", "http_client.c ctl_http.c")
     library("http_parser.h", "dial.c")
     library("wslay/", "dial_frame.c")
 
@@ -116,7 +125,7 @@ function check(file,    line, number, name, self, base) {
 }' </dev/null || exit 1
 
 # Nothing of the programs beside the service is linked into it.
-if [ -e build/tiketi ] && nm --defined-only build/tiketi 2>/dev/null | grep -qE ' [Tt] (crowd|provider|dial)_'; then
-    echo 'build/tiketi contains code of crowd, provider or client'
+if [ -e build/tiketi ] && nm --defined-only build/tiketi 2>/dev/null | grep -qE ' [Tt] (crowd|provider|dial|simulate|ctl)_'; then
+    echo 'build/tiketi contains code of crowd, provider, client, simulate or ctl'
     exit 1
 fi

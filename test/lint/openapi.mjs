@@ -34,7 +34,7 @@ for (const [path, { $ref }] of walk(document)) {
 }
 // Referred to by the text, or by the tests, for answers that any request may get.
 const ROOTS = new Set(['#/components/schemas/SocketFromServer', '#/components/schemas/SocketFromClient',
-  '#/components/responses/MethodNotAllowed', '#/components/responses/Preflight']);
+  '#/components/responses/MethodNotAllowed', '#/components/responses/Preflight', '#/components/responses/Canonical']);
 for (const [kind, list] of Object.entries(document.components)) {
   if (kind === 'securitySchemes') continue;
   for (const name of Object.keys(list)) {

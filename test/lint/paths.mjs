@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The documents name what is there: README.md, CONTRIBUTING.md, CHANGELOG.md and docs/**/*.md. Checked are
+// The documents name what is there: README.md, CONTRIBUTING.md, CHANGELOG.md, SECURITY.md and docs/**/*.md. Checked are
 //
 //   [text](docs/x.md#part)     a link's file, and the heading it leads to
 //   `src/queue/queue.c`        a path from the top of the tree; `src/queue/*.c` must match something
@@ -28,7 +28,7 @@ function* walk(folder) {
 }
 const tree = [...walk('.')];
 const tops = new Set(tree.filter((path) => /^[^/]+\/$/.test(path)).map((path) => path.slice(0, -1)));
-const documents = tree.filter((path) => /^(README|CONTRIBUTING|CHANGELOG)\.md$|^docs\/.*\.md$/.test(path));
+const documents = tree.filter((path) => /^(README|CONTRIBUTING|CHANGELOG|SECURITY)\.md$|^docs\/.*\.md$/.test(path));
 const targets = new Set([...readFileSync('Makefile', 'utf8').matchAll(/^([a-z][a-z-]*):(?!=)/gm)].map(([, name]) => name));
 
 const problems = [];

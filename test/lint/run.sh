@@ -37,17 +37,30 @@ formatted() {
 }
 
 openapi() {
-    test/packages.sh && node test/lint/openapi.mjs
+    src/packages.sh && node test/lint/openapi.mjs
+}
+
+scripts() {
+    src/packages.sh && node_modules/.bin/eslint .
+}
+
+styles() {
+    src/packages.sh && node_modules/.bin/stylelint 'web/*.css'
 }
 
 check format formatted
 check layers test/lint/layers.sh
 check sql src/sql_generation.sh
+check migrations node test/lint/migrations.mjs
 check banned test/lint/banned.sh
 check tests test/lint/tests.sh
 check paths node test/lint/paths.mjs
+check version test/lint/version.sh
+check k8s node k8s/components/monitoring/generate.mjs --check
 check openapi openapi
-check shell shellcheck --severity=warning .ci/run src/*.sh test/*.sh test/*/*.sh
+check scripts scripts
+check styles styles
+check shell shellcheck --severity=warning .ci/run src/*.sh test/*.sh test/*/*.sh k8s/*/*/*.sh
 # Two at a time; each file's findings in one piece; what passed is not checked again until it
 # or a header changes.
 check tidy "${MAKE:-make}" --no-print-directory -k -j2 -Otarget tidy

@@ -21,6 +21,8 @@ after(() => redis.stop());
 
 const PAST = 1000;
 const FUTURE = 4e12;
+const NETWORKS = ['192.0.2.0/24', '198.51.100.0/24', '2001:db8:1:2::/64'];
+const CONSUMING = ['left', 'idle', 'timeout', 'completed', 'withdrawn'];
 const written = new Map(); // by field of the live copy: the values that the histories have set
 
 class History {
@@ -30,7 +32,7 @@ class History {
     this.model = new Model();
     this.crowd = Array.from({ length: crowd }, (_, i) => (i % 2 ? `u:${i}` : `g:"${i}`));
     this.proofs = new Map(this.crowd.map((buyer) => [buyer, []])); // every place the buyer was ever given
-    this.record = new Map(); // the places that PostgreSQL has recorded as consumed, of this epoch
+    this.record = new Map(); // what PostgreSQL has recorded of this epoch: buyer -> { consumed, kept }, places
     this.consumed = 0;
     this.epoch = 1; // in PostgreSQL
     this.version = 0;
@@ -79,17 +81,24 @@ class History {
   // ---- steps ----
 
   async join() {
+    const rush = this.roll.chance(0.3); // a call without proofs, by buyers who want a place: join.lua has a way of its own for it
     const buyers = this.someBuyers(this.roll.chance(0.1) ? 60 : 8).map((buyer) => {
-      const item = { buyer, mode: this.roll.chance(0.3) ? 'resume' : 'j' };
+      if (rush) return this.roll.chance(0.5) ? { buyer, mode: 'j' } : { buyer, mode: 'j', network: this.roll.any(NETWORKS) };
+      const item = { buyer, mode: this.roll.any(['resume', 'resume', 'claim', 'j', 'j', 'j']) };
+      if (this.roll.chance(0.8)) item.network = this.roll.any(NETWORKS);
       if (this.roll.chance(0.6)) item.ticket = this.roll.chance(0.8) ? this.latest(buyer) : this.proof(buyer);
       if (this.roll.chance(0.25)) {
         const place = this.roll.chance(0.8) ? this.latest(buyer) : this.proof(buyer);
-        if (place?.inside) item.pass = { ...place, since: Date.now() };
+        // A pass of the turn that ended for idleness is older than what is known of that turn; one of a later turn is newer.
+        const ended = place && this.model.keptNote(buyer, place.place).idle && this.roll.chance(0.5);
+        if (place?.inside) item.pass = { ...place, ended, since: ended ? 1 : Date.now() + 5000 };
       }
       return item;
     });
     const known = this.roll.chance(0.5) ? this.highest : 0;
+    const restoredTo = Number((await this.room.config('restoredTo'))[0] ?? 0);
     const result = await this.room.join(buyers, { known });
+    this.model.restoredTo = restoredTo;
     const expected = this.model.join(buyers, known, (i) => result.buyers[i].place);
     this.numbers(result);
     result.buyers.forEach((actual, i) => {
@@ -98,10 +107,10 @@ class History {
       assert.equal(actual.state, want.state, `${buyer}: state`);
       if (want.place !== undefined) assert.equal(actual.place, want.place, `${buyer}: place`);
       assert.equal(actual.position, want.position ?? 0, `${buyer}: position`);
-      assert.equal(actual.since > 0, ['active', 'direct'].includes(actual.state), `${buyer}: since`);
+      assert.equal(actual.since > 0, ['active', 'direct', 'offered'].includes(actual.state), `${buyer}: since`);
       this.remember(buyer, actual.place);
     });
-    for (const [buyer, place] of this.model.active) this.remember(buyer, place, true);
+    this.rememberPasses();
   }
 
   // Keeps tickets and passes, as buyers do.
@@ -113,10 +122,28 @@ class History {
     else own.push({ place, epoch: this.model.epoch, inside });
   }
 
+  // Only a claimed turn has a pass.
+  rememberPasses() {
+    for (const [buyer, place] of this.model.active) this.remember(buyer, place, !this.model.offered.has(buyer));
+  }
+
+  async pay() {
+    const buyer = this.roll.any([...this.model.active.keys(), ...this.crowd.slice(0, 2)]);
+    const pending = this.roll.chance(0.7);
+    const { buyers: [{ state, place, deadline, since }], ...result } = await this.room.pay(buyer, pending ? FUTURE : 0);
+    const expected = this.model.pay(buyer, pending);
+    this.numbers(result);
+    this.same({ state, place }, expected, 'pay');
+    assert.equal(deadline, this.model.paying.has(buyer) ? (this.model.payEnds.get(buyer) ?? FUTURE) : 0);
+    assert.equal(since > 0, state === 'active');
+    this.rememberPasses();
+  }
+
   async seen() {
     const buyers = this.someBuyers(10);
-    const result = await this.room.seen(buyers);
-    const expected = this.model.seen(buyers);
+    const claim = this.roll.chance(0.4);
+    const result = await this.room.seen(buyers, { claim });
+    const expected = this.model.seen(buyers, claim);
     this.numbers(result);
     this.same(result.buyers.map(({ state, place }) => ({ state, place })), expected, 'seen');
   }
@@ -137,15 +164,27 @@ class History {
       admit: this.roll.chance(0.2) ? 1 + this.roll.below(5) : 0,
       known: this.roll.chance(0.5) ? this.highest : 0,
       moves: this.roll.any([1, 3, 10, 500]),
+      part: this.roll.any(['tick', 'tick', 'check', 'refill']),
     };
     const result = await this.room.promote(options);
-    const { entered, idle, timeout, parked, more } = result;
+    const { entered, idle, timeout, parked, unclaimed, kept, more } = result;
     const expected = this.model.promote(options);
-    this.same({ entered, idle, timeout, parked, more }, expected, 'promote');
+    this.same({ entered, idle, timeout, parked, unclaimed, kept, more }, expected, 'promote');
     this.numbers(result);
-    assert.ok(entered + idle + timeout + parked <= options.moves, 'bounded');
+    this.limit(result.limit, options.admit === 0);
+    assert.ok(entered + idle + timeout + parked + unclaimed + kept <= options.moves, 'bounded');
     assert.equal(result.admitted, this.model.n);
-    for (const [buyer, place] of this.model.active) this.remember(buyer, place, true);
+    this.rememberPasses();
+  }
+
+  // The reason that is given is the least of the limits, and its numbers are those of the model.
+  limit(said, limited) {
+    const { model } = this;
+    assert.ok(model.limitedBy(limited).includes(said.by), `limited by ${said.by}, not ${model.limitedBy(limited).join(' or ')}`);
+    assert.deepEqual([said.waiting, said.inside, said.threshold, said.base, said.outflow], [model.queue.size, model.active.size, model.threshold, model.settings.threshold, model.settings.outflow]);
+    const wait = model.settings.outflow > 0 ? (Math.max(0, 1 - model.tokens()) * 60000) / model.settings.outflow : 0;
+    assert.ok(Math.abs(said.wait - wait) <= 1000, `the next token is ${said.wait} ms away, not ${wait}`);
+    assert.equal(said.wait === 0, wait === 0);
   }
 
   async stalePromote() {
@@ -155,14 +194,22 @@ class History {
     assert.deepEqual(await this.snapshot(), before_);
   }
 
-  // Makes some buyers silent, idle or inside for too long.
+  // Makes some buyers silent, idle, inside for too long, or late to claim or to pay.
   async age() {
     const { model, room } = this;
     for (const buyer of this.someBuyers(6)) {
       const old = ++this.score;
       if (model.queue.has(buyer)) {
         await redis.client.zadd(room.key('queue:seen'), old, buyer);
+        model.heard.add(buyer);
         model.silent.add(buyer);
+      } else if (model.offered.has(buyer)) {
+        await redis.client.zadd(room.key('active:offered'), old, buyer);
+        model.runOut.set(buyer, old);
+      } else if (model.paying.has(buyer)) {
+        const over = this.roll.chance(0.6);
+        await redis.client.zadd(room.key(over ? 'active:paying' : 'active:since'), over ? old : -old, buyer);
+        (over ? model.payEnds : model.late).set(buyer, old);
       } else if (model.active.has(buyer)) {
         const idle = this.roll.chance(0.6);
         await redis.client.zadd(room.key(idle ? 'active:seen' : 'active:since'), old, buyer);
@@ -171,9 +218,33 @@ class History {
     }
   }
 
+  // All who have sent no heartbeat since they came have been silent for too long: as if the last change of gapMs, which
+  // counts as a heartbeat of theirs, were long past.
+  async fallSilent() {
+    const { model, room } = this;
+    await room.set('gapSeq', model.seq, 'gapAt', 1);
+    for (const buyer of model.queue.keys()) if (!model.heard.has(buyer)) model.silent.add(buyer);
+  }
+
+  // The places that rest have rested long enough.
+  async restsEnd() {
+    for (const [buyer, note] of this.model.kept) {
+      if (!note.rests || this.roll.chance(0.3)) continue;
+      const text = await redis.client.hget(this.room.key('kept'), buyer);
+      await redis.client.hset(this.room.key('kept'), buyer, text.replace(/\d+$/, '1'));
+      note.rests = false;
+    }
+  }
+
+  // The bucket fills.
   async minutePasses() {
-    await this.room.set('outflow', '');
-    this.model.outflowUsed = 0;
+    if (this.model.bucket) this.model.bucket.tokens = this.model.burst();
+  }
+
+  // Real time fills the bucket too, by what the model knows nothing of: it is told that it was filled in the future.
+  async stopTime() {
+    const { bucket } = this.model;
+    if (bucket) await this.room.set('outflow', `${Math.round(bucket.tokens * 6e7)} ${(Date.now() + 1e6) * 1000} ${bucket.rate}`);
   }
 
   settings() {
@@ -185,19 +256,31 @@ class History {
       closesAt: roll.any([...Array(24).fill(0), PAST, FUTURE, FUTURE]),
       threshold: roll.any([0, 1, 3, 5, 10, 20]),
       surge: roll.chance(0.4) ? [[5, 12], [10, 15], [15, 4]].slice(0, 1 + roll.below(3)) : [],
-      outflow: roll.chance(0.3) ? 1 + roll.below(6) : 0,
+      outflow: roll.chance(0.4) ? roll.any([1, 2, 5, 60, 90, 180, 300]) : 0,
       seats,
+      placesPerNetwork: roll.any([0, 3, 10, 30]),
       autoHold: roll.any([0, 1, 2]),
       // These do not matter to the model: age() makes times older than any of these limits.
       idleTimeoutMs: roll.any([30000, 90000, 3600000]),
       silentMs: roll.any([30000, 120000]),
+      claimMs: roll.any([30000, 90000, 600000]),
+      timeZone: roll.any(['', 'Asia/Seoul', 'Europe/Berlin']),
       sessionLimitMs: roll.any([60000, 600000, 86400000]),
       intervalMs: roll.any([100, 1000, 60000]),
+      // The lease holder alone reads these.
+      thresholdMin: roll.any([0, 10]),
+      targetP95Ms: roll.any([500, 1000]),
+      targetErrorPercent: 1 + roll.below(100),
+      promotion: roll.any(['continuous', 'interval']),
       holdMs: roll.any([1000, 300000]),
       maxSeats: 1 + roll.below(100),
       allowGuests: roll.below(2),
+      rehearsal: roll.below(2),
+      askEmail: roll.any(['no', 'required']),
       startsAt: roll.any([0, PAST, FUTURE]),
-      ...Object.fromEntries(['title', 'artist', 'venue', 'brandName', 'message'].map((name) => [name, roll.any(['', 'Show', 'a "b" : 공연, 1:2'])])),
+      loginUrl: roll.any(['', 'https://shop.example/sign-in']),
+      language: roll.any(['', 'ko', 'ja']),
+      ...Object.fromEntries(['title', 'artist', 'venue', 'brandName', 'message', 'links'].map((name) => [name, roll.any(['', 'Show', 'a "b" : 공연, 1:2'])])),
     };
   }
 
@@ -258,8 +341,10 @@ class History {
   consume() {
     for (; this.consumed < this.model.log.length; this.consumed++) {
       const { kind, buyer, place, epoch } = this.model.log[this.consumed];
-      if (['direct', 'promote', 'restored', 'cleared'].includes(kind) || epoch !== this.epoch) continue;
-      this.record.set(buyer, Math.max(this.record.get(buyer) ?? 0, place));
+      const known = this.record.get(buyer) ?? { consumed: 0, kept: 0 };
+      if (epoch !== this.epoch) continue;
+      if (CONSUMING.includes(kind)) this.record.set(buyer, { ...known, consumed: Math.max(known.consumed, place) });
+      if (kind === 'idle_kept') this.record.set(buyer, { ...known, kept: Math.max(known.kept, place) });
     }
   }
 
@@ -284,12 +369,12 @@ class History {
     const result = await this.room.promote({ known: this.highest });
     model.promote({ admit: 0, known: this.highest, moves: 500 });
     this.numbers(result);
-    for (const [buyer, place] of model.active) this.remember(buyer, place, true);
+    this.rememberPasses();
   }
 
   async loadConsumed() {
     this.consume();
-    const all = [...this.record];
+    const all = [...this.record].map(([buyer, { consumed, kept }]) => [buyer, consumed, kept > consumed ? kept : 0, 5000, PAST]);
     const chunk = 1 + this.roll.below(5);
     const epoch = this.roll.chance(0.9) ? this.epoch : this.epoch - 1;
     const run = `run ${++this.runs}`;
@@ -322,27 +407,39 @@ class History {
   async snapshot() {
     const { client } = redis;
     const pipeline = client.pipeline();
-    for (const name of ['queue', 'parked', 'active:place', 'consumed']) pipeline.zrange(this.room.key(name), 0, -1, 'WITHSCORES');
-    for (const name of ['queue:seen', 'active:seen', 'active:since']) pipeline.zrange(this.room.key(name), 0, -1);
+    for (const name of ['queue', 'parked', 'active:place', 'consumed', 'active:n']) pipeline.zrange(this.room.key(name), 0, -1, 'WITHSCORES');
+    for (const name of ['queue:seen', 'active:seen', 'active:since', 'active:offered', 'active:paying']) pipeline.zrange(this.room.key(name), 0, -1);
     pipeline.smembers(this.room.key('active'));
+    pipeline.hgetall(this.room.key('networks'));
+    pipeline.hgetall(this.room.key('kept'));
     const replies = (await pipeline.exec()).map(([error, value]) => {
       if (error) throw error;
       return value;
     });
     const pairs = (flat) => Object.fromEntries(flat.flatMap((value, i) => (i % 2 ? [] : [[value, Number(flat[i + 1])]])));
-    const [queue, parked, places, consumed] = replies.slice(0, 4).map(pairs);
-    const [queueSeen, activeSeen, since, active] = replies.slice(4).map((list) => [...list].sort());
-    return { queue, parked, places, consumed, queueSeen, activeSeen, since, active };
+    const [queue, parked, places, consumed, n] = replies.slice(0, 5).map(pairs);
+    const [queueSeen, activeSeen, since, offered, paying, active] = replies.slice(5, 11).map((list) => [...list].sort());
+    const networks = Object.fromEntries(Object.entries(replies[11]).map(([name, count]) => [name, Number(count)]));
+    const kept = Object.fromEntries(Object.entries(replies[12]).map(([name, note]) => {
+      const [place, used, , missed, rest] = note.split(' ');
+      return [name, { place: Number(place), idle: used !== '', missed: Number(missed), rests: Number(rest) > 1 }];
+    }));
+    return { queue, parked, places, consumed, n, queueSeen, activeSeen, since, offered, paying, kept, active, networks };
   }
 
   async compare() {
     const { model } = this;
     const plain = (map) => Object.fromEntries(map);
     const names = (map) => [...map.keys()].sort();
+    const claimed = names(model.active).filter((buyer) => !model.offered.has(buyer));
     const actual = await this.snapshot();
     this.same(actual, {
-      queue: plain(model.queue), parked: plain(model.parked), places: plain(model.active), consumed: plain(model.consumed),
-      queueSeen: names(model.queue), activeSeen: names(model.active), since: names(model.active), active: names(model.active),
+      queue: plain(model.queue), parked: Object.fromEntries([...model.parked].map(([buyer, place]) => [buyer, model.unclaimed.has(buyer) ? -place : place])),
+      places: plain(model.active), consumed: plain(model.consumed), n: plain(model.numbers),
+      queueSeen: names(model.heard), active: names(model.active), since: claimed,
+      activeSeen: claimed.filter((buyer) => !model.paying.has(buyer)),
+      offered: names(model.offered), paying: names(model.paying), kept: plain(model.kept),
+      networks: { ...plain(model.networks), ...Object.fromEntries([...model.refused].map(([name, count]) => [`!${name}`, count])) },
     }, 'the state of every buyer');
     assert.equal(new Set([...model.queue.keys(), ...model.parked.keys(), ...model.active.keys()]).size,
       model.queue.size + model.parked.size + model.active.size, 'each buyer is in one state');
@@ -356,12 +453,13 @@ class History {
   async run() {
     await this.write({ ...this.settings(), status: 'open', opensAt: 0, closesAt: 0, threshold: 5 }, ++this.version, this.epoch, 0);
     await this.room.take();
-    const steps = [['join', 34], ['seen', 8], ['leave', 9], ['promote', 20], ['stalePromote', 2], ['age', 8],
-      ['minutePasses', 2], ['configure', 6], ['open', 4], ['clear', 1], ['freeSeats', 3], ['lose', 1], ['failover', 1],
+    const steps = [['join', 34], ['seen', 10], ['leave', 9], ['promote', 20], ['pay', 4], ['stalePromote', 2], ['age', 8],
+      ['minutePasses', 2], ['restsEnd', 4], ['fallSilent', 2], ['configure', 6], ['open', 4], ['clear', 1], ['freeSeats', 3], ['lose', 1], ['failover', 1],
       ['loadConsumed', 1], ['windowEnds', 6]].flatMap(([name, weight]) => Array(weight).fill(name));
     for (let i = 0; i < STEPS; i++) {
       const name = this.roll.any(steps);
       this.trace.push(name);
+      await this.stopTime();
       await this[name]();
       await this.compare();
       if (i % 50 === 0 || name === 'lose' || i === STEPS - 1) await this.compareLog();

@@ -8,7 +8,7 @@ import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Redis } from '../fixtures/index.mjs';
-import { KEYS, Room, call, load, replay } from './room.mjs';
+import { KEYS, Room, call, limitOf, load, replay } from './room.mjs';
 
 const file = (path) => fileURLToPath(new URL(path, import.meta.url));
 let redis;
@@ -49,7 +49,7 @@ test('without a config every script except lease changes nothing', async () => {
   const before_ = await redis.client.keys(`*{${room.id}}`);
   for (const call of [
     room.join(['u:1']), room.leave(['u:1']), room.leave(['u:1']), room.promote(), room.clear(2),
-    room.consumed([['u:1', 5]]), room.index(), room.free(1, 1), room.log(),
+    room.consumed([['u:1', 5]]), room.index(), room.free(1, 1), room.log(), room.networks(),
   ]) {
     assert.equal((await call).code, 'NOCONFIG');
   }
@@ -174,10 +174,40 @@ test('join: a ticket above seq raises seq; tickets and newcomers in one call get
 
 test('join: a restored older place keeps newcomers from direct admission, even when the queue was empty', async () => {
   const { room, seq } = await visited({ threshold: 5 }, ['u:1']);
+  await room.set('restoredTo', seq);
   const result = await room.join([{ buyer: 'u:2', ticket: { place: seq - 5, epoch: 1 } }, 'u:3']);
   assert.deepEqual(states(result), ['waiting', 'waiting']);
   await room.promote();
   assert.deepEqual((await room.wholeLog()).map(({ buyer }) => buyer), ['u:1', 'u:2', 'u:3']);
+});
+
+test('a place that Redis does not know opens the restore window, although others have got later ones: writes were lost', async () => {
+  const { room, seq } = await visited({ threshold: 1 }, ['u:1', 'u:2']);
+  const lost = { place: seq - 1, epoch: 1 };
+  const back = await room.join(['u:4', { buyer: 'u:3', ticket: lost }], { known: seq });
+  assert.equal(back.restoring, true);
+  assert.deepEqual(back.buyers.map(({ state }) => state), ['waiting', 'waiting']);
+  assert.equal(back.buyers[1].place, lost.place);
+  await room.leave(['u:1']);
+  assert.equal((await room.promote()).entered, 0, 'nobody enters while places come back');
+  // When the window is over, whoever comes late with a place from before it opens no other.
+  await room.set('restoreUntil', 1, 'consumedLoaded', 1);
+  const late = await room.join([{ buyer: 'u:5', ticket: { place: seq - 2, epoch: 1 } }]);
+  assert.equal(late.restoring, false);
+  assert.equal(late.buyers[0].place, seq - 2);
+  // A place that was given since, and is not known any more, does.
+  const { buyers: [fresh] } = await room.join(['u:6']);
+  await redis.client.zrem(room.key('queue'), 'u:6');
+  await redis.client.zrem(room.key('queue:seen'), 'u:6');
+  assert.equal((await room.join([{ buyer: 'u:6', ticket: { place: fresh.place, epoch: 1 } }])).restoring, true);
+});
+
+test('a place that was consumed or erased opens no restore window', async () => {
+  const { room, buyers: [first] } = await visited({ threshold: 1 }, ['u:1', 'u:2']);
+  await room.leave(['u:1']);
+  assert.equal((await room.join([{ buyer: 'u:1', ticket: { place: first.place, epoch: 1 } }])).restoring, false);
+  await redis.client.zadd(room.key('consumed'), 5000, 'x:5000');
+  assert.equal((await room.join([{ buyer: 'u:9', ticket: { place: 5000, epoch: 1 } }])).restoring, false);
 });
 
 // ---- parked ----
@@ -193,7 +223,7 @@ test('promote parks silent buyers, join returns them to their place', async () =
   assert.deepEqual([...(await room.active())], ['u:4']);
   assert.deepEqual((await room.seen(['u:2', 'u:3', 'u:5', 'u:4', 'u:6'])).buyers.map(({ state, place }) => [state, place]),
     [['parked', first.buyers[1].place], ['parked', first.buyers[2].place], ['waiting', 0],
-      ['active', first.buyers[3].place], ['gone', 0]]);
+      ['offered', first.buyers[3].place], ['gone', 0]]);
   const back = await room.join([{ buyer: 'u:3', mode: 'resume' }, 'u:6']);
   assert.deepEqual(back.buyers.map(({ state, position }) => [state, position]), [['waiting', 1], ['waiting', 3]]);
   assert.equal(back.buyers[0].place, first.buyers[2].place);
@@ -223,7 +253,7 @@ test('seen refreshes known buyers and creates none', async () => {
   await room.leave(['u:3', 'u:4']);
   await room.leave(['u:1', 'u:2']);
   assert.deepEqual(states(await room.seen(['u:1', 'u:2'])), ['gone', 'gone']);
-  for (const name of ['queue', 'queue:seen', 'active', 'active:seen', 'active:since', 'active:place', 'parked']) {
+  for (const name of ['queue', 'queue:seen', 'active', 'active:seen', 'active:since', 'active:place', 'active:n', 'parked']) {
     assert.equal(await redis.client.exists(room.key(name)), 0, name);
   }
 });
@@ -287,6 +317,7 @@ test('promote does nothing unless the whole lease value is right', async () => {
 
 test('promote ends admissions at the idle and session limits, and their places are consumed', async () => {
   const { room, buyers } = await visited({ threshold: 4, idleTimeoutMs: 60000, sessionLimitMs: 300000 }, names(6));
+  await redis.client.hset(room.key('kept'), 'u:1', `${buyers[0].place} 5000 1 0 0`); // idle once before
   await room.age('active:seen', 'u:1', 61000);
   await room.age('active:seen', 'u:2', 55000);
   await room.age('active:since', 'u:3', 301000);
@@ -295,12 +326,9 @@ test('promote ends admissions at the idle and session limits, and their places a
   assert.deepEqual([...(await room.active())].sort(), ['u:2', 'u:4', 'u:5', 'u:6']);
   assert.equal(Number(await redis.client.zscore(room.key('consumed'), 'u:1')), buyers[0].place);
   const log = await room.wholeLog();
-  assert.deepEqual(log.map(({ kind }) => kind), ['direct', 'direct', 'direct', 'direct', 'idle', 'timeout', 'promote', 'promote']);
+  assert.deepEqual(log.map(({ kind }) => kind), ['direct', 'direct', 'direct', 'direct', 'timeout', 'idle', 'offered', 'offered']);
   assert.deepEqual(log.map(({ inside }) => inside), [1, 2, 3, 4, 3, 2, 3, 4]);
-  assert.deepEqual(log.map(({ n }) => n), [1, 2, 3, 4, 4, 4, 5, 6]);
-  // an admission counts as a heartbeat
-  const [service, seen] = [await room.service(), Number(await redis.client.zscore(room.key('active:seen'), 'u:5'))];
-  assert.ok(service - seen < 5000);
+  assert.deepEqual(log.map(({ n }) => n), [1, 2, 3, 4, 3, 1, 5, 6]);
   await honest(room);
 });
 
@@ -332,7 +360,8 @@ test('promote moves at most 500 buyers a call, and reports that there are more',
 
 test('promote: admit n ignores outflow, but not threshold, pause or the restore window', async () => {
   const { room, ...joined } = await visited({ threshold: 10, outflowPerMinute: 2 }, names(20));
-  assert.equal(joined.inside, 2);
+  assert.equal(joined.inside, 1);
+  assert.equal((await room.promote({ admit: 1 })).entered, 1);
   assert.equal((await room.promote()).entered, 0);
   assert.equal((await room.promote({ admit: 3 })).entered, 3);
   assert.equal((await room.promote({ admit: 100 })).entered, 5);
@@ -341,23 +370,6 @@ test('promote: admit n ignores outflow, but not threshold, pause or the restore 
   await room.configure({ threshold: 15 });
   await room.set('restoreUntil', Date.now() + 1e6);
   assert.equal((await room.promote({ admit: 1 })).entered, 0);
-  await honest(room);
-});
-
-test('outflow: no minute has more admissions, direct and promoted together', async () => {
-  const room = await make({ threshold: 100, outflowPerMinute: 5 });
-  assert.equal((await room.join(names(3))).inside, 3);
-  assert.equal((await room.join(names(4, 'v:'))).inside, 5);
-  assert.equal((await room.promote()).entered, 0);
-  const [text] = await room.config('outflow');
-  const used = text.split(' ').map((pair) => pair.split(':').map(Number));
-  assert.equal(used.reduce((sum, [, n]) => sum + n, 0), 5);
-  // 3 of them were 61 seconds ago, 2 of them 59
-  const second = Math.floor(Date.now() / 1000);
-  await room.set('outflow', `${second - 62}:3 ${second - 57}:2`);
-  assert.equal((await room.promote()).entered, 2);
-  assert.equal((await room.join(['w:1'])).buyers[0].state, 'direct');
-  assert.equal((await room.join(['w:2'])).buyers[0].state, 'waiting');
   await honest(room);
 });
 
@@ -392,6 +404,75 @@ test('surge: a rule is on above its limit, off below 80 %, and the highest one c
   await honest(room);
 });
 
+test('configure with a draft takes a rehearsal back: buyers, log and counters go, and no later place is below an old one', async () => {
+  const room = await make({ threshold: 2, seats: 4 });
+  await room.free(4, 0);
+  await room.join(names(5));
+  await room.promote();
+  const before = Number(await redis.client.get(room.key('seq')));
+  const draft = await room.configure({ threshold: 2, seats: 4, status: 'draft' }, { epoch: 2, opened: 0, free: 4 });
+  assert.deepEqual([draft.applied, draft.status, draft.epoch, draft.size, draft.inside, draft.restoring], [true, 'draft', 2, 0, 0, false]);
+  for (const name of ['queue', 'active', 'log', 'stats', 'consumed', 'parked']) assert.equal(await redis.client.exists(room.key(name)), 0, name);
+  assert.equal((await room.join(['u:1'])).buyers[0].state, 'closed');
+  const again = await room.configure({ threshold: 2, seats: 4 }, { epoch: 2, opened: 0, free: 4, freeId: '0-0' });
+  assert.equal(again.restoring, false);
+  const { buyers: [first] } = await room.join([{ buyer: 'u:1', ticket: { place: before, epoch: 1 } }]);
+  assert.equal(first.state, 'direct');
+  assert.ok(first.place > before);
+  assert.equal((await room.wholeLog())[0].n, 1);
+  await honest(room);
+});
+
+test('surge: a rule below the base threshold never lowers the limit', async () => {
+  const room = await make({ threshold: 5, surge: '3:2,10:8' });
+  await room.join(names(5));
+  await room.join(names(4, 'v:')); // the first rule is on
+  assert.equal((await room.seen(['u:0'])).threshold, 5);
+  assert.deepEqual(await room.config('surgeAt'), ['3']);
+  await room.join(names(7, 'w:'));
+  assert.equal((await room.seen(['u:0'])).threshold, 8);
+  await room.configure({ threshold: 9, surge: '3:2,10:8' }); // the organizer raises the base above every rule
+  assert.equal((await room.promote()).threshold, 9);
+  await honest(room);
+});
+
+test('promote and index say why no more enter, with the numbers', async () => {
+  const cases = [
+    // settings, buyers who come, admit, what is said, what limits without admit where that differs
+    [{ threshold: 3 }, 5, 0, { by: 'threshold', waiting: 2, inside: 3, threshold: 3, base: 3, outflow: 0, wait: 0, seats: null }],
+    [{ threshold: 3 }, 2, 0, { by: 'empty', waiting: 0, inside: 2, threshold: 3, base: 3, outflow: 0, wait: 0, seats: null }],
+    [{ threshold: 1, surge: '2:2' }, 5, 0, { by: 'threshold', waiting: 3, inside: 2, threshold: 2, base: 1, outflow: 0, wait: 0, seats: null }],
+    [{ threshold: 9, outflowPerMinute: 2 }, 5, 0, { by: 'outflow', waiting: 4, inside: 1, threshold: 9, base: 9, outflow: 2, wait: 30, seats: null }],
+    [{ threshold: 9, outflowPerMinute: 2, seats: 8, autoHold: 2 }, 9, 9, { by: 'seats', waiting: 5, inside: 4, threshold: 9, base: 9, outflow: 2, wait: 30, seats: 0 }, 'outflow'],
+    [{ threshold: 9, seats: 8, autoHold: 2 }, 9, 0, { by: 'seats', waiting: 5, inside: 4, threshold: 9, base: 9, outflow: 0, wait: 0, seats: 0 }],
+    [{ threshold: 9, status: 'paused' }, 2, 4, { by: 'paused', waiting: 2, inside: 0, threshold: 9, base: 9, outflow: 0, wait: 0, seats: null }],
+    [{ threshold: 9, status: 'scheduled' }, 2, 0, { by: 'scheduled', waiting: 2, inside: 0, threshold: 9, base: 9, outflow: 0, wait: 0, seats: null }],
+    [{ threshold: 9, status: 'sold_out' }, 2, 0, { by: 'seats', waiting: 2, inside: 0, threshold: 9, base: 9, outflow: 0, wait: 0, seats: null }],
+  ];
+  for (const [settings, buyers, admit, expected, usual = expected.by] of cases) {
+    const room = await make(settings);
+    if (settings.seats) await room.free(settings.seats, 0);
+    await room.join(names(buyers));
+    const seconds = (said) => ({ ...said, wait: Math.ceil(said.wait / 1000) });
+    const limit = seconds((await room.promote({ admit })).limit);
+    assert.deepEqual(limit, expected, JSON.stringify(settings));
+    await room.index();
+    const noted = seconds(limitOf(await redis.client.hget(room.key('stats'), 'limit')));
+    assert.deepEqual(noted, { ...expected, by: usual }, `index: ${JSON.stringify(settings)}`);
+  }
+  const room = await make({ threshold: 9, outflowPerMinute: 50, status: 'paused' });
+  await room.join(names(3));
+  await room.set('outflow', `0 ${(Date.now() + 60000) * 1000} 50`);
+  await room.configure({ threshold: 9, outflowPerMinute: 50 });
+  assert.equal((await room.promote()).limit.by, 'outflow');
+  assert.equal((await room.promote({ admit: 1 })).limit.by, 'threshold', 'the outflow does not limit an organizer');
+  await room.configure({ threshold: 9, status: 'closed' });
+  assert.equal((await room.promote()).limit.by, 'closed');
+  const lost = await make({ threshold: 9 });
+  await lost.join(names(2));
+  assert.equal((await lost.promote({ known: Date.now() * 1000 + 60_000_000 })).limit.by, 'restoring');
+});
+
 test('the error of a script names the line of its own file, or of lua/shared.lua', async () => {
   const room = new Room(redis.client, `e${++count}`, { scripts: file('broken') });
   await room.configure();
@@ -402,6 +483,83 @@ test('the error of a script names the line of its own file, or of lua/shared.lua
   const error = await room.join(['u:1']).catch((thrown) => thrown);
   const [, line] = /lua\/shared\.lua:(\d+)/.exec(error.message) ?? assert.fail(error.message);
   assert.match(readFileSync(file('../../lua/shared.lua'), 'utf8').split('\n')[line - 1], /call\(/);
+});
+
+// ---- networks ----
+
+const from = (network, n, prefix = `${network}-`) => names(n, prefix).map((buyer) => ({ buyer, network }));
+
+test('networks: a network gets so many new places, direct and waiting together, and no other is affected', async () => {
+  const { room, ...result } = await visited({ threshold: 2, placesPerNetwork: 3 }, from('192.0.2.0/24', 5));
+  assert.deepEqual(states(result), ['direct', 'direct', 'waiting', 'refused', 'refused']);
+  assert.deepEqual(result.buyers[3], { state: 'refused', place: 0, position: 0, deadline: 0, claimFrom: 0, since: 0 });
+  assert.deepEqual([result.size, result.inside], [1, 2]);
+  assert.deepEqual(states(await room.join(from('198.51.100.0/24', 1))), ['waiting']);
+  assert.deepEqual(states(await room.join(['u:counts for none'])), ['waiting']);
+  assert.deepEqual(states(await room.join(from('192.0.2.0/24', 1, 'u:late'))), ['refused']);
+  assert.deepEqual((await room.networks()).networks, [{ network: '192.0.2.0/24', places: 3, refused: 3 }]);
+  assert.deepEqual(await redis.client.hmget(room.key('stats'), 'joined', 'refused'), ['5', '3']);
+  await honest(room);
+});
+
+test('networks: a buyer who comes back is neither counted nor refused', async () => {
+  const network = '2001:db8:1:2::/64';
+  const { room, buyers } = await visited({ threshold: 1, placesPerNetwork: 3, silentMs: 1000 }, from(network, 3));
+  const again = await room.join(from(network, 3));
+  assert.deepEqual(states(again), ['active', 'waiting', 'waiting']);
+  // parked, by ticket, and with the ticket of a place that is consumed
+  await redis.client.zadd(room.key('queue:seen'), 1, `${network}-2`);
+  await room.leave([`${network}-1`]);
+  await room.promote();
+  assert.deepEqual(states(await room.join([{ buyer: `${network}-2`, network }])), ['waiting']);
+  await room.leave([`${network}-2`]);
+  await redis.client.zrem(room.key('queue'), `${network}-3`);
+  const ticket = (i) => ({ place: buyers[i].place, epoch: 1 });
+  const back = await room.join([1, 2].map((i) => ({ buyer: `${network}-${i + 1}`, network, ticket: ticket(i) })));
+  assert.ok(!states(back).includes('refused'), states(back).join());
+  assert.equal(await redis.client.hget(room.key('networks'), network), '3');
+  assert.deepEqual(states(await room.join([{ buyer: 'u:new', network }])), ['refused']);
+  // nor do a ticket and a pass of a queue that was lost
+  await redis.client.del(...KEYS.map((key) => room.key(key)));
+  await room.configure({ threshold: 5, placesPerNetwork: 1 }, { known: buyers[2].place });
+  const restored = await room.join([1, 2].map((i) => ({ buyer: `${network}-${i + 1}`, network, ticket: ticket(i) })));
+  assert.deepEqual(states(restored), ['waiting', 'waiting']);
+  assert.equal(await redis.client.exists(room.key('networks')), 0);
+});
+
+test('networks: the limit is read at each call, and counted anew in each epoch; a ticket of an earlier one is no exemption', async () => {
+  const network = '192.0.2.0/24';
+  const { room, buyers } = await visited({ threshold: 0, placesPerNetwork: 2 }, from(network, 3));
+  assert.equal(buyers[2].state, 'refused');
+  await room.configure({ threshold: 0, placesPerNetwork: 3 });
+  assert.deepEqual(states(await room.join(from(network, 4))), ['waiting', 'waiting', 'waiting', 'refused']);
+  await room.configure({ threshold: 0, placesPerNetwork: 1 });
+  assert.deepEqual(states(await room.join(from(network, 4))), ['waiting', 'waiting', 'waiting', 'refused']);
+  await room.configure({ threshold: 0, placesPerNetwork: 0 });
+  assert.deepEqual(states(await room.join(from(network, 30))), Array(30).fill('waiting'));
+  assert.equal(await redis.client.hget(room.key('networks'), network), '3', 'nothing is counted without a limit');
+  await room.configure({ threshold: 0, placesPerNetwork: 2 });
+  await room.clear(2);
+  assert.equal(await redis.client.exists(room.key('networks'), room.key('networks:top')), 0);
+  const ticket = { place: buyers[0].place, epoch: 1 };
+  assert.deepEqual(states(await room.join(from(network, 3).map((buyer) => ({ ...buyer, ticket })))), ['waiting', 'waiting', 'refused']);
+});
+
+test('networks: the ten busiest are listed, however many there are', async () => {
+  const room = await make({ threshold: 0, placesPerNetwork: 100 });
+  for (let i = 1; i <= 30; i++) {
+    for (let left = i * 3; left > 0; left -= 20) await room.join(from(`10.0.${i}.0/24`, Math.min(left, 20), `u:${i}-${left}-`));
+  }
+  const { networks } = await room.networks();
+  assert.equal(networks.length, 10);
+  assert.deepEqual(networks[0], { network: '10.0.30.0/24', places: 90, refused: 0 });
+  const busiest = networks.map(({ places }) => places);
+  assert.ok(busiest.every((places) => places >= 60), busiest.join());
+  assert.equal(await redis.client.zcard(room.key('networks:top')), 10);
+  // refusals are counted beside the places
+  await room.configure({ threshold: 0, placesPerNetwork: 2 });
+  await room.join(from('10.0.1.0/24', 1, 'u:refused'));
+  assert.equal(await redis.client.hget(room.key('networks'), '!10.0.1.0/24'), '1');
 });
 
 // ---- seats ----
@@ -585,20 +743,7 @@ test('a clock that steps back: time of service does not, so no admission ends ea
   await room.age('active:seen', 'u:1', 61000);
   await room.age('active:since', 'u:2', 601000);
   const tick = await room.promote();
-  assert.deepEqual([tick.idle, tick.timeout], [1, 1], 'after their time they do');
-});
-
-test('outflow: seconds in the future, after a clock stepped back, count for a minute from now', async () => {
-  const room = await make({ threshold: 100, outflowPerMinute: 5 });
-  const second = Math.floor(Date.now() / 1000);
-  await room.set('outflow', `${second + 3600}:3 ${second + 3601}:2`);
-  assert.deepEqual(states(await room.join(['u:1'])), ['waiting']);
-  const [text] = await room.config('outflow');
-  const [[at, n], ...others] = text.split(' ').map((pair) => pair.split(':').map(Number));
-  assert.ok(at <= Date.now() / 1000, text);
-  assert.deepEqual([n, others.length], [5, 0]);
-  await room.set('outflow', `${at - 61}:${n}`);
-  assert.equal((await room.promote()).entered, 1);
+  assert.deepEqual([tick.kept, tick.timeout], [1, 1], 'after their time they do');
 });
 
 test('a long time without any script makes no buyer idle or silent', async () => {
@@ -750,6 +895,7 @@ test('a pass and newcomers in one call share the capacity', async () => {
   const room = await make({ threshold: 2 });
   const { seq } = await room.join([{ buyer: 'u:0', mode: 'resume' }]);
   const pass = { place: seq + 1, epoch: 1, since: Date.now() };
+  await room.set('restoredTo', pass.place);
   const result = await room.join(['u:1', { buyer: 'u:2', pass }, 'u:3']);
   assert.deepEqual(states(result), ['direct', 'active', 'waiting']);
   assert.equal(result.inside, 2);
@@ -786,19 +932,19 @@ test('index: statistics of the last hour, one entry a minute, bounded', async ()
   await room.index();
   const minute = Number(await redis.client.hget(room.key('stats'), 'minute'));
   assert.ok(Math.abs(minute - Date.now() / 60000) < 1.5);
-  assert.deepEqual(await diary(), { [`m${minute}`]: '0 0 0 0 0 0 0 0 0 0' });
+  assert.deepEqual(await diary(), { [`m${minute}`]: '0 0 0 0 0 0 0 0 0 0 0 0 0 0 1 0' });
   await room.join(['u:1', 'u:2', 'u:3']);
   await room.leave(['u:3']);
   await room.index();
   assert.equal(Object.keys(await diary()).length, 1, 'the minute has been written');
   // As if the last entry were two hours old, and an hour of others before it.
   const stats = { minute: minute - 120 };
-  for (let m = minute - 180; m <= minute - 120; m++) stats[`m${m}`] = '0 0 0 0 0 0 0 0 0 0';
+  for (let m = minute - 180; m <= minute - 120; m++) stats[`m${m}`] = '0 0 0 0 0 0 0 0 0 0 0 0 0 0 1 0';
   await redis.client.hset(room.key('stats'), stats);
   await redis.client.hdel(room.key('stats'), `m${minute}`);
   await room.index();
   const now = Number(await redis.client.hget(room.key('stats'), 'minute'));
-  assert.deepEqual(await diary(), { [`m${now}`]: '3 1 0 1 0 0 0 0 1 1' });
+  assert.deepEqual(await diary(), { [`m${now}`]: '3 1 0 1 0 0 0 0 1 0 0 0 1 1 1 1' });
   // A gap of three minutes keeps what is younger than an hour.
   await redis.client.hset(room.key('stats'), { minute: now - 3, [`m${now - 3}`]: 'x', [`m${now - 60}`]: 'x', [`m${now - 61}`]: 'x', [`m${now - 62}`]: 'x' });
   await room.index();
@@ -965,7 +1111,7 @@ test('promote announces admitted buyers, unless their seats are to be held first
   const room = await make({ threshold: 0 });
   const held = await make({ threshold: 0, seats: 10 });
   const listener = redis.connect();
-  await listener.subscribe('tiketi:queue-events');
+  await listener.subscribe('tiketi:0:queue-events');
   const messages = [];
   listener.on('message', (_, text) => messages.push(JSON.parse(text)));
   for (const each of [room, held]) {
@@ -975,9 +1121,9 @@ test('promote announces admitted buyers, unless their seats are to be held first
     assert.equal((await each.promote()).entered, 2);
   }
   await listener.ping();
-  assert.equal(messages.length, 1);
-  const { eventId, event, payload } = messages[0];
-  assert.equal(event, 'admitted');
+  const told = messages.filter(({ event }) => event === 'admitted');
+  assert.equal(told.length, 1);
+  const { eventId, payload } = told[0];
   assert.equal(eventId, room.id);
   assert.deepEqual(payload.buyers.map(({ buyer, place, epoch }) => [buyer, place, epoch]),
     [['u:1', room.places[0], 1], ['u:"2"', room.places[1], 1]]);
@@ -1027,4 +1173,36 @@ test('seats: the newest map is kept, one caller a second reloads it, and it expi
   assert.ok((await redis.client.pttl(key)) <= 5000, 'reading does not prolong it');
   await run('confirm', 10);
   assert.ok((await redis.client.pttl(key)) > 59000);
+});
+
+// ---- sales ----
+
+test('sales: an older copy never replaces a newer one, all are listed page by page, and they expire after thirty days', async () => {
+  const key = `sales:{hall${++count}}`;
+  const script = load('sales');
+  const run = (...args) => call(redis.client, script, [1, key, ...args.map(String)]);
+  const all = async () => {
+    const found = new Map();
+    let cursor = '0';
+    do {
+      const [next, ...items] = await run('list', cursor);
+      for (let i = 0; i < items.length; i += 3) found.set(items[i], [items[i + 1], items[i + 2]]);
+      cursor = next;
+    } while (cursor !== '0');
+    return found;
+  };
+  assert.equal((await all()).size, 0, 'an event without copies');
+  assert.deepEqual(await run('put', 'a', 2, '{"v":2}', 'b', 1, '{"text":"two words"}'), [2]);
+  assert.deepEqual(await run('put', 'a', 1, '{"v":1}'), [0], 'a processor that is late');
+  assert.deepEqual(await run('put', 'a', 2, '{"v":"again"}'), [0], 'the same once more');
+  assert.deepEqual(await run('put', 'a', 10, '{"v":10}'), [1], 'versions are numbers');
+  assert.deepEqual(await all(), new Map([['a', ['10', '{"v":10}']], ['b', ['1', '{"text":"two words"}']]]));
+  for (let i = 0; i < 20; i++) await run('put', ...Array.from({ length: 100 }, (_, j) => [`r${i * 100 + j}`, 1, '{}']).flat());
+  assert.equal((await all()).size, 2002);
+  assert.ok((await run('list', '0')).length < 1000, 'a page is a part');
+  await redis.client.pexpire(key, 5000);
+  await all();
+  assert.ok((await redis.client.pttl(key)) <= 5000, 'reading does not prolong it');
+  await run('put', 'b', 2, '{}');
+  assert.ok((await redis.client.pttl(key)) > 29 * 24 * 3600 * 1000);
 });

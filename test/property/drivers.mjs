@@ -6,7 +6,7 @@
 
 import assert from 'node:assert/strict';
 import pg from 'pg';
-import { Client, Organizer, SECRETS, dice, exchange, pause, waitUntil, webhookHeaders } from '../fixtures/index.mjs';
+import { Client, Organizer, SECRETS, decode, dice, exchange, pause, waitUntil, webhookHeaders } from '../fixtures/index.mjs';
 
 // Close to the real time, which upkeep still uses.
 const START = Date.now();
@@ -114,12 +114,15 @@ class Sale {
                 FROM reservation_seats WHERE event_id = $1),
       'payments', (SELECT coalesce(json_agg(json_build_object('reservation', p.reservation_id, 'reference', p.reference, 'amount', p.amount,
                    'status', p.status) ORDER BY p.id), '[]')
-                   FROM payments p JOIN reservations r ON r.id = p.reservation_id WHERE r.event_id = $1)) AS raw`, [this.id]);
+                   FROM payments p JOIN reservations r ON r.id = p.reservation_id WHERE r.event_id = $1),
+      'log', (SELECT coalesce(json_agg(json_build_object('kind', kind, 'buyer', buyer, 'place', place, 'n', n)), '[]')
+              FROM admissions WHERE event_id = $1),
+      'consumed', (SELECT coalesce(json_agg(row_to_json(c)), '[]') FROM consumed_places($1, 1, '', 100) AS c)) AS raw`, [this.id]);
     return raw;
   }
 
   // The rows in the form of the model's state.
-  state({ now, seats, reservations, links, payments }) {
+  state({ now, seats, reservations, links, payments, log, consumed }) {
     const ids = [...this.ids, ...reservations.map(({ id }) => id).filter((id) => !this.ids.includes(id))];
     const row = new Map(reservations.map((reservation) => [reservation.id, reservation]));
     return {
@@ -135,6 +138,14 @@ class Sale {
         };
       }),
       payments: payments.map(({ reservation, amount, status }) => ({ r: ids.indexOf(reservation), amount, status })),
+      ...this.admissionState(log, consumed),
+    };
+  }
+
+  admissionState(log, consumed) {
+    return {
+      log: log.map(({ kind, buyer, place, n }) => `${n} ${kind} ${buyer.slice(3)} ${place}`).sort(),
+      consumed: Object.fromEntries(consumed.map(({ buyer, since, ...row }) => [buyer.slice(3), { ...row, since: since > 0 ? since - this.base : 0 }])),
     };
   }
 
@@ -153,9 +164,9 @@ class Sale {
 
 const MS = (column) => `(extract(epoch FROM ${column}) * 1000)::bigint`;
 
-const eventJson = (id, { maxSeats, holdMs }) => ({
+const eventJson = (id, { maxSeats, holdMs, autoHold = 0, claimMs = 90000 }) => ({
   id, title: id, threshold: 1000, intervalMs: 200, idleTimeoutMs: 600000, sessionLimitMs: 3600000, holdMs, surge: [],
-  outflowPerMinute: 0, autoHold: 0, maxSeats, allowGuests: true,
+  outflowPerMinute: 0, autoHold, claimMs, maxSeats, allowGuests: true,
 });
 const grid = ({ rows, perRow, price }) => ({ grid: { section: 'S', rows, seatsPerRow: perRow, price, currency: 'EUR' } });
 
@@ -165,12 +176,14 @@ let sales = 0;
 
 const CALLS = {
   hold: ['reservation_hold', (sale, { buyer, seats, quantity, section, key }) => [sale.id, `u:b${buyer}`,
-    seats?.map((i) => sale.seatId(i)) ?? null, quantity ?? null, section ?? null, key === null || key === undefined ? null : `${sale.id}-${key}`, 0]],
+    seats?.map((i) => sale.seatId(i)) ?? null, quantity ?? null, section ?? null, key === null || key === undefined ? null : `${sale.id}-${key}`, sale.place]],
   cancel: ['reservation_cancel', (sale, { buyer, r }) => [`u:b${buyer}`, sale.reservationId(r)]],
-  pay: ['payment_begin', (sale, { buyer, r }) => [`u:b${buyer}`, sale.reservationId(r), PROVIDER]],
+  pay: ['payment_begin', (sale, { buyer, r }) => [`u:b${buyer}`, sale.reservationId(r), PROVIDER, null, null]],
   webhook: ['payment_report', (sale, args) => [sale.reservationId(args.r), PROVIDER, sale.reference(args), args.amount, args.currency, args.word]],
   refund: ['payment_refund', (sale, { r }) => [sale.id, sale.reservationId(r), 'tester']],
   sweep: ['reservation_sweep', (sale, { limit }) => [limit]],
+  ...Object.fromEntries(['enter', 'claim', 'depart', 'withdraw', 'again'].map((step) => [
+    step, ['ledger_consume', (sale) => [sale.id, ...sale.entries(sale.after, step === 'again')]]])),
 };
 
 class SqlSale extends Sale {
@@ -184,10 +197,26 @@ class SqlSale extends Sale {
     this.compareBody(body, expected);
   }
 
+  // Entries of the log with the steps' effect, as the program gives them to the ledger: [expected cursor, new cursor, entries].
+  entries({ log, inside }, again) {
+    const all = log.map(({ kind, buyer, place, n, at }, i) => ({
+      id: `${i + 1}-0`, kind, departed: ['unclaimed', 'idle_kept', 'idle', 'timeout', 'left', 'completed', 'withdrawn'].includes(kind),
+      buyer: `u:b${buyer}`, place, epoch: 1, at: this.base + at, inside: 1, threshold: 1000, n,
+      active: ['offered', 'direct'].includes(kind) && inside[buyer]?.n === n,
+    }));
+    return [`${again ? 0 : log.length - 1}-0`, `${log.length}-0`, JSON.stringify(again ? all : all.slice(-1))];
+  }
+
   // Returns the function's row; 'undone' when it was rolled back; undefined when the effect is unknown.
-  async step(method, args, crash) {
+  async step(method, args, crash, after) {
     if (method === 'expire') return this.advance(args.ms);
     const [name, parameters] = CALLS[method];
+    this.place = after.placeOf(args.buyer);
+    this.after = after;
+    if (name === 'ledger_consume') { // where an earlier step was cut off, or the log was lost
+      const [expected] = this.entries(after, method === 'again');
+      await this.reader.surely('UPDATE ledger_cursors SET consumed = $2 WHERE event_id = $1', [this.id, expected]);
+    }
     const values = parameters(this, args);
     const text = `SELECT outcome, body FROM ${name}(${values.map((_, i) => `$${i + 1}`).join(', ')})`;
     const { line } = this.driver;
@@ -269,7 +298,12 @@ export class SqlDriver {
 class HttpSale extends Sale {
   constructor(driver, id, settings) {
     super(driver.reader, id, settings);
-    Object.assign(this, { driver, buyers: [] });
+    Object.assign(this, { driver, buyers: [], endsAtSale: true });
+  }
+
+  // The admissions over HTTP are the service's own affair.
+  admissionState() {
+    return { log: [], consumed: {} };
   }
 
   // One client per sale: the tickets and passes of all sales would be too many cookies.
@@ -292,6 +326,9 @@ class HttpSale extends Sale {
     return waitUntil(async () => {
       const place = await client.check(this.id);
       if (place.body.status !== 'active') throw new Error(`not inside: ${place.text}`);
+      const [{ bought }] = await this.reader.surely(`SELECT EXISTS (SELECT FROM reservations WHERE event_id = $1 AND buyer = $2 AND place = $3
+        AND status IN ('confirmed', 'refunded')) AS bought`, [this.id, `u:b${buyer}`, decode(place.body.pass).place]);
+      if (bought) throw new Error('the admission of a purchase has not ended yet');
       const answer = await client.reserve(json, key === null || key === undefined ? {} : { 'idempotency-key': `${this.id}-${key}` });
       if (answer.body?.code === 'not-admitted') throw new Error(answer.text);
       return answer;
@@ -303,7 +340,7 @@ class HttpSale extends Sale {
       reservationId: this.reservationId(args.r), provider: PROVIDER, reference: this.reference(args), amount: args.amount,
       currency: args.currency, status: args.word,
     });
-    return exchange(this.driver.server.url, 'POST', '/api/payments/webhook', { body, headers: webhookHeaders(body, { secret: SECRETS.PAYMENT_WEBHOOK_SECRET }) });
+    return exchange(this.driver.server.url, 'POST', '/api/payments/webhook', { body, headers: webhookHeaders(body, { secret: SECRETS.PAYMENT_WEBHOOK_SECRETS }) });
   }
 
   send(method, args) {

@@ -11,17 +11,20 @@ import { dice } from '../fixtures/index.mjs';
 import { Model } from './model.mjs';
 
 const WEIGHTS = { hold: 26, swap: 10, cancel: 10, expire: 16, sweep: 5, pay: 14, webhook: 34, refund: 7 };
+const ADMISSIONS = { enter: 16, claim: 9, depart: 10, withdraw: 3, again: 3 };
 
 // Crashes around a step: a rollback, the connection cut during the transaction or during the statement, the backend
 // killed.
 const CRASHES = { rollback: 3, cut: 3, lost: 4 };
 
-// kill: in every hundredth, the process behind a step's connection is killed -9 (PostgreSQL restarts).
-export function makeSequence(seed, { hall, buyers = 3, crash = 0.08, kill = false } = {}) {
+// admissions: of half of the sales the log is told as well. kill: in every hundredth, the process behind a step's connection is killed -9 (PostgreSQL restarts).
+export function makeSequence(seed, { hall, buyers = 3, crash = 0.08, kill = false, admissions = false } = {}) {
   const roll = dice(seed);
   const { rows, perRow } = hall ?? { rows: 1 + roll.below(2), perRow: 3 };
   const holdMs = roll.any([1000, 1000, 600]);
   const sale = { rows, perRow, price: roll.chance(0.15) ? 0 : 1000, maxSeats: 1 + roll.below(3), holdMs };
+  const admits = admissions && seed % 2 === 1;
+  if (admits) Object.assign(sale, { autoHold: roll.any([0, 1, 1, 2, 2]), claimMs: roll.any([400, 1000]) });
   const buyer = () => roll.below(buyers);
   const make = {
     hold: () => ({
@@ -32,7 +35,7 @@ export function makeSequence(seed, { hall, buyers = 3, crash = 0.08, kill = fals
     }),
     swap: () => ({ ...make.hold(), key: null, again: null, swap: roll.next() }),
     cancel: () => ({ r: roll.next(), stranger: roll.chance(0.1) }),
-    expire: () => ({ ms: roll.any([1, holdMs / 2, holdMs - 1, holdMs, holdMs, holdMs + 1]) }),
+    expire: () => ({ ms: roll.any([1, holdMs / 2, holdMs - 1, holdMs, holdMs, holdMs + 1, ...(admits ? [holdMs + sale.claimMs] : [])]) }),
     sweep: () => ({ limit: 1 + roll.below(20) }),
     pay: () => ({ r: roll.next(), stranger: roll.chance(0.1) }),
     // About a payment begun here, or one that only the provider knows (four names, so that they repeat).
@@ -42,9 +45,14 @@ export function makeSequence(seed, { hall, buyers = 3, crash = 0.08, kill = fals
       word: roll.weighted({ paid: 6, failed: 2, refunded: 2 }), wrong: roll.chance(0.08) ? roll.any(['amount', 'currency']) : null,
     }),
     refund: () => ({ r: roll.next() }),
+    enter: () => ({ whose: roll.next(), how: roll.any(['offered', 'offered', 'direct']) }),
+    claim: () => ({ whose: roll.next() }),
+    depart: () => ({ whose: roll.next(), how: roll.any(['keep', 'keep', 'left', 'idle', 'timeout', 'completed']) }),
+    withdraw: () => ({ whose: roll.next() }),
+    again: () => ({}),
   };
   const steps = Array.from({ length: 10 + roll.below(30) }, () => {
-    const kind = roll.weighted(WEIGHTS);
+    const kind = roll.weighted(admits ? { ...WEIGHTS, ...ADMISSIONS } : WEIGHTS);
     const step = { kind, ...make[kind]() };
     if ('r' in step && roll.chance(0.02)) step.nobody = true;
     if (roll.chance(crash)) step.crash = roll.weighted(CRASHES);
@@ -76,6 +84,7 @@ function resolve(model, step) {
   const orders = Object.values(model.keys).map(({ order }) => order);
   if (step.kind === 'hold' && step.again !== null && orders.length > 0) return { method: 'hold', args: orders[step.again % orders.length] };
   if (step.kind === 'hold' || step.kind === 'swap') return { method: 'hold', args };
+  if (step.kind in ADMISSIONS) return resolveAdmission(model, step);
   if ('r' in step) {
     args.r = pick(step.r, model.reservations);
     if (step.nobody) args.r = null;
@@ -102,13 +111,32 @@ function resolve(model, step) {
   return { method: step.kind, args };
 }
 
+// Whom a step of the log concerns; undefined: nobody.
+function resolveAdmission(model, { kind, whose, how }) {
+  const inside = Object.keys(model.inside).map(Number);
+  // Whether a hold that has lapsed still is one in its row depends on when it was swept.
+  const lapsed = (buyer) => model.autoHoldOf(buyer) >= 0 && !model.live(model.autoHoldOf(buyer));
+  const choices = {
+    enter: [0, 1, 2].filter((buyer) => !inside.includes(buyer) && !(how === 'direct' && model.kept[buyer])),
+    claim: inside.filter((buyer) => model.inside[buyer].offered),
+    depart: inside.filter((buyer) => !lapsed(buyer) && (how === 'keep' || how === 'left' || how === 'completed' || !model.inside[buyer].offered)),
+    withdraw: Object.keys(model.kept).map(Number).filter((buyer) => !inside.includes(buyer)),
+    again: model.log.length > 0 && inside.filter((buyer) => model.wantsHold(buyer)).length < 2 ? [0] : [],
+  }[kind];
+  if (choices.length === 0) return undefined;
+  const buyer = choices[(whose ?? 0) % choices.length];
+  if (kind !== 'depart' || how !== 'keep') return { method: kind, args: { buyer, kind: how } };
+  const keeps = model.inside[buyer].offered ? 'unclaimed' : (model.kept[buyer]?.used ?? null) !== null ? 'idle' : 'idle_kept';
+  return { method: 'depart', args: { buyer, kind: keeps } };
+}
+
 const short = (value) => JSON.stringify(value);
 
 // Runs a sequence on a new sale of this driver. Undefined when both agreed, else { at, message }. seen counts the
 // outcomes.
 export async function runSequence(driver, { sale, steps }, seen = {}) {
-  let model = new Model(sale);
   const real = await driver.open(sale);
+  let model = new Model(sale, { endsAtSale: real.endsAtSale });
   for (const [at, step] of steps.entries()) {
     const resolved = resolve(model, step);
     if (!resolved) continue;
@@ -116,7 +144,7 @@ export async function runSequence(driver, { sale, steps }, seen = {}) {
     const expected = model[resolved.method](resolved.args);
     for (const what of [`${resolved.method} ${expected.outcome}`, ...(step.crash ? [`crash ${step.crash}`] : [])]) seen[what] = (seen[what] ?? 0) + 1;
     try {
-      const answer = await real.step(resolved.method, resolved.args, step.crash);
+      const answer = await real.step(resolved.method, resolved.args, step.crash, model);
       // undefined: the effect is unknown. Done and not done are both right, but nothing in between.
       const outcomes = answer === 'undone' ? [before] : answer === undefined ? [before, model] : [model];
       if (answer !== undefined && answer !== 'undone') real.compare(answer, expected);

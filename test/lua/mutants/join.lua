@@ -24,16 +24,16 @@ if not check[1] or ev.now - num(check[1]) > CHECK_MS then
     call('HSET', K_STATS, 'mutant:at', text(ev.now), 'mutant:inside', checked)
 end
 
-local words = {}
-for i = 2, #ARGV, 3 do
-    local b, state, place, position, since = ARGV[i], 'gone', '0', 0, 0
+local modes, words = ARGV[2], {}
+for i = 1, #modes do
+    local b, state, place, position, since = ARGV[i + 2], 'gone', '0', 0, 0
     local inside = call('ZSCORE', K_ACTIVE_PLACE, b)
     local queued = call('ZSCORE', K_QUEUE, b)
     if inside then
         state, place, since = 'active', inside, num(call('ZSCORE', K_ACTIVE_SINCE, b)) + ev.gap
     elseif queued then
         state, place = 'waiting', queued
-    elseif ARGV[i + 1] == 'j' then
+    elseif modes:sub(i, i) == 'j' then
         ev.seq = max(ev.seq + 1, ev.now_us)
         place = text(ev.seq)
         call('SET', K_SEQ, place)

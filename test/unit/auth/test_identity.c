@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#define SECRET "a shop secret of enough bytes"
+#define SECRET "a-shop-secret-of-enough-bytes"
 #define KEY    "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 #define NOW_S  INT64_C(1800000000)
 #define NOW_MS (NOW_S * 1000)
@@ -24,7 +24,7 @@ static int set_up(void **state)
     char error[160] = "";
     (void)state;
     buf_init(&out, 8192);
-    return token_keys_new(&(struct config){.jwt_secret = SECRET, .ticket_keys = "k1:" KEY}, &keys,
+    return token_keys_new(&(struct config){.jwt_secrets = SECRET, .ticket_keys = "k1:" KEY}, &keys,
                           error, sizeof(error)) == ST_OK
                ? 0
                : -1;
@@ -81,7 +81,11 @@ static void test_bearer(void **state)
     assert_string_equal(identity_bearer("bEARER abc"), "abc");
     assert_string_equal(identity_bearer("Bearer "), "");
     assert_null(identity_bearer("Basic abc"));
-    assert_null(identity_bearer("Bearer"));
+    assert_string_equal(identity_bearer("Bearer   abc"), "abc");
+    assert_string_equal(identity_bearer("Bearer\t abc"), "abc");
+    assert_string_equal(identity_bearer("Bearer"), "");
+    assert_null(identity_bearer("BearerX abc"));
+    assert_null(identity_bearer("Bear"));
     assert_null(identity_bearer(""));
 }
 
@@ -102,7 +106,6 @@ static void test_user_is_a_buyer(void **state)
 static void test_longest_ids_fit(void **state)
 {
     char sub[BUYER_ID_MAX - 1], event[EVENT_ID_MAX + 1], buyer[BUYER_ID_MAX + 1];
-    char name[IDENTITY_COOKIE_SIZE];
     struct user user;
     (void)state;
     memset(sub, 's', sizeof(sub) - 1);
@@ -112,10 +115,6 @@ static void test_longest_ids_fit(void **state)
     assert_int_equal(token_write_user(keys, sub, "buyer", NOW_MS, 60000, &out), ST_OK);
     assert_int_equal(identity_read_user(keys, out.data, out.len, NOW_MS, &user, buyer), ST_OK);
     assert_string_equal(buyer + 2, sub);
-    identity_cookie_name(IDENTITY_TICKET_COOKIE, event, name);
-    assert_string_equal(name + strlen(IDENTITY_TICKET_COOKIE), event);
-    identity_cookie_name(IDENTITY_PASS_COOKIE, "e1", name);
-    assert_string_equal(name, "tiketi_pass_e1");
 
     const struct identity_place place = {.event = event, .buyer = buyer, .place = 7, .epoch = 1};
     struct ticket ticket;

@@ -118,18 +118,6 @@ static void times_are_written(void **state)
     assert_true(strlen(out) < CLOCK_RFC3339_SIZE);
 }
 
-static void http_times_are_written(void **state)
-{
-    char out[CLOCK_HTTP_SIZE];
-    (void)state;
-    clock_format_http(0, out);
-    assert_string_equal(out, "Thu, 01 Jan 1970 00:00:00 GMT");
-    clock_format_http(784111777, out); /* the example of RFC 9110 5.6.7 */
-    assert_string_equal(out, "Sun, 06 Nov 1994 08:49:37 GMT");
-    clock_format_http(INT64_C(253402300800), out); /* the year 10000 does not fit */
-    assert_string_equal(out, "");
-}
-
 /* One moment of every day from 1970 to 2170. */
 static void writing_and_reading_agree(void **state)
 {
@@ -160,7 +148,6 @@ int main(void)
         cmocka_unit_test(other_texts_are_refused),
         cmocka_unit_test(cut_times_are_refused),
         cmocka_unit_test(times_are_written),
-        cmocka_unit_test(http_times_are_written),
         cmocka_unit_test(writing_and_reading_agree),
         cmocka_unit_test(the_clocks_agree_with_the_system),
     };

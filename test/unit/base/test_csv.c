@@ -74,6 +74,14 @@ static void rows_are_read_however_the_file_is_cut(void **state)
         {"\"\"", "1:;"},
         {" a , b", "1: a | b;"}, /* spaces belong to the text */
         {"\xc3\xa9,\xf0\x9f\x8e\xab", "1:\xc3\xa9|\xf0\x9f\x8e\xab;"},
+        {"a;b,c;\"d;e\"\n", "1:a|b,c|d;e;"}, /* the first one is the separator */
+        {"a\tb;c", "1:a|b;c;"},
+        {"\"a;b\",c;d", "1:a;b|c;d;"},
+        {";;\na;b", "1:||;2:a|b;"},
+        {"sep=;\r\na;b,c\n", "2:a|b,c;"},
+        {"sep=,\na,b\n", "2:a|b;"},
+        {"\"sep=\",\na,b\n", "1:sep=|;2:a|b;"},
+        {"a,b\nsep=,\n", "1:a|b;2:sep=|;"}, /* only in the first line */
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         for (size_t step = 1; step < 9; step++) {
@@ -83,6 +91,47 @@ static void rows_are_read_however_the_file_is_cut(void **state)
             assert_int_equal(read_in(cases[i][0], strlen(cases[i][0]), step, &seen, &error), ST_OK);
             assert_int_equal(error.line, 0);
             assert_string_equal(buf_str(&seen), cases[i][1]);
+            buf_clear(&seen);
+        }
+    }
+}
+
+/* Each byte of `text` is one unit of UTF-16; {0xd83c, 0xdfab} stands for '%'. */
+static size_t write_utf16(const char *text, bool big, char *out)
+{
+    size_t len = 0;
+    const char *units = big ? "\xfe\xff" : "\xff\xfe";
+    memcpy(out, units, 2);
+    for (len = 2; *text; text++) {
+        const char ticket[4] = {(char)0xd8, 0x3c, (char)0xdf, (char)0xab};
+        const char letter[2] = {0, *text};
+        const char *from = *text == '%' ? ticket : letter;
+        for (size_t i = 0; i < (*text == '%' ? 4u : 2u); i += 2) {
+            out[len++] = from[big ? i : i + 1];
+            out[len++] = from[big ? i + 1 : i];
+        }
+    }
+    return len;
+}
+
+static void utf16_is_read_however_the_file_is_cut(void **state)
+{
+    (void)state;
+    for (int big = 0; big <= 1; big++) {
+        for (size_t step = 1; step < 9; step++) {
+            char text[64];
+            struct buf seen;
+            struct csv_error error;
+            buf_init(&seen, 4096);
+            const size_t len = write_utf16("a\tb%\r\n%,", big, text);
+            assert_int_equal(read_in(text, len, step, &seen, &error), ST_OK);
+            assert_string_equal(buf_str(&seen), "1:a|b\xf0\x9f\x8e\xab;2:\xf0\x9f\x8e\xab,;");
+            buf_reset(&seen);
+            for (size_t cut = 1; cut <= 3; cut++) { /* in a unit, in a pair */
+                const size_t shorter = write_utf16("a%", big, text) - cut;
+                assert_int_equal(read_in(text, shorter, step, &seen, &error), ST_INVALID);
+                assert_non_null(strstr(error.detail, "UTF-16"));
+            }
             buf_clear(&seen);
         }
     }
@@ -111,9 +160,14 @@ static void errors_name_line_and_column(void **state)
         {TEXT("a\n\xc3,\xa9"), 2, 0, "UTF-8"},
         {TEXT("\xed\xa0\x80"), 1, 0, "UTF-8"}, /* half a surrogate */
         {TEXT("\xef\xbb"), 1, 0, "UTF-8"},
+        {TEXT("\xff"), 1, 0, "UTF-8"},
+        {TEXT("\xff\xfe\x00\xdc"), 1, 0, "UTF-16"}, /* the second half of a pair */
+        {TEXT("\xff\xfe\x3c\xd8\x3c\xd8"), 1, 0, "UTF-16"},
+        {TEXT("\xff\xfe\x00\x00"), 1, 0, "NUL"}, /* as UTF-32 begins */
         {TEXT("\"a\n\n\xff\"\nb"), 1, 0, "UTF-8"},
-        {TEXT("a\n1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17"), 2, 16, "columns"},
-        {TEXT("1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,"), 1, 16, "columns"},
+        {TEXT("a\n1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25"), 2, 24,
+         "columns"},
+        {TEXT("1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,"), 1, 24, "columns"},
 #undef TEXT
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -174,6 +228,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_are_read_however_the_file_is_cut),
+        cmocka_unit_test(utf16_is_read_however_the_file_is_cut),
         cmocka_unit_test(errors_name_line_and_column),
         cmocka_unit_test(cells_have_a_limit),
         cmocka_unit_test(the_callback_can_stop),

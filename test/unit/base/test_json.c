@@ -28,7 +28,7 @@ static struct json *must_parse(const char *text)
 
 static void refuse(const char *text)
 {
-    struct json_error error = {"untouched", ""};
+    struct json_error error = {.field = "untouched"};
     assert_null(json_parse(text, strlen(text), 65536, &error));
     assert_string_not_equal(error.detail, "");
     assert_string_not_equal(error.field, "untouched");
@@ -76,6 +76,7 @@ static void other_texts_are_refused(void **state)
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         refuse(bad[i]);
     assert_null(json_parse("{}\0", 3, 100, NULL));
+    assert_null(json_parse("{\"a\":1\0}", 8, 100, NULL)); /* jansson would pass it over */
 }
 
 static void duplicate_keys_are_named(void **state)
@@ -241,6 +242,38 @@ static void integers_are_read_strictly(void **state)
     json_free(v);
 }
 
+static void a_refusal_has_a_name_and_the_values_of_its_sentence(void **state)
+{
+    struct json_error error;
+    struct buf out;
+    buf_init(&out, 4096);
+    (void)state;
+    struct json *object = json_new_object();
+    assert_int_equal(json_refuse(&error, "surge", "not-in-range",
+                                 "%s of %.3s: 100%% from %lld to %zu%s", "surge", "abcdef", -1LL,
+                                 (size_t)10, "."),
+                     ST_INVALID);
+    assert_string_equal(error.detail, "surge of abc: 100% from -1 to 10.");
+    json_set_reason(object, &error);
+    json_write(object, &out);
+    assert_string_equal(buf_str(&out), "{\"reason\":\"not-in-range\",\"values\":[\"surge\",\"abc\","
+                                       "\"-1\",\"10\",\".\"]}");
+    json_free(object);
+    /* no values; a value that was cut within a character; the parent of a field */
+    object = json_new_object();
+    (void)json_refuse(&error, "a", "needed", "It is needed.");
+    json_set_reason(object, &error);
+    assert_true(json_has(object, "reason") && !json_has(object, "values"));
+    (void)json_refuse(&error, "a", "no-such-day", "there is no day %.2s.", "\xec\x84\x9c");
+    json_set_reason(object, &error);
+    assert_string_equal(json_str_value(json_array_at(json_get(object, "values"), 0)), "");
+    assert_int_equal(json_refuse_in(&error, "links"), ST_INVALID);
+    assert_string_equal(error.field, "links.a");
+    assert_int_equal(json_refuse_in(NULL, "links"), ST_INVALID);
+    json_free(object);
+    buf_clear(&out);
+}
+
 static void booleans_and_times_are_read_strictly(void **state)
 {
     bool flag = true;
@@ -266,6 +299,62 @@ static void booleans_and_times_are_read_strictly(void **state)
     assert_int_equal(json_read_time(v, "at", &ms, &error), ST_OK);
     assert_true(ms == INT64_C(1795291200000));
     json_free(v);
+}
+
+static void a_time_that_is_not_valid_is_told_what_it_lacks(void **state)
+{
+    static const struct {
+        const char *text, *part;
+    } cases[] = {
+        {"2026-11-21T20:00:00", "no time zone"},
+        {"2026-11-21T20:00:00.250", "no time zone"},
+        {"2026-11-21T20:00", "no seconds and no time zone"},
+        {"2026-11-21", "day without a time"},
+        {"2026-02-30T20:00:00Z", "no day 2026-02-30"},
+        {"2026-02-30T20:00:00", "with its zone"},
+        {"tomorrow", "with its zone"},
+        {"", "with its zone"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct json_error error;
+        int64_t ms = 77;
+        struct json *v = json_new_object();
+        json_set_str(v, "opensAt", cases[i].text);
+        assert_int_equal(json_read_time(v, "opensAt", &ms, &error), ST_INVALID);
+        assert_int_equal(ms, 77);
+        assert_string_equal(error.field, "opensAt");
+        assert_non_null(strstr(error.detail, cases[i].part));
+        json_free(v);
+    }
+    struct json_error error;
+    int64_t ms;
+    struct json *v = must_parse("{\"opensAt\":\"2026-11-21T20:00:00+09:00\"}");
+    assert_int_equal(json_read_time(v, "opensAt", &ms, &error), ST_OK);
+    assert_true(ms == INT64_C(1795258800000));
+    json_free(v);
+}
+
+static void reals_are_written_as_people_write_them(void **state)
+{
+    static const struct {
+        double value;
+        const char *text;
+    } cases[] = {
+        {325.99998, "325.99998"}, {0.1, "0.1"}, {326, "326.0"}, {1.0 / 3, "0.333333333333333"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct buf out;
+        char expected[64];
+        struct json *v = json_new_object();
+        json_set_real(v, "n", cases[i].value);
+        buf_init(&out, 256);
+        json_write(v, &out);
+        (void)snprintf(expected, sizeof(expected), "{\"n\":%s}", cases[i].text);
+        assert_string_equal(buf_str(&out), expected);
+        buf_clear(&out);
+        json_free(v);
+    }
 }
 
 static void unknown_keys_are_named(void **state)
@@ -309,6 +398,9 @@ static void writing_is_compact_and_ordered(void **state)
     json_append(a, must_parse("{\"k\":[]}"));
     json_set(v, "a", a);
     json_set_int(v, "i", 3); /* replaces */
+    struct json *copy = json_new_copy(v);
+    json_free(v);
+    v = copy;
     buf_init(&out, 1000);
     json_write(v, &out);
     assert_string_equal(buf_str(&out),
@@ -343,6 +435,9 @@ int main(void)
         cmocka_unit_test(strings_are_read_strictly),
         cmocka_unit_test(integers_are_read_strictly),
         cmocka_unit_test(booleans_and_times_are_read_strictly),
+        cmocka_unit_test(a_refusal_has_a_name_and_the_values_of_its_sentence),
+        cmocka_unit_test(a_time_that_is_not_valid_is_told_what_it_lacks),
+        cmocka_unit_test(reals_are_written_as_people_write_them),
         cmocka_unit_test(unknown_keys_are_named),
         cmocka_unit_test(writing_is_compact_and_ordered),
         cmocka_unit_test(writing_obeys_the_buffers_maximum),

@@ -9,6 +9,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/trace.h"
 #include "block.h"
 
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -120,7 +122,7 @@ static void long_texts_are_cut(void **state)
 /* The worst case: each byte needs six. The line is still one JSON object. */
 static void a_line_too_long_loses_whole_fields(void **state)
 {
-    char text[1025];
+    char text[513]; /* a line holds one such text, and not two */
     (void)state;
     memset(text, 1, sizeof(text) - 1);
     text[sizeof(text) - 1] = '\0';
@@ -128,7 +130,7 @@ static void a_line_too_long_loses_whole_fields(void **state)
     log_info(text, LOG_TEXT("a", "kept"), LOG_TEXT("b", text), LOG_TEXT("c", text),
              LOG_NUM("d", 4));
     struct json *line = only_line();
-    assert_int_equal(strlen(json_str(line, "message")), 1024);
+    assert_int_equal(strlen(json_str(line, "message")), 512);
     assert_string_equal(json_str(line, "a"), "kept");
     assert_false(json_has(line, "b"));
     assert_false(json_has(line, "c"));
@@ -212,6 +214,108 @@ static void lines_of_threads_do_not_mix(void **state)
     }
 }
 
+static void a_line_names_the_request_in_hand(void **state)
+{
+    const struct trace trace = {.request_id = "abc-1",
+                                .trace_id = "0af7651916cd43dd8448eb211c80319c"};
+    struct json *line;
+    (void)state;
+    trace_enter(&trace);
+    capture();
+    log_info("in hand");
+    line = only_line();
+    assert_string_equal(json_str(line, "requestId"), "abc-1");
+    assert_string_equal(json_str(line, "traceId"), trace.trace_id);
+    json_free(line);
+    capture();
+    log_info("of another", LOG_TEXT("requestId", "other"));
+    line = only_line();
+    assert_string_equal(json_str(line, "requestId"), "other");
+    assert_false(json_has(line, "traceId"));
+    json_free(line);
+    trace_enter(NULL);
+    capture();
+    log_info("in nobody's hand");
+    line = only_line();
+    assert_false(json_has(line, "requestId"));
+    json_free(line);
+}
+
+static void a_line_says_who_we_are(void **state)
+{
+    (void)state;
+    log_identify("1.2.3", "pod-7", "api,gateway");
+    capture();
+    log_info("listening");
+    struct json *line = only_line();
+    assert_string_equal(json_str(line, "version"), "1.2.3");
+    assert_string_equal(json_str(line, "pod"), "pod-7");
+    assert_string_equal(json_str(line, "role"), "api,gateway");
+    json_free(line);
+}
+
+static void the_access_log_has_neither_level_nor_limit(void **state)
+{
+    (void)state;
+    log_set_level(LOG_LEVEL_OFF);
+    capture();
+    for (int i = 0; i < 100; i++)
+        log_access("request", &LOG_NUM("status", 200), 1);
+    log_set_level(LOG_LEVEL_INFO);
+    assert_int_equal(lines_of(release()), 100);
+}
+
+/* Fills the pipe on stderr, which nobody reads, with lines of one kind. Returns the bytes in it. */
+static int fill(bool access, int lines)
+{
+    int queued = 0;
+    for (int i = 0; i < lines; i++) {
+        if (access)
+            log_access("request", &LOG_NUM("status", 200), 1);
+        else
+            log_write(LOG_LEVEL_INFO, NULL, "a line", NULL, 0);
+    }
+    assert_int_equal(ioctl(STDERR_FILENO, FIONREAD, &queued), 0);
+    return queued;
+}
+
+/* A write would wait for ever, and this test with it. The last test: log_never_block cannot be taken back. */
+static void who_reads_slowly_stops_nobody(void **state)
+{
+    static char text[256 * 1024];
+    int ends[2];
+    size_t len = 0;
+    (void)state;
+    real_stderr = dup(STDERR_FILENO);
+    assert_int_equal(pipe(ends), 0);
+    const int size = fcntl(ends[1], F_GETPIPE_SZ);
+    assert_true(dup2(ends[1], STDERR_FILENO) >= 0);
+    (void)close(ends[1]);
+    log_never_block();
+    const int access = fill(true, 2000), all = fill(false, 2000);
+    const int again = fill(true, 100); /* of the access log nothing more is taken */
+    while (all > (int)len)
+        len += (size_t)read(ends[0], text + len, (size_t)all - len);
+    log_info("the reader is back");
+    len += (size_t)read(ends[0], text + len, sizeof(text) - 1 - len);
+    assert_true(dup2(real_stderr, STDERR_FILENO) >= 0);
+    (void)close(ends[0]);
+    text[len] = '\0';
+    assert_in_range(access, size / 2,
+                    size / 2 + 4096);         /* the other half is for what matters more */
+    assert_in_range(all, size * 3 / 4, size); /* a page is left before a line that does not fit */
+    assert_int_equal(again, all);
+    size_t lines = 0, reported = 0;
+    for (const char *at = text; *at != '\0'; at = strchr(at, '\n') + 1) {
+        struct json *line = json_parse(at, strcspn(at, "\n"), 4096, NULL);
+        assert_non_null(line); /* none is cut in two */
+        reported += (size_t)json_int(line, "lost", 0);
+        lines++;
+        json_free(line);
+    }
+    assert_int_equal(lines + reported, 2000 + 2000 + 100 + 1);
+}
+
 /* log checks its stderr once per process, so a child process sees the terminal. */
 static void a_terminal_gets_text(void **state)
 {
@@ -249,7 +353,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(levels_are_parsed_and_obeyed),
         cmocka_unit_test(a_call_site_is_limited),
         cmocka_unit_test(lines_of_threads_do_not_mix),
+        cmocka_unit_test(a_line_names_the_request_in_hand),
+        cmocka_unit_test(the_access_log_has_neither_level_nor_limit),
         cmocka_unit_test(a_terminal_gets_text),
+        cmocka_unit_test(a_line_says_who_we_are),
+        cmocka_unit_test(who_reads_slowly_stops_nobody),
     };
     if (argc == 2 && strcmp(argv[1], "speak") == 0) {
         log_info("hello \x1b[0m", LOG_NUM("port", 8080), LOG_TEXT("name", "a b"));

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/metrics.h"
+#include "base/metrics_http.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -21,7 +22,10 @@ static void scrape(void)
 {
     buf_clear(&text);
     buf_init(&text, 1 << 20);
-    metrics_write(&text);
+    const struct metrics_text prometheus = {.out = &text};
+    metrics_write(&prometheus);
+    metrics_http_write(&prometheus);
+    metrics_text_end(&prometheus);
     assert_int_equal(buf_status(&text), ST_OK);
 }
 
@@ -117,34 +121,70 @@ static void buckets_are_cumulative(void **state)
 static void requests_count_by_route_and_status(void **state)
 {
     (void)state;
-    const unsigned check = metrics_register_route("POST", "/api/queue/check/{eventId}");
-    const unsigned status = metrics_register_route("GET", "/api/queue/status/{eventId}");
+#define CHECK  "method=\"POST\",route=\"/api/queue/check/{eventId}\""
+#define STATUS "method=\"GET\",route=\"/api/queue/status/{eventId}\""
+#define TIMED  "tiketi_http_request_duration_seconds"
+    const unsigned check = metrics_register_route("POST", "/api/queue/check/{eventId}", true);
+    const unsigned status = metrics_register_route("GET", "/api/queue/status/{eventId}", false);
     assert_int_not_equal(check, status);
-    assert_int_equal(metrics_register_route("POST", "/api/queue/check/{eventId}"), check);
+    assert_int_equal(metrics_register_route("POST", "/api/queue/check/{eventId}", true), check);
     scrape();
-    assert_false(has("/api/queue/check")); /* never requested: no series */
+    static const char *const all[] = {"2xx", "3xx", "4xx", "5xx"};
+    for (size_t i = 0; i < 4; i++) {
+        char series[160];
+        (void)snprintf(series, sizeof(series), "tiketi_http_requests_total{%s,status=\"%s\"}",
+                       STATUS, all[i]);
+        assert_true(value_of(series) == 0);
+    }
+    assert_true(value_of("tiketi_http_errors_total{status=\"503\"}") == 0);
+    assert_true(value_of("tiketi_http_errors_total{status=\"other\"}") == 0);
+    assert_true(value_of(TIMED "_count{" CHECK "}") == 0);
+    assert_false(has(TIMED "_count{" STATUS "}")); /* not timed, and never requested */
     metrics_http(check, 200, 1500);
-    metrics_http(check, 200, 1500);
+    metrics_http(check, 201, 1500);
     metrics_http(check, 503, 3000000);
-    metrics_http(status, 200, 10);
+    metrics_http(status, 304, 10);
     metrics_http(status, 418, 10);
     metrics_http(9999, 200, 10); /* no such route: ignored */
     scrape();
-#define CHECK  "method=\"POST\",path=\"/api/queue/check/{eventId}\""
-#define STATUS "method=\"GET\",path=\"/api/queue/status/{eventId}\""
-    assert_true(value_of("tiketi_http_requests_total{" CHECK ",status=\"200\"}") == 2);
-    assert_true(value_of("tiketi_http_requests_total{" CHECK ",status=\"503\"}") == 1);
-    assert_true(value_of("tiketi_http_requests_total{" STATUS ",status=\"other\"}") == 1);
-    assert_true(value_of("tiketi_http_request_duration_seconds_bucket{" CHECK ",le=\"0.001\"}") ==
-                0);
-    assert_true(value_of("tiketi_http_request_duration_seconds_bucket{" CHECK ",le=\"0.0025\"}") ==
-                2);
-    assert_true(value_of("tiketi_http_request_duration_seconds_bucket{" CHECK ",le=\"+Inf\"}") ==
-                3);
-    assert_true(value_of("tiketi_http_request_duration_seconds_count{" CHECK "}") == 3);
-    assert_true(value_of("tiketi_http_request_duration_seconds_count{" STATUS "}") == 2);
-    assert_true(fabs(value_of("tiketi_http_request_duration_seconds_sum{" CHECK "}") - 3.003) <
-                1e-9);
+    assert_true(value_of("tiketi_http_requests_total{" CHECK ",status=\"2xx\"}") == 2);
+    assert_true(value_of("tiketi_http_requests_total{" CHECK ",status=\"5xx\"}") == 1);
+    assert_true(value_of("tiketi_http_requests_total{" STATUS ",status=\"3xx\"}") == 1);
+    assert_true(value_of("tiketi_http_requests_total{" STATUS ",status=\"4xx\"}") == 1);
+    assert_true(value_of("tiketi_http_errors_total{status=\"503\"}") == 1);
+    assert_true(value_of("tiketi_http_errors_total{status=\"other\"}") == 1);
+    assert_true(value_of(TIMED "_bucket{" CHECK ",le=\"0.001\"}") == 0);
+    assert_true(value_of(TIMED "_bucket{" CHECK ",le=\"0.0025\"}") == 2);
+    assert_true(value_of(TIMED "_bucket{" CHECK ",le=\"+Inf\"}") == 3);
+    assert_true(value_of(TIMED "_count{" CHECK "}") == 3);
+    assert_true(value_of(TIMED "_count{" STATUS "}") == 2);
+    assert_true(fabs(value_of(TIMED "_sum{" CHECK "}") - 3.003) < 1e-9);
+}
+
+static void connections_are_summed_over_the_workers(void **state)
+{
+    (void)state;
+    struct metrics_http_meter *one = metrics_http_meter_take(), *two = metrics_http_meter_take();
+    assert_ptr_not_equal(one, two);
+    metrics_http_meter_set(&one->connections, 3);
+    metrics_http_meter_set(&two->connections, 4);
+    metrics_http_meter_set(&one->connections_max, 50);
+    metrics_http_meter_set(&two->in_flight, 1);
+    metrics_http_refused(HTTP_REFUSED_ADDRESS);
+    metrics_http_shed();
+    metrics_http_slow_reader();
+    scrape();
+    assert_true(value_of("tiketi_http_connections_open") == 7);
+    assert_true(value_of("tiketi_http_connections_max") == 50);
+    assert_true(value_of("tiketi_http_requests_in_flight") == 1);
+    assert_true(value_of("tiketi_http_connections_refused_total{reason=\"address\"}") == 1);
+    assert_true(value_of("tiketi_http_connections_refused_total{reason=\"limit\"}") == 0);
+    assert_true(value_of("tiketi_http_connections_refused_total{reason=\"memory\"}") == 0);
+    assert_true(value_of("tiketi_http_connections_shed_total") == 1);
+    assert_true(value_of("tiketi_http_slow_readers_total") == 1);
+    metrics_http_meter_set(&one->connections, 0);
+    scrape();
+    assert_true(value_of("tiketi_http_connections_open") == 4);
 }
 
 static void routes_beyond_the_table_count_nowhere(void **state)
@@ -153,25 +193,45 @@ static void routes_beyond_the_table_count_nowhere(void **state)
     (void)state;
     for (int i = 0; i < 200; i++) {
         (void)snprintf(paths[i], sizeof(paths[i]), "/r%d", i);
-        metrics_http(metrics_register_route("GET", paths[i]), 200, 1);
+        metrics_http(metrics_register_route("GET", paths[i], false), 200, 1);
     }
     scrape();
     assert_true(
-        value_of("tiketi_http_requests_total{method=\"GET\",path=\"/r0\",status=\"200\"}") == 1);
+        value_of("tiketi_http_requests_total{method=\"GET\",route=\"/r0\",status=\"2xx\"}") == 1);
 }
 
-static void gauges_of_the_caller(void **state)
+static void formats_differ_in_the_head_of_a_family(void **state)
 {
-    struct buf out;
+    struct buf out, labels;
     (void)state;
     buf_init(&out, 1000);
-    metrics_write_header(&out, "tiketi_queue_size", "gauge", "Waiting buyers.");
-    metrics_write_sample(&out, "tiketi_queue_size", "eventId", "demo", 99000);
-    metrics_write_sample(&out, "tiketi_queue_size", "eventId", "a\"b\\c\nd", 0.5);
-    assert_string_equal(buf_str(&out), "# HELP tiketi_queue_size Waiting buyers.\n"
-                                       "# TYPE tiketi_queue_size gauge\n"
-                                       "tiketi_queue_size{eventId=\"demo\"} 99000\n"
-                                       "tiketi_queue_size{eventId=\"a\\\"b\\\\c\\nd\"} 0.5\n");
+    buf_init(&labels, 100);
+    metrics_text_label(&labels, "event", "a\"b\\c\nd");
+    metrics_text_label(&labels, "kind", "x");
+    const struct metrics_text prometheus = {.out = &out};
+    metrics_text_family(&prometheus, "tiketi_busy_seconds_total", "counter", "Busy.");
+    metrics_text_number(&prometheus, "tiketi_busy_seconds_total", "", 0.5);
+    metrics_text_count(&prometheus, "tiketi_busy_seconds_total", buf_str(&labels), 7);
+    metrics_text_end(&prometheus);
+    assert_string_equal(buf_str(&out),
+                        "# HELP tiketi_busy_seconds_total Busy.\n"
+                        "# TYPE tiketi_busy_seconds_total counter\n"
+                        "tiketi_busy_seconds_total 0.5\n"
+                        "tiketi_busy_seconds_total{event=\"a\\\"b\\\\c\\nd\",kind=\"x\"} 7\n");
+    buf_reset(&out);
+    const struct metrics_text openmetrics = {.out = &out, .openmetrics = true};
+    metrics_text_family(&openmetrics, "tiketi_busy_seconds_total", "counter", "Busy.");
+    metrics_text_number(&openmetrics, "tiketi_busy_seconds_total", "", 0.5);
+    metrics_text_family(&openmetrics, "tiketi_open", "gauge", "Open.");
+    metrics_text_end(&openmetrics);
+    assert_string_equal(buf_str(&out), "# HELP tiketi_busy_seconds Busy.\n"
+                                       "# TYPE tiketi_busy_seconds counter\n"
+                                       "# UNIT tiketi_busy_seconds seconds\n"
+                                       "tiketi_busy_seconds_total 0.5\n"
+                                       "# HELP tiketi_open Open.\n"
+                                       "# TYPE tiketi_open gauge\n"
+                                       "# EOF\n");
+    buf_clear(&labels);
     buf_clear(&out);
 }
 
@@ -209,8 +269,9 @@ int main(void)
         cmocka_unit_test(families_are_announced_once),
         cmocka_unit_test(buckets_are_cumulative),
         cmocka_unit_test(requests_count_by_route_and_status),
+        cmocka_unit_test(connections_are_summed_over_the_workers),
         cmocka_unit_test(routes_beyond_the_table_count_nowhere),
-        cmocka_unit_test(gauges_of_the_caller),
+        cmocka_unit_test(formats_differ_in_the_head_of_a_family),
         cmocka_unit_test(threads_lose_nothing),
     };
     buf_init(&text, 0);

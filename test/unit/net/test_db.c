@@ -141,7 +141,7 @@ static int64_t ask_number(struct world *w, const struct db_stmt *stmt, const cha
 /* Repeats the query until it succeeds. */
 static bool heals(struct world *w)
 {
-    static const struct db_stmt stmt = {"heals", "SELECT 1", 0};
+    static const struct db_stmt stmt = {"heals", "SELECT 1", 0, DB_ANY};
     for (int i = 0; i < 400; i++) {
         if (ask(w, &stmt, NULL) == ST_OK)
             return true;
@@ -150,8 +150,8 @@ static bool heals(struct world *w)
     return false;
 }
 
-static const struct db_stmt stmt_one = {"one", "SELECT 1", 0};
-static const struct db_stmt stmt_sleep = {"sleep", "SELECT pg_sleep($1::float8)", 1};
+static const struct db_stmt stmt_one = {"one", "SELECT 1", 0, DB_ANY};
+static const struct db_stmt stmt_sleep = {"sleep", "SELECT pg_sleep($1::float8)", 1, DB_ANY};
 
 /* ---- results ---- */
 
@@ -179,7 +179,7 @@ static void test_rows(void **state)
         "rows",
         "SELECT * FROM (VALUES (1::int8, 'ä b', true), (2, NULL, false), "
         "(9000000000, '', NULL)) AS t",
-        0};
+        0, DB_ANY};
     WORLD(w, 0);
     bool done = false;
     assert_int_equal(db_query(w.db, &stmt, NULL, on_rows, &done), ST_OK);
@@ -192,7 +192,8 @@ static void test_rows(void **state)
 static void test_params(void **state)
 {
     (void)state;
-    static const struct db_stmt stmt = {"params", "SELECT $1::text || coalesce($2, '-') || $3", 3};
+    static const struct db_stmt stmt = {"params", "SELECT $1::text || coalesce($2, '-') || $3", 3,
+                                        DB_ANY};
     WORLD(w, 0);
     struct answer answer = {0};
     char first[] = "it's";
@@ -207,7 +208,7 @@ static void test_params(void **state)
 static void test_big_params(void **state)
 {
     (void)state;
-    static const struct db_stmt stmt = {"big", "SELECT length($1::text)", 1};
+    static const struct db_stmt stmt = {"big", "SELECT length($1::text)", 1, DB_ANY};
     WORLD(w, 0);
     static char big[DB_PARAMS_MAX + 1];
     struct answer answer = {0};
@@ -225,7 +226,7 @@ static void test_big_result(void **state)
     (void)state;
     static const struct db_stmt stmt = {
         "many", "SELECT length(repeat('x', 500)), repeat('x', 500) FROM generate_series(1, 20000)",
-        0};
+        0, DB_ANY};
     WORLD(w, 0);
     struct answer answer = {0};
     assert_int_equal(db_query(w.db, &stmt, NULL, on_answer, &answer), ST_OK);
@@ -237,7 +238,8 @@ static void test_big_result(void **state)
 static void test_prepared_once(void **state)
 {
     (void)state;
-    static const struct db_stmt stmt = {"count", "SELECT count(*) FROM pg_prepared_statements", 0};
+    static const struct db_stmt stmt = {"count", "SELECT count(*) FROM pg_prepared_statements", 0,
+                                        DB_ANY};
     WORLD(w, .pool_max = 1);
     assert_int_equal(ask_number(&w, &stmt, NULL), 1);
     assert_int_equal(ask_number(&w, &stmt, NULL), 1);
@@ -256,18 +258,22 @@ static void test_sqlstates(void **state)
         enum status status,
             again; /* the second time it is prepared already, though it may have failed */
     } rows[] = {
-        {{"e1", "INSERT INTO t VALUES (1, 1)", 0}, ST_OK, ST_CONFLICT},
-        {{"e2", "INSERT INTO t VALUES (2, -1)", 0}, ST_INVALID, ST_INVALID},
-        {{"e3", "INSERT INTO t VALUES (NULL, 1)", 0}, ST_INVALID, ST_INVALID},
-        {{"e4", "SELECT 'x' || (1 / (SELECT 0))", 0}, ST_INVALID, ST_INVALID},
-        {{"e5", "DO $$ BEGIN RAISE EXCEPTION 'no'; END $$", 0}, ST_INTERNAL, ST_INTERNAL},
-        {{"e6", "SELECT nothing FROM nowhere", 0}, ST_INTERNAL, ST_INTERNAL}, /* Parse fails */
-        {{"e7", "DO $$ BEGIN RAISE SQLSTATE '40001'; END $$", 0}, ST_CONFLICT, ST_CONFLICT},
-        {{"e8", "DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$", 0}, ST_CONFLICT, ST_CONFLICT},
-        {{"e9", "DO $$ BEGIN RAISE SQLSTATE '53100'; END $$", 0}, ST_UNAVAILABLE, ST_UNAVAILABLE},
+        {{"e1", "INSERT INTO t VALUES (1, 1)", 0, DB_ANY}, ST_OK, ST_CONFLICT},
+        {{"e2", "INSERT INTO t VALUES (2, -1)", 0, DB_ANY}, ST_INVALID, ST_INVALID},
+        {{"e3", "INSERT INTO t VALUES (NULL, 1)", 0, DB_ANY}, ST_INVALID, ST_INVALID},
+        {{"e4", "SELECT 'x' || (1 / (SELECT 0))", 0, DB_ANY}, ST_INVALID, ST_INVALID},
+        {{"e5", "DO $$ BEGIN RAISE EXCEPTION 'no'; END $$", 0, DB_ANY}, ST_INTERNAL, ST_INTERNAL},
+        {{"e6", "SELECT nothing FROM nowhere", 0, DB_ANY},
+         ST_INTERNAL,
+         ST_INTERNAL}, /* Parse fails */
+        {{"e7", "DO $$ BEGIN RAISE SQLSTATE '40001'; END $$", 0, DB_ANY}, ST_CONFLICT, ST_CONFLICT},
+        {{"e8", "DO $$ BEGIN RAISE SQLSTATE '40P01'; END $$", 0, DB_ANY}, ST_CONFLICT, ST_CONFLICT},
+        {{"e9", "DO $$ BEGIN RAISE SQLSTATE '53100'; END $$", 0, DB_ANY},
+         ST_UNAVAILABLE,
+         ST_UNAVAILABLE},
         /* deferred: the Execute succeeds, the commit fails */
-        {{"e10", "INSERT INTO late VALUES (1), (1)", 0}, ST_CONFLICT, ST_CONFLICT},
-        {{"e11", "INSERT INTO t VALUES (2, 1) ON CONFLICT DO NOTHING", 0}, ST_OK, ST_OK},
+        {{"e10", "INSERT INTO late VALUES (1), (1)", 0, DB_ANY}, ST_CONFLICT, ST_CONFLICT},
+        {{"e11", "INSERT INTO t VALUES (2, 1) ON CONFLICT DO NOTHING", 0, DB_ANY}, ST_OK, ST_OK},
     };
     WORLD(w, .pool_max = 1);
     assert_true(pg_exec(&server, "CREATE TABLE t (id int PRIMARY KEY, n int CHECK (n > 0))"));
@@ -287,14 +293,14 @@ static void test_sqlstates(void **state)
     world_close(&w);
 }
 
-static const struct db_stmt stmt_pid = {"pid", "SELECT pg_backend_pid()", 0};
+static const struct db_stmt stmt_pid = {"pid", "SELECT pg_backend_pid()", 0, DB_ANY};
 
 /* A standby after a failover: the connection is dropped, so that the next one may find the primary. */
 static void test_read_only(void **state)
 {
     (void)state;
     char url[256];
-    static const struct db_stmt stmt = {"write", "CREATE TABLE never (id int)", 0};
+    static const struct db_stmt stmt = {"write", "CREATE TABLE never (id int)", 0, DB_ANY};
     snprintf(url, sizeof(url), "%s options='-c default_transaction_read_only=on'", server.url);
     WORLD(w, .url = url, .pool_max = 1);
     int64_t pid = ask_number(&w, &stmt_pid, NULL);
@@ -307,7 +313,7 @@ static void test_read_only(void **state)
 static void test_changed_table(void **state)
 {
     (void)state;
-    static const struct db_stmt stmt = {"star", "SELECT * FROM star", 0};
+    static const struct db_stmt stmt = {"star", "SELECT * FROM star", 0, DB_ANY};
     WORLD(w, .pool_max = 1);
     assert_true(pg_exec(&server, "CREATE TABLE star (a int)"));
     assert_int_equal(ask(&w, &stmt, NULL), ST_OK);
@@ -351,7 +357,7 @@ static void test_deadline(void **state)
 static void test_longer_deadline(void **state)
 {
     (void)state;
-    static const struct db_stmt limit = {"limit", "SHOW statement_timeout", 0};
+    static const struct db_stmt limit = {"limit", "SHOW statement_timeout", 0, DB_ANY};
     WORLD(w, .pool_max = 1, .timeout_ms = 300);
     struct answer answer = {0};
     assert_int_equal(ask(&w, &stmt_one, NULL), ST_OK);
@@ -392,6 +398,56 @@ static void test_queue_full(void **state)
 }
 
 /* The deadline counts while waiting for a connection, too. */
+/* One kind fills its part of the pool with slow statements, and its line: the others are answered at once. */
+static void test_kinds_leave_room(void **state)
+{
+    (void)state;
+    static const struct db_stmt slow = {"slow_kind", "SELECT pg_sleep(0.6)", 0, DB_BUYER};
+    static const struct db_stmt open = {"open_kind", "SELECT 7", 0, DB_PUBLIC};
+    static const struct db_stmt staff = {"staff_kind", "SELECT 8", 0, DB_STAFF};
+    WORLD(w, .pool_max = 4, .queue_max = 4);
+    struct answer answers[16] = {{0}}, last = {0};
+    unsigned accepted = 0;
+    assert_int_equal(ask_number(&w, &open, NULL), 7);
+    for (size_t i = 0; i < 16; i++)
+        accepted += db_query(w.db, &slow, NULL, on_answer, &answers[i]) == ST_OK;
+    assert_true(accepted < 16); /* its line is full */
+    turn_for(&w, 100);
+    const uint64_t began = uv_hrtime();
+    assert_int_equal(ask_number(&w, &open, NULL), 7);
+    assert_int_equal(ask_number(&w, &staff, NULL), 8);
+    assert_true(uv_hrtime() - began < UINT64_C(300000000));
+    assert_false(answers[0].done);
+    assert_int_equal(db_query(w.db, &slow, NULL, on_answer, &last), ST_OK); /* some have gone out */
+    assert_true(turn_until(&w, &last.done, 10000));
+    for (size_t i = 0; i < accepted; i++)
+        assert_int_equal(answers[i].status, ST_OK);
+    world_close(&w);
+}
+
+/* A lock is waited for half a second, or as long as the query's own deadline says. */
+static void test_lock_timeout(void **state)
+{
+    (void)state;
+    static const struct db_stmt lock = {
+        "lock_held", "SELECT pg_advisory_xact_lock(4711), pg_sleep(1.5)", 0, DB_ANY};
+    static const struct db_stmt want = {"lock_wanted", "SELECT pg_advisory_xact_lock(4711)", 0,
+                                        DB_ANY};
+    WORLD(w, .pool_max = 3);
+    struct answer held = {0}, longer = {0};
+    assert_int_equal(ask(&w, &stmt_one, NULL), ST_OK);
+    assert_int_equal(db_query_within(w.db, 5000, &lock, NULL, on_answer, &held), ST_OK);
+    turn_for(&w, 100);
+    assert_int_equal(db_query_within(w.db, 5000, &want, NULL, on_answer, &longer), ST_OK);
+    const uint64_t began = uv_hrtime();
+    assert_int_equal(ask(&w, &want, NULL), ST_BUSY);
+    const uint64_t took_ms = (uv_hrtime() - began) / 1000000;
+    assert_true(took_ms >= 400 && took_ms < 1200);
+    assert_true(turn_until(&w, &longer.done, 10000));
+    assert_int_equal(longer.status, ST_OK);
+    world_close(&w);
+}
+
 static void test_deadline_in_queue(void **state)
 {
     (void)state;
@@ -496,9 +552,9 @@ static void test_many_in_flight(void **state)
 static void test_failures_are_isolated(void **state)
 {
     (void)state;
-    static const struct db_stmt insert = {"ins", "INSERT INTO apart VALUES ($1::int)", 1};
-    static const struct db_stmt bad = {"bad", "SELECT nothing FROM nowhere", 0};
-    static const struct db_stmt late = {"late", "INSERT INTO apart_late VALUES (1)", 0};
+    static const struct db_stmt insert = {"ins", "INSERT INTO apart VALUES ($1::int)", 1, DB_ANY};
+    static const struct db_stmt bad = {"bad", "SELECT nothing FROM nowhere", 0, DB_ANY};
+    static const struct db_stmt late = {"late", "INSERT INTO apart_late VALUES (1)", 0, DB_ANY};
     struct answer answers[8] = {{0}};
     const char *two[] = {"2"}, *three[] = {"3"}, *word[] = {"word"};
     const struct {
@@ -575,8 +631,8 @@ static void test_slow_query_delays_none(void **state)
 static void test_big_both_ways(void **state)
 {
     (void)state;
-    static const struct db_stmt echo = {"echo", "SELECT $1::text", 1};
-    static const struct db_stmt len = {"len", "SELECT length($1::text)", 1};
+    static const struct db_stmt echo = {"echo", "SELECT $1::text", 1, DB_ANY};
+    static const struct db_stmt len = {"len", "SELECT length($1::text)", 1, DB_ANY};
     static char big[4 << 20];
     struct answer answers[8] = {{0}};
     memset(big, 'x', sizeof(big) - 1);
@@ -870,7 +926,7 @@ static void test_query_from_callback(void **state)
 
 #define FILE_OF(name_, hash_, text_)                                                               \
     {                                                                                              \
-        name_, text_, sizeof(text_) - 1, hash_, NULL, 0                                            \
+        .name = name_, .data = (text_), .len = sizeof(text_) - 1, .hash = (hash_)                  \
     }
 
 static const struct embed migrations[] = {
@@ -906,7 +962,7 @@ static enum status migrate_to(const struct db_schema *schema, char *error, size_
 
 static enum status migrate(const struct embed *list, size_t count, char *error, size_t size)
 {
-    const struct db_schema schema = {list, count, NULL, 0, 0};
+    const struct db_schema schema = {list, count, NULL, 0, 0, 0};
     return migrate_to(&schema, error, size);
 }
 
@@ -915,7 +971,7 @@ static pid_t migrate_apart(void)
     pid_t pid = fork();
     if (pid == 0) {
         char error[256];
-        const struct db_schema schema = {migrations, 3, functions, 2, 1};
+        const struct db_schema schema = {migrations, 3, functions, 2, 1, 1};
         _exit(migrate_to(&schema, error, sizeof(error)));
     }
     return pid;
@@ -924,7 +980,7 @@ static pid_t migrate_apart(void)
 static int empty_schema(void **state)
 {
     (void)state;
-    return (int)pg_number(&server, "DROP TABLE IF EXISTS m, schema_migrations;"
+    return (int)pg_number(&server, "DROP TABLE IF EXISTS m, schema_migrations, schema_serves;"
                                    "DROP FUNCTION IF EXISTS one(); DROP FUNCTION IF EXISTS two();"
                                    "SELECT 0");
 }
@@ -933,7 +989,7 @@ static void test_migrate(void **state)
 {
     (void)state;
     char error[256] = "";
-    const struct db_schema schema = {migrations, 3, functions, 2, 1};
+    const struct db_schema schema = {migrations, 3, functions, 2, 1, 1};
     pid_t first = migrate_apart(), second = migrate_apart();
     assert_true(pg_wait(first));
     assert_true(pg_wait(second));
@@ -962,7 +1018,7 @@ static void test_migrate_errors(void **state)
     changed[1].hash = "b2";
     assert_int_equal(migrate(changed, 3, error, sizeof(error)), ST_CONFLICT);
     assert_non_null(strstr(error, "0002_b.sql was changed"));
-    const struct db_schema schema = {migrations, 3, NULL, 0, 0};
+    const struct db_schema schema = {migrations, 3, NULL, 0, 0, 0};
     assert_int_equal(db_migrate("host=/nowhere", &schema, NULL, error, sizeof(error)),
                      ST_UNAVAILABLE);
     assert_int_equal(db_migrate("x", &schema, NULL, error, sizeof(error)), ST_INVALID);
@@ -988,20 +1044,20 @@ static void test_migrate_functions(void **state)
 {
     (void)state;
     char error[256] = "";
-    struct db_schema schema = {migrations, 1, functions, 2, 5};
+    struct db_schema schema = {migrations, 1, functions, 2, 5, 3};
     assert_int_equal(migrate_to(&schema, error, sizeof(error)), ST_OK);
     assert_string_equal(told, "applied 0001_a.sql\napplied functions: a.sql\n"
                               "applied functions: b.sql\n");
 
     /* Only what has changed is applied. */
     struct embed newer[] = {functions[0], FILE_OF("b.sql", "2", TWO "'SELECT 3'")};
-    schema = (struct db_schema){migrations, 1, newer, 2, 6};
+    schema = (struct db_schema){migrations, 1, newer, 2, 6, 4};
     assert_int_equal(migrate_to(&schema, error, sizeof(error)), ST_OK);
     assert_string_equal(told, "applied functions: b.sql\n");
     assert_int_equal(pg_number(&server, "SELECT one()"), 2);
 
     /* An older program leaves them alone, though its texts differ. */
-    schema = (struct db_schema){migrations, 1, functions, 2, 5};
+    schema = (struct db_schema){migrations, 1, functions, 2, 5, 3};
     assert_int_equal(migrate_to(&schema, error, sizeof(error)), ST_OK);
     assert_string_equal(told, "left the functions alone: generation 6 is newer than this "
                               "program's 5\n");
@@ -1017,7 +1073,7 @@ static void test_migrate_functions(void **state)
     /* A file that fails undoes all of them; bodies are checked once all are there. */
     struct embed bad[] = {FILE_OF("a.sql", "3", ONE "'SELECT 9'"),
                           FILE_OF("b.sql", "3", TWO "'SELECT three()'")};
-    schema = (struct db_schema){migrations, 1, bad, 2, 7};
+    schema = (struct db_schema){migrations, 1, bad, 2, 7, 4};
     assert_int_equal(migrate_to(&schema, error, sizeof(error)), ST_INTERNAL);
     assert_non_null(strstr(error, "b.sql"));
     assert_non_null(strstr(error, "three"));
@@ -1025,10 +1081,41 @@ static void test_migrate_functions(void **state)
     assert_int_equal(pg_number(&server, "SELECT max(generation) FROM schema_migrations"), 6);
 
     /* The table forgets a file that the program no longer has. */
-    schema = (struct db_schema){migrations, 1, newer + 1, 1, 7};
+    schema = (struct db_schema){migrations, 1, newer + 1, 1, 7, 4};
     assert_int_equal(migrate_to(&schema, error, sizeof(error)), ST_OK);
     assert_string_equal(told, "");
     assert_int_equal(pg_number(&server, "SELECT count(*) FROM schema_migrations"), 2);
+}
+
+/* The step back: the previous program finds a newer schema. */
+static void test_migrate_step_back(void **state)
+{
+    (void)state;
+    char error[256] = "";
+    struct db_schema schema = {migrations, 3, functions, 2, 6, 5};
+    assert_int_equal(migrate_to(&schema, error, sizeof(error)), ST_OK);
+    assert_int_equal(pg_number(&server, "SELECT generation * 100 + oldest FROM schema_serves"),
+                     605);
+    schema = (struct db_schema){migrations, 2, functions, 2, 5, 1};
+    assert_int_equal(migrate_to(&schema, error, sizeof(error)), ST_OK);
+    assert_string_equal(told, "left the functions alone: generation 6 is newer than this "
+                              "program's 5\n");
+    assert_int_equal(pg_number(&server, "SELECT generation * 100 + oldest FROM schema_serves"),
+                     605);
+    schema.generation = 4;
+    assert_int_equal(migrate_to(&schema, error, sizeof(error)), ST_CONFLICT);
+    assert_non_null(strstr(error, "serves programs of generation 5 or newer and this one has 4"));
+
+    /* A failing migration of a release that contracts: those before it are refused already. */
+    schema = (struct db_schema){migrations, 4, functions, 2, 8, 7};
+    assert_int_equal(migrate_to(&schema, error, sizeof(error)), ST_INTERNAL);
+    assert_int_equal(pg_number(&server, "SELECT generation * 100 + oldest FROM schema_serves"),
+                     607);
+    /* What was taken away stays away. */
+    schema = (struct db_schema){migrations, 3, functions, 2, 8, 1};
+    assert_int_equal(migrate_to(&schema, error, sizeof(error)), ST_OK);
+    assert_int_equal(pg_number(&server, "SELECT generation * 100 + oldest FROM schema_serves"),
+                     807);
 }
 
 /* ---- */
@@ -1063,6 +1150,8 @@ int main(void)
         cmocka_unit_test(test_deadline),
         cmocka_unit_test(test_longer_deadline),
         cmocka_unit_test(test_queue_full),
+        cmocka_unit_test(test_kinds_leave_room),
+        cmocka_unit_test(test_lock_timeout),
         cmocka_unit_test(test_deadline_in_queue),
         cmocka_unit_test(test_pool_grows),
         cmocka_unit_test(test_many_in_flight),
@@ -1089,6 +1178,7 @@ int main(void)
         cmocka_unit_test_setup(test_migrate_errors, empty_schema),
         cmocka_unit_test_setup(test_migrate_unreleased, empty_schema),
         cmocka_unit_test_setup(test_migrate_functions, empty_schema),
+        cmocka_unit_test_setup(test_migrate_step_back, empty_schema),
     };
     log_set_level(LOG_LEVEL_OFF);
     return cmocka_run_group_tests(tests, start, stop);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* http_text: cookies, escapes and framing, by tables. */
+/* http_text: cookies, forms, escapes, authorities and paths, by tables. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -86,55 +86,82 @@ static void test_escapes(void **state)
         assert_false(http_percent_decode(bad[i], strlen(bad[i]), out));
 }
 
-static bool refused(const char *const (*headers)[2], size_t count, bool http11)
-{
-    struct http_framing framing = {0};
-    for (size_t i = 0; i < count; i++)
-        http_framing_add(&framing, headers[i][0], strlen(headers[i][0]), headers[i][1],
-                         strlen(headers[i][1]));
-    return http_framing_ambiguous(&framing, http11);
-}
-
-static void test_framing(void **state)
+static void test_authorities(void **state)
 {
     (void)state;
-    static const char *const length[][2] = {{"Host", "x"}, {"CONTENT-LENGTH", "65536"}};
-    static const char *const chunked[][2] = {{"transfer-encoding", "Chunked"}, {"Host", "x"}};
-    static const char *const both[][2] = {{"Content-Length", "0"},
-                                          {"Transfer-Encoding", "chunked"}};
-    static const char *const twice[][2] = {{"Content-Length", "5"}, {"Content-Length", "5"}};
-    static const char *const hosts[][2] = {{"Host", "x"}, {"hOST", "x"}};
-    static const char *const gzip[][2] = {{"Transfer-Encoding", "gzip, chunked"}};
-    assert_false(refused(length, 2, true));
-    assert_false(refused(chunked, 2, true));
-    assert_true(refused(chunked, 2, false)); /* HTTP/1.0 has no chunked coding */
-    assert_true(refused(both, 2, true));
-    assert_true(refused(twice, 2, true));
-    assert_true(refused(hosts, 2, true));
-    assert_true(refused(gzip, 1, true));
-    static const char *const lengths[] = {
-        "", "+1", "-1", " 1", "1 ", "1,1", "1x", "0x10", "9999999999999999999", "1.0"};
-    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
-        const char *const one[][2] = {{"Content-Length", lengths[i]}};
-        assert_true(refused(one, 1, true));
+    static const char *const good[] = {"a",  "a.example", "A-1.example:8443",    "127.0.0.1:80",
+                                       "a:", "[::1]",     "[2001:db8::1]:65535", "pod_1.svc:0"};
+    static const char *const bad[] = {"",
+                                      ":80",
+                                      "a:x",
+                                      "a:65536",
+                                      "a:123456",
+                                      "a b",
+                                      "a/b",
+                                      "a,b",
+                                      "a;b",
+                                      "u@a",
+                                      "a?b",
+                                      "a#b",
+                                      "a%41",
+                                      "\"a\"",
+                                      "'a'",
+                                      "[]",
+                                      "[::1",
+                                      "[::1]x",
+                                      "[::g]",
+                                      "::1",
+                                      "a:1:2",
+                                      "a\\b",
+                                      "\xc3\xa9.example",
+                                      "*"};
+    char longest[300];
+    memset(longest, 'a', sizeof(longest));
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        if (!http_is_authority(good[i], strlen(good[i])))
+            fail_msg("%s is refused", good[i]);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        if (http_is_authority(bad[i], strlen(bad[i])))
+            fail_msg("%s is taken", bad[i]);
+    assert_true(http_is_authority(longest, 255));
+    assert_false(http_is_authority(longest, 256));
+    assert_false(http_is_authority("a\0b", 3));
+}
+
+static void test_canonical_paths(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {
+        /* a path, and its other way of writing; NULL: it is the same */
+        {"/", NULL},
+        {"/wait/a-b", NULL},
+        {"/wait/a/", "/wait/a"},
+        {"/wait/a///", "/wait/a"},
+        {"//", "/"},
+        {"/wait/a%2Db%5f%41", "/wait/a-b_A"},
+        {"/wait/a%2F", NULL}, /* an escape that means something else than its character */
+        {"/wait/a%00", NULL},
+        {"/wait/a%0d%0aX", NULL},
+        {"/wait/a%2", NULL},
+        {"/wait/a%", NULL},
+        {"/wait/%252D", NULL},
+        {"/%2e%2E/x", "/../x"},
+    };
+    char out[64];
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const bool differs = http_canonical_path(cases[i][0], out);
+        if (differs != (cases[i][1] != NULL))
+            fail_msg("%s", cases[i][0]);
+        assert_string_equal(out, cases[i][1] ? cases[i][1] : cases[i][0]);
     }
-    static const char *const names[] = {"", " Host", "Host ", "a b", "a\tb", "a(b)", "\x80"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        const char *const one[][2] = {{names[i], "x"}};
-        assert_true(refused(one, 1, true));
-    }
-    struct http_framing framing = {0};
-    http_framing_add(&framing, "X", 1, "a\0b", 3);
-    assert_true(http_framing_ambiguous(&framing, true));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cookies),
-        cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_escapes),
-        cmocka_unit_test(test_framing),
+        cmocka_unit_test(test_cookies),         cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_escapes),         cmocka_unit_test(test_authorities),
+        cmocka_unit_test(test_canonical_paths),
     };
     return cmocka_run_group_tests_name("http_text", tests, NULL, NULL);
 }

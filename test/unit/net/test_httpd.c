@@ -4,12 +4,14 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -95,6 +97,7 @@ static void world_open_with(struct world *w, unsigned limit, unsigned idle_s)
                               .host = "127.0.0.1",
                               .connection_limit = limit,
                               .idle_timeout_s = idle_s,
+                              .shed_ms = 60000,
                               .on_request = on_request,
                               .on_done = on_done,
                               .arg = w};
@@ -181,6 +184,8 @@ static void client_open(struct client *c, struct world *w)
     memset(c, 0, sizeof(*c));
     c->data = calloc(1, 1 << 20);
     c->fd = socket(AF_INET, SOCK_STREAM, 0);
+    /* Else a request in two writes waits 40 ms for an acknowledgement. */
+    assert_int_equal(setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)), 0);
     assert_int_equal(connect(c->fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 }
 
@@ -688,7 +693,10 @@ static void test_late_answer_to_a_refused_request(void **state)
             EXPECT(&w, httpd_connections(w.httpd) == 0, 5000);
             if (round == 0) {
                 assert_int_equal(w.done + 1, w.requests);
-                assert_null(http_req_header(w.held[0], "Host"));
+                if (cases[i].code == 400) /* it is not known what its headers are */
+                    assert_null(http_req_header(w.held[0], "Host"));
+                else
+                    assert_string_equal(http_req_header(w.held[0], "Host"), "x");
                 release(&w);
             }
             EXPECT(&w, w.done == w.requests, 5000);
@@ -712,7 +720,7 @@ static void test_too_long_lines(void **state)
     struct client c;
     struct answer a;
     char *text = malloc(20000);
-    char *fill = letters(14000);
+    char *fill = letters(17000);
     world_open(&w);
     client_open(&c, &w);
     snprintf(text, 20000, "GET /%s HTTP/1.1\r\nHost: x\r\n\r\n", fill);
@@ -724,26 +732,29 @@ static void test_too_long_lines(void **state)
     assert_int_equal(exchange(&w, &c, text, &a), 431);
     expect_eof(&w, &c);
     client_close(&c);
-    assert_int_equal(w.requests, 0);
+    client_open(&c, &w); /* a head of 16 KiB is good */
+    snprintf(text, 20000, "GET /good HTTP/1.1\r\nHost: x\r\nX: %.16300s\r\n\r\n", fill);
+    assert_int_equal(exchange(&w, &c, text, &a), 200);
+    assert_string_equal(a.body, "/good");
+    client_close(&c);
     free(text);
     free(fill);
     world_close(&w);
 }
 
-/* About as large as the head of an answer gets: two tokens in cookies, CORS, a policy. */
+/* As large as the head of an answer may be, 3 KiB: tokens in cookies, CORS, a policy. */
 static void answer_large_head(struct world *w, struct http_req *req)
 {
     char value[700];
     memset(value, 'v', sizeof(value) - 1);
     value[sizeof(value) - 1] = '\0';
     (void)w;
-    http_req_add_header(req, "Set-Cookie", value);
-    http_req_add_header(req, "Set-Cookie", value);
+    for (int i = 0; i < 4; i++)
+        http_req_add_header(req, "Set-Cookie", value);
     http_reply(req, 200, "text/plain", "x", 1);
 }
 
-/* The library keeps the heads of a request and of its answer in one block: however much the first takes,
- * there must be an answer, never just a closed connection. */
+/* However large the head of a request is, there must be an answer, never just a closed connection. */
 static void test_any_size_of_head_is_answered(void **state)
 {
     (void)state;
@@ -751,34 +762,32 @@ static void test_any_size_of_head_is_answered(void **state)
     struct client c;
     struct answer a;
     char *text = malloc(20000);
-    char *fill = letters(10000);
+    char *fill = letters(18000);
     world_open(&w);
     w.handler = answer_large_head;
     for (int kind = 0; kind < 4; kind++) {
         int last_good = 0;
-        for (int size = 100; size < 9000; size += 61) {
+        for (int size = 100; size < 17500; size += 121) {
             client_open(&c, &w);
             int n = snprintf(text, 20000, "GET /%.*s HTTP/1.1\r\nHost: x\r\n", kind == 3 ? size : 1,
                              fill);
             if (kind == 0)
-                n += snprintf(text + n, 10000, "X: %.*s\r\n", size, fill);
+                n += snprintf(text + n, 18000, "X: %.*s\r\n", size, fill);
             else if (kind == 1)
-                n += snprintf(text + n, 10000, "Cookie: %.*s\r\n", size, fill);
+                n += snprintf(text + n, 18000, "Cookie: %.*s\r\n", size, fill);
             else if (kind == 2)
                 for (int i = 0; i < size / 8; i++)
                     n += snprintf(text + n, 20, "X: abc\r\n");
             snprintf(text + n, 10, "\r\n");
             int code = exchange(&w, &c, text, &a);
             client_close(&c);
-            if (code == 0 && kind == 2 && size > 1200)
-                continue; /* over 150 headers: the library cannot fit its own refusal */
             if (code != 200 && code != 431 && code != 414)
                 fail_msg("kind %d, %d bytes: code %d", kind, size, code);
             if (code == 200)
                 last_good = size;
         }
-        /* 8 KiB in all; small headers, 8 bytes each, cost 64 more each */
-        static const int promised[] = {8000, 8000, 1000, 8000};
+        /* 16 KiB in all, a target of 8 KiB, 128 headers */
+        static const int promised[] = {16200, 16200, 900, 8000};
         if (last_good < promised[kind])
             fail_msg("kind %d: only %d bytes", kind, last_good);
     }
@@ -1061,6 +1070,418 @@ static void test_connection_limit_is_answered_with_503(void **state)
     world_close(&w);
 }
 
+/* ---- idle connections ---- */
+
+static void world_open_opts(struct world *w, struct httpd_opts opts);
+
+static void test_the_longest_idle_connection_makes_room(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client clients[3], newcomer, another;
+    struct answer a;
+    world_open_opts(
+        &w, (struct httpd_opts){.connection_limit = 3, .idle_timeout_s = 60, .shed_ms = 200});
+    for (int i = 0; i < 3; i++) {
+        client_open(&clients[i], &w);
+        assert_int_equal(exchange(&w, &clients[i], GET("/"), &a), 200);
+    }
+    const uint64_t begin = now_ms(&w);
+    PUMP_UNTIL(&w, now_ms(&w) >= begin + 250, 1000);
+    assert_int_equal(exchange(&w, &clients[0], GET("/again"), &a), 200);
+    client_open(&newcomer, &w);
+    assert_int_equal(exchange(&w, &newcomer, GET("/new"), &a), 200);
+    expect_eof(&w, &clients[1]);
+    assert_false(clients[1].reset);
+    EXPECT(&w, httpd_connections(w.httpd) == 3, 5000);
+    /* A request that has arrived when its connection is chosen is answered all the same. */
+    const char raced[] = GET("/raced");
+    assert_int_equal(send(clients[2].fd, raced, sizeof(raced) - 1, MSG_NOSIGNAL),
+                     sizeof(raced) - 1);
+    client_open(&another, &w);
+    assert_int_equal(exchange(&w, &another, GET("/another"), &a), 200);
+    client_answer(&w, &clients[2], &a, false);
+    assert_string_equal(a.body, "/raced");
+    assert_int_equal(exchange(&w, &clients[0], GET("/still"), &a), 200);
+    for (int i = 0; i < 3; i++)
+        client_close(&clients[i]);
+    client_close(&newcomer);
+    client_close(&another);
+    world_close(&w);
+}
+
+/* KiB of this process' own memory that are in use. */
+static long anonymous_kib(void)
+{
+    char line[128];
+    long kib = -1;
+    FILE *file = fopen("/proc/self/status", "r");
+    assert_non_null(file);
+    while (kib < 0 && fgets(line, sizeof(line), file))
+        if (strncmp(line, "RssAnon:", 8) == 0)
+            kib = strtol(line + 8, NULL, 10);
+    (void)fclose(file);
+    assert_true(kib >= 0);
+    return kib;
+}
+
+#define IDLE_MANY 400
+
+/* The block that is given back is the library's: its next request must find it as it was. */
+static void test_an_idle_connection_gives_its_memory_back(void **state)
+{
+    static struct client clients[IDLE_MANY];
+    static char body[20000];
+    (void)state;
+    struct world w;
+    struct answer a;
+    const char *san = getenv("TIKETI_SAN");
+    world_open_opts(&w, (struct httpd_opts){
+                            .connection_limit = 1000, .idle_timeout_s = 60, .release_ms = 1000});
+    for (int i = 0; i < IDLE_MANY; i++) {
+        client_open(&clients[i], &w);
+        assert_int_equal(exchange(&w, &clients[i], GET("/a"), &a), 200);
+    }
+    /* A sanitizer's allocator aligns the blocks otherwise, so none is given back. */
+    const long expected = san && *san != '\0' ? LONG_MIN : IDLE_MANY * 8 * 3 / 4;
+    const long before = anonymous_kib();
+    EXPECT(&w, before - anonymous_kib() >= expected, 8000);
+    memset(body, 'b', sizeof(body) - 1);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < IDLE_MANY; i++) {
+            char head[128];
+            assert_int_equal(exchange(&w, &clients[i], GET("/b") GET("/c"), &a), 200);
+            assert_string_equal(a.body, "/b");
+            client_answer(&w, &clients[i], &a, false);
+            assert_string_equal(a.body, "/c");
+            (void)snprintf(head, sizeof(head),
+                           "POST /d HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n",
+                           sizeof(body) - 1);
+            client_send(&w, &clients[i], head);
+            assert_int_equal(exchange(&w, &clients[i], body, &a), 200);
+            assert_int_equal(w.body_len, sizeof(body) - 1);
+            assert_int_equal(w.body_hash, hash_of(body, sizeof(body) - 1));
+        }
+        const uint64_t begin = now_ms(&w);
+        PUMP_UNTIL(&w, now_ms(&w) >= begin + 2200, 5000); /* given back again */
+    }
+    for (int i = 0; i < IDLE_MANY; i++)
+        client_close(&clients[i]);
+    world_close(&w);
+}
+
+/* ---- slow clients, shares and the reserve ---- */
+
+static bool is_probe(const char *path)
+{
+    return strcmp(path, "/probe") == 0;
+}
+
+static unsigned shares; /* taken of one address */
+
+static bool on_connect(void *arg, const char *peer, void **ret_share)
+{
+    (void)arg;
+    assert_string_equal(peer, "127.0.0.1");
+    if (shares == 5)
+        return false;
+    shares++;
+    *ret_share = &shares;
+    return true;
+}
+
+static void on_disconnect(void *arg, void *share)
+{
+    (void)arg;
+    if (share)
+        shares--;
+}
+
+/* Like world_open, with other options. */
+static void world_open_opts(struct world *w, struct httpd_opts opts)
+{
+    world_open(w);
+    server_close(w);
+    w->closed = false;
+    opts.loop = w->loop;
+    opts.host = "127.0.0.1";
+    opts.on_request = on_request;
+    opts.on_done = on_done;
+    opts.arg = w;
+    assert_int_equal(httpd_open(&opts, &w->httpd), ST_OK);
+    w->port = httpd_port(w->httpd);
+}
+
+/* Bytes come, but too slowly: the head, or the body, is answered 408, and the connection closed. */
+static void test_empty_lines_begin_no_request(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client client;
+    struct answer a;
+    world_open_opts(
+        &w, (struct httpd_opts){.connection_limit = 100, .idle_timeout_s = 60, .slow_ms = 300});
+    client_open(&client, &w);
+    const char *const pieces[] = {"\r\n", "\r", "\n"};
+    for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
+        client_send(&w, &client, pieces[i]);
+        PUMP_UNTIL(&w, false, 100);
+    }
+    PUMP_UNTIL(&w, false, 2000);
+    client_send(&w, &client, GET("/first"));
+    client_answer(&w, &client, &a, false);
+    assert_int_equal(a.code, 200);
+    client_close(&client);
+    world_close(&w);
+}
+
+static void test_slow_clients_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *start;
+        char drip;
+        int code; /* 0: closed without an answer */
+    } cases[] = {
+        {"GET /slow HTTP/1.1\r\nHost: x\r\nX: ", 'y', 408},
+        {"GET /slow", 'y', 408},
+        {"\r\n", '\r', 400},
+        {"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n", 'y', 408},
+        {"POST /slow HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5000\r\n", 'y', 408},
+        {"POST /slow HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;", 'y', 408},
+        {"POST /slow HTTP/1.0\r\nContent-Length: 5000\r\n\r\n", 'y', 0},
+        {GET("/first") "GET /second", 'y', 408},
+    };
+    enum { COUNT = sizeof(cases) / sizeof(cases[0]) };
+    struct world w;
+    struct client clients[COUNT], fast;
+    struct answer a;
+    world_open_opts(
+        &w, (struct httpd_opts){.connection_limit = 100, .idle_timeout_s = 60, .slow_ms = 500});
+    for (int i = 0; i < COUNT; i++) {
+        client_open(&clients[i], &w);
+        client_send(&w, &clients[i], cases[i].start);
+    }
+    const uint64_t start = now_ms(&w), end = start + 4000;
+    unsigned open = COUNT;
+    while (open > 0 && now_ms(&w) < end) {
+        const uint64_t next = now_ms(&w) + 50;
+        while (now_ms(&w) < next)
+            turn(&w);
+        for (int i = 0; i < COUNT; i++) {
+            if (clients[i].eof)
+                continue;
+            (void)send(clients[i].fd, &cases[i].drip, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+            client_read(&clients[i]);
+            open -= clients[i].eof;
+        }
+    }
+    assert_int_equal(open, 0);
+    for (int i = 0; i < COUNT; i++) {
+        client_answer(&w, &clients[i], &a, false);
+        if (i == 7) {
+            assert_int_equal(a.code, 200);
+            client_answer(&w, &clients[i], &a, false);
+        }
+        if (a.code != cases[i].code)
+            fail_msg("%d: %s", a.code, cases[i].start);
+        if (a.code)
+            assert_true(has(&a, "\r\nconnection: close\r\n"));
+        client_close(&clients[i]);
+    }
+    client_open(&fast, &w); /* 400 bytes a second are too few, several thousand are not */
+    client_send(&w, &fast, "POST /fast HTTP/1.1\r\nHost: x\r\nContent-Length: 20000\r\n\r\n");
+    char *body = letters(1000);
+    for (int i = 0; i < 20; i++) {
+        client_send_len(&w, &fast, body, 1000);
+        const uint64_t next = now_ms(&w) + 100;
+        while (now_ms(&w) < next)
+            turn(&w);
+    }
+    client_answer(&w, &fast, &a, false);
+    assert_int_equal(a.code, 200);
+    free(body);
+    client_close(&fast);
+    world_close(&w);
+}
+
+/* A request waits long for its reply: that is no fault of a client whose next one is half here. */
+static void test_a_waiting_request_is_not_slow(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client c;
+    struct answer a;
+    world_open_opts(
+        &w, (struct httpd_opts){.connection_limit = 100, .idle_timeout_s = 60, .slow_ms = 200});
+    w.hold = true;
+    client_open(&c, &w);
+    client_send(&w, &c,
+                GET("/held") "POST /behind HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab");
+    EXPECT(&w, w.held_count == 1, 5000);
+    PUMP_UNTIL(&w, false, 2500);
+    release(&w);
+    w.hold = false;
+    client_answer(&w, &c, &a, false);
+    assert_string_equal(a.body, "/held");
+    assert_int_equal(exchange(&w, &c, "cde", &a), 200);
+    assert_string_equal(a.body, "/behind");
+    client_close(&c);
+    world_close(&w);
+}
+
+#define HALL_SIZE (4 << 20) /* more than the kernel keeps for a client */
+
+static void answer_hall(struct world *w, struct http_req *req)
+{
+    static char hall[HALL_SIZE];
+    (void)w;
+    http_reply_static(req, 200, "text/plain", hall, sizeof(hall));
+}
+
+/* Bytes of the answer that the kernel has for this client, which reads none: as the client sees it, its own part. */
+static size_t buffered(const struct client *c)
+{
+    int bytes = 0;
+    assert_int_equal(ioctl(c->fd, FIONREAD, &bytes), 0);
+    return (size_t)bytes;
+}
+
+static void test_slow_readers_are_ended(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client deaf, begun, dripping, steady, held;
+    struct answer a;
+    char *block = malloc(HALL_SIZE);
+    size_t read = 0;
+    world_open_opts(
+        &w, (struct httpd_opts){.connection_limit = 100, .idle_timeout_s = 60, .slow_ms = 300});
+    w.hold = true;
+    client_open(&held, &w);
+    client_send(&w, &held, GET("/held"));
+    EXPECT(&w, w.held_count == 1, 5000);
+    w.hold = false;
+    w.handler = answer_hall;
+    struct client *const all[] = {&deaf, &begun, &dripping, &steady};
+    for (size_t i = 0; i < 4; i++) {
+        client_open(all[i], &w);
+        (void)send(all[i]->fd, GET("/hall"), strlen(GET("/hall")), MSG_NOSIGNAL);
+    }
+    EXPECT(&w, buffered(&begun) > 0, 5000);
+    (void)send(begun.fd, "GET /next", 9, MSG_NOSIGNAL); /* of its next request a part */
+    const uint64_t end = now_ms(&w) + 5000;
+    while (w.done < 3 &&
+           now_ms(&w) < end) { /* some 50 KB a second are enough, a few bytes are not */
+        const uint64_t next = now_ms(&w) + 100;
+        while (now_ms(&w) < next)
+            turn(&w);
+        (void)recv(dripping.fd, block, 4, MSG_DONTWAIT);
+        const ssize_t got = recv(steady.fd, block, 50000, MSG_DONTWAIT);
+        read += got > 0 ? (size_t)got : 0;
+    }
+    assert_int_equal(w.done, 3);
+    assert_true(httpd_connections(w.httpd) == 2);
+    /* It gets what is left, however long its answer took in all. */
+    for (uint64_t late = now_ms(&w) + 5000; read < HALL_SIZE && now_ms(&w) < late;) {
+        turn(&w);
+        const ssize_t got = recv(steady.fd, block, HALL_SIZE, MSG_DONTWAIT);
+        read += got > 0 ? (size_t)got : 0;
+    }
+    assert_true(read > HALL_SIZE);
+    /* Who waits for an answer has nothing to read yet. */
+    w.handler = NULL;
+    release(&w);
+    client_answer(&w, &held, &a, false);
+    assert_string_equal(a.body, "/held");
+    for (size_t i = 0; i < 4; i++)
+        client_close(all[i]);
+    client_close(&held);
+    free(block);
+    world_close(&w);
+}
+
+static void test_an_address_has_a_share(void **state)
+{
+    (void)state;
+    struct world w;
+    struct client clients[5], extra;
+    struct answer a;
+    shares = 0;
+    world_open_opts(&w, (struct httpd_opts){.connection_limit = 100,
+                                            .idle_timeout_s = 60,
+                                            .on_connect = on_connect,
+                                            .on_disconnect = on_disconnect,
+                                            .is_probe = is_probe});
+    for (int i = 0; i < 5; i++) {
+        client_open(&clients[i], &w);
+        assert_int_equal(exchange(&w, &clients[i], GET("/"), &a), 200);
+    }
+    client_open(&extra, &w);
+    assert_int_equal(exchange(&w, &extra, GET("/"), &a), 503);
+    expect_eof(&w, &extra);
+    client_close(&extra);
+    client_open(&extra, &w); /* a probe of that address is answered all the same */
+    assert_int_equal(exchange(&w, &extra, GET("/probe"), &a), 200);
+    expect_eof(&w, &extra);
+    client_close(&extra);
+    client_close(&clients[0]);
+    EXPECT(&w, shares == 4, 5000);
+    client_open(&clients[0], &w);
+    assert_int_equal(exchange(&w, &clients[0], GET("/"), &a), 200);
+    for (int i = 0; i < 5; i++)
+        client_close(&clients[i]);
+    EXPECT(&w, shares == 0, 5000);
+    world_close(&w);
+}
+
+/* At the limit of connections a probe is answered, however many others knock and say nothing. */
+static void test_a_reserve_for_probes(void **state)
+{
+    (void)state;
+    enum { SILENT = 100 };
+    struct world w;
+    struct client clients[10], silent[SILENT], probe;
+    struct answer a;
+    world_open_opts(&w, (struct httpd_opts){
+                            .connection_limit = 10, .idle_timeout_s = 60, .is_probe = is_probe});
+    for (int i = 0; i < 10; i++) {
+        client_open(&clients[i], &w);
+        assert_int_equal(exchange(&w, &clients[i], GET("/"), &a), 200);
+    }
+    for (int i = 0; i < SILENT; i++) {
+        client_open(&silent[i], &w);
+        if (i % 10 > 0)
+            continue;
+        client_open(&probe, &w);
+        assert_int_equal(exchange(&w, &probe, GET("/probe") GET("/more"), &a), 200);
+        assert_true(has(&a, "\r\nconnection: close\r\n"));
+        expect_eof(&w, &probe);
+        assert_null(strstr(probe.data, "/more"));
+        client_close(&probe);
+        client_open(&probe, &w);
+        assert_int_equal(exchange(&w, &probe, GET("/other"), &a), 503);
+        expect_eof(&w, &probe);
+        client_close(&probe);
+    }
+    for (int i = 0; i < SILENT; i++) { /* pushed out, or after two seconds */
+        client_answer(&w, &silent[i], &a, false);
+        assert_true(a.code == 503 || a.code == 408);
+        expect_eof(&w, &silent[i]);
+        client_close(&silent[i]);
+    }
+    assert_int_equal(exchange(&w, &clients[3], GET("/"), &a), 200);
+    client_close(&clients[0]);
+    EXPECT(&w, httpd_connections(w.httpd) == 9, 5000);
+    client_open(&clients[0], &w);
+    assert_int_equal(exchange(&w, &clients[0], GET("/") GET("/again"), &a), 200);
+    client_answer(&w, &clients[0], &a, false);
+    assert_string_equal(a.body, "/again");
+    for (int i = 0; i < 10; i++)
+        client_close(&clients[i]);
+    world_close(&w);
+}
+
 static void test_idle_connections_are_closed(void **state)
 {
     (void)state;
@@ -1185,7 +1606,7 @@ static void test_close_with_suspended_requests(void **state)
     assert_int_equal(w.done, 0);
     assert_string_equal(http_req_path(w.held[7]), "/held");
     assert_string_equal(http_req_peer(w.held[7]), "127.0.0.1");
-    assert_null(http_req_header(w.held[7], "Host"));
+    assert_string_equal(http_req_header(w.held[7], "Host"), "x");
     release(&w);
     assert_int_equal(w.done, 50);
     world_close(&w);
@@ -1425,11 +1846,14 @@ static void test_pieces_close(void **state)
     pieces.at_once = true;
     client_open(&slow, &w);
     client_send(&w, &slow, GET("/csv"));
-    EXPECT(&w, pieces.asked > 2, 5000);
-    for (int i = 0; i < 50; i++)
-        turn(&w);
-    pieces.at_once = false; /* the first request is stuck within a piece */
-    const unsigned asked = pieces.asked;
+    EXPECT(&w, pieces.asked > 0, 5000);
+    unsigned asked = 0;
+    while (asked != pieces.asked) { /* until the first request is stuck within a piece */
+        asked = pieces.asked;
+        for (int i = 0; i < 200; i++)
+            turn(&w);
+    }
+    pieces.at_once = false;
     client_send(&w, &c, GET("/csv"));
     EXPECT(&w, pieces.asking && pieces.asked == asked + 1, 5000);
     assert_int_equal(httpd_waiting(w.httpd), 1);
@@ -1634,6 +2058,14 @@ int main(void)
         cmocka_unit_test(test_large_answer_in_pieces),
         cmocka_unit_test(test_500_connections),
         cmocka_unit_test(test_connection_limit_is_answered_with_503),
+        cmocka_unit_test(test_the_longest_idle_connection_makes_room),
+        cmocka_unit_test(test_an_idle_connection_gives_its_memory_back),
+        cmocka_unit_test(test_empty_lines_begin_no_request),
+        cmocka_unit_test(test_slow_clients_are_refused),
+        cmocka_unit_test(test_a_waiting_request_is_not_slow),
+        cmocka_unit_test(test_slow_readers_are_ended),
+        cmocka_unit_test(test_an_address_has_a_share),
+        cmocka_unit_test(test_a_reserve_for_probes),
         cmocka_unit_test(test_idle_connections_are_closed),
         cmocka_unit_test(test_ports),
         cmocka_unit_test(test_quiesce),

@@ -5,12 +5,14 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "../base/block.h"
+#include "base/worker_stats.h"
 #include "net/loop.h"
 
 /* What one test uses; on_end closes what the test left open and stops the loop. */
@@ -23,6 +25,7 @@ struct world {
     int fds[2];
     int count;
     uint64_t at_ms;
+    double lag_s;
     char trace[64];
 };
 
@@ -415,6 +418,55 @@ static void test_resolve(void **state)
     world_close(&w);
 }
 
+/* ---- how late it is ---- */
+
+static double lag_of(const char *worker)
+{
+    struct buf out;
+    char series[80];
+    buf_init(&out, 1 << 16);
+    worker_stats_write(&(struct metrics_text){.out = &out});
+    (void)snprintf(series, sizeof(series), "\ntiketi_loop_lag_seconds{worker=\"%s\"} ", worker);
+    const char *at = strstr(buf_str(&out), series);
+    const double lag = at ? strtod(at + strlen(series), NULL) : -1;
+    buf_clear(&out);
+    return lag;
+}
+
+/* Keeps the loop from everything else for a while. */
+static void on_slow_socket(void *arg, int events)
+{
+    struct world *w = arg;
+    (void)events;
+    loop_watch_set(w->watch, 0);
+    block_ms(60);
+}
+
+static void on_read_lag(void *arg)
+{
+    struct world *w = arg;
+    w->lag_s = lag_of("slow-0");
+    finish(w);
+}
+
+static void test_a_named_loop_tells_how_late_it_was(void **state)
+{
+    struct world w;
+    (void)state;
+    world_open(&w);
+    loop_name(w.loop, "slow-0");
+    assert_true(lag_of("slow-0") == 0);
+    assert_int_equal(write(w.fds[1], "x", 1), 1);
+    w.watch = loop_watch_new(w.loop, w.fds[0], on_slow_socket, &w);
+    loop_watch_set(w.watch, LOOP_READ);
+    w.timer = loop_timer_new(w.loop, on_read_lag, &w);
+    loop_timer_set(w.timer, 10); /* due while the socket's callback runs */
+    world_run(&w, 5000);
+    assert_true(w.lag_s >= 0.045 && w.lag_s < 5);
+    assert_true(lag_of("slow-0") == -1); /* no thread runs the loop any more */
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -431,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_a_pending_task_keeps_the_loop_alive),
         cmocka_unit_test(test_posts_from_threads_all_run),
         cmocka_unit_test(test_resolve),
+        cmocka_unit_test(test_a_named_loop_tells_how_late_it_was),
     };
     return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
 }

@@ -24,6 +24,10 @@
 
 #define TIMEOUT_MS 500 /* of one command, in most tests */
 
+/* Set while the tests run over TLS: the folder of a certificate of 127.0.0.1, which is its own authority, and its files. */
+static char tls_dir[64], tls_cert[96], tls_key[96];
+static bool over_tls;
+
 /* ---- a private Redis ---- */
 
 struct server {
@@ -50,6 +54,11 @@ static void server_exec(const struct server *s)
     snprintf(port, sizeof(port), "%u", s->port);
     snprintf(path, sizeof(path), "%s/redis.sock", s->dir);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (over_tls)
+        execlp("redis-server", "redis-server", "--port", "0", "--tls-port", port, "--bind",
+               "127.0.0.1", "--tls-cert-file", tls_cert, "--tls-key-file", tls_key,
+               "--tls-ca-cert-file", tls_cert, "--tls-auth-clients", "no", "--dir", s->dir,
+               "--save", "", "--appendonly", "no", "--logfile", "/dev/null", NULL);
     execlp("redis-server", "redis-server", "--port", port, "--bind", "127.0.0.1", "--unixsocket",
            path, "--dir", s->dir, "--save", "", "--appendonly", "no", "--loglevel", "warning",
            "--logfile", "/dev/null", s->password ? "--requirepass" : NULL, s->password, NULL);
@@ -69,10 +78,11 @@ static void server_new(struct server *s, uint16_t port, const char *password)
     memset(s, 0, sizeof(*s));
     snprintf(s->dir, sizeof(s->dir), "/tmp/tiketi-test-redis-XXXXXX");
     assert_non_null(mkdtemp(s->dir));
-    s->port = port;
+    s->port = over_tls && port == 0 ? free_port() : port;
     s->password = password;
-    if (port)
-        snprintf(s->url, sizeof(s->url), "redis://127.0.0.1:%u", port);
+    if (s->port)
+        snprintf(s->url, sizeof(s->url), "%s://127.0.0.1:%u", over_tls ? "rediss" : "redis",
+                 s->port);
     else
         snprintf(s->url, sizeof(s->url), "unix://%s/redis.sock", s->dir);
     server_start(s);
@@ -170,7 +180,8 @@ static enum status client_open(struct world *w, const char *url, int64_t timeout
                                struct redis_script *const *scripts, size_t count)
 {
     struct redis_opts opts = {.loop = w->loop,
-                              .url = url,
+                              .server.url = url,
+                              .server.tls_ca = over_tls ? tls_cert : NULL,
                               .timeout_ms = timeout_ms,
                               .scripts = scripts,
                               .script_count = count,
@@ -353,6 +364,42 @@ static void test_replies_come_in_order(void **state)
     }
     world_close(&w);
     server_free(&s);
+}
+
+/* More than the buffers of both sockets take: each side reads while it cannot write. */
+static void test_much_in_both_directions(void **state)
+{
+    (void)state;
+    struct server s;
+    struct world w;
+    static struct call calls[40];
+    const size_t len = 1000003;
+    char *text = malloc(len + 1);
+    assert_non_null(text);
+    for (size_t i = 0; i < len; i++)
+        text[i] = (char)('a' + i * 7 % 26);
+    text[len] = '\0';
+    server_new(&s, 0, NULL);
+    world_open(&w);
+    assert_int_equal(client_open(&w, s.url, 10000, NULL, 0), ST_OK);
+    EXPECT(&w, redis_up(w.redis), 5000);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 40; i++)
+            assert_int_equal(start(&w, &calls[i], "ECHO", text, NULL), ST_OK);
+        EXPECT(&w, calls[39].runs, 20000);
+        for (int i = 0; i < 40; i++) {
+            assert_int_equal(calls[i].runs, 1);
+            assert_int_equal(calls[i].status, ST_OK);
+            assert_memory_equal(calls[i].text, text, sizeof(calls[i].text) - 1);
+        }
+        CALL_OK(&w, &calls[0], "SET", "much", text);
+        CALL_OK(&w, &calls[0], "STRLEN", "much");
+        assert_int_equal(calls[0].number, len);
+    }
+    assert_int_equal(w.downs, 0);
+    world_close(&w);
+    server_free(&s);
+    free(text);
 }
 
 static void test_too_many_in_flight(void **state)
@@ -880,7 +927,8 @@ static void on_sub_state(void *arg, bool up)
 static void sub_open(struct world *w, const char *url, int64_t timeout_ms)
 {
     struct redis_sub_opts opts = {.loop = w->loop,
-                                  .url = url,
+                                  .server.url = url,
+                                  .server.tls_ca = over_tls ? tls_cert : NULL,
                                   .channel = "news",
                                   .timeout_ms = timeout_ms,
                                   .on_message = on_message,
@@ -963,12 +1011,64 @@ static void test_subscription_closed_from_a_message(void **state)
     server_free(&s);
 }
 
+/* ---- TLS ---- */
+
+static int make_certificate(void **state)
+{
+    (void)state;
+    char command[512];
+    snprintf(tls_dir, sizeof(tls_dir), "/tmp/tiketi-test-tls-XXXXXX");
+    assert_non_null(mkdtemp(tls_dir));
+    snprintf(tls_cert, sizeof(tls_cert), "%s/cert.pem", tls_dir);
+    snprintf(tls_key, sizeof(tls_key), "%s/key.pem", tls_dir);
+    snprintf(command, sizeof(command),
+             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
+             "-subj /CN=redis -addext subjectAltName=IP:127.0.0.1 -keyout %s -out %s 2>/dev/null",
+             tls_key, tls_cert);
+    over_tls = system(command) == 0; /* NOLINT(cert-env33-c): the command is ours */
+    return over_tls ? 0 : -1;
+}
+
+static int remove_certificate(void **state)
+{
+    (void)state;
+    over_tls = false;
+    unlink(tls_cert);
+    unlink(tls_key);
+    return rmdir(tls_dir);
+}
+
+static void test_files_that_cannot_be_used(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *ca, *cert, *key, *problem;
+    } cases[] = {
+        {"/nowhere/ca.pem", NULL, NULL, "REDIS_TLS_CA: /nowhere/ca.pem cannot be read"},
+        {tls_key, NULL, NULL, "REDIS_TLS_CA: "},
+        {tls_cert, "/nowhere/cert.pem", tls_key, "REDIS_TLS_CERT: /nowhere/cert.pem cannot be"},
+        {tls_cert, tls_cert, "/nowhere/key.pem", "REDIS_TLS_KEY: /nowhere/key.pem cannot be"},
+        {tls_cert, tls_cert, tls_cert, "REDIS_TLS_KEY: "},
+    };
+    char problem[400];
+    struct redis_server server = {.url = "rediss://127.0.0.1", .tls_ca = tls_cert};
+    assert_true(redis_server_check(&server, problem, sizeof(problem)));
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        server.tls_ca = cases[i].ca;
+        server.tls_cert = cases[i].cert;
+        server.tls_key = cases[i].key;
+        assert_false(redis_server_check(&server, problem, sizeof(problem)));
+        assert_int_equal(strncmp(problem, cases[i].problem, strlen(cases[i].problem)), 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_commands),
         cmocka_unit_test(test_nested_reply),
         cmocka_unit_test(test_replies_come_in_order),
+        cmocka_unit_test(test_much_in_both_directions),
         cmocka_unit_test(test_too_many_in_flight),
         cmocka_unit_test(test_script_lost_is_sent_again),
         cmocka_unit_test(test_error_inside_a_script),
@@ -987,6 +1087,20 @@ int main(void)
         cmocka_unit_test(test_subscription_survives_everything),
         cmocka_unit_test(test_subscription_closed_from_a_message),
     };
+    const struct CMUnitTest tls_tests[] = {
+        cmocka_unit_test(test_commands),
+        cmocka_unit_test(test_nested_reply),
+        cmocka_unit_test(test_replies_come_in_order),
+        cmocka_unit_test(test_much_in_both_directions),
+        cmocka_unit_test(test_too_many_in_flight),
+        cmocka_unit_test(test_killed_and_restarted),
+        cmocka_unit_test(test_close_ends_what_is_pending),
+        cmocka_unit_test(test_close_from_a_callback),
+        cmocka_unit_test(test_subscription_closed_from_a_message),
+        cmocka_unit_test(test_files_that_cannot_be_used),
+    };
     signal(SIGPIPE, SIG_IGN);
-    return cmocka_run_group_tests_name("redis", tests, NULL, NULL);
+    const int failed = cmocka_run_group_tests_name("redis", tests, NULL, NULL);
+    return failed + cmocka_run_group_tests_name("redis over TLS", tls_tests, make_certificate,
+                                                remove_certificate);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* redis_args and redis_url: lists of arguments, SHA-1 names of scripts, URLs. No Redis needed. */
+/* redis_args: lists of arguments, SHA-1 names of scripts. No Redis needed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,7 +10,6 @@
 #include <cmocka.h>
 
 #include "net/redis_args.h"
-#include "net/redis_url.h"
 
 static void test_numbers_survive_growth(void **state)
 {
@@ -85,92 +84,6 @@ static void test_script_names(void **state)
     assert_string_equal(script.sha, "e61cfffe0d9195a525fc6cf06ca2d77119c24a40");
 }
 
-struct url_case {
-    const char *url;
-    const char *host; /* NULL: a path */
-    int port;
-    const char *path, *user, *password;
-    int db;
-};
-
-static void expect_text(const char *got, const char *expected)
-{
-    assert_string_equal(got ? got : "", expected);
-}
-
-static void test_good_urls(void **state)
-{
-    (void)state;
-    static const struct url_case cases[] = {
-        {"redis://redis", "redis", 6379, "", "", "", 0},
-        {"redis://redis/", "redis", 6379, "", "", "", 0},
-        {"redis://127.0.0.1:7000/12", "127.0.0.1", 7000, "", "", "", 12},
-        {"redis://h?db=4", "h", 6379, "", "", "", 4},
-        {"redis://[::1]", "::1", 6379, "", "", "", 0},
-        {"redis://[::1]:1/2", "::1", 1, "", "", "", 2},
-        {"redis://:pw@h:1", "h", 1, "", "", "pw", 0},
-        {"redis://u:p%40%2f:@h", "h", 6379, "", "u", "p@/:", 0},
-        {"unix:///run/redis.sock", NULL, 0, "/run/redis.sock", "", "", 0},
-        {"unix:///a%20b?db=3", NULL, 0, "/a b", "", "", 3},
-        {"unix://u:p@/s", NULL, 0, "/s", "u", "p", 0},
-    };
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct redis_endpoint endpoint;
-        assert_int_equal(redis_url_parse(&endpoint, cases[i].url), ST_OK);
-        assert_int_equal(endpoint.host != NULL, cases[i].host != NULL);
-        if (cases[i].host)
-            expect_text(endpoint.host, cases[i].host);
-        assert_int_equal(endpoint.port, cases[i].port);
-        expect_text(endpoint.path, cases[i].path);
-        expect_text(endpoint.user, cases[i].user);
-        expect_text(endpoint.password, cases[i].password);
-        assert_int_equal(endpoint.db, cases[i].db);
-        redis_endpoint_clear(&endpoint);
-    }
-}
-
-static void test_bad_urls(void **state)
-{
-    (void)state;
-    static const char *const urls[] = {
-        "",
-        "redis",
-        "redis://",
-        "redis:///0",
-        "rediss://h",
-        "REDIS://h",
-        "redis://h:",
-        "redis://h:x",
-        "redis://h:65536",
-        "redis://h:0",
-        "redis://h:-1",
-        "redis://h/x",
-        "redis://h/1/2",
-        "redis://h/1x",
-        "redis://h?x=1",
-        "redis://h?db=",
-        "redis://h?db=1&x",
-        "redis://pw@h",
-        "redis://:%4@h",
-        "redis://:%zz@h",
-        "redis://:%00@h",
-        "redis://[::1",
-        "redis://[]:1",
-        "redis://[::1]x",
-        "unix://",
-        "unix://relative",
-        "unix://h/path",
-        "unix:///p?db=x",
-        "unix:///aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-    };
-    for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
-        struct redis_endpoint endpoint;
-        if (redis_url_parse(&endpoint, urls[i]) != ST_INVALID)
-            fail_msg("taken: %s", urls[i]);
-    }
-}
-
 static void test_form_on_the_wire(void **state)
 {
     (void)state;
@@ -189,8 +102,6 @@ int main(void)
         cmocka_unit_test(test_numbers_survive_growth),
         cmocka_unit_test(test_too_many_or_too_long_is_sticky),
         cmocka_unit_test(test_script_names),
-        cmocka_unit_test(test_good_urls),
-        cmocka_unit_test(test_bad_urls),
         cmocka_unit_test(test_form_on_the_wire),
     };
     return cmocka_run_group_tests_name("redis_args", tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -100,7 +101,8 @@ static void on_closed(void *arg)
     w->closed = true;
 }
 
-static void world_open_opts(struct world *w, unsigned limit, uint64_t ping_ms, uint16_t port)
+static void world_open_opts(struct world *w, unsigned limit, uint64_t ping_ms, uint16_t port,
+                            struct client_limit *client_limit)
 {
     memset(w, 0, sizeof(*w));
     w->loop = loop_new();
@@ -110,6 +112,7 @@ static void world_open_opts(struct world *w, unsigned limit, uint64_t ping_ms, u
                            .path = "/ws",
                            .subprotocol = "tiketi.v1",
                            .connection_limit = limit,
+                           .limit = client_limit,
                            .ping_ms = ping_ms,
                            .conn_user_size = sizeof(struct user),
                            .on_open = on_open,
@@ -122,12 +125,17 @@ static void world_open_opts(struct world *w, unsigned limit, uint64_t ping_ms, u
 
 static void world_open_with(struct world *w, unsigned limit, uint64_t ping_ms)
 {
-    world_open_opts(w, limit, ping_ms, 0);
+    world_open_opts(w, limit, ping_ms, 0, NULL);
 }
 
 static void world_open_on(struct world *w, uint16_t port)
 {
-    world_open_opts(w, 1000, 25000, port);
+    world_open_opts(w, 1000, 25000, port, NULL);
+}
+
+static void world_open_limited(struct world *w, struct client_limit *client_limit)
+{
+    world_open_opts(w, 1000, 25000, 0, client_limit);
 }
 
 static void world_open(struct world *w)
@@ -450,6 +458,39 @@ static void test_refused_handshakes(void **state)
     world_close(&w);
 }
 
+/* Lists in several lines are joined (RFC 9110, 5.3), and other protocols beside ours do not matter. */
+static void test_lists_in_lines(void **state)
+{
+    (void)state;
+#define REST                                                                                       \
+    "Host: shop.example\r\nSec-WebSocket-Version: 13\r\n"                                          \
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    static const char *const heads[] = {
+        "Upgrade: h2c, websocket\r\nConnection: Upgrade\r\n" PROTOCOL,
+        "Upgrade: h2c\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n" PROTOCOL,
+        "Upgrade: websocket\r\nConnection: keep-alive\r\nConnection: Upgrade\r\n" PROTOCOL,
+        "Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Protocol: other\r\n" PROTOCOL,
+        "Upgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Protocol: other, tiketi.v1\r\n",
+        "Upgrade: websocket\r\nConnection: a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, "
+        "s, t, "
+        "u, v, w, x, y, z, a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, Upgrade\r\n" PROTOCOL,
+    };
+    struct world w;
+    char head[1024];
+    world_open(&w);
+    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+        struct client *c = client_new(&w, 0);
+        const int len =
+            snprintf(head, sizeof(head), "GET /ws HTTP/1.1\r\n" REST "%s\r\n", heads[i]);
+        client_write(c, head, (size_t)len);
+        client_text(c, "hello"); /* before the answer */
+        assert_int_equal(client_status(c), 101);
+        assert_true(turn_until(&w, &w.messages, (unsigned)i + 1));
+        client_free(c);
+    }
+    world_close(&w);
+}
+
 static void test_refused_by_owner(void **state)
 {
     (void)state;
@@ -622,32 +663,178 @@ static void test_bad_messages(void **state)
     world_close(&w);
 }
 
-/* Malformed frames: lws closes in its own ways; we must survive, and on_close must run once. */
+/* What RFC 6455 forbids closes the connection with that code, as soon as the byte is there that says so. */
 static void test_bad_frames(void **state)
 {
     (void)state;
-    static const char *const frames[] = {
-        "\x83\x80\x01\x02\x03\x04", /* an opcode that does not exist */
-        "\xf1\x80\x01\x02\x03\x04", /* reserved bits */
-        "\x09\x80\x01\x02\x03\x04", /* a control frame in fragments */
-        "\x89\xfe\x01\x02\x03\x04", /* a long control frame */
-        "\x80\x80\x01\x02\x03\x04", /* the end of a message that never began */
-        "\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", /* a length near 2^64 */
+#define MASK "\x01\x02\x03\x04"
+    static const struct {
+        unsigned code;
+        size_t len;
+        const char *bytes;
+    } rows[] = {
+        {1002, 2, "\x81\x00"},                       /* not masked, empty */
+        {1002, 7, "\x81\x05hello"},                  /* not masked */
+        {1002, 2, "\x89\x00"},                       /* not masked, a ping */
+        {1002, 4, "\x88\x02\x03\xe8"},               /* not masked, a close frame */
+        {1002, 1, "\x83"},                           /* an opcode that does not exist */
+        {1002, 1, "\x8b"},                           /* nor this one */
+        {1002, 6, "\xf1\x80" MASK},                  /* reserved bits */
+        {1002, 6, "\xc1\x80" MASK},                  /* compressed, which was not agreed */
+        {1002, 6, "\x09\x80" MASK},                  /* a control frame in fragments */
+        {1002, 2, "\x89\xfe"},                       /* a long control frame */
+        {1002, 6, "\x80\x80" MASK},                  /* the end of a message that never began */
+        {1002, 12, "\x01\x80" MASK "\x81\x80" MASK}, /* a message within a message */
+        {1002, 8, "\x81\xfe\x00\x7d" MASK},          /* a length that is longer than needed */
+        {1002, 10, "\x81\xff\0\0\0\0\0\0\xff\xff"},  /* and another */
+        {1009, 10, "\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff"}, /* a length near 2^64 */
+        {1009, 10, "\x81\xff\0\0\0\x01\0\0\0\0"},               /* of 4 GiB */
+        {1009, 4, "\x81\xfe\xff\xff"},                          /* longer than WS_MESSAGE_MAX */
+        {1002, 7, "\x88\x81" MASK "\x02"},                      /* a close frame of one byte */
+        {1002, 8, "\x88\x82" MASK "\x02\xef"}, /* with code 1005, which is never sent */
+        {1002, 8, "\x88\x82" MASK "\x01\xe4"}, /* with code 230 */
     };
     struct world w;
     world_open(&w);
-    for (size_t i = 0; i < sizeof(frames) / sizeof(frames[0]); i++) {
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct client *c = client_open(&w);
-        client_write(c, frames[i], i == 5 ? 14 : 6);
-        for (int turns = 0; turns < 200 && !c->eof; turns++) {
-            turn_for(&w, 1);
-            client_take(c);
-            c->len = 0;
-        }
+        client_write(c, rows[i].bytes, rows[i].len);
+        client_text(c, "unheard");
+        expect_close(c, rows[i].code);
         client_free(c);
         assert_true(turn_until(&w, &w.gone, (unsigned)i + 1));
     }
+    assert_int_equal(w.messages, 0);
     world_close(&w);
+}
+
+/* A frame may arrive byte by byte, and many may arrive at once. */
+static void test_frames_in_pieces(void **state)
+{
+    (void)state;
+    struct world w;
+    static const char *const two = "\x81\x85" MASK "\x69\x67\x6f\x68\x6e"
+                                   "\x81\x83" MASK "\x75\x75\x6c";
+    world_open(&w);
+    struct client *c = client_open(&w);
+    const int one = 1;
+    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    for (size_t i = 0; i < 11 + 9; i++) {
+        client_write(c, two + i, 1);
+        turn_for(&w, 1);
+    }
+    assert_true(turn_until(&w, &w.messages, 2));
+    assert_string_equal(w.last, "two");
+    for (int i = 0; i < 50; i++)
+        client_write(c, two, 11 + 9);
+    client_write(c, two, 5);
+    assert_true(turn_until(&w, &w.messages, 102));
+    client_write(c, two + 5, 6);
+    assert_true(turn_until(&w, &w.messages, 103));
+    assert_string_equal(w.last, "hello");
+    client_free(c);
+    world_close(&w);
+}
+
+/* ---- floods ---- */
+
+/* Sends `count` frames, as a flood does; ends when the server has enough. Returns how many frames came back before the
+ * close frame, whose code is 1008. */
+static unsigned flooded(struct world *w, unsigned char first, unsigned count)
+{
+    struct client *c = client_open(w);
+    unsigned answers = 0;
+    for (unsigned i = 0; i < count; i++)
+        client_frame(c, first, "x", 1); /* libwebsockets does not report an empty pong */
+    struct frame *frame = client_next(c);
+    for (; frame->opcode == 10; frame = client_next(c))
+        answers++;
+    assert_int_equal(frame->opcode, 8);
+    assert_int_equal((unsigned char)frame->data[0] << 8 | (unsigned char)frame->data[1], 1008);
+    client_free(c);
+    return answers;
+}
+
+static void test_floods(void **state)
+{
+    (void)state;
+    struct world w;
+    world_open(&w);
+    assert_in_range(flooded(&w, 0x89, 60000), 0, 100); /* pings: few are answered, then it ends */
+    (void)flooded(&w, 0x8a, 60000);                    /* pongs that nobody asked for */
+    assert_in_range(w.pongs, 100, 200);
+    /* a message that never ends, in fragments without a byte */
+    struct client *c = client_open(&w);
+    client_frame(c, 0x01, "", 0);
+    for (unsigned i = 0; i < 60000 && !c->eof; i++)
+        client_frame(c, 0x00, "", 0);
+    expect_close(c, 1008);
+    client_free(c);
+    assert_true(turn_until(&w, &w.gone, 3));
+    /* fifty pings at once are no flood; a burst is answered at least once */
+    c = client_open(&w);
+    for (int i = 0; i < 50; i++)
+        client_frame(c, 0x89, "ping", 4);
+    struct frame *frame = client_next(c);
+    assert_int_equal(frame->opcode, 10);
+    assert_string_equal(frame->data, "ping");
+    client_text(c, "still here");
+    assert_true(turn_until(&w, &w.messages, 1));
+    client_free(c);
+    world_close(&w);
+}
+
+/* ---- limits of one address ---- */
+
+static void test_limits_of_an_address(void **state)
+{
+    (void)state;
+    static const char *const heads[] = {
+        "GET /ws HTTP/1.1\r\n" HEAD UPGRADE PROTOCOL "X-Forwarded-For: 192.0.2.1\r\n\r\n",
+        "GET /ws HTTP/1.1\r\n" HEAD UPGRADE PROTOCOL "X-Forwarded-For: 192.0.2.2\r\n\r\n",
+        "GET /ws HTTP/1.1\r\n" HEAD UPGRADE PROTOCOL "Forwarded: for=192.0.2.1\r\n\r\n",
+    };
+    struct world w;
+    struct client_limit *limit;
+    char error[160];
+    assert_int_equal(client_limit_new("127.0.0.0/8",
+                                      &(struct client_limit_opts){.per_second = 1,
+                                                                  .shares = {[CLIENT_SOCKETS] = 2}},
+                                      &limit, error, sizeof(error)),
+                     ST_OK);
+    world_open_limited(&w, limit);
+    struct client *open[3];
+    static const int first[] = {0, 0, 1};
+    for (int i = 0; i < 3; i++) {
+        open[i] = client_new(&w, 0);
+        client_write(open[i], heads[first[i]], strlen(heads[first[i]]));
+        assert_int_equal(client_status(open[i]), 101);
+    }
+    for (int i = 0; i < 3; i += 2) { /* the third of one address, by either header */
+        struct client *c = client_new(&w, 0);
+        client_write(c, heads[i], strlen(heads[i]));
+        assert_int_equal(client_status(c), 429);
+        assert_non_null(strstr(c->in, "Retry-After: "));
+        client_free(c);
+    }
+    client_free(open[0]);
+    assert_true(turn_until(&w, &w.gone, 1));
+    int status = 101;
+    unsigned handshakes =
+        0; /* sockets that come and go count as handshakes: a burst of ten seconds */
+    for (; status == 101 && handshakes < 20; handshakes++) {
+        struct client *c = client_new(&w, 0);
+        client_write(c, heads[0], strlen(heads[0]));
+        status = client_status(c);
+        client_free(c);
+        assert_true(turn_until(&w, &w.gone, w.opened - 2));
+    }
+    assert_int_equal(status, 429);
+    assert_in_range(handshakes, 4, 12);
+    client_free(open[1]);
+    client_free(open[2]);
+    world_close(&w);
+    client_limit_free(limit);
 }
 
 /* ---- slow readers ---- */
@@ -1021,6 +1208,10 @@ int main(void)
         cmocka_unit_test(test_close_from_client),
         cmocka_unit_test(test_message_then_close),
         cmocka_unit_test(test_server_closes),
+        cmocka_unit_test(test_lists_in_lines),
+        cmocka_unit_test(test_frames_in_pieces),
+        cmocka_unit_test(test_floods),
+        cmocka_unit_test(test_limits_of_an_address),
         cmocka_unit_test(test_quiesce),
         cmocka_unit_test(test_port_taken),
         cmocka_unit_test(test_cork),

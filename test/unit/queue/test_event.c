@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* An event's fields and their limits, its row, and the verbs between its states. */
+/* An event's fields and their limits, and its row. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -43,6 +43,7 @@ static struct event titled(void)
     struct event event;
     event_init(&event, &config);
     (void)snprintf(event.title, sizeof(event.title), "T");
+    event.threshold = 5;
     return event;
 }
 
@@ -76,6 +77,7 @@ static void a_title_is_enough(void **state)
     assert_int_equal(event.auto_hold, 1);
     assert_int_equal(event.max_seats, 4);
     assert_true(event.allow_guests);
+    assert_int_equal(event.ask_email, EVENT_ASK_NO);
     assert_string_equal(event.id, "");
 }
 
@@ -93,7 +95,7 @@ static void every_field_is_read(void **state)
                   "\"idleTimeoutMs\":1500,\"sessionLimitMs\":1600,\"holdMs\":1700,"
                   "\"surge\":[{\"queueAbove\":50,\"threshold\":9},{\"queueAbove\":20,"
                   "\"threshold\":8}],\"outflowPerMinute\":60,\"autoHold\":2,\"maxSeats\":6,"
-                  "\"allowGuests\":false}",
+                  "\"allowGuests\":false,\"askEmail\":\"optional\"}",
                   true, &error),
         ST_OK);
     assert_string_equal(event.id, "e-1_X");
@@ -108,6 +110,7 @@ static void every_field_is_read(void **state)
     assert_int_equal(event.auto_hold, 2);
     assert_int_equal(event.max_seats, 6);
     assert_false(event.allow_guests);
+    assert_int_equal(event.ask_email, EVENT_ASK_OPTIONAL);
 }
 
 /* {"NAME":value}: the body is accepted, its value stored and written again; or refused by that name. */
@@ -186,6 +189,20 @@ static void every_bad_field_is_named(void **state)
         {"{\"outflowPerMinute\":-1}", "outflowPerMinute"},
         {"{\"allowGuests\":\"yes\"}", "allowGuests"},
         {"{\"allowGuests\":null}", "allowGuests"},
+        {"{\"askEmail\":\"maybe\"}", "askEmail"},
+        {"{\"promotion\":\"now\"}", "promotion"},
+        {"{\"promotion\":null}", "promotion"},
+        {"{\"promotion\":1}", "promotion"},
+        {"{\"loginUrl\":\"http://shop.example/\"}", "loginUrl"},
+        {"{\"loginUrl\":\"mailto:a@b.example\"}", "loginUrl"},
+        {"{\"loginUrl\":\"https://shop.example/#in\"}", "loginUrl"},
+        {"{\"loginUrl\":7}", "loginUrl"},
+        {"{\"language\":\"English\"}", "language"},
+        {"{\"language\":\"pt_BR\"}", "language"},
+        {"{\"language\":\"pt-\"}", "language"},
+        {"{\"language\":true}", "language"},
+        {"{\"askEmail\":null}", "askEmail"},
+        {"{\"askEmail\":true}", "askEmail"},
         {"{\"branding\":[]}", "branding"},
         {"{\"branding\":{\"colour\":\"#000000\"}}", "branding.colour"},
         {"{\"branding\":{\"name\":7}}", "branding.name"},
@@ -231,6 +248,48 @@ static void every_bad_field_is_named(void **state)
     }
 }
 
+static void what_is_changed_elsewhere_names_the_way(void **state)
+{
+    static const struct {
+        const char *body, *field, *part;
+    } cases[] = {
+        {"{\"status\":\"open\"}", "status", "POST …/publish"},
+        {"{\"message\":\"Soon.\"}", "message", "POST …/message"},
+        {"{\"messages\":null}", "messages", "POST …/message"},
+        {"{\"version\":3}", "version", "If-Match"},
+        {"{\"seats\":3}", "seats", "…/seats"},
+        {"{\"id\":\"e\"}", "id", "cannot be changed"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct json_error error;
+        struct event event = titled();
+        assert_int_equal(read_body(&event, cases[i].body, false, &error), ST_INVALID);
+        assert_string_equal(error.field, cases[i].field);
+        assert_non_null(strstr(error.detail, cases[i].part));
+    }
+}
+
+static void a_surge_rule_raises_the_limit(void **state)
+{
+    struct json_error error;
+    struct event event = titled();
+    (void)state;
+    const char *const low = "{\"surge\":[{\"queueAbove\":9,\"threshold\":5},"
+                            "{\"queueAbove\":7,\"threshold\":4}]}";
+    assert_int_equal(read_body(&event, low, false, &error), ST_INVALID);
+    assert_string_equal(error.field, "surge[1].threshold");
+    /* Against the threshold of the same body. */
+    assert_int_equal(read_body(&event,
+                               "{\"threshold\":3,\"surge\":[{\"queueAbove\":7,"
+                               "\"threshold\":4}]}",
+                               false, &error),
+                     ST_OK);
+    /* An old rule does not keep the base from being raised. */
+    assert_int_equal(read_body(&event, "{\"threshold\":150}", false, &error), ST_OK);
+    assert_int_equal(event.surge[0].threshold, 4);
+}
+
 static void creating_has_rules_of_its_own(void **state)
 {
     (void)state;
@@ -264,10 +323,17 @@ static const char row_text[] =
     "\"threshold\":6}],\"title\":\"T\",\"venue\":\"\",\"artist\":\"A\",\"holdMs\":300000,"
     "\"opened\":true,\"status\":\"sold_out\",\"opensAt\":null,\"version\":4,\"autoHold\":0,"
     "\"closesAt\":\"2031-01-01T00:00:00.000Z\",\"maxSeats\":4,\"startsAt\":null,"
+    "\"timeZone\":\"Asia/Seoul\","
     "\"lastPlace\":1790000000000001,\"threshold\":1000,\"intervalMs\":10000,"
-    "\"allowGuests\":false,\"idleTimeoutMs\":90000,\"sessionLimitMs\":600000,"
+    "\"allowGuests\":false,\"loginUrl\":\"https://shop.example/in\",\"language\":\"pt-BR\","
+    "\"askEmail\":\"required\",\"promotion\":\"interval\",\"idleTimeoutMs\":90000,"
+    "\"sessionLimitMs\":"
+    "600000,"
     "\"outflowPerMinute\":0,\"branding\":{\"name\":\"N\",\"primary\":\"#7a1fa2\","
-    "\"background\":null,\"logo\":\"/brand/demo/logo?v=3\"}}";
+    "\"background\":null,\"logo\":\"/brand/demo/logo?v=3\","
+    "\"image\":\"/brand/demo/image?v=4\"},\"messages\":{\"ko\":\"문\"},"
+    "\"links\":{\"seller\":null,\"help\":\"mailto:a@b.example\"},"
+    "\"priceFrom\":{\"amount\":5000,\"currency\":\"EUR\"}}";
 
 static void a_row_is_read_whole(void **state)
 {
@@ -289,6 +355,8 @@ static void a_row_is_read_whole(void **state)
     assert_int_equal(event.auto_hold, 0);
     assert_int_equal(event.surge[0].threshold, 6);
     assert_false(event.allow_guests);
+    assert_int_equal(event.ask_email, EVENT_ASK_REQUIRED);
+    assert_int_equal(event.promotion, EVENT_INTERVAL);
     assert_string_equal(event.brand.name, "N");
     assert_string_equal(event.brand.primary, "#7a1fa2");
     assert_string_equal(event.brand.background, "");
@@ -320,7 +388,7 @@ static void branding_changes_by_parts(void **state)
                               "\"logo\":\"data:image/svg+xml;base64,PHN2Zy8+\"}}");
     assert_int_equal(event_read_json(&event, body, false, &error), ST_OK);
     assert_string_equal(event.brand.primary, "#7A1fa2");
-    assert_string_equal(event_logo_type(event.new_logo, &base64), "image/svg+xml");
+    assert_string_equal(event_picture_type(event.new_logo, &base64), "image/svg+xml");
     assert_string_equal(base64, "PHN2Zy8+");
     json_free(body);
     event.new_logo = NULL;
@@ -341,6 +409,9 @@ static void branding_changes_by_parts(void **state)
 static void json_goes_out_flat_and_comes_back(void **state)
 {
     (void)state;
+    static const char staff[] = "|threshold|intervalMs|silentMs|outflowPerMinute|thresholdMin|"
+                                "targetP95Ms|targetErrorPercent|"
+                                "autoHold|placesPerNetwork|";
     struct event event, again = titled();
     struct json *row = parse(row_text);
     struct buf text, expected;
@@ -352,70 +423,98 @@ static void json_goes_out_flat_and_comes_back(void **state)
     buf_add_str(
         &expected,
         "{\"id\":\"demo\",\"title\":\"T\",\"artist\":\"A\",\"venue\":\"\",\"startsAt\":null,"
-        "\"opensAt\":null,\"closesAt\":\"2031-01-01T00:00:00.000Z\",\"status\":\"sold_out\","
-        "\"message\":null,\"version\":4,");
+        "\"opensAt\":null,\"closesAt\":\"2031-01-01T00:00:00.000Z\","
+        "\"timeZone\":\"Asia/Seoul\",\"status\":\"sold_out\","
+        "\"message\":null,\"messages\":{\"ko\":\"문\"},\"version\":4,");
 #define WRITE(name_, member_, limits_, initial_)                                                   \
-    buf_printf(&expected, "\"%s\":%lld,", name_, (long long)event.member_);
+    if (!strstr(staff, "|" name_ "|"))                                                             \
+        buf_printf(&expected, "\"%s\":%lld,", name_, (long long)event.member_);
     EVENT_SETTINGS(WRITE)
     buf_add_str(&expected,
-                "\"surge\":[{\"queueAbove\":5,\"threshold\":6}],\"allowGuests\":false,"
-                "\"branding\":{\"name\":\"N\",\"primary\":\"#7a1fa2\",\"background\":null,"
-                "\"logo\":\"/brand/demo/logo?v=3\"}}");
+                "\"rehearsal\":false,\"allowGuests\":false,"
+                "\"loginUrl\":\"https://shop.example/in\",\"language\":\"pt-BR\","
+                "\"askEmail\":\"required\",\"branding\":{\"name\":\"N\",\"primary\":\"#7a1fa2\","
+                "\"background\":null,"
+                "\"logo\":\"/brand/demo/logo?v=3\",\"image\":\"/brand/demo/image?v=4\"},"
+                "\"links\":{\"seller\":null,\"help\":\"mailto:a@b.example\",\"terms\":null,"
+                "\"refunds\":null,\"privacy\":null},"
+                "\"priceFrom\":{\"amount\":5000,\"currency\":\"EUR\"}");
+    /* This is what everybody may see. */
+    struct json *public = event_write_public(&event);
+    struct buf public_text;
+    buf_init(&public_text, 4096);
+    json_write(public, &public_text);
+    json_free(public);
+    assert_int_equal(public_text.len, expected.len + 1);
+    assert_memory_equal(public_text.data, expected.data, expected.len);
+    buf_clear(&public_text);
+#define WRITE_STAFF(name_, member_, limits_, initial_)                                             \
+    if (strstr(staff, "|" name_ "|"))                                                              \
+        buf_printf(&expected, ",\"%s\":%lld", name_, (long long)event.member_);
+    EVENT_SETTINGS(WRITE_STAFF)
+    buf_add_str(&expected, ",\"surge\":[{\"queueAbove\":5,\"threshold\":6}],"
+                           "\"promotion\":\"interval\"}");
     assert_string_equal(buf_str(&text), buf_str(&expected));
     buf_clear(&expected);
     json_set_str(out, "owner", "me");
     json_set_int(out, "epoch", 2);
     assert_int_equal(event_read_row(&again, out), ST_OK);
     assert_int_equal(again.closes_at_ms, event.closes_at_ms);
+    assert_int_equal(again.promotion, EVENT_INTERVAL);
     buf_clear(&text);
     json_free(out);
     json_free(row);
 }
 
-static void verbs_lead_where_they_may(void **state)
+static void links_are_addresses(void **state)
 {
+    static const char *const good[] = {"https://shop.example/terms?a=1&b=%20#x",
+                                       "mailto:help@shop.example"};
+    static const char *const bad[] = {
+        "http://shop.example", "javascript:alert(1)", "https://",
+        "//shop.example",      "https://a b",         "mailto:nobody",
+        "https://a/<b>",       "https://ä.example",   "https://a\\\"b"};
     (void)state;
-    enum { NO = -1 };
-    static const int next[6][4] = {
-        /*                  open            pause         resume        close */
-        [EVENT_DRAFT] = {EVENT_OPEN, NO, NO, EVENT_CLOSED},
-        [EVENT_SCHEDULED] = {EVENT_OPEN, EVENT_PAUSED, NO, EVENT_CLOSED},
-        [EVENT_OPEN] = {NO, EVENT_PAUSED, NO, EVENT_CLOSED},
-        [EVENT_PAUSED] = {NO, NO, EVENT_OPEN, EVENT_CLOSED},
-        [EVENT_SOLD_OUT] = {NO, EVENT_PAUSED, NO, EVENT_CLOSED},
-        [EVENT_CLOSED] = {NO, NO, NO, NO},
-    };
-    struct event event = titled();
-    for (int from = EVENT_DRAFT; from <= EVENT_CLOSED; from++) {
-        for (int verb = EVENT_VERB_OPEN; verb <= EVENT_VERB_CLOSE; verb++) {
-            enum event_status status = EVENT_DRAFT;
-            event.status = (enum event_status)from;
-            enum status st = event_apply(&event, (enum event_verb)verb, 5000, &status);
-            assert_int_equal(st, next[from][verb] == NO ? ST_CONFLICT : ST_OK);
-            if (st == ST_OK)
-                assert_int_equal(status, next[from][verb]);
-        }
+    struct json_error error;
+    char body[256];
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        struct event event = titled();
+        (void)snprintf(body, sizeof(body), "{\"links\":{\"help\":\"%s\"}}", good[i]);
+        assert_int_equal(read_body(&event, body, false, &error), ST_OK);
+        assert_string_equal(event.links[EVENT_LINK_HELP], good[i]);
+        assert_int_equal(read_body(&event, "{\"links\":{\"terms\":null}}", false, &error), ST_OK);
+        assert_string_equal(event.links[EVENT_LINK_HELP], good[i]);
+        assert_int_equal(read_body(&event, "{\"links\":null}", false, &error), ST_OK);
+        assert_string_equal(event.links[EVENT_LINK_HELP], "");
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct event event = titled();
+        (void)snprintf(body, sizeof(body), "{\"links\":{\"help\":\"%s\"}}", bad[i]);
+        assert_int_equal(read_body(&event, body, false, &error), ST_INVALID);
+        assert_string_equal(error.field, "links.help");
     }
 }
 
-static void times_decide_what_open_means(void **state)
+static void a_message_has_languages(void **state)
 {
     (void)state;
-    enum event_status status;
+    struct json_error error;
     struct event event = titled();
-    event.opens_at_ms = 10000;
-    assert_int_equal(event_apply(&event, EVENT_VERB_OPEN, 9999, &status), ST_OK);
-    assert_int_equal(status, EVENT_SCHEDULED);
-    assert_int_equal(event_apply(&event, EVENT_VERB_OPEN, 10000, &status), ST_OK);
-    assert_int_equal(status, EVENT_OPEN);
-    event.status = EVENT_SCHEDULED;
-    assert_int_equal(event_apply(&event, EVENT_VERB_OPEN, 9999, &status), ST_CONFLICT);
-    event.status = EVENT_PAUSED;
-    assert_int_equal(event_apply(&event, EVENT_VERB_RESUME, 9999, &status), ST_OK);
-    assert_int_equal(status, EVENT_SCHEDULED);
-    event.closes_at_ms = 20000;
-    assert_int_equal(event_apply(&event, EVENT_VERB_RESUME, 20000, &status), ST_CONFLICT);
-    assert_int_equal(event_apply(&event, EVENT_VERB_CLOSE, 20000, &status), ST_OK);
+    struct json *body = parse("{\"text\":{\"ko\":\"문\",\"ja\":\"戸\"}}");
+    assert_int_equal(event_read_message(&event, body, &error), ST_OK);
+    json_free(body);
+    assert_string_equal(event_message(&event, LANGUAGE_JA), "戸");
+    assert_string_equal(event_message(&event, LANGUAGE_EN), "문"); /* the first that there is */
+    body = parse("{\"text\":\"Doors\"}");
+    assert_int_equal(event_read_message(&event, body, &error), ST_OK);
+    json_free(body);
+    assert_string_equal(event_message(&event, LANGUAGE_JA), "Doors");
+    assert_null(event_write_messages(&event));
+    body = parse("{\"text\":{\"fr\":\"Portes\"}}");
+    assert_int_equal(event_read_message(&event, body, &error), ST_INVALID);
+    assert_string_equal(error.field, "text.fr");
+    json_free(body);
+    assert_string_equal(event.message, "Doors");
 }
 
 int main(void)
@@ -427,14 +526,16 @@ int main(void)
         cmocka_unit_test(every_setting_has_its_limits),
         cmocka_unit_test(what_is_absent_stays),
         cmocka_unit_test(every_bad_field_is_named),
+        cmocka_unit_test(what_is_changed_elsewhere_names_the_way),
+        cmocka_unit_test(a_surge_rule_raises_the_limit),
         cmocka_unit_test(creating_has_rules_of_its_own),
         cmocka_unit_test(long_titles_are_refused),
         cmocka_unit_test(a_row_is_read_whole),
         cmocka_unit_test(a_broken_row_is_refused),
         cmocka_unit_test(branding_changes_by_parts),
         cmocka_unit_test(json_goes_out_flat_and_comes_back),
-        cmocka_unit_test(verbs_lead_where_they_may),
-        cmocka_unit_test(times_decide_what_open_means),
+        cmocka_unit_test(links_are_addresses),
+        cmocka_unit_test(a_message_has_languages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

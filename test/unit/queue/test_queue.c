@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/config.h"
 #include "processor/lease.h"
+#include "queue/event_stats.h"
 #include "queue/index.h"
 #include "queue/queue.h"
 
@@ -28,6 +29,7 @@ static const struct config config = {.restore_ms = 30000,
                                      .queue_idle_timeout_ms = 90000,
                                      .queue_session_limit_ms = 600000,
                                      .queue_silent_ms = 120000,
+                                     .queue_claim_ms = 90000,
                                      .hold_ms = 300000};
 
 /* ---- a private Redis, and a loop that the tests turn ---- */
@@ -98,7 +100,7 @@ static int world_open(void **state)
     w->loop = loop_new();
     w->ticker = loop_timer_new(w->loop, on_ticker, w);
     loop_timer_set(w->ticker, 5);
-    struct redis_opts opts = {.loop = w->loop, .url = w->url, .timeout_ms = 5000};
+    struct redis_opts opts = {.loop = w->loop, .server.url = w->url, .timeout_ms = 5000};
     opts.scripts = queue_scripts(&opts.script_count);
     assert_int_equal(redis_open(&opts, &w->redis), ST_OK);
     w->queue = queue_new(w->loop, w->redis, &config);
@@ -133,7 +135,11 @@ struct answer {
     enum status status;
     struct queue_place place;
     struct queue_numbers numbers;
-    bool applied, held, need_consumed;
+    bool applied, held, need_consumed, open;
+    int64_t ticked_ms, interval_ms;
+    struct admission_limit limit;
+    int64_t told[EVENT_COUNT_COUNT];
+    char places[256];
     struct queue_tick tick;
     struct lease_value lease;
     bool has_config;
@@ -184,19 +190,40 @@ static void on_tick(void *arg, enum status status, const struct queue_tick *tick
     struct answer *a = arg;
     a->runs++;
     a->status = status;
-    if (tick)
-        a->tick = *tick;
+    if (!tick)
+        return;
+    a->tick = *tick;
+    snprintf(a->places, sizeof(a->places), "%s", tick->lease_lost ? "" : tick->places);
 }
 
-static void on_lease(void *arg, enum status status, bool held, const struct lease_value *lease,
-                     bool need_consumed)
+static void on_lease(void *arg, enum status status, const struct queue_lease *lease)
 {
     struct answer *a = arg;
     a->runs++;
     a->status = status;
-    a->held = held;
-    a->lease = *lease;
-    a->need_consumed = need_consumed;
+    assert_true((status == ST_OK) == (lease != NULL));
+    a->held = lease && lease->held;
+    a->need_consumed = lease && lease->need_consumed;
+    if (!lease)
+        return;
+    a->lease = lease->value;
+    a->open = lease->open;
+    a->ticked_ms = lease->ticked_ms;
+    a->interval_ms = lease->interval_ms;
+}
+
+static void on_published(void *arg, enum status status, const struct queue_published *published)
+{
+    struct answer *a = arg;
+    a->runs++;
+    a->status = status;
+    assert_true((status == ST_OK) == (published != NULL));
+    if (!published)
+        return;
+    a->count = published->index_len;
+    snprintf(a->text, sizeof(a->text), "%.*s", (int)published->index_len, published->index);
+    assert_int_equal(admission_limit_parse(published->limit, &a->limit), ST_OK);
+    assert_int_equal(event_counts_parse(published->counts, a->told), ST_OK);
 }
 
 static void on_log(void *arg, enum status status, const struct log_entry *entries, size_t count)
@@ -269,7 +296,17 @@ static struct answer join(struct world *w, const char *event, const char *buyer)
 {
     struct answer a = {0};
     CALL(w, &a,
-         queue_join(w->queue, QUEUE_JOIN, &(struct queue_buyer){event, buyer, NULL}, on_place, &a));
+         queue_join(w->queue, QUEUE_JOIN, &(struct queue_buyer){event, buyer, NULL, NULL}, on_place,
+                    &a));
+    return a;
+}
+
+static struct answer resume(struct world *w, const char *event, const char *buyer)
+{
+    struct answer a = {0};
+    CALL(w, &a,
+         queue_join(w->queue, QUEUE_RESUME, &(struct queue_buyer){event, buyer, NULL, NULL},
+                    on_place, &a));
     return a;
 }
 
@@ -321,10 +358,11 @@ static void without_a_live_copy(void **state)
     CALL(w, &a, queue_is_inside(w->queue, "none", "u:1", on_place, &a));
     assert_int_equal(a.status, ST_NOT_FOUND);
     CALL(w, &a,
-         queue_leave(w->queue, &(struct queue_buyer){"none", "u:1", NULL}, QUEUE_LEFT, on_place,
-                     &a));
+         queue_leave(w->queue, &(struct queue_buyer){"none", "u:1", NULL, NULL}, QUEUE_LEFT,
+                     on_place, &a));
     assert_int_equal(a.status, ST_NOT_FOUND);
-    CALL(w, &a, queue_promote(w->queue, "none", &lease, 0, on_tick, &a));
+    CALL(w, &a,
+         queue_promote(w->queue, "none", &(struct queue_promotion){.lease = &lease}, on_tick, &a));
     assert_int_equal(a.status, ST_NOT_FOUND);
     CALL(w, &a, queue_clear(w->queue, "none", 2, on_done, &a));
     assert_int_equal(a.status, ST_NOT_FOUND);
@@ -372,13 +410,14 @@ static void one_turn_one_batch_many_callers(void **state)
     for (int i = 0; i < N; i++) {
         snprintf(buyer, sizeof(buyer), "u:%d", i);
         assert_int_equal(queue_join(w->queue, QUEUE_JOIN,
-                                    &(struct queue_buyer){"batch", buyer, NULL}, on_place,
+                                    &(struct queue_buyer){"batch", buyer, NULL, NULL}, on_place,
                                     &answers[i]),
                          ST_OK);
-        assert_int_equal(queue_join(w->queue, QUEUE_RESUME,
-                                    &(struct queue_buyer){i % 2 ? "batch" : "unknown", buyer, NULL},
-                                    on_place, &answers[N + i]),
-                         ST_OK);
+        assert_int_equal(
+            queue_join(w->queue, QUEUE_RESUME,
+                       &(struct queue_buyer){i % 2 ? "batch" : "unknown", buyer, NULL, NULL},
+                       on_place, &answers[N + i]),
+            ST_OK);
     }
     for (int i = 0; i < 2 * N; i++)
         EXPECT(w, answers[i].runs == 1);
@@ -412,8 +451,7 @@ static void one_turn_one_batch_many_callers(void **state)
 enum { IN_A_BATCH = 5 };
 
 static struct expected {
-    int answered;        /* of the batch, so far */
-    unsigned prefetched; /* bits: for which answers, before this one */
+    int answered; /* of the batch, so far */
     int indexes[IN_A_BATCH];
 } expected;
 
@@ -424,43 +462,27 @@ static void on_expected(void *arg, enum status status, const struct queue_place 
     (void)place, (void)numbers;
     assert_int_equal(status, ST_OK);
     assert_int_equal(index, expected.answered++);
-    /* The next three answers were prefetched before this one. */
-    unsigned wanted = 0;
-    for (int i = index + 1; i <= index + QUEUE_PREFETCH && i < IN_A_BATCH; i++)
-        wanted |= 1u << i;
-    assert_int_equal(expected.prefetched, wanted);
-    expected.prefetched = 0;
 }
 
-static void on_prefetch(void *arg, unsigned ahead)
-{
-    const int index = *(const int *)arg;
-    assert_int_equal(index, expected.answered + (int)ahead);
-    expected.prefetched |= 1u << index;
-}
-
-static void the_next_answers_are_prefetched(void **state)
+static void the_answers_of_a_batch_come_in_order(void **state)
 {
     struct world *w = *state;
-    struct event event = make_event("prefetch");
+    struct event event = make_event("order");
     struct answer other = {.text = "other"};
     configure(w, &event);
-    queue_set_prefetch(w->queue, on_expected, on_prefetch);
     for (int i = 0; i < IN_A_BATCH; i++) {
         char buyer[32];
         snprintf(buyer, sizeof(buyer), "u:%d", i);
         expected.indexes[i] = i;
         assert_int_equal(queue_join(w->queue, QUEUE_JOIN,
-                                    &(struct queue_buyer){"prefetch", buyer, NULL}, on_expected,
+                                    &(struct queue_buyer){"order", buyer, NULL, NULL}, on_expected,
                                     &expected.indexes[i]),
                          ST_OK);
     }
-    /* Not for another callback. */
     CALL_OK(w, &other,
-            queue_join(w->queue, QUEUE_JOIN, &(struct queue_buyer){"prefetch", "u:other", NULL},
+            queue_join(w->queue, QUEUE_JOIN, &(struct queue_buyer){"order", "u:other", NULL, NULL},
                        on_place, &other));
     assert_int_equal(expected.answered, IN_A_BATCH);
-    queue_set_prefetch(w->queue, NULL, NULL);
 }
 
 /* Each join in a turn of its own, while Redis is busy with the first: the others go out in one call, as the numbers
@@ -478,7 +500,7 @@ static void joins_are_batched_while_a_call_is_under_way(void **state)
     for (int i = 0; i < N; i++) {
         snprintf(buyer, sizeof(buyer), "u:%d", i);
         assert_int_equal(queue_join(w->queue, QUEUE_JOIN,
-                                    &(struct queue_buyer){"gather", buyer, NULL}, on_place,
+                                    &(struct queue_buyer){"gather", buyer, NULL, NULL}, on_place,
                                     &answers[i]),
                          ST_OK);
         for (int turn = 0; turn < 3; turn++)
@@ -504,26 +526,33 @@ static void proofs_and_leaving(void **state)
     struct answer a = {0};
     struct queue_proof proof = {.ticket_place = second - 1, .ticket_epoch = 1};
     CALL_OK(w, &a,
-            queue_join(w->queue, QUEUE_RESUME, &(struct queue_buyer){"proof", "u:3", &proof},
+            queue_join(w->queue, QUEUE_RESUME, &(struct queue_buyer){"proof", "u:3", &proof, NULL},
                        on_place, &a));
     assert_int_equal(a.place.state, QUEUE_WAITING);
     assert_int_equal(a.place.number, second - 1);
     assert_int_equal(a.place.position, 1);
     CALL_OK(w, &a,
-            queue_leave(w->queue, &(struct queue_buyer){"proof", "u:1", NULL}, QUEUE_COMPLETED,
-                        on_place, &a));
+            queue_leave(w->queue, &(struct queue_buyer){"proof", "u:1", NULL, NULL},
+                        QUEUE_COMPLETED, on_place, &a));
     assert_int_equal(a.place.state, QUEUE_ACTIVE);
     assert_int_equal(a.place.number, first);
     /* the place of this pass is consumed, that of another is not */
     proof = (struct queue_proof){.pass_place = first, .pass_epoch = 1, .pass_since_ms = 5};
     CALL_OK(w, &a,
-            queue_join(w->queue, QUEUE_RESUME, &(struct queue_buyer){"proof", "u:1", &proof},
+            queue_join(w->queue, QUEUE_RESUME, &(struct queue_buyer){"proof", "u:1", &proof, NULL},
                        on_place, &a));
     assert_int_equal(a.place.state, QUEUE_GONE);
+    /* the ticket of u:3 has opened the restore window: a pass counts when the consumed places are there */
+    for (unsigned number = 0; number < 2; number++) {
+        const struct queue_consumed_chunk chunk = {
+            .epoch = 1, .run = "one", .number = number, .last = number == 1};
+        CALL_OK(w, &a, queue_load_consumed(w->queue, "proof", &chunk, on_done, &a));
+        assert_true(a.applied);
+    }
     int64_t since = a.numbers.now_ms - 60000;
     proof.pass_since_ms = since;
     CALL_OK(w, &a,
-            queue_join(w->queue, QUEUE_RESUME, &(struct queue_buyer){"proof", "u:4", &proof},
+            queue_join(w->queue, QUEUE_RESUME, &(struct queue_buyer){"proof", "u:4", &proof, NULL},
                        on_place, &a));
     assert_int_equal(a.place.state, QUEUE_ACTIVE);
     assert_false(a.place.direct);
@@ -531,11 +560,11 @@ static void proofs_and_leaving(void **state)
     /* leaving with a proof of a place that Redis does not know: it is consumed all the same */
     proof = (struct queue_proof){.ticket_place = second + 1, .ticket_epoch = 1};
     CALL_OK(w, &a,
-            queue_leave(w->queue, &(struct queue_buyer){"proof", "u:5", &proof}, QUEUE_LEFT,
+            queue_leave(w->queue, &(struct queue_buyer){"proof", "u:5", &proof, NULL}, QUEUE_LEFT,
                         on_place, &a));
     assert_int_equal(a.place.state, QUEUE_GONE);
     CALL_OK(w, &a,
-            queue_join(w->queue, QUEUE_RESUME, &(struct queue_buyer){"proof", "u:5", &proof},
+            queue_join(w->queue, QUEUE_RESUME, &(struct queue_buyer){"proof", "u:5", &proof, NULL},
                        on_place, &a));
     assert_int_equal(a.place.state, QUEUE_GONE);
     CALL_OK(w, &a, queue_is_inside(w->queue, "proof", "u:4", on_place, &a));
@@ -556,9 +585,11 @@ struct seen {
 };
 
 static void on_heartbeat(void *arg, const char *event, const char *buyer,
-                         const struct queue_place *place)
+                         const struct queue_place *place, const struct queue_numbers *numbers)
 {
     struct seen *seen = arg;
+    assert_int_equal(numbers->epoch, 1);
+    assert_true(numbers->now_ms > 1700000000000);
     assert_string_equal(event, "seen");
     assert_int_equal(strncmp(buyer, "u:", 2), 0);
     seen->waiting += place->state == QUEUE_WAITING;
@@ -606,30 +637,61 @@ static void a_tick_and_its_log(void **state)
     event.version = 2;
     event.threshold = 3;
     configure(w, &event);
-    CALL_OK(w, &a, queue_promote(w->queue, "tick", &(struct lease_value){"9:me"}, 0, on_tick, &a));
+    CALL_OK(w, &a,
+            queue_promote(w->queue, "tick",
+                          &(struct queue_promotion){.lease = &(struct lease_value){"9:me"}},
+                          on_tick, &a));
     assert_true(a.tick.lease_lost);
-    CALL_OK(w, &a, queue_promote(w->queue, "tick", &lease, 1, on_tick, &a));
+    CALL_OK(w, &a,
+            queue_promote(w->queue, "tick", &(struct queue_promotion){.lease = &lease, .admit = 1},
+                          on_tick, &a));
     assert_false(a.tick.lease_lost);
     assert_int_equal(a.tick.admitted, 1);
-    CALL_OK(w, &a, queue_promote(w->queue, "tick", &lease, 0, on_tick, &a));
+    CALL_OK(
+        w, &a,
+        queue_promote(w->queue, "tick", &(struct queue_promotion){.lease = &lease}, on_tick, &a));
     assert_int_equal(a.tick.admitted, 2);
+    char *second;
+    const uint64_t entered = strtoull(a.places, &second, 10);
+    assert_true(entered > 1700000000000000 && strtoull(second, NULL, 10) > entered);
     assert_int_equal(a.tick.log_count, 3);
+    CALL_OK(w, &a, queue_lease_renew(w->queue, "tick", &lease, on_lease, &a));
+    assert_true(a.open && a.ticked_ms > 0 && llabs(a.ticked_ms - a.tick.numbers.now_ms) < 1000);
+    assert_int_equal(a.interval_ms, event.interval_ms);
     assert_int_equal(a.tick.numbers.queue_size, 1);
     assert_false(a.tick.more);
     uint64_t seq = a.tick.seq;
     assert_true(seq > 1700000000000000);
     CALL_OK(w, &a,
-            queue_leave(w->queue, &(struct queue_buyer){"tick", "u:1", NULL}, QUEUE_LEFT, on_place,
-                        &a));
+            queue_leave(w->queue, &(struct queue_buyer){"tick", "u:1", NULL, NULL}, QUEUE_LEFT,
+                        on_place, &a));
+    a = resume(w, "tick", "u:2");
+    assert_int_equal(a.place.state, QUEUE_OFFERED);
+    assert_true(a.place.since_ms > 1700000000000);
+    CALL_OK(w, &a, queue_is_inside(w->queue, "tick", "u:2", on_place, &a));
+    assert_int_equal(a.place.state, QUEUE_ACTIVE);
+    CALL_OK(w, &a,
+            queue_pay(w->queue, "tick", "u:2", &(struct queue_payment){4102444800000, true},
+                      on_place, &a));
+    assert_int_equal(a.place.state, QUEUE_ACTIVE);
+    assert_int_equal(a.place.pay_until_ms, 4102444800000);
+    assert_int_equal(resume(w, "tick", "u:2").place.pay_until_ms, 4102444800000);
+    CALL_OK(w, &a,
+            queue_pay(w->queue, "tick", "u:3", &(struct queue_payment){4102444800000, true},
+                      on_place, &a));
+    assert_int_equal(a.place.state, QUEUE_GONE);
     CALL_OK(
         w, &a,
         queue_read_log(w->queue, "tick", &(struct queue_log_range){"0", 500, false}, on_log, &a));
-    assert_int_equal(a.count, 4);
-    for (int i = 0; i < 4; i++) {
+    static const enum log_kind kinds[] = {LOG_KIND_OFFERED, LOG_KIND_OFFERED, LOG_KIND_OFFERED,
+                                          LOG_KIND_DEPARTED, LOG_KIND_CLAIMED};
+    static const int numbers[] = {1, 2, 3, 2, 3};
+    assert_int_equal(a.count, 5);
+    for (int i = 0; i < 5; i++) {
         const struct log_entry *entry = &a.entries[i];
-        assert_int_equal(entry->kind, i < 3 ? LOG_KIND_PROMOTE : LOG_KIND_DEPARTED);
+        assert_int_equal(entry->kind, kinds[i]);
         assert_int_equal(entry->inside, i < 3 ? i + 1 : 2);
-        assert_int_equal(entry->n, i < 3 ? i + 1 : 3);
+        assert_int_equal(entry->n, numbers[i]);
         assert_int_equal(entry->threshold, 3);
         assert_int_equal(entry->epoch, 1);
         assert_int_equal(entry->active_now, i == 0 || i == 2);
@@ -653,12 +715,18 @@ static void a_tick_and_its_log(void **state)
     assert_false(a.applied);
     /* a place seen elsewhere that is above the last one given: data was lost */
     queue_note_place(w->queue, "tick", seq + 1000000000);
-    CALL_OK(w, &a, queue_promote(w->queue, "tick", &lease, 0, on_tick, &a));
+    CALL_OK(
+        w, &a,
+        queue_promote(w->queue, "tick", &(struct queue_promotion){.lease = &lease}, on_tick, &a));
     assert_true(a.tick.numbers.restoring);
     assert_int_equal(a.tick.admitted, 0);
     CALL_OK(w, &a, queue_lease_renew(w->queue, "tick", &lease, on_lease, &a));
     assert_true(a.held && a.need_consumed);
-    struct queue_consumed consumed = {.buyer_id = "u:3", .place = seq};
+    struct queue_consumed consumed = {.buyer_id = "u:3",
+                                      .place = seq,
+                                      .kept = seq + 1,
+                                      .kept_used_ms = 5000,
+                                      .kept_since_ms = 6000};
     struct queue_consumed_chunk chunk = {
         .epoch = 1, .run = "one", .number = 1, .last = true, .list = &consumed, .count = 1};
     CALL_OK(w, &a, queue_load_consumed(w->queue, "tick", &chunk, on_done, &a));
@@ -685,13 +753,13 @@ static void the_rank_index(void **state)
     struct answer a = {0};
     struct answer read = {0};
     struct lease_value other = {"9:you"};
-    CALL(
-        w, &a,
-        queue_publish_index(w->queue, "index", &other, &(struct queue_rate){0, 0, 0}, on_live, &a));
+    CALL(w, &a,
+         queue_publish_index(w->queue, "index", &other, &(struct queue_rate){0, 0, 0}, on_published,
+                             &a));
     assert_int_equal(a.status, ST_STALE);
     CALL_OK(w, &a,
             queue_publish_index(w->queue, "index", &lease, &(struct queue_rate){1.25, 1.0 / 0.0, 4},
-                                on_live, &a));
+                                on_published, &a));
     CALL_OK(w, &read, queue_read_live(w->queue, "index", on_live, &read));
     assert_true(read.has_config);
     assert_string_equal(read.text, a.text);
@@ -699,6 +767,13 @@ static void the_rank_index(void **state)
     assert_int_equal(index_decode(a.text, a.count, &index), ST_OK);
     assert_int_equal(index->queue_size, 3);
     assert_int_equal(index->active, 1);
+    assert_int_equal(a.limit.by, LIMITED_BY_THRESHOLD);
+    assert_int_equal(a.limit.waiting, 3);
+    assert_int_equal(a.told[EVENT_COUNT_JOINED], 4);
+    assert_int_equal(a.told[EVENT_COUNT_DIRECT], 1);
+    assert_int_equal(a.told[EVENT_COUNT_OFFERED], 0);
+    assert_int_equal(a.told[EVENT_COUNT_PARKED], 0);
+    assert_true(a.told[EVENT_COUNT_LEDGER_LAG] >= 0); /* nobody has consumed the admission */
     assert_int_equal(index->seq, places[3]);
     assert_int_equal(index->admitted, 1);
     assert_true(index->rate_mean == 1.25 && index->rate_spread == 0);
@@ -760,13 +835,22 @@ struct holder {
     struct world *w;
     struct lease *lease;
     int gained, lost, renewals, closed;
+    enum lease_loss loss; /* of the last one */
 };
 
-static void holder_changed(void *arg, bool held)
+static void holder_gained(void *arg)
 {
     struct holder *h = arg;
-    *(held ? &h->gained : &h->lost) += 1;
-    assert_true(h->gained - h->lost == (held ? 1 : 0));
+    h->gained++;
+    assert_int_equal(h->gained - h->lost, 1);
+}
+
+static void holder_lost(void *arg, enum lease_loss loss)
+{
+    struct holder *h = arg;
+    h->lost++;
+    h->loss = loss;
+    assert_int_equal(h->gained - h->lost, 0);
 }
 
 static void holder_renewed(void *arg, bool need_consumed)
@@ -789,7 +873,8 @@ static void holder_open(struct holder *h, struct world *w, const char *event, co
                                               .queue = w->queue,
                                               .event = event,
                                               .owner = owner,
-                                              .on_change = holder_changed,
+                                              .on_gained = holder_gained,
+                                              .on_lost = holder_lost,
                                               .on_renewed = holder_renewed,
                                               .arg = h});
 }
@@ -814,6 +899,7 @@ static void leases_have_one_holder(void **state)
     int lost = holds->lost;
     lease_lost(holds->lease);
     assert_int_equal(holds->lost, lost + 1);
+    assert_int_equal(holds->loss, LEASE_TAKEN);
     assert_false(lease_held(holds->lease));
     assert_string_equal(lease_value(holds->lease)->text, "");
     EXPECT(w, lease_held(holds->lease));
@@ -868,17 +954,19 @@ static void a_lost_event_is_loaded_once_for_all(void **state)
     for (int i = 0; i < N; i++) {
         snprintf(buyer, sizeof(buyer), "u:%d", i);
         assert_int_equal(queue_join(w->queue, QUEUE_JOIN,
-                                    &(struct queue_buyer){"lost", buyer, NULL}, on_place,
+                                    &(struct queue_buyer){"lost", buyer, NULL, NULL}, on_place,
                                     &joined[i]),
                          ST_OK);
     }
     assert_int_equal(queue_is_inside(w->queue, "lost", "u:0", on_place, &asked), ST_OK);
-    assert_int_equal(queue_leave(w->queue, &(struct queue_buyer){"lost", "u:other", NULL},
+    assert_int_equal(queue_leave(w->queue, &(struct queue_buyer){"lost", "u:other", NULL, NULL},
                                  QUEUE_LEFT, on_place, &left),
                      ST_OK);
-    assert_int_equal(queue_promote(w->queue, "lost", &lease, 0, on_tick, &ticked), ST_OK);
+    assert_int_equal(queue_promote(w->queue, "lost", &(struct queue_promotion){.lease = &lease},
+                                   on_tick, &ticked),
+                     ST_OK);
     assert_int_equal(queue_publish_index(w->queue, "lost", &lease, &(struct queue_rate){1, 1, 1},
-                                         on_live, &indexed),
+                                         on_published, &indexed),
                      ST_OK);
     EXPECT(w, load.starts == 1);
     assert_int_equal(queue_ensure_known(w->queue, "lost", on_known, &known), ST_OK);
@@ -909,7 +997,7 @@ static void a_lost_event_that_cannot_be_loaded(void **state)
     struct world *w = *state;
     struct answer a = {0};
     struct load load = {0};
-    const struct queue_buyer buyer = {"lost", "u:1", NULL};
+    const struct queue_buyer buyer = {"lost", "u:1", NULL, NULL};
     struct lease_value lease = take(w, "lost");
     queue_set_loader(w->queue, start_load, &load);
     delete_key(w, "config:{lost}");
@@ -932,7 +1020,8 @@ static void a_lost_event_that_cannot_be_loaded(void **state)
     assert_int_equal(load.starts, 3);
     /* No load can begin. */
     load.refuses = ST_UNAVAILABLE;
-    CALL(w, &a, queue_promote(w->queue, "lost", &lease, 0, on_tick, &a));
+    CALL(w, &a,
+         queue_promote(w->queue, "lost", &(struct queue_promotion){.lease = &lease}, on_tick, &a));
     assert_int_equal(a.status, ST_UNAVAILABLE);
     assert_int_equal(queue_ensure_known(w->queue, "lost", on_known, &a), ST_UNAVAILABLE);
     /* A purchase has no slot to free where Redis has none: nothing is loaded. */
@@ -959,7 +1048,7 @@ static void when_redis_is_gone(void **state)
     kill(w->pid, SIGSTOP);
     for (int i = 0; i < N; i++)
         assert_int_equal(queue_join(w->queue, QUEUE_JOIN,
-                                    &(struct queue_buyer){"gone", "u:1", NULL}, on_place,
+                                    &(struct queue_buyer){"gone", "u:1", NULL, NULL}, on_place,
                                     &answers[i]),
                          ST_OK);
     struct answer live = {0};
@@ -974,8 +1063,9 @@ static void when_redis_is_gone(void **state)
     EXPECT(w, live.runs == 1);
     assert_int_equal(live.status, ST_UNAVAILABLE);
     EXPECT(w, !redis_up(w->redis));
-    assert_int_equal(queue_join(w->queue, QUEUE_JOIN, &(struct queue_buyer){"gone", "u:1", NULL},
-                                on_place, &answers[0]),
+    assert_int_equal(queue_join(w->queue, QUEUE_JOIN,
+                                &(struct queue_buyer){"gone", "u:1", NULL, NULL}, on_place,
+                                &answers[0]),
                      ST_UNAVAILABLE);
     assert_int_equal(queue_configure(w->queue, &event, on_done, &live), ST_UNAVAILABLE);
     assert_int_equal(queue_read_live(w->queue, "gone", on_live, &live), ST_UNAVAILABLE);
@@ -1003,8 +1093,8 @@ static void calls_that_were_never_sent(void **state)
     struct event event = make_event("end");
     configure(w, &event);
     /* not yet sent: the end comes before the turn is over */
-    assert_int_equal(queue_join(w->queue, QUEUE_JOIN, &(struct queue_buyer){"end", "u:1", NULL},
-                                on_place, &joined),
+    assert_int_equal(queue_join(w->queue, QUEUE_JOIN,
+                                &(struct queue_buyer){"end", "u:1", NULL, NULL}, on_place, &joined),
                      ST_OK);
     assert_int_equal(queue_is_inside(w->queue, "end", "u:1", on_place, &checked), ST_OK);
     queue_heartbeat(w->queue, "end", "u:1");
@@ -1022,21 +1112,22 @@ static void calls_that_wait_when_the_queue_stops(void **state)
     struct answer sent = {0}, waiting = {0}, checked = {0}, late = {0};
     struct event event = make_event("stop");
     configure(w, &event);
-    assert_int_equal(queue_join(w->queue, QUEUE_JOIN, &(struct queue_buyer){"stop", "u:1", NULL},
-                                on_place, &sent),
+    assert_int_equal(queue_join(w->queue, QUEUE_JOIN,
+                                &(struct queue_buyer){"stop", "u:1", NULL, NULL}, on_place, &sent),
                      ST_OK);
     kill(w->pid, SIGSTOP);
     uv_run(loop_uv(w->loop), UV_RUN_ONCE); /* the first is under way, the next waits for it */
-    assert_int_equal(queue_join(w->queue, QUEUE_JOIN, &(struct queue_buyer){"stop", "u:2", NULL},
-                                on_place, &waiting),
+    assert_int_equal(queue_join(w->queue, QUEUE_JOIN,
+                                &(struct queue_buyer){"stop", "u:2", NULL, NULL}, on_place,
+                                &waiting),
                      ST_OK);
     assert_int_equal(queue_is_inside(w->queue, "stop", "u:2", on_place, &checked), ST_OK);
     queue_stop(w->queue);
     assert_int_equal(waiting.runs, 1);
     assert_int_equal(waiting.status, ST_UNAVAILABLE);
     assert_int_equal(checked.runs, 1);
-    assert_int_equal(queue_join(w->queue, QUEUE_JOIN, &(struct queue_buyer){"stop", "u:3", NULL},
-                                on_place, &late),
+    assert_int_equal(queue_join(w->queue, QUEUE_JOIN,
+                                &(struct queue_buyer){"stop", "u:3", NULL, NULL}, on_place, &late),
                      ST_UNAVAILABLE);
     assert_int_equal(queue_is_inside(w->queue, "stop", "u:3", on_place, &late), ST_UNAVAILABLE);
     kill(w->pid, SIGCONT);
@@ -1054,7 +1145,7 @@ int main(void)
         cmocka_unit_test(without_a_live_copy),
         cmocka_unit_test(settings_are_read_as_written),
         cmocka_unit_test(one_turn_one_batch_many_callers),
-        cmocka_unit_test(the_next_answers_are_prefetched),
+        cmocka_unit_test(the_answers_of_a_batch_come_in_order),
         cmocka_unit_test(joins_are_batched_while_a_call_is_under_way),
         cmocka_unit_test(proofs_and_leaving),
         cmocka_unit_test(heartbeats_are_batched),

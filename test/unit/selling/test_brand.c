@@ -66,8 +66,8 @@ static void check(const char *primary, const char *background)
     memcpy(brand.background, background, strlen(background) + 1);
     brand_write_css(&brand, &css);
     const char *light = buf_str(&css), *dark = strstr(light, "@media");
-    assert_non_null(dark);
-    for (int i = 0; i < 2; i++) {
+    assert_true((dark == NULL) == brand_is_light(&brand)); /* then light cards in every theme */
+    for (int i = 0; i < (dark ? 2 : 1); i++) {
         const char *block = i == 0 ? light : dark;
         expect_readable(block, "on-primary", "primary");
         expect_readable(block, "primary-ink", "tint");
@@ -93,6 +93,21 @@ static void text_is_readable_in_every_colour(void **state)
     check("#000000", "#000000");
 }
 
+static void a_light_ground_has_light_cards_in_every_theme(void **state)
+{
+    static const struct {
+        const char *ground;
+        bool is_light;
+    } cases[] = {{"#ffffff", true},  {"#f5f4f0", true},  {"#ffd400", true}, {"", false},
+                 {"#101315", false}, {"#1b1640", false}, {"#e8486b", false}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct event_brand brand = {.primary = "#0b5d50"};
+        memcpy(brand.background, cases[i].ground, strlen(cases[i].ground) + 1);
+        assert_int_equal(brand_is_light(&brand), cases[i].is_light);
+    }
+}
+
 static void an_event_without_colours_has_no_rules(void **state)
 {
     struct event_brand brand = {.name = "N", .logo = 3};
@@ -115,6 +130,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_is_readable_in_every_colour),
+        cmocka_unit_test(a_light_ground_has_light_cards_in_every_theme),
         cmocka_unit_test(an_event_without_colours_has_no_rules),
         cmocka_unit_test(the_contrast_of_this_test_is_that_of_wcag),
     };

@@ -12,7 +12,8 @@
 #define SEAT(id, section, status)                                                                  \
     "{\"id\":\"" id "\",\"section\":\"" section "\",\"row\":\"1\",\"number\":1,\"price\":5,"       \
     "\"currency\":\"EUR\",\"status\":\"" status "\"}"
-#define MAP(seats) "{\"version\":7,\"seats\":[" seats "]}"
+#define LAYOUT(layout, seats) "{\"version\":7,\"layout\":" layout ",\"seats\":[" seats "]}"
+#define MAP(seats)            LAYOUT("3", seats)
 
 static struct seat_list list(const char *map)
 {
@@ -43,6 +44,8 @@ static void changes_are_listed_in_order(void **state)
         MAP(SEAT("1", "A", "sold") "," SEAT("22", "A", "held") "," SEAT("3", "A", "available")), 9,
         "[{\"id\":\"1\",\"status\":\"sold\"},{\"id\":\"3\",\"status\":\"available\"}]");
     expect_diff(MAP(SEAT("1", "A", "held")), MAP(SEAT("1", "A", "held")), 9, "[]");
+    expect_diff(MAP(SEAT("1", "A", "held")), MAP(SEAT("1", "A", "blocked")), 9,
+                "[{\"id\":\"1\",\"status\":\"blocked\"}]");
     expect_diff(MAP(""), MAP(""), 9, "[]");
 }
 
@@ -51,6 +54,7 @@ static void another_hall_or_too_many_changes_is_no_delta(void **state)
     (void)state;
     expect_diff(MAP(SEAT("1", "A", "held")), MAP(SEAT("2", "A", "held")), 9, NULL);
     expect_diff(MAP(""), MAP(SEAT("2", "A", "held")), 9, NULL);
+    expect_diff(LAYOUT("9", SEAT("1", "A", "held")), LAYOUT("10", SEAT("1", "A", "sold")), 9, NULL);
     expect_diff(MAP(SEAT("1", "A", "held") "," SEAT("2", "A", "held")),
                 MAP(SEAT("1", "A", "sold") "," SEAT("2", "A", "sold")), 1, NULL);
 }
@@ -71,7 +75,8 @@ static void a_cut_off_map_is_refused(void **state)
     (void)state;
     const char map[] = MAP(SEAT("1", "A", "available"));
     struct seat_list out;
-    for (size_t len = strlen("{\"version\":7,\"seats\":[{\"id\":\"1"); len < 60; len++) {
+    for (size_t len = strlen("{\"version\":7,\"layout\":3,\"seats\":[{\"id\":\"1");
+         len + strlen("available\"}]}") < sizeof(map); len++) {
         assert_false(seat_list_read(&out, map, len));
         assert_null(out.ids);
     }

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT
+//
+// The checker itself: it finds nothing in a sale that went well, and each promise that is broken once, in what was recorded
+// of that sale, or by a service that breaks it.
+
+import assert from 'node:assert/strict';
+import { appendFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { ROOT, privateFolder, removeFolder } from '../fixtures/index.mjs';
+import { check } from './checker.mjs';
+import { readFolder } from './history.mjs';
+import { playSchedule } from './run.mjs';
+import { makeSchedule } from './schedule.mjs';
+
+const skip = process.env.TIKETI_SAN ? 'what a checker reads does not depend on a sanitizer' : false;
+let root;
+let good; // the folder of a sale without faults
+
+const schedule = (more) => ({ ...makeSchedule({ seed: 1, ms: 4000, users: 100 }), layout: 'together', faults: [], afterMs: 5000, ...more });
+
+async function play(name, more) {
+  const folder = join(root, name);
+  mkdirSync(folder);
+  await playSchedule(schedule(more), folder);
+  return folder;
+}
+
+before(async () => {
+  root = privateFolder('checker');
+  if (!skip) good = await play('good', {});
+});
+after(() => removeFolder(root));
+
+const resp = (command) => `*${command.length}\r\n${command.map((word) => `$${Buffer.byteLength(String(word))}\r\n${word}\r\n`).join('')}`;
+
+// What changes the record. Each gets the folder, and helpers that read and write its parts.
+class Record {
+  constructor(folder) {
+    this.folder = folder;
+    this.eventId = JSON.parse(readFileSync(join(folder, 'world.json'), 'utf8')).eventId;
+    this.threshold = JSON.parse(readFileSync(join(folder, 'schedule.json'), 'utf8')).event.threshold;
+  }
+
+  json(name, change) {
+    const path = join(this.folder, name);
+    const value = JSON.parse(readFileSync(path, 'utf8'));
+    change(value);
+    writeFileSync(path, JSON.stringify(value));
+  }
+
+  // change(lines) of a history; it is true that something was changed.
+  history(name, change) {
+    const path = join(this.folder, name);
+    const lines = readFileSync(path, 'utf8').trim().split('\n').map((line) => JSON.parse(line));
+    change(lines);
+    writeFileSync(path, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+  }
+
+  append(...commands) {
+    const text = commands.length > 1 ? [['MULTI'], ...commands, ['EXEC']] : commands;
+    const { files } = { files: readFileSync(join(this.folder, 'aof', '0', 'appendonly.aof.manifest'), 'utf8') };
+    appendFileSync(join(this.folder, 'aof', '0', /file (\S+) seq \d+ type i/.exec(files)[1]), text.map(resp).join(''));
+  }
+
+  key(name) {
+    return `${name}:{${this.eventId}}`;
+  }
+
+  entry(kind, buyer, place, inside) {
+    return ['XADD', this.key('log'), '9999999999999-1', 'kind', kind, 'buyer', buyer, 'place', place, 'epoch', 1, 'at', Date.now(), 'inside', inside, 'threshold', this.threshold, 'n', 1];
+  }
+}
+
+const body = (line, change) => {
+  const value = JSON.parse(line.body);
+  change(value);
+  line.body = JSON.stringify(value);
+};
+const forged = (token, change) => {
+  const [head, claims, mac] = token.split('.');
+  const value = JSON.parse(Buffer.from(claims, 'base64url').toString('utf8'));
+  change(value);
+  return [head, Buffer.from(JSON.stringify(value)).toString('base64url'), mac].join('.');
+};
+const withTicket = (lines) => lines.filter((line) => line.answer?.includes('/check/') && line.code === 200 && line.body.includes('"ticket"'));
+const POLLS = 'crowd-polls.ndjson';
+const PLACE = 8000000000000000;
+
+// [promise, what is done, how]
+const RECORDS = [
+  ['limit', 'one more is inside than may be, and the log does not say so', (r) => r.append(['SADD', r.key('active'), ...Array.from({ length: r.threshold + 1 }, (_, i) => `u:x${i}`)])],
+  ['limit', 'the log says that too many are inside', (r) => r.append(r.entry('direct', 'u:x', PLACE, r.threshold + 1), ['SADD', r.key('active'), 'u:x'])],
+  ['limit', 'somebody enters whom the log does not count', (r) => r.append(r.entry('direct', 'u:x', PLACE, 0), ['SADD', r.key('active'), 'u:x'], ['ZADD', r.key('active:place'), PLACE, 'u:x'])],
+  ['order', 'a later place enters before an earlier one', (r) => {
+    r.append(['ZADD', r.key('queue'), PLACE, 'u:x', PLACE + 1, 'u:y']);
+    r.append(r.entry('offered', 'u:y', PLACE + 1, 1), ['SADD', r.key('active'), 'u:y'], ['ZREM', r.key('queue'), 'u:y']);
+  }],
+  ['order', 'a place is given that is before another', (r) => r.append(['ZADD', r.key('queue'), 5, 'u:x'])],
+  ['order', 'the first who asked gets the last place', (r) => r.history(POLLS, (lines) => {
+    const first = withTicket(lines)[0];
+    body(first, (value) => (value.ticket = forged(value.ticket, (claims) => (claims.p = '1'))));
+    for (const line of lines) if (line.number === first.number && line.ask) line.at += 3600e6;
+    for (const line of lines) if (line.number === first.number && line.answer) line.at += 3600e6;
+  })],
+  ['place', 'two buyers have one place', (r) => {
+    r.append(['ZADD', r.key('queue'), PLACE, 'u:x']);
+    r.append(['ZADD', r.key('queue'), PLACE, 'u:y']);
+  }],
+  ['place', 'a buyer is put behind others', (r) => {
+    r.append(['ZADD', r.key('queue'), PLACE, 'u:x']);
+    r.append(['ZADD', r.key('queue'), PLACE + 5, 'u:x']);
+  }],
+  ['place', 'a buyer enters with another place than their own', (r) => {
+    r.append(['ZADD', r.key('queue'), PLACE, 'u:x']);
+    r.append(r.entry('offered', 'u:x', PLACE + 5, 1), ['SADD', r.key('active'), 'u:x'], ['ZREM', r.key('queue'), 'u:x']);
+  }],
+  ['place', 'a buyer is given the ticket of a later place', (r) => r.history(POLLS, (lines) => {
+    const first = withTicket(lines)[0];
+    const again = { ...first, at: first.at + 2 };
+    body(again, (value) => (value.ticket = forged(value.ticket, (claims) => (claims.p = String(Number(claims.p) + 7)))));
+    lines.splice(lines.indexOf(first) + 1, 0, { ...first, at: first.at + 1, answer: undefined, ask: first.answer }, again);
+  })],
+  ['place', 'a buyer who waits is told not_in_queue', (r) => r.history(POLLS, (lines) => {
+    const { buyer } = lines.findLast((line) => line.state === 'waiting') ?? {};
+    const first = withTicket(lines).find((line) => line.buyer === buyer);
+    const again = { ...first, at: first.at + 2, answer: 'GET /api/queue/status/{eventId}', body: '{"status":"not_in_queue"}' };
+    // Their place is one that the log does not know to be consumed.
+    body(first, (value) => (value.ticket = forged(value.ticket, (claims) => (claims.p = String(PLACE)))));
+    lines.splice(lines.indexOf(first) + 1, 0, { ...first, at: first.at + 1, answer: undefined, ask: again.answer }, again);
+  })],
+  ['position', 'a position rises', (r) => r.history(POLLS, (lines) => {
+    const first = withTicket(lines).find((line) => line.body.includes('"position"'));
+    const again = { ...first, at: first.at + 2 };
+    body(again, (value) => (value.position += 1));
+    lines.splice(lines.indexOf(first) + 1, 0, { ...first, at: first.at + 1, answer: undefined, ask: first.answer }, again);
+  })],
+  ['others', 'a buyer is given the ticket of another', (r) => r.history(POLLS, (lines) => {
+    const [first, second] = withTicket(lines);
+    body(second, (value) => (value.ticket = JSON.parse(first.body).ticket));
+  })],
+  ['others', 'two buyers are told of one reservation', (r) => r.history(POLLS, (lines) => {
+    const first = lines.find((line) => line.answer === 'GET /api/reservations/{id}' && line.code === 200);
+    const other = lines.find((line) => line.answer === 'POST /api/queue/check/{eventId}' && line.code === 200 && line.buyer !== first.buyer);
+    other.body = first.body;
+  })],
+  ['seat', 'a seat is confirmed to two reservations', (r) => r.history(POLLS, (lines) => {
+    const told = lines.filter((line) => line.answer === 'GET /api/reservations/{id}' && line.code === 200 && line.body.includes('"confirmed"'));
+    const other = told.find((line) => line.buyer !== told[0].buyer);
+    body(other, (value) => (value.seats = JSON.parse(told[0].body).seats));
+  })],
+  ['seat', 'a purchase that a buyer was told of is not there', (r) => r.json('postgres.json', (tables) => {
+    const row = tables.reservations.find(({ status }) => status === 'confirmed');
+    row.status = 'cancelled';
+  })],
+  ['seat', 'a sold seat belongs to nobody', (r) => r.json('postgres.json', (tables) => {
+    const seat = tables.seats.find(({ status }) => status === 'sold');
+    tables.reservation_seats = tables.reservation_seats.filter((link) => link.seat_id !== seat.id);
+  })],
+  ['seat', 'a seat belongs to two', (r) => r.json('postgres.json', (tables) => {
+    const live = tables.reservation_seats.find((link) => link.live);
+    tables.reservation_seats.push({ ...live, reservation_id: 'another' });
+  })],
+  ['money', 'the provider took what nobody recorded', (r) => r.json('books.json', (books) => books.push({ ...books[0], reference: 'another' }))],
+  ['money', 'another amount was taken', (r) => r.json('books.json', (books) => (books[0].amount += 1))],
+  ['money', 'a payment is recorded that was never taken', (r) => r.json('books.json', (books) => books.shift())],
+  ['money', 'seats were paid and not sold', (r) => r.json('postgres.json', (tables) => {
+    const payment = tables.payments.find(({ status }) => status === 'paid');
+    tables.reservations.find(({ id }) => id === payment.reservation_id).status = 'expired';
+  })],
+  ['money', 'seats were sold and not paid', (r) => r.json('postgres.json', (tables) => (tables.payments.find(({ status }) => status === 'paid').status = 'refund_due'))],
+  ['gate', 'seats are held for somebody who is not inside', (r) => r.history(POLLS, (lines) => {
+    const first = withTicket(lines)[0];
+    const step = 'POST /api/reservations';
+    const late = { number: 9999, buyer: 'g:stranger', to: first.to };
+    lines.push({ ...late, at: first.at, ask: step }, { ...late, at: first.at + 1, answer: step, code: 201, retry: -1, body: '{"id":"x","status":"held","seats":[]}' });
+  })],
+  ['gate', 'seats are refused to somebody who is inside', (r) => r.history(POLLS, (lines) => {
+    const entered = lines.find((line) => line.state === 'inside' && lines.find(({ buyer, at }) => buyer === line.buyer && at > line.at)?.at > line.at + 600000);
+    const about = { number: entered.number, buyer: entered.buyer, to: lines.find(({ to }) => to).to };
+    const step = 'POST /api/reservations';
+    lines.splice(lines.indexOf(entered) + 1, 0, { ...about, at: entered.at + 200000, ask: step },
+      { ...about, at: entered.at + 201000, answer: step, code: 403, retry: -1, body: '{"type":"urn:tiketi:problem:not-admitted"}' });
+  })],
+  ['answer', 'a request is answered 500', (r) => r.history(POLLS, (lines) => (withTicket(lines)[0].code = 500))],
+  ['answer', 'a 503 does not say when to come back', (r) => r.history(POLLS, (lines) => Object.assign(withTicket(lines)[0], { code: 503, retry: -1 }))],
+  ['answer', 'a 503 though nothing is wrong', (r) => r.history(POLLS, (lines) => Object.assign(withTicket(lines)[0], { code: 503, retry: 1000 }))],
+  ['answer', 'a request gets no answer', (r) => r.history(POLLS, (lines) => {
+    const line = withTicket(lines)[0];
+    Object.assign(line, { none: line.answer, answer: undefined, why: 'closed without an answer', code: undefined, body: undefined });
+  })],
+  ['answer', 'an answer is no JSON', (r) => r.history(POLLS, (lines) => (withTicket(lines)[0].body = '<html>'))],
+  ['answer', 'a buyer is refused as a stranger', (r) => r.history(POLLS, (lines) => (withTicket(lines)[0].code = 401))],
+  ['recovery', 'a pod never answers again', (r) => r.history('probe.ndjson', (lines) => {
+    for (const line of lines) if (line.probe === 'list' && line.pod === 1 && line.code === 200) line.code = 503;
+  })],
+  ['record', 'an admission is missing in PostgreSQL', (r) => r.json('postgres.json', (tables) => tables.admissions.shift())],
+  ['record', 'the ledger does not come to the end of the log', (r) => r.json('world.json', (world) => world.unsettled.push('timed out'))],
+  ['world', 'a pod does not end in order', (r) => r.json('world.json', (world) => world.failures.push('exit 139'))],
+];
+
+describe('the checker', { concurrency: 5 }, () => {
+  test('finds nothing in a sale that went well', { skip }, () => {
+    const verdict = check(good);
+    assert.deepEqual(verdict.broken, []);
+    const { buyers, tables } = readFolder(good);
+    assert.ok(buyers.length === 100 && tables.payments.length > 20 && verdict.states.bought > 20, JSON.stringify(verdict.states));
+  });
+
+  for (const [promise, what, change] of RECORDS) {
+    test(`finds in what was recorded that ${what}`, { skip }, (t) => {
+      const folder = join(root, what.replaceAll(/\W/g, '-'));
+      cpSync(good, folder, { recursive: true });
+      change(new Record(folder));
+      const { broken } = check(folder);
+      t.diagnostic(JSON.stringify(broken.slice(0, 2)));
+      assert.ok(broken.some((one) => one.promise === promise), JSON.stringify(broken));
+      rmSync(folder, { recursive: true });
+    });
+  }
+
+  // A service that breaks a promise: a script with a mistake, or a database that does something else.
+  for (const [promise, what, { file, right, wrong, sql, faults = [] }] of [
+    ['limit', 'admits one too many', { file: 'promote.lua', right: 'local left = capacity(wanted == 0)', wrong: 'local left = capacity(wanted == 0) + 1' }],
+    ['order', 'admits from the tail', { file: 'promote.lua', right: "call('ZRANGE', K_QUEUE, 0, count - 1, 'WITHSCORES')", wrong: "call('ZRANGE', K_QUEUE, -count, -1, 'WITHSCORES')" }],
+    ['place', 'forgets places when Redis has lost its data', { file: 'join.lua', right: 'local lowest = ticket or pass', wrong: 'ticket, pass = nil, nil local lowest', faults: [{ at: 2500, for: 200, fault: 'redis.flushall' }] }],
+    ['seat', 'sells seats and does not keep them', { sql: `CREATE FUNCTION mutant() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+      UPDATE reservation_seats SET live = false WHERE reservation_id = NEW.id; RETURN NULL; END $$;
+      CREATE TRIGGER mutant AFTER UPDATE ON reservations FOR EACH ROW WHEN (NEW.status = 'confirmed') EXECUTE FUNCTION mutant()` }],
+    ['money', 'writes down another amount', { sql: `CREATE FUNCTION mutant() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+      NEW.amount := NEW.amount + 1; RETURN NEW; END $$;
+      CREATE TRIGGER mutant BEFORE UPDATE ON payments FOR EACH ROW WHEN (NEW.status = 'paid') EXECUTE FUNCTION mutant()` }],
+  ]) {
+    test(`finds a service that ${what}`, { skip, timeout: 120000 }, async (t) => {
+      const mutant = { sql };
+      if (file) {
+        const text = readFileSync(join(ROOT, 'lua', file), 'utf8');
+        assert.ok(text.includes(right), 'the mutant does not fit the script any more');
+        mutant.scripts = join(root, `scripts-${promise}`);
+        mkdirSync(mutant.scripts);
+        writeFileSync(join(mutant.scripts, file), text.replace(right, () => wrong));
+      }
+      const { broken } = check(await play(`mutant-${promise}`, { mutant, faults, seed: 2 }));
+      t.diagnostic(JSON.stringify(broken.slice(0, 2)));
+      assert.ok(broken.some((one) => one.promise === promise), JSON.stringify(broken));
+    });
+  }
+});
