@@ -7,7 +7,7 @@
 
 import { createWriteStream } from 'node:fs';
 import { Agent, request } from 'node:http';
-import { jwt, pause } from '../fixtures/index.mjs';
+import { jwt, pause, waitUntil } from '../fixtures/index.mjs';
 
 const EVERY_MS = 100;
 const ANSWER_MS = 8000; // a pod answers 503 after DB_TIMEOUT_MS
@@ -20,6 +20,7 @@ export class Probe {
     this.out = createWriteStream(file);
     this.eventId = eventId;
     this.going = true;
+    this.rightAt = new Map(); // of each probe: when it last began to ask what it got a right answer to
     this.runs = targets.flatMap(({ pod, port }) => ['status', 'list'].map((what) => this.run(pod, port, what)));
   }
 
@@ -53,9 +54,19 @@ export class Probe {
     const about = { number: pod, buyer: `u:${sub}`, probe: what, pod, to: `127.0.0.1:${port}` };
     const [method, path, name] = what === 'status'
       ? ['GET', `/api/queue/status/${this.eventId}`, 'GET /api/queue/status/{eventId}'] : ['GET', '/api/reservations', 'GET /api/reservations'];
+    this.rightAt.set(sub, -Infinity);
     while (this.going) {
-      await Promise.all([this.ask(port, token, method, path, name, about), pause(EVERY_MS, 'the pace of a probe')]);
+      const began = performance.now();
+      const [line] = await Promise.all([this.ask(port, token, method, path, name, about), pause(EVERY_MS, 'the pace of a probe')]);
+      if (line.code === 200) this.rightAt.set(sub, began);
     }
+  }
+
+  // Waits until every pod has given right answers to questions of now, for at most `ms`: a crowd may be over before the
+  // last fault is, and the checker wants to see every pod answer in the end.
+  async settle(ms) {
+    const now = performance.now();
+    await waitUntil(() => [...this.rightAt.values()].every((at) => at >= now), ms, 'right answers of every pod').catch(() => {});
   }
 
   async stop() {

@@ -3,7 +3,7 @@
 // How long after the end of each fault right answers came everywhere again: of each pod's api from Redis and from
 // PostgreSQL (probe.mjs), and a tick of the event. A fault whose recovery another one disturbed is not measured.
 
-const MOST_MS = 15000; // later than this is a broken promise
+export const MOST_MS = 15000; // later than this is a broken promise
 
 // -> [{ fault, ms }]
 export function judgeRecovery({ probes, faults, judges, breaks }) {

@@ -15,6 +15,7 @@ import { fileURLToPath } from 'node:url';
 import { runTiketi, pause } from '../fixtures/index.mjs';
 import { FAULTS } from './faults/index.mjs';
 import { Probe } from './probe.mjs';
+import { MOST_MS } from './recovery_judge.mjs';
 import { podsOf } from './schedule.mjs';
 import { World, isPossible } from './world.mjs';
 
@@ -76,7 +77,7 @@ async function play(folder) {
     await hurt(world, schedule, note);
     await world.heal();
     note({ what: 'healed' });
-    await crowds;
+    await Promise.all([crowds, probe.settle(MOST_MS)]);
     note({ what: 'over' });
     unsettled = await world.collect();
   } finally {
