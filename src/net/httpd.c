@@ -28,6 +28,7 @@
  *     never calls it for HEAD, nor once the connection is lost; on_completed reports the loss.
  * httpd_listen.c does the listening, because the library would let connections over its limit hang.
  * httpd_intake.c does the reading, because the library's parser is lenient: what the library parses was made there.
+ * httpd_pace.c ends what is too slow.
  * http_req.c has a request's memory and what is read of it.
  * Called by: api and the provider. Owns: connections, and requests until the library reports them
  * completed and their reply was given.
@@ -50,6 +51,7 @@
 #include "net/http_req_internal.h"
 #include "net/httpd_intake.h"
 #include "net/httpd_listen.h"
+#include "net/httpd_pace.h"
 
 #define DISCARD_MAX                                                                                \
     (4 * 1024 *                                                                                    \

@@ -13,15 +13,13 @@
  * library's buffer as heads of our making, and here, in `queue`, as it came.
  * A refusal is a head (or the end of a body) like any other, and the request is answered by its handler; nothing
  * more is read then.
- * An idle connection keeps the library's block (CONNECTION_MEMORY), two thirds of what it costs. The library has zeroed it,
- * and does not look at it before the next read, so its pages are given back to the kernel, which gives zeroes again.
  * Called by: httpd; intake_read by recv_tap, for the library. Owns: the requests until they are taken, and what is half
  * received.
  * Invariants: a request is passed on only when its whole head is known to be right; at most HTTP_HEAD_MAX of a
  * head, QUEUE_MAX of queued heads and one more, and what one BLOCK becomes in `out` are kept for a connection;
  * nothing for an idle one.
  */
-#include "net/httpd_intake.h"
+#include "net/httpd_intake_internal.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -29,13 +27,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/memory.h"
-#include "base/metrics_http.h"
-#include "net/http_head.h"
 #include "net/loop.h"
 #include "net/recv_tap.h"
 #include "net/tcp_progress.h"
@@ -45,79 +40,9 @@
 #define DRAIN_MAX 262144 /* bytes that are read after a refusal, before the socket is closed */
 #define PARTIAL   1024   /* first size of the memory of a half received head */
 
-#define LEAST_RATE 500  /* bytes a second, of a body or an answer, beyond opts.slow_ms */
-#define RESERVE_MS 2000 /* for the head on a reserved connection */
-
-#define RELEASES 1024 /* a sweep, since each is a system call */
-#define LOOKS    1024 /* likewise */
-
 #define AGE_HOLD_MS 20 /* of the connections that are read one shows how long the others wait */
 
-enum phase { PHASE_HEAD, PHASE_LENGTH, PHASE_CHUNKED };
-
-/* A head of which more must come. */
-struct partial {
-    struct http_head head;
-    size_t len, cap;
-    char text[];
-};
-
-struct intake {
-    struct intake_opts opts;
-    char peer[INET6_ADDRSTRLEN]; /* opts.peer */
-    struct intake *next, *prev;  /* in `in` */
-    struct intake_list *in;      /* one of opts.lists; NULL: none */
-    uint64_t since_ms;           /* the head, the body, the answer or the idleness began */
-    uint64_t looked_ms; /* when the client's reading was last looked at, or the request was taken */
-    uint64_t acked;     /* bytes that the client had read by then; 0: not known */
-    char *memory;       /* the library's block, if it can be given back; else NULL */
-    enum phase phase;
-    uint64_t left, body; /* bytes of the body: to come (PHASE_LENGTH), received */
-    struct http_chunks chunks;
-    struct partial *partial;
-    struct http_req *ready; /* was passed on, not taken yet */
-    char *queue;            /* the heads after it: each a length in two bytes, then the text */
-    size_t queue_at, queue_len;
-    struct http_req *last; /* after those: refused */
-    char *out;             /* what the library had no room for */
-    size_t out_at, out_len;
-    unsigned overdue; /* the status to refuse with what is under way */
-    unsigned body_refusal;
-    bool chunked_out; /* the body is passed on in chunks */
-    bool busy;        /* a request was taken and is not completed */
-    bool ended;       /* nothing more is read */
-    bool refused;     /* a request was, and its answer ends the connection */
-    bool at_end;      /* the client sends no more: the socket has said so */
-    bool was_read;    /* the library has read once */
-    bool shed;        /* its place was given to another */
-};
-
 /* ---- what is under way, and what is idle ---- */
-
-static void list_remove(struct intake *intake)
-{
-    struct intake_list *list = intake->in;
-    if (!list)
-        return;
-    if (intake->opts.lists->keeps == intake)
-        intake->opts.lists->keeps = intake->next;
-    *(intake->prev ? &intake->prev->next : &list->first) = intake->next;
-    *(intake->next ? &intake->next->prev : &list->last) = intake->prev;
-    intake->in = NULL;
-}
-
-static void list_add(struct intake *intake, struct intake_list *list)
-{
-    intake->since_ms = loop_now_ms(intake->opts.loop);
-    if (intake->in == list)
-        return;
-    list_remove(intake);
-    intake->in = list;
-    intake->next = NULL;
-    intake->prev = list->last;
-    *(list->last ? &list->last->next : &list->first) = intake;
-    list->last = intake;
-}
 
 static bool is_under_way(const struct intake *intake)
 {
@@ -126,13 +51,13 @@ static bool is_under_way(const struct intake *intake)
 
 static void under_way_add(struct intake *intake)
 {
-    list_add(intake, &intake->opts.lists->under_way);
+    intake_list_add(intake, &intake->opts.lists->under_way);
 }
 
 static void under_way_remove(struct intake *intake)
 {
     if (is_under_way(intake))
-        list_remove(intake);
+        intake_list_remove(intake);
 }
 
 /* Puts the connection among those that are answered, or the idle ones, or takes it from there, whatever it is now. */
@@ -141,18 +66,18 @@ static void place_update(struct intake *intake)
     struct intake_lists *lists = intake->opts.lists;
     const bool answered = intake->busy && !is_under_way(intake);
     if (!answered && intake->in == &lists->answering)
-        list_remove(intake);
+        intake_list_remove(intake);
     if (answered && !intake->in)
-        list_add(intake, &lists->answering);
+        intake_list_add(intake, &lists->answering);
     const bool waits =
         intake->busy || intake->ready || intake->queue || intake->last || intake->out;
     const bool idle = !waits && !intake->ended && !intake->shed && !intake->opts.reserve &&
                       intake->phase == PHASE_HEAD && !is_under_way(intake);
     if (!idle && intake->in == &lists->idle)
-        list_remove(intake);
+        intake_list_remove(intake);
     if (!idle || intake->in)
         return;
-    list_add(intake, &lists->idle);
+    intake_list_add(intake, &lists->idle);
     if (!lists->keeps)
         lists->keeps = intake;
 }
@@ -559,7 +484,7 @@ bool intake_close(struct intake *intake)
     const bool surplus = !intake->at_end && (drain(fd) || tcp_unread(fd) > 0);
     const bool to_linger = surplus || intake->refused;
     recv_tap_clear(intake->opts.fd);
-    list_remove(intake);
+    intake_list_remove(intake);
     if (intake->ready)
         req_free(intake->ready);
     if (intake->last)
@@ -637,128 +562,4 @@ void intake_completed(struct intake *intake, bool refused)
 unsigned intake_body_refusal(const struct intake *intake)
 {
     return intake->ready || intake->queue || intake->last ? 0 : intake->body_refusal;
-}
-
-/* ---- slow clients ---- */
-
-/* Makes the library read: it gets the refusal. */
-static void refuse_overdue(struct intake *intake, unsigned status)
-{
-    intake->overdue = status;
-    list_remove(intake);
-    (void)shutdown(intake->opts.fd, SHUT_RD);
-}
-
-static bool is_overdue(const struct intake *intake, uint64_t now_ms)
-{
-    const uint64_t took = now_ms - intake->since_ms;
-    if (intake->ready || intake->queue || intake->out)
-        return false; /* not the client's fault: the library has not read it */
-    if (intake->phase != PHASE_HEAD)
-        return took > intake->opts.slow_ms + intake->body * 1000 / LEAST_RATE;
-    return !intake->busy && took > (intake->opts.reserve ? RESERVE_MS : intake->opts.slow_ms);
-}
-
-/* Has the client read less of its answer than it must, since it was last looked at? Nothing is held against it while the
- * answer, or the next piece of it, is not there yet. */
-static bool reads_too_slowly(struct intake *intake, uint64_t now_ms)
-{
-    const uint64_t took = now_ms - intake->looked_ms, before = intake->acked;
-    uint64_t acked = 0;
-    if (took < intake->opts.slow_ms)
-        return false;
-    if (tcp_unread(intake->opts.fd) > 0 && !tcp_acknowledged(intake->opts.fd, &acked))
-        acked = 0;
-    intake->looked_ms = now_ms;
-    intake->acked = acked;
-    return before > 0 && acked > 0 && acked - before < took * LEAST_RATE / 1000;
-}
-
-/* By a reset, so that the kernel does not keep what cannot be sent until it gives up. */
-static void end_slow_reader(struct intake *intake)
-{
-    static const struct linger reset = {.l_onoff = 1, .l_linger = 0};
-    metrics_http_slow_reader();
-    (void)setsockopt(intake->opts.fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
-    (void)shutdown(intake->opts.fd, SHUT_RDWR);
-}
-
-/* Ends connections whose clients do not read. The library notices that nothing can be sent. */
-static bool end_slow_readers(struct intake_lists *lists, uint64_t now_ms)
-{
-    bool any = false;
-    for (int i = 0; i < LOOKS; i++) {
-        struct intake *intake = lists->answering.first;
-        if (!intake || now_ms - intake->looked_ms < intake->opts.slow_ms)
-            break;
-        const bool ends = reads_too_slowly(intake, now_ms);
-        list_remove(intake);
-        if (ends)
-            end_slow_reader(intake);
-        else
-            list_add(intake, &lists->answering);
-        any |= ends;
-    }
-    return any;
-}
-
-/* Gives the pages of connections that have long been idle back to the kernel. */
-static void release_idle(struct intake_lists *lists, uint64_t now_ms)
-{
-    struct intake *intake = lists->keeps;
-    for (int i = 0; i < RELEASES && intake && now_ms - intake->since_ms >= lists->release_ms; i++) {
-        if (intake->memory)
-            (void)madvise(intake->memory, CONNECTION_MEMORY, MADV_DONTNEED);
-        intake = intake->next;
-    }
-    lists->keeps = intake;
-}
-
-bool intake_sweep(struct intake_lists *lists, uint64_t now_ms)
-{
-    bool any = false;
-    struct intake *next;
-    for (struct intake *intake = lists->under_way.first; intake; intake = next) {
-        next = intake->next;
-        if (is_overdue(intake, now_ms)) {
-            refuse_overdue(intake, 408);
-            any = true;
-        } else if (intake->busy && intake->phase == PHASE_HEAD &&
-                   reads_too_slowly(intake, now_ms)) { /* it has sent a part of its next request */
-            list_remove(intake);
-            end_slow_reader(intake);
-            any = true;
-        }
-    }
-    any |= end_slow_readers(lists, now_ms);
-    release_idle(lists, now_ms);
-    return any;
-}
-
-bool intake_push_out(struct intake_lists *lists)
-{
-    for (struct intake *intake = lists->under_way.first; intake; intake = intake->next)
-        if (intake->opts.reserve && !intake->ready && !intake->busy) {
-            refuse_overdue(intake, 503);
-            return true;
-        }
-    return false;
-}
-
-struct intake *intake_longest_idle(const struct intake_lists *lists, uint64_t now_ms)
-{
-    struct intake *intake = lists->idle.first;
-    return intake && now_ms - intake->since_ms >= lists->shed_ms ? intake : NULL;
-}
-
-void intake_shed(struct intake *intake)
-{
-    intake->shed = true;
-    list_remove(intake);
-    (void)shutdown(intake->opts.fd, SHUT_RD);
-}
-
-bool intake_is_shed(const struct intake *intake)
-{
-    return intake->shed;
 }

@@ -66,16 +66,6 @@ struct http_req *intake_take(struct intake *intake, struct MHD_Connection *conne
 void intake_completed(struct intake *intake, bool refused);
 /* Why the body of the last request was cut short (400: not exactly the chunked coding, 408: too slow); 0: it was not. */
 unsigned intake_body_refusal(const struct intake *intake);
-/* Refuses with 408 what is too slow, ends connections whose client reads too slowly, and gives back memory of those that
- * have long been idle. Returns whether the library has to run. */
-bool intake_sweep(struct intake_lists *lists, uint64_t now_ms);
-/* Refuses with 503 the oldest connection that holds a reserved place; false when there is none. */
-bool intake_push_out(struct intake_lists *lists);
-/* The connection that has been idle longest, if that is long enough to close it for another; else NULL. */
-struct intake *intake_longest_idle(const struct intake_lists *lists, uint64_t now_ms);
-/* Closes an idle connection: the library does so when it next runs. A request that has come meanwhile is still answered. */
-void intake_shed(struct intake *intake);
-bool intake_is_shed(const struct intake *intake);
 /* How long requests wait, at present, in the kernel's queues before they are read; 0: not at all, or none was read. */
 uint64_t intake_age_ms(const struct intake_lists *lists, uint64_t now_ms);
 

@@ -2,7 +2,7 @@
 /*
  * tcp_progress: how far the peer of a connection has got with what was sent to it. In a file of its own, because the
  * kernel's struct tcp_info and the C library's cannot be included together, and the latter ends before bytes_acked.
- * Called by: httpd_intake, httpd_listen. Owns nothing.
+ * Called by: httpd_intake, httpd_pace, httpd_listen. Owns nothing.
  */
 #include "net/tcp_progress.h"
 
