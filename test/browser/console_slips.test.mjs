@@ -112,6 +112,7 @@ test('a surge rule that cannot be read is named, and nothing is sent; a draft ad
   assert.equal(await dialog.locator('textarea').isVisible(), true, 'still open');
   await dialog.locator('textarea').fill('50 20\n5000: 200');
   await dialog.locator('button[value="yes"]').click();
+  await dialog.locator('textarea').waitFor({ state: 'hidden' }); // the next dialog asks whether they are sure
   await agree(reader);
   await waitUntil(async () => (await event(id)).surge.length === 2, 10000, 'both rules');
   await more('Admit some now').waitFor();
