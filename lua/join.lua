@@ -100,38 +100,37 @@ local parked = call('EXISTS', K_PARKED) == 1 and call('ZMSCORE', K_PARKED, unpac
 
 local BUSIEST = 10 -- networks that networks:top:{id} keeps
 local STEP = 20 -- a network is noted there whenever it has got so many more places
--- By network: its new places, those of before this call included; how many of them this call gave; how many
--- this call refused. per_network is 0 when there is no limit.
-local names, had, given, refused, refusals, per_network = {}, {}, {}, {}, 0, 0
+-- The networks of this call have numbers. By number: the name; the new places, those of before this call included; how
+-- many of them this call gave; how many it refused. per_network is 0 when there is no limit.
+local number_of, names, had, given, refused, refusals, per_network = {}, {}, {}, {}, {}, 0, 0
 
 -- Reads what the networks of these buyers have had: one command for all. `known`: of the buyers that are
 -- known in the queue none counts.
 local function read_networks(known)
     local n = 0
-    names, had, given = {}, {}, {}
+    number_of, names, had, given = {}, {}, {}, {}
     for i = 1, count do
         local network = networks[i]
-        if network and not given[network] and is_active[i] ~= 1 and not parked[i] and not known[i] then
+        if network and not number_of[network] and is_active[i] ~= 1 and not parked[i] and not known[i] then
             n = n + 1
-            given[network], names[n] = 0, network
+            number_of[network], names[n], given[n] = n, network, 0
         end
     end
-    per_network = #names > 0 and num(call('HGET', K_CONFIG, 'placesPerNetwork')) or 0
+    per_network = n > 0 and num(call('HGET', K_CONFIG, 'placesPerNetwork')) or 0
     if per_network == 0 then
         networks = {}
         return
     end
     local counts = call('HMGET', K_NETWORKS, unpack(names))
     for i = 1, n do
-        had[names[i]] = counts[i] and tonumber(counts[i]) or 0
+        had[i] = counts[i] and tonumber(counts[i]) or 0
     end
 end
 
 local function write_networks()
     local counts, at, top, digits = {}, 0, {}, {} -- digits: texts of numbers, since few differ
     for i = 1, #names do
-        local network = names[i]
-        local total, new, no = had[network], given[network], refused[network]
+        local network, total, new, no = names[i], had[i], given[i], refused[i]
         if new > 0 then
             local word = digits[total] or text(total)
             counts[at + 1], counts[at + 2], digits[total], at = network, word, word, at + 2
@@ -176,13 +175,13 @@ local function all_newcomers()
     if limited then
         read_networks({})
         for i = 1, per_network > 0 and count or 0 do
-            local network = networks[i]
-            if network then
-                local total = had[network] + 1
+            local n = number_of[networks[i]]
+            if n then
+                local total = had[n] + 1
                 if total > per_network then
                     return nil
                 end
-                had[network], given[network] = total, given[network] + 1
+                had[n], given[n] = total, given[n] + 1
             end
         end
     end
@@ -209,9 +208,9 @@ local function all_newcomers()
                 own = call('ZRANK', K_QUEUE, buyers[i]) + 1
                 alive[#alive + 1] = service
                 alive[#alive + 1] = buyers[i]
-                local network = networks[i]
-                if network then
-                    had[network], given[network] = had[network] - 1, given[network] - 1
+                local n = number_of[networks[i]]
+                if n then
+                    had[n], given[n] = had[n] - 1, given[n] - 1
                 end
             end
             words[at - 3], words[at - 2], words[at - 1], words[at] = 'waiting', place, own, 0
@@ -384,12 +383,13 @@ end
 
 -- Counts a new place for the network. False: the network has had all of its places.
 local function count_place(network)
-    if had[network] >= per_network then
-        refused[network] = (refused[network] or 0) + 1
+    local n = number_of[network]
+    if had[n] >= per_network then
+        refused[n] = (refused[n] or 0) + 1
         refusals = refusals + 1
         return false
     end
-    had[network], given[network] = had[network] + 1, given[network] + 1
+    had[n], given[n] = had[n] + 1, given[n] + 1
     return true
 end
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // More newcomers than can be served: how many get their place in time at twice and five times the sustainable rate. They come at a
-// fixed rate (pace.c), and those refused do not come again. A join costs Redis a millisecond instead of microseconds, so
-// that Redis is what is short and one machine can bring five times what it takes.
+// fixed rate (pace.c), and those refused do not come again. A join is made to cost Redis a millisecond instead of microseconds,
+// on any machine, so that Redis is what is short and one machine can bring five times what it takes.
 
 import { execFile } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 import { Client, Organizer, ROOT, Server, privateFolder, removeFolder, sleep } from '../fixtures/index.mjs';
 import { cost, cpuOf, quick } from './measure.mjs';
 
-const TURNS = 150000; // of an empty loop, for each join: about a thousand a second remain
+const JOIN_US = 1000; // of an empty loop, for each join: about a thousand a second remain
 const SECONDS = quick ? 4 : 10;
 const IN_TIME_MS = 2000;
 
@@ -32,6 +32,13 @@ async function claims(buyer, event, done) {
     await sleep(50);
   }
   return counts;
+}
+
+// How often a loop of a script turns in a microsecond on this machine.
+async function turnsPerUs(redis) {
+  const turns = 1e7;
+  const script = `local from = redis.call('TIME') for _ = 1, ${turns} do end local to = redis.call('TIME') return (to[1] - from[1]) * 1000000 + to[2] - from[2]`;
+  return turns / (await redis.client.eval(script, 0));
 }
 
 // What a refusal costs: Redis is stopped, and who comes is refused at once. Beside it as many joins, at the same rate.
@@ -61,7 +68,8 @@ async function refusal(redis, database) {
 
 export async function overload({ redis, postgres }) {
   const folder = privateFolder('overload');
-  writeFileSync(`${folder}/join.lua`, `for _ = 1, ${TURNS} * (#ARGV - 1) / 3 do end\n${readFileSync(`${ROOT}/lua/join.lua`, 'utf8')}`);
+  const turns = Math.round(JOIN_US * (await turnsPerUs(redis)));
+  writeFileSync(`${folder}/join.lua`, `for _ = 1, ${turns} * #ARGV[2] do end\n${readFileSync(`${ROOT}/lua/join.lua`, 'utf8')}`);
   const database = await postgres.migrated();
   const api = await Server.start({ redis, database, roles: 'api', env: { API_WORKERS: 1, LOG_LEVEL: 'error', TIKETI_LUA_DIR: folder } });
   const event = await new Organizer(api).sale({ threshold: 1 });

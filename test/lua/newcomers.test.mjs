@@ -154,7 +154,7 @@ for (const [what, right_, wrong] of [
   ['counts no new place', "        ev.size = ev.size + new\n", ''],
   ['counts everyone as joined', "call('HINCRBY', K_STATS, 'joined', new)", "call('HINCRBY', K_STATS, 'joined', count)"],
   ['gives places above the limit of a network', 'if total > per_network then', 'if false then'],
-  ['counts a network for buyers who waited', 'had[network], given[network] = had[network] - 1, given[network] - 1', ''],
+  ['counts a network for buyers who waited', 'had[n], given[n] = had[n] - 1, given[n] - 1', ''],
   ['counts no network', '        if per_network > 0 then\n            write_networks()', '        if false then\n            write_networks()'],
   ['takes a repeated call for no heartbeat', "        call('ZADD', K_QUEUE_SEEN, unpack(alive))\n    end\n    if new", '    end\n    if new'],
 ]) {
