@@ -2,11 +2,11 @@
 /*
  * redis_link: one connection to Redis that reconnects by itself.
  *
- * Why this way: redis_stream moves the bytes, hiredis parses the replies; this file does the rest. The contexts of
+ * Why this way: redis_stream moves the bytes, redis_reader parses the replies; this file does the rest. The contexts of
  * hiredis are not used: in version 0.14 they know no TLS, and the asynchronous ones have no deadlines, do not report a
  * refused connection, abort on an unexpected reply, and assign replies to the wrong commands when a subscriber pings.
  * Called by: redis_dial, redis_sentinel, and by redis and redis_sub what follows the opening.
- * Owns: the stream, hiredis' parser, the bytes that wait to be sent, the timer for attempts, the locator.
+ * Owns: the stream, the parser, the bytes that wait to be sent, the timer for attempts, the locator.
  * Invariants: the link is up only after Redis has answered the greeting: AUTH, SELECT, PING and the commands that
  * redis or redis_sub add. A connection alone proves nothing: the kernel accepts it for a stopped Redis, and a Redis
  * that is loading answers with an error. Host names are resolved on another thread, again for each attempt, since
@@ -16,7 +16,6 @@
  */
 #include "net/redis_link.h"
 
-#include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +26,7 @@
 #include "base/memory.h"
 #include "base/metrics.h"
 #include "net/redis_args.h"
+#include "net/redis_reader.h"
 #include "net/redis_stream.h"
 
 #define BACKOFF_MIN_MS  50
@@ -36,8 +36,6 @@
 #define STABLE_MS 1000 /* a connection that held this long resets the back-off */
 #define GREETING_MAX                                                                               \
     ((size_t)1024 * 1024) /* bytes of one command of the greeting, so also of the longest script */
-#define READER_IDLE_MAX                                                                            \
-    ((size_t)256 * 1024)  /* bytes of the read buffer that hiredis keeps while idle */
 #define TLS_ALERT    0x15 /* the first byte with which a server of TLS refuses a plain connection */
 #define OUT_IDLE_MAX ((size_t)256 * 1024)        /* bytes of memory kept while nothing is unsent */
 #define OUT_MAX      ((size_t)160 * 1024 * 1024) /* bytes unsent; the users stop far below */
@@ -67,8 +65,8 @@ struct redis_link {
     void *arg;
     int64_t timeout_ms;
     enum link_state state;
-    struct redis_stream stream; /* closed unless connecting, shaking, greeting or up */
-    redisReader *reader;        /* NULL likewise */
+    struct redis_stream stream;  /* closed unless connecting, shaking, greeting or up */
+    struct redis_reader *reader; /* NULL likewise */
     struct loop_watch *watch;
     struct loop_timer *timer; /* fires for the next attempt, or at the deadline of this one */
     struct loop_task flush;   /* writes all commands of a turn at once */
@@ -110,8 +108,7 @@ static void link_release(struct redis_link *link)
     loop_watch_close(link->watch);
     link->watch = NULL;
     redis_stream_close(&link->stream);
-    if (link->reader)
-        redisReaderFree(link->reader);
+    redis_reader_free(link->reader);
     link->reader = NULL;
     buf_clear(&link->out);
     link->sent = 0;
@@ -190,15 +187,16 @@ static void link_await(struct redis_link *link)
 }
 
 /* Takes the reply to one command of the greeting. After the last one the link is up. */
-static void link_greeted(struct redis_link *link, const redisReply *reply)
+static void link_greeted(struct redis_link *link, const struct redis_reply *reply)
 {
-    const char *problem = reply->type == REDIS_REPLY_ERROR ? reply->str : NULL;
+    const bool refused = redis_reply_type(reply) == REDIS_ERROR;
+    const char *problem = refused ? redis_reply_str(reply, NULL) : NULL;
     if (link->own > 0) {
         if (link->own == 2 && link->name)
             problem = NULL; /* CLIENT SETNAME before PING: an ACL that forbids it does no harm */
         link->own--;
     } else if (link->user->on_greeted) {
-        problem = link->user->on_greeted(link->arg, link->greeted++, (const void *)reply);
+        problem = link->user->on_greeted(link->arg, link->greeted++, reply);
     }
     if (problem) {
         redis_link_fail(link, problem);
@@ -239,14 +237,14 @@ static void link_read(struct redis_link *link)
     }
     link->heard = true;
     link->heard_ms = loop_now_ms(link->loop);
-    if (redisReaderFeed(link->reader, bytes, (size_t)got) != REDIS_OK) {
+    if (redis_reader_feed(link->reader, bytes, (size_t)got) != ST_OK) {
         redis_link_fail(link, "out of memory");
         return;
     }
     while (link->reader) {
-        void *reply = NULL;
-        if (redisReaderGetReply(link->reader, &reply) != REDIS_OK) {
-            redis_link_fail(link, link->reader->errstr);
+        struct redis_reply *reply;
+        if (redis_reader_next(link->reader, &reply) != ST_OK) {
+            redis_link_fail(link, redis_reader_problem(link->reader));
             return;
         }
         if (!reply)
@@ -255,7 +253,7 @@ static void link_read(struct redis_link *link)
             link->user->on_reply(link->arg, reply);
         else
             link_greeted(link, reply);
-        freeReplyObject(reply);
+        redis_reader_free_reply(reply);
     }
 }
 
@@ -392,12 +390,11 @@ static void link_connect(struct redis_link *link, const char *address)
         redis_link_fail(link, link->stream.problem);
         return;
     }
-    link->reader = redisReaderCreate();
+    link->reader = redis_reader_new();
     if (!link->reader) {
         redis_link_fail(link, "out of memory");
         return;
     }
-    link->reader->maxbuf = READER_IDLE_MAX;
     link->watch = loop_watch_new(link->loop, link->stream.fd, on_link_ready, link);
     if (!link->watch) {
         redis_link_fail(link, "the socket cannot be watched");

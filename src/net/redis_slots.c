@@ -77,9 +77,9 @@ static const char *host_of(const struct redis_reply *node, const char *asked)
     return asked;
 }
 
-/* One range: first slot, last slot, primary, replicas. */
+/* One range: first slot, last slot, primary, replicas. Counts its slots in `named`. */
 static bool read_range(struct redis_slots *slots, const struct redis_reply *range,
-                       const char *asked)
+                       const char *asked, int64_t *named)
 {
     const struct redis_reply *node = redis_reply_at(range, 2);
     if (redis_reply_type(redis_reply_at(range, 0)) != REDIS_INT ||
@@ -93,6 +93,9 @@ static bool read_range(struct redis_slots *slots, const struct redis_reply *rang
     if (first < 0 || last < first || last >= REDIS_SLOT_COUNT || port <= 0 || port > 65535 ||
         strlen(host) > REDIS_HOST_MAX)
         return false;
+    *named += last - first + 1;
+    if (*named > REDIS_SLOT_COUNT) /* some twice: a reply may not make us count without end */
+        return false;
     const unsigned number = node_number(slots, host, (int)port);
     for (int64_t slot = first; slot <= last; slot++)
         slots->owner[slot] = (uint16_t)number;
@@ -104,8 +107,9 @@ enum status redis_slots_read(struct redis_slots *slots, const struct redis_reply
 {
     memset(slots, 0, sizeof(*slots));
     bool fine = redis_reply_type(reply) == REDIS_LIST;
+    int64_t named = 0;
     for (size_t i = 0; fine && i < redis_reply_count(reply); i++)
-        fine = read_range(slots, redis_reply_at(reply, i), asked);
+        fine = read_range(slots, redis_reply_at(reply, i), asked, &named);
     if (fine && slots->count > 0)
         return ST_OK;
     redis_slots_clear(slots);

@@ -7,17 +7,16 @@
  */
 #include "fuzz.h"
 
+#include "net/redis_reader.h"
 #include "net/redis_slots.h"
-
-#include <hiredis/hiredis.h>
 
 static void try_map(const char *data, size_t size)
 {
-    redisReader *reader = redisReaderCreate();
-    void *reply = NULL;
-    check(reader);
-    if (redisReaderFeed(reader, data, size) == REDIS_OK)
-        (void)redisReaderGetReply(reader, &reply);
+    struct redis_reader *reader = redis_reader_new();
+    struct redis_reply *reply = NULL;
+    check(reader && redis_reader_feed(reader, data, size) == ST_OK);
+    if (redis_reader_next(reader, &reply) != ST_OK)
+        check(!reply && *redis_reader_problem(reader));
     struct redis_slots *slots = calloc(1, sizeof(*slots));
     check(slots);
     const enum status st = redis_slots_read(slots, reply, "asked.example");
@@ -30,9 +29,8 @@ static void try_map(const char *data, size_t size)
               slots->nodes[i].port <= 65535);
     redis_slots_clear(slots);
     free(slots);
-    if (reply)
-        freeReplyObject(reply);
-    redisReaderFree(reader);
+    redis_reader_free_reply(reply);
+    redis_reader_free(reader);
 }
 
 static void try_error(const char *text)

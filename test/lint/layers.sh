@@ -34,7 +34,7 @@ BEGIN {
 
     # --- the only includers of each library -----------------------------------------------
     library("microhttpd.h", "httpd.c http_req.c http_req_internal.h")
-    library("hiredis/", "redis_link.c redis_reply.c")
+    library("hiredis/", "redis_reader.c redis_reply.c")
     library("libpq-fe.h", "db_link.c db_migrate.c db_endpoint.c db_stmt.c")
     library("libwebsockets.h", "ws.c ws_context.c ws_context.h")
     library("jansson.h", "json.c")

@@ -9,8 +9,7 @@
 
 #include <cmocka.h>
 
-#include <hiredis/hiredis.h>
-
+#include "net/redis_reader.h"
 #include "net/redis_slots.h"
 
 static unsigned slot(const char *key)
@@ -36,14 +35,14 @@ static void test_slots_of_keys(void **state)
 
 static enum status read_map(struct redis_slots *slots, const char *resp)
 {
-    void *reply = NULL;
-    redisReader *reader = redisReaderCreate();
-    assert_int_equal(redisReaderFeed(reader, resp, strlen(resp)), REDIS_OK);
-    assert_int_equal(redisReaderGetReply(reader, &reply), REDIS_OK);
+    struct redis_reply *reply;
+    struct redis_reader *reader = redis_reader_new();
+    assert_int_equal(redis_reader_feed(reader, resp, strlen(resp)), ST_OK);
+    assert_int_equal(redis_reader_next(reader, &reply), ST_OK);
     assert_non_null(reply);
-    const enum status st = redis_slots_read(slots, (const struct redis_reply *)reply, "asked");
-    freeReplyObject(reply);
-    redisReaderFree(reader);
+    const enum status st = redis_slots_read(slots, reply, "asked");
+    redis_reader_free_reply(reply);
+    redis_reader_free(reader);
     return st;
 }
 
@@ -108,6 +107,8 @@ static void test_maps_that_are_none(void **state)
         "*1\r\n*3\r\n:0\r\n:4\r\n" NODE("$1\r\na\r\n", "0"),
         "*1\r\n*3\r\n:0\r\n:4\r\n" NODE("$1\r\na\r\n", "65536"),
         "*2\r\n*3\r\n:0\r\n:4\r\n" NODE("$1\r\na\r\n", "1") "*2\r\n:5\r\n:6\r\n",
+        "*2\r\n*3\r\n:0\r\n:16383\r\n" NODE("$1\r\na\r\n",
+                                            "1") "*3\r\n:7\r\n:7\r\n" NODE("$1\r\nb\r\n", "1"),
     };
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         struct redis_slots slots;
