@@ -27,7 +27,6 @@
 #define ATTEMPT_MAX_MS 1000
 #define REPEATS_MAX    5 /* answers in a row that were the same: then the next Sentinel is asked */
 #define QUESTION_MAX   1024
-#define HOST_MAX       255
 #define CHANNEL        "+switch-master"
 
 struct redis_sentinel {
@@ -40,11 +39,10 @@ struct redis_sentinel {
     bool subscribed;         /* to CHANNEL; false as well when an ACL forbids it */
     bool asking;             /* the answer to a question is awaited on `link` */
     uint64_t asked_ms;
-    struct redis_link *client; /* whom we ask for; NULL: it has not asked yet */
-    bool wanted;               /* the client waits for an answer */
-    size_t failed;             /* Sentinels that failed in a row while it waits */
-    char host[HOST_MAX + 1];   /* the last answer, and how often in a row it was given */
-    int port;
+    struct redis_link *client;    /* whom we ask for; NULL: it has not asked yet */
+    bool wanted;                  /* the client waits for an answer */
+    size_t failed;                /* Sentinels that failed in a row while it waits */
+    struct redis_primary primary; /* the last answer, and how often in a row it was given */
     unsigned repeats;
     size_t
         dissent; /* Sentinels in a row that name this server while the client is up at another one */
@@ -53,6 +51,61 @@ struct redis_sentinel {
     loop_cb on_closed;
     void *on_closed_arg;
 };
+
+/* ---- what Sentinels say ---- */
+
+static bool is_same(const struct redis_primary *a, const struct redis_primary *b)
+{
+    return a->port == b->port && strcmp(a->host, b->host) == 0;
+}
+
+/* A number of up to five digits; 0: the text is none. */
+static int read_port(const char *text, size_t len)
+{
+    int port = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] < '0' || text[i] > '9' || i >= 5)
+            return 0;
+        port = port * 10 + (text[i] - '0');
+    }
+    return port;
+}
+
+static bool set_primary(struct redis_primary *primary, const char *host, size_t len, int64_t port)
+{
+    if (len == 0 || len > SENTINEL_HOST_MAX || port <= 0 || port > 65535)
+        return false;
+    memcpy(primary->host, host, len);
+    primary->host[len] = '\0';
+    primary->port = (int)port;
+    return true;
+}
+
+bool redis_sentinel_read(const struct redis_reply *reply, struct redis_primary *ret_primary)
+{
+    const char *host = redis_reply_str(redis_reply_at(reply, 0), NULL);
+    return host &&
+           set_primary(ret_primary, host, strlen(host), redis_reply_int(redis_reply_at(reply, 1)));
+}
+
+bool redis_sentinel_read_switch(const char *text, const char *name,
+                                struct redis_primary *ret_primary)
+{
+    const char *words[5];
+    size_t lens[5];
+    for (size_t i = 0; i < 5; i++) {
+        words[i] = text;
+        lens[i] = strcspn(text, " ");
+        text += lens[i];
+        if (lens[i] == 0 || (*text == '\0') != (i == 4))
+            return false;
+        text += *text == ' ';
+    }
+    return lens[0] == strlen(name) && memcmp(words[0], name, lens[0]) == 0 &&
+           set_primary(ret_primary, words[3], lens[3], read_port(words[4], lens[4]));
+}
+
+/* ---- asking ---- */
 
 static const struct redis_host *current(const struct redis_sentinel *sentinel)
 {
@@ -105,10 +158,9 @@ static const char *refuse(struct redis_sentinel *sentinel, const char *error)
 
 /* The client is up at another server than this one, which the Sentinel names as the primary. NULL: that is settled; else
  * the reason to ask the next Sentinel. */
-static const char *weigh(struct redis_sentinel *sentinel, const char *host, int port)
+static const char *weigh(struct redis_sentinel *sentinel, const struct redis_primary *named)
 {
-    const bool same =
-        sentinel->dissent > 0 && port == sentinel->port && strcmp(host, sentinel->host) == 0;
+    const bool same = sentinel->dissent > 0 && is_same(named, &sentinel->primary);
     sentinel->dissent = same ? sentinel->dissent + 1 : 1;
     if (sentinel->dissent <= sentinel->host_count / 2)
         return "it names another primary than the one in use: the others are asked";
@@ -121,42 +173,34 @@ static const char *weigh(struct redis_sentinel *sentinel, const char *host, int 
 static const char *take_answer(struct redis_sentinel *sentinel, const struct redis_reply *reply)
 {
     const char *problem = NULL;
-    const char *host = redis_reply_str(redis_reply_at(reply, 0), NULL);
-    const int64_t port = redis_reply_int(redis_reply_at(reply, 1));
+    struct redis_primary named;
     sentinel->asking = false;
     sentinel->failed = 0;
-    if (redis_reply_type(reply) == REDIS_ERROR || !host || !*host || strlen(host) > HOST_MAX ||
-        port <= 0 || port > 65535)
+    if (!redis_sentinel_read(reply, &named))
         return refuse(sentinel, redis_reply_str(reply, NULL));
     if (!sentinel->wanted && sentinel->client && redis_link_up(sentinel->client) &&
-        redis_link_is_elsewhere(sentinel->client, host, (int)port))
-        problem = weigh(sentinel, host, (int)port);
+        redis_link_is_elsewhere(sentinel->client, named.host, named.port))
+        problem = weigh(sentinel, &named);
     else
         sentinel->dissent = 0;
-    const bool same = sentinel->port == (int)port && strcmp(sentinel->host, host) == 0;
-    sentinel->repeats = same ? sentinel->repeats + 1 : 0;
-    (void)snprintf(sentinel->host, sizeof(sentinel->host), "%s", host);
-    sentinel->port = (int)port;
+    sentinel->repeats = is_same(&named, &sentinel->primary) ? sentinel->repeats + 1 : 0;
+    sentinel->primary = named;
     if (sentinel->wanted) {
         sentinel->wanted = false;
-        redis_link_locate(sentinel->client, sentinel->host, sentinel->port);
+        redis_link_locate(sentinel->client, named.host, named.port);
     }
     return problem;
 }
 
-/* "name old-host old-port new-host new-port". */
 static void take_switch(struct redis_sentinel *sentinel, const char *text)
 {
-    char name[HOST_MAX + 1], host[HOST_MAX + 1];
-    int port;
-    /* NOLINTNEXTLINE(cert-err34-c): five digits are always in range */
-    if (sscanf(text, "%255s %*255s %*5d %255s %5d", name, host, &port) != 3 ||
-        strcmp(name, sentinel->master) != 0 || port <= 0 || port > 65535)
+    struct redis_primary named;
+    if (!redis_sentinel_read_switch(text, sentinel->master, &named))
         return;
-    log_info("sentinel has made another server the primary", LOG_TEXT("master", name),
-             LOG_TEXT("host", host), LOG_NUM("port", port));
+    log_info("sentinel has made another server the primary", LOG_TEXT("master", sentinel->master),
+             LOG_TEXT("host", named.host), LOG_NUM("port", named.port));
     sentinel->dissent = 0;
-    if (sentinel->client && redis_link_is_elsewhere(sentinel->client, host, port))
+    if (sentinel->client && redis_link_is_elsewhere(sentinel->client, named.host, named.port))
         redis_link_fail(sentinel->client, "Sentinel has made another server the primary");
 }
 

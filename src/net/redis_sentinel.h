@@ -4,7 +4,23 @@
 #define TIKETI_REDIS_SENTINEL_H
 
 #include "net/redis_link.h"
+#include "net/redis_reply.h"
 #include "net/redis_url.h"
+
+#define SENTINEL_HOST_MAX 255
+
+/* Where a Sentinel says that the primary is. */
+struct redis_primary {
+    char host[SENTINEL_HOST_MAX + 1]; /* "": nowhere */
+    int port;
+};
+
+/* Reads the reply to SENTINEL GET-MASTER-ADDR-BY-NAME. False: it names no server. */
+bool redis_sentinel_read(const struct redis_reply *reply, struct redis_primary *ret_primary);
+/* Reads a message of +switch-master, "name old-host old-port new-host new-port": the new one. False: it is none, or of
+ * another name. */
+bool redis_sentinel_read_switch(const char *text, const char *name,
+                                struct redis_primary *ret_primary);
 
 struct redis_sentinel_opts {
     struct loop *loop;                 /* borrowed */
