@@ -163,12 +163,17 @@ static void read_again(struct redis_tls *tls)
 
 /* ---- one session ---- */
 
-struct redis_tls_session *redis_tls_session_new(struct redis_tls *tls, int fd, const char *host)
+struct redis_tls_session *redis_tls_session_new(struct redis_tls *tls, int fd, const char *name)
 {
     unsigned char address[sizeof(struct in6_addr)];
     struct redis_tls_session *session = xcalloc(1, sizeof(*session));
+    const char *host = session->host;
+    size_t len = strlen(name);
     read_again(tls);
-    (void)snprintf(session->host, sizeof(session->host), "%s", host);
+    if (len > 1 &&
+        name[len - 1] == '.') /* for the resolver alone: no certificate and no SNI has it */
+        len--;
+    (void)snprintf(session->host, sizeof(session->host), "%.*s", (int)len, name);
     session->has_cert = tls->files[FILE_CERT];
     session->ssl = SSL_new(tls->ctx);
     bool fine = session->ssl && SSL_set_fd(session->ssl, fd) == 1;

@@ -25,10 +25,11 @@ void redis_tls_unref(struct redis_tls *tls);
 
 struct redis_tls_session;
 
-/* Returns new: a session on the connected, non-blocking socket, which is borrowed. `host` is the name or numeric
- * address that the server's certificate must be for. Files that were replaced since are read again; when they cannot be
- * used, what was read before stays in force, which is logged. NULL: memory is out. */
-struct redis_tls_session *redis_tls_session_new(struct redis_tls *tls, int fd, const char *host);
+/* Returns new: a session on the connected, non-blocking socket, which is borrowed. `name` is the name or numeric
+ * address that the server's certificate must be for; the last dot of a name is not part of it. Files that were replaced
+ * since are read again; when they cannot be used, what was read before stays in force, which is logged. NULL: memory is
+ * out. */
+struct redis_tls_session *redis_tls_session_new(struct redis_tls *tls, int fd, const char *name);
 void redis_tls_session_free(struct redis_tls_session *session); /* NULL is fine */
 
 /* These do as much as they can without waiting. 0: nothing now; *ret_events (LOOP_READ or LOOP_WRITE) is what to wait
