@@ -13,93 +13,22 @@
  * ST_UNAVAILABLE. With both the outcome is unknown, so every script must be idempotent. New commands get
  * ST_UNAVAILABLE at once.
  */
-#include "net/redis_node.h"
+#include "net/redis_node_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/memory.h"
 #include "base/metrics.h"
-#include "base/shared_clock.h"
 #include "net/redis_dial.h"
+#include "net/redis_error.h"
 #include "net/redis_slots.h"
 
 #define IN_FLIGHT_MAX 10000                      /* commands */
 #define OUT_MAX       ((size_t)64 * 1024 * 1024) /* bytes that the socket has not taken yet */
 #define COMMAND_MAX   (OUT_MAX / 2)
-#define CHECK_MS      1000 /* between two checks of role, permissions, writes and time */
-#define MEMORY_EVERY  10 /* checks between two of the memory: Redis adds up all its clients for it */
-
-enum server_action {
-    KEEP,      /* the connection may be used again soon */
-    NO_WRITES, /* likewise; reads are still answered */
-    DROP       /* close the connection: after reconnecting another server may answer */
-};
-
-/* The errors with which Redis says that it cannot serve now. Every other error is a fault of this program. */
-static const struct server_error {
-    const char *code;
-    enum server_action action;
-} server_errors[] = {
-    {"LOADING", KEEP},      {"BUSY", KEEP},       {"OOM", NO_WRITES},
-    {"MISCONF", NO_WRITES}, {"TRYAGAIN", KEEP},   {"NOREPLICAS", NO_WRITES},
-    {"CLUSTERDOWN", KEEP},  {"MASTERDOWN", KEEP}, {"READONLY", DROP},
-    {"NOAUTH", DROP},       {"NOPERM", KEEP}, /* the next check says what is missing; the channel may be missing for good */
-    {"MOVED", DROP},                          /* has become a cluster: the greeting says so */
-    {"ASK", DROP},          {"CROSSSLOT", DROP},
-};
-
-/* Finds the row of an error reply; NULL: the error is a fault of this program. An error from inside a script begins
- * with its code in Redis 7; Redis 6 wraps it: "ERR Error running script … -CODE …". */
-static const struct server_error *server_error_find(const char *text)
-{
-    const bool wrapped = strncmp(text, "ERR Error running script", 24) == 0;
-    if (strstr(text, "The user executing the script can't") ||
-        strstr(text,
-               "ACL failure in script")) /* NOPERM inside a script, before and since Redis 7.2 */
-        text = "NOPERM";
-    for (size_t i = 0; i < sizeof(server_errors) / sizeof(server_errors[0]); i++) {
-        const char *code = server_errors[i].code;
-        const size_t len = strlen(code);
-        if (strncmp(text, code, len) == 0 && (text[len] == ' ' || text[len] == '\0'))
-            return &server_errors[i];
-        const char *at = wrapped ? strstr(text, code) : NULL;
-        if (at && at[-1] == '-' && at[len] == ' ')
-            return &server_errors[i];
-    }
-    return NULL;
-}
-
-struct redis_node {
-    struct redis_link *link;
-    struct redis_node_opts opts;
-    struct redis_op *head,
-        **tail; /* pending commands in the order sent, in which replies and deadlines come */
-    size_t in_flight;
-    uint64_t last_deadline_ms; /* of the last one */
-    struct loop_timer
-        *timer;     /* armed while connected: fires by the head's deadline at the latest */
-    bool late;      /* the head's deadline has passed; its reply may be in the socket */
-    struct buf out; /* the command being formatted */
-    struct redis_health health;
-    struct loop_timer *check; /* NULL: nothing to probe. While up, the next check */
-    unsigned checks;
-    char tag[REDIS_TAG_SIZE]; /* of the probe's key */
-    bool shard;               /* a node of a cluster */
-    bool clock_unused;
-    bool judged;                     /* it was up once, or an attempt to connect has failed */
-    bool no_info;                    /* the user may not run INFO */
-    uint64_t greeted_ns, checked_ns; /* when the last probe was sent */
-    struct redis_args check_args;
-    bool stopped; /* redis_stop was called; replies are dropped */
-    bool closing;
-    loop_cb on_closed;
-    void *on_closed_arg;
-};
 
 static void op_push(struct redis_node *node, struct redis_op *op)
 {
@@ -208,36 +137,6 @@ void redis_op_fail(struct redis_op *op, enum status status)
     op_finish(op, status, NULL);
 }
 
-/* Logs an error reply. The line number in a script's error counts lua/shared.lua, which the script's text begins with;
- * the log line has the file and the line in it. */
-static void log_error_reply(const struct redis_script *script, const char *text)
-{
-    static const char mark[] = "user_script:";
-    const char *at = script ? strstr(text, mark) : NULL;
-    if (!at) {
-        log_warn("redis error reply", LOG_TEXT("error", text));
-        return;
-    }
-    const unsigned long line = strtoul(at + strlen(mark), NULL, 10);
-    const bool shared = line <= script->shared_lines;
-    char location[64];
-    snprintf(location, sizeof(location), "lua/%s.lua:%lu", shared ? "shared" : script->name,
-             shared ? line : line - script->shared_lines);
-    log_warn("redis error reply", LOG_TEXT("error", text), LOG_TEXT("script", location));
-}
-
-static void count_error_reply(const struct redis_op *op, const struct server_error *server_error)
-{
-    enum metric metric = METRIC_REDIS_OTHER_ERRORS;
-    if (server_error && strcmp(server_error->code, "OOM") == 0)
-        metric = METRIC_REDIS_OOM_ERRORS;
-    else if (server_error && strcmp(server_error->code, "READONLY") == 0)
-        metric = METRIC_REDIS_READONLY_ERRORS;
-    else if (!server_error && op->script)
-        metric = METRIC_REDIS_SCRIPT_ERRORS;
-    metrics_add(metric, 1);
-}
-
 static void on_redis_reply(void *arg, const struct redis_reply *reply)
 {
     struct redis_node *node = arg;
@@ -267,19 +166,18 @@ static void on_redis_reply(void *arg, const struct redis_reply *reply)
         node->opts.user->on_misplaced(node->opts.arg, op, text);
         return;
     }
-    const struct server_error *server_error = server_error_find(text);
-    if (node->shard && strncmp(text, "CROSSSLOT", 9) == 0)
-        server_error = NULL; /* a mistake of this program's: other commands are fine */
-    log_error_reply(op->script, text);
-    count_error_reply(op, server_error);
-    if (server_error && server_error->action == NO_WRITES && !op->script)
+    const enum redis_error_kind kind = redis_error_judge(text, op->script, node->shard);
+    if (kind == REDIS_ERROR_NO_WRITES && !op->script)
         redis_health_refused(&node->health, text);
-    if (server_error && server_error->action == DROP) {
+    if (kind == REDIS_ERROR_DROP) {
         redis_link_fail(node->link, text); /* ends this command and all others */
         return;
     }
     op_shift(node);
-    op_finish(op, server_error ? ST_UNAVAILABLE : ST_INTERNAL, server_error ? NULL : reply);
+    if (kind == REDIS_ERROR_OURS)
+        op_finish(op, ST_INTERNAL, reply);
+    else
+        op_finish(op, ST_UNAVAILABLE, NULL);
 }
 
 static enum status can_start(const struct redis_node *node, const struct redis_args *args)
@@ -398,110 +296,6 @@ enum status redis_node_prepare(struct redis_node *node, const struct redis_call 
     return ST_OK;
 }
 
-/* ---- the connection ---- */
-
-/* With a probe: HELLO, which says what kind of server this is, the scripts, the probe, INFO. Without: the scripts. */
-static void on_redis_greet(void *arg)
-{
-    struct redis_node *node = arg;
-    const struct redis_probe *probe = node->opts.probe;
-    const char *argv[] = {"SCRIPT", "LOAD", NULL};
-    if (probe)
-        redis_link_greet(node->link, 1, (const char *const[]){"HELLO"});
-    for (size_t i = 0; i < node->opts.script_count; i++) {
-        argv[2] = node->opts.scripts[i]->body;
-        redis_link_greet(node->link, 3, argv);
-    }
-    if (!probe)
-        return;
-    node->greeted_ns = clock_mono_ns();
-    redis_link_greet(node->link, 6,
-                     (const char *const[]){"EVALSHA", probe->script->sha, "0", probe->argv[0],
-                                           probe->argv[1], node->tag});
-    redis_link_greet(node->link, 2, (const char *const[]){"INFO", "memory"});
-}
-
-static const char *take_probe(struct redis_node *node, uint64_t sent_ns,
-                              const struct redis_reply *reply)
-{
-    int64_t now_us;
-    const char *problem = redis_health_probe(&node->health, reply, &now_us);
-    if (!node->clock_unused)
-        shared_clock_sample(now_us, sent_ns, clock_mono_ns());
-    return problem;
-}
-
-static const char *on_redis_greeted(void *arg, size_t i, const struct redis_reply *reply)
-{
-    struct redis_node *node = arg;
-    const bool failed = redis_reply_type(reply) == REDIS_ERROR;
-    const size_t scripts = node->opts.script_count;
-    const bool probes = node->opts.probe;
-    if (probes && i == 0)
-        return redis_health_hello(&node->health, node->shard, reply);
-    if (probes && i == scripts + 2) {
-        node->no_info = failed;
-        redis_health_memory(&node->health, reply);
-        return NULL;
-    }
-    if (failed)
-        return redis_reply_str(reply, NULL);
-    return probes && i == scripts + 1 ? take_probe(node, node->greeted_ns, reply) : NULL;
-}
-
-/* ---- the check, once a second while up ---- */
-
-static void on_check_hello(void *arg, enum status status, const struct redis_reply *reply)
-{
-    struct redis_node *node = arg;
-    const char *problem =
-        status == ST_OK ? redis_health_hello(&node->health, node->shard, reply) : NULL;
-    if (problem)
-        redis_link_fail(node->link, problem);
-}
-
-static void on_check_probe(void *arg, enum status status, const struct redis_reply *reply)
-{
-    struct redis_node *node = arg;
-    const char *problem = status == ST_OK ? take_probe(node, node->checked_ns, reply) : NULL;
-    if (problem)
-        redis_link_fail(node->link, problem);
-}
-
-static void on_check_memory(void *arg, enum status status, const struct redis_reply *reply)
-{
-    struct redis_node *node = arg;
-    if (status == ST_OK)
-        redis_health_memory(&node->health, reply);
-}
-
-/* A check that cannot be sent is no news: the commands before it will fail. */
-static void on_check(void *arg)
-{
-    struct redis_node *node = arg;
-    const struct redis_probe *probe = node->opts.probe;
-    struct redis_args *args = &node->check_args;
-    loop_timer_set(node->check, CHECK_MS);
-    redis_args_reset(args);
-    redis_args_add(args, "HELLO");
-    enum status st = redis_node_command(node, -1, args, on_check_hello, node);
-    if (st != ST_OK)
-        return;
-    redis_args_reset(args);
-    redis_args_add(args, probe->argv[0]);
-    redis_args_add(args, probe->argv[1]);
-    redis_args_add(args, node->tag);
-    node->checked_ns = clock_mono_ns();
-    st = redis_node_eval(node, -1, probe->script, 0, args, on_check_probe, node);
-    if (st != ST_OK || node->no_info || ++node->checks % MEMORY_EVERY != 0)
-        return;
-    redis_args_reset(args);
-    redis_args_add(args, "INFO");
-    redis_args_add(args, "memory");
-    st = redis_node_command(node, -1, args, on_check_memory, node);
-    (void)st;
-}
-
 /* ---- the connection: up and down ---- */
 
 static void on_redis_up(void *arg)
@@ -510,8 +304,7 @@ static void on_redis_up(void *arg)
     node->judged = true;
     node->late = false;
     loop_timer_set(node->timer, (uint64_t)node->opts.timeout_ms);
-    if (node->check)
-        loop_timer_set(node->check, CHECK_MS);
+    redis_node_check_later(node);
     node->opts.user->on_up(node->opts.arg);
 }
 
@@ -557,8 +350,8 @@ static void on_redis_timer(void *arg)
 }
 
 static const struct redis_link_user link_user = {
-    .greet = on_redis_greet,
-    .on_greeted = on_redis_greeted,
+    .greet = redis_node_greet,
+    .on_greeted = redis_node_greeted,
     .on_up = on_redis_up,
     .on_reply = on_redis_reply,
     .on_down = on_redis_down,
@@ -600,7 +393,7 @@ enum status redis_node_open(const struct redis_node_opts *opts, struct redis_nod
     redis_node_set_tag(node, "probe");
     node->timer = loop_timer_new(opts->loop, on_redis_timer, node);
     if (opts->probe)
-        node->check = loop_timer_new(opts->loop, on_check, node);
+        node->check = loop_timer_new(opts->loop, redis_node_check, node);
     redis_args_init(&node->check_args);
     buf_init(&node->out, COMMAND_MAX);
     *ret = node;
@@ -637,6 +430,14 @@ bool redis_node_is_new(const struct redis_node *node)
 size_t redis_node_in_flight(const struct redis_node *node)
 {
     return node->in_flight;
+}
+
+bool redis_node_has_older(const struct redis_node *node, int slot, uint64_t start_ns)
+{
+    for (const struct redis_op *op = node->head; op; op = op->next)
+        if (op->slot == slot && op->start_ns < start_ns)
+            return true;
+    return false;
 }
 
 void redis_node_set_tag(struct redis_node *node, const char *tag)

@@ -66,6 +66,8 @@ bool redis_node_up(const struct redis_node *node);
 /* Is the first attempt to connect under way? */
 bool redis_node_is_new(const struct redis_node *node);
 size_t redis_node_in_flight(const struct redis_node *node); /* commands */
+/* Is a command of this slot in flight that was started before that time (clock_mono_ns)? Looks at each in flight. */
+bool redis_node_has_older(const struct redis_node *node, int slot, uint64_t start_ns);
 struct redis_state redis_node_state(const struct redis_node *node);
 /* The probe of a cluster's node needs a key that is there: one with this hash tag. Copies it. */
 void redis_node_set_tag(struct redis_node *node, const char *tag);
