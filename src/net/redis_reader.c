@@ -3,7 +3,7 @@
  * redis_reader: hiredis' parser.
  *
  * Why this way: hiredis reserves memory for as many elements as a list says that it has, before the first one has come:
- * 16 GB for a line of twelve bytes. So a longer list than tiketi ever asks for is refused.
+ * 8 GB for a line of twelve bytes. So a longer list than tiketi ever asks for is refused.
  * Called by: redis_link. Owns: the bytes that are no whole reply yet.
  */
 #include "net/redis_reader.h"

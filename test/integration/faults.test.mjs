@@ -93,7 +93,7 @@ test('Redis killed and restarted from its append-only file: places are the same,
   const socket = await Socket.open(server);
   socket.join(buyers[0], event.id);
   await socket.next('queue-position');
-  await waitUntil(async () => /aof_buffer_length:0\r/.test(await redis.client.info('persistence')), 5000, 'all of it to be in the append-only file');
+  await redis.written();
   await redis.kill();
   assert.equal((await buyers[3].check(event.id)).status, 503);
   await redis.start();

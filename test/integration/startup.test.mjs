@@ -110,8 +110,8 @@ describe('a fault', { concurrency: true }, () => {
   });
 
   test('a replica, memory that is full, writes that are refused', async (t) => {
-    const primary = await Redis.start({ args: ['--appendonly', 'no'] });
-    const replica = await Redis.start({ args: ['--appendonly', 'no', '--replicaof', '127.0.0.1', String(primary.port)] });
+    const primary = await Redis.start({ kind: 'single', args: ['--appendonly', 'no'] });
+    const replica = await Redis.start({ kind: 'single', args: ['--appendonly', 'no', '--replicaof', '127.0.0.1', String(primary.port)] });
     t.after(() => Promise.all([primary.stop(), replica.stop()]));
     const wrong = await pod(t, { redis: replica });
     const failing = await wrong.fails('redis-primary', /replica/);
