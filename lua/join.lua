@@ -43,10 +43,11 @@
 --   none of these, mode j           a new place: inside if the event is open, nobody waits and there
 --                                   is capacity; otherwise at the tail of the queue. Above the limit
 --                                   of the buyer's network: none
--- A waiting or parked buyer whose ticket or pass names a lower place gets that one. Tickets and passes
--- of another epoch count as absent. A ticket or pass can bring back a place only after Redis has lost
--- data: otherwise Redis still has the place, or it is consumed. So one that names an unknown place from
--- after the last loss opens the restore window.
+-- A waiting or parked buyer whose ticket or pass names a lower place gets that one, and the higher one is
+-- consumed under its own name: a buyer has one place. Tickets and passes of another epoch count as absent.
+-- A ticket or pass can bring back a place only after Redis has lost data: otherwise Redis still has the
+-- place, or it is consumed. So one that names an unknown place from after the last loss opens the restore
+-- window.
 --
 -- networks:{id} counts the new places of each network in this epoch. Only a new place counts: a buyer
 -- who comes back does not, nor one whose ticket or pass of this epoch shows that they were counted.
@@ -302,6 +303,16 @@ local function queue_up(i, place)
     moves[at + 1], moves[at + 2] = places[i], buyers[i]
 end
 
+-- Buyer i gets this place. If they had a higher one, it is consumed under its own name, since consumed:{id} has one place
+-- of each buyer. Otherwise its ticket would bring them back once they have left the lower one, and open a restore window, as
+-- if Redis had lost data. Of a place from this call there is no ticket.
+local function give_up(i, lower)
+    if tonumber(places[i]) > lower and not fresh[i] then
+        before_write()
+        call('ZADD', K_CONSUMED, 'GT', places[i], 'x:' .. places[i])
+    end
+end
+
 -- Puts the buyer at a place that they had before.
 local function wait_at(i, place)
     if states[i] ~= 'waiting' then
@@ -323,10 +334,15 @@ local function unpark(i, place)
     unparked = unparked + 1
 end
 
--- Decides what the proof of buyer b brings back. Returns four values: the lower of the places of ticket and
--- pass, or nil; the place of the pass, or nil; the time of admission that the pass names; whether b has had
--- a place in this epoch. Places that are consumed, or of another epoch, count as absent.
-local function proven(b, proof)
+-- Is this place consumed under its own name? Its buyer was erased (person.lua), or gave it up for a lower one.
+local function given_up(place)
+    return call('ZSCORE', K_CONSUMED, 'x:' .. text(place))
+end
+
+-- Decides what the proof of buyer b brings back, who has the place `own` (0: none). Returns four values: the lower of the
+-- places of ticket and pass, or nil; the place of the pass, or nil; the time of admission that the pass names; whether
+-- b has had a place in this epoch. Places that are consumed, or of another epoch, count as absent.
+local function proven(b, proof, own)
     local ticket, ticket_epoch, pass, pass_epoch, at =
         proof:match('^(%d+) (%d+) (%d+) (%d+) (%d+)$')
     if not ticket then
@@ -338,8 +354,11 @@ local function proven(b, proof)
         return nil
     end
     local consumed = num(call('ZSCORE', K_CONSUMED, b))
-    ticket = ticket > consumed and ticket or nil
-    pass = pass > consumed and pass or nil
+    local function is_left(place)
+        return place > consumed and (place == own or not given_up(place))
+    end
+    ticket = is_left(ticket) and ticket or nil
+    pass = is_left(pass) and pass or nil
     local lowest = ticket or pass
     if ticket and pass then
         lowest = min(ticket, pass)
@@ -353,16 +372,12 @@ local function proven(b, proof)
     return lowest, pass, num(at), true
 end
 
--- Was the buyer with this place erased (person.lua)? Then the place is consumed under a name of its own.
-local function erased(place)
-    return call('ZSCORE', K_CONSUMED, 'x:' .. text(place))
-end
-
 -- Admits the buyer again, as of the admission that the pass proves.
 local function come_back_in(i, place, admitted_at)
     local b, was_waiting, was_parked = buyers[i], states[i] == 'waiting', parked[i]
     before_write()
     flush()
+    give_up(i, place)
     places[i] = text(place)
     since[i] = min(admitted_at - ev.gap, ev.service)
     ev.seq = max(ev.seq, place)
@@ -430,10 +445,7 @@ end
 local function advance(i, mode, proof, network)
     local state, best, pass, admitted_at, counted = states[i]
     if proof and proof ~= '' then
-        best, pass, admitted_at, counted = proven(buyers[i], proof)
-        if best and state == 'gone' and erased(best) then
-            best, pass = nil, nil
-        end
+        best, pass, admitted_at, counted = proven(buyers[i], proof, tonumber(places[i]))
         if best and state == 'gone' then
             notice_loss(best)
         end
@@ -445,12 +457,14 @@ local function advance(i, mode, proof, network)
     end
     if state == 'waiting' then
         if best and best < tonumber(places[i]) then
+            give_up(i, best)
             wait_at(i, best)
         end
     elseif state == 'parked' or (state == 'unclaimed' and mode ~= RESUME
         and rests_until(buyers[i], places[i]) == 0) then
         local place = tonumber(places[i])
         place = best and min(best, place) or place
+        give_up(i, place)
         unpark(i, place)
         wait_at(i, place)
     elseif state == 'unclaimed' then

@@ -24,7 +24,8 @@
 -- A buyer who is not gone is not erased: nothing is changed then.
 --
 -- Without consumed:{id} a ticket that the buyer's browser still has would bring its place back, at the head of the queue. So each
--- place stays consumed under its own name, "x:" and the place (sql/functions/personal.sql), which join looks up.
+-- place stays consumed under its own name, "x:" and the place (sql/functions/personal.sql), which join looks up for each
+-- place but the one that the buyer has.
 --
 -- Invariants: an entry of the log goes only when PostgreSQL has it. Repeating a call changes nothing.
 

@@ -92,6 +92,15 @@ const situations = {
     prepare: (room) => room.configure({ threshold: 1 }),
     run: (room) => room.join(['u:1', 'u:4', { buyer: 'u:2', ticket: { place: 6000, epoch: 1 } }, { buyer: 'u:5', pass: { place: 5001, epoch: 1, since: Date.now() } }]),
   },
+  'join: one who waits and one who was parked bring lower places': {
+    async prepare(room) {
+      await room.configure({ threshold: 1 });
+      await room.join(['u:0', 'u:1', 'u:2']);
+      await redis.client.zrem(room.key('queue'), 'u:2');
+      await redis.client.zadd(room.key('parked'), 1234567890123456, 'u:2');
+    },
+    run: (room) => room.join([{ buyer: 'u:1', ticket: { place: 5000, epoch: 1 } }, { buyer: 'u:2', ticket: { place: 6000, epoch: 1 } }]),
+  },
   'join: an offer is claimed': {
     prepare: offered,
     run: (room) => room.join([{ buyer: 'u:1', mode: 'claim' }]),

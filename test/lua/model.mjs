@@ -166,6 +166,11 @@ export class Model {
     this.consumed.set(buyer, Math.max(this.consumed.get(buyer) ?? 0, place));
   }
 
+  // A buyer who gets a lower place has that one alone.
+  giveUp(place) {
+    this.use(`x:${place}`, place);
+  }
+
   // A heartbeat of a buyer who waits.
   hear(buyer) {
     this.heard.add(buyer);
@@ -192,6 +197,7 @@ export class Model {
     const came = new Set();
     const refused = new Set();
     const claims = [];
+    const untold = new Set(); // buyers with a place from this call, of which there is no ticket
     const states = buyers.map(({ buyer, mode, ticket, pass, network }, i) => {
       if (this.active.has(buyer)) {
         if (this.offered.has(buyer) && mode !== 'resume') claims.push(buyer);
@@ -200,11 +206,14 @@ export class Model {
       }
       if (closed) return 'closed';
       const consumed = this.consumed.get(buyer) ?? 0;
-      const worth = (proof) => (proof && proof.place && proof.epoch === this.epoch && proof.place > consumed ? proof.place : 0);
+      const own = this.queue.get(buyer) ?? this.parked.get(buyer) ?? 0;
+      const worth = (proof) => (proof && proof.place && proof.epoch === this.epoch && proof.place > consumed
+        && (proof.place === own || !this.consumed.has(`x:${proof.place}`)) ? proof.place : 0);
       const [tp, pp] = [worth(ticket), worth(pass)];
       const best = Math.min(tp || Infinity, pp || Infinity);
       if (best < Infinity && best > this.restoredTo && !this.restoring && !this.queue.has(buyer) && !this.parked.has(buyer)) this.openRestoreWindow(best);
       if (pp && !(pass.ended && this.keptNote(buyer, pp).idle) && (!this.restoring || this.consumedLoaded) && this.active.size < this.threshold) {
+        if (own > pp && !untold.has(buyer)) this.giveUp(own);
         this.queue.delete(buyer);
         this.unpark(buyer);
         this.unhear(buyer);
@@ -213,11 +222,15 @@ export class Model {
         return 'active';
       }
       if (this.queue.has(buyer)) {
-        if (best < this.queue.get(buyer)) this.queue.set(buyer, best);
+        if (best < own) {
+          if (!untold.delete(buyer)) this.giveUp(own);
+          this.queue.set(buyer, best);
+        }
       } else if (this.unclaimed.has(buyer) && (mode === 'resume' || this.rests(buyer))) {
         return 'unclaimed';
       } else if (this.parked.has(buyer)) {
-        this.wait(buyer, Math.min(best, this.parked.get(buyer)));
+        if (best < own) this.giveUp(own);
+        this.wait(buyer, Math.min(best, own));
         this.unpark(buyer);
         this.note('returned', buyer, this.queue.get(buyer));
       } else if (best < Infinity) {
@@ -248,6 +261,7 @@ export class Model {
           return 'direct';
         }
         this.wait(buyer, fresh);
+        untold.add(buyer);
         return 'waiting';
       } else {
         return 'gone';

@@ -124,6 +124,12 @@ test('join: the place of an erased buyer is consumed, whoever brings its ticket 
   await own.person('erase', 'u:a', { cursor: await consume(own) });
   assert.equal((await own.join([{ buyer: 'u:a', mode: 'claim', ...proof }])).buyers[0].state, 'gone');
 
+  // Nor does it once the buyer waits at a new place.
+  await own.join(['u:b', 'u:c', 'u:d']);
+  const { buyers: [tail] } = await own.join(['u:a']);
+  assert.deepEqual((await own.join([{ buyer: 'u:a', ...proof }])).buyers, [tail]);
+  assert.equal(tail.position, 2);
+
   // After a loss of Redis the record brings the place back under its pseudonym.
   await redis.client.del(...KEYS.map((key) => own.key(key)));
   await own.configure({ threshold: 2 }, { known: place, restoreMs: 0 });

@@ -210,6 +210,35 @@ test('a place that was consumed or erased opens no restore window', async () => 
   assert.equal((await room.join([{ buyer: 'u:9', ticket: { place: 5000, epoch: 1 } }])).restoring, false);
 });
 
+// Redis has lost a buyer's place, and they were given another one without showing the ticket. Then they show it. Whoever has prepared
+// such pairs of tickets could otherwise open one restore window after the other, and nobody would enter.
+for (const how of ['a waiting buyer', 'a parked buyer', 'a buyer with a pass']) {
+  test(`${how} who gets a lower place back has that one alone: the ticket of the higher one opens no restore window`, async () => {
+    const { room, seq, buyers: [, { place: lower }] } = await visited({ threshold: 1 }, ['u:0', 'u:1', 'u:2']);
+    await redis.client.zrem(room.key('queue'), 'u:1');
+    await room.set('restoredTo', seq);
+    const { buyers: [{ place: higher }] } = await room.join(['u:1']);
+    if (how === 'a parked buyer') {
+      await redis.client.zrem(room.key('queue'), 'u:1');
+      await redis.client.zadd(room.key('parked'), higher, 'u:1');
+    }
+    const isInside = how === 'a buyer with a pass';
+    if (isInside) await room.configure({ threshold: 2 });
+    const back = await room.join([{ buyer: 'u:1', [isInside ? 'pass' : 'ticket']: { place: lower, epoch: 1, since: Date.now() } }]);
+    assert.deepEqual([back.buyers[0].state, back.buyers[0].place], [isInside ? 'active' : 'waiting', lower]);
+    await room.leave(['u:1']);
+
+    const stale = { buyer: 'u:1', ticket: { place: higher, epoch: 1 } };
+    const gone = await room.join([{ ...stale, mode: 'resume' }]);
+    assert.deepEqual([gone.restoring, states(gone)], [false, ['gone']]);
+    const fresh = await room.join([stale]);
+    assert.equal(fresh.restoring, false);
+    assert.ok(fresh.buyers[0].place > higher, 'at the tail');
+    assert.equal((await room.join([stale])).buyers[0].place, fresh.buyers[0].place, 'and not before whoever waits');
+    await honest(room);
+  });
+}
+
 // ---- parked ----
 
 test('promote parks silent buyers, join returns them to their place', async () => {
