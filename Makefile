@@ -127,6 +127,8 @@ install-deps: ## install every Debian package for building, running, testing, li
 
 # --- tests -------------------------------------------------------------------------------
 
+# The kind of Redis that the fixtures start (test/fixtures/redis.mjs); without it a single one.
+on_redis = $(if $(REDIS),TIKETI_REDIS=$(REDIS))
 # Each target installs what it needs before it builds, so that it works alone on a fresh machine.
 alone = --no-print-directory --silent $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 
@@ -151,15 +153,15 @@ test-wire: ## mutated requests and frames against a sanitizer build (WIRE_SECOND
 	@$(MAKE) $(alone) SAN=$(wire_san) $(wire_bin)
 	@TIKETI_WIRE_BIN=$(CURDIR)/$(wire_bin) test/run.sh wire
 
-test-lua: ## the Lua scripts on a real Redis
+test-lua: ## the Lua scripts on a real Redis (REDIS=tls, sentinel or cluster)
 	@src/deps.sh build test
 	@$(MAKE) $(alone) all
-	@test/run.sh lua
+	@$(on_redis) test/run.sh lua
 
-test-integration: ## the running program (TESTS="test/integration/x.test.mjs …" for some)
+test-integration: ## the running program (TESTS="test/integration/x.test.mjs …" for some; REDIS=tls, sentinel or cluster for such a Redis)
 	@src/deps.sh build test
 	@$(MAKE) $(alone) all
-	@test/run.sh integration
+	@$(on_redis) test/run.sh integration
 
 test-property: ## random sequences of holds, payments and refunds against a plain model (TIKETI_SEED, PROPERTY_SEQUENCES=300)
 	@src/deps.sh build test
@@ -188,7 +190,7 @@ screenshots: ## every state of the pages into docs/screenshots (SCENES="waiting 
 	@src/packages.sh
 	@node test/browser/screenshots.mjs
 
-test-nightly: ## test-property with 10,000 sequences; 300 schedules of faults; an hour of test-wire; 10,000 buyers through an unreliable provider, with kills; 10,000 with a console open, and 10,000 behind HAProxy while four pods restart; as root also image-check and test-trixie
+test-nightly: ## test-property with 10,000 sequences; 300 schedules of faults; an hour of test-wire; 10,000 buyers through an unreliable provider, with kills; 10,000 with a console open, and 10,000 behind HAProxy while four pods restart; test-lua and test-integration on Redis over TLS, with Sentinels and as a Cluster; as root also image-check and test-trixie
 	@src/deps.sh build test browser
 	@$(MAKE) $(alone) all
 	@$(MAKE) $(alone) SAN=$(wire_san) $(wire_bin)
@@ -196,6 +198,7 @@ test-nightly: ## test-property with 10,000 sequences; 300 schedules of faults; a
 		test/run.sh property wire night
 	@SEEDS=$${SEEDS:-300} JOBS=$${JOBS:-2} USERS=$${USERS:-400} MINUTES=$${MINUTES:-0.334} node test/chaos/chaos.mjs
 	@TESTS=test/browser/console_crowd.test.mjs BUYERS=10000 test/run.sh browser
+	@failed=; for kind in tls sentinel cluster; do TIKETI_REDIS=$$kind test/run.sh lua integration || failed=1; done; [ -z "$$failed" ]
 	@[ "$$(id -u)" -ne 0 ] || $(MAKE) $(alone) image-check test-trixie
 
 $(out)/unit/%: test/unit/%.c $(archive) Makefile
@@ -304,7 +307,7 @@ image-check: ## build the image without a registry, on a Debian made here, and r
 	@$(MAKE) $(alone) all
 	@test/run.sh image
 
-test-trixie: ## the suites unit, corpus, lua and integration on Debian 13 (root; SUITES="unit", TESTS=…, REDIS_SERVER=valkey-server)
+test-trixie: ## the suites unit, corpus, lua and integration on Debian 13 (root; SUITES="unit", TESTS=…, REDIS_SERVER=valkey-server, REDIS=cluster)
 test-bookworm: ## the same on a bare Debian 12, with its own Node.js 18
 test-trixie test-bookworm: test-%:
 	@src/deps.sh build trixie

@@ -57,7 +57,7 @@ unshare --mount --propagation private --pid --fork --kill-child -- bash -c '
     exec chroot "$root" /usr/bin/env "$@"' bash "$root" -i \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
     ${registry:+"npm_config_registry=$registry"} ${TESTS:+"TESTS=$TESTS"} ${TIKETI_AGAIN:+"TIKETI_AGAIN=$TIKETI_AGAIN"} \
-    ${REDIS_SERVER:+"TIKETI_REDIS_SERVER=$REDIS_SERVER"} \
+    ${REDIS_SERVER:+"TIKETI_REDIS_SERVER=$REDIS_SERVER"} ${REDIS:+"TIKETI_REDIS=$REDIS"} \
     bash -c '
         cd /src/tiketi || exit 1
         src/deps.sh build run test || exit 1

@@ -10,7 +10,8 @@
 #
 # Called by the Makefile, which builds first and sets TIKETI_BIN, TIKETI_OUT and TIKETI_SAN.
 # The suite wire attacks the program that TIKETI_WIRE_BIN names: one with the address and undefined sanitizers.
-# TESTS="file …" runs only these files of the node suites. The folder $TIKETI_OUT/log gets the whole
+# TESTS="file …" runs only these files of the node suites. TIKETI_REDIS=tls, sentinel or cluster runs them on such a Redis
+# (test/fixtures/redis.mjs), with a folder of its own in that of the logs. The folder $TIKETI_OUT/log gets the whole
 # output of every suite (TAP), and the seconds that each test file took (SUITE.times).
 #
 # TIKETI_AGAIN=1 runs the files that failed once more, alone, when they are six at most (but of the suite wire, whose seeds
@@ -37,11 +38,12 @@ export UBSAN_OPTIONS="print_stacktrace=1:halt_on_error=1"
 export LSAN_OPTIONS="suppressions=$PWD/test/lsan.supp:print_suppressions=0"
 export TSAN_OPTIONS="suppressions=$PWD/test/tsan.supp:halt_on_error=0:second_deadlock_stack=1"
 
-# Integration files at a time: they wait more than they work, but not under a sanitizer.
+# Integration files at a time: they wait more than they work, but not under a sanitizer, nor with several Redis servers each.
 integration=5
 [ -z "$TIKETI_SAN" ] || integration=4
+case ${TIKETI_REDIS:-single} in sentinel | cluster) integration=3 ;; esac
 
-logs=$TIKETI_OUT/log
+logs=$TIKETI_OUT/log${TIKETI_REDIS:+/$TIKETI_REDIS}
 mkdir -p "$logs"
 total_passed=0
 total_failed=0
@@ -181,6 +183,17 @@ suite_corpus() {
     run_programs $names
 }
 
+# names_its_redis FILE: the file starts the kind of Redis that it is about, whatever TIKETI_REDIS says.
+names_its_redis() {
+    case $1 in
+    */redis_tls.* | */redis_sentinel.* | */redis_cluster.* | */redis_health.*)
+        printf 'skipped on %s, it has a Redis of its own kind: %s\n' "$TIKETI_REDIS" "$1"
+        add 0 0 1
+        ;;
+    *) return 1 ;;
+    esac
+}
+
 # suite_node CONCURRENCY SECONDS: a file that takes longer than SECONDS hangs; it is ended and counted as failed.
 suite_node() {
     concurrency=$1
@@ -194,6 +207,9 @@ suite_node() {
         set -- "test/$suite"/*.test.mjs
     fi
     for file in "$@"; do
+        shift
+        if [ -z "$TESTS" ] && [ -n "${TIKETI_REDIS:-}" ] && names_its_redis "$file"; then continue; fi
+        set -- "$@" "$file"
         [ -e "$file" ] && continue
         complain "there is no $file"
         return
@@ -265,7 +281,7 @@ for suite in "$@"; do
         ;;
     esac
     [ "$((suite_passed + suite_failed + suite_skipped))" -gt 0 ] || complain 'it ran no test'
-    printf '%-12s %4d passed, %d failed, %d skipped, %4d s\n' "$suite" "$suite_passed" \
+    printf '%-12s %4d passed, %d failed, %d skipped, %4d s\n' "$suite${TIKETI_REDIS:+ $TIKETI_REDIS}" "$suite_passed" \
         "$suite_failed" "$suite_skipped" "$(($(date +%s) - began))"
     total_passed=$((total_passed + suite_passed))
     total_failed=$((total_failed + suite_failed))

@@ -9,7 +9,7 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import {
-  Client, IdentityProvider, MailSink, Organizer, Postgres, Redis, SECRETS, SLOW, Server, freePort, oidcSettings, privateFolder, runTiketi,
+  Client, IdentityProvider, MailSink, Organizer, Postgres, Redis, SECRETS, SLOW, Server, freePort, loginTo, oidcSettings, privateFolder, runTiketi,
   selfSigned, waitUntil,
 } from '../fixtures/index.mjs';
 
@@ -43,7 +43,7 @@ async function check(env, args = []) {
 
 test('a file, the environment and --set: the stronger one wins, in a running pod and in other commands', async (t) => {
   const path = file('whole.ini', ['# of a test', '[tiketi]', `redis_url = ${redis.url}`, `DATABASE_URL = ${database.url}`,
-    `ticket_keys = ${SECRETS.TICKET_KEYS}`, 'queue_threshold = 11', 'queue_silent_ms = 11000', 'queue_claim_ms = 11000', `jwt_secrets = ${SECRETS.JWT_SECRETS}`]);
+    ...(redis.tls ? [`redis_tls_ca = ${redis.tls.authority.file}`] : []), `ticket_keys = ${SECRETS.TICKET_KEYS}`, 'queue_threshold = 11', 'queue_silent_ms = 11000', 'queue_claim_ms = 11000', `jwt_secrets = ${SECRETS.JWT_SECRETS}`]);
   chmodSync(path, 0o644);
   const server = await Server.start({
     redis: null, database: null, args: ['--config', path, '--set', 'QUEUE_CLAIM_MS=33000', '--set=drain_ms=5000'],
@@ -118,10 +118,12 @@ test('all problems are named at once, each once, with the name that was meant', 
 });
 
 test('the variables of Kubernetes for services named tiketi, queue, redis and http are no settings', async (t) => {
+  const plain = await Redis.start({ kind: 'single' });
+  t.after(() => plain.stop());
   const server = await Server.start({
     redis: null, database,
     env: {
-      REDIS_HOST: '127.0.0.1', REDIS_PORT: new URL(redis.url).port, REDIS_SERVICE_HOST: '10.0.0.7', REDIS_PORT_6379_TCP: 'tcp://10.0.0.7:6379',
+      REDIS_HOST: '127.0.0.1', REDIS_PORT: plain.port, REDIS_SERVICE_HOST: '10.0.0.7', REDIS_PORT_6379_TCP: 'tcp://10.0.0.7:6379',
       TIKETI_API_SERVICE_HOST: '10.0.0.8', TIKETI_API_SERVICE_PORT_HTTP: '80', TIKETI_API_PORT: 'tcp://10.0.0.8:80', TIKETI_API_PORT_80_TCP_ADDR: '10.0.0.8',
       QUEUE_SERVICE_HOST: '10.0.0.9', QUEUE_PORT: 'tcp://10.0.0.9:80', DRAIN_PORT: 'tcp://10.0.0.9:80', METRICS_PORT: 'tcp://10.0.0.9:80',
     },
@@ -200,7 +202,7 @@ test('--check-config: a database without the schema, one that is not there, a wr
   await redis.cli('CONFIG', 'SET', 'requirepass', 'word');
   try {
     assert.match((await check(BACKENDS)).found.REDIS_URL.join(), /^problem,.*NOAUTH/);
-    const wrong = await check({ ...BACKENDS, REDIS_URL: redis.url.replace('redis://', 'redis://:hunter2@') });
+    const wrong = await check({ ...BACKENDS, REDIS_URL: loginTo(redis, '', 'hunter2').url });
     assert.match(wrong.found.REDIS_URL.join(), /^problem,.*WRONGPASS/);
     assert.ok(!`${wrong.stdout}${wrong.stderr}`.includes('hunter2'));
   } finally {

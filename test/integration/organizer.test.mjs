@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Client, Organizer, Server, stage, waitUntil } from '../fixtures/index.mjs';
+import { Client, Organizer, Server, loginTo, stage, waitUntil } from '../fixtures/index.mjs';
 
 const { redis, database, server, organizer } = await stage();
 
@@ -142,8 +142,7 @@ test('process runs a tick now, stats count it, and without a processor it is 503
 test('100 threshold changes on two pods without Pub/Sub: each is in force on both within a second', { timeout: 120000 }, async () => {
   // A Redis user without any channel: every PUBLISH and SUBSCRIBE fails.
   await redis.cli('ACL', 'SETUSER', 'mute', 'on', '>mute', '~*', '+@all', 'resetchannels');
-  const muteUrl = redis.url.replace('redis://', 'redis://mute:mute@');
-  const pods = await Promise.all([1, 2].map(() => Server.start({ redis: { url: muteUrl }, database })));
+  const pods = await Promise.all([1, 2].map(() => Server.start({ redis: loginTo(redis, 'mute', 'mute'), database })));
   const boss = new Organizer(pods[0]);
   const event = await boss.sale({ threshold: 1, intervalMs: 600000 });
   const buyers = pods.map((pod, i) => new Client(pod, { sub: `looker${i}` }));

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { after, afterEach, before, test } from 'node:test';
-import { Child, Client, Organizer, Postgres, REDIS_SERVER, Redis, ROOT, Server, exchange, freePort, privateFolder, staysTrueFor, waitUntil } from '../fixtures/index.mjs';
+import { Child, Client, Organizer, Postgres, REDIS_SERVER, Redis, ROOT, Server, exchange, freePort, loginTo, privateFolder, staysTrueFor, waitUntil } from '../fixtures/index.mjs';
 
 let postgres;
 const stores = [];
@@ -22,7 +22,7 @@ afterEach(async () => {
 after(() => postgres?.stop());
 
 async function store(...args) {
-  const redis = await Redis.start({ args: ['--appendonly', 'no', ...args] });
+  const redis = await Redis.start({ kind: 'one', args: ['--appendonly', 'no', ...args] });
   stores.push(redis);
   return redis;
 }
@@ -61,7 +61,7 @@ async function refused(server, pattern, { open = false } = {}) {
 }
 
 const aclLine = /^ACL SETUSER tiketi (.*)$/m.exec(readFileSync(`${ROOT}/docs/operations.md`, 'utf8'))[1].replace('>PASSWORD', '>secret').split(' ');
-const login = (redis, user, db = '') => ({ url: `redis://${user}:secret@127.0.0.1:${redis.port}${db}` });
+const login = (redis, user) => loginTo(redis, user, 'secret');
 
 test('a user without XADD: refused by name before anybody is admitted; back within a second of the grant', { timeout: 60000 }, async () => {
   const redis = await store();

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, afterEach, before, test } from 'node:test';
-import { Client, Organizer, Postgres, Redis, ROOT, Server, Socket, exchange, freePort, pay, runTiketi, waitUntil } from '../fixtures/index.mjs';
+import { Client, Organizer, Postgres, Redis, ROOT, Server, Socket, exchange, freePort, loginTo, pay, runTiketi, waitUntil } from '../fixtures/index.mjs';
 
 let postgres;
 const stores = [];
@@ -41,7 +41,7 @@ const state = async (server) => {
 const lines = (server, message) => server.logs.filter((line) => line.message === message);
 
 const aclLine = /^ACL SETUSER tiketi (.*)$/m.exec(readFileSync(`${ROOT}/docs/operations.md`, 'utf8'))[1].replace('>PASSWORD', '>secret').split(' ');
-const login = (redis, user, db = '') => ({ url: `redis://${user}:secret@127.0.0.1:${redis.port}${db}` });
+const login = (redis, user) => loginTo(redis, user, 'secret');
 
 test('a whole sale runs on exactly the ACL of docs/operations.md', { timeout: 60000 }, async () => {
   const redis = await store();

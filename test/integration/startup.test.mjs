@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import pg from 'pg';
-import { Organizer, Postgres, Redis, ROOT, adminToken, bearer, runTiketi, staysTrueFor, uniqueId, waitUntil } from '../fixtures/index.mjs';
+import { Organizer, Postgres, Redis, ROOT, adminToken, bearer, loginTo, runTiketi, staysTrueFor, uniqueId, waitUntil } from '../fixtures/index.mjs';
 import { NAMES, at, nobody, pod, postgresAs, redisAs } from './startup_support.mjs';
 
 test('every check is passed, by a real write that Redis forgets; all who ask at once share it', async (t) => {
@@ -110,8 +110,8 @@ describe('a fault', { concurrency: true }, () => {
   });
 
   test('a replica, memory that is full, writes that are refused', async (t) => {
-    const primary = await Redis.start({ kind: 'single', args: ['--appendonly', 'no'] });
-    const replica = await Redis.start({ kind: 'single', args: ['--appendonly', 'no', '--replicaof', '127.0.0.1', String(primary.port)] });
+    const primary = await Redis.start({ kind: 'one', args: ['--appendonly', 'no'] });
+    const replica = await Redis.start({ kind: 'one', args: ['--appendonly', 'no', '--replicaof', '127.0.0.1', String(primary.port)] });
     t.after(() => Promise.all([primary.stop(), replica.stop()]));
     const wrong = await pod(t, { redis: replica });
     const failing = await wrong.fails('redis-primary', /replica/);
@@ -131,8 +131,7 @@ describe('a fault', { concurrency: true }, () => {
   test('the ACL of the documentation is enough for the probe key, and the user of a narrower one is named', async (t) => {
     const line = /^ACL SETUSER tiketi (.*)$/m.exec(readFileSync(`${ROOT}/docs/operations.md`, 'utf8'))[1].replace('>PASSWORD', '>secret').split(' ');
     await at.redis.cli('ACL', 'SETUSER', 'narrow', ...line);
-    const url = `redis://narrow:secret@127.0.0.1:${at.redis.port}`;
-    const server = await pod(t, { redis: { url } });
+    const server = await pod(t, { redis: loginTo(at.redis, 'narrow', 'secret') });
     await server.passes();
     await at.redis.cli('ACL', 'SETUSER', 'narrow', '-set');
     await server.fails('redis-permissions', /may not run .*SET lease:\{probe\}/, 5000);

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { after, before } from 'node:test';
-import { Postgres, Redis, Server, exchange, freePort, waitUntil } from '../fixtures/index.mjs';
+import { Postgres, Redis, Server, exchange, freePort, loginTo, waitUntil } from '../fixtures/index.mjs';
 
 export const NAMES = ['workers', 'redis', 'redis-shards', 'redis-primary', 'redis-permissions', 'redis-write', 'redis-memory',
   'postgres', 'postgres-encoding', 'postgres-schema', 'postgres-write', 'postgres-connections'];
@@ -26,7 +26,7 @@ after(async () => {
   await at.postgres?.stop();
 });
 
-export const redisAs = (password) => ({ url: `redis://shop:${password}@127.0.0.1:${at.redis.port}` });
+export const redisAs = (password) => loginTo(at.redis, 'shop', password);
 export const postgresAs = (password) => ({ url: `postgresql://shop:${password}@127.0.0.1:${at.postgres.port}/${at.database.name}` });
 export const nobody = async () => ({ url: `redis://127.0.0.1:${await freePort()}` });
 
