@@ -173,7 +173,7 @@ test-chaos: ## three schedules of faults under a crowd, those that broke somethi
 	@$(MAKE) $(alone) all
 	@test/run.sh chaos
 
-chaos: ## a schedule of faults under a crowd, judged by histories (SEED, SEEDS=1, MINUTES=0.5, USERS=2000, ONLY=network,redis.flushall, SCHEDULE=file, SHRINK=1, JOBS=1)
+chaos: ## a schedule of faults under a crowd, judged by histories (SEED, SEEDS=1, MINUTES=0.5, USERS=2000, ONLY=network,redis.flushall, BACKEND=single,sentinel,cluster, SCHEDULE=file, SHRINK=1, JOBS=1)
 	@src/deps.sh build test
 	@$(MAKE) $(alone) all
 	@src/packages.sh
@@ -196,7 +196,7 @@ test-nightly: ## test-property with 10,000 sequences; 300 schedules of faults; a
 	@$(MAKE) $(alone) SAN=$(wire_san) $(wire_bin)
 	@PROPERTY_SEQUENCES=$${PROPERTY_SEQUENCES:-10000} WIRE_SECONDS=$${WIRE_SECONDS:-3600} TIKETI_WIRE_BIN=$(CURDIR)/$(wire_bin) \
 		test/run.sh property wire night
-	@SEEDS=$${SEEDS:-300} JOBS=$${JOBS:-2} USERS=$${USERS:-400} MINUTES=$${MINUTES:-0.334} node test/chaos/chaos.mjs
+	@SEEDS=$${SEEDS:-300} JOBS=$${JOBS:-2} BACKEND=$${BACKEND:-single,single,sentinel,cluster} USERS=$${USERS:-400} MINUTES=$${MINUTES:-0.334} node test/chaos/chaos.mjs
 	@TESTS=test/browser/console_crowd.test.mjs BUYERS=10000 test/run.sh browser
 	@failed=; for kind in tls sentinel cluster; do TIKETI_REDIS=$$kind test/run.sh lua integration || failed=1; done; [ -z "$$failed" ]
 	@[ "$$(id -u)" -ne 0 ] || $(MAKE) $(alone) image-check test-trixie

@@ -97,7 +97,7 @@ function judgeOrder(firsts, breaks) {
 // A buyer who was told to wait since the last loss of data, and has not left, still waits or is inside.
 function judgeWaiting({ buyers, judges, consumed, faults, breaks }) {
   const last = judges.at(-1);
-  const lossAt = Math.max(0, ...faults.done.filter(({ fault }) => ['redis.flushall', 'redis.failover', 'redis.node_failover'].includes(fault)).map(({ end }) => end ?? 0));
+  const lossAt = Math.max(0, ...faults.done.filter(({ loses }) => loses).map(({ end }) => end ?? 0));
   for (const buyer of buyers) {
     let place = 0;
     let heard = 0;

@@ -4,7 +4,8 @@
 //
 //   SEED (random)      the first seed        SEEDS (1)      how many, one after the other
 //   MINUTES (0.5)      how long each lasts   USERS (2000)   how many buyers
-//   BACKEND (single)   or cluster: three primaries with a replica each
+//   BACKEND (single)   Redis: or cluster, three primaries with a replica each; or sentinel, a primary, a replica and three
+//                      Sentinels; several, comma-separated: one after the other
 //   ONLY               names of faults or families, comma-separated: network,redis.flushall
 //   SCHEDULE           a file: plays that schedule instead
 //   SHRINK=1           shortens each schedule that fails, and writes it below test/chaos/found/
@@ -28,8 +29,9 @@ function schedules() {
   if (process.env.SCHEDULE) return [JSON.parse(readFileSync(process.env.SCHEDULE, 'utf8'))];
   const first = Number(env('SEED', randomInt(2 ** 32)));
   const only = env('ONLY', '').split(',').filter(Boolean);
+  const backends = env('BACKEND', 'single').split(',');
   return Array.from({ length: Number(env('SEEDS', 1)) }, (_, i) => makeSchedule({
-    seed: first + i, ms: Math.round(Number(env('MINUTES', 0.5)) * 60000), users: Number(env('USERS', 2000)), backend: env('BACKEND', 'single'), only,
+    seed: first + i, ms: Math.round(Number(env('MINUTES', 0.5)) * 60000), users: Number(env('USERS', 2000)), backend: backends[(first + i) % backends.length], only,
   }));
 }
 
@@ -44,6 +46,7 @@ async function shorten(schedule) {
 
 const all = schedules();
 const recoveries = [];
+let disturbed = 0;
 let [passed, failed, skipped] = [0, 0, 0];
 let next = 0;
 
@@ -65,18 +68,19 @@ async function work() {
     }
     say(printVerdict(verdict));
     recoveries.push(...verdict.recoveries.map(({ ms }) => ms ?? Infinity));
+    disturbed += verdict.disturbed;
     skipped += verdict.skipped.length === schedule.faults.length && schedule.faults.length > 0 ? 1 : 0;
     if (verdict.broken.length === 0) {
       passed++;
       continue;
     }
     failed++;
-    say(`FAILED seed ${schedule.seed}: SEED=${schedule.seed} MINUTES=${schedule.ms / 60000} USERS=${schedule.users} make chaos; ${verdict.folder}`);
+    say(`FAILED seed ${schedule.seed}: SEED=${schedule.seed} MINUTES=${schedule.ms / 60000} USERS=${schedule.users} BACKEND=${schedule.backend} make chaos; ${verdict.folder}`);
     if (process.env.SHRINK === '1') await shorten(schedule);
   }
 }
 
 await Promise.all(Array.from({ length: Number(env('JOBS', 1)) }, work));
-if (recoveries.length > 0) say(`recovery of ${recoveries.length} faults: p50 ${percentile(recoveries, 0.5)} ms, p95 ${percentile(recoveries, 0.95)} ms, at most ${Math.max(...recoveries)} ms`);
+if (recoveries.length > 0) say(`recovery of ${recoveries.length} faults (${disturbed} others were disturbed by another fault): p50 ${percentile(recoveries, 0.5)} ms, p95 ${percentile(recoveries, 0.95)} ms, at most ${Math.max(...recoveries)} ms`);
 say(`${passed - skipped} passed, ${failed} failed, ${skipped} skipped`);
 process.exit(failed > 0 ? 1 : 0);

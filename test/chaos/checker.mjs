@@ -4,7 +4,7 @@
 // histories, Redis' append-only files, PostgreSQL's tables, the provider's books. The promises are those of
 // docs/architecture.md ("Promises"); what holds after a loss of data is in docs/redis-keys.md ("Loss of data").
 //
-//   const { broken, recoveries, counts } = check(folder);
+//   const { broken, recoveries, disturbed, counts } = check(folder);
 //   broken: [{ promise, what }], promise one of PROMISES
 //
 //   node test/chaos/checker.mjs FOLDER      prints it; exit 1 when a promise was broken
@@ -47,21 +47,24 @@ export function check(folder) {
     eventId, event: played.schedule.event,
     broken: (promise, what) => told.has(what) || (told.add(what), breaks(promise, what)),
   }).read(path));
-  const lost = played.faults.done.filter(({ fault }) => fault === 'redis.flushall').map(({ begin }) => begin / 1000);
-  const ends = played.faults.done.filter(({ fault }) => ['redis.failover', 'redis.node_failover'].includes(fault)).map(({ begun }) => begun / 1000);
+  const lost = played.faults.done.filter(({ loses }) => loses === 'all').map(({ begin }) => begin / 1000);
+  const ends = played.faults.done.filter(({ replaces }) => replaces).sort((a, b) => a.begin - b.begin).map(({ begin, begun }) => ({ from: begin / 1000, to: begun / 1000 }));
   const inside = timesInside(judges, lost, ends);
   const about = { ...played, judges, inside, lost, breaks };
   judgeBuyers(about);
-  judgeAnswers(about);
+  const answers = judgeAnswers(about);
   judgeMoney(about);
-  const recoveries = judgeRecovery(about);
+  const { measured: recoveries, disturbed } = judgeRecovery(about);
   judgeRecord(about);
   for (const what of [...unsettled]) breaks('record', what);
   for (const what of failures) breaks('world', what);
   for (const { fault, failed } of played.faults.all) if (failed) breaks('world', `the fault ${fault} could not be done: ${failed}`);
   const states = {};
   for (const { state } of played.buyers) states[state] = (states[state] ?? 0) + 1;
-  return { broken, counts, recoveries, states, skipped: played.faults.all.filter(({ skipped }) => skipped), answers: about.answers, losses: judges.at(-1).losses };
+  return {
+    broken, counts, recoveries, disturbed, states, answers, losses: judges.at(-1).losses, skipped: played.faults.all.filter(({ skipped }) => skipped),
+    starvedMs: Math.max(0, ...played.machine.map(({ lateMs }) => lateMs)),
+  };
 }
 
 // PostgreSQL's copy of the log has every entry of the log that is left.
@@ -75,8 +78,8 @@ function judgeRecord({ judges, tables, breaks }) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { broken, counts, recoveries, states, answers } = check(process.argv[2]);
+  const { broken, counts, ...rest } = check(process.argv[2]);
   for (const { promise, what } of broken) process.stdout.write(`BROKEN ${promise}: ${what}\n`);
-  process.stdout.write(`${JSON.stringify({ counts, states, answers, recoveries }, null, 1)}\n`);
+  process.stdout.write(`${JSON.stringify({ counts, ...rest }, null, 1)}\n`);
   process.exit(broken.length > 0 ? 1 : 0);
 }

@@ -4,12 +4,13 @@
 // of that sale, or by a service that breaks it.
 
 import assert from 'node:assert/strict';
-import { appendFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { ROOT, privateFolder, removeFolder } from '../fixtures/index.mjs';
 import { check } from './checker.mjs';
 import { readFolder } from './history.mjs';
+import { POLLS, Record } from './record.mjs';
 import { playSchedule } from './run.mjs';
 import { makeSchedule } from './schedule.mjs';
 
@@ -17,7 +18,10 @@ const skip = process.env.TIKETI_SAN ? 'what a checker reads does not depend on a
 let root;
 let good; // the folder of a sale without faults
 
-const schedule = (more) => ({ ...makeSchedule({ seed: 1, ms: 4000, users: 100 }), layout: 'together', faults: [], afterMs: 5000, ...more });
+function schedule(more) {
+  const made = makeSchedule({ seed: 1, ms: 4000, users: 100 });
+  return { ...made, event: { ...made.event, autoHold: 0 }, layout: 'together', faults: [], afterMs: 5000, ...more };
+}
 
 async function play(name, more) {
   const folder = join(root, name);
@@ -32,44 +36,10 @@ before(async () => {
 });
 after(() => removeFolder(root));
 
-const resp = (command) => `*${command.length}\r\n${command.map((word) => `$${Buffer.byteLength(String(word))}\r\n${word}\r\n`).join('')}`;
-
-// What changes the record. Each gets the folder, and helpers that read and write its parts.
-class Record {
-  constructor(folder) {
-    this.folder = folder;
-    this.eventId = JSON.parse(readFileSync(join(folder, 'world.json'), 'utf8')).eventId;
-    this.threshold = JSON.parse(readFileSync(join(folder, 'schedule.json'), 'utf8')).event.threshold;
-  }
-
-  json(name, change) {
-    const path = join(this.folder, name);
-    const value = JSON.parse(readFileSync(path, 'utf8'));
-    change(value);
-    writeFileSync(path, JSON.stringify(value));
-  }
-
-  // change(lines) of a history; it is true that something was changed.
-  history(name, change) {
-    const path = join(this.folder, name);
-    const lines = readFileSync(path, 'utf8').trim().split('\n').map((line) => JSON.parse(line));
-    change(lines);
-    writeFileSync(path, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
-  }
-
-  append(...commands) {
-    const text = commands.length > 1 ? [['MULTI'], ...commands, ['EXEC']] : commands;
-    const { files } = { files: readFileSync(join(this.folder, 'aof', '0', 'appendonly.aof.manifest'), 'utf8') };
-    appendFileSync(join(this.folder, 'aof', '0', /file (\S+) seq \d+ type i/.exec(files)[1]), text.map(resp).join(''));
-  }
-
-  key(name) {
-    return `${name}:{${this.eventId}}`;
-  }
-
-  entry(kind, buyer, place, inside) {
-    return ['XADD', this.key('log'), '9999999999999-1', 'kind', kind, 'buyer', buyer, 'place', place, 'epoch', 1, 'at', Date.now(), 'inside', inside, 'threshold', this.threshold, 'n', 1];
-  }
+function copyOfGood(name) {
+  const folder = join(root, name.replaceAll(/\W/g, '-'));
+  cpSync(good, folder, { recursive: true });
+  return folder;
 }
 
 const body = (line, change) => {
@@ -84,7 +54,6 @@ const forged = (token, change) => {
   return [head, Buffer.from(JSON.stringify(value)).toString('base64url'), mac].join('.');
 };
 const withTicket = (lines) => lines.filter((line) => line.answer?.includes('/check/') && line.code === 200 && line.body.includes('"ticket"'));
-const POLLS = 'crowd-polls.ndjson';
 const PLACE = 8000000000000000;
 
 // [promise, what is done, how]
@@ -194,9 +163,54 @@ const RECORDS = [
   ['recovery', 'a pod never answers again', (r) => r.history('probe.ndjson', (lines) => {
     for (const line of lines) if (line.probe === 'list' && line.pod === 1 && line.code === 200) line.code = 503;
   })],
+  ['recovery', 'a gateway never answers again', (r) => r.history('probe.ndjson', (lines) => {
+    for (const line of lines) if (line.probe === 'socket' && line.pod === 2 && line.code === 200) line.code = 503;
+  })],
+  ['recovery', 'the next payment after a fault of the provider is late', (r) => r.json('postgres.json', (tables) => {
+    const times = tables.payments.flatMap(({ settled_at: at }) => (at ? [Date.parse(at)] : [])).sort();
+    const end = times[Math.floor(times.length / 2)] - 1;
+    r.hurt({ fault: 'provider.stop', at: 0, for: 0 }, (end - 500) * 1000, end * 1000);
+    for (const one of tables.payments) if (Date.parse(one.settled_at) >= end) one.settled_at = new Date(Date.parse(one.settled_at) + 20000).toISOString();
+  })],
   ['record', 'an admission is missing in PostgreSQL', (r) => r.json('postgres.json', (tables) => tables.admissions.shift())],
   ['record', 'the ledger does not come to the end of the log', (r) => r.json('world.json', (world) => world.unsettled.push('timed out'))],
   ['world', 'a pod does not end in order', (r) => r.json('world.json', (world) => world.failures.push('exit 139'))],
+];
+
+// What a 503, or a silence, is excused by: [what, excused, the faults with their begin and end in ms before the answer, the answer].
+const [STATUS, LIST, JOIN, HOLD, PAY] = ['GET /api/queue/status/{eventId}', 'GET /api/reservations', 'JOIN /ws', 'POST /api/reservations', 'POST /api/reservations/{id}/pay'];
+const REDIS = { fault: 'redis.client_kill', type: 'normal' };
+const POSTGRES = { fault: 'postgres.terminate' };
+const EXCUSES = [
+  ['what Redis answers by a fault of Redis', true, [[REDIS, 400, 200]], { step: STATUS }],
+  ['a socket by a fault of Redis', true, [[REDIS, 400, 200]], { step: JOIN }],
+  ['what PostgreSQL answers by a fault of Redis', false, [[REDIS, 400, 200]], { step: LIST }],
+  ['what PostgreSQL answers by a fault of PostgreSQL', true, [[POSTGRES, 400, 200]], { step: LIST }],
+  ['what Redis answers by a fault of PostgreSQL', false, [[POSTGRES, 400, 200]], { step: STATUS }],
+  ['a hold by a fault of Redis', true, [[REDIS, 400, 200]], { step: HOLD }],
+  ['a hold by a fault of PostgreSQL', true, [[POSTGRES, 400, 200]], { step: HOLD }],
+  ['a payment by a fault of Redis', false, [[REDIS, 400, 200]], { step: PAY }],
+  ['a payment by a fault of the provider', false, [[{ fault: 'provider.stop' }, 400, -200]], { step: PAY }],
+  ['a hold by calls of the provider that are not heard', false, [[{ fault: 'provider.unheard' }, 400, -200]], { step: HOLD }],
+  ['a hold by a clock', false, [0, 1, 2].map((pod) => [{ fault: 'clock.shift', pod, seconds: 3600 }, 400, -200]), { step: HOLD }],
+  ['what Redis answers by a fault that has not begun', false, [[REDIS, -200, -400]], { step: STATUS }],
+  ['what Redis answers by a fault that was over 4 s ago', true, [[REDIS, 4300, 4000]], { step: STATUS }],
+  ['what Redis answers by a fault that was over 6 s ago', false, [[REDIS, 6300, 6000]], { step: STATUS }],
+  ["what Redis answers by its pod's link to Redis", true, [[{ fault: 'network.cut', link: 'redis.1' }, 400, 200]], { step: STATUS, pod: 1 }],
+  ["what Redis answers by another pod's link to Redis", false, [[{ fault: 'network.cut', link: 'redis.1' }, 400, 200]], { step: STATUS, pod: 0 }],
+  ["what Redis answers by its pod's link to PostgreSQL", false, [[{ fault: 'network.cut', link: 'postgres.1' }, 400, 200]], { step: STATUS, pod: 1 }],
+  ['a 503 by the link on which it came', false, [[{ fault: 'network.delay', link: 'web.1' }, 400, -200]], { step: STATUS, pod: 1 }],
+  ['any answer by a fault of its pod', true, [[{ fault: 'process.kill', pod: 1 }, 400, 200]], { step: LIST, pod: 1 }],
+  ['an answer by a fault of another pod', false, [[{ fault: 'process.kill', pod: 1 }, 400, 200]], { step: LIST, pod: 2 }],
+  ['what Redis answers by a fault of PostgreSQL while its data was lost', true, [[{ fault: 'redis.flushall' }, 6500, 6400], [POSTGRES, 6300, 1000]], { step: STATUS }],
+  ['what PostgreSQL answers by a loss of the data of Redis', false, [[{ fault: 'redis.flushall' }, 400, 200]], { step: LIST }],
+  ['a silence by the link on which it came', true, [[{ fault: 'network.reset', link: 'web.1' }, 400, 200]], { step: STATUS, pod: 1, silent: true }],
+  ['a silence by a fault of Redis', false, [[REDIS, 400, 200]], { step: STATUS, silent: true }],
+  ['a silence on a socket by a fault of Redis', true, [[REDIS, 400, 200]], { step: JOIN, silent: true }],
+  ['an answer by a machine that stood still', true, [], { step: LIST, starvedMs: 1000 }],
+  ['a silence by a machine that stood still', true, [], { step: LIST, starvedMs: 1000, silent: true }],
+  ['a request for the same seats', true, [], { step: HOLD, word: 'busy' }],
+  ['contention where nothing is changed', false, [], { step: LIST, word: 'busy' }],
 ];
 
 describe('the checker', { concurrency: 5 }, () => {
@@ -209,8 +223,7 @@ describe('the checker', { concurrency: 5 }, () => {
 
   for (const [promise, what, change] of RECORDS) {
     test(`finds in what was recorded that ${what}`, { skip }, (t) => {
-      const folder = join(root, what.replaceAll(/\W/g, '-'));
-      cpSync(good, folder, { recursive: true });
+      const folder = copyOfGood(what);
       change(new Record(folder));
       const { broken } = check(folder);
       t.diagnostic(JSON.stringify(broken.slice(0, 2)));
@@ -218,6 +231,45 @@ describe('the checker', { concurrency: 5 }, () => {
       rmSync(folder, { recursive: true });
     });
   }
+
+  for (const [what, excused, hurts, { step, pod, word = 'unavailable', silent = false, starvedMs }] of EXCUSES) {
+    test(`${excused ? 'excuses' : 'does not excuse'} ${what}`, { skip }, (t) => {
+      const folder = copyOfGood(`${step} ${what}`);
+      const record = new Record(folder);
+      const { at, until } = record.answer(step, pod, silent ? { none: step, answer: undefined, code: undefined, body: undefined, why: 'closed without an answer' }
+        : { code: 503, retry: 1000, body: JSON.stringify({ type: `urn:tiketi:problem:${word}` }) });
+      for (const [given, begin, end] of hurts) record.hurt({ at: 0, for: 0, ...given }, until - begin * 1000, until - end * 1000);
+      if (starvedMs) record.starve(until + 100000, starvedMs);
+      const { broken, answers } = check(folder);
+      t.diagnostic(JSON.stringify(broken.slice(0, 2)));
+      assert.equal(broken.some((one) => one.promise === 'answer' && one.what.includes(` at ${at} `)), !excused, JSON.stringify(broken));
+      assert.equal(answers.starved > 0, starvedMs > 0, 'what a machine excuses is counted');
+      rmSync(folder, { recursive: true });
+    });
+  }
+
+  test('does not excuse that many requests meet another one', { skip }, () => {
+    const folder = copyOfGood('contention');
+    new Record(folder).history(POLLS, (lines) => {
+      for (const line of lines) if ([HOLD, PAY].includes(line.answer)) Object.assign(line, { code: 503, retry: 1000, body: '{"type":"urn:tiketi:problem:busy"}' });
+    });
+    const { broken, answers } = check(folder);
+    assert.ok(broken.some(({ what }) => /were answered busy/.test(what)), JSON.stringify([answers, broken]));
+    rmSync(folder, { recursive: true });
+  });
+
+  test('counts the faults whose recovery another one disturbed', { skip }, () => {
+    const { faults, probes } = readFolder(good);
+    const middle = (faults.marks.healed + probes[0].events[0].at) / 2;
+    for (const [others, measured, disturbed] of [[[], 1, 0], [[[REDIS, -100, 50]], 1, 1], [[[REDIS, -3000, -2500]], 2, 0]]) {
+      const folder = copyOfGood('disturbed');
+      const record = new Record(folder);
+      for (const [given, begin, end] of [[POSTGRES, -200, 0], ...others]) record.hurt({ at: 0, for: 0, ...given }, middle + begin * 1000, middle + end * 1000);
+      const verdict = check(folder);
+      assert.deepEqual([verdict.recoveries.length, verdict.disturbed], [measured, disturbed], JSON.stringify(verdict.recoveries));
+      rmSync(folder, { recursive: true });
+    }
+  });
 
   // A service that breaks a promise: a script with a mistake, or a database that does something else.
   for (const [promise, what, { file, right, wrong, sql, faults = [] }] of [

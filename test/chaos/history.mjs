@@ -6,6 +6,8 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { FAULTS } from './faults/index.mjs';
 
+export const JOIN = 'JOIN /ws'; // the step of a probe that joins on a socket (probe.mjs)
+
 const readLines = (path) => (existsSync(path) ? readFileSync(path, 'utf8').split('\n').filter(Boolean).map((line) => JSON.parse(line)) : []);
 const readJson = (path) => JSON.parse(readFileSync(path, 'utf8'));
 
@@ -63,7 +65,10 @@ function faultsOf(lines, schedule) {
     else one[what] = at;
   }
   const all = done.filter(Boolean);
-  for (const one of all) if (one.begin !== undefined) one.hurts = FAULTS[one.fault].hurts(one.given);
+  for (const one of all) {
+    const { hurts, loses, replaces } = FAULTS[one.fault];
+    if (one.begin !== undefined) Object.assign(one, { hurts: hurts(one.given), loses, replaces });
+  }
   return { all, done: all.filter(({ begin }) => begin !== undefined), marks };
 }
 
@@ -74,6 +79,7 @@ export function readFolder(folder) {
   const world = readJson(join(folder, 'world.json'));
   return {
     folder, schedule, world, buyers: buyers.filter(({ probe }) => !probe), probes: buyers.filter(({ probe }) => probe),
+    machine: readLines(join(folder, 'machine.ndjson')),
     faults: faultsOf(readLines(join(folder, 'faults.ndjson')), schedule),
     tables: readJson(join(folder, 'postgres.json')), books: readJson(join(folder, 'books.json')),
     aof: Array.from({ length: world.tenures }, (_, i) => join(folder, 'aof', String(i))),

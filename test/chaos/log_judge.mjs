@@ -49,7 +49,7 @@ export class LogJudge {
         this.forget();
       } else if (verb === 'XADD' && name === key('log')) {
         fresh.push(this.entryOf(args));
-      } else if (verb === 'HSET' && name === key('config')) {
+      } else if ((verb === 'HSET' || verb === 'HMSET') && name === key('config')) { // a base has the latter
         const at = args.indexOf('tickedAt');
         if (at >= 0 && at % 2 === 0) this.ticks.push(Number(args[at + 1]));
         const until = args.indexOf('restoreUntil');
@@ -173,7 +173,8 @@ export class LogJudge {
 }
 
 // The times inside of each buyer, ms, of all servers' logs together: buyer -> [{ from, to }]. lost: when data was lost.
-// ends: when each primary but the last was killed: what its replica had not got ended with it.
+// ends: { from, to } of when each primary but the last lost its place: what the next one had not got ended then, `sure` at the
+// first of these times and `to` at the last.
 export function timesInside(judges, lost, ends) {
   const times = new Map();
   for (const [i, { entries }] of judges.entries()) {
@@ -195,7 +196,7 @@ export function timesInside(judges, lost, ends) {
         open.delete(buyer);
       }
     }
-    if (ends[i] !== undefined) for (const span of open.values()) span.to = Math.max(span.from, ends[i]);
+    if (ends[i]) for (const span of open.values()) Object.assign(span, { sure: Math.max(span.from, ends[i].from), to: Math.max(span.from, ends[i].to) });
   }
   return times;
 }

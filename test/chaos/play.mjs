@@ -26,9 +26,10 @@ export function percentile(values, share) {
   return sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * share) - 1)];
 }
 
-export function printVerdict({ broken, counts, recoveries, states, answers, skipped, losses }) {
+export function printVerdict({ broken, counts, recoveries, disturbed, states, answers, skipped, losses, starvedMs }) {
   const lines = [`  buyers ${JSON.stringify(states)}, answers ${JSON.stringify(answers)}, ${losses} losses of data`];
-  lines.push(`  recovery ${recoveries.map(({ fault, ms }) => `${fault} ${ms} ms`).join(', ') || 'not measured'}`);
+  lines.push(`  recovery: ${recoveries.length} measured, ${disturbed} disturbed by another fault: ${recoveries.map(({ fault, ms }) => `${fault} ${ms} ms`).join(', ')}`);
+  if (starvedMs > 0) lines.push(`  the machine stood still for up to ${starvedMs} ms: ${answers.starved} answers are excused by it`);
   for (const { fault, skipped: why } of skipped) lines.push(`  left out: ${fault}: ${why}`);
   for (const { promise, what } of broken) lines.push(`  BROKEN ${promise}: ${what}`);
   if (broken.length > 0) lines.push(`  broken in all: ${JSON.stringify(counts)}`);

@@ -1,63 +1,100 @@
 // SPDX-License-Identifier: MIT
 //
-// A buyer at each pod who asks ten times a second, and keeps what they were told in the form of the crowd's histories
+// A buyer at each pod who asks again and again, and keeps what they were told in the form of the crowd's histories
 // (src/crowd/crowd_history.h). From it the checker measures how soon each pod gives right answers again.
 //
-//   status   of their place: Redis answers; list   of their reservations: PostgreSQL does
+//   status   of their place, ten times a second: Redis answers
+//   list     of their reservations, ten times a second: PostgreSQL does
+//   socket   five times a second a handshake and `join-queue`, to which a gateway answers with what Redis says: that they have
+//            no place. Nothing is answered while Redis is away (src/gateway/gateway.c), so a silence is Redis' as well
 
 import { createWriteStream } from 'node:fs';
 import { Agent, request } from 'node:http';
-import { jwt, pause, waitUntil } from '../fixtures/index.mjs';
+import WebSocket from 'ws';
+import { jwt, pause, waitUntil, within } from '../fixtures/index.mjs';
+import { JOIN } from './history.mjs';
 
-const EVERY_MS = 100;
+const EVERY_MS = { status: 100, list: 100, socket: 200 };
 const ANSWER_MS = 8000; // a pod answers 503 after DB_TIMEOUT_MS
+const LATE = 'no answer in time';
 
 const nowUs = () => Math.round((performance.timeOrigin + performance.now()) * 1000);
 
 export class Probe {
-  // targets: { pod, port } of the links to each api.
+  // targets: { kind, pod, port } of the links to each pod: kind web or ws.
   constructor({ file, eventId, targets }) {
     this.out = createWriteStream(file);
     this.eventId = eventId;
     this.going = true;
     this.rightAt = new Map(); // of each probe: when it last began to ask what it got a right answer to
-    this.runs = targets.flatMap(({ pod, port }) => ['status', 'list'].map((what) => this.run(pod, port, what)));
+    this.agents = new Map(targets.map(({ port }) => [port, new Agent({ keepAlive: true, maxSockets: 8 })]));
+    this.runs = targets.flatMap(({ kind, pod, port }) => (kind === 'ws' ? ['socket'] : ['status', 'list']).map((what) => this.run(pod, port, what)));
   }
 
   write(line) {
     this.out.write(`${JSON.stringify({ at: nowUs(), ...line })}\n`);
   }
 
-  ask(port, token, method, path, name, about) {
+  // Writes the question, and the line of its answer, which `begin(end)` finds out.
+  note(about, name, begin) {
     this.write({ ...about, ask: name });
     return new Promise((resolve) => {
-      const end = (line) => {
+      begin((line) => {
         this.write({ ...about, ...line });
         resolve(line);
-      };
-      const call = request({ host: '127.0.0.1', port, method, path, agent: this.agents.get(port), headers: { authorization: `Bearer ${token}`, 'content-length': 0 } }, (answer) => {
+      });
+    });
+  }
+
+  ask(port, token, path, name, about) {
+    return this.note(about, name, (end) => {
+      const call = request({ host: '127.0.0.1', port, method: 'GET', path, agent: this.agents.get(port), headers: { authorization: `Bearer ${token}`, 'content-length': 0 } }, (answer) => {
         let body = '';
         answer.setEncoding('utf8').on('data', (chunk) => (body += chunk)).on('error', () => end({ none: name, why: 'closed without an answer' }))
           .on('end', () => end({ answer: name, code: answer.statusCode, retry: answer.headers['retry-after'] === undefined ? -1 : Number(answer.headers['retry-after']) * 1000, body }));
       });
-      call.setTimeout(ANSWER_MS, () => call.destroy(new Error('no answer in time')));
-      call.on('error', (error) => end({ none: name, why: call.reusedSocket && error.code === 'ECONNRESET' ? 'stale' : error.code === 'ECONNREFUSED' ? 'refused' : error.message === 'no answer in time' ? error.message : 'closed without an answer' }));
+      call.setTimeout(ANSWER_MS, () => call.destroy(new Error(LATE)));
+      call.on('error', (error) => end({ none: name, why: call.reusedSocket && error.code === 'ECONNRESET' ? 'stale' : error.code === 'ECONNREFUSED' ? 'refused' : error.message === LATE ? error.message : 'closed without an answer' }));
       call.end();
+    });
+  }
+
+  join(port, token, about) {
+    return this.note(about, JOIN, (end) => {
+      const socket = new WebSocket(`ws://127.0.0.1:${port}/ws`, 'tiketi.v1', { perMessageDeflate: false });
+      const answered = new Promise((resolve) => {
+        socket.on('open', () => socket.send(JSON.stringify({ event: 'join-queue', payload: { eventId: this.eventId, ticket: '', token } })));
+        socket.on('message', (data) => {
+          const body = data.toString();
+          const { event, payload } = JSON.parse(body);
+          if (event === 'error') resolve({ answer: JOIN, code: payload.code === 'not-in-queue' ? 200 : 503, retry: 0, body });
+        });
+        socket.on('unexpected-response', (request, answer) => {
+          resolve({ answer: JOIN, code: answer.statusCode, retry: answer.headers['retry-after'] === undefined ? -1 : 0, body: '' });
+        });
+        socket.on('error', (error) => resolve({ none: JOIN, why: error.code === 'ECONNREFUSED' ? 'refused' : error.message }));
+        socket.on('close', () => resolve({ none: JOIN, why: 'closed without an answer' }));
+      });
+      void within(ANSWER_MS, answered, 'an answer on a socket').catch(() => ({ none: JOIN, why: LATE })).then((line) => {
+        end(line);
+        socket.terminate();
+      });
     });
   }
 
   async run(pod, port, what) {
     const sub = `probe-${what}-${pod}`;
     const token = jwt({ sub });
-    this.agents ??= new Map();
-    if (!this.agents.has(port)) this.agents.set(port, new Agent({ keepAlive: true, maxSockets: 8 }));
     const about = { number: pod, buyer: `u:${sub}`, probe: what, pod, to: `127.0.0.1:${port}` };
-    const [method, path, name] = what === 'status'
-      ? ['GET', `/api/queue/status/${this.eventId}`, 'GET /api/queue/status/{eventId}'] : ['GET', '/api/reservations', 'GET /api/reservations'];
+    const asks = {
+      status: () => this.ask(port, token, `/api/queue/status/${this.eventId}`, 'GET /api/queue/status/{eventId}', about),
+      list: () => this.ask(port, token, '/api/reservations', 'GET /api/reservations', about),
+      socket: () => this.join(port, token, about),
+    };
     this.rightAt.set(sub, -Infinity);
     while (this.going) {
       const began = performance.now();
-      const [line] = await Promise.all([this.ask(port, token, method, path, name, about), pause(EVERY_MS, 'the pace of a probe')]);
+      const [line] = await Promise.all([asks[what](), pause(EVERY_MS[what], 'the pace of a probe')]);
       if (line.code === 200) this.rightAt.set(sub, began);
     }
   }

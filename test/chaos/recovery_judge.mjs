@@ -1,32 +1,37 @@
 // SPDX-License-Identifier: MIT
 //
 // How long after the end of each fault right answers came everywhere again: of each pod's api from Redis and from
-// PostgreSQL (probe.mjs), and a tick of the event. A fault whose recovery another one disturbed is not measured.
+// PostgreSQL, of each gateway to who joins on a socket (probe.mjs), a tick of the event; and after a fault of the provider the
+// next payment that was settled. A fault whose recovery another one disturbed is not measured, but counted.
 
 export const MOST_MS = 15000; // later than this is a broken promise
 
-// -> [{ fault, ms }]
-export function judgeRecovery({ probes, faults, judges, breaks }) {
+const isRight = ({ code, body }) => code === 200 && body !== undefined;
+const ofProvider = ({ hurts }) => hurts.includes('provider') || hurts.includes('link:webhook');
+
+// -> { measured: [{ fault, ms }], disturbed: how many }
+export function judgeRecovery({ probes, faults, judges, tables, breaks }) {
   const ticks = judges.flatMap((judge) => judge.ticks).sort((a, b) => a - b);
-  const recoveries = [];
-  for (const { index, fault, end, given } of faults.done) {
+  const settled = tables.payments.filter(({ status }) => status !== 'pending').map(({ settled_at: at }) => Date.parse(at)).sort((a, b) => a - b);
+  const result = { measured: [], disturbed: 0 };
+  for (const one of faults.done) {
+    const { index, fault, end, given } = one;
     if (end === undefined || !probes.length) continue;
-    const times = probes.map((probe) => {
-      const event = probe.events.find((one) => one.until >= end && one.code === 200 && one.body !== undefined);
-      return event ? event.until : Infinity;
-    });
-    const tick = ticks.find((ms) => ms * 1000 >= end);
-    const back = Math.max(...times, tick === undefined ? Infinity : tick * 1000);
-    const disturbed = faults.done.some((other) => other.index !== index && other.begin <= back && (other.end ?? Infinity) >= end);
-    if (disturbed) continue;
+    const times = probes.map((probe) => probe.events.find((event) => event.until >= end && isRight(event))?.until ?? Infinity);
+    const tick = ticks.find((ms) => ms * 1000 >= end) ?? Infinity;
+    const payment = (ofProvider(one) && settled.find((ms) => ms * 1000 >= end)) || 0; // none: nobody paid any more
+    const back = Math.max(...times, tick * 1000, payment * 1000);
+    if (faults.done.some((other) => other.index !== index && other.begin <= back && (other.end ?? Infinity) >= end)) {
+      result.disturbed++;
+      continue;
+    }
     const ms = Math.round((back - end) / 1000);
-    recoveries.push({ fault, ms: Number.isFinite(ms) ? ms : null });
+    result.measured.push({ fault, ms: Number.isFinite(ms) ? ms : null });
     if (!(ms <= MOST_MS)) breaks('recovery', `${ms} ms after the end of ${fault} ${JSON.stringify(given)}`);
   }
   const { healed } = faults.marks;
   for (const probe of probes) {
-    const right = probe.events.find((one) => one.at >= healed && one.code === 200);
-    if (!right) breaks('recovery', `pod ${probe.pod} gives no right answer to ${probe.probe} in the end`);
+    if (!probe.events.some((event) => event.at >= healed && isRight(event))) breaks('recovery', `pod ${probe.pod} gives no right answer to ${probe.probe} in the end`);
   }
-  return recoveries;
+  return result;
 }

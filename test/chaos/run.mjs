@@ -5,8 +5,8 @@
 //
 //   node test/chaos/run.mjs FOLDER      reads FOLDER/schedule.json
 //
-// The folder then has schedule.json, faults.ndjson (what was done when), crowd-*.ndjson and probe.ndjson (the histories),
-// aof/, postgres.json, books.json, and world.json (ports of the links, the event, what did not end well).
+// The folder then has schedule.json, faults.ndjson (what was done when), machine.ndjson (when the machine stood still),
+// crowd-*.ndjson and probe.ndjson (the histories), aof/, postgres.json, books.json, and world.json (ports of the links, the event, what did not end well).
 
 import { spawn } from 'node:child_process';
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -19,9 +19,29 @@ import { MOST_MS } from './recovery_judge.mjs';
 import { podsOf } from './schedule.mjs';
 import { World, isPossible } from './world.mjs';
 
+const LOOK_MS = 50;
+const STOOD_STILL_MS = 400; // later than this is no timer of a machine that has a processor left for it
 const AFTER_MS = 12000; // how long buyers may go on after the last fault; a schedule may say another `afterMs`
 
 const nowUs = () => Math.round((performance.timeOrigin + performance.now()) * 1000);
+
+// Every link of the world runs in this process. When its timer is late, whatever crosses a link is too, and the pods, which
+// share the processors, may have waited as long: what they had not answered in time says nothing about them.
+// Returns what ends it.
+function watchMachine(folder) {
+  const file = join(folder, 'machine.ndjson');
+  let going = true;
+  writeFileSync(file, '');
+  void (async () => {
+    while (going) {
+      const due = performance.now() + LOOK_MS;
+      await pause(LOOK_MS, 'how often the machine is looked at');
+      const lateMs = Math.round(performance.now() - due);
+      if (lateMs >= STOOD_STILL_MS) appendFileSync(file, `${JSON.stringify({ at: nowUs(), lateMs })}\n`);
+    }
+  })();
+  return () => (going = false);
+}
 
 // Does the faults, each at its time. Returns when all are over.
 async function hurt(world, schedule, note) {
@@ -68,7 +88,8 @@ async function play(folder) {
   writeFileSync(join(folder, 'faults.ndjson'), '');
   const world = await World.start(schedule, folder);
   const probe = new Probe({ file: join(folder, 'probe.ndjson'), eventId: world.eventId,
-    targets: podsOf(schedule.layout, 'api').map((pod) => ({ pod, port: world.links[`web.${pod}`].port })) });
+    targets: [['web', 'api'], ['ws', 'gateway']].flatMap(([kind, role]) => podsOf(schedule.layout, role).map((pod) => ({ kind, pod, port: world.links[`${kind}.${pod}`].port }))) });
+  const forgetMachine = watchMachine(folder);
   let unsettled = [];
   let failures = [];
   const ports = Object.fromEntries(Object.entries(world.links).map(([name, { port }]) => [`127.0.0.1:${port}`, name]));
@@ -82,6 +103,7 @@ async function play(folder) {
     unsettled = await world.collect();
   } finally {
     await probe.stop();
+    forgetMachine();
     writeFileSync(join(folder, 'pods.log'), world.pods.map((pod, i) => `---- pod ${i}\n${pod.output.slice(-2000000)}`).join('\n'));
     failures = await world.stop();
     writeFileSync(join(folder, 'world.json'), JSON.stringify({ eventId: world.eventId, ports, unsettled, failures, tenures: world.tenures.length }));

@@ -20,7 +20,8 @@ import { LAYOUTS, podsOf } from './schedule.mjs';
 // The base of an append-only file is written as commands, so that the checker reads all of it in one way.
 const REDIS_ARGS = ['--aof-use-rdb-preamble', 'no', '--auto-aof-rewrite-percentage', '0', '--enable-debug-command', 'yes', '--repl-diskless-sync-delay', '0',
   '--repl-backlog-size', '64mb', '--maxclients', '2000'];
-const CLUSTER_ARGS = REDIS_ARGS.filter((word, i) => ![word, REDIS_ARGS[i - 1]].includes('--repl-diskless-sync-delay'));
+const MANY_ARGS = REDIS_ARGS.filter((word, i) => ![word, REDIS_ARGS[i - 1]].includes('--repl-diskless-sync-delay'));
+const SENTINEL_MS = 3000; // more than any fault that leaves the primary alive keeps it from answering
 const POSTGRES_ARGS = ['-c', 'max_connections=100'];
 const DISK_MB = { redis: 256, postgres: 512 };
 
@@ -96,7 +97,12 @@ export class World {
 
   async startRedis(withReplica) {
     if (this.schedule.backend === 'cluster') {
-      this.cluster = this.keep(await RedisCluster.start({ args: CLUSTER_ARGS }));
+      this.cluster = this.keep(await RedisCluster.start({ args: MANY_ARGS }));
+      return;
+    }
+    if (this.schedule.backend === 'sentinel') {
+      this.sentinel = this.keep(await Redis.start({ kind: 'sentinel', args: MANY_ARGS, downAfterMs: SENTINEL_MS }));
+      this.redis = await this.sentinel.primary();
       return;
     }
     const port = await freePort();
@@ -133,6 +139,66 @@ export class World {
     await this.cluster.promoted(await this.cluster.slotOf(`config:{${this.eventId}}`), old);
     this.redis = await this.ownNode();
     await old.start();
+  }
+
+  // The new shard writes its append-only files anew, as the checker reads no command that brings a whole key.
+  async moveEvent() {
+    const old = this.redis;
+    const others = (await this.cluster.primariesNow()).filter((node) => node !== old);
+    await this.cluster.moveSlot(await this.cluster.slotOf(`config:{${this.eventId}}`), others[0]);
+    this.keepAppendOnlyFile(old);
+    this.redis = await this.ownNode();
+    await this.redis.call('WAIT', 1, 5000); // its replica has the keys as well
+    await Promise.all(this.cluster.nodes.filter(({ running }) => running).map(async (node) => {
+      await node.call('BGREWRITEAOF');
+      await this.rewritten(node);
+    }));
+  }
+
+  async rewritten(redis) {
+    await waitUntil(async () => /aof_rewrite_in_progress:0\s+aof_rewrite_scheduled:0/.test(await redis.client.info('persistence')), 15000, 'a new append-only file');
+  }
+
+  // The old primary would take writes until a Sentinel makes it a replica, seconds later: it is killed before.
+  async sentinelFailover() {
+    await this.following;
+    this.old = this.redis;
+    await this.sentinel.failover();
+    this.redis = await this.sentinel.primary();
+    await this.old.kill();
+    this.keepAppendOnlyFile(this.old);
+  }
+
+  // The replica, which Sentinels know by the address that it follows, has no link of ours: it is stopped while it lacks writes.
+  async killPrimary(loseMs) {
+    await this.following;
+    this.old = this.redis;
+    const replica = this.sentinel.servers.find((server) => server !== this.old);
+    if (loseMs > 0) {
+      await replica.pause();
+      await this.old.cli('CLIENT', 'KILL', 'TYPE', 'replica');
+      await pause(loseMs, 'writes that the replica will not have');
+    }
+    await this.old.kill();
+    await replica.resume();
+    this.keepAppendOnlyFile(this.old);
+  }
+
+  async sentinelsPromoted() {
+    await waitUntil(async () => (await this.sentinel.primary()) !== this.old, 40000, 'the Sentinels to make the replica the primary');
+    this.redis = await this.sentinel.primary();
+  }
+
+  // Meanwhile, as the service does not need it. Its append-only file begins anew then.
+  bringBack() {
+    const { old, redis } = this;
+    this.following = (async () => {
+      await old.start();
+      await old.cli('REPLICAOF', '127.0.0.1', redis.port);
+      await waitUntil(async () => /master_link_status:up/.test(await old.client.info('replication')), 20000, 'the old primary to follow');
+      await this.rewritten(old);
+    })();
+    this.following.catch(() => {}); // heal() tells
   }
 
   // The replica hears nothing for `loseMs`; then the primary is killed.
@@ -244,7 +310,7 @@ export class World {
         QUEUE_PROCESSOR_INTERVAL: 200, TIKETI_LUA_DIR: mutant?.scripts, TIKETI_CLOCK_SHIFT_FILE: this.ownClock(i),
       };
       const pod = new Server({
-        redis: { url: this.cluster?.url ?? `redis://127.0.0.1:${this.links[`redis.${i}`].port}` },
+        redis: { url: (this.cluster ?? this.sentinel)?.url ?? `redis://127.0.0.1:${this.links[`redis.${i}`].port}` },
         database: { url: `postgresql://tiketi@127.0.0.1:${this.links[`postgres.${i}`].port}/${this.database.name}?target_session_attrs=read-write` },
         roles: LAYOUTS[layout][i], env, ready: false,
       });
@@ -334,6 +400,7 @@ export class World {
 
   // Everything back as it was, whatever the schedule has left.
   async heal() {
+    await this.following;
     for (const link of Object.values(this.links)) link.heal();
     this.provider.child.signal('SIGCONT');
     for (let i = 0; i < this.pods.length; i++) {
@@ -352,11 +419,12 @@ export class World {
       const [cursor] = await this.sql('SELECT consumed FROM ledger_cursors WHERE event_id = $1', [this.eventId]);
       return !last || cursor?.consumed === last[0] || undefined;
     }, 10000, 'the ledger to copy the whole log');
+    if (this.sentinel && (await this.sentinel.primary()) !== this.redis) throw new Error('the Sentinels have made another server the primary, which no fault asked for');
     this.keepAppendOnlyFile(this.redis);
     const tables = {};
     for (const [name, columns] of Object.entries({
       reservations: 'id, buyer, status, seat_count, total, epoch, place', reservation_seats: 'reservation_id, seat_id, live',
-      seats: 'id, status, holder, price', payments: 'reservation_id, provider, reference, amount, currency, status',
+      seats: 'id, status, holder, price', payments: 'reservation_id, provider, reference, amount, currency, status, settled_at',
       admissions: 'epoch, buyer, place, kind, n, stream_id',
     })) tables[name] = await this.sql(`SELECT ${columns} FROM ${name} WHERE event_id = $1`, [this.eventId]);
     writeFileSync(join(this.folder, 'postgres.json'), JSON.stringify(tables));

@@ -9,6 +9,8 @@
 //   draw(roll)   what it is given, beside time and duration: everything that is random is drawn here
 //   lasts(roll)  ms
 //   hurts(given) the things that it hurts: names of pods (pod:0), links (link:redis:0), backends, provider
+//   loses        of Redis' data: 'all', or the last 'writes'
+//   replaces     another Redis serves the event afterwards, at the latest when begin() has returned
 //   begin(world, given), end(world, given)
 //                end() returns when everything is back as it was
 

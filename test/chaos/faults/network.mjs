@@ -4,9 +4,9 @@
 
 const KINDS = ['redis', 'postgres', 'web', 'ws'];
 
-// The nodes of a cluster say themselves where they are: no link of ours is on the way.
+// The nodes of a cluster, and Sentinels, say where Redis is: no link of ours is on the way.
 function drawLink(roll, { podsOf, backend }) {
-  const kind = roll.any(backend === 'cluster' ? KINDS.filter((one) => one !== 'redis') : KINDS);
+  const kind = roll.any(backend === 'single' ? KINDS : KINDS.filter((one) => one !== 'redis'));
   const pods = kind === 'web' ? podsOf('api') : kind === 'ws' ? podsOf('gateway') : [0, 1, 2];
   return { link: `${kind}.${roll.any(pods)}` };
 }

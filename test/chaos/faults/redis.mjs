@@ -4,7 +4,8 @@
 
 const hurts = () => ['redis'];
 const none = () => ({});
-const ALONE = ['single']; // a primary of a cluster that is away for a second is replaced: node_failover
+const ALONE = ['single']; // elsewhere a primary that is away for a few seconds is replaced: node_failover, kill_primary
+const LOSE_MS = [0, 0, 50, 200, 500, 1000];
 const short = (roll) => 300 + roll.below(3000);
 
 export const redis = {
@@ -30,7 +31,9 @@ export const redis = {
     weight: 5,
     once: true,
     backends: ALONE,
-    draw: (roll) => ({ loseMs: roll.any([0, 0, 50, 200, 500, 1000]) }),
+    loses: 'writes',
+    replaces: true,
+    draw: (roll) => ({ loseMs: roll.any(LOSE_MS) }),
     lasts: (roll, { loseMs }) => loseMs + 200 + roll.below(2000),
     hurts,
     begin: (world, { loseMs }) => world.loseRedis(loseMs),
@@ -41,14 +44,58 @@ export const redis = {
     weight: 8,
     once: true,
     backends: ['cluster'],
+    loses: 'writes',
+    replaces: true,
     draw: none,
     lasts: (roll) => 2500 + roll.below(2000),
     hurts,
     begin: (world) => world.loseNode(),
     end: (world) => world.nodePromoted(),
   },
+  // The slot of the event moves to the primary of another shard.
+  reshard: {
+    weight: 8,
+    once: true,
+    backends: ['cluster'],
+    replaces: true,
+    draw: none,
+    lasts: () => 200,
+    hurts,
+    begin: (world) => world.moveEvent(),
+    end: () => {},
+  },
+  // SENTINEL FAILOVER: what the old primary took until the pods had left it is lost. It ends then, and comes back as a replica.
+  sentinel_failover: {
+    weight: 10,
+    once: true,
+    backends: ['sentinel'],
+    loses: 'writes',
+    replaces: true,
+    draw: none,
+    lasts: () => 200,
+    hurts,
+    begin: (world) => world.sentinelFailover(),
+    end: (world) => world.bringBack(),
+  },
+  // The primary is killed, with what it had not replicated for `loseMs`, and the Sentinels find out.
+  kill_primary: {
+    weight: 10,
+    once: true,
+    backends: ['sentinel'],
+    loses: 'writes',
+    replaces: true,
+    draw: (roll) => ({ loseMs: roll.any(LOSE_MS) }),
+    lasts: (roll, { loseMs }) => loseMs + 200,
+    hurts,
+    begin: (world, { loseMs }) => world.killPrimary(loseMs),
+    async end(world) {
+      await world.sentinelsPromoted();
+      world.bringBack();
+    },
+  },
   flushall: {
     weight: 5,
+    loses: 'all',
     draw: none,
     lasts: () => 200,
     hurts,
