@@ -16,7 +16,7 @@ before(async () => {
 afterEach(async () => {
   // Both backends are brought back first, so that a test that failed midway does not fail the next.
   await Promise.all([redis, postgres].map(async (store) => {
-    if (store.child.running) await store.resume();
+    if (store.running) await store.resume();
     else await store.start();
   }));
   await Promise.all(servers.splice(0).map((server) => server.stop()));
