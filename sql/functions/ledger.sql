@@ -21,6 +21,11 @@ CREATE OR REPLACE FUNCTION stream_order(p_id text) RETURNS bigint[] LANGUAGE sql
                  coalesce(nullif(split_part(p_id, '-', 2), ''), '0')::bigint]
 $$;
 
+-- The id of the last entry that was copied; 0-0: none yet.
+CREATE OR REPLACE FUNCTION ledger_cursor(p_event text) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT coalesce((SELECT consumed FROM ledger_cursors WHERE event_id = p_event), '0-0')
+$$;
+
 -- The cursor and seats_capacity, in one snapshot. p_first: the first id of the stream; NULL: it is empty.
 --   known
 --   restarted   p_first is at or below the cursor, but was never copied. Redis has lost the stream, and its

@@ -82,7 +82,7 @@ BEGIN
                               AND a.epoch = p_event.epoch), ''),
         'sales', coalesce((SELECT string_agg(r.id::text, ' ') FROM reservations r
                            WHERE r.event_id = p_event.id AND r.buyer = p_buyer AND r.sale_version > 0), ''),
-        'consumed', coalesce((SELECT c.consumed FROM ledger_cursors c WHERE c.event_id = p_event.id), '0-0'));
+        'consumed', ledger_cursor(p_event.id));
 END $$;
 
 -- Events with ids above p_after, in the order of their ids, whether the buyer is known there or not: Redis may know more.
@@ -196,7 +196,7 @@ $$;
 -- copied entries since that came late.
 CREATE OR REPLACE FUNCTION event_buyers_forgotten(e events) RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT coalesce(e.buyers_forgotten_at >= event_over_at(e), false)
-       AND coalesce((SELECT c.consumed FROM ledger_cursors c WHERE c.event_id = e.id), '0-0') IS NOT DISTINCT FROM e.buyers_forgotten_to
+       AND ledger_cursor(e.id) IS NOT DISTINCT FROM e.buyers_forgotten_to
 $$;
 
 -- Closed events whose keys Redis need no longer have, since their sale was closed p_days ago: at most p_limit, each once a
@@ -217,9 +217,9 @@ BEGIN
         UPDATE events e SET keys_checked_at = v_now FROM due WHERE e.id = due.id
         RETURNING e.id, event_buyers_forgotten(e) AS forgotten
     )
-    SELECT json_agg(json_build_object('id', t.id, 'consumed', coalesce(c.consumed, '0-0'), 'forgotten', t.forgotten) ORDER BY t.id)
+    SELECT json_agg(json_build_object('id', t.id, 'consumed', ledger_cursor(t.id), 'forgotten', t.forgotten) ORDER BY t.id)
     INTO v_events
-    FROM taken t LEFT JOIN ledger_cursors c ON c.event_id = t.id;
+    FROM taken t;
     RETURN QUERY SELECT 'listed', json_build_object('events', coalesce(v_events, '[]'));
 END $$;
 
@@ -278,7 +278,7 @@ BEGIN
         RETURN 0;
     END IF;
     -- Read before the entries: what is copied meanwhile moves the cursor, and the event is due again.
-    v_cursor := coalesce((SELECT c.consumed FROM ledger_cursors c WHERE c.event_id = v_event.id), '0-0');
+    v_cursor := ledger_cursor(v_event.id);
     SELECT jsonb_agg(DISTINCT jsonb_build_object('epoch', d.epoch, 'buyer', d.buyer)) INTO v_buyers FROM (
         SELECT a.epoch, a.buyer FROM generate_series(1, v_event.epoch) AS g (epoch) CROSS JOIN LATERAL (
             SELECT i.epoch, i.buyer FROM admissions i

@@ -12,7 +12,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { BIN, HAProxy, Organizer, Postgres, Provider, Redis, SECRETS, Server, keeper, privateFolder, runTiketi, waitUntil } from '../fixtures/index.mjs';
-import { OLD_NAMES, PREVIOUS, buildPrevious } from '../fixtures/previous.mjs';
+import { PREVIOUS, buildPrevious } from '../fixtures/previous.mjs';
 
 const USERS = Number(process.env.ROLLING_USERS ?? 10000);
 const PODS = 4;
@@ -93,7 +93,7 @@ test(`the next release is rolled out under ${USERS} buyers, and one step is take
   }
   const database = await postgres.createDatabase();
   await runTiketi(['migrate'], { DATABASE_URL: database.url }, { bin: previous.bin });
-  const releases = { previous: { bin: previous.bin, env: { ...ENV, ...OLD_NAMES } }, next: { bin: BIN, env: ENV } };
+  const releases = { previous: { bin: previous.bin, env: ENV }, next: { bin: BIN, env: ENV } };
   await underCrowd(t, database, releases.previous, async (restart) => {
     await runTiketi(['migrate'], { DATABASE_URL: database.url });
     await restart((pod) => Object.assign(pod, releases.next));
