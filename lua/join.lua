@@ -334,9 +334,10 @@ local function unpark(i, place)
     unparked = unparked + 1
 end
 
--- Is this place consumed under its own name? Its buyer was erased (person.lua), or gave it up for a lower one.
-local function given_up(place)
-    return call('ZSCORE', K_CONSUMED, 'x:' .. text(place))
+-- Is the place of a proof not consumed? consumed: the highest that the buyer has consumed; own: the place that they have.
+-- It is consumed under its own name if its buyer was erased (person.lua), or gave it up for a lower one.
+local function is_left(place, consumed, own)
+    return place > consumed and (place == own or not call('ZSCORE', K_CONSUMED, 'x:' .. text(place)))
 end
 
 -- Decides what the proof of buyer b brings back, who has the place `own` (0: none). Returns four values: the lower of the
@@ -354,11 +355,8 @@ local function proven(b, proof, own)
         return nil
     end
     local consumed = num(call('ZSCORE', K_CONSUMED, b))
-    local function is_left(place)
-        return place > consumed and (place == own or not given_up(place))
-    end
-    ticket = is_left(ticket) and ticket or nil
-    pass = is_left(pass) and pass or nil
+    ticket = is_left(ticket, consumed, own) and ticket or nil
+    pass = is_left(pass, consumed, own) and pass or nil
     local lowest = ticket or pass
     if ticket and pass then
         lowest = min(ticket, pass)
