@@ -31,7 +31,7 @@ static void retry(struct crowd_buyer *buyer, const char *why, int64_t at_least_m
 
 bool web_is_not_now(unsigned code)
 {
-    return code == 503 || code == 429 || code == 502 || code == 504;
+    return code == 503 || code == 429 || code == 502 || code == 504 || code == 408;
 }
 
 void web_due(struct crowd_buyer *buyer)

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
 // Judges every answer by itself: it is right, an expected refusal that is true, or an honest 503. A 503 is excused by a fault
-// of what the answer needs (excuses.mjs); a request without an answer only by a fault of its pod or of the link to it. A
+// of what the answer needs (excuses.mjs); a request without an answer, or a 408, only by a fault of its pod or of the link to it. A
 // machine that stood still excuses both, and they are counted as `starved`.
 
 import { Excuses } from './excuses.mjs';
 import { JOIN } from './history.mjs';
 
 const CLOCK_MS = 100;
+const HANDSHAKE_MS = 5000; // so long a handshake may be on its way
 // Two requests of one moment for the same seats: one of them may be told that the other is not over yet. That is no fault of
 // anything, and it is rare.
 const BUSY_SHARE = 0.01; // of the answers to holds and payments
@@ -74,8 +75,14 @@ class AnswersJudge {
 
   judgeHandshake({ at, code }, { id }, link) {
     const what = `a handshake of ${id} at ${link} was answered ${code} at ${at}`;
-    if (code !== 503) this.wrong(what);
+    if (code === 408) this.judgeSlow(at - HANDSHAKE_MS * 1000, at, link, what);
+    else if (code !== 503) this.wrong(what);
     else if (!this.excuses.refusal(podOf(link), [], at, at)) this.unexcused(at, at, what);
+  }
+
+  // 408: what was asked did not arrive in time.
+  judgeSlow(from, until, link, what) {
+    if (!this.excuses.silence(link, from, until)) this.unexcused(from, until, what);
   }
 
   judgeMessage({ at, message, text }, { id }, link) {
@@ -103,6 +110,9 @@ class AnswersJudge {
       this.answers.right++;
     } else if (code === 503 || code === 429) {
       this.judgeBusy(event, where, link);
+    } else if (code === 408) {
+      this.judgeSlow(at, until, link, `${where}: 408, though nothing kept it from arriving`);
+      this.answers.refused++;
     } else {
       this.judgeRefusal(event, buyer, where);
       this.answers.refused++;

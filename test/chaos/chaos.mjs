@@ -8,7 +8,7 @@
 //                      Sentinels; several, comma-separated: one after the other
 //   ONLY               names of faults or families, comma-separated: network,redis.flushall
 //   SCHEDULE           a file: plays that schedule instead
-//   SHRINK=1           shortens each schedule that fails, and writes it below test/chaos/found/
+//   SHRINK=1           shortens each schedule that fails, and writes it below test/chaos/found/ (with a mutant: build/chaos/)
 //   JOBS (1)           so many at a time     KEEP=1         keeps the folders of those that broke nothing
 //
 // What a failed schedule left stays in build/chaos/: node test/chaos/checker.mjs build/chaos/seed-7 judges it again.
@@ -39,7 +39,8 @@ async function shorten(schedule) {
   let count = 0;
   const short = await shrink(schedule, async (candidate) => (await playAndJudge(candidate, { name: `shrink-${schedule.seed}-${++count}` })).broken.length > 0,
     { log: (text) => say(`  shrinking: ${text}`) });
-  const file = join(ROOT, 'test', 'chaos', 'found', `seed-${schedule.seed}.json`);
+  // One with a mutant fails for as long as it has it: no test.
+  const file = join(ROOT, ...(schedule.mutant ? ['build', 'chaos'] : ['test', 'chaos', 'found']), `seed-${schedule.seed}.json`);
   writeFileSync(file, `${JSON.stringify(short, null, 1)}\n`);
   say(`  the shortest that still fails, after ${count} runs: ${file}\n${printSchedule(short)}`);
 }

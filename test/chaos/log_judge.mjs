@@ -42,6 +42,8 @@ export class LogJudge {
     const before = this.active.size;
     const fresh = [];
     const touched = new Set();
+    this.back = new Set(); // buyers whom this transaction put into the queue, at a place given before it
+    this.known = this.highest;
     for (const [command, name, ...args] of transaction) {
       const verb = command.toUpperCase();
       if (verb === 'FLUSHALL' || verb === 'FLUSHDB') {
@@ -81,6 +83,7 @@ export class LogJudge {
         const buyer = args[i + 1];
         if ((flags.includes('NX') && set.has(buyer)) || (flags.includes('XX') && !set.has(buyer))) continue; // it changes nothing
         touched.add(buyer);
+        if (set === this.queue && set.get(buyer) !== place && place <= this.known) this.back.add(buyer);
         set.set(buyer, place);
         this.own(buyer, place, base);
       }
@@ -141,18 +144,22 @@ export class LogJudge {
       this.broken('limit', `${this.active.size} are inside after ${fresh.at(-1).kind} at ${fresh.at(-1).at}, and the log says ${inside}`);
     }
     if (this.active.size > before && this.active.size > this.event.threshold) this.broken('limit', `${this.active.size} are inside, and the threshold is ${this.event.threshold}`);
-    const offered = entered.filter(({ kind }) => kind === 'offered').map(({ place }) => place);
-    const direct = entered.filter(({ kind }) => kind === 'direct');
-    if (offered.length > 0 || direct.length > 0) {
-      let [first, who] = [Infinity, ''];
-      for (const [buyer, place] of this.queue) if (place < first) [first, who] = [place, buyer];
-      const last = Math.max(...offered, ...direct.map(({ place }) => place));
-      if (last > first) this.broken('order', `place ${last} entered while ${who} waited at ${first}`);
-    }
+    this.judgeOrder(entered.filter(({ kind }) => kind !== 'restored'));
     for (const buyer of touched) {
       const sets = [this.queue, this.parked, this.active].filter((set) => set.has(buyer)).length;
       if (sets > 1) this.broken('place', `${buyer} is at more than one of queue, parked and active`);
     }
+  }
+
+  // Nobody entered while an earlier place waited. A call brings many joins, one after the other: who comes back to their place
+  // in it may have come after another one was let in at the tail of an empty queue.
+  judgeOrder(entered) {
+    const lastOf = (some) => Math.max(0, ...some.map(({ place }) => place));
+    const [last, lastOffered] = [lastOf(entered), lastOf(entered.filter(({ kind }) => kind === 'offered'))];
+    if (last === 0) return;
+    let [first, who] = [Infinity, ''];
+    for (const [buyer, place] of this.queue) if (place < first && place < (this.back.has(buyer) ? lastOffered : last)) [first, who] = [place, buyer];
+    if (who) this.broken('order', `place ${last} entered while ${who} waited at ${first}`);
   }
 
   // outflowPerMinute as a token bucket: at most a second's worth at once.

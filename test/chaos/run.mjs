@@ -43,29 +43,38 @@ function watchMachine(folder) {
   return () => (going = false);
 }
 
-// Does the faults, each at its time. Returns when all are over.
+// Do two faults hurt the same thing?
+function meet(one, other) {
+  const things = FAULTS[other.fault].hurts(other);
+  return FAULTS[one.fault].hurts(one).some((thing) => things.includes(thing));
+}
+
+// Does the faults, each at its time, or when one before it that hurts the same thing has really ended. Returns when all are over.
 async function hurt(world, schedule, note) {
   const began = performance.now();
   const until = (ms) => pause(Math.max(0, began + ms - performance.now()), 'the schedule');
-  await Promise.all(schedule.faults.map(async (given, index) => {
+  const all = schedule.faults.map(async (given, index) => {
     const fault = FAULTS[given.fault];
     await until(given.at);
+    await Promise.all(all.slice(0, index).filter((one, i) => meet(schedule.faults[i], given)));
     if (!isPossible(world, given.fault)) {
       note({ index, what: 'skip', why: `this machine allows no ${fault.needs}` });
       return;
     }
+    const at = Math.max(given.at, performance.now() - began);
     note({ index, what: 'begin' });
     try {
       await fault.begin(world, given);
       note({ index, what: 'begun' });
-      await until(given.at + given.for);
+      await until(at + given.for);
       note({ index, what: 'ending' });
       await fault.end(world, given);
     } catch (error) {
       note({ index, what: 'failed', why: error.stack });
     }
     note({ index, what: 'end' });
-  }));
+  });
+  await Promise.all(all);
   await until(schedule.ms);
 }
 

@@ -85,7 +85,7 @@ export const redis = {
     loses: 'writes',
     replaces: true,
     draw: (roll) => ({ loseMs: roll.any(LOSE_MS) }),
-    lasts: (roll, { loseMs }) => loseMs + 200,
+    lasts: (roll, { loseMs }) => loseMs + 4500, // until the Sentinels miss it
     hurts,
     begin: (world, { loseMs }) => world.killPrimary(loseMs),
     async end(world) {
