@@ -102,12 +102,14 @@ enum metric_gauge {
     GAUGE_WS_OPEN,
     GAUGE_WS_MAX,
     GAUGE_CLOCK_SKEW,    /* seconds */
-    GAUGE_REDIS_REPLICA, /* this and the following: 1 while it is so */
+    GAUGE_REDIS_REPLICA, /* this and the following: 1 while a connection of the process finds it so */
     GAUGE_REDIS_CLUSTER,
     GAUGE_REDIS_PERMISSION,
     GAUGE_REDIS_WRITES_REFUSED,
     GAUGE_REDIS_MEMORY,
     GAUGE_REDIS_EVICTS,
+    GAUGE_REDIS_UNSAVED,
+    GAUGE_REDIS_REPLICAS, /* lost, or behind */
     GAUGE_OUTBOX_PENDING, /* mails; of the whole deployment, as this and the following */
     GAUGE_OUTBOX_PARKED,
     GAUGE_OUTBOX_AGE, /* seconds, of the oldest pending one */
@@ -127,6 +129,9 @@ void metrics_add(enum metric metric, uint64_t n);
 void metrics_set(enum metric_gauge gauge, double value);
 /* Adds to a gauge that several threads share, such as the number of open sockets. */
 void metrics_shift(enum metric_gauge gauge, int64_t by);
+/* For a gauge that is 1 while any of several finds it so: what one of them finds now. *told: what it found before; false at
+ * first. */
+void metrics_flag(enum metric_gauge gauge, bool *told, bool now);
 /* `value` in the histogram's unit. A negative value or NaN counts as 0. */
 void metrics_observe(enum metric_histogram histogram, double value);
 

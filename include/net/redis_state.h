@@ -16,8 +16,8 @@ struct redis_state {
     bool full;              /* maxmemory is reached, as far as INFO may be asked */
     bool refuses_writes;    /* up, but OOM, MISCONF, NOREPLICAS and the like */
     const char *problem;    /* why it is not up, or how it refuses writes */
-    const char *warning;    /* `danger`, or else `muted` */
-    const char *danger;     /* what threatens the data: an evicting policy, memory nearly full */
+    const char *warning;    /* all that threatens the data, and `muted`; in a cluster by shard */
+    const char *danger;     /* of that the memory: an evicting policy, or nearly full */
     const char *muted;      /* what the user may not run on the channel */
 };
 

@@ -82,6 +82,7 @@ export const ALARMS = {
   },
   TiketiRedisDown: { severity: 'page', anchor: 'redis-is-down', metrics: { m: of('tiketi_redis_up', 'Minimum') }, is: below(1) },
   TiketiRedisProblem: { severity: 'page', anchor: 'redis-is-not-as-tiketi-needs-it', metrics: { m: of('tiketi_redis_problem', 'Maximum') }, is: above(0) },
+  TiketiRedisAtRisk: { severity: 'ticket', anchor: 'redis-has-no-second-copy', minutes: 5, metrics: { m: of('tiketi_redis_risk', 'Maximum') }, is: above(0) },
   TiketiRedisErrors: { severity: 'ticket', anchor: 'redis-fails-over', metrics: { m: of('tiketi_redis_errors_total', 'Sum') }, is: above(0) },
   TiketiPostgresDown: { severity: 'page', anchor: 'postgresql-is-down', metrics: { m: of('tiketi_postgres_up', 'Minimum') }, is: below(1) },
   TiketiPostgresErrors: { severity: 'ticket', anchor: 'postgresql-is-slow', metrics: { m: of('tiketi_postgres_errors_total', 'Sum') }, is: above(0) },

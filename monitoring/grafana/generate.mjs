@@ -192,7 +192,7 @@ export const sre = dashboard({
     ]),
     graph('Redis: commands', 'ops', 'Per second, by pod.', [q(`sum by (pod, instance) (${rate('tiketi_redis_duration_seconds_count')})`, '{{pod}} {{instance}}')]),
     graph('Redis: errors and problems', 'short', 'Errors per second by kind; a problem is 1 while it lasts.', [
-      q(`sum by (kind) (${rate('tiketi_redis_errors_total')})`, 'errors: {{kind}}'), q(`max by (kind) (tiketi_redis_problem{${NS}})`, 'problem: {{kind}}'),
+      q(`sum by (kind) (${rate('tiketi_redis_errors_total')})`, 'errors: {{kind}}'), q(`max by (kind) (tiketi_redis_problem{${NS}})`, 'problem: {{kind}}'), q(`max by (kind) (tiketi_redis_risk{${NS}})`, 'risk: {{kind}}'),
     ]),
     graph('PostgreSQL: durations', 's', 'Of its statements, as pods see them.', [
       q(quantile(0.5, 'tiketi_postgres_duration_seconds'), 'half at most'), q(quantile(0.99, 'tiketi_postgres_duration_seconds'), '99 in 100 at most'),

@@ -158,6 +158,9 @@ static const struct {
     [GAUGE_REDIS_WRITES_REFUSED] = {"tiketi_redis_problem", "kind=\"writes_refused\"", NULL},
     [GAUGE_REDIS_MEMORY] = {"tiketi_redis_problem", "kind=\"memory\"", NULL},
     [GAUGE_REDIS_EVICTS] = {"tiketi_redis_problem", "kind=\"evicting_policy\"", NULL},
+    [GAUGE_REDIS_UNSAVED] = {"tiketi_redis_risk", "kind=\"persistence\"",
+                             "1 while Redis serves, but the loss of one server would lose places."},
+    [GAUGE_REDIS_REPLICAS] = {"tiketi_redis_risk", "kind=\"replicas\"", NULL},
     [GAUGE_OUTBOX_PENDING] = {"tiketi_outbox_mails", "status=\"pending\"",
                               "Mails in the outbox of the deployment, as a pod with the processor "
                               "role counted them."},
@@ -169,6 +172,13 @@ static const struct {
 static const enum metric_gauge gauge_all[GAUGE_COUNT] = {
     [GAUGE_REDIS_LINKS_UP] = GAUGE_REDIS_LINKS, [GAUGE_DB_POOLS_UP] = GAUGE_DB_POOLS};
 
+/* Of these is told whether they are above 0 (metrics_flag). */
+static const bool gauge_any[GAUGE_COUNT] = {
+    [GAUGE_REDIS_REPLICA] = true,    [GAUGE_REDIS_CLUSTER] = true,
+    [GAUGE_REDIS_PERMISSION] = true, [GAUGE_REDIS_WRITES_REFUSED] = true,
+    [GAUGE_REDIS_MEMORY] = true,     [GAUGE_REDIS_EVICTS] = true,
+    [GAUGE_REDIS_UNSAVED] = true,    [GAUGE_REDIS_REPLICAS] = true};
+
 static atomic_int_fast64_t gauges[GAUGE_COUNT]; /* thousandths */
 
 void metrics_set(enum metric_gauge gauge, double value)
@@ -179,6 +189,13 @@ void metrics_set(enum metric_gauge gauge, double value)
 void metrics_shift(enum metric_gauge gauge, int64_t by)
 {
     atomic_fetch_add_explicit(&gauges[gauge], by * 1000, memory_order_relaxed);
+}
+
+void metrics_flag(enum metric_gauge gauge, bool *told, bool now)
+{
+    if (*told != now)
+        metrics_shift(gauge, now ? 1 : -1);
+    *told = now;
 }
 
 /* ---- histograms ---- */
@@ -215,7 +232,7 @@ static double gauge_value(size_t gauge)
     const int64_t value = atomic_load_explicit(&gauges[gauge], memory_order_relaxed);
     if (all != GAUGE_NONE)
         return value > 0 && value == atomic_load_explicit(&gauges[all], memory_order_relaxed);
-    return (double)value / 1000;
+    return gauge_any[gauge] ? value > 0 : (double)value / 1000;
 }
 
 void metrics_write(const struct metrics_text *text)

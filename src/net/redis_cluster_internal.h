@@ -57,7 +57,7 @@ struct redis_cluster {
     struct loop_task changed; /* tells the watcher */
     loop_cb on_change;
     void *on_change_arg;
-    char problem[480];
+    char problem[480], warning[1600], danger[480]; /* what redis_cluster_state has written last */
     bool stopped, closing;
     size_t open; /* nodes that are not freed yet, and 1 until it is closed */
     struct loop_task gone;

@@ -2,11 +2,12 @@
 /*
  * redis_cluster_state: what is known of a cluster: is it reached, what is wrong, which shard has a slot.
  *
- * Called by: redis, redis_sub. Changes nothing but the text of the problem.
+ * Called by: redis, redis_sub. Changes nothing but the texts that it gives.
  */
 #include "net/redis_cluster_internal.h"
 
 #include <stdio.h>
+#include <string.h>
 
 bool redis_cluster_up(const struct redis_cluster *cluster)
 {
@@ -28,14 +29,28 @@ bool redis_cluster_whole(const struct redis_cluster *cluster)
     return served == REDIS_SLOT_COUNT;
 }
 
+/* Appends "shard host:port: what" to a text of `size` bytes. */
+static void add_shard(char *text, size_t size, const struct cluster_shard *shard, const char *what)
+{
+    const size_t len = strlen(text);
+    if (*what && len < size - 1)
+        (void)snprintf(text + len, size - len, "%sshard %s: %s", len > 0 ? "; " : "", shard->name,
+                       what);
+}
+
 /* Of all shards what is worst; a shard that is missing, before one that refuses writes. */
 struct redis_state redis_cluster_state(const struct redis_cluster *cluster)
 {
-    struct redis_state all = {
-        .up = redis_cluster_up(cluster), .problem = "", .warning = "", .danger = "", .muted = ""};
+    struct redis_cluster *texts = (struct redis_cluster *)(uintptr_t)cluster; /* its buffers */
+    struct redis_state all = {.up = redis_cluster_up(cluster),
+                              .problem = "",
+                              .warning = texts->warning,
+                              .danger = texts->danger,
+                              .muted = ""};
     const struct cluster_shard *worst = NULL;
     const char *problem = "";
     unsigned served = 0;
+    texts->warning[0] = texts->danger[0] = '\0';
     for (size_t i = 0; i < cluster->shard_count; i++) {
         const struct cluster_shard *shard = cluster->shards[i];
         if (!shard->slots)
@@ -51,11 +66,11 @@ struct redis_state redis_cluster_state(const struct redis_cluster *cluster)
             worst = shard;
             problem = one.problem;
         }
-        all.warning = *all.warning ? all.warning : one.warning;
-        all.danger = *all.danger ? all.danger : one.danger;
+        add_shard(texts->warning, sizeof(texts->warning), shard, one.warning);
+        add_shard(texts->danger, sizeof(texts->danger), shard, one.danger);
         all.muted = *all.muted ? all.muted : one.muted;
     }
-    char *text = ((struct redis_cluster *)(uintptr_t)cluster)->problem; /* a scratch buffer */
+    char *text = texts->problem;
     const size_t size = sizeof(cluster->problem);
     text[0] = '\0';
     if (!cluster->mapped) {

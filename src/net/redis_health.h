@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * redis_health: is this Redis one that tiketi can work on? Judges the replies to HELLO, to the probe script and to
- * INFO memory; sets tiketi_redis_problem, logs each change once. Sends nothing itself. Used by redis alone.
+ * redis_health: is this Redis one that tiketi can work on? Judges the replies to HELLO and to the probe script; sets
+ * tiketi_redis_problem, logs each change once. Sends nothing itself. Used by redis_node alone.
  */
 #ifndef TIKETI_REDIS_HEALTH_H
 #define TIKETI_REDIS_HEALTH_H
@@ -13,13 +13,13 @@
 #include <stdint.h>
 
 struct redis_health {
+    const char *server;     /* its name in the log; borrowed; NULL counts as "" */
     char unusable[640];     /* what the functions below return */
     enum redis_fault fault; /* of what kind that is */
-    bool full;              /* maxmemory is reached */
     char refused[160];      /* the error with which Redis refuses writes; "": it accepts them */
-    char warning[160];    /* what threatens: an evicting policy, memory nearly full; "": nothing */
-    char muted[320];      /* what the user may not run on the channel; "": nothing */
-    bool shards_channels; /* the probe says: the user may publish to a channel of one shard */
+    char muted[320];        /* what the user may not run on the channel; "": nothing */
+    bool flags[4];          /* what the gauges were told */
+    bool shards_channels;   /* the probe says: the user may publish to a channel of one shard */
 };
 
 /* Each returns NULL, or the reason why this server must not be used; valid until the next call. An error reply
@@ -35,7 +35,7 @@ const char *redis_health_probe(struct redis_health *health, const struct redis_r
 void redis_health_refused(struct redis_health *health, const char *error);
 /* Is this text, which may be cut, what one of them has returned last? */
 bool redis_health_is_problem(const struct redis_health *health, const char *text);
-/* INFO memory: only warns. */
-void redis_health_memory(struct redis_health *health, const struct redis_reply *reply);
+/* The server is used no more: takes back what the gauges were told. */
+void redis_health_forget(struct redis_health *health);
 
 #endif

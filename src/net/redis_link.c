@@ -554,6 +554,15 @@ uint64_t redis_link_heard_ms(const struct redis_link *link)
     return link->heard_ms;
 }
 
+void redis_link_server(const struct redis_link *link, char *out, size_t size)
+{
+    if (link->host)
+        (void)snprintf(out, size, strchr(link->host, ':') ? "[%s]:%d" : "%s:%d", link->host,
+                       link->port);
+    else
+        (void)snprintf(out, size, "%s", link_host(link));
+}
+
 size_t redis_link_unsent(const struct redis_link *link)
 {
     return link->out.len - link->sent;

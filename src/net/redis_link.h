@@ -70,7 +70,9 @@ bool redis_link_is_elsewhere(const struct redis_link *link, const char *host, in
 void redis_link_close(struct redis_link *link, loop_cb cb, void *arg);
 bool redis_link_up(const struct redis_link *link);
 uint64_t
-redis_link_heard_ms(const struct redis_link *link);      /* loop_now_ms of the last bytes read */
+redis_link_heard_ms(const struct redis_link *link); /* loop_now_ms of the last bytes read */
+/* The server of this attempt, or of the last one, as host:port (its path, of a Unix socket). */
+void redis_link_server(const struct redis_link *link, char *out, size_t size);
 size_t redis_link_unsent(const struct redis_link *link); /* an upper bound, bytes */
 
 /* Appends a whole formatted command, which is copied. All commands of a turn are sent in one write. False: the link is

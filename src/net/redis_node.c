@@ -364,6 +364,8 @@ static void on_redis_gone(void *arg)
     void *cb_arg = node->on_closed_arg;
     buf_clear(&node->out);
     redis_args_clear(&node->check_args);
+    redis_health_forget(&node->health);
+    redis_risk_forget(&node->risks);
     free(node);
     if (cb)
         cb(cb_arg);
@@ -386,6 +388,7 @@ enum status redis_node_open(const struct redis_node_opts *opts, struct redis_nod
         return st;
     }
     node->opts = *opts;
+    node->health.server = node->risks.server = node->server;
     node->shard = opts->endpoint;
     node->opts.endpoint = NULL;
     node->opts.server = NULL;
@@ -459,6 +462,7 @@ struct redis_state redis_node_state(const struct redis_node *node)
 {
     const bool up = redis_link_up(node->link);
     const struct redis_health *health = &node->health;
+    const struct redis_risks *risks = &node->risks;
     const bool refuses = up && health->refused[0] != '\0';
     const char *problem = up ? health->refused : redis_link_problem(node->link);
     enum redis_fault fault = REDIS_FAULT_NONE;
@@ -468,10 +472,11 @@ struct redis_state redis_node_state(const struct redis_node *node)
         .up = up,
         .refuses_writes = refuses,
         .fault = fault,
-        .full = health->full,
+        .full = risks->full,
         .problem = problem,
-        .warning = *health->warning ? health->warning : health->muted,
-        .danger = health->warning,
+        .warning = node->warning,
+        .danger = *risks->text[REDIS_RISK_EVICTS] ? risks->text[REDIS_RISK_EVICTS]
+                                                  : risks->text[REDIS_RISK_MEMORY],
         .muted = health->muted,
     };
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * redis_node_check: what a node is asked at the connect, and once a second while it is up: is it one that tiketi can work
- * on (redis_health), and what time is it there?
+ * on (redis_health), what threatens its data (redis_risk), and what time is it there?
  *
  * Called by: redis_node. Owns nothing: the state is in struct redis_node.
  */
@@ -10,8 +10,15 @@
 #include "base/clock.h"
 #include "base/shared_clock.h"
 
-#define CHECK_MS     1000 /* between two checks of role, permissions, writes and time */
-#define MEMORY_EVERY 10 /* checks between two of the memory: Redis adds up all its clients for it */
+#include <stdio.h>
+#include <string.h>
+
+#define CHECK_MS   1000 /* between two checks of role, permissions, writes and time */
+#define INFO_EVERY 10   /* checks between two looks at INFO: Redis adds up all its clients for it */
+
+/* The sections of INFO that are asked for: one by one, because Redis 6 takes no list. */
+static const char *const sections[] = {"memory", "persistence", "replication"};
+#define SECTIONS (sizeof(sections) / sizeof(sections[0]))
 
 /* With a probe: HELLO, which says what kind of server this is, the scripts, the probe, INFO. Without: the scripts. */
 void redis_node_greet(void *arg)
@@ -19,6 +26,7 @@ void redis_node_greet(void *arg)
     struct redis_node *node = arg;
     const struct redis_probe *probe = node->opts.probe;
     const char *argv[] = {"SCRIPT", "LOAD", NULL};
+    redis_link_server(node->link, node->server, sizeof(node->server));
     if (probe)
         redis_link_greet(node->link, 1, (const char *const[]){"HELLO"});
     for (size_t i = 0; i < node->opts.script_count; i++) {
@@ -31,7 +39,17 @@ void redis_node_greet(void *arg)
     redis_link_greet(node->link, 6,
                      (const char *const[]){"EVALSHA", probe->script->sha, "0", probe->argv[0],
                                            probe->argv[1], node->tag});
-    redis_link_greet(node->link, 2, (const char *const[]){"INFO", "memory"});
+    for (size_t i = 0; i < SECTIONS; i++)
+        redis_link_greet(node->link, 2, (const char *const[]){"INFO", sections[i]});
+}
+
+static void note_warning(struct redis_node *node)
+{
+    redis_risk_list(&node->risks, node->warning, sizeof(node->warning));
+    const size_t len = strlen(node->warning);
+    if (node->health.muted[0] != '\0' && len < sizeof(node->warning) - 1)
+        (void)snprintf(node->warning + len, sizeof(node->warning) - len, "%s%s",
+                       len > 0 ? "; " : "", node->health.muted);
 }
 
 static const char *take_probe(struct redis_node *node, uint64_t sent_ns,
@@ -41,7 +59,18 @@ static const char *take_probe(struct redis_node *node, uint64_t sent_ns,
     const char *problem = redis_health_probe(&node->health, reply, &now_us);
     if (!node->clock_unused)
         shared_clock_sample(now_us, sent_ns, clock_mono_ns());
+    note_warning(node);
     return problem;
+}
+
+/* A user who may not run INFO, or a server without a section, tells nothing. */
+static void take_info(struct redis_node *node, const struct redis_reply *reply)
+{
+    const char *text = redis_reply_type(reply) == REDIS_STR ? redis_reply_str(reply, NULL) : NULL;
+    if (!text)
+        return;
+    redis_risk_judge(&node->risks, text);
+    note_warning(node);
 }
 
 const char *redis_node_greeted(void *arg, size_t i, const struct redis_reply *reply)
@@ -52,9 +81,9 @@ const char *redis_node_greeted(void *arg, size_t i, const struct redis_reply *re
     const bool probes = node->opts.probe;
     if (probes && i == 0)
         return redis_health_hello(&node->health, node->shard, reply);
-    if (probes && i == scripts + 2) {
+    if (probes && i >= scripts + 2) {
         node->no_info = failed;
-        redis_health_memory(&node->health, reply);
+        take_info(node, reply);
         return NULL;
     }
     if (failed)
@@ -81,11 +110,11 @@ static void on_check_probe(void *arg, enum status status, const struct redis_rep
         redis_link_fail(node->link, problem);
 }
 
-static void on_check_memory(void *arg, enum status status, const struct redis_reply *reply)
+static void on_check_info(void *arg, enum status status, const struct redis_reply *reply)
 {
     struct redis_node *node = arg;
     if (status == ST_OK)
-        redis_health_memory(&node->health, reply);
+        take_info(node, reply);
 }
 
 /* A check that cannot be sent is no news: the commands before it will fail. */
@@ -106,13 +135,14 @@ void redis_node_check(void *arg)
     redis_args_add(args, node->tag);
     node->checked_ns = clock_mono_ns();
     st = redis_node_eval(node, -1, probe->script, 0, args, on_check_probe, node);
-    if (st != ST_OK || node->no_info || ++node->checks % MEMORY_EVERY != 0)
+    if (node->no_info || ++node->checks % INFO_EVERY != 0)
         return;
-    redis_args_reset(args);
-    redis_args_add(args, "INFO");
-    redis_args_add(args, "memory");
-    st = redis_node_command(node, -1, args, on_check_memory, node);
-    (void)st;
+    for (size_t i = 0; i < SECTIONS && st == ST_OK; i++) {
+        redis_args_reset(args);
+        redis_args_add(args, "INFO");
+        redis_args_add(args, sections[i]);
+        st = redis_node_command(node, -1, args, on_check_info, node);
+    }
 }
 
 void redis_node_check_later(struct redis_node *node)

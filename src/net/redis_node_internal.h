@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "net/redis_node.h"
+#include "net/redis_risk.h"
 
 struct redis_node {
     struct redis_link *link;
@@ -18,6 +19,9 @@ struct redis_node {
     bool late;      /* the head's deadline has passed; its reply may be in the socket */
     struct buf out; /* the command being formatted */
     struct redis_health health;
+    struct redis_risks risks;
+    char server[280];         /* host:port, for the log */
+    char warning[800];        /* what an operator has to know while it is up */
     struct loop_timer *check; /* NULL: nothing to probe. While up, the next check */
     unsigned checks;
     char tag[REDIS_TAG_SIZE]; /* of the probe's key */

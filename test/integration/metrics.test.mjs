@@ -188,9 +188,9 @@ test('errors of Redis and PostgreSQL are counted by kind', async () => {
   await new Client(api).check(event.id);
   assert.equal(await of('redis', 'oom'), 0);
   await redis.cli('CONFIG', 'SET', 'maxmemory', '1');
-  await waitUntil(async () => (await new Client(api).check(event.id)).status === 503, 5000, 'a Redis that is full');
+  // A busy machine may answer 503 for a reason of its own.
+  await waitUntil(async () => (await new Client(api).check(event.id)).status === 503 && (await of('redis', 'oom')) > 0, 5000, 'a Redis that is full');
   await redis.cli('CONFIG', 'SET', 'maxmemory', '0');
-  assert.ok((await of('redis', 'oom')) > 0);
   assert.equal(await of('redis', 'script'), 0);
 
   assert.equal(await of('postgres', 'schema'), 0);

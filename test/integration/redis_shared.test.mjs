@@ -21,7 +21,7 @@ afterEach(async () => {
 after(() => postgres?.stop());
 
 async function store(...args) {
-  const redis = await Redis.start({ args: ['--appendonly', 'no', ...args] });
+  const redis = await Redis.start({ args });
   stores.push(redis);
   return redis;
 }
