@@ -58,7 +58,7 @@ each(OVERLAYS, 'every ConfigMap, Secret, volume, account and priority that is na
         const volume = (pod.volumes ?? []).find((candidate) => candidate.name === name) ?? (workload.spec.volumeClaimTemplates ?? []).find(({ metadata }) => metadata.name === name);
         assert.ok(volume, name);
         if (volume.configMap) find('ConfigMap', volume.configMap.name);
-        if (volume.secret) assert.equal(volume.secret.secretName, 'tiketi-redis');
+        if (volume.secret) assert.equal(volume.secret.secretName, overlay === 'overlays/managed-redis' ? 'tiketi-redis-tls' : 'tiketi-redis');
       }
     }
     if (pod.serviceAccountName) find('ServiceAccount', pod.serviceAccountName);
