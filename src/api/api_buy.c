@@ -296,7 +296,7 @@ static void ask_reservations(struct api_call *call)
     /* what the buyer has of this event, whatever else they have */
     const struct reservation_query query = {
         .buyer = call->buyer, .event = call->param, .current = true, .limit = RESERVATIONS_SHOWN};
-    if (reservation_list(call->api->db, &query, listed, call) != ST_OK)
+    if (api_list_reservations(call, &query, listed) != ST_OK)
         listed(call, ST_UNAVAILABLE, NULL, NULL, 0);
 }
 

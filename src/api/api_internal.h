@@ -622,6 +622,11 @@ void api_end_holds(struct api *api);
 void api_forget_hold(struct api_call *call);
 /* POST /api/reservations; the request for seats is in call->body. */
 MUST_CHECK enum status api_hold(struct api_call *call);
+/* Lists the caller's reservations as reservation_list does; `cb` gets the call. A guest who came without a cookie has none:
+ * then PostgreSQL is not asked, and `cb` runs before this returns. */
+MUST_CHECK enum status api_list_reservations(struct api_call *call,
+                                             const struct reservation_query *query,
+                                             reservation_cb cb);
 /* Pays or cancels the reservation `id`, which must live as long as the request. `email` is what the buyer typed; NULL or
  * blank: nothing. `language`: that of the mail. */
 MUST_CHECK enum status api_pay(struct api_call *call, const char *id, const char *email,

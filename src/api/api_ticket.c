@@ -433,7 +433,7 @@ static enum status tickets_start(struct api_call *call)
                                                     shared_clock_ms()));
     const struct reservation_query query = {
         .buyer = call->buyer, .event = call->param, .current = true, .limit = RESERVATIONS_SHOWN};
-    return reservation_list(call->api->db, &query, listed, call);
+    return api_list_reservations(call, &query, listed);
 }
 
 static enum status returned_by_post(struct api_call *call)

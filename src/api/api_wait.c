@@ -282,7 +282,7 @@ static void ask_purchases(struct api_call *call, struct api_problem *problem)
     const struct reservation_query query = {
         .buyer = call->buyer, .event = call->param, .current = true, .limit = PURCHASES_READ};
     call->state = problem;
-    if (reservation_list(call->api->db, &query, purchases_listed, call) != ST_OK)
+    if (api_list_reservations(call, &query, purchases_listed) != ST_OK)
         purchases_listed(call, ST_UNAVAILABLE, NULL, NULL, 0);
 }
 

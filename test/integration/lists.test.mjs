@@ -10,13 +10,19 @@ import { Client, Organizer, Server, adminToken, bearer, exchange, many, pay, sta
 
 const { redis, postgres, database, server, organizer } = await stage({ env: { DB_POOL_MAX: 8 } });
 
-// From now on PostgreSQL counts how often events are listed.
+// From now on PostgreSQL counts how often events, and the reservations of a buyer, are listed.
 await database.query(`
   CREATE SEQUENCE asked;
   ALTER FUNCTION events_listing(text) RENAME TO events_listing_uncounted;
   CREATE FUNCTION events_listing(p_known text) RETURNS TABLE (outcome text, version text, next text, body json) LANGUAGE sql AS $$
-    SELECT nextval('asked'); SELECT * FROM events_listing_uncounted(p_known) $$`);
-const asked = async () => Number((await database.query('SELECT last_value - (NOT is_called)::int AS n FROM asked'))[0].n);
+    SELECT nextval('asked'); SELECT * FROM events_listing_uncounted(p_known) $$;
+  CREATE SEQUENCE read;
+  ALTER FUNCTION reservations_page(text, text, boolean, text, text, integer) RENAME TO reservations_page_uncounted;
+  CREATE FUNCTION reservations_page(p_buyer text, p_event text, p_current boolean, p_named text, p_before text, p_limit integer)
+  RETURNS TABLE (outcome text, body json) LANGUAGE sql AS $$
+    SELECT nextval('read'); SELECT * FROM reservations_page_uncounted(p_buyer, p_event, p_current, p_named, p_before, p_limit) $$`);
+const counted = async (sequence) => Number((await database.query(`SELECT last_value - (NOT is_called)::int AS n FROM ${sequence}`))[0].n);
+const asked = () => counted('asked');
 
 // Adds events as the organizer's tools do, all at once.
 const add = (count, prefix, status, title = prefix) => database.query(`
@@ -192,6 +198,27 @@ test('a ticket behind 55 holds is found: in the list, by its event, and on the p
   assert.equal((await again.get(`/buy/${event.id}`)).headers.location, `/tickets/${event.id}`);
   const { location } = (await again.get(`/tickets/${event.id}`)).headers;
   assert.ok((await again.get(location)).text.includes(`${bought.reservationNumber.slice(0, 4)}-${bought.reservationNumber.slice(4)}`));
+});
+
+test('a guest who came without a cookie has no reservations: PostgreSQL is not asked, on any page', async () => {
+  const event = await organizer.sale({ threshold: 10, autoHold: 0, grid: { rows: 1, seatsPerRow: 10 } });
+  const before = await counted('read');
+  await many(Array.from({ length: 60 }), 8, async () => {
+    const list = await server.get(`/api/reservations?eventId=${event.id}`);
+    assert.deepEqual([list.status, list.body], [200, { reservations: [], next: null }]);
+    for (const page of ['buy', 'tickets']) {
+      const { status, headers } = await server.get(`/${page}/${event.id}`);
+      assert.deepEqual([status, headers.location], [303, `/wait/${event.id}`], page);
+    }
+  });
+  assert.equal(await counted('read') - before, 0);
+
+  const guest = new Client(server); // the same, but with a cookie and a hold
+  assert.equal((await guest.check(event.id)).body.status, 'active');
+  const held = await guest.reserve({ eventId: event.id, quantity: 1 });
+  assert.deepEqual((await guest.get('/api/reservations')).body.reservations.map(({ id }) => id), [held.body.id]);
+  assert.ok((await guest.get(`/buy/${event.id}`)).text.includes(held.body.id));
+  assert.equal(await counted('read') - before, 2);
 });
 
 test('the page finds the reservation that the payment page names, whatever became of it', async () => {
