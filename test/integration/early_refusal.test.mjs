@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { test } from 'node:test';
-import { Client, SLOW, Server, adminToken, bearer, jwt, many, runTiketi, stage, waitUntil, within } from '../fixtures/index.mjs';
+import { Client, SLOW, Server, adminToken, bearer, decode, jwt, many, runTiketi, stage, waitUntil, within } from '../fixtures/index.mjs';
 
 const { redis, postgres, database, server, organizer } = await stage();
 const event = await organizer.sale({ threshold: 0 });
@@ -26,8 +26,8 @@ class Raw {
   constructor(port) {
     this.text = '';
     this.socket = connect(port, '127.0.0.1');
-    this.opened = new Promise((resolve) => this.socket.once('connect', resolve));
-    this.closed = new Promise((resolve) => this.socket.once('close', resolve));
+    this.closed = new Promise((resolve) => this.socket.once('close', resolve)); // also when the server is gone
+    this.opened = Promise.race([new Promise((resolve) => this.socket.once('connect', resolve)), this.closed]);
     this.socket.setEncoding('utf8').on('data', (chunk) => (this.text += chunk));
     this.socket.on('error', () => {});
   }
@@ -122,6 +122,54 @@ test('every early refusal on every route is answered, and the server goes on', {
   await askAll(server.port, pairs, checkAnswer);
   assert.equal((await server.get('/livez')).status, 200);
   assert.equal((await new Client(server, { sub: 'later' }).check(event.id)).body.status, 'queued');
+});
+
+// The memory of a request that is used again would show in another buyer's answer.
+test('buyers who join and hold beside refused requests get their own answers', { timeout: 120000 * SLOW }, async () => {
+  const sold = await organizer.sale({ threshold: 500, autoHold: 0, grid: { rows: 10, seatsPerRow: 20 } });
+  const refusals = pairs.filter(({ route, status }) => route.html && status >= 400);
+  let buying = true;
+  let refused = 0;
+  const refuse = async () => {
+    while (buying) {
+      const { route, what, bytes, status } = refusals[refused++ % refusals.length];
+      checkAnswer(route, what, await new Raw(server.port).ask(bytes, what.startsWith('HEAD')), status);
+    }
+  };
+  const buy = async (sub) => {
+    const buyer = new Client(server, { sub });
+    const joined = await buyer.check(sold.id);
+    assert.deepEqual([joined.status, joined.body.status, decode(joined.body.ticket).b], [200, 'active', `u:${sub}`]);
+    const held = await buyer.reserve({ eventId: sold.id, quantity: 1 });
+    assert.equal(held.status, 201, held.text);
+    const { body } = await buyer.get(`/api/reservations?eventId=${sold.id}`);
+    assert.deepEqual(body.reservations.map(({ id }) => id), [held.body.id]);
+    assert.ok((await buyer.get(`/buy/${sold.id}`)).text.includes(held.body.id), 'the page shows the hold');
+  };
+  await Promise.all([many(Array.from({ length: 160 }, (_, i) => `own${i}`), 8, buy).finally(() => (buying = false)),
+    ...Array.from({ length: 16 }, refuse)]);
+  assert.ok(refused > refusals.length, `${refused} refusals`);
+});
+
+test('a head of any size is answered: within the limits, or by 414 or 431', { timeout: 60000 * SLOW }, async () => {
+  const probe = (target, headers) => head('GET', target, `${host}Connection: close\r\n${headers}`);
+  const kinds = {
+    headers: (n) => probe('/livez', Array.from({ length: n - 2 }, (_, i) => `X${i}: 1\r\n`).join('')),
+    arguments: (n) => probe(`/livez?${Array.from({ length: n }, () => 'a').join('&')}`, ''),
+    target: (n) => probe(`/livez?${'a'.repeat(n - 7)}`, ''),
+    head: (n) => probe('/livez', `X: ${'a'.repeat(n - probe('/livez', 'X: \r\n').length)}\r\n`),
+  };
+  const near = (limit, far) => [...Array.from({ length: 41 }, (_, i) => limit - 20 + i), ...far];
+  const cases = [
+    ...near(128, [150, 170, 180, 256, 300, 400, 1000]).map((n) => ['headers', n, n <= 128 ? 200 : 431]),
+    ...[20, 100, 170, 180, 200, 220, 240, 260, 280, 300, 320, 340, 360, 380, 400, 1000, 1500, 4000].map((n) => ['arguments', n, 200]),
+    ...near(8192, [4000, 8000, 9000, 11750, 17000, 70000]).map((n) => ['target', n, n <= 8192 ? 200 : 414]),
+    ...near(16384, [8000, 11750, 16000, 17000, 33000, 70000]).map((n) => ['head', n, n <= 16384 ? 200 : 431]),
+  ];
+  await many(cases, 8, async ([kind, n, status]) => {
+    const answer = await new Raw(server.port).ask(kinds[kind](n));
+    assert.equal(answer?.status, status, `${kind}: ${n}`);
+  });
 });
 
 test('an answer that was on its way when a later request of the connection is refused arrives whole', { timeout: 60000 * SLOW }, async () => {
