@@ -319,7 +319,7 @@ END $$;
 --               row without a body if there is no message
 --   stale       another consumer has moved the cursor; nothing changed; column consumed has the cursor
 --   not-newer   p_new is not above p_expected; nothing changed
---   not-found   there is no such event
+--   not-found   there is no such event, or it is a draft: a rehearsal that was reset since the entries were read
 CREATE OR REPLACE FUNCTION ledger_consume(p_event text, p_expected text, p_new text, p_entries jsonb)
 RETURNS TABLE (outcome text, body json, consumed text, admitted bigint, free bigint, held bigint)
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
@@ -341,7 +341,7 @@ BEGIN
                      FROM ledger_state(p_event, NULL) AS s;
         RETURN;
     END IF;
-    SELECT * INTO v_event FROM events WHERE id = p_event;
+    SELECT * INTO v_event FROM events WHERE id = p_event AND status <> 'draft';
     IF NOT FOUND THEN
         DELETE FROM ledger_cursors WHERE event_id = p_event;
         RETURN QUERY SELECT 'not-found', NULL::json, '0-0', 0::bigint, 0::bigint, 0::bigint;

@@ -311,6 +311,16 @@ test('without auto-hold or seats the log is copied and no hold is made', async (
   assert.equal((await new Log('none').consume([new Log('none').entry('left', 'u:1', 1)])).outcome, 'not-found');
 });
 
+test('entries that were read before a rehearsal was reset are not copied after it', async () => {
+  await sql.event('reset', { rehearsal: true });
+  const log = new Log('reset');
+  const read = [log.entry('direct', 'u:1', 7), log.entry('claimed', 'u:1', 7)];
+  assert.equal((await sql.call('event_reset', 'reset', 'demo', 'kim')).outcome, 'updated');
+  assert.equal((await log.consume(read)).outcome, 'not-found');
+  for (const table of ['admissions', 'ledger_cursors']) assert.deepEqual(await sql.rows(`SELECT FROM ${table} WHERE event_id = 'reset'`), [], table);
+  assert.deepEqual(await sql.rows("SELECT last_place FROM events WHERE id = 'reset'"), [{ last_place: 0 }], 'the next opening opens no restore window');
+});
+
 test('the places that turns have left to their buyers for idleness are told with the consumed ones', async () => {
   await sql.event('k10');
   const log = new Log('k10');
