@@ -219,7 +219,7 @@ const EXCUSES = [
   ['contention where nothing is changed', false, [], { step: LIST, word: 'busy' }],
 ];
 
-describe('the checker', { concurrency: 5 }, () => {
+describe('the checker', { concurrency: 3 }, () => {
   test('finds nothing in a sale that went well', { skip }, () => {
     const verdict = check(good);
     assert.deepEqual(verdict.broken, []);

@@ -374,7 +374,8 @@ export class World {
     void restoreMs;
     const api = this.pods[podsOf(layout, 'api')[0]];
     const rows = Math.ceil(seats / 20);
-    const sale = await new Organizer(api).sale({ intervalMs: 200, ...settings, grid: { rows, seatsPerRow: 20 } });
+    // On a starved machine a backend may be away for a moment as soon as this.
+    const sale = await waitUntil(() => new Organizer(api).sale({ intervalMs: 200, ...settings, grid: { rows, seatsPerRow: 20 } }), 30000, 'the sale to open');
     this.eventId = sale.id;
     if (this.cluster) this.redis = await this.ownNode();
     let turn = 0;
