@@ -36,6 +36,7 @@ test('the manager hears of readiness when the service serves, not before', async
   const empty = await postgres.createDatabase();
   await serve({}, { database: empty });
   await waitUntil(() => server.logs.some(({ error }) => /run tiketi migrate/.test(error ?? '')), 15000, 'the log line about the schema');
+  await manager.heard(/^STATUS=waiting/); // which may come later than the line
   assert.deepEqual(manager.said, ['STATUS=waiting for Redis and PostgreSQL']);
   await runTiketi(['migrate'], { DATABASE_URL: empty.url });
   await manager.heard(/^READY=1 STATUS=serving$/);
