@@ -149,7 +149,7 @@ static void judge_redis(struct trial *trial, bool late)
     else if (*state.problem)
         say(trial, false, setting, "it refuses writes: %s", state.problem);
     else if (*state.warning)
-        say(trial, true, setting, "reached, but %s", state.warning);
+        say(trial, true, setting, "reached, and it takes writes, but %s", state.warning);
     else
         say(trial, true, setting, "reached, and it takes writes");
     trial->open++;

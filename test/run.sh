@@ -187,7 +187,7 @@ suite_corpus() {
 names_its_redis() {
     case $TIKETI_REDIS:$1 in
     tls:*/redis_health.*) return 1 ;;
-    *:*/redis_tls.* | *:*/redis_sentinel.* | *:*/redis_cluster.* | *:*/redis_health.*)
+    *:*/redis_tls.* | *:*/redis_sentinel.* | *:*/redis_cluster.* | *:*/redis_health.* | *:*/redis_risk.*)
         printf 'skipped on %s, it has a Redis of its own kind: %s\n' "$TIKETI_REDIS" "$1"
         add 0 0 1
         ;;

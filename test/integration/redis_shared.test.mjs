@@ -34,8 +34,9 @@ async function serve(redis, { database, ready = true, ...env } = {}) {
 
 const deep = async (server) => (await exchange(`http://127.0.0.1:${server.env.METRICS_PORT}`, 'GET', '/readyz?deep=1').catch(() => undefined)) ?? { status: 0, body: {} };
 const state = async (server) => {
-  const { version, commit, checks, ...rest } = (await deep(server)).body;
+  const { version, commit, checks, redisWarning = '', ...rest } = (await deep(server)).body;
   assert.ok(version && commit && checks.every(({ ok }) => ok));
+  assert.match(redisWarning, /^(min-replicas-to-write is not set[^;]*)?$/, 'the tests with Sentinels set none');
   return rest;
 };
 const lines = (server, message) => server.logs.filter((line) => line.message === message);
