@@ -300,7 +300,7 @@ describe('the checker', { concurrency: 3 }, () => {
       NEW.amount := NEW.amount + 1; RETURN NEW; END $$;
       CREATE TRIGGER mutant BEFORE UPDATE ON payments FOR EACH ROW WHEN (NEW.status = 'paid') EXECUTE FUNCTION mutant()` }],
   ]) {
-    test(`finds a service that ${what}`, { skip, timeout: 120000 }, async (t) => {
+    test(`finds a service that ${what}`, { skip, timeout: 240000 }, async (t) => {
       const mutant = { sql };
       if (file) {
         const text = readFileSync(join(ROOT, 'lua', file), 'utf8');
