@@ -278,10 +278,11 @@ describe('the checker', { concurrency: 3 }, () => {
   test('counts the faults whose recovery another one disturbed', { skip }, () => {
     const { faults, probes } = readFolder(good);
     const middle = (faults.marks.healed + probes[0].events[0].at) / 2;
-    for (const [others, measured, disturbed] of [[[], 1, 0], [[[REDIS, -100, 50]], 1, 1], [[[REDIS, -3000, -2500]], 2, 0]]) {
+    for (const [others, measured, disturbed, lateMs] of [[[], 1, 0], [[[REDIS, -100, 50]], 1, 1], [[[REDIS, -3000, -2500]], 2, 0], [[], 0, 1, 500]]) {
       const folder = copyOfGood('disturbed');
       const record = new Record(folder);
       for (const [given, begin, end] of [[POSTGRES, -200, 0], ...others]) record.hurt({ at: 0, for: 0, ...given }, middle + begin * 1000, middle + end * 1000);
+      if (lateMs) record.starve(middle + 20000, lateMs);
       const verdict = check(folder);
       assert.deepEqual([verdict.recoveries.length, verdict.disturbed], [measured, disturbed], JSON.stringify(verdict.recoveries));
       rmSync(folder, { recursive: true });

@@ -2,7 +2,7 @@
 //
 // How long after the end of each fault right answers came everywhere again: of each pod's api from Redis and from
 // PostgreSQL, of each gateway to who joins on a socket (probe.mjs), a tick of the event; and after a fault of the provider the
-// next payment that was settled. A fault whose recovery another one disturbed is not measured, but counted.
+// next payment that was settled. A fault whose recovery another one disturbed, or a machine that stood still, is not measured, but counted.
 
 export const MOST_MS = 15000; // later than this is a broken promise
 
@@ -10,7 +10,7 @@ const isRight = ({ code, body }) => code === 200 && body !== undefined;
 const ofProvider = ({ hurts }) => hurts.includes('provider') || hurts.includes('link:webhook');
 
 // -> { measured: [{ fault, ms }], disturbed: how many }
-export function judgeRecovery({ probes, faults, judges, tables, breaks }) {
+export function judgeRecovery({ probes, faults, machine, judges, tables, breaks }) {
   const ticks = judges.flatMap((judge) => judge.ticks).sort((a, b) => a - b);
   const settled = tables.payments.filter(({ status }) => status !== 'pending').map(({ settled_at: at }) => Date.parse(at)).sort((a, b) => a - b);
   const result = { measured: [], disturbed: 0 };
@@ -21,7 +21,9 @@ export function judgeRecovery({ probes, faults, judges, tables, breaks }) {
     const tick = ticks.find((ms) => ms * 1000 >= end) ?? Infinity;
     const payment = (ofProvider(one) && settled.find((ms) => ms * 1000 >= end)) || 0; // none: nobody paid any more
     const back = Math.max(...times, tick * 1000, payment * 1000);
-    if (faults.done.some((other) => other.index !== index && other.begin <= back && (other.end ?? Infinity) >= end)) {
+    const disturbed = faults.done.some((other) => other.index !== index && other.begin <= back && (other.end ?? Infinity) >= end)
+      || machine.some(({ at, lateMs }) => at - lateMs * 1000 <= back && at >= end);
+    if (disturbed) {
       result.disturbed++;
       continue;
     }

@@ -107,7 +107,7 @@ async function play(folder) {
     await hurt(world, schedule, note);
     await world.heal();
     note({ what: 'healed' });
-    await Promise.all([crowds, probe.settle(MOST_MS)]);
+    await Promise.all([crowds, probe.settle(4 * MOST_MS)]);
     note({ what: 'over' });
     unsettled = await world.collect();
   } finally {

@@ -414,12 +414,12 @@ export class World {
   async collect() {
     const unsettled = [];
     const wait = (condition, ms, what) => waitUntil(condition, ms, what).catch((error) => unsettled.push(error.message));
-    await wait(async () => (await this.provider.request('GET', '/charges')).body.undelivered === 0, 20000, 'every call of the provider to be accepted');
+    await wait(async () => (await this.provider.request('GET', '/charges')).body.undelivered === 0, 60000, 'every call of the provider to be accepted');
     await wait(async () => {
       const [last] = await this.redis.cli('XREVRANGE', `log:{${this.eventId}}`, '+', '-', 'COUNT', 1);
       const [cursor] = await this.sql('SELECT consumed FROM ledger_cursors WHERE event_id = $1', [this.eventId]);
       return !last || cursor?.consumed === last[0] || undefined;
-    }, 10000, 'the ledger to copy the whole log');
+    }, 30000, 'the ledger to copy the whole log');
     if (this.sentinel && (await this.sentinel.primary()) !== this.redis) throw new Error('the Sentinels have made another server the primary, which no fault asked for');
     this.keepAppendOnlyFile(this.redis);
     const tables = {};
