@@ -336,7 +336,7 @@ end
 
 -- Is the place of a proof not consumed? consumed: the highest that the buyer has consumed; own: the place that they have.
 -- It is consumed under its own name if its buyer was erased (person.lua), or gave it up for a lower one.
-local function is_left(place, consumed, own)
+local function still_counts(place, consumed, own)
     return place > consumed and (place == own or not call('ZSCORE', K_CONSUMED, 'x:' .. text(place)))
 end
 
@@ -355,8 +355,8 @@ local function proven(b, proof, own)
         return nil
     end
     local consumed = num(call('ZSCORE', K_CONSUMED, b))
-    ticket = is_left(ticket, consumed, own) and ticket or nil
-    pass = is_left(pass, consumed, own) and pass or nil
+    ticket = still_counts(ticket, consumed, own) and ticket or nil
+    pass = still_counts(pass, consumed, own) and pass or nil
     local lowest = ticket or pass
     if ticket and pass then
         lowest = min(ticket, pass)

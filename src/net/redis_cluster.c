@@ -13,7 +13,8 @@
  * it is not idempotent.
  * Order: commands of one slot are executed in the order in which they were started. A command that waits, or is under way at
  * a node that had the slot before, is waited for by those after it. What remains: of several that were under way at one
- * node when it began to send them elsewhere, it may have executed a later one.
+ * node when it began to send them elsewhere, it may have executed a later one; and a script that a node did not have
+ * (NOSCRIPT) is sent again as text, after plain commands that were behind it.
  * Called by: redis, redis_sub. Owns: the nodes, the map, the commands that wait (at most WAITING_MAX).
  * Invariants: a callback never runs inside the call that started its command, and by its deadline it has run. A command
  * is not sent with less than a quarter of its time left: a node ends its connection when a command times out.
@@ -48,11 +49,11 @@ static void on_changed(void *arg)
 void cluster_plan(struct redis_cluster *cluster)
 {
     const uint64_t now = cluster_now(cluster);
-    uint64_t wait = cluster->due_ms > now ? cluster->due_ms - now : 0;
-    if (cluster->waiting.count && wait > RETRY_MS)
-        wait = RETRY_MS;
+    uint64_t due = cluster->due_ms;
+    if (cluster->retry_ms && cluster->retry_ms < due)
+        due = cluster->retry_ms;
     if (!cluster->closing)
-        loop_timer_set(cluster->timer, wait > 0 ? wait : 1);
+        loop_timer_set(cluster->timer, due > now ? due - now : 1);
 }
 
 void cluster_node_gone(void *arg)
@@ -81,7 +82,11 @@ static void on_cluster_gone(void *arg)
 static void wait(struct redis_cluster *cluster, struct redis_op *op)
 {
     op->retry_ms = cluster_now(cluster) + RETRY_MS;
+    if (op->refused && !redis_waiting_first(&cluster->waiting, (unsigned)op->slot))
+        cluster->tried[op->slot] = op->tried;
     redis_waiting_add(&cluster->waiting, op);
+    if (!cluster->retry_ms) /* else those that come meanwhile would put it off */
+        cluster->retry_ms = op->retry_ms;
     cluster_plan(cluster);
 }
 
@@ -101,16 +106,29 @@ static bool is_elsewhere(const struct redis_cluster *cluster, unsigned slot, uin
     return false;
 }
 
-/* Sends the commands of a slot, the oldest first, until one must wait on. Takes them one by one, because a callback may
- * call redis_close, which ends them all. */
+/* Must the line of this slot wait on? Also while its last try is not answered. */
+static bool line_waits(const struct redis_cluster *cluster, unsigned slot)
+{
+    const struct redis_op *first = redis_waiting_first(&cluster->waiting, slot);
+    const struct cluster_shard *to = cluster->owner[slot];
+    return first && !cluster->stopped &&
+           (first->retry_ms > cluster_now(cluster) ||
+            (to && redis_node_has_older(to->node, (int)slot, first->start_ns)));
+}
+
+/* Sends the commands of a slot, the oldest first, until one must wait on. After a refusal the first goes alone, and the
+ * others when it has been executed. Takes them one by one, because a callback may call redis_close, which ends them all. */
 static void retry_slot(struct redis_cluster *cluster, unsigned slot)
 {
     const struct redis_op *first = redis_waiting_first(&cluster->waiting, slot);
     struct redis_op *op;
-    if (first && first->retry_ms > cluster_now(cluster) && !cluster->stopped)
+    if (!first || line_waits(cluster, slot))
         return;
+    const bool alone = first->refused && (first->tried || !cluster->tried[slot]);
+    cluster->tried[slot] = alone;
     while ((op = redis_waiting_take(&cluster->waiting, slot))) {
         const struct cluster_shard *to = cluster->owner[slot];
+        op->tried = alone;
         op->asking = false; /* the owner says again where the key is */
         op->moves = 0;
         if (cluster->stopped || is_spent(cluster, op)) {
@@ -118,6 +136,8 @@ static void retry_slot(struct redis_cluster *cluster, unsigned slot)
         } else if (!to || is_elsewhere(cluster, slot, op->start_ns, to) ||
                    !redis_node_resend(to->node, op)) {
             wait(cluster, op);
+            return;
+        } else if (alone && !cluster->stopped) {
             return;
         }
     }
@@ -130,6 +150,7 @@ static void retry(struct redis_cluster *cluster)
     for (size_t left = cluster->waiting.line_count;
          left > 0 && redis_waiting_turn(&cluster->waiting, &slot); left--)
         retry_slot(cluster, slot);
+    cluster->retry_ms = cluster->waiting.count ? cluster_now(cluster) + RETRY_MS : 0;
 }
 
 /* ---- redirections ---- */
@@ -139,11 +160,15 @@ static void send_again(struct redis_cluster *cluster, struct redis_op *op,
                        const struct cluster_shard *to)
 {
     const struct redis_op *first = redis_waiting_first(&cluster->waiting, (unsigned)op->slot);
-    if (cluster->stopped || is_spent(cluster, op) || cluster->waiting.count >= WAITING_MAX)
+    const bool ends = cluster->stopped || is_spent(cluster, op);
+    /* Two nodes that send it to each other are not asked without a pause. */
+    const bool waits = !to || op->moves > 2 || (first && first->start_ns < op->start_ns);
+    if (!ends && !waits && redis_node_resend(to->node, op))
+        return;
+    if (ends || cluster->waiting.count >= WAITING_MAX)
         redis_op_fail(op, ST_UNAVAILABLE);
-    else if (!to || op->moves > 2 || (first && first->start_ns < op->start_ns) ||
-             !redis_node_resend(to->node, op))
-        wait(cluster, op); /* two nodes that send it to each other are not asked without a pause */
+    else
+        wait(cluster, op);
 }
 
 static void on_misplaced(void *arg, struct redis_op *op, const char *error)
@@ -155,6 +180,8 @@ static void on_misplaced(void *arg, struct redis_op *op, const char *error)
     if (!*redirect.node.host)
         memcpy(redirect.node.host, from->at.host, sizeof(from->at.host));
     op->asking = redirect.kind == REDIS_REDIRECT_ASK;
+    op->refused = redirect.kind != REDIS_REDIRECT_MOVED && redirect.kind != REDIS_REDIRECT_ASK;
+    op->tried = op->tried && op->refused;
     switch (redirect.kind) {
     case REDIS_REDIRECT_MOVED:
         op->moves++;
@@ -248,6 +275,10 @@ static bool has_to_wait(struct redis_cluster *cluster, unsigned slot,
                         const struct cluster_shard *owner)
 {
     if (!redis_node_up(owner->node) || redis_waiting_first(&cluster->waiting, slot))
+        return true;
+    if (cluster->tried[slot]) /* perhaps it is refused once more */
+        cluster->tried[slot] = redis_node_has_older(owner->node, (int)slot, UINT64_MAX);
+    if (cluster->tried[slot])
         return true;
     cluster->unsettled[slot] = is_elsewhere(cluster, slot, UINT64_MAX, owner);
     return cluster->unsettled[slot];

@@ -43,7 +43,8 @@ struct redis_cluster {
     size_t seed_turn;
     size_t refusals; /* answers of seeds without a map */
     char seed_problem[320];
-    bool asking; /* CLUSTER SLOTS is under way */
+    bool asking;  /* CLUSTER SLOTS is under way */
+    bool doubted; /* the map has become doubtful meanwhile */
     char asked[REDIS_HOST_MAX + 1];
     uint64_t asked_epoch;      /* of the node that was asked; 0: it has not said */
     uint64_t epoch;            /* of the map; 0: not known */
@@ -53,6 +54,8 @@ struct redis_cluster {
 
     /* the commands */
     struct redis_waiting waiting;
+    uint64_t retry_ms;            /* when they are tried again; 0: nobody waits */
+    bool tried[REDIS_SLOT_COUNT]; /* the first of the line was sent alone */
     struct loop_timer *timer;
     struct loop_task changed; /* tells the watcher */
     loop_cb on_change;

@@ -7,9 +7,9 @@
  *   what   CLUSTER INFO, for the node's epoch, and CLUSTER SLOTS
  *
  * Why this way: a primary that was cut off from most others goes on giving the map from before it lost its slots, and
- * CLUSTER SLOTS does not say how old it is. But the epoch of a cluster rises with each failover and each slot that has
- * moved, and is the same at all nodes that hear each other. So a map of a lower epoch is not believed while anybody gives
- * a newer one; when everybody gives an older one, the cluster was made anew.
+ * CLUSTER SLOTS does not say how old it is. But the epoch of a cluster rises with each failover, and usually with a slot that
+ * moves, and is the same at all nodes that hear each other. So a map of a lower epoch is not believed while anybody gives
+ * a newer one; when everybody gives an older one, the cluster was made anew. Between maps of one epoch MOVED decides.
  * Called by: redis_cluster, redis_sub (redis_cluster_doubt). Owns: the seed.
  */
 #include "net/redis_cluster_internal.h"
@@ -48,6 +48,7 @@ void cluster_refresh_soon(struct redis_cluster *cluster)
 
 void redis_cluster_doubt(struct redis_cluster *cluster)
 {
+    cluster->doubted = cluster->asking; /* the answer may be from before */
     cluster_refresh_within(cluster, 0);
 }
 
@@ -65,7 +66,7 @@ static void take_map(struct redis_cluster *cluster, const struct redis_slots *sl
     for (size_t i = 0; i < slots->count; i++)
         shards[i] = cluster_shard_of(cluster, &slots->nodes[i]);
     for (unsigned slot = 0; slot < REDIS_SLOT_COUNT; slot++) {
-        const uint32_t age = (uint32_t)cluster_now(cluster) - cluster->moved_ms[slot];
+        const int32_t age = (int32_t)((uint32_t)cluster_now(cluster) - cluster->moved_ms[slot]);
         if (cluster->moved_ms[slot] && age < HOLD_MS && cluster->owner[slot])
             continue;
         cluster->moved_ms[slot] = 0;
@@ -160,6 +161,9 @@ static void on_slots(void *arg, enum status status, const struct redis_reply *re
                        "CLUSTER SLOTS was not answered, or the user may not run it");
     }
     free(slots);
+    if (cluster->doubted)
+        wait_ms = REFRESH_MIN_MS;
+    cluster->doubted = false;
     cluster->due_ms = cluster_now(cluster) + wait_ms;
     cluster_plan(cluster);
 }
@@ -176,16 +180,17 @@ static bool send(struct redis_cluster *cluster, struct redis_node *node, const c
     return st == ST_OK;
 }
 
-/* True: it was asked. */
+/* True: it was asked, or a part of it was, whose answer may still come: then nobody else is asked now. */
 static bool ask(struct redis_cluster *cluster, struct redis_node *node, const char *host)
 {
+    const bool epoch = asks_epoch(cluster);
     cluster->asked_epoch = 0;
-    if (asks_epoch(cluster) && !send(cluster, node, "INFO", on_info))
+    if (epoch && !send(cluster, node, "INFO", on_info))
         return false;
     cluster->asking = send(cluster, node, "SLOTS", on_slots);
     if (cluster->asking)
         (void)snprintf(cluster->asked, sizeof(cluster->asked), "%s", host);
-    return cluster->asking;
+    return cluster->asking || epoch;
 }
 
 static void on_seed_up(void *arg)

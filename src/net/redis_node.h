@@ -27,8 +27,9 @@ struct redis_op {
     int slot;             /* of its key; -1: it is for this node and no other */
     unsigned char moves;  /* for redis_cluster: how often it was sent elsewhere */
     bool asking;          /* ASKING is sent before it */
-    bool whole;           /* `text` is the whole command: it can be sent again */
-    bool by_text;         /* the script is sent as text (EVAL), because the node does not have it */
+    bool refused, tried; /* for redis_cluster: a node could not execute it yet; it was sent alone */
+    bool whole;          /* `text` is the whole command: it can be sent again */
+    bool by_text;        /* the script is sent as text (EVAL), because the node does not have it */
     const struct redis_script *script; /* NULL: a plain command */
     size_t arg_count;                  /* of a script call, with its name and the script */
     size_t text_len;

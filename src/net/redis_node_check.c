@@ -26,7 +26,12 @@ void redis_node_greet(void *arg)
     struct redis_node *node = arg;
     const struct redis_probe *probe = node->opts.probe;
     const char *argv[] = {"SCRIPT", "LOAD", NULL};
+    char before[sizeof(node->server)];
+    memcpy(before, node->server, sizeof(before));
     redis_link_server(node->link, node->server, sizeof(node->server));
+    if (strcmp(before, node->server) !=
+        0) /* after a failover: what was known is of the other one */
+        redis_risk_forget(&node->risks);
     if (probe)
         redis_link_greet(node->link, 1, (const char *const[]){"HELLO"});
     for (size_t i = 0; i < node->opts.script_count; i++) {
@@ -82,7 +87,8 @@ const char *redis_node_greeted(void *arg, size_t i, const struct redis_reply *re
     if (probes && i == 0)
         return redis_health_hello(&node->health, node->shard, reply);
     if (probes && i >= scripts + 2) {
-        node->no_info = failed;
+        /* Only where no section is answered, INFO is asked for no more. */
+        node->no_info = failed && (i == scripts + 2 || node->no_info);
         take_info(node, reply);
         return NULL;
     }

@@ -227,5 +227,7 @@ void redis_risk_list(const struct redis_risks *risks, char *out, size_t size)
 void redis_risk_forget(struct redis_risks *risks)
 {
     memset(risks->text, 0, sizeof(risks->text));
+    risks->copies = 0;
+    risks->full = false;
     set_gauges(risks);
 }

@@ -37,7 +37,7 @@ struct redis_risks {
 void redis_risk_judge(struct redis_risks *risks, const char *info);
 /* Appends the sentences of all risks, with "; " between them, and a NUL. Cuts what is too long. */
 void redis_risk_list(const struct redis_risks *risks, char *out, size_t size);
-/* The server is used no more: takes back what the gauges were told. */
+/* The server is used no more, or another one is: takes back what the gauges were told. That it had a replica stays known. */
 void redis_risk_forget(struct redis_risks *risks);
 
 #endif

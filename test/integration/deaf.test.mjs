@@ -65,7 +65,7 @@ test('300 sockets that read no push are closed at a bound, cost little until the
   }
   t.diagnostic(`closed after ${sent.length} messages; at most ${Math.round(most.own / 1024)} KiB of our own and ${Math.round(most.kernel / 1024)} KiB of the kernel for each`);
   if (!process.env.TIKETI_SAN) assert.ok(most.own < OWN_MAX, `${most.own} bytes of our own for each`);
-  assert.ok(most.kernel < KERNEL_MAX, `the kernel keeps ${most.kernel} bytes for one`);
+  assert.ok(most.kernel > 0 && most.kernel < KERNEL_MAX, `the kernel keeps ${most.kernel} bytes for one`);
 
   await waitUntil(async () => (await gateway.metric('tiketi_websocket_open')) === READERS, 15000, 'the end of the connections themselves');
   for (const socket of readers) {
@@ -75,11 +75,11 @@ test('300 sockets that read no push are closed at a bound, cost little until the
 });
 
 test('100 sockets that read nothing while there is nothing to push are ended after two pings; who answers stays', { timeout: 60000 * SLOW }, async () => {
-  const gateway = await serve({ WS_PING_MS: 1000 });
+  const gateway = await serve({ WS_PING_MS: 3000 });
   const event = await organizer.sale({ threshold: 0 });
   const readers = await joined(gateway, event, READERS, 'awake');
   for (const socket of await joined(gateway, event, 100, 'asleep')) socket.raw.pause();
-  await waitUntil(async () => (await closedAs(gateway, 'silent')) === 100, 15000, 'the end of all who sleep');
+  await waitUntil(async () => (await closedAs(gateway, 'silent')) >= 100, 30000, 'the end of all who sleep');
   assert.equal(await gateway.metric('tiketi_websocket_open'), READERS);
   for (const socket of readers) {
     assert.equal(socket.end, undefined);

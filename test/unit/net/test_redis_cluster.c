@@ -4,6 +4,7 @@
  * test/integration/redis_cluster.test.mjs.
  */
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -118,7 +119,9 @@ static void node_accept(void *arg, int events)
     struct node *node = arg;
     struct conn *conn = node->conns;
     (void)events;
-    const int fd = accept(node->listener, NULL, NULL);
+    const int fd = accept(node->listener, NULL, NULL), one = 1;
+    /* As Redis does: a reply must not wait until the one before it was acknowledged. */
+    assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)), 0);
     while (conn < node->conns + CONNS && conn->fd >= 0)
         conn++;
     assert_true(fd >= 0 && conn < node->conns + CONNS);
@@ -383,16 +386,41 @@ static void test_a_new_command_does_not_overtake_one_that_waits(void **state)
     client_open(&w);
     for (int i = 0; i < 5; i++) {
         memset(w.a.executed, 0, sizeof(w.a.executed));
-        w.a.again = 1;
+        w.a.again = 1 + i % 3;
         w.a.gets = 0;
         call_start(&w, 0);
         TURN_UNTIL(&w, w.a.gets == 1, 5000);
-        TURN_UNTIL(&w, false, 1); /* the reply has been read */
+        for (int turn = 0; turn < 10; turn++) /* the reply is read */
+            uv_run(loop_uv(w.loop), UV_RUN_NOWAIT);
         call_start(&w, 1);
         call_start(&w, 2);
         TURN_UNTIL(&w, all_ok(&w, 3), 5000);
         assert_string_equal(w.a.executed, "012");
+        assert_int_equal(w.a.gets,
+                         1 + i % 3 + 3); /* only the first was tried while it was refused */
     }
+    world_close(&w);
+}
+
+/* Commands that come all the time put no try off: each is tried, or ended, in its time. */
+static void test_commands_that_come_put_no_try_off(void **state)
+{
+    struct world w;
+    (void)state;
+    world_open(&w);
+    map_set(&w, 16383);
+    client_open(&w);
+    w.a.again = 1000000;
+    call_start(&w, 0);
+    for (int i = 0; w.calls[0].runs == 0 && i < 1000; i++) {
+        const int next = 1 + i % (CALLS - 1);
+        if (i < CALLS - 1 || w.calls[next].runs)
+            call_start(&w, next);
+        TURN_UNTIL(&w, false, 2);
+    }
+    assert_int_equal(w.calls[0].runs, 1);
+    assert_int_equal(w.calls[0].status, ST_UNAVAILABLE);
+    assert_true(w.a.gets > 10);
     world_close(&w);
 }
 
@@ -489,6 +517,7 @@ int main(void)
         cmocka_unit_test(test_a_seed_without_a_map_is_left),
         cmocka_unit_test(test_close_from_the_callback_of_one_that_waits),
         cmocka_unit_test(test_a_new_command_does_not_overtake_one_that_waits),
+        cmocka_unit_test(test_commands_that_come_put_no_try_off),
         cmocka_unit_test(test_a_new_command_does_not_overtake_one_at_the_old_node),
         cmocka_unit_test(test_order_is_kept_when_the_map_changes),
         cmocka_unit_test(test_an_old_map_is_not_believed),
