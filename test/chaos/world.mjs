@@ -425,7 +425,7 @@ export class World {
     const tables = {};
     for (const [name, columns] of Object.entries({
       reservations: 'id, buyer, status, seat_count, total, epoch, place', reservation_seats: 'reservation_id, seat_id, live',
-      seats: 'id, status, holder, price', payments: 'reservation_id, provider, reference, amount, currency, status, settled_at',
+      seats: 'id, status, holder, price', payments: 'reservation_id, provider, reference, amount, currency, status, created_at, settled_at',
       admissions: 'epoch, buyer, place, kind, n, stream_id',
     })) tables[name] = await this.sql(`SELECT ${columns} FROM ${name} WHERE event_id = $1`, [this.eventId]);
     writeFileSync(join(this.folder, 'postgres.json'), JSON.stringify(tables));
