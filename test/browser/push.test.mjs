@@ -204,8 +204,9 @@ test('where no push message comes through the page says that it must stay open, 
   const { id, reader, shown, tick } = await waiting({ language: 'ko-KR' });
   service.answer = () => ({ status: 403 });
   await tick();
+  // The page waits ten seconds for the first call.
+  await waitUntil(async () => (await reader.seen('#popup_open')) !== '', 30000, 'the page to give up').finally(() => (service.answer = () => undefined));
   await reader.shows('#popup_open', /^이 페이지를 열어 두세요/);
-  service.answer = () => undefined;
   assert.deepEqual((await shown()).map(({ title }) => title), ['알림이 켜졌습니다']);
   assert.equal(await reader.page.locator('#popup').isChecked(), true);
   assert.equal((await subscriptions(id)).length, 1);
