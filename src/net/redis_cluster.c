@@ -106,14 +106,13 @@ static bool is_elsewhere(const struct redis_cluster *cluster, unsigned slot, uin
     return false;
 }
 
-/* Must the line of this slot wait on? Also while its last try is not answered. */
-static bool line_waits(const struct redis_cluster *cluster, unsigned slot)
+/* Must the line that begins with this command wait on? Also while its last try is not answered. */
+static bool line_waits(const struct redis_cluster *cluster, const struct redis_op *first)
 {
-    const struct redis_op *first = redis_waiting_first(&cluster->waiting, slot);
-    const struct cluster_shard *to = cluster->owner[slot];
-    return first && !cluster->stopped &&
+    const struct cluster_shard *to = cluster->owner[first->slot];
+    return !cluster->stopped &&
            (first->retry_ms > cluster_now(cluster) ||
-            (to && redis_node_has_older(to->node, (int)slot, first->start_ns)));
+            (to && redis_node_has_older(to->node, first->slot, first->start_ns)));
 }
 
 /* Sends the commands of a slot, the oldest first, until one must wait on. After a refusal the first goes alone, and the
@@ -122,7 +121,7 @@ static void retry_slot(struct redis_cluster *cluster, unsigned slot)
 {
     const struct redis_op *first = redis_waiting_first(&cluster->waiting, slot);
     struct redis_op *op;
-    if (!first || line_waits(cluster, slot))
+    if (!first || line_waits(cluster, first))
         return;
     const bool alone = first->refused && (first->tried || !cluster->tried[slot]);
     cluster->tried[slot] = alone;
@@ -137,7 +136,7 @@ static void retry_slot(struct redis_cluster *cluster, unsigned slot)
                    !redis_node_resend(to->node, op)) {
             wait(cluster, op);
             return;
-        } else if (alone && !cluster->stopped) {
+        } else if (alone) {
             return;
         }
     }
