@@ -9,6 +9,7 @@
 #   x.js         of which there is an x.html       -> x.js, or x.<language>.js if it has texts
 #   *_first.js   runs before the page is painted   -> the same name, or by language
 #   *_worker.js  a worker                          -> the same name, or by language
+#   turn.js      for the pages of shops            -> the same name
 #
 # A script that imports 'messages' (i18n.js does) is made once for each language, with the messages that it can name:
 # those whose key, or the key before .one and .other, stands as a text in one of its sources; a template counts with
@@ -99,7 +100,7 @@ done
 for file in web/*.js; do
     name=$(basename "$file" .js)
     case $name in
-    *_first | *_worker) script "$name" ;;
+    *_first | *_worker | turn) script "$name" ;;
     *) [ ! -e "web/$name.html" ] || script "$name" ;;
     esac
 done

@@ -54,6 +54,7 @@ static void add_cors(struct api_call *call)
     http_req_add_header(call->req, "Vary", "Origin");
     if (!origin || !client_ip_origin_listed(allowed, origin))
         return;
+    call->origin_allowed = true;
     http_req_add_header(call->req, "Access-Control-Allow-Origin", origin);
     http_req_add_header(call->req, "Access-Control-Allow-Credentials", "true");
     http_req_add_header(call->req, "Access-Control-Expose-Headers",

@@ -5,7 +5,7 @@
  * Why this way: all files are below one hash of the whole of it, so browsers and a CDN (ASSETS_URL) may keep everything
  * for ever: a page of another version links to another hash. A URL with another hash is 404 and not cached: while pods
  * are replaced, a page of a new pod may ask an old one. Templates and messages are not served: only files with a
- * content type in the table below are. What browsers and crawlers look for at the root stands there too, for a day. The compressed copies are made by the build, so that they cost nothing here.
+ * content type in the table below are. What browsers and crawlers look for at the root stands there too, for a day, and turn.js for five minutes. The compressed copies are made by the build, so that they cost nothing here.
  * Called by: api's route table. Owns nothing; needs no backend.
  */
 #include "api/api_internal.h"
@@ -15,8 +15,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FOR_EVER "public, max-age=31536000, immutable"
-#define A_DAY    "public, max-age=86400"
+#define FOR_EVER     "public, max-age=31536000, immutable"
+#define A_DAY        "public, max-age=86400"
+#define FIVE_MINUTES "public, max-age=300"
 
 static const struct {
     const char *extension, *type;
@@ -61,6 +62,13 @@ static void answer_file(struct api_call *call, const struct embed *file, const c
         api_answer_static(call, type, data, len);
 }
 
+/* Browsers ask for modules of another origin with CORS, which allows one header. */
+static void allow_origins(struct api_call *call)
+{
+    if (!call->origin_allowed)
+        http_req_add_header(call->req, "Access-Control-Allow-Origin", "*");
+}
+
 static enum status asset_start(struct api_call *call)
 {
     const char *rest = http_req_path(call->req) + strlen("/assets/"); /* "<hash>/<name>" */
@@ -73,8 +81,8 @@ static enum status asset_start(struct api_call *call)
         api_problem(call, 404, "not-found", "There is no such asset in this version.", NULL);
         return ST_OK;
     }
-    if (call->api->config->assets_url) /* browsers ask for modules of another origin with CORS */
-        http_req_add_header(call->req, "Access-Control-Allow-Origin", "*");
+    if (call->api->config->assets_url)
+        allow_origins(call);
     if (strstr(asset->name, "_worker."))
         http_req_add_header(call->req, "Service-Worker-Allowed", "/");
     answer_file(call, asset, type, FOR_EVER);
@@ -91,8 +99,20 @@ static enum status root_start(struct api_call *call)
     return ST_OK;
 }
 
+/* The module for the pages of shops: they name it, so its URL stays, and it asks the host that it came from. */
+static enum status turn_start(struct api_call *call)
+{
+    const struct embed *file = embed_find(embed_web, embed_web_count, "turn.js");
+    if (!file)
+        return ST_NOT_FOUND;
+    allow_origins(call);
+    answer_file(call, file, type_of(file->name), FIVE_MINUTES);
+    return ST_OK;
+}
+
 const struct api_route api_asset_routes[] = {
     {"GET", "/assets/{path*}", AUTH_NONE, 0, asset_start, API_BODY_NONE},
+    {"GET", "/turn.js", AUTH_NONE, 0, turn_start, API_BODY_NONE},
     {0},
 };
 

@@ -228,7 +228,8 @@ struct api_call {
     char buyer[BUYER_ID_MAX + 1];  /* "u:…", "o:…" or "g:…" */
     bool guest, new_guest;
     bool has_user;
-    bool body_dropped; /* the sender was not known when it began to arrive */
+    bool origin_allowed; /* the answer names the origin of ALLOWED_ORIGINS that asks */
+    bool body_dropped;   /* the sender was not known when it began to arrive */
     struct jwks_wait keys_wait;
     bool has_jar;
     struct cookie_jar jar;    /* has_jar; see api_jar */

@@ -50,7 +50,9 @@ static void register_routes(const struct api_route *routes, const struct api_pre
         bound->rest = bound->suffix && bound->suffix[-2] == '*';
         const char *second = bound->suffix ? strchr(bound->suffix, '{') : NULL;
         bound->middle_len = second ? (size_t)(second - bound->suffix) : 0;
-        bound->unlimited = api_is_probe(routes->path) || strncmp(routes->path, "/assets/", 8) == 0;
+        bound->unlimited = api_is_probe(routes->path) ||
+                           strncmp(routes->path, "/assets/", 8) == 0 ||
+                           strcmp(routes->path, "/turn.js") == 0;
         bound->load = api_load_of(routes);
         /* Staff ask rarely: their durations are not worth a hundred series from the start. */
         bound->metric =
