@@ -64,7 +64,7 @@ wire_bin := build/$(notdir $(CC))-$(subst $(comma),-,$(wire_san))/tiketi
 headers := $(wildcard include/*/*.h src/*.h src/*/*.h)
 c_files := $(sources) $(headers) $(wildcard test/unit/*/*.[ch] test/fuzz/*.[ch] test/bench/*.[ch])
 
-.PHONY: all run test test-unit test-corpus test-wire test-lua test-integration test-property test-chaos chaos test-browser screenshots test-nightly fuzz bench lint format incidents monitoring monitoring-drawings dist \
+.PHONY: all run test test-unit test-corpus test-wire test-lua test-integration test-property test-chaos chaos test-browser test-recipes screenshots test-nightly fuzz bench lint format incidents monitoring monitoring-drawings dist \
 	image sbom image-check test-trixie test-bookworm \
 	clean help install-deps FORCE
 .DELETE_ON_ERROR:
@@ -123,7 +123,7 @@ run: ## run everything privately and open a demo event (CROWD=5000, HTTP_PORT, W
 	@src/run.sh
 
 install-deps: ## install every Debian package for building, running, testing, linting
-	src/deps.sh build run test browser lint fuzz
+	src/deps.sh build run test recipes browser lint fuzz
 
 # --- tests -------------------------------------------------------------------------------
 
@@ -133,10 +133,10 @@ on_redis = $(if $(REDIS),TIKETI_REDIS=$(REDIS))
 alone = --no-print-directory --silent $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 
 test: ## install what the tests need, build, run every suite
-	@src/deps.sh build run test browser
+	@src/deps.sh build run test recipes browser
 	@$(MAKE) $(alone) all $(unit_tests) $(replays)
 	@$(MAKE) $(alone) SAN=$(wire_san) $(wire_bin)
-	@TIKETI_WIRE_BIN=$(CURDIR)/$(wire_bin) test/run.sh unit corpus wire lua integration property chaos browser k8s
+	@TIKETI_WIRE_BIN=$(CURDIR)/$(wire_bin) test/run.sh unit corpus wire lua integration property chaos browser k8s recipes
 
 test-unit: ## the C modules, one program each (cmocka)
 	@src/deps.sh build test
@@ -183,6 +183,11 @@ test-browser: ## the pages in a real browser (TESTS="test/browser/x.test.mjs …
 	@src/deps.sh build test browser
 	@$(MAKE) $(alone) all
 	@test/run.sh browser
+
+test-recipes: ## docs/integrate: the configurations in front of a shop, with the real programs, and the verifiers of passes
+	@src/deps.sh build test recipes
+	@$(MAKE) $(alone) all
+	@test/run.sh recipes
 
 screenshots: ## every state of the pages into docs/screenshots (SCENES="waiting admitted" for some)
 	@src/deps.sh build test browser screenshots

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# src/deps.sh GROUP...: installs the missing Debian packages of the groups build, run, test, browser,
+# src/deps.sh GROUP...: installs the missing Debian packages of the groups build, run, test, recipes, browser,
 # screenshots, lint, fuzz, bench, deb, image and trixie. Does nothing when all are installed.
 #
 # An entry is a package, or package=command: then it counts as installed when the command exists,
@@ -17,6 +17,8 @@ build='make gcc libc6-dev pkgconf=pkg-config libmicrohttpd-dev libhiredis-dev li
 run='redis-server=redis-server postgresql postgresql-client=psql curl=curl jq=jq'
 test="$run pgbouncer libcmocka-dev nodejs=node npm=npm procps=ps nginx-light=nginx haproxy=haproxy
     prometheus=promtool prometheus-alertmanager=amtool mandoc=mandoc systemd=systemd-analyze zsh=zsh"
+# What docs/integrate is tried with. (Go and Java are left out where they are not there: they are large.)
+recipes='php-cli=php python3-jwt python3-cryptography'
 browser='nodejs=node npm=npm chromium=chromium'
 screenshots='fonts-inter fonts-noto-cjk pngquant=pngquant'
 lint='clang-format=clang-format clang-tidy=clang-tidy shellcheck=shellcheck
@@ -40,6 +42,7 @@ for group in "$@"; do
     build) wanted="$wanted $build" ;;
     run) wanted="$wanted $run" ;;
     test) wanted="$wanted $test" ;;
+    recipes) wanted="$wanted $recipes" ;;
     browser) wanted="$wanted $browser" ;;
     screenshots) wanted="$wanted $screenshots" ;;
     lint) wanted="$wanted $lint" ;;
@@ -49,7 +52,7 @@ for group in "$@"; do
     trixie) wanted="$wanted $trixie" ;;
     image) wanted="$wanted $image" ;;
     *)
-        echo "usage: src/deps.sh build|run|test|browser|screenshots|lint|fuzz|bench|deb|image|trixie ..." >&2
+        echo "usage: src/deps.sh build|run|test|recipes|browser|screenshots|lint|fuzz|bench|deb|image|trixie ..." >&2
         exit 64
         ;;
     esac

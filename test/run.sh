@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# test/run.sh SUITE...: runs suites (unit, corpus, wire, lua, integration, property, chaos, browser, k8s, night, package, image). One line
+# test/run.sh SUITE...: runs suites (unit, corpus, wire, lua, integration, property, chaos, browser, k8s, recipes, night, package, image). One line
 # for each suite; before it each failure of that suite, once and in full. The last line
 # is: N passed, N failed, N skipped.
 #
@@ -273,6 +273,7 @@ for suite in "$@"; do
     chaos) suite_node 1 600 ;;
     browser) suite_node 3 600 ;;
     k8s) suite_k8s ;;
+    recipes) suite_node 2 300 ;;
     night) suite_node 1 1800 ;;
     package) suite_node 1 900 ;;
     image) suite_node 1 1800 ;;

@@ -6,7 +6,7 @@
 # (test/fixtures/random.mjs). test/bench measures, and is free to.
 
 cd "$(dirname "$0")/../.." || exit 1
-node=$(test/lint/files.sh 'test/lua/*.mjs' 'test/integration/*.mjs' 'test/property/*.mjs' 'test/browser/*.mjs' 'test/night/*.mjs' 'test/wire/*.mjs' 'test/chaos/*.mjs' 'test/chaos/faults/*.mjs' 'test/k8s/*.mjs' 'test/image/*.mjs') || exit 1
+node=$(test/lint/files.sh 'test/lua/*.mjs' 'test/integration/*.mjs' 'test/property/*.mjs' 'test/browser/*.mjs' 'test/night/*.mjs' 'test/wire/*.mjs' 'test/chaos/*.mjs' 'test/chaos/faults/*.mjs' 'test/k8s/*.mjs' 'test/recipes/*.mjs' 'test/recipes/*/*.mjs' 'test/image/*.mjs') || exit 1
 c=$(test/lint/files.sh 'test/unit/*/*.[ch]') || exit 1
 status=0
 
