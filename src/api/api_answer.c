@@ -220,6 +220,8 @@ void api_answer_problem(struct api_call *call, const struct api_problem *problem
     const struct api_presenter *present = call->present;
     struct buf *out = &call->api->text;
     call->present = NULL; /* if the presenter itself fails, its problem is sent as JSON */
+    if (present && present->instead && present->instead(call, problem))
+        return;
     call->problem_code = http_req_strdup(call->req, problem->code, strlen(problem->code));
     if (problem->status == 503 || problem->status == 429) {
         char seconds[16];

@@ -3,17 +3,24 @@
  * api_gate: tells an integrator's proxy whether the buyer of a request is inside now, and publishes the keys that
  * verify passes.
  *
+ *   GET /api/gate/{eventId}            the original request is in headers; 204, or 401 not-admitted
+ *       ?redirect=1                    302 to the waiting page where a page may be the answer
+ *   *   /api/gate/{eventId}/envoy/…    the original method and path; 200, 302, 401 or 503 and nothing else
+ *
  *   pass (or JWT, or guest cookie) -> event known -> Redis: inside? -> 204, or 401 not-admitted
  *
  * Why this way: the pass names the buyer. If no pass is sent, or the one in a cookie is no longer valid, a JWT or guest
  * cookie names them. Redis decides, and a pass counts only for its own admission: a pass of an earlier admission or
  * another epoch is refused, even if its buyer is inside again. The answer goes to a proxy, so it sets no cookies. The
- * request claims: it is made for a page that the buyer has opened. An answer of 204 counts as a heartbeat.
+ * request claims: it is made for a page that the buyer has opened. An answer of 204 counts as a heartbeat. Whoever is not
+ * inside gets one answer, 401, also for an event that does not exist: what a proxy has to do is the same, and the waiting
+ * page says what is wrong. nginx takes no 302 from its auth_request, so 401 has the page's address in X-Tiketi-Wait.
  * Called by: api's route table. Owns nothing. With Redis gone: 503, the gate stays closed.
  */
-#include "api/api_internal.h"
+#include "api/api_gate_request.h"
 
 #include "auth/identity.h"
+#include "base/clock.h"
 #include "base/shared_clock.h"
 
 #include <stdio.h>
@@ -23,6 +30,110 @@ struct gate {
     /* The admission in Redis must be that of the pass: only the pass names this buyer, or it was sent in a header. */
     bool must_match;
 };
+
+static enum gate_way way_of(const struct api_call *call)
+{
+    return api_takes_any_method(call->route) ? GATE_BY_PATH : GATE_BY_HEADERS;
+}
+
+/* ---- refusing ---- */
+
+static bool redirects(const struct api_call *call)
+{
+    const char *flag = http_req_query(call->req, "redirect");
+    return way_of(call) == GATE_BY_PATH || (flag && strcmp(flag, "1") == 0);
+}
+
+/* Leads to the waiting page. True: by a redirect, which is the answer. */
+static bool lead_to_wait(struct api_call *call)
+{
+    struct buf *url = &call->api->header;
+    if (call->param[0] == '\0')
+        return false;
+    buf_reset(url);
+    gate_request_add_wait(call, way_of(call), url);
+    if (buf_status(url) != ST_OK)
+        return false;
+    if (!redirects(call) || !gate_request_takes_page(call)) {
+        http_req_add_header(call->req, "X-Tiketi-Wait", buf_str(url));
+        return false;
+    }
+    http_req_add_header(call->req, "Location", buf_str(url));
+    api_answer(call, 302, "", 0);
+    return true;
+}
+
+/* Was the request refused before it was a request? Then its status stays. */
+static bool is_early(const struct api_problem *problem)
+{
+    switch (problem->status) {
+    case 408:
+    case 413:
+    case 414:
+    case 431:
+    case 505:
+        return true;
+    default:
+        return strcmp(problem->code, "malformed") == 0;
+    }
+}
+
+static bool gate_instead(struct api_call *call, const struct api_problem *problem)
+{
+    struct api_problem other = *problem;
+    call->guest = false; /* also when the handler has not run */
+    if (way_of(call) == GATE_BY_PATH && !is_early(problem))
+        other.status = problem->status == 429 || problem->status >= 500 ? 503 : 401;
+    if (other.status == 401 && lead_to_wait(call))
+        return true;
+    if (other.status == problem->status)
+        return false;
+    if (other.status == 503)
+        other.code = problem->status == 429 ? "overloaded" : "unavailable";
+    else
+        other.code = "not-admitted";
+    api_answer_problem(call, &other);
+    return true;
+}
+
+const struct api_presenter api_gate_presenter = {.instead = gate_instead};
+
+/* ---- letting pass ---- */
+
+/* Names the buyer. Their id may be any text: what is not visible ASCII, and "%", is percent-encoded. */
+static void add_buyer(struct api_call *call)
+{
+    struct buf *text = &call->api->header;
+    buf_reset(text);
+    for (const char *at = call->buyer; *at != '\0'; at++) {
+        if (*at > ' ' && *at < 0x7f && *at != '%')
+            buf_add_char(text, *at);
+        else
+            buf_printf(text, "%%%02X", (unsigned char)*at);
+    }
+    http_req_add_header(call->req, "X-Tiketi-Buyer", buf_str(text));
+}
+
+/* When the turn ends, at the latest; as `turnEndsAt` of the buyer's own answers. */
+static void add_end(struct api_call *call, const struct queue_place *place)
+{
+    const struct event *event = catalog_event(call->api->catalog, call->param);
+    int64_t end_ms = place->pay_until_ms;
+    char text[CLOCK_RFC3339_SIZE];
+    if (end_ms == 0 && event)
+        end_ms = place->since_ms + event->session_limit_ms;
+    if (end_ms == 0)
+        return; /* the event was forgotten meanwhile */
+    clock_format_rfc3339(end_ms, text);
+    http_req_add_header(call->req, "X-Tiketi-Pass-Expires", text);
+}
+
+static void let_pass(struct api_call *call, const struct queue_place *place)
+{
+    add_buyer(call);
+    add_end(call, place);
+    api_answer(call, way_of(call) == GATE_BY_PATH ? 200 : 204, "", 0);
+}
 
 static void gate_checked(void *arg, enum status status, const struct queue_place *place,
                          const struct queue_numbers *numbers)
@@ -38,7 +149,7 @@ static void gate_checked(void *arg, enum status status, const struct queue_place
     const bool matches =
         inside && proof->pass_place == place->number && proof->pass_epoch == numbers->epoch;
     if (inside && numbers->status != EVENT_CLOSED && (matches || !gate->must_match))
-        api_answer(call, 204, "", 0);
+        let_pass(call, place);
     else if (status == ST_OK && !inside && numbers->restoring && proof->pass_place > 0)
         api_fail(call, ST_UNAVAILABLE); /* the pass counts once consumed places are loaded */
     else
@@ -55,6 +166,17 @@ static void gate_loaded(void *arg, enum status status)
         gate_checked(call, status, NULL, NULL);
 }
 
+/* False: one is neither 1 nor 0, and was answered. Of Envoy's requests the query is that of the original. */
+static bool read_flags(struct api_call *call)
+{
+    struct json_error error = {0};
+    bool flag;
+    if (way_of(call) == GATE_BY_PATH || api_read_flag(call, "redirect", &flag, &error))
+        return true;
+    api_invalid(call, &error);
+    return false;
+}
+
 static enum status gate_start(struct api_call *call)
 {
     struct gate *gate = http_req_alloc(call->req, sizeof(*gate));
@@ -63,6 +185,8 @@ static enum status gate_start(struct api_call *call)
     bool in_header;
     call->state = gate;
     call->guest = false; /* no cookie: the answer goes to a proxy */
+    if (!read_flags(call))
+        return ST_OK;
     const size_t count =
         api_sent_proofs(call, "X-Tiketi-Pass", COOKIE_PASS, call->param, list, &in_header);
     bool valid = false;
@@ -96,6 +220,11 @@ static enum status jwks_start(struct api_call *call)
 
 const struct api_route api_gate_routes[] = {
     {"GET", "/api/gate/{eventId}", AUTH_BUYER, 0, gate_start, API_BODY_NONE},
+    {"*", "/api/gate/{eventId}/envoy/{path*}", AUTH_BUYER, 0, gate_start, API_BODY_NONE},
+    {0},
+};
+
+const struct api_route api_key_routes[] = {
     {"GET", "/.well-known/jwks.json", AUTH_NONE, 0, jwks_start, API_BODY_NONE},
     {0},
 };

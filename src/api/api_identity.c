@@ -21,6 +21,7 @@ bool api_origin_is_foreign(const struct api_call *call)
 {
     const char *origin = http_req_header(call->req, "Origin");
     return origin && strcmp(http_req_method(call->req), "GET") != 0 &&
+           !api_takes_any_method(call->route) && /* the method is that of another request */
            !identity_origin_allowed(call->api->config->allowed_origins, origin,
                                     api_authority(call));
 }

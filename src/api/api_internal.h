@@ -197,6 +197,9 @@ struct api_route;
  * answer the request. It borrows what it is given until it returns: it copies what it needs later (http_req_strdup).
  * Where a member is NULL, such an answer is sent as JSON. */
 struct api_presenter {
+    /* Before all others: may answer in the place of a problem, with another status unless httpd has refused the request.
+     * False: it did not. */
+    bool (*instead)(struct api_call *call, const struct api_problem *problem);
     /* Must answer before it returns, because httpd ends a refused request at once. The handler may not have run: then
      * call->handled is false (malformed, too large, over the rate …). */
     void (*problem)(struct api_call *call, const struct api_problem *problem);
@@ -265,7 +268,7 @@ typedef enum status (*api_handler)(struct api_call *call);
 enum api_body { API_BODY_NONE, API_BODY_JSON, API_BODY_JSON_OR_CSV, API_BODY_EVENT };
 
 struct api_route {
-    const char *method;
+    const char *method; /* "*": any */
     /* "/api/queue/check/{eventId}": the parameter goes to call->param. A second one may end the path, and {path*} stands
      * for the rest of it, slashes included: the handler reads these from http_req_path. */
     const char *path;
@@ -302,8 +305,9 @@ struct bound_route {
     size_t
         middle_len; /* of the suffix up to a second parameter, which ends the path; 0: there is none */
     unsigned metric;
-    bool api;  /* part of the API: not a page or one of its files */
-    bool rest; /* the parameter is the rest of the path, slashes included */
+    bool api;         /* part of the API: not a page or one of its files */
+    bool rest;        /* the parameter is the rest of the path, slashes included */
+    bool rest_second; /* the second parameter is, and may be empty */
     /* No rate limit: probes, because an orchestrator that gets 429 would kill the pod; and the files of the pages,
      * because a page needs all of its files. */
     bool unlimited;
@@ -332,6 +336,7 @@ extern const struct api_route api_invitation_routes[];
 extern const struct api_route api_checkin_routes[];
 extern const struct api_route api_door_routes[];
 extern const struct api_route api_gate_routes[];
+extern const struct api_route api_key_routes[];
 extern const struct api_route api_ops_routes[];
 extern const struct api_route api_metrics_routes[];
 extern const struct api_route api_asset_routes[];
@@ -357,6 +362,7 @@ const struct bound_route *api_find_route(const struct api_door *door, const char
 bool api_redirect_to_canonical(struct api_call *call);
 /* No route fits. 404 if the path is unknown; else OPTIONS gets the list of methods, and others get 405. */
 void api_answer_unrouted(struct api_call *call);
+bool api_takes_any_method(const struct api_route *route);
 /* Is it the path of a probe, or of the metrics? */
 bool api_is_probe(const char *path);
 /* Where the routes of api_ops.c, of api_metrics.c, and then no more begin; they are the last ones. */
@@ -374,6 +380,7 @@ void api_readiness_stop(struct api *api);
 struct home_pages *api_home_new(void);
 void api_home_free(struct home_pages *home); /* NULL is fine */
 /* The presenters of the pages' routes. */
+extern const struct api_presenter api_gate_presenter;
 extern const struct api_presenter api_home_presenter;
 extern const struct api_presenter api_wait_presenter;
 extern const struct api_presenter api_buy_presenter;

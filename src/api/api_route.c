@@ -50,6 +50,7 @@ static void register_routes(const struct api_route *routes, const struct api_pre
         bound->rest = bound->suffix && bound->suffix[-2] == '*';
         const char *second = bound->suffix ? strchr(bound->suffix, '{') : NULL;
         bound->middle_len = second ? (size_t)(second - bound->suffix) : 0;
+        bound->rest_second = second && second[strlen(second) - 2] == '*';
         bound->unlimited = api_is_probe(routes->path) ||
                            strncmp(routes->path, "/assets/", 8) == 0 ||
                            strcmp(routes->path, "/turn.js") == 0;
@@ -68,7 +69,8 @@ void api_register_routes(bool ops_only)
         bool api;
     } parts[] = {
         {api_queue_routes, NULL, true}, /* the most frequent first */
-        {api_gate_routes, NULL, true},
+        {api_gate_routes, &api_gate_presenter, true},
+        {api_key_routes, NULL, true},
         {api_wait_routes, &api_wait_presenter, false},
         {api_asset_routes, NULL, false},
         {api_brand_routes, NULL, false},
@@ -177,7 +179,8 @@ static bool route_fits(const struct bound_route *bound, const char *path, const 
             return false;
         *ret_param = path;
         *ret_len = (size_t)(slash - path);
-        return slash[bound->middle_len] != '\0' && !strchr(slash + bound->middle_len, '/');
+        return bound->rest_second ||
+               (slash[bound->middle_len] != '\0' && !strchr(slash + bound->middle_len, '/'));
     }
     const size_t len = strlen(path), suffix_len = strlen(bound->suffix);
     if (len <= suffix_len || strcmp(path + len - suffix_len, bound->suffix) != 0)
@@ -185,6 +188,11 @@ static bool route_fits(const struct bound_route *bound, const char *path, const 
     *ret_param = path;
     *ret_len = len - suffix_len;
     return bound->rest || !memchr(path, '/', *ret_len);
+}
+
+bool api_takes_any_method(const struct api_route *route)
+{
+    return route->method[0] == '*';
 }
 
 const struct bound_route *api_find_route(const struct api_door *door, const char *method,
@@ -195,7 +203,7 @@ const struct bound_route *api_find_route(const struct api_door *door, const char
     for (size_t i = door->first_route; i < door->end_route; i++) {
         const struct bound_route *bound = &route_table[i];
         if (route_fits(bound, path, ret_param, ret_len) &&
-            strcmp(method, bound->route->method) == 0)
+            (strcmp(method, bound->route->method) == 0 || api_takes_any_method(bound->route)))
             return bound;
     }
     return NULL;

@@ -5,7 +5,7 @@
  * Why this way: a place, and the claim of a turn, need a person who waits for it. Browsers say in headers when they load
  * a page ahead of a click, or as a part of another page; programs that make previews, and crawlers, say who they are. What
  * says nothing counts as a person.
- * Called by: api_wait, api_buy. Owns nothing.
+ * Called by: api_wait, api_buy, the gate. Owns nothing.
  */
 #include "api/api_page.h"
 

@@ -15,7 +15,8 @@ const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
 
 const follow = (value) => (value?.$ref ? value.$ref.slice(2).split('/').reduce((at, key) => at[key], document) : value);
 
-const operations = Object.entries(document.paths).flatMap(([path, item]) => ['get', 'post', 'patch'].filter((method) => item[method])
+// The routes for Envoy take any method and path, and refuse in their own way (gate.test.mjs).
+const operations = Object.entries(document.paths).filter(([, item]) => !item.get?.['x-any-method']).flatMap(([path, item]) => ['get', 'post', 'patch'].filter((method) => item[method])
   .map((method) => {
     const operation = item[method];
     const ways = operation.security.flatMap((way) => Object.keys(way));
