@@ -88,13 +88,14 @@ int console_link(struct config *config, const void *arg)
     if (token_keys_new(config, &keys, error, sizeof(error)) != ST_OK)
         return program_fail("console-link", EXIT_CONFIG, "%s", error);
     (void)snprintf(own_url, sizeof(own_url), "http://127.0.0.1:%" PRId64, config->http_port);
+    const char *prefix = options->url ? "" : config_prefix(config);
     if (!url)
         url = own_url;
     buf_init(&link, 4096);
     const enum status st = sign_in_link_write(token_sign_in_keys(keys), &grant, &link);
     if (st == ST_OK)
-        (void)printf("%s%sconsole/enter?link=%s\n", url, url[strlen(url) - 1] == '/' ? "" : "/",
-                     buf_str(&link));
+        (void)printf("%s%s%sconsole/enter?link=%s\n", url, prefix,
+                     !*prefix && url[strlen(url) - 1] == '/' ? "" : "/", buf_str(&link));
     buf_clear(&link);
     token_keys_free(keys);
     return st == ST_OK ? 0 : program_fail("console-link", 1, "the link could not be signed");

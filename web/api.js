@@ -4,6 +4,7 @@
 // decide about a retry.
 
 import { correctClock } from './clock.js';
+import { own } from './place.js';
 
 const TIMEOUT_MS = 15000;
 
@@ -38,7 +39,7 @@ async function readBody(response) {
 export async function api(method, path, { json, body: bytes, headers = {}, timeoutMs = TIMEOUT_MS } = {}) {
   let response;
   try {
-    response = await fetch(path, {
+    response = await fetch(own(path), {
       method,
       headers: json === undefined ? headers : { 'Content-Type': 'application/json', ...headers },
       body: json === undefined ? bytes : JSON.stringify(json),

@@ -13,6 +13,7 @@ import { $, say } from './dom.js';
 import { money, number, plural, t } from './i18n.js';
 import { Live } from './live.js';
 import { Order } from './order.js';
+import { own } from './place.js';
 import { Presence, isSeen, seen } from './presence.js';
 import { reopening } from './reopening.js';
 import { namesOf, seatName } from './seat_text.js';
@@ -397,7 +398,7 @@ async function pay() {
       const { lang: language, dataset: { zone } } = document.documentElement;
       const url = await state.order.pay({ language, zone, email: $('email')?.value.trim() });
       if (url) location.assign(url);
-      else location.replace(`/tickets/${eventId}?reservation=${held().id}`);
+      else location.replace(own(`/tickets/${eventId}?reservation=${held().id}`));
       await new Promise(() => {}); // until the browser leaves this page
     } catch (error) {
       if (error.field === 'email') refuseEmail();
@@ -516,9 +517,9 @@ async function readTurn() {
   if (inside && answer.claimed === false && isSeen()) void claim();
   if (!inside && CHOOSING.has(state.view)) {
     if (held()) enter('last');
-    else if (state.order.bought.length > 0 && state.busy === 'pay') await leaveFor(`/tickets/${eventId}`);
+    else if (state.order.bought.length > 0 && state.busy === 'pay') await leaveFor(own(`/tickets/${eventId}`));
     else if (answer.status === 'not_in_queue') enter('over');
-    else await leaveFor(`/wait/${eventId}`); // the buyer waits in the queue
+    else await leaveFor(own(`/wait/${eventId}`)); // the buyer waits in the queue
   }
   tick();
   return answer;

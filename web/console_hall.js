@@ -10,6 +10,7 @@ import { confirm } from './console_dialog.js';
 import { notice } from './console_notice.js';
 import { ask, failure, refusalText } from './console_request.js';
 import { decimalsOf, list, money, number, plural, t } from './i18n.js';
+import { own } from './place.js';
 
 const CHECK_AFTER_MS = 400;
 const DRAWN_ROWS = 40;
@@ -233,7 +234,7 @@ async function store() {
     const answer = await send(wanted, false);
     const isDraft = $('main').dataset.state === 'draft';
     notice([plural('hall_stored', answer.seats), isDraft && t('hall_next')].filter(Boolean).join(' '), {
-      action: isDraft ? { label: t('console_night'), run: () => location.assign(`/console/events/${dataset.event}`) } : null,
+      action: isDraft ? { label: t('console_night'), run: () => location.assign(own(`/console/events/${dataset.event}`)) } : null,
     });
     $('grid').replaceChildren();
     addRow();

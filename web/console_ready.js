@@ -10,6 +10,7 @@ import { ask, failure } from './console_request.js';
 import { venueTimes } from './console_zone.js';
 import { $, element, write } from './dom.js';
 import { duration, number, t } from './i18n.js';
+import { own } from './place.js';
 
 const SOCKET_MS = 5000;
 const LONG_SALE_S = 4 * 3600; // to sell all seats: longer is worth a look
@@ -119,7 +120,7 @@ function drawCheck({ code, verdict, text, fix, view, event }, id) {
   line.dataset.verdict = verdict;
   line.dataset.code = code;
   if (verdict !== 'good' && fix) {
-    line.append(element('p', { className: 'small soft' }, [fix, ...(view ? [' ', element('a', { href: `/console/events/${event ?? id}/${view}`, textContent: t(`console_${view}`) })] : [])]));
+    line.append(element('p', { className: 'small soft' }, [fix, ...(view ? [' ', element('a', { href: own(`/console/events/${event ?? id}/${view}`), textContent: t(`console_${view}`) })] : [])]));
   }
   return line;
 }

@@ -12,6 +12,7 @@ import { FORECAST, difference } from './console_sale_model.js';
 import { warningTexts } from './console_words.js';
 import { fromLocal, isZone, ownZone, toLocal, zones } from './console_zone.js';
 import { duration, number, t } from './i18n.js';
+import { own } from './place.js';
 
 const STATES = ['scheduled', 'waiting', 'admitted', 'paused', 'unlikely', 'sold_out', 'closed', 'unavailable'];
 const PREVIEW_AFTER_MS = 400;
@@ -84,7 +85,7 @@ function readBasics() {
   if (!elements.rehearsal.disabled) values.rehearsal = elements.rehearsal.checked;
   // A sale that has opened did so at that moment, whatever the clock at the venue is called.
   const opened = event && !['draft', 'scheduled'].includes(event.status);
-  if (opened && elements.opensAt.value === toLocal(event.opensAt, event.timeZone)) delete values.opensAt;
+  if (opened && elements.opensAt.value === toLocal(event.opensAt, event.timeZone ?? ownZone())) delete values.opensAt;
   return values;
 }
 
@@ -167,7 +168,7 @@ async function save(form, read) {
     if (!event) {
       const created = await ask('POST', '/api/admin/events', { json: values });
       delete form.dataset.typed;
-      location.assign(`/console/events/${created.id}/hall`);
+      location.assign(own(`/console/events/${created.id}/hall`));
       return;
     }
     const before = shown.get(form);
@@ -296,7 +297,7 @@ function startMore() {
   };
   const copy = (rehearsal) => go(async () => {
     const made = await ask('POST', `${base}/copy`, { json: rehearsal ? { rehearsal: true } : {} });
-    location.assign(`/console/events/${made.id}/setup`);
+    location.assign(own(`/console/events/${made.id}/setup`));
   });
   $('do_copy').addEventListener('click', () => void copy(false));
   $('do_rehearse').addEventListener('click', () => void copy(true));
@@ -309,7 +310,7 @@ function startMore() {
   $('do_delete').addEventListener('click', () => void go(async () => {
     if (!await confirm({ title: t('setup_ask_delete'), lead: t('setup_ask_delete_lead'), yes: t('setup_delete'), danger: true })) return;
     await ask('DELETE', base);
-    location.assign('/console');
+    location.assign(own('/console'));
   }));
 }
 

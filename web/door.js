@@ -8,6 +8,7 @@ import { $, write } from './dom.js';
 import { DoorList, isCode } from './door_list.js';
 import { Scanner } from './door_scanner.js';
 import { number, plural, t } from './i18n.js';
+import { own } from './place.js';
 import { ownScript } from './trusted.js';
 
 const ANSWER_MS = 4000; // without an answer by then, the door decides by itself
@@ -34,7 +35,7 @@ class Refused extends Error {}
 const refusal = (status, { detail }) => (status === 401 ? t('door_signed_out') : status === 403 ? t('door_not_allowed') : detail ?? String(status));
 
 async function ask(path, options = {}) {
-  const answer = await fetch(path, { signal: AbortSignal.timeout(ANSWER_MS), credentials: 'same-origin', ...options });
+  const answer = await fetch(own(path), { signal: AbortSignal.timeout(ANSWER_MS), credentials: 'same-origin', ...options });
   if (answer.status >= 500 || answer.status === 429) throw new TypeError(`answered ${answer.status}`);
   const body = await answer.json();
   if (!answer.ok) throw Object.assign(new Refused(refusal(answer.status, body)), { code: body.code });
@@ -243,4 +244,4 @@ void settle();
 setInterval(() => void refresh(), LIST_MS);
 setInterval(() => void (list.pending.length > 0 && settle()), SETTLE_MS);
 document.documentElement.dataset.ready = 'door';
-navigator.serviceWorker?.register(ownScript('door_worker.js'), { scope: '/door/' }).catch(() => {}); // without it a reload needs the network
+navigator.serviceWorker?.register(ownScript('door_worker.js'), { scope: own('/door/') }).catch(() => {}); // without it a reload needs the network

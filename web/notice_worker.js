@@ -7,13 +7,15 @@
 // It never asks the queue anything: only a page that the buyer sees claims a turn.
 
 import messages from 'messages';
+import { own } from './place.js';
 import { renewPush } from './push.js';
 
-const isWaitingPage = (url) => /^\/wait\/[^/]+$/.test(new URL(url).pathname);
+const WAIT = own('/wait/');
+const isWaitingPage = (url) => new URL(url).pathname.startsWith(WAIT) && /^[^/]+$/.test(new URL(url).pathname.slice(WAIT.length));
 
 addEventListener('install', (event) => {
   self.skipWaiting();
-  event.addRoutes?.({ condition: { urlPattern: new URLPattern({ pathname: '/api/*' }) }, source: 'network' }); // no detour
+  event.addRoutes?.({ condition: { urlPattern: new URLPattern({ pathname: own('/api/*') }) }, source: 'network' }); // no detour
 });
 
 addEventListener('activate', (event) => event.waitUntil((async () => {
@@ -25,7 +27,7 @@ async function answerLoad(event) {
   try {
     return (await event.preloadResponse) ?? (await fetch(event.request));
   } catch (error) {
-    const offline = await caches.match('/offline');
+    const offline = await caches.match(own('/offline'));
     if (!offline) throw error;
     return offline;
   }
@@ -35,7 +37,7 @@ addEventListener('fetch', (event) => {
   const { request } = event;
   if (request.method !== 'GET') return;
   if (request.mode === 'navigate' && isWaitingPage(request.url)) event.respondWith(answerLoad(event));
-  else if (new URL(request.url).pathname.startsWith('/assets/')) {
+  else if (new URL(request.url).pathname.startsWith(own('/assets/'))) {
     event.respondWith(caches.match(request).then((kept) => kept ?? fetch(request))); // the name has the content's hash
   }
 });
@@ -55,7 +57,7 @@ const timeOfDay = (ms) => new Intl.DateTimeFormat(language, { timeStyle: 'short'
 // The messages name no event but by its id. Without a network the notification names the site.
 async function titleOf(event) {
   try {
-    return (await (await fetch(`/api/events/${event}`)).json()).title ?? self.location.host;
+    return (await (await fetch(own(`/api/events/${event}`))).json()).title ?? self.location.host;
   } catch {
     return self.location.host;
   }
@@ -63,16 +65,16 @@ async function titleOf(event) {
 
 async function showCall({ kind, event, until }) {
   const [title, body] = CALLS[kind] ?? CALLS.parked;
-  const path = `/wait/${event}`;
+  const path = `${WAIT}${event}`;
   const open = await pages();
   for (const page of open) page.postMessage({ push: kind, event });
-  const seen = open.some(({ url, visibilityState }) => visibilityState === 'visible' && [path, `/buy/${event}`].includes(new URL(url).pathname));
+  const seen = open.some(({ url, visibilityState }) => visibilityState === 'visible' && [path, own(`/buy/${event}`)].includes(new URL(url).pathname));
   if (seen && kind !== 'test') return; // the page says it
   const values = { title: await titleOf(event), time: timeOfDay(until ?? 0) };
   const shown = await self.registration.getNotifications({ tag: path });
   await self.registration.showNotification(messages[title], {
     body: messages[body].replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole),
-    icon: '/icon-512.png',
+    icon: own('/icon-512.png'),
     tag: path,
     renotify: !shown.some(({ data }) => data?.kind === kind), // a hidden page may have said it
     requireInteraction: kind !== 'test',

@@ -4,11 +4,13 @@
 // by its service worker, which renews a subscription that the browser has replaced. The browser has one subscription, the
 // server has it for each event; which these are stands in a cache, which both can read.
 
+import { own } from './place.js';
+
 const CACHE = 'tiketi-push';
 const RENEW_MS = 3600000;
 
 const noteOf = (event) => `/push/${event}`;
-const path = (event) => `/api/queue/push/${event}`;
+const path = (event) => own(`/api/queue/push/${event}`);
 
 const bytesOf = (text) => Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
 const textOf = (bytes) => btoa(String.fromCharCode(...new Uint8Array(bytes))).replaceAll('+', '-').replaceAll('/', '_').replace(/=+$/, '');
@@ -65,6 +67,6 @@ export async function endPush(registration) {
 export async function renewPush(registration) {
   const events = await keptEvents();
   if (events.length === 0) return;
-  const { key } = await (await fetch('/api/queue/push')).json();
+  const { key } = await (await fetch(own('/api/queue/push'))).json();
   await Promise.allSettled(events.map(async (event) => keepPush(registration, { event, key, place: (await readNote(event))?.place })));
 }

@@ -7,6 +7,7 @@ import { now } from './clock.js';
 import { phaseOf } from './deadline.js';
 import { $, markLanguage, write } from './dom.js';
 import { clock, countdown, duration, eventTime, money, number, percent, plural, t, timeHere } from './i18n.js';
+import { own } from './place.js';
 import { PLACELESS, deadlineOf, estimateWords, roughly } from './wait_model.js';
 
 const main = $('main');
@@ -30,7 +31,7 @@ function renderState({ state }) {
   main.dataset.state = state;
   write('heading', t(`wait_${state}_title`));
   // Where buyers sign in here, they need not go to the shop.
-  const here = state === 'login' && document.querySelector('.actions[data-in~="login"] a[href^="/wait/"]');
+  const here = state === 'login' && document.querySelector(`.actions[data-in~="login"] a[href^="${own('/wait/')}"]`);
   write('lead', t(here ? 'wait_login_here_lead' : `wait_${state}_lead`));
 }
 

@@ -66,12 +66,13 @@ struct config {
     const char *http_host; /* a numeric address */
     int64_t http_port;
     int64_t ws_port;
-    int64_t metrics_port;      /* 0: http_port answers the probes */
-    int64_t ws_ping_ms;        /* more often where an event's silentMs or idleTimeoutMs needs it */
-    const char *public_url;    /* an origin, without a path; NULL: that of the request */
-    const char *assets_url;    /* an origin, without a path; NULL: that of the pages */
-    int64_t hsts_max_age_s;    /* 0: the header is not sent */
-    const char *public_ws_url; /* NULL: the request's host and ws_port */
+    int64_t metrics_port;    /* 0: http_port answers the probes */
+    int64_t ws_ping_ms;      /* more often where an event's silentMs or idleTimeoutMs needs it */
+    const char *public_url;  /* an origin, without a path; NULL: that of the request */
+    const char *path_prefix; /* "/…", without a slash at its end; NULL: none, see config_prefix */
+    const char *assets_url;  /* an origin, without a path; NULL: that of the pages */
+    int64_t hsts_max_age_s;  /* 0: the header is not sent */
+    const char *public_ws_url;            /* NULL: the request's host and ws_port */
     int64_t api_workers, gateway_workers; /* 0: one per two cores, at least one */
     int64_t drain_ms;
     /* secrets */
@@ -176,6 +177,10 @@ struct config *config_adopt(const struct config *current, const struct config *w
 MUST_CHECK enum status config_parse_roles(const char *text, unsigned *ret_roles);
 #define CONFIG_ROLES_SIZE sizeof("api,gateway,processor")
 void config_write_roles(unsigned set, char ret[CONFIG_ROLES_SIZE]); /* the other way */
+
+#define CONFIG_PATH_PREFIX_MAX 64 /* bytes */
+/* PATH_PREFIX; "" without one. */
+const char *config_prefix(const struct config *config);
 
 #define CONFIG_SECRETS_MAX 8 /* of one list */
 /* Takes the next of a list of secrets, which blanks or newlines separate, and moves *list behind it. *ret_secret is

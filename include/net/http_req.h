@@ -24,6 +24,9 @@ struct http_req;
 
 const char *http_req_method(const struct http_req *req);
 const char *http_req_path(const struct http_req *req); /* not decoded, without the query */
+/* Takes `prefix` ("/…", or "") off the path: "/x" for "/prefix/x", "/" for "/prefix". False: the path is not below it, and
+ * stays as it is. Only the first call counts. */
+bool http_req_enter(struct http_req *req, const char *prefix);
 /* The first header of that name; NULL when absent. Not for cookies: see http_req_cookie. */
 const char *http_req_header(const struct http_req *req, const char *name);
 /* All headers of that name in their order, joined by ", " (RFC 9110 5.3); NULL when absent. */

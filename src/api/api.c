@@ -212,8 +212,12 @@ static void handle(struct api_call *call, unsigned refusal)
     const char *param = NULL;
     size_t param_len = 0;
     add_cors(call);
-    const struct bound_route *bound =
-        api_find_route(call->door, http_req_method(req), http_req_path(req), &param, &param_len);
+    call->outside =
+        !http_req_enter(call->req, api_prefix(call->api)) && !api_is_probe(http_req_path(req));
+    const struct bound_route *bound = call->outside
+                                          ? NULL
+                                          : api_find_route(call->door, http_req_method(req),
+                                                           http_req_path(req), &param, &param_len);
     const bool has_id = bound && bound->suffix && !bound->rest;
     if (bound) {
         call->route = bound->route;
@@ -231,7 +235,7 @@ static void handle(struct api_call *call, unsigned refusal)
         refuse(call, 429, "too-many-requests",
                "Too many requests from this address: try again in a second.", NULL);
     } else if (!bound) {
-        if (!api_redirect_to_canonical(call))
+        if (call->outside || !api_redirect_to_canonical(call))
             api_answer_unrouted(call);
     } else if (has_id && call->param[0] == '\0') {
         if (!api_redirect_to_canonical(call))
@@ -291,7 +295,8 @@ static void on_head(void *arg, struct http_req *req)
     const char *param;
     size_t param_len;
     const bool csv = api_sends_csv(req);
-    if (!csv && !sends_much(req))
+    if ((!csv && !sends_much(req)) ||
+        !http_req_enter(req, api_prefix(((const struct api_door *)arg)->api)))
         return;
     const struct bound_route *bound =
         api_find_route(arg, http_req_method(req), http_req_path(req), &param, &param_len);

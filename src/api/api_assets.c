@@ -84,7 +84,8 @@ static enum status asset_start(struct api_call *call)
     if (call->api->config->assets_url)
         allow_origins(call);
     if (strstr(asset->name, "_worker."))
-        http_req_add_header(call->req, "Service-Worker-Allowed", "/");
+        http_req_add_header(call->req, "Service-Worker-Allowed",
+                            *api_prefix(call->api) ? api_prefix(call->api) : "/");
     answer_file(call, asset, type, FOR_EVER);
     return ST_OK;
 }

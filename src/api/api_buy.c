@@ -342,7 +342,7 @@ static void show_order(struct api_call *call, const struct api_order *order)
     api_order_url(order, language_code(page.language),
                   event && event->time_zone[0] != '\0' ? event->time_zone : NULL, &url);
     if (buf_status(&url) == ST_OK)
-        api_page_redirect(call, buf_str(&url));
+        api_page_redirect_away(call, buf_str(&url));
     else
         redirect_back(call, "failed");
     buf_clear(&url);

@@ -43,8 +43,8 @@ void api_show_sign_in(struct api_call *call, unsigned code, const char *state, c
     (void)snprintf(key, sizeof(key), "signin_%s_lead", state);
     api_page_set(&page, "lead", message(page.language, key));
     if (event && *event != '\0') {
-        api_page_set(&page, "again", api_page_printf(&page, "/wait/%s/sign-in", event));
-        api_page_set(&page, "back", api_page_printf(&page, "/wait/%s", event));
+        api_page_set(&page, "again", api_page_own(&page, "/wait/%s/sign-in", event));
+        api_page_set(&page, "back", api_page_own(&page, "/wait/%s", event));
     } else {
         const bool may_return = strcmp(state, "unavailable") == 0 || strcmp(state, "stale") == 0 ||
                                 strcmp(state, "forbidden") == 0 || strcmp(state, "tries") == 0;
@@ -52,7 +52,7 @@ void api_show_sign_in(struct api_call *call, unsigned code, const char *state, c
         if (may_return || !invited) /* an administrator does not help with an invitation */
             api_page_set(&page, may_return ? "retry" : "how", "1");
         if (call->api->oidc && config->oidc_staff && !invited)
-            api_page_set(&page, "provider", "/console/sign-in");
+            api_page_set(&page, "provider", api_page_own(&page, "/console/sign-in"));
     }
     api_page_answer(&page, code, "sign_in.html");
 }
@@ -65,7 +65,7 @@ void api_show_signed_in(struct api_call *call)
     api_page_set(&page, "state", "in");
     api_page_set(&page, "heading", message(page.language, "signin_in_title"));
     api_page_set(&page, "lead", message(page.language, "signin_in_lead"));
-    api_page_set(&page, "go_on", "/console");
+    api_page_set(&page, "go_on", api_page_own(&page, "/console"));
     api_page_answer(&page, 200, "sign_in.html");
 }
 

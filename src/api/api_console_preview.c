@@ -60,7 +60,8 @@ static const char *style_url(struct page *page, const struct event *event)
 {
     struct buf url;
     buf_init(&url, 512);
-    buf_printf(&url, "/console/events/%s/preview.css?primary=", event->id);
+    buf_printf(&url, "%s/console/events/%s/preview.css?primary=", api_prefix(page->call->api),
+               event->id);
     buf_add_query(&url, event->brand.primary);
     buf_add_str(&url, "&background=");
     buf_add_query(&url, event->brand.background);
@@ -108,12 +109,12 @@ static enum status preview_fetched(struct api_call *call, const struct event *ev
     api_page_set(&page, "brand_css", style_url(&page, shown));
     if (event->brand.logo > 0)
         api_page_set(&page, "logo",
-                     api_page_printf(&page, "/console/events/%s/preview/logo?v=%" PRId64, event->id,
-                                     event->brand.logo));
+                     api_page_own(&page, "/console/events/%s/preview/logo?v=%" PRId64, event->id,
+                                  event->brand.logo));
     if (event->brand.image > 0)
         api_page_set(&page, "image",
-                     api_page_printf(&page, "/console/events/%s/preview/image?v=%" PRId64,
-                                     event->id, event->brand.image));
+                     api_page_own(&page, "/console/events/%s/preview/image?v=%" PRId64, event->id,
+                                  event->brand.image));
     set_examples(&page, state);
     api_page_answer(&page, 200, "wait.html");
     return ST_OK;

@@ -160,7 +160,7 @@ static void listed(void *arg, enum status status, const char *json, size_t len)
     api_page_set_buf(&page, "events", &rows);
     const char *next = json_str(body, "next");
     if (next)
-        api_page_set(&page, "next", api_page_printf(&page, "/console?before=%s", next));
+        api_page_set(&page, "next", api_page_own(&page, "/console?before=%s", next));
     api_page_answer(&page, 200, "console.html");
     json_free(body);
 }

@@ -180,6 +180,7 @@ void gate_request_add_wait(const struct api_call *call, enum gate_way way, struc
     const char *referer = http_req_header(call->req, "Referer");
     struct address page, back, from;
     buf_add_str(out, own ? own : "");
+    buf_add_str(out, api_prefix(call->api));
     buf_add_str(out, "/wait/");
     buf_add_str(out, call->param);
     read_original(call, way, &back);

@@ -205,7 +205,8 @@ static bool add_row(const struct page *page, const struct home_event *event, int
     (void)snprintf(key, sizeof(key), "home_%s", status ? status : "");
     api_page_set(&row, "status_text", message(page->language, key));
     api_page_set(&row, "text_language", json_str(json, "language"));
-    api_page_set(&row, "image", json_str(json_get(json, "branding"), "image"));
+    const char *image = json_str(json_get(json, "branding"), "image");
+    api_page_set(&row, "image", image ? api_page_own(&row, "%s", image) : NULL);
     if (event->starts_ms != 0) {
         api_page_set(&row, "starts_at", json_str(json, "startsAt"));
         set_time(&row, json, "starts_text", event->starts_ms, NULL);
@@ -243,7 +244,7 @@ static void set_page_link(struct page *page, const char *name, const char *query
 {
     struct buf link;
     buf_init(&link, 8 * QUERY_MAX * 4);
-    buf_printf(&link, "/?page=%" PRId64, number);
+    buf_printf(&link, "%s/?page=%" PRId64, api_prefix(page->call->api), number);
     if (query) {
         buf_add_str(&link, "&q=");
         buf_add_query(&link, query);
@@ -313,7 +314,8 @@ static void show_first(struct api_call *call, struct page *page)
         struct page filled = *page;
         api_page_set_common(&filled);
         set_list(&filled, home, NULL, 1);
-        api_page_set(&filled, "language_link", "/?"); /* everybody gets this text */
+        api_page_set(&filled, "language_link",
+                     api_page_own(&filled, "/?")); /* everybody gets this text */
         shared_text_unref(first->text);
         first->text = api_page_text(&filled, "home.html");
         memcpy(first->tag, tag, sizeof(tag));

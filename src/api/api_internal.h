@@ -230,6 +230,7 @@ struct api_call {
     char param[EVENT_ID_MAX + 1];  /* the id in the path; "": none, or not valid as an id */
     char buyer[BUYER_ID_MAX + 1];  /* "u:…", "o:…" or "g:…" */
     bool guest, new_guest;
+    bool outside; /* the path is not below PATH_PREFIX, nor a probe's: there is nothing */
     bool has_user;
     bool origin_allowed; /* the answer names the origin of ALLOWED_ORIGINS that asks */
     bool body_dropped;   /* the sender was not known when it began to arrive */
@@ -504,6 +505,11 @@ const char *api_authority(const struct api_call *call);
 /* "https://host": PUBLIC_URL, else the scheme and the authority of this request; links to our own pages begin with it.
  * NULL: neither is known. Lives as long as the request. */
 const char *api_public_url(const struct api_call *call);
+/* PATH_PREFIX; "" without one. What leads a browser to a path of ours has it in front: templates by {{prefix}}, scripts by
+ * web/place.js, answers by api_page_redirect. */
+const char *api_prefix(const struct api *api);
+/* The public URL with the prefix, for links that leave the page; NULL: not known. */
+const char *api_own_url(const struct api_call *call);
 
 /* ---- who sends a request: api_identity.c ---- */
 

@@ -51,7 +51,7 @@ static void show(struct api_call *call, unsigned code, const char *state)
 static bool fill_visit(struct api_call *call, const struct sign_in_errand *errand,
                        struct oidc_visit *visit)
 {
-    const char *own_url = api_public_url(call);
+    const char *own_url = api_own_url(call);
     char text[640];
     const int len = snprintf(text, sizeof(text), "%s/oidc/callback", own_url ? own_url : "");
     *visit = (struct oidc_visit){.errand = errand,
@@ -66,7 +66,7 @@ static bool fill_visit(struct api_call *call, const struct sign_in_errand *erran
 static void on_url(void *arg, enum status status, const char *url)
 {
     if (status == ST_OK)
-        api_page_redirect(arg, url);
+        api_page_redirect_away(arg, url);
     else
         show(arg, 503, "oidc_down");
 }

@@ -86,13 +86,31 @@ static enum status readyz_start(struct api_call *call)
 
 /* ---- the description of all routes ---- */
 
+/* The document, with PATH_PREFIX as the server's URL. */
+static void answer_document(struct api_call *call, const struct embed *document, const char *prefix)
+{
+    static const char root[] = "\"servers\": [{\"url\": \"/\"}]";
+    const char *at = memmem(document->data, document->len, root, sizeof(root) - 1);
+    struct buf *text = &call->api->page;
+    if (!*prefix || !at) {
+        api_answer_static(call, "application/json", document->data, document->len);
+        return;
+    }
+    buf_reset(text);
+    buf_add(text, document->data, (size_t)(at - document->data));
+    buf_printf(text, "\"servers\": [{\"url\": \"%s\"}]", prefix);
+    at += sizeof(root) - 1;
+    buf_add(text, at, (size_t)(document->data + document->len - at));
+    api_answer_text(call, "application/json", buf_str(text), text->len);
+}
+
 static enum status openapi_start(struct api_call *call)
 {
     const struct embed *document = &embed_docs[0];
     char etag[24];
     (void)snprintf(etag, sizeof(etag), "\"%s\"", document->hash);
     if (!api_not_modified(call, etag, "public, max-age=300"))
-        api_answer_static(call, "application/json", document->data, document->len);
+        answer_document(call, document, api_prefix(call->api));
     return ST_OK;
 }
 

@@ -46,6 +46,23 @@ const char *api_authority(const struct api_call *call)
     return host && http_is_authority(host, strlen(host)) ? host : NULL;
 }
 
+const char *api_prefix(const struct api *api)
+{
+    return config_prefix(api->config);
+}
+
+const char *api_own_url(const struct api_call *call)
+{
+    const char *origin = api_public_url(call), *prefix = api_prefix(call->api);
+    if (!origin || !*prefix)
+        return origin;
+    const size_t len = strlen(origin), prefix_len = strlen(prefix);
+    char *url = http_req_alloc(call->req, len + prefix_len + 1);
+    memcpy(url, origin, len);
+    memcpy(url + len, prefix, prefix_len + 1);
+    return url;
+}
+
 const char *api_public_url(const struct api_call *call)
 {
     const char *configured = call->api->config->public_url;

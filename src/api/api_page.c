@@ -56,6 +56,22 @@ static const char *move_text(struct page *page, struct buf *text)
     return kept;
 }
 
+const char *api_page_own(struct page *page, const char *format, ...)
+{
+    char path[512];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(path, sizeof(path), format, args);
+    va_end(args);
+    const size_t len = strlen(path);
+    const char *prefix = api_prefix(page->call->api);
+    const size_t prefix_len = strlen(prefix);
+    char *text = http_req_alloc(page->call->req, prefix_len + len + 1);
+    memcpy(text, prefix, prefix_len);
+    memcpy(text + prefix_len, path, len + 1);
+    return text;
+}
+
 void api_page_set_buf(struct page *page, const char *name, struct buf *text)
 {
     api_page_set(page, name, move_text(page, text));
@@ -95,7 +111,7 @@ const char *api_page_count(struct page *page, const char *key, uint64_t n)
 /* ---- a page ---- */
 
 /* The gateway's URL, which goes into the Content-Security-Policy: PUBLIC_WS_URL, or the host of this request with
- * WS_PORT. NULL: neither is known. */
+ * WS_PORT, or with PATH_PREFIX. NULL: neither is known. */
 static const char *ws_url(struct page *page)
 {
     struct api_call *call = page->call;
@@ -106,6 +122,9 @@ static const char *ws_url(struct page *page)
     const char *bracket = strchr(host, ']'); /* [::1]:8080 */
     const char *colon = strchr(bracket ? bracket : host, ':');
     const size_t len = colon ? (size_t)(colon - host) : strlen(host);
+    if (*api_prefix(call->api)) /* a proxy divides the paths of one host */
+        return api_page_printf(page, "%s://%s%s/ws", api_over_https(call) ? "wss" : "ws", host,
+                               api_prefix(call->api));
     return api_page_printf(page, "%s://%.*s:%" PRId64 "/ws", api_over_https(call) ? "wss" : "ws",
                            (int)len, host, config->ws_port);
 }
@@ -145,6 +164,7 @@ static const char *language_link(struct page *page)
     const char *query = http_req_query_text(page->call->req);
     struct buf link;
     buf_init(&link, TEXT_MAX);
+    buf_add_str(&link, api_prefix(page->call->api));
     buf_add_str(&link, http_req_path(page->call->req));
     buf_add_char(&link, '?');
     for (query += *query == '?'; *query;) {
@@ -168,13 +188,14 @@ void api_page_set_common(struct page *page)
     page->ws_url = ws_url(page);
     api_page_set(page, "lang", language_code(page->language));
     api_page_set(page, current[page->language], "page");
-    api_page_set(page, "path", http_req_path(call->req));
+    api_page_set(page, "prefix", api_prefix(call->api));
+    api_page_set(page, "path", api_page_own(page, "%s", http_req_path(call->req)));
     api_page_set(page, "language_link", language_link(page));
     const char *assets_url = call->api->config->assets_url;
-    api_page_set(
-        page, "assets",
-        api_page_printf(page, "%s/assets/%s", assets_url ? assets_url : "", embed_web_hash));
-    api_page_set(page, "own_assets", api_page_printf(page, "/assets/%s", embed_web_hash));
+    api_page_set(page, "assets",
+                 api_page_printf(page, "%s%s/assets/%s", assets_url ? assets_url : "",
+                                 api_prefix(call->api), embed_web_hash));
+    api_page_set(page, "own_assets", api_page_own(page, "/assets/%s", embed_web_hash));
     api_page_set(page, "ws_url", page->ws_url);
     api_page_set(page, "event_id", call->param);
     api_page_set_number(page, "now_ms", shared_clock_ms());
@@ -249,10 +270,10 @@ bool api_page_signs_in(const struct api_call *call, const struct event *event)
 /* Where the buyer signs in, to come back to the waiting page: the seller's address with ?return=, else here. */
 static const char *login_url(struct page *page, const struct event *event)
 {
-    const char *own_url = api_public_url(page->call);
+    const char *own_url = api_own_url(page->call);
     struct buf url;
     if (api_page_signs_in(page->call, event))
-        return api_page_printf(page, "/wait/%s/sign-in", event->id);
+        return api_page_own(page, "/wait/%s/sign-in", event->id);
     if (event->login_url[0] == '\0')
         return NULL;
     buf_init(&url, TEXT_MAX);
@@ -303,7 +324,7 @@ void api_page_event(struct page *page, const struct event *event)
     api_page_set(page, "colours",
                  *event->brand.primary != '\0' || *event->brand.background != '\0' ? "1" : "");
     api_page_set(page, "brand_css",
-                 api_page_printf(page, "/brand/%s.css?v=%" PRId64, event->id, event->version));
+                 api_page_own(page, "/brand/%s.css?v=%" PRId64, event->id, event->version));
     api_page_set(page, "ask_email", event->ask_email != EVENT_ASK_NO ? "1" : "");
     api_page_set(page, "email_required", event->ask_email == EVENT_ASK_REQUIRED ? "1" : "");
     api_page_set(page, "brand_name", api_page_copy(page, event->brand.name));
@@ -322,11 +343,10 @@ void api_page_event(struct page *page, const struct event *event)
     if (event->brand.image > 0)
         api_page_set(
             page, "image",
-            api_page_printf(page, "/brand/%s/image?v=%" PRId64, event->id, event->brand.image));
+            api_page_own(page, "/brand/%s/image?v=%" PRId64, event->id, event->brand.image));
     if (event->brand.logo > 0)
-        api_page_set(
-            page, "logo",
-            api_page_printf(page, "/brand/%s/logo?v=%" PRId64, event->id, event->brand.logo));
+        api_page_set(page, "logo",
+                     api_page_own(page, "/brand/%s/logo?v=%" PRId64, event->id, event->brand.logo));
 }
 
 /* ---- filling ---- */
@@ -377,7 +397,9 @@ static void add_security_headers(struct page *page)
     const struct config *config = page->call->api->config;
     struct buf *policy = &page->call->api->header;
     const char *cdn =
-        config->assets_url ? api_page_printf(page, " %s/assets/", config->assets_url) : "";
+        config->assets_url
+            ? api_page_printf(page, " %s%s/assets/", config->assets_url, config_prefix(config))
+            : "";
     buf_reset(policy);
     buf_printf(policy,
                "default-src 'none'; script-src 'self'%s; style-src 'self'%s; img-src 'self' "
@@ -452,8 +474,18 @@ void api_page_answer_shared(struct page *page, const char *tag, const struct sha
     api_answer_shared(page->call, "text/html; charset=utf-8", tag, text);
 }
 
-void api_page_redirect(struct api_call *call, const char *location)
+void api_page_redirect_away(struct api_call *call, const char *url)
 {
-    http_req_add_header(call->req, "Location", location);
+    http_req_add_header(call->req, "Location", url);
     api_answer_page(call, 303, "", 0);
+}
+
+void api_page_redirect(struct api_call *call, const char *path)
+{
+    const char *prefix = api_prefix(call->api);
+    const size_t prefix_len = strlen(prefix), len = strlen(path);
+    char *location = http_req_alloc(call->req, prefix_len + len + 1);
+    memcpy(location, prefix, prefix_len);
+    memcpy(location + prefix_len, path, len + 1);
+    api_page_redirect_away(call, location);
 }

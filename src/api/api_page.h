@@ -71,6 +71,9 @@ void api_page_set_buf(struct page *page, const char *name, struct buf *text);
 const char *api_page_copy(struct page *page, const char *text);
 const char *api_page_printf(struct page *page, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* The same for a path of ours: with PATH_PREFIX in front. */
+const char *api_page_own(struct page *page, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 const char *api_page_message(struct page *page, const char *key,
                              const struct message_value *values);
 const char *api_page_count(struct page *page, const char *key, uint64_t n);
@@ -90,6 +93,7 @@ struct shared_text *api_page_text(struct page *page, const char *name);
 /* Answers 200 with such a text; `tag` stands for its content (api_answer_shared). */
 void api_page_answer_shared(struct page *page, const char *tag, const struct shared_text *text);
 /* Answers the request with 303 to a URL: after a form. */
-void api_page_redirect(struct api_call *call, const char *location);
+void api_page_redirect(struct api_call *call, const char *path);
+void api_page_redirect_away(struct api_call *call, const char *url);
 
 #endif

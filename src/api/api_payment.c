@@ -226,7 +226,7 @@ void api_answer_order(struct api_call *call, const struct api_order *order)
 static const char *return_url(struct api_call *call, const struct api_order *order,
                               const char *event)
 {
-    const char *own_url = api_public_url(call);
+    const char *own_url = api_own_url(call);
     char proof[RETURN_PROOF_SIZE];
     int64_t expires_ms;
     struct buf url;

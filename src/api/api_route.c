@@ -222,6 +222,7 @@ bool api_redirect_to_canonical(struct api_call *call)
         return false;
     struct buf *location = &call->api->text;
     buf_reset(location);
+    buf_add_str(location, api_prefix(call->api));
     buf_add_str(location, canonical);
     buf_add_str(location, http_req_query_text(call->req));
     http_req_add_header(call->req, "Location", buf_str(location));
@@ -250,7 +251,7 @@ void api_answer_unrouted(struct api_call *call)
     size_t param_len;
     struct buf allow;
     buf_init(&allow, 128);
-    for (size_t i = call->door->first_route; i < call->door->end_route; i++) {
+    for (size_t i = call->door->first_route; !call->outside && i < call->door->end_route; i++) {
         if (!route_fits(&route_table[i], http_req_path(call->req), &param, &param_len))
             continue;
         if (allow.len > 0)

@@ -41,7 +41,7 @@ static void invited(void *arg, enum status status, const char *outcome, const ch
 {
     struct api_call *call = arg;
     const struct sign_in_invitation *invitation = call->state;
-    const char *base = api_public_url(call);
+    const char *base = api_own_url(call);
     struct json *body = status == ST_OK ? json_parse(json, len, LINK_TEXT_MAX, NULL) : NULL;
     struct buf url;
     if (status != ST_OK) {

@@ -133,7 +133,7 @@ static void set_seats(struct page *page, const struct reservation *reservation, 
 
 static const char *link_of(struct page *page)
 {
-    const char *own_url = api_public_url(page->call);
+    const char *own_url = api_own_url(page->call);
     return own_url ? api_page_printf(page, "%s/ticket/%s", own_url, page->call->param) : NULL;
 }
 
@@ -160,8 +160,7 @@ static void show_ticket(struct api_call *call, const struct reservation *reserva
                          api_page_time(&page, event, event->starts_at_ms, parts[i].form));
     }
     if (valid && event->starts_at_ms > 0)
-        api_page_set(&page, "calendar",
-                     api_page_printf(&page, "/ticket/%s/event.ics", call->param));
+        api_page_set(&page, "calendar", api_page_own(&page, "/ticket/%s/event.ics", call->param));
     set_seats(&page, reservation, valid);
     api_page_answer(&page, 200, "ticket.html");
 }

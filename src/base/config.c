@@ -104,6 +104,9 @@ const struct setting config_settings[] = {
      "public URL of the pages, such as https://tickets.example.com: return addresses begin with "
      "it; "
      "unset: the request's scheme and host"},
+    {"PATH_PREFIX", KIND_TEXT, AT(path_prefix), 0, 0, NULL,
+     "path below which everything is, such as /.tiketi, for a host whose other paths are a shop's; "
+     "unset: none"},
     {"ASSETS_URL", KIND_TEXT, AT(assets_url), 0, 0, NULL,
      "origin of a CDN in front of /assets/, such as https://cdn.example.com; unset: the pages' "
      "own"},

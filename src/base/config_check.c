@@ -147,6 +147,11 @@ static void check_allowed_origins(const char *list, struct config_reading *readi
     }
 }
 
+const char *config_prefix(const struct config *config)
+{
+    return config->path_prefix ? config->path_prefix : "";
+}
+
 /* The slash at the end of an origin is dropped: people copy it from the browser. */
 static void check_own_origin(const char *name, const char *url, struct config_reading *reading)
 {
@@ -157,6 +162,24 @@ static void check_own_origin(const char *name, const char *url, struct config_re
     if (text[len - 1] == '/')
         text[--len] = '\0';
     check_origin(name, text, len, reading);
+}
+
+/* Whole segments of characters that mean the same to every proxy, so that no path can be read in two ways. */
+static void check_path_prefix(const char *prefix, struct config_reading *reading)
+{
+    static const char chars[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/";
+    if (!prefix)
+        return;
+    const size_t len = strlen(prefix);
+    if (prefix[0] != '/' || len < 2 || len > CONFIG_PATH_PREFIX_MAX ||
+        strspn(prefix, chars) != len || prefix[len - 1] == '/' || strstr(prefix, "//") ||
+        strstr(prefix, "/./") || strstr(prefix, "/../") ||
+        strcmp(strrchr(prefix, '/'), "/.") == 0 || strcmp(strrchr(prefix, '/'), "/..") == 0)
+        (void)config_refuse(reading, "PATH_PREFIX",
+                            "must be a path such as /.tiketi: at most %d of A-Z, a-z, 0-9 and "
+                            "-._~/, without a slash at its end, not '%.60s'",
+                            CONFIG_PATH_PREFIX_MAX, prefix);
 }
 
 /* A dot before it is dropped: older texts ask for one. A name without a dot inside is refused by browsers. */
@@ -353,6 +376,7 @@ void config_check(struct config *config, struct config_reading *reading)
     check_secrets("PAYMENT_WEBHOOK_SECRETS", config->payment_webhook_secrets, reading);
     check_jwks_url(config->jwt_jwks_url, reading);
     check_own_origin("PUBLIC_URL", config->public_url, reading);
+    check_path_prefix(config->path_prefix, reading);
     check_own_origin("ASSETS_URL", config->assets_url, reading);
     (void)check_url("PUBLIC_WS_URL", config->public_ws_url, "ws://", "wss://", reading);
     (void)check_url("PAYMENT_URL", config->payment_url, "http://", "https://", reading);

@@ -440,11 +440,13 @@ enum status gateway_open(const struct gateway_opts *opts, struct gateway **ret_g
     buf_init(&gateway->token, WS_SEND_QUEUE_MAX);
     buf_init(&gateway->extra, WS_SEND_QUEUE_MAX);
     buf_init(&gateway->numbers, WS_SEND_QUEUE_MAX);
+    char path[CONFIG_PATH_PREFIX_MAX + 8];
+    (void)snprintf(path, sizeof(path), "%s/ws", config_prefix(opts->config));
     const enum status st = ws_open(&(struct ws_opts){.loop = opts->loop,
                                                      .host = opts->config->http_host,
                                                      .port = opts->port,
                                                      .deferred = true,
-                                                     .path = "/ws",
+                                                     .path = path,
                                                      .subprotocol = "tiketi.v1",
                                                      .connection_limit = opts->connection_limit,
                                                      .limit = opts->client_limit,

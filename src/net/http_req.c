@@ -156,6 +156,19 @@ const char *http_req_path(const struct http_req *req)
     return req->path;
 }
 
+bool http_req_enter(struct http_req *req, const char *prefix)
+{
+    const size_t len = strlen(prefix);
+    if (len == 0 || req->entered)
+        return !req->outside;
+    req->entered = true;
+    req->outside =
+        strncmp(req->path, prefix, len) != 0 || (req->path[len] != '/' && req->path[len] != '\0');
+    if (!req->outside)
+        req->path = req->path[len] ? req->path + len : "/";
+    return !req->outside;
+}
+
 static const char *value_of(const struct http_req *req, const struct http_field *field)
 {
     return req->text + field->value.at;

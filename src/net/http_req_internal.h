@@ -71,11 +71,12 @@ struct http_req {
     void *on_body_arg;
     struct stream stream;
     unsigned refusal;
-    bool streamed;  /* the body is passed to on_body; on_done will run */
-    bool delivered; /* on_request has run */
-    bool replied;   /* the handler has replied */
-    bool queued;    /* libmicrohttpd has the response */
-    bool waiting;   /* it waits for the handler's reply: polled or suspended (httpd.c) */
+    bool entered, outside; /* see http_req_enter */
+    bool streamed;         /* the body is passed to on_body; on_done will run */
+    bool delivered;        /* on_request has run */
+    bool replied;          /* the handler has replied */
+    bool queued;           /* libmicrohttpd has the response */
+    bool waiting;          /* it waits for the handler's reply: polled or suspended (httpd.c) */
     bool suspended;
     uint64_t polled_until_ms;
     void (*release)(void *owner); /* releases the body of http_reply_shared; or NULL */

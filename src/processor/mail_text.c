@@ -185,7 +185,7 @@ static void write_body(const struct mail_text *text, enum language language, str
     buf_add_str(out, "\r\n");
     if (ticket && text->public_url) {
         add_message(out, language, "mail_tickets", NULL, NULL);
-        buf_printf(out, "%s/ticket/%s\r\n\r\n", text->public_url, ticket);
+        buf_printf(out, "%s%s/ticket/%s\r\n\r\n", text->public_url, text->path_prefix, ticket);
         add_message(out, language, "mail_keep", NULL, NULL);
         buf_add_str(out, "\r\n");
     }

@@ -11,7 +11,8 @@ struct mail_text {
     const struct json *mail; /* one of outbox_claim's mails */
     const char *from_name;   /* "": none */
     const char *from_address;
-    const char *public_url; /* without a slash at its end; NULL: the mail has no link */
+    const char *path_prefix; /* follows public_url; "": none */
+    const char *public_url;  /* without a slash at its end; NULL: the mail has no link */
 };
 /* Appends header and body: lines end with CRLF and have at most 998 bytes, all of them ASCII. ST_INVALID: the mail lacks
  * a member, or its recipient is no address. ST_TOO_LARGE: it does not fit. */

@@ -196,6 +196,7 @@ static void send_mail(struct mailer *mailer, const struct json *mail, const char
     const struct mail_text text = {.mail = mail,
                                    .from_name = mailer->from_name,
                                    .from_address = mailer->from_address,
+                                   .path_prefix = config_prefix(mailer->opts.config),
                                    .public_url = mailer->opts.config->public_url};
     enum status st = mail_text_write(&text, &data);
     const bool written = st == ST_OK;

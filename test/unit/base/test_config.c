@@ -342,6 +342,31 @@ static void bad_urls_name_the_setting(void **state)
     refuse("PUBLIC_URL", "ftp://tickets.example.com");
     accept("PUBLIC_URL", "https://tickets.example.com");
     accept("PUBLIC_URL", "https://tickets.example.com:8443/");
+    static const char *const no_prefix[] = {
+        "tiketi",
+        "/",
+        "/a/",
+        "//a",
+        "/a//b",
+        "/a/../b",
+        "/..",
+        "/a/.",
+        "/.",
+        "/a b",
+        "/a%2fb",
+        "/a?b",
+        "/a#b",
+        "/a;b",
+        "/a\"b",
+        "/a{b}",
+        "/a\nb",
+        "/\303\274",
+        "/0123456789012345678901234567890123456789012345678901234567890123456789",
+    };
+    for (size_t i = 0; i < sizeof(no_prefix) / sizeof(no_prefix[0]); i++)
+        refuse("PATH_PREFIX", no_prefix[i]);
+    accept("PATH_PREFIX", "/.tiketi");
+    accept("PATH_PREFIX", "/queue/of~us");
     accept("PUBLIC_WS_URL", "WSS://ws.example.com:8443/ws");
     accept("PAYMENT_URL", "https://pay.example/page?shop=1");
 }
@@ -553,7 +578,7 @@ static void every_problem_has_its_line(void **state)
         {"MAIL_URL", "http://a"},    {"MAIL_FROM", "nobody"},    {"PUBLIC_URL", "a"},
         {"COOKIE_DOMAIN", "X"},      {"ALLOWED_ORIGINS", "*,a"}, {"JWT_SECRETS", "short shorter"},
         {"QUEUE_TRESHOLD", "2000"},  {"TIKETI_NONSENSE", "1"},   {"OIDC_ISSUER", "https://a?b"},
-        {"VAPID_SUBJECT", "nobody"},
+        {"VAPID_SUBJECT", "nobody"}, {"PATH_PREFIX", "a"},
     };
     const size_t count = sizeof(wrong) / sizeof(wrong[0]);
     struct config *config;
@@ -867,6 +892,7 @@ static void help_lists_every_setting(void **state)
         "WS_PING_MS",
         "PUBLIC_URL",
         "PUBLIC_WS_URL",
+        "PATH_PREFIX",
         "ROLES",
         "API_WORKERS",
         "GATEWAY_WORKERS",
