@@ -62,6 +62,7 @@ struct config {
     int64_t db_timeout_ms; /* of one query, including the wait for a connection */
     /* how long things are kept after an event, in days; 0: for ever. None of the first two is longer than the last */
     int64_t keep_redis_days, keep_emails_days, keep_buyers_days;
+    int64_t keep_feed_days; /* from when it happened; 0: for ever */
     /* listening */
     const char *http_host; /* a numeric address */
     int64_t http_port;

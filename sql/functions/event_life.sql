@@ -51,12 +51,13 @@ BEGIN
 END $$;
 
 -- Removes all that buyers have of an event: reservations, payments, tickets, mail and calls that are still to be
--- sent, the record of its admissions, and their ids in audit entries. Its seats are free again, but those that are
+-- sent, the record of its admissions, its feed, and their ids in audit entries. Its seats are free again, but those that are
 -- blocked. The caller has locked the ledger's cursor and the event.
 CREATE OR REPLACE FUNCTION event_forget_buyers(p_event text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM outbox WHERE event_id = p_event;
     DELETE FROM push_subscriptions WHERE event_id = p_event;
+    PERFORM feed_forget(p_event);
     DELETE FROM payment_refunds f USING payments p WHERE f.payment_id = p.id AND p.event_id = p_event;
     DELETE FROM payments WHERE event_id = p_event;
     DELETE FROM checkins WHERE event_id = p_event;

@@ -48,7 +48,9 @@ RETURNS TABLE (place text, erased text, event boolean, found text, changes text,
          'buyer = personal_pseudonym(t.place, t.id::text), email = NULL, language = NULL', '{eticket_salt,swept,slot_freed,entered,sale_version}'),
         (13, 'idempotency_keys', 'delete', false, 't.buyer = $1', NULL, '{}'),
         (14, 'audit', 'pseudonym', false, 't.after ->> ''buyer'' = $1', 'after = jsonb_set(t.after, ''{buyer}'', ''"x:"'')',
-         '{who,name,role,subject}')
+         '{who,name,role,subject}'),
+        (15, 'feed', 'pseudonym', true, 't.event_id = $2 AND t.buyer = $1', 'buyer = personal_pseudonym(t.place, t.ref::text)', '{}'),
+        (16, 'feed_new', 'pseudonym', true, 't.event_id = $2 AND t.buyer = $1', 'buyer = personal_pseudonym(t.place, t.ref::text)', '{}')
     ) AS v (o, place, erased, event, found, changes, hidden)
     ORDER BY v.o
 $$;
@@ -160,6 +162,7 @@ BEGIN
         END IF;
         v_sales := ARRAY(SELECT r.id FROM reservations r
                          WHERE r.event_id = p_event AND r.buyer = p_buyer AND r.sale_version > 0);
+        PERFORM feed_number_all(p_event); -- none of its rows moves from one table to the other meanwhile
     END IF;
     FOR v_place IN SELECT * FROM personal_places() AS p WHERE p.event = (p_event IS NOT NULL) AND p.erased <> 'keep' LOOP
         EXECUTE format(CASE v_place.erased WHEN 'delete' THEN 'DELETE FROM %1$I t WHERE %3$s'
@@ -294,11 +297,22 @@ BEGIN
         FROM (SELECT DISTINCT b.buyer FROM jsonb_to_recordset(v_buyers) AS b (buyer text)) AS b
         WHERE r.buyer = b.buyer AND r.event_id = v_event.id;
         GET DIAGNOSTICS v_more = ROW_COUNT;
+        PERFORM feed_number_all(v_event.id);
+        UPDATE feed f SET buyer = personal_pseudonym(f.place, f.ref::text)
+        FROM (SELECT DISTINCT b.buyer FROM jsonb_to_recordset(v_buyers) AS b (buyer text)) AS b
+        WHERE f.event_id = v_event.id AND f.buyer = b.buyer;
         RETURN v_n + v_more;
     END IF;
     UPDATE reservations r SET buyer = personal_pseudonym(r.place, r.id::text), email = NULL, language = NULL
     WHERE r.id IN (SELECT s.id FROM reservations s WHERE s.event_id = v_event.id AND s.buyer < 'x:' LIMIT p_limit);
     GET DIAGNOSTICS v_n = ROW_COUNT;
+    IF v_n = 0 THEN
+        PERFORM feed_number_all(v_event.id);
+        UPDATE feed f SET buyer = personal_pseudonym(f.place, f.ref::text)
+        WHERE (f.event_id, f.seq) IN (SELECT o.event_id, o.seq FROM feed o
+                                      WHERE o.event_id = v_event.id AND o.buyer > '' AND o.buyer < 'x:' LIMIT p_limit);
+        GET DIAGNOSTICS v_n = ROW_COUNT;
+    END IF;
     IF v_n = 0 THEN
         DELETE FROM push_subscriptions WHERE event_id = v_event.id;
         UPDATE audit SET after = jsonb_set(after, '{buyer}', '"x:"') WHERE event_id = v_event.id AND after ? 'buyer';

@@ -300,7 +300,7 @@ BEGIN
 END $$;
 
 -- Numbers that the lost transactions have given away are never given again: of reservations, which buyers have in their
--- mails, and of seats, which copies name. The lost ones are fewer than the gap.
+-- mails, of seats, which copies name, and of the feeds. The lost ones are fewer than the gap.
 -- begun
 CREATE OR REPLACE FUNCTION reconcile_begin() RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
 DECLARE
@@ -308,6 +308,7 @@ DECLARE
 BEGIN
     PERFORM setval('reservation_number', (SELECT last_value FROM reservation_number) + v_gap);
     PERFORM setval(pg_get_serial_sequence('seats', 'id'), nextval(pg_get_serial_sequence('seats', 'id')) + v_gap);
+    PERFORM feed_skip(NULL);
     RETURN QUERY SELECT 'begun', json_build_object('gap', v_gap);
 END $$;
 

@@ -326,6 +326,7 @@ extern const struct api_route api_operate_routes[];
 extern const struct api_route api_health_routes[];
 extern const struct api_route api_hall_routes[];
 extern const struct api_route api_export_routes[];
+extern const struct api_route api_feed_routes[];
 extern const struct api_route api_forecast_routes[];
 extern const struct api_route api_history_routes[];
 extern const struct api_route api_report_routes[];

@@ -88,6 +88,7 @@ void api_register_routes(bool ops_only)
         {api_hall_routes, NULL, true},
         {api_export_routes, NULL, true},
         {api_forecast_routes, NULL, true},
+        {api_feed_routes, NULL, true},
         {api_history_routes, NULL, true},
         {api_report_routes, NULL, true},
         {api_people_routes, NULL, true},

@@ -91,6 +91,8 @@ const struct setting config_settings[] = {
     {"KEEP_BUYERS_DAYS", KIND_INT, AT(keep_buyers_days), 0, 36500, "365",
      "days after an event is over in which its buyers' ids are kept; then pseudonyms take their "
      "places; 0: for ever"},
+    {"KEEP_FEED_DAYS", KIND_INT, AT(keep_feed_days), 0, 36500, "30",
+     "days in which the feed of what happened can be read again; 0: for ever"},
     {"HTTP_HOST", KIND_TEXT, AT(http_host), 0, 0, "0.0.0.0", "numeric address to listen on"},
     {"HTTP_PORT", KIND_INT, AT(http_port), 0, 65535, "8080", "HTTP port"},
     {"WS_PORT", KIND_INT, AT(ws_port), 0, 65535, "8081", "WebSocket port"},

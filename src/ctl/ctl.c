@@ -11,6 +11,7 @@
 #include "base/program.h"
 #include "ctl/ctl_complete.h"
 #include "ctl/ctl_event.h"
+#include "ctl/ctl_feed.h"
 #include "ctl/ctl_forecast.h"
 #include "ctl/ctl_hall.h"
 #include "ctl/ctl_login.h"
@@ -176,6 +177,12 @@ static const struct option_row audit_rows[] = {
     JSON,
     URL,
     {0}};
+static const struct option_row feed_rows[] = {
+    {"after", OPT_TEXT, AT(after), 0, 0, NULL, "SEQUENCE", "the events after this one"},
+    {"types", OPT_TEXT, AT(types), 0, 0, NULL, "TYPES", "only these, comma-separated"},
+    {"follow", OPT_FLAG, AT(follow), 0, 0, NULL, NULL, "goes on with what happens from now on"},
+    URL,
+    {0}};
 static const struct option_row minutes_rows[] = {
     {"from", OPT_TEXT, AT(from), 0, 0, NULL, "TIME", "such as 2027-01-31T20:00:00Z"},
     {"to", OPT_TEXT, AT(to), 0, 0, NULL, "TIME", "the first minute that is not shown"},
@@ -243,6 +250,8 @@ static const struct ctl_command {
     {"report", "EVENT", "how the sale went", 1, 1, report_rows, ctl_report, false},
     {"minutes", "EVENT", "the sale minute by minute, and what was changed meanwhile", 1, 1,
      minutes_rows, ctl_minutes, false},
+    {"feed", "EVENT", "what happened, an event a line: CloudEvents as JSON", 1, 1, feed_rows,
+     ctl_feed, false},
     {"audit", "EVENT", "who changed what, and when", 1, 1, audit_rows, ctl_audit, false},
     {"buyer", "EVENT WHO", "what happened to a buyer, by reference, reservation number or id", 2, 2,
      plain_rows, ctl_buyer, false},

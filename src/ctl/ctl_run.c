@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* ctl_run: how a command of `tiketi ctl` fails and asks. Called by: all of ctl. */
+/* ctl_run: how a command of `tiketi ctl` fails, asks and waits. Called by: all of ctl. */
 #include "ctl/ctl_run.h"
 
+#include "base/clock.h"
+#include "base/process.h"
+
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,4 +41,12 @@ bool ctl_confirm(const struct ctl_run *run, const char *what)
         return true;
     (void)ctl_fail(run, CTL_USAGE, "that is not its id: nothing was done");
     return false;
+}
+
+bool ctl_wait_ms(int64_t ms)
+{
+    const uint64_t until = clock_mono_ns() + (uint64_t)ms * 1000000;
+    for (uint64_t now; process_noted_signal() == 0 && (now = clock_mono_ns()) < until;)
+        (void)poll(NULL, 0, (int)((until - now) / 1000000 % 100 + 1));
+    return process_noted_signal() == 0;
 }

@@ -27,6 +27,8 @@ struct ctl_options {
     const char *url, *version, *id, *title, *language, *seats;
     const char *section, *row, *new_section, *new_row, *reason; /* of seats */
     const char *status, *from, *to;
+    const char *after, *types; /* of the feed */
+    bool follow;
     int64_t every_ms, step_ms, limit;
     int64_t first, last, price; /* numbers of seats in a row, 0: not given; minor units */
 };
@@ -46,5 +48,8 @@ int ctl_fail(const struct ctl_run *run, enum ctl_exit code, const char *format, 
 /* Has the user agreed: by --yes, or by typing the event's id when asked "Type the event's id to <what>: "? False: no, and that
  * nothing was done was told; the exit code is then CTL_USAGE. */
 bool ctl_confirm(const struct ctl_run *run, const char *what);
+
+/* Waits, after process_note_signals. False: a signal has come. */
+bool ctl_wait_ms(int64_t ms);
 
 #endif

@@ -14,7 +14,6 @@
 #include "ctl/ctl_http.h"
 #include "ctl/ctl_print.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -112,15 +111,6 @@ static void print_stats(const struct json *stats, const char *event)
         print_count(lately[i].name, last, lately[i].key);
 }
 
-/* Waits; false: a signal has come. */
-static bool wait_ms(int64_t ms)
-{
-    const uint64_t until = clock_mono_ns() + (uint64_t)ms * 1000000;
-    for (uint64_t now; process_noted_signal() == 0 && (now = clock_mono_ns()) < until;)
-        (void)poll(NULL, 0, (int)((until - now) / 1000000 % 100 + 1));
-    return process_noted_signal() == 0;
-}
-
 int ctl_top(struct ctl_run *run)
 {
     const bool terminal = isatty(STDOUT_FILENO) != 0 && !run->options.once;
@@ -153,7 +143,7 @@ int ctl_top(struct ctl_run *run)
         /* It goes on through an outage that began after the first answer. */
     } while (!run->options.once &&
              (exit == CTL_OK || (answered_ns != 0 && exit == CTL_UNREACHABLE)) &&
-             wait_ms(run->options.every_ms));
+             ctl_wait_ms(run->options.every_ms));
     if (terminal)
         (void)puts("");
     return process_noted_signal() != 0 ? CTL_OK : (int)exit;

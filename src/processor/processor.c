@@ -369,6 +369,7 @@ static void on_second(void *arg)
     if (processor->seconds % PRUNE_EVERY_S == 0)
         prune(processor);
     processor_retain(processor);
+    processor_feed(processor);
 }
 
 /* ---- channel messages ---- */

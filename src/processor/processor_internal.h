@@ -10,6 +10,7 @@
  *   processor_minutes.c copies the finished minutes of one live event to PostgreSQL
  *   processor_stats.c   tells the metrics what is known of one live event
  *   processor_sales.c   copies sales to Redis
+ *   processor_feed.c    gives numbers to what happened
  */
 #ifndef TIKETI_PROCESSOR_INTERNAL_H
 #define TIKETI_PROCESSOR_INTERNAL_H
@@ -138,6 +139,11 @@ struct retention {
     size_t at;                 /* the one whose turn it is */
 };
 
+struct processor_feed {
+    bool numbering, pruning; /* a call of this kind is under way */
+    bool more;               /* the last call deleted something: more may be due */
+};
+
 struct processor {
     struct processor_opts opts;
     char owner[33]; /* random: names this processor in its leases */
@@ -152,6 +158,7 @@ struct processor {
     bool closing;
     bool asking_overdue;
     struct retention retention;
+    struct processor_feed feed;
     char
         overdue_until[48]; /* drafts whose opensAt passed up to this time were told; "": none yet */
     struct loop_task closed;
@@ -232,6 +239,11 @@ void event_runner_tick_step(void *arg);
 /* Copies the minutes before `minute` (minutes since 1970, by Redis' clock), unless that was done. Called once a second
  * while the lease is held. */
 void event_runner_copy_minutes(struct event_runner *runner, int64_t minute);
+
+/* ---- processor_feed.c ---- */
+
+/* Gives numbers, and deletes what is old enough. Called once a second. */
+void processor_feed(struct processor *processor);
 
 /* ---- processor_feedback.c ---- */
 

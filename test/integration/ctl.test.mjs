@@ -217,6 +217,6 @@ test('bash completes commands, options, their values, events and settings', asyn
   assert.deepEqual(await complete('tiketi', 'ctl', 'seats', 'import', id, `${home}/compl`), [script]);
   assert.deepEqual(await complete('tiketi', 'ctl', 'seats', 'reprice', id, '--pr'), ['--price']);
   const zsh = (await ctl(['completion', 'zsh'])).stdout; // which is not installed here: what it would quote
-  assert.equal(zsh.split('\n').filter((line) => /^ {12}"[a-z]+:[^"$`\\]+"$/.test(line)).length, 33);
+  assert.equal(zsh.split('\n').filter((line) => /^ {12}"[a-z]+:[^"$`\\]+"$/.test(line)).length, 34);
   assert.match((await ctl(['completion', 'fish'], { expect: 2 })).stderr, /neither bash nor zsh/);
 });

@@ -54,7 +54,7 @@ test('a payment that is pending, and a live hold, keep the buyer; a lapsed one d
   await sql.rows("UPDATE payments SET status = 'failed' WHERE reservation_id = $1", [body.id]);
   await sql.lapse(body.id);
   const erased = await sql.call('personal_erase', 'u:a', event, 'me');
-  assert.deepEqual([erased.outcome, erased.body], ['erased', { rows: { reservations: 1 }, copies: [] }]);
+  assert.deepEqual([erased.outcome, erased.body], ['erased', { rows: { feed: 1, reservations: 1 }, copies: [] }]);
   assert.equal((await sql.row('SELECT buyer FROM reservations WHERE id = $1', [body.id])).buyer, `x:${body.id}`, 'it has no place');
   await sql.call('reservation_sweep', 10);
   await sql.assertSound();
@@ -71,7 +71,7 @@ test('the record keeps its order and its sums, and each place one name in all ta
   await entry(event, '', 0, { kind: 'outflow' });
   await sql.rows('DELETE FROM sales_to_copy');
   const { body } = await sql.call('personal_erase', 'u:b', event, 'me');
-  assert.deepEqual(body.rows, { outbox: 1, admissions: 3, reservations: 1 });
+  assert.deepEqual(body.rows, { outbox: 1, admissions: 3, reservations: 1, feed: 4 });
   const [{ version, sale }] = body.copies;
   assert.deepEqual([body.copies.length, sale.reservation.buyer, sale.reservation.language, sale.reservation.sale_version], [1, 'x:4711', null, version]);
   assert.deepEqual(await sql.rows('SELECT reservation_id, version FROM sales_to_copy'), [{ reservation_id: id, version }], 'a processor copies it, too');

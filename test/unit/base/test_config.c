@@ -101,6 +101,7 @@ static void defaults_are_as_documented(void **state)
     assert_int_equal(c->keep_redis_days, 7);
     assert_int_equal(c->keep_emails_days, 30);
     assert_int_equal(c->keep_buyers_days, 365);
+    assert_int_equal(c->keep_feed_days, 30);
     assert_int_equal(c->db_pool_min, 2);
     assert_int_equal(c->db_pool_max, 20);
     assert_string_equal(c->http_host, "0.0.0.0");
@@ -201,6 +202,7 @@ static void bad_integers_name_the_setting(void **state)
         "KEEP_REDIS_DAYS",
         "KEEP_EMAILS_DAYS",
         "KEEP_BUYERS_DAYS",
+        "KEEP_FEED_DAYS",
         "HTTP_PORT",
         "WS_PORT",
         "METRICS_PORT",
