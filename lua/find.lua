@@ -27,7 +27,7 @@ if buyer == '' and wanted ~= '0' then
 end
 
 local state, place, position, since = 'gone', '0', 0, 0
-local inside = call('ZSCORE', K_ACTIVE_PLACE, buyer)
+local inside = not ev.over and call('ZSCORE', K_ACTIVE_PLACE, buyer)
 local waiting = not inside and call('ZSCORE', K_QUEUE, buyer)
 local parked = not inside and not waiting and call('ZSCORE', K_PARKED, buyer)
 if inside then

@@ -31,7 +31,8 @@
 --       NOCONFIG
 --
 -- What happens to a buyer depends on what Redis has of them; the first line that applies decides:
---   inside                          stays inside; an offer is claimed, unless the mode is r
+--   inside                          stays inside; an offer is claimed, unless the mode is r. Of a closed event only until
+--                                   closeGraceMs is over; nothing but this and the next line applies to one
 --   pass, its place not consumed    inside again, if the threshold allows it; in a restore window only
 --                                   after the consumed places have been loaded. Not with the pass of a turn
 --                                   that has ended for idleness (kept)
@@ -94,7 +95,7 @@ end
 
 local closed = ev.status == 'closed' or ev.status == 'draft'
 local service = text(ev.service)
-local is_active = ev.inside > 0 and call('SMISMEMBER', K_ACTIVE, unpack(buyers)) or {}
+local is_active = ev.inside > 0 and not ev.over and call('SMISMEMBER', K_ACTIVE, unpack(buyers)) or {}
 local parked = call('EXISTS', K_PARKED) == 1 and call('ZMSCORE', K_PARKED, unpack(buyers)) or {}
 
 -- ---- networks: how many new places each has had ----
@@ -439,18 +440,29 @@ local function notice_loss(place)
     left = nil
 end
 
--- Decides about a buyer who is not inside.
-local function advance(i, mode, proof, network)
-    local state, best, pass, admitted_at, counted = states[i]
-    if proof and proof ~= '' then
-        best, pass, admitted_at, counted = proven(buyers[i], proof, tonumber(places[i]))
-        if best and state == 'gone' then
-            notice_loss(best)
-        end
+-- Lets a buyer in again whose pass counts. Returns whether they are inside; the place that their proof brings back, or
+-- nil; whether they have had a place in this epoch.
+local function by_proof(i, proof)
+    if not proof or proof == '' then
+        return false
+    end
+    local best, pass, admitted_at, counted = proven(buyers[i], proof, tonumber(places[i]))
+    if best and states[i] == 'gone' then
+        notice_loss(best)
     end
     if pass and (ev.consumed_loaded or not ev.restoring)
         and ev.inside + #direct_buyers < ev.threshold then
         come_back_in(i, pass, admitted_at)
+        return true
+    end
+    return false, best, counted
+end
+
+-- Decides about a buyer who is not inside.
+local function advance(i, mode, proof, network)
+    local state = states[i]
+    local inside, best, counted = by_proof(i, proof)
+    if inside then
         return
     end
     if state == 'waiting' then
@@ -517,6 +529,8 @@ for i = 1, #buyers do
         end
     elseif not closed and state ~= 'active' and state ~= 'direct' then
         advance(me, mode_of(i), proofs[i], networks[i])
+    elseif ev.status == 'closed' and not ev.over and state ~= 'active' and state ~= 'direct' then
+        by_proof(me, proofs[i])
     end
 end
 
@@ -562,7 +576,7 @@ for i = 1, #buyers do
         places[me] = places[me] or call('ZSCORE', K_ACTIVE_PLACE, buyers[i]) or '0'
         since[me] = since[me] or call('ZSCORE', K_ACTIVE_SINCE, buyers[i])
         position, start = turn_times(buyers[i], since[me])
-    elseif state == 'unclaimed' then
+    elseif state == 'unclaimed' and not closed then
         position = rests_until(buyers[i], places[me])
     elseif state == 'offered' then
         places[me] = places[me] or call('ZSCORE', K_ACTIVE_PLACE, buyers[i]) or '0'

@@ -9,7 +9,7 @@
 --       4  time to live, ms
 -- REPLY OK, but not the numbers; then held (0|1), the value held ('' if not held), need_consumed (1: the
 --       event is restoring, and the consumed places have not been loaded yet), open (1: so it should be
---       ticked), when somebody ticked last (ms of Redis' clock; 0: never), intervalMs
+--       ticked), when somebody ticked last (ms of Redis' clock; 0: never), intervalMs, number inside
 --
 -- Works while Redis has no settings of the event: it is the holder that configures it. Each renewal
 -- keeps lastRunMs fresh (see shared.lua).
@@ -53,4 +53,4 @@ if held and known then
 end
 local open = known and ev.status == 'open'
 local ticks = open and call('HMGET', K_CONFIG, 'tickedAt', 'intervalMs') or {}
-return {'OK', held and 1 or 0, held and current or '', need, open and 1 or 0, num(ticks[1]), num(ticks[2])}
+return {'OK', held and 1 or 0, held and current or '', need, open and 1 or 0, num(ticks[1]), num(ticks[2]), known and ev.inside or 0}

@@ -8,7 +8,7 @@
 --       2  deadline of the payment, ms of Redis' clock; 0: no payment is pending any more
 --       3  1: the buyer claims; 0: this is the provider's report
 -- REPLY OK and the numbers, then one text with four words:
---               state: active, gone (not inside by a claimed turn)
+--               state: active, gone (not inside by a claimed turn), closed (the turns of a closed event are over)
 --               place; 0: none
 --               deadline of the pending payment, ms; 0: none
 --               when the session began, ms; 0: gone
@@ -27,6 +27,9 @@ must_may('XADD', K_LOG, 'ZADD', K_PAYING, 'ZREM', K_PAYING, 'HINCRBY', K_STATS, 
     'HSET', K_KEPT, 'HDEL', K_KEPT)
 bring_up_to_date()
 
+if ev.over then
+    return answer({'closed', 0, 0, 0})
+end
 local b, deadline = ARGV[1], num(ARGV[2])
 local place = call('ZSCORE', K_ACTIVE_PLACE, b)
 local offered = place and call('ZSCORE', K_OFFERED, b)

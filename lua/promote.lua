@@ -24,7 +24,7 @@
 --
 -- An offer that was not claimed within claimMs ends, and its buyer keeps the place: parked until they
 -- claim. So does the first admission of a place that ends for idleness, with what is left of the session
--- limit. Parked buyers of these two kinds are offered nothing, so buyers who never come cannot stop the
+-- limit. In a closed event this goes on for those inside until closeGraceMs is over (shared.lua); then all turns end. Parked buyers of these two kinds are offered nothing, so buyers who never come cannot stop the
 -- queue. Nor can buyers who come back each time and let the next offer run out as well: from the second offer
 -- in a row on, the place rests before a claim brings it back, for 1, 3, 7 and at most 15 times claimMs. So
 -- it occupies a slot for a sixteenth of the time in the end, and is still theirs. Offered turns are published on the channel here, unless they get an auto-hold: then the ledger
@@ -144,9 +144,29 @@ local function end_offers(buyers)
     end)
 end
 
+-- Once the turns of a closed event are over, nobody is inside: claimed turns end as at the session limit, payments
+-- pending or not, and offers as if they had run out, so that their buyers keep their places should the event open again.
+local function end_turns()
+    local inside_now = call('ZRANGE', K_ACTIVE_PLACE, 0, budget - 1)
+    local offered = #inside_now > 0 and call('ZMSCORE', K_OFFERED, unpack(inside_now))
+    local claimed, open_offers = {}, {}
+    for i = 1, #inside_now do
+        local to = offered[i] and open_offers or claimed
+        to[#to + 1] = inside_now[i]
+    end
+    depart('timeout', claimed)
+    end_offers(open_offers)
+    budget = budget - #inside_now
+    return #claimed, #open_offers
+end
+
+local closing, withdrawn = 0, 0
+if ev.over and checks and budget > 0 then
+    closing, withdrawn = end_turns()
+end
 local overdue = whole and session_ms > 0 and late(K_ACTIVE_SINCE, ev.service - session_ms) or {}
 depart('timeout', overdue)
-local timeout = #overdue
+local timeout = closing + #overdue
 local idle, idle_kept = evict_idle(whole and idle_ms > 0 and late(K_ACTIVE_SEEN, ev.service - idle_ms) or {})
 local run_out = inside(K_OFFERED, checks and late(K_OFFERED, ev.service - claim_ms) or {})
 end_offers(run_out)
@@ -227,7 +247,7 @@ end
 local reply = numbers()
 reply[11], reply[12], reply[13], reply[14] = #entered, idle, timeout, parked
 reply[15], reply[16] = budget <= 0 and 1 or 0, admitted()
-reply[17], reply[18] = #run_out, idle_kept
+reply[17], reply[18] = withdrawn + #run_out, idle_kept
 reply[19] = limit_text(wanted == 0)
 reply[20] = table.concat(entered_places, ' ')
 return reply

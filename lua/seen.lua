@@ -59,7 +59,7 @@ if #waiting == 2 * count then
     return all_wait()
 end
 
-local places = call('ZMSCORE', K_ACTIVE_PLACE, unpack(buyers))
+local places = ev.over and {} or call('ZMSCORE', K_ACTIVE_PLACE, unpack(buyers)) -- over: nobody is inside
 local active, others = {}, {}
 for i = 1, count do
     local list = places[i] and active or not queued[i] and others

@@ -60,6 +60,9 @@
 --   scheduled stored scheduled or open, and opensAt is in the future (or scheduled without one)
 --   open      stored open, or stored scheduled and opensAt has passed
 --   paused, sold_out, draft: as stored
+-- Those who are inside when the event closes have their turns for closeGraceMs: read_event decides whether that is over
+-- (ev.over), and every script that says where a buyer stands goes by it: then nobody is inside, whether or not promote
+-- has ended the turn already.
 
 local call, format = redis.call, string.format
 local ceil, floor, max, min = math.ceil, math.floor, math.max, math.min
@@ -139,6 +142,18 @@ local function status_in_force(stored, opens, closes, now)
     return stored
 end
 
+-- Are the turns of a closed event over? grace: closeGraceMs; -1: they run to their ends. at: when PostgreSQL noted the
+-- closing, ms; 0: it has not, and closesAt closed the event. With 0 nobody stays, whatever the two clocks say.
+local function turns_over(grace, at, closes, now)
+    if grace <= 0 then
+        return grace == 0
+    end
+    if closes > 0 and closes <= now and (at == 0 or closes < at) then
+        at = closes
+    end
+    return now >= at + grace
+end
+
 -- Reads the event into ev. False: Redis has no settings of it. Writes nothing.
 local function read_event()
     local time = call('TIME')
@@ -146,12 +161,13 @@ local function read_event()
     ev.now = floor(ev.now_us / 1000)
     local c = call('HMGET', K_CONFIG, 'version', 'epoch', 'status', 'opensAt', 'closesAt',
         'threshold', 'surge', 'surgeAt', 'lastRunMs', 'gapMs', 'restoreUntil', 'consumedLoaded',
-        'restoreMs', 'autoHold', 'seats', 'outflowPerMinute', 'feedback')
+        'restoreMs', 'autoHold', 'seats', 'outflowPerMinute', 'feedback', 'closeGraceMs', 'closedAt')
     if not c[1] then
         return false
     end
     ev.version, ev.epoch = num(c[1]), num(c[2])
     ev.status = status_in_force(c[3], num(c[4]), num(c[5]), ev.now)
+    ev.over = ev.status == 'closed' and turns_over(tonumber(c[18]) or -1, c[3] == 'closed' and num(c[19]) or 0, num(c[5]), ev.now)
     ev.base, ev.surge, ev.surge_at = num(c[6]), c[7] or '', num(c[8])
     ev.last_run, ev.gap = num(c[9]), num(c[10])
     ev.restore_until, ev.consumed_loaded = num(c[11]), c[12] ~= '0'

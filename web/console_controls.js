@@ -9,7 +9,7 @@ import { choose, confirm } from './console_dialog.js';
 import { clearNotice, notice } from './console_notice.js';
 import { ask, failure } from './console_request.js';
 import { FORECAST, SETTINGS, difference, unitName } from './console_sale_model.js';
-import { effectText, fieldName, settingText, warningTexts } from './console_words.js';
+import { effectText, fieldName, insideText, settingText, warningTexts } from './console_words.js';
 import { number, t } from './i18n.js';
 
 const UNDERWAY_MS = 400;
@@ -83,8 +83,9 @@ export class Controls {
     const waiting = this.model.stats?.queueSize ?? 0;
     const counted = { n: number(waiting), inside: number(this.model.stats?.currentUsers ?? 0) };
     const typed = verb === 'close' ? title : null;
+    const lead = [t(`console_ask_${verb}_lead`, counted), verb === 'close' && this.model.event ? insideText(this.model.event) : ''].filter(Boolean).join(' ');
     const agreed = await confirm({
-      title: t(`console_ask_${verb}`), lead: t(`console_ask_${verb}_lead`, counted), yes: t(`console_${verb}`), danger: verb === 'close', typed,
+      title: t(`console_ask_${verb}`), lead, yes: t(`console_${verb}`), danger: verb === 'close', typed,
     });
     if (!agreed) return;
     const back = { pause: 'resume', resume: 'pause', close: 'reopen', reopen: 'close' }[verb];
@@ -256,8 +257,8 @@ export class Controls {
   async #settings() {
     const { event } = this.model;
     if (!event) return;
-    const inputs = SETTINGS.map(({ field, unit, min, max }) => {
-      const input = element('input', { type: 'number', min, max, step: unit === 1 ? 1 : 'any', required: true, value: event[field] / unit });
+    const inputs = SETTINGS.map(({ field, unit, min, max, optional = false }) => {
+      const input = element('input', { type: 'number', min, max, step: unit === 1 ? 1 : 'any', required: !optional, value: event[field] === null ? '' : event[field] / unit });
       input.dataset.field = field;
       return input;
     });
@@ -277,7 +278,7 @@ export class Controls {
       body: [...SETTINGS.map(({ field, unit }, i) => labelled(inputs[i], [fieldName(field), unitName(unit) && t(`console_in_${unitName(unit)}s`)].filter(Boolean).join(' '), t(`console_hint_${field}`))), labelled(promotion, fieldName('promotion'), t('console_hint_promotion')), labelled(surge, fieldName('surge'), t('console_hint_surge')), wrong],
     });
     if (!agreed) return;
-    const values = Object.fromEntries(SETTINGS.map(({ field, unit }, i) => [field, Math.round(inputs[i].valueAsNumber * unit)]));
+    const values = Object.fromEntries(SETTINGS.map(({ field, unit }, i) => [field, inputs[i].value === '' ? null : Math.round(inputs[i].valueAsNumber * unit)]));
     values.promotion = promotion.value;
     values.surge = lines().filter(Boolean).map((line) => line.split(/[\s,;:→>]+/).map(Number)).map(([queueAbove, threshold]) => ({ queueAbove, threshold })).sort((a, b) => a.queueAbove - b.queueAbove);
     const changed = Object.fromEntries(difference(event, values, Object.keys(values)).map(({ field, to }) => [field, to]));

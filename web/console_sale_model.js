@@ -25,7 +25,8 @@ export function difference(before, after, fields) {
   return changes;
 }
 
-// The settings that the page changes, with the unit in which a person gives them: ms as seconds or minutes.
+// The settings that the page changes, with the unit in which a person gives them: ms as seconds or minutes. optional: an
+// empty field is null.
 export const SETTINGS = [
   { field: 'threshold', unit: 1, min: 0, max: 10000000 },
   { field: 'intervalMs', unit: 1000, min: 0.01, max: 3600 },
@@ -38,6 +39,7 @@ export const SETTINGS = [
   { field: 'claimMs', unit: 1000, min: 1, max: 86400 },
   { field: 'holdMs', unit: 60000, min: 0.1, max: 1440 },
   { field: 'silentMs', unit: 1000, min: 1, max: 86400 },
+  { field: 'closeGraceMs', unit: 60000, min: 0, max: 10080, optional: true },
   { field: 'maxSeats', unit: 1, min: 1, max: 100 },
   { field: 'autoHold', unit: 1, min: 0, max: 100 },
   { field: 'placesPerNetwork', unit: 1, min: 0, max: 10000000 },

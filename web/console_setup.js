@@ -92,10 +92,11 @@ function readBasics() {
 const numbers = (form) => [...form.elements].filter(({ type, name }) => type === 'number' && !['expected', 'visit'].includes(name));
 
 function fillPace() {
-  for (const input of numbers($('pace'))) input.value = event[input.name] / Number(input.dataset.unit ?? 1);
+  for (const input of numbers($('pace'))) input.value = event[input.name] === null ? '' : event[input.name] / Number(input.dataset.unit ?? 1);
 }
 
-const readPace = () => Object.fromEntries(numbers($('pace')).map((input) => [input.name, Math.round(input.valueAsNumber * Number(input.dataset.unit ?? 1))]));
+// An empty field is null: only one that may be empty counts as valid then.
+const readPace = () => Object.fromEntries(numbers($('pace')).map((input) => [input.name, input.value === '' ? null : Math.round(input.valueAsNumber * Number(input.dataset.unit ?? 1))]));
 
 function fillLook() {
   const { elements } = $('look');

@@ -41,16 +41,22 @@ export const warningTexts = ({ warnings = [], silentForMs }) => warnings.map(({ 
 export function settingText(field, value) {
   if (field === 'surge') return value.length === 0 ? t('console_none') : value.map(({ queueAbove, threshold }) => `${number(queueAbove)} → ${number(threshold)}`).join(', ');
   if (field === 'promotion') return t(`console_promotion_${value}`);
+  if (field === 'closeGraceMs' && !value) return t(value === 0 ? 'console_grace_now' : 'console_grace_end');
   if (field === 'targetP95Ms') return number(value);
   if (field.endsWith('Ms')) return duration(value / 1000);
   return value === 0 && ['outflowPerMinute', 'placesPerNetwork', 'autoHold', 'thresholdMin'].includes(field) ? t('console_none') : number(value);
 }
+
+// What closing does to those who are inside.
+export const insideText = ({ closeGraceMs }) => (closeGraceMs ? t('console_close_inside_for', { time: duration(closeGraceMs / 1000) })
+  : t(closeGraceMs === 0 ? 'console_close_inside_now' : 'console_close_inside_end'));
 
 export const fieldName = (field) => t(`console_field_${field}`) || field;
 
 const TIMES = new Set(['opensAt', 'closesAt', 'startsAt']);
 
 function valueText(field, value) {
+  if (field === 'closeGraceMs') return settingText(field, value);
   if (value === null || value === '') return t('console_none');
   if (TIMES.has(field)) return timeOf(Date.parse(value));
   if (field === 'status') return t(`state_${value}`) || value;

@@ -66,11 +66,15 @@ MUST_CHECK enum status identity_read_pass(struct token_keys *keys,
 struct identity_admission {
     int64_t since_ms;         /* time of the admission, ms since 1970 */
     int64_t session_limit_ms; /* the event's session limit; 0: none */
-    int64_t pass_ttl_ms;      /* PASS_TTL_MS */
+    int64_t turns_end_ms; /* when closing the event ends the turns, ms since 1970; 0: it does not */
+    int64_t pass_ttl_ms;  /* PASS_TTL_MS */
 };
-/* When a pass that is written at `now_ms` expires: after pass_ttl_ms, or at the end of the session if that is
- * earlier. Times are ms since 1970. */
+/* When a pass that is written at `now_ms` expires: after pass_ttl_ms, or at the end of the session, or of all turns of
+ * the closed event, if that is earlier. Times are ms since 1970. */
 int64_t identity_pass_expiry(const struct identity_admission *admission, int64_t now_ms);
+/* When the turn itself ends, ms since 1970: at the end of the session, or at the deadline of a pending payment (0: none), or
+ * when closing the event ends it, if that is earlier. */
+int64_t identity_turn_end(const struct identity_admission *admission, int64_t pay_until_ms);
 /* Does an admission still count when the buyer has sent no pass? It does until the session ends; if there is no
  * session limit, for pass_ttl_ms. */
 bool identity_admission_lasts(const struct identity_admission *admission, int64_t now_ms);

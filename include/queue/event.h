@@ -42,6 +42,8 @@ MUST_CHECK enum status event_status_parse(const char *text, enum event_status *r
 #define EVENT_LANGUAGE_SIZE 36           /* "pt-BR", a tag of BCP 47 */
 #define EVENT_CURRENCY_SIZE 4            /* "EUR" */
 #define EVENT_STREAM_ID_MAX 41           /* two 64-bit numbers and a dash */
+#define EVENT_GRACE_MAX_MS  INT64_C(604800000)
+#define EVENT_GRACE_NONE    INT64_C(-1)
 
 /*
  * The one list of an event's settings that are whole numbers. Each line: name in JSON, in PostgreSQL's
@@ -128,6 +130,10 @@ struct event {
     char time_zone
         [LOCALE_ZONE_SIZE]; /* of the venue, an IANA name; "": none, its times are shown in UTC */
     enum event_status status;
+    /* What closing does to those inside: EVENT_GRACE_NONE: their turns run to their ends; 0: everybody is out at once;
+     * else for so many ms at most. lua/shared.lua decides; C reads it only to say when turns end (event_turns_end_ms). */
+    int64_t close_grace_ms;
+    int64_t closed_at_ms; /* when PostgreSQL noted that it is closed; 0: it has not, or it is not */
     int64_t version, epoch;
     EVENT_SETTINGS(EVENT_SETTING_MEMBER)
     struct surge_rule surge[EVENT_SURGE_MAX]; /* ascending by queue_above */
@@ -158,6 +164,10 @@ struct event {
 
 /* A new draft with the defaults of `config`: version 1, epoch 1, all settings of EVENT_SETTINGS. */
 void event_init(struct event *event, const struct config *config);
+
+/* When the turns of those inside end, since the event closes or has closed: no pass is good for longer. 0: closing ends
+ * no turn. */
+int64_t event_turns_end_ms(const struct event *event);
 
 /* Has it prices, but no seat that can be sold? False too if the seats were not counted (free_seats -1). */
 bool event_has_nothing_to_sell(const struct event *event);

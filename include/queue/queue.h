@@ -64,7 +64,7 @@ enum queue_state {
     QUEUE_UNCLAIMED, /* let an offer run out, or was idle: keeps the place, and comes back by a claim */
     QUEUE_OFFERED, /* inside, but has not claimed the turn yet */
     QUEUE_ACTIVE,  /* inside, and has claimed */
-    QUEUE_CLOSED,  /* not inside, and the event is closed */
+    QUEUE_CLOSED,  /* not inside, or not any more (closeGraceMs), and the event is closed */
     QUEUE_REFUSED  /* has no place: their network has had as many as placesPerNetwork allows */
 };
 
@@ -136,7 +136,8 @@ struct queue_payment {
     bool claims;         /* the buyer asked for this; false: the provider did */
 };
 /* A payment of a buyer inside begins, or is over. Until its deadline their admission ends neither for idleness nor at
- * the session limit. The callback gets QUEUE_ACTIVE, or QUEUE_GONE: not inside by a claimed turn, nothing was changed.
+ * the session limit. The callback gets QUEUE_ACTIVE, or QUEUE_GONE: not inside by a claimed turn, or QUEUE_CLOSED: the turns
+ * of the closed event are over; then nothing was changed.
  * An event that Redis does not know is not loaded for this. */
 MUST_CHECK enum status queue_pay(struct queue *queue, const char *event_id, const char *buyer_id,
                                  const struct queue_payment *payment, queue_join_cb cb, void *arg);
@@ -230,6 +231,7 @@ struct queue_lease {
     /* Is the event open, when did somebody tick last (ms of Redis' clock; 0: never), and how often should they? */
     bool open;
     int64_t ticked_ms, interval_ms;
+    uint64_t inside;
 };
 /* lease is NULL unless status is ST_OK. */
 typedef void (*queue_lease_cb)(void *arg, enum status status, const struct queue_lease *lease);

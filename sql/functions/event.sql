@@ -16,6 +16,7 @@ CREATE OR REPLACE FUNCTION event_setting_defaults() RETURNS jsonb LANGUAGE sql I
         "sessionLimitMs": 600000,
         "holdMs": 300000,
         "silentMs": 120000,
+        "closeGraceMs": null,
         "placesPerNetwork": 5000,
         "outflowPerMinute": 0,
         "thresholdMin": 0,
@@ -121,7 +122,7 @@ $$;
 
 -- The settings that are for the staff of an event alone: they say how it is run, and no buyer needs them.
 CREATE OR REPLACE FUNCTION event_staff_settings() RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
-    SELECT ARRAY['threshold', 'intervalMs', 'silentMs', 'placesPerNetwork', 'outflowPerMinute', 'thresholdMin', 'targetP95Ms',
+    SELECT ARRAY['threshold', 'intervalMs', 'silentMs', 'closeGraceMs', 'placesPerNetwork', 'outflowPerMinute', 'thresholdMin', 'targetP95Ms',
                  'targetErrorPercent', 'autoHold', 'surge', 'promotion']
 $$;
 
@@ -151,6 +152,7 @@ $$;
 CREATE OR REPLACE FUNCTION event_row(e events) RETURNS json LANGUAGE sql STABLE AS $$
     SELECT (event_staff(e) || jsonb_build_object(
         'lastPlace', e.last_place, 'opened', e.last_place > 0, 'closedPaused', e.closed_paused,
+        'closedAt', rfc3339(e.closed_at),
         'freeSeats', CASE WHEN e.seats > 0 THEN seats_capacity(e.id) ELSE 0 END,
         'freeAdmitted', coalesce(c.admitted, 0), 'freeId', coalesce(c.consumed, '0-0')))::json
     FROM (VALUES (1)) AS one LEFT JOIN ledger_cursors c ON c.event_id = e.id
@@ -343,7 +345,7 @@ END $$;
 
 -- A row for each event that needs a processor. A closed event is among them until its last session must
 -- have ended, because the processor ends sessions, and for one more minute, so that every pod learns
--- that it is closed.
+-- that it is closed. A pod that has seen somebody inside goes on for as long as that lasts (processor_runner.c).
 CREATE OR REPLACE FUNCTION event_live()
 RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
     SELECT 'found', event_row(e) FROM events e

@@ -16,9 +16,10 @@
 
 -- ---- a request for seats ----
 
--- Why a buyer may not hold p_n seats of this event now. outcome NULL: the buyer may. Opening and closing
--- are judged by their times: the status follows these only within seconds. A second of leeway, because
--- buyers are admitted by the clock of Redis, which may be ahead of this server's.
+-- Why a buyer may not hold p_n seats of this event now. outcome NULL: the buyer may. The opening is judged by its
+-- time: the status follows it only within seconds. A second of leeway, because buyers are admitted by the clock of
+-- Redis, which may be ahead of this server's. Whether a closed event still has buyers inside is decided in Redis alone
+-- (lua/shared.lua), which the caller has asked.
 CREATE OR REPLACE FUNCTION hold_refusal(p_event events, p_buyer text, p_place bigint,
                                         p_seats bigint[], p_n integer,
                                         OUT outcome text, OUT body json) LANGUAGE plpgsql AS $$
@@ -30,10 +31,6 @@ BEGIN
     IF p_event.id IS NULL OR p_event.status = 'draft' THEN
         outcome := 'not-found';
         body := refusal('There is no such event.');
-        RETURN;
-    ELSIF p_event.status = 'closed' OR p_event.closes_at <= v_now THEN
-        outcome := 'event-closed';
-        body := refusal('The event is closed.');
         RETURN;
     ELSIF p_event.status = 'scheduled'
        AND coalesce(p_event.opens_at > v_now + interval '1 second', true) THEN

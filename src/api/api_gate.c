@@ -118,13 +118,10 @@ static void add_buyer(struct api_call *call)
 static void add_end(struct api_call *call, const struct queue_place *place)
 {
     const struct event *event = catalog_event(call->api->catalog, call->param);
-    int64_t end_ms = place->pay_until_ms;
     char text[CLOCK_RFC3339_SIZE];
-    if (end_ms == 0 && event)
-        end_ms = place->since_ms + event->session_limit_ms;
-    if (end_ms == 0)
-        return; /* the event was forgotten meanwhile */
-    clock_format_rfc3339(end_ms, text);
+    if (!event)
+        return; /* it was forgotten meanwhile */
+    clock_format_rfc3339(api_turn_end(event, place), text);
     http_req_add_header(call->req, "X-Tiketi-Pass-Expires", text);
 }
 
@@ -148,7 +145,7 @@ static void gate_checked(void *arg, enum status status, const struct queue_place
     const bool inside = status == ST_OK && place->state == QUEUE_ACTIVE;
     const bool matches =
         inside && proof->pass_place == place->number && proof->pass_epoch == numbers->epoch;
-    if (inside && numbers->status != EVENT_CLOSED && (matches || !gate->must_match))
+    if (inside && (matches || !gate->must_match))
         let_pass(call, place);
     else if (status == ST_OK && !inside && numbers->restoring && proof->pass_place > 0)
         api_fail(call, ST_UNAVAILABLE); /* the pass counts once consumed places are loaded */

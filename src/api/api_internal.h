@@ -612,6 +612,8 @@ MUST_CHECK enum status api_read_proof(struct api_call *call, const char *event);
 /* Appends a ticket for this buyer. */
 MUST_CHECK enum status api_write_ticket(struct api_call *call, const char *event, uint64_t place,
                                         uint64_t epoch, uint64_t lowest, struct buf *out);
+/* When the turn of a buyer inside ends, at the latest; ms since 1970. */
+int64_t api_turn_end(const struct event *event, const struct queue_place *place);
 /* Appends a pass for an admission. It expires PASS_TTL_MS from now, or when the session ends if that is earlier. */
 MUST_CHECK enum status api_write_pass(struct api_call *call, const struct event *event,
                                       const struct queue_place *place, uint64_t epoch,

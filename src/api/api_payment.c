@@ -84,11 +84,26 @@ static enum status free_slot(struct api_call *call, const struct json *purchase)
                        QUEUE_COMPLETED, slot_freed, call);
 }
 
+/* The turns of a closed event are over: the buyer gets no order, and the seats are free when the hold ends. False: this is the
+ * provider's report, whose answer does not depend on it. */
+static bool refuse_closed(struct api_call *call)
+{
+    const struct payment_call *payment = call->state;
+    struct json *body = payment->body;
+    if (payment->answer)
+        return false;
+    api_problem(call, 410, "event-closed", "The event is closed.", NULL);
+    json_free(body);
+    return true;
+}
+
 static void deadline_noted(void *arg, enum status status, const struct queue_place *place,
                            const struct queue_numbers *numbers)
 {
     struct api_call *call = arg;
-    (void)place, (void)numbers;
+    (void)numbers;
+    if (status == ST_OK && place->state == QUEUE_CLOSED && refuse_closed(call))
+        return;
     if (status != ST_OK && status != ST_NOT_FOUND)
         log_warn("payment deadline not noted in redis, the idle limit applies",
                  LOG_TEXT("requestId", api_request_id(call)),

@@ -103,15 +103,28 @@ enum status api_write_ticket(struct api_call *call, const char *event, uint64_t 
                                  lowest, out);
 }
 
+static struct identity_admission admission_of(const struct event *event,
+                                              const struct queue_place *place)
+{
+    return (struct identity_admission){.since_ms = place->since_ms,
+                                       .session_limit_ms = event->session_limit_ms,
+                                       .turns_end_ms = event_turns_end_ms(event)};
+}
+
+int64_t api_turn_end(const struct event *event, const struct queue_place *place)
+{
+    const struct identity_admission admission = admission_of(event, place);
+    return identity_turn_end(&admission, place->pay_until_ms);
+}
+
 enum status api_write_pass(struct api_call *call, const struct event *event,
                            const struct queue_place *place, uint64_t epoch, struct buf *out,
                            int64_t *ret_expires_ms)
 {
     const struct identity_place of = {
         .event = event->id, .buyer = call->buyer, .place = place->number, .epoch = epoch};
-    const struct identity_admission admission = {.since_ms = place->since_ms,
-                                                 .session_limit_ms = event->session_limit_ms,
-                                                 .pass_ttl_ms = call->api->config->pass_ttl_ms};
+    struct identity_admission admission = admission_of(event, place);
+    admission.pass_ttl_ms = call->api->config->pass_ttl_ms;
     return identity_write_pass(call->api->keys, &of, &admission, shared_clock_ms(), out,
                                ret_expires_ms);
 }

@@ -236,8 +236,7 @@ static void answer_active(struct api_call *call, const struct event *event,
         api_answer_turn(call, &turn);
         return;
     }
-    turn.turn_ends_ms =
-        place->pay_until_ms > 0 ? place->pay_until_ms : place->since_ms + event->session_limit_ms;
+    turn.turn_ends_ms = api_turn_end(event, place);
     struct buf *pass = &call->api->pass;
     buf_reset(pass);
     if (api_write_pass(call, event, place, numbers->epoch, pass, &turn.pass_expires_ms) == ST_OK) {
@@ -377,7 +376,8 @@ static void answer_place(struct api_call *call, const struct queue_place *place,
     const struct event *event = catalog_event(call->api->catalog, call->param);
     const bool closed = place->state == QUEUE_CLOSED ||
                         (place->state == QUEUE_GONE && numbers->status == EVENT_CLOSED);
-    if (!event)
+    /* In a restore window the pass of a turn that outlasts the closing counts once the consumed places are loaded. */
+    if (!event || (closed && numbers->restoring && call->proof.pass_place > 0))
         api_fail(call, ST_UNAVAILABLE);
     else if (closed)
         api_problem(call, 410, "event-closed", "The event is closed.", NULL);

@@ -34,6 +34,7 @@ struct hold_call {
     struct api_call *call;
     struct hold_request request;
     char event[EVENT_ID_MAX + 1];
+    bool closed;                                 /* the sale is, and the buyer is not inside */
     unsigned tries;                              /* how often a row was locked */
     unsigned ticks;                              /* of BUSY_RETRY_MS, until the next try */
     struct hold_call *next;                      /* in api->busy_holds */
@@ -133,7 +134,10 @@ static void hold_done(void *arg, enum status status, const char *outcome, const 
     }
     if (status == ST_CONFLICT)
         metrics_add(METRIC_SEAT_CONFLICTS, 1);
-    api_answer_outcome(call, status, repeated ? 200 : 201, outcome, json, len);
+    if (hold->closed && outcome && strcmp(outcome, "not-admitted") == 0)
+        api_problem(call, 410, "event-closed", "The event is closed.", NULL);
+    else
+        api_answer_outcome(call, status, repeated ? 200 : 201, outcome, json, len);
 }
 
 /* Runs every BUSY_RETRY_MS while holds wait for a locked row. */
@@ -179,8 +183,12 @@ static void hold_checked(void *arg, enum status status, const struct queue_place
                          const struct queue_numbers *numbers)
 {
     struct api_call *call = arg;
-    struct hold_request *request = &((struct hold_call *)call->state)->request;
+    struct hold_call *hold = call->state;
+    struct hold_request *request = &hold->request;
     struct db *db = call->api->db;
+    hold->closed =
+        status == ST_OK && (place->state == QUEUE_CLOSED ||
+                            (place->state == QUEUE_GONE && numbers->status == EVENT_CLOSED));
     if (status == ST_OK && place->state == QUEUE_ACTIVE) {
         request->place = place->number;
         status = reservation_hold(db, request, hold_done, call);
@@ -188,6 +196,8 @@ static void hold_checked(void *arg, enum status status, const struct queue_place
         status = ST_UNAVAILABLE; /* the pass counts once consumed places are loaded */
     } else if (status == ST_OK && request->idempotency_key) {
         status = reservation_repeat(db, request, hold_done, call);
+    } else if (hold->closed) {
+        api_problem(call, 410, "event-closed", "The event is closed.", NULL);
     } else if (status == ST_OK) {
         api_problem(call, 403, "not-admitted",
                     "You are not inside: join the queue and wait for your turn.", NULL);

@@ -104,17 +104,28 @@ enum status identity_read_pass(struct token_keys *keys, const struct identity_pr
 
 int64_t identity_pass_expiry(const struct identity_admission *admission, int64_t now_ms)
 {
-    const int64_t expiry_ms = now_ms + admission->pass_ttl_ms;
+    int64_t expiry_ms = now_ms + admission->pass_ttl_ms;
+    if (admission->turns_end_ms > 0 && admission->turns_end_ms < expiry_ms)
+        expiry_ms = admission->turns_end_ms;
     const int64_t session_end_ms = admission->since_ms + admission->session_limit_ms;
     return admission->session_limit_ms > 0 && session_end_ms < expiry_ms ? session_end_ms
                                                                          : expiry_ms;
+}
+
+int64_t identity_turn_end(const struct identity_admission *admission, int64_t pay_until_ms)
+{
+    const int64_t end_ms =
+        pay_until_ms > 0 ? pay_until_ms : admission->since_ms + admission->session_limit_ms;
+    return admission->turns_end_ms > 0 && admission->turns_end_ms < end_ms ? admission->turns_end_ms
+                                                                           : end_ms;
 }
 
 bool identity_admission_lasts(const struct identity_admission *admission, int64_t now_ms)
 {
     const int64_t life_ms =
         admission->session_limit_ms > 0 ? admission->session_limit_ms : admission->pass_ttl_ms;
-    return admission->since_ms + life_ms > now_ms;
+    return admission->since_ms + life_ms > now_ms &&
+           (admission->turns_end_ms == 0 || admission->turns_end_ms > now_ms);
 }
 
 enum status identity_write_pass(struct token_keys *keys, const struct identity_place *place,

@@ -26,6 +26,7 @@ const char *const ctl_setting_names[] = {"threshold",
                                          "hold",
                                          "claim",
                                          "silent",
+                                         "closeGrace",
                                          "autoHold",
                                          "maxSeats",
                                          "placesPerNetwork",
@@ -109,9 +110,11 @@ static bool add_plain(struct json *object, const char *name, const char *value, 
                       size_t error_size)
 {
     static const char *const durations[] = {
-        "interval", "idleTimeout", "sessionLimit", "hold",   "claim",
-        "silent",   "visit",       "visitSpread",  "arrive", NULL};
-    if (is_one_of(name, durations)) {
+        "interval",   "idleTimeout", "sessionLimit", "hold",   "claim", "silent",
+        "closeGrace", "visit",       "visitSpread",  "arrive", NULL};
+    if (strcmp(name, "closeGrace") == 0 && strcmp(value, "none") == 0) {
+        json_set_null(object, "closeGraceMs");
+    } else if (is_one_of(name, durations)) {
         char full[NAME_MAX_BYTES + 4];
         int64_t ms;
         if (!options_read_duration(value, &ms))

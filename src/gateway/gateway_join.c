@@ -264,7 +264,13 @@ static void join_done(void *arg, enum status status, const struct queue_place *p
             send_gone(subscriber, "not-in-queue", "You hold no place in this queue.");
         break;
     case QUEUE_CLOSED:
-        send_gone(subscriber, "event-closed", "The event is closed.");
+        if (numbers->restoring && proof_of(subscriber).pass_place > 0) {
+            /* The turn may outlast the closing: it counts once the consumed places are loaded. */
+            subscriber->generation = 0;
+            resume_missed(audience);
+        } else {
+            send_gone(subscriber, "event-closed", "The event is closed.");
+        }
         break;
     }
     if (subscriber->flags & FLAG_CLAIM_DUE) {

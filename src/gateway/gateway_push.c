@@ -341,6 +341,7 @@ struct identity_admission audience_session(const struct audience *audience, int6
     const struct event *event = catalog_event(gateway->opts.catalog, audience->id);
     return (struct identity_admission){.since_ms = since_ms,
                                        .session_limit_ms = event ? event->session_limit_ms : 0,
+                                       .turns_end_ms = event ? event_turns_end_ms(event) : 0,
                                        .pass_ttl_ms = gateway->opts.config->pass_ttl_ms};
 }
 
@@ -364,9 +365,7 @@ static enum status add_turn(struct audience *audience, struct buf *text, const c
     buf_add_str(text, ",\"claimed\":true");
     add_string(text, "pass", buf_str(&gateway->token));
     add_time(text, "passExpiresAt", expires_ms);
-    add_time(text, "turnEndsAt",
-             admission->pay_until_ms > 0 ? admission->pay_until_ms
-                                         : admission->since_ms + session.session_limit_ms);
+    add_time(text, "turnEndsAt", identity_turn_end(&session, admission->pay_until_ms));
     if (event)
         add_number(text, "idleTimeoutMs", (uint64_t)event->idle_timeout_ms);
     return ST_OK;
@@ -508,6 +507,16 @@ void audience_broadcast(struct audience *audience, enum broadcast_to to, const s
     audience_start_fanout(audience);
 }
 
+/* The turns may be over (closeGraceMs): asks again for those who are inside. */
+static void audience_ask_inside(struct audience *audience)
+{
+    audience->resumed = 0;
+    for (struct subscriber *each = audience->subscribers; each; each = each->next) {
+        if (each->state == SUBSCRIBER_ACTIVE)
+            each->generation = 0;
+    }
+}
+
 void audience_set_status(struct audience *audience, enum event_status status, int64_t version,
                          int64_t time_ms)
 {
@@ -522,6 +531,8 @@ void audience_set_status(struct audience *audience, enum event_status status, in
     audience->status_version = version;
     if (changed)
         audience_broadcast(audience, TO_ALL, write_status(audience, status));
+    if (changed && status == EVENT_CLOSED)
+        audience_ask_inside(audience);
 }
 
 /* The version of the news that the audience has; before the first news, that of the catalog's copy. */

@@ -85,13 +85,13 @@ void event_runner_report(struct event_runner *runner, enum failure failure, enum
 }
 
 /* Notes the status in force. When the event opens it ticks at once: buyers who waited for the opening need not wait
- * for the interval too. The live copy shows an opening by the organizer; one by its time has no message, and the
+ * for the interval too. So it does when it closes, since its turns may be over (closeGraceMs). The live copy shows an opening by the organizer; one by its time has no message, and the
  * index shows it. */
 static void note_status(struct event_runner *runner, enum event_status status)
 {
-    const bool opens = status == EVENT_OPEN && runner->status != EVENT_OPEN;
+    const bool turns = (status == EVENT_OPEN || status == EVENT_CLOSED) && runner->status != status;
     runner->status = status;
-    if (opens)
+    if (turns)
         event_runner_tick_now(runner, 0, NULL);
 }
 
@@ -367,10 +367,12 @@ static void on_lease_lost(void *arg, enum lease_loss loss)
     ledger_stop(runner->ledger);
 }
 
-/* Whoever has the lease, somebody must tick. */
+/* Whoever has the lease, somebody must tick; and while somebody is inside, someone has to end their turns. */
 static void on_lease_seen(void *arg, const struct queue_lease *lease)
 {
     struct event_runner *runner = arg;
+    if (lease->inside > 0)
+        (void)processor_look_after(runner->processor, runner->id);
     (void)silence_see(&runner->silence, &(struct silence_look){.event = runner->id,
                                                                .open = lease->open,
                                                                .ticked_ms = lease->ticked_ms,

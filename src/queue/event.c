@@ -113,6 +113,15 @@ enum status event_promotion_parse(const char *text, enum event_promotion *ret)
     return ST_OK;
 }
 
+int64_t event_turns_end_ms(const struct event *event)
+{
+    int64_t closes_ms = event->closes_at_ms;
+    if (event->status == EVENT_CLOSED && event->closed_at_ms > 0 &&
+        (closes_ms == 0 || event->closed_at_ms < closes_ms))
+        closes_ms = event->closed_at_ms;
+    return event->close_grace_ms >= 0 && closes_ms > 0 ? closes_ms + event->close_grace_ms : 0;
+}
+
 int64_t event_promote_ms(const struct event *event)
 {
     return event->promotion == EVENT_CONTINUOUS && event->interval_ms > 1000 ? 1000
@@ -128,6 +137,7 @@ void event_init(struct event *event, const struct config *config)
                             .version = 1,
                             .epoch = 1,
                             .allow_guests = true,
+                            .close_grace_ms = EVENT_GRACE_NONE,
                             .price_from = -1,
                             EVENT_SETTINGS(SETTING_INITIAL)};
 }
@@ -181,6 +191,7 @@ enum status event_read_row(struct event *event, const struct json *row)
                          .closed_paused = json_bool(row, "closedPaused", false),
                          .free_seats = json_int(row, "freeSeats", -1),
                          .free_admitted = (uint64_t)json_int(row, "freeAdmitted", 0),
+                         .close_grace_ms = json_int(row, "closeGraceMs", EVENT_GRACE_NONE),
                          .right = right_read(json_str(row, "right")),
                          .rehearsal = json_bool(row, "rehearsal", false),
                          .allow_guests = json_bool(row, "allowGuests", true)};
@@ -198,7 +209,8 @@ enum status event_read_row(struct event *event, const struct json *row)
         event_status_parse(status, &next.status) != ST_OK ||
         (ask && event_ask_parse(ask, &next.ask_email) != ST_OK) ||
         (promotion && event_promotion_parse(promotion, &next.promotion) != ST_OK) ||
-        next.version < 1 || next.epoch < 1)
+        json_read_time(row, "closedAt", &next.closed_at_ms, &error) != ST_OK || next.version < 1 ||
+        next.epoch < 1)
         return ST_INVALID;
     for (size_t i = 0; i < EVENT_TEXTS; i++) {
         if (!event_copy_text((char *)&next + event_texts[i].at, EVENT_TEXT_SIZE, row,
@@ -263,6 +275,10 @@ struct json *event_write_json(const struct event *event)
     struct json *out = event_write_public(event);
     for (size_t i = 0; i < EVENT_SETTING_COUNT; i++)
         json_set_int(out, event_settings[i].name, event_number_in(event, event_settings[i].at));
+    if (event->close_grace_ms == EVENT_GRACE_NONE)
+        json_set_null(out, "closeGraceMs");
+    else
+        json_set_int(out, "closeGraceMs", event->close_grace_ms);
     json_set(out, "surge", write_surge(event));
     json_set_str(out, "promotion", event_promotion_name(event->promotion));
     return out;

@@ -129,6 +129,11 @@ static enum status read_settings(struct event *event, const struct json *body,
     enum status st = read_flag(body, "allowGuests", &event->allow_guests, error);
     if (st == ST_OK)
         st = read_flag(body, "rehearsal", &event->rehearsal, error);
+    if (event_field_is_null(body, "closeGraceMs"))
+        event->close_grace_ms = EVENT_GRACE_NONE;
+    else if (st == ST_OK)
+        st = json_read_int(body, "closeGraceMs", 0, EVENT_GRACE_MAX_MS, &event->close_grace_ms,
+                           error);
     if (st == ST_OK && event->auto_hold > event->max_seats)
         return json_refuse(error, json_has(body, "autoHold") ? "autoHold" : "maxSeats",
                            "auto-hold-above-seats", "autoHold must be at most maxSeats.");
@@ -248,13 +253,25 @@ enum status event_read_json(struct event *event, const struct json *body, bool c
 {
 #define SETTING_NAME(name_, member_, limits_, initial_) (name_),
     /* `id` is accepted only when the event is created. */
-    static const char *const keys[] = {
-        "id",          "title",     "artist",
-        "venue",       "startsAt",  "opensAt",
-        "closesAt",    "timeZone",  "links",
-        "askEmail",    "promotion", "surge",
-        "allowGuests", "loginUrl",  "language",
-        "branding",    "rehearsal", EVENT_SETTINGS(SETTING_NAME) NULL};
+    static const char *const keys[] = {"id",
+                                       "title",
+                                       "artist",
+                                       "venue",
+                                       "startsAt",
+                                       "opensAt",
+                                       "closesAt",
+                                       "timeZone",
+                                       "links",
+                                       "askEmail",
+                                       "promotion",
+                                       "surge",
+                                       "allowGuests",
+                                       "loginUrl",
+                                       "language",
+                                       "branding",
+                                       "rehearsal",
+                                       "closeGraceMs",
+                                       EVENT_SETTINGS(SETTING_NAME) NULL};
     struct event next = *event;
     if (!json_is_object(body))
         return json_refuse(error, "", "body-needed", "A JSON object is needed.");

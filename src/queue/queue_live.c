@@ -61,6 +61,8 @@ static const struct field {
     FIELD("startsAt", FIELD_INT, starts_at_ms),
     FIELD("opensAt", FIELD_INT, opens_at_ms),
     FIELD("closesAt", FIELD_INT, closes_at_ms),
+    FIELD("closeGraceMs", FIELD_INT, close_grace_ms),
+    FIELD("closedAt", FIELD_INT, closed_at_ms),
     FIELD("timeZone", FIELD_TEXT, time_zone),
     FIELD("allowGuests", FIELD_BOOL, allow_guests),
     FIELD("rehearsal", FIELD_BOOL, rehearsal),
@@ -276,6 +278,7 @@ enum status queue_read_live(struct queue *queue, const char *event_id, queue_liv
     struct queue_op *op = queue_op_new(queue, NULL, arg);
     op->cb.live = cb;
     op->config = xcalloc(1, sizeof(*op->config));
+    op->config->close_grace_ms = EVENT_GRACE_NONE; /* a copy that an older release wrote has none */
     (void)snprintf(op->config->id, sizeof(op->config->id), "%s", event_id);
     command(queue, "HGETALL", QUEUE_KEY_CONFIG, event_id);
     enum status st = queue_send(op, on_config);

@@ -127,7 +127,7 @@ static void on_lease(void *arg, enum status status, const struct redis_reply *re
     struct queue_op *op = arg;
     struct queue_lease lease = {0};
     if (status == ST_OK &&
-        (!queue_is(redis_reply_at(reply, 0), "OK") || redis_reply_count(reply) < 7))
+        (!queue_is(redis_reply_at(reply, 0), "OK") || redis_reply_count(reply) < 8))
         status = ST_INTERNAL;
     if (status == ST_OK) {
         size_t len;
@@ -140,6 +140,7 @@ static void on_lease(void *arg, enum status status, const struct redis_reply *re
         lease.open = redis_reply_int(redis_reply_at(reply, 4)) == 1;
         lease.ticked_ms = redis_reply_int(redis_reply_at(reply, 5));
         lease.interval_ms = redis_reply_int(redis_reply_at(reply, 6));
+        lease.inside = (uint64_t)redis_reply_int(redis_reply_at(reply, 7));
     }
     op->cb.lease(op->arg, status, status == ST_OK ? &lease : NULL);
     queue_op_free(op);

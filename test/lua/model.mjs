@@ -199,18 +199,19 @@ export class Model {
     const claims = [];
     const untold = new Set(); // buyers with a place from this call, of which there is no ticket
     const states = buyers.map(({ buyer, mode, ticket, pass, network }, i) => {
+      if (this.isOver()) return 'closed';
       if (this.active.has(buyer)) {
         if (this.offered.has(buyer) && mode !== 'resume') claims.push(buyer);
         this.idle.delete(buyer);
         return came.has(buyer) ? 'direct' : 'active';
       }
-      if (closed) return 'closed';
       const consumed = this.consumed.get(buyer) ?? 0;
       const own = this.queue.get(buyer) ?? this.parked.get(buyer) ?? 0;
       const worth = (proof) => (proof && proof.place && proof.epoch === this.epoch && proof.place > consumed
         && (proof.place === own || !this.consumed.has(`x:${proof.place}`)) ? proof.place : 0);
       const [tp, pp] = [worth(ticket), worth(pass)];
       const best = Math.min(tp || Infinity, pp || Infinity);
+      // Closed: only an admission may come back, by its pass.
       if (best < Infinity && best > this.restoredTo && !this.restoring && !this.queue.has(buyer) && !this.parked.has(buyer)) this.openRestoreWindow(best);
       if (pp && !(pass.ended && this.keptNote(buyer, pp).idle) && (!this.restoring || this.consumedLoaded) && this.active.size < this.threshold) {
         if (own > pp && !untold.has(buyer)) this.giveUp(own);
@@ -221,6 +222,7 @@ export class Model {
         this.admit('restored', buyer, pp);
         return 'active';
       }
+      if (closed) return 'closed';
       if (this.queue.has(buyer)) {
         if (best < own) {
           if (!untold.delete(buyer)) this.giveUp(own);
@@ -272,6 +274,7 @@ export class Model {
     for (const buyer of new Set(claims)) this.claim(buyer);
     // One buyer twice in a call: both replies have the state at its end.
     return buyers.map(({ buyer }, i) => {
+      if (this.isOver()) return { state: 'closed' };
       if (this.offered.has(buyer)) return { state: 'offered', place: this.active.get(buyer) };
       if (closed) return { state: this.active.has(buyer) ? 'active' : 'closed' };
       if (this.active.has(buyer)) return { state: came.has(buyer) ? 'direct' : 'active', place: this.active.get(buyer) };
@@ -286,10 +289,15 @@ export class Model {
   }
 
   state(buyer) {
-    if (this.active.has(buyer)) return { state: this.offered.has(buyer) ? 'offered' : 'active', place: this.active.get(buyer) };
+    if (this.active.has(buyer) && !this.isOver()) return { state: this.offered.has(buyer) ? 'offered' : 'active', place: this.active.get(buyer) };
     if (this.queue.has(buyer)) return { state: 'waiting', place: this.queue.get(buyer) };
     if (this.parked.has(buyer)) return { state: this.unclaimed.has(buyer) ? 'unclaimed' : 'parked', place: this.parked.get(buyer) };
     return { state: 'gone', place: 0 };
+  }
+
+  // What the buyer has, whether or not their turn is over.
+  held(buyer) {
+    return this.active.has(buyer) ? { state: 'active', place: this.active.get(buyer) } : this.state(buyer);
   }
 
   seen(buyers, claims) {
@@ -297,7 +305,7 @@ export class Model {
     for (const buyer of buyers) if (this.queue.has(buyer)) this.hear(buyer);
     const back = new Set();
     if (claims && !buyers.every((buyer) => this.queue.has(buyer))) {
-      for (const buyer of new Set(buyers)) if (this.offered.has(buyer)) this.claim(buyer);
+      for (const buyer of new Set(buyers)) if (this.offered.has(buyer) && !this.isOver()) this.claim(buyer);
       for (const buyer of new Set(buyers)) {
         if (!this.parked.has(buyer) || this.settings.status === 'closed' || this.rests(buyer)) continue;
         back.add(buyer);
@@ -308,7 +316,7 @@ export class Model {
       }
     }
     return buyers.map((buyer) => {
-      if (this.active.has(buyer)) this.idle.delete(buyer);
+      if (this.active.has(buyer) && !this.isOver()) this.idle.delete(buyer);
       const state = this.state(buyer);
       return state.state === 'waiting' && !back.has(buyer) ? { state: 'waiting', place: 0 } : state;
     });
@@ -316,6 +324,7 @@ export class Model {
 
   pay(buyer, pending) {
     this.bringUpToDate();
+    if (this.isOver()) return { state: 'closed', place: 0 };
     if (!this.active.has(buyer)) return { state: 'gone', place: 0 };
     if (this.offered.has(buyer)) this.claim(buyer);
     if (!pending) {
@@ -340,7 +349,7 @@ export class Model {
       const given = stale ? 0 : place;
       let result = { state: 'gone', place: 0 };
       if (!(stale && reason === 'completed')) {
-        const has = this.state(buyer);
+        const has = this.held(buyer);
         const isInside = this.active.has(buyer);
         const ends = reason === 'left' || (isInside && given === 0) || has.place <= given;
         if (has.state !== 'gone' && ends) {
@@ -375,6 +384,7 @@ export class Model {
       return list;
     };
     const whole = part === 'tick';
+    if (this.isOver() && part !== 'refill') this.endTurns(late, done);
     for (const buyer of whole ? late([...this.late].filter(([buyer]) => !this.paying.has(buyer))) : []) {
       this.depart('timeout', buyer);
       done.timeout++;
@@ -391,9 +401,7 @@ export class Model {
       done.kept++;
     }
     for (const buyer of part === 'refill' ? [] : late(this.runOut)) {
-      this.setAside('unclaimed', buyer);
-      const { idle: was, missed } = this.keptNote(buyer, this.parked.get(buyer));
-      this.kept.set(buyer, { place: this.parked.get(buyer), idle: was, missed: missed + 1, rests: missed > 0 });
+      this.runOffer(buyer);
       done.unclaimed++;
     }
     for (const buyer of whole ? late(this.payEnds) : []) this.endPayment(buyer);
@@ -424,6 +432,33 @@ export class Model {
     return { ...done, more: budget <= 0 ? 1 : 0 };
   }
 
+  // The turns of a closed event are over: claimed ones are consumed, offers keep their places.
+  endTurns(late, done) {
+    const inside = late(this.active).map((buyer) => [buyer, this.offered.has(buyer)]);
+    for (const [buyer] of inside.filter(([, offered]) => !offered)) {
+      this.depart('timeout', buyer);
+      done.timeout++;
+    }
+    for (const [buyer] of inside.filter(([, offered]) => offered)) {
+      this.runOffer(buyer);
+      done.unclaimed++;
+    }
+  }
+
+  runOffer(buyer) {
+    this.setAside('unclaimed', buyer);
+    const { idle: was, missed } = this.keptNote(buyer, this.parked.get(buyer));
+    this.kept.set(buyer, { place: this.parked.get(buyer), idle: was, missed: missed + 1, rests: missed > 0 });
+  }
+
+  // Does closing end the turns of those inside, and has it? Times are far from now, in tests.
+  isOver() {
+    const { status, closeGraceMs, closedAt, closesAt, stored } = this.settings;
+    if (status !== 'closed' || closeGraceMs < 0) return false;
+    const times = [stored === 'closed' ? closedAt : 0, closesAt < Date.now() ? closesAt : 0].filter((time) => time > 0);
+    return closeGraceMs === 0 || Math.min(...times) + closeGraceMs <= Date.now();
+  }
+
   // The status in force follows from the stored one and the times, which tests set far from now.
   inForce({ status, opensAt, closesAt }) {
     const past = (time) => time > 0 && time < Date.now();
@@ -434,7 +469,7 @@ export class Model {
   }
 
   configure(stored, version, epoch, known) {
-    const settings = { ...stored, status: this.inForce(stored) };
+    const settings = { ...stored, stored: stored.status, status: this.inForce(stored) };
     if (!this.configured) {
       Object.assign(this, { settings, version, epoch, configured: true });
       this.bringUpToDate();

@@ -254,6 +254,8 @@ class History {
       status: roll.any(['open', 'open', 'open', 'open', 'paused', 'scheduled', 'sold_out', 'closed']),
       opensAt: roll.any([...Array(16).fill(0), PAST, FUTURE]),
       closesAt: roll.any([...Array(24).fill(0), PAST, FUTURE, FUTURE]),
+      closeGraceMs: roll.any([-1, -1, 0, 1000, FUTURE]),
+      closedAt: PAST,
       threshold: roll.any([0, 1, 3, 5, 10, 20]),
       surge: roll.chance(0.4) ? [[5, 12], [10, 15], [15, 4]].slice(0, 1 + roll.below(3)) : [],
       outflow: roll.chance(0.4) ? roll.any([1, 2, 5, 60, 90, 180, 300]) : 0,

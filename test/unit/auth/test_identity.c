@@ -213,6 +213,14 @@ static void test_how_long_an_admission_lasts(void **state)
     assert_int_equal(identity_pass_expiry(&admission, NOW_MS + 50000), NOW_MS + 90000);
     assert_true(identity_admission_lasts(&admission, NOW_MS + 89999));
     assert_false(identity_admission_lasts(&admission, NOW_MS + 90000));
+    assert_int_equal(identity_turn_end(&admission, 0), NOW_MS + 90000);
+    assert_int_equal(identity_turn_end(&admission, NOW_MS + 95000), NOW_MS + 95000);
+    /* Nor the turns of a closed event. */
+    admission.turns_end_ms = NOW_MS + 30000;
+    assert_int_equal(identity_pass_expiry(&admission, NOW_MS), NOW_MS + 30000);
+    assert_true(identity_admission_lasts(&admission, NOW_MS + 29999));
+    assert_false(identity_admission_lasts(&admission, NOW_MS + 30000));
+    assert_int_equal(identity_turn_end(&admission, NOW_MS + 95000), NOW_MS + 30000);
 }
 
 int main(void)

@@ -49,6 +49,8 @@ static void times_have_units(void **state)
     WRITES("{\"intervalMs\":5000,\"idleTimeoutMs\":90000,\"claimMs\":250}", "interval=5s",
            "idleTimeout=1.5m", "claim=250ms");
     WRITES("{\"intervalMs\":700}", "intervalMs=700");
+    WRITES("{\"closeGraceMs\":60000}", "closeGrace=1m");
+    WRITES("{\"closeGraceMs\":null}", "closeGrace=none");
     WRITES("interval must be a time such as 250ms, 5s, 15m or 1h (without a unit: seconds)",
            "interval=soon");
 }

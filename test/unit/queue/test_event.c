@@ -133,6 +133,69 @@ static void check_setting(const char *name, int64_t value, bool valid)
     json_free(out);
 }
 
+static void a_closing_ends_turns_or_not(void **state)
+{
+    static const struct {
+        const char *body;
+        int64_t grace_ms;
+        bool valid;
+    } bodies[] = {
+        {"{\"closeGraceMs\":null}", EVENT_GRACE_NONE, true},
+        {"{\"closeGraceMs\":0}", 0, true},
+        {"{\"closeGraceMs\":604800000}", 604800000, true},
+        {"{\"closeGraceMs\":604800001}", 0, false},
+        {"{\"closeGraceMs\":-1}", 0, false},
+        {"{\"closeGraceMs\":\"0\"}", 0, false},
+    };
+    (void)state;
+    assert_int_equal(titled().close_grace_ms, EVENT_GRACE_NONE);
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        struct json_error error;
+        struct event event = titled();
+        event.close_grace_ms = 5000;
+        assert_int_equal(read_body(&event, bodies[i].body, false, &error),
+                         bodies[i].valid ? ST_OK : ST_INVALID);
+        if (!bodies[i].valid) {
+            assert_string_equal(error.field, "closeGraceMs");
+            continue;
+        }
+        assert_int_equal(event.close_grace_ms, bodies[i].grace_ms);
+        struct json *out = event_write_json(&event);
+        assert_int_equal(json_int(out, "closeGraceMs", EVENT_GRACE_NONE), bodies[i].grace_ms);
+        json_free(out);
+        out = event_write_public(&event);
+        assert_false(json_has(out, "closeGraceMs"));
+        json_free(out);
+    }
+}
+
+static void turns_end_a_grace_after_the_earlier_closing(void **state)
+{
+    static const struct {
+        int64_t grace_ms, closes_ms, closed_ms;
+        enum event_status status;
+        int64_t end_ms;
+    } cases[] = {
+        {EVENT_GRACE_NONE, 5000, 4000, EVENT_CLOSED, 0},
+        {300, 0, 0, EVENT_OPEN, 0},
+        {300, 5000, 0, EVENT_OPEN, 5300},
+        {300, 0, 4000, EVENT_CLOSED, 4300},
+        {300, 5000, 4000, EVENT_CLOSED, 4300},
+        {300, 5000, 6000, EVENT_CLOSED, 5300},
+        {0, 5000, 4000, EVENT_OPEN, 5000}, /* reopened: what it was closed at says nothing */
+        {0, 0, 4000, EVENT_CLOSED, 4000},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct event event = titled();
+        event.close_grace_ms = cases[i].grace_ms;
+        event.closes_at_ms = cases[i].closes_ms;
+        event.closed_at_ms = cases[i].closed_ms;
+        event.status = cases[i].status;
+        assert_int_equal(event_turns_end_ms(&event), cases[i].end_ms);
+    }
+}
+
 static void every_setting_has_its_limits(void **state)
 {
     (void)state;
@@ -452,7 +515,7 @@ static void json_goes_out_flat_and_comes_back(void **state)
     if (strstr(staff, "|" name_ "|"))                                                              \
         buf_printf(&expected, ",\"%s\":%lld", name_, (long long)event.member_);
     EVENT_SETTINGS(WRITE_STAFF)
-    buf_add_str(&expected, ",\"surge\":[{\"queueAbove\":5,\"threshold\":6}],"
+    buf_add_str(&expected, ",\"closeGraceMs\":null,\"surge\":[{\"queueAbove\":5,\"threshold\":6}],"
                            "\"promotion\":\"interval\"}");
     assert_string_equal(buf_str(&text), buf_str(&expected));
     buf_clear(&expected);
@@ -523,6 +586,8 @@ int main(void)
         cmocka_unit_test(statuses_have_names),
         cmocka_unit_test(a_title_is_enough),
         cmocka_unit_test(every_field_is_read),
+        cmocka_unit_test(a_closing_ends_turns_or_not),
+        cmocka_unit_test(turns_end_a_grace_after_the_earlier_closing),
         cmocka_unit_test(every_setting_has_its_limits),
         cmocka_unit_test(what_is_absent_stays),
         cmocka_unit_test(every_bad_field_is_named),
