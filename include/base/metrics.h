@@ -101,6 +101,7 @@ enum metric_gauge {
     GAUGE_DB_POOL_WAITING, /* queries */
     GAUGE_WS_OPEN,
     GAUGE_WS_MAX,
+    GAUGE_WS_SOCKETIO,   /* of GAUGE_WS_OPEN */
     GAUGE_CLOCK_SKEW,    /* seconds */
     GAUGE_REDIS_REPLICA, /* this and the following: 1 while a connection of the process finds it so */
     GAUGE_REDIS_CLUSTER,

@@ -3,7 +3,7 @@
  * gateway: the WebSockets of one worker: join-queue, leave-queue, heartbeat and watch-seats come in;
  * admissions, positions and news of the event go out. docs/http-api.md has all messages.
  *
- * Messages are {"event", "payload"}. The codes of `error`:
+ * Messages are {"event", "payload"}, on /ws as they are, on /socket.io/ in the framing of Socket.IO 5. The codes of `error`:
  *   invalid             malformed message or field          unknown-message    no such message
  *   too-many-messages   over 10 a second (20 at once)       unknown-event      no such event
  *   unauthorized        no valid token or guest cookie (the socket is closed), or an invalid ticket
@@ -13,7 +13,7 @@
  *   event-closed        the event is closed                 unavailable        Redis is away: try again
  *   draining            with retryMs: connect again after this time
  * Close codes: 1001 draining, 1008 no join-queue or watch-seats within 5 s or ten invalid messages,
- * 1009 message too long, 1013 reader too slow, 4401 unauthorized.
+ * 1009 message too long, 1013 reader too slow, 4401 unauthorized; for Socket.IO also 1002 for a packet that no client sends.
  */
 #ifndef TIKETI_GATEWAY_H
 #define TIKETI_GATEWAY_H

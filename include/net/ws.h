@@ -27,10 +27,11 @@ struct ws_conn;
 struct ws_opts {
     struct loop *loop; /* borrowed */
     const char *host;
-    uint16_t port;           /* 0: any free port */
-    bool deferred;           /* connections are refused until ws_listen_now */
-    const char *path;        /* "/ws"; requests for another path get 404 */
-    const char *subprotocol; /* "tiketi.v1" */
+    uint16_t port; /* 0: any free port */
+    bool deferred; /* connections are refused until ws_listen_now */
+    /* Borrowed until the server is closed; the first one has a subprotocol. Requests for another path get 404. */
+    const struct ws_endpoint *endpoints;
+    size_t endpoint_count;
     /* Further connections get 503. For these refusals the server uses up to 256 descriptors more. */
     unsigned connection_limit;
     struct client_limit *
@@ -50,7 +51,7 @@ struct ws_opts {
     void *arg;
 };
 
-/* Returns new, listening; copies all texts. ST_UNAVAILABLE: the address cannot be listened on.
+/* Returns new, listening; copies `host`. ST_UNAVAILABLE: the address cannot be listened on.
  * ST_INTERNAL: libwebsockets does not start. Both are logged. Because of SO_REUSEPORT, a second process of the
  * same user could listen on the same port unnoticed. */
 MUST_CHECK enum status ws_open(const struct ws_opts *opts, struct ws_server **ret_server);

@@ -148,6 +148,8 @@ static const struct {
     [GAUGE_DB_POOL_WAITING] = {"tiketi_postgres_pool_waiting", "",
                                "Queries that wait for a connection."},
     [GAUGE_WS_OPEN] = {"tiketi_websocket_open", "", "WebSockets that are open."},
+    [GAUGE_WS_SOCKETIO] = {"tiketi_websocket_socketio_open", "",
+                           "WebSockets that are open and whose client speaks Socket.IO."},
     [GAUGE_WS_MAX] = {"tiketi_websocket_max", "", "WebSockets that may be open."},
     [GAUGE_CLOCK_SKEW] = {"tiketi_clock_skew_seconds", "",
                           "The pod's own clock less Redis'; the pod corrects by it."},

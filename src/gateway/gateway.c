@@ -15,6 +15,7 @@
  * batches.
  */
 #include "gateway/gateway_internal.h"
+#include "gateway/socketio_packet.h"
 
 #include "auth/cookie_jar.h"
 #include "base/clock.h"
@@ -30,8 +31,6 @@
 #include <string.h>
 
 #define FIRST_MESSAGE_MS    5000
-#define MESSAGE_COST_MS     100  /* each client message costs 100 ms: 10 a second on average */
-#define MESSAGE_BURST_MS    2000 /* up to 20 messages at once */
 #define STRIKES_MAX         10
 #define PING_MIN_MS         500
 #define HEARTBEATS_MIN      2    /* least number of pings before a buyer counts as silent */
@@ -39,7 +38,7 @@
 #define CHANNEL_PAYLOAD_MAX (8 << 20) /* bytes: 500 admissions with their reservations */
 
 /* Close codes of RFC 6455. */
-enum { CLOSE_AWAY = 1001, CLOSE_POLICY = 1008 };
+enum { CLOSE_AWAY = 1001, CLOSE_POLICY = 1008, CLOSE_UNAUTHORIZED = 4401 };
 
 /* ---- sockets ---- */
 
@@ -81,6 +80,10 @@ static bool on_open(void *arg, struct ws_conn *conn, const struct ws_handshake *
         subscriber_set_buyer(subscriber, buyer);
         subscriber->flags |= FLAG_GUEST;
     }
+    if (handshake->endpoint == ENDPOINT_SOCKETIO) {
+        gateway_open_engine(gateway, subscriber);
+        metrics_shift(GAUGE_WS_SOCKETIO, 1);
+    }
     subscriber_unassign(gateway, subscriber);
     return true;
 }
@@ -91,12 +94,16 @@ static void on_close(void *arg, struct ws_conn *conn)
     subscriber_detach(arg, subscriber);
     free(subscriber->buyer);
     subscriber->buyer = NULL;
+    if (subscriber->framing != FRAMING_RAW)
+        metrics_shift(GAUGE_WS_SOCKETIO, -1);
 }
 
 void subscriber_close(struct gateway *gateway, struct subscriber *subscriber, uint16_t code,
                       const char *reason)
 {
     struct ws_conn *conn = subscriber->conn;
+    if (code == CLOSE_POLICY || code == CLOSE_UNAUTHORIZED)
+        subscriber_disconnect(subscriber);
     subscriber_detach(gateway, subscriber);
     ws_conn_close(conn, code, reason);
 }
@@ -105,86 +112,27 @@ void subscriber_strike(struct gateway *gateway, struct subscriber *subscriber, c
                        const char *message)
 {
     subscriber_send_error(gateway, subscriber, code, message);
+    subscriber_count_strike(gateway, subscriber, code);
+}
+
+void subscriber_count_strike(struct gateway *gateway, struct subscriber *subscriber,
+                             const char *reason)
+{
     if (++subscriber->strikes >= STRIKES_MAX)
-        subscriber_close(gateway, subscriber, CLOSE_POLICY, code);
+        subscriber_close(gateway, subscriber, CLOSE_POLICY, reason);
 }
 
 /* ---- messages of a client ---- */
 
-static void on_client_heartbeat(struct gateway *gateway, struct subscriber *subscriber,
-                                const struct json *payload)
-{
-    struct json_error error = {0};
-    bool claims = false;
-    if (payload && json_read_bool(payload, "claim", &claims, &error) != ST_OK) {
-        subscriber_strike(gateway, subscriber, "invalid", error.detail);
-        return;
-    }
-    /* A client whose buyer does not wait uses the heartbeat to ask whether the buyer is still inside, so it is always
-     * passed on. */
-    if (subscriber->state != SUBSCRIBER_WAITING)
-        subscriber->heartbeat_ms = 0;
-    if (claims)
-        subscriber_claim(gateway, subscriber);
-    else
-        subscriber_heartbeat(gateway, subscriber);
-    subscriber_send_ack(gateway, subscriber);
-}
-
-static const struct {
-    const char *event;
-    void (*handle)(struct gateway *gateway, struct subscriber *subscriber,
-                   const struct json *payload);
-} client_messages[] = {
-    {"heartbeat", on_client_heartbeat},
-    {"join-queue", gateway_join_queue},
-    {"leave-queue", gateway_leave_queue},
-    {"watch-seats", gateway_watch_seats},
-};
-
-/* Takes a token from the bucket of client messages, which is kept as one number: the time when it is full again.
- * False: it is empty. */
-static bool take_token(struct subscriber *subscriber, uint32_t now)
-{
-    if ((int32_t)(subscriber->allowance_ms - now) < 0 || !subscriber->allowance_ms)
-        subscriber->allowance_ms = now;
-    if (subscriber->allowance_ms - now + MESSAGE_COST_MS > MESSAGE_BURST_MS)
-        return false;
-    subscriber->allowance_ms += MESSAGE_COST_MS;
-    return true;
-}
-
 static void on_message(void *arg, struct ws_conn *conn, const char *text, size_t len)
 {
-    const size_t count = sizeof(client_messages) / sizeof(client_messages[0]);
-    struct gateway *gateway = arg;
     struct subscriber *subscriber = ws_conn_user(conn);
-    struct json_error error = {0};
-    size_t i = 0;
     if (subscriber->state == SUBSCRIBER_DETACHED)
         return;
-    if (!take_token(subscriber, gateway_now(gateway))) {
-        subscriber_strike(gateway, subscriber, "too-many-messages",
-                          "At most 10 messages a second.");
-        return;
-    }
-    struct json *message = json_parse(text, len, WS_MESSAGE_MAX, &error);
-    const char *event = json_str(message, "event");
-    const struct json *payload = json_get(message, "payload");
-    while (i < count && event && strcmp(event, client_messages[i].event) != 0)
-        i++;
-    if (!message || !json_is_object(message))
-        subscriber_strike(gateway, subscriber, "invalid",
-                          error.detail[0] ? error.detail : "A message must be a JSON object.");
-    else if (!event || (payload && !json_is_object(payload) && !json_is_null(payload)))
-        subscriber_strike(gateway, subscriber, "invalid",
-                          "A message is {\"event\": text, \"payload\": object}.");
-    else if (i == count)
-        subscriber_strike(gateway, subscriber, "unknown-message",
-                          "event must be join-queue, leave-queue, heartbeat or watch-seats.");
+    if (subscriber->framing == FRAMING_RAW)
+        gateway_on_text(arg, subscriber, text, len);
     else
-        client_messages[i].handle(gateway, subscriber, payload);
-    json_free(message);
+        gateway_on_packet(arg, subscriber, text, len);
 }
 
 static void on_pong(void *arg, struct ws_conn *conn)
@@ -324,7 +272,9 @@ static void drain_some(struct gateway *gateway)
         const struct audience *audience = gateway->audiences;
         while (audience && !audience->subscribers)
             audience = audience->next; /* has no sockets left: it only waits for catalog_load */
-        struct subscriber *subscriber = audience ? audience->subscribers : gateway->unassigned;
+        struct subscriber *subscriber = audience               ? audience->subscribers
+                                        : gateway->lobby.first ? gateway->lobby.first
+                                                               : gateway->unassigned.first;
         if (!subscriber)
             return;
         subscriber_send_draining(gateway, subscriber);
@@ -377,8 +327,10 @@ static void on_tick(void *arg)
     struct gateway *gateway = arg;
     const uint64_t now = loop_now_ms(gateway->opts.loop);
     loop_timer_set(gateway->tick, GATEWAY_TICK_MS);
-    while (gateway->unassigned && (uint32_t)now - gateway->unassigned->sent_ms >= FIRST_MESSAGE_MS)
-        subscriber_close(gateway, gateway->unassigned, CLOSE_POLICY, "join-queue expected");
+    const struct subscriber *oldest;
+    while ((oldest = gateway->unassigned.first) &&
+           (uint32_t)now - oldest->sent_ms >= FIRST_MESSAGE_MS)
+        subscriber_close(gateway, gateway->unassigned.first, CLOSE_POLICY, "join-queue expected");
     if (gateway->draining)
         drain_some(gateway);
     if (now - gateway->second_ms >= 1000) {
@@ -406,12 +358,13 @@ static void on_tick(void *arg)
 
 static void gateway_free(struct gateway *gateway)
 {
-    assert(!gateway->audiences && !gateway->unassigned);
+    assert(!gateway->audiences && !gateway->unassigned.first && !gateway->lobby.first);
     table_clear(&gateway->audience_table);
     buf_clear(&gateway->text);
     buf_clear(&gateway->token);
     buf_clear(&gateway->extra);
     buf_clear(&gateway->numbers);
+    buf_clear(&gateway->numbers_framed);
     free(gateway);
 }
 
@@ -424,6 +377,21 @@ void gateway_call_ended(struct gateway *gateway)
 void gateway_reconfigure(struct gateway *gateway, const struct config *config)
 {
     gateway->opts.config = config;
+}
+
+/* The paths that the gateway answers, below PATH_PREFIX. */
+static void set_endpoints(struct gateway *gateway)
+{
+    struct ws_endpoint *endpoints = gateway->endpoints;
+    const char *prefix = config_prefix(gateway->opts.config);
+    endpoints[ENDPOINT_RAW] = (struct ws_endpoint){.path = "/ws", .subprotocol = "tiketi.v1"};
+    endpoints[ENDPOINT_SOCKETIO] =
+        (struct ws_endpoint){.path = "/socket.io/", .ping = "2", .refuse = socketio_refuse};
+    for (int i = 0; i < ENDPOINTS; i++) {
+        (void)snprintf(gateway->paths[i], sizeof(gateway->paths[i]), "%s%s", prefix,
+                       endpoints[i].path);
+        endpoints[i].path = gateway->paths[i];
+    }
 }
 
 enum status gateway_open(const struct gateway_opts *opts, struct gateway **ret_gateway)
@@ -440,14 +408,14 @@ enum status gateway_open(const struct gateway_opts *opts, struct gateway **ret_g
     buf_init(&gateway->token, WS_SEND_QUEUE_MAX);
     buf_init(&gateway->extra, WS_SEND_QUEUE_MAX);
     buf_init(&gateway->numbers, WS_SEND_QUEUE_MAX);
-    char path[CONFIG_PATH_PREFIX_MAX + 8];
-    (void)snprintf(path, sizeof(path), "%s/ws", config_prefix(opts->config));
+    buf_init(&gateway->numbers_framed, WS_SEND_QUEUE_MAX);
+    set_endpoints(gateway);
     const enum status st = ws_open(&(struct ws_opts){.loop = opts->loop,
                                                      .host = opts->config->http_host,
                                                      .port = opts->port,
                                                      .deferred = true,
-                                                     .path = path,
-                                                     .subprotocol = "tiketi.v1",
+                                                     .endpoints = gateway->endpoints,
+                                                     .endpoint_count = ENDPOINTS,
                                                      .connection_limit = opts->connection_limit,
                                                      .limit = opts->client_limit,
                                                      .ping_ms = (uint64_t)opts->config->ws_ping_ms,

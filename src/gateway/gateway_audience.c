@@ -128,6 +128,12 @@ struct subscriber *audience_next_of_buyer(const struct subscriber *subscriber)
 
 /* ---- moves ---- */
 
+/* The list of a subscriber that is in no audience. */
+static struct subscriber_list *list_of(struct gateway *gateway, const struct subscriber *subscriber)
+{
+    return subscriber->framing == FRAMING_SOCKETIO ? &gateway->lobby : &gateway->unassigned;
+}
+
 void subscriber_detach(struct gateway *gateway, struct subscriber *subscriber)
 {
     struct audience *audience = subscriber->audience;
@@ -144,6 +150,7 @@ void subscriber_detach(struct gateway *gateway, struct subscriber *subscriber)
         *(subscriber->prev ? &subscriber->prev->next : &audience->subscribers) = subscriber->next;
         *(subscriber->next ? &subscriber->next->prev : &audience->subscribers_last) =
             subscriber->prev;
+        audience->subscriber_count--;
         if (subscriber->flags & FLAG_WATCHES_SEATS)
             audience->watchers--;
         subscriber->flags &= FLAG_GUEST;
@@ -152,9 +159,9 @@ void subscriber_detach(struct gateway *gateway, struct subscriber *subscriber)
         subscriber->generation = 0;
         audience_release_if_unused(audience);
     } else if (subscriber->state == SUBSCRIBER_UNASSIGNED) {
-        *(subscriber->prev ? &subscriber->prev->next : &gateway->unassigned) = subscriber->next;
-        *(subscriber->next ? &subscriber->next->prev : &gateway->unassigned_last) =
-            subscriber->prev;
+        struct subscriber_list *list = list_of(gateway, subscriber);
+        *(subscriber->prev ? &subscriber->prev->next : &list->first) = subscriber->next;
+        *(subscriber->next ? &subscriber->next->prev : &list->last) = subscriber->prev;
     }
     subscriber->prev = subscriber->next = NULL;
     subscriber->state = SUBSCRIBER_DETACHED;
@@ -177,6 +184,7 @@ void subscriber_enter(struct gateway *gateway, struct subscriber *subscriber, co
     subscriber->next = audience->subscribers;
     *(subscriber->next ? &subscriber->next->prev : &audience->subscribers_last) = subscriber;
     audience->subscribers = subscriber;
+    audience->subscriber_count++;
     buyers_add(subscriber);
 }
 
@@ -185,9 +193,10 @@ void subscriber_unassign(struct gateway *gateway, struct subscriber *subscriber)
     subscriber_detach(gateway, subscriber);
     subscriber->state = SUBSCRIBER_UNASSIGNED;
     subscriber->sent_ms = gateway_now(gateway);
-    subscriber->prev = gateway->unassigned_last;
-    *(subscriber->prev ? &subscriber->prev->next : &gateway->unassigned) = subscriber;
-    gateway->unassigned_last = subscriber;
+    struct subscriber_list *list = list_of(gateway, subscriber);
+    subscriber->prev = list->last;
+    *(subscriber->prev ? &subscriber->prev->next : &list->first) = subscriber;
+    list->last = subscriber;
 }
 
 void subscriber_watch_seats(struct subscriber *subscriber)

@@ -2,8 +2,10 @@
 /*
  * gateway_internal: the structures that the gateway's files share.
  *
- *   gateway.c           life of the gateway and its sockets; tables of client and channel messages
+ *   gateway.c           life of the gateway and its sockets; messages of the channel
  *   gateway_audience.c  audiences (one per event), subscribers (one per socket), buyer -> subscribers
+ *   gateway_client.c    messages of a client: their rate, and which function takes which
+ *   gateway_socketio.c  the framing of Socket.IO, and the messages that only its clients send
  *   gateway_join.c      identity and place of a subscriber: join-queue, leaving, resuming, heartbeats
  *   gateway_push.c      messages to subscribers: positions, admissions, broadcasts; the fan-out
  *   gateway_seats.c     changes of the seat map, for subscribers who watch it
@@ -26,6 +28,13 @@
 #include <stdint.h>
 
 #define GATEWAY_TICK_MS 100
+
+/* How the messages of a socket are written and read. */
+enum framing {
+    FRAMING_RAW,    /* {"event", "payload"} */
+    FRAMING_ENGINE, /* Engine.IO, whose client has not connected to the namespace: gets no message */
+    FRAMING_SOCKETIO, /* 42["event", payload] */
+};
 
 /* From SUBSCRIBER_PENDING on the subscriber has a buyer who wants or holds a place. */
 enum subscriber_state {
@@ -50,7 +59,8 @@ enum subscriber_flag {
     FLAG_WAITING_UNCONFIRMED = 256, /* active, but one answer said waiting, perhaps an old one */
     FLAG_OFFERED = 512,             /* active, but the turn is not claimed yet */
     FLAG_UNCLAIMED = 1024,          /* waiting, but set aside: only a claim brings the buyer back */
-    FLAG_CLAIM_DUE = 2048           /* the client has claimed while a call was under way */
+    FLAG_CLAIM_DUE = 2048,          /* the client has claimed while a call was under way */
+    FLAG_ROOM_DUE = 4096            /* gets room-info as soon as the event is known */
 };
 
 struct gateway;
@@ -89,6 +99,12 @@ struct subscriber {
     uint8_t state;            /* enum subscriber_state */
     uint8_t strikes;          /* invalid messages so far */
     uint8_t generation;       /* gateway->generation of the last answer; 0: Redis must be asked */
+    uint8_t framing;          /* enum framing */
+};
+
+/* Subscribers in no audience, oldest first. */
+struct subscriber_list {
+    struct subscriber *first, *last;
 };
 
 /* One message to an audience, queued for a fan-out. */
@@ -96,8 +112,8 @@ enum broadcast_to { TO_ALL, TO_WATCHERS };
 struct broadcast {
     struct broadcast *next;
     enum broadcast_to to;
-    size_t len;
-    char text[];
+    size_t len, framed_len;
+    char text[]; /* as it is, then in the framing of Socket.IO */
 };
 struct broadcast_list {
     struct broadcast *head, **tail;
@@ -110,7 +126,8 @@ struct audience {
     struct audience *prev, *next;
     struct subscriber *subscribers, *subscribers_last; /* newest first */
     struct table buyers;                               /* buyer -> subscribers, one per tab */
-    size_t watchers;                                   /* subscribers with FLAG_WATCHES_SEATS */
+    size_t subscriber_count;
+    size_t watchers; /* subscribers with FLAG_WATCHES_SEATS */
     /* A heartbeat of a waiting buyer is passed to Redis only if the last one was so long ago. */
     uint32_t heartbeat_rest_ms;
 
@@ -147,12 +164,17 @@ struct audience {
     char id[EVENT_ID_MAX + 1];
 };
 
+enum { ENDPOINT_RAW, ENDPOINT_SOCKETIO, ENDPOINTS };
+
 struct gateway {
     struct gateway_opts opts;
     struct ws_server *ws;
+    struct ws_endpoint endpoints[ENDPOINTS];
+    char paths[ENDPOINTS][CONFIG_PATH_PREFIX_MAX + 16];
     struct table audience_table; /* event id -> audience */
     struct audience *audiences;
-    struct subscriber *unassigned, *unassigned_last; /* oldest first */
+    struct subscriber_list unassigned; /* have 5 s to send a valid first message */
+    struct subscriber_list lobby;      /* clients of Socket.IO that have connected, and may wait */
     struct loop_timer *tick;
     struct loop_idle *idle; /* calls gateway_fanout_step while some audience has a fan-out */
     bool idling;            /* `idle` is started */
@@ -166,7 +188,8 @@ struct gateway {
     uint64_t second_ms; /* when the once-a-second work was last done */
     int64_t ping_ms;    /* duration of a round of pings */
     struct buf text, token, extra; /* scratch: a message, a pass or ticket, a reservation */
-    struct buf numbers; /* scratch: the queue-updated message of the running fan-out step */
+    struct buf numbers; /* scratch: the queue-updated message of the running fan-out step ... */
+    struct buf numbers_framed; /* ... and in the framing of Socket.IO */
     loop_cb close_cb;
     void *close_arg;
 };
@@ -194,12 +217,38 @@ void gateway_call_ended(struct gateway *gateway);
 /* The client sent an invalid message: sends `error`, and closes the socket at the tenth. */
 void subscriber_strike(struct gateway *gateway, struct subscriber *subscriber, const char *code,
                        const char *message);
+/* The same without a message. */
+void subscriber_count_strike(struct gateway *gateway, struct subscriber *subscriber,
+                             const char *reason);
 /* Detaches the subscriber and begins the closing handshake; its memory lives until on_close. */
 void subscriber_close(struct gateway *gateway, struct subscriber *subscriber, uint16_t code,
                       const char *reason);
 /* Decides how often sockets are pinged, and which pongs are passed to Redis as heartbeats. Called when an audience is made,
  * when its event becomes known, and every second. */
 void gateway_plan_heartbeats(struct gateway *gateway);
+
+/* ---- gateway_client.c ---- */
+
+/* Takes a token from the bucket of client messages. False: it is empty; that was a strike. */
+bool subscriber_may_send(struct gateway *gateway, struct subscriber *subscriber);
+/* A message of a raw socket: text[0..len), borrowed. */
+void gateway_on_text(struct gateway *gateway, struct subscriber *subscriber, const char *text,
+                     size_t len);
+/* One message of a client in any framing. `event` NULL: the message was of no such shape. Borrows all. */
+void gateway_take_message(struct gateway *gateway, struct subscriber *subscriber, const char *event,
+                          const struct json *payload);
+
+/* ---- gateway_socketio.c ---- */
+
+/* A handshake of Engine.IO: sends the open packet. */
+void gateway_open_engine(struct gateway *gateway, struct subscriber *subscriber);
+/* A packet of a client: text[0..len), borrowed. */
+void gateway_on_packet(struct gateway *gateway, struct subscriber *subscriber, const char *text,
+                       size_t len);
+/* Before a connection is closed for good: a client of Socket.IO is told not to come back by itself. */
+void subscriber_disconnect(struct subscriber *subscriber);
+/* Answers join-event with room-info, if that is due and the event is known. */
+void subscriber_send_room(struct subscriber *subscriber);
 
 /* ---- gateway_audience.c ---- */
 
@@ -213,7 +262,8 @@ struct subscriber *audience_next_of_buyer(const struct subscriber *subscriber);
 /* Moves the subscriber into the audience of event `id`, in state IDLE. Creates the audience if there is none. Does
  * nothing when the subscriber is in that audience already. */
 void subscriber_enter(struct gateway *gateway, struct subscriber *subscriber, const char *id);
-/* Moves the subscriber to the unassigned, where it has 5 s to send a valid message. */
+/* Moves the subscriber to the unassigned, where it has 5 s to send a valid message; into the lobby, when it has connected
+ * by Socket.IO: such a client connects when its page loads, and joins later. */
 void subscriber_unassign(struct gateway *gateway, struct subscriber *subscriber);
 /* Takes the subscriber out of its list, forgets its place and ignores the answer to its call. Frees the audience if
  * it is empty now. */
@@ -224,6 +274,21 @@ void broadcasts_init(struct broadcast_list *list);
 void broadcasts_free(struct broadcast_list *list);
 
 /* ---- gateway_join.c ---- */
+
+/* Returns payload.eventId, borrowed. NULL: it is missing or invalid, and the client was sent an error. */
+const char *gateway_read_event_id(struct gateway *gateway, struct subscriber *subscriber,
+                                  const struct json *payload);
+/* The text of a member, borrowed. "": it is absent or null; NULL: it is not a string. */
+const char *gateway_optional_text(const struct json *payload, const char *key);
+/* Finds the buyer by the token (NULL: it was no text) or, if that is "", by what the socket has: the handshake's cookie.
+ * ret_buyer has BUYER_ID_MAX + 1 bytes. ST_BUSY: the keys of the shop are being fetched; ST_UNAUTHORIZED: neither is
+ * valid, and *ret_refusal (static) says why. */
+enum status gateway_identify(struct gateway *gateway, const struct subscriber *subscriber,
+                             const char *token, char *ret_buyer, bool *ret_guest,
+                             const char **ret_refusal);
+/* Enters the audience of the event without a place, unless the socket waits for another event: false, and the client was sent
+ * an error. */
+bool subscriber_look_on(struct gateway *gateway, struct subscriber *subscriber, const char *id);
 
 /* Handlers of client messages; `payload` is borrowed, NULL when absent. */
 void gateway_join_queue(struct gateway *gateway, struct subscriber *subscriber,

@@ -103,6 +103,13 @@ static struct queue_proof proof_of(const struct subscriber *subscriber)
 
 /* ---- loading the event ---- */
 
+/* join-event came before the event was known. */
+static void send_rooms(struct audience *audience)
+{
+    for (struct subscriber *at = audience->subscribers; at; at = at->next)
+        subscriber_send_room(at);
+}
+
 static void audience_loaded(void *arg, enum status status)
 {
     struct audience *audience = arg;
@@ -125,6 +132,7 @@ static void audience_loaded(void *arg, enum status status)
             subscriber_strike(gateway, subscriber, "unknown-event", "There is no such event.");
         }
     } else if (status == ST_OK) {
+        send_rooms(audience);
         gateway_resume_some(gateway);
     }
     gateway_call_ended(gateway);
@@ -170,7 +178,7 @@ void subscriber_queue_cleared(struct gateway *gateway, struct subscriber *subscr
     buf_reset(&gateway->text);
     buf_printf(&gateway->text,
                "{\"event\":\"queue-cleared\",\"payload\":{\"eventId\":\"%s\",\"version\":%" PRId64
-               ",\"revision\":%" PRId64 "}}",
+               ",\"revision\":%" PRId64 ",\"message\":\"The queue was cleared: join again.\"}}",
                subscriber->audience->id, subscriber->audience->status_version,
                subscriber->audience->status_time_ms);
     subscriber_send(subscriber, &gateway->text);
@@ -365,9 +373,8 @@ void gateway_resume_some(struct gateway *gateway)
 
 /* ---- join-queue ---- */
 
-/* Returns payload.eventId, borrowed. NULL: it is missing or invalid, and the client was sent an error. */
-static const char *read_event_id(struct gateway *gateway, struct subscriber *subscriber,
-                                 const struct json *payload)
+const char *gateway_read_event_id(struct gateway *gateway, struct subscriber *subscriber,
+                                  const struct json *payload)
 {
     const char *id = NULL;
     if (json_read_str(payload, "eventId", EVENT_ID_MAX, &id, NULL) == ST_OK && id &&
@@ -378,17 +385,15 @@ static const char *read_event_id(struct gateway *gateway, struct subscriber *sub
     return NULL;
 }
 
-/* The text of a member, borrowed. "": it is absent or null; NULL: it is not a string. */
-static const char *optional_text(const struct json *payload, const char *key)
+const char *gateway_optional_text(const struct json *payload, const char *key)
 {
     const struct json *value = json_get(payload, key);
     return !value || json_is_null(value) ? "" : json_str_value(value);
 }
 
-/* Identifies the buyer by the token or, without one, by the handshake's guest cookie. False: neither is valid; the
- * client was sent an error and the socket is closing. */
-static bool identify(struct gateway *gateway, struct subscriber *subscriber, const char *token,
-                     char *ret_buyer, bool *ret_guest)
+enum status gateway_identify(struct gateway *gateway, const struct subscriber *subscriber,
+                             const char *token, char *ret_buyer, bool *ret_guest,
+                             const char **ret_refusal)
 {
     struct user user;
     const enum status st = token && *token
@@ -397,24 +402,38 @@ static bool identify(struct gateway *gateway, struct subscriber *subscriber, con
                                : ST_NOT_FOUND;
     if (st == ST_OK) {
         *ret_guest = false;
-        return true;
+        return ST_OK;
     }
-    if (st == ST_BUSY && jwks_renews(gateway->opts.jwks)) {
+    if (st == ST_BUSY && jwks_renews(gateway->opts.jwks))
+        return ST_BUSY;
+    if (token && !*token && subscriber->buyer) {
+        (void)snprintf(ret_buyer, BUYER_ID_MAX + 1, "%s", subscriber->buyer);
+        *ret_guest = subscriber->flags & FLAG_GUEST;
+        return ST_OK;
+    }
+    *ret_refusal = token && *token ? token_refusal(gateway->opts.keys)
+                                   : "A valid token or guest cookie is needed.";
+    return ST_UNAUTHORIZED;
+}
+
+/* Identifies the buyer. False: the client was sent an error and the socket is closing. */
+static bool identify(struct gateway *gateway, struct subscriber *subscriber, const char *token,
+                     char *ret_buyer, bool *ret_guest)
+{
+    const char *refusal;
+    switch (gateway_identify(gateway, subscriber, token, ret_buyer, ret_guest, &refusal)) {
+    case ST_OK:
+        return true;
+    case ST_BUSY:
         subscriber_send_error(gateway, subscriber, "unavailable",
                               "The keys of the shop are being fetched: try again.");
         subscriber_close(gateway, subscriber, CLOSE_TRY_AGAIN, "keys");
         return false;
+    default:
+        subscriber_send_error(gateway, subscriber, "unauthorized", refusal);
+        subscriber_close(gateway, subscriber, CLOSE_UNAUTHORIZED, "unauthorized");
+        return false;
     }
-    if (token && !*token && subscriber->buyer) {
-        (void)snprintf(ret_buyer, BUYER_ID_MAX + 1, "%s", subscriber->buyer);
-        *ret_guest = subscriber->flags & FLAG_GUEST;
-        return true;
-    }
-    subscriber_send_error(gateway, subscriber, "unauthorized",
-                          token && *token ? token_refusal(gateway->opts.keys)
-                                          : "A valid token or guest cookie is needed.");
-    subscriber_close(gateway, subscriber, CLOSE_UNAUTHORIZED, "unauthorized");
-    return false;
 }
 
 /* Gives the subscriber the place of a verified ticket. */
@@ -437,12 +456,13 @@ static void take_ticket(struct subscriber *subscriber, const struct ticket *tick
 void gateway_join_queue(struct gateway *gateway, struct subscriber *subscriber,
                         const struct json *payload)
 {
-    const char *id = read_event_id(gateway, subscriber, payload);
+    const char *id = gateway_read_event_id(gateway, subscriber, payload);
     char buyer[BUYER_ID_MAX + 1];
     bool guest;
-    if (!id || !identify(gateway, subscriber, optional_text(payload, "token"), buyer, &guest))
+    if (!id ||
+        !identify(gateway, subscriber, gateway_optional_text(payload, "token"), buyer, &guest))
         return;
-    const char *text = optional_text(payload, "ticket");
+    const char *text = gateway_optional_text(payload, "ticket");
     struct ticket ticket = {.place = 0};
     enum status st = text ? ST_OK : ST_UNAUTHORIZED;
     if (text && *text)
@@ -527,22 +547,27 @@ void gateway_leave_queue(struct gateway *gateway, struct subscriber *subscriber,
 
 /* ---- watch-seats ---- */
 
-void gateway_watch_seats(struct gateway *gateway, struct subscriber *subscriber,
-                         const struct json *payload)
+bool subscriber_look_on(struct gateway *gateway, struct subscriber *subscriber, const char *id)
 {
-    const char *id = read_event_id(gateway, subscriber, payload);
-    if (!id)
-        return;
     if (subscriber->state >= SUBSCRIBER_PENDING && strcmp(subscriber->audience->id, id) != 0) {
         subscriber_send_error(gateway, subscriber, "other-event",
                               "This socket waits for another event: open a second one.");
-        return;
+        return false;
     }
     subscriber_enter(gateway, subscriber, id);
-    subscriber_watch_seats(subscriber);
-    subscriber_start_seats(subscriber);
     if (!subscriber->audience->known)
         audience_load(subscriber->audience);
+    return true;
+}
+
+void gateway_watch_seats(struct gateway *gateway, struct subscriber *subscriber,
+                         const struct json *payload)
+{
+    const char *id = gateway_read_event_id(gateway, subscriber, payload);
+    if (!id || !subscriber_look_on(gateway, subscriber, id))
+        return;
+    subscriber_watch_seats(subscriber);
+    subscriber_start_seats(subscriber);
 }
 
 /* ---- heartbeats and the answers to them ---- */

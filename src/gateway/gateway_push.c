@@ -12,6 +12,7 @@
  * Redis gone: no fan-out begins. A rank index older than 5 s is not used.
  */
 #include "gateway/gateway_internal.h"
+#include "gateway/socketio_packet.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -63,10 +64,23 @@ static void send_text(struct subscriber *subscriber, const char *text, size_t le
 
 void subscriber_send(struct subscriber *subscriber, const struct buf *text)
 {
+    char framed[WS_SEND_QUEUE_MAX];
     if (text->failed)
         log_too_large(text->len);
-    else
+    else if (subscriber->framing == FRAMING_RAW)
         send_text(subscriber, buf_str(text), text->len);
+    else if (subscriber->framing == FRAMING_SOCKETIO)
+        send_text(subscriber, framed, socketio_frame(buf_str(text), text->len, framed));
+}
+
+/* The same for a message that goes to many, which was framed for all of them. */
+static void send_framed(struct subscriber *subscriber, const char *text, size_t len,
+                        const char *framed, size_t framed_len)
+{
+    if (subscriber->framing == FRAMING_RAW)
+        send_text(subscriber, text, len);
+    else if (subscriber->framing == FRAMING_SOCKETIO)
+        send_text(subscriber, framed, framed_len);
 }
 
 /* Begins a message in the scratch buffer. The caller adds the members of the payload and "}}". */
@@ -387,6 +401,7 @@ static enum status write_entry(struct audience *audience, const char *kind, cons
     add_revision(text, audience->status_version,
                  admission->since_ms > audience->status_time_ms ? admission->since_ms
                                                                 : audience->status_time_ms);
+    add_string(text, "userId", strncmp(buyer, "u:", 2) == 0 ? buyer + 2 : buyer);
     add_string(text, "message", "It is your turn: you may enter now.");
     if (admission->claimed) {
         st = add_turn(audience, text, buyer, admission);
@@ -498,10 +513,11 @@ void audience_broadcast(struct audience *audience, enum broadcast_to to, const s
         log_too_large(text->len);
         return;
     }
-    struct broadcast *broadcast = xcalloc(1, sizeof(*broadcast) + text->len);
+    struct broadcast *broadcast = xcalloc(1, sizeof(*broadcast) + 2 * text->len);
     broadcast->to = to;
     broadcast->len = text->len;
     memcpy(broadcast->text, text->data, text->len);
+    broadcast->framed_len = socketio_frame(text->data, text->len, broadcast->text + text->len);
     *audience->due_broadcasts.tail = broadcast;
     audience->due_broadcasts.tail = &broadcast->next;
     audience_start_fanout(audience);
@@ -569,7 +585,9 @@ static void send_numbers(const struct audience *audience, struct subscriber *sub
         return;
     subscriber->numbers = audience->numbers;
     subscriber->numbers_sent_ms = now;
-    subscriber_send(subscriber, &audience->gateway->numbers);
+    const struct buf *text = &audience->gateway->numbers,
+                     *framed = &audience->gateway->numbers_framed;
+    send_framed(subscriber, buf_str(text), text->len, buf_str(framed), framed->len);
 }
 
 /* ---- the fan-out ---- */
@@ -618,22 +636,31 @@ void audience_start_fanout(struct audience *audience)
     gateway->idling = true;
 }
 
+/* Writes queue-updated into the scratch buffers, in both framings. */
+static void write_numbers(const struct audience *audience)
+{
+    struct buf *numbers = &audience->gateway->numbers, *framed = &audience->gateway->numbers_framed;
+    buf_reset(numbers);
+    buf_add_str(numbers, "{\"event\":\"queue-updated\",\"payload\":{");
+    add_string(numbers, "eventId", audience->id);
+    add_revision(numbers, audience->status_version, audience->status_time_ms);
+    add_number(numbers, "queueSize", audience->queue_size);
+    add_number(numbers, "currentUsers", audience->active);
+    add_number(numbers, "threshold", audience->threshold);
+    buf_add_str(numbers, "}}");
+    buf_reset(framed);
+    char *text = buf_extend(framed, numbers->len);
+    if (text)
+        buf_truncate(framed, socketio_frame(buf_str(numbers), numbers->len, text));
+}
+
 /* Continues the fan-out with at most `budget` subscribers. Returns how many were visited. */
 static unsigned fanout_step(struct audience *audience, unsigned budget)
 {
     const struct view view = view_of(audience);
-    struct buf *numbers = &audience->gateway->numbers;
     unsigned visited = 0;
-    if (audience->fanout_positions) {
-        buf_reset(numbers);
-        buf_add_str(numbers, "{\"event\":\"queue-updated\",\"payload\":{");
-        add_string(numbers, "eventId", audience->id);
-        add_revision(numbers, audience->status_version, audience->status_time_ms);
-        add_number(numbers, "queueSize", audience->queue_size);
-        add_number(numbers, "currentUsers", audience->active);
-        add_number(numbers, "threshold", audience->threshold);
-        buf_add_str(numbers, "}}");
-    }
+    if (audience->fanout_positions)
+        write_numbers(audience);
     for (; audience->fanout_at && visited < budget; visited++) {
         struct subscriber *subscriber = audience->fanout_at;
         audience->fanout_at = subscriber->next;
@@ -641,7 +668,8 @@ static unsigned fanout_step(struct audience *audience, unsigned budget)
         const struct broadcast *broadcast = audience->fanout_broadcasts.head;
         for (; broadcast; broadcast = broadcast->next)
             if (broadcast->to == TO_ALL || (subscriber->flags & FLAG_WATCHES_SEATS))
-                send_text(subscriber, broadcast->text, broadcast->len);
+                send_framed(subscriber, broadcast->text, broadcast->len,
+                            broadcast->text + broadcast->len, broadcast->framed_len);
         if (audience->fanout_positions) {
             update_subscriber(subscriber, &view);
             send_numbers(audience, subscriber);

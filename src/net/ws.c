@@ -70,6 +70,7 @@ struct ws_conn {
     uint16_t fail_code; /* the close code of a stream that is wrong; 0: it is right */
     uint16_t counts_as; /* enum metric: why it was closed; 0: nobody has closed it yet */
     uint8_t silent;     /* pings sent since the last message or pong was received */
+    uint8_t endpoint;   /* index of opts.endpoints */
     bool open;          /* the handshake is answered */
     bool dead; /* the socket is shut down: nothing more is sent, and lws will report the end */
     max_align_t user[];
@@ -87,7 +88,7 @@ enum teardown { TEARDOWN_NONE, TEARDOWN_CLOSING, TEARDOWN_HANDLES };
 struct ws_server {
     struct ws_opts opts;
     bool counted; /* its limit is part of GAUGE_WS_MAX */
-    char *path, *subprotocol, *host;
+    char *host;
     struct ws_context context;
     struct ws_accept *acceptor;
     unsigned char
@@ -474,7 +475,8 @@ static unsigned on_handshake(void *arg, int fd, const struct ws_handshake *hands
         return 403;
     }
     char head[WS_HEAD_OWN_MAX];
-    (void)ws_head_write(handshake, server->path, server->subprotocol, head);
+    conn->endpoint = (uint8_t)handshake->endpoint;
+    (void)ws_head_write(handshake, &server->opts.endpoints[conn->endpoint], head);
     conn->head = xstrdup(head);
     conn->share = share;
     conn->fd = fd;
@@ -506,7 +508,12 @@ static void ping(struct ws_conn *conn)
         return;
     }
     conn->silent++;
-    if (can_write(conn))
+    if (!can_write(conn))
+        return;
+    const char *text = conn->server->opts.endpoints[conn->endpoint].ping;
+    if (text)
+        write_frame(conn, text, strlen(text), LWS_WRITE_TEXT);
+    else
         write_frame(conn, "t", 1, LWS_WRITE_PING);
 }
 
@@ -650,8 +657,6 @@ enum status ws_open(const struct ws_opts *opts, struct ws_server **ret_server)
     struct ws_server *server = xcalloc(1, sizeof(*server));
     server->opts = *opts;
     server->host = xstrdup(opts->host);
-    server->path = xstrdup(opts->path);
-    server->subprotocol = xstrdup(opts->subprotocol);
     server->tx = xcalloc(1, LWS_PRE + WS_SEND_QUEUE_MAX);
     ws_closing_list_init(&server->closings, opts->loop, conn_kill);
     server->teardown_timer = loop_timer_new(opts->loop, on_teardown, server);
@@ -670,15 +675,16 @@ enum status ws_open(const struct ws_opts *opts, struct ws_server **ret_server)
         .loop = opts->loop,
         .host = server->host,
         .port = opts->port,
-        .path = server->path,
-        .subprotocol = server->subprotocol,
+        .endpoints = opts->endpoints,
+        .endpoint_count = opts->endpoint_count,
         .limit = opts->connection_limit,
         .client_limit = opts->limit,
         .open = open_connections,
         .on_handshake = on_handshake,
         .arg = server,
     };
-    enum status st = ws_context_open(&server->context, opts->loop, server->subprotocol, on_lws);
+    enum status st =
+        ws_context_open(&server->context, opts->loop, opts->endpoints[0].subprotocol, on_lws);
     if (st == ST_OK)
         st = ws_accept_open(&accept_opts, &server->acceptor);
     if (st == ST_OK && !opts->deferred)
@@ -734,8 +740,6 @@ static void on_teardown(void *arg)
         ws_closing_list_clear(&server->closings);
         loop_timer_close(server->ping);
         free(server->tx);
-        free(server->subprotocol);
-        free(server->path);
         free(server->host);
         free(server);
         if (cb)

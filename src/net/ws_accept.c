@@ -144,11 +144,13 @@ static void count_refusal(const struct ws_accept *acceptor, unsigned status)
         metrics_add(METRIC_WS_REFUSED_INVALID, 1);
 }
 
-/* Sends the refusal; the connection is then read until the peer closes it. May free the arrival. */
-static void refuse(struct arrival *arrival, unsigned status)
+/* Sends the refusal, which is `text` (static; NULL: the usual one of the status); the connection is then read until the
+ * peer closes it. May free the arrival. */
+static void refuse_with(struct arrival *arrival, unsigned status, const char *text)
 {
     struct ws_accept *acceptor = arrival->acceptor;
-    const char *text = ws_refusal(status);
+    if (!text)
+        text = ws_refusal(status);
     count_refusal(acceptor, status);
     log_debug("ws handshake refused", LOG_NUM("status", status), LOG_TEXT("peer", arrival->peer));
     arrival_unlink(arrival);
@@ -161,6 +163,11 @@ static void refuse(struct arrival *arrival, unsigned status)
         shutdown(arrival->fd, SHUT_WR) < 0 || acceptor->refused.count > REFUSED_MAX ||
         !arrival_watch(arrival))
         arrival_free(arrival);
+}
+
+static void refuse(struct arrival *arrival, unsigned status)
+{
+    refuse_with(arrival, status, NULL);
 }
 
 /* ---- limits of one address ---- */
@@ -236,7 +243,7 @@ static void handshake_advance(struct arrival *arrival)
     }
 
     struct ws_handshake handshake;
-    unsigned status = ws_head_check(head, len, opts->path, opts->subprotocol, &handshake);
+    unsigned status = ws_head_check(head, len, opts->endpoints, opts->endpoint_count, &handshake);
     if (status == 0 && acceptor->fd < 0)
         status = 503;
     handshake.peer = arrival->peer;
@@ -258,7 +265,7 @@ static void handshake_advance(struct arrival *arrival)
         status = opts->on_handshake(opts->arg, arrival->fd, &handshake, arrival->share);
     }
     if (status) {
-        refuse(arrival, status);
+        refuse_with(arrival, status, head->refusal);
         return;
     }
     arrival->fd = -1;

@@ -19,7 +19,8 @@ struct ws_accept_opts {
     struct loop *loop; /* borrowed, like all texts here, for the life of the object */
     const char *host;
     uint16_t port; /* 0: any free port */
-    const char *path, *subprotocol;
+    const struct ws_endpoint *endpoints;
+    size_t endpoint_count;
     unsigned limit; /* of pending and open connections together; further ones get 503 */
     unsigned (*open)(void *arg);       /* returns the number of open connections, which ws counts */
     struct client_limit *client_limit; /* what one address may take; NULL: no limit */

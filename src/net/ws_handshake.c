@@ -136,11 +136,24 @@ static bool is_ambiguous(const struct ws_head *head)
            (length[0] && strcmp(length, "0") != 0);
 }
 
-unsigned ws_head_check(struct ws_head *head, size_t len, const char *path, const char *subprotocol,
-                       struct ws_handshake *ret_handshake)
+/* Returns the endpoint of the target, and its query ("" when there is none); NULL: there is none of that path. */
+static const struct ws_endpoint *find_endpoint(const struct ws_endpoint *endpoints, size_t count,
+                                               const char *target, const char **ret_query)
+{
+    const size_t len = strcspn(target, "?");
+    *ret_query = target[len] ? target + len + 1 : "";
+    for (size_t i = 0; i < count; i++)
+        if (len == strlen(endpoints[i].path) && memcmp(target, endpoints[i].path, len) == 0)
+            return &endpoints[i];
+    return NULL;
+}
+
+unsigned ws_head_check(struct ws_head *head, size_t len, const struct ws_endpoint *endpoints,
+                       size_t count, struct ws_handshake *ret_handshake)
 {
     static const char base64[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     char *line;
+    head->refusal = NULL;
     if (len > WS_HEAD_MAX)
         return 431;
     if (!head_parse(head, len, &line))
@@ -152,10 +165,15 @@ unsigned ws_head_check(struct ws_head *head, size_t len, const char *path, const
         return 400;
     *target++ = '\0';
     *version = '\0';
+    const char *query;
+    const struct ws_endpoint *endpoint = find_endpoint(endpoints, count, target, &query);
+    if (endpoint && endpoint->refuse)
+        head->refusal = endpoint->refuse(line, query);
+    if (head->refusal)
+        return 400;
     if (strcmp(line, "GET") != 0)
         return 405;
-    const size_t path_len = strcspn(target, "?");
-    if (path_len != strlen(path) || strncmp(target, path, path_len) != 0)
+    if (!endpoint)
         return 404;
     if (strlen(target) > TARGET_MAX)
         return 414;
@@ -172,10 +190,12 @@ unsigned ws_head_check(struct ws_head *head, size_t len, const char *path, const
     if (strlen(key) != KEY_LEN || strspn(key, base64) != KEY_LEN - 2 ||
         strcmp(key + KEY_LEN - 2, "==") != 0)
         return 400;
-    if (!list_has(field_joined(head, "Sec-WebSocket-Protocol", ", "), subprotocol, true))
+    if (endpoint->subprotocol &&
+        !list_has(field_joined(head, "Sec-WebSocket-Protocol", ", "), endpoint->subprotocol, true))
         return 400;
 
     *ret_handshake = (struct ws_handshake){
+        .endpoint = (unsigned)(endpoint - endpoints),
         .origin = field(head, "Origin"),
         .host = host,
         .cookie = field_joined(head, "Cookie", "; "),
@@ -190,14 +210,17 @@ unsigned ws_head_check(struct ws_head *head, size_t len, const char *path, const
 
 /* ---- accepting ---- */
 
-size_t ws_head_write(const struct ws_handshake *handshake, const char *path,
-                     const char *subprotocol, char out[WS_HEAD_OWN_MAX])
+size_t ws_head_write(const struct ws_handshake *handshake, const struct ws_endpoint *endpoint,
+                     char out[WS_HEAD_OWN_MAX])
 {
-    const int len = snprintf(out, WS_HEAD_OWN_MAX,
-                             "GET %s HTTP/1.1\r\nHost: ws\r\nUpgrade: websocket\r\n"
-                             "Connection: Upgrade\r\nSec-WebSocket-Key: %.24s\r\n"
-                             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: %s\r\n\r\n",
-                             path, handshake->key, subprotocol);
+    const bool named = endpoint->subprotocol != NULL;
+    const int len =
+        snprintf(out, WS_HEAD_OWN_MAX,
+                 "GET %s HTTP/1.1\r\nHost: ws\r\nUpgrade: websocket\r\n"
+                 "Connection: Upgrade\r\nSec-WebSocket-Key: %.24s\r\n"
+                 "Sec-WebSocket-Version: 13\r\n%s%s%s\r\n",
+                 endpoint->path, handshake->key, named ? "Sec-WebSocket-Protocol: " : "",
+                 named ? endpoint->subprotocol : "", named ? "\r\n" : "");
     return len > 0 && len < WS_HEAD_OWN_MAX ? (size_t)len : 0;
 }
 

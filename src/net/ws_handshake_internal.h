@@ -21,6 +21,7 @@ struct ws_head {
     size_t field_count;
     char joined[WS_HEAD_MAX + 1]; /* the joined values of headers that came more than once */
     size_t joined_len;
+    const char *refusal; /* the response of the endpoint itself, if that refused; else NULL */
 };
 
 /* Returns the length of the head at the start of `data`, including the empty line at its end; 0: the head is not
@@ -29,13 +30,13 @@ size_t ws_head_len(const char *data, size_t len);
 
 /* Checks the whole head in text[0..len), replacing separators in it by NULs. Returns 0 for a good handshake: then the
  * texts of *ret_handshake point into `head`; `peer` is not set. Otherwise returns the HTTP status to refuse it with. */
-unsigned ws_head_check(struct ws_head *head, size_t len, const char *path, const char *subprotocol,
-                       struct ws_handshake *ret_handshake);
+unsigned ws_head_check(struct ws_head *head, size_t len, const struct ws_endpoint *endpoints,
+                       size_t count, struct ws_handshake *ret_handshake);
 
 #define WS_HEAD_OWN_MAX 512 /* bytes */
 /* Writes a handshake for libwebsockets that says the same as the one that was checked. Returns its length in bytes. */
-size_t ws_head_write(const struct ws_handshake *handshake, const char *path,
-                     const char *subprotocol, char out[WS_HEAD_OWN_MAX]);
+size_t ws_head_write(const struct ws_handshake *handshake, const struct ws_endpoint *endpoint,
+                     char out[WS_HEAD_OWN_MAX]);
 
 /* Returns the whole HTTP response that refuses a handshake with this status. Static. */
 const char *ws_refusal(unsigned status);

@@ -26,6 +26,12 @@ static void check_text(const char *text)
         check(*text == '\t' || ((unsigned char)*text >= 0x20 && *text != 0x7f));
 }
 
+static const char *refuse(const char *method, const char *query)
+{
+    check(*method && !strchr(method, ' ') && !strchr(query, ' '));
+    return strstr(query, "EIO=4") ? NULL : "HTTP/1.1 400 Bad Request\r\n\r\n";
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct ws_head head;
@@ -36,7 +42,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (len == 0 || len > WS_HEAD_MAX)
         return 0;
     memcpy(head.text, text, len);
-    const unsigned status = ws_head_check(&head, len, "/ws", "tiketi.v1", &handshake);
+    static const struct ws_endpoint endpoints[] = {
+        {.path = "/ws", .subprotocol = "tiketi.v1"},
+        {.path = "/socket.io/", .refuse = refuse},
+    };
+    const unsigned status = ws_head_check(&head, len, endpoints, 2, &handshake);
     if (status) {
         char line[16] = "HTTP/1.1 000 ";
         line[9] = (char)('0' + status / 100);
@@ -45,7 +55,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check(strncmp(ws_refusal(status), line, 13) == 0);
         return 0;
     }
-    check(memcmp(text, "GET /ws", 7) == 0 && !memchr(text, '\0', len));
+    const char *path = endpoints[handshake.endpoint].path;
+    check(handshake.endpoint < 2 && !head.refusal);
+    check(memcmp(text, "GET ", 4) == 0 && memcmp(text + 4, path, strlen(path)) == 0 &&
+          !memchr(text, '\0', len));
     check(lines(text, len, "Host") == 1 && lines(text, len, "Sec-WebSocket-Key") == 1);
     check(lines(text, len, "Transfer-Encoding") == 0 && lines(text, len, "Origin") <= 1);
     check(handshake.host[0] != '\0');

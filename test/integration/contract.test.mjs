@@ -92,11 +92,11 @@ for (const [what, bad, complaint] of [
 test('the checks accept correct socket messages and refuse all others', () => {
   const check = (event, payload) => complaintOf(() => checkMessage('Server', { event, payload }));
   assert.equal(check('heartbeat-ack', {}), undefined);
-  assert.equal(check('queue-cleared', { eventId: 'e', version: 1, revision: 1 }), undefined);
+  assert.equal(check('queue-cleared', { eventId: 'e', version: 1, revision: 1, message: 'm' }), undefined);
   assert.match(check('queue-cleared', { eventId: 'e', buyer: 'u:1' }), /additional properties/);
   assert.match(check('queue-cleared', undefined), /required property 'payload'/);
   assert.match(check('gossip', {}), /there is no such message/);
   const loose = (text) => complaintOf(() => checkMessage('Server', JSON.parse(text), text));
-  assert.equal(loose('{"event":"queue-cleared","payload":{"eventId":"e","version":1,"revision":1}}'), undefined);
+  assert.equal(loose('{"event":"queue-cleared","payload":{"eventId":"e","version":1,"revision":1,"message":"m"}}'), undefined);
   assert.match(loose('{"event" : "queue-cleared","payload":{"eventId":"e"}}'), /whitespace/);
 });

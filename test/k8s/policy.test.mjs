@@ -352,7 +352,7 @@ test('overlays/prod: the load balancer leads where it must, with the times that 
   // What is for the cluster alone: answered by the load balancer itself.
   for (const path of ['/metrics', '/livez', '/readyz', '/health']) assert.deepEqual(ingressRoute(ingress, path), { name: 'not-found', port: { name: 'use-annotation' } });
   for (const path of ['/', '/wait/e', '/api/queue/check/e', '/ws/x', '/metricsx']) assert.equal(ingressRoute(ingress, path).name, 'tiketi-api', path);
-  assert.equal(ingressRoute(ingress, '/ws').name, 'tiketi-gateway');
+  for (const path of ['/ws', '/socket.io/']) assert.equal(ingressRoute(ingress, path).name, 'tiketi-gateway', path);
   const own = settingsOf(container(deployment('api')));
   assert.equal(new URL(own.PUBLIC_URL).host, ingress.spec.rules[0].host);
   assert.equal(ingressRoute(ingress, new URL(own.PUBLIC_WS_URL).pathname).name, 'tiketi-gateway');
@@ -382,7 +382,7 @@ test('overlays/prod-gateway: the Gateway leads where it must', () => {
   }
   for (const path of ['/', '/wait/e', '/ws/x', '/metricsx']) assert.equal(route(path).backendRefs[0].name, 'tiketi-api', path);
   const own = settingsOf(container(deployment('api')));
-  assert.equal(route(new URL(own.PUBLIC_WS_URL).pathname).backendRefs[0].name, 'tiketi-gateway');
+  for (const path of [new URL(own.PUBLIC_WS_URL).pathname, '/socket.io/']) assert.equal(route(path).backendRefs[0].name, 'tiketi-gateway', path);
   for (const { spec } of of('HTTPRoute')) {
     for (const { name, sectionName } of spec.parentRefs) {
       const listener = find('Gateway', name).spec.listeners.find((one) => one.name === sectionName);

@@ -54,6 +54,7 @@ static bool on_open(void *arg, struct ws_conn *conn, const struct ws_handshake *
                           handshake->forwarded_for};
     for (int i = 0; i < 5; i++)
         snprintf(w->texts[i], sizeof(w->texts[i]), "%s", from[i]);
+    w->seen = *handshake;
     if (w->refuse_all)
         return false;
     user->opened++;
@@ -101,6 +102,18 @@ static void on_closed(void *arg)
     w->closed = true;
 }
 
+static const char *refuse_other(const char *method, const char *query)
+{
+    return strcmp(method, "GET") == 0 && strcmp(query, "text=1") == 0
+               ? NULL
+               : "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n{\"mine\":true}";
+}
+
+static const struct ws_endpoint endpoints[] = {
+    {.path = "/ws", .subprotocol = "tiketi.v1"},
+    {.path = "/text/", .ping = "beat", .refuse = refuse_other},
+};
+
 static void world_open_opts(struct world *w, unsigned limit, uint64_t ping_ms, uint16_t port,
                             struct client_limit *client_limit)
 {
@@ -109,8 +122,8 @@ static void world_open_opts(struct world *w, unsigned limit, uint64_t ping_ms, u
     struct ws_opts opts = {.loop = w->loop,
                            .host = "127.0.0.1",
                            .port = port,
-                           .path = "/ws",
-                           .subprotocol = "tiketi.v1",
+                           .endpoints = endpoints,
+                           .endpoint_count = 2,
                            .connection_limit = limit,
                            .limit = client_limit,
                            .ping_ms = ping_ms,
@@ -952,6 +965,41 @@ static void test_pings(void **state)
 }
 
 /* Each turn takes as long as four ticks of a round. */
+/* An endpoint without a subprotocol: none is needed and none answered, its peers are pinged with a text, any message of theirs
+ * is an answer, and what its own judge refuses gets that answer. */
+static void test_another_endpoint(void **state)
+{
+    (void)state;
+#define TEXT(query) "GET /text/" query " HTTP/1.1\r\n" HEAD "Upgrade: websocket\r\n\r\n"
+    struct world w;
+    world_open_with(&w, 10, 40);
+    struct client *c = client_new(&w, 0), *refused = client_new(&w, 0);
+    client_write(refused, TEXT(""), strlen(TEXT("")));
+    assert_int_equal(client_status(refused), 400);
+    refused->in[refused->len] = '\0';
+    assert_non_null(strstr(refused->in, "{\"mine\":true}"));
+    client_free(refused);
+
+    client_write(c, TEXT("?text=1"), strlen(TEXT("?text=1")));
+    assert_true(turn_until(&w, &w.opened, 1));
+    assert_int_equal(w.seen.endpoint, 1);
+    turn_for(&w, 5);
+    client_take(c);
+    c->in[c->len] = '\0';
+    assert_non_null(strstr(c->in, "HTTP/1.1 101 "));
+    assert_null(strstr(c->in, "-Protocol"));
+    client_drop(c, ws_head_len(c->in, c->len));
+    for (int i = 0; i < 5; i++) {
+        expect_text(c, "beat");
+        client_text(c, "here");
+    }
+    assert_int_equal(w.gone, 0);
+    assert_true(turn_until(&w, &w.gone, 1)); /* once it is silent */
+    client_free(c);
+    world_close(&w);
+#undef TEXT
+}
+
 static void test_pings_keep_their_pace(void **state)
 {
     (void)state;
@@ -1090,8 +1138,8 @@ static void test_port_taken(void **state)
     struct ws_opts opts = {.loop = loop,
                            .host = "127.0.0.1",
                            .port = ntohs(addr.sin_port),
-                           .path = "/ws",
-                           .subprotocol = "tiketi.v1",
+                           .endpoints = endpoints,
+                           .endpoint_count = 2,
                            .on_close = on_close};
     assert_int_equal(ws_open(&opts, &ws), ST_UNAVAILABLE);
     assert_null(ws);
@@ -1203,6 +1251,7 @@ int main(void)
         cmocka_unit_test(test_stuck_reader),
         cmocka_unit_test(test_queue_in_order),
         cmocka_unit_test(test_pings),
+        cmocka_unit_test(test_another_endpoint),
         cmocka_unit_test(test_pings_keep_their_pace),
         cmocka_unit_test(test_close_from_us),
         cmocka_unit_test(test_close_from_client),
