@@ -18,7 +18,7 @@ run='redis-server=redis-server postgresql postgresql-client=psql curl=curl jq=jq
 test="$run pgbouncer libcmocka-dev nodejs=node npm=npm procps=ps nginx-light=nginx haproxy=haproxy
     prometheus=promtool prometheus-alertmanager=amtool mandoc=mandoc systemd=systemd-analyze zsh=zsh"
 # What docs/integrate is tried with. (Go and Java are left out where they are not there: they are large.)
-recipes='php-cli=php python3-jwt python3-cryptography'
+recipes='nginx-light=nginx haproxy=haproxy caddy=caddy apache2-bin=apache2 lua-socket php-cli=php python3-jwt python3-cryptography'
 browser='nodejs=node npm=npm chromium=chromium'
 screenshots='fonts-inter fonts-noto-cjk pngquant=pngquant'
 lint='clang-format=clang-format clang-tidy=clang-tidy shellcheck=shellcheck
