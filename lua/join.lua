@@ -4,9 +4,9 @@
 --
 -- KEYS  as in shared.lua
 -- ARGV  1       highest place of this event that the caller has ever seen; 0: none
---       2       one letter per buyer, at most 500: j = join, may take a new place; c = claim, takes none;
---               r = resume, takes none and claims nothing; n = j with a network. A capital J, C or R: with a
---               network and a proof
+--       2       one letter per buyer, at most 500: j = join, may take a new place; d = direct, takes a new
+--               place only if it is inside; c = claim, takes none; r = resume, takes none and claims nothing;
+--               n = j with a network. A capital J, D, C or R: with a network and a proof
 --       3       then the buyer ids, as many as there are letters
 --               then what the letters announce, in the order of the buyers: for n the network, for a capital
 --               the network and the proof
@@ -44,6 +44,7 @@
 --   none of these, mode j           a new place: inside if the event is open, nobody waits and there
 --                                   is capacity; otherwise at the tail of the queue. Above the limit
 --                                   of the buyer's network: none
+--   none of these, mode d           the same, if the place is inside; otherwise none, and nothing is counted
 -- A waiting or parked buyer whose ticket or pass names a lower place gets that one, and the higher one is
 -- consumed under its own name: a buyer has one place. Tickets and passes of another epoch count as absent.
 -- A ticket or pass can bring back a place only after Redis has lost data: otherwise Redis still has the
@@ -66,9 +67,9 @@ local modes = ARGV[2]
 local count = #modes
 local buyers = {unpack(ARGV, 3, count + 2)}
 local networks, proofs = {}, {} -- by the number of the buyer; none: nil
-local JOIN, RESUME, NETWORK = ('j'):byte(), ('r'):byte(), ('n'):byte()
+local JOIN, DIRECT, RESUME, NETWORK = ('j'):byte(), ('d'):byte(), ('r'):byte(), ('n'):byte()
 
--- The mode of buyer i: j, c or r, as a byte.
+-- The mode of buyer i: j, d, c or r, as a byte.
 local function mode_of(i)
     local letter = modes:byte(i)
     return letter == NETWORK and JOIN or letter < 97 and letter + 32 or letter
@@ -89,7 +90,7 @@ local function read_details()
 end
 if not modes:find('[^n]') then
     networks = {unpack(ARGV, count + 3)}
-elseif modes:find('[^jcr]') then
+elseif modes:find('[^jdcr]') then
     read_details()
 end
 
@@ -407,6 +408,16 @@ local function count_place(network)
     return true
 end
 
+-- Would a newcomer of this network be inside at once?
+local function enters(network, counted)
+    if ev.size > 0 then
+        return false
+    end
+    left = left or capacity(true)
+    local n = not counted and number_of[network]
+    return left > 0 and not (n and had[n] >= per_network)
+end
+
 -- Gives the buyer a new place: inside (a direct admission), or at the tail of the queue.
 local function newcomer(i)
     ev.seq = max(ev.seq + 1, ev.now_us)
@@ -481,7 +492,7 @@ local function advance(i, mode, proof, network)
         return
     elseif best then
         wait_at(i, best)
-    elseif mode == JOIN then
+    elseif mode == JOIN or (mode == DIRECT and enters(network, counted)) then
         if network and not counted and not count_place(network) then
             states[i] = 'refused'
             return

@@ -59,6 +59,11 @@ size_t cookie_jar_find(const struct cookie_jar *jar, enum cookie_kind kind, cons
 bool cookie_jar_guest(const struct cookie_jar *jar, struct token_keys *keys, char *out,
                       int64_t *ret_day);
 
+/* Reads the guest from the first valid pass in a cookie that names one (struct pass), those of `event` before others; into
+ * out[GUEST_ID_LEN + 1]. Where no guest's cookie was sent: the gate sets a pass alone. False: there is none. */
+bool cookie_jar_passed_guest(const struct cookie_jar *jar, struct token_keys *keys,
+                             const char *event, int64_t now_ms, char *out);
+
 /* Reads who has signed in from the first cookie that is valid, into out[BUYER_ID_MAX + 1]. False: there is none; then
  * nothing was written. */
 bool cookie_jar_signed_in(const struct cookie_jar *jar, struct token_keys *keys, int64_t now_ms,

@@ -68,6 +68,7 @@ struct identity_admission {
     int64_t session_limit_ms; /* the event's session limit; 0: none */
     int64_t turns_end_ms; /* when closing the event ends the turns, ms since 1970; 0: it does not */
     int64_t pass_ttl_ms;  /* PASS_TTL_MS */
+    bool names_guest;     /* the pass, as a cookie, stands for that of the guest as well */
 };
 /* When a pass that is written at `now_ms` expires: after pass_ttl_ms, or at the end of the session, or of all turns of
  * the closed event, if that is earlier. Times are ms since 1970. */

@@ -107,10 +107,12 @@ struct pass {
     uint64_t place;
     uint64_t epoch;
     int64_t iat_s, exp_s; /* seconds since 1970 */
+    /* As a cookie it names the guest where their own cookie is missing: the gate lets them in with one cookie alone. */
+    bool names_guest;
     char jti[33];
 };
 
-/* Appends the pass: iss "tiketi", aud and event = event id, sub = buyer, place (text), epoch, iat, exp, jti. Sets
+/* Appends the pass: iss "tiketi", aud and event = event id, sub = buyer, place (text), epoch, iat, exp, jti; guest if it names one. Sets
  * pass->jti to a random text. Signing takes about 20 us. ST_INVALID: the event or the buyer is not a valid id;
  * ST_UNAVAILABLE: no pass key can sign. On failure nothing was appended. */
 MUST_CHECK enum status pass_sign(struct token_keys *keys, struct pass *pass, struct buf *out);

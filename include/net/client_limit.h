@@ -62,6 +62,13 @@ bool client_share_take(struct client_limit *limit, enum client_share_kind kind, 
                        struct client_share **ret_share);
 void client_share_give(struct client_limit *limit, struct client_share *share); /* NULL is fine */
 
+/* Newcomers who are let in before they have shown that they keep a cookie: of one address one at a time, until they come
+ * back with it, or until_ms has passed. Both times are ms since 1970. False: there is one. */
+bool client_newcomer_begin(struct client_limit *limit, const char *address, const char *buyer,
+                           int64_t now_ms, int64_t until_ms);
+/* This buyer has come back, or was not let in. */
+void client_newcomer_end(struct client_limit *limit, const char *address, const char *buyer);
+
 /* Does this peer say who its clients are? Then only a request that it passes on can be counted. */
 bool client_limit_forwards(const struct client_limit *limit, const char *peer);
 

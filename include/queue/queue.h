@@ -95,9 +95,10 @@ struct queue_place {
 
 /* A claim says that the buyer is there: an offer becomes their turn, and who was set aside waits again. */
 enum queue_join_mode {
-    QUEUE_JOIN,  /* claims, and takes a new place if the buyer has none */
-    QUEUE_CLAIM, /* claims, and never takes a new place */
-    QUEUE_RESUME /* does neither */
+    QUEUE_JOIN,   /* claims, and takes a new place if the buyer has none */
+    QUEUE_CLAIM,  /* claims, and never takes a new place */
+    QUEUE_RESUME, /* does neither */
+    QUEUE_DIRECT  /* claims, and takes a new place only if it is inside at once */
 };
 
 /* What the buyer has sent as proof. The caller has verified that it belongs to this event and buyer. Zero: nothing

@@ -3,25 +3,33 @@
  * api_gate: tells an integrator's proxy whether the buyer of a request is inside now, and publishes the keys that
  * verify passes.
  *
- *   GET /api/gate/{eventId}            the original request is in headers; 204, or 401 not-admitted
- *       ?redirect=1                    302 to the waiting page where a page may be the answer
- *   *   /api/gate/{eventId}/envoy/…    the original method and path; 200, 302, 401 or 503 and nothing else
+ *   GET /api/gate/{eventId}              the original request is in headers; 204, or 401 not-admitted
+ *       ?redirect=1                      302 to the waiting page where a page may be the answer
+ *       ?join=1                          a newcomer goes straight in while nobody waits and there is room
+ *   *   /api/gate/{eventId}/envoy/…      the original method and path; 200, 302, 401 or 503 and nothing else
+ *   *   /api/gate/{eventId}/envoy-join/… the same, and as with ?join=1
  *
  *   pass (or JWT, or guest cookie) -> event known -> Redis: inside? -> 204, or 401 not-admitted
  *
  * Why this way: the pass names the buyer. If no pass is sent, or the one in a cookie is no longer valid, a JWT or guest
  * cookie names them. Redis decides, and a pass counts only for its own admission: a pass of an earlier admission or
- * another epoch is refused, even if its buyer is inside again. The answer goes to a proxy, so it sets no cookies. The
+ * another epoch is refused, even if its buyer is inside again. The
  * request claims: it is made for a page that the buyer has opened. An answer of 204 counts as a heartbeat. Whoever is not
  * inside gets one answer, 401, also for an event that does not exist: what a proxy has to do is the same, and the waiting
  * page says what is wrong. nginx takes no 302 from its auth_request, so 401 has the page's address in X-Tiketi-Wait.
+ * With ?join=1 one script decides (QUEUE_DIRECT): inside, or no place at all. It is asked only for a page that a person opens
+ * (api_visitor.c). The answer goes to a proxy that may forward one cookie, so it sets one at most: the pass, which then
+ * names the guest as well, until our own pages have set the guest's cookie. A browser that keeps no cookies would take another
+ * slot with each page: of an address one newcomer at a time may be unproven (client_newcomer_begin).
  * Called by: api's route table. Owns nothing. With Redis gone: 503, the gate stays closed.
  */
 #include "api/api_gate_request.h"
 
 #include "auth/identity.h"
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "base/shared_clock.h"
+#include "net/client_limit.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +37,14 @@
 struct gate {
     /* The admission in Redis must be that of the pass: only the pass names this buyer, or it was sent in a header. */
     bool must_match;
+    bool known;       /* the request names a buyer; false: a newcomer without a cookie */
+    bool guest;       /* who names themselves by our cookies alone */
+    bool joins;       /* as the proxy wants it */
+    bool visits;      /* it joins, and a person opens a page */
+    bool has_pass;    /* a valid one, in a cookie */
+    bool asked;       /* for a direct admission */
+    bool on_trial;    /* client_newcomer_begin was true */
+    struct pass pass; /* has_pass */
 };
 
 static enum gate_way way_of(const struct api_call *call)
@@ -125,17 +141,78 @@ static void add_end(struct api_call *call, const struct queue_place *place)
     http_req_add_header(call->req, "X-Tiketi-Pass-Expires", text);
 }
 
-static void let_pass(struct api_call *call, const struct queue_place *place)
+/* Sets the pass: of who was let in now; of who opens a page without one; and in time, because it may be all that names them. */
+static void set_pass(struct api_call *call, const struct queue_place *place,
+                     const struct queue_numbers *numbers)
 {
+    const struct gate *gate = call->state;
+    const struct event *event = catalog_event(call->api->catalog, call->param);
+    struct buf *text = &call->api->pass;
+    int64_t expires_ms;
+    const bool is_due =
+        gate->has_pass ? api_pass_is_due(call, event, place, &gate->pass) : gate->visits;
+    if (!gate->joins || !event || !(place->direct || is_due))
+        return;
+    call->one_cookie = !gate->known || call->passed_guest;
+    buf_reset(text);
+    if (api_write_pass(call, event, place, numbers->epoch, text, &expires_ms) != ST_OK)
+        return;
+    const int64_t left_s = (expires_ms - shared_clock_ms()) / 1000;
+    api_set_proof(call, COOKIE_PASS, buf_str(text), left_s > 1 ? left_s : 1);
+    call->proof_bytes = 0; /* no other cookie is removed */
+}
+
+static void let_pass(struct api_call *call, const struct queue_place *place,
+                     const struct queue_numbers *numbers)
+{
+    const struct api *api = call->api;
+    if (place->direct) {
+        metrics_add(METRIC_JOINS, 1);
+        metrics_add(METRIC_ADMISSIONS_DIRECT, 1);
+        presence_put(api->presence, call->param, call->buyer, place->state, loop_now_ms(api->loop));
+    }
+    set_pass(call, place, numbers);
     add_buyer(call);
     add_end(call, place);
     api_answer(call, way_of(call) == GATE_BY_PATH ? 200 : 204, "", 0);
 }
 
-static void gate_checked(void *arg, enum status status, const struct queue_place *place,
+/* ---- asking ---- */
+
+static void gate_answered(void *arg, enum status status, const struct queue_place *place,
+                          const struct queue_numbers *numbers);
+
+/* May the buyer be let straight in, as far as it is not the queue that decides? */
+static bool may_enter(struct api_call *call, const struct event *event)
+{
+    struct gate *gate = call->state;
+    const int64_t now_ms = shared_clock_ms();
+    if (!gate->visits || !event || (gate->guest && !event->allow_guests))
+        return false;
+    if (gate->known || !call->counts)
+        return true;
+    gate->on_trial = client_newcomer_begin(call->api->limit, call->client, call->buyer, now_ms,
+                                           now_ms + event->idle_timeout_ms);
+    return gate->on_trial;
+}
+
+static enum status gate_ask(struct api_call *call)
+{
+    struct gate *gate = call->state;
+    const struct event *event = catalog_event(call->api->catalog, call->param);
+    char network[CLIENT_NETWORK_SIZE];
+    if (!gate->asked && may_enter(call, event)) {
+        const struct queue_buyer buyer = {call->param, call->buyer, &call->proof,
+                                          api_places_network(call, event, network)};
+        gate->asked = true;
+        return queue_join(call->api->queue, QUEUE_DIRECT, &buyer, gate_answered, call);
+    }
+    return gate->known ? api_ask_inside(call, call->param, gate_answered) : ST_NOT_FOUND;
+}
+
+static void gate_checked(struct api_call *call, enum status status, const struct queue_place *place,
                          const struct queue_numbers *numbers)
 {
-    struct api_call *call = arg;
     const struct gate *gate = call->state;
     const struct queue_proof *proof = &call->proof;
     if (status != ST_OK && status != ST_NOT_FOUND) {
@@ -143,14 +220,32 @@ static void gate_checked(void *arg, enum status status, const struct queue_place
         return;
     }
     const bool inside = status == ST_OK && place->state == QUEUE_ACTIVE;
-    const bool matches =
-        inside && proof->pass_place == place->number && proof->pass_epoch == numbers->epoch;
+    const bool matches = inside && (place->direct || (proof->pass_place == place->number &&
+                                                      proof->pass_epoch == numbers->epoch));
     if (inside && (matches || !gate->must_match))
-        let_pass(call, place);
+        let_pass(call, place, numbers);
     else if (status == ST_OK && !inside && numbers->restoring && proof->pass_place > 0)
         api_fail(call, ST_UNAVAILABLE); /* the pass counts once consumed places are loaded */
     else
         api_problem(call, 401, "not-admitted", "The buyer is not inside: join the queue.", NULL);
+}
+
+static void gate_answered(void *arg, enum status status, const struct queue_place *place,
+                          const struct queue_numbers *numbers)
+{
+    struct api_call *call = arg;
+    struct gate *gate = call->state;
+    if (gate->on_trial && !(status == ST_OK && place->direct)) {
+        client_newcomer_end(call->api->limit, call->client, call->buyer);
+        gate->on_trial = false;
+    }
+    /* Newcomers are refused for load; those inside are not: they are asked for once more. */
+    if (status == ST_FULL && gate->asked) {
+        status = gate_ask(call);
+        if (status == ST_OK)
+            return;
+    }
+    gate_checked(call, status, place, numbers);
 }
 
 /* Unknown ids are refused here: a flood of them must not cost Redis memory. */
@@ -158,47 +253,65 @@ static void gate_loaded(void *arg, enum status status)
 {
     struct api_call *call = arg;
     if (status == ST_OK)
-        status = api_ask_inside(call, call->param, gate_checked);
+        status = gate_ask(call);
     if (status != ST_OK)
-        gate_checked(call, status, NULL, NULL);
+        gate_answered(call, status, NULL, NULL);
 }
 
-/* False: one is neither 1 nor 0, and was answered. Of Envoy's requests the query is that of the original. */
-static bool read_flags(struct api_call *call)
+/* False: a flag is neither 1 nor 0, and was answered. Of Envoy's requests the query is that of the original. */
+static bool read_flags(struct api_call *call, struct gate *gate)
 {
     struct json_error error = {0};
-    bool flag;
-    if (way_of(call) == GATE_BY_PATH || api_read_flag(call, "redirect", &flag, &error))
-        return true;
-    api_invalid(call, &error);
+    const enum gate_way way = way_of(call);
+    bool redirect;
+    if (way == GATE_BY_PATH) {
+        gate->joins = strstr(call->route->path, "/envoy-join/") != NULL;
+    } else if (!api_read_flag(call, "redirect", &redirect, &error) ||
+               !api_read_flag(call, "join", &gate->joins, &error)) {
+        api_invalid(call, &error);
+        return false;
+    }
+    gate->visits = gate->joins && gate_request_is_visit(call, way);
+    return true;
+}
+
+/* Reads the pass, of any buyer. */
+static bool read_pass(struct api_call *call, struct pass *ret_pass, bool *ret_header)
+{
+    struct cookie list[COOKIE_TRIES];
+    const size_t count =
+        api_sent_proofs(call, "X-Tiketi-Pass", COOKIE_PASS, call->param, list, ret_header);
+    for (size_t i = 0; i < count; i++) {
+        const struct identity_proof proof = {
+            .text = list[i].value, .len = list[i].len, .event = call->param};
+        if (identity_read_pass(call->api->keys, &proof, shared_clock_ms(), ret_pass) == ST_OK)
+            return true;
+    }
     return false;
 }
 
 static enum status gate_start(struct api_call *call)
 {
     struct gate *gate = http_req_alloc(call->req, sizeof(*gate));
-    struct cookie list[COOKIE_TRIES];
-    struct pass pass;
+    struct pass *pass = &gate->pass;
     bool in_header;
     call->state = gate;
-    call->guest = false; /* no cookie: the answer goes to a proxy */
-    if (!read_flags(call))
+    gate->guest = call->guest;
+    gate->known = !call->new_guest;
+    call->guest = false; /* no cookie of the guest */
+    if (!read_flags(call, gate))
         return ST_OK;
-    const size_t count =
-        api_sent_proofs(call, "X-Tiketi-Pass", COOKIE_PASS, call->param, list, &in_header);
-    bool valid = false;
-    for (size_t i = 0; i < count && !valid; i++) {
-        const struct identity_proof proof = {
-            .text = list[i].value, .len = list[i].len, .event = call->param}; /* of any buyer */
-        valid = identity_read_pass(call->api->keys, &proof, shared_clock_ms(), &pass) == ST_OK;
-    }
-    const bool own = valid && strcmp(pass.buyer, call->buyer) == 0;
+    const bool valid = read_pass(call, pass, &in_header);
+    const bool own = valid && strcmp(pass->buyer, call->buyer) == 0;
     if (valid && (own || !call->has_user)) {
-        gate->must_match = in_header || !own;
-        memcpy(call->buyer, pass.buyer, sizeof(call->buyer));
-        call->proof = (struct queue_proof){
-            .pass_place = pass.place, .pass_epoch = pass.epoch, .pass_since_ms = pass.iat_s * 1000};
-    } else if (in_header || call->new_guest) {
+        gate->must_match = in_header || !own || call->passed_guest;
+        gate->has_pass = !in_header;
+        gate->known = true;
+        memcpy(call->buyer, pass->buyer, sizeof(call->buyer));
+        call->proof = (struct queue_proof){.pass_place = pass->place,
+                                           .pass_epoch = pass->epoch,
+                                           .pass_since_ms = pass->iat_s * 1000};
+    } else if (in_header || (!gate->known && !gate->visits)) {
         /* A pass in a header must be valid. An invalid one in a cookie is ignored if a JWT or guest cookie names the
          * buyer. */
         return ST_UNAUTHORIZED;
@@ -218,6 +331,7 @@ static enum status jwks_start(struct api_call *call)
 const struct api_route api_gate_routes[] = {
     {"GET", "/api/gate/{eventId}", AUTH_BUYER, 0, gate_start, API_BODY_NONE},
     {"*", "/api/gate/{eventId}/envoy/{path*}", AUTH_BUYER, 0, gate_start, API_BODY_NONE},
+    {"*", "/api/gate/{eventId}/envoy-join/{path*}", AUTH_BUYER, 0, gate_start, API_BODY_NONE},
     {0},
 };
 

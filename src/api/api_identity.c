@@ -48,6 +48,13 @@ void api_identify_visitor(struct api_call *call)
     call->guest = true;
     if (cookie_jar_guest(api_jar(call), call->api->keys, call->buyer, &call->guest_day))
         return;
+    if (cookie_jar_passed_guest(api_jar(call), call->api->keys, call->param, shared_clock_ms(),
+                                call->buyer)) {
+        call->passed_guest = true;
+        if (call->counts)
+            client_newcomer_end(call->api->limit, call->client, call->buyer);
+        return;
+    }
     token_new_guest(call->buyer);
     call->new_guest = true;
 }

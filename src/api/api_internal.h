@@ -230,7 +230,9 @@ struct api_call {
     char param[EVENT_ID_MAX + 1];  /* the id in the path; "": none, or not valid as an id */
     char buyer[BUYER_ID_MAX + 1];  /* "u:…", "o:…" or "g:…" */
     bool guest, new_guest;
-    bool outside; /* the path is not below PATH_PREFIX, nor a probe's: there is nothing */
+    bool outside;      /* the path is not below PATH_PREFIX, nor a probe's: there is nothing */
+    bool passed_guest; /* a pass alone names the guest (cookie_jar_passed_guest) */
+    bool one_cookie;   /* the answer sets one at most: a pass that it sets names the guest */
     bool has_user;
     bool origin_allowed; /* the answer names the origin of ALLOWED_ORIGINS that asks */
     bool body_dropped;   /* the sender was not known when it began to arrive */
@@ -614,10 +616,15 @@ MUST_CHECK enum status api_write_ticket(struct api_call *call, const char *event
                                         uint64_t epoch, uint64_t lowest, struct buf *out);
 /* When the turn of a buyer inside ends, at the latest; ms since 1970. */
 int64_t api_turn_end(const struct event *event, const struct queue_place *place);
+/* The network that a new place of the event counts for, in out[CLIENT_NETWORK_SIZE]; NULL: it counts for none. */
+const char *api_places_network(const struct api_call *call, const struct event *event, char *out);
 /* Appends a pass for an admission. It expires PASS_TTL_MS from now, or when the session ends if that is earlier. */
 MUST_CHECK enum status api_write_pass(struct api_call *call, const struct event *event,
                                       const struct queue_place *place, uint64_t epoch,
                                       struct buf *out, int64_t *ret_expires_ms);
+/* Has this valid pass less than half the life left that a new one would have? Also true of one for another admission. */
+bool api_pass_is_due(const struct api_call *call, const struct event *event,
+                     const struct queue_place *place, const struct pass *pass);
 /* Claims, and asks Redis whether the buyer is inside. If Redis has lost the admission, a verified pass restores it. */
 MUST_CHECK enum status api_ask_inside(struct api_call *call, const char *event, queue_join_cb cb);
 

@@ -92,6 +92,14 @@ enum status api_ask_inside(struct api_call *call, const char *event, queue_join_
     return queue_is_inside(queue, event, call->buyer, cb, call);
 }
 
+const char *api_places_network(const struct api_call *call, const struct event *event, char *out)
+{
+    if (!call->counts || event->places_per_network == 0)
+        return NULL;
+    client_ip_network(call->client, out);
+    return out;
+}
+
 /* A buyer who sent a ticket will probably send this one next, so the memo keeps it: verified already. */
 enum status api_write_ticket(struct api_call *call, const char *event, uint64_t place,
                              uint64_t epoch, uint64_t lowest, struct buf *out)
@@ -117,6 +125,17 @@ int64_t api_turn_end(const struct event *event, const struct queue_place *place)
     return identity_turn_end(&admission, place->pay_until_ms);
 }
 
+bool api_pass_is_due(const struct api_call *call, const struct event *event,
+                     const struct queue_place *place, const struct pass *pass)
+{
+    const int64_t now_ms = shared_clock_ms();
+    struct identity_admission admission = admission_of(event, place);
+    admission.pass_ttl_ms = call->api->config->pass_ttl_ms;
+    const int64_t left_ms = pass->exp_s * 1000 - now_ms;
+    return pass->place != place->number || pass->iat_s != place->since_ms / 1000 ||
+           2 * left_ms < identity_pass_expiry(&admission, now_ms) - now_ms;
+}
+
 enum status api_write_pass(struct api_call *call, const struct event *event,
                            const struct queue_place *place, uint64_t epoch, struct buf *out,
                            int64_t *ret_expires_ms)
@@ -125,6 +144,7 @@ enum status api_write_pass(struct api_call *call, const struct event *event,
         .event = event->id, .buyer = call->buyer, .place = place->number, .epoch = epoch};
     struct identity_admission admission = admission_of(event, place);
     admission.pass_ttl_ms = call->api->config->pass_ttl_ms;
+    admission.names_guest = call->one_cookie;
     return identity_write_pass(call->api->keys, &of, &admission, shared_clock_ms(), out,
                                ret_expires_ms);
 }

@@ -497,16 +497,6 @@ static bool answer_locally(struct api_call *call, const struct event *event)
 
 /* ---- the steps of a visit ---- */
 
-/* The network that a new place counts for, in out[CLIENT_NETWORK_SIZE]; NULL: it counts for none. */
-static const char *places_network(const struct api_call *call, const struct event *event, char *out)
-{
-    const struct visit *visit = call->state;
-    if (visit->kind != VISIT_CHECK || !call->counts || event->places_per_network == 0)
-        return NULL;
-    client_ip_network(call->client, out);
-    return out;
-}
-
 /* Asks Redis, or answers that too many do. */
 static enum status visit_join(struct api_call *call, const struct event *event)
 {
@@ -515,8 +505,9 @@ static enum status visit_join(struct api_call *call, const struct event *event)
     const enum queue_join_mode mode = visit->kind == VISIT_CHECK && !visit->inside ? QUEUE_JOIN
                                       : visit->claims || visit->inside             ? QUEUE_CLAIM
                                                                                    : QUEUE_RESUME;
-    const struct queue_buyer buyer = {call->param, call->buyer, &call->proof,
-                                      places_network(call, event, network)};
+    const struct queue_buyer buyer = {
+        call->param, call->buyer, &call->proof,
+        visit->kind == VISIT_CHECK ? api_places_network(call, event, network) : NULL};
     const enum status st = queue_join(call->api->queue, mode, &buyer, visit_answered, call);
     return st == ST_FULL ? visit_refused(call, event) : st;
 }

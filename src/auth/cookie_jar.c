@@ -134,6 +134,40 @@ bool cookie_jar_guest(const struct cookie_jar *jar, struct token_keys *keys, cha
     return false;
 }
 
+/* Does it name a guest? A pass in the cookie of another event counts for nothing. */
+static bool read_passed_guest(const struct cookie *cookie, struct token_keys *keys, int64_t now_ms,
+                              char *out)
+{
+    struct pass pass;
+    if (pass_read(keys, cookie->value, cookie->len, now_ms, &pass) != ST_OK || !pass.names_guest ||
+        strlen(pass.event) != cookie->event_len ||
+        memcmp(pass.event, cookie->event, cookie->event_len) != 0 ||
+        strlen(pass.buyer) != GUEST_ID_LEN)
+        return false;
+    memcpy(out, pass.buyer, GUEST_ID_LEN + 1);
+    return true;
+}
+
+bool cookie_jar_passed_guest(const struct cookie_jar *jar, struct token_keys *keys,
+                             const char *event, int64_t now_ms, char *out)
+{
+    struct cookie list[COOKIE_TRIES];
+    const size_t count = cookie_jar_find(jar, COOKIE_PASS, event, list);
+    for (size_t i = 0; i < count; i++) {
+        if (read_passed_guest(&list[i], keys, now_ms, out))
+            return true;
+    }
+    const char *at = jar->sent;
+    for (unsigned tries = 0; tries < COOKIE_TRIES && cookie_jar_next(&at, &list[0]);) {
+        if (list[0].kind != COOKIE_PASS || (jar->only_secure && list[0].prefix == COOKIE_PLAIN))
+            continue;
+        if (read_passed_guest(&list[0], keys, now_ms, out))
+            return true;
+        tries++;
+    }
+    return false;
+}
+
 bool cookie_jar_signed_in(const struct cookie_jar *jar, struct token_keys *keys, int64_t now_ms,
                           char *out)
 {

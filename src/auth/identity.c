@@ -135,7 +135,8 @@ enum status identity_write_pass(struct token_keys *keys, const struct identity_p
     struct pass pass = {.place = place->place,
                         .epoch = place->epoch,
                         .iat_s = admission->since_ms / 1000,
-                        .exp_s = identity_pass_expiry(admission, now_ms) / 1000};
+                        .exp_s = identity_pass_expiry(admission, now_ms) / 1000,
+                        .names_guest = admission->names_guest};
     (void)snprintf(pass.event, sizeof(pass.event), "%s", place->event);
     (void)snprintf(pass.buyer, sizeof(pass.buyer), "%s", place->buyer);
     *ret_expires_ms = pass.exp_s * 1000;

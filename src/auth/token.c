@@ -392,8 +392,9 @@ enum status pass_sign(struct token_keys *keys, struct pass *pass, struct buf *ou
     buf_add_json_str(payload, pass->buyer, strlen(pass->buyer));
     buf_printf(payload,
                ",\"place\":\"%" PRIu64 "\",\"epoch\":%" PRIu64 ",\"iat\":%" PRId64
-               ",\"exp\":%" PRId64 ",\"jti\":\"%s\"}",
-               pass->place, pass->epoch, pass->iat_s, pass->exp_s, pass->jti);
+               ",\"exp\":%" PRId64 ",\"jti\":\"%s\"%s}",
+               pass->place, pass->epoch, pass->iat_s, pass->exp_s, pass->jti,
+               pass->names_guest ? ",\"guest\":true" : "");
     return jws_sign(keys->passes, buf_str(payload), payload->len, out);
 }
 
@@ -432,6 +433,7 @@ static bool read_pass_claims(const struct json *claims, struct pass *pass)
     pass->epoch = (uint64_t)epoch;
     pass->iat_s = json_int(claims, "iat", -1);
     pass->exp_s = json_int(claims, "exp", -1);
+    pass->names_guest = pass->buyer[0] == 'g' && json_bool(claims, "guest", false);
     return !reader.failed && reader.at == reader.end && epoch >= 0 && pass->iat_s >= 0 &&
            pass->exp_s >= 0;
 }

@@ -76,7 +76,8 @@ static bool on_open(void *arg, struct ws_conn *conn, const struct ws_handshake *
     if (config->oidc_issuer && config->oidc_buyers &&
         cookie_jar_signed_in(&jar, gateway->opts.keys, shared_clock_ms(), buyer)) {
         subscriber_set_buyer(subscriber, buyer);
-    } else if (cookie_jar_guest(&jar, gateway->opts.keys, buyer, &day)) {
+    } else if (cookie_jar_guest(&jar, gateway->opts.keys, buyer, &day) ||
+               cookie_jar_passed_guest(&jar, gateway->opts.keys, "", shared_clock_ms(), buyer)) {
         subscriber_set_buyer(subscriber, buyer);
         subscriber->flags |= FLAG_GUEST;
     }

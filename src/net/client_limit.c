@@ -9,6 +9,7 @@
  */
 #include "net/client_limit.h"
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/table.h"
@@ -23,6 +24,7 @@
 #define BAD_TOKENS_PER_S 20
 #define BAD_TRIES        5
 #define BAD_TRY_EVERY_MS 12000
+#define NEWCOMERS_MAX    8192
 
 struct client_share {
     struct table_node node; /* first: a node is its share */
@@ -44,6 +46,10 @@ struct client_limit {
     struct shares shares[CLIENT_SHARES];
     /* When a line was last logged, 0: never; and what it counts. */
     _Atomic uint64_t met_ms, tokens_ms, tokens_refused;
+    /* Of the addresses of one hash the newcomer who has not come back yet: above until when, in seconds since 1970, below the
+     * hash of the buyer; 0: none. Two addresses of one hash wait for each other. */
+    uint64_t seed;
+    _Atomic uint64_t newcomers[NEWCOMERS_MAX];
 };
 
 enum status client_limit_new(const char *trusted, const struct client_limit_opts *opts,
@@ -55,6 +61,7 @@ enum status client_limit_new(const char *trusted, const struct client_limit_opts
         return st;
     struct client_limit *limit = xcalloc(1, sizeof(*limit));
     limit->client_ip = client_ip;
+    limit->seed = hash_seed();
     limit->rates[CLIENT_REQUESTS] = rate_limit_new(opts->per_second);
     limit->rates[CLIENT_BAD_TOKENS] = rate_limit_new(BAD_TOKENS_PER_S);
     limit->rates[CLIENT_BAD_TRIES] = rate_limit_new_slow(BAD_TRIES, BAD_TRY_EVERY_MS);
@@ -205,4 +212,35 @@ void client_share_give(struct client_limit *limit, struct client_share *share)
     (void)pthread_mutex_unlock(&shares->mutex);
     if (gone)
         free(share);
+}
+
+/* ---- newcomers ---- */
+
+static _Atomic uint64_t *newcomer_of(struct client_limit *limit, const char *address)
+{
+    const uint64_t hash = hash_pair(limit->seed, address, strlen(address), "", 0);
+    return &limit->newcomers[hash % NEWCOMERS_MAX];
+}
+
+static uint32_t buyer_hash(const struct client_limit *limit, const char *buyer)
+{
+    return (uint32_t)hash_pair(limit->seed, buyer, strlen(buyer), "", 0);
+}
+
+bool client_newcomer_begin(struct client_limit *limit, const char *address, const char *buyer,
+                           int64_t now_ms, int64_t until_ms)
+{
+    _Atomic uint64_t *slot = newcomer_of(limit, address);
+    const uint64_t now_s = (uint64_t)now_ms / 1000, until_s = (uint64_t)until_ms / 1000 + 1;
+    uint64_t there = atomic_load(slot);
+    return there >> 32 <= now_s &&
+           atomic_compare_exchange_strong(slot, &there, until_s << 32 | buyer_hash(limit, buyer));
+}
+
+void client_newcomer_end(struct client_limit *limit, const char *address, const char *buyer)
+{
+    _Atomic uint64_t *slot = newcomer_of(limit, address);
+    uint64_t there = atomic_load(slot);
+    if ((uint32_t)there == buyer_hash(limit, buyer))
+        (void)atomic_compare_exchange_strong(slot, &there, 0);
 }

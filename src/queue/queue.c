@@ -199,8 +199,8 @@ static void on_answer(void *arg, enum status status, const struct redis_reply *r
 
 static bool is_newcomer(const struct queue_item *item)
 {
-    return item->mode == QUEUE_JOIN && !item->proof.known && item->proof.ticket_place == 0 &&
-           item->proof.pass_place == 0;
+    return (item->mode == QUEUE_JOIN || item->mode == QUEUE_DIRECT) && !item->proof.known &&
+           item->proof.ticket_place == 0 && item->proof.pass_place == 0;
 }
 
 /* Of one who claims a turn, or was inside: they are never refused. */
@@ -265,14 +265,15 @@ static bool has_proof(const struct queue_item *item)
     return item->proof.ticket_place || item->proof.pass_place;
 }
 
-/* The letter that announces what add_joins sends of this buyer. */
+/* The letter that announces what add_joins sends of this buyer: a capital a network and a proof, `n` a network. */
 static char join_letter(const struct queue_item *item)
 {
-    if (has_proof(item))
-        return "JCR"[item->mode];
-    if (item->mode == QUEUE_JOIN && item->network_len > 0)
+    const bool with_network = item->network_len > 0;
+    if (has_proof(item) || (item->mode == QUEUE_DIRECT && with_network))
+        return "JCRD"[item->mode];
+    if (item->mode == QUEUE_JOIN && with_network)
         return 'n';
-    return "jcr"[item->mode];
+    return "jcrd"[item->mode];
 }
 
 /* Most buyers are newcomers: of them Redis gets the id alone, and the network where one counts. */
@@ -288,10 +289,15 @@ static void add_joins(struct queue_op *op, struct redis_args *args)
         redis_args_add_len(args, item->buyer, item->len);
     for (const struct queue_item *item = op->items.head; item; item = item->next) {
         const struct queue_proof *proof = &item->proof;
-        if (has_proof(item) || (item->mode == QUEUE_JOIN && item->network_len > 0))
+        const char letter = join_letter(item);
+        if (letter == 'n' || letter < 'a')
             redis_args_add_len(args, item->buyer + item->len + 1, item->network_len);
-        if (!has_proof(item))
+        if (letter >= 'a')
             continue;
+        if (!has_proof(item)) {
+            redis_args_add(args, "");
+            continue;
+        }
         const int len = snprintf(
             text, sizeof(text), "%llu %llu %llu %llu %llu", (unsigned long long)proof->ticket_place,
             (unsigned long long)proof->ticket_epoch, (unsigned long long)proof->pass_place,

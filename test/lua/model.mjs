@@ -237,11 +237,13 @@ export class Model {
         this.note('returned', buyer, this.queue.get(buyer));
       } else if (best < Infinity) {
         this.wait(buyer, best);
-      } else if (mode === 'j') {
+      } else if (mode === 'j' || mode === 'd') {
         const most = this.settings.placesPerNetwork;
         const counted = [ticket, pass].some((proof) => proof?.place && proof.epoch === this.epoch);
+        if (mode === 'd' && (this.queue.size > 0 || this.room(true) <= 0)) return 'gone';
         if (network && most > 0 && !counted) {
           const had = this.networks.get(network) ?? 0;
+          if (mode === 'd' && had >= most) return 'gone';
           if (had >= most) {
             this.refused.set(network, (this.refused.get(network) ?? 0) + 1);
             refused.add(buyer);

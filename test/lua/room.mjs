@@ -120,6 +120,9 @@ export class Room {
       } else if (network && letter === 'j') {
         modes += 'n';
         details.push(network);
+      } else if (network && letter === 'd') {
+        modes += 'D';
+        details.push(network, '');
       } else {
         modes += letter;
       }

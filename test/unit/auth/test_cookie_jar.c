@@ -180,6 +180,55 @@ static void test_the_oldest_go(void **state)
     assert_string_equal(dropped(header, false, "e9", 30, 1), "__Host-tiketi_pass_e1 ");
 }
 
+/* The cookie of a pass, into out[1024]. */
+static void write_pass(const char *cookie_event, const char *event, const char *buyer,
+                       bool names_guest, char *out)
+{
+    struct pass pass = {.place = 1, .epoch = 1, .iat_s = 1000, .exp_s = 2000};
+    struct buf text;
+    buf_init(&text, 1024);
+    pass.names_guest = names_guest;
+    (void)snprintf(pass.event, sizeof(pass.event), "%s", event);
+    (void)snprintf(pass.buyer, sizeof(pass.buyer), "%s", buyer);
+    assert_int_equal(pass_sign(keys, &pass, &text), ST_OK);
+    (void)snprintf(out, 1024, "tiketi_pass_%s=%s", cookie_event, buf_str(&text));
+    buf_clear(&text);
+}
+
+static const char *passed(const char *header, bool https, const char *event, int64_t now_ms)
+{
+    static char id[GUEST_ID_LEN + 1];
+    const struct cookie_jar jar = cookie_jar_of(header, https, NULL);
+    return cookie_jar_passed_guest(&jar, keys, event, now_ms, id) ? id : NULL;
+}
+
+static void test_a_pass_names_the_guest_whom_the_gate_let_in(void **state)
+{
+    static const char one[] = "g:00112233445566778899aabbccddeeff",
+                      two[] = "g:ffeeddccbbaa99887766554433221100";
+    char first[1024], second[1024], wrong[1024], header[4096];
+    (void)state;
+    write_pass("e1", "e1", one, true, first);
+    write_pass("e2", "e2", two, true, second);
+    (void)snprintf(header, sizeof(header), "a=b; %s; %s", first, second);
+    assert_string_equal(passed(header, false, "e1", 1500000), one);
+    assert_string_equal(passed(header, false, "e2", 1500000), two);
+    assert_string_equal(passed(header, false, "", 1500000), one);
+    assert_string_equal(passed(header, false, "e9", 1500000), one);
+    assert_null(passed(header, false, "e1", 2000000)); /* expired */
+    assert_null(passed(header, true, "e1", 1500000));  /* names that anybody can set */
+    write_pass("e1", "e1", one, false, wrong);
+    assert_null(passed(wrong, false, "e1", 1500000)); /* of check, as any other */
+    write_pass("e1", "e2", one, true, wrong);
+    assert_null(passed(wrong, false, "e1", 1500000));
+    write_pass("e1", "e1", "u:somebody", true, wrong);
+    assert_null(passed(wrong, false, "e1", 1500000));
+    assert_null(passed("tiketi_pass_e1=x.y.z; tiketi_pass_e1=", false, "e1", 1500000));
+    assert_null(passed(NULL, false, "e1", 1500000));
+    (void)snprintf(header, sizeof(header), "tiketi_pass_e1=x.y.z; %s", first);
+    assert_string_equal(passed(header, false, "e1", 1500000), one);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -187,6 +236,7 @@ int main(void)
         cmocka_unit_test(test_the_guest_that_verifies_counts),
         cmocka_unit_test(test_cookies_of_an_event),
         cmocka_unit_test(test_the_oldest_go),
+        cmocka_unit_test(test_a_pass_names_the_guest_whom_the_gate_let_in),
     };
     return cmocka_run_group_tests_name("cookie_jar", tests, set_up, tear_down);
 }

@@ -220,6 +220,25 @@ static void a_proxy_that_is_not_trusted_is_named_once_a_minute(void **state)
     assert_int_equal(lines_of(met_by_a_proxy), 2);
 }
 
+static void one_newcomer_of_an_address_is_unproven_at_a_time(void **state)
+{
+    (void)state;
+    begin(NULL, 1000, 0);
+    assert_true(client_newcomer_begin(limit, "192.0.2.1", "g:1", 1000, 90000));
+    assert_false(client_newcomer_begin(limit, "192.0.2.1", "g:2", 1000, 90000));
+    assert_false(client_newcomer_begin(limit, "192.0.2.1", "g:1", 2000, 90000));
+    assert_true(client_newcomer_begin(limit, "192.0.2.2", "g:3", 2000, 90000));
+    client_newcomer_end(limit, "192.0.2.1", "g:2"); /* somebody else has come back */
+    client_newcomer_end(limit, "192.0.2.9", "g:1");
+    assert_false(client_newcomer_begin(limit, "192.0.2.1", "g:4", 2000, 90000));
+    client_newcomer_end(limit, "192.0.2.1", "g:1");
+    assert_true(client_newcomer_begin(limit, "192.0.2.1", "g:4", 2000, 90000));
+    assert_false(client_newcomer_begin(limit, "192.0.2.1", "g:5", 90000, 180000));
+    assert_true(client_newcomer_begin(limit, "192.0.2.1", "g:5", 91000, 180000));
+    client_newcomer_end(limit, "192.0.2.1", "g:4"); /* too late: it is another's by now */
+    assert_false(client_newcomer_begin(limit, "192.0.2.1", "g:6", 92000, 180000));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +250,7 @@ int main(void)
         cmocka_unit_test_teardown(threads_share_the_shares, end),
         cmocka_unit_test_teardown(a_campus_at_the_opening_is_served_a_flood_is_not, end),
         cmocka_unit_test_teardown(a_proxy_that_is_not_trusted_is_named_once_a_minute, end),
+        cmocka_unit_test_teardown(one_newcomer_of_an_address_is_unproven_at_a_time, end),
     };
     return cmocka_run_group_tests_name("client_limit", tests, NULL, NULL);
 }
