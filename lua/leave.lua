@@ -4,8 +4,8 @@
 --
 -- KEYS  as in shared.lua
 -- ARGV  1       reason: left (the buyer wants to leave, and gives up whatever they have) or completed
---               (the buyer has bought, so the admission of that purchase ends) or released (staff end the turn,
---               logged as `left`: a waiting or parked buyer keeps the place)
+--               (the buyer has bought, so the admission of that purchase ends) or released (staff or a pass end the
+--               turn, logged as `left`: a waiting or parked buyer keeps the place)
 --       then three per buyer, at most 500 buyers:
 --               buyer id
 --               given place: the one that the caller knows from a ticket, a pass or an admission; 0:
@@ -17,13 +17,14 @@
 --               0, 0
 --       NOCONFIG
 --
--- With reason completed and a given place, only what the buyer has at or below that place ends. So a late
+-- With reason completed or released and a given place, only what the buyer has at or below that place ends. So a late
 -- repetition ends no admission, and takes no place, that the buyer got after the purchase. If the given
 -- place is of another epoch, nothing ends.
 --
 -- When slots have become free and buyers wait, the lease holder is told (hint).
 --
--- Invariants: the given place is consumed even if Redis has lost it, so that no ticket brings it back.
+-- Invariants: the given place is consumed even if Redis has lost it, so that no ticket brings it back; with reason released
+-- only if its buyer does not wait.
 -- Repeating a call changes nothing.
 
 if not read_event() then
@@ -61,7 +62,7 @@ end
 local function give_up(b, given)
     local place = call('ZSCORE', K_ACTIVE_PLACE, b)
     if place then
-        if completed and given > 0 and tonumber(place) > given then
+        if (completed or inside_only) and given > 0 and tonumber(place) > given then
             return 'gone', '0'
         end
         depart(reason, {b})
@@ -89,10 +90,12 @@ for i = 2, #ARGV, 3 do
     if stale then
         given = 0
     end
-    if not (stale and completed) then
+    if not (stale and (completed or inside_only)) then
         state, place = give_up(b, given)
     end
-    if given > num(place) then
+    local waits = inside_only and state == 'gone' and (call('ZSCORE', K_QUEUE, b) or call('ZSCORE', K_PARKED, b)
+        or call('ZSCORE', K_ACTIVE_PLACE, b))
+    if given > num(place) and not waits then
         call('ZADD', K_CONSUMED, 'GT', text(given), b)
         place = text(given)
     end

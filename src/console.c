@@ -58,7 +58,8 @@ static const char *read_grant(const struct console_link_options *options, struct
 {
     char name[TEXT_BYTES(STAFF_NAME_MAX) + 1];
     const char *wanted = options->name ? options->name : options->role;
-    if (!role_read(options->role, strlen(options->role), &grant->role) || grant->role == USER_BUYER)
+    if (!role_read(options->role, strlen(options->role), &grant->role) ||
+        !role_is_a_persons(grant->role))
         return "--role must be admin, organizer, sre, viewer or door";
     if (text_clean(TEXT_LINE, wanted, strlen(wanted), STAFF_NAME_MAX, name) != ST_OK ||
         name[0] == '\0' || strlen(name) > STAFF_NAME_MAX)

@@ -70,7 +70,7 @@ static const struct option_row token_rows[] = {
     {"sub", OPT_TEXT | OPT_REQUIRED, offsetof(struct token_options, sub), 0, 0, NULL, "NAME",
      "the user's id: 1 to 255 bytes of printable text"},
     {"role", OPT_TEXT, offsetof(struct token_options, role), 0, 0, "buyer", "ROLE",
-     "admin, organizer, sre, viewer, door or buyer"},
+     "admin, organizer, sre, viewer, service, door or buyer"},
     {"ttl", OPT_COUNT, offsetof(struct token_options, ttl_s), 1, INT64_C(366) * 24 * 3600, "43200",
      "SECONDS", "how long it is valid"},
     {0},
@@ -95,7 +95,7 @@ static int sign_token(struct config *config, const void *arg)
         return 0;
     return program_fail("token", EXIT_USAGE,
                         "--sub must be 1 to 255 bytes of printable text, and --role one of admin, "
-                        "organizer, sre, viewer, door, buyer");
+                        "organizer, sre, viewer, service, door, buyer");
 }
 
 /* ---- vapid-key ---- */

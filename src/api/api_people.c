@@ -3,7 +3,7 @@
  * api_people: staff routes about one buyer of an event: their story, and the end of their turn.
  *
  *   story    whom -> people_find (PostgreSQL) -> queue_find (Redis: where they stand now) -> people_story
- *   release  whom -> people_find, for a reservation number -> queue_leave -> audit entry
+ *   release  whom -> people_find, for a reservation number; or the pass -> queue_leave -> audit entry
  *
  * Why this way: a buyer who waits and was never admitted is known to Redis alone, one whose sale is over to PostgreSQL
  * alone. Looking somebody up is no heartbeat and no claim: lua/find.lua changes nothing of the buyer.
@@ -12,6 +12,7 @@
  */
 #include "api/api_internal.h"
 
+#include "auth/identity.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "net/http_text.h"
@@ -24,6 +25,9 @@
 #include <string.h>
 
 #define STORY_MAX (1 << 20)
+#define PASS_MAX  4096
+/* What a shop's server may do, beside the people who run the event. */
+#define API_MACHINES (API_OWNERS | API_ROLE(SERVICE))
 
 /* Whom the request is about. */
 struct person {
@@ -31,6 +35,7 @@ struct person {
     char number[64];              /* a reservation's number or id; "": none was given */
     uint64_t place;               /* 0: not known */
     bool completed;               /* release: the buyer is done */
+    struct queue_proof proof;     /* release by a pass: the admission that ends; else zero */
     struct json *now;             /* story: where they stand */
 };
 
@@ -234,11 +239,13 @@ static void release_left(void *arg, enum status status, const struct queue_place
     struct api_call *call = arg;
     const struct person *person = call->state;
     (void)numbers;
-    if (status != ST_OK) {
+    if (status != ST_OK && status != ST_NOT_FOUND) {
         api_fail_event(call, status);
         return;
     }
-    if (place->state != QUEUE_ACTIVE) { /* a repetition, or somebody who is not inside */
+    /* Redis does not know the event: nobody is inside */
+    if (status == ST_NOT_FOUND ||
+        place->state != QUEUE_ACTIVE) { /* a repetition, or somebody who is not inside */
         answer_released(call, false);
         return;
     }
@@ -258,7 +265,8 @@ static void release_left(void *arg, enum status status, const struct queue_place
 static enum status release_person(struct api_call *call)
 {
     const struct person *person = call->state;
-    const struct queue_buyer buyer = {.event_id = call->param, .id = person->buyer};
+    const struct queue_buyer buyer = {
+        .event_id = call->param, .id = person->buyer, .proof = &person->proof};
     return queue_leave(call->api->queue, &buyer,
                        person->completed ? QUEUE_COMPLETED : QUEUE_RELEASED, release_left, call);
 }
@@ -287,11 +295,27 @@ static enum status release_fetched(struct api_call *call, const struct event *ev
     return person->buyer[0] ? release_person(call) : find_person(call, release_found);
 }
 
+/* Takes the buyer and the admission that a pass names. It may have expired: the turn may have gone on. */
+static enum status read_pass(struct api_call *call, const char *text, struct json_error *error)
+{
+    struct person *person = call->state;
+    const struct identity_proof proof = {.text = text, .len = strlen(text), .event = call->param};
+    struct pass pass;
+    const enum status st = identity_read_pass(call->api->keys, &proof, 0, &pass);
+    if (st != ST_OK)
+        return json_refuse(error, "pass", "not-a-pass", "%s",
+                           st == ST_DENIED ? "The pass is for another event."
+                                           : "This is no pass that was given here.");
+    (void)snprintf(person->buyer, sizeof(person->buyer), "%s", pass.buyer);
+    person->proof = (struct queue_proof){.pass_place = pass.place, .pass_epoch = pass.epoch};
+    return ST_OK;
+}
+
 static enum status release_start(struct api_call *call)
 {
-    static const char *const keys[] = {"buyer", "reservationNumber", "completed", NULL};
+    static const char *const keys[] = {"buyer", "reservationNumber", "pass", "completed", NULL};
     struct json_error error = {0};
-    const char *buyer = NULL, *number = NULL;
+    const char *buyer = NULL, *number = NULL, *pass = NULL;
     struct person *person = http_req_alloc(call->req, sizeof(*person));
     call->state = person;
     enum status st = call->body ? json_known_keys(call->body, keys, &error)
@@ -301,14 +325,21 @@ static enum status release_start(struct api_call *call)
     if (st == ST_OK)
         st = json_read_str(call->body, "reservationNumber", 63, &number, &error);
     if (st == ST_OK)
+        st = json_read_str(call->body, "pass", PASS_MAX, &pass, &error);
+    if (st == ST_OK)
         st = json_read_bool(call->body, "completed", &person->completed, &error);
     const char *given = buyer ? buyer : number;
-    if (st == ST_OK && (!given || (buyer && number)))
-        st = json_refuse(&error, "buyer", "one-of-two", "Give buyer or reservationNumber.");
-    if (st != ST_OK || !given) {
+    if (st == ST_OK && !buyer + !number + !pass != 2)
+        st = json_refuse(&error, "buyer", "one-of-three",
+                         "Give buyer, reservationNumber or pass: one of them.");
+    if (st == ST_OK && pass)
+        st = read_pass(call, pass, &error);
+    if (st != ST_OK || (!given && !pass)) {
         api_invalid(call, &error);
         return ST_OK;
     }
+    if (pass)
+        return api_staff_event(call, release_fetched);
     if (!read_person(given, person) || !buyer != !person->buyer[0] ||
         (number && !person->number[0])) {
         refuse_person(call, buyer ? "buyer" : "reservationNumber");
@@ -320,7 +351,7 @@ static enum status release_start(struct api_call *call)
 const struct api_route api_people_routes[] = {
     {"GET", "/api/admin/events/{eventId}/buyers/{buyer}", AUTH_STAFF, API_OWNERS, story_start,
      API_BODY_NONE},
-    {"POST", "/api/admin/events/{eventId}/release", AUTH_STAFF, API_OWNERS, release_start,
+    {"POST", "/api/admin/events/{eventId}/release", AUTH_STAFF, API_MACHINES, release_start,
      API_BODY_JSON},
     {0},
 };

@@ -26,7 +26,7 @@ static bool next_rule(const char **at, const char **ret_value, size_t *ret_len,
     *ret_value = *at;
     *ret_len = equals ? (size_t)(equals - *at) : 0;
     *ret_valid = equals && *ret_len > 0 && role_read(equals + 1, item - *ret_len - 1, ret_role) &&
-                 *ret_role != USER_BUYER;
+                 role_is_a_persons(*ret_role);
     *at += item + ((*at)[item] == ',');
     return *ret_valid;
 }
@@ -50,7 +50,8 @@ static void take_value(const char *mapping, const char *value, enum user_role *r
     enum user_role given;
     bool valid;
     if (!mapping) {
-        if (value && role_read(value, strlen(value), &given) && given > *role)
+        if (value && role_read(value, strlen(value), &given) && role_is_a_persons(given) &&
+            given > *role)
             *role = given;
         return;
     }

@@ -9,12 +9,18 @@
 #include <string.h>
 
 static const char *const names[USER_ROLES] = {
-    [USER_BUYER] = "buyer", [USER_DOOR] = "door",           [USER_VIEWER] = "viewer",
-    [USER_SRE] = "sre",     [USER_ORGANIZER] = "organizer", [USER_ADMIN] = "admin"};
+    [USER_BUYER] = "buyer",   [USER_DOOR] = "door", [USER_SERVICE] = "service",
+    [USER_VIEWER] = "viewer", [USER_SRE] = "sre",   [USER_ORGANIZER] = "organizer",
+    [USER_ADMIN] = "admin"};
 
 const char *role_name(enum user_role role)
 {
     return names[role];
+}
+
+bool role_is_a_persons(enum user_role role)
+{
+    return role != USER_BUYER && role != USER_SERVICE;
 }
 
 bool role_read(const char *name, size_t len, enum user_role *ret_role)

@@ -42,7 +42,8 @@ test('a wrong option is named, with what is allowed and where the help is', asyn
   await refuse(/unexpected argument 'all'/, ['routes', 'all']);
   await refuse(/--sub is required/, ['token']);
   await refuse(/--ttl must be an integer from 1 to 31622400, not '0'/, ['token', '--sub', 'a', '--ttl', '0']);
-  await refuse(/--role one of admin, organizer, sre, viewer, door, buyer/, ['token', '--sub', 'a', '--role', 'king']);
+  await refuse(/--role must be admin, organizer, sre, viewer or door/, ['console-link', '--name', 'a', '--role', 'service']);
+  await refuse(/--role one of admin, organizer, sre, viewer, service, door, buyer/, ['token', '--sub', 'a', '--role', 'king']);
   await refuse(/REFERENCE is required/, ['reference']);
   await refuse(/'1K0R' is not a reference such as/, ['reference', '1K0R']);
 });

@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Client, decode, pay, stage, staysTrueFor, waitUntil } from '../fixtures/index.mjs';
+import { Client, decode, jwt, pay, runTiketi, stage, staysTrueFor, waitUntil } from '../fixtures/index.mjs';
 
 const { redis, database, server, organizer } = await stage();
 
@@ -151,4 +151,97 @@ test('statistics: conversion, abandoned holds, mean visit, and when it will be o
   assert.deepEqual([told.turns, told.holds], [2, { made: 2, abandoned: 1 }]);
   assert.ok(told.meanVisit >= 0 && told.meanVisit < 20, String(told.meanVisit));
   assert.deepEqual(told.mail, { pending: 0, parked: 0 });
+});
+
+// ---- a shop's server ----
+
+const shopOf = (sub = 'organizer') => new Client(server, { token: jwt({ sub, role: 'service' }) });
+
+test('a shop\'s server ends a turn by the pass at once, as left or completed, and never a later turn', async () => {
+  const event = await organizer.sale({ threshold: 1, autoHold: 0, intervalMs: 60000 });
+  const shop = shopOf();
+  const end = (json) => shop.post(admin(event.id, '/release'), { json });
+  const kinds = async (buyer) => (await redis.client.xrange(`log:{${event.id}}`, '-', '+'))
+    .map(([, list]) => Object.fromEntries(list.flatMap((value, i) => (i % 2 ? [] : [[value, list[i + 1]]]))))
+    .filter((entry) => entry.buyer === buyer).map(({ kind }) => kind);
+  const guest = new Client(server, {});
+  const { body: turn } = await guest.check(event.id);
+  const buyer = decode(turn.pass).sub;
+  const ended = await end({ pass: turn.pass });
+  assert.deepEqual([ended.status, ended.body], [200, { eventId: event.id, buyer, released: true }], ended.text);
+  assert.equal((await server.get(`/api/gate/${event.id}`, { headers: { 'x-tiketi-pass': turn.pass } })).status, 401);
+  assert.equal((await end({ pass: turn.pass })).body.released, false, 'a repetition ends nothing');
+  assert.equal((await guest.status(event.id)).body.status, 'not_in_queue');
+  const { body: again } = await guest.check(event.id);
+  assert.equal(again.status, 'active');
+  assert.equal((await end({ pass: turn.pass })).body.released, false, 'nor a later turn');
+  assert.equal((await end({ pass: turn.pass, completed: true })).body.released, false);
+  assert.equal((await guest.status(event.id)).body.status, 'active');
+  assert.equal((await end({ pass: again.pass, completed: true })).body.released, true);
+  assert.deepEqual((await kinds(buyer)).filter((kind) => ['left', 'completed'].includes(kind)), ['left', 'completed']);
+  const audit = await database.query("SELECT who, after FROM audit WHERE event_id = $1 AND verb = 'release' ORDER BY id", [event.id]);
+  assert.deepEqual(audit.map(({ after }) => [after.buyer, after.completed]), [[buyer, false], [buyer, true]]);
+});
+
+test('a pass whose buyer waits again, or was set aside, ends nothing and costs them no place', async () => {
+  const event = await organizer.sale({ threshold: 1, autoHold: 0, intervalMs: 100, idleTimeoutMs: 1000 });
+  const shop = shopOf();
+  const idle = new Client(server, { sub: 'release-idle' });
+  const { body: turn } = await idle.check(event.id);
+  const place = decode(turn.ticket).p;
+  await waitUntil(() => redis.cli('ZSCORE', `parked:{${event.id}}`, 'u:release-idle'), 15000, 'the idle end');
+  assert.equal((await shop.post(admin(event.id, '/release'), { json: { pass: turn.pass } })).body.released, false);
+  const back = await idle.check(event.id, { headers: { 'x-tiketi-ticket': turn.ticket } });
+  assert.equal(back.status, 200, back.text);
+  assert.equal(decode(back.body.ticket).p, place);
+});
+
+test('a pass that is not valid, not of this event, or not alone is refused by name', async () => {
+  const [event, other] = [await organizer.sale({ threshold: 1 }), await organizer.sale({ threshold: 1 })];
+  const shop = shopOf();
+  const guest = new Client(server, {});
+  const { body: { pass } } = await guest.check(event.id);
+  const altered = pass.replace(/.$/, (last) => (last === 'A' ? 'B' : 'A'));
+  for (const [id, json, field, reason] of [
+    [event.id, { pass: altered.slice(0, -2) }, 'pass', 'not-a-pass'], [other.id, { pass }, 'pass', 'not-a-pass'], [event.id, { pass, buyer: 'u:x' }, 'buyer', 'one-of-three'],
+    [event.id, {}, 'buyer', 'one-of-three'], [event.id, { pass: 'x'.repeat(5000) }, 'pass', 'too-many-bytes'],
+  ]) {
+    const { status, body } = await shop.post(admin(id, '/release'), { json });
+    assert.deepEqual([status, body.field, body.reason], [400, field, reason]);
+  }
+  assert.equal((await guest.status(event.id)).body.status, 'active');
+});
+
+test('the role service opens the routes of a shop\'s server alone, of the events of its subject alone', async () => {
+  const event = await organizer.sale({ threshold: 1 });
+  const { body: { pass } } = await new Client(server, {}).check(event.id);
+  const shop = shopOf();
+  const stranger = shopOf('another-shop');
+  const refused = await stranger.post(admin(event.id, '/release'), { json: { pass } });
+  assert.deepEqual([refused.status, refused.body.code], [403, 'not-yours'], refused.text);
+  for (const [method, path] of [['GET', '/api/admin/events'], ['GET', admin(event.id, '')], ['PATCH', admin(event.id, '')], ['POST', admin(event.id, '/close')],
+    ['POST', admin(event.id, '/admit')], ['GET', admin(event.id, '/buyers/u:x')], ['POST', admin(event.id, '/refund')], ['GET', admin(event.id, '/reservations')]]) {
+    const { status, body } = await shop.request(method, path, method === 'GET' ? {} : { json: {} });
+    assert.deepEqual([status, body.reason], [403, 'role'], `${method} ${path}`);
+  }
+  const routes = (await runTiketi(['routes'])).stdout.split('\n').filter((line) => /\bservice\b/.test(line)).map((line) => line.split(/\s+/).slice(0, 2).join(' '));
+  assert.deepEqual(routes, ['POST /api/admin/events/{eventId}/release']);
+  assert.equal((await shop.post(admin(event.id, '/release'), { json: { pass } })).body.released, true);
+});
+
+test('leave by nobody known takes the pass in its header for who it is, and ends the turn that it names', async () => {
+  const event = await organizer.sale({ threshold: 1, autoHold: 0, intervalMs: 60000 });
+  const guest = new Client(server, {});
+  const { body: turn } = await guest.check(event.id);
+  const other = new Client(server, { sub: 'leave-other' });
+  const strange = await other.post(`/api/queue/leave/${event.id}`, { headers: { 'x-tiketi-pass': turn.pass } });
+  assert.equal(strange.status, 403, 'a buyer who is known does not leave for another');
+  const left = await server.post(`/api/queue/leave/${event.id}`, { headers: { 'x-tiketi-pass': turn.pass } });
+  assert.deepEqual([left.status, left.body.status], [200, 'left'], left.text);
+  assert.equal((await guest.status(event.id)).body.status, 'not_in_queue');
+  const { body: again } = await guest.check(event.id);
+  assert.equal(again.status, 'active');
+  const late = await server.post(`/api/queue/leave/${event.id}`, { headers: { 'x-tiketi-pass': turn.pass } });
+  assert.deepEqual([late.status, late.body.status], [200, 'not_in_queue'], 'a repetition ends no later turn');
+  assert.equal((await guest.status(event.id)).body.status, 'active');
 });

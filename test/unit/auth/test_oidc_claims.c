@@ -62,6 +62,7 @@ static void a_mapping_gives_the_greatest_role(void **state)
     assert_true(oidc_roles_valid("*=viewer"));
     assert_false(oidc_roles_valid("box=king"));
     assert_false(oidc_roles_valid("box=buyer"));
+    assert_false(oidc_roles_valid("box=service")); /* a machine's */
     assert_false(oidc_roles_valid("=admin"));
     assert_false(oidc_roles_valid("box"));
     assert_false(oidc_roles_valid("box=admin,,it=sre"));
