@@ -127,7 +127,7 @@ export class Live {
   #watchSilence() {
     clearTimeout(this.quietTimer);
     this.quietTimer = setTimeout(() => {
-      this.send('heartbeat');
+      this.send('heartbeat', { claim: false });
       this.quietTimer = setTimeout(() => this.#drop(), HEARTBEAT_MS);
     }, this.quietMs);
   }

@@ -90,6 +90,7 @@ struct config {
     const char *payment_provider;
     const char *payment_url;       /* the payment page; NULL: none */
     bool redis_tls_any_name;       /* the server's certificate may be for another host */
+    bool compat_tiketi_node;       /* clients of the predecessor are served */
     bool staff_tokens_without_exp; /* a token with a role may have no exp */
     /* signing in by OpenID Connect; NULL: there is no provider */
     bool oidc_staff, oidc_buyers; /* who does: the parts of oidc_for */

@@ -35,6 +35,7 @@ struct change {
     /* What was typed to confirm a change that ends buyers' places; has_confirm false: nothing. */
     char confirm[EVENT_TEXT_SIZE];
     bool has_confirm;
+    bool of_predecessor; /* its clients confirm nothing, and read a message */
     struct event event;  /* with the change */
     struct event before; /* as it was fetched */
 };
@@ -86,6 +87,16 @@ static void publish_message(struct api *api, const struct event *event)
 
 /* ---- change: fetch -> edit -> update -> configure -> answer ---- */
 
+static void answer_cleared(struct api_call *call)
+{
+    const struct change *change = call->state;
+    struct json *body = json_new_object();
+    json_set_str(body, "eventId", change->event.id);
+    json_set_str(body, "message", "The queue was cleared.");
+    api_answer_json(call, 200, body);
+    json_free(body);
+}
+
 static void change_configured(void *arg, enum status status, bool applied)
 {
     struct api_call *call = arg;
@@ -111,7 +122,10 @@ static void change_configured(void *arg, enum status status, bool applied)
     if (change->kind == CHANGE_MESSAGE)
         publish_message(call->api, &change->event);
     catalog_hint(call->api->catalog, change->event.id);
-    api_answer_owned(call, 200, &change->event);
+    if (change->of_predecessor)
+        answer_cleared(call);
+    else
+        api_answer_owned(call, 200, &change->event);
 }
 
 static void change_stored(void *arg, enum status status, const struct event *event)
@@ -247,7 +261,7 @@ static enum status change_fetched(struct api_call *call, const struct event *eve
     change->event = change->before = *event;
     if (!edit_event(call, change))
         return ST_OK;
-    if (!ends_places(change) || change->if_match > 0)
+    if (!ends_places(change) || change->if_match > 0 || change->of_predecessor)
         return store(call);
     if (!change->has_confirm)
         return queue_read_stats(call->api->queue, event->id, buyers_counted, call);
@@ -266,6 +280,7 @@ static enum status change_start(struct api_call *call, enum change_kind kind, co
     change->kind = kind;
     change->verb_name = verb_name;
     change->if_match = api_read_if_match(call);
+    change->of_predecessor = call->route->roles & API_OF_PREDECESSOR;
     call->state = change;
     if (kind == CHANGE_VERB && event_verb_parse(verb_name, &change->verb) != ST_OK)
         return ST_INTERNAL;
@@ -299,7 +314,7 @@ static enum status verb_start(struct api_call *call)
     return change_start(call, CHANGE_VERB, strrchr(call->route->path, '/') + 1);
 }
 
-static enum status clear_start(struct api_call *call)
+enum status api_clear(struct api_call *call)
 {
     return change_start(call, CHANGE_CLEAR, "clear");
 }
@@ -321,8 +336,7 @@ const struct api_route api_change_routes[] = {
     {"POST", EVENT_ROUTE "/close", AUTH_STAFF, API_OWNERS | API_OF_OWNER, verb_start,
      API_BODY_JSON},
     {"POST", EVENT_ROUTE "/reopen", AUTH_STAFF, API_OWNERS, verb_start, API_BODY_JSON},
-    {"POST", EVENT_ROUTE "/clear", AUTH_STAFF, API_OWNERS | API_OF_OWNER, clear_start,
-     API_BODY_JSON},
+    {"POST", EVENT_ROUTE "/clear", AUTH_STAFF, API_OWNERS | API_OF_OWNER, api_clear, API_BODY_JSON},
     {"POST", EVENT_ROUTE "/reset", AUTH_STAFF, API_OWNERS | API_OF_OWNER, reset_start,
      API_BODY_JSON},
     {0},

@@ -291,6 +291,8 @@ struct api_route {
 /* What a route about one event takes of a member of its team. Without these: viewer for GET, else editor. */
 #define API_OF_OWNER  (1u << 16)
 #define API_OF_VIEWER (1u << 17)
+/* The route exists only with COMPAT_TIKETI_NODE. */
+#define API_OF_PREDECESSOR (1u << 18)
 
 /* Whom a route refuses when requests wait too long (api_load.c). */
 enum api_load {
@@ -325,6 +327,7 @@ extern const struct api_route api_seats_routes[];
 extern const struct api_route api_admin_routes[];
 extern const struct api_route api_change_routes[];
 extern const struct api_route api_operate_routes[];
+extern const struct api_route api_compat_routes[];
 extern const struct api_route api_health_routes[];
 extern const struct api_route api_hall_routes[];
 extern const struct api_route api_export_routes[];
@@ -663,6 +666,8 @@ void api_publish_seats_changed(struct api *api, const char *event);
 
 /* Answers with the event as its organizer sees it, and its version as ETag. */
 void api_answer_owned(struct api_call *call, unsigned code, const struct event *event);
+/* The handler of `clear`, which the route of the predecessor has as well: that one takes no confirmation. */
+MUST_CHECK enum status api_clear(struct api_call *call);
 /* ---- pictures: api_brand.c ---- */
 
 /* A pictures_cb: answers with what was read; `arg` is the call. */

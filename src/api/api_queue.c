@@ -97,13 +97,25 @@ static void add_claim(struct buf *out, const struct api_turn *turn)
         buf_add_str(out, ",\"claimed\":true");
 }
 
+/* The end of a short answer. The message is for clients that show it as it is. */
+static void add_brief_end(struct buf *out, const struct api_turn *turn)
+{
+    if (turn->status == TURN_LEFT)
+        buf_add_str(out, ",\"message\":\"You have left the queue.\"");
+    if (turn->status == TURN_NOT_IN_QUEUE) {
+        add_number(out, ",\"currentUsers\":", turn->active);
+        buf_add_str(out, ",\"message\":\"You are not in this queue.\"");
+    }
+    buf_add_char(out, '}');
+}
+
 void api_turn_write(const struct api_turn *turn, struct buf *out)
 {
     const struct event *event = turn->event;
     const struct wait_estimate *wait = &turn->wait;
-    buf_add_str(out, turn->brief                   ? "{\"status\":\""
-                     : turn->status == TURN_ACTIVE ? "{\"queued\":false,\"status\":\""
-                                                   : "{\"queued\":true,\"status\":\"");
+    const bool waits = turn->status != TURN_ACTIVE && turn->status != TURN_LEFT &&
+                       turn->status != TURN_NOT_IN_QUEUE;
+    buf_add_str(out, waits ? "{\"queued\":true,\"status\":\"" : "{\"queued\":false,\"status\":\"");
     buf_add_str(out, turn_words[turn->status]);
     buf_add_char(out, '"');
     if (turn->status == TURN_ACTIVE)
@@ -114,7 +126,7 @@ void api_turn_write(const struct api_turn *turn, struct buf *out)
         add_time(out, ",\"claimFrom\":\"", turn->claim_from_ms);
     add_revision(out, turn);
     if (turn->brief) {
-        buf_add_char(out, '}');
+        add_brief_end(out, turn);
         return;
     }
     if (turn->status == TURN_ACTIVE) {
@@ -328,7 +340,8 @@ static void answer_status(struct api_call *call, enum api_turn_status status,
     api_answer_turn(call, &(struct api_turn){.status = status,
                                              .brief = true,
                                              .version = numbers->version,
-                                             .revision = numbers->now_ms});
+                                             .revision = numbers->now_ms,
+                                             .active = numbers->active});
 }
 
 /* The answer of a heartbeat. One that claims gets the pass with it. */
@@ -622,7 +635,7 @@ static enum status heartbeat_start(struct api_call *call)
 {
     static const char *const keys[] = {"claim", NULL};
     struct json_error error = {0};
-    bool claims = false;
+    bool claims = call->api->config->compat_tiketi_node; /* its clients know no claim */
     enum status st = call->body ? json_known_keys(call->body, keys, &error) : ST_OK;
     if (st == ST_OK && call->body)
         st = json_read_bool(call->body, "claim", &claims, &error);

@@ -84,6 +84,7 @@ void api_register_routes(bool ops_only)
         {api_ticket_routes, &api_ticket_presenter, false},
         {api_push_routes, NULL, true},
         {api_operate_routes, NULL, true},
+        {api_compat_routes, NULL, true},
         {api_health_routes, NULL, true},
         {api_hall_routes, NULL, true},
         {api_export_routes, NULL, true},
@@ -191,6 +192,11 @@ static bool route_fits(const struct bound_route *bound, const char *path, const 
     return bound->rest || !memchr(path, '/', *ret_len);
 }
 
+static bool route_exists(const struct api_door *door, const struct bound_route *bound)
+{
+    return !(bound->route->roles & API_OF_PREDECESSOR) || door->api->config->compat_tiketi_node;
+}
+
 bool api_takes_any_method(const struct api_route *route)
 {
     return route->method[0] == '*';
@@ -203,7 +209,7 @@ const struct bound_route *api_find_route(const struct api_door *door, const char
         method = "GET";
     for (size_t i = door->first_route; i < door->end_route; i++) {
         const struct bound_route *bound = &route_table[i];
-        if (route_fits(bound, path, ret_param, ret_len) &&
+        if (route_fits(bound, path, ret_param, ret_len) && route_exists(door, bound) &&
             (strcmp(method, bound->route->method) == 0 || api_takes_any_method(bound->route)))
             return bound;
     }
@@ -246,6 +252,20 @@ static void answer_no_page(struct api_call *call)
     api_page_answer(&page, 404, "not_found.html");
 }
 
+/* Adds a method of a path that has several routes. */
+static void add_method(struct buf *allow, const char *method)
+{
+    const char *known = buf_str(allow), *at = strstr(known, method);
+    const size_t len = strlen(method);
+    while (at && ((at > known && at[-1] != ' ') || (at[len] != '\0' && at[len] != ',')))
+        at = strstr(at + 1, method);
+    if (at)
+        return;
+    if (allow->len > 0)
+        buf_add_str(allow, ", ");
+    buf_add_str(allow, method);
+}
+
 void api_answer_unrouted(struct api_call *call)
 {
     const char *param;
@@ -253,23 +273,21 @@ void api_answer_unrouted(struct api_call *call)
     struct buf allow;
     buf_init(&allow, 128);
     for (size_t i = call->door->first_route; !call->outside && i < call->door->end_route; i++) {
-        if (!route_fits(&route_table[i], http_req_path(call->req), &param, &param_len))
-            continue;
-        if (allow.len > 0)
-            buf_add_str(&allow, ", ");
-        buf_add_str(&allow, route_table[i].route->method);
+        if (route_fits(&route_table[i], http_req_path(call->req), &param, &param_len) &&
+            route_exists(call->door, &route_table[i]))
+            add_method(&allow, route_table[i].route->method);
     }
     const bool known = allow.len > 0;
     if (known)
         http_req_add_header(call->req, "Allow", buf_str(&allow));
+    if (known && strcmp(http_req_method(call->req), "OPTIONS") == 0)
+        http_req_add_header(call->req, "Access-Control-Allow-Methods", buf_str(&allow));
     buf_clear(&allow);
     if (!known && wants_page(call)) {
         answer_no_page(call);
     } else if (!known) {
         api_problem(call, 404, "not-found", "There is no route for this path.", NULL);
     } else if (strcmp(http_req_method(call->req), "OPTIONS") == 0) {
-        http_req_add_header(call->req, "Access-Control-Allow-Methods",
-                            "GET, POST, PUT, PATCH, DELETE, OPTIONS");
         http_req_add_header(call->req, "Access-Control-Allow-Headers",
                             "Authorization, Content-Type, Idempotency-Key, If-Match, "
                             "If-None-Match, X-Request-Id, X-Tiketi-Pass, X-Tiketi-Signature, "

@@ -224,6 +224,10 @@ const struct setting config_settings[] = {
     {"ACCESS_LOG", KIND_ACCESS | KIND_LIVE, AT(access_log), 0, 0, "off",
      "requests that get a line of their own: off; errors (400 and more); sampled (every hundredth, "
      "and 500 and more); all"},
+    {"COMPAT_TIKETI_NODE", KIND_FLAG | KIND_LIVE, AT(compat_tiketi_node), 0, 0, "0",
+     "1 serves clients of the predecessor, the JavaScript service: any heartbeat claims a turn, "
+     "and "
+     "its two routes below /api/queue/admin exist"},
     {"TIKETI_TEST_HOOKS", KIND_FLAG, AT(test_hooks), 0, 0, "0",
      "1 enables crash points and script overrides; never in production"},
 };

@@ -17,7 +17,8 @@ static void on_client_heartbeat(struct gateway *gateway, struct subscriber *subs
                                 const struct json *payload)
 {
     struct json_error error = {0};
-    bool claims = false;
+    /* Clients of the predecessor know no claim. A page of ours that is not seen says false. */
+    bool claims = gateway->opts.config->compat_tiketi_node;
     if (payload && json_read_bool(payload, "claim", &claims, &error) != ST_OK) {
         subscriber_strike(gateway, subscriber, "invalid", error.detail);
         return;

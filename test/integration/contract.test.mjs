@@ -52,7 +52,7 @@ test('the program serves the document it was built with, and answers 304 to a cl
 
 const json = { 'content-type': 'application/json', 'x-content-type-options': 'nosniff', 'x-request-id': 'r1' };
 const call = (overrides) => {
-  const made = { method: 'POST', path: '/api/queue/heartbeat/e', sent: {}, payload: undefined, status: 200, headers: json, body: { status: 'queued', version: 1, revision: 1 }, ...overrides };
+  const made = { method: 'POST', path: '/api/queue/heartbeat/e', sent: {}, payload: undefined, status: 200, headers: json, body: { queued: true, status: 'queued', version: 1, revision: 1 }, ...overrides };
   return { ...made, text: overrides.text ?? JSON.stringify(made.body) };
 };
 const problem = {
@@ -69,11 +69,11 @@ test('the checks accept correct answers', () => {
 
 for (const [what, bad, complaint] of [
   ['a status', { status: 202 }, /this status is not in the document/],
-  ['a field', { body: { status: 'queued', version: 1, revision: 1, place: 7 } }, /additional properties.*place/],
-  ['a word', { body: { status: 'asleep', version: 1, revision: 1 } }, /allowed values/],
+  ['a field', { body: { queued: true, status: 'queued', version: 1, revision: 1, place: 7 } }, /additional properties.*place/],
+  ['a word', { body: { queued: true, status: 'asleep', version: 1, revision: 1 } }, /allowed values/],
   ['a missing field', { body: {} }, /required property 'status'/],
   ['a content type', { headers: { 'content-type': 'text/html' } }, /content type text\/html/],
-  ['whitespace between the tokens of JSON', { text: '{"status": "queued","version":1,"revision":1}' }, /whitespace/],
+  ['whitespace between the tokens of JSON', { text: '{"queued":true,"status": "queued","version":1,"revision":1}' }, /whitespace/],
   ['a body without nosniff', { headers: { 'content-type': 'application/json' } }, /a browser may guess/],
   ['a header', { headers: { ...json, 'x-powered-by': 'magic' } }, /header x-powered-by/],
   ['a header that is missing', { ...refused, headers: { ...refused.headers, 'x-request-id': undefined } }, /header X-Request-Id is missing/],

@@ -256,6 +256,7 @@ static void bad_words_name_the_setting(void **state)
            "number-six------ number-seven---- number-eight---- number-nine-----");
     assert_non_null(strstr(error, "at most 8"));
     refuse("STAFF_TOKENS_WITHOUT_EXP", "yes");
+    refuse("COMPAT_TIKETI_NODE", "yes");
     refuse("COOKIE_DOMAIN", "example");
     refuse("COOKIE_DOMAIN", "Example.com");
     refuse("COOKIE_DOMAIN", "example.com/");
