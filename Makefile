@@ -117,8 +117,8 @@ build/gen/build.c: FORCE
 
 # --- run ---------------------------------------------------------------------------------
 
-run: ## run everything privately and open a demo event (CROWD=5000, HTTP_PORT, WS_PORT)
-	@src/deps.sh build run
+run: ## run everything privately and open a demo event (CROWD=5000, SHOP=1, HTTP_PORT, WS_PORT)
+	@src/deps.sh build run $(if $(SHOP),shop)
 	@$(MAKE) --no-print-directory --silent all
 	@src/run.sh
 

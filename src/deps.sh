@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# src/deps.sh GROUP...: installs the missing Debian packages of the groups build, run, test, recipes, browser,
+# src/deps.sh GROUP...: installs the missing Debian packages of the groups build, run, shop, test, recipes, browser,
 # screenshots, lint, fuzz, bench, deb, image and trixie. Does nothing when all are installed.
 #
 # An entry is a package, or package=command: then it counts as installed when the command exists,
@@ -17,6 +17,7 @@ build='make gcc libc6-dev pkgconf=pkg-config libmicrohttpd-dev libhiredis-dev li
 run='redis-server=redis-server postgresql postgresql-client=psql curl=curl jq=jq'
 test="$run pgbouncer libcmocka-dev nodejs=node npm=npm procps=ps nginx-light=nginx haproxy=haproxy
     prometheus=promtool prometheus-alertmanager=amtool mandoc=mandoc systemd=systemd-analyze zsh=zsh"
+shop='nginx-light=nginx nodejs=node'
 # What docs/integrate is tried with. (Go and Java are left out where they are not there: they are large.)
 recipes='nginx-light=nginx haproxy=haproxy caddy=caddy apache2-bin=apache2 lua-socket php-cli=php python3-jwt python3-cryptography'
 browser='nodejs=node npm=npm chromium=chromium'
@@ -42,6 +43,7 @@ for group in "$@"; do
     build) wanted="$wanted $build" ;;
     run) wanted="$wanted $run" ;;
     test) wanted="$wanted $test" ;;
+    shop) wanted="$wanted $shop" ;;
     recipes) wanted="$wanted $recipes" ;;
     browser) wanted="$wanted $browser" ;;
     screenshots) wanted="$wanted $screenshots" ;;
@@ -52,7 +54,7 @@ for group in "$@"; do
     trixie) wanted="$wanted $trixie" ;;
     image) wanted="$wanted $image" ;;
     *)
-        echo "usage: src/deps.sh build|run|test|recipes|browser|screenshots|lint|fuzz|bench|deb|image|trixie ..." >&2
+        echo "usage: src/deps.sh build|run|shop|test|recipes|browser|screenshots|lint|fuzz|bench|deb|image|trixie ..." >&2
         exit 64
         ;;
     esac

@@ -21,7 +21,7 @@ cd "$(dirname "$0")/.."
 
 usage() {
     cat <<'END'
-make run [CROWD=N] [SETTING=value ...]
+make run [CROWD=N] [SHOP=1] [SETTING=value ...]
 
 Installs what is missing, builds, starts a private Redis, PostgreSQL and payment provider,
 opens the event "demo" with a hall of 1,000 seats, and serves until Ctrl-C.
@@ -32,6 +32,8 @@ opens the event "demo" with a hall of 1,000 seats, and serves until Ctrl-C.
   PROVIDER_ARGS=...
                   more options of `tiketi provider`, such as
                   "--late 0.1 --repeat 0.1 --lose 0.05"
+  SHOP=1          also run a shop that knows nothing of tiketi, and nginx before it with the
+                  configuration of docs/integrate/nginx.md, at SHOP_PORT=8000
   HTTP_PORT=8080  WS_PORT=8081  HTTP_HOST=127.0.0.1
   REDIS_URL=...   DATABASE_URL=...   use these servers instead of private ones
   PAYMENT_URL=... use this payment page, and start no provider
@@ -59,6 +61,8 @@ bin=${TIKETI_BIN:-$PWD/build/tiketi}
 private=             # the folder of the database
 serve_pid=''
 provider_pid=''
+shop_pid=''
+nginx_pid=''
 redis_pid=''
 postgres_pid=''
 job_pid=''
@@ -93,13 +97,15 @@ stop_all() {
     trap 'hurry=1' INT TERM HUP
     trap - EXIT
     end "$job_pid" TERM 5
+    end "$nginx_pid" TERM 5
+    end "$shop_pid" TERM 5
     end "$serve_pid" TERM $((drain_ms / 1000 + 5))
     end "$provider_pid" TERM 5
     hurry=
     end "$redis_pid" TERM 10
     end "$postgres_pid" INT 15
     [ -z "$private" ] || rm -rf "$private"
-    rm -rf "$run/redis" "$run/tmp"
+    rm -rf "$run/redis" "$run/shop" "$run/tmp"
     exit "$status"
 }
 
@@ -136,7 +142,7 @@ if [ -f "$run/tmp" ]; then
     leftover=$(cat "$run/tmp")
     case $leftover in /tmp/tiketi-run.* | "$run"/postgres) rm -rf "$leftover" ;; esac
 fi
-rm -rf "$run/redis" "$run/postgres" "$run/tmp"
+rm -rf "$run/redis" "$run/shop" "$run/postgres" "$run/tmp"
 trap stop_all EXIT
 # Being stopped is not an error.
 trap 'exit 0' INT TERM HUP
@@ -149,7 +155,8 @@ listening() { # PORT
 }
 
 export HTTP_PORT=${HTTP_PORT:-8080} WS_PORT=${WS_PORT:-8081} HTTP_HOST=${HTTP_HOST:-127.0.0.1}
-for name in HTTP_PORT WS_PORT; do
+[ -z "${SHOP:-}" ] || SHOP_PORT=${SHOP_PORT:-8000}
+for name in HTTP_PORT WS_PORT ${SHOP:+SHOP_PORT}; do
     port=${!name}
     if ! [[ $port =~ ^[1-9][0-9]{0,4}$ ]] || [ "$port" -gt 65535 ]; then
         die "$name=$port is not a port number"
@@ -165,6 +172,13 @@ case $HTTP_HOST in
 *:*) url=http://[$HTTP_HOST]:$HTTP_PORT ;;
 *) url=http://$HTTP_HOST:$HTTP_PORT ;;
 esac
+if [ -n "${SHOP:-}" ]; then
+    [ "${CROWD:-0}" -eq 0 ] || die "SHOP=1 and CROWD=$CROWD do not go together"
+    [ "$HTTP_HOST" = 127.0.0.1 ] || die "SHOP=1 is for HTTP_HOST=127.0.0.1: nginx is what others reach"
+    # As docs/integrate/nginx.md has it.
+    export PATH_PREFIX=/.tiketi TRUSTED_PROXIES=${TRUSTED_PROXIES:-127.0.0.1} PUBLIC_URL=${PUBLIC_URL:-http://127.0.0.1:$SHOP_PORT}
+fi
+api=$url${PATH_PREFIX:-} # where our own routes are
 printf 'process %s, %s' "$$" "$url" >"$run/lock"
 
 # --- secrets -------------------------------------------------------------------------------
@@ -274,6 +288,32 @@ start_postgres() {
 [ -n "${REDIS_URL:-}${REDIS_URL_FILE:-}${REDIS_HOST:-}" ] || start_redis
 [ -n "${DATABASE_URL:-}${DATABASE_URL_FILE:-}" ] || start_postgres
 
+# --- the shop ----------------------------------------------------------------------------------
+
+# The configuration is the page's own; only the ports may be others.
+start_shop() {
+    local port user=
+    port=$(free_port)
+    mkdir -p "$run/shop"
+    [ "$(id -u)" -ne 0 ] || user='user root;'
+    sed -n '/^```nginx$/,/^```$/p' docs/integrate/nginx.md | sed -e '/^```/d' -e "s/listen 8000;/listen $SHOP_PORT;/" \
+        -e "s/127\.0\.0\.1:3000/127.0.0.1:$port/" -e "s/127\.0\.0\.1:8080/127.0.0.1:$HTTP_PORT/" \
+        -e "s/127\.0\.0\.1:8081/127.0.0.1:$WS_PORT/" >"$run/shop/shop.conf"
+    cat >"$run/shop/nginx.conf" <<END
+daemon off; $user pid nginx.pid; error_log stderr; events {}
+http {
+    access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+    include shop.conf;
+}
+END
+    (owned TERM node docs/integrate/shop/shop.mjs "$port" >"$run/shop.log" 2>&1) &
+    shop_pid=$!
+    await 20 "$shop_pid" "the demo shop" "$run/shop.log" ask "http://127.0.0.1:$port/healthz"
+    (owned TERM nginx -p "$run/shop" -c nginx.conf -e stderr >"$run/nginx.log" 2>&1) &
+    nginx_pid=$!
+    await 20 "$nginx_pid" nginx "$run/nginx.log" ask "http://127.0.0.1:$SHOP_PORT/healthz"
+}
+
 # --- the event -------------------------------------------------------------------------------
 
 job "$bin" migrate || die "the migration failed"
@@ -300,7 +340,7 @@ if [ -z "$provider_url" ]; then
     export PAYMENT_URL=$provider_url/pay
     # shellcheck disable=SC2086  # options, to be split
     (owned TERM "$bin" provider --port "$provider_port" \
-        --webhook-url "$url/api/payments/webhook" ${PROVIDER_ARGS:-} >"$run/provider.log" 2>&1) &
+        --webhook-url "$api/api/payments/webhook" ${PROVIDER_ARGS:-} >"$run/provider.log" 2>&1) &
     provider_pid=$!
     await 20 "$provider_pid" "tiketi provider" "$run/provider.log" ask "$provider_url/livez"
 fi
@@ -314,37 +354,42 @@ fi
 serve_pid=$!
 await 30 "$serve_pid" "tiketi serve" "$serve_log" ask "$url/readyz"
 
+[ -z "${SHOP:-}" ] || start_shop
+
 token=$("$bin" token --role organizer --sub demo)
-console=$("$bin" console-link --role organizer --name demo --url "${PUBLIC_URL:-$url}")
+console=$("$bin" console-link --role organizer --name demo --url "${PUBLIC_URL:-$url}${PATH_PREFIX:-}")
 # The seats are counted a moment after the start; until then every buyer would have to wait.
 for ((tries = 100; tries > 0; tries--)); do
-    ask -H @- "$url/api/admin/events/demo/stats" <<<"Authorization: Bearer $token" |
+    ask -H @- "$api/api/admin/events/demo/stats" <<<"Authorization: Bearer $token" |
         grep -q '"seatsLeft":[1-9]' && break
     alive "$serve_pid" || break
     sleep 0.1
 done
 ws_url=${url#http}
-ws_url=${PUBLIC_WS_URL:-ws${ws_url%:*}:$WS_PORT/ws}
+ws_url=${PUBLIC_WS_URL:-ws${ws_url%:*}:$WS_PORT${PATH_PREFIX:-}/ws}
+page=$api/wait/demo
+[ -z "${SHOP:-}" ] || page="$PUBLIC_URL/product/1?size=m
+                      a shop behind nginx, which has the configuration of docs/integrate/nginx.md: $run/shop/shop.conf"
 cat >&2 <<END
 
-  Open this page:     $url/wait/demo
+  Open this page:     $page
   The console:        $console
-                      (once, within ten minutes; another one: (. .run/secrets; TICKET_KEYS=\$TICKET_KEYS build/tiketi console-link --name demo --url $url))
+                      (once, within ten minutes; another one: (. .run/secrets; TICKET_KEYS=\$TICKET_KEYS build/tiketi console-link --name demo --url $api))
 
-  The event:          $url/api/events/demo
-  The seats:          $url/api/seats/demo
+  The event:          $api/api/events/demo
+  The seats:          $api/api/seats/demo
   Metrics:            $url/metrics
   WebSocket:          $ws_url
   Payment provider:   $provider_url/charges
   Organizer token:    $token
 
   Try it:
-    curl -c jar -b jar -X POST $url/api/queue/check/demo
-    curl -c jar -b jar $url/api/queue/status/demo
-    curl -c jar -b jar -H 'Content-Type: application/json' -d '{"eventId":"demo","quantity":2}' $url/api/reservations
-    curl -b jar -X POST $url/api/reservations/<its id>/pay | curl -d @- $provider_url/charges
+    curl -c jar -b jar -X POST $api/api/queue/check/demo
+    curl -c jar -b jar $api/api/queue/status/demo
+    curl -c jar -b jar -H 'Content-Type: application/json' -d '{"eventId":"demo","quantity":2}' $api/api/reservations
+    curl -b jar -X POST $api/api/reservations/<its id>/pay | curl -d @- $provider_url/charges
     TOKEN=<the organizer token>
-    curl -H "Authorization: Bearer \$TOKEN" $url/api/admin/events/demo/stats
+    curl -H "Authorization: Bearer \$TOKEN" $api/api/admin/events/demo/stats
 
   Ctrl-C stops everything.
 
@@ -373,6 +418,8 @@ while :; do
         exit "$status"
     fi
     ended "$serve_pid" && fail "$serve_pid" "tiketi serve" "${serve_log:+(see $serve_log)}"
+    ended "$shop_pid" && fail "$shop_pid" "the demo shop" "(see $run/shop.log)"
+    ended "$nginx_pid" && fail "$nginx_pid" nginx "(see $run/nginx.log)"
     ended "$provider_pid" && fail "$provider_pid" "tiketi provider" "(see $run/provider.log)"
     ended "$redis_pid" && fail "$redis_pid" Redis "(see $run/redis.log)"
     ended "$postgres_pid" && fail "$postgres_pid" PostgreSQL "(see $run/postgres.log)"

@@ -87,7 +87,7 @@ for (const name of names) {
       stall = await stand(0);
       stallPort = stall.address().port;
       await organizer.sale({ id: event, threshold: 1, autoHold: 0, promotion: 'continuous' });
-      tiketi = new Server({ redis, database, env: { PATH_PREFIX: PREFIX, TRUSTED_PROXIES: '127.0.0.0/8', PUBLIC_WS_URL: `ws://127.0.0.1:${port}${PREFIX}/ws` } });
+      tiketi = new Server({ redis, database, env: { PATH_PREFIX: PREFIX, TRUSTED_PROXIES: '127.0.0.0/8' } });
       await tiketi.start();
       const [key] = (await plain.get('/.well-known/jwks.json')).body.keys;
       pem = createPublicKey({ key, format: 'jwk' }).export({ format: 'pem', type: 'spki' });
@@ -118,11 +118,24 @@ for (const name of names) {
       const waiting = await visit(stranger, led.headers.location);
       assert.equal(waiting.status, 200);
       assert.equal(/<main id="main" data-state="(\w+)"/.exec(waiting.text)?.[1], 'waiting');
+      assert.equal(/ data-ws="([^"]*)"/.exec(waiting.text)?.[1], `ws://127.0.0.1:${port}${PREFIX}/ws`, 'the page reaches the gateway through the proxy');
       await leaves(inside);
       await waitUntil(async () => (await stranger.post(`${PREFIX}/api/queue/check/${event}`)).body.status === 'active', 15000, 'the turn');
       const back = await visit(stranger, DEEP);
       assert.equal(back.status, 200);
       assert.match(back.text, /<code id="query">\?size=m&#38;colour=blue%20green&#38;q=%C3%A4%26b<\/code>/);
+    });
+
+    test(recipe.online ? 'while nobody waits and there is room, a newcomer sees the shop at once, and their turn is theirs' : 'a newcomer is led to the waiting page, also while there is room', async (t) => {
+      const stranger = browser();
+      t.after(() => leaves(stranger));
+      const first = await visit(stranger, DEEP);
+      if (!recipe.online) return waitsAt(first);
+      assert.equal(first.status, 200, first.text);
+      assert.deepEqual(first.headers['set-cookie'].filter((line) => !/^tiketi_/.test(line)), ['basket=1; Path=/'], "the shop's own cookie as well");
+      assert.equal(await reached(stranger), 200, 'by the cookie of the first answer');
+      assert.equal(await reached(browser()), 302, 'the room is full');
+      return undefined;
     });
 
     test('the shop is told who the buyer is, and never what the buyer says about that', async (t) => {
