@@ -46,6 +46,7 @@ local uses = {
     ['networks:top:{probe}'] = 'ZADD ZREMRANGEBYRANK ZREVRANGE UNLINK',
     ['seats:{probe}'] = 'HGET HMGET HSET PEXPIRE',
     ['sales:{probe}'] = 'HGET HSET HSCAN PEXPIRE UNLINK',
+    ['active:handed:{probe}'] = 'ZADD ZREM ZSCORE ZRANGEBYSCORE PEXPIRE',
     ['events'] = 'SADD SREM SMEMBERS',
     ['the channel'] = 'PUBLISH SUBSCRIBE',
     ['no key'] = 'TIME PING EVALSHA EVAL',

@@ -41,7 +41,7 @@ function mark(input, textContent) {
 
 // Shows a failure beside the field that it names; else at the head of the page.
 function show(form, error) {
-  const [name] = (error.field ?? '').split(/[.[]/).slice(-1);
+  const [name] = (error.field ?? '').match(/[A-Za-z]\w*/g)?.slice(-1) ?? []; // of returnUrls[1], say
   const input = name && form.elements.namedItem(name);
   if (input instanceof HTMLElement) mark(input, failure(error));
   else notice(failure(error), { kind: 'bad' });
@@ -72,6 +72,7 @@ function fillBasics() {
   for (const name of ['startsAt', 'opensAt', 'closesAt']) elements[name].value = toLocal(event?.[name], zone);
   elements.allowGuests.checked = event?.allowGuests ?? true;
   elements.rehearsal.checked = event?.rehearsal ?? false;
+  elements.returnUrls.value = (event?.returnUrls ?? []).join('\n');
   elements.rehearsal.disabled = event !== null && event.status !== 'draft';
 }
 
@@ -82,6 +83,7 @@ function readBasics() {
   for (const name of ['title', 'artist', 'venue']) values[name] = elements[name].value.trim();
   for (const name of ['startsAt', 'opensAt', 'closesAt']) values[name] = fromLocal(elements[name].value, zone);
   values.allowGuests = elements.allowGuests.checked;
+  values.returnUrls = elements.returnUrls.value.split(/\s+/).filter(Boolean);
   if (!elements.rehearsal.disabled) values.rehearsal = elements.rehearsal.checked;
   // A sale that has opened did so at that moment, whatever the clock at the venue is called.
   const opened = event && !['draft', 'scheduled'].includes(event.status);

@@ -42,6 +42,7 @@ export function settingText(field, value) {
   if (field === 'surge') return value.length === 0 ? t('console_none') : value.map(({ queueAbove, threshold }) => `${number(queueAbove)} → ${number(threshold)}`).join(', ');
   if (field === 'promotion') return t(`console_promotion_${value}`);
   if (field === 'closeGraceMs' && !value) return t(value === 0 ? 'console_grace_now' : 'console_grace_end');
+  if (field === 'returnUrls') return value.length === 0 ? t('console_none') : value.join(', ');
   if (field === 'targetP95Ms') return number(value);
   if (field.endsWith('Ms')) return duration(value / 1000);
   return value === 0 && ['outflowPerMinute', 'placesPerNetwork', 'autoHold', 'thresholdMin'].includes(field) ? t('console_none') : number(value);

@@ -8,7 +8,7 @@
 
 import messages from 'messages';
 import { own } from './place.js';
-import { renewPush } from './push.js';
+import { renewPush, wayOf } from './push.js';
 
 const WAIT = own('/wait/');
 const isWaitingPage = (url) => new URL(url).pathname.startsWith(WAIT) && /^[^/]+$/.test(new URL(url).pathname.slice(WAIT.length));
@@ -78,7 +78,7 @@ async function showCall({ kind, event, until }) {
     tag: path,
     renotify: !shown.some(({ data }) => data?.kind === kind), // a hidden page may have said it
     requireInteraction: kind !== 'test',
-    data: { path, kind },
+    data: { path, kind, way: await wayOf(event) },
   });
 }
 
@@ -95,11 +95,11 @@ addEventListener('push', (event) => {
 addEventListener('pushsubscriptionchange', (event) => event.waitUntil(renewPush(self.registration)));
 
 addEventListener('notificationclick', (event) => {
-  const { path } = event.notification.data ?? {};
+  const { path, way } = event.notification.data ?? {};
   event.notification.close();
   if (!path) return;
   event.waitUntil((async () => {
     const page = (await pages()).find(({ url }) => new URL(url).pathname === path);
-    await (page ? page.focus() : self.clients.openWindow(path));
+    await (page ? page.focus() : self.clients.openWindow(way ? `${path}?${way}` : path));
   })());
 });

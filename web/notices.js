@@ -71,7 +71,7 @@ function awaitGesture() {
 
 // ---- the notification ----
 
-const { event, place, push: key } = document.body.dataset;
+const { event, place, push: key, return: way } = document.body.dataset;
 const canPush = () => Boolean(key) && 'PushManager' in window;
 
 async function showNotification(title, options) {
@@ -79,7 +79,7 @@ async function showNotification(title, options) {
   // A push message may have said it before.
   const shown = await registration.getNotifications({ tag: location.pathname });
   if (options.data?.kind && shown.some(({ data }) => data?.kind === options.data.kind)) return;
-  await registration.showNotification(title, { icon: ICON, tag: location.pathname, renotify: true, ...options, data: { path: location.pathname, ...options.data } });
+  await registration.showNotification(title, { icon: ICON, tag: location.pathname, renotify: true, ...options, data: { path: location.pathname, way, ...options.data } });
 }
 
 // kind: offered or parked, as push messages have it.
@@ -111,7 +111,7 @@ const tested = () => new Promise((resolve, reject) => {
 async function startPush({ test }) {
   if (!canPush()) return false;
   try {
-    const keeping = registerWorker().then((registration) => keepPush(registration, { event, key, place, test }));
+    const keeping = registerWorker().then((registration) => keepPush(registration, { event, key, place, way, test }));
     await Promise.all([keeping, test && tested()]);
     return true;
   } catch {

@@ -20,12 +20,16 @@ async function send(method, event, json) {
   if (!answer.ok) throw new Error(`${method} ${path(event)}: ${answer.status}`);
 }
 
-// ---- what the server has: { endpoint, place, at } by event ----
+// ---- what the server has: { endpoint, place, at } by event; and `way`, the `return=…` of the page that asked for calls,
+// which stays in this browser ----
 
 async function readNote(event) {
   const note = await (await caches.open(CACHE)).match(noteOf(event));
   return note?.json();
 }
+
+// The `return=…` of the event's waiting page; '': none.
+export const wayOf = async (event) => (await readNote(event))?.way ?? '';
 
 async function keptEvents() {
   const notes = await (await caches.open(CACHE)).keys();
@@ -43,13 +47,17 @@ async function subscribe(registration, key) {
 
 // Has this browser called at this event. `place`: the buyer's, as the server may have the subscription for an earlier one.
 // test: a first call comes at once. Rejects where the browser or its push service refuses.
-export async function keepPush(registration, { event, key, place, test = false }) {
+export async function keepPush(registration, { event, key, place, way = '', test = false }) {
   const subscription = await subscribe(registration, key);
   const { endpoint, keys: { p256dh, auth } } = subscription.toJSON();
   const note = await readNote(event);
-  if (!test && note?.endpoint === endpoint && note.place === place && Date.now() - note.at < RENEW_MS) return;
+  const noted = (at) => caches.open(CACHE).then((cache) => cache.put(noteOf(event), Response.json({ endpoint, place, way, at })));
+  if (!test && note?.endpoint === endpoint && note.place === place && Date.now() - note.at < RENEW_MS) {
+    if (note.way !== way) await noted(note.at);
+    return;
+  }
   await send('PUT', event, { endpoint, keys: { p256dh, auth }, key, test });
-  await (await caches.open(CACHE)).put(noteOf(event), Response.json({ endpoint, place, at: Date.now() }));
+  await noted(Date.now());
 }
 
 // Has this browser called nowhere any more.
@@ -68,5 +76,5 @@ export async function renewPush(registration) {
   const events = await keptEvents();
   if (events.length === 0) return;
   const { key } = await (await fetch(own('/api/queue/push'))).json();
-  await Promise.allSettled(events.map(async (event) => keepPush(registration, { event, key, place: (await readNote(event))?.place })));
+  await Promise.allSettled(events.map(async (event) => keepPush(registration, { event, key, ...await readNote(event) })));
 }

@@ -19,8 +19,13 @@ import { registerWorker } from './service_worker.js';
 import { FINAL, HELD, PLACELESS, deadlineOf, newModel, withAnswer, withNews } from './wait_model.js';
 import { consequence, render, renderStock } from './wait_view.js';
 
-const { event: eventId, place, ws, title, opens, interval, hold, json } = document.body.dataset;
+const { event: eventId, place, ws, title, opens, interval, hold, json, return: way } = document.body.dataset;
 const apiPath = (verb) => `/api/queue/${verb}/${eventId}`;
+// This page's own address; the way back stays part of it.
+const address = (parameter) => {
+  const query = [parameter, way].filter(Boolean).join('&');
+  return location.pathname.replace(/\/enter$/, '') + (query && `?${query}`);
+};
 
 const SAY_EVERY_MS = 30000;
 const QUIET_MS = 10000; // without a message for so long, or for an interval of the event, the connection is checked
@@ -185,7 +190,7 @@ async function claim() {
 
 function reload() {
   live?.stop();
-  if (isSeen()) location.replace(location.pathname);
+  if (isSeen()) location.replace(address());
   else reloadDue = true;
 }
 
@@ -304,7 +309,7 @@ async function leave() {
 }
 
 function showLeft() {
-  history.replaceState(null, '', `${location.pathname}?left=1`);
+  history.replaceState(null, '', address('left=1'));
   update({ state: 'left', left: true });
 }
 
@@ -331,7 +336,7 @@ function onVisible() {
 
 function start() {
   startClock(Number(document.body.dataset.now));
-  if (/[?&](lang|join|cookies)=/.test(location.search)) history.replaceState(null, '', location.pathname);
+  if (/[?&](lang|join|cookies)=/.test(location.search) && model.state !== 'return_refused') history.replaceState(null, '', address());
   document.addEventListener('visibilitychange', onVisible);
   if (model.state === 'closed') void reopening(eventId).then(reload);
   if (FINAL.has(model.state)) return;

@@ -30,9 +30,11 @@ function renderState({ state }) {
   if (main.dataset.state === state) return;
   main.dataset.state = state;
   write('heading', t(`wait_${state}_title`));
+  // Where the turn is for another shop, nothing is said of ours.
+  const shop = document.body.dataset.return && ['admitted', 'expired'].includes(state);
   // Where buyers sign in here, they need not go to the shop.
   const here = state === 'login' && document.querySelector(`.actions[data-in~="login"] a[href^="${own('/wait/')}"]`);
-  write('lead', t(here ? 'wait_login_here_lead' : `wait_${state}_lead`));
+  write('lead', t(here ? 'wait_login_here_lead' : shop ? `wait_return_${state}_lead` : `wait_${state}_lead`));
 }
 
 function renderTitle({ state, position, missed }, blink) {

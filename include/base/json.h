@@ -100,6 +100,7 @@ void json_remove(struct json *object, const char *key);
 void json_set_null(struct json *object, const char *key);
 void json_set(struct json *object, const char *key, struct json *value); /* takes `value` */
 void json_append(struct json *array, struct json *value);                /* takes `value` */
+void json_append_str(struct json *array, const char *text, size_t len);  /* invalid UTF-8: null */
 struct json *json_new_copy(const struct json *value); /* with all its members; not NULL */
 /* A part of a value that will be changed; borrowed. NULL when it is absent; NULL may be passed in. */
 struct json *json_member(struct json *object, const char *key);

@@ -7,6 +7,7 @@
 #ifndef TIKETI_EVENT_H
 #define TIKETI_EVENT_H
 
+#include "auth/return_url.h"
 #include "auth/role.h"
 #include "auth/token.h"
 #include "base/config.h"
@@ -124,8 +125,10 @@ struct event {
     char messages[LANGUAGE_COUNT][TEXT_BYTES(EVENT_MESSAGE_MAX) + 1];
     char language
         [EVENT_LANGUAGE_SIZE]; /* of title, artist, venue, sections, `message`; "": not known */
-    char links[EVENT_LINKS][EVENT_LINK_MAX + 1];     /* URLs; "": none */
-    char login_url[EVENT_LINK_MAX + 1];              /* where buyers sign in; "": not known */
+    char links[EVENT_LINKS][EVENT_LINK_MAX + 1]; /* URLs; "": none */
+    char login_url[EVENT_LINK_MAX + 1];          /* where buyers sign in; "": not known */
+    char return_urls
+        [RETURN_LIST_SIZE]; /* where buyers may be led beside this origin (return_url.h) */
     int64_t starts_at_ms, opens_at_ms, closes_at_ms; /* 0: none */
     char time_zone
         [LOCALE_ZONE_SIZE]; /* of the venue, an IANA name; "": none, its times are shown in UTC */

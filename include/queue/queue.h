@@ -154,6 +154,24 @@ enum queue_leave_reason {
 MUST_CHECK enum status queue_leave(struct queue *queue, const struct queue_buyer *buyer,
                                    enum queue_leave_reason reason, queue_join_cb cb, void *arg);
 
+/* A token that hands a buyer over to a shop on another host (auth/handoff.h), verified by the caller. */
+struct queue_handoff {
+    const char *event_id, *buyer_id, *jti;
+    uint64_t place, epoch; /* of the admission that it was made for */
+    int64_t expires_ms;    /* ms since 1970 */
+};
+struct queue_redeemed {
+    struct queue_place place; /* QUEUE_ACTIVE; QUEUE_GONE: that admission is over */
+    bool used;                /* the token was redeemed before */
+    struct queue_numbers numbers;
+};
+/* redeemed is NULL unless status is ST_OK. */
+typedef void (*queue_redeem_cb)(void *arg, enum status status,
+                                const struct queue_redeemed *redeemed);
+/* Redeems a token, once: it is neither a heartbeat nor a claim. ST_NOT_FOUND in the callback: Redis does not know the event. */
+MUST_CHECK enum status queue_redeem(struct queue *queue, const struct queue_handoff *handoff,
+                                    queue_redeem_cb cb, void *arg);
+
 struct queue_found {
     const char *buyer; /* "": nobody has this place */
     struct queue_place place;

@@ -31,6 +31,7 @@ CREATE OR REPLACE FUNCTION event_setting_defaults() RETURNS jsonb LANGUAGE sql I
         "surge": [],
         "allowGuests": true,
         "loginUrl": null,
+        "returnUrls": [],
         "rehearsal": false,
         "askEmail": "no",
         "promotion": "continuous"
@@ -123,7 +124,7 @@ $$;
 -- The settings that are for the staff of an event alone: they say how it is run, and no buyer needs them.
 CREATE OR REPLACE FUNCTION event_staff_settings() RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
     SELECT ARRAY['threshold', 'intervalMs', 'silentMs', 'closeGraceMs', 'placesPerNetwork', 'outflowPerMinute', 'thresholdMin', 'targetP95Ms',
-                 'targetErrorPercent', 'autoHold', 'surge', 'promotion']
+                 'targetErrorPercent', 'autoHold', 'surge', 'promotion', 'returnUrls']
 $$;
 
 -- The form of an event for its staff: one flat object.

@@ -14,6 +14,7 @@
 #include "api/api.h"
 #include "auth/cookie_jar.h"
 #include "auth/jwks.h"
+#include "auth/return_url.h"
 #include "auth/staff_session.h"
 #include "base/buf.h"
 #include "base/json.h"
@@ -148,7 +149,9 @@ struct api_turn {
     const char *pass;
     size_t pass_len;
     int64_t pass_expires_ms;
-    int64_t turn_ends_ms; /* end of the session or, while a payment is pending, its deadline */
+    const char *return_url; /* where they go next; NULL: not named */
+    uint64_t epoch;         /* of the admission */
+    int64_t turn_ends_ms;   /* end of the session or, while a payment is pending, its deadline */
 };
 
 /* The answer of pay: a payment that was begun, or one that is complete because there was nothing to pay. Borrowed:
@@ -236,6 +239,7 @@ struct api_call {
     bool has_user;
     bool origin_allowed; /* the answer names the origin of ALLOWED_ORIGINS that asks */
     bool body_dropped;   /* the sender was not known when it began to arrive */
+    bool return_refused; /* see api_take_return */
     struct jwks_wait keys_wait;
     bool has_jar;
     struct cookie_jar jar;    /* has_jar; see api_jar */
@@ -252,9 +256,10 @@ struct api_call {
     struct buf large;          /* a body of API_BODY_EVENT over HTTP_BODY_MAX */
     struct api_import *import; /* the upload of a CSV body, owned by api_csv.c; NULL: none */
     api_event_step staff_step; /* see api_staff_event */
-    void *state;               /* the handler's own data, from http_req_alloc */
-    struct user user;          /* the sender of a valid JWT (has_user), or of a session */
-    enum staff_right right;    /* at the event that api_staff_event has fetched */
+    const struct return_url *target; /* see api_take_return; NULL: none was sent */
+    void *state;                     /* the handler's own data, from http_req_alloc */
+    struct user user;                /* the sender of a valid JWT (has_user), or of a session */
+    enum staff_right right;          /* at the event that api_staff_event has fetched */
     /* The session of AUTH_STAFF that its cookie proves; NULL: the sender has a JWT. From http_req_alloc. */
     const struct staff_grant *session;
     const char *actor;        /* see api_actor */
@@ -351,6 +356,8 @@ extern const struct api_route api_root_routes[];
 extern const struct api_route api_brand_routes[];
 extern const struct api_route api_home_routes[];
 extern const struct api_route api_wait_routes[];
+extern const struct api_route api_enter_routes[];
+extern const struct api_route api_handoff_routes[];
 extern const struct api_route api_buy_routes[];
 extern const struct api_route api_ticket_routes[];
 extern const struct api_route api_staff_routes[];
@@ -390,6 +397,7 @@ void api_home_free(struct home_pages *home); /* NULL is fine */
 extern const struct api_presenter api_gate_presenter;
 extern const struct api_presenter api_home_presenter;
 extern const struct api_presenter api_wait_presenter;
+extern const struct api_presenter api_enter_presenter;
 extern const struct api_presenter api_buy_presenter;
 extern const struct api_presenter api_ticket_presenter;
 extern const struct api_presenter api_console_presenter;
@@ -500,6 +508,27 @@ void api_set_host_cookie(struct api_call *call, const char *name, const char *va
 const char *api_host_cookie(struct api_call *call, const char *name, size_t *ret_len);
 /* Sets a cookie that holds a choice of the user, such as the language, for a year. */
 void api_set_preference(struct api_call *call, const char *name, const char *value);
+
+/* ---- where the buyer goes after their admission: api_return.c ---- */
+
+/* Reads `?return=` into call->target, if it was sent. `event`: whose returnUrls count. False: it must not be followed, and
+ * 400 invalid was answered. */
+bool api_take_return(struct api_call *call, const struct event *event);
+/* "return=/shop/x": the same for a link to one of our own pages, which reads it anew; NULL: none was sent, or it was refused.
+ * Lives as long as the request, as do the texts of the next two. */
+const char *api_return_query(struct api_call *call);
+/* The same for another URL. NULL: it is too long. */
+const char *api_return_parameter(struct api_call *call, const char *url);
+/* The path of one of our own pages with a parameter (NULL: none) and with the return that was sent. */
+const char *api_own_address(struct api_call *call, const char *path, const char *parameter);
+/* Do our cookies reach the host of this URL of another origin? */
+bool api_shares_cookies(struct api_call *call, const struct return_url *url);
+/* For the way to the identity provider and back: a cookie keeps the return that was sent with a request about the event in the
+ * path; and "return=…" of what it has kept for this event, which uses the cookie up. NULL: nothing. */
+void api_keep_return(struct api_call *call);
+const char *api_kept_return(struct api_call *call, const char *event);
+/* "/wait/{eventId}" with the return that was sent, and a parameter that may be NULL. */
+const char *api_wait_address(struct api_call *call, const char *parameter);
 
 /* ---- where the buyer's browser is: api_origin.c ---- */
 

@@ -124,16 +124,15 @@ static enum status buyer_leave_start(struct api_call *call)
         return ST_OK;
     }
     (void)snprintf(journey->errand.event, sizeof(journey->errand.event), "%s", call->param);
+    api_keep_return(call);
     return leave(call, journey);
 }
 
 /* Their place stays theirs: whoever signs in as them again has it. The provider is not told. */
 static enum status buyer_sign_out_start(struct api_call *call)
 {
-    char location[EVENT_ID_MAX + 16];
-    (void)snprintf(location, sizeof(location), "/wait/%s", call->param);
     api_clear_buyer(call);
-    api_page_redirect(call, location);
+    api_page_redirect(call, api_wait_address(call, NULL));
     return ST_OK;
 }
 
@@ -189,14 +188,17 @@ static void enter_staff(struct api_call *call, const struct oidc_person *person)
 static void enter_buyer(struct api_call *call, const struct oidc_person *person)
 {
     const struct journey *journey = call->state;
-    char location[EVENT_ID_MAX + 16];
+    struct buf location;
     const enum status st = api_set_buyer(call, person->id);
     if (st != ST_OK) {
         api_fail(call, st);
         return;
     }
-    (void)snprintf(location, sizeof(location), "/wait/%s", journey->errand.event);
-    api_page_redirect(call, location);
+    const char *way = api_kept_return(call, journey->errand.event);
+    buf_init(&location, (size_t)8 * RETURN_URL_MAX);
+    buf_printf(&location, "/wait/%s%s%s", journey->errand.event, way ? "?" : "", way ? way : "");
+    api_page_redirect(call, buf_str(&location));
+    buf_clear(&location);
 }
 
 static void on_person(void *arg, enum status status, const struct oidc_person *person)

@@ -272,8 +272,11 @@ static const char *login_url(struct page *page, const struct event *event)
 {
     const char *own_url = api_own_url(page->call);
     struct buf url;
-    if (api_page_signs_in(page->call, event))
-        return api_page_own(page, "/wait/%s/sign-in", event->id);
+    if (api_page_signs_in(page->call, event)) {
+        char path[EVENT_ID_MAX + 24];
+        (void)snprintf(path, sizeof(path), "/wait/%s/sign-in", event->id);
+        return api_page_own(page, "%s", api_own_address(page->call, path, NULL));
+    }
     if (event->login_url[0] == '\0')
         return NULL;
     buf_init(&url, TEXT_MAX);
@@ -283,6 +286,11 @@ static const char *login_url(struct page *page, const struct event *event)
         buf_add_query(&url, own_url);
         buf_add_str(&url, "%2Fwait%2F");
         buf_add_str(&url, event->id); /* of characters that need no escape */
+        const char *way = api_return_query(page->call);
+        if (way) {
+            buf_add_str(&url, "%3F");
+            buf_add_query(&url, way);
+        }
     }
     return move_text(page, &url);
 }

@@ -183,6 +183,10 @@ void api_turn_write(const struct api_turn *turn, struct buf *out)
         add_time(out, ",\"turnEndsAt\":\"", turn->turn_ends_ms);
         add_number(out, ",\"idleTimeoutMs\":", (uint64_t)event->idle_timeout_ms);
     }
+    if (turn->return_url) {
+        buf_add_str(out, ",\"returnUrl\":");
+        buf_add_json_str(out, turn->return_url, strlen(turn->return_url));
+    }
     if (turn->next_poll_s > 0)
         add_number(out, ",\"nextPoll\":", (uint64_t)turn->next_poll_s);
     buf_add_char(out, '}');
@@ -240,6 +244,8 @@ static void answer_active(struct api_call *call, const struct event *event,
                             .version = numbers->version,
                             .revision = numbers->now_ms,
                             .place = place->number,
+                            .epoch = numbers->epoch,
+                            .return_url = call->target ? call->target->text : NULL,
                             .queue_size = numbers->queue_size,
                             .threshold = numbers->threshold,
                             .active = numbers->active};
@@ -567,6 +573,8 @@ static enum status visit_run(struct api_call *call, const struct event *event)
 {
     struct visit *visit = call->state;
     struct queue *queue = call->api->queue;
+    if (!api_take_return(call, event))
+        return ST_OK;
     leave_by_pass(call);
     if (!api_allows_buyer(call, event))
         return ST_OK;

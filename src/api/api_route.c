@@ -71,7 +71,9 @@ void api_register_routes(bool ops_only)
         {api_queue_routes, NULL, true}, /* the most frequent first */
         {api_gate_routes, &api_gate_presenter, true},
         {api_key_routes, NULL, true},
+        {api_handoff_routes, NULL, true},
         {api_wait_routes, &api_wait_presenter, false},
+        {api_enter_routes, &api_enter_presenter, false},
         {api_asset_routes, NULL, false},
         {api_brand_routes, NULL, false},
         {api_reservation_routes, NULL, true},

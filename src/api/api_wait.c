@@ -6,6 +6,7 @@
  *                                a browser without our cookie is first asked to bring it: 303 to ?cookies=TIME
  *        ?join=1                 joins, even if the buyer had a place before
  *        ?cookies=TIME           the browser was asked at TIME; if it comes without the cookie, it blocks cookies
+ *        ?return=URL          where the button leads (api_return.c), by /wait/{eventId}/enter (api_enter.c)
  *        ?left=1                 takes no place: the buyer has just left
  *   GET  /wait/{eventId}/leave   asks for confirmation
  *   POST /wait/{eventId}/leave   api_leave -> 303 to ?left=1
@@ -68,6 +69,7 @@ static const struct {
 };
 static const struct wait_state unavailable = {"unavailable", RETRY_S};
 static const struct wait_state preview = {"preview", NEVER_S};
+static const struct wait_state return_refused = {"return_refused", NEVER_S};
 static const struct wait_state bought = {"bought", NEVER_S};
 static const struct wait_state cookies_blocked = {"cookies", NEVER_S};
 
@@ -76,6 +78,13 @@ static const struct wait_state cookies_blocked = {"cookies", NEVER_S};
 static const struct event *event_of(const struct api_call *call)
 {
     return call->param[0] != '\0' ? catalog_event(call->api->catalog, call->param) : NULL;
+}
+
+/* Where the turn is for another shop, nothing is said of ours; wait_view.js does the same. */
+static bool speaks_of_shop(struct api_call *call, const struct wait_state *state)
+{
+    return api_return_query(call) &&
+           (strcmp(state->name, "admitted") == 0 || strcmp(state->name, "expired") == 0);
 }
 
 static void begin(struct page *page, struct api_call *call, const struct wait_state *state)
@@ -91,12 +100,19 @@ static void begin(struct page *page, struct api_call *call, const struct wait_st
     api_page_set(page, "push_key", api_push_key(call->api));
     (void)snprintf(key, sizeof(key), "wait_%s_title", state->name);
     api_page_set(page, "heading", message(page->language, key));
-    (void)snprintf(key, sizeof(key), "wait_%s_lead", state->name);
+    (void)snprintf(key, sizeof(key), "wait_%s%s_lead", speaks_of_shop(call, state) ? "return_" : "",
+                   state->name);
     const bool signs_in = strcmp(state->name, "login") == 0 && api_page_signs_in(call, event);
     api_page_set(page, "lead", message(page->language, signs_in ? "wait_login_here_lead" : key));
     const char *turn = api_page_count(page, "minutes", (uint64_t)minutes);
+    const char *back = api_return_query(call);
     const struct message_value values[] = {{"minutes", turn}, {NULL, NULL}};
-    api_page_set(page, "next_seats", api_page_message(page, "next_seats", values));
+    api_page_set(page, "next_seats",
+                 api_page_message(page, back ? "next_return" : "next_seats", values));
+    api_page_set(page, "return", back);
+    api_page_set(page, "own_shop", back ? NULL : "1"); /* what is sold is sold here */
+    api_page_set(page, "here", api_wait_address(call, NULL));
+    api_page_set(page, "join_here", api_wait_address(call, "join=1"));
     if (state->refresh_s > 0)
         api_page_set_number(page, "refresh", state->refresh_s);
 }
@@ -186,9 +202,7 @@ static void show_turn(struct api_call *call, const struct api_turn *turn)
     const struct wait_state *state = is_unlikely ? &unlikely : &turn_states[turn->status];
     struct page page;
     if (strcmp(http_req_method(call->req), "POST") == 0) { /* the form of leave.html */
-        char location[EVENT_ID_MAX + 32];
-        (void)snprintf(location, sizeof(location), "/wait/%s?left=1", call->param);
-        api_page_redirect(call, location);
+        api_page_redirect(call, api_wait_address(call, "left=1"));
         return;
     }
     begin(&page, call, state);
@@ -239,6 +253,8 @@ static void show_problem(struct api_call *call, const struct api_problem *proble
         if (strcmp(problem_states[i].code, problem->code) == 0)
             state = &problem_states[i].state;
     }
+    if (call->return_refused)
+        state = &return_refused;
     begin(&page, call, state);
     if (problem->retry_s > 0 && state->refresh_s > 0)
         api_page_set_number(&page, "refresh", problem->retry_s);
@@ -320,7 +336,7 @@ static void left_known(void *arg, enum status status)
     struct api_call *call = arg;
     if (status != ST_OK)
         api_fail_event(call, status);
-    else
+    else if (api_take_return(call, event_of(call)))
         api_answer_turn(call, &(struct api_turn){.status = TURN_LEFT, .brief = true});
 }
 
@@ -332,8 +348,11 @@ static void leave_known(void *arg, enum status status)
         api_fail_event(call, status);
         return;
     }
+    if (!api_take_return(call, event_of(call)))
+        return;
     api_page_begin(&page, call);
     api_page_event(&page, event_of(call));
+    api_page_set(&page, "return", api_return_query(call));
     api_page_answer(&page, 200, "leave.html");
 }
 
@@ -351,7 +370,7 @@ static void preview_known(void *arg, enum status status)
     call->guest = false; /* no cookie: nobody visits */
     if (status != ST_OK)
         api_fail_event(call, status);
-    else
+    else if (api_take_return(call, event_of(call)))
         show_state(call, &preview);
 }
 
@@ -371,7 +390,7 @@ static void cookies_known(void *arg, enum status status)
         api_fail_event(call, status);
         return;
     }
-    if (!api_allows_buyer(call, event_of(call)))
+    if (!api_take_return(call, event_of(call)) || !api_allows_buyer(call, event_of(call)))
         return;
     if (was_asked(call)) {
         show_state(call, &cookies_blocked);

@@ -453,6 +453,12 @@ void json_append(struct json *array, struct json *value)
     (void)json_array_append_new(in(array), in(value));
 }
 
+void json_append_str(struct json *array, const char *text, size_t len)
+{
+    json_t *value = json_stringn(text, len);
+    json_append(array, made(value ? value : json_null()));
+}
+
 struct json *json_new_copy(const struct json *value)
 {
     return made(json_deep_copy(in(value)));

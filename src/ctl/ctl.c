@@ -349,7 +349,9 @@ static void print_help(const struct ctl_command *command, FILE *out)
     print_longer(command->name, out);
     if (strstr(command->args, "SETTING=VALUE")) {
         (void)fputs("\nSettings, by the names of the API; a time has a unit, 250ms, 5s, 15m or 1h; "
-                    "surge=5000:2000,20000:4000\nor surge=none; null removes:\n",
+                    "surge=5000:2000,20000:4000\nor surge=none; "
+                    "returnUrls=https://shop.example,https://other.example/tickets or none; null "
+                    "removes:\n",
                     out);
         print_names(ctl_setting_names, out);
     }

@@ -39,6 +39,7 @@ const char *const ctl_setting_names[] = {"threshold",
                                          "closesAt",
                                          "timeZone",
                                          "askEmail",
+                                         "returnUrls",
                                          "links.help",
                                          "branding.name",
                                          "branding.primary",
@@ -78,6 +79,19 @@ static struct json *read_surge(const char *text)
         json_set_int(rule, "threshold", strtoll(text + above + 1, NULL, 10));
         json_append(list, rule);
         text = *end == ',' ? end + 1 : end;
+    }
+    return list;
+}
+
+/* "https://shop.example,https://other.example/tickets" or "none". */
+static struct json *read_list(const char *text)
+{
+    struct json *list = json_new_array();
+    while (*text != '\0' && strcmp(text, "none") != 0) {
+        const size_t len = strcspn(text, ", ");
+        if (len > 0)
+            json_append_str(list, text, len);
+        text += len + (text[len] != '\0');
     }
     return list;
 }
@@ -129,6 +143,8 @@ static bool add_plain(struct json *object, const char *name, const char *value, 
             return refuse(error, error_size,
                           "%s must be rules such as 5000:2000,20000:4000, or none", name);
         json_set(object, name, rules);
+    } else if (strcmp(name, "returnUrls") == 0) {
+        json_set(object, name, read_list(value));
     } else {
         set_value(object, strcmp(name, "outflow") == 0 ? "outflowPerMinute" : name, value);
     }

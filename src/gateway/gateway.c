@@ -94,7 +94,8 @@ static void on_close(void *arg, struct ws_conn *conn)
     struct subscriber *subscriber = ws_conn_user(conn);
     subscriber_detach(arg, subscriber);
     free(subscriber->buyer);
-    subscriber->buyer = NULL;
+    free(subscriber->return_url);
+    subscriber->buyer = subscriber->return_url = NULL;
     if (subscriber->framing != FRAMING_RAW)
         metrics_shift(GAUGE_WS_SOCKETIO, -1);
 }

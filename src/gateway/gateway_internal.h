@@ -82,6 +82,7 @@ struct subscriber {
     struct subscriber *prev, *next; /* in the list of the audience or in gateway->unassigned */
     struct gateway_call *call;      /* the latest call; NULL: none under way */
     char *buyer;                    /* own copy; NULL: unknown */
+    char *return_url;               /* own copy of where the buyer goes next; NULL: not named */
     uint64_t place; /* WAITING, ACTIVE: the place held; IDLE: the last one, which is consumed */
     /* When the session began or, with FLAG_OFFERED, when the offer was made, ms since 1970; 0: not admitted in this
      * epoch. */

@@ -214,6 +214,23 @@ static void begin_waiting(struct subscriber *subscriber, const struct queue_plac
         subscriber_send_status(subscriber, numbers->status);
 }
 
+/* Drops a return that must not be followed, and says so: the join goes on without it. Until the event is loaded it is not known
+ * which are allowed. */
+static void check_return(struct gateway *gateway, struct subscriber *subscriber, const char *id)
+{
+    const struct event *event = catalog_event(gateway->opts.catalog, id);
+    struct return_url url;
+    if (!subscriber->return_url || !event)
+        return;
+    const enum return_verdict verdict = return_url_read(
+        subscriber->return_url, gateway->opts.config->public_url, event->return_urls, &url);
+    if (verdict == RETURN_OK)
+        return;
+    free(subscriber->return_url);
+    subscriber->return_url = NULL;
+    subscriber_send_error(gateway, subscriber, "return-refused", return_verdict_detail(verdict));
+}
+
 static void join_done(void *arg, enum status status, const struct queue_place *place,
                       const struct queue_numbers *numbers)
 {
@@ -236,6 +253,7 @@ static void join_done(void *arg, enum status status, const struct queue_place *p
     subscriber->generation = gateway->generation;
     subscriber->heartbeat_ms = gateway_now(gateway);
     audience_set_status(audience, numbers->status, (int64_t)numbers->version, numbers->now_ms);
+    check_return(gateway, subscriber, audience->id);
     switch (place->state) {
     case QUEUE_WAITING:
     case QUEUE_PARKED:
@@ -453,6 +471,27 @@ static void take_ticket(struct subscriber *subscriber, const struct ticket *tick
                      ticket->place);
 }
 
+/* Reads payload.return: where the buyer goes next, as this tab was asked for it. */
+static void take_return(struct gateway *gateway, struct subscriber *subscriber, const char *id,
+                        const struct json *payload)
+{
+    const char *text = gateway_optional_text(payload, "return"),
+               *own = gateway->opts.config->public_url;
+    struct return_url url;
+    free(subscriber->return_url);
+    subscriber->return_url = NULL;
+    if (text && *text == '\0')
+        return;
+    const enum return_verdict verdict = text ? return_url_parse(text, own, &url) : RETURN_NOT_A_URL;
+    if (verdict != RETURN_OK) {
+        subscriber_send_error(gateway, subscriber, "return-refused",
+                              return_verdict_detail(verdict));
+        return;
+    }
+    subscriber->return_url = xstrdup(url.text);
+    check_return(gateway, subscriber, id);
+}
+
 void gateway_join_queue(struct gateway *gateway, struct subscriber *subscriber,
                         const struct json *payload)
 {
@@ -479,6 +518,7 @@ void gateway_join_queue(struct gateway *gateway, struct subscriber *subscriber,
         return;
     }
 
+    take_return(gateway, subscriber, id, payload);
     call_drop(subscriber);
     subscriber_enter(gateway, subscriber, id);
     if (!subscriber->buyer || strcmp(subscriber->buyer, buyer) != 0) {

@@ -385,15 +385,36 @@ static enum status add_turn(struct audience *audience, struct buf *text, const c
     return ST_OK;
 }
 
+/* Where the buyer goes next, if the event allows it. */
+static void add_return(struct buf *text, const struct config *config, const struct event *event,
+                       const struct subscriber *subscriber)
+{
+    struct return_url url;
+    if (subscriber->return_url && event &&
+        return_url_read(subscriber->return_url, config->public_url, event->return_urls, &url) ==
+            RETURN_OK)
+        add_string(text, "returnUrl", url.text);
+}
+
+/* Do the tabs of these two lead to the same place? */
+static bool same_return(const struct subscriber *a, const struct subscriber *b)
+{
+    const char *one = a && a->return_url ? a->return_url : "";
+    const char *other = b->return_url ? b->return_url : "";
+    return strcmp(one, other) == 0;
+}
+
 /* Writes queue-entry-allowed or turn-claimed into the scratch buffer. A reservation that does not fit into one message is
  * left out: the page reads it by HTTP. */
-static enum status write_entry(struct audience *audience, const char *kind, const char *buyer,
+static enum status write_entry(struct audience *audience, const char *kind,
+                               const struct subscriber *subscriber,
                                const struct admission *admission)
 {
     static const char reservation[] = ",\"reservation\":", end[] = "}}";
     const struct gateway *gateway = audience->gateway;
     const struct event *event = catalog_event(gateway->opts.catalog, audience->id);
     const int64_t claim_ms = event ? event->claim_ms : gateway->opts.config->queue_claim_ms;
+    const char *buyer = subscriber->buyer;
     enum status st = ST_OK;
     struct buf *text = begin(audience->gateway, kind);
     add_string(text, "eventId", audience->id);
@@ -409,6 +430,7 @@ static enum status write_entry(struct audience *audience, const char *kind, cons
         buf_add_str(text, ",\"claimed\":false");
         add_time(text, "claimExpiresAt", admission->since_ms + claim_ms);
     }
+    add_return(text, gateway->opts.config, event, subscriber);
     const size_t len = text->len + strlen(reservation) + admission->reservation_len + strlen(end);
     if (admission->reservation && len <= WS_SEND_QUEUE_MAX) {
         buf_add_str(text, reservation);
@@ -484,6 +506,7 @@ void audience_admit(struct audience *audience, const char *buyer, const struct a
     static const char *const kinds[] = {
         [ENTRY_ALLOWED] = "queue-entry-allowed", [ENTRY_CLAIMED] = "turn-claimed"};
     enum entry written = ENTRY_NONE; /* signing is expensive: tabs of the buyer share a message */
+    const struct subscriber *written_for = NULL;
     enum status st = ST_OK;
     if (admission->epoch < view_of(audience).epoch)
         return; /* the queue was cleared since */
@@ -494,9 +517,10 @@ void audience_admit(struct audience *audience, const char *buyer, const struct a
         const enum entry entry = take_admission(subscriber, news);
         if (entry == ENTRY_NONE)
             continue;
-        if (written != entry || before)
-            st = write_entry(audience, kinds[entry], buyer, news);
+        if (written != entry || before || !same_return(written_for, subscriber))
+            st = write_entry(audience, kinds[entry], subscriber, news);
         written = before ? ENTRY_NONE : entry;
+        written_for = subscriber;
         if (st == ST_OK)
             subscriber_send(subscriber, &audience->gateway->text);
     }

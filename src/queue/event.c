@@ -226,7 +226,8 @@ enum status event_read_row(struct event *event, const struct json *row)
         *event_number(&next, event_settings[i].at) =
             json_int(row, event_settings[i].name, event_settings[i].min);
     row_surge(&next, row);
-    if (!event_row_brand(&next, row) || !event_row_links(&next, row) || !row_texts(&next, row))
+    if (!event_row_brand(&next, row) || !event_row_links(&next, row) || !row_texts(&next, row) ||
+        !event_row_return_urls(&next, row))
         return ST_INVALID;
     *event = next;
     return ST_OK;
@@ -281,6 +282,7 @@ struct json *event_write_json(const struct event *event)
         json_set_int(out, "closeGraceMs", event->close_grace_ms);
     json_set(out, "surge", write_surge(event));
     json_set_str(out, "promotion", event_promotion_name(event->promotion));
+    json_set(out, "returnUrls", event_write_return_urls(event));
     return out;
 }
 

@@ -253,25 +253,11 @@ enum status event_read_json(struct event *event, const struct json *body, bool c
 {
 #define SETTING_NAME(name_, member_, limits_, initial_) (name_),
     /* `id` is accepted only when the event is created. */
-    static const char *const keys[] = {"id",
-                                       "title",
-                                       "artist",
-                                       "venue",
-                                       "startsAt",
-                                       "opensAt",
-                                       "closesAt",
-                                       "timeZone",
-                                       "links",
-                                       "askEmail",
-                                       "promotion",
-                                       "surge",
-                                       "allowGuests",
-                                       "loginUrl",
-                                       "language",
-                                       "branding",
-                                       "rehearsal",
-                                       "closeGraceMs",
-                                       EVENT_SETTINGS(SETTING_NAME) NULL};
+    static const char *const keys[] = {
+        "id",        "title",     "artist",       "venue",      "startsAt",
+        "opensAt",   "closesAt",  "timeZone",     "links",      "askEmail",
+        "promotion", "surge",     "allowGuests",  "loginUrl",   "language",
+        "branding",  "rehearsal", "closeGraceMs", "returnUrls", EVENT_SETTINGS(SETTING_NAME) NULL};
     struct event next = *event;
     if (!json_is_object(body))
         return json_refuse(error, "", "body-needed", "A JSON object is needed.");
@@ -303,6 +289,8 @@ enum status event_read_json(struct event *event, const struct json *body, bool c
         st = event_read_links(&next, body, error);
     if (st == ST_OK)
         st = event_read_login_url(&next, body, error);
+    if (st == ST_OK)
+        st = event_read_return_urls(&next, body, error);
     if (st == ST_OK)
         st = read_language(&next, body, error);
     if (st == ST_OK)

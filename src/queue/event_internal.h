@@ -5,6 +5,7 @@
  *   event.c          the fields, statuses and words; rows and answers
  *   event_body.c     a body of the organizer's
  *   event_brand.c    branding and links, in all three
+ *   event_return.c   the list of addresses that buyers may be led to, in all three
  *   event_message.c  the message to buyers
  */
 #ifndef TIKETI_EVENT_INTERNAL_H
@@ -55,11 +56,15 @@ MUST_CHECK enum status event_read_links(struct event *event, const struct json *
                                         struct json_error *error);
 MUST_CHECK enum status event_read_login_url(struct event *event, const struct json *body,
                                             struct json_error *error);
+MUST_CHECK enum status event_read_return_urls(struct event *event, const struct json *body,
+                                              struct json_error *error);
 /* The same of a row. False: the row is not valid. */
 bool event_row_brand(struct event *event, const struct json *row);
 bool event_row_links(struct event *event, const struct json *row);
+bool event_row_return_urls(struct event *event, const struct json *row);
 /* Return new. */
 struct json *event_write_brand(const struct event *event);
 struct json *event_write_links(const struct event *event);
+struct json *event_write_return_urls(const struct event *event);
 
 #endif

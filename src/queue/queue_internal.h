@@ -54,6 +54,7 @@ enum queue_script {
     QUEUE_SCRIPT_PROBE,
     QUEUE_SCRIPT_EXPIRE,
     QUEUE_SCRIPT_PERSON,
+    QUEUE_SCRIPT_HANDOFF,
     QUEUE_SCRIPT_COUNT
 };
 
@@ -161,6 +162,7 @@ struct queue_op {
         queue_loaded_cb loaded;
         queue_expire_cb expired;
         queue_personal_cb personal;
+        queue_redeem_cb redeemed;
     } cb;
     void *arg;
 

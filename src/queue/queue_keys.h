@@ -35,10 +35,12 @@
     KEY(NETWORKS, "networks")           \
     KEY(NETWORKS_TOP, "networks:top")
 
-/* Keys beside the common list: each is the only key of the script of the same name (`seats` of lua/seats.lua). */
+/* Keys beside the common list: each is the only key of the script of the same name (`seats` of lua/seats.lua), or comes behind
+ * the common ones (`active:handed` of lua/handoff.lua; below `active:`, so that no ACL needs a line for it). */
 #define QUEUE_OWN_KEYS(OWN_KEY) \
     OWN_KEY(SEATS, "seats")     \
-    OWN_KEY(SALES, "sales")
+    OWN_KEY(SALES, "sales")     \
+    OWN_KEY(HANDED, "active:handed")
 
 /* This key belongs to no event, so its name has no id. */
 #define QUEUE_EVENTS_KEY "events"

@@ -55,6 +55,7 @@ static const struct field {
     FIELD("linkRefunds", FIELD_TEXT, links[EVENT_LINK_REFUNDS]),
     FIELD("linkPrivacy", FIELD_TEXT, links[EVENT_LINK_PRIVACY]),
     FIELD("loginUrl", FIELD_TEXT, login_url),
+    FIELD("returnUrls", FIELD_TEXT, return_urls),
     FIELD("language", FIELD_TEXT, language),
     FIELD("priceFrom", FIELD_INT, price_from),
     FIELD("currency", FIELD_TEXT, currency),

@@ -48,6 +48,7 @@ static const char *const names[QUEUE_SCRIPT_COUNT] = {
     [QUEUE_SCRIPT_PROBE] = "probe",
     [QUEUE_SCRIPT_EXPIRE] = "expire",
     [QUEUE_SCRIPT_PERSON] = "person",
+    [QUEUE_SCRIPT_HANDOFF] = "handoff",
 };
 
 static struct redis_script scripts[QUEUE_SCRIPT_COUNT];

@@ -298,7 +298,7 @@ test('the public sees of an event what buyers need', async () => {
   const listed = await waitUntil(async () => (await server.get('/api/events')).body.events.find((event) => event.id === id), 5000, 'it to be listed');
   for (const event of [one, listed]) {
     assert.equal(event.maxSeats, 4);
-    for (const name of ['threshold', 'surge', 'outflowPerMinute', 'intervalMs', 'silentMs', 'placesPerNetwork', 'autoHold', 'owner', 'epoch', 'warnings'])
+    for (const name of ['threshold', 'surge', 'outflowPerMinute', 'intervalMs', 'silentMs', 'placesPerNetwork', 'autoHold', 'returnUrls', 'owner', 'epoch', 'warnings'])
       assert.equal(name in event, false, name);
   }
 });

@@ -148,7 +148,7 @@ test('the public form and list have nothing that is for the staff alone; rehears
   const ids = rows.map(({ body }) => body.id);
   assert.ok(ids.includes('p1') && !ids.includes('p2'));
   const { body } = rows.find((row) => row.body.id === 'p1');
-  for (const name of ['threshold', 'surge', 'outflowPerMinute', 'intervalMs', 'silentMs', 'placesPerNetwork', 'autoHold', 'owner', 'epoch', 'seats'])
+  for (const name of ['threshold', 'surge', 'outflowPerMinute', 'intervalMs', 'silentMs', 'placesPerNetwork', 'autoHold', 'returnUrls', 'owner', 'epoch', 'seats'])
     assert.equal(name in body, false, name);
   for (const name of ['maxSeats', 'holdMs', 'sessionLimitMs', 'idleTimeoutMs', 'claimMs', 'rehearsal', 'allowGuests']) assert.ok(name in body, name);
 });

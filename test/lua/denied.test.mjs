@@ -204,6 +204,15 @@ const situations = {
     },
     run: (room) => room.seen(['u:1', 'u:2'], { claim: true }),
   },
+  'handoff: a token is redeemed, and an old one forgotten': {
+    async prepare(room) {
+      await room.configure({ threshold: 1 });
+      const { buyers: [{ place }] } = await room.join(['u:1']);
+      await room.redeem('u:1', place, { jti: 'old', expires: Date.now() - 61000 });
+      room.place = place;
+    },
+    run: (room) => room.redeem('u:1', room.place, { jti: 'new' }),
+  },
   'pay: an offer is claimed, and a payment begins': { prepare: offered, run: (room) => room.pay('u:1', FUTURE) },
   'pay: a payment ends': {
     async prepare(room) {

@@ -281,6 +281,7 @@ class History {
       askEmail: roll.any(['no', 'required']),
       startsAt: roll.any([0, PAST, FUTURE]),
       loginUrl: roll.any(['', 'https://shop.example/sign-in']),
+      returnUrls: roll.any(['', 'https://shop.example http://localhost:8000/shop']),
       language: roll.any(['', 'ko', 'ja']),
       ...Object.fromEntries(['title', 'artist', 'venue', 'brandName', 'message', 'links'].map((name) => [name, roll.any(['', 'Show', 'a "b" : 공연, 1:2'])])),
     };

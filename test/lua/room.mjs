@@ -256,6 +256,16 @@ export class Room {
     return call(this.client, script, [keys.length, ...keys, ...args.map(String)]);
   }
 
+  // A hand-over token is redeemed: { code, …, state, place, used }.
+  async redeem(buyer, place, { epoch = 1, jti = 'j1', expires = Date.now() + 60000 } = {}) {
+    const script = (this.scripts.handoff ??= load('handoff', this.folder));
+    const keys = [...KEYS, 'active:handed'].map((key) => this.key(key));
+    const result = this.decode(await call(this.client, script, [keys.length, ...keys, buyer, place, epoch, jti, expires].map(String)));
+    if (result.code !== 'OK') return result;
+    const [state, at, ends, since] = result.rest[0].split(' ');
+    return { ...result, state, place: at, payUntil: Number(ends), since: Number(since), used: result.rest[1] === 1 };
+  }
+
   // cursor: the ledger's. Returns the outcome.
   async expire(cursor = '0-0', { sales = false } = {}) {
     return (await this.runWithSales('expire', cursor, sales ? 1 : 0))[1];

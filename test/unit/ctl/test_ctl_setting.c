@@ -62,6 +62,9 @@ static void rules_and_members(void **state)
            "\"threshold\":4000}]}",
            "surge=5000:2000,20000:4000");
     WRITES("{\"surge\":[]}", "surge=none");
+    WRITES("{\"returnUrls\":[\"https://shop.example\",\"http://localhost:8000/a\"]}",
+           "returnUrls=https://shop.example,http://localhost:8000/a");
+    WRITES("{\"returnUrls\":[]}", "returnUrls=none");
     WRITES("surge must be rules such as 5000:2000,20000:4000, or none", "surge=5000-2000");
     WRITES("surge must be rules such as 5000:2000,20000:4000, or none", "surge=5000:");
     WRITES("{\"outflowPerMinute\":600}", "outflow=600");

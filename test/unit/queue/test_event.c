@@ -260,6 +260,12 @@ static void every_bad_field_is_named(void **state)
         {"{\"loginUrl\":\"mailto:a@b.example\"}", "loginUrl"},
         {"{\"loginUrl\":\"https://shop.example/#in\"}", "loginUrl"},
         {"{\"loginUrl\":7}", "loginUrl"},
+        {"{\"returnUrls\":\"https://shop.example\"}", "returnUrls"},
+        {"{\"returnUrls\":[7]}", "returnUrls[0]"},
+        {"{\"returnUrls\":[\"https://shop.example\",\"/shop\"]}", "returnUrls[1]"},
+        {"{\"returnUrls\":[\"https://shop.example\",\"https://SHOP.example/\"]}", "returnUrls[1]"},
+        {"{\"returnUrls\":[\"https://*.shop.example\"]}", "returnUrls[0]"},
+        {"{\"returnUrls\":[1,2,3,4,5,6,7,8,9,0,1,2,3,4,5,6,7]}", "returnUrls"},
         {"{\"language\":\"English\"}", "language"},
         {"{\"language\":\"pt_BR\"}", "language"},
         {"{\"language\":\"pt-\"}", "language"},
@@ -389,6 +395,7 @@ static const char row_text[] =
     "\"timeZone\":\"Asia/Seoul\","
     "\"lastPlace\":1790000000000001,\"threshold\":1000,\"intervalMs\":10000,"
     "\"allowGuests\":false,\"loginUrl\":\"https://shop.example/in\",\"language\":\"pt-BR\","
+    "\"returnUrls\":[\"https://shop.example/a\",\"http://localhost:8000\"],"
     "\"askEmail\":\"required\",\"promotion\":\"interval\",\"idleTimeoutMs\":90000,"
     "\"sessionLimitMs\":"
     "600000,"
@@ -516,7 +523,9 @@ static void json_goes_out_flat_and_comes_back(void **state)
         buf_printf(&expected, ",\"%s\":%lld", name_, (long long)event.member_);
     EVENT_SETTINGS(WRITE_STAFF)
     buf_add_str(&expected, ",\"closeGraceMs\":null,\"surge\":[{\"queueAbove\":5,\"threshold\":6}],"
-                           "\"promotion\":\"interval\"}");
+                           "\"promotion\":\"interval\","
+                           "\"returnUrls\":[\"https://shop.example/a\","
+                           "\"http://localhost:8000\"]}");
     assert_string_equal(buf_str(&text), buf_str(&expected));
     buf_clear(&expected);
     json_set_str(out, "owner", "me");
@@ -524,6 +533,7 @@ static void json_goes_out_flat_and_comes_back(void **state)
     assert_int_equal(event_read_row(&again, out), ST_OK);
     assert_int_equal(again.closes_at_ms, event.closes_at_ms);
     assert_int_equal(again.promotion, EVENT_INTERVAL);
+    assert_string_equal(again.return_urls, "https://shop.example/a http://localhost:8000");
     buf_clear(&text);
     json_free(out);
     json_free(row);
