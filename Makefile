@@ -195,7 +195,7 @@ screenshots: ## every state of the pages into docs/screenshots (SCENES="waiting 
 	@src/packages.sh
 	@node test/browser/screenshots.mjs
 
-test-nightly: ## test-property with 10,000 sequences; 300 schedules of faults; an hour of test-wire; 10,000 buyers through an unreliable provider, with kills; 10,000 with a console open, and 10,000 behind HAProxy while four pods restart; test-lua and test-integration on Redis over TLS, with Sentinels and as a Cluster; as root also image-check and test-trixie
+test-nightly: ## test-property with 10,000 sequences; 300 schedules of faults; an hour of test-wire; 10,000 buyers through an unreliable provider, with kills; 10,000 with a console open, and 10,000 behind HAProxy while four pods restart; 2,000 clients of Socket.IO; test-lua and test-integration on Redis over TLS, with Sentinels and as a Cluster; as root also image-check and test-trixie
 	@src/deps.sh build test browser
 	@$(MAKE) $(alone) all
 	@$(MAKE) $(alone) SAN=$(wire_san) $(wire_bin)

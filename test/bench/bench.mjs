@@ -23,7 +23,7 @@ import { prose } from './prose.mjs';
 
 const names = process.env.BENCH_SECTIONS.split(' '); // run.sh has the list and has checked these names
 const sections = Object.fromEntries(await Promise.all(names.map(async (name) => [name, (await import(`./${name}.mjs`))[name]])));
-const slow = ['profile', 'growth', 'push', 'hostile', 'hundred', 'million', 'stripes']; // a quick run leaves these out, unless BENCH names them
+const slow = ['profile', 'growth', 'push', 'socketio', 'hostile', 'hundred', 'million', 'stripes']; // a quick run leaves these out, unless BENCH names them
 const chosen = process.env.BENCH?.split(/[ ,]+/).filter(Boolean) ?? names.filter((name) => !quick || !slow.includes(name));
 const parts = { servers: [] };
 const loads = loadavg().map((load) => load.toFixed(1)).join(', ');

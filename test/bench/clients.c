@@ -3,8 +3,8 @@
  * clients: keeps many WebSockets open at little cost: opens them, sends the first message on each, answers pings, and
  * counts messages. It reads only the first bytes of a message, so that the CPU is left to the server.
  *
- *   clients PORT FILE RATE    a line of FILE per socket: its guest cookie, a tab, its first message;
- *                             RATE new ones a second, 0: as fast as they are answered
+ *   clients PORT FILE RATE [socketio]   a line of FILE per socket: its guest cookie, a tab, its first message;
+ *                             RATE new ones a second, 0: as fast as they are answered; socketio: by Socket.IO
  *   open | stats | entries    on standard input; each answered by one line of JSON
  *
  * It polls its sockets once a millisecond and is not woken by each message: with clients on another machine no
@@ -44,6 +44,7 @@ struct conn {
 static struct conn *conns;
 static unsigned total, begun, up, gone, pending, rate;
 static uint64_t frames, bytes, positions;
+static int socketio;
 static int epoll_fd;
 static struct sockaddr_in server;
 static struct {
@@ -108,13 +109,14 @@ static void shake(struct conn *conn)
     char text[512];
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = conn};
     const char *tab = memchr(conn->first, '\t', (size_t)(conn->end - conn->first));
-    const int len =
-        snprintf(text, sizeof(text),
-                 "GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
-                 "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-                 "Sec-WebSocket-Protocol: tiketi.v1\r\nCookie: tiketi_guest=%.*s\r\n\r\n",
-                 (int)(tab - conn->first), conn->first);
+    const int len = snprintf(text, sizeof(text),
+                             "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+                             "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                             "%sCookie: tiketi_guest=%.*s\r\n\r\n",
+                             socketio ? "/socket.io/?EIO=4&transport=websocket" : "/ws",
+                             socketio ? "" : "Sec-WebSocket-Protocol: tiketi.v1\r\n",
+                             (int)(tab - conn->first), conn->first);
     conn->state = SHAKING;
     epoll_ctl(epoll_fd, EPOLL_CTL_MOD, conn->fd, &event);
     if (write(conn->fd, text, (size_t)len) != len)
@@ -134,20 +136,29 @@ static void note_entry(const struct conn *conn)
 /* Handles a message of which the first `have` bytes of the payload have arrived. */
 static void on_frame(struct conn *conn, uint8_t opcode, const char *payload, size_t have)
 {
-    static const char entry[] = "{\"event\":\"queue-entry", position[] = "{\"event\":\"queue-pos";
+    const char *entry = socketio ? "42[\"queue-entry" : "{\"event\":\"queue-entry",
+               *position = socketio ? "42[\"queue-pos" : "{\"event\":\"queue-pos";
     if ((opcode & 0x0f) == 9) {
         send_frame(conn, 0x8a, payload, have);
         return;
     }
+    if (socketio && have == 1 && *payload == '2') {
+        send_frame(conn, 0x81, "3", 1);
+        return;
+    }
+    if (socketio && payload[0] != '4')
+        return; /* the open packet */
+    if (socketio && (have < 2 || payload[1] != '2'))
+        return; /* connected */
     frames++;
     if (conn->state == OPEN) {
         conn->state = UP;
         pending--;
         up++;
     }
-    if (have >= sizeof(entry) && memcmp(payload, entry, sizeof(entry) - 1) == 0)
+    if (have > strlen(entry) && memcmp(payload, entry, strlen(entry)) == 0)
         note_entry(conn);
-    if (have >= sizeof(position) && memcmp(payload, position, sizeof(position) - 1) == 0)
+    if (have > strlen(position) && memcmp(payload, position, strlen(position)) == 0)
         positions++;
 }
 
@@ -193,8 +204,11 @@ static void on_readable(struct conn *conn)
         return;
     }
     conn->state = OPEN;
+    if (socketio)
+        send_frame(conn, 0x81, "40", 2);
     const char *message = memchr(conn->first, '\t', (size_t)(conn->end - conn->first));
-    send_frame(conn, 0x81, message + 1, (size_t)(conn->end - message - 1));
+    if (conn->state != GONE)
+        send_frame(conn, 0x81, message + 1, (size_t)(conn->end - message - 1));
     stop += 4;
     if (stop < buffer + got && conn->state != GONE)
         read_frames(conn, stop, (size_t)(buffer + got - stop));
@@ -251,8 +265,9 @@ int main(int argc, char **argv)
     struct rlimit limit;
     unsigned allowed = 0;
     int64_t opened_ms = 0;
-    if (argc != 4)
+    if (argc != 4 && argc != 5)
         return 64;
+    socketio = argc == 5;
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);

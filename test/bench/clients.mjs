@@ -70,15 +70,18 @@ export function ticketOf(event, { id, place, epoch }) {
   return `${body}.${createHmac('sha256', Buffer.from(key, 'hex')).update(body).digest('base64url')}`;
 }
 
-// Writes the file for clients.c: cookie and first message of each guest.
-export function writeGuests(path, event, guests) {
-  writeFileSync(path, guests.map((guest) => `${guestCookie(guest.id)}\t${JSON.stringify({ event: 'join-queue', payload: { eventId: event, ticket: ticketOf(event, guest) } })}\n`).join(''));
+// Writes the file for clients.c: cookie and first message of each guest; socketio: in that framing.
+export function writeGuests(path, event, guests, { socketio = false } = {}) {
+  writeFileSync(path, guests.map((guest) => {
+    const payload = { eventId: event, ticket: ticketOf(event, guest) };
+    return `${guestCookie(guest.id)}\t${socketio ? `42${JSON.stringify(['join-queue', payload])}` : JSON.stringify({ event: 'join-queue', payload })}\n`;
+  }).join(''));
   return path;
 }
 
 export class Clients extends Program {
-  constructor(port, file, { rate = 0 } = {}) {
-    super('clients', [port, file, rate]);
+  constructor(port, file, { rate = 0, socketio = false } = {}) {
+    super('clients', [port, file, rate, ...(socketio ? ['socketio'] : [])]);
   }
 
   stats() {
