@@ -36,7 +36,7 @@ MUST_CHECK enum status handoff_sign(struct token_keys *keys, struct handoff *han
 /* ST_UNAUTHORIZED: the text is not one of our tokens. ST_GONE: it has expired; *ret is filled. */
 MUST_CHECK enum status handoff_read(struct token_keys *keys, const char *text, size_t len,
                                     int64_t now_ms, struct handoff *ret);
-/* Was it made for this URL, which has no token any more? */
+/* Was it made for this URL, which has no token any more? The fragment does not count. */
 bool handoff_leads_to(const struct handoff *handoff, const struct return_url *url);
 
 #endif

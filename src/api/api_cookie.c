@@ -44,7 +44,7 @@ static void set_cookie(struct api_call *call, enum cookie_prefix prefix, const c
     buf_add_char(text, '=');
     buf_add_str(text, value ? value : "");
     buf_add_str(text, "; Path=/");
-    if (domain && prefix != COOKIE_HOST) {
+    if (domain && prefix != COOKIE_HOST && !call->other_host) {
         buf_add_str(text, "; Domain=");
         buf_add_str(text, domain);
     }

@@ -21,10 +21,13 @@
  * (api_visitor.c). The answer goes to a proxy that may forward one cookie, so it sets one at most: the pass, which then
  * names the guest as well, until our own pages have set the guest's cookie. A browser that keeps no cookies would take another
  * slot with each page: of an address one newcomer at a time may be unproven (client_newcomer_begin).
+ * A hand-over token in the original URL (auth/handoff.h) is redeemed here, where the proxy asks about a page: the answer leads to
+ * the URL without it, and sets the pass. So a shop on another host needs no code. One that does not hold is passed over.
  * Called by: api's route table. Owns nothing. With Redis gone: 503, the gate stays closed.
  */
 #include "api/api_gate_request.h"
 
+#include "auth/handoff.h"
 #include "auth/identity.h"
 #include "base/clock.h"
 #include "base/metrics.h"
@@ -34,17 +37,25 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A token that holds, and the URL that it leads to. From http_req_alloc. */
+struct hand_over {
+    struct handoff token;
+    struct return_url url;
+};
+
 struct gate {
     /* The admission in Redis must be that of the pass: only the pass names this buyer, or it was sent in a header. */
     bool must_match;
-    bool known;       /* the request names a buyer; false: a newcomer without a cookie */
-    bool guest;       /* who names themselves by our cookies alone */
-    bool joins;       /* as the proxy wants it */
-    bool visits;      /* it joins, and a person opens a page */
-    bool has_pass;    /* a valid one, in a cookie */
-    bool asked;       /* for a direct admission */
-    bool on_trial;    /* client_newcomer_begin was true */
-    struct pass pass; /* has_pass */
+    bool known;                  /* the request names a buyer; false: a newcomer without a cookie */
+    bool guest;                  /* who names themselves by our cookies alone */
+    bool joins;                  /* as the proxy wants it */
+    bool visits;                 /* it joins, and a person opens a page */
+    bool has_pass;               /* a valid one, in a cookie */
+    bool asked;                  /* for a direct admission */
+    bool on_trial;               /* client_newcomer_begin was true */
+    bool redeemed;               /* the token of `hand_over` */
+    struct hand_over *hand_over; /* NULL: no token that holds was brought */
+    struct pass pass;            /* has_pass */
 };
 
 static enum gate_way way_of(const struct api_call *call)
@@ -60,23 +71,30 @@ static bool redirects(const struct api_call *call)
     return way_of(call) == GATE_BY_PATH || (flag && strcmp(flag, "1") == 0);
 }
 
-/* Leads to the waiting page. True: by a redirect, which is the answer. */
-static bool lead_to_wait(struct api_call *call)
+/* Tells a proxy where the visitor goes. True: by a redirect, which is the answer. */
+static bool lead_to(struct api_call *call, const char *url)
 {
+    if (!redirects(call) || !gate_request_takes_page(call)) {
+        http_req_add_header(call->req, "X-Tiketi-Wait", url);
+        return false;
+    }
+    http_req_add_header(call->req, "Location", url);
+    api_answer(call, 302, "", 0);
+    return true;
+}
+
+/* Leads to the waiting page, or to the URL that a redeemed token was brought for. */
+static bool lead_on(struct api_call *call)
+{
+    const struct gate *gate = call->state;
     struct buf *url = &call->api->header;
+    if (gate && gate->redeemed)
+        return lead_to(call, gate->hand_over->url.text);
     if (call->param[0] == '\0')
         return false;
     buf_reset(url);
     gate_request_add_wait(call, way_of(call), url);
-    if (buf_status(url) != ST_OK)
-        return false;
-    if (!redirects(call) || !gate_request_takes_page(call)) {
-        http_req_add_header(call->req, "X-Tiketi-Wait", buf_str(url));
-        return false;
-    }
-    http_req_add_header(call->req, "Location", buf_str(url));
-    api_answer(call, 302, "", 0);
-    return true;
+    return buf_status(url) == ST_OK && lead_to(call, buf_str(url));
 }
 
 /* Was the request refused before it was a request? Then its status stays. */
@@ -100,7 +118,7 @@ static bool gate_instead(struct api_call *call, const struct api_problem *proble
     call->guest = false; /* also when the handler has not run */
     if (way_of(call) == GATE_BY_PATH && !is_early(problem))
         other.status = problem->status == 429 || problem->status >= 500 ? 503 : 401;
-    if (other.status == 401 && lead_to_wait(call))
+    if (other.status == 401 && lead_on(call))
         return true;
     if (other.status == problem->status)
         return false;
@@ -141,25 +159,40 @@ static void add_end(struct api_call *call, const struct queue_place *place)
     http_req_add_header(call->req, "X-Tiketi-Pass-Expires", text);
 }
 
+/* Sets the pass as a cookie. False: it cannot be signed. */
+static bool write_pass(struct api_call *call, const struct event *event,
+                       const struct queue_place *place, uint64_t epoch)
+{
+    struct buf *text = &call->api->pass;
+    int64_t expires_ms;
+    buf_reset(text);
+    if (api_write_pass(call, event, place, epoch, text, &expires_ms) != ST_OK)
+        return false;
+    const int64_t left_s = (expires_ms - shared_clock_ms()) / 1000;
+    call->other_host = !gate_request_in_domain(call, way_of(call));
+    api_set_proof(call, COOKIE_PASS, buf_str(text), left_s > 1 ? left_s : 1);
+    call->proof_bytes = 0; /* no other cookie is removed */
+    return true;
+}
+
+/* Does a pass in a cookie alone name the buyer, as on a host that has no other cookie of ours? Then it is renewed in time. */
+static bool by_pass_alone(const struct gate *gate)
+{
+    return gate->has_pass && gate->must_match;
+}
+
 /* Sets the pass: of who was let in now; of who opens a page without one; and in time, because it may be all that names them. */
 static void set_pass(struct api_call *call, const struct queue_place *place,
                      const struct queue_numbers *numbers)
 {
     const struct gate *gate = call->state;
     const struct event *event = catalog_event(call->api->catalog, call->param);
-    struct buf *text = &call->api->pass;
-    int64_t expires_ms;
     const bool is_due =
         gate->has_pass ? api_pass_is_due(call, event, place, &gate->pass) : gate->visits;
-    if (!gate->joins || !event || !(place->direct || is_due))
+    if (!(gate->joins || by_pass_alone(gate)) || !event || !(place->direct || is_due))
         return;
     call->one_cookie = !gate->known || call->passed_guest;
-    buf_reset(text);
-    if (api_write_pass(call, event, place, numbers->epoch, text, &expires_ms) != ST_OK)
-        return;
-    const int64_t left_s = (expires_ms - shared_clock_ms()) / 1000;
-    api_set_proof(call, COOKIE_PASS, buf_str(text), left_s > 1 ? left_s : 1);
-    call->proof_bytes = 0; /* no other cookie is removed */
+    (void)write_pass(call, event, place, numbers->epoch);
 }
 
 static void let_pass(struct api_call *call, const struct queue_place *place,
@@ -290,17 +323,94 @@ static bool read_pass(struct api_call *call, struct pass *ret_pass, bool *ret_he
     return false;
 }
 
+/* ---- a hand-over ---- */
+
+static enum status gate_go_on(struct api_call *call);
+
+/* Keeps the token of the original URL, if it holds. */
+static void read_hand_over(struct api_call *call, struct gate *gate)
+{
+    struct hand_over *order = NULL;
+    for (int other = 0; other < 2 && gate_request_takes_page(call); other++) {
+        struct return_url url;
+        const char *token = gate_request_handoff(call, way_of(call), other == 1, &url);
+        if (!token)
+            return;
+        if (!order)
+            order = http_req_alloc(call->req, sizeof(*order));
+        order->url = url;
+        if (handoff_read(call->api->keys, token, strlen(token), shared_clock_ms(), &order->token) !=
+                ST_OK ||
+            strcmp(order->token.event, call->param) != 0)
+            return;
+        if (handoff_leads_to(&order->token, &order->url)) {
+            gate->hand_over = order;
+            return;
+        }
+    }
+}
+
+/* The visitor has the pass now, and goes to the URL without the token. */
+static bool take_over(struct api_call *call, const struct queue_redeemed *redeemed)
+{
+    struct gate *gate = call->state;
+    const struct event *event = catalog_event(call->api->catalog, call->param);
+    (void)snprintf(call->buyer, sizeof(call->buyer), "%s", gate->hand_over->token.buyer);
+    call->one_cookie = true; /* on that host the pass is all that names them */
+    gate->redeemed = event && write_pass(call, event, &redeemed->place, redeemed->numbers.epoch);
+    return gate->redeemed;
+}
+
+static void hand_over_redeemed(void *arg, enum status status, const struct queue_redeemed *redeemed)
+{
+    struct api_call *call = arg;
+    const bool holds = status == ST_OK && redeemed->place.state == QUEUE_ACTIVE && !redeemed->used;
+    if (status != ST_OK) {
+        api_fail(call, status == ST_NOT_FOUND ? ST_UNAVAILABLE : status);
+    } else if (holds && take_over(call, redeemed)) {
+        api_problem(call, 401, "not-admitted", "Go on at the URL without the token.", NULL);
+    } else {
+        status = gate_go_on(call);
+        if (status != ST_OK)
+            api_fail(call, status);
+    }
+}
+
+static void hand_over_loaded(void *arg, enum status status)
+{
+    struct api_call *call = arg;
+    const struct gate *gate = call->state;
+    const struct handoff *token = &gate->hand_over->token;
+    const struct queue_handoff once = {.event_id = call->param,
+                                       .buyer_id = token->buyer,
+                                       .jti = token->jti,
+                                       .place = token->place,
+                                       .epoch = token->epoch,
+                                       .expires_ms = token->exp_s * 1000};
+    if (status == ST_OK)
+        status = queue_redeem(call->api->queue, &once, hand_over_redeemed, call);
+    if (status != ST_OK)
+        gate_answered(call, status, NULL, NULL);
+}
+
 static enum status gate_start(struct api_call *call)
 {
     struct gate *gate = http_req_alloc(call->req, sizeof(*gate));
-    struct pass *pass = &gate->pass;
-    bool in_header;
     call->state = gate;
     gate->guest = call->guest;
     gate->known = !call->new_guest;
     call->guest = false; /* no cookie of the guest */
     if (!read_flags(call, gate))
         return ST_OK;
+    read_hand_over(call, gate);
+    return gate->hand_over ? api_with_event(call, call->param, hand_over_loaded) : gate_go_on(call);
+}
+
+static enum status gate_go_on(struct api_call *call)
+{
+    struct gate *gate = call->state;
+    struct pass *pass = &gate->pass;
+    bool in_header;
     const bool valid = read_pass(call, pass, &in_header);
     const bool own = valid && strcmp(pass->buyer, call->buyer) == 0;
     if (valid && (own || !call->has_user)) {

@@ -16,6 +16,7 @@
 #include "api/api_gate_request.h"
 
 #include "api/api_page.h"
+#include "auth/handoff.h"
 #include "auth/identity.h"
 #include "base/config.h"
 #include "net/forwarded.h"
@@ -24,7 +25,8 @@
 #include <string.h>
 #include <strings.h>
 
-#define RETURN_MAX 1500 /* bytes, encoded: the head of an answer has room for 3 KiB */
+#define TARGET_ROOM ((size_t)20 * 1024) /* bytes: the head of a request has less */
+#define RETURN_MAX  1500 /* bytes, encoded: the head of an answer has room for 3 KiB */
 
 /* An address in parts; NULL: not known. All borrowed. */
 struct address {
@@ -174,6 +176,59 @@ static bool is_path(const char *target)
     return target && target[0] == '/' && target[1] != '/' && !strpbrk(target, "\\#");
 }
 
+const char *gate_request_handoff(const struct api_call *call, enum gate_way way, bool other_scheme,
+                                 struct return_url *ret)
+{
+    struct address back;
+    struct buf url;
+    size_t len = 0;
+    if (strcmp(gate_request_method(call, way), "GET") != 0)
+        return NULL;
+    read_original(call, way, &back);
+    const char *token = back.target ? return_url_find(back.target, HANDOFF_PARAMETER, &len) : NULL;
+    if (!token || !back.authority || !back.scheme || !is_path(back.target))
+        return NULL;
+    const bool secure = (strcmp(back.scheme, "https") == 0) != other_scheme;
+    buf_init(&url, TARGET_ROOM);
+    buf_add_str(&url, secure ? "https://" : "http://");
+    buf_add(&url, back.authority, back.authority_len);
+    return_url_without(back.target, HANDOFF_PARAMETER, &url);
+    const bool ok =
+        buf_status(&url) == ST_OK && return_url_parse(buf_str(&url), NULL, ret) == RETURN_OK;
+    buf_clear(&url);
+    return ok ? http_req_strdup(call->req, token, len) : NULL;
+}
+
+bool gate_request_in_domain(const struct api_call *call, enum gate_way way)
+{
+    const char *domain = call->api->config->cookie_domain;
+    struct address back;
+    struct return_url url;
+    struct buf text;
+    if (!domain)
+        return true;
+    read_original(call, way, &back);
+    if (!back.authority)
+        return true;
+    buf_init(&text, RETURN_URL_MAX);
+    buf_add_str(&text, "https://");
+    buf_add(&text, back.authority, back.authority_len);
+    const bool in = return_url_parse(buf_str(&text), NULL, &url) != RETURN_OK ||
+                    return_url_in_domain(&url, domain);
+    buf_clear(&text);
+    return in;
+}
+
+/* The target of the original request without a token that was not taken: the waiting page's button makes a new one. */
+static void add_target(const char *target, struct buf *out)
+{
+    struct buf clean;
+    buf_init(&clean, TARGET_ROOM);
+    return_url_without(target, HANDOFF_PARAMETER, &clean);
+    buf_add_query(out, buf_str(&clean));
+    buf_clear(&clean);
+}
+
 void gate_request_add_wait(const struct api_call *call, enum gate_way way, struct buf *out)
 {
     const char *own = call->api->config->public_url;
@@ -203,7 +258,7 @@ void gate_request_add_wait(const struct api_call *call, enum gate_way way, struc
         buf_add_str(out, "%3A%2F%2F");
         buf_add_query(out, http_req_strdup(call->req, back.authority, back.authority_len));
     }
-    buf_add_query(out, back.target);
+    add_target(back.target, out);
     if (out->len - before > RETURN_MAX)
         buf_truncate(out, before);
 }

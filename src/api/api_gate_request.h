@@ -6,6 +6,7 @@
 #define TIKETI_API_GATE_REQUEST_H
 
 #include "api/api_internal.h"
+#include "auth/return_url.h"
 
 /* How the proxy asks: by a GET of the gate, with the original request in headers; or, as Envoy does, by the original method
  * and with the original path behind that of the gate. */
@@ -17,6 +18,13 @@ const char *gate_request_method(const struct api_call *call, enum gate_way way);
 bool gate_request_takes_page(const struct api_call *call);
 /* Is it a person who opens a page of the shop? Stricter: what says nothing about itself is none. */
 bool gate_request_is_visit(const struct api_call *call, enum gate_way way);
+/* The hand-over token in the URL of a GET, and in *ret that URL without it, absolute. `other_scheme`: as if it were http in the
+ * place of https, or the other way round, since proxies do not always say it. NULL: there is none, or the URL is not known.
+ * Lives as long as the request. */
+const char *gate_request_handoff(const struct api_call *call, enum gate_way way, bool other_scheme,
+                                 struct return_url *ret);
+/* Do cookies with COOKIE_DOMAIN reach the host that the visitor asked for? Also true without that setting. */
+bool gate_request_in_domain(const struct api_call *call, enum gate_way way);
 /* Appends the address of the waiting page of call->param, with the way back to the original request where it is known: a
  * path, or an absolute URL if the page is on another host. Without a way back where that would be too long, or is no path
  * that a page can be at. */

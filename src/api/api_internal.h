@@ -236,6 +236,7 @@ struct api_call {
     bool outside;      /* the path is not below PATH_PREFIX, nor a probe's: there is nothing */
     bool passed_guest; /* a pass alone names the guest (cookie_jar_passed_guest) */
     bool one_cookie;   /* the answer sets one at most: a pass that it sets names the guest */
+    bool other_host;   /* cookies are for a host that COOKIE_DOMAIN does not reach */
     bool has_user;
     bool origin_allowed; /* the answer names the origin of ALLOWED_ORIGINS that asks */
     bool body_dropped;   /* the sender was not known when it began to arrive */

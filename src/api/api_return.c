@@ -12,6 +12,7 @@
  */
 #include "api/api_internal.h"
 
+#include "auth/handoff.h"
 #include "base/base64url.h"
 
 #include <stdio.h>
@@ -25,6 +26,16 @@ static const char *sent(const struct api_call *call, size_t *ret_len)
 {
     const char *value = return_url_find(http_req_query_text(call->req), "return", ret_len);
     return value && *ret_len > 0 ? value : NULL;
+}
+
+static const char *without_token(struct api_call *call, const char *url)
+{
+    struct buf text;
+    buf_init(&text, strlen(url));
+    return_url_without(url, HANDOFF_PARAMETER, &text);
+    const char *kept = http_req_strdup(call->req, buf_str(&text), text.len);
+    buf_clear(&text);
+    return kept;
 }
 
 static void refuse(struct api_call *call, enum return_verdict verdict)
@@ -41,6 +52,8 @@ bool api_take_return(struct api_call *call, const struct event *event)
         return true;
     const char *text = http_req_query(call->req, "return");
     struct return_url *url = http_req_alloc(call->req, sizeof(*url));
+    if (text && strstr(text, HANDOFF_PARAMETER)) /* one that came too late: it has had its time */
+        text = without_token(call, text);
     const enum return_verdict verdict =
         text ? return_url_read(text, api_public_url(call), event ? event->return_urls : "", url)
              : RETURN_NOT_A_URL; /* badly escaped */

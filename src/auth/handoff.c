@@ -24,12 +24,18 @@
 #define AUDIENCE   "handoff:"
 #define TARGET_MAX 600 /* bytes of a URL that the token carries whole */
 
+/* The length of a URL without its fragment, which never reaches a server: so no token is bound to it. */
+static size_t bound_len(const char *url)
+{
+    return strcspn(url, "#");
+}
+
 /* Writes the hash of a URL into out[48]. */
 static void hash_of(const char *text, char *out)
 {
     unsigned char digest[MAC_LEN] = {0};
     struct buf hash;
-    (void)mac_sha256(text, strlen(text), digest);
+    (void)mac_sha256(text, bound_len(text), digest);
     buf_init(&hash, 47);
     base64url_encode(digest, sizeof(digest), &hash);
     (void)snprintf(out, 48, "%s", buf_str(&hash));
@@ -115,8 +121,9 @@ enum status handoff_read(struct token_keys *keys, const char *text, size_t len, 
 bool handoff_leads_to(const struct handoff *handoff, const struct return_url *url)
 {
     char hash[48];
+    const size_t len = bound_len(url->text);
     if (handoff->hash[0] == '\0')
-        return strcmp(handoff->target, url->text) == 0;
+        return bound_len(handoff->target) == len && strncmp(handoff->target, url->text, len) == 0;
     hash_of(url->text, hash);
     return strcmp(handoff->hash, hash) == 0;
 }

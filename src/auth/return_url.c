@@ -128,9 +128,12 @@ static bool decode_once(char *text)
     bool any = false;
     while (in < end) {
         const int byte = escape_at(in, end);
-        *text++ = byte < 0 ? *in : (char)(unsigned char)byte;
+        *text = *in;
         if (byte == 0) /* it would hide the rest; so it is refused as a control character */
-            text[-1] = '\x01';
+            *text = '\x01';
+        else if (byte > 0)
+            *text = (char)byte;
+        text++;
         in += byte < 0 ? 1 : 3;
         any |= byte >= 0;
     }

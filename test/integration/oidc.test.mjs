@@ -108,6 +108,37 @@ test('a code that was used before is refused by the provider, and here', async (
 
 const buyer = (client, event, options = {}) => signIn(client, 'fan', { path: `/wait/${event}/sign-in`, ...options });
 
+test('the way back to a shop survives the sign-in, and the way out; of another event or a sign-in without one it is nothing', async () => {
+  const event = await organizer.sale({ allowGuests: false, threshold: 5, autoHold: 0, returnUrls: ['https://shop.example'] });
+  const way = 'return=https://shop.example/x?y=1%26z=%2520';
+  const client = new Client(server);
+  const page = await client.get(`/wait/${event.id}?${way}`);
+  assert.equal(page.status, 401);
+  const path = /href="(\/wait\/[^"]*\/sign-in[^"]*)"/.exec(page.text)[1];
+  assert.equal(path, `/wait/${event.id}/sign-in?${way}`);
+  const back = await signIn(client, 'fan', { path });
+  assert.equal(back.headers.location, `/wait/${event.id}?${way}`);
+  const joined = await client.get(back.headers.location);
+  assert.match(joined.text, /data-state="admitted"/);
+  assert.match((await client.get(`/wait/${event.id}/enter?${way}`)).headers.location, /^https:\/\/shop\.example\/x\?y=1&z=%20&tiketi-handoff=/);
+  const out = /action="(\/wait\/[^"]*sign-out[^"]*)"/.exec(joined.text)[1];
+  assert.equal((await client.post(out)).headers.location, `/wait/${event.id}?${way}`);
+  // A sign-in that names none uses up what an earlier one has left; what a browser has made up is read like any other.
+  await client.get(path);
+  assert.equal((await signIn(client, 'fan', { path: `/wait/${event.id}/sign-in` })).headers.location, `/wait/${event.id}`);
+  const other = await organizer.sale({ allowGuests: false, threshold: 5 });
+  const { back: late } = await visit(client, 'fan', { path: `/wait/${other.id}/sign-in` });
+  client.cookies.set('tiketi_return', `${event.id}.${Buffer.from('/x').toString('base64url')}`);
+  assert.equal((await follow(client, late)).headers.location, `/wait/${other.id}`);
+  const { back: made } = await visit(client, 'fan', { path: `/wait/${other.id}/sign-in` });
+  client.cookies.set('tiketi_return', `${other.id}.${Buffer.from('https://evil.example/').toString('base64url')}`);
+  const led = await follow(client, made);
+  assert.equal((await client.get(led.headers.location)).status, 400);
+  // As long as it may be.
+  const long = `/wait/${event.id}/sign-in?return=/${'x'.repeat(1499)}`;
+  assert.equal((await signIn(client, 'fan', { path: long })).headers.location, `/wait/${event.id}?return=/${'x'.repeat(1499)}`);
+});
+
 test('a buyer signs in where guests are not let in, and comes back to the queue as nobody else', async () => {
   const event = await organizer.sale({ allowGuests: false, threshold: 0 });
   const client = new Client(server);

@@ -355,6 +355,69 @@ test('a buyer who has to sign in: the shop gets the waiting page with the return
   assert.deepEqual([back.pathname, back.searchParams.get('return')], [`/wait/${id}`, '/shop/x?y=1&z=2']);
 });
 
+// ---- the gate redeems it: a shop on another host needs no code ----
+
+// What a proxy of https://shop.example asks. way: redirect (Caddy, Traefik), nginx, envoy.
+function gateAsks(id, way, target, { method = 'GET', host = 'shop.example', proto = 'https', ...headers } = {}, at = server) {
+  const said = { 'x-forwarded-host': host, 'x-forwarded-proto': proto, accept: 'text/html', ...headers };
+  if (way === 'envoy') return at.request(method, `/api/gate/${id}/envoy${target}`, { headers: { ...said, host } });
+  if (way === 'nginx') return at.get(`/api/gate/${id}`, { headers: { ...said, 'x-original-uri': target, 'x-original-method': method } });
+  return at.get(`/api/gate/${id}?redirect=1`, { headers: { ...said, 'x-forwarded-uri': target, 'x-forwarded-method': method } });
+}
+const pathOf = (location) => location.replace(/^https?:\/\/[^/]+/, '').replace(/#.*/, '');
+
+for (const way of ['redirect', 'nginx', 'envoy']) {
+  const refusal = way === 'nginx' ? 401 : 302;
+  const leads = (answer) => answer.headers[way === 'nginx' ? 'x-tiketi-wait' : 'location'];
+  test(`the gate takes the token for the shop (${way}): one cookie, and on to the URL without it; then the cookie is enough`, async () => {
+    const { id } = await sale({ returnUrls: [SHOP] });
+    const { client, location } = await atTheDoor(id, `${SHOP}/7?seat=A%26B&n=1#row`);
+    const first = await gateAsks(id, way, pathOf(location));
+    assert.deepEqual([first.status, leads(first)], [refusal, `${SHOP}/7?seat=A%26B&n=1`]);
+    const [cookie, ...more] = first.headers['set-cookie'];
+    assert.match(cookie, new RegExp(`^tiketi_pass_${id}=[^;]+; Path=/; Max-Age=\\d+; HttpOnly; SameSite=Lax`));
+    assert.deepEqual(more, []);
+    const inside = await gateAsks(id, way, '/tickets/7?seat=A%26B&n=1', { cookie: cookie.split(';')[0] });
+    assert.ok([200, 204].includes(inside.status));
+    assert.match(inside.headers['x-tiketi-buyer'], /^g:/);
+    // The URL that was kept with its token: nothing for a stranger, and no harm to who has the cookie.
+    const stranger = await gateAsks(id, way, pathOf(location));
+    assert.equal(stranger.status, refusal);
+    assert.equal(stranger.headers['set-cookie'], undefined);
+    const page = new URL(leads(stranger), server.url);
+    assert.deepEqual([page.pathname, page.searchParams.get('return')], [`/wait/${id}`, '/tickets/7?seat=A%26B&n=1']);
+    assert.ok([200, 204].includes((await gateAsks(id, way, pathOf(location), { cookie: cookie.split(';')[0] })).status));
+    await client.leave(id);
+    assert.equal((await gateAsks(id, way, '/tickets/7', { cookie: cookie.split(';')[0] })).status, refusal, 'who has left is out at once');
+  });
+}
+
+test('the gate takes no token of another URL, host or method, nor for a script; none of these uses it up', async () => {
+  const { id } = await sale({ returnUrls: [SHOP, 'https://other.example'] });
+  const { location, token } = await atTheDoor(id, `${SHOP}/7`);
+  const path = pathOf(location);
+  for (const [target, headers] of [[path.replace('/7', '/8'), {}], [`/tickets/7?x=1&tiketi-handoff=${token}`, {}], [path, { host: 'other.example' }], [path, { method: 'POST' }],
+    [path, { 'sec-fetch-mode': 'cors' }], [path, { accept: 'application/json' }], [`${path.slice(0, -4)}AAAA`, {}]]) {
+    const answer = await gateAsks(id, 'redirect', target, headers);
+    assert.ok([302, 401].includes(answer.status));
+    assert.equal(answer.headers['set-cookie'], undefined, JSON.stringify([target, headers]));
+    assert.match(answer.headers.location ?? answer.headers['x-tiketi-wait'], new RegExp(`^/wait/${id}`));
+  }
+  // A proxy that does not say which scheme it was.
+  assert.equal((await gateAsks(id, 'redirect', path, { proto: 'http' })).headers.location, `${SHOP}/7`);
+});
+
+test('on a host outside COOKIE_DOMAIN the gate sets a cookie of that host', async (t) => {
+  const shared = await Server.start({ redis, database, roles: 'api', env: { PASS_KEYS, TRUSTED_PROXIES: '127.0.0.1', COOKIE_DOMAIN: 'hall.example' } });
+  t.after(() => shared.stop());
+  const { id } = await sale({ returnUrls: [SHOP] });
+  const { location } = await atTheDoor(id, `${SHOP}/7`);
+  const led = await gateAsks(id, 'redirect', pathOf(location), {}, shared);
+  assert.equal(led.headers.location, `${SHOP}/7`);
+  assert.match(led.headers['set-cookie'][0], /^__Secure-tiketi_pass_[^;]+; Path=\/; Max-Age=\d+; HttpOnly; SameSite=Lax; Secure$/);
+  assert.equal((await gateAsks(id, 'redirect', '/tickets/7', { cookie: led.headers['set-cookie'][0].split(';')[0] }, shared)).status, 204);
+});
+
 test('Redis gone: nobody is led on and no token is taken; the page keeps the way', async () => {
   const { id } = await sale({ returnUrls: [SHOP] });
   const { client, token } = await atTheDoor(id, SHOP);
@@ -363,6 +426,8 @@ test('Redis gone: nobody is led on and no token is taken; the page keeps the way
   const page = await client.get(enter(id, SHOP));
   assert.deepEqual([page.status, state(page)], [503, 'unavailable']);
   assert.match(page.text, /http-equiv="refresh" content="\d+; url=\/wait\/[\w-]+\?return=https:\/\/shop\.example\/tickets"/);
+  const closed = await gateAsks(id, 'redirect', pathOf(second.location));
+  assert.deepEqual([closed.status, closed.headers.location], [503, undefined]);
   const failed = await redeem(id, { token });
   assert.equal(failed.status, 503);
   assert.ok(Number(failed.headers['retry-after']) > 0);

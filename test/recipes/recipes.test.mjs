@@ -138,6 +138,26 @@ for (const name of names) {
       return undefined;
     });
 
+    if (recipe.online) {
+      test('from a waiting room on another host a buyer comes with a one-time token, and is in the shop without a line of its own', async (t) => {
+        const there = new Client(plain); // another origin, with cookies of its own
+        t.after(() => there.post(`/api/queue/leave/${event}`));
+        await organizer.patch(event, { returnUrls: [`${url()}/product`] });
+        const way = `return=${encodeURIComponent(url() + DEEP)}`;
+        await waitUntil(async () => (await there.get(`/wait/${event}?${way}`)).text.includes('data-state="admitted"'), 10000, 'the turn');
+        const { headers: { location } } = await there.get(`/wait/${event}/enter?${way}`);
+        const path = location.slice(url().length);
+        assert.match(path, /^\/product\/7\?size=m&colour=blue%20green&q=%C3%A4%26b&tiketi-handoff=/);
+        const here = browser();
+        const led = await visit(here, path);
+        assert.deepEqual([led.status, new URL(led.headers.location, url()).href], [302, url() + DEEP]);
+        assert.deepEqual(led.headers['set-cookie'].map((line) => line.split('=')[0]), [`tiketi_pass_${event}`]);
+        assert.equal((await visit(here, DEEP)).status, 200);
+        assert.match((await visit(here, '/whoami')).body.buyer, /^g:/);
+        assert.equal(waitsAt(await visit(browser(), path)), DEEP, 'once, and never again');
+      });
+    }
+
     test('the shop is told who the buyer is, and never what the buyer says about that', async (t) => {
       const lie = { 'x-tiketi-buyer': 'u:boss', 'x-tiketi-pass-expires': '2099-01-01T00:00:00Z', 'x-forwarded-for': '192.0.2.1' };
       const client = await buyer(t);

@@ -45,7 +45,8 @@ static void a_token_comes_back(void **state)
     struct token_keys *keys = keys_new();
     struct handoff handoff = handoff_of("summer", "u:\"x\"\xc3\xa9"), again;
     const struct return_url url = url_of("https://shop.example/x?a=1#b"),
-                            other = url_of("https://shop.example/x?a=1");
+                            server = url_of("https://shop.example/x?a=1"),
+                            other = url_of("https://shop.example/x?a=12");
     struct buf token;
     (void)state;
     buf_init(&token, HANDOFF_MAX);
@@ -58,6 +59,7 @@ static void a_token_comes_back(void **state)
     assert_string_equal(again.target, url.text);
     assert_true(again.place == handoff.place && again.epoch == 3);
     assert_true(handoff_leads_to(&again, &url));
+    assert_true(handoff_leads_to(&again, &server)); /* which never sees the fragment */
     assert_false(handoff_leads_to(&again, &other));
     assert_int_equal(handoff_read(keys, buf_str(&token), token.len, (NOW_S + 60) * 1000, &again),
                      ST_GONE);
