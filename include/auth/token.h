@@ -7,6 +7,7 @@
 #define TIKETI_TOKEN_H
 
 #include "auth/guest_cookie.h"
+#include "auth/pass.h"
 #include "auth/return_proof.h"
 #include "auth/role.h"
 #include "base/buf.h"
@@ -15,9 +16,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-
-#define BUYER_ID_MAX 257 /* bytes: "u:" and a sub of up to 255 */
-#define EVENT_ID_MAX 64
 
 struct token_keys;
 struct sign_in_keys;
@@ -100,26 +98,17 @@ MUST_CHECK enum status ticket_read(struct token_keys *keys, const char *text, si
  * it was signed with the key that signs now, since a ticket has only one text per key. */
 bool ticket_is_current(const struct token_keys *keys, const char *text, size_t len);
 
-/* ---- pass ---- */
-struct pass {
-    char event[EVENT_ID_MAX + 1];
-    char buyer[BUYER_ID_MAX + 1];
-    uint64_t place;
-    uint64_t epoch;
-    int64_t iat_s, exp_s; /* seconds since 1970 */
-    /* As a cookie it names the guest where their own cookie is missing: the gate lets them in with one cookie alone. */
-    bool names_guest;
-    char jti[33];
-};
-
+/* ---- pass (struct pass) ---- */
 /* Appends the pass: iss "tiketi", aud and event = event id, sub = buyer, place (text), epoch, iat, exp, jti; guest if it names one. Sets
  * pass->jti to a random text. Signing takes about 20 us. ST_INVALID: the event or the buyer is not a valid id;
  * ST_UNAVAILABLE: no pass key can sign. On failure nothing was appended. */
 MUST_CHECK enum status pass_sign(struct token_keys *keys, struct pass *pass, struct buf *out);
-/* Verifies and reads a pass. now_ms (since 1970) 0: accepts an expired pass. ST_UNAUTHORIZED: the text is not one of
+/* Verifies and reads a pass; one that these keys have verified or signed is not verified again. now_ms (since 1970) 0: accepts an expired pass. ST_UNAUTHORIZED: the text is not one of
  * our passes, or the pass has expired. */
 MUST_CHECK enum status pass_read(struct token_keys *keys, const char *text, size_t len,
                                  int64_t now_ms, struct pass *ret_pass);
+/* Was it signed with the key that signs now? `text` must have been accepted by pass_read. */
+bool pass_is_current(const struct token_keys *keys, const char *text, size_t len);
 /* Appends the JWKS document with the public pass keys. */
 void token_write_jwks(const struct token_keys *keys, struct buf *out);
 

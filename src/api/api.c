@@ -300,10 +300,6 @@ static void on_head(void *arg, struct http_req *req)
         return;
     const struct bound_route *bound =
         api_find_route(arg, http_req_method(req), http_req_path(req), &param, &param_len);
-    if (bound && api_takes_any_method(bound->route)) {
-        http_req_stream_body(req, UINT64_MAX, NULL, NULL); /* it is for the shop */
-        return;
-    }
     if (!bound || bound->route->takes_body != (csv ? API_BODY_JSON_OR_CSV : API_BODY_EVENT))
         return;
     struct api_call *call = begin_call(arg, req);

@@ -26,12 +26,14 @@ const char *api_request_id(struct api_call *call)
 
 /* ---- headers ---- */
 
-static void add_common_headers(struct api_call *call)
+/* bytes: of the body; -1: not known yet. */
+static void add_common_headers(struct api_call *call, int64_t bytes)
 {
     /* So that the user can name the request and we can find it in the logs. */
     http_req_add_header(call->req, "X-Request-Id", api_request_id(call));
     /* Every answer is what its Content-Type says: browsers must not look for HTML in a title or a cell. */
-    http_req_add_header(call->req, "X-Content-Type-Options", "nosniff");
+    if (bytes != 0)
+        http_req_add_header(call->req, "X-Content-Type-Options", "nosniff");
     /* Caches do not store the answer to a POST anyway. */
     if (!call->cacheable && strcmp(http_req_method(call->req), "POST") != 0)
         http_req_add_header(call->req, "Cache-Control", "no-store");
@@ -44,7 +46,7 @@ static void add_common_headers(struct api_call *call)
 static void begin_answer(struct api_call *call, unsigned code, int64_t bytes)
 {
     const uint64_t took_us = (clock_mono_ns() - call->started_ns) / 1000;
-    add_common_headers(call);
+    add_common_headers(call, bytes);
     metrics_http(call->metric, code, took_us);
     api_log_answer(call,
                    &(struct api_answered){.status = code, .took_us = took_us, .bytes = bytes});

@@ -55,7 +55,6 @@ struct gate {
     bool on_trial;               /* client_newcomer_begin was true */
     bool redeemed;               /* the token of `hand_over` */
     struct hand_over *hand_over; /* NULL: no token that holds was brought */
-    struct pass pass;            /* has_pass */
 };
 
 static enum gate_way way_of(const struct api_call *call)
@@ -138,8 +137,15 @@ const struct api_presenter api_gate_presenter = {.instead = gate_instead};
 static void add_buyer(struct api_call *call)
 {
     struct buf *text = &call->api->header;
+    const char *at = call->buyer;
+    while (*at > ' ' && *at < 0x7f && *at != '%')
+        at++;
+    if (*at == '\0') {
+        http_req_add_header(call->req, "X-Tiketi-Buyer", call->buyer);
+        return;
+    }
     buf_reset(text);
-    for (const char *at = call->buyer; *at != '\0'; at++) {
+    for (at = call->buyer; *at != '\0'; at++) {
         if (*at > ' ' && *at < 0x7f && *at != '%')
             buf_add_char(text, *at);
         else
@@ -187,8 +193,7 @@ static void set_pass(struct api_call *call, const struct queue_place *place,
 {
     const struct gate *gate = call->state;
     const struct event *event = catalog_event(call->api->catalog, call->param);
-    const bool is_due =
-        gate->has_pass ? api_pass_is_due(call, event, place, &gate->pass) : gate->visits;
+    const bool is_due = gate->has_pass ? api_pass_is_due(call, event, place) : gate->visits;
     if (!(gate->joins || by_pass_alone(gate)) || !event || !(place->direct || is_due))
         return;
     call->one_cookie = !gate->known || call->passed_guest;
@@ -409,18 +414,18 @@ static enum status gate_start(struct api_call *call)
 static enum status gate_go_on(struct api_call *call)
 {
     struct gate *gate = call->state;
-    struct pass *pass = &gate->pass;
+    struct pass pass;
     bool in_header;
-    const bool valid = read_pass(call, pass, &in_header);
-    const bool own = valid && strcmp(pass->buyer, call->buyer) == 0;
+    const bool valid = read_pass(call, &pass, &in_header);
+    const bool own = valid && strcmp(pass.buyer, call->buyer) == 0;
     if (valid && (own || !call->has_user)) {
         gate->must_match = in_header || !own || call->passed_guest;
         gate->has_pass = !in_header;
         gate->known = true;
-        memcpy(call->buyer, pass->buyer, sizeof(call->buyer));
-        call->proof = (struct queue_proof){.pass_place = pass->place,
-                                           .pass_epoch = pass->epoch,
-                                           .pass_since_ms = pass->iat_s * 1000};
+        memcpy(call->buyer, pass.buyer, sizeof(call->buyer));
+        call->proof = (struct queue_proof){
+            .pass_place = pass.place, .pass_epoch = pass.epoch, .pass_since_ms = pass.iat_s * 1000};
+        call->pass_expires_ms = pass.exp_s * 1000;
     } else if (in_header || (!gate->known && !gate->visits)) {
         /* A pass in a header must be valid. An invalid one in a cookie is ignored if a JWT or guest cookie names the
          * buyer. */

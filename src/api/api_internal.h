@@ -251,6 +251,11 @@ struct api_call {
     const char *ticket; /* the ticket that was sent, if it needs no new signature; else NULL */
     size_t ticket_len;
     bool ticket_in_cookie;
+    /* The pass that was sent, if it is signed with the key that signs now, and names no guest; else NULL. */
+    const char *pass;
+    size_t pass_len;
+    bool pass_in_cookie;
+    int64_t pass_expires_ms; /* of the pass in `proof` */
     uint64_t started_ns;
     const char *if_match;      /* what a form says in its place; NULL: the header If-Match counts */
     struct json *body;         /* parsed when the route takes one; freed with the call */
@@ -655,9 +660,10 @@ const char *api_places_network(const struct api_call *call, const struct event *
 MUST_CHECK enum status api_write_pass(struct api_call *call, const struct event *event,
                                       const struct queue_place *place, uint64_t epoch,
                                       struct buf *out, int64_t *ret_expires_ms);
-/* Has this valid pass less than half the life left that a new one would have? Also true of one for another admission. */
+/* Is it time for a new pass: does that which was sent (call->proof, pass_expires_ms) have less than half the life left that a
+ * new one would have, or is it of another admission, or valid beyond the end of the turn? */
 bool api_pass_is_due(const struct api_call *call, const struct event *event,
-                     const struct queue_place *place, const struct pass *pass);
+                     const struct queue_place *place);
 /* Claims, and asks Redis whether the buyer is inside. If Redis has lost the admission, a verified pass restores it. */
 MUST_CHECK enum status api_ask_inside(struct api_call *call, const char *event, queue_join_cb cb);
 

@@ -70,6 +70,12 @@ static enum status read_pass(struct api_call *call, const char *event)
         call->proof.pass_place = pass.place;
         call->proof.pass_epoch = pass.epoch;
         call->proof.pass_since_ms = pass.iat_s * 1000;
+        call->pass_expires_ms = pass.exp_s * 1000;
+        if (!pass.names_guest && pass_is_current(call->api->keys, list[i].value, list[i].len)) {
+            call->pass = list[i].value;
+            call->pass_len = list[i].len;
+            call->pass_in_cookie = !in_header;
+        }
         break;
     }
     return in_header ? st : ST_OK;
@@ -126,14 +132,16 @@ int64_t api_turn_end(const struct event *event, const struct queue_place *place)
 }
 
 bool api_pass_is_due(const struct api_call *call, const struct event *event,
-                     const struct queue_place *place, const struct pass *pass)
+                     const struct queue_place *place)
 {
     const int64_t now_ms = shared_clock_ms();
     struct identity_admission admission = admission_of(event, place);
     admission.pass_ttl_ms = call->api->config->pass_ttl_ms;
-    const int64_t left_ms = pass->exp_s * 1000 - now_ms;
-    return pass->place != place->number || pass->iat_s != place->since_ms / 1000 ||
-           2 * left_ms < identity_pass_expiry(&admission, now_ms) - now_ms;
+    const int64_t left_ms = call->pass_expires_ms - now_ms;
+    const int64_t fresh_ms = identity_pass_expiry(&admission, now_ms) - now_ms;
+    return call->proof.pass_place != place->number ||
+           call->proof.pass_since_ms != place->since_ms / 1000 * 1000 || 2 * left_ms < fresh_ms ||
+           left_ms > fresh_ms;
 }
 
 enum status api_write_pass(struct api_call *call, const struct event *event,

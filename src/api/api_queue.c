@@ -236,6 +236,31 @@ static uint64_t lowest_shown(const struct api_call *call, uint64_t place)
     return call->proof.ticket_place == place ? call->ticket_lowest : 0;
 }
 
+/* Adds the pass to the turn. That which was sent is the answer's until half of its life is over, since a signature costs as
+ * much as all else of the answer; a join always gets a new one. */
+static void add_pass(struct api_call *call, struct api_turn *turn, const struct queue_place *place,
+                     uint64_t epoch)
+{
+    const struct visit *visit = call->state;
+    struct buf *text = &call->api->pass;
+    if (call->pass && visit->kind != VISIT_CHECK && call->proof.pass_epoch == epoch &&
+        !api_pass_is_due(call, turn->event, place)) {
+        turn->pass = call->pass;
+        turn->pass_len = call->pass_len;
+        turn->pass_expires_ms = call->pass_expires_ms;
+        if (call->pass_in_cookie)
+            return;
+    } else {
+        buf_reset(text);
+        if (api_write_pass(call, turn->event, place, epoch, text, &turn->pass_expires_ms) != ST_OK)
+            return;
+        turn->pass = buf_str(text);
+        turn->pass_len = text->len;
+    }
+    const int64_t left_s = (turn->pass_expires_ms - shared_clock_ms()) / 1000;
+    api_set_proof(call, COOKIE_PASS, turn->pass, left_s > 1 ? left_s : 1);
+}
+
 static void answer_active(struct api_call *call, const struct event *event,
                           const struct queue_place *place, const struct queue_numbers *numbers)
 {
@@ -256,14 +281,7 @@ static void answer_active(struct api_call *call, const struct event *event,
         return;
     }
     turn.turn_ends_ms = api_turn_end(event, place);
-    struct buf *pass = &call->api->pass;
-    buf_reset(pass);
-    if (api_write_pass(call, event, place, numbers->epoch, pass, &turn.pass_expires_ms) == ST_OK) {
-        const int64_t left_s = (turn.pass_expires_ms - shared_clock_ms()) / 1000;
-        api_set_proof(call, COOKIE_PASS, buf_str(pass), left_s > 1 ? left_s : 1);
-        turn.pass = buf_str(pass);
-        turn.pass_len = pass->len;
-    }
+    add_pass(call, &turn, place, numbers->epoch);
     api_answer_turn(call, &turn);
 }
 

@@ -395,7 +395,11 @@ enum status pass_sign(struct token_keys *keys, struct pass *pass, struct buf *ou
                ",\"exp\":%" PRId64 ",\"jti\":\"%s\"%s}",
                pass->place, pass->epoch, pass->iat_s, pass->exp_s, pass->jti,
                pass->names_guest ? ",\"guest\":true" : "");
-    return jws_sign(keys->passes, buf_str(payload), payload->len, out);
+    const size_t before = out->len;
+    const enum status st = jws_sign(keys->passes, buf_str(payload), payload->len, out);
+    if (st == ST_OK)
+        pass_memo_put(keys->memo, buf_str(out) + before, out->len - before, pass);
+    return st;
 }
 
 /* Copies a text claim into a fixed array. False: it is absent or too long. */
@@ -438,21 +442,39 @@ static bool read_pass_claims(const struct json *claims, struct pass *pass)
            pass->exp_s >= 0;
 }
 
-enum status pass_read(struct token_keys *keys, const char *text, size_t len, int64_t now_ms,
-                      struct pass *ret_pass)
+/* Verifies a pass that is not remembered, and remembers it. */
+static enum status pass_verify(struct token_keys *keys, const char *text, size_t len,
+                               struct pass *pass)
 {
-    struct pass pass = {0};
     struct json_error error;
     buf_reset(&keys->payload);
     if (jws_verify(keys->passes, text, len, &keys->payload) != ST_OK)
         return ST_UNAUTHORIZED;
     struct json *claims = json_parse(buf_str(&keys->payload), keys->payload.len, JWS_MAX, &error);
-    const bool ok = read_pass_claims(claims, &pass);
+    const bool ok = read_pass_claims(claims, pass);
     json_free(claims);
-    if (!ok || (now_ms > 0 && now_ms / 1000 >= pass.exp_s))
+    if (!ok)
+        return ST_UNAUTHORIZED;
+    pass_memo_put(keys->memo, text, len, pass);
+    return ST_OK;
+}
+
+enum status pass_read(struct token_keys *keys, const char *text, size_t len, int64_t now_ms,
+                      struct pass *ret_pass)
+{
+    struct pass pass;
+    if (!pass_memo_get(keys->memo, text, len, &pass) &&
+        pass_verify(keys, text, len, &pass) != ST_OK)
+        return ST_UNAUTHORIZED;
+    if (now_ms > 0 && now_ms / 1000 >= pass.exp_s)
         return ST_UNAUTHORIZED;
     *ret_pass = pass;
     return ST_OK;
+}
+
+bool pass_is_current(const struct token_keys *keys, const char *text, size_t len)
+{
+    return jws_is_current(keys->passes, text, len);
 }
 
 void token_write_jwks(const struct token_keys *keys, struct buf *out)

@@ -9,6 +9,7 @@
 
 #include "auth/guest_cookie.h"
 #include "auth/jws.h"
+#include "auth/pass_memo.h"
 #include "auth/return_proof.h"
 #include "auth/sign_in.h"
 #include "auth/webhook.h"
@@ -23,6 +24,7 @@ struct token_keys {
     size_t own_users;
     struct jws_ring *tickets; /* our own tickets, HS256 */
     struct jws_ring *passes;  /* our own passes, ES256 */
+    struct pass_memo *memo;   /* of passes that these keys have verified or signed */
     struct guest_keys *guests;
     struct return_keys *returns;
     struct sign_in_keys *staff;

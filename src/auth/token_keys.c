@@ -303,6 +303,7 @@ enum status token_keys_new(const struct config *config, struct token_keys **ret_
     keys->users = jws_ring_new();
     keys->tickets = jws_ring_new();
     keys->passes = jws_ring_new();
+    keys->memo = pass_memo_new();
     keys->guests = guest_keys_new();
     keys->returns = return_keys_new();
     keys->staff = sign_in_keys_new();
@@ -330,6 +331,7 @@ static void clear(struct token_keys *keys)
     jws_ring_free(keys->users);
     jws_ring_free(keys->tickets);
     jws_ring_free(keys->passes);
+    pass_memo_free(keys->memo);
     guest_keys_free(keys->guests);
     return_keys_free(keys->returns);
     sign_in_keys_free(keys->staff);

@@ -18,6 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define DAY_MS INT64_C(86400000)
+
 #define LAST_SECOND INT64_C(253402300799) /* 9999-12-31T23:59:59Z */
 
 /* Of a test: how wrong the wall clocks are. Either the process's own, or one in a file that the test writes meanwhile. */
@@ -68,21 +70,46 @@ uint64_t clock_mono_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* Writes exactly `digits` digits. Returns the place behind them. */
+static char *write_number(char *at, unsigned value, int digits)
+{
+    for (int i = digits - 1; i >= 0; i--) {
+        at[i] = (char)('0' + value % 10);
+        value /= 10;
+    }
+    return at + digits;
+}
+
+/* The date of the day that was written last is kept: nearly all times are of that day, and answers have several. */
 void clock_format_rfc3339(int64_t ms, char *out)
 {
-    int64_t rest_ms = ms % 1000;
-    time_t seconds = (time_t)(ms / 1000);
-    struct tm tm;
+    static _Thread_local int64_t known_day = INT64_MIN;
+    static _Thread_local char date[sizeof("2026-11-21T")];
+    int64_t day = ms / DAY_MS;
+    int rest_ms = (int)(ms % DAY_MS);
     if (rest_ms < 0) {
-        rest_ms += 1000;
-        seconds--;
+        rest_ms += DAY_MS;
+        day--;
     }
-    if (!gmtime_r(&seconds, &tm))
-        memset(&tm, 0, sizeof(tm));
-    (void)snprintf(out, CLOCK_RFC3339_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ",
-                   (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)(tm.tm_mon + 1) % 100,
-                   (unsigned)tm.tm_mday % 100, (unsigned)tm.tm_hour % 100,
-                   (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100, (unsigned)rest_ms % 1000);
+    if (day != known_day) {
+        const time_t seconds = (time_t)(day * (DAY_MS / 1000));
+        struct tm tm;
+        if (!gmtime_r(&seconds, &tm))
+            memset(&tm, 0, sizeof(tm));
+        (void)snprintf(date, sizeof(date), "%04u-%02u-%02uT", (unsigned)(tm.tm_year + 1900) % 10000,
+                       (unsigned)(tm.tm_mon + 1) % 100, (unsigned)tm.tm_mday % 100);
+        known_day = day;
+    }
+    const unsigned rest = (unsigned)rest_ms;
+    memcpy(out, date, sizeof(date) - 1);
+    char *at = write_number(out + sizeof(date) - 1, rest / 3600000, 2);
+    *at++ = ':';
+    at = write_number(at, rest / 60000 % 60, 2);
+    *at++ = ':';
+    at = write_number(at, rest / 1000 % 60, 2);
+    *at++ = '.';
+    at = write_number(at, rest % 1000, 3);
+    memcpy(at, "Z", sizeof("Z"));
 }
 
 /* Reads exactly `digits` digits with a value from min to max, and moves *at behind them. */

@@ -276,10 +276,37 @@ static char join_letter(const struct queue_item *item)
     return "jcrd"[item->mode];
 }
 
+/* Without printf: each question of the gate has a proof. */
+static char *put_uint(char *at, uint64_t value)
+{
+    char digits[20];
+    size_t len = 0;
+    do
+        digits[len++] = (char)('0' + value % 10);
+    while ((value /= 10) > 0);
+    while (len > 0)
+        *at++ = digits[--len];
+    return at;
+}
+
+static void add_proof(const struct queue_proof *proof, struct redis_args *args)
+{
+    const uint64_t numbers[] = {proof->ticket_place, proof->ticket_epoch, proof->pass_place,
+                                proof->pass_epoch,
+                                proof->pass_since_ms > 0 ? (uint64_t)proof->pass_since_ms : 0};
+    char text[128], *at = text;
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        if (i > 0)
+            *at++ = ' ';
+        at = put_uint(at, numbers[i]);
+    }
+    redis_args_add_copy(args, text, (size_t)(at - text));
+}
+
 /* Most buyers are newcomers: of them Redis gets the id alone, and the network where one counts. */
 static void add_joins(struct queue_op *op, struct redis_args *args)
 {
-    char letters[QUEUE_JOIN_BATCH], text[128];
+    char letters[QUEUE_JOIN_BATCH];
     size_t count = 0;
     for (const struct queue_item *item = op->items.head; item; item = item->next)
         letters[count++] = join_letter(item);
@@ -288,22 +315,13 @@ static void add_joins(struct queue_op *op, struct redis_args *args)
     for (const struct queue_item *item = op->items.head; item; item = item->next)
         redis_args_add_len(args, item->buyer, item->len);
     for (const struct queue_item *item = op->items.head; item; item = item->next) {
-        const struct queue_proof *proof = &item->proof;
         const char letter = join_letter(item);
         if (letter == 'n' || letter < 'a')
             redis_args_add_len(args, item->buyer + item->len + 1, item->network_len);
-        if (letter >= 'a')
-            continue;
-        if (!has_proof(item)) {
+        if (letter < 'a' && has_proof(item))
+            add_proof(&item->proof, args);
+        else if (letter < 'a')
             redis_args_add(args, "");
-            continue;
-        }
-        const int len = snprintf(
-            text, sizeof(text), "%llu %llu %llu %llu %llu", (unsigned long long)proof->ticket_place,
-            (unsigned long long)proof->ticket_epoch, (unsigned long long)proof->pass_place,
-            (unsigned long long)proof->pass_epoch,
-            (unsigned long long)(proof->pass_since_ms > 0 ? proof->pass_since_ms : 0));
-        redis_args_add_copy(args, text, (size_t)len);
     }
 }
 

@@ -6,7 +6,7 @@
 # only looks at these names.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-export BENCH_SECTIONS='joins profile express polls cookie lists redis tls shards growth pods sockets push socketio holds overload own hostile hundred million stripes'
+export BENCH_SECTIONS='joins profile express polls gate cookie lists redis tls shards growth pods sockets push socketio holds overload own hostile hundred million stripes'
 for name in $(tr , " " <<<"${BENCH-}"); do
     case " $BENCH_SECTIONS " in
     *" $name "*) ;;

@@ -787,6 +787,42 @@ static void passes_expire(void **state)
     token_keys_free(keys);
 }
 
+/* A pass that was verified is not verified again, but it expires, counts byte by byte, and not for other keys. */
+static void a_remembered_pass_is_no_more_than_it_was(void **state)
+{
+    (void)state;
+    struct token_keys *signer = usual_keys(), *reader = usual_keys();
+    struct token_keys *fresh = make_keys(&(struct config){.ticket_keys = "new:" KEY_2});
+    struct pass pass = {.event = "demo", .buyer = BUYER, .iat_s = NOW_S, .exp_s = NOW_S + 600};
+    struct buf out;
+    buf_init(&out, JWS_MAX);
+    assert_int_equal(pass_sign(signer, &pass, &out), ST_OK);
+    assert_true(pass_is_current(reader, out.data, out.len));
+    assert_false(pass_is_current(fresh, out.data, out.len));
+    struct token_keys *const all[] = {signer, reader};
+    for (size_t i = 0; i < 2; i++) {
+        for (int round = 0; round < 2; round++) {
+            assert_int_equal(pass_read(all[i], out.data, out.len, NOW_MS, &pass), ST_OK);
+            assert_string_equal(pass.buyer, BUYER);
+            assert_int_equal(pass_read(all[i], out.data, out.len, NOW_MS + 600000, &pass),
+                             ST_UNAUTHORIZED);
+            assert_int_equal(pass_read(all[i], out.data, out.len, 0, &pass), ST_OK);
+            for (size_t at = 0; at < out.len; at += 7) {
+                out.data[at] ^= 1;
+                assert_int_equal(pass_read(all[i], out.data, out.len, NOW_MS, &pass),
+                                 ST_UNAUTHORIZED);
+                out.data[at] ^= 1;
+            }
+        }
+    }
+    assert_int_equal(pass_read(fresh, out.data, out.len, NOW_MS, &pass), ST_UNAUTHORIZED);
+    token_keys_replace(reader, fresh, false); /* other keys, another memo */
+    assert_int_equal(pass_read(reader, out.data, out.len, NOW_MS, &pass), ST_UNAUTHORIZED);
+    buf_clear(&out);
+    token_keys_free(signer);
+    token_keys_free(reader);
+}
+
 static void ticket_pass_and_jwt_are_never_confused(void **state)
 {
     (void)state;
@@ -1296,6 +1332,7 @@ int main(void)
         cmocka_unit_test(keys_rotate),
         cmocka_unit_test(passes_are_read_back),
         cmocka_unit_test(passes_expire),
+        cmocka_unit_test(a_remembered_pass_is_no_more_than_it_was),
         cmocka_unit_test(ticket_pass_and_jwt_are_never_confused),
         cmocka_unit_test(only_a_pass_is_a_pass),
         cmocka_unit_test(bad_keys_are_named),
