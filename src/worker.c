@@ -22,6 +22,7 @@
 #include "net/http_client.h"
 #include "net/loop.h"
 #include "net/redis.h"
+#include "processor/courier.h"
 #include "processor/mailer.h"
 #include "processor/processor.h"
 #include "processor/pusher.h"
@@ -71,8 +72,9 @@ struct worker {
     struct api *api;
     struct gateway *gateway;
     struct processor *processor;
-    struct mailer *mailer; /* of a processor */
-    struct pusher *pusher; /* likewise */
+    struct mailer *mailer;   /* of a processor */
+    struct pusher *pusher;   /* likewise */
+    struct courier *courier; /* likewise */
 
     struct loop_timer *serve_timer; /* until the worker serves, and has reached its backends */
     uint64_t serve_by_ms;
@@ -258,11 +260,15 @@ static enum status open_role(struct worker *worker)
                                                                .shop = shop});
     st = mailer_new(&(struct mailer_opts){.loop = worker->loop, .config = config, .db = worker->db},
                     &worker->mailer);
-    return st != ST_OK ? st
-                       : pusher_new(&(struct pusher_opts){.loop = worker->loop,
-                                                          .config = config,
-                                                          .db = worker->db},
-                                    &worker->pusher);
+    if (st == ST_OK)
+        st = pusher_new(
+            &(struct pusher_opts){.loop = worker->loop, .config = config, .db = worker->db},
+            &worker->pusher);
+    if (st == ST_OK)
+        st = courier_new(
+            &(struct courier_opts){.loop = worker->loop, .config = config, .db = worker->db},
+            &worker->courier);
+    return st;
 }
 
 static void on_jwks(void *arg, struct jws_ring *ring)
@@ -425,6 +431,7 @@ static void close_next(void *arg)
     struct processor *processor = worker->processor;
     struct mailer *mailer = worker->mailer;
     struct pusher *pusher = worker->pusher;
+    struct courier *courier = worker->courier;
     struct api *api = worker->api;
     struct redis_sub *sub = worker->sub;
     struct db *replica = worker->replica, *db = worker->db;
@@ -448,6 +455,11 @@ static void close_next(void *arg)
     if (pusher) { /* the same */
         worker->pusher = NULL;
         pusher_close(pusher, close_next, worker);
+        return;
+    }
+    if (courier) { /* the same */
+        worker->courier = NULL;
+        courier_close(courier, close_next, worker);
         return;
     }
     stop_backends(worker);

@@ -48,6 +48,9 @@ const SAY = {
   mail: ({ reason, parked }) => ({
     text: reasonText(reason ?? 'greeted', { n: number(parked) }), fix: t('ready_fix_mail', { settings: SETTINGS[reason] ?? 'MAIL_URL' }), view: 'setup',
   }),
+  webhooks: ({ webhooks, failing, parked }) => ({
+    text: t('ready_say_webhooks', { n: number(webhooks), failing: number(failing), parked: number(parked) }), fix: t('ready_fix_webhooks'),
+  }),
   processor: ({ reason }) => ({ text: reasonText(reason ?? 'works', { redis: 'Redis' }), fix: t('ready_fix_processor') }),
   rehearsal: ({ promises, eventId, title, at, admissions }, { timeZone }) => ({
     text: t(`ready_say_rehearsed_${promises}`, {

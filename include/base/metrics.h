@@ -75,9 +75,11 @@ enum metric {
     METRIC_MAILS_FAILED, /* attempts */
     METRIC_MAILS_PARKED,
     METRIC_PUSHES_SENT,
-    METRIC_PUSHES_FAILED,     /* attempts */
-    METRIC_PUSHES_GONE,       /* the browser has ended its subscription */
-    METRIC_PUSHES_EXPIRED,    /* of no use any more before they could be sent */
+    METRIC_PUSHES_FAILED,  /* attempts */
+    METRIC_PUSHES_GONE,    /* the browser has ended its subscription */
+    METRIC_PUSHES_EXPIRED, /* of no use any more before they could be sent */
+    METRIC_HOOKS_SENT,
+    METRIC_HOOKS_FAILED,      /* attempts */
     METRIC_SHOP_KEYS_FETCHED, /* documents of JWT_JWKS_URL */
     METRIC_SHOP_KEYS_FAILED,
     METRIC_OIDC_KEYS_FETCHED, /* those of the identity provider */
@@ -113,7 +115,10 @@ enum metric_gauge {
     GAUGE_REDIS_REPLICAS, /* lost, or behind */
     GAUGE_OUTBOX_PENDING, /* mails; of the whole deployment, as this and the following */
     GAUGE_OUTBOX_PARKED,
-    GAUGE_OUTBOX_AGE, /* seconds, of the oldest pending one */
+    GAUGE_OUTBOX_AGE,    /* seconds, of the oldest pending one */
+    GAUGE_HOOKS_FAILING, /* webhooks; of the whole deployment, as this and the following */
+    GAUGE_HOOKS_PARKED,
+    GAUGE_HOOKS_LATE, /* seconds since the one that fails longest began to */
     GAUGE_COUNT
 };
 

@@ -45,7 +45,7 @@ struct http_client_request {
 };
 /* Borrowed until the callback returns. */
 struct http_client_answer {
-    unsigned code; /* the HTTP status; 0: there was no answer */
+    unsigned code; /* the HTTP status, also with ST_TOO_LARGE; 0: there was no answer */
     const char *body;
     size_t len;
     const char *error;     /* for logs; "": none */

@@ -25,5 +25,8 @@ void readiness_of_event(const struct event *event, int64_t now_ms, struct json *
 /* Appends `hall` and, if there are seats, `currency`. hall: {"seats","blocked","free","unpriced","currencies"}, as
  * sql/functions/readiness.sql counts them. */
 void readiness_of_hall(const struct json *hall, struct json *checks);
+/* Appends `webhooks`, if there are any. hooks: {"webhooks","failing","parked"}, as hook_count of sql/functions/hook.sql
+ * counts them. */
+void readiness_of_hooks(const struct json *hooks, struct json *checks);
 
 #endif

@@ -89,6 +89,8 @@ export const ALARMS = {
   TiketiPoolExhausted: { severity: 'page', anchor: 'postgresql-is-slow', minutes: 2, metrics: { m: of('tiketi_postgres_pool_waiting', 'Maximum') }, is: above(0) },
   TiketiOutboxLate: { severity: 'ticket', anchor: 'mail-is-late-or-was-given-up', metrics: { m: of('tiketi_outbox_oldest_seconds', 'Maximum') }, is: above(600) },
   TiketiMailParked: { severity: 'ticket', anchor: 'mail-is-late-or-was-given-up', metrics: { m: of('tiketi_outbox_mails', 'Maximum', { status: 'parked' }) }, is: above(0) },
+  TiketiWebhookFails: { severity: 'ticket', anchor: 'a-webhook-fails-or-was-given-up', metrics: { m: of('tiketi_webhook_failing_seconds', 'Maximum') }, is: above(3600) },
+  TiketiWebhookParked: { severity: 'ticket', anchor: 'a-webhook-fails-or-was-given-up', metrics: { m: of('tiketi_webhooks', 'Maximum', { state: 'parked' }) }, is: above(0) },
   TiketiRefundsDue: { severity: 'ticket', anchor: 'buyers-are-owed-money', metrics: { m: of('tiketi_refunds_total', 'Sum', { state: 'due' }) }, is: above(0) },
   TiketiAbsent: { severity: 'page', anchor: 'pods-are-missing', metrics: { m: PODS }, is: below(1), missing: 'breaching' },
   TiketiPodsDown: { severity: 'page', anchor: 'pods-are-missing', metrics: { m: PODS }, math: `m / ${SCRAPES}`, is: { threshold: { Ref: 'PodsAtLeast' }, operator: 'LessThanThreshold' }, missing: 'breaching' },

@@ -143,6 +143,7 @@ BEGIN
     END IF;
     v_row := event_row(v_event);
     PERFORM event_forget_buyers(p_event);
+    DELETE FROM webhooks WHERE event_id = p_event;
     DELETE FROM seats WHERE event_id = p_event;
     DELETE FROM events WHERE id = p_event; -- its pictures with it
     INSERT INTO audit (event_id, who, verb, before) VALUES (p_event, p_who, 'delete', v_row);

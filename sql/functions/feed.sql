@@ -343,6 +343,7 @@ BEGIN
     DELETE FROM feed_new WHERE event_id = p_event;
     DELETE FROM feed WHERE event_id = p_event;
     UPDATE feed_heads SET pruned = seq WHERE event_id = p_event;
+    UPDATE webhooks w SET sent = h.seq, claim = NULL FROM feed_heads h WHERE h.event_id = p_event AND w.event_id = p_event;
 END $$;
 
 -- The database may have lost numbers that readers have seen: none of them is given again. The lost ones are fewer than the

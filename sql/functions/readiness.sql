@@ -13,7 +13,7 @@ CREATE OR REPLACE FUNCTION rehearsals_of(p_event events) RETURNS SETOF events LA
                         AND (a.before ->> 'copyOf' = p_event.id OR a.before ->> 'copyOf' IN (SELECT id FROM source))))
 $$;
 
--- {"hall", "mail", "rehearsal"}: the seats, counted; mails that are still to be sent or were given up; the rehearsal whose
+-- {"hall", "mail", "webhooks", "rehearsal"}: the seats, counted; mails that are still to be sent or were given up; webhooks, and how many fail; the rehearsal whose
 -- log was written last, or null: there is none with admissions (one that was reset has none).
 -- found | not-found
 CREATE OR REPLACE FUNCTION readiness_get(p_event text)
@@ -34,6 +34,7 @@ BEGIN
                 'currencies', coalesce(json_agg(DISTINCT s.currency), '[]'))
             FROM seats s WHERE s.event_id = p_event),
         'mail', (SELECT c.body FROM outbox_count(p_event) AS c),
+        'webhooks', (SELECT c.body FROM hook_count(p_event) AS c),
         'rehearsal', (
             SELECT json_build_object('eventId', r.id, 'title', r.title, 'at', rfc3339(l.at),
                                      'seatsSoldTwice', seats_sold_twice(r.id))

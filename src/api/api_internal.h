@@ -318,8 +318,8 @@ struct bound_route {
     const struct api_presenter *present; /* NULL: answers are JSON */
     const char *suffix;                  /* NULL: no parameter */
     size_t prefix_len;
-    size_t
-        middle_len; /* of the suffix up to a second parameter, which ends the path; 0: there is none */
+    size_t middle_len; /* of the suffix up to a second parameter; 0: there is none */
+    const char *end;   /* of the path, behind the second parameter; NULL: there is none */
     unsigned metric;
     bool api;         /* part of the API: not a page or one of its files */
     bool rest;        /* the parameter is the rest of the path, slashes included */
@@ -343,6 +343,7 @@ extern const struct api_route api_health_routes[];
 extern const struct api_route api_hall_routes[];
 extern const struct api_route api_export_routes[];
 extern const struct api_route api_feed_routes[];
+extern const struct api_route api_hook_routes[];
 extern const struct api_route api_forecast_routes[];
 extern const struct api_route api_history_routes[];
 extern const struct api_route api_report_routes[];

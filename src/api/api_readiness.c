@@ -378,6 +378,7 @@ static void facts_read(void *arg, enum status status, const char *outcome, const
     readiness->checks = json_new_array();
     readiness_of_event(&readiness->event, shared_clock_ms(), readiness->checks);
     readiness_of_hall(json_get(readiness->facts, "hall"), readiness->checks);
+    readiness_of_hooks(json_get(readiness->facts, "webhooks"), readiness->checks);
     check_payment(call);
 }
 

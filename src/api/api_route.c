@@ -50,6 +50,7 @@ static void register_routes(const struct api_route *routes, const struct api_pre
         bound->rest = bound->suffix && bound->suffix[-2] == '*';
         const char *second = bound->suffix ? strchr(bound->suffix, '{') : NULL;
         bound->middle_len = second ? (size_t)(second - bound->suffix) : 0;
+        bound->end = second ? strchr(second, '}') + 1 : NULL;
         bound->rest_second = second && second[strlen(second) - 2] == '*';
         bound->unlimited = api_is_probe(routes->path) ||
                            strncmp(routes->path, "/assets/", 8) == 0 ||
@@ -92,6 +93,7 @@ void api_register_routes(bool ops_only)
         {api_export_routes, NULL, true},
         {api_forecast_routes, NULL, true},
         {api_feed_routes, NULL, true},
+        {api_hook_routes, NULL, true},
         {api_history_routes, NULL, true},
         {api_report_routes, NULL, true},
         {api_people_routes, NULL, true},
@@ -183,8 +185,9 @@ static bool route_fits(const struct bound_route *bound, const char *path, const 
             return false;
         *ret_param = path;
         *ret_len = (size_t)(slash - path);
-        return bound->rest_second ||
-               (slash[bound->middle_len] != '\0' && !strchr(slash + bound->middle_len, '/'));
+        const char *second = slash + bound->middle_len;
+        const size_t len = strcspn(second, "/");
+        return bound->rest_second || (len > 0 && strcmp(second + len, bound->end) == 0);
     }
     const size_t len = strlen(path), suffix_len = strlen(bound->suffix);
     if (len <= suffix_len || strcmp(path + len - suffix_len, bound->suffix) != 0)

@@ -108,6 +108,9 @@ static const struct {
     [METRIC_PUSHES_FAILED] = {"tiketi_pushes_total", "result=\"failed\"", NULL},
     [METRIC_PUSHES_GONE] = {"tiketi_pushes_total", "result=\"gone\"", NULL},
     [METRIC_PUSHES_EXPIRED] = {"tiketi_pushes_total", "result=\"expired\"", NULL},
+    [METRIC_HOOKS_SENT] = {"tiketi_webhook_events_total", "result=\"sent\"",
+                           "Events for webhooks: taken by the receiver; attempts that failed."},
+    [METRIC_HOOKS_FAILED] = {"tiketi_webhook_events_total", "result=\"failed\"", NULL},
     [METRIC_SHOP_KEYS_FETCHED] = {"tiketi_jwks_fetches_total", "of=\"shop\",result=\"fetched\"",
                                   "Fetches of published keys (JWKS): of the shop, or of the "
                                   "identity provider."},
@@ -168,6 +171,12 @@ static const struct {
                               "role counted them."},
     [GAUGE_OUTBOX_PARKED] = {"tiketi_outbox_mails", "status=\"parked\"", NULL},
     [GAUGE_OUTBOX_AGE] = {"tiketi_outbox_oldest_seconds", "", "Age of the oldest pending mail."},
+    [GAUGE_HOOKS_FAILING] = {"tiketi_webhooks", "state=\"failing\"",
+                             "Webhooks of all events whose receivers fail: failing is being "
+                             "repeated, parked was given up."},
+    [GAUGE_HOOKS_PARKED] = {"tiketi_webhooks", "state=\"parked\"", NULL},
+    [GAUGE_HOOKS_LATE] = {"tiketi_webhook_failing_seconds", "",
+                          "How long the webhook that fails longest has been failing."},
 };
 
 /* Of these is told whether they are as great as those, and not 0; GAUGE_NONE: the value itself. */

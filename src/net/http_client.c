@@ -198,7 +198,7 @@ static void finish(struct transfer *transfer, enum status status, struct http_cl
     if (!transfer->cb) {
         transfer->dialled(transfer->arg, status, line, transfer->error);
     } else {
-        if (status == ST_OK) {
+        if (status == ST_OK || status == ST_TOO_LARGE) {
             (void)curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &code);
             (void)curl_easy_getinfo(transfer->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
             max_age_s = max_age_of(transfer->easy);

@@ -128,3 +128,15 @@ void readiness_of_hall(const struct json *hall, struct json *checks)
     readiness_add(checks, "currency", count == 1 ? READINESS_GOOD : READINESS_BAD, value,
                   "currency");
 }
+
+void readiness_of_hooks(const struct json *hooks, struct json *checks)
+{
+    static const char *const names[] = {"webhooks", "failing", "parked"};
+    const bool fails = json_int(hooks, "failing", 0) > 0 || json_int(hooks, "parked", 0) > 0;
+    if (json_int(hooks, "webhooks", 0) == 0 && !fails)
+        return;
+    struct json *value = json_new_object();
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        json_set_int(value, names[i], json_int(hooks, names[i], 0));
+    readiness_add(checks, "webhooks", fails ? READINESS_WARN : READINESS_GOOD, value, NULL);
+}

@@ -110,13 +110,14 @@ test('somebody who is signed in gets the event as themselves, beside their own',
 
 // ---- each role, each route ----
 
-const OF_OWNERS = new Set(['DELETE ', 'POST /close', 'POST /clear', 'POST /reset', 'POST /refund', 'GET /export.csv', 'GET /staff', 'POST /staff/invitations', 'DELETE /staff/invitations/{invitation}', 'DELETE /staff/{subject}']);
+const OF_OWNERS = new Set(['DELETE ', 'POST /close', 'POST /clear', 'POST /reset', 'POST /refund', 'GET /export.csv', 'GET /staff', 'POST /staff/invitations', 'DELETE /staff/invitations/{invitation}', 'DELETE /staff/{subject}',
+  'GET /webhooks', 'POST /webhooks', 'PATCH /webhooks/{webhook}', 'DELETE /webhooks/{webhook}', 'POST /webhooks/{webhook}/test', 'POST /webhooks/{webhook}/rotate', 'POST /webhooks/{webhook}/replay']);
 const leastOf = (method, rest) => (OF_OWNERS.has(`${method} ${rest}`) ? 'owner' : method === 'GET' || rest === '/forecast' ? 'viewer' : 'editor');
 const where = { section: 'A' };
 const BODIES = {
   '': { threshold: 5 }, '/message': { text: 'Soon' }, '/admit': { count: 1 }, '/refund': { reservationNumber: 'ABCDEFGH' }, '/release': { buyer: 'u:nobody' }, '/seats': { grid: { section: 'A', rows: 1, seatsPerRow: 1, price: 100, currency: 'EUR' } },
   '/seats/remove': { where }, '/seats/rename': { where, section: 'B' }, '/seats/reprice': { where, price: 5 }, '/seats/block': { where, reason: 'camera' }, '/seats/unblock': { where },
-  '/staff/invitations': { role: 'viewer' }, '/health': { p95Ms: 10, errorRate: 0 }, checkin: { scans: [{ ticket: 'x', scannedAt: '2026-01-01T10:00:00Z', device: 'A' }] },
+  '/staff/invitations': { role: 'viewer' }, '/webhooks': { url: 'https://crm.example/' }, '/health': { p95Ms: 10, errorRate: 0 }, checkin: { scans: [{ ticket: 'x', scannedAt: '2026-01-01T10:00:00Z', device: 'A' }] },
 };
 
 test('each role of a team may use the routes that it stands for, and is told by the others which roles may', async () => {
@@ -134,7 +135,7 @@ test('each role of a team may use the routes that it stands for, and is told by 
       const { id } = right === 'owner' && !['GET', 'PATCH'].includes(method) ? await owner.sale({ open: false }) : event; // this may remove it
       await database.query('INSERT INTO event_staff (event_id, subject, name, role, added_by) VALUES ($1, $2, $2, $3, $4) ON CONFLICT DO NOTHING', [id, `member-${right}`, right, 'test']);
       const json = ['/close', '/clear', '/reset'].includes(rest) ? { confirm: id } : BODIES[rest] ?? {};
-      const answer = await client.request(method, path.replace('{eventId}', id).replace('{buyer}', 'u:nobody').replace('{invitation}', '999').replace('{subject}', 'nobody'), ['GET', 'DELETE'].includes(method) || rest === '/mail/resend' ? {} : { json });
+      const answer = await client.request(method, path.replace('{eventId}', id).replace('{buyer}', 'u:nobody').replace('{invitation}', '999').replace('{subject}', 'nobody').replace('{webhook}', '999'), ['GET', 'DELETE'].includes(method) || rest === '/mail/resend' ? {} : { json });
       const what = `${method} ${rest} by ${right}: ${answer.status} ${answer.text.slice(0, 150)}`;
       seen.add(`${method} ${rest}`);
       if (allowed) assert.ok(![401, 403].includes(answer.status) && answer.status < 500 && answer.body?.code !== 'invalid', what);

@@ -88,7 +88,7 @@ test('every text that is asked for exists', () => {
 // Reasons and codes that only programs meet: the console sends nothing that leads to them.
 const PROGRAMS = new Set(('not-a-text not-a-boolean not-a-flag not-a-list not-an-object not-an-id not-a-pass one-of-three not-one-of one-of-two unknown-field read-only unknown-page body-needed '
   + 'body-too-long not-json not-csv no-time-zone no-time-of-day not-a-step not-a-language surge-rule unknown-name refund-id endpoint not-a-key key-not-in-use '
-  + 'not-a-number not-an-event-type feed-forgotten').split(' '));
+  + 'not-a-number not-an-event-type feed-forgotten webhook-url unknown-webhook webhooks-too-many').split(' '));
 
 // The arguments of each call of a function in C, as texts.
 function calls(text, name) {
