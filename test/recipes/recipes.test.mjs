@@ -120,7 +120,14 @@ for (const name of names) {
       assert.equal(/<main id="main" data-state="(\w+)"/.exec(waiting.text)?.[1], 'waiting');
       assert.equal(/ data-ws="([^"]*)"/.exec(waiting.text)?.[1], `ws://127.0.0.1:${port}${PREFIX}/ws`, 'the page reaches the gateway through the proxy');
       await leaves(inside);
-      await waitUntil(async () => (await stranger.post(`${PREFIX}/api/queue/check/${event}`)).body.status === 'active', 15000, 'the turn');
+      // The page of the turn has the way in, without a script as well.
+      const admitted = await waitUntil(async () => {
+        const page = await visit(stranger, led.headers.location);
+        return /<main id="main" data-state="admitted"/.test(page.text) && page;
+      }, 15000, 'the turn');
+      const enter = / id="enter" href="([^"]*)"/.exec(admitted.text)[1].replaceAll('&amp;', '&');
+      const entered = await visit(stranger, enter);
+      assert.deepEqual([entered.status, entered.headers.location], [303, DEEP]);
       const back = await visit(stranger, DEEP);
       assert.equal(back.status, 200);
       assert.match(back.text, /<code id="query">\?size=m&#38;colour=blue%20green&#38;q=%C3%A4%26b<\/code>/);
