@@ -274,9 +274,9 @@ static void drain_some(struct gateway *gateway)
         const struct audience *audience = gateway->audiences;
         while (audience && !audience->subscribers)
             audience = audience->next; /* has no sockets left: it only waits for catalog_load */
-        struct subscriber *subscriber = audience               ? audience->subscribers
-                                        : gateway->lobby.first ? gateway->lobby.first
-                                                               : gateway->unassigned.first;
+        struct subscriber *subscriber = audience                   ? audience->subscribers
+                                        : gateway->connected.first ? gateway->connected.first
+                                                                   : gateway->unassigned.first;
         if (!subscriber)
             return;
         subscriber_send_draining(gateway, subscriber);
@@ -360,7 +360,7 @@ static void on_tick(void *arg)
 
 static void gateway_free(struct gateway *gateway)
 {
-    assert(!gateway->audiences && !gateway->unassigned.first && !gateway->lobby.first);
+    assert(!gateway->audiences && !gateway->unassigned.first && !gateway->connected.first);
     table_clear(&gateway->audience_table);
     buf_clear(&gateway->text);
     buf_clear(&gateway->token);

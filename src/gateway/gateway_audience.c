@@ -131,7 +131,7 @@ struct subscriber *audience_next_of_buyer(const struct subscriber *subscriber)
 /* The list of a subscriber that is in no audience. */
 static struct subscriber_list *list_of(struct gateway *gateway, const struct subscriber *subscriber)
 {
-    return subscriber->framing == FRAMING_SOCKETIO ? &gateway->lobby : &gateway->unassigned;
+    return subscriber->framing == FRAMING_SOCKETIO ? &gateway->connected : &gateway->unassigned;
 }
 
 void subscriber_detach(struct gateway *gateway, struct subscriber *subscriber)

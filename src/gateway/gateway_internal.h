@@ -175,7 +175,7 @@ struct gateway {
     struct table audience_table; /* event id -> audience */
     struct audience *audiences;
     struct subscriber_list unassigned; /* have 5 s to send a valid first message */
-    struct subscriber_list lobby;      /* clients of Socket.IO that have connected, and may wait */
+    struct subscriber_list connected;  /* clients of Socket.IO that have connected, and may wait */
     struct loop_timer *tick;
     struct loop_idle *idle; /* calls gateway_fanout_step while some audience has a fan-out */
     bool idling;            /* `idle` is started */
@@ -263,8 +263,8 @@ struct subscriber *audience_next_of_buyer(const struct subscriber *subscriber);
 /* Moves the subscriber into the audience of event `id`, in state IDLE. Creates the audience if there is none. Does
  * nothing when the subscriber is in that audience already. */
 void subscriber_enter(struct gateway *gateway, struct subscriber *subscriber, const char *id);
-/* Moves the subscriber to the unassigned, where it has 5 s to send a valid message; into the lobby, when it has connected
- * by Socket.IO: such a client connects when its page loads, and joins later. */
+/* Moves the subscriber to the unassigned, where it has 5 s to send a valid message; when it has connected by Socket.IO, to the
+ * connected: such a client connects when its page loads, and joins later. */
 void subscriber_unassign(struct gateway *gateway, struct subscriber *subscriber);
 /* Takes the subscriber out of its list, forgets its place and ignores the answer to its call. Frees the audience if
  * it is empty now. */

@@ -61,9 +61,11 @@ test('a client joins with the token of its handshake, and is told all that conce
   await organizer.act(id, 'message', { text: 'Doors at eight' });
   for (const { socket } of [first, second, third]) assert.equal((await socket.next('message')).text, 'Doors at eight');
 
+  second.socket.io.emit('join-queue', { eventId: id, return: '/shop/x?seat=1' });
+  await second.socket.next('queue-position');
   await first.client.leave(id);
   const offer = await second.socket.next('queue-entry-allowed');
-  assert.deepEqual([offer.eventId, offer.userId, offer.claimed, offer.pass], [id, second.sub, false, undefined]);
+  assert.deepEqual([offer.eventId, offer.userId, offer.claimed, offer.pass, offer.returnUrl], [id, second.sub, false, undefined, '/shop/x?seat=1']);
   assert.match(offer.message, /your turn/);
   second.socket.io.emit('heartbeat', { claim: true });
   const turn = await second.socket.next('turn-claimed');

@@ -154,9 +154,13 @@ export function httpBytes(roll, world) {
 
 // ---- WebSocket ----
 
-export function handshakeBytes(roll, world) {
-  const one = { method: 'GET', target: '/ws', version: 'HTTP/1.1', headers: [['Host', 'tiketi.test'], ['Upgrade', 'websocket'], ['Connection', 'Upgrade'],
-    ['Sec-WebSocket-Key', 'dGhlIHNhbXBsZSBub25jZQ=='], ['Sec-WebSocket-Version', '13'], ['Sec-WebSocket-Protocol', roll.any(['tiketi.v1', 'a, tiketi.v1'])]] };
+const QUERIES = ['?EIO=4&transport=websocket', '?transport=websocket&EIO=4&t=x', '?EIO=4&transport=websocket&sid=x', '?EIO=4&transport=polling', '?EIO=3&transport=websocket', '', '?'];
+
+function handshakeBytes(roll, world, socketio) {
+  const target = socketio ? `/socket.io/${roll.chance(0.8) ? QUERIES[0] : roll.any(QUERIES)}` : '/ws';
+  const one = { method: 'GET', target, version: 'HTTP/1.1', headers: [['Host', 'tiketi.test'], ['Upgrade', 'websocket'], ['Connection', 'Upgrade'],
+    ['Sec-WebSocket-Key', 'dGhlIHNhbXBsZSBub25jZQ=='], ['Sec-WebSocket-Version', '13']] };
+  if (!socketio || roll.chance(0.1)) one.headers.push(['Sec-WebSocket-Protocol', roll.any(['tiketi.v1', 'a, tiketi.v1'])]);
   if (roll.chance(0.8)) one.headers.push(['Cookie', cookies(roll, world)]);
   if (roll.chance(0.3)) one.headers.push(['Origin', 'http://tiketi.test']);
   while (roll.chance(0.2)) one.headers.push(roll.any(HEADERS)(roll));
@@ -202,14 +206,29 @@ const FRAMES = {
 };
 const frames = Object.keys(FRAMES);
 
-export function frameBytes(roll, world) {
-  let text = '';
+// A packet of Socket.IO. A message is an event, with an acknowledgement or without.
+const PACKETS = [
+  (roll, world) => `40${json({ token: roll.any(world.buyers) })}`,
+  (roll) => roll.any(['40', '40/admin,{}', '41', '41/admin,', '1', '3', '3', '2', '2probe', '5', '6', '43[]', '451-["x",{"_placeholder":true,"num":0}]', '42[]', '42{', '42["x"', '4', '49', '0{}']),
+  (roll, world) => `42${roll.any(['', '', '0', '7', '123456789012345', '1234567890123456', '/a,', '-1'])}${json(roll.any([['join-event', { eventId: roll.any(world.events) }], ['leave-event', { eventId: roll.any(world.events) }], [7], ['seat-selection-changed', null], ['join-event', [[]]]]))}`,
+  (roll, world) => { const { event, payload } = roll.any(MESSAGES)(roll, world); return `42${json(payload === undefined ? [event] : [event, payload])}`; },
+  (roll, world) => { const { event, payload } = roll.any(MESSAGES)(roll, world); return `42${roll.below(100)}${json([event, payload ?? {}])}`; },
+];
+
+function frameBytes(roll, world, socketio) {
+  let text = socketio && roll.chance(0.8) ? frame(roll, 1, PACKETS[0](roll, world)) : '';
   for (let left = 1 + roll.below(4); left > 0; left--) {
-    let message = json(roll.any(MESSAGES)(roll, world));
+    let message = socketio ? roll.any(PACKETS)(roll, world) : json(roll.any(MESSAGES)(roll, world));
     if (roll.chance(0.15)) message = mutateBytes(roll, message);
     text += roll.chance(0.6) ? frame(roll, 1, message) : FRAMES[roll.any(frames)](roll, message);
   }
   return text;
+}
+
+// A handshake and what follows it, in one of the two framings.
+export function socketBytes(roll, world) {
+  const socketio = roll.chance(0.4);
+  return [handshakeBytes(roll, world, socketio), frameBytes(roll, world, socketio)];
 }
 
 export const closeFrame = (roll) => frame(roll, 8, '\x03\xe8');

@@ -124,7 +124,8 @@ export function readAnswers(text, { methods, rest }, closed) {
     if (status === 500) return { answers, wrong: `500: ${body.slice(0, 300)}` };
     if (/json/.test(headers['content-type']) && !bare && !('transfer-encoding' in headers) && !('content-encoding' in headers)) {
       try {
-        JSON.parse(Buffer.from(body, 'latin1').toString('utf8'));
+        const whole = Buffer.from(body, 'latin1').toString('utf8');
+        for (const one of /ndjson/.test(headers['content-type']) ? whole.split('\n').filter(Boolean) : [whole]) JSON.parse(one);
       } catch {
         return { answers, wrong: `JSON that is none in ${line}: ${body.slice(0, 200)}` };
       }
@@ -177,6 +178,16 @@ export function readFrames(text, fromClient) {
   return { frames, closed, state: 'open' };
 }
 
+// The message of a text frame; of Socket.IO, the packet in the same shape. Throws when it is none.
+function readMessage(text, socketio) {
+  if (!socketio) return JSON.parse(text);
+  const [, type, ack, rest] = /^(0|1|2|40|41|42|43|44)(?:\/[^,]*,)?([0-9]*)([^]*)$/.exec(text) ?? [];
+  if (type === undefined || (ack !== '') !== (type === '43') || (['1', '2', '41'].includes(type) && rest !== '')) throw new Error('no packet of a server');
+  const value = rest === '' ? [] : JSON.parse(rest);
+  if (type === '42' && value.length !== 2) throw new Error('no event');
+  return type === '42' ? { event: value[0], payload: value[1] } : { event: type };
+}
+
 // What is wrong with the bytes of a WebSocket server, or undefined: after the handshake only good frames, only JSON in
 // them, no message after the close frame.
 export function readSocket(text, closed) {
@@ -192,10 +203,11 @@ export function readSocket(text, closed) {
   if (state === 'broken' || state === 'unclear') return { status, wrong: `frames of the server: ${state}` };
   // A control frame may follow; libwebsockets answers a ping that it read before it noticed.
   if (closing && frames.slice(closing).some(({ opcode }) => opcode < 8)) return { status, wrong: 'a message after the close frame' };
+  const socketio = frames.find(({ opcode }) => opcode === 1)?.payload.startsWith('0{');
   for (const { opcode, fin, payload } of frames) {
     if (opcode !== 1) continue;
     try {
-      const message = JSON.parse(Buffer.from(payload, 'latin1').toString('utf8'));
+      const message = readMessage(Buffer.from(payload, 'latin1').toString('utf8'), socketio);
       if (!fin || typeof message.event !== 'string') throw new Error('no event');
       if (message.payload?.code === 'internal') return { status, wrong: `an internal error: ${payload.slice(0, 300)}` };
     } catch (error) {

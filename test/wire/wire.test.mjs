@@ -18,7 +18,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Client, Organizer, Postgres, ROOT, Redis, Server, adminToken, decode, dice, guestCookie, jwt, pause, runTiketi, seedOf, waitUntil } from '../fixtures/index.mjs';
-import { closeFrame, frameBytes, handshakeBytes, httpBytes } from './mutate.mjs';
+import { closeFrame, httpBytes, socketBytes } from './mutate.mjs';
 import { readAnswers, readFrames, readRequests, readSocket } from './oracle.mjs';
 
 const SECONDS = Number(process.env.WIRE_SECONDS ?? 30);
@@ -215,7 +215,7 @@ class Round {
     const again = this.replay?.[i];
     if (this.replay && !again) return (this.over = true);
     const asSocket = again ? Array.isArray(again) : roll.chance(0.2);
-    const text = again ?? (asSocket ? [handshakeBytes(roll, this.world), frameBytes(roll, this.world)] : httpBytes(roll, this.world));
+    const text = again ?? (asSocket ? socketBytes(roll, this.world) : httpBytes(roll, this.world));
     this.sent.push(text);
     if (this.sent.length > KEPT) this.sent.shift();
     this.connections++;
