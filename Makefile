@@ -8,7 +8,7 @@
 #   make SAN=address,undefined    ASan + UBSan   -> build/gcc-address-undefined/tiketi
 #   make SAN=thread               TSan           -> build/gcc-thread/tiketi
 #
-# Beside build/tiketi, the service, stand build/tiketi-crowd, -provider, -simulate and -ctl. The tests find
+# Beside build/tiketi, the service, stand build/tiketi-crowd, -provider, -simulate, -ctl and -proxy. The tests find
 # the variant's service in the environment variable TIKETI_BIN.
 
 ifeq ($(origin CC),default)
@@ -21,7 +21,7 @@ comma := ,
 variant := $(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
 out := build/$(variant)
 bin := $(if $(filter gcc,$(variant)),build,$(out))
-PROGRAMS := $(bin)/tiketi $(addprefix $(bin)/tiketi-,crowd provider simulate ctl)
+PROGRAMS := $(bin)/tiketi $(addprefix $(bin)/tiketi-,crowd provider simulate ctl proxy)
 
 export TIKETI_BIN := $(CURDIR)/$(bin)/tiketi
 export TIKETI_OUT := $(out)
@@ -52,7 +52,7 @@ ALL_LIBS = $(PKG_LIBS) -lunistring -lhttp_parser -lwslay -lm $(ALLOCATOR)
 # --- files -------------------------------------------------------------------------------
 
 sources := $(wildcard src/*.c src/*/*.c)
-mains := src/main.c src/crowd/crowd.c src/provider/provider.c src/simulate/simulate.c src/ctl/ctl.c
+mains := src/main.c src/crowd/crowd.c src/provider/provider.c src/simulate/simulate.c src/ctl/ctl.c src/proxy/proxy.c
 objects := $(patsubst src/%.c,$(out)/src/%.o,$(filter-out $(mains),$(sources))) $(out)/gen/embed.o $(out)/gen/build.o
 archive := $(out)/libtiketi.a
 unit_tests := $(patsubst test/unit/%.c,$(out)/unit/%,$(wildcard test/unit/*/test_*.c))
@@ -86,6 +86,7 @@ $(bin)/tiketi-crowd: $(out)/src/crowd/crowd.o
 $(bin)/tiketi-provider: $(out)/src/provider/provider.o
 $(bin)/tiketi-simulate: $(out)/src/simulate/simulate.o
 $(bin)/tiketi-ctl: $(out)/src/ctl/ctl.o
+$(bin)/tiketi-proxy: $(out)/src/proxy/proxy.o
 
 $(PROGRAMS): $(archive)
 	$(call quiet,LINK)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(archive) $(ALL_LIBS)

@@ -291,6 +291,7 @@ static const struct command {
     {{.name = "provider"}, "a payment provider for tests and demos"},
     {{.name = "simulate"}, "forecast a sale: waits, the empty queue, sold out"},
     {{.name = "ctl"}, "run a sale from the terminal"},
+    {{.name = "proxy"}, "put the waiting room in front of a shop"},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 

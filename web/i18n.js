@@ -12,7 +12,7 @@ const pluralRules = new Intl.PluralRules(language);
 // (the buyer has left the queue, has come back from paying). What acts is not repeated.
 document.querySelector('.languages')?.addEventListener('click', ({ target }) => {
   const link = target.closest('a');
-  if (!link) return;
+  if (!link || document.body.dataset.inPlace) return; // the query is the shop's
   const query = new URLSearchParams(location.search);
   for (const name of ['join', 'cookies']) query.delete(name);
   query.set('lang', link.lang);

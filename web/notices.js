@@ -8,6 +8,7 @@
 
 import { $ } from './dom.js';
 import { t } from './i18n.js';
+import { own } from './place.js';
 import { endPush, keepPush } from './push.js';
 import { registerWorker } from './service_worker.js';
 
@@ -71,15 +72,16 @@ function awaitGesture() {
 
 // ---- the notification ----
 
-const { event, place, push: key, return: way } = document.body.dataset;
+const { event, place, push: key, return: way, inPlace } = document.body.dataset;
+const page = inPlace ? own(`/wait/${event}`) : location.pathname; // what a notification leads to
 const canPush = () => Boolean(key) && 'PushManager' in window;
 
 async function showNotification(title, options) {
   const registration = await registerWorker();
   // A push message may have said it before.
-  const shown = await registration.getNotifications({ tag: location.pathname });
+  const shown = await registration.getNotifications({ tag: page });
   if (options.data?.kind && shown.some(({ data }) => data?.kind === options.data.kind)) return;
-  await registration.showNotification(title, { icon: ICON, tag: location.pathname, renotify: true, ...options, data: { path: location.pathname, way, ...options.data } });
+  await registration.showNotification(title, { icon: ICON, tag: page, renotify: true, ...options, data: { path: page, way, ...options.data } });
 }
 
 // kind: offered or parked, as push messages have it.
@@ -91,8 +93,8 @@ export function notify(kind, title, body) {
 // The turn has come to its end, or the buyer is back: nothing calls any more.
 export async function withdrawNotification() {
   try {
-    const registration = await navigator.serviceWorker?.getRegistration();
-    const shown = (await registration?.getNotifications({ tag: location.pathname })) ?? [];
+    const registration = await navigator.serviceWorker?.getRegistration(own('/wait/'));
+    const shown = (await registration?.getNotifications({ tag: page })) ?? [];
     for (const notification of shown) notification.close();
   } catch {
     // no service workers here

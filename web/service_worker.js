@@ -22,12 +22,18 @@ async function keepOfflinePage() {
 
 // Resolves to the registration once the worker works; rejects where there is none. What failed is tried again by the next
 // call: the network may be back.
+// Not navigator.serviceWorker.ready: the page may be in the place of one of the shop, which is not below the worker's scope.
+const activated = (registration) => new Promise((resolve) => {
+  if (registration.active) resolve(registration);
+  else (registration.installing ?? registration.waiting).addEventListener('statechange', () => registration.active && resolve(registration));
+});
+
 export function registerWorker() {
   registered ??= (async () => {
     if (!navigator.serviceWorker) throw new Error('no service workers');
-    await navigator.serviceWorker.register(ownScript(`notice_worker.${document.documentElement.lang}.js`), { scope: own('/wait/') });
+    const registration = await navigator.serviceWorker.register(ownScript(`notice_worker.${document.documentElement.lang}.js`), { scope: own('/wait/') });
     keepOfflinePage().catch(() => {}); // without it the browser shows its own page
-    return navigator.serviceWorker.ready;
+    return activated(registration);
   })().catch((error) => {
     registered = undefined;
     throw error;

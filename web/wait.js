@@ -13,18 +13,20 @@ import { $, say } from './dom.js';
 import { duration, number, plural, t } from './i18n.js';
 import { Live } from './live.js';
 import { chime, notify, offerNotices, withdrawNotification } from './notices.js';
+import { own } from './place.js';
 import { Presence, isSeen } from './presence.js';
 import { reopening } from './reopening.js';
 import { registerWorker } from './service_worker.js';
 import { FINAL, HELD, PLACELESS, deadlineOf, newModel, withAnswer, withNews } from './wait_model.js';
 import { consequence, render, renderStock } from './wait_view.js';
 
-const { event: eventId, place, ws, title, opens, interval, hold, json, return: way } = document.body.dataset;
+const { event: eventId, place, ws, title, opens, interval, hold, json, return: way, inPlace } = document.body.dataset;
 const apiPath = (verb) => `/api/queue/${verb}/${eventId}`;
-// This page's own address; the way back stays part of it.
+// This page's own address; the way back stays part of it. In the place of a page of the shop the address in the browser is the shop's.
 const address = (parameter) => {
   const query = [parameter, way].filter(Boolean).join('&');
-  return location.pathname.replace(/\/enter$/, '') + (query && `?${query}`);
+  const path = inPlace ? own(`/wait/${eventId}`) : location.pathname.replace(/\/enter$/, '');
+  return path + (query && `?${query}`);
 };
 
 const SAY_EVERY_MS = 30000;
@@ -190,8 +192,9 @@ async function claim() {
 
 function reload() {
   live?.stop();
-  if (isSeen()) location.replace(address());
-  else reloadDue = true;
+  if (!isSeen()) reloadDue = true;
+  else if (inPlace) location.reload(); // the proxy asks the gate again
+  else location.replace(address());
 }
 
 // Shows an answer of check or status. Returns the seconds until the next poll, or null: no more are needed.
@@ -336,7 +339,8 @@ function onVisible() {
 
 function start() {
   startClock(Number(document.body.dataset.now));
-  if (/[?&](lang|join|cookies)=/.test(location.search) && model.state !== 'return_refused') history.replaceState(null, '', address());
+  if (inPlace) $('enter').hash = location.hash; // which the server does not know
+  else if (/[?&](lang|join|cookies)=/.test(location.search) && model.state !== 'return_refused') history.replaceState(null, '', address());
   document.addEventListener('visibilitychange', onVisible);
   if (model.state === 'closed') void reopening(eventId).then(reload);
   if (FINAL.has(model.state)) return;

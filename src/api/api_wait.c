@@ -7,6 +7,7 @@
  *        ?join=1                 joins, even if the buyer had a place before
  *        ?cookies=TIME           the browser was asked at TIME; if it comes without the cookie, it blocks cookies
  *        ?return=URL          where the button leads (api_return.c), by /wait/{eventId}/enter (api_enter.c)
+ *        X-Tiketi-In-Place: 1    at the shop's own address, behind a proxy (api_in_place.c)
  *        ?left=1                 takes no place: the buyer has just left
  *   GET  /wait/{eventId}/leave   asks for confirmation
  *   POST /wait/{eventId}/leave   api_leave -> 303 to ?left=1
@@ -23,6 +24,7 @@
  * as another buyer each time.
  * Called by: api's route table. Redis gone: 503 and the state "unavailable", which tries again by itself.
  */
+#include "api/api_in_place.h"
 #include "api/api_page.h"
 
 #include "base/locale.h"
@@ -70,6 +72,7 @@ static const struct {
 static const struct wait_state unavailable = {"unavailable", RETRY_S};
 static const struct wait_state preview = {"preview", NEVER_S};
 static const struct wait_state return_refused = {"return_refused", NEVER_S};
+static const struct wait_state unsent = {"unsent", NEVER_S};
 static const struct wait_state bought = {"bought", NEVER_S};
 static const struct wait_state cookies_blocked = {"cookies", NEVER_S};
 
@@ -110,6 +113,7 @@ static void begin(struct page *page, struct api_call *call, const struct wait_st
     api_page_set(page, "next_seats",
                  api_page_message(page, back ? "next_return" : "next_seats", values));
     api_page_set(page, "return", back);
+    api_page_set(page, "in_place", api_in_place(call) ? "1" : NULL);
     api_page_set(page, "own_shop", back ? NULL : "1"); /* what is sold is sold here */
     api_page_set(page, "here", api_wait_address(call, NULL));
     api_page_set(page, "join_here", api_wait_address(call, "join=1"));
@@ -258,7 +262,8 @@ static void show_problem(struct api_call *call, const struct api_problem *proble
     begin(&page, call, state);
     if (problem->retry_s > 0 && state->refresh_s > 0)
         api_page_set_number(&page, "refresh", problem->retry_s);
-    api_page_answer(&page, problem->status, "wait.html");
+    api_page_answer(&page, api_in_place_status(call, problem->status, problem->retry_s),
+                    "wait.html");
 }
 
 /* ---- who has bought ---- */
@@ -357,11 +362,16 @@ static void leave_known(void *arg, enum status status)
 }
 
 /* Shows a state of the page that takes no place. */
-static void show_state(struct api_call *call, const struct wait_state *state)
+static void show_state_as(struct api_call *call, unsigned status, const struct wait_state *state)
 {
     struct page page;
     begin(&page, call, state);
-    api_page_answer(&page, 200, "wait.html");
+    api_page_answer(&page, status, "wait.html");
+}
+
+static void show_state(struct api_call *call, const struct wait_state *state)
+{
+    show_state_as(call, 200, state);
 }
 
 static void preview_known(void *arg, enum status status)
@@ -371,7 +381,16 @@ static void preview_known(void *arg, enum status status)
     if (status != ST_OK)
         api_fail_event(call, status);
     else if (api_take_return(call, event_of(call)))
-        show_state(call, &preview);
+        show_state_as(call, api_in_place(call) ? api_in_place_status(call, 503, 0) : 200, &preview);
+}
+
+static void unsent_known(void *arg, enum status status)
+{
+    struct api_call *call = arg;
+    if (status != ST_OK)
+        api_fail_event(call, status);
+    else if (api_take_return(call, event_of(call)))
+        show_state_as(call, 401, &unsent);
 }
 
 /* Was the browser asked for its cookie a moment ago? An older TIME is that of a link that somebody has copied. */
@@ -399,13 +418,30 @@ static void cookies_known(void *arg, enum status status)
     const char *query = http_req_query_text(call->req);
     struct buf *location = &call->api->text;
     buf_reset(location);
-    buf_printf(location, "/wait/%s%s%scookies=%" PRId64, call->param, query, *query ? "&" : "?",
-               shared_clock_s());
+    buf_printf(location, "/wait/%s%s%s%scookies=%" PRId64, call->param, query, *query ? "&" : "?",
+               api_in_place(call) ? "in-place=1&" : "", shared_clock_s());
     api_page_redirect(call, buf_str(location));
+}
+
+static void back_known(void *arg, enum status status)
+{
+    struct api_call *call = arg;
+    if (status == ST_OK && !api_take_return(call, event_of(call)))
+        return;
+    if (status == ST_OK && !api_in_place_lead_back(call))
+        status = api_visit(call, false);
+    if (status != ST_OK)
+        api_fail_event(call, status);
 }
 
 static enum status wait_start(struct api_call *call)
 {
+    if (api_in_place_refuses(call))
+        return ST_OK;
+    if (api_in_place_unsent(call))
+        return api_with_event(call, call->param, unsent_known);
+    if (api_in_place_comes_back(call))
+        return api_with_event(call, call->param, back_known);
     if (http_req_query(call->req, "left") || strcmp(http_req_method(call->req), "HEAD") == 0)
         return api_with_event(call, call->param, left_known); /* takes no place */
     if (api_loaded_ahead(call)) {

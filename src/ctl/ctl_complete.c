@@ -95,7 +95,7 @@ static const char candidates[] =
     "    esac\n"
     "}\n";
 
-#define PROGRAMS "tiketi tiketi-ctl tiketi-crowd tiketi-provider tiketi-simulate"
+#define PROGRAMS "tiketi tiketi-ctl tiketi-crowd tiketi-provider tiketi-proxy tiketi-simulate"
 
 static void write_bash(const struct ctl_word *words, size_t count, FILE *out)
 {

@@ -315,6 +315,13 @@ export const scenes = [
     await reader.open(world.url(id, `?cookies=${Math.floor(Date.now() / 1000)}`)); // as if it had been asked for its cookie
     await showing(reader, 'cookies');
   }],
+  ['unsent', async (world, reader) => {
+    reader.expects(/status of 401/);
+    const id = await world.full();
+    await reader.context.setExtraHTTPHeaders({ 'x-tiketi-in-place': '1', 'x-original-method': 'POST' }); // as a proxy asks
+    await reader.open(world.url(id, '?return=/shop/order'));
+    await showing(reader, 'unsent');
+  }],
   ['preview', async (world, reader) => {
     const id = await world.full();
     await reader.context.setExtraHTTPHeaders({ 'user-agent': 'Mozilla/5.0 (compatible; Googlebot/2.1)' });

@@ -92,7 +92,7 @@ test('nothing in it builds or fetches, and what is loaded at run time is there',
   for (const name of readFileSync(join(root, DOC, 'packages'), 'utf8').trim().split('\n')) assert.ok(installed.includes(name), name);
   assert.ok(installed.includes('libwebsockets-evlib-uv') && installed.includes('ca-certificates'));
   const programs = readdirSync(join(root, 'usr/bin')).filter((name) => /^tiketi/.test(name)).sort();
-  assert.deepEqual(programs, ['tiketi', 'tiketi-crowd', 'tiketi-ctl', 'tiketi-provider', 'tiketi-simulate']);
+  assert.deepEqual(programs, ['tiketi', 'tiketi-crowd', 'tiketi-ctl', 'tiketi-provider', 'tiketi-proxy', 'tiketi-simulate']);
   for (const program of programs) {
     assert.doesNotMatch(await inside(['ldd', `/usr/bin/${program}`]), /not found/);
     assert.match(await inside([`/usr/bin/${program}`, '--help']), /^Usage: tiketi/);

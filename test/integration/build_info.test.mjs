@@ -20,7 +20,7 @@ const [, version, commit] = /^tiketi (\S+) \((\S+)\)\n$/.exec((await runTiketi([
 test('every program says its version and commit, whatever the settings are', async () => {
   assert.equal(version, release);
   assert.match(commit, /^([0-9a-f]{12}(-changed)?|unknown)$/);
-  for (const command of ['serve', 'migrate', 'token', 'crowd', 'provider', 'simulate', 'ctl']) {
+  for (const command of ['serve', 'migrate', 'token', 'crowd', 'provider', 'simulate', 'ctl', 'proxy']) {
     const { stdout, stderr } = await runTiketi([command, '--version'], { HTTP_PORT: 'wrong' });
     assert.deepEqual([stdout, stderr], [`tiketi ${command} ${version} (${commit})\n`, '']);
   }

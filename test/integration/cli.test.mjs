@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { runTiketi } from '../fixtures/index.mjs';
 
-const COMMANDS = ['serve', 'probe', 'migrate', 'token', 'vapid-key', 'reference', 'routes', 'crowd', 'provider', 'simulate', 'ctl'];
+const COMMANDS = ['serve', 'probe', 'migrate', 'token', 'vapid-key', 'reference', 'routes', 'crowd', 'provider', 'simulate', 'ctl', 'proxy'];
 
 test('every command explains itself, even with wrong settings', async () => {
   for (const command of COMMANDS) {

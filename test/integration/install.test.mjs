@@ -52,7 +52,7 @@ after(async () => {
 test('the installed program serves, and finds the programs beside it', async () => {
   const version = (await runTiketi(['--version'])).stdout;
   assert.equal((await runTiketi(['--version'], {}, { bin })).stdout, version);
-  for (const name of ['crowd', 'ctl', 'provider', 'simulate']) {
+  for (const name of ['crowd', 'ctl', 'provider', 'proxy', 'simulate']) {
     assert.equal((await runTiketi([name, '--version'], {}, { bin })).stdout, version.replace('tiketi', `tiketi ${name}`));
   }
   [redis, postgres] = await Promise.all([Redis.start(), Postgres.start()]);
@@ -94,7 +94,7 @@ test('every command has a man page with all that --help says, and mandoc finds n
 
 test('bash and zsh read the completion', async () => {
   const bash = usr('share/bash-completion/completions');
-  assert.deepEqual(readdirSync(bash).sort(), ['tiketi', 'tiketi-crowd', 'tiketi-ctl', 'tiketi-provider', 'tiketi-simulate']);
+  assert.deepEqual(readdirSync(bash).sort(), ['tiketi', 'tiketi-crowd', 'tiketi-ctl', 'tiketi-provider', 'tiketi-proxy', 'tiketi-simulate']);
   const complete = `PATH=${usr('bin')}:$PATH; source ${bash}/tiketi-crowd; COMP_WORDS=(tiketi console-); COMP_CWORD=1; _tiketi; echo "\${COMPREPLY[@]}"`;
   assert.deepEqual(await outcome('bash', '--norc', '-c', complete), { code: 0, text: 'console-link console-revoke\n' });
   // zsh loads the file by the name of its function; what it would offer is printed here.
@@ -107,7 +107,7 @@ test('bash and zsh read the completion', async () => {
     assert.deepEqual([code, again], [0, [first]], text); // the first call defines the function
     return first;
   };
-  assert.match(await zsh("tiketi ''"), /^-- serve .*migrate .* ctl$/);
+  assert.match(await zsh("tiketi ''"), /^-- serve .*migrate .* ctl proxy$/);
   assert.match(await zsh("tiketi serve ''"), /^-- --roles --check-config/);
   assert.match(await zsh("tiketi serve --roles ''"), /^-- api gateway processor$/);
   assert.match(await zsh("tiketi serve --set ''"), /^-S\s+-- QUEUE_THRESHOLD= /);
@@ -175,7 +175,7 @@ test('make uninstall removes what was installed, and nothing else', async () => 
 });
 
 test('another prefix is in force everywhere; one that is no path is refused', async () => {
-  const script = (target, env) => run(join(ROOT, 'src/install.sh'), [target], { env: { PATH: process.env.PATH, DESTDIR: root, PROGRAMS: ['', '-crowd', '-ctl', '-provider', '-simulate'].map((name) => BIN + name).join(' '), ...env } });
+  const script = (target, env) => run(join(ROOT, 'src/install.sh'), [target], { env: { PATH: process.env.PATH, DESTDIR: root, PROGRAMS: ['', '-crowd', '-ctl', '-provider', '-proxy', '-simulate'].map((name) => BIN + name).join(' '), ...env } });
   const opt = { PREFIX: '/opt/tiketi/', UNITDIR: '/etc/systemd/system', ZSHDIR: 'none' };
   await script('install', opt);
   assert.match(read(join(root, 'etc/systemd/system/tiketi.service')), /^ExecStart=\/opt\/tiketi\/bin\/tiketi serve$/m);

@@ -3,7 +3,7 @@
 #
 # The order of the folders: a file includes headers of its own folder and of the folders below it, never
 # of one above. The roles api, gateway and processor meet in Redis and never include each other; the
-# programs crowd, provider, simulate and ctl stand beside the service, and nothing of the service includes them.
+# programs crowd, provider, simulate, ctl and proxy stand beside the service, and nothing of the service includes them.
 #
 # Within a folder no two files include each other (a file is x.c with x.h and x_internal.h), and a header in
 # src/ is for the files of its own folder and for tests.
@@ -31,6 +31,7 @@ BEGIN {
     folder("provider", "base net auth queue selling page client")
     folder("simulate", "base queue")
     folder("ctl", "base auth queue")
+    folder("proxy", "base")
 
     # --- the only includers of each library -----------------------------------------------
     library("microhttpd.h", "httpd.c http_req.c http_req_internal.h")
@@ -125,7 +126,7 @@ function check(file,    line, number, name, self, base) {
 }' </dev/null || exit 1
 
 # Nothing of the programs beside the service is linked into it.
-if [ -e build/tiketi ] && nm --defined-only build/tiketi 2>/dev/null | grep -qE ' [Tt] (crowd|provider|dial|simulate|ctl)_'; then
-    echo 'build/tiketi contains code of crowd, provider, client, simulate or ctl'
+if [ -e build/tiketi ] && nm --defined-only build/tiketi 2>/dev/null | grep -qE ' [Tt] (crowd|provider|dial|simulate|ctl|proxy)_'; then
+    echo 'build/tiketi contains code of crowd, provider, client, simulate, ctl or proxy'
     exit 1
 fi

@@ -60,7 +60,7 @@ test('it brings a user, settings that only this user reads, and a service that i
 test('it has all that it runs with: programs, libraries, man pages, completion', { skip }, async () => {
   const version = readFileSync(join(ROOT, 'VERSION'), 'utf8').trim();
   assert.match(await inside('tiketi', '--version'), new RegExp(`^tiketi ${version.replaceAll('.', '\\.')} `));
-  for (const name of ['crowd', 'ctl', 'provider', 'simulate']) await inside(`tiketi-${name}`, '--version');
+  for (const name of ['crowd', 'ctl', 'provider', 'proxy', 'simulate']) await inside(`tiketi-${name}`, '--version');
   assert.match(await inside('tiketi', 'routes'), /\/api\/queue\/check/);
   const list = await inside('dpkg', '-L', 'tiketi');
   for (const path of ['/usr/share/man/man1/tiketi.1.gz', '/usr/share/man/man5/tiketi.ini.5.gz', '/usr/share/bash-completion/completions/tiketi',

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * proxy_resolve: names to addresses, and whether a service is behind them.
+ *
+ * Why this way: nginx reads names when it starts; this program looks them up again and again, and compares: so the
+ * addresses are sorted. The question to the service is one short request over a plain socket, before there is any visitor.
+ * Called by: proxy. Owns nothing.
+ */
+#include "proxy/proxy_resolve.h"
+
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define ASK_S      2
+#define ANSWER_MAX 16384
+
+static int compare(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+static void add_server(struct proxy_servers *servers, const struct addrinfo *info, const char *port)
+{
+    char host[48];
+    char *item = servers->items[servers->count];
+    if (servers->count == PROXY_SERVER_MAX ||
+        getnameinfo(info->ai_addr, info->ai_addrlen, host, sizeof(host), NULL, 0, NI_NUMERICHOST) !=
+            0 ||
+        strchr(host, '%')) /* a link-local address with its interface */
+        return;
+    (void)snprintf(item, sizeof(servers->items[0]), strchr(host, ':') ? "[%s]:%s" : "%s:%s", host,
+                   port);
+    for (size_t i = 0; i < servers->count; i++)
+        if (strcmp(servers->items[i], item) == 0)
+            return;
+    servers->count++;
+}
+
+static enum status resolve(const struct proxy_url *url, struct proxy_servers *ret,
+                           struct options_error *error)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    struct addrinfo *list = NULL;
+    const int code = getaddrinfo(url->host, url->port, &hints, &list);
+    for (const struct addrinfo *info = list; code == 0 && info; info = info->ai_next)
+        add_server(ret, info, url->port);
+    if (list)
+        freeaddrinfo(list);
+    if (ret->count == 0) {
+        (void)options_refuse(error, "%.200s has no address: %s", url->host,
+                             code ? gai_strerror(code) : "none that can be used");
+        return ST_UNAVAILABLE;
+    }
+    qsort(ret->items, ret->count, sizeof(ret->items[0]), compare);
+    return ST_OK;
+}
+
+enum status proxy_resolve(const struct proxy_settings *settings, struct proxy_addresses *ret,
+                          struct options_error *error)
+{
+    memset(ret, 0, sizeof(*ret)); /* also what is behind the texts: callers compare the whole */
+    enum status st = resolve(&settings->origin, &ret->origin, error);
+    if (st == ST_OK)
+        st = resolve(&settings->service, &ret->service, error);
+    return st == ST_OK ? resolve(&settings->socket, &ret->socket, error) : st;
+}
+
+/* ---- a question to the service ---- */
+
+static int connect_to(const struct proxy_url *url)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    const struct timeval limit = {.tv_sec = ASK_S};
+    struct addrinfo *list = NULL;
+    int fd = -1;
+    if (getaddrinfo(url->host, url->port, &hints, &list) != 0)
+        return -1;
+    for (const struct addrinfo *info = list; fd < 0 && info; info = info->ai_next) {
+        fd = socket(info->ai_family, info->ai_socktype | SOCK_CLOEXEC, 0);
+        if (fd < 0)
+            continue;
+        (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+        if (connect(fd, info->ai_addr, info->ai_addrlen) != 0) {
+            (void)close(fd);
+            fd = -1;
+        }
+    }
+    freeaddrinfo(list);
+    return fd;
+}
+
+/* The head of the page that is shown without a network: its policy has the address of the socket, by the host as it is
+ * believed. */
+static bool ask(int fd, const struct proxy_settings *settings, char answer[ANSWER_MAX])
+{
+    char request[512];
+    size_t got = 0;
+    const int len = snprintf(request, sizeof(request),
+                             "GET %s/offline HTTP/1.1\r\nHost: asked.invalid\r\n"
+                             "X-Forwarded-Host: told.invalid\r\nConnection: close\r\n\r\n",
+                             settings->prefix);
+    if (send(fd, request, (size_t)len, MSG_NOSIGNAL) != len)
+        return false;
+    while (got < ANSWER_MAX - 1) {
+        const ssize_t n = recv(fd, answer + got, ANSWER_MAX - 1 - got, 0);
+        if (n <= 0)
+            break;
+        got += (size_t)n;
+    }
+    answer[got] = '\0';
+    return strncmp(answer, "HTTP/1.1 ", 9) == 0;
+}
+
+enum proxy_answer proxy_ask_service(const struct proxy_settings *settings)
+{
+    static char answer[ANSWER_MAX];
+    if (settings->service.https)
+        return PROXY_ANSWERS;
+    const int fd = connect_to(&settings->service);
+    if (fd < 0)
+        return PROXY_SILENT;
+    const bool answered = ask(fd, settings, answer);
+    (void)close(fd);
+    if (!answered)
+        return PROXY_SILENT;
+    if (strncmp(answer + 9, "404", 3) == 0)
+        return PROXY_WRONG_PREFIX;
+    return strstr(answer, "://asked.invalid") ? PROXY_NOT_TRUSTED : PROXY_ANSWERS;
+}
