@@ -85,8 +85,8 @@ else
     end
 end
 if applied == 1 and ev.status == 'draft' then -- a rehearsal that was reset: what it counted and logged goes, too
-    call('UNLINK', K_STATS, K_LOG, K_FREE)
-    call('HSET', K_CONFIG, 'outflow', '')
+    call('UNLINK', K_STATS, K_LOG, K_FREE, K_BANNED)
+    call('HSET', K_CONFIG, 'outflow', '', 'bans', 0)
 elseif applied == 1 then
     note_outflow()
 end

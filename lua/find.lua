@@ -6,7 +6,7 @@
 -- ARGV  1  buyer id; '': the buyer with the place of item 2
 --       2  place; 0: the buyer of item 1
 -- REPLY OK and the numbers, then one text with four words, as join.lua has for each buyer: state (active, offered,
---               waiting, parked, unclaimed, gone), place, position or deadline of a payment, time of the claim or offer;
+--               waiting, parked, unclaimed, banned, gone), place, position or deadline of a payment, time of the claim or offer;
 --               then the buyer; '': nobody has this place
 --       NOCONFIG
 
@@ -27,10 +27,13 @@ if buyer == '' and wanted ~= '0' then
 end
 
 local state, place, position, since = 'gone', '0', 0, 0
+local banned = banned_of({buyer})[1]
 local inside = not ev.over and call('ZSCORE', K_ACTIVE_PLACE, buyer)
 local waiting = not inside and call('ZSCORE', K_QUEUE, buyer)
 local parked = not inside and not waiting and call('ZSCORE', K_PARKED, buyer)
-if inside then
+if banned then
+    state, place = 'banned', banned:match('^%d+')
+elseif inside then
     local offered, score = call('ZSCORE', K_OFFERED, buyer), call('ZSCORE', K_ACTIVE_SINCE, buyer)
     state, place = 'active', inside
     if offered and not score then

@@ -21,7 +21,7 @@
 --               state: active (inside, claimed), direct (the same, admitted by this call), offered
 --               (inside, not claimed), waiting, unclaimed (parked; only a claim brings them back),
 --               closed (not inside, and the event is over), gone (no place, and none was asked for),
---               refused (the buyer's network has had as many new places as placesPerNetwork allows)
+--               refused (the buyer's network has had as many new places as placesPerNetwork allows), banned
 --               place; 0: none
 --               position of a waiting buyer, from 1; deadline of an active buyer's pending payment,
 --               ms; for an unclaimed one the time, ms, before which no claim brings them back; otherwise 0
@@ -31,6 +31,7 @@
 --       NOCONFIG
 --
 -- What happens to a buyer depends on what Redis has of them; the first line that applies decides:
+--   banned                          nothing: whatever they have had or send is worthless (ban)
 --   inside                          stays inside; an offer is claimed, unless the mode is r. Of a closed event only until
 --                                   closeGraceMs is over; nothing but this and the next line applies to one
 --   pass, its place not consumed    inside again, if the threshold allows it; in a restore window only
@@ -97,6 +98,7 @@ end
 local closed = ev.status == 'closed' or ev.status == 'draft'
 local service = text(ev.service)
 local is_active = ev.inside > 0 and not ev.over and call('SMISMEMBER', K_ACTIVE, unpack(buyers)) or {}
+local banned = banned_of(buyers)
 local parked = call('EXISTS', K_PARKED) == 1 and call('ZMSCORE', K_PARKED, unpack(buyers)) or {}
 
 -- ---- networks: how many new places each has had ----
@@ -170,7 +172,7 @@ local function all_newcomers()
         return nil
     end
     for i = 1, count do
-        if is_active[i] == 1 or parked[i] then
+        if is_active[i] == 1 or parked[i] or banned[i] then
             return nil
         end
     end
@@ -518,7 +520,9 @@ for i = 1, #buyers do
     local me = first[b]
     if not me then
         me, first[b] = i, i
-        if is_active[i] == 1 then
+        if banned[i] then
+            states[i], places[i] = 'banned', '0'
+        elseif is_active[i] == 1 then
             offered = offered or call('ZMSCORE', K_OFFERED, unpack(buyers))
             states[i] = offered[i] and 'offered' or 'active'
             touched[#touched + 1] = service
@@ -533,7 +537,9 @@ for i = 1, #buyers do
         end
     end
     local state = states[me]
-    if state == 'offered' then
+    if state == 'banned' then
+        states[me] = state -- nothing that they have, or prove, counts
+    elseif state == 'offered' then
         if mode_of(i) ~= RESUME then
             claims[#claims + 1] = b
             states[me] = 'active'
@@ -593,7 +599,7 @@ for i = 1, #buyers do
         places[me] = places[me] or call('ZSCORE', K_ACTIVE_PLACE, buyers[i]) or '0'
         start = num(offered[me]) + ev.gap
     end
-    if closed and start == 0 then
+    if closed and start == 0 and state ~= 'banned' then
         state = 'closed'
     end
     words[at + 1], words[at + 2], words[at + 3], words[at + 4] = state, places[me], position, start

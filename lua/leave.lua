@@ -12,7 +12,7 @@
 --               none
 --               its epoch
 -- REPLY OK and the numbers, then one text with four words per buyer, in the order of ARGV:
---               what the buyer had: active, waiting, parked, gone
+--               what the buyer had: active, waiting, parked, gone; banned: nothing was changed
 --               the place that is now consumed; 0: none
 --               0, 0
 --       NOCONFIG
@@ -86,11 +86,16 @@ end
 local words, inside_before = {}, ev.inside
 for i = 2, #ARGV, 3 do
     local b, given, state, place = ARGV[i], num(ARGV[i + 1]), 'gone', '0'
+    local banned = ev.bans > 0 and call('HGET', K_BANNED, b)
     local stale = given > 0 and num(ARGV[i + 2]) ~= ev.epoch
     if stale then
         given = 0
     end
-    if not (stale and (completed or inside_only)) then
+    if banned and not completed then
+        state, given = 'banned', 0 -- their place is kept for them
+    elseif banned and given > 0 and banned:match('^%d+') == text(given) then
+        call('HSET', K_BANNED, b, '0 0') -- the place of a purchase is consumed, below
+    elseif not (stale and (completed or inside_only)) then
         state, place = give_up(b, given)
     end
     local waits = inside_only and state == 'gone' and (call('ZSCORE', K_QUEUE, b) or call('ZSCORE', K_PARKED, b)

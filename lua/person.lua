@@ -49,7 +49,7 @@ if erase and state ~= 'gone' then
     return {'OK', state, '', 0, 0, ''}
 elseif erase then
     must_may('ZADD', K_CONSUMED, 'ZREM', K_QUEUE, 'SREM', K_ACTIVE, 'HDEL', K_KEPT, 'XDEL', K_LOG, 'XRANGE', K_LOG,
-        'HGET', K_FREE, 'TYPE', K_CONFIG, 'SMISMEMBER', K_ACTIVE)
+        'HGET', K_FREE, 'HSET', K_CONFIG, 'TYPE', K_CONFIG, 'SMISMEMBER', K_ACTIVE)
 end
 
 local function keep_places_consumed()
@@ -67,7 +67,12 @@ local READ = {
 }
 local REMOVE = {
     zset = function(key) call('ZREM', key, buyer) end,
-    hash = function(key) call('HDEL', key, buyer) end,
+    hash = function(key)
+        local gone = call('HDEL', key, buyer)
+        if key == K_BANNED then -- an erasure ends a ban, and consumes its place as any other
+            call('HSET', K_CONFIG, 'bans', max(0, ev.bans - gone))
+        end
+    end,
     set = function(key) call('SREM', key, buyer) end,
 }
 

@@ -43,6 +43,7 @@ local uses = {
     ['fence:{probe}'] = 'INCR UNLINK',
     ['index:{probe}'] = 'GET SET UNLINK',
     ['networks:{probe}'] = 'HMGET HSET HINCRBY UNLINK',
+    ['banned:{probe}'] = 'HGET HMGET HSET HDEL HGETALL UNLINK',
     ['networks:top:{probe}'] = 'ZADD ZREMRANGEBYRANK ZREVRANGE UNLINK',
     ['seats:{probe}'] = 'HGET HMGET HSET PEXPIRE',
     ['sales:{probe}'] = 'HGET HSET HSCAN PEXPIRE UNLINK',

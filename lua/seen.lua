@@ -8,7 +8,7 @@
 --       their place, unless it rests (promote); 0: they only send heartbeats
 -- REPLY OK and the numbers, then one text with four words per buyer, in the order of ARGV:
 --               state: waiting, active (inside, claimed), offered (inside, not claimed), parked,
---               unclaimed (parked; only a claim brings them back), gone
+--               unclaimed (parked; only a claim brings them back), banned, gone
 --               place of a buyer inside, of a parked buyer, and of one who was parked until now;
 --               otherwise 0
 --               deadline of an active buyer's pending payment, ms; for an unclaimed one the time, ms, before
@@ -70,6 +70,7 @@ for i = 1, count do
 end
 local offered = #active > 0 and call('ZMSCORE', K_OFFERED, unpack(buyers)) or {}
 local parked = #others > 0 and call('ZMSCORE', K_PARKED, unpack(buyers)) or {}
+local banned = #others > 0 and banned_of(buyers) or {}
 
 local function claim_all()
     local offers, back, moves, alive, done = {}, {}, {}, {}, {}
@@ -122,7 +123,9 @@ end
 local words = {}
 for i = 1, count do
     local state, place, deadline, start = 'gone', '0', 0, 0
-    if places[i] and offered[i] then
+    if banned[i] then
+        state = 'banned'
+    elseif places[i] and offered[i] then
         state, place, start = 'offered', places[i], num(offered[i]) + ev.gap
     elseif places[i] then
         state, place = 'active', places[i]

@@ -4,7 +4,7 @@
 -- functions that change active:{id}. It is put in front of each script when the binary is built,
 -- because scripts cannot call one another inside Redis.
 --
--- Only admit, end_admissions (called by depart and set_aside) and forget change active:{id}, and each of
+-- Only admit, end_admissions (called by depart, set_aside and ban) and forget change active:{id}, and each of
 -- them writes the log: an entry for each buyer who enters or leaves, or one entry `cleared` for all of
 -- them. So the log always says how many buyers are inside. The entry is their first write: nobody is
 -- inside without one.
@@ -161,7 +161,8 @@ local function read_event()
     ev.now = floor(ev.now_us / 1000)
     local c = call('HMGET', K_CONFIG, 'version', 'epoch', 'status', 'opensAt', 'closesAt',
         'threshold', 'surge', 'surgeAt', 'lastRunMs', 'gapMs', 'restoreUntil', 'consumedLoaded',
-        'restoreMs', 'autoHold', 'seats', 'outflowPerMinute', 'feedback', 'closeGraceMs', 'closedAt')
+        'restoreMs', 'autoHold', 'seats', 'outflowPerMinute', 'feedback', 'closeGraceMs', 'closedAt',
+        'bans')
     if not c[1] then
         return false
     end
@@ -174,6 +175,7 @@ local function read_event()
     ev.restore_ms = num(c[13])
     ev.auto_hold, ev.seats, ev.outflow = num(c[14]), num(c[15]), num(c[16])
     ev.feedback = num(c[17]) -- 0: none
+    ev.bans = num(c[20]) -- how many are banned
     ev.tokens = nil
     ev.seq = num(call('GET', K_SEQ))
     ev.size, ev.inside = call('ZCARD', K_QUEUE), call('SCARD', K_ACTIVE)
@@ -296,6 +298,11 @@ end
 -- ms until the next token; 0: there is one.
 local function outflow_wait()
     return ceil(max(0, TOKEN - outflow_tokens()) / ev.outflow / 1000)
+end
+
+-- By the number of the buyer: a line, if they are banned (ban.lua). It costs nothing where nobody is.
+local function banned_of(buyers)
+    return ev.bans > 0 and call('HMGET', K_BANNED, unpack(buyers)) or {}
 end
 
 -- The number of admissions so far: field n of the log.
@@ -454,8 +461,8 @@ local function claim(buyers)
     call('HINCRBY', K_STATS, 'claimed', count)
 end
 
--- Takes `buyers` out of the inside; none is named twice. Returns their places. Only depart() and
--- set_aside() call it: one consumes the places, the other keeps them.
+-- Takes `buyers` out of the inside; none is named twice. Returns their places. Only depart(), set_aside() and ban.lua
+-- call it: the first consumes the places, the others keep them.
 local function end_admissions(kind, buyers)
     local places, numbers = call('ZMSCORE', K_ACTIVE_PLACE, unpack(buyers)), call('ZMSCORE', K_ACTIVE_N, unpack(buyers))
     for i = 1, #buyers do
@@ -527,7 +534,7 @@ local function turn_times(b, score)
 end
 
 -- Begins a new epoch: removes all buyers from the queue and from the inside, and forgets consumed
--- places and those of networks. seq, stats, log, free, outflow, lease and fence stay.
+-- places and those of networks. Who is banned stays so. seq, stats, log, free, outflow, lease and fence stay.
 local function forget(epoch)
     ev.epoch, ev.size, ev.inside, ev.surge_at = epoch, 0, 0, 0
     ev.restore_until, ev.consumed_loaded, ev.restoring = 0, true, false

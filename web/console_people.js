@@ -85,7 +85,12 @@ function drawStory(story) {
   $('buyer').textContent = [story.reference, story.buyer].filter(Boolean).join(' · ');
   $('where').textContent = whereText(story.now);
   const inside = ['inside', 'offered'].includes(story.now?.state);
-  $('buyer_controls').replaceChildren(...(inside && may.has('own') ? [button('people_release', release, true)] : []));
+  $('ban').hidden = !story.ban;
+  $('ban').textContent = story.ban ? t('people_ban_why', { name: story.ban.by, reason: story.ban.reason }) : '';
+  $('buyer_controls').replaceChildren(...(may.has('own') ? [
+    ...(inside ? [button('people_release', release, true)] : []),
+    story.ban ? button('people_unban', () => unban(story.buyer)) : button('people_ban', () => ban(story.buyer), true),
+  ] : []));
   $('reservations').replaceChildren(...story.reservations.map(drawReservation));
   $('entries').replaceChildren(...story.entries.map((told) => entry(told.at, storyText(told))));
 }
@@ -114,6 +119,61 @@ async function release() {
   });
 }
 
+// ---- a list with pages ----
+
+// Adds a page of a list to an element; `next` of the last page goes behind the button.
+function paged(list, more, read) {
+  let before = null;
+  const load = () => attempt(async () => {
+    const { rows, next } = await read(before);
+    list.append(...rows);
+    before = next;
+    more.hidden = next === null;
+  });
+  more.addEventListener('click', () => void load());
+  return () => {
+    before = null;
+    list.replaceChildren();
+    return load();
+  };
+}
+
+// ---- bans ----
+
+const bans = paged($('bans'), $('more_bans'), async (before) => {
+  const answer = await ask('GET', `${base}/bans?${new URLSearchParams({ ...(before && { before }) })}`);
+  $('no_bans').hidden = answer.bans.length > 0 || before !== null;
+  const rows = answer.bans.map(({ at, buyer, by, reason }) => {
+    const row = entry(at, `${buyer} · ${t('people_ban_why', { name: by, reason })}`);
+    if (may.has('own')) row.append(' ', button('people_unban', () => unban(buyer)));
+    return row;
+  });
+  return { rows, next: answer.next };
+});
+
+// Tells what was done, and shows what has changed by it.
+async function banChanged(path, json, key) {
+  await attempt(async () => {
+    await ask('POST', `${base}/${path}`, { json });
+    notice(t(key));
+    await Promise.all([...(sought ? [look(sought)] : []), bans(), audit()]);
+  });
+}
+
+async function ban(buyer) {
+  const reason = element('input', { type: 'text', name: 'reason', maxLength: 200, required: true, autocomplete: 'off' });
+  const agreed = await confirm({
+    title: t('people_ask_ban'), lead: t('people_ask_ban_lead'), yes: t('people_ban'), danger: true,
+    body: [element('label', { className: 'field' }, [element('span', { textContent: t('people_ban_reason') }), reason])],
+  });
+  if (agreed && reason.value.trim()) await banChanged('ban', { buyer, reason: reason.value.trim() }, 'people_done_ban');
+}
+
+async function unban(buyer) {
+  const agreed = await confirm({ title: t('people_ask_unban'), lead: t('people_ask_unban_lead'), yes: t('people_unban') });
+  if (agreed) await banChanged('unban', { buyer }, 'people_done_unban');
+}
+
 // ---- mails that could not be delivered ----
 
 async function drawMail() {
@@ -133,23 +193,6 @@ async function resend() {
 }
 
 // ---- lists ----
-
-// Adds a page of a list to an element; `next` of the last page goes behind the button.
-function paged(list, more, read) {
-  let before = null;
-  const load = () => attempt(async () => {
-    const { rows, next } = await read(before);
-    list.append(...rows);
-    before = next;
-    more.hidden = next === null;
-  });
-  more.addEventListener('click', () => void load());
-  return () => {
-    before = null;
-    list.replaceChildren();
-    return load();
-  };
-}
 
 // A payment of which a part must be returned is still paid; what is due comes first.
 const paymentText = ({ status, refundDueAmount }) => t(`people_payment_${refundDueAmount > 0 ? 'refund_due' : status}`) || status;
@@ -189,6 +232,8 @@ function start() {
   });
   $('payments_panel').hidden = !may.has('read');
   if (may.has('read')) void payments();
+  $('bans_panel').hidden = !may.has('read');
+  if (may.has('read')) void bans();
   $('which').addEventListener('change', () => void payments());
   void audit();
   void attempt(drawMail);

@@ -40,7 +40,7 @@ const STOCK_SOON_MS = 5000; // for a page that the server could not yet write it
 const BEHIND_MS = 2000; // after an answer of a pod that is behind, it is asked again
 const WORKER_AFTER_MS = 10000; // who waits so long may want the offline page
 const NEW_MESSAGE_MS = 60000;
-const PROBLEMS = { 'event-closed': 'closed', 'unknown-event': 'unknown', 'login-required': 'login', invalid: 'unknown', 'network-limit': 'network' };
+const PROBLEMS = { 'event-closed': 'closed', 'unknown-event': 'unknown', 'login-required': 'login', invalid: 'unknown', 'network-limit': 'network', banned: 'banned' };
 
 const model = newModel({ state: $('main').dataset.state, opensAt: Number(opens) || undefined, language: document.documentElement.lang, textLanguage: document.documentElement.dataset.texts });
 const tabs = typeof BroadcastChannel === 'function' ? new BroadcastChannel(`tiketi:${eventId}`) : undefined;

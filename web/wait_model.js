@@ -13,7 +13,7 @@ const STATES = {
 const STATUSES = { open: 'waiting', scheduled: 'scheduled', paused: 'paused', sold_out: 'sold_out' };
 
 // In these states nothing more can change.
-export const FINAL = new Set(['bought', 'expired', 'left', 'closed', 'unknown', 'login', 'cookies', 'preview', 'return_refused', 'unsent']);
+export const FINAL = new Set(['bought', 'expired', 'left', 'closed', 'banned', 'unknown', 'login', 'cookies', 'preview', 'return_refused', 'unsent']);
 // In these the buyer has no place yet; the page asks for one.
 export const PLACELESS = new Set(['unavailable', 'busy', 'network']);
 // In these the buyer has a place, or a turn, that an open page keeps.

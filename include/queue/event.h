@@ -158,7 +158,9 @@ struct event {
     char free_id[EVENT_STREAM_ID_MAX + 1];
     int64_t
         ticked_ms; /* when a processor last ticked, by Redis' clock; 0: never, or not from Redis */
-    bool opened;   /* places have been given: a missing live copy was lost, not never written */
+    int64_t bans,
+        ban_seq; /* how many buyers are banned; of a live copy: how often that has changed */
+    bool opened; /* places have been given: a missing live copy was lost, not never written */
     bool closed_paused;     /* of a closed event: it was paused, and will be when it is reopened */
     enum staff_right right; /* what the team's list gives to the subject of catalog_fetch_for */
 };

@@ -65,7 +65,8 @@ enum queue_state {
     QUEUE_OFFERED, /* inside, but has not claimed the turn yet */
     QUEUE_ACTIVE,  /* inside, and has claimed */
     QUEUE_CLOSED,  /* not inside, or not any more (closeGraceMs), and the event is closed */
-    QUEUE_REFUSED  /* has no place: their network has had as many as placesPerNetwork allows */
+    QUEUE_REFUSED, /* has no place: their network has had as many as placesPerNetwork allows */
+    QUEUE_BANNED   /* staff have shut them out: nothing that they have had or send counts */
 };
 
 /* The state of the event at the time of the call; every reply has it. */
@@ -194,6 +195,22 @@ void queue_on_heartbeat(struct queue *queue, queue_heartbeat_cb cb, void *arg);
 /* Notes a place that this worker has seen (in a ticket, a join, the index). The highest one goes with each join and
  * promote, so that the script notices a failover in which Redis lost writes. */
 void queue_note_place(struct queue *queue, const char *event_id, uint64_t place);
+
+/* ---- bans ---- */
+
+#define QUEUE_BANS_MAX 1000 /* of one event: bans_most in sql/functions/ban.sql */
+
+struct queue_ban {
+    const char *buyer;
+    uint64_t place, epoch; /* what PostgreSQL has kept for them; 0: nothing */
+};
+/* Shuts a buyer out: turn and place end at once, and the place is kept for them. The callback gets what they had, and the
+ * place that is kept; number 0: none. May be repeated. */
+MUST_CHECK enum status queue_ban(struct queue *queue, const char *event_id,
+                                 const struct queue_ban *ban, queue_join_cb cb, void *arg);
+/* Takes that back: they are parked at the place that was kept, if it still counts; number 0: there is none. */
+MUST_CHECK enum status queue_unban(struct queue *queue, const char *event_id,
+                                   const struct queue_ban *ban, queue_join_cb cb, void *arg);
 
 /* ---- events that Redis does not know ---- */
 
@@ -335,6 +352,11 @@ struct queue_consumed_chunk {
     const struct queue_consumed *list;
     size_t count; /* at most QUEUE_CALL_MAX, else ST_TOO_LARGE */
 };
+/* Makes exactly these the banned buyers, unless somebody was banned or not any more since ban_seq of the live copy was `seq`.
+ * applied: something was changed. The list is copied. */
+MUST_CHECK enum status queue_sync_bans(struct queue *queue, const char *event_id, int64_t seq,
+                                       const struct queue_ban *list, size_t count, queue_done_cb cb,
+                                       void *arg);
 /* applied false: another epoch is in force, or Redis has lost the earlier chunks of this run, and the caller must
  * begin a new one. */
 MUST_CHECK enum status queue_load_consumed(struct queue *queue, const char *event_id,
@@ -349,7 +371,7 @@ enum log_kind {
     LOG_KIND_OFFERED,
     LOG_KIND_RESTORED,
     LOG_KIND_CLAIMED,
-    LOG_KIND_KEPT,     /* unclaimed, idle_kept: the admission ended, the place is kept */
+    LOG_KIND_KEPT,     /* unclaimed, idle_kept, banned: the admission ended, the place is kept */
     LOG_KIND_DEPARTED, /* left, idle, timeout, completed, withdrawn, cleared: the place is consumed */
     LOG_KIND_NOTED     /* parked, returned; whatever this build does not know */
 };

@@ -21,6 +21,8 @@ enum replay_kind {
     REPLAY_CLAIMED,
     REPLAY_UNCLAIMED, /* the offer ran out: the place is kept */
     REPLAY_IDLE_KEPT, /* the first idle eviction of a place, which is kept */
+    REPLAY_BANNED,    /* staff shut a buyer out who was inside: the place is kept */
+    REPLAY_BARRED,    /* staff shut a waiting buyer out: the place is kept */
     REPLAY_LEFT,
     REPLAY_IDLE,
     REPLAY_TIMEOUT,

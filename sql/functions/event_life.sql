@@ -72,11 +72,12 @@ BEGIN
     DELETE FROM removed_seats WHERE event_id = p_event;
     DELETE FROM seats_first WHERE event_id = p_event;
     DELETE FROM seats_group WHERE event_id = p_event;
+    DELETE FROM bans WHERE event_id = p_event;
     DELETE FROM admissions WHERE event_id = p_event;
     DELETE FROM event_minutes WHERE event_id = p_event;
     DELETE FROM ledger_cursors WHERE event_id = p_event;
     -- As personal_forget_buyers, which never comes to a draft, nor to an event that is not there any more.
-    UPDATE audit SET after = jsonb_set(after, '{buyer}', '"x:"') WHERE event_id = p_event AND after ? 'buyer';
+    UPDATE audit SET after = jsonb_set(after, '{buyer}', '"x:"') - 'reason' WHERE event_id = p_event AND after ? 'buyer';
 END $$;
 
 -- Takes everything back that happened in a rehearsal: it is a draft again, of a new epoch, and ready to be

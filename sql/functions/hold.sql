@@ -46,7 +46,12 @@ BEGIN
         body := refusal('A seat is named twice.', 'seatIds');
         RETURN;
     END IF;
-    -- The caller has asked Redis, but the buyer may have left since, and the ledger may have copied that.
+    -- The caller has asked Redis, but the buyer may have been banned, or may have left since, and the ledger may have copied that.
+    IF is_banned(p_event.id, p_buyer) THEN
+        outcome := 'banned';
+        body := refusal('You are shut out of this event: ask the organizer.');
+        RETURN;
+    END IF;
     IF EXISTS (SELECT FROM admissions WHERE event_id = p_event.id AND epoch = p_event.epoch
                   AND buyer = p_buyer AND place = p_place AND departed
                   AND place_consumed(kind)) THEN
@@ -284,7 +289,7 @@ END $$;
 --   unknown-seat           the event has no such seats (the body names them)
 --   invalid
 --   not-found              there is no such event
---   event-closed
+--   banned
 --   event-not-open
 --   not-admitted           the admission p_place has ended
 CREATE OR REPLACE FUNCTION reservation_hold(p_event text, p_buyer text, p_seats bigint[],

@@ -81,9 +81,9 @@ CREATE OR REPLACE FUNCTION admission_begins(p_kind text) RETURNS boolean LANGUAG
 $$;
 
 -- Does an entry of this kind, which ends an admission, also consume its place? An offer that was not claimed,
--- and a first idle eviction, keep it.
+-- a first idle eviction, and a ban keep it.
 CREATE OR REPLACE FUNCTION place_consumed(p_kind text) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
-    SELECT p_kind NOT IN ('unclaimed', 'idle_kept')
+    SELECT p_kind NOT IN ('unclaimed', 'idle_kept', 'banned')
 $$;
 
 -- The admissions among these entries that have not ended: active, of this epoch, and without a copied

@@ -47,6 +47,8 @@ CREATE OR REPLACE FUNCTION people_words(p_kind text, p_waited interval) RETURNS 
         WHEN 'completed' THEN 'was done: the turn ended'
         WHEN 'withdrawn' THEN 'left the queue'
         WHEN 'parked' THEN 'was silent when the turn came: set aside, and the place is kept'
+        WHEN 'banned' THEN 'was banned: the turn ended, and the place is kept'
+        WHEN 'barred' THEN 'was banned while waiting: the place is kept'
         WHEN 'returned' THEN 'came back, and waits at the old place'
         WHEN 'promote' THEN 'entered, ' || people_span(p_waited) || ' after joining'
         WHEN 'cleared' THEN 'lost the place: the queue was cleared'
@@ -54,7 +56,7 @@ CREATE OR REPLACE FUNCTION people_words(p_kind text, p_waited interval) RETURNS 
 $$;
 
 -- What happened to a buyer, oldest first, at most the newest 500 entries: {"buyer", "entries": [{at, what, text, …}],
--- "reservations": [reservation_json]}. `what` and the other members say the same as `text`, for programs. p_place: a place that they have now; 0: none, or not known.
+-- "ban": {reason, by, at} or null, "reservations": [reservation_json]}. `what` and the other members say the same as `text`, for programs. p_place: a place that they have now; 0: none, or not known.
 -- found | not-found (nothing is known of them, and p_place is 0)
 CREATE OR REPLACE FUNCTION people_story(p_event text, p_buyer text, p_place bigint)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql STABLE AS $$
@@ -106,11 +108,13 @@ BEGIN
     INTO v_entries
     FROM newest n CROSS JOIN LATERAL (
         SELECT json_build_object('at', rfc3339(n.at), 'what', n.what, 'text', n.text) AS entry) AS e;
-    IF v_entries IS NULL THEN
+    IF v_entries IS NULL AND NOT is_banned(p_event, p_buyer) THEN
         RETURN QUERY SELECT 'not-found', refusal('Nothing is known of this buyer.');
         RETURN;
     END IF;
-    RETURN QUERY SELECT 'found', json_build_object('buyer', p_buyer, 'entries', v_entries,
+    RETURN QUERY SELECT 'found', json_build_object('buyer', p_buyer, 'entries', coalesce(v_entries, '[]'),
+        'ban', (SELECT json_build_object('reason', b.reason, 'by', b.who, 'at', rfc3339(b.at)) FROM bans b
+                WHERE b.event_id = p_event AND b.buyer = p_buyer),
         'reservations', coalesce((
             SELECT json_agg(reservation_json(r) ORDER BY r.created_at DESC)
             FROM (SELECT * FROM reservations WHERE event_id = p_event AND buyer = p_buyer

@@ -47,10 +47,11 @@ RETURNS TABLE (place text, erased text, event boolean, found text, changes text,
         (12, 'reservations', 'pseudonym', true, 't.event_id = $2 AND t.buyer = $1',
          'buyer = personal_pseudonym(t.place, t.id::text), email = NULL, language = NULL', '{eticket_salt,swept,slot_freed,entered,sale_version}'),
         (13, 'idempotency_keys', 'delete', false, 't.buyer = $1', NULL, '{}'),
-        (14, 'audit', 'pseudonym', false, 't.after ->> ''buyer'' = $1', 'after = jsonb_set(t.after, ''{buyer}'', ''"x:"'')',
+        (14, 'audit', 'pseudonym', false, 't.after ->> ''buyer'' = $1', 'after = jsonb_set(t.after, ''{buyer}'', ''"x:"'') - ''reason''',
          '{who,name,role,subject}'),
         (15, 'feed', 'pseudonym', true, 't.event_id = $2 AND t.buyer = $1', 'buyer = personal_pseudonym(t.place, t.ref::text)', '{}'),
-        (16, 'feed_new', 'pseudonym', true, 't.event_id = $2 AND t.buyer = $1', 'buyer = personal_pseudonym(t.place, t.ref::text)', '{}')
+        (16, 'feed_new', 'pseudonym', true, 't.event_id = $2 AND t.buyer = $1', 'buyer = personal_pseudonym(t.place, t.ref::text)', '{}'),
+        (17, 'bans', 'delete', true, 't.event_id = $2 AND t.buyer = $1', NULL, '{who}')
     ) AS v (o, place, erased, event, found, changes, hidden)
     ORDER BY v.o
 $$;
@@ -79,9 +80,10 @@ BEGIN
         'holds', coalesce((SELECT json_agg(r.id) FROM reservations r
                            WHERE r.buyer = p_buyer AND r.event_id = p_event.id AND r.status = 'held'
                              AND r.expires_at > clock_timestamp()), '[]'),
-        'places', coalesce((SELECT string_agg(DISTINCT a.place::text, ' ') FROM admissions a
-                            WHERE a.event_id = p_event.id AND a.buyer = p_buyer AND a.place > 0
-                              AND a.epoch = p_event.epoch), ''),
+        'places', coalesce((SELECT string_agg(DISTINCT a.place::text, ' ') FROM (
+                                SELECT place, epoch FROM admissions WHERE event_id = p_event.id AND buyer = p_buyer
+                                UNION ALL SELECT place, epoch FROM bans WHERE event_id = p_event.id AND buyer = p_buyer) AS a
+                            WHERE a.place > 0 AND a.epoch = p_event.epoch), ''),
         'sales', coalesce((SELECT string_agg(r.id::text, ' ') FROM reservations r
                            WHERE r.event_id = p_event.id AND r.buyer = p_buyer AND r.sale_version > 0), ''),
         'consumed', ledger_cursor(p_event.id));
@@ -315,7 +317,8 @@ BEGIN
     END IF;
     IF v_n = 0 THEN
         DELETE FROM push_subscriptions WHERE event_id = v_event.id;
-        UPDATE audit SET after = jsonb_set(after, '{buyer}', '"x:"') WHERE event_id = v_event.id AND after ? 'buyer';
+        DELETE FROM bans WHERE event_id = v_event.id;
+        UPDATE audit SET after = jsonb_set(after, '{buyer}', '"x:"') - 'reason' WHERE event_id = v_event.id AND after ? 'buyer';
         UPDATE events SET buyers_forgotten_at = v_now, buyers_forgotten_to = v_cursor WHERE id = v_event.id;
         v_n := 1; -- another event may be due
     END IF;

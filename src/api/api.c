@@ -382,8 +382,9 @@ void api_on_message(struct api *api, const struct queue_message *message)
         strcmp(kind, "queue-cleared") == 0)
         catalog_hint(api->catalog, message->event);
     const bool is_admitted = strcmp(kind, "admitted") == 0;
-    if (is_admitted ? presence_is_empty(api->presence)
-                    : strcmp(kind, "processed") != 0 || !api->processing)
+    const bool is_banned = strcmp(kind, "banned") == 0;
+    if (is_admitted || is_banned ? presence_is_empty(api->presence)
+                                 : strcmp(kind, "processed") != 0 || !api->processing)
         return; /* this pod does not need the payload */
     struct json *payload = json_parse(message->payload, message->len, CHANNEL_PAYLOAD_MAX, NULL);
     if (!payload) {
@@ -397,6 +398,10 @@ void api_on_message(struct api *api, const struct queue_message *message)
             if (buyer)
                 presence_drop(api->presence, message->event, buyer);
         }
+    } else if (is_banned) {
+        const char *buyer = json_str(payload, "buyer");
+        if (buyer) /* this pod answers no poll of theirs by itself any more */
+            presence_drop(api->presence, message->event, buyer);
     } else {
         api_process_on_message(api, payload);
     }

@@ -262,6 +262,8 @@ static void gate_checked(struct api_call *call, enum status status, const struct
                                                       proof->pass_epoch == numbers->epoch));
     if (inside && (matches || !gate->must_match))
         let_pass(call, place, numbers);
+    else if (status == ST_OK && place->state == QUEUE_BANNED)
+        api_refuse_banned(call);
     else if (status == ST_OK && !inside && numbers->restoring && proof->pass_place > 0)
         api_fail(call, ST_UNAVAILABLE); /* the pass counts once consumed places are loaded */
     else

@@ -349,6 +349,7 @@ extern const struct api_route api_history_routes[];
 extern const struct api_route api_report_routes[];
 extern const struct api_route api_mail_routes[];
 extern const struct api_route api_people_routes[];
+extern const struct api_route api_ban_routes[];
 extern const struct api_route api_readiness_routes[];
 extern const struct api_route api_team_routes[];
 extern const struct api_route api_invitation_routes[];
@@ -653,6 +654,8 @@ MUST_CHECK enum status api_read_proof(struct api_call *call, const char *event);
 /* Appends a ticket for this buyer. */
 MUST_CHECK enum status api_write_ticket(struct api_call *call, const char *event, uint64_t place,
                                         uint64_t epoch, uint64_t lowest, struct buf *out);
+/* Answers a buyer whom staff have shut out. */
+void api_refuse_banned(struct api_call *call);
 /* When the turn of a buyer inside ends, at the latest; ms since 1970. */
 int64_t api_turn_end(const struct event *event, const struct queue_place *place);
 /* The network that a new place of the event counts for, in out[CLIENT_NETWORK_SIZE]; NULL: it counts for none. */

@@ -130,6 +130,7 @@ static struct json *write_now(const struct queue_place *place)
     static const char *const words[] = {
         [QUEUE_GONE] = "gone",           [QUEUE_WAITING] = "waiting", [QUEUE_PARKED] = "set_aside",
         [QUEUE_UNCLAIMED] = "set_aside", [QUEUE_OFFERED] = "offered", [QUEUE_ACTIVE] = "inside",
+        [QUEUE_BANNED] = "banned",
     };
     struct json *now = json_new_object();
     char at[CLOCK_RFC3339_SIZE];

@@ -390,6 +390,11 @@ static void answer_heartbeat(struct api_call *call, const struct event *event,
     api_answer_turn(call, &turn);
 }
 
+void api_refuse_banned(struct api_call *call)
+{
+    api_problem(call, 403, "banned", "You are shut out of this event: ask the organizer.", NULL);
+}
+
 /* The buyer's network has had all of its places. */
 static void refuse_network(struct api_call *call, const struct event *event)
 {
@@ -421,6 +426,8 @@ static void answer_place(struct api_call *call, const struct queue_place *place,
         api_problem(call, 410, "event-closed", "The event is closed.", NULL);
     else if (place->state == QUEUE_REFUSED)
         refuse_network(call, event);
+    else if (place->state == QUEUE_BANNED)
+        api_refuse_banned(call);
     else if (place->state == QUEUE_GONE)
         answer_status(call, TURN_NOT_IN_QUEUE, numbers);
     else if (visit->kind == VISIT_HEARTBEAT)
@@ -464,7 +471,7 @@ static void visit_told(struct api_call *call, const struct queue_place *place,
 {
     const struct visit *visit = call->state;
     const struct api *api = call->api;
-    if (visit->kind == VISIT_LEAVE) {
+    if (visit->kind == VISIT_LEAVE && place->state != QUEUE_BANNED) {
         presence_drop(api->presence, call->param, call->buyer);
         api_set_proof(call, COOKIE_TICKET, NULL, 0);
         api_set_proof(call, COOKIE_PASS, NULL, 0);
@@ -473,7 +480,7 @@ static void visit_told(struct api_call *call, const struct queue_place *place,
     }
     if (place->state != QUEUE_REFUSED)
         presence_put(api->presence, call->param, call->buyer, place->state, loop_now_ms(api->loop));
-    if (visit->kind == VISIT_CHECK && place->state != QUEUE_REFUSED)
+    if (visit->kind == VISIT_CHECK && place->state != QUEUE_REFUSED && place->state != QUEUE_BANNED)
         metrics_add(METRIC_JOINS, 1);
     if (place->direct)
         metrics_add(METRIC_ADMISSIONS_DIRECT, 1);

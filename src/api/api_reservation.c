@@ -192,6 +192,8 @@ static void hold_checked(void *arg, enum status status, const struct queue_place
     if (status == ST_OK && place->state == QUEUE_ACTIVE) {
         request->place = place->number;
         status = reservation_hold(db, request, hold_done, call);
+    } else if (status == ST_OK && place->state == QUEUE_BANNED) {
+        api_refuse_banned(call);
     } else if (status == ST_OK && numbers->restoring && call->proof.pass_place > 0) {
         status = ST_UNAVAILABLE; /* the pass counts once consumed places are loaded */
     } else if (status == ST_OK && request->idempotency_key) {

@@ -97,6 +97,7 @@ void api_register_routes(bool ops_only)
         {api_history_routes, NULL, true},
         {api_report_routes, NULL, true},
         {api_people_routes, NULL, true},
+        {api_ban_routes, NULL, true},
         {api_mail_routes, NULL, true},
         {api_readiness_routes, NULL, true},
         {api_team_routes, NULL, true},

@@ -67,7 +67,7 @@ static const struct {
     {"event-closed", {"closed", NEVER_S}},      {"unknown-event", {"unknown", NEVER_S}},
     {"invalid", {"unknown", NEVER_S}},          {"login-required", {"login", NEVER_S}},
     {"too-many-requests", {"busy", RETRY_S}},   {"network-limit", {"network", NETWORK_RETRY_S}},
-    {"speculative-load", {"preview", NEVER_S}},
+    {"speculative-load", {"preview", NEVER_S}}, {"banned", {"banned", NEVER_S}},
 };
 static const struct wait_state unavailable = {"unavailable", RETRY_S};
 static const struct wait_state preview = {"preview", NEVER_S};

@@ -299,3 +299,25 @@ int ctl_release(struct ctl_run *run)
     json_free(body);
     return exit;
 }
+
+/* Sends a buyer's id, and why if they are banned. */
+static int change_ban(struct ctl_run *run, const char *verb, const char *reason)
+{
+    struct json *body = json_new_object();
+    json_set_str(body, "buyer", run->args[1]);
+    if (reason)
+        json_set_str(body, "reason", reason);
+    const int exit = post(run, verb, body, show_answer);
+    json_free(body);
+    return exit;
+}
+
+int ctl_ban(struct ctl_run *run)
+{
+    return change_ban(run, "ban", run->args[2]);
+}
+
+int ctl_unban(struct ctl_run *run)
+{
+    return change_ban(run, "unban", NULL);
+}

@@ -19,6 +19,8 @@ int ctl_message(struct ctl_run *run);
 int ctl_report(struct ctl_run *run);
 int ctl_refund(struct ctl_run *run);
 int ctl_release(struct ctl_run *run);
+int ctl_ban(struct ctl_run *run);
+int ctl_unban(struct ctl_run *run);
 int ctl_resend(struct ctl_run *run); /* mails that could not be delivered are due again */
 
 #endif

@@ -229,6 +229,20 @@ int ctl_payments(struct ctl_run *run)
     return exit;
 }
 
+static void add_ban(struct ctl_table *table, const struct json *ban)
+{
+    const char *const cells[] = {json_str(ban, "at"), json_str(ban, "buyer"), json_str(ban, "by"),
+                                 json_str(ban, "reason")};
+    ctl_table_add(table, cells);
+}
+
+int ctl_bans(struct ctl_run *run)
+{
+    static const char *const heads[] = {"at", "buyer", "by", "reason"};
+    return show_list(run, &(struct ctl_list){.event = run->args[0], .path = "/bans", .key = "bans"},
+                     ctl_table_new(heads, 4), add_ban);
+}
+
 int ctl_audit(struct ctl_run *run)
 {
     static const char *const heads[] = {"at", "change"};

@@ -9,6 +9,7 @@
 int ctl_readiness(struct ctl_run *run);
 int ctl_buyer(struct ctl_run *run);    /* one buyer's story */
 int ctl_payments(struct ctl_run *run); /* all, or with --status or --due some */
+int ctl_bans(struct ctl_run *run);     /* who is shut out, and why */
 int ctl_audit(struct ctl_run *run);    /* the newest --limit changes, as sentences */
 int ctl_minutes(struct ctl_run *run);  /* the sale minute by minute, and the changes in that time */
 

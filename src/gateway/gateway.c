@@ -38,7 +38,7 @@
 #define CHANNEL_PAYLOAD_MAX (8 << 20) /* bytes: 500 admissions with their reservations */
 
 /* Close codes of RFC 6455. */
-enum { CLOSE_AWAY = 1001, CLOSE_POLICY = 1008, CLOSE_UNAUTHORIZED = 4401 };
+enum { CLOSE_AWAY = 1001, CLOSE_POLICY = 1008, CLOSE_UNAUTHORIZED = 4401, CLOSE_BANNED = 4403 };
 
 /* ---- sockets ---- */
 
@@ -104,7 +104,7 @@ void subscriber_close(struct gateway *gateway, struct subscriber *subscriber, ui
                       const char *reason)
 {
     struct ws_conn *conn = subscriber->conn;
-    if (code == CLOSE_POLICY || code == CLOSE_UNAUTHORIZED)
+    if (code == CLOSE_POLICY || code == CLOSE_UNAUTHORIZED || code == CLOSE_BANNED)
         subscriber_disconnect(subscriber);
     subscriber_detach(gateway, subscriber);
     ws_conn_close(conn, code, reason);
@@ -193,12 +193,22 @@ static void on_organizer_message(struct gateway *gateway, struct audience *audie
 
 /* `handle` NULL: only a hint that Redis has something new, which the catalog then reads at once instead of within a
  * second. */
+static void on_banned(struct gateway *gateway, struct audience *audience,
+                      const struct json *payload)
+{
+    const char *buyer = json_str(payload, "buyer");
+    (void)gateway;
+    if (buyer)
+        audience_shut_out(audience, buyer);
+}
+
 static const struct {
     const char *kind;
     void (*handle)(struct gateway *gateway, struct audience *audience, const struct json *payload);
 } channel_messages[] = {
     {"admitted", on_admitted}, {"queue-updated", NULL}, {"event-status-changed", on_status_changed},
     {"config-changed", NULL},  {"queue-cleared", NULL}, {"message", on_organizer_message},
+    {"banned", on_banned},
 };
 
 void gateway_on_message(struct gateway *gateway, const struct queue_message *message)

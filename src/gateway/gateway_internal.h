@@ -325,6 +325,9 @@ void subscriber_send_position(struct subscriber *subscriber, uint64_t position,
                               int64_t claim_from_ms, const struct queue_numbers *numbers);
 
 /* The limits of an admission of this event that began at `since_ms`. */
+/* Tells a buyer's sockets that staff have shut them out, and closes them. It may free the audience. */
+void audience_shut_out(struct audience *audience, const char *buyer);
+void subscriber_shut_out(struct gateway *gateway, struct subscriber *subscriber);
 struct identity_admission audience_session(const struct audience *audience, int64_t since_ms);
 
 struct admission {

@@ -35,6 +35,7 @@
 #define HEARTBEAT_REST_MS 500
 /* RFC 6455 leaves 4000..4999 to applications. */
 #define CLOSE_UNAUTHORIZED 4401
+#define CLOSE_BANNED       4403
 #define CLOSE_TRY_AGAIN    1013
 
 /* ---- calls ---- */
@@ -169,6 +170,13 @@ static void send_gone(struct subscriber *subscriber, const char *code, const cha
         subscriber_send_error(subscriber->audience->gateway, subscriber, code, message);
 }
 
+void subscriber_shut_out(struct gateway *gateway, struct subscriber *subscriber)
+{
+    subscriber_send_error(gateway, subscriber, "banned",
+                          "You are shut out of this event: ask the organizer.");
+    subscriber_close(gateway, subscriber, CLOSE_BANNED, "banned");
+}
+
 void subscriber_queue_cleared(struct gateway *gateway, struct subscriber *subscriber)
 {
     call_drop(subscriber);
@@ -289,6 +297,9 @@ static void join_done(void *arg, enum status status, const struct queue_place *p
         else
             send_gone(subscriber, "not-in-queue", "You hold no place in this queue.");
         break;
+    case QUEUE_BANNED:
+        subscriber_shut_out(gateway, subscriber);
+        return;
     case QUEUE_CLOSED:
         if (numbers->restoring && proof_of(subscriber).pass_place > 0) {
             /* The turn may outlast the closing: it counts once the consumed places are loaded. */
@@ -665,6 +676,16 @@ static void heard_unclaimed(struct subscriber *subscriber, const struct queue_pl
         begin_waiting(subscriber, place, numbers);
 }
 
+void audience_shut_out(struct audience *audience, const char *buyer)
+{
+    struct gateway *gateway = audience->gateway;
+    struct subscriber *subscriber = audience_first_of_buyer(audience, buyer);
+    for (struct subscriber *next; subscriber; subscriber = next) {
+        next = audience_next_of_buyer(subscriber);
+        subscriber_shut_out(gateway, subscriber); /* the audience may be gone after its last one */
+    }
+}
+
 void gateway_on_heartbeat(struct gateway *gateway, const char *event, const char *buyer,
                           const struct queue_place *place, const struct queue_numbers *numbers)
 {
@@ -672,6 +693,10 @@ void gateway_on_heartbeat(struct gateway *gateway, const char *event, const char
     if (!audience)
         return;
     const struct rank_index *index = catalog_index(gateway->opts.catalog, audience->id);
+    if (place->state == QUEUE_BANNED) {
+        audience_shut_out(audience, buyer);
+        return;
+    }
     struct subscriber *subscriber = audience_first_of_buyer(audience, buyer);
     for (; subscriber; subscriber = audience_next_of_buyer(subscriber)) {
         if (subscriber->state < SUBSCRIBER_PENDING)

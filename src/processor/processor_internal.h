@@ -51,7 +51,14 @@ struct tick {
 };
 
 /* Work that is repeated after a failure. Its first failure and the next success are logged. */
-enum failure { FAILURE_TICK, FAILURE_INDEX, FAILURE_LOAD, FAILURE_CONSUMED, FAILURE_MINUTES };
+enum failure {
+    FAILURE_TICK,
+    FAILURE_INDEX,
+    FAILURE_LOAD,
+    FAILURE_CONSUMED,
+    FAILURE_MINUTES,
+    FAILURE_BANS
+};
 
 /* An estimate that the last in line was told, until somebody at or behind their place is admitted. */
 struct told_estimate {
@@ -113,11 +120,17 @@ struct event_runner {
     struct silence silence;
 
     /* Calls under way. */
-    bool reading;          /* the live copy is read from Redis */
-    bool read_again;       /* it may have changed since that read began */
-    bool loading;          /* the event is loaded from PostgreSQL into Redis */
-    bool indexing;         /* the rank index is published */
-    bool reconciling;      /* the event's record is read from PostgreSQL */
+    bool reading;     /* the live copy is read from Redis */
+    bool read_again;  /* it may have changed since that read began */
+    bool loading;     /* the event is loaded from PostgreSQL into Redis */
+    bool indexing;    /* the rank index is published */
+    bool reconciling; /* the event's record is read from PostgreSQL */
+    /* bans are loaded from PostgreSQL into Redis: processor_bans.c */
+    struct {
+        bool running;
+        int64_t seq;
+        void (*cb)(struct event_runner *runner, enum status status);
+    } bans;
     bool loading_consumed; /* consumed places are loaded from PostgreSQL into Redis */
     bool copying_minutes;  /* finished minutes are copied to PostgreSQL */
     bool feeding_back;     /* the shop's health is read, or the limit written */
@@ -204,6 +217,13 @@ void event_runner_publish_index(struct event_runner *runner);
 void event_runner_changed(struct event_runner *runner);
 /* Seats were sold or freed: the next upkeep reconciles at once, since the event may be sold out now, or no longer. */
 void event_runner_seats_changed(struct event_runner *runner);
+
+/* ---- processor_bans.c ---- */
+
+/* Makes the bans in Redis those of PostgreSQL. `cb` runs when that is done or has failed; never, when it could not begin, or
+ * the runner is closed meanwhile. */
+void event_runner_load_bans(struct event_runner *runner,
+                            void (*cb)(struct event_runner *runner, enum status status));
 
 /* ---- processor_stats.c ---- */
 

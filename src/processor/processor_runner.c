@@ -68,6 +68,7 @@ void event_runner_report(struct event_runner *runner, enum failure failure, enum
         [FAILURE_INDEX] = {"rank index not published", "rank index published again"},
         [FAILURE_LOAD] = {"event not loaded into redis", "loading events into redis works again"},
         [FAILURE_CONSUMED] = {"consumed places not loaded", "loading consumed places works again"},
+        [FAILURE_BANS] = {"bans not loaded", "loading bans works again"},
         [FAILURE_MINUTES] = {"minutes not copied to postgres", "minutes copied to postgres again"},
     };
     const unsigned bit = 1U << failure;
@@ -211,6 +212,11 @@ static void live_copy_replaced(void *arg, enum status status, bool applied)
     free(replacement);
 }
 
+static void bans_loaded(struct event_runner *runner, enum status status)
+{
+    (void)runner, (void)status; /* reported; the next reconciling compares again */
+}
+
 /* PostgreSQL has opened, closed or sold out the event where that was due. Replaces the live copy if the record is
  * newer. */
 static void reconciled(void *arg, enum status status, const struct event *record)
@@ -220,6 +226,8 @@ static void reconciled(void *arg, enum status status, const struct event *record
     if (!event_runner_arrived(runner) || status != ST_OK || !runner->ready)
         return;
     queue_note_event(queue_of(runner), runner->id, record->status != EVENT_CLOSED);
+    if (record->bans != runner->live.bans)
+        event_runner_load_bans(runner, bans_loaded);
     if (record->version <= runner->live.version && record->epoch <= runner->live.epoch)
         return;
     struct replacement *replacement = xcalloc(1, sizeof(*replacement));
@@ -301,6 +309,17 @@ static void consumed_loaded(void *arg, enum status status, bool applied)
         log_info("consumed places loaded", LOG_TEXT("event", runner->id));
 }
 
+/* The bans are in Redis: the passes that the restore window then believes are no banned buyer's. */
+static void load_consumed(struct event_runner *runner, enum status status)
+{
+    if (status != ST_OK || runner->loading_consumed || !runner->held ||
+        ledger_load_consumed(runner->ledger, (uint64_t)runner->live.epoch, consumed_loaded,
+                             runner) != ST_OK)
+        return;
+    runner->loading_consumed = true;
+    runner->pending++;
+}
+
 static void on_lease_renewed(void *arg, bool need_consumed)
 {
     struct event_runner *runner = arg;
@@ -315,12 +334,8 @@ static void on_lease_renewed(void *arg, bool need_consumed)
     event_runner_feedback(runner);
     /* Each time, since direct admissions and departures are logged without a tick. */
     ledger_poke(runner->ledger, &runner->live);
-    if (need_consumed && !runner->loading_consumed &&
-        ledger_load_consumed(runner->ledger, (uint64_t)runner->live.epoch, consumed_loaded,
-                             runner) == ST_OK) {
-        runner->loading_consumed = true;
-        runner->pending++;
-    }
+    if (need_consumed && !runner->loading_consumed)
+        event_runner_load_bans(runner, load_consumed);
     if (!runner->reconciling && now_ms(runner) - runner->reconcile_ms >= RECONCILE_MS)
         reconcile_begin(runner);
 }

@@ -20,9 +20,9 @@
 
 #define WAYS       8
 #define SETS       (PRESENCE_MAX / WAYS)
-#define STATE_BITS 3
-/* Seconds modulo 24 days: after a silence of exactly 24 days a heartbeat is sent a second late. */
-#define HEARTBEAT_BITS 21
+#define STATE_BITS 4
+/* Seconds modulo 12 days: after a silence of exactly 12 days a heartbeat is sent a second late. */
+#define HEARTBEAT_BITS 20
 #define MS_SHIFT       (STATE_BITS + HEARTBEAT_BITS)
 #define STATE_MASK     ((1u << STATE_BITS) - 1)
 #define HEARTBEAT_MASK (((UINT64_C(1) << HEARTBEAT_BITS) - 1) << STATE_BITS)
@@ -43,7 +43,7 @@ struct presence {
 };
 
 _Static_assert(sizeof(struct set) == 128, "a pair of cache lines");
-_Static_assert(QUEUE_REFUSED < 1 << STATE_BITS, "a state has its bits");
+_Static_assert(QUEUE_BANNED < 1 << STATE_BITS, "a state has its bits");
 
 struct presence *presence_new(void)
 {

@@ -59,7 +59,7 @@ enum status queue_answer_next(struct queue_answer *answer, struct queue_place *r
         {"gone", QUEUE_GONE, false},           {"direct", QUEUE_ACTIVE, true},
         {"offered", QUEUE_OFFERED, false},     {"parked", QUEUE_PARKED, false},
         {"unclaimed", QUEUE_UNCLAIMED, false}, {"closed", QUEUE_CLOSED, false},
-        {"refused", QUEUE_REFUSED, false},
+        {"refused", QUEUE_REFUSED, false},     {"banned", QUEUE_BANNED, false},
     };
     if (answer->place) {
         *ret_place = (struct queue_place){

@@ -55,6 +55,7 @@ enum queue_script {
     QUEUE_SCRIPT_EXPIRE,
     QUEUE_SCRIPT_PERSON,
     QUEUE_SCRIPT_HANDOFF,
+    QUEUE_SCRIPT_BAN,
     QUEUE_SCRIPT_COUNT
 };
 
@@ -173,8 +174,13 @@ struct queue_op {
     uint64_t admit;                      /* promote */
     enum queue_promote_part part;        /* promote */
     struct queue_rate rate;              /* index */
-    struct feedback_health health;       /* feedback: a report */
-    struct feedback feedback;            /* feedback: the limit to write */
+    struct {
+        bool lifts;
+        char *buyer; /* owned */
+        uint64_t place, epoch;
+    } ban;                         /* ban, unban */
+    struct feedback_health health; /* feedback: a report */
+    struct feedback feedback;      /* feedback: the limit to write */
     /* read_live: the settings, from the first of two replies */
     struct event *config;
     enum status status; /* read_live: of the first reply, or why the second command was not sent */

@@ -33,7 +33,8 @@
     KEY(FENCE, "fence")                 \
     KEY(INDEX, "index")                 \
     KEY(NETWORKS, "networks")           \
-    KEY(NETWORKS_TOP, "networks:top")
+    KEY(NETWORKS_TOP, "networks:top")   \
+    KEY(BANNED, "banned")
 
 /* Keys beside the common list: each is the only key of the script of the same name (`seats` of lua/seats.lua), or comes behind
  * the common ones (`active:handed` of lua/handoff.lua; below `active:`, so that no ACL needs a line for it). */

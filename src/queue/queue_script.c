@@ -49,6 +49,7 @@ static const char *const names[QUEUE_SCRIPT_COUNT] = {
     [QUEUE_SCRIPT_EXPIRE] = "expire",
     [QUEUE_SCRIPT_PERSON] = "person",
     [QUEUE_SCRIPT_HANDOFF] = "handoff",
+    [QUEUE_SCRIPT_BAN] = "ban",
 };
 
 static struct redis_script scripts[QUEUE_SCRIPT_COUNT];

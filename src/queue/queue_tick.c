@@ -227,9 +227,10 @@ static struct log_entry decode_entry(const struct redis_reply *reply, size_t at)
                  {"promote", LOG_KIND_OFFERED}, /* of an older release: claimed at once */
                  {"restored", LOG_KIND_RESTORED},  {"claimed", LOG_KIND_CLAIMED},
                  {"unclaimed", LOG_KIND_KEPT},     {"idle_kept", LOG_KIND_KEPT},
-                 {"left", LOG_KIND_DEPARTED},      {"idle", LOG_KIND_DEPARTED},
-                 {"timeout", LOG_KIND_DEPARTED},   {"completed", LOG_KIND_DEPARTED},
-                 {"withdrawn", LOG_KIND_DEPARTED}, {"cleared", LOG_KIND_DEPARTED}};
+                 {"banned", LOG_KIND_KEPT},        {"left", LOG_KIND_DEPARTED},
+                 {"idle", LOG_KIND_DEPARTED},      {"timeout", LOG_KIND_DEPARTED},
+                 {"completed", LOG_KIND_DEPARTED}, {"withdrawn", LOG_KIND_DEPARTED},
+                 {"cleared", LOG_KIND_DEPARTED}};
     struct log_entry entry = {
         .kind = LOG_KIND_NOTED,
         .kind_name = text_at(reply, at + 1),

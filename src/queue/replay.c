@@ -9,7 +9,7 @@
  * First come, first served. All admissions of an epoch, direct ones too, come in the order of
  * their places. An admission with a lower place than an earlier one means that this buyer was overtaken.
  * That is a skip, and allowed, only while the log says that the place was set aside: from `parked`, `unclaimed` or
- * `idle_kept` until `returned`. From then on nobody with a later place may enter before it, and before then it may not
+ * `idle_kept`, or `banned` or `barred` by staff, until `returned`. From then on nobody with a later place may enter before it, and before then it may not
  * enter itself. Why it was set aside is compared with the crowd's own record: a parked buyer was out of touch for at
  * least silentMs, and an offer ran out only while its buyer was out of touch.
  *
@@ -45,6 +45,8 @@ static const struct {
     [REPLAY_CLAIMED] = {"claimed", NUMBERED},
     [REPLAY_UNCLAIMED] = {"unclaimed", DEPARTS | KEEPS | NUMBERED},
     [REPLAY_IDLE_KEPT] = {"idle_kept", DEPARTS | KEEPS | NUMBERED},
+    [REPLAY_BANNED] = {"banned", DEPARTS | KEEPS | NUMBERED},
+    [REPLAY_BARRED] = {"barred", 0},
     [REPLAY_LEFT] = {"left", DEPARTS | NUMBERED},
     [REPLAY_IDLE] = {"idle", DEPARTS | NUMBERED},
     [REPLAY_TIMEOUT] = {"timeout", DEPARTS | NUMBERED},
@@ -434,7 +436,8 @@ void replay_take(struct replay *replay, const struct replay_entry *entry, const 
         count_of(replay, entry, buyer);
     if (entry->kind == REPLAY_OUTFLOW || entry->kind == REPLAY_BY_HAND)
         return; /* of no buyer */
-    if (entry->kind == REPLAY_PARKED || replay_kind_keeps(entry->kind)) {
+    if (entry->kind == REPLAY_PARKED || entry->kind == REPLAY_BARRED ||
+        replay_kind_keeps(entry->kind)) {
         check_reason(replay, entry, buyer, witness);
         set_aside(replay, entry);
     } else if (entry->kind == REPLAY_RETURNED) {

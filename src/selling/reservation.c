@@ -89,6 +89,7 @@ static const struct db_outcome outcomes[] = {
     {"unknown-event", ST_NOT_FOUND},
     {"not-yours", ST_DENIED},
     {"not-admitted", ST_DENIED},
+    {"banned", ST_DENIED},
     {"unknown-seat", ST_INVALID},
     {"invalid", ST_INVALID},
     {"stale", ST_STALE},

@@ -169,13 +169,19 @@ test('a turn is released, a purchase refunded by its number, and the report know
   const who = `u:${decode(other.token).sub}`;
   assert.equal((await json(['release', id, who])).released, true);
   assert.equal((await json(['release', id, who])).released, false);
+  assert.equal((await json(['ban', id, who, 'resells'])).banned, true);
+  assert.match((await ctl(['bans', id])).stdout, new RegExp(`${who} +\\S+ +resells`));
+  assert.equal((await json(['bans', id]))[0].reason, 'resells');
+  assert.equal((await json(['unban', id, who])).changed, true);
+  assert.deepEqual(await json(['bans', id]), []);
+  await ctl(['ban', id, who], { expect: 2 });
   await ctl(['admit', id, 'many'], { expect: 2 });
 });
 
 test('every command explains itself, without a service and without settings', async () => {
   const { stdout } = await ctl(['--help'], { folder: '/nowhere' });
   const names = [...stdout.matchAll(/^ {2}([a-z]+(?: [a-z]+)?) .*$/gm)].map(([, name]) => name);
-  assert.ok(names.length >= 36 && names.includes('seats') && names.includes('seats import'), names.join());
+  assert.ok(names.length >= 39 && names.includes('seats') && names.includes('seats import'), names.join());
   assert.match(stdout, /Exit codes: 0 done; 1 refused/);
   for (const name of names) assert.match((await ctl([...name.split(' '), '--help'], { folder: '/nowhere' })).stdout, new RegExp(`^Usage: tiketi ctl ${name}\\b`));
   assert.match((await ctl(['set', '--help'])).stdout, /threshold interval promotion outflow surge/);
@@ -217,6 +223,6 @@ test('bash completes commands, options, their values, events and settings', asyn
   assert.deepEqual(await complete('tiketi', 'ctl', 'seats', 'import', id, `${home}/compl`), [script]);
   assert.deepEqual(await complete('tiketi', 'ctl', 'seats', 'reprice', id, '--pr'), ['--price']);
   const zsh = (await ctl(['completion', 'zsh'])).stdout; // which is not installed here: what it would quote
-  assert.equal(zsh.split('\n').filter((line) => /^ {12}"[a-z]+:[^"$`\\]+"$/.test(line)).length, 34);
+  assert.equal(zsh.split('\n').filter((line) => /^ {12}"[a-z]+:[^"$`\\]+"$/.test(line)).length, 37);
   assert.match((await ctl(['completion', 'fish'], { expect: 2 })).stderr, /neither bash nor zsh/);
 });

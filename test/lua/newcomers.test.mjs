@@ -141,8 +141,8 @@ promise('a closed event gives no place', async () => {
 // ---- what these tests are worth ----
 
 for (const [what, right_, wrong] of [
-  ['gives a buyer inside a second place', 'if is_active[i] == 1 or parked[i] then', 'if parked[i] then'],
-  ['gives a parked buyer a second place', 'if is_active[i] == 1 or parked[i] then', 'if is_active[i] == 1 then'],
+  ['gives a buyer inside a second place', 'if is_active[i] == 1 or parked[i] or banned[i] then', 'if parked[i] then'],
+  ['gives a parked buyer a second place', 'if is_active[i] == 1 or parked[i] or banned[i] then', 'if is_active[i] == 1 then'],
   ['gives a place to a buyer who asked for none', "modes:find('[^jn]')", "modes:find('[^jnr]')"],
   ['gives a buyer who waits a new place', "call('ZADD', K_QUEUE, 'NX', unpack(moves))", "call('ZADD', K_QUEUE, unpack(moves))"],
   ['takes who waited for a newcomer', 'if place == moves[2 * i - 1] then', 'if place then'],

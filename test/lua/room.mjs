@@ -205,6 +205,18 @@ export class Room {
     return result;
   }
 
+  // Returns what the buyer had (unban: has), and the place that is kept (given back).
+  async ban(buyer, { place = 0, epoch = 0, lift = false } = {}) {
+    return this.decodeBuyers(await this.run('ban', lift ? 'unban' : 'ban', CHANNEL, '', buyer, place, epoch), ['state', 'place']);
+  }
+
+  // list: [buyer, place, epoch] of all who are banned. seq: config.banSeq before the list was read.
+  async syncBans(list, seq) {
+    const result = this.decode(await this.run('ban', 'sync', CHANNEL, seq, ...list.flat()));
+    result.applied = result.rest?.[0] === 1;
+    return result;
+  }
+
   async leaseVerb(verb, owner = 'me', value = this.lease ?? '', ttl = 60000) {
     const [, held, text, need] = await this.run('lease', verb, owner, value, ttl);
     return { held: held === 1, value: text, needConsumed: need === 1 };
@@ -356,9 +368,9 @@ export class ClockedRoom extends Room {
 }
 
 const ENTERS = ['direct', 'offered', 'restored'];
-const ENDS = ['left', 'idle', 'timeout', 'completed', 'unclaimed', 'idle_kept'];
-const KEEPS = ['unclaimed', 'idle_kept', 'parked']; // the place: it may enter again
-const SKIPPED = ['unclaimed', 'idle_kept', 'parked', 'withdrawn', 'left', 'idle', 'timeout', 'completed'];
+const ENDS = ['left', 'idle', 'timeout', 'completed', 'unclaimed', 'idle_kept', 'banned'];
+const KEEPS = ['unclaimed', 'idle_kept', 'parked', 'banned', 'barred']; // the place: it may enter again
+const SKIPPED = ['unclaimed', 'idle_kept', 'parked', 'banned', 'barred', 'withdrawn', 'left', 'idle', 'timeout', 'completed'];
 
 // Proves from the log alone that no admission exceeded its threshold: the number inside after each entry is the one
 // that the entry has; admissions are numbered without a gap, and each later entry of one has its number; an offer is
@@ -402,7 +414,7 @@ export function replay(log, { order = false } = {}) {
     } else if (kind === 'returned') {
       if (order && !aside.has(buyer)) say(`${buyer} returns, but was not parked`);
       back.set(buyer, place);
-    } else if (!['withdrawn', 'parked', 'outflow', 'by_hand'].includes(kind)) {
+    } else if (!['withdrawn', 'parked', 'barred', 'outflow', 'by_hand'].includes(kind)) {
       say(`unknown kind ${kind}`);
     }
     if (SKIPPED.includes(kind)) back.delete(buyer);
