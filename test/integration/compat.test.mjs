@@ -3,8 +3,10 @@
 // COMPAT_TIKETI_NODE: what the predecessor's clients and scripts need beside Socket.IO, and that without it nothing of it is there.
 
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { Client, Organizer, Server, Socket, SocketIo, bearer, jwt, keeper, stage, staysTrueFor, uniqueId, waitUntil } from '../fixtures/index.mjs';
+import { Client, Organizer, Server, Socket, SocketIo, bearer, jwt, keeper, privateFolder, stage, staysTrueFor, uniqueId, waitUntil } from '../fixtures/index.mjs';
 
 const { redis, database, server: plain } = await stage();
 const compat = await keeper()(Server.start({ redis, database, env: { COMPAT_TIKETI_NODE: 1 } }));
@@ -122,4 +124,21 @@ test('with and without it, answers to heartbeat, leave and not_in_queue say `que
     }
     assert.deepEqual([(await first.leave(id)).body.status, (await first.leave(id)).body.queued], ['not_in_queue', false]);
   }
+});
+
+test('it is taken away from a running pod by SIGHUP, and no socket closes', async (t) => {
+  const file = join(privateFolder('compat'), 'flag');
+  writeFileSync(file, '1\n');
+  const pod = await Server.start({ redis, database, env: { COMPAT_TIKETI_NODE: null, COMPAT_TIKETI_NODE_FILE: file } });
+  t.after(() => pod.stop());
+  const { id } = await organizer.sale({ threshold: 1 });
+  const numbers = () => pod.get(`/api/queue/admin/${id}`, { headers: bearer(jwt({ sub: 'root', role: 'admin' })) });
+  const socket = await SocketIo.open(pod, { token: jwt({ sub: 'fan' }) });
+  t.after(() => socket.io.disconnect());
+  assert.equal((await numbers()).status, 200);
+  writeFileSync(file, '0\n');
+  pod.child.signal('SIGHUP');
+  await waitUntil(async () => (await numbers()).status === 404, 10000, 'the routes to go');
+  assert.equal(socket.connects, 1);
+  assert.equal(socket.io.connected, true);
 });
