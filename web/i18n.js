@@ -17,6 +17,7 @@ document.querySelector('.languages')?.addEventListener('click', ({ target }) => 
   for (const name of ['join', 'cookies']) query.delete(name);
   query.set('lang', link.lang);
   link.search = query;
+  link.hash = location.hash;
 });
 
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));

@@ -22,11 +22,13 @@ import { consequence, render, renderStock } from './wait_view.js';
 
 const { event: eventId, place, ws, title, opens, interval, hold, json, return: way, inPlace } = document.body.dataset;
 const apiPath = (verb) => `/api/queue/${verb}/${eventId}`;
+// A browser keeps the fragment of the shop's page on each redirect, and on the way back as well, if the button's link has it.
+const fragment = way && location.hash !== '#main' ? location.hash : '';
 // This page's own address; the way back stays part of it. In the place of a page of the shop the address in the browser is the shop's.
 const address = (parameter) => {
   const query = [parameter, way].filter(Boolean).join('&');
   const path = inPlace ? own(`/wait/${eventId}`) : location.pathname.replace(/\/enter$/, '');
-  return path + (query && `?${query}`);
+  return path + (query && `?${query}`) + fragment;
 };
 
 const SAY_EVERY_MS = 30000;
@@ -339,9 +341,9 @@ function onVisible() {
 
 function start() {
   startClock(Number(document.body.dataset.now));
-  if (inPlace) $('enter').hash = location.hash; // which the server does not know
-  else if (/[?&](lang|join|cookies)=/.test(location.search) && model.state !== 'return_refused') history.replaceState(null, '', address());
+  if (!inPlace && /[?&](lang|join|cookies)=/.test(location.search) && model.state !== 'return_refused') history.replaceState(null, '', address());
   document.addEventListener('visibilitychange', onVisible);
+  if (fragment) $('enter').hash = fragment;
   if (model.state === 'closed') void reopening(eventId).then(reload);
   if (FINAL.has(model.state)) return;
   const placeless = PLACELESS.has(model.state);

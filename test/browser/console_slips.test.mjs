@@ -50,6 +50,25 @@ test('the title of an open sale is changed, and its times stay as they are, to t
   await reader.close();
 });
 
+test('where buyers go after the queue: one address a line, and what is wrong with one is said beside the field', async () => {
+  for (const [language, wrong] of [['en-GB', /^\/shop is no address such as/], ['ko-KR', /^\/shop은\(는\)/], ['ja-JP', /^\/shop は/]]) {
+    const reader = await organizer({ language });
+    const id = await world.sale({ open: false });
+    await setup(reader, id);
+    const field = reader.page.locator('#basics [name="returnUrls"]');
+    reader.expects(/status of 400/);
+    await field.fill('https://shop.example/tickets\n/shop');
+    await save(reader, 'basics');
+    await reader.shows('#wrong_returnUrls', wrong);
+    assert.deepEqual((await event(id)).returnUrls, []);
+    await field.fill('HTTPS://shop.example/tickets\n\nhttp://localhost:8000');
+    await save(reader, 'basics');
+    await waitUntil(async () => (await event(id)).returnUrls.length === 2, 10000, 'the list');
+    await waitUntil(async () => (await field.inputValue()) === 'https://shop.example/tickets\nhttp://localhost:8000', 10000, 'its normal form');
+    await reader.close();
+  }
+});
+
 test('an unknown time zone and an impossible number are said beside the field, and saving works afterwards', async () => {
   const reader = await organizer({ language: 'ko-KR' });
   const id = await world.sale({ open: false });

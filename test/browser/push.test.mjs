@@ -56,7 +56,7 @@ function standIn(made) {
 }
 
 // A reader of the waiting page of a full event. browsers: the subscriptions that this browser gets, one after the other.
-async function waiting({ language } = {}) {
+async function waiting({ language, way = '' } = {}) {
   const { id } = await organizer.sale({ id: uniqueId('push'), title: 'One Night Only', threshold: 1, intervalMs: 200, autoHold: 0, claimMs: 20000 });
   const inside = new Client(server);
   assert.equal((await inside.check(id)).body.status, 'active');
@@ -72,7 +72,7 @@ async function waiting({ language } = {}) {
     };
   });
   const worker = reader.context.waitForEvent('serviceworker', { timeout: 60000 });
-  await reader.open(url(id));
+  await reader.open(`${url(id)}${way && '?'}${way}`);
   await live(reader);
   const other = await reader.tab(); // a page of another address, from which the worker is seen when no other is open
   await other.goto(`${server.url}/`);
@@ -98,8 +98,9 @@ async function waiting({ language } = {}) {
   return { id, inside, reader, other, browsers, made, push, deliver, shown, tick, worker: () => worker };
 }
 
-test('the box is ticked: the first call comes the whole way; the page is closed: the turn comes, and a tap leads back to it', async () => {
-  const { id, inside, reader, other, deliver, shown, tick, worker } = await waiting();
+test('the box is ticked: the first call comes the whole way; the page is closed: the turn comes, and a tap leads back to it, with the way to the shop', async () => {
+  const way = 'return=/shop/x?y=1%26z=%2520';
+  const { id, inside, reader, other, deliver, shown, tick, worker } = await waiting({ way });
   await tick();
   assert.deepEqual(await deliver(), { kind: 'test', event: id });
   await reader.shows('#popup_closed', /^You can close this page\./);
@@ -131,13 +132,14 @@ test('the box is ticked: the first call comes the whole way; the page is closed:
   });
   await waitUntil(async () => (await background.evaluate(() => globalThis.opened.length)) === 1, 10000, 'the page to be opened');
   const [path] = await background.evaluate(() => globalThis.opened);
-  assert.equal(path, `/wait/${id}`);
+  assert.equal(path, `/wait/${id}?${way}`);
   assert.deepEqual(await shown(), [], 'what was tapped is gone');
 
   reader.page = await reader.tab();
   await reader.page.goto(`${server.url}${path}`);
   await showing(reader, 'admitted');
   await reader.shows('#countdown_number', /^9:\d\d$|^10:00$/); // the turn, not the 20 s of the offer
+  assert.equal(await reader.page.locator('#enter').getAttribute('href'), `/wait/${id}/enter?${way}`);
   await other.close();
   await reader.close();
 });

@@ -322,6 +322,19 @@ export const scenes = [
     await reader.open(world.url(id, '?return=/shop/order'));
     await showing(reader, 'unsent');
   }],
+  ['return_refused', async (world, reader) => {
+    reader.expects(/status of 400/);
+    await reader.open(world.url(await world.full(), '?return=https://elsewhere.example/'));
+    await showing(reader, 'return_refused');
+  }],
+  ['admitted_for_a_shop', async (world, reader) => {
+    await reader.open(world.url(await world.sale({ autoHold: 0 }), '?return=/shop/row%3Fseat=7'));
+    await live(reader);
+    await showing(reader, 'admitted');
+  }],
+  ['waiting_for_a_shop', async (world, reader) => {
+    await waiting(world, reader, {}, '?return=/shop/row%3Fseat=7');
+  }],
   ['preview', async (world, reader) => {
     const id = await world.full();
     await reader.context.setExtraHTTPHeaders({ 'user-agent': 'Mozilla/5.0 (compatible; Googlebot/2.1)' });
