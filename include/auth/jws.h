@@ -62,6 +62,8 @@ MUST_CHECK enum status jws_sign(struct jws_ring *ring, const char *payload, size
 MUST_CHECK enum status jws_verify(struct jws_ring *ring, const char *token, size_t len,
                                   struct buf *out);
 
+/* Appends one public ES256 key as PEM: that of this id; NULL: the one that signs, or the first. ST_NOT_FOUND: there is none. */
+MUST_CHECK enum status jws_write_pem(const struct jws_ring *ring, const char *kid, struct buf *out);
 /* Appends the ring's public ES256 keys as a JWKS document. */
 void jws_write_jwks(const struct jws_ring *ring, struct buf *out);
 

@@ -111,6 +111,9 @@ MUST_CHECK enum status pass_read(struct token_keys *keys, const char *text, size
 bool pass_is_current(const struct token_keys *keys, const char *text, size_t len);
 /* Appends the JWKS document with the public pass keys. */
 void token_write_jwks(const struct token_keys *keys, struct buf *out);
+/* Appends one of them as PEM: that of this id; NULL: the one that signs. ST_NOT_FOUND: there is none. */
+MUST_CHECK enum status token_write_pem(const struct token_keys *keys, const char *kid,
+                                       struct buf *out);
 
 /* ---- a bought ticket ---- */
 #define ETICKET_KEY_SIZE 65 /* bytes, with the NUL */

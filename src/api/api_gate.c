@@ -30,12 +30,16 @@
 #include "auth/handoff.h"
 #include "auth/identity.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/metrics.h"
 #include "base/shared_clock.h"
 #include "net/client_limit.h"
 
 #include <stdio.h>
 #include <string.h>
+
+/* A key is published before it signs (operations.md), for longer than this. */
+#define KEYS_MAX_AGE "public, max-age=300"
 
 /* A token that holds, and the URL that it leads to. From http_req_alloc. */
 struct hand_over {
@@ -436,13 +440,40 @@ static enum status gate_go_on(struct api_call *call)
     return api_with_event(call, call->param, gate_loaded);
 }
 
+/* ---- the keys of passes ---- */
+
+/* Answers with a text that changes only with the keys, and that caches keep for KEYS_MAX_AGE. */
+static void answer_keys(struct api_call *call, const char *type)
+{
+    const struct buf *out = &call->api->text;
+    char etag[32];
+    (void)snprintf(etag, sizeof(etag), "\"%016llx\"",
+                   (unsigned long long)hash_pair(0, buf_str(out), out->len, NULL, 0));
+    if (!api_not_modified(call, etag, KEYS_MAX_AGE))
+        api_answer_text(call, type, buf_str(out), out->len);
+}
+
 static enum status jwks_start(struct api_call *call)
 {
     struct buf *out = &call->api->text;
     buf_reset(out);
     token_write_jwks(call->api->keys, out);
-    api_answer(call, 200, buf_str(out), out->len);
+    answer_keys(call, "application/json");
     return ST_OK;
+}
+
+/* One key, because what reads PEM (HAProxy) takes one from a file. */
+static enum status pem_start(struct api_call *call)
+{
+    struct buf *out = &call->api->text;
+    buf_reset(out);
+    const enum status st = token_write_pem(call->api->keys, http_req_query(call->req, "kid"), out);
+    if (st == ST_NOT_FOUND)
+        api_problem(call, 404, "not-found", "No key of passes has this kid: jwks.json lists them.",
+                    "kid");
+    else if (st == ST_OK)
+        answer_keys(call, "application/x-pem-file");
+    return st == ST_NOT_FOUND ? ST_OK : st;
 }
 
 const struct api_route api_gate_routes[] = {
@@ -454,5 +485,6 @@ const struct api_route api_gate_routes[] = {
 
 const struct api_route api_key_routes[] = {
     {"GET", "/.well-known/jwks.json", AUTH_NONE, 0, jwks_start, API_BODY_NONE},
+    {"GET", "/.well-known/pass-key.pem", AUTH_NONE, 0, pem_start, API_BODY_NONE},
     {0},
 };

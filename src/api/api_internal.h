@@ -222,39 +222,37 @@ typedef enum status (*api_event_step)(struct api_call *call, const struct event 
 struct api_call {
     struct api *api;
     const struct api_door *door;
-    bool handled; /* the handler has begun, so the answer may wait for operations */
-    bool counts;  /* `client` is set; false: limits of addresses do not count this client */
     char client[CLIENT_IP_SIZE];
     const struct api_presenter *present; /* the page's, until it has run; NULL: JSON */
     struct http_req *req;
     int64_t guest_day; /* the day on which the guest cookie was set, since 1970; 0: no cookie */
     const struct api_route *route; /* NULL: no route fits */
     unsigned metric;               /* the route's id in metrics.h */
-    char param[EVENT_ID_MAX + 1];  /* the id in the path; "": none, or not valid as an id */
-    char buyer[BUYER_ID_MAX + 1];  /* "u:…", "o:…" or "g:…" */
+    bool handled;   /* the handler has begun, so the answer may wait for operations */
+    bool counts;    /* `client` is set; false: limits of addresses do not count this client */
+    bool cacheable; /* the handler has set Cache-Control, so "no-store" is not added */
+    bool has_jar, ticket_in_cookie, pass_in_cookie;
     bool guest, new_guest;
     bool outside;      /* the path is not below PATH_PREFIX, nor a probe's: there is nothing */
     bool passed_guest; /* a pass alone names the guest (cookie_jar_passed_guest) */
     bool one_cookie;   /* the answer sets one at most: a pass that it sets names the guest */
     bool other_host;   /* cookies are for a host that COOKIE_DOMAIN does not reach */
     bool has_user;
-    bool origin_allowed; /* the answer names the origin of ALLOWED_ORIGINS that asks */
-    bool body_dropped;   /* the sender was not known when it began to arrive */
-    bool return_refused; /* see api_take_return */
+    bool origin_allowed;          /* the answer names the origin of ALLOWED_ORIGINS that asks */
+    bool body_dropped;            /* the sender was not known when it began to arrive */
+    bool return_refused;          /* see api_take_return */
+    char param[EVENT_ID_MAX + 1]; /* the id in the path; "": none, or not valid as an id */
+    char buyer[BUYER_ID_MAX + 1]; /* "u:…", "o:…" or "g:…" */
     struct jwks_wait keys_wait;
-    bool has_jar;
     struct cookie_jar jar;    /* has_jar; see api_jar */
     size_t proof_bytes;       /* of the tickets and passes that the answer sets */
-    bool cacheable;           /* the handler has set Cache-Control, so "no-store" is not added */
     struct queue_proof proof; /* from ticket and pass, verified for this event and buyer */
     uint64_t ticket_lowest;   /* the lowest position shown, according to the ticket; 0: none */
     const char *ticket; /* the ticket that was sent, if it needs no new signature; else NULL */
     size_t ticket_len;
-    bool ticket_in_cookie;
     /* The pass that was sent, if it is signed with the key that signs now, and names no guest; else NULL. */
     const char *pass;
     size_t pass_len;
-    bool pass_in_cookie;
     int64_t pass_expires_ms; /* of the pass in `proof` */
     uint64_t started_ns;
     const char *if_match;      /* what a form says in its place; NULL: the header If-Match counts */

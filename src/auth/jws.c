@@ -473,6 +473,35 @@ void jws_write_jwks(const struct jws_ring *ring, struct buf *out)
     buf_add_str(out, "]}");
 }
 
+static const struct key *public_key(const struct jws_ring *ring, const char *kid)
+{
+    const struct key *first = NULL;
+    for (size_t i = 0; i < ring->count; i++) {
+        const struct key *key = &ring->keys[i];
+        if (key->algorithm != ALG_ES256)
+            continue;
+        if (kid ? strcmp(key->kid, kid) == 0 : key->can_sign)
+            return key;
+        first = first ? first : key;
+    }
+    return kid ? NULL : first;
+}
+
+enum status jws_write_pem(const struct jws_ring *ring, const char *kid, struct buf *out)
+{
+    const struct key *key = public_key(ring, kid);
+    if (!key)
+        return ST_NOT_FOUND;
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *text = NULL;
+    const bool ok = bio && PEM_write_bio_PUBKEY(bio, EVP_PKEY_CTX_get0_pkey(key->verifier)) == 1;
+    const long len = ok ? BIO_get_mem_data(bio, &text) : 0;
+    if (len > 0)
+        buf_add(out, text, (size_t)len);
+    BIO_free(bio);
+    return len > 0 ? ST_OK : ST_INTERNAL;
+}
+
 /* ---- signatures ---- */
 
 static bool hash_of(struct jws_ring *ring, const char *data, size_t len, unsigned char *out)

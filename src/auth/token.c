@@ -482,6 +482,11 @@ void token_write_jwks(const struct token_keys *keys, struct buf *out)
     jws_write_jwks(keys->passes, out);
 }
 
+enum status token_write_pem(const struct token_keys *keys, const char *kid, struct buf *out)
+{
+    return jws_write_pem(keys->passes, kid, out);
+}
+
 /* ---- a bought ticket ---- */
 
 enum status eticket_sign(struct token_keys *keys, const struct eticket *ticket, struct buf *out)

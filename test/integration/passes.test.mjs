@@ -4,6 +4,7 @@
 // of a buyer inside is answered with the pass that they have, until half of its life is over.
 
 import assert from 'node:assert/strict';
+import { createPublicKey, verify } from 'node:crypto';
 import { test } from 'node:test';
 import { Client, Server, bearer, decode, jwt, stage, waitUntil } from '../fixtures/index.mjs';
 
@@ -93,4 +94,32 @@ test('when half of a pass is over, a poll has a new one; so has one of another t
     const { body: { pass, passExpiresAt, turnEndsAt } } = await held.status(id);
     return pass !== held.pass || Date.parse(passExpiresAt) <= Date.parse(turnEndsAt);
   }, 5000, 'a pass that ends with the turn');
+});
+
+test('the public keys are there as a JWK set and one by one as PEM, and are cached', async (t) => {
+  const { id } = await sale();
+  const usual = await insider(id);
+  const own = `k1:${'0123456789abcdef'.repeat(4)}`;
+  const rolled = await pod(t, { TICKET_KEYS: `k2:${'89abcdef01234567'.repeat(4)},${own}` });
+  const { body: { keys }, headers: cached } = await rolled.get('/.well-known/jwks.json');
+  assert.equal(keys.length, 2);
+  const pems = await Promise.all(keys.map(({ kid }) => rolled.get(`/.well-known/pass-key.pem?kid=${kid}`)));
+  pems.forEach(({ status, text, headers }, i) => {
+    assert.equal(status, 200);
+    assert.equal(text, createPublicKey({ key: keys[i], format: 'jwk' }).export({ format: 'pem', type: 'spki' }));
+    assert.match(headers['content-type'], /^application\/x-pem-file/);
+  });
+  assert.equal((await rolled.get('/.well-known/pass-key.pem')).text, pems[0].text, 'the one that signs');
+  const [header, payload, signature] = usual.pass.split('.');
+  assert.ok(verify('SHA256', Buffer.from(`${header}.${payload}`), { key: createPublicKey(pems[1].text), dsaEncoding: 'ieee-p1363' }, Buffer.from(signature, 'base64url')));
+  for (const kid of ['nobody', '', '%ff', keys[0].kid.toLowerCase()]) {
+    const { status, body } = await rolled.get(`/.well-known/pass-key.pem?kid=${kid}`);
+    assert.deepEqual([status, body.field], [404, 'kid'], kid);
+  }
+  assert.equal(cached['cache-control'], 'public, max-age=300');
+  for (const [path, { etag }] of [['/.well-known/jwks.json', cached], ['/.well-known/pass-key.pem', pems[0].headers]]) {
+    const again = await rolled.get(path, { headers: { 'if-none-match': etag } });
+    assert.deepEqual([again.status, again.text], [304, '']);
+    assert.equal((await server.get(path, { headers: { 'if-none-match': etag } })).status, 200, 'other keys');
+  }
 });
