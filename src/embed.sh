@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Writes the C file with lua/, sql/migrations/, sql/functions/, build/web/ (src/web.sh) and docs/openapi.json for the
+# Writes the C file with lua/, sql/migrations/, sql/functions/, build/web/ (src/web.sh), docs/openapi.json and docs/asyncapi.json for the
 # binary (include/base/embed.h). Needs only od, awk, find and sha256sum. Each Lua entry is the
 # names of the keys, lua/shared.lua, a newline, and the script itself: scripts cannot call each other
 # inside Redis, so the shared code is prepended here.
@@ -123,4 +123,5 @@ printf 'const char embed_web_hash[] = "%s";\n\n' \
     "$(xargs -d '\n' sha256sum <"$scratch.list" | sha256sum | cut -c1-12)"
 
 entry docs openapi.json <docs/openapi.json
+entry docs asyncapi.json <docs/asyncapi.json
 close_table docs

@@ -84,5 +84,5 @@ put 644 packaging/tiketi.ini "$doc/examples/tiketi.ini"
 for file in README.md CHANGELOG.md SECURITY.md CONTRIBUTING.md LICENSE; do put 644 "$file" "$doc/$file"; done
 put 644 build/web/licenses.txt "$doc/licenses-of-pages.txt"
 # The pictures stay where they are: the documents alone are smaller by ten times.
-find docs monitoring -type f ! -path 'docs/screenshots/*' ! -path 'monitoring/tests/*' ! -name '*.mjs' >"$work/docs"
+find docs monitoring -type f ! -path 'docs/screenshots/*' ! -path 'monitoring/tests/*' ! -path 'monitoring/*.mjs' >"$work/docs"
 while read -r file; do put 644 "$file" "$doc/$file"; done <"$work/docs"

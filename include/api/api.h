@@ -54,7 +54,7 @@ struct api_opts {
 };
 
 /* Registers the route table; once per process, before threads start. ops_only: only the probes, /metrics and
- * /openapi.json, for a process without the api role. */
+ * /openapi.json, /asyncapi.json, for a process without the api role. */
 void api_register_routes(bool ops_only);
 /* For `tiketi routes`: one line per registered API route: method, path, who may use it (`none`, `buyer`, or
  * the roles). Pages and their files are left out. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* embed: files that src/embed.sh builds into the binary: lua/, sql/, build/web/ (made of web/) and docs/openapi.json. */
+/* embed: files that src/embed.sh builds into the binary: lua/, sql/, build/web/ (made of web/), docs/openapi.json and docs/asyncapi.json. */
 #ifndef TIKETI_EMBED_H
 #define TIKETI_EMBED_H
 
@@ -29,7 +29,7 @@ extern const long embed_functions_oldest;     /* sql/functions/oldest */
 extern const struct embed embed_web[];
 extern const size_t embed_web_count;
 extern const char embed_web_hash[];     /* of all files of build/web/ together */
-extern const struct embed embed_docs[]; /* openapi.json alone */
+extern const struct embed embed_docs[]; /* openapi.json, asyncapi.json */
 extern const size_t embed_docs_count;
 
 /* The file of this name in one of the tables above; NULL: there is none. */

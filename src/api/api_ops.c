@@ -6,7 +6,7 @@
  *   /readyz /health 200 unless the process is starting (its workers wait for their backends, worker.c) or draining; what is
  *                   wrong with the backends in words on METRICS_PORT alone: it names hosts and users, and anybody may
  *                   ask HTTP_PORT
- *   /openapi.json   docs/openapi.json as this binary was built with
+ *   /openapi.json, /asyncapi.json   the files of docs/ as this binary was built with
  *
  * Why this way: /readyz reports the state of the backends, but only with ?deep=1 (api_deep.c) does it fail because of them. A dead
  * Redis must not take every pod out of the load balancer: buyers need our 503 with Retry-After. A wrong clock fails
@@ -104,10 +104,13 @@ static void answer_document(struct api_call *call, const struct embed *document,
     api_answer_text(call, "application/json", buf_str(text), text->len);
 }
 
-static enum status openapi_start(struct api_call *call)
+static enum status document_start(struct api_call *call)
 {
-    const struct embed *document = &embed_docs[0];
+    const struct embed *document =
+        embed_find(embed_docs, embed_docs_count, strrchr(http_req_path(call->req), '/') + 1);
     char etag[24];
+    if (!document)
+        return ST_NOT_FOUND;
     (void)snprintf(etag, sizeof(etag), "\"%s\"", document->hash);
     if (!api_not_modified(call, etag, "public, max-age=300"))
         answer_document(call, document, api_prefix(call->api));
@@ -118,6 +121,7 @@ const struct api_route api_ops_routes[] = {
     {"GET", "/livez", AUTH_NONE, 0, livez_start, API_BODY_NONE},
     {"GET", "/readyz", AUTH_NONE, 0, readyz_start, API_BODY_NONE},
     {"GET", "/health", AUTH_NONE, 0, readyz_start, API_BODY_NONE},
-    {"GET", "/openapi.json", AUTH_NONE, 0, openapi_start, API_BODY_NONE},
+    {"GET", "/openapi.json", AUTH_NONE, 0, document_start, API_BODY_NONE},
+    {"GET", "/asyncapi.json", AUTH_NONE, 0, document_start, API_BODY_NONE},
     {0},
 };

@@ -17,6 +17,23 @@
 #define SECRET_MAX 128 /* characters of a secret's base64 */
 #define TEXT_MAX   64  /* of a signature */
 
+/* A digit of one of the two base64 alphabets in the other one. */
+static char other_digit(char c)
+{
+    switch (c) {
+    case '+':
+        return '-';
+    case '/':
+        return '_';
+    case '-':
+        return '+';
+    case '_':
+        return '/';
+    default:
+        return c;
+    }
+}
+
 /* base64 (RFC 4648, section 4) of the secret, without its padding, as base64url. False: it is too long. */
 static bool to_base64url(const char *text, char *out, size_t *ret_len)
 {
@@ -26,7 +43,7 @@ static bool to_base64url(const char *text, char *out, size_t *ret_len)
     if (len == 0 || len >= SECRET_MAX)
         return false;
     for (size_t i = 0; i < len; i++)
-        out[i] = text[i] == '+' ? '-' : text[i] == '/' ? '_' : text[i];
+        out[i] = other_digit(text[i]);
     *ret_len = len;
     return true;
 }
@@ -36,10 +53,8 @@ static void add_base64(const unsigned char *bytes, size_t len, struct buf *out)
     struct buf text;
     buf_init(&text, TEXT_MAX);
     base64url_encode(bytes, len, &text);
-    for (size_t i = 0; i < text.len; i++) {
-        const char c = buf_str(&text)[i];
-        buf_add_char(out, c == '-' ? '+' : c == '_' ? '/' : c);
-    }
+    for (size_t i = 0; i < text.len; i++)
+        buf_add_char(out, other_digit(buf_str(&text)[i]));
     for (size_t i = text.len; i % 4 != 0; i++)
         buf_add_char(out, '=');
     buf_clear(&text);

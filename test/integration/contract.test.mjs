@@ -96,6 +96,9 @@ test('the checks accept correct socket messages and refuse all others', () => {
   assert.match(check('queue-cleared', { eventId: 'e', buyer: 'u:1' }), /additional properties/);
   assert.match(check('queue-cleared', undefined), /required property 'payload'/);
   assert.match(check('gossip', {}), /there is no such message/);
+  assert.match(check('room-info', { eventId: 'e', userCount: 1 }), /there is no such message/);
+  assert.equal(complaintOf(() => checkMessage('Server', { event: 'room-info', payload: { eventId: 'e', userCount: 1 } }, '', 'socketIo')), undefined);
+  assert.match(check('join-queue', { eventId: 'e' }), /there is no such message/);
   const loose = (text) => complaintOf(() => checkMessage('Server', JSON.parse(text), text));
   assert.equal(loose('{"event":"queue-cleared","payload":{"eventId":"e","version":1,"revision":1,"message":"m"}}'), undefined);
   assert.match(loose('{"event" : "queue-cleared","payload":{"eventId":"e"}}'), /whitespace/);

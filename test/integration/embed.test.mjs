@@ -22,7 +22,7 @@ before(() => {
 after(() => removeFolder(folder));
 
 function copy() {
-  for (const name of ['lua', 'sql', 'web', 'docs/openapi.json', 'src/embed.sh', 'src/web.sh', 'src/packages.sh', 'package.json', 'package-lock.json', 'src/queue/queue_keys.h']) {
+  for (const name of ['lua', 'sql', 'web', 'docs/openapi.json', 'docs/asyncapi.json', 'src/embed.sh', 'src/web.sh', 'src/packages.sh', 'package.json', 'package-lock.json', 'src/queue/queue_keys.h']) {
     rmSync(join(folder, name), { recursive: true, force: true });
     cpSync(join(tree, name), join(folder, name), { recursive: true });
   }
@@ -31,7 +31,7 @@ function copy() {
 test('every file of the folders is embedded', () => {
   copy();
   const text = execFileSync('sh', ['-c', 'src/web.sh && src/embed.sh'], { cwd: folder, encoding: 'utf8', maxBuffer: 64 << 20 });
-  for (const name of ['"join"', '"0001_initial.sql"', '"seat.sql"', '"openapi.json"', '"wait.html"', '"wait.css"', '"seats_worker.js"']) assert.ok(text.includes(name), name);
+  for (const name of ['"join"', '"0001_initial.sql"', '"seat.sql"', '"openapi.json"', '"asyncapi.json"', '"wait.html"', '"wait.css"', '"seats_worker.js"']) assert.ok(text.includes(name), name);
 });
 
 // A script with a name for everything that decides: which keys it can name, and what is a page.

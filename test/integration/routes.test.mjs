@@ -5,6 +5,7 @@
 // answer against it.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { document } from '../fixtures/contract.mjs';
 import { bearer, jwt, many, stage } from '../fixtures/index.mjs';
@@ -121,4 +122,15 @@ test('HEAD works on every route with GET', async () => {
     assert.equal(answer.status, 200, operation.name);
     assert.equal(answer.text, '', operation.name);
   });
+});
+
+test('both documents are served as they are in docs/, and what the socket\'s refers to is in the other one', async () => {
+  const [http, sockets] = await Promise.all(['/openapi.json', '/asyncapi.json'].map(async (path) => (await server.get(path)).body));
+  assert.deepEqual(http, document);
+  assert.deepEqual(sockets, JSON.parse(readFileSync(new URL('../../docs/asyncapi.json', import.meta.url), 'utf8')));
+  for (const [name, { payload }] of Object.entries(sockets.components.messages)) {
+    const [file, pointer] = payload.schema.$ref.split('#');
+    assert.equal(file, 'openapi.json');
+    assert.equal(follow({ $ref: `#${pointer}` }).properties.event.const, name);
+  }
 });

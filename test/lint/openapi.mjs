@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// docs/openapi.json: is it valid OpenAPI 3.1 in the style of this project? Part of `make lint`. The tests
+// docs/openapi.json and docs/asyncapi.json: are they valid OpenAPI 3.1 and AsyncAPI 3 in the style of this project? Part of `make lint`. The tests
 // check it against the program's answers (test/fixtures/contract.mjs).
 
 import { readFileSync } from 'node:fs';
 import { Validator } from '@seriousme/openapi-schema-validator';
+import Ajv from 'ajv';
 import Ajv2020 from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 
@@ -32,9 +33,24 @@ for (const [path, { $ref }] of walk(document)) {
   used.add($ref);
   if (find($ref) === undefined) refuse(path, `${$ref} points to nothing`);
 }
+// docs/asyncapi.json has the messages of the socket, and their schemas from here.
+const messages = JSON.parse(readFileSync(new URL('../../docs/asyncapi.json', import.meta.url), 'utf8'));
+for (const [, { $ref }] of walk(messages)) {
+  if (typeof $ref !== 'string') continue;
+  const pointer = $ref.replace(/^openapi\.json#/, '#');
+  const found = pointer === $ref ? $ref.slice(2).split('/').reduce((value, key) => value?.[key], messages) : find(pointer);
+  if (found === undefined) refuse('docs/asyncapi.json', `${$ref} points to nothing`);
+  if (pointer !== $ref) used.add(pointer);
+}
+if (messages.info.version !== document.info.version) refuse('docs/asyncapi.json', 'another version');
+{
+  const schema = JSON.parse(readFileSync(new URL('../../node_modules/@asyncapi/specs/schemas/3.0.0-without-$id.json', import.meta.url), 'utf8'));
+  const asyncapi = new Ajv.default({ strict: false, validateFormats: false });
+  if (!asyncapi.validate(schema, messages)) refuse('docs/asyncapi.json', JSON.stringify(asyncapi.errors, null, 2));
+}
+
 // Referred to by the text, or by the tests, for answers that any request may get.
-const ROOTS = new Set(['#/components/schemas/SocketFromServer', '#/components/schemas/SocketFromClient',
-  '#/components/responses/MethodNotAllowed', '#/components/responses/Preflight', '#/components/responses/Canonical']);
+const ROOTS = new Set(['#/components/responses/MethodNotAllowed', '#/components/responses/Preflight', '#/components/responses/Canonical']);
 for (const [kind, list] of Object.entries(document.components)) {
   if (kind === 'securitySchemes') continue;
   for (const name of Object.keys(list)) {
