@@ -59,7 +59,7 @@ bool return_url_in_domain(const struct return_url *url, const char *domain);
 void return_url_with(const char *url, const char *name, const char *value, struct buf *out);
 /* Appends the URL without the parameters of this name; all else stays as it was. */
 void return_url_without(const char *url, const char *name, struct buf *out);
-/* The first value of this parameter, as it stands in the query; NULL: there is none. Borrowed, not terminated. */
+/* The first value of this parameter, as it stands in the query; NULL: there is none, or it has no "=". Borrowed, not terminated. */
 const char *return_url_find(const char *url, const char *name, size_t *ret_len);
 /* Appends `text` as the value of a parameter of a query; escapes only what must be. */
 void return_url_escape(const char *text, struct buf *out);

@@ -393,7 +393,9 @@ const char *return_url_find(const char *url, const char *name, size_t *ret_len)
     size_t len;
     const char *found = query ? find_parameter(query + 1, end, name, &len) : NULL;
     const size_t name_len = strlen(name);
-    if (!found || len == name_len)
+    while (found && len == name_len) /* it has no value */
+        found = find_parameter(found + len, end, name, &len);
+    if (!found)
         return NULL;
     *ret_len = len - name_len - 1;
     return found + name_len + 1;

@@ -267,6 +267,9 @@ static void a_parameter_comes_and_goes(void **state)
         const char *value = return_url_find(rows[i].with, "t", &len);
         assert_true(value && len == 1 && *value == 'v');
     }
+    const char *valued = return_url_find("/x?t&a=1&t&t=v&t=w", "t", &len);
+    assert_true(valued && len == 1 && *valued == 'v');
+    assert_null(return_url_find("/x?t&a=1&t", "t", &len));
     static const char *const more[] = {"/x?t=1&a=2&t=3&b&t&c=", "/x?t=1&t=2", "/x?#f"};
     static const char *const less[] = {"/x?a=2&b&c=", "/x", "/x?#f"};
     for (size_t i = 0; i < 3; i++) {
