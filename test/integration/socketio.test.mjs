@@ -109,6 +109,18 @@ test('acknowledgements are answered, and leave-queue and errors are as on a raw 
   assert.equal(socket.io.connected, true);
 });
 
+test('a banned buyer is told so, and their client stays away', async (t) => {
+  const server = await serve(t);
+  const organizer = new Organizer(server);
+  const { id } = await organizer.sale({ threshold: 0 });
+  const { sub, socket } = await buyer(t, server, id);
+  await socket.next('queue-position');
+  await organizer.act(id, 'ban', { buyer: `u:${sub}`, reason: 'a bot' });
+  assert.equal((await socket.next('error')).code, 'banned');
+  await waitUntil(() => socket.ends[0], 5000, 'the disconnect');
+  assert.deepEqual([socket.ends[0].reason, socket.io.active], ['io server disconnect', false]);
+});
+
 test('join-event and leave-event are answered with room-info', async (t) => {
   const server = await serve(t);
   const { id } = await new Organizer(server).sale({ threshold: 0 });
