@@ -261,7 +261,7 @@ static int run_nginx(struct proxy *proxy)
     (void)sigemptyset(&signals);
     for (const int *at = (const int[]){SIGINT, SIGTERM, SIGHUP, SIGCHLD, 0}; *at; at++)
         (void)sigaddset(&signals, *at);
-    (void)sigprocmask(SIG_BLOCK, &signals, NULL);
+    (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
     (void)snprintf(path, sizeof(path), "%s/nginx.pid", proxy->nginx.dir);
     if (configure(proxy, &error) != ST_OK)
         return program_fail("proxy", 1, "%s", error.text);

@@ -16,7 +16,6 @@
 
 #include "proxy/proxy_pages.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 
 /* Characters that a raw path may have to pass by its path, as a class of a regular expression: no '%', ';' or '\'. */
@@ -52,11 +51,23 @@ static void add_path(struct buf *out, const char *path)
     buf_printf(out, "%s(?:[?]|$)\" 1;\n", plain < len ? PLAIN : "");
 }
 
+/* As nginx names the variable of a header. */
+static void add_variable(struct buf *out, const char *header)
+{
+    for (; *header; header++) {
+        if (*header == '-')
+            buf_add_char(out, '_');
+        else if (*header >= 'A' && *header <= 'Z')
+            buf_add_char(out, (char)(*header - 'A' + 'a'));
+        else
+            buf_add_char(out, *header);
+    }
+}
+
 static void add_secret(struct buf *out, const struct proxy_secret *secret, size_t number)
 {
     buf_add_str(out, "    map $http_");
-    for (const char *at = secret->name; *at; at++)
-        buf_add_char(out, *at == '-' ? '_' : (char)tolower((unsigned char)*at));
+    add_variable(out, secret->name);
     buf_printf(out, " $tiketi_secret_%zu {\n        default 0;\n        \"~^", number);
     add_literal(out, secret->value, strlen(secret->value));
     buf_add_str(out, "$\" 1;\n    }\n");

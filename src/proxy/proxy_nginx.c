@@ -33,7 +33,7 @@ static bool is_program(const char *path)
 
 static bool find_program(const char *given, char *out)
 {
-    const char *path = getenv("PATH");
+    const char *path = getenv("PATH"); /* NOLINT(concurrency-mt-unsafe): there is one thread */
     char list[4096], *rest = list;
     (void)snprintf(list, sizeof(list), "%s:/usr/sbin:/usr/local/sbin:/usr/bin", path ? path : "");
     if (given && strchr(given, '/')) {
@@ -65,7 +65,7 @@ static enum status make_folder(const char *path, struct options_error *error)
 enum status proxy_nginx_find(const char *program, const char *dir, const char *event,
                              struct proxy_nginx *ret, struct options_error *error)
 {
-    const char *run = getenv("XDG_RUNTIME_DIR");
+    const char *run = getenv("XDG_RUNTIME_DIR"); /* NOLINT(concurrency-mt-unsafe): as above */
     *ret = (struct proxy_nginx){.pid = 0};
     if (!find_program(program, ret->program)) {
         (void)options_refuse(error,
@@ -100,7 +100,7 @@ static pid_t spawn(const struct proxy_nginx *nginx, const char *conf, bool test)
         return pid;
     sigset_t none;
     (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)pthread_sigmask(SIG_SETMASK, &none, NULL);
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         _exit(1);
