@@ -296,7 +296,7 @@ start_shop() {
     port=$(free_port)
     mkdir -p "$run/shop"
     [ "$(id -u)" -ne 0 ] || user='user root;'
-    sed -n '/^```nginx$/,/^```$/p' docs/integrate/nginx.md | sed -e '/^```/d' -e "s/listen 8000;/listen $SHOP_PORT;/" \
+    awk '/^```nginx$/ && !seen++ { on = 1; next } /^```$/ { on = 0 } on' docs/integrate/nginx.md | sed -e "s/listen 8000;/listen $SHOP_PORT;/" \
         -e "s/127\.0\.0\.1:3000/127.0.0.1:$port/" -e "s/127\.0\.0\.1:8080/127.0.0.1:$HTTP_PORT/" \
         -e "s/127\.0\.0\.1:8081/127.0.0.1:$WS_PORT/" >"$run/shop/shop.conf"
     cat >"$run/shop/nginx.conf" <<END

@@ -39,17 +39,28 @@ const haproxy = (file, { folder, ...places }, extra) => {
   return new Child('haproxy', ['-db', '-f', join(folder, 'haproxy.cfg')]);
 };
 
+function nginx({ folder }, text) {
+  writeFileSync(join(folder, 'shop.conf'), text);
+  const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};`).join(' ');
+  writeFileSync(join(folder, 'nginx.conf'), `daemon off; ${process.getuid() === 0 ? 'user root;' : ''} worker_processes 1; pid ${folder}/pid; error_log stderr;
+events { worker_connections 2000; } http { access_log off; ${paths} include shop.conf; }`);
+  return new Child('nginx', ['-p', folder, '-c', 'nginx.conf', '-e', 'stderr']);
+}
+
+// The same, but open within a bound while the gate does not answer, as the page says.
+export function nginxOpen(places) {
+  const [recipe, zone, location] = blocks('nginx.md').map(({ text }) => text);
+  const busy = /^ {4}location @tiketi_busy \{.*?^ {4}\}\n/ms;
+  if (!busy.test(recipe) || !location.startsWith('    location @tiketi_busy {')) throw new Error('nginx.md: no location @tiketi_busy');
+  let text = zone + recipe.replace(busy, location);
+  for (const [from, to] of Object.entries({ ...addresses(places), 'listen 8000': `listen 127.0.0.1:${places.port}` })) text = text.replaceAll(from, to);
+  return nginx(places, text);
+}
+
 export const RECIPES = {
   nginx: {
     online: true,
-    start(places) {
-      const { folder, port } = places;
-      writeFileSync(join(folder, 'shop.conf'), filled('nginx.md', 'nginx', { ...addresses(places), demo: places.event, 'listen 8000': `listen 127.0.0.1:${port}` }));
-      const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};`).join(' ');
-      writeFileSync(join(folder, 'nginx.conf'), `daemon off; ${process.getuid() === 0 ? 'user root;' : ''} worker_processes 1; pid ${folder}/pid; error_log stderr;
-events {} http { access_log off; ${paths} include shop.conf; }`);
-      return new Child('nginx', ['-p', folder, '-c', 'nginx.conf', '-e', 'stderr']);
-    },
+    start: (places) => nginx(places, filled('nginx.md', 'nginx', { ...addresses(places), demo: places.event, 'listen 8000': `listen 127.0.0.1:${places.port}` })),
   },
   caddy: {
     online: true,

@@ -266,6 +266,13 @@ for (const name of names) {
       waiting.socket.terminate();
     });
 
+    test("what is the operator's is not for visitors", async () => {
+      for (const path of ['metrics', 'health', '%6detrics', './metrics', '/metrics', 'metrics/', 'x/../metrics', 'metrics?x=1', 'metrics;x', 'METRICS']) {
+        const { text } = await raw(port, `${PREFIX}/${path}`);
+        assert.doesNotMatch(text, /tiketi_\w+\{|"redis"/, path);
+      }
+    });
+
     test('a payment callback, a health check and HEAD pass as they are', async (t) => {
       const callback = await exchange(url(), 'POST', '/payment/callback?x=1', { body: '{"paid":true}', headers: { 'content-type': 'application/json' } });
       assert.deepEqual([callback.status, callback.body.paid, callback.body.query], [200, '{"paid":true}', '?x=1']);
