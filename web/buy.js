@@ -367,7 +367,7 @@ async function hold(request, chosen) {
 // Says what happened, that the seats held before are kept, and offers the closest free seats.
 async function showRefusal(error, chosen = []) {
   if (!(error instanceof ApiError)) throw error;
-  if (error.code === 'not-admitted') {
+  if (error.code === 'not-admitted' || TURNED_AWAY.has(error.code)) {
     await quietly(readTurn());
     return;
   }
@@ -507,10 +507,26 @@ function takeTurn(answer) {
   return answer.status === 'active';
 }
 
+const TURNED_AWAY = new Set(['event-closed', 'banned']);
+
+// The turn is over since the sale has closed, or the buyer was shut out. What is held may still be paid.
+async function turnedAway(code) {
+  if (code === 'banned') await leaveFor(own(`/wait/${eventId}`));
+  else if (!held()) enter('closed');
+  else if (CHOOSING.has(state.view)) enter('last');
+  return { status: code };
+}
+
 // Reads the buyer's turn and reservations, whenever a message may have been missed. The answer counts at once:
 // the request carries the pass as a cookie, and with a pass no pod answers from what it remembers.
 async function readTurn() {
-  const [answer] = await Promise.all([api('GET', `/api/queue/status/${eventId}`), state.order.refresh()]);
+  let answer;
+  try {
+    [answer] = await Promise.all([api('GET', `/api/queue/status/${eventId}`), state.order.refresh()]);
+  } catch (error) {
+    if (!(error instanceof ApiError) || !TURNED_AWAY.has(error.code)) throw error;
+    return turnedAway(error.code);
+  }
   takeOrder();
   if (isOld(answer)) return answer;
   const inside = takeTurn(answer);
@@ -556,7 +572,8 @@ const HANDLERS = {
     tick();
   },
   'event-status-changed': ({ status }) => {
-    if (status === 'closed' && !held()) enter('closed');
+    // Those inside may go on for a while: the turn says it.
+    if (status === 'closed') void quietly(readTurn());
     else live.refresh();
   },
   'queue-cleared': () => live.refresh(),

@@ -415,6 +415,11 @@ static void show_late_problem(struct api_call *call, const struct api_problem *p
                                                              : problem->code);
         return;
     }
+    if (strcmp(problem->code, "banned") ==
+        0) { /* the waiting page says it, unless they hold or have bought seats */
+        show_turn(call, &(struct api_turn){.status = TURN_NOT_IN_QUEUE, .brief = true});
+        return;
+    }
     if (strcmp(problem_state(problem->code), "unavailable") != 0) {
         show_problem(call, problem);
         return;

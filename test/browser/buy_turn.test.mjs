@@ -167,12 +167,13 @@ test('an answer that is older than what is known changes nothing', async () => {
 });
 
 test('a page that says closed comes back by itself when the closing is taken back', async () => {
-  const id = await sale({ autoHold: 0 });
+  const id = await sale({ autoHold: 0, closeGraceMs: 0 });
   const reader = await inside(id);
   await connected(reader);
   await reader.page.clock.install();
   await reader.page.reload();
   await connected(reader);
+  reader.expects(/410 \(Gone\)/);
   await world.organizer.act(id, 'close');
   await reader.page.locator('main[data-state="closed"]').waitFor();
   await world.organizer.act(id, 'reopen');
@@ -180,6 +181,41 @@ test('a page that says closed comes back by itself when the closing is taken bac
     await reader.page.clock.fastForward(75000);
     return !(await reader.page.locator('main[data-state="closed"]').count());
   }, 15000, 'the page to be loaded again');
-  await reader.page.locator('main[data-state="waiting"], main[data-state="choose"], main[data-state="admitted"]').waitFor();
+  await reader.page.locator('main[data-state="waiting"], main[data-state="choose"], main[data-state="admitted"], main[data-state="expired"]').waitFor();
+  await reader.close();
+});
+
+test('the sale is closed while a buyer chooses: with a grace they go on, and when their turn is over the page says that it has ended', async () => {
+  const id = await sale({ autoHold: 0, closeGraceMs: null });
+  const reader = await inside(id, DESKTOP);
+  await connected(reader);
+  const asked = reader.page.waitForResponse(/\/api\/queue\/status\//, { timeout: 15000 }); // the page has heard of the close
+  await world.organizer.act(id, 'close');
+  await asked;
+  await reader.page.locator('#best_button').click();
+  await holds(reader, 2);
+  await reader.close();
+
+  const other = await inside(await sale({ autoHold: 0, closeGraceMs: 0 }), DESKTOP);
+  await connected(other);
+  other.expects(/410 \(Gone\)/);
+  await world.organizer.act(new URL(other.page.url()).pathname.split('/').at(-1), 'close');
+  await other.page.locator('main[data-state="closed"]').waitFor({ timeout: 15000 });
+  await other.close();
+});
+
+test('a buyer who is shut out while they choose is led to the waiting page, which says so', async () => {
+  const id = await sale({ autoHold: 0 });
+  const reader = await inside(id, DESKTOP);
+  await connected(reader);
+  reader.expects(/403 \(Forbidden\)/);
+  const cookies = await reader.context.cookies();
+  const buyer = cookies.find(({ name }) => name === 'tiketi_guest').value.split('.')[0];
+  await world.organizer.must('POST', `/api/admin/events/${id}/ban`, { buyer, reason: 'bot' });
+  await reader.page.waitForURL(`**/wait/${id}*`, { timeout: 20000 });
+  await reader.page.locator('main[data-state="banned"]').waitFor();
+  await reader.open(`${server.url}/buy/${id}`);
+  await reader.page.locator('main[data-state="banned"]').waitFor();
+  assert.match(reader.page.url(), /\/wait\//);
   await reader.close();
 });
