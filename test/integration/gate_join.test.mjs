@@ -192,7 +192,7 @@ test('a network takes no more places by the gate than placesPerNetwork', async (
 
 test('the gate renews the pass of who has nothing else, before it ends; who left and comes again is a newcomer', async (t) => {
   const { id } = await sale();
-  const brief = await pod(t, { PASS_TTL_MS: 4000 });
+  const brief = await pod(t, { PASS_TTL_MS: 10000 });
   let cookie = cookieOf(await ask(id, page(), { at: brief }));
   const { sub, exp } = passOf(cookie);
   const until = async (query) => {
@@ -201,7 +201,7 @@ test('the gate renews the pass of who has nothing else, before it ends; who left
       answer = await ask(id, { cookie, 'sec-fetch-mode': 'cors' }, { at: brief, query });
       assert.equal(answer.status, 204);
       return answer.headers['set-cookie'];
-    }, 4000, 'a new pass');
+    }, 9000, 'a new pass');
     return cookieOf(answer);
   };
   cookie = await until('join=1');

@@ -138,8 +138,8 @@ test('ALLOWED_ORIGINS with a wildcard or the own port of the scheme, and a PUBLI
 });
 
 // Of the headers that routes read, a browser adds these by itself, lets no script set them, or never asks before it sends
-// them (the CORS-safelisted ones); or they are those of a proxy that asks the gate (x-original-, x-requested-with).
-const NEEDS_NO_PREFLIGHT = new Set(['accept', 'accept-encoding', 'accept-language', 'content-length', 'origin', 'host', 'cookie', 'user-agent', 'purpose', 'x-moz', 'forwarded', 'referer', 'x-requested-with']);
+// them (the CORS-safelisted ones); or they are those of a proxy that asks the gate (x-original-, x-requested-with, x-tiketi-in-place).
+const NEEDS_NO_PREFLIGHT = new Set(['accept', 'accept-encoding', 'accept-language', 'content-length', 'origin', 'host', 'cookie', 'user-agent', 'purpose', 'x-moz', 'forwarded', 'referer', 'x-requested-with', 'x-tiketi-in-place']);
 const needsPreflight = (name) => !NEEDS_NO_PREFLIGHT.has(name) && !/^(sec-|x-forwarded-|x-original-)/.test(name);
 
 test('the preflight allows every header that a route reads', async (t) => {
