@@ -367,7 +367,6 @@ static bool take_over(struct api_call *call, const struct queue_redeemed *redeem
     struct gate *gate = call->state;
     const struct event *event = catalog_event(call->api->catalog, call->param);
     (void)snprintf(call->buyer, sizeof(call->buyer), "%s", gate->hand_over->token.buyer);
-    call->one_cookie = true; /* on that host the pass is all that names them */
     gate->redeemed = event && write_pass(call, event, &redeemed->place, redeemed->numbers.epoch);
     return gate->redeemed;
 }

@@ -377,6 +377,7 @@ for (const way of ['redirect', 'nginx', 'envoy']) {
     const [cookie, ...more] = first.headers['set-cookie'];
     assert.match(cookie, new RegExp(`^tiketi_pass_${id}=[^;]+; Path=/; Max-Age=\\d+; HttpOnly; SameSite=Lax`));
     assert.deepEqual(more, []);
+    assert.equal('guest' in decode(cookie.split(';')[0].split('=')[1]), false, 'a pass for the gate, which stands for no guest’s cookie');
     const inside = await gateAsks(id, way, '/tickets/7?seat=A%26B&n=1', { cookie: cookie.split(';')[0] });
     assert.ok([200, 204].includes(inside.status));
     assert.match(inside.headers['x-tiketi-buyer'], /^g:/);
@@ -416,6 +417,23 @@ test('on a host outside COOKIE_DOMAIN the gate sets a cookie of that host', asyn
   assert.equal(led.headers.location, `${SHOP}/7`);
   assert.match(led.headers['set-cookie'][0], /^__Secure-tiketi_pass_[^;]+; Path=\/; Max-Age=\d+; HttpOnly; SameSite=Lax; Secure$/);
   assert.equal((await gateAsks(id, 'redirect', '/tickets/7', { cookie: led.headers['set-cookie'][0].split(';')[0] }, shared)).status, 204);
+});
+
+test('on that host, where the pass is all that names the buyer, the gate renews it in time', async (t) => {
+  const short = await Server.start({ redis, database, roles: 'api', env: { PASS_KEYS, PASS_TTL_MS: 3000 } });
+  t.after(() => short.stop());
+  const { id } = await sale({ returnUrls: [SHOP] });
+  const { location } = await atTheDoor(id, `${SHOP}/7`);
+  const first = (await gateAsks(id, 'redirect', pathOf(location), {}, short)).headers['set-cookie'][0].split(';')[0];
+  const [renewed, ...more] = await waitUntil(async () => {
+    const answer = await gateAsks(id, 'redirect', '/tickets/7', { cookie: first }, short);
+    assert.equal(answer.status, 204);
+    return answer.headers['set-cookie'];
+  }, 3000, 'a new one before the first has ended');
+  assert.deepEqual(more, []);
+  const cookie = renewed.split(';')[0];
+  assert.notEqual(cookie, first);
+  assert.equal((await gateAsks(id, 'redirect', '/tickets/7', { cookie }, short)).status, 204);
 });
 
 test('Redis gone: nobody is led on and no token is taken; the page keeps the way', async () => {
