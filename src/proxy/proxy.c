@@ -7,6 +7,7 @@
  * what it is told, asks the service whether it fits, looks names up again, and keeps nginx running.
  * Called by: main (`tiketi proxy` becomes it). Owns: the nginx.
  */
+#include "base/process.h"
 #include "base/program.h"
 #include "proxy/proxy_config.h"
 #include "proxy/proxy_nginx.h"
@@ -22,9 +23,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CONFIG_MAX   (512 * 1024)
-#define STEADY_S     30 /* an nginx that has run for so long may be started again at once */
-#define RESTARTS_MAX 5  /* of one that has not */
+#define CONFIG_MAX      (512 * 1024)
+#define CONNECTIONS_MAX 16384
+#define FILES_KEPT      64 /* for what is no connection */
+#define STEADY_S        30 /* an nginx that has run for so long may be started again at once */
+#define RESTARTS_MAX    5  /* of one that has not */
 
 #define FIELD(name) offsetof(struct proxy_options, name)
 
@@ -89,6 +92,14 @@ static void say(const char *format, ...)
     (void)vfprintf(stderr, format, args);
     va_end(args);
     (void)fputc('\n', stderr);
+}
+
+/* nginx inherits the limit of open files. A request takes two connections: the visitor's and the shop's. */
+static unsigned connections_of(unsigned open_files)
+{
+    return open_files > CONNECTIONS_MAX + FILES_KEPT ? CONNECTIONS_MAX
+           : open_files > 2 * FILES_KEPT             ? open_files - FILES_KEPT
+                                                     : FILES_KEPT;
 }
 
 static enum status write_config(const struct proxy *proxy, struct buf *out,
@@ -173,6 +184,7 @@ static void renew(struct proxy *proxy, bool told)
         say("not reloaded: %s", error.text);
         return;
     }
+    settings.connections = proxy->settings.connections;
     if (proxy_resolve(&settings, &now, &error) != ST_OK) {
         say("warning: %s; the addresses of before stay", error.text);
         now = proxy->addresses;
@@ -288,6 +300,7 @@ static int proxy_run(struct config *config, const void *arg)
     enum status st = proxy_settings_read(options, &proxy.settings, &error);
     if (st != ST_OK)
         return program_fail("proxy", EXIT_USAGE, "%s", error.text);
+    proxy.settings.connections = connections_of(process_raise_open_files());
     st = proxy_resolve(&proxy.settings, &proxy.addresses, &error);
     if (st != ST_OK)
         return program_fail("proxy", 1, "%s", error.text);

@@ -297,10 +297,10 @@ void proxy_config_write(const struct proxy_settings *settings,
         out,
         "# Made by `tiketi proxy` for %s and event %s; it is written anew at each start\n"
         "# and reload, so that changes are lost. docs/integrate/proxy.md says what it does.\n"
-        "daemon off;\nworker_processes auto;\nworker_rlimit_nofile 65536;\n"
+        "daemon off;\nworker_processes auto;\n"
         "worker_shutdown_timeout 1h;\npid nginx.pid;\nerror_log stderr warn;\n"
-        "events {\n    worker_connections 16384;\n}\n",
-        settings->origin.text, settings->event);
+        "events {\n    worker_connections %u;\n}\n",
+        settings->origin.text, settings->event, settings->connections);
     add_http(out, settings);
     add_upstream(out, "tiketi_origin", &addresses->origin);
     add_upstream(out, "tiketi_service", &addresses->service);

@@ -49,6 +49,8 @@ struct proxy_settings {
     const char *origin_ca, *tls_cert, *tls_key, *dir,
         *nginx; /* borrowed; whole paths; NULL: none */
     int64_t max_body_mb, timeout_ms;
+    unsigned
+        connections; /* of each worker of nginx; set by the caller, who knows the limit of open files */
 };
 
 /* Fills *ret. ST_INVALID: `error` names the option, what is wrong with it, and what is allowed. */

@@ -38,6 +38,7 @@ test('the configuration is printed, right for nginx, and asks nothing of anybody
   assert.match(stdout, /proxy_set_header Host shop\.example\.com;/);
   assert.match(stdout, /client_max_body_size 50m;/);
   assert.match(stdout, /listen 127\.0\.0\.1:8000;/);
+  assert.match(execFileSync('sh', ['-c', `ulimit -n 1024; exec "$0" "$@"`, PROXY, ...NEEDED, '--print'], { encoding: 'utf8' }), /worker_connections 960;/);
   execFileSync('nginx', ['-q', '-t', '-e', 'stderr', '-p', `${folder}/`, '-c', file('printed.conf', stdout)], { env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` } });
 });
 
