@@ -352,10 +352,16 @@ struct queue_consumed_chunk {
     const struct queue_consumed *list;
     size_t count; /* at most QUEUE_CALL_MAX, else ST_TOO_LARGE */
 };
-/* Makes exactly these the banned buyers, unless somebody was banned or not any more since ban_seq of the live copy was `seq`.
- * applied: something was changed. The list is copied. */
-MUST_CHECK enum status queue_sync_bans(struct queue *queue, const char *event_id, int64_t seq,
-                                       const struct queue_ban *list, size_t count, queue_done_cb cb,
+/* All who are banned, as they were read after ban_seq of the live copy was `seq`. */
+struct queue_ban_list {
+    int64_t seq;
+    const struct queue_ban *list;
+    size_t count;
+};
+/* Makes exactly these the banned buyers, unless somebody was banned or not any more since then. applied: something was
+ * changed. The list is copied. */
+MUST_CHECK enum status queue_sync_bans(struct queue *queue, const char *event_id,
+                                       const struct queue_ban_list *bans, queue_done_cb cb,
                                        void *arg);
 /* applied false: another epoch is in force, or Redis has lost the earlier chunks of this run, and the caller must
  * begin a new one. */

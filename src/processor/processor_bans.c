@@ -65,8 +65,9 @@ static void bans_read(void *arg, enum status status, const char *outcome, const 
             status = ST_INTERNAL;
     }
     if (status == ST_OK)
-        status = queue_sync_bans(runner->processor->opts.queue, runner->id, runner->bans.seq, list,
-                                 count, bans_synced, runner);
+        status = queue_sync_bans(runner->processor->opts.queue, runner->id,
+                                 &(struct queue_ban_list){runner->bans.seq, list, count},
+                                 bans_synced, runner);
     free(list);
     json_free(body);
     if (status == ST_OK) {

@@ -72,10 +72,10 @@ enum status queue_unban(struct queue *queue, const char *event_id, const struct 
     return change(queue, event_id, ban, true, cb, arg);
 }
 
-enum status queue_sync_bans(struct queue *queue, const char *event_id, int64_t seq,
-                            const struct queue_ban *list, size_t count, queue_done_cb cb, void *arg)
+enum status queue_sync_bans(struct queue *queue, const char *event_id,
+                            const struct queue_ban_list *bans, queue_done_cb cb, void *arg)
 {
-    if (count > QUEUE_BANS_MAX)
+    if (bans->count > QUEUE_BANS_MAX)
         return ST_TOO_LARGE;
     struct queue_event *event = queue_event_of(queue, event_id);
     struct queue_op *op = queue_op_new(queue, event, arg);
@@ -83,11 +83,11 @@ enum status queue_sync_bans(struct queue *queue, const char *event_id, int64_t s
     struct redis_args *args = queue_args(queue, event);
     redis_args_add(args, "sync");
     add_channel(op, args);
-    redis_args_add_int(args, seq);
-    for (size_t i = 0; i < count; i++) {
-        redis_args_add_copy(args, list[i].buyer, strlen(list[i].buyer));
-        redis_args_add_uint(args, list[i].place);
-        redis_args_add_uint(args, list[i].epoch);
+    redis_args_add_int(args, bans->seq);
+    for (size_t i = 0; i < bans->count; i++) {
+        redis_args_add_copy(args, bans->list[i].buyer, strlen(bans->list[i].buyer));
+        redis_args_add_uint(args, bans->list[i].place);
+        redis_args_add_uint(args, bans->list[i].epoch);
     }
     return queue_run(op, QUEUE_SCRIPT_BAN, queue_on_applied);
 }
