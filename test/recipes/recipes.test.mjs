@@ -176,6 +176,11 @@ for (const name of names) {
       assert.deepEqual([open.status, open.body.buyer, open.body.until, open.body.client], [200, null, null, '127.0.0.1']);
     });
 
+    test("a bearer token of the shop's own is the shop's business", async (t) => {
+      const client = await buyer(t);
+      for (const authorization of ['Bearer opaque', 'Bearer aaaa.bbbb.cccc', 'Basic a2ltOmtpbQ==']) assert.equal((await visit(client, '/whoami', { authorization })).status, 200, authorization);
+    });
+
     test(`who has left is ${recipe.online ? 'out at once' : 'still let in: their pass has not ended'}`, async (t) => {
       const client = await buyer(t);
       const pass = client.cookieHeader;
@@ -267,9 +272,9 @@ for (const name of names) {
     });
 
     test("what is the operator's is not for visitors", async () => {
-      for (const path of ['metrics', 'health', '%6detrics', './metrics', '/metrics', 'metrics/', 'x/../metrics', 'metrics?x=1', 'metrics;x', 'METRICS']) {
+      for (const path of ['metrics', 'health', 'readyz', 'livez', '%6detrics', './metrics', '/metrics', 'metrics/', 'x/../metrics', 'metrics?x=1', 'metrics;x', 'METRICS']) {
         const { text } = await raw(port, `${PREFIX}/${path}`);
-        assert.doesNotMatch(text, /tiketi_\w+\{|"redis"/, path);
+        assert.doesNotMatch(text, /^HTTP\/1\.1 200|tiketi_\w+\{|"redis"/, path);
       }
     });
 

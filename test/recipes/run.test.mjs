@@ -38,6 +38,7 @@ test('a shop behind nginx: the first visitor sees it, the second waits; all of i
   assert.equal(led.status, 302);
   assert.equal(new URL(led.headers.location).origin, url);
   assert.equal((await second.get(led.headers.location, { headers: PAGE })).status, 200);
+  assert.deepEqual((await exchange(`http://127.0.0.1:${http}`, 'GET', '/.tiketi/api/seats/demo')).body.seats, [], 'the seats are the shop\'s own');
   const config = readFileSync(join(folder, '.run/shop/shop.conf'), 'utf8');
   assert.equal(config.split('\n').length, /^```nginx\n(.*?)^```$/ms.exec(readFileSync(join(ROOT, 'docs/integrate/nginx.md'), 'utf8'))[1].split('\n').length, 'the whole of it');
   await run.end('SIGTERM', 30000);
