@@ -109,13 +109,18 @@ static void add_brief_end(struct buf *out, const struct api_turn *turn)
     buf_add_char(out, '}');
 }
 
+static bool waits(const struct api_turn *turn)
+{
+    return turn->status != TURN_ACTIVE && turn->status != TURN_LEFT &&
+           turn->status != TURN_NOT_IN_QUEUE;
+}
+
 void api_turn_write(const struct api_turn *turn, struct buf *out)
 {
     const struct event *event = turn->event;
     const struct wait_estimate *wait = &turn->wait;
-    const bool waits = turn->status != TURN_ACTIVE && turn->status != TURN_LEFT &&
-                       turn->status != TURN_NOT_IN_QUEUE;
-    buf_add_str(out, waits ? "{\"queued\":true,\"status\":\"" : "{\"queued\":false,\"status\":\"");
+    buf_add_str(out,
+                waits(turn) ? "{\"queued\":true,\"status\":\"" : "{\"queued\":false,\"status\":\"");
     buf_add_str(out, turn_words[turn->status]);
     buf_add_char(out, '"');
     if (turn->status == TURN_ACTIVE)
