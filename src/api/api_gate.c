@@ -342,10 +342,10 @@ static enum status gate_go_on(struct api_call *call);
 static void read_hand_over(struct api_call *call, struct gate *gate)
 {
     struct hand_over *order = NULL;
-    for (int other = 0; other < 2 && gate_request_takes_page(call); other++) {
+    for (int other = 0; other < 2; other++) {
         struct return_url url;
         const char *token = gate_request_handoff(call, way_of(call), other == 1, &url);
-        if (!token)
+        if (!token || !gate_request_takes_page(call))
             return;
         if (!order)
             order = http_req_alloc(call->req, sizeof(*order));

@@ -176,13 +176,27 @@ static bool is_path(const char *target)
     return target && target[0] == '/' && target[1] != '/' && !strpbrk(target, "\\#");
 }
 
+/* Is there a token somewhere? Nearly always there is none, and the gate is asked about every request. */
+static bool names_token(const struct api_call *call, enum gate_way way)
+{
+    static const char *const headers[] = {"X-Original-URI", "X-Forwarded-Uri", "X-Original-URL"};
+    if (way == GATE_BY_PATH)
+        return strstr(http_req_query_text(call->req), HANDOFF_PARAMETER) != NULL;
+    for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
+        const char *value = http_req_header(call->req, headers[i]);
+        if (value)
+            return strstr(value, HANDOFF_PARAMETER) != NULL;
+    }
+    return false;
+}
+
 const char *gate_request_handoff(const struct api_call *call, enum gate_way way, bool other_scheme,
                                  struct return_url *ret)
 {
     struct address back;
     struct buf url;
     size_t len = 0;
-    if (strcmp(gate_request_method(call, way), "GET") != 0)
+    if (!names_token(call, way) || strcmp(gate_request_method(call, way), "GET") != 0)
         return NULL;
     read_original(call, way, &back);
     const char *token = back.target ? return_url_find(back.target, HANDOFF_PARAMETER, &len) : NULL;
