@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * proxy_pages: the two pages that nginx has of its own, in the languages of the service.
+ * proxy_pages: the pages that nginx has of its own, in the languages of the service.
  *
  * Why this way: they are shown when nobody else can answer, so they need no file and no other server. The text is in a quoted
  * word of nginx's language, so it has no double quote, backslash or dollar sign. Called by: proxy_config.
@@ -14,14 +14,26 @@ struct texts {
 static const struct texts busy[] = {
     {"default", "en", "One moment, please",
      "The waiting room does not answer right now. This page tries again by itself. Your place is "
-     "kept. What you have just sent was not passed on."},
+     "kept."},
     {"~*^ko", "ko", "잠시만 기다려 주세요",
      "지금 대기실이 응답하지 않습니다. 이 페이지가 자동으로 다시 시도합니다. 대기 순번은 "
-     "유지됩니다. 방금 보낸 내용은 전달되지 않았습니다."},
+     "유지됩니다."},
     {"~*^ja", "ja", "しばらくお待ちください",
-     "現在、待合室が応答していません。このページは自動的に再試行します。順番はそのままです。今送信"
-     "し"
-     "た内容は届いていません。"},
+     "現在、待合室が応答していません。このページは自動的に再試行します。順番はそのままです。"},
+};
+
+/* The same, after a form was sent. */
+static const struct texts unsent[] = {
+    {"default", "en", "What you sent was not passed on",
+     "The waiting room does not answer right now, so the shop did not get it. Your place is kept. "
+     "Go back, and send it again in a moment."},
+    {"~*^ko", "ko", "보낸 내용이 전달되지 않았습니다",
+     "지금 대기실이 응답하지 않아 상점에 전달되지 않았습니다. 대기 순번은 유지됩니다. 뒤로 돌아가 "
+     "잠시 후 다시 보내 주세요."},
+    {"~*^ja", "ja", "送信した内容は届いていません",
+     "現在、待合室が応答していないため、ショップには届いていません。順番はそのままです。前のページ"
+     "に"
+     "戻り、しばらくしてからもう一度送信してください。"},
 };
 
 static const struct texts down[] = {
@@ -58,9 +70,11 @@ void proxy_pages_write(struct buf *out)
 {
     buf_add_str(out,
                 "\n    # What is said while nobody else can answer. Only a GET is loaded again.\n"
-                "    map $request_method $tiketi_refresh {\n        default '';\n"
-                "        GET \"<meta http-equiv='refresh' content='5'>\";\n    }\n");
-    add_texts(out, "$tiketi_busy", busy, sizeof(busy) / sizeof(busy[0]), "$tiketi_refresh");
+                "    map $request_method $tiketi_busy {\n        default $tiketi_unsent;\n"
+                "        GET $tiketi_moment;\n        HEAD $tiketi_moment;\n    }\n");
+    add_texts(out, "$tiketi_moment", busy, sizeof(busy) / sizeof(busy[0]),
+              "<meta http-equiv='refresh' content='5'>");
+    add_texts(out, "$tiketi_unsent", unsent, sizeof(unsent) / sizeof(unsent[0]), "");
     add_texts(out, "$tiketi_down", down, sizeof(down) / sizeof(down[0]), "");
 }
 
