@@ -16,7 +16,7 @@ build='make gcc libc6-dev pkgconf=pkg-config libmicrohttpd-dev libhiredis-dev li
 [ -d "$(dirname "$0")/../web_built" ] || build="$build esbuild=esbuild brotli=brotli nodejs=node npm=npm"
 run='redis-server=redis-server postgresql postgresql-client=psql curl=curl jq=jq'
 test="$run pgbouncer libcmocka-dev nodejs=node npm=npm procps=ps nginx-light=nginx haproxy=haproxy
-    prometheus=promtool prometheus-alertmanager=amtool mandoc=mandoc systemd=systemd-analyze zsh=zsh"
+    prometheus=promtool prometheus-alertmanager=amtool mandoc=mandoc systemd=systemd-analyze zsh=zsh kcat=kcat"
 shop='nginx-light=nginx nodejs=node'
 # What docs/integrate is tried with. (Go and Java are left out where they are not there: they are large.)
 recipes='nginx-light=nginx haproxy=haproxy caddy=caddy apache2-bin=apache2 lua-socket php-cli=php python3-jwt python3-cryptography'

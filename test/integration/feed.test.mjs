@@ -4,11 +4,13 @@
 // becomes of it when the processor dies. (The SQL functions: sql_feed.test.mjs.)
 
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
-import { Client, bearer, jwt, stage, waitUntil } from '../fixtures/index.mjs';
+import { BIN, Client, ROOT, bearer, jwt, stage, waitUntil } from '../fixtures/index.mjs';
 import { ctlIn, token } from './ctl_support.mjs';
 
 const { database, server, organizer } = await stage({ env: { PAYMENT_WEBHOOK_SECRETS: 'webhook-secret-of-the-shop', TIKETI_TEST_HOOKS: 1 } });
@@ -101,8 +103,10 @@ test('what is asked wrongly is refused by name; what is forgotten is 410', async
 test('only those who may see payments may read it', async () => {
   const event = await organizer.sale({ threshold: 5 });
   assert.equal((await get(event.id, '', {})).status, 401);
-  for (const role of ['viewer', 'sre', 'door', 'buyer']) assert.equal((await get(event.id, '', bearer(jwt({ sub: 'eve', role })))).status, 403, role);
+  for (const role of ['viewer', 'sre', 'door', 'buyer', undefined]) assert.equal((await get(event.id, '', bearer(jwt({ sub: 'eve', role })))).status, 403, role);
   assert.equal((await get(event.id, '', bearer(jwt({ sub: 'eve', role: 'organizer' })))).status, 403, 'not their event');
+  assert.equal((await get(event.id, '', bearer(jwt({ sub: 'organizer', role: 'service' })))).status, 200, 'a server of the owner');
+  assert.equal((await get(event.id, '', bearer(jwt({ sub: 'eve', role: 'service' })))).status, 403);
 });
 
 test('rows get their numbers without a reader, and what is older than KEEP_FEED_DAYS is deleted', async () => {
@@ -112,4 +116,17 @@ test('rows get their numbers without a reader, and what is older than KEEP_FEED_
   await organizer.patch(event.id, { threshold: 6 });
   await database.query("UPDATE feed_heads SET kept_at = NULL");
   await waitUntil(async () => (await read(event.id)).map(({ type }) => type).join() === 'threshold.changed', { timeoutMs: 30000 });
+});
+
+test('the script for Kafka writes the feed to a topic', async () => {
+  const event = await organizer.sale({ threshold: 5 });
+  await organizer.patch(event.id, { threshold: 6 });
+  await writeFile(join(home, 'kcat.conf'), 'test.mock.num.brokers=1\n'); // a broker within kcat
+  const child = spawn(join(ROOT, 'docs/integrate/kafka.sh'), [event.id], { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env,
+    PATH: `${dirname(BIN)}:${process.env.PATH}`, KCAT_CONFIG: join(home, 'kcat.conf'), BROKERS: 'mock', FOLLOW: '', TIKETI_URL: server.url, TIKETI_TOKEN: token() } });
+  let told = '';
+  child.stderr.on('data', (data) => (told += data));
+  const [code] = await once(child, 'close');
+  assert.equal(code, 0, told);
+  assert.deepEqual([...told.matchAll(/delivered to partition 0 \(offset (\d+)\)/g)].map(([, offset]) => offset), ['0', '1'], told);
 });

@@ -37,7 +37,7 @@ class Log {
   }
 
   entry(kind, buyer, place, { epoch = 1 } = {}) {
-    const departed = ['left', 'idle', 'timeout', 'completed', 'unclaimed', 'idle_kept', 'withdrawn', 'cleared'].includes(kind);
+    const departed = ['left', 'idle', 'timeout', 'completed', 'unclaimed', 'idle_kept', 'banned', 'barred', 'withdrawn', 'cleared'].includes(kind);
     if (['direct', 'offered', 'restored'].includes(kind)) this.numbers.set(buyer, ++this.n);
     return { id: `${++this.ms}-0`, kind, departed, buyer, place, epoch, at: this.ms, inside: 1, threshold: 10,
       n: this.numbers.get(buyer) ?? this.n, active: false };
@@ -100,7 +100,8 @@ test('a turn is told when it is claimed and when it ends, once, however often it
   const entries = [
     log.entry('direct', 'u:1', 1), log.entry('offered', 'u:2', 2), log.entry('offered', 'u:3', 3), log.entry('claimed', 'u:2', 2),
     log.entry('unclaimed', 'u:3', 3), log.entry('withdrawn', 'u:4', 4), log.entry('completed', 'u:1', 1), log.entry('idle_kept', 'u:2', 2),
-    log.entry('restored', 'u:2', 2), log.entry('timeout', 'u:2', 2), log.entry('offered', 'u:5', 5), log.entry('left', 'u:5', 5)];
+    log.entry('restored', 'u:2', 2), log.entry('timeout', 'u:2', 2), log.entry('offered', 'u:5', 5), log.entry('left', 'u:5', 5),
+    log.entry('direct', 'u:6', 6), log.entry('banned', 'u:6', 6), log.entry('barred', 'u:7', 7)];
   await log.consume(...entries.slice(0, 3));
   assert.deepEqual(told(await feed('turns', 0, { types: ['buyer.admitted'] })), ['admitted direct'], 'an offer is no admission');
   await log.consume(...entries.slice(3));
@@ -109,7 +110,8 @@ test('a turn is told when it is claimed and when it ends, once, however often it
   await log.consume(...entries.slice(1));
   const events = (await feed('turns')).filter(({ type }) => type.startsWith('buyer.'));
   assert.deepEqual(events.map(({ type, data: d }) => `${d.buyer} ${type.slice(6)} ${d.how ?? d.reason}${d.placeKept ? ' kept' : ''}`), [
-    'u:1 admitted direct', 'u:2 admitted claimed', 'u:1 left completed', 'u:2 left idle kept', 'u:2 admitted restored', 'u:2 left session']);
+    'u:1 admitted direct', 'u:2 admitted claimed', 'u:1 left completed', 'u:2 left idle kept', 'u:2 admitted restored', 'u:2 left session',
+    'u:6 admitted direct', 'u:6 left banned kept']);
   assert.deepEqual(events[0].data, { eventId: 'turns', buyer: 'u:1', place: '1', epoch: 1, admission: 1, inside: 1, threshold: 10, how: 'direct' });
   assert.equal(events[0].subject, 'u:1');
   assert.equal(events[0].time, '1970-01-01T00:00:01.001Z', 'the time of the log');
