@@ -24,7 +24,8 @@ struct redemption {
     struct return_url target; /* as the shop has named it, without the token; text "": not named */
 };
 
-static void refuse(struct api_call *call, const char *reason, const char *detail, const char *field)
+static void refuse_token(struct api_call *call, const char *reason, const char *detail,
+                         const char *field)
 {
     api_refuse_as(call, 401, "handoff-refused", reason, detail, field);
 }
@@ -64,7 +65,8 @@ static void redeemed(void *arg, enum status status, const struct queue_redeemed 
     if (status != ST_OK)
         api_fail(call, status);
     else if (redeemed->place.state == QUEUE_ACTIVE && redeemed->used)
-        refuse(call, "handoff-used", "The token was redeemed before: it holds once.", "token");
+        refuse_token(call, "handoff-used", "The token was redeemed before: it holds once.",
+                     "token");
     else if (redeemed->place.state == QUEUE_ACTIVE)
         answer_pass(call, redeemed);
     else if (redeemed->numbers.restoring)
@@ -80,12 +82,13 @@ static bool holds(struct api_call *call, struct redemption *order)
     const enum status st = handoff_read(call->api->keys, order->token, strlen(order->token),
                                         shared_clock_ms(), &order->handoff);
     if (st == ST_GONE)
-        refuse(call, "handoff-expired", "The token has expired: it holds for a minute.", "token");
+        refuse_token(call, "handoff-expired", "The token has expired: it holds for a minute.",
+                     "token");
     else if (st != ST_OK || strcmp(order->handoff.event, call->param) != 0)
-        refuse(call, "handoff-not-valid", "The token is none of ours, or of another event.",
-               "token");
+        refuse_token(call, "handoff-not-valid", "The token is none of ours, or of another event.",
+                     "token");
     else if (order->target.text[0] != '\0' && !handoff_leads_to(&order->handoff, &order->target))
-        refuse(call, "handoff-target", "The token was made for another target.", "target");
+        refuse_token(call, "handoff-target", "The token was made for another target.", "target");
     else
         return true;
     return false;

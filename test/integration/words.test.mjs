@@ -88,7 +88,8 @@ test('every text that is asked for exists', () => {
 // Reasons and codes that only programs meet: the console sends nothing that leads to them.
 const PROGRAMS = new Set(('not-a-text not-a-boolean not-a-flag not-a-list not-an-object not-an-id not-a-pass one-of-three not-one-of one-of-two unknown-field read-only unknown-page body-needed '
   + 'body-too-long not-json not-csv no-time-zone no-time-of-day not-a-step not-a-language surge-rule unknown-name refund-id endpoint not-a-key key-not-in-use '
-  + 'not-a-number not-an-event-type feed-forgotten webhook-url unknown-webhook webhooks-too-many').split(' '));
+  + 'not-a-number not-an-event-type feed-forgotten webhook-url unknown-webhook webhooks-too-many '
+  + 'return-not-a-url return-too-long return-scheme return-host return-ambiguous return-not-allowed handoff-not-valid handoff-expired handoff-used handoff-target').split(' '));
 
 // The arguments of each call of a function in C, as texts.
 function calls(text, name) {
@@ -111,7 +112,7 @@ function calls(text, name) {
 const named = (argument = '') => [...argument.matchAll(/"([a-z]+(?:-[a-z]+)*)"/g)].map(([, name]) => name);
 
 // [function, which of its arguments is the reason]
-const REFUSALS = [['json_refuse', 2], ['api_refuse_as', 3], ['give_up', 3], ['refuse', 3]];
+const REFUSALS = [['json_refuse', 2], ['api_refuse_as', 3], ['give_up', 3], ['refuse', 3], ['refuse_token', 1]];
 
 test('every reason of a refusal is documented, and the console has words for those that it can meet', () => {
   const section = /`detail` is an English sentence[^]*?\n## /.exec(read('docs/http-api.md'))[0];
