@@ -115,14 +115,15 @@ const OF_OWNERS = new Set(['DELETE ', 'POST /close', 'POST /clear', 'POST /reset
 const leastOf = (method, rest) => (OF_OWNERS.has(`${method} ${rest}`) ? 'owner' : method === 'GET' || rest === '/forecast' ? 'viewer' : 'editor');
 const where = { section: 'A' };
 const BODIES = {
-  '': { threshold: 5 }, '/message': { text: 'Soon' }, '/admit': { count: 1 }, '/refund': { reservationNumber: 'ABCDEFGH' }, '/release': { buyer: 'u:nobody' }, '/seats': { grid: { section: 'A', rows: 1, seatsPerRow: 1, price: 100, currency: 'EUR' } },
+  '': { threshold: 5 }, '/message': { text: 'Soon' }, '/admit': { count: 1 }, '/refund': { reservationNumber: 'ABCDEFGH' }, '/release': { buyer: 'u:nobody' }, '/ban': { buyer: 'u:nobody', reason: 'a bot' }, '/unban': { buyer: 'u:nobody' }, '/seats': { grid: { section: 'A', rows: 1, seatsPerRow: 1, price: 100, currency: 'EUR' } },
   '/seats/remove': { where }, '/seats/rename': { where, section: 'B' }, '/seats/reprice': { where, price: 5 }, '/seats/block': { where, reason: 'camera' }, '/seats/unblock': { where },
   '/staff/invitations': { role: 'viewer' }, '/webhooks': { url: 'https://crm.example/' }, '/health': { p95Ms: 10, errorRate: 0 }, checkin: { scans: [{ ticket: 'x', scannedAt: '2026-01-01T10:00:00Z', device: 'A' }] },
 };
 
 test('each role of a team may use the routes that it stands for, and is told by the others which roles may', async () => {
   const { stdout } = await runTiketi(['routes']);
-  const routes = stdout.trim().split('\n').map((line) => line.split(' ')).filter(([, path, ...roles]) => path.includes('{eventId}') && roles.includes('organizer'));
+  const routes = stdout.trim().split('\n').map((line) => line.split(' ')).filter(([, path, ...roles]) => path.includes('{eventId}') && roles.includes('organizer')
+    && !path.startsWith('/api/queue/admin/')); // those exist with COMPAT_TIKETI_NODE alone (compat.test.mjs)
   assert.ok(routes.length >= 40, `${routes.length} routes`);
   const seen = new Set();
   const event = await owner.sale({ open: false });
