@@ -131,6 +131,8 @@ bool gate_request_takes_page(const struct api_call *call)
     const char *mode = http_req_header(call->req, "Sec-Fetch-Mode");
     const char *accept = http_req_header(call->req, "Accept");
     const char *authorization = http_req_header(call->req, "Authorization");
+    if (http_req_header(call->req, "Sec-WebSocket-Key")) /* proxies keep it, but not Upgrade */
+        return false;
     if (mode)
         return strcasecmp(mode, "navigate") == 0;
     if (http_req_header(call->req, "X-Requested-With") ||
@@ -233,21 +235,52 @@ bool gate_request_in_domain(const struct api_call *call, enum gate_way way)
     return in;
 }
 
-/* The target of the original request without a token that was not taken: the waiting page's button makes a new one. */
-static void add_target(const char *target, struct buf *out)
+/* Reads the address to return to, without a token that was not taken: the waiting page's button makes a new one. False: the
+ * waiting page would refuse it. */
+static bool read_return(const struct api_call *call, const struct address *back, bool is_path_alone,
+                        struct return_url *ret)
 {
-    struct buf clean;
-    buf_init(&clean, TARGET_ROOM);
-    return_url_without(target, HANDOFF_PARAMETER, &clean);
-    buf_add_query(out, buf_str(&clean));
-    buf_clear(&clean);
+    const struct event *event = catalog_event(call->api->catalog, call->param);
+    const char *own = call->api->config->public_url;
+    struct buf text;
+    if (!is_path_alone && !back->authority)
+        return false;
+    buf_init(&text, TARGET_ROOM);
+    if (!is_path_alone) {
+        buf_add_str(&text, back->scheme);
+        buf_add_str(&text, "://");
+        buf_add(&text, back->authority, back->authority_len);
+    }
+    return_url_without(back->target, HANDOFF_PARAMETER, &text);
+    /* Of an event that is not loaded yet the waiting page decides about the host. */
+    const bool ok = buf_status(&text) == ST_OK &&
+                    return_url_parse(buf_str(&text), own, ret) == RETURN_OK &&
+                    (!event || return_url_allowed(ret, event->return_urls));
+    buf_clear(&text);
+    return ok;
+}
+
+bool gate_request_in_place(const struct api_call *call)
+{
+    const char *flag = http_req_header(call->req, "X-Tiketi-In-Place");
+    return flag && strcmp(flag, "1") == 0;
+}
+
+/* Is the waiting page on the host that was asked for? It is where it is shown in the place of the shop's page. */
+static bool is_own_host(const struct api_call *call, const struct address *back)
+{
+    const char *own = call->api->config->public_url;
+    struct address page;
+    return !own || gate_request_in_place(call) ||
+           (read_url(own, &page) && is_same_host(&page, back));
 }
 
 void gate_request_add_wait(const struct api_call *call, enum gate_way way, struct buf *out)
 {
     const char *own = call->api->config->public_url;
     const char *referer = http_req_header(call->req, "Referer");
-    struct address page, back, from;
+    struct address back, from;
+    struct return_url url;
     buf_add_str(out, own ? own : "");
     buf_add_str(out, api_prefix(call->api));
     buf_add_str(out, "/wait/");
@@ -259,20 +292,11 @@ void gate_request_add_wait(const struct api_call *call, enum gate_way way, struc
             return;
         back = from;
     }
-    if (!is_path(back.target))
+    if (!is_path(back.target) || !read_return(call, &back, is_own_host(call, &back), &url))
         return;
     const size_t before = out->len;
     buf_add_str(out, "?return=");
-    if (own && !(read_url(own, &page) && is_same_host(&page, &back))) {
-        if (!back.authority) {
-            buf_truncate(out, before);
-            return;
-        }
-        buf_add_query(out, back.scheme);
-        buf_add_str(out, "%3A%2F%2F");
-        buf_add_query(out, http_req_strdup(call->req, back.authority, back.authority_len));
-    }
-    add_target(back.target, out);
+    buf_add_query(out, url.text);
     if (out->len - before > RETURN_MAX)
         buf_truncate(out, before);
 }

@@ -29,5 +29,7 @@ bool gate_request_in_domain(const struct api_call *call, enum gate_way way);
  * path, or an absolute URL if the page is on another host. Without a way back where that would be too long, or is no path
  * that a page can be at. */
 void gate_request_add_wait(const struct api_call *call, enum gate_way way, struct buf *out);
+/* Is the waiting page shown in the place of the shop's page, on the host that was asked for? So a proxy of ours says. */
+bool gate_request_in_place(const struct api_call *call);
 
 #endif

@@ -26,8 +26,7 @@
 
 bool api_in_place(const struct api_call *call)
 {
-    const char *flag = http_req_header(call->req, "X-Tiketi-In-Place");
-    return flag && strcmp(flag, "1") == 0;
+    return gate_request_in_place(call);
 }
 
 bool api_in_place_unsent(const struct api_call *call)

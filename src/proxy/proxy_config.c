@@ -149,6 +149,9 @@ static void add_question(struct buf *out)
                      "            proxy_set_header Connection '';\n"
                      "            proxy_set_header Upgrade '';\n"
                      "            proxy_set_header Authorization '';\n" /* the shop's own */
+                     "            proxy_set_header X-Tiketi-Pass '';\n"
+                     "            proxy_set_header X-Tiketi-Ticket '';\n"
+                     "            proxy_set_header X-Tiketi-In-Place 1;\n"
                      "            proxy_set_header If-None-Match '';\n"
                      "            proxy_set_header If-Modified-Since '';\n"
                      "            proxy_set_header Range '';\n"
@@ -192,9 +195,19 @@ static void add_own(struct buf *out, const struct proxy_settings *settings, cons
                      "            error_page 502 504 = @tiketi_busy;\n        }\n");
 }
 
+/* What the service tells those who run it is not for visitors. */
+static void add_closed_paths(struct buf *out, const struct proxy_settings *settings)
+{
+    static const char *const closed[] = {"metrics", "readyz", "health"};
+    for (size_t i = 0; i < sizeof(closed) / sizeof(closed[0]); i++)
+        buf_printf(out, "\n        location = %s/%s {\n            return 404;\n        }\n",
+                   settings->prefix, closed[i]);
+}
+
 static void add_own_paths(struct buf *out, const struct proxy_settings *settings)
 {
     char location[128];
+    add_closed_paths(out, settings);
     (void)snprintf(location, sizeof(location), "^~ %s/", settings->prefix);
     add_own(out, settings, location, &settings->service, "tiketi_service");
     (void)snprintf(location, sizeof(location), "= %s/ws", settings->prefix);
@@ -257,8 +270,7 @@ static void add_wait(struct buf *out, const struct proxy_settings *settings)
     add_tls(out, settings, &settings->service);
     add_headers(out, "$http_host");
     add_question(out);
-    buf_add_str(out, "            proxy_set_header X-Tiketi-In-Place 1;\n"
-                     "            error_page 502 504 = @tiketi_busy;\n        }\n");
+    buf_add_str(out, "            error_page 502 504 = @tiketi_busy;\n        }\n");
 }
 
 static void add_listen(struct buf *out, const struct proxy_settings *settings)

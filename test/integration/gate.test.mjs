@@ -85,6 +85,12 @@ test('?redirect=1 leads a page to the waiting page with the way back, and tells 
   assert.equal((await gate({ cookie: client.cookieHeader })).status, 204, 'who is inside is not led away');
 });
 
+test('a WebSocket’s handshake is no page', async () => {
+  const { id } = await sale();
+  const handshake = { 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==', 'x-original-uri': '/live' };
+  assert.equal((await server.get(`/api/gate/${id}?redirect=1`, { headers: handshake })).status, 401);
+});
+
 test('the original request is told in each way that proxies have', async () => {
   const { id } = await sale();
   const back = async (headers) => wayBack((await server.get(`/api/gate/${id}?redirect=1`, { headers })).headers.location);
@@ -93,8 +99,8 @@ test('the original request is told in each way that proxies have', async () => {
   assert.equal(await back({ 'x-original-uri': '/a?b=c' }), '/a?b=c');
   assert.equal(await back({ 'x-forwarded-uri': '/a', 'x-forwarded-host': 'shop.example', 'x-forwarded-proto': 'https' }), '/a');
   assert.equal(await back({}), null);
-  // A path that browsers take for another host, and one that is too long, are left out.
-  for (const uri of ['//evil.example/x', '/\\evil.example', 'https://evil.example', 'x', `/${'%20'.repeat(600)}`, '']) assert.equal(await back({ 'x-original-uri': uri }), null, uri);
+  // What the waiting page would refuse is left out: a path that browsers take for another host, dot segments, one too long.
+  for (const uri of ['//evil.example/x', '/\\evil.example', 'https://evil.example', 'x', `/${'%20'.repeat(600)}`, '', '/files/x%2f..%2fy', '/a/../b', '/a/%2e%2e/b', '/hooks/..;/x', '/a%0Ab']) assert.equal(await back({ 'x-original-uri': uri }), null, uri);
   assert.equal(await back({ 'x-original-url': 'javascript:alert(1)' }), null);
   assert.equal(await back({ 'x-original-url': 'https://user@evil.example/' }), null);
   // What a form sent is not sent again: its page is where to go on, if it is of the same host.
@@ -107,7 +113,7 @@ test('the original request is told in each way that proxies have', async () => {
 });
 
 test('with PUBLIC_URL the redirect leads there, and the way back is absolute where the shop is on another host', async (t) => {
-  const { id } = await sale();
+  const { id } = await sale({ returnUrls: ['https://shop.example', 'http://shop.example', 'https://shop.example:8443'] });
   const queue = await pod(t, { PUBLIC_URL: 'https://queue.example' });
   const location = async (headers, path = `/api/gate/${id}?redirect=1`) => (await queue.get(path, { headers })).headers.location;
   const page = `https://queue.example/wait/${id}`;
@@ -116,12 +122,16 @@ test('with PUBLIC_URL the redirect leads there, and the way back is absolute whe
   assert.equal(await location({ host: 'shop.example', 'x-original-uri': '/a' }), `${page}?return=${encodeURIComponent('https://shop.example/a')}`, 'the scheme of the page, where none is said');
   for (const host of ['queue.example', 'QUEUE.example', 'queue.example:443']) assert.equal(await location({ 'x-forwarded-host': host, 'x-original-uri': '/a' }), `${page}?return=%2Fa`, host);
   assert.equal(await location({ host: 'shop.example' }, `/api/gate/${id}/envoy/a?b=c`), `${page}?return=${encodeURIComponent('https://shop.example/a?b=c')}`);
+  // The waiting page would refuse another name of the shop, and with it the visitor: it is left out. In place the page is there.
+  await Promise.all(Array.from({ length: 4 }, () => queue.get(`/api/events/${id}`)));
+  assert.equal(await location({ 'x-forwarded-host': 'www.shop.example', 'x-original-uri': '/a' }), page);
+  assert.equal(await location({ 'x-forwarded-host': 'www.shop.example', 'x-original-uri': '/a', 'x-tiketi-in-place': '1' }), `${page}?return=%2Fa`);
 });
 
 test('for Envoy any method and path is asked, and the answer is 200, 302 or 401', async () => {
   const { id } = await sale();
   const client = await insider(id);
-  const paths = ['/', '/shop/x?y=1&redirect=0', '/a//b/../c/%2e%2e/%2Fd', '/api/gate/other/envoy/x', '/assets/app.js?v=%00'];
+  const paths = ['/', '/shop/x?y=1&redirect=0', '/a//b/c%20e/%2Fd', '/api/gate/other/envoy/x', '/assets/app.js?v=%00'];
   for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'PROPFIND', 'QUERY']) {
     for (const path of paths) {
       const ask = (headers) => exact(method, `/api/gate/${id}/envoy${path}`, { origin: 'https://elsewhere.example', ...headers });

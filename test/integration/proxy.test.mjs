@@ -47,6 +47,9 @@ test('a forged pass, and a pass of another event, open nothing', async () => {
   for (const headers of [{ 'x-tiketi-pass': visitor.pass }, { cookie: `tiketi_pass_${busy}=${visitor.pass}` }, { 'x-tiketi-pass': 'e30.e30.AAAA' }, { cookie: visitor.cookieHeader }]) {
     assert.doesNotMatch((await visit(gated, '/shop/forged', { headers: { ...PAGE, ...headers } })).text, /The shop/);
   }
+  // Nor do they take from anybody what they have: visitors send no such headers, and nobody reads them here.
+  const buyer = await inside(proxy, id);
+  assert.match((await visit(proxy, '/shop/own', { headers: { ...PAGE, cookie: buyer.cookieHeader, 'x-tiketi-pass': 'abc', 'x-tiketi-ticket': 'abc' } })).text, /The shop/);
   assert.deepEqual(shop.at('/shop/forged'), []);
 });
 
@@ -169,6 +172,7 @@ test('the service’s own paths are below the prefix, and the shop keeps its own
   assert.equal((await visitor.get(`${PREFIX}/livez`)).status, 200);
   assert.ok((await visitor.get(`${PREFIX}/.well-known/jwks.json`)).body.keys.length > 0);
   assert.equal((await visitor.get(`${PREFIX}/turn.js?event=${id}`)).status, 200);
+  for (const path of ['metrics', 'readyz', 'health', '%6detrics', './metrics', 'health?x=1']) assert.equal((await visit(proxy, `${PREFIX}/${path}`)).status, 404, path);
   const buyer = await inside(proxy, id);
   for (const path of ['/api/events', '/assets/app.js', '/wait/x', '/livez', '/ws']) assert.match((await buyer.get(path)).text, /The shop/, path);
 });
