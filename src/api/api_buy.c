@@ -147,6 +147,20 @@ static int64_t set_deadline(struct page *page, const struct event *event, const 
     return left_ms / 1000 + 1;
 }
 
+/* The way into a shop that sells the event's tickets itself, for a buyer who has come without one: the first of returnUrls; below
+ * a PATH_PREFIX the shop is on the host of this page. */
+static void set_shop(struct page *page, const struct event *event)
+{
+    const char *at = event->return_urls, *prefix = api_prefix(page->call->api);
+    size_t len;
+    const char *entry = return_entry_next(&at, &len);
+    const char *url = entry ? http_req_strdup(page->call->req, entry, len) : *prefix ? "/" : NULL;
+    if (url)
+        api_page_set(page, "shop_url",
+                     api_page_own(page, "/wait/%s/enter?%s", event->id,
+                                  api_return_parameter(page->call, url)));
+}
+
 /* Marks the step that the buyer is at. */
 static void set_step(struct page *page, const char *state)
 {
@@ -265,6 +279,8 @@ static void show(struct api_call *call, struct buy *buy, const char *reservation
         set_sections(&page);
     }
     set_step(&page, state);
+    if (event && strcmp(state, "empty") == 0)
+        set_shop(&page, event);
     int64_t refresh_s = retries ? 10 : 0;
     if (strcmp(state, "choose") == 0 || strcmp(state, "last") == 0)
         refresh_s = set_deadline(&page, event, buy);

@@ -76,6 +76,7 @@ static enum status page_start(struct api_call *call)
 }
 
 const struct api_route api_feed_routes[] = {
-    {"GET", "/api/admin/events/{eventId}/feed", AUTH_STAFF, API_OWNERS | API_ROLE(SERVICE), page_start, API_BODY_NONE},
+    {"GET", "/api/admin/events/{eventId}/feed", AUTH_STAFF, API_OWNERS | API_ROLE(SERVICE),
+     page_start, API_BODY_NONE},
     {0},
 };

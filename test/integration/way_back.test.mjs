@@ -346,6 +346,25 @@ test('below PATH_PREFIX our own links have it, and the way back has not', async 
   assert.equal((await below.get(way, { headers: { cookie } })).headers.location, '/shop/x?y=1');
 });
 
+test('who has come to an event without seats by no return is led to the first of returnUrls, or to the shop on this host', async (t) => {
+  const below = await Server.start({ redis, database, roles: 'api', ready: false, env: { PASS_KEYS, PATH_PREFIX: '/.tiketi' } });
+  t.after(() => below.stop());
+  await waitUntil(async () => (await below.get('/readyz').catch(() => ({}))).status === 200, 15000, 'readiness');
+  const visit = async (target, prefix, settings) => {
+    const { id } = await sale(settings);
+    const first = await target.get(`${prefix}/wait/${id}`);
+    const cookie = first.headers['set-cookie'].map((line) => line.split(';')[0]).join('; ');
+    await target.get(first.headers.location, { headers: { cookie } });
+    const page = await target.get(`${prefix}/buy/${id}`, { headers: { cookie } });
+    assert.match(page.text, /data-state="empty"/);
+    const link = /id="to_shop" href="([^"]*)"/.exec(page.text)?.[1].replaceAll('&amp;', '&');
+    return link ? (await target.get(link, { headers: { cookie } })).headers.location : null;
+  };
+  assert.equal(await visit(below, '/.tiketi', {}), '/');
+  assert.match(await visit(server, '', { returnUrls: ['https://shop.example/tickets', 'https://other.example'] }), /^https:\/\/shop\.example\/tickets\?tiketi-handoff=/);
+  assert.equal(await visit(server, '', {}), null, 'nobody has said where a shop is');
+});
+
 test('a buyer who has to sign in: the shop gets the waiting page with the return in it', async () => {
   const { id } = await sale({ allowGuests: false, loginUrl: 'https://shop.example/in' });
   const page = await new Client(server).get(wait(id, '/shop/x?y=1&z=2'));
