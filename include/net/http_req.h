@@ -66,6 +66,8 @@ enum http_piece {
 void *http_req_alloc(struct http_req *req, size_t size);
 /* Returns a NUL-terminated copy in the same memory. */
 char *http_req_strdup(struct http_req *req, const char *text, size_t len);
+/* Returns both texts, one behind the other, in the same memory. */
+char *http_req_concat(struct http_req *req, const char *first, const char *second);
 /* A pointer that the handler may keep with the request; NULL until it is set. */
 void http_req_set_user(struct http_req *req, void *user);
 void *http_req_user(const struct http_req *req);

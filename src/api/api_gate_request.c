@@ -83,9 +83,7 @@ static const char *target_behind(const struct api_call *call)
     const char *words = strchr(open, '}') + 1; /* "/envoy/{path*}" */
     const size_t skipped = (size_t)(open - call->route->path) + strlen(call->param) +
                            (size_t)(strchr(words, '{') - words) - 1;
-    char *target = http_req_alloc(call->req, strlen(path + skipped) + strlen(query) + 1);
-    (void)stpcpy(stpcpy(target, path + skipped), query);
-    return target;
+    return http_req_concat(call->req, path + skipped, query);
 }
 
 /* Who was asked for, and by which scheme, where no X-Original-URL says it. */

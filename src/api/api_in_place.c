@@ -39,10 +39,9 @@ bool api_in_place_refuses(struct api_call *call)
 {
     if (!api_in_place(call) || gate_request_takes_page(call))
         return false;
-    const char *path = api_wait_address(call, NULL), *prefix = api_prefix(call->api);
-    char *address = http_req_alloc(call->req, strlen(prefix) + strlen(path) + 1);
-    (void)stpcpy(stpcpy(address, prefix), path);
-    http_req_add_header(call->req, "X-Tiketi-Wait", address);
+    http_req_add_header(
+        call->req, "X-Tiketi-Wait",
+        http_req_concat(call->req, api_prefix(call->api), api_wait_address(call, NULL)));
     call->guest = false; /* nobody visits */
     call->present = NULL;
     api_problem(call, 401, "not-admitted", "The buyer is not inside: join the queue.", NULL);

@@ -56,11 +56,7 @@ const char *api_own_url(const struct api_call *call)
     const char *origin = api_public_url(call), *prefix = api_prefix(call->api);
     if (!origin || !*prefix)
         return origin;
-    const size_t len = strlen(origin), prefix_len = strlen(prefix);
-    char *url = http_req_alloc(call->req, len + prefix_len + 1);
-    memcpy(url, origin, len);
-    memcpy(url + len, prefix, prefix_len + 1);
-    return url;
+    return http_req_concat(call->req, origin, prefix);
 }
 
 const char *api_public_url(const struct api_call *call)

@@ -63,13 +63,7 @@ const char *api_page_own(struct page *page, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(path, sizeof(path), format, args);
     va_end(args);
-    const size_t len = strlen(path);
-    const char *prefix = api_prefix(page->call->api);
-    const size_t prefix_len = strlen(prefix);
-    char *text = http_req_alloc(page->call->req, prefix_len + len + 1);
-    memcpy(text, prefix, prefix_len);
-    memcpy(text + prefix_len, path, len + 1);
-    return text;
+    return http_req_concat(page->call->req, api_prefix(page->call->api), path);
 }
 
 void api_page_set_buf(struct page *page, const char *name, struct buf *text)
@@ -490,10 +484,5 @@ void api_page_redirect_away(struct api_call *call, const char *url)
 
 void api_page_redirect(struct api_call *call, const char *path)
 {
-    const char *prefix = api_prefix(call->api);
-    const size_t prefix_len = strlen(prefix), len = strlen(path);
-    char *location = http_req_alloc(call->req, prefix_len + len + 1);
-    memcpy(location, prefix, prefix_len);
-    memcpy(location + prefix_len, path, len + 1);
-    api_page_redirect_away(call, location);
+    api_page_redirect_away(call, http_req_concat(call->req, api_prefix(call->api), path));
 }

@@ -81,6 +81,13 @@ char *http_req_strdup(struct http_req *req, const char *text, size_t len)
     return copy;
 }
 
+char *http_req_concat(struct http_req *req, const char *first, const char *second)
+{
+    char *text = req_memory(req, strlen(first) + strlen(second) + 1);
+    (void)stpcpy(stpcpy(text, first), second);
+    return text;
+}
+
 void http_req_set_user(struct http_req *req, void *user)
 {
     req->user = user;
