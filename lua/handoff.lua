@@ -13,7 +13,8 @@
 --               then 1: the token was redeemed before; 0
 --       NOCONFIG
 --
--- An offer that nobody has claimed is `gone` here: a token is made at a claim. `gone` uses no token up.
+-- An offer that nobody has claimed is `gone` here: a token is made at a claim. So is everybody once the turns of a closed event
+-- are over, whether or not promote has run since. `gone` uses no token up.
 -- Of a token that was redeemed its jti is kept until it ends, and a minute longer, since the pods' clocks may differ from
 -- Redis'. A Redis that has lost its data may take one again until then: by whoever has the URL of seconds ago.
 -- It is neither a heartbeat nor a claim.
@@ -27,7 +28,7 @@ must_may('ZADD', handed, 'ZREM', handed, 'PEXPIRE', handed)
 bring_up_to_date()
 
 local score = call('ZSCORE', K_ACTIVE_PLACE, b)
-if ev.epoch ~= num(ARGV[3]) or not score or num(score) ~= num(place) or call('ZSCORE', K_OFFERED, b) then
+if ev.over or ev.epoch ~= num(ARGV[3]) or not score or num(score) ~= num(place) or call('ZSCORE', K_OFFERED, b) then
     local reply = answer({'gone', 0, 0, 0})
     reply[#reply + 1] = 0
     return reply

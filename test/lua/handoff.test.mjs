@@ -54,6 +54,18 @@ promise('only for that admission: not for who waits, another place, another epoc
   assert.deepEqual([claimed, used], ['active', false], 'what was refused has used nothing up');
 });
 
+promise('not once the turns of a closed event are over, though nothing has ended them yet; within closeGraceMs they go on', async () => {
+  const { room, place } = await sale();
+  const state = async () => (await room.redeem('u:1', place, { jti: `over${room.version}` })).state;
+  await room.configure({ status: 'closed', closedAt: Date.now(), closeGraceMs: 3600000 });
+  assert.equal(await state(), 'active', 'the turn goes on');
+  await room.configure({ status: 'closed', closedAt: Date.now(), closeGraceMs: 0 });
+  assert.equal(await state(), 'gone');
+  assert.equal(await redis.client.zscore(room.key('active:place'), 'u:1'), String(place), 'promote has not run');
+  await room.configure({ status: 'closed', closedAt: Date.now() - 1001, closeGraceMs: 1000 });
+  assert.equal(await state(), 'gone', 'the time is over');
+});
+
 promise('what is remembered ends by itself, and keeps no token that is over', async () => {
   const { room, place } = await sale();
   const key = room.key('active:handed');
@@ -70,6 +82,7 @@ for (const [what, [right, wrong]] of Object.entries({
   'takes a token again and again': ["call('ZADD', handed, ARGV[5], jti)", ''],
   'takes one of another epoch': ['ev.epoch ~= num(ARGV[3]) or ', ''],
   'takes one of another place': [' or num(score) ~= num(place)', ''],
+  'takes one when the turns are over': ['ev.over or ', ''],
   'takes one for an offer': [" or call('ZSCORE', K_OFFERED, b)", ''],
   'forgets at once': ["call('ZREM', handed, unpack(over))", "call('UNLINK', handed)"],
   'remembers for ever': ["call('PEXPIRE', handed, text(max(0, num(ARGV[5]) - ev.now) + KEPT_MS))", ''],
