@@ -7,7 +7,8 @@
  *
  * Why this way: nginx does what proxies do well, and is told what is ours alone. What passes without a turn (bypass) is decided in
  * the gate's own location, so that there is one way to the shop. A path passes by its raw form, of plain characters, without
- * dot segments and "//": what servers might read in another way asks the gate. The gate and the waiting page get the
+ * dot segments and "//": what servers might read in another way asks the gate. A visitor's header with '_' in its name goes
+ * nowhere: many shops' programs take X_Tiketi_Buyer for X-Tiketi-Buyer. The gate and the waiting page get the
  * original request in headers. Nothing is buffered: the shop's own limits count. The origin's addresses are written out, since
  * nginx looks names up when it starts and never again; proxy.c does so every few seconds.
  * decision 0128. Called by: proxy. Pure.
@@ -292,7 +293,7 @@ static void add_http(struct buf *out, const struct proxy_settings *settings)
     buf_add_str(out, "http {\n    access_log off;\n    server_tokens off;\n    types { }\n"
                      "    default_type text/html;\n"
                      "    tcp_nodelay on;\n    recursive_error_pages on;\n"
-                     "    underscores_in_headers on;\n    large_client_header_buffers 8 16k;\n"
+                     "    underscores_in_headers off;\n    large_client_header_buffers 8 16k;\n"
                      "    proxy_buffer_size 16k;\n    proxy_buffers 8 16k;\n"
                      "    proxy_http_version 1.1;\n    proxy_buffering off;\n"
                      "    proxy_request_buffering off;\n    proxy_connect_timeout 5s;\n"

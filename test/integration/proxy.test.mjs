@@ -22,11 +22,14 @@ const busy = await sale({ threshold: 1 });
 const gated = await front(busy, ['--bypass-paths', '/payment/callback,/hooks/*', '--bypass-headers', secrets, '--bypass-networks', '127.0.0.9/32']);
 await inside(gated, busy);
 
+// As PHP-FPM, WSGI and Rack see them, these are X-Tiketi-Buyer and so on.
+const UNDERSCORED = { X_Tiketi_Buyer: 'u:forged', 'X-Tiketi_Buyer': 'u:forged', X_Tiketi_Pass_Expires: 'forged', X_Forwarded_For: '192.0.2.1' };
+
 test('with a turn the shop is there, with the query and the visitor named; without one it is not; who leaves is out at once', async () => {
   const event = await sale({ threshold: 1 });
   const own = await front(event);
   const visitor = await inside(own, event);
-  const answer = await visitor.get('/shop/x?y=1&z=%20', { headers: { ...PAGE, 'x-tiketi-buyer': 'forged', 'x-tiketi-pass-expires': 'forged' } });
+  const answer = await visitor.get('/shop/x?y=1&z=%20', { headers: { ...PAGE, 'x-tiketi-buyer': 'forged', 'x-tiketi-pass-expires': 'forged', ...UNDERSCORED } });
   assert.equal(answer.status, 200);
   assert.match(answer.text, /The shop/);
   assert.deepEqual(answer.headers['set-cookie'].filter((line) => !line.includes('tiketi')), ['shop=1; Path=/', 'other=2; Path=/']);
@@ -34,6 +37,7 @@ test('with a turn the shop is there, with the query and the visitor named; witho
   const [{ headers }] = shop.at('/shop/x?y=1&z=%20');
   assert.match(headers['x-tiketi-buyer'], /^g:[0-9a-f]{32}$/);
   assert.ok(Date.parse(headers['x-tiketi-pass-expires']) > Date.now());
+  assert.deepEqual(Object.keys(headers).filter((name) => name.includes('_')), [], 'the same name for a program that takes _ for -');
   assert.equal(headers.host, `127.0.0.1:${own.port}`);
   assert.doesNotMatch((await visit(own, '/shop/stranger')).text, /The shop/);
   await visitor.post(`${PREFIX}/api/queue/leave/${event}`);
@@ -72,7 +76,8 @@ test('what needs no turn passes: paths, methods, a secret in a header, a network
   for (const path of ['/payment/callback', '/payment/callback?next=https://a/../b', '/hooks/', '/hooks/a.b/c-d?e', '/.well-known/acme-challenge/Token_1']) {
     assert.match((await visit(gated, path)).text, /The shop/, path);
   }
-  for (const method of ['HEAD', 'OPTIONS']) assert.equal((await exchange(gated.url, method, `/shop/${method}`)).status, 200, method);
+  for (const method of ['HEAD', 'OPTIONS']) assert.equal((await exchange(gated.url, method, `/shop/${method}`, { headers: UNDERSCORED })).status, 200, method);
+  assert.deepEqual(Object.keys(shop.at('/shop/HEAD')[0].headers).filter((name) => name.includes('_')), []);
   assert.equal(shop.at('/shop/HEAD')[0].method, 'HEAD');
   const posted = await exchange(gated.url, 'POST', '/payment/callback', { body: 'paid=1', headers: { 'content-type': 'application/x-www-form-urlencoded' } });
   assert.equal(posted.status, 200);

@@ -33,7 +33,11 @@ function stand(port) {
     for (const link of links) link.destroy();
     return new Promise((resolve) => server.close(resolve));
   };
-  server.prependListener('request', ({ url }) => { server.seen += !isOpen(url); });
+  server.names = []; // of the headers that it was ever asked with
+  server.prependListener('request', ({ url, headers }) => {
+    server.seen += !isOpen(url);
+    server.names.push(...Object.keys(headers));
+  });
   server.prependListener('upgrade', () => { server.seen++; });
   return new Promise((resolve) => server.listen(port, '127.0.0.1', () => resolve(server)));
 }
@@ -174,6 +178,13 @@ for (const name of names) {
       assert.equal(body.client, '127.0.0.1');
       const open = await exchange(url(), 'POST', '/payment/callback', { headers: lie, body: 'paid' });
       assert.deepEqual([open.status, open.body.buyer, open.body.until, open.body.client], [200, null, null, '127.0.0.1']);
+    });
+
+    test('nor by a name with _ in it, which many programs take for the same', async (t) => {
+      const lie = { X_Tiketi_Buyer: 'u:boss', 'X-Tiketi_Buyer': 'u:boss', 'x_tiketi-pass_expires': '2099-01-01T00:00:00Z', X_Forwarded_For: '192.0.2.1' };
+      assert.equal((await visit(await buyer(t), '/whoami', lie)).status, 200);
+      assert.equal((await exchange(url(), 'POST', '/payment/callback', { headers: lie, body: 'paid' })).status, 200);
+      assert.deepEqual(stall.names.filter((one) => one.includes('_')), []);
     });
 
     test("a bearer token of the shop's own is the shop's business", async (t) => {
