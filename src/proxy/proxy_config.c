@@ -265,8 +265,12 @@ static void add_shop(struct buf *out, const struct proxy_settings *settings)
 static void add_wait(struct buf *out, const struct proxy_settings *settings)
 {
     buf_printf(out,
-               "\n        location @tiketi_wait {\n            proxy_pass "
-               "%s://tiketi_service$tiketi_page;\n",
+               "\n        location @tiketi_wait {\n"
+               "            if ($tiketi_page = '') {\n"
+               "                add_header Set-Cookie $tiketi_cookie;\n"
+               "                add_header Cache-Control no-store;\n"
+               "                return 302 $tiketi_wait;\n            }\n"
+               "            proxy_pass %s://tiketi_service$tiketi_page;\n",
                scheme_of(&settings->service));
     add_tls(out, settings, &settings->service);
     add_headers(out, "$http_host");
@@ -291,7 +295,7 @@ static void add_http(struct buf *out, const struct proxy_settings *settings)
 {
     static const char *const temporary[] = {"client_body", "proxy", "fastcgi", "uwsgi", "scgi"};
     buf_add_str(out, "http {\n    access_log off;\n    server_tokens off;\n    types { }\n"
-                     "    default_type text/html;\n"
+                     "    default_type text/html;\n    absolute_redirect off;\n"
                      "    tcp_nodelay on;\n    recursive_error_pages on;\n"
                      "    underscores_in_headers off;\n    large_client_header_buffers 8 16k;\n"
                      "    proxy_buffer_size 16k;\n    proxy_buffers 8 16k;\n"
@@ -321,15 +325,19 @@ void proxy_config_write(const struct proxy_settings *settings,
     add_client(out, settings);
     add_bypass(out, settings);
     buf_printf(out,
-               "\n    # The gate's address of the waiting page, without its host.\n"
-               "    map $tiketi_wait $tiketi_page {\n        default %s/wait/%s?return=/;\n"
-               "        \"~^(?:https?://[^/]+)?(?<tiketi_rest>/.*)$\" $tiketi_rest;\n    }\n"
-               "    # An answer that sets our cookie is for one visitor.\n"
-               "    map $tiketi_cookie $tiketi_private {\n        default private;\n"
-               "        '' '';\n    }\n"
-               "    map $tiketi_retry $tiketi_later {\n        default $tiketi_retry;\n"
-               "        '' 5;\n    }\n",
+               "\n    # The gate's address of the waiting page, without its host. '': it is the "
+               "shop's own, of a\n"
+               "    # visitor who came with a hand-over token, and goes on there with the pass.\n"
+               "    map $tiketi_wait $tiketi_page {\n        default '';\n"
+               "        '' %s/wait/%s?return=/;\n        \"~^(?:https?://[^/]+)?(?<tiketi_rest>",
                settings->prefix, settings->event);
+    add_literal(out, settings->prefix, strlen(settings->prefix));
+    buf_add_str(out, "/wait/.*)$\" $tiketi_rest;\n    }\n"
+                     "    # An answer that sets our cookie is for one visitor.\n"
+                     "    map $tiketi_cookie $tiketi_private {\n        default private;\n"
+                     "        '' '';\n    }\n"
+                     "    map $tiketi_retry $tiketi_later {\n        default $tiketi_retry;\n"
+                     "        '' 5;\n    }\n");
     proxy_pages_write(out);
     add_listen(out, settings);
     buf_add_str(out, "        set $tiketi_wait '';\n        set $tiketi_cookie '';\n"

@@ -11,7 +11,7 @@ import WebSocket from 'ws';
 import { Client, exchange, privateFolder, waitUntil } from '../fixtures/index.mjs';
 import { PAGE, PREFIX, proxyStage, raw, visit } from './proxy_support.mjs';
 
-const { shop, sale, front, inside } = await proxyStage();
+const { server, organizer, shop, sale, front, inside } = await proxyStage();
 const id = await sale();
 const other = await sale();
 const secrets = `${privateFolder('secrets')}/headers`;
@@ -44,6 +44,25 @@ test('with a turn the shop is there, with the query and the visitor named; witho
   const left = await visitor.get('/shop/left', { headers: { accept: 'application/json' } });
   assert.deepEqual([left.status, left.body.code, left.headers['x-tiketi-wait']], [401, 'not-admitted', `${PREFIX}/wait/${event}?return=/shop/left`]);
   assert.deepEqual([...shop.at('/shop/left'), ...shop.at('/shop/stranger')], []);
+});
+
+test('who comes with a hand-over token from a waiting room on another host goes on at the URL without it, with the pass', async () => {
+  const event = await sale({ threshold: 1 });
+  const own = await front(event);
+  await organizer.patch(event, { returnUrls: [`${own.url}/shop`] });
+  const there = new Client(server);
+  const way = `return=${encodeURIComponent(`${own.url}/shop/x?y=1&z=%20`)}`;
+  await waitUntil(async () => (await there.get(`${PREFIX}/wait/${event}?${way}`)).text.includes('data-state="admitted"'), 10000, 'the turn');
+  const { headers: { location } } = await there.get(`${PREFIX}/wait/${event}/enter?${way}`);
+  const path = location.slice(own.url.length);
+  assert.match(path, /^\/shop\/x\?y=1&z=%20&tiketi-handoff=/);
+  const here = new Client({ url: own.url });
+  const led = await here.get(path, { headers: PAGE });
+  assert.deepEqual([led.status, led.headers.location, led.headers['cache-control']], [302, `${own.url}/shop/x?y=1&z=%20`, 'no-store'], led.text);
+  assert.deepEqual(led.headers['set-cookie'].map((line) => line.split('=')[0]), [`tiketi_pass_${event}`]);
+  assert.match((await here.get('/shop/x?y=1&z=%20', { headers: PAGE })).text, /The shop/);
+  assert.equal(shop.seen.filter(({ url }) => url.includes('tiketi-handoff')).length, 0, 'the shop sees no token');
+  assert.doesNotMatch((await visit(own, path)).text, /The shop/, 'once');
 });
 
 test('a forged pass, and a pass of another event, open nothing', async () => {
