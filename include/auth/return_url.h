@@ -15,7 +15,7 @@
 #include <stddef.h>
 
 #define RETURN_URL_MAX   1500 /* bytes of a URL, in its normal form */
-#define RETURN_ENTRY_MAX 300  /* bytes of an entry of returnUrls */
+#define RETURN_ENTRY_MAX 300  /* bytes of an entry of returnUrls, in its normal form */
 #define RETURN_LIST_MAX  16   /* entries */
 #define RETURN_LIST_SIZE                                                                           \
     2048 /* bytes of a list: entries in their normal form with a blank between them, and a NUL */

@@ -440,8 +440,8 @@ enum return_entry return_entry_add(char *list, const char *text)
         return RETURN_ENTRY_PATTERN;
     if (strpbrk(text, "?#"))
         return RETURN_ENTRY_QUERY;
-    if (strlen(text) > RETURN_ENTRY_MAX || return_url_parse(text, NULL, &url) != RETURN_OK ||
-        url.origin_len == 0)
+    if (return_url_parse(text, NULL, &url) != RETURN_OK || url.origin_len == 0 ||
+        strlen(url.text) > RETURN_ENTRY_MAX)
         return RETURN_ENTRY_NOT_A_URL;
     if (strcmp(url.text + url.origin_len, "/") == 0) /* every path */
         url.text[url.origin_len] = '\0';

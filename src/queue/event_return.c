@@ -38,11 +38,13 @@ static enum status read_entry(struct event *event, const struct json *value,
         return json_refuse(error, "", "return-entries-too-long",
                            "The entries together may have %d bytes.", RETURN_LIST_SIZE - 1);
     default:
-        return json_refuse(error, "", "return-entry-not-a-url",
-                           "%.80s: an entry is https://host or http://host, with a port and the "
-                           "beginning of a path perhaps, such as https://shop.example/tickets. "
-                           "Paths of this origin are always allowed.",
-                           text);
+        return json_refuse(
+            error, "", "return-entry-not-a-url",
+            "%.80s: an entry is https://host or http://host, with a port and the "
+            "beginning of a path perhaps, such as https://shop.example/tickets, of at most "
+            "300 bytes, percent-encoded. "
+            "Paths of this origin are always allowed.",
+            text);
     }
 }
 
@@ -70,13 +72,15 @@ enum status event_read_return_urls(struct event *event, const struct json *body,
     return ST_OK;
 }
 
+/* An entry that is not valid here is left out: an event is not to be lost for it. */
 bool event_row_return_urls(struct event *event, const struct json *row)
 {
     const struct json *list = json_get(row, "returnUrls");
     for (size_t i = 0; i < json_array_len(list); i++) {
         const char *text = json_str_value(json_array_at(list, i));
-        if (!text || return_entry_add(event->return_urls, text) != RETURN_ENTRY_OK)
+        if (!text)
             return false;
+        (void)return_entry_add(event->return_urls, text);
     }
     return true;
 }

@@ -14,6 +14,10 @@
 
 #define OWN "https://queue.example"
 
+/* 40 letters of three bytes each: 360 bytes in the normal form, which is what is stored and read again. */
+#define TEN_LETTERS       "\uac00\uac00\uac00\uac00\uac00\uac00\uac00\uac00\uac00\uac00"
+#define LONG_WHEN_ESCAPED "https://shop.example/" TEN_LETTERS TEN_LETTERS TEN_LETTERS TEN_LETTERS
+
 /* Makes a list of what is between the blanks. */
 static void make_list(char *list, const char *entries)
 {
@@ -183,6 +187,7 @@ static void entries_are_checked(void **state)
         {"https://u@shop.example", RETURN_ENTRY_NOT_A_URL},
         {"https://shop.example/a/../b", RETURN_ENTRY_NOT_A_URL},
         {"ftp://shop.example", RETURN_ENTRY_NOT_A_URL},
+        {LONG_WHEN_ESCAPED, RETURN_ENTRY_NOT_A_URL},
         {"", RETURN_ENTRY_NOT_A_URL},
     };
     char list[RETURN_LIST_SIZE] = "";
