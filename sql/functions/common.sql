@@ -78,7 +78,7 @@ CREATE OR REPLACE FUNCTION cursor_time(p_cursor text) RETURNS timestamptz LANGUA
     SELECT timestamptz 'epoch' + split_part(p_cursor, '.', 1)::bigint * interval '1 microsecond'
 $$;
 CREATE OR REPLACE FUNCTION cursor_id(p_cursor text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT split_part(p_cursor, '.', 2)
+    SELECT substr(p_cursor, strpos(p_cursor, '.') + 1)
 $$;
 
 -- The UUID that a text is. If it is none, returns NULL instead of raising an error.

@@ -190,12 +190,20 @@ static enum status list_fetched(struct api_call *call, const struct event *event
                     api_answer_stored, call);
 }
 
+/* cursor_of in sql/functions: a number, a dot and a buyer's id, which may have dots itself. */
+static bool is_ban_cursor(const char *text)
+{
+    const size_t digits = strspn(text, "0123456789");
+    return digits > 0 && digits <= 18 && text[digits] == '.' && strlen(text) <= 19 + BUYER_ID_MAX &&
+           token_names_buyer(text + digits + 1);
+}
+
 static enum status list_start(struct api_call *call)
 {
     struct json_error error = {0};
     struct ban_call *list = http_req_alloc(call->req, sizeof(*list));
     call->state = list;
-    if (!api_read_page(call, api_is_cursor, BANS_PAGE, &list->limit, &error)) {
+    if (!api_read_page(call, is_ban_cursor, BANS_PAGE, &list->limit, &error)) {
         api_invalid(call, &error);
         return ST_OK;
     }

@@ -175,3 +175,22 @@ test('a cleared queue lifts no ban, and gives no place of before back', async ()
   await client.check(id);
   assert.notEqual(decode(client.ticket).p, place);
 });
+
+test('the list goes on page by page, whatever the buyers are called', async () => {
+  const { id } = await sale();
+  const buyers = ['u:jane.doe', 'u:a.b:c.d', 'u:urn:shop:7', 'o:x.y', 'u:김 민아', 'u:1.2'];
+  for (const buyer of buyers) await ban(id, { buyer });
+  await database.query('UPDATE bans SET at = now() WHERE event_id = $1', [id]); // of one time: the buyer alone tells them apart
+  const seen = [];
+  let before = '';
+  do {
+    const { bans, next } = await organizer.must('GET', admin(id, `/bans?limit=1${before}`));
+    seen.push(...bans.map(({ buyer }) => buyer));
+    before = next && `&before=${encodeURIComponent(next)}`;
+  } while (before && seen.length <= buyers.length);
+  assert.deepEqual(seen.sort(), buyers.sort());
+  for (const wrong of ['1', '1.', '1.kim', 'x.u:kim', `1.u:${'k'.repeat(300)}`, '1234567890123456789.u:kim']) {
+    const { status, body } = await organizer.get(admin(id, `/bans?before=${wrong}`));
+    assert.deepEqual([status, body.reason], [400, 'unknown-page'], wrong);
+  }
+});
