@@ -6,6 +6,7 @@
 -- ARGV  1  ban, unban or sync
 --       2  the channel to publish on
 --       3  sync: config.banSeq, as it was before the bans were read; else ''
+--       4  sync: the mark of the list (bans_mark in sql/functions/ban.sql); else ''
 --       then three per buyer: buyer id; the place that PostgreSQL has kept for them (0: none); its epoch. ban and unban: one
 --       buyer; sync: all who are banned, at most 1,000
 -- REPLY OK and the numbers, then
@@ -18,7 +19,8 @@
 -- turn ends (`banned` in the log), or they leave the queue (`barred`), and the place is kept there. unban parks them at it, so
 -- that any call brings them back, unless the place was consumed or is of another epoch.
 --
--- config.bans is how many are banned: without any, no other script looks here. config.banSeq counts the changes.
+-- config.bans is how many are banned: without any, no other script looks here. config.banSeq counts the changes. config.bansMark is
+-- the mark of the list that banned:{id} was after change number config.bansMarkSeq.
 --
 -- Invariants: repeating a call changes nothing. A place is in one of queue, parked, active:place and banned.
 
@@ -113,7 +115,7 @@ local function sync()
     for i = 1, #lines, 2 do
         known[lines[i]] = true
     end
-    for i = 4, #ARGV, 3 do
+    for i = 5, #ARGV, 3 do
         wanted[ARGV[i]] = true
         if not known[ARGV[i]] then
             ban(ARGV[i], ARGV[i + 1] .. ' ' .. ARGV[i + 2])
@@ -130,6 +132,7 @@ local function sync()
         ev.bans = #lines / 2
         count_bans(0)
     end
+    call('HSET', K_CONFIG, 'bansMark', ARGV[4], 'bansMarkSeq', text(num(call('HGET', K_CONFIG, 'banSeq'))))
     return changed
 end
 
@@ -140,7 +143,7 @@ if verb == 'sync' then
     result[11] = applied
 else
     local act = verb == 'ban' and ban or unban
-    local state, place = act(ARGV[4], ARGV[5] .. ' ' .. ARGV[6])
+    local state, place = act(ARGV[5], ARGV[6] .. ' ' .. ARGV[7])
     result = answer({state, place, 0, 0})
 end
 if ev.inside < inside_before then

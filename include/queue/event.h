@@ -160,6 +160,8 @@ struct event {
         ticked_ms; /* when a processor last ticked, by Redis' clock; 0: never, or not from Redis */
     int64_t bans,
         ban_seq; /* how many buyers are banned; of a live copy: how often that has changed */
+    /* Which buyers are banned, as a number; of a live copy: as of change number bans_mark_seq. */
+    int64_t bans_mark, bans_mark_seq;
     bool opened; /* places have been given: a missing live copy was lost, not never written */
     bool closed_paused;     /* of a closed event: it was paused, and will be when it is reopened */
     enum staff_right right; /* what the team's list gives to the subject of catalog_fetch_for */

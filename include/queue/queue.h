@@ -352,9 +352,9 @@ struct queue_consumed_chunk {
     const struct queue_consumed *list;
     size_t count; /* at most QUEUE_CALL_MAX, else ST_TOO_LARGE */
 };
-/* All who are banned, as they were read after ban_seq of the live copy was `seq`. */
+/* All who are banned, as they were read after ban_seq of the live copy was `seq`. mark: event.bans_mark of the list. */
 struct queue_ban_list {
-    int64_t seq;
+    int64_t seq, mark;
     const struct queue_ban *list;
     size_t count;
 };

@@ -16,7 +16,7 @@ CREATE OR REPLACE FUNCTION audit_fields(p_state jsonb) RETURNS TABLE (field text
     SELECT f.key || coalesce('.' || m.key, ''), nullif(coalesce(m.value, f.value), 'null')
     FROM jsonb_each(CASE jsonb_typeof(p_state) WHEN 'object' THEN p_state ELSE '{}' END) AS f
     LEFT JOIN LATERAL jsonb_each(CASE jsonb_typeof(f.value) WHEN 'object' THEN f.value ELSE '{}' END) AS m ON true
-    WHERE f.key NOT IN ('version', 'epoch', 'lastPlace', 'opened', 'closedPaused', 'closedAt', 'bans', 'freeSeats', 'freeAdmitted', 'freeId', 'priceFrom')
+    WHERE f.key NOT IN ('version', 'epoch', 'lastPlace', 'opened', 'closedPaused', 'closedAt', 'bans', 'bansMark', 'freeSeats', 'freeAdmitted', 'freeId', 'priceFrom')
       AND (jsonb_typeof(f.value) <> 'object' OR m.key IS NOT NULL)
 $$;
 

@@ -7,6 +7,11 @@
 -- How many buyers of one event may be banned: all of them are given to Redis in one call.
 CREATE OR REPLACE FUNCTION bans_most() RETURNS integer LANGUAGE sql IMMUTABLE AS $$ SELECT 1000 $$;
 
+-- Tells sets of banned buyers of one event apart, also those of one size. A JSON number has all its digits.
+CREATE OR REPLACE FUNCTION bans_mark(p_event text) RETURNS bigint LANGUAGE sql STABLE AS $$
+    SELECT coalesce(sum(hashtextextended(buyer, 0) % 1099511627776), 0)::bigint FROM bans WHERE event_id = p_event
+$$;
+
 -- Is the buyer banned?
 CREATE OR REPLACE FUNCTION is_banned(p_event text, p_buyer text) RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT EXISTS (SELECT FROM bans WHERE event_id = p_event AND buyer = p_buyer)
@@ -92,10 +97,10 @@ RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
                  ORDER BY p.at, p.buyer LIMIT 1))
 $$;
 
--- All, for Redis. listed: {"bans": [{"buyer", "place", "epoch"}]}
+-- All, for Redis. listed: {"mark", "bans": [{"buyer", "place", "epoch"}]}
 CREATE OR REPLACE FUNCTION bans_all(p_event text)
 RETURNS TABLE (outcome text, body json) LANGUAGE sql STABLE AS $$
-    SELECT 'listed', json_build_object('bans', coalesce((
+    SELECT 'listed', json_build_object('mark', bans_mark(p_event), 'bans', coalesce((
         SELECT json_agg(json_build_object('buyer', b.buyer, 'place', b.place::text, 'epoch', b.epoch::text))
         FROM bans b WHERE b.event_id = p_event), '[]'))
 $$;

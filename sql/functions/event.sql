@@ -153,7 +153,8 @@ $$;
 CREATE OR REPLACE FUNCTION event_row(e events) RETURNS json LANGUAGE sql STABLE AS $$
     SELECT (event_staff(e) || jsonb_build_object(
         'lastPlace', e.last_place, 'opened', e.last_place > 0,
-        'bans', (SELECT count(*) FROM bans b WHERE b.event_id = e.id), 'closedPaused', e.closed_paused,
+        'bans', (SELECT count(*) FROM bans b WHERE b.event_id = e.id), 'bansMark', bans_mark(e.id),
+        'closedPaused', e.closed_paused,
         'closedAt', rfc3339(e.closed_at),
         'freeSeats', CASE WHEN e.seats > 0 THEN seats_capacity(e.id) ELSE 0 END,
         'freeAdmitted', coalesce(c.admitted, 0), 'freeId', coalesce(c.consumed, '0-0')))::json

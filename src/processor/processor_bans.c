@@ -2,11 +2,11 @@
 /*
  * processor_bans: makes the bans in Redis those of PostgreSQL.
  *
- *   read the live copy (its number of changes) -> ban_all (PostgreSQL) -> queue_sync_bans, which does nothing if there was a
- *   change in between
+ *   read the live copy (its number of changes) -> does it differ? -> ban_all (PostgreSQL) -> queue_sync_bans, which does
+ *   nothing if there was a change in between
  *
  * Why this way: PostgreSQL has a ban first, and Redis follows at once (api_ban). Where Redis could not, or has lost its data,
- * the numbers differ: the runner sees that when it reconciles. Before the consumed places are loaded in a restore window
+ * the mark of the list differs, or is older than the last change: the runner sees that when it reconciles. Before the consumed places are loaded in a restore window
  * it is done in any case, so that no pass of a banned buyer counts again.
  * Called by: processor_runner. Owns nothing but the step under way, whose state is the runner's.
  * Redis or PostgreSQL gone: the step ends with the status, and is repeated.
@@ -66,7 +66,10 @@ static void bans_read(void *arg, enum status status, const char *outcome, const 
     }
     if (status == ST_OK)
         status = queue_sync_bans(runner->processor->opts.queue, runner->id,
-                                 &(struct queue_ban_list){runner->bans.seq, list, count},
+                                 &(struct queue_ban_list){.seq = runner->bans.seq,
+                                                          .mark = json_int(body, "mark", 0),
+                                                          .list = list,
+                                                          .count = count},
                                  bans_synced, runner);
     free(list);
     json_free(body);
@@ -78,12 +81,25 @@ static void bans_read(void *arg, enum status status, const char *outcome, const 
     bans_end(runner, status);
 }
 
+/* Is the list of banned buyers in Redis the one of the record? */
+static bool bans_agree(const struct event_runner *runner, const struct event *live)
+{
+    if (live->bans != runner->bans.count)
+        return false;
+    return live->bans == 0 ||
+           (live->bans_mark == runner->bans.mark && live->bans_mark_seq == live->ban_seq);
+}
+
 static void live_read(void *arg, enum status status, const struct event *live, const char *index,
                       size_t len)
 {
     struct event_runner *runner = arg;
     (void)index, (void)len;
     if (!event_runner_arrived(runner)) {
+        runner->bans.running = false;
+        return;
+    }
+    if (runner->bans.compares && (status != ST_OK || !live || bans_agree(runner, live))) {
         runner->bans.running = false;
         return;
     }
@@ -101,13 +117,34 @@ static void live_read(void *arg, enum status status, const struct event *live, c
     bans_end(runner, status);
 }
 
-void event_runner_load_bans(struct event_runner *runner,
-                            void (*cb)(struct event_runner *runner, enum status status))
+static void load_begin(struct event_runner *runner, bool compares,
+                       void (*cb)(struct event_runner *runner, enum status status))
 {
     if (runner->bans.running ||
         queue_read_live(runner->processor->opts.queue, runner->id, live_read, runner) != ST_OK)
         return;
     runner->bans.running = true;
+    runner->bans.compares = compares;
     runner->bans.cb = cb;
     runner->pending++;
+}
+
+void event_runner_load_bans(struct event_runner *runner,
+                            void (*cb)(struct event_runner *runner, enum status status))
+{
+    load_begin(runner, false, cb);
+}
+
+static void compared(struct event_runner *runner, enum status status)
+{
+    (void)runner, (void)status; /* reported; the next reconciling compares again */
+}
+
+void event_runner_compare_bans(struct event_runner *runner, const struct event *record)
+{
+    if (runner->bans.running)
+        return;
+    runner->bans.count = record->bans;
+    runner->bans.mark = record->bans_mark;
+    load_begin(runner, true, compared);
 }

@@ -128,6 +128,8 @@ struct event_runner {
     /* bans are loaded from PostgreSQL into Redis: processor_bans.c */
     struct {
         bool running;
+        bool compares; /* only where the live copy differs from these: */
+        int64_t count, mark;
         int64_t seq;
         void (*cb)(struct event_runner *runner, enum status status);
     } bans;
@@ -224,6 +226,8 @@ void event_runner_seats_changed(struct event_runner *runner);
  * the runner is closed meanwhile. */
 void event_runner_load_bans(struct event_runner *runner,
                             void (*cb)(struct event_runner *runner, enum status status));
+/* Does so only if Redis has other bans than the record. */
+void event_runner_compare_bans(struct event_runner *runner, const struct event *record);
 
 /* ---- processor_stats.c ---- */
 

@@ -212,11 +212,6 @@ static void live_copy_replaced(void *arg, enum status status, bool applied)
     free(replacement);
 }
 
-static void bans_loaded(struct event_runner *runner, enum status status)
-{
-    (void)runner, (void)status; /* reported; the next reconciling compares again */
-}
-
 /* PostgreSQL has opened, closed or sold out the event where that was due. Replaces the live copy if the record is
  * newer. */
 static void reconciled(void *arg, enum status status, const struct event *record)
@@ -226,8 +221,7 @@ static void reconciled(void *arg, enum status status, const struct event *record
     if (!event_runner_arrived(runner) || status != ST_OK || !runner->ready)
         return;
     queue_note_event(queue_of(runner), runner->id, record->status != EVENT_CLOSED);
-    if (record->bans != runner->live.bans)
-        event_runner_load_bans(runner, bans_loaded);
+    event_runner_compare_bans(runner, record);
     if (record->version <= runner->live.version && record->epoch <= runner->live.epoch)
         return;
     struct replacement *replacement = xcalloc(1, sizeof(*replacement));

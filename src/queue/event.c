@@ -190,6 +190,7 @@ enum status event_read_row(struct event *event, const struct json *row)
                          .opened = json_bool(row, "opened", false),
                          .closed_paused = json_bool(row, "closedPaused", false),
                          .bans = json_int(row, "bans", 0),
+                         .bans_mark = json_int(row, "bansMark", 0),
                          .free_seats = json_int(row, "freeSeats", -1),
                          .free_admitted = (uint64_t)json_int(row, "freeAdmitted", 0),
                          .close_grace_ms = json_int(row, "closeGraceMs", EVENT_GRACE_NONE),

@@ -39,6 +39,7 @@ static void add_ban(struct queue_op *op, struct redis_args *args)
     redis_args_add(args, op->ban.lifts ? "unban" : "ban");
     add_channel(op, args);
     redis_args_add(args, "");
+    redis_args_add(args, "");
     redis_args_add(args, op->ban.buyer);
     redis_args_add_uint(args, op->ban.place);
     redis_args_add_uint(args, op->ban.epoch);
@@ -84,6 +85,7 @@ enum status queue_sync_bans(struct queue *queue, const char *event_id,
     redis_args_add(args, "sync");
     add_channel(op, args);
     redis_args_add_int(args, bans->seq);
+    redis_args_add_int(args, bans->mark);
     for (size_t i = 0; i < bans->count; i++) {
         redis_args_add_copy(args, bans->list[i].buyer, strlen(bans->list[i].buyer));
         redis_args_add_uint(args, bans->list[i].place);

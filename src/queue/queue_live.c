@@ -80,9 +80,13 @@ static const struct field {
 };
 /* Fields that are only read here; lua/configure.lua writes them itself. */
 static const struct field read_only[] = {
-    FIELD("version", FIELD_INT, version),    FIELD("epoch", FIELD_INT, epoch),
-    FIELD("tickedAt", FIELD_INT, ticked_ms), FIELD("bans", FIELD_INT, bans),
+    FIELD("version", FIELD_INT, version),
+    FIELD("epoch", FIELD_INT, epoch),
+    FIELD("tickedAt", FIELD_INT, ticked_ms),
+    FIELD("bans", FIELD_INT, bans),
     FIELD("banSeq", FIELD_INT, ban_seq),
+    FIELD("bansMark", FIELD_INT, bans_mark),
+    FIELD("bansMarkSeq", FIELD_INT, bans_mark_seq),
 };
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

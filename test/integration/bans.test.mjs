@@ -164,6 +164,17 @@ test('a ban that Redis has lost alone, or has alone, is made to agree with Postg
   assert.equal(decode(client.ticket).p, place);
 });
 
+test('a ban and an unban that never reached Redis: as many are banned there, but others, and it is made to agree', async () => {
+  const { id } = await sale();
+  const [lifted, shut] = [await guest(id), await guest(id)];
+  await ban(id, { buyer: buyerOf(lifted) });
+  await organizer.patch(id, { threshold: 2 }); // the processor has read the live copy since
+  await waitUntil(async () => (await shut.check(id)).body.status === 'active', 10000, 'the new threshold');
+  await waitUntil(async () => (await redis.cli('HGET', `config:{${id}}`, 'bansMarkSeq')) === '1', 20000, 'the list to be compared');
+  await database.query('UPDATE bans SET buyer = $2 WHERE event_id = $1', [id, buyerOf(shut)]);
+  await waitUntil(async () => (await shut.check(id)).status === 403 && (await lifted.check(id)).status === 200, 20000, 'Redis to follow');
+});
+
 test('a cleared queue lifts no ban, and gives no place of before back', async () => {
   const { id } = await sale();
   const client = await guest(id);

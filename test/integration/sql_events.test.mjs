@@ -28,7 +28,7 @@ test('an event is created as a draft with every field, and audited', async () =>
   assert.equal(outcome, 'created');
   assert.deepEqual(body, {
     id: 'e1', title: 'T', artist: 'A', venue: 'V', startsAt: '2031-05-01T20:00:00.500Z', opensAt: null, closesAt: null,
-    status: 'draft', version: 1, epoch: 1, lastPlace: 0, seats: 0, opened: false, closedPaused: false, closedAt: null, bans: 0, owner: 'me',
+    status: 'draft', version: 1, epoch: 1, lastPlace: 0, seats: 0, opened: false, closedPaused: false, closedAt: null, bans: 0, bansMark: 0, owner: 'me',
     freeSeats: 0, freeAdmitted: 0, freeId: '0-0', message: null, ...SETTINGS,
     branding: { name: '', primary: null, background: null, logo: null, image: null }, priceFrom: null,
   });

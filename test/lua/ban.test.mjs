@@ -75,7 +75,9 @@ test('sync makes exactly the list banned, with the places that it has kept, unle
   assert.equal((await room.syncBans(list, (await room.config('banSeq'))[0])).applied, true);
   assert.deepEqual(await room.config('bans'), ['3']);
   assert.deepEqual(states(await room.join(['u:1', 'u:2', 'u:3', 'u:lost', 'u:stale'])), ['waiting', 'banned', 'waiting', 'banned', 'banned']);
-  assert.equal((await room.syncBans(list, (await room.config('banSeq'))[0])).applied, false, 'nothing to do');
+  assert.equal((await room.syncBans(list, (await room.config('banSeq'))[0], 77)).applied, false, 'nothing to do');
+  const [now] = await room.config('banSeq');
+  assert.deepEqual(await room.config('bansMark', 'bansMarkSeq'), ['77', now], 'whose list it is');
   assert.equal((await room.ban('u:lost', { lift: true })).buyers[0].place, buyers[0].place + 1);
   assert.equal((await room.ban('u:stale', { lift: true })).buyers[0].place, 0);
 });

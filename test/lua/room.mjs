@@ -207,12 +207,12 @@ export class Room {
 
   // Returns what the buyer had (unban: has), and the place that is kept (given back).
   async ban(buyer, { place = 0, epoch = 0, lift = false } = {}) {
-    return this.decodeBuyers(await this.run('ban', lift ? 'unban' : 'ban', CHANNEL, '', buyer, place, epoch), ['state', 'place']);
+    return this.decodeBuyers(await this.run('ban', lift ? 'unban' : 'ban', CHANNEL, '', '', buyer, place, epoch), ['state', 'place']);
   }
 
   // list: [buyer, place, epoch] of all who are banned. seq: config.banSeq before the list was read.
-  async syncBans(list, seq) {
-    const result = this.decode(await this.run('ban', 'sync', CHANNEL, seq, ...list.flat()));
+  async syncBans(list, seq, mark = 0) {
+    const result = this.decode(await this.run('ban', 'sync', CHANNEL, seq, mark, ...list.flat()));
     result.applied = result.rest?.[0] === 1;
     return result;
   }
