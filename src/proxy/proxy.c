@@ -27,6 +27,7 @@
 #define CONNECTIONS_MAX 16384
 #define FILES_KEPT      64 /* for what is no connection */
 #define STEADY_S        30 /* an nginx that has run for so long may be started again at once */
+#define PAUSE_MAX       32 /* looks for names between two reloads, at most */
 #define RESTARTS_MAX    5  /* of one that has not */
 
 #define FIELD(name) offsetof(struct proxy_options, name)
@@ -78,7 +79,9 @@ struct proxy {
     const struct proxy_options *options;
     struct proxy_settings settings;
     struct proxy_addresses addresses;
+    struct proxy_memory memory;
     struct proxy_nginx nginx;
+    unsigned looks, pause; /* since the last reload for addresses, and how many must be */
     struct timespec started;
     int restarts;
 };
@@ -174,6 +177,21 @@ static void greet(const struct proxy *proxy)
 
 /* ---- while it runs ---- */
 
+/* Each reload leaves the old workers of nginx for as long as a WebSocket is open. So the pause doubles from one reload to the next,
+ * and ends when the addresses have stayed for as long as the longest pause. */
+static bool must_pause(struct proxy *proxy, bool changed)
+{
+    if (proxy->looks < PAUSE_MAX)
+        proxy->looks++;
+    else
+        proxy->pause = 0;
+    if (!changed || proxy->looks < proxy->pause)
+        return true;
+    proxy->pause = proxy->pause == 0 ? 2 : proxy->pause < PAUSE_MAX ? 2 * proxy->pause : PAUSE_MAX;
+    proxy->looks = 0;
+    return false;
+}
+
 /* `told`: by SIGHUP, so certificates are read again even if nothing else has changed. */
 static void renew(struct proxy *proxy, bool told)
 {
@@ -188,8 +206,10 @@ static void renew(struct proxy *proxy, bool told)
     if (proxy_resolve(&settings, &now, &error) != ST_OK) {
         say("warning: %s; the addresses of before stay", error.text);
         now = proxy->addresses;
+    } else {
+        proxy_remember(&proxy->memory, &now);
     }
-    if (!told && memcmp(&now, &proxy->addresses, sizeof(now)) == 0)
+    if (!told && must_pause(proxy, memcmp(&now, &proxy->addresses, sizeof(now)) != 0))
         return;
     struct proxy next = *proxy;
     next.settings = settings;
@@ -306,6 +326,7 @@ static int proxy_run(struct config *config, const void *arg)
         return program_fail("proxy", 1, "%s", error.text);
     if (options->print)
         return print(&proxy);
+    proxy_remember(&proxy.memory, &proxy.addresses);
     st = proxy_nginx_find(options->nginx, proxy.settings.dir, proxy.settings.event, &proxy.nginx,
                           &error);
     if (st != ST_OK)

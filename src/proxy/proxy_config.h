@@ -9,7 +9,7 @@
 /* The addresses of a name, "10.0.0.1:80" or "[::1]:80", sorted. */
 struct proxy_servers {
     size_t count;
-    char items[PROXY_SERVER_MAX][64];
+    char items[PROXY_SERVER_MAX][PROXY_ADDRESS_SIZE];
 };
 
 struct proxy_addresses {

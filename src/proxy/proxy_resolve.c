@@ -69,6 +69,58 @@ enum status proxy_resolve(const struct proxy_settings *settings, struct proxy_ad
     return st == ST_OK ? resolve(&settings->socket, &ret->socket, error) : st;
 }
 
+/* ---- what the last looks found ---- */
+
+static void forget(struct proxy_remembered *known, size_t i)
+{
+    known->items[i] = known->items[--known->count];
+}
+
+static bool has(const struct proxy_servers *servers, const char *address)
+{
+    for (size_t i = 0; i < servers->count; i++)
+        if (strcmp(servers->items[i], address) == 0)
+            return true;
+    return false;
+}
+
+/* Room for one more: where there is none, the one that was missed for longest goes. */
+static void make_room(struct proxy_remembered *known)
+{
+    size_t oldest = 0;
+    if (known->count < PROXY_SERVER_MAX)
+        return;
+    for (size_t i = 1; i < known->count; i++)
+        if (known->items[i].missed > known->items[oldest].missed)
+            oldest = i;
+    forget(known, oldest);
+}
+
+static void remember(struct proxy_remembered *known, struct proxy_servers *found)
+{
+    for (size_t i = known->count; i-- > 0;) {
+        known->items[i].missed++;
+        if (has(found, known->items[i].address) || known->items[i].missed > PROXY_KEPT_LOOKS)
+            forget(known, i);
+    }
+    for (size_t i = 0; i < found->count; i++) {
+        make_room(known);
+        known->items[known->count].missed = 0;
+        memcpy(known->items[known->count++].address, found->items[i], PROXY_ADDRESS_SIZE);
+    }
+    memset(found, 0, sizeof(*found));
+    for (; found->count < known->count; found->count++)
+        memcpy(found->items[found->count], known->items[found->count].address, PROXY_ADDRESS_SIZE);
+    qsort(found->items, found->count, sizeof(found->items[0]), compare);
+}
+
+void proxy_remember(struct proxy_memory *memory, struct proxy_addresses *found)
+{
+    remember(&memory->origin, &found->origin);
+    remember(&memory->service, &found->service);
+    remember(&memory->socket, &found->socket);
+}
+
 /* ---- a question to the service ---- */
 
 static int connect_to(const struct proxy_url *url)

@@ -9,6 +9,22 @@
 MUST_CHECK enum status proxy_resolve(const struct proxy_settings *settings,
                                      struct proxy_addresses *ret, struct options_error *error);
 
+/* The addresses of the last looks. Names whose answers rotate (load balancers, CDNs) give another part of them each time. */
+struct proxy_memory {
+    struct proxy_remembered {
+        size_t count;
+        struct {
+            char address[PROXY_ADDRESS_SIZE];
+            unsigned missed; /* looks since it was in an answer */
+        } items[PROXY_SERVER_MAX];
+    } origin, service, socket;
+};
+
+/* Adds what a look has found to the memory, forgets what was in none of the last PROXY_KEPT_LOOKS, and makes *found all that is
+ * known. */
+#define PROXY_KEPT_LOOKS 18
+void proxy_remember(struct proxy_memory *memory, struct proxy_addresses *found);
+
 enum proxy_answer { PROXY_ANSWERS, PROXY_SILENT, PROXY_WRONG_PREFIX, PROXY_NOT_TRUSTED };
 /* Asks the service whether it is below the prefix, and whether it believes what this machine says of a client (TRUSTED_PROXIES). One
  * over HTTPS is not asked. */

@@ -8,9 +8,10 @@
 
 #include "base/options.h"
 
-#define PROXY_LIST_MAX   64
-#define PROXY_TEXT_MAX   256 /* bytes of an item, NUL included */
-#define PROXY_SERVER_MAX 16  /* addresses of one name */
+#define PROXY_LIST_MAX     64
+#define PROXY_TEXT_MAX     256 /* bytes of an item, NUL included */
+#define PROXY_SERVER_MAX   16  /* addresses of one name */
+#define PROXY_ADDRESS_SIZE 64
 
 /* As options_parse fills it. */
 struct proxy_options {

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, request } from 'node:https';
 import { test } from 'node:test';
 import WebSocket from 'ws';
@@ -142,13 +142,16 @@ test('SIGHUP puts other secrets in force, and a wrong one leaves the old in forc
   assert.ok(await staff('other-secret-0123456789'));
 });
 
+// A resolver that reads `names`: "shop.test" is what that file says.
+const preload = `${folder}/names.so`;
+execFileSync('cc', ['-D_GNU_SOURCE', '-shared', '-fPIC', '-Wall', '-o', preload, fileURLToPath(new URL('../fixtures/names.c', import.meta.url)), '-ldl']);
+const named = (names) => ({ origin: `http://shop.test:${shop.port}`, env: { LD_PRELOAD: preload, TIKETI_TEST_NAMES: names, ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ''}:verify_asan_link_order=0` } });
+
 test('a shop that moves to another address is followed', async () => {
   const event = await sale();
-  const preload = `${folder}/names.so`;
-  execFileSync('cc', ['-D_GNU_SOURCE', '-shared', '-fPIC', '-Wall', '-o', preload, fileURLToPath(new URL('../fixtures/names.c', import.meta.url)), '-ldl']);
   const names = file('names', '127.0.0.1\n');
   const moved = await Shop.start({ port: shop.port, host: '127.0.0.2' });
-  const proxy = await front(event, ['--resolve', '200ms', '--bypass-paths', '/open'], { origin: `http://shop.test:${shop.port}`, env: { LD_PRELOAD: preload, TIKETI_TEST_NAMES: names, ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ''}:verify_asan_link_order=0` } });
+  const proxy = await front(event, ['--resolve', '200ms', '--bypass-paths', '/open'], named(names));
   assert.equal((await visit(proxy, '/open')).status, 200);
   assert.equal(shop.at('/open').length, 1);
   writeFileSync(names, '127.0.0.2\n');
@@ -157,6 +160,27 @@ test('a shop that moves to another address is followed', async () => {
   writeFileSync(names, '\n'); // no address at all: the last one stays
   await waitUntil(() => /shop\.test has no address/.test(proxy.output), 10000, 'the warning');
   assert.equal((await visit(proxy, '/open')).status, 200);
+});
+
+test('a name whose answers rotate costs a reload or two, not one at each look; what is no longer answered is dropped; many new addresses are no storm', async () => {
+  const names = file('rotating', '127.0.0.1\n127.0.0.2\n');
+  const proxy = await front(await sale(), ['--resolve', '100ms'], named(names));
+  const asked = () => statSync(`${names}.asked`).size;
+  const looks = (count) => {
+    const end = asked() + count;
+    return waitUntil(() => asked() >= end, 20000, `${count} looks`);
+  };
+  const reloads = () => proxy.output.match(/reloaded: a name/g)?.length ?? 0;
+  const origins = () => [...readFileSync(`${proxy.folder}/nginx.conf`, 'utf8').matchAll(new RegExp(`server (127[.0-9]+):${shop.port};`, 'g'))].map(([, address]) => address);
+  await looks(12);
+  assert.equal(reloads(), 1);
+  assert.deepEqual(origins(), ['127.0.0.1', '127.0.0.2']);
+  writeFileSync(names, '127.0.0.2\n');
+  await waitUntil(() => reloads() === 2, 20000, 'the first address to be dropped');
+  assert.deepEqual(origins(), ['127.0.0.2']);
+  writeFileSync(names, Array.from({ length: 60 }, (_, i) => `127.0.1.${i + 1}\n`).join(''));
+  await looks(40);
+  assert.ok(reloads() >= 4 && reloads() <= 8, `${reloads()} reloads`);
 });
 
 test('an nginx that dies is started again; SIGTERM ends all of it, and so does kill -9', async () => {
