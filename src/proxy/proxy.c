@@ -156,6 +156,10 @@ static bool fits_service(const struct proxy *proxy)
             "TRUSTED_PROXIES, or all visitors count as one address, and cookies are not Secure",
             settings->service.text);
         return true;
+    case PROXY_NO_EVENT:
+        say("warning: the service at %s has no event %s; until it has, nobody is let in",
+            settings->service.text, settings->event);
+        return true;
     default:
         return true;
     }
@@ -320,6 +324,12 @@ static int proxy_run(struct config *config, const void *arg)
     enum status st = proxy_settings_read(options, &proxy.settings, &error);
     if (st != ST_OK)
         return program_fail("proxy", EXIT_USAGE, "%s", error.text);
+    if (proxy_meets_itself(&proxy.settings))
+        return program_fail(
+            "proxy", EXIT_USAGE,
+            "--origin %s is where --listen has this proxy itself: name the shop's own "
+            "address, or listen at another port",
+            proxy.settings.origin.text);
     proxy.settings.connections = connections_of(process_raise_open_files());
     st = proxy_resolve(&proxy.settings, &proxy.addresses, &error);
     if (st != ST_OK)
@@ -327,6 +337,11 @@ static int proxy_run(struct config *config, const void *arg)
     if (options->print)
         return print(&proxy);
     proxy_remember(&proxy.memory, &proxy.addresses);
+    if (!proxy_is_there(&proxy.settings.origin))
+        say("warning: nothing listens at the shop's address %s; until it does, buyers see a page "
+            "that "
+            "says so (502)",
+            proxy.settings.origin.text);
     st = proxy_nginx_find(options->nginx, proxy.settings.dir, proxy.settings.event, &proxy.nginx,
                           &error);
     if (st != ST_OK)

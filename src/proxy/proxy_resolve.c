@@ -146,41 +146,92 @@ static int connect_to(const struct proxy_url *url)
     return fd;
 }
 
-/* The head of the page that is shown without a network: its policy has the address of the socket, by the host as it is
- * believed. */
-static bool ask(int fd, const struct proxy_settings *settings, char answer[ANSWER_MAX])
+/* The first bytes of the answer to a GET of this path below the prefix. */
+static bool ask(const struct proxy_settings *settings, const char *path, char answer[ANSWER_MAX])
 {
     char request[512];
     size_t got = 0;
+    const int fd = connect_to(&settings->service);
     const int len = snprintf(request, sizeof(request),
-                             "GET %s/offline HTTP/1.1\r\nHost: asked.invalid\r\n"
+                             "GET %s%s HTTP/1.1\r\nHost: asked.invalid\r\n"
                              "X-Forwarded-Host: told.invalid\r\nConnection: close\r\n\r\n",
-                             settings->prefix);
-    if (send(fd, request, (size_t)len, MSG_NOSIGNAL) != len)
+                             settings->prefix, path);
+    answer[0] = '\0';
+    if (fd < 0)
         return false;
-    while (got < ANSWER_MAX - 1) {
-        const ssize_t n = recv(fd, answer + got, ANSWER_MAX - 1 - got, 0);
-        if (n <= 0)
-            break;
-        got += (size_t)n;
+    ssize_t n = send(fd, request, (size_t)len, MSG_NOSIGNAL);
+    while (n > 0 && got < ANSWER_MAX - 1) {
+        n = recv(fd, answer + got, ANSWER_MAX - 1 - got, 0);
+        got += n > 0 ? (size_t)n : 0;
     }
+    (void)close(fd);
     answer[got] = '\0';
     return strncmp(answer, "HTTP/1.1 ", 9) == 0;
 }
 
+/* The page that is shown without a network has the address of the socket in its policy, by the host as it is believed. */
 enum proxy_answer proxy_ask_service(const struct proxy_settings *settings)
 {
     static char answer[ANSWER_MAX];
+    char path[96];
     if (settings->service.https)
         return PROXY_ANSWERS;
-    const int fd = connect_to(&settings->service);
-    if (fd < 0)
-        return PROXY_SILENT;
-    const bool answered = ask(fd, settings, answer);
-    (void)close(fd);
-    if (!answered)
+    if (!ask(settings, "/offline", answer))
         return PROXY_SILENT;
     if (strncmp(answer + 9, "404", 3) == 0)
         return PROXY_WRONG_PREFIX;
-    return strstr(answer, "://asked.invalid") ? PROXY_NOT_TRUSTED : PROXY_ANSWERS;
+    if (strstr(answer, "://asked.invalid"))
+        return PROXY_NOT_TRUSTED;
+    (void)snprintf(path, sizeof(path), "/api/events/%s", settings->event);
+    return ask(settings, path, answer) && strncmp(answer + 9, "404", 3) == 0 ? PROXY_NO_EVENT
+                                                                             : PROXY_ANSWERS;
+}
+
+bool proxy_is_there(const struct proxy_url *url)
+{
+    const int fd = connect_to(url);
+    if (fd >= 0)
+        (void)close(fd);
+    return fd >= 0;
+}
+
+/* ---- a proxy in front of itself ---- */
+
+/* Is it an address of this machine? Only such a one can be bound. */
+static bool is_own(const struct addrinfo *info)
+{
+    const int fd = socket(info->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    const bool own = fd >= 0 && bind(fd, info->ai_addr, info->ai_addrlen) == 0;
+    if (fd >= 0)
+        (void)close(fd);
+    return own;
+}
+
+static bool is_any(const char *host)
+{
+    return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "[::]") == 0;
+}
+
+bool proxy_meets_itself(const struct proxy_settings *settings)
+{
+    const struct addrinfo hints = {.ai_socktype = SOCK_DGRAM};
+    struct addrinfo *list = NULL;
+    char host[48], listen[sizeof(settings->listen_host)];
+    bool meets = false;
+    (void)snprintf(listen, sizeof(listen), "%s",
+                   settings->listen_host + (settings->listen_host[0] == '['));
+    listen[strcspn(listen, "]")] = '\0';
+    if (strcmp(settings->origin.port, settings->listen_port) != 0 ||
+        getaddrinfo(settings->origin.host, NULL, &hints, &list) != 0)
+        return false;
+    for (const struct addrinfo *info = list; info && !meets; info = info->ai_next) {
+        if (is_any(settings->listen_host))
+            meets = is_own(info);
+        else
+            meets = getnameinfo(info->ai_addr, info->ai_addrlen, host, sizeof(host), NULL, 0,
+                                NI_NUMERICHOST) == 0 &&
+                    strcmp(host, listen) == 0;
+    }
+    freeaddrinfo(list);
+    return meets;
 }

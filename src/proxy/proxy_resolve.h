@@ -25,9 +25,21 @@ struct proxy_memory {
 #define PROXY_KEPT_LOOKS 18
 void proxy_remember(struct proxy_memory *memory, struct proxy_addresses *found);
 
-enum proxy_answer { PROXY_ANSWERS, PROXY_SILENT, PROXY_WRONG_PREFIX, PROXY_NOT_TRUSTED };
-/* Asks the service whether it is below the prefix, and whether it believes what this machine says of a client (TRUSTED_PROXIES). One
+enum proxy_answer {
+    PROXY_ANSWERS,
+    PROXY_SILENT,
+    PROXY_WRONG_PREFIX,
+    PROXY_NOT_TRUSTED,
+    PROXY_NO_EVENT
+};
+/* Asks the service whether it is below the prefix, whether it knows the event, and whether it believes what this machine says of a client (TRUSTED_PROXIES). One
  * over HTTPS is not asked. */
 enum proxy_answer proxy_ask_service(const struct proxy_settings *settings);
+
+/* Does anything take a connection there? */
+bool proxy_is_there(const struct proxy_url *url);
+
+/* Is the origin the address that the proxy itself listens at? */
+bool proxy_meets_itself(const struct proxy_settings *settings);
 
 #endif

@@ -82,6 +82,18 @@ test('what does not fit is said in a sentence: no nginx, another prefix, one hal
   await untrusting.stop();
 });
 
+test('it says at its start what does not fit: an event that the service does not know, a shop that is not there; it is in front of no proxy of its own', async () => {
+  const unknown = await front('no-such-event');
+  assert.match(unknown.output, /warning: the service at \S+ has no event no-such-event/);
+  assert.doesNotMatch(unknown.output, /nothing listens/);
+  const alone = await front(await sale(), [], { origin: `http://127.0.0.1:${await freePort()}` });
+  assert.match(alone.output, /warning: nothing listens at the shop's address http:/);
+  assert.doesNotMatch(alone.output, /has no event/);
+  for (const [origin, listen] of [['http://127.0.0.1:8000', '127.0.0.1:8000'], ['http://localhost:8000', '0.0.0.0:8000'], ['http://127.0.0.1', '0.0.0.0:80'], ['http://[::1]:8000', '[::1]:8000']])
+    assert.match((await run(['--origin', origin, '--event', 'summer', '--listen', listen, '--print'], 64)).stderr, /is where --listen has this proxy itself/, origin);
+  await run(['--origin', 'http://127.0.0.2:8000', '--event', 'summer', '--listen', '127.0.0.1:8000', '--print']);
+});
+
 test('while the service or its Redis is away nobody is let in: 503 with Retry-After, in the visitor’s language; nobody loses a turn', async () => {
   const event = await sale();
   const proxy = await front(event);
