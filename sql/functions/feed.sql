@@ -156,6 +156,11 @@ BEGIN
     RETURN jsonb_build_object('seats', v_seats, 'refundedSeats', v_refunded);
 END $$;
 
+-- What each of an event's data says besides: whether it is of a rehearsal.
+CREATE OR REPLACE FUNCTION feed_rehearsal(p_event text) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN (SELECT (e.settings ->> 'rehearsal')::boolean FROM events e WHERE e.id = p_event) THEN '{"rehearsal": true}' ELSE '{}' END::jsonb
+$$;
+
 -- The queue was cleared: everybody who was inside has left. Takes a page of p_limit buyers, by their ids, of p_new, the row
 -- that says so; it goes when none is left. The caller has locked the head. Returns p_limit: there may be more to do.
 CREATE OR REPLACE FUNCTION feed_cleared(p_new feed_new, p_head feed_heads, p_limit integer) RETURNS integer LANGUAGE plpgsql
@@ -180,6 +185,7 @@ BEGIN
     SELECT p_new.event_id, p_head.seq + row_number() OVER (ORDER BY l.place), 'buyer.left', l.buyer, l.place,
            feed_id(concat_ws(' ', p_new.event_id, v_epoch, l.place, l.n, 'cleared')), p_new.at,
            jsonb_build_object('epoch', v_epoch, 'admission', l.n, 'inside', 0, 'reason', 'cleared', 'placeKept', false)
+               || feed_rehearsal(p_new.event_id)
     FROM (SELECT DISTINCT ON (b.buyer) a.buyer, a.place, a.n
           FROM unnest(v_buyers) AS b (buyer) CROSS JOIN LATERAL (
               SELECT i.buyer, i.place, i.n FROM admissions i
@@ -222,8 +228,7 @@ BEGIN
     ELSIF v_first.type = 'cleared' THEN
         RETURN feed_cleared(v_first, v_head, p_limit);
     END IF;
-    SELECT CASE WHEN coalesce((e.settings ->> 'rehearsal')::boolean, false) THEN '{"rehearsal": true}' ELSE '{}' END
-    INTO v_rehearsal FROM events e WHERE e.id = p_event;
+    v_rehearsal := feed_rehearsal(p_event);
     -- One statement takes the rows and moves them: those of transactions that commit meanwhile are left for the next call.
     WITH waiting AS MATERIALIZED (
         SELECT n.o, n.type FROM feed_new n WHERE n.event_id = p_event ORDER BY n.o LIMIT p_limit
@@ -235,7 +240,7 @@ BEGIN
     )
     INSERT INTO feed (event_id, seq, type, buyer, place, ref, id, at, data)
     SELECT t.event_id, v_head.seq + row_number() OVER (ORDER BY t.o), t.type, t.buyer, t.place, t.ref, t.id, t.at,
-           t.data || coalesce(v_rehearsal, '{}')
+           t.data || v_rehearsal
                || CASE WHEN t.ref IS NOT NULL THEN feed_seats(t.ref, (t.data ->> 'seatCount')::integer) ELSE '{}' END
     FROM taken t;
     GET DIAGNOSTICS v_n = ROW_COUNT;

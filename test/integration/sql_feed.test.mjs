@@ -235,7 +235,11 @@ test('filter and limit; a number from before what was deleted is refused, 0 begi
 test('a rehearsal says so, and a reset takes its feed back; the numbers go on', async () => {
   await sql.event('trial', { rehearsal: true });
   await sql.hold('trial', 'u:1', { quantity: 1 });
+  const log = new Log('trial');
+  await log.consume(log.entry('direct', 'u:1', 1), log.entry('cleared', '', 0, { epoch: 2 }));
+  await sql.row("SELECT feed_number_all('trial')");
   const before = await feed('trial');
+  assert.equal(before.at(-1).data.reason, 'cleared');
   assert.ok(before.length > 0 && before.every(({ data }) => data.rehearsal === true));
   assert.equal((await sql.call('event_reset', 'trial', 'demo', 'staff')).outcome, 'updated');
   assert.deepEqual(await feed('trial'), []);
