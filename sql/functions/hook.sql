@@ -33,11 +33,22 @@ CREATE OR REPLACE FUNCTION hook_json(w webhooks) RETURNS json LANGUAGE sql STABL
         'testedAt', rfc3339(w.tested_at), 'testError', w.test_error, 'createdAt', rfc3339(w.created_at))
 $$;
 
+-- Where a webhook goes, for the audit, which more people may read than its URL: path and query may be a secret.
+CREATE OR REPLACE FUNCTION hook_host(p_url text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT substring(p_url FROM '^[^/]*//[^/?#]*')
+$$;
+
 -- ---- for staff ----
 
 -- The webhook of this id at this event; NULL: there is none. Its row is locked.
 CREATE OR REPLACE FUNCTION hook_named(p_event text, p_id bigint) RETURNS webhooks LANGUAGE sql VOLATILE AS $$
     SELECT w FROM webhooks w WHERE w.id = p_id AND w.event_id = p_event FOR UPDATE
+$$;
+
+-- When it is due, now that somebody wants it: at once, if it waits for its next attempt. Else somebody has it; or it is due; or
+-- its claim was made void, and its sender is in the middle of a call.
+CREATE OR REPLACE FUNCTION hook_due(w webhooks) RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
+    SELECT CASE WHEN w.claim IS NULL AND w.failing_since IS NOT NULL THEN clock_timestamp() ELSE w.due_at END
 $$;
 
 CREATE OR REPLACE FUNCTION hook_unknown() RETURNS json LANGUAGE sql IMMUTABLE AS $$
@@ -73,11 +84,13 @@ BEGIN
            coalesce((p_fields ->> 'enabled')::boolean, true), hook_secret(), h.seq
     FROM feed_heads h WHERE h.event_id = p_event
     RETURNING * INTO v_hook;
-    PERFORM audit_note(p_event, p_who, 'webhook', jsonb_build_object('webhook', v_hook.id::text, 'done', 'added', 'url', v_hook.url));
+    PERFORM audit_note(p_event, p_who, 'webhook', jsonb_build_object('webhook', v_hook.id::text, 'done', 'added', 'url', hook_host(v_hook.url)));
     RETURN QUERY SELECT 'created', json_join(hook_json(v_hook), json_build_object('secret', v_hook.secret));
 END $$;
 
--- Changes the fields that p_fields has. Another URL, and switching on, count as mended: it is due at once.
+-- Changes the fields that p_fields has. Another URL, and switching on, count as mended: it is due at once. Another URL, and
+-- switching on or off, void the claim of a sender that has it now: what it reports is about the address of before. The next
+-- one begins when that has ended.
 -- changed | not-found
 CREATE OR REPLACE FUNCTION hook_change(p_event text, p_id bigint, p_fields jsonb, p_who text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
@@ -96,9 +109,10 @@ BEGIN
         enabled = coalesce((p_fields ->> 'enabled')::boolean, enabled),
         parked_at = CASE WHEN NOT v_mended THEN parked_at END, failing_since = CASE WHEN NOT v_mended THEN failing_since END,
         attempts = CASE WHEN v_mended THEN 0 ELSE attempts END, error = CASE WHEN NOT v_mended THEN error END,
-        due_at = CASE WHEN v_mended AND claim IS NULL THEN clock_timestamp() ELSE due_at END
+        claim = CASE WHEN NOT p_fields ?| ARRAY['url', 'enabled'] THEN claim END,
+        due_at = CASE WHEN v_mended THEN hook_due(webhooks) ELSE due_at END
     WHERE id = p_id RETURNING * INTO v_hook;
-    PERFORM audit_note(p_event, p_who, 'webhook', jsonb_build_object('webhook', p_id::text, 'done', 'changed', 'url', v_hook.url) || (p_fields - 'url'));
+    PERFORM audit_note(p_event, p_who, 'webhook', jsonb_build_object('webhook', p_id::text, 'done', 'changed', 'url', hook_host(v_hook.url)) || (p_fields - 'url'));
     RETURN QUERY SELECT 'changed', hook_json(v_hook);
 END $$;
 
@@ -115,7 +129,7 @@ BEGIN
     RETURN QUERY SELECT 'deleted', NULL::json;
 END $$;
 
--- A new secret; the old one signs as well for p_keep_s seconds.
+-- A new secret; the old one signs as well for p_keep_s seconds. With 0 the claim of a sender that has the old one is void.
 -- rotated (with the secret) | not-found
 CREATE OR REPLACE FUNCTION hook_rotate(p_event text, p_id bigint, p_keep_s integer, p_who text)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql AS $$
@@ -128,7 +142,7 @@ BEGIN
     END IF;
     UPDATE webhooks SET old_secret = CASE WHEN p_keep_s > 0 THEN secret END,
                         old_until = CASE WHEN p_keep_s > 0 THEN clock_timestamp() + p_keep_s * interval '1 second' END,
-                        secret = hook_secret()
+                        secret = hook_secret(), claim = CASE WHEN p_keep_s > 0 THEN claim END
     WHERE id = p_id RETURNING * INTO v_hook;
     PERFORM audit_note(p_event, p_who, 'webhook', jsonb_build_object('webhook', p_id::text, 'done', 'rotated'));
     RETURN QUERY SELECT 'rotated', json_join(hook_json(v_hook), json_build_object('secret', v_hook.secret));
@@ -146,7 +160,7 @@ BEGIN
         RETURN;
     END IF;
     UPDATE webhooks SET test_id = gen_random_uuid(), tested_at = NULL, test_error = NULL,
-                        due_at = CASE WHEN claim IS NULL THEN clock_timestamp() ELSE due_at END
+                        due_at = hook_due(webhooks)
     WHERE id = p_id RETURNING * INTO v_hook;
     RETURN QUERY SELECT 'testing', hook_json(v_hook);
 END $$;
@@ -174,7 +188,7 @@ BEGIN
     -- A sender that has it now has read other numbers: its claim is void, and what it reports changes nothing.
     UPDATE webhooks SET sent = CASE WHEN p_after IS NULL THEN sent ELSE least(p_after, coalesce(v_head.seq, 0)) END, claim = NULL,
                         enabled = true, parked_at = NULL, failing_since = NULL, attempts = 0, error = NULL,
-                        due_at = CASE WHEN claim IS NULL THEN clock_timestamp() ELSE due_at END
+                        due_at = hook_due(webhooks)
     WHERE id = p_id RETURNING * INTO v_hook;
     PERFORM audit_note(p_event, p_who, 'webhook', jsonb_build_object('webhook', p_id::text, 'done', 'replayed', 'after', p_after::text));
     RETURN QUERY SELECT 'replayed', hook_json(v_hook);
@@ -236,7 +250,7 @@ END $$;
 -- What became of a claim: everything up to p_sent was delivered ('': nothing was), p_n events of it; p_error: why the next one was not (NULL: there
 -- was none). It is tried again after p_wait_ms, which the receiver asked for, or (0) later and later. p_gone: the receiver wants
 -- no more.
--- good | failing | parked | not-found: another sender has it, or it was replayed or deleted
+-- good | failing | parked | not-found: another sender has it, or it was replayed, changed or deleted
 CREATE OR REPLACE FUNCTION hook_sent(p_id bigint, p_claim text, p_sent text, p_n integer, p_error text, p_wait_ms integer, p_gone boolean)
 RETURNS TABLE (outcome text, body json) LANGUAGE plpgsql
 SET enable_seqscan = off AS $$
@@ -247,7 +261,7 @@ DECLARE
 BEGIN
     SELECT * INTO v_hook FROM webhooks w WHERE w.id = p_id AND w.claim = as_uuid(p_claim) FOR UPDATE;
     IF NOT FOUND THEN
-        -- The claim may be void because of a replay: the sender has ended, so it is due.
+        -- The claim may be void because of a replay or a change: the sender has ended, so it is due.
         UPDATE webhooks SET due_at = least(due_at, v_now) WHERE id = p_id AND claim IS NULL AND failing_since IS NULL;
         RETURN QUERY SELECT 'not-found', NULL::json;
         RETURN;
@@ -263,9 +277,13 @@ BEGIN
     v_parks := p_error IS NOT NULL AND (p_gone OR v_hook.failing_since <= v_now - interval '3 days');
     UPDATE webhooks SET
         sent = greatest(sent, coalesce(nullif(p_sent, '')::bigint, sent)), sent_at = CASE WHEN p_n > 0 THEN v_now ELSE sent_at END,
-        claim = NULL, failing_since = v_hook.failing_since, attempts = v_hook.attempts, error = left(p_error, 200),
-        parked_at = CASE WHEN v_parks THEN v_now END,
-        due_at = CASE WHEN p_error IS NULL THEN v_now WHEN p_wait_ms > 0 THEN v_now + p_wait_ms * interval '1 millisecond'
+        claim = NULL, failing_since = v_hook.failing_since, attempts = v_hook.attempts,
+        -- A parked one has had a test call, which mends nothing.
+        error = CASE WHEN p_error IS NULL AND parked_at IS NOT NULL THEN error ELSE left(p_error, 200) END,
+        parked_at = CASE WHEN v_parks THEN v_now ELSE parked_at END,
+        -- A test call that was asked for meanwhile is waited for by a person.
+        due_at = CASE WHEN p_error IS NULL THEN v_now WHEN test_id IS NOT NULL THEN v_now + interval '1 second'
+                      WHEN p_wait_ms > 0 THEN v_now + p_wait_ms * interval '1 millisecond'
                       ELSE v_now + least(5 * 2 ^ least(v_hook.attempts - 1, 20), 3600) * (0.8 + 0.4 * random()) * interval '1 second' END
     WHERE id = p_id;
     RETURN QUERY SELECT CASE WHEN v_parks THEN 'parked' WHEN p_error IS NOT NULL THEN 'failing' ELSE 'good' END, NULL::json;

@@ -67,11 +67,70 @@ test('a replay takes the claim away: the sender reports in vain, and then it is 
   const hook = await add(id);
   await change(id, 1, 2);
   const first = await claim();
-  assert.equal((await sql.call('hook_replay', id, hook.id, 0, 'staff')).outcome, 'replayed');
+  for (let i = 0; i < 2; i++) assert.equal((await sql.call('hook_replay', id, hook.id, 0, 'staff')).outcome, 'replayed');
+  await sql.call('hook_test', id, hook.id);
   assert.equal((await claim()).webhooks.length, 0, 'the sender may be in the middle of a call');
   assert.equal((await sent(hook.id, first, first.webhooks[0].upTo, 2)).outcome, 'not-found');
   const again = (await claim()).webhooks[0];
   assert.deepEqual(again.events.map(({ event: { type } }) => type), ['event.opened', 'threshold.changed', 'threshold.changed']);
+});
+
+test('another address, off and a secret that ends at once take the claim away: the sender\'s report is about what was before', async () => {
+  const id = await event();
+  const hook = await add(id);
+  await change(id, 1, 2);
+  const first = await claim();
+  await sql.call('hook_change', id, hook.id, { url: 'https://y.example/' }, 'staff');
+  await sql.call('hook_change', id, hook.id, { url: 'https://y.example/new' }, 'staff');
+  assert.equal((await claim()).webhooks.length, 0, 'the sender may be in the middle of a call');
+  assert.equal((await sent(hook.id, first, first.webhooks[0].upTo, 2, 'answer 410', { gone: true })).outcome, 'not-found');
+  const second = await claim();
+  assert.deepEqual(second.webhooks.map(({ url, events }) => [url, events]), [['https://y.example/new', first.webhooks[0].events]]);
+  await sql.call('hook_change', id, hook.id, { description: 'of the shop', types: null }, 'staff');
+  await sql.call('hook_rotate', id, hook.id, 60, 'staff');
+  assert.equal((await sent(hook.id, second, second.webhooks[0].events[0].sequence, 1)).outcome, 'good');
+  const third = await claim();
+  await sql.call('hook_rotate', id, hook.id, 0, 'staff');
+  assert.equal((await sent(hook.id, third, '', 0, 'answer 401')).outcome, 'not-found');
+  const fourth = await claim();
+  assert.equal(fourth.webhooks[0].secrets.length, 1);
+  await sql.call('hook_change', id, hook.id, { enabled: false }, 'staff');
+  assert.equal((await sent(hook.id, fourth, fourth.webhooks[0].upTo, 1)).outcome, 'not-found');
+  assert.equal((await claim()).webhooks.length, 0);
+  await sql.call('hook_change', id, hook.id, { enabled: true }, 'staff');
+  assert.deepEqual((await claim()).webhooks[0].events, fourth.webhooks[0].events);
+});
+
+test('a test call that was asked for in a round that fails is not put off', async () => {
+  const id = await event();
+  const hook = await add(id);
+  await change(id, 1);
+  const first = await claim();
+  await sql.call('hook_test', id, hook.id);
+  await sent(hook.id, first, '', 0, 'answer 503', { wait: 1800000 });
+  assert.ok((await row(hook.id)).due_at - Date.now() < 5000);
+  await sql.rows('UPDATE webhooks SET due_at = clock_timestamp()');
+  const second = await claim();
+  assert.ok(second.webhooks[0].test);
+  await sql.call('hook_tested', hook.id, second.webhooks[0].test, null);
+  await sent(hook.id, second, '', 0, 'answer 503', { wait: 1800000 });
+  assert.ok((await row(hook.id)).due_at - Date.now() > 1700000);
+});
+
+test('a test call leaves a parked webhook parked, with why', async () => {
+  const id = await event();
+  const hook = await add(id);
+  await change(id, 1);
+  await sent(hook.id, await claim(), '', 0, 'answer 410', { gone: true });
+  await sql.call('hook_test', id, hook.id);
+  const given = await claim();
+  assert.deepEqual(given.webhooks.map(({ test: called, events }) => [typeof called, events]), [['string', []]]);
+  await sql.call('hook_tested', hook.id, given.webhooks[0].test, null);
+  await sent(hook.id, given, '', 0);
+  const { parked_at: parked, error } = await row(hook.id);
+  assert.ok(parked);
+  assert.equal(error, 'answer 410');
+  assert.equal((await claim()).webhooks.length, 0);
 });
 
 test('types are looked for far ahead, a step at a time; a round of none moves on', async () => {

@@ -259,7 +259,8 @@ test('bad input is refused by name, private addresses too; only owners may; ten 
   }
   assert.equal((await server.request('POST', `/api/admin/events/${event.id}/webhooks`, { json: { url: 'http://127.0.0.1:9/' }, headers: bearer(adminToken()) })).body.reason,
     'webhook-url', 'where OUTBOUND_ALLOW does not name it');
-  const { id } = await must('POST', event, '', { url: 'https://x.example/' });
+  const { id } = await must('POST', event, '', { url: 'https://x.example/services/T0/s3cret?token=s3cret' });
+  assert.equal((await must('PATCH', event, `/${id}`, { url: 'https://y.example:8443?token=s3cret' })).url, 'https://y.example:8443?token=s3cret');
   for (const [method, rest, json, status, reason] of [
     ['PATCH', '/0', { enabled: true }, 404, 'unknown-webhook'], ['PATCH', '/x', { enabled: true }, 404, 'unknown-webhook'], ['DELETE', '/123456', undefined, 404, 'unknown-webhook'],
     ['POST', `/${id}/rotate`, { keepOldSeconds: -1 }, 400, 'not-in-range'], ['POST', `/${id}/replay`, { after: 'x' }, 400, 'not-a-number'],
@@ -274,8 +275,9 @@ test('bad input is refused by name, private addresses too; only owners may; ten 
   const full = await request('POST', event, '', { url: 'https://x.example/' });
   assert.deepEqual([full.status, full.body.code, full.body.reason], [409, 'limit', 'webhooks-too-many']);
   const audit = (await organizer.get(`/api/admin/events/${event.id}/audit`)).body.entries.filter(({ verb }) => verb === 'webhook');
-  assert.equal(audit.length, 10);
-  assert.ok(!JSON.stringify(audit).includes('whsec_'));
+  assert.equal(audit.length, 11);
+  assert.ok(!/whsec_|s3cret/.test(JSON.stringify(audit)), 'viewers read it, too');
+  assert.deepEqual(audit.slice(-2).map(({ after: { url } }) => url), ['https://y.example:8443', 'https://x.example']);
 });
 
 test('an address that turned private is not reached, and says so', async () => {
