@@ -47,10 +47,9 @@ static void bans_read(void *arg, enum status status, const char *outcome, const 
 {
     struct event_runner *runner = arg;
     (void)outcome;
-    if (!event_runner_arrived(runner)) {
-        runner->bans.running = false;
+    runner->bans.running = false;
+    if (!event_runner_arrived(runner)) /* may have freed it */
         return;
-    }
     struct json *body = status == ST_OK ? json_parse(json, len, LIST_MAX, NULL) : NULL;
     const struct json *bans = json_get(body, "bans");
     const size_t count = json_array_len(bans);
@@ -74,10 +73,10 @@ static void bans_read(void *arg, enum status status, const char *outcome, const 
     free(list);
     json_free(body);
     if (status == ST_OK) {
+        runner->bans.running = true;
         runner->pending++;
         return;
     }
-    runner->bans.running = false;
     bans_end(runner, status);
 }
 
@@ -95,14 +94,11 @@ static void live_read(void *arg, enum status status, const struct event *live, c
 {
     struct event_runner *runner = arg;
     (void)index, (void)len;
-    if (!event_runner_arrived(runner)) {
-        runner->bans.running = false;
+    runner->bans.running = false;
+    if (!event_runner_arrived(runner)) /* may have freed it */
         return;
-    }
-    if (runner->bans.compares && (status != ST_OK || !live || bans_agree(runner, live))) {
-        runner->bans.running = false;
+    if (runner->bans.compares && (status != ST_OK || !live || bans_agree(runner, live)))
         return;
-    }
     if (status == ST_OK && !live)
         status = ST_NOT_FOUND;
     if (status == ST_OK) {
@@ -110,10 +106,10 @@ static void live_read(void *arg, enum status status, const struct event *live, c
         status = ban_all(runner->processor->opts.db, runner->id, bans_read, runner);
     }
     if (status == ST_OK) {
+        runner->bans.running = true;
         runner->pending++;
         return;
     }
-    runner->bans.running = false;
     bans_end(runner, status);
 }
 
