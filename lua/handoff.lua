@@ -24,7 +24,7 @@ if not read_event() then
     return {'NOCONFIG'}
 end
 local handed, b, place, jti = KEYS[#KEYS], ARGV[1], ARGV[2], ARGV[4]
-must_may('ZADD', handed, 'ZREM', handed, 'PEXPIRE', handed)
+must_may('ZADD', handed, 'ZREM', handed, 'PEXPIRE', handed, 'PTTL', handed)
 bring_up_to_date()
 
 local score = call('ZSCORE', K_ACTIVE_PLACE, b)
@@ -41,7 +41,9 @@ if not used then
         call('ZREM', handed, unpack(over))
     end
     call('ZADD', handed, ARGV[5], jti)
-    call('PEXPIRE', handed, text(max(0, num(ARGV[5]) - ev.now) + KEPT_MS))
+    -- Never shorter than what an earlier token needs.
+    local kept = max(call('PTTL', handed), max(0, num(ARGV[5]) - ev.now) + KEPT_MS)
+    call('PEXPIRE', handed, text(kept))
 end
 local ends, since = turn_times(b, call('ZSCORE', K_ACTIVE_SINCE, b))
 local reply = answer({'active', place, text(ends), text(since)})
