@@ -225,7 +225,7 @@ test('the role service opens the routes of a shop\'s server alone, of the events
     assert.deepEqual([status, body.reason], [403, 'role'], `${method} ${path}`);
   }
   const routes = (await runTiketi(['routes'])).stdout.split('\n').filter((line) => /\bservice\b/.test(line)).map((line) => line.split(/\s+/).slice(0, 2).join(' '));
-  assert.deepEqual(routes.sort(), ['ban', 'release', 'unban'].map((verb) => `POST /api/admin/events/{eventId}/${verb}`));
+  assert.deepEqual(routes.sort(), ['GET feed', 'POST ban', 'POST release', 'POST unban'].map((route) => route.replace(' ', ' /api/admin/events/{eventId}/')));
   assert.equal((await shop.post(admin(event.id, '/release'), { json: { pass } })).body.released, true);
 });
 

@@ -328,7 +328,10 @@ for (const name of names) {
         assert.ok(Number(page.headers['retry-after']) >= 1);
       }
       await redis.restart();
-      await waitUntil(async () => (await client.get(`${PREFIX}/api/queue/status/${event}`)).status === 200, 15000, 'Redis to be used again');
+      await waitUntil(async () => {
+        const { status, body } = await client.get(`${PREFIX}/api/queue/status/${event}`);
+        return status === 200 && body.status !== 'restoring';
+      }, 15000, 'Redis to be used again, and the restore window to be over');
       await waitUntil(async () => (await reached(client)) === 200, 15000, 'the way to be open again');
     });
 
