@@ -8,7 +8,7 @@ import { hkdfSync } from 'node:crypto';
 import { test } from 'node:test';
 import { Client, Organizer, SECRETS, Server, adminToken, bearer, jwt, runTiketi, stage, uniqueId, waitUntil } from '../fixtures/index.mjs';
 
-const { redis, postgres, database, server } = await stage({ env: { TRUSTED_PROXIES: '127.0.0.1' } });
+const { redis, postgres, database, server } = await stage({ env: { TRUSTED_PROXIES: '127.0.0.1', COMPAT_TIKETI_NODE: 1 } });
 
 // The key that the tests' ticket key derives for these texts.
 const KEY = Buffer.from(hkdfSync('sha256', Buffer.from(SECRETS.TICKET_KEYS.split(':')[1], 'hex'), '', 'tiketi staff sign-in', 32));
