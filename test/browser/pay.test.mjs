@@ -38,7 +38,7 @@ test('until when to pay is said by the clock of the event, which is named; amoun
     assert.equal(await reader.seen('button[value=pay]'), button);
     assert.equal(await lines(reader, 'button[value=pay]'), 1, button);
     const due = new Date(await reader.page.locator('.order time').getAttribute('datetime'));
-    const hour = new Intl.DateTimeFormat(language, { hour: 'numeric', minute: '2-digit', hour12: language !== 'ja-JP', timeZone: zone }).formatToParts(due).find(({ type }) => type === 'hour').value;
+    const hour = new Intl.DateTimeFormat(language, { hour: 'numeric', minute: '2-digit', hourCycle: language === 'ja-JP' ? 'h23' : 'h12', timeZone: zone }).formatToParts(due).find(({ type }) => type === 'hour').value;
     assert.match(await reader.seen('.order time'), new RegExp(`(^|\\D)${hour}:`), zone);
     await reader.close();
   }
