@@ -99,12 +99,12 @@ MUST_CHECK enum status ticket_read(struct token_keys *keys, const char *text, si
 bool ticket_is_current(const struct token_keys *keys, const char *text, size_t len);
 
 /* ---- pass (struct pass) ---- */
-/* Appends the pass: iss "tiketi", aud and event = event id, sub = buyer, place (text), epoch, iat, exp, jti; guest if it names one. Sets
- * pass->jti to a random text. Signing takes about 20 us. ST_INVALID: the event or the buyer is not a valid id;
+/* Appends the pass: iss "tiketi", aud and event = event id, sub = buyer, place (text), epoch, iat, exp, jti; guest if it
+ * names one. Sets pass->jti to a random text. Signing takes about 20 us. ST_INVALID: the event or the buyer is not a valid id;
  * ST_UNAVAILABLE: no pass key can sign. On failure nothing was appended. */
 MUST_CHECK enum status pass_sign(struct token_keys *keys, struct pass *pass, struct buf *out);
-/* Verifies and reads a pass; one that these keys have verified or signed is not verified again. now_ms (since 1970) 0: accepts an expired pass. ST_UNAUTHORIZED: the text is not one of
- * our passes, or the pass has expired. */
+/* Verifies and reads a pass; one that these keys have verified or signed is not verified again. now_ms (since 1970) 0:
+ * accepts an expired pass. ST_UNAUTHORIZED: the text is not one of our passes, or the pass has expired. */
 MUST_CHECK enum status pass_read(struct token_keys *keys, const char *text, size_t len,
                                  int64_t now_ms, struct pass *ret_pass);
 /* Was it signed with the key that signs now? `text` must have been accepted by pass_read. */

@@ -13,10 +13,9 @@
  *
  * Why this way: the pass names the buyer. If no pass is sent, or the one in a cookie is no longer valid, a JWT or guest
  * cookie names them. Redis decides, and a pass counts only for its own admission: a pass of an earlier admission or
- * another epoch is refused, even if its buyer is inside again. The
- * request claims: it is made for a page that the buyer has opened. An answer of 204 counts as a heartbeat. Whoever is not
- * inside gets one answer, 401, also for an event that does not exist: what a proxy has to do is the same, and the waiting
- * page says what is wrong. nginx takes no 302 from its auth_request, so 401 has the page's address in X-Tiketi-Wait.
+ * another epoch is refused, even if its buyer is inside again. The request claims: it is made for a page that the buyer
+ * has opened. An answer of 204 counts as a heartbeat. Whoever is not inside gets one answer, 401, also for an event that
+ * does not exist: what a proxy has to do is the same, and the waiting page says what is wrong. nginx takes no 302 from its auth_request, so 401 has the page's address in X-Tiketi-Wait.
  * With ?join=1 one script decides (QUEUE_DIRECT): inside, or no place at all. It is asked only for a page that a person opens
  * (api_visitor.c). The answer goes to a proxy that may forward one cookie, so it sets one at most: the pass, which then
  * names the guest as well, until our own pages have set the guest's cookie. A browser that keeps no cookies would take another

@@ -24,20 +24,15 @@
 
 #define LATER_S 60
 
-bool api_in_place(const struct api_call *call)
-{
-    return gate_request_in_place(call);
-}
-
 bool api_in_place_unsent(const struct api_call *call)
 {
     const char *method = gate_request_method(call, GATE_BY_HEADERS);
-    return api_in_place(call) && strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0;
+    return gate_request_in_place(call) && strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0;
 }
 
 bool api_in_place_refuses(struct api_call *call)
 {
-    if (!api_in_place(call) || gate_request_takes_page(call))
+    if (!gate_request_in_place(call) || gate_request_takes_page(call))
         return false;
     http_req_add_header(
         call->req, "X-Tiketi-Wait",
@@ -51,7 +46,7 @@ bool api_in_place_refuses(struct api_call *call)
 unsigned api_in_place_status(struct api_call *call, unsigned status, int64_t retry_s)
 {
     char text[16];
-    if (!api_in_place(call) || status < 400)
+    if (!gate_request_in_place(call) || status < 400)
         return status;
     if (retry_s <= 0) {
         (void)snprintf(text, sizeof(text), "%d", LATER_S);

@@ -5,8 +5,6 @@
 
 #include "api/api_internal.h"
 
-/* Does a proxy show this answer in the place of a page of the shop? */
-bool api_in_place(const struct api_call *call);
 /* Was it a request whose body was not passed on? */
 bool api_in_place_unsent(const struct api_call *call);
 /* True: it is not for a page, and was answered 401. */

@@ -24,6 +24,7 @@
  * as another buyer each time.
  * Called by: api's route table. Redis gone: 503 and the state "unavailable", which tries again by itself.
  */
+#include "api/api_gate_request.h"
 #include "api/api_in_place.h"
 #include "api/api_page.h"
 
@@ -113,7 +114,7 @@ static void begin(struct page *page, struct api_call *call, const struct wait_st
     api_page_set(page, "next_seats",
                  api_page_message(page, back ? "next_return" : "next_seats", values));
     api_page_set(page, "return", back);
-    api_page_set(page, "in_place", api_in_place(call) ? "1" : NULL);
+    api_page_set(page, "in_place", gate_request_in_place(call) ? "1" : NULL);
     api_page_set(page, "own_shop", back ? NULL : "1"); /* what is sold is sold here */
     api_page_set(page, "here", api_wait_address(call, NULL));
     api_page_set(page, "join_here", api_wait_address(call, "join=1"));
@@ -381,7 +382,8 @@ static void preview_known(void *arg, enum status status)
     if (status != ST_OK)
         api_fail_event(call, status);
     else if (api_take_return(call, event_of(call)))
-        show_state_as(call, api_in_place(call) ? api_in_place_status(call, 503, 0) : 200, &preview);
+        show_state_as(call, gate_request_in_place(call) ? api_in_place_status(call, 503, 0) : 200,
+                      &preview);
 }
 
 static void unsent_known(void *arg, enum status status)
@@ -419,7 +421,7 @@ static void cookies_known(void *arg, enum status status)
     struct buf *location = &call->api->text;
     buf_reset(location);
     buf_printf(location, "/wait/%s%s%s%scookies=%" PRId64, call->param, query, *query ? "&" : "?",
-               api_in_place(call) ? "in-place=1&" : "", shared_clock_s());
+               gate_request_in_place(call) ? "in-place=1&" : "", shared_clock_s());
     api_page_redirect(call, buf_str(location));
 }
 

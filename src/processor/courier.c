@@ -54,7 +54,6 @@ struct courier {
     struct loop_timer *claim_timer, *upkeep_timer, *close_timer;
     bool claiming, keeping;
     unsigned rounds;  /* under way, until their reports are sent */
-    unsigned sending; /* requests that receivers have not answered yet */
     unsigned pending; /* outstanding callbacks of the database */
     bool closing;
     struct loop_task closed;
@@ -210,7 +209,6 @@ static void on_answer(void *arg, enum status status, const struct http_client_an
 {
     struct round *round = arg;
     struct courier *courier = round->courier;
-    courier->sending--;
     if (!courier->http) { /* close_late has given it up */
         report(round, NULL, 0, false);
         return;
@@ -304,9 +302,7 @@ static void send_next(struct round *round)
     if (st == ST_OK)
         st = post(round, id, &body);
     buf_clear(&body);
-    if (st == ST_OK)
-        courier->sending++;
-    else
+    if (st != ST_OK)
         failed(round, st, &(struct http_client_answer){.error = ""});
 }
 

@@ -6,8 +6,8 @@
  *   nothing if there was a change in between
  *
  * Why this way: PostgreSQL has a ban first, and Redis follows at once (api_ban). Where Redis could not, or has lost its data,
- * the mark of the list differs, or is older than the last change: the runner sees that when it reconciles. Before the consumed places are loaded in a restore window
- * it is done in any case, so that no pass of a banned buyer counts again.
+ * the mark of the list differs, or is older than the last change: the runner sees that when it reconciles. Before the
+ * consumed places are loaded in a restore window it is done in any case, so that no pass of a banned buyer counts again.
  * Called by: processor_runner. Owns nothing but the step under way, whose state is the runner's.
  * Redis or PostgreSQL gone: the step ends with the status, and is repeated.
  */
